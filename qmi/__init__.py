@@ -1,0 +1,1 @@
+"""Control laboratory equipment from Python."""

@@ -1,0 +1,1 @@
+"""What can be configured, and how a configuration file is read."""

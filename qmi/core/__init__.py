@@ -1,0 +1,1 @@
+"""The public import paths; what lies behind them may move."""

@@ -1,0 +1,221 @@
+"""Every exception that this library raises, and what each one tells its reader.
+
+::
+
+    QMI_Exception
+    ├── QMI_ApplicationException
+    ├── QMI_ConfigurationException
+    ├── QMI_DuplicateNameException
+    ├── QMI_EndOfInputException                (also EOFError)
+    ├── QMI_InstrumentException
+    ├── QMI_InvalidOperationException
+    ├── QMI_MessageDeliveryException
+    │   ├── QMI_NotDeliveredException          the request never left: safe to repeat
+    │   └── QMI_OutcomeUnknownException        the request went out, no answer came
+    ├── QMI_RuntimeException
+    │   ├── QMI_CallCycleException             objects would wait for each other for ever
+    │   ├── QMI_CancelledCallException         the caller gave up, or its call was dropped
+    │   ├── QMI_ContextStoppedException        the context that should answer has stopped
+    │   ├── QMI_ObjectLockedException          another proxy holds the lock
+    │   ├── QMI_ObjectRemovedException         the object is gone
+    │   └── QMI_RemoteException                an exception of a type that the caller does not have
+    ├── QMI_SignalSubscriptionException
+    ├── QMI_TaskInitException
+    ├── QMI_TaskRunException
+    ├── QMI_TaskStopException
+    ├── QMI_TimeoutException                   (also TimeoutError)
+    │   └── QMI_RpcTimeoutException
+    ├── QMI_TransportDescriptorException
+    ├── QMI_UnknownNameException
+    ├── QMI_UnknownRpcException                (also AttributeError)
+    ├── QMI_UsageException
+    │   ├── QMI_BlockingOnLoopException        a blocking call where only ``await`` may wait
+    │   └── QMI_NoActiveContextException
+    ├── QMI_ValueNotSendableException          (also TypeError) an argument or result that cannot cross a link
+    └── QMI_WrongThreadException
+
+Users import these from :mod:`qmi.core.exceptions`, which is what tracebacks show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "QMI_ApplicationException",
+    "QMI_BlockingOnLoopException",
+    "QMI_CallCycleException",
+    "QMI_CancelledCallException",
+    "QMI_ConfigurationException",
+    "QMI_ContextStoppedException",
+    "QMI_DuplicateNameException",
+    "QMI_EndOfInputException",
+    "QMI_Exception",
+    "QMI_InstrumentException",
+    "QMI_InvalidOperationException",
+    "QMI_MessageDeliveryException",
+    "QMI_NoActiveContextException",
+    "QMI_NotDeliveredException",
+    "QMI_ObjectLockedException",
+    "QMI_ObjectRemovedException",
+    "QMI_OutcomeUnknownException",
+    "QMI_RemoteException",
+    "QMI_RpcTimeoutException",
+    "QMI_RuntimeException",
+    "QMI_SignalSubscriptionException",
+    "QMI_TaskInitException",
+    "QMI_TaskRunException",
+    "QMI_TaskStopException",
+    "QMI_TimeoutException",
+    "QMI_TransportDescriptorException",
+    "QMI_UnknownNameException",
+    "QMI_UnknownRpcException",
+    "QMI_UsageException",
+    "QMI_ValueNotSendableException",
+    "QMI_WrongThreadException",
+]
+
+
+class QMI_Exception(Exception):
+    """Base of every exception of this library."""
+
+
+class QMI_ApplicationException(QMI_Exception):
+    """Base for exceptions that an application defines for itself."""
+
+
+class QMI_ConfigurationException(QMI_Exception):
+    """The configuration is not usable.
+
+    Attributes:
+        faults: One line for each fault that was found; empty when there is just one.
+    """
+
+    def __init__(self, message: str = "", faults: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
+
+
+class QMI_DuplicateNameException(QMI_Exception):
+    """The name is in use already."""
+
+
+class QMI_EndOfInputException(QMI_Exception, EOFError):
+    """There is no more input to read."""
+
+
+class QMI_InstrumentException(QMI_Exception):
+    """An instrument reported an error or answered something that makes no sense."""
+
+
+class QMI_InvalidOperationException(QMI_Exception):
+    """The object is in a state that does not allow the operation."""
+
+
+class QMI_MessageDeliveryException(QMI_Exception):
+    """A message did not make it to where it should go, or its answer did not come back."""
+
+
+class QMI_NotDeliveredException(QMI_MessageDeliveryException):
+    """The request was never handed to the other side: repeating it is safe."""
+
+
+class QMI_OutcomeUnknownException(QMI_MessageDeliveryException):
+    """The request went out and the answer never came: it may or may not have been carried out."""
+
+
+class QMI_RuntimeException(QMI_Exception):
+    """Something went wrong while the program ran."""
+
+
+class QMI_CallCycleException(QMI_RuntimeException):
+    """The call would wait for an object that itself waits for this call."""
+
+
+class QMI_CancelledCallException(QMI_RuntimeException):
+    """The call was given up before it had a result."""
+
+
+class QMI_ContextStoppedException(QMI_RuntimeException):
+    """The context that owns the object has stopped."""
+
+
+class QMI_ObjectLockedException(QMI_RuntimeException):
+    """The object is locked by another proxy, so the call was refused."""
+
+
+class QMI_ObjectRemovedException(QMI_RuntimeException):
+    """The object was removed from its context."""
+
+
+class QMI_RemoteException(QMI_RuntimeException):
+    """A remote exception whose type is not available on this side.
+
+    Attributes:
+        type_name: Full name of the remote exception's type.
+    """
+
+    def __init__(self, message: str = "", type_name: str = "") -> None:
+        super().__init__(message)
+        self.type_name = type_name
+
+
+class QMI_SignalSubscriptionException(QMI_Exception):
+    """Subscribing to a signal, or unsubscribing from it, is not possible."""
+
+
+class QMI_TaskInitException(QMI_Exception):
+    """The constructor of a task failed; the reason is the cause of this exception."""
+
+
+class QMI_TaskRunException(QMI_Exception):
+    """A task ended by an exception; that is the cause of this one."""
+
+
+class QMI_TaskStopException(QMI_Exception):
+    """Raised inside a task that waits when it is asked to stop."""
+
+
+class QMI_TimeoutException(QMI_Exception, TimeoutError):
+    """Something did not happen within the time given to it."""
+
+
+class QMI_RpcTimeoutException(QMI_TimeoutException):
+    """The answer to a call did not come within the time given to it."""
+
+
+class QMI_TransportDescriptorException(QMI_Exception):
+    """The description of a transport cannot be understood."""
+
+
+class QMI_UnknownNameException(QMI_Exception, ValueError):
+    """There is nothing of that name."""
+
+
+class QMI_UnknownRpcException(QMI_Exception, AttributeError):
+    """The object has no published method of that name."""
+
+
+class QMI_UsageException(QMI_Exception):
+    """The library was used in a way that cannot work."""
+
+
+class QMI_BlockingOnLoopException(QMI_UsageException):
+    """A blocking call on the event loop, which would stop everything else that runs there."""
+
+
+class QMI_NoActiveContextException(QMI_UsageException):
+    """There is no active context; ``qmi.start()`` makes one."""
+
+
+class QMI_ValueNotSendableException(QMI_Exception, TypeError):
+    """A value that cannot be sent to another program; the message says where it sits."""
+
+
+class QMI_WrongThreadException(QMI_Exception):
+    """Called from a thread that must not call it."""
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "qmi.core.exceptions"
+del _name

@@ -1,0 +1,1 @@
+"""Drivers that come with the library."""

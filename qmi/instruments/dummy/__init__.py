@@ -1,0 +1,1 @@
+"""Simulated instruments, for trying things out and for tests."""

@@ -1,0 +1,186 @@
+"""What actors say to each other; the same messages travel in memory and on links.
+
+A message never says who sent it. In memory the sender is the own context, on a link it is whoever proved itself in the
+handshake: the receiver adds an :class:`Origin`, so that nobody can claim to be somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+
+class Origin(NamedTuple):
+    """The context that a message came from, as the receiver knows it.
+
+    Attributes:
+        context: Name of the context.
+        incarnation: Changes each time that a context of this name is started.
+    """
+
+    context: str
+    incarnation: str
+
+
+class Token(NamedTuple):
+    """What a proxy shows to prove that it holds a lock.
+
+    Attributes:
+        secret: Random for automatic tokens, the user's own text for custom ones. Never logged.
+        custom: True if the user chose the secret.
+    """
+
+    secret: str
+    custom: bool = False
+
+    def __repr__(self) -> str:
+        return f"<{'custom' if self.custom else 'automatic'} token>"
+
+
+class LockInfo(NamedTuple):
+    """Who holds a lock, as far as others may know.
+
+    Attributes:
+        context: Name of the holder's context.
+        label: The lock's public label, such as ``$lock_2``.
+        since: When it was granted, as seconds since the epoch.
+    """
+
+    context: str
+    label: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run a published method. The answer is its result, or a stream if the method is a generator.
+
+    Attributes:
+        object: Name of the object in its context.
+        method: Name of the method.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        token: The caller's lock token, if it has one.
+        chain: Addresses of the objects that wait for this call, outermost first.
+    """
+
+    object: str
+    method: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    token: Token | None = None
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Acquire:
+    """Lock an object. The answer is True or False.
+
+    Attributes:
+        object: Name of the object.
+        token: The token that the lock shall belong to.
+        timeout: How long to wait for another holder, in seconds.
+    """
+
+    object: str
+    token: Token
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Unlock an object. The answer is True or False.
+
+    Attributes:
+        object: Name of the object.
+        token: The token that it was locked with.
+        context: Name of the context that the lock belongs to, if that is not the sender's (custom tokens only).
+    """
+
+    object: str
+    token: Token | None
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForceRelease:
+    """Unlock an object, whoever holds it. The answer is None."""
+
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLock:
+    """Ask who holds the lock. The answer is a :class:`LockInfo` or None."""
+
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryStatistics:
+    """Ask what the object has done and is doing. The answer is a mapping."""
+
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Ask for the interface of an object. The answer is an interface descriptor."""
+
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Ask for each signal of this name that the object publishes."""
+
+    object: str
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """End a subscription."""
+
+    object: str
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that an object tells everybody who subscribed. There is no answer.
+
+    Attributes:
+        object: Name of the publisher.
+        signal: Name of the signal.
+        args: What is told.
+        seqnr: Counts the signals of this name of this publisher, from 0.
+        timestamp: When it was published, as seconds since the epoch.
+    """
+
+    object: str
+    signal: str
+    args: tuple[Any, ...]
+    seqnr: int
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The answer to a request that succeeded."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The answer to a request that failed."""
+
+    error: BaseException
+
+
+Request: TypeAlias = (
+    Call | Acquire | Release | ForceRelease | QueryLock | QueryStatistics | Describe | Subscribe | Unsubscribe
+)
+Reply: TypeAlias = Value | Failure

@@ -1,0 +1,100 @@
+"""What a context or object may be called, and how the two together make an address."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from qmi.errors import QMI_UsageException
+
+MAX_NAME_LENGTH = 63
+_NAME = re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z")
+_ALLOWED = "letters, digits, '-', '_', '(' and ')'"
+
+CONTEXT_OBJECT_NAME = "$context"
+
+
+class Address(NamedTuple):
+    """Where an object lives: the name of its context, and its own."""
+
+    context: str
+    object: str
+
+    def __str__(self) -> str:
+        return f"{self.context}.{self.object}"
+
+
+class HostPort(NamedTuple):
+    """A TCP endpoint."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_valid_name(name: object) -> bool:
+    """Whether a context or object may have this name."""
+    return isinstance(name, str) and _NAME.match(name) is not None
+
+
+def check_name(name: str, what: str) -> str:
+    """Return the name, or say what is wrong with it.
+
+    Args:
+        name: The name that somebody wants to give.
+        what: What gets the name, for the message: "context", "object".
+
+    Raises:
+        QMI_UsageException: If the name is not usable.
+    """
+    if not isinstance(name, str):
+        raise QMI_UsageException(f"A {what} name is a string; got {name!r} of type {type(name).__name__}")
+    if is_valid_name(name):
+        return name
+    if not name:
+        fault = "it is empty"
+    elif len(name) > MAX_NAME_LENGTH:
+        fault = f"it has {len(name)} characters, the limit is {MAX_NAME_LENGTH}"
+    else:
+        bad = sorted({char for char in name if not _NAME.match(char)})
+        fault = "it contains " + ", ".join(repr(char) for char in bad)
+    raise QMI_UsageException(f"Invalid {what} name {name!r}: {fault}. Allowed are {_ALLOWED}")
+
+
+def parse_address(text: str, default_context: str | None = None) -> Address:
+    """Split ``"context.object"``; a lone object name gets the default context if there is one.
+
+    Raises:
+        QMI_UsageException: If the text is not an address.
+    """
+    if not isinstance(text, str):
+        raise QMI_UsageException(f"An object is named by a string 'context.object'; got {text!r}")
+    context, dot, name = text.partition(".")
+    if not dot:
+        if default_context is None:
+            raise QMI_UsageException(f"Invalid object address {text!r}: expected 'context.object'")
+        context, name = default_context, text
+    if name != CONTEXT_OBJECT_NAME:
+        check_name(name, "object")
+    return Address(check_name(context, "context"), name)
+
+
+def parse_host_port(text: str) -> HostPort:
+    """Read ``"host:port"``; an IPv6 host stands in brackets: ``"[::1]:40001"``.
+
+    Raises:
+        QMI_UsageException: If the text is not a host and a port.
+    """
+    host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    good_host = bool(host) and (bracketed or ":" not in host) and not re.search(r"[\s\[\]]", host)
+    if not (colon and good_host and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise QMI_UsageException(
+            f"Invalid address {text!r}: expected 'host:port' such as '192.168.1.5:40001', "
+            "or '[fe80::1]:40001' for IPv6, with a port from 0 to 65535"
+        )
+    return HostPort(host, int(port))

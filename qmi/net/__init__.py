@@ -1,0 +1,1 @@
+"""Links between programs: frames, values, handshakes, discovery."""
