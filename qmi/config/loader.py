@@ -1,0 +1,98 @@
+"""Which configuration file is read, and what it takes for it to be accepted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from qmi.config.schema import CfgQmi, CfgSecurity
+from qmi.config.structure import report, structure
+from qmi.config.syntax import parse
+from qmi.errors import QMI_ConfigurationException
+
+DEFAULT_NAME = "qmi.conf"
+
+
+def find_config_file(config_file: str | os.PathLike[str] | None = "") -> Path | None:
+    """Return the configuration file to read, or None if there is none to read.
+
+    Args:
+        config_file: Its name; "" looks at ``$QMI_CONFIG`` and then for ``qmi.conf`` in the home directory; None means
+            that no file is wanted.
+
+    Raises:
+        QMI_ConfigurationException: If a file is named, by the caller or by ``$QMI_CONFIG``, but does not exist.
+    """
+    if config_file is None:
+        return None
+    if not isinstance(config_file, str | os.PathLike):
+        raise QMI_ConfigurationException(
+            f"The configuration file is given by its name, or as None; found {config_file!r}"
+        )
+    for name, origin in ((os.fspath(config_file), ""), (os.environ.get("QMI_CONFIG", ""), " (from $QMI_CONFIG)")):
+        if name:
+            path = _absolute(name, Path.cwd())
+            if not path.exists():
+                raise QMI_ConfigurationException(f"The configuration file {path}{origin} does not exist")
+            return path
+    default = Path.home() / DEFAULT_NAME
+    return default if default.exists() else None
+
+
+def load_config(config_file: str | os.PathLike[str] | None = "") -> CfgQmi:
+    """Find, read and check the configuration; without a file, return the defaults.
+
+    Args:
+        config_file: As for :func:`find_config_file`.
+
+    Raises:
+        QMI_ConfigurationException: If a file is missing, unreadable or wrong; ``faults`` has one line for each fault.
+    """
+    path = find_config_file(config_file)
+    if path is None:
+        return CfgQmi()
+    subject = f"The configuration file {path}"
+    config = attrs.evolve(parse_config(_read(path, subject), subject), config_file=str(path))
+    return attrs.evolve(config, security=_with_full_names(config.security, path.parent, subject))
+
+
+def parse_config(text: str, subject: str = "The configuration") -> CfgQmi:
+    """Return the configuration that a text describes.
+
+    Args:
+        text: The text of a configuration file.
+        subject: What to call it in messages.
+
+    Raises:
+        QMI_ConfigurationException: If anything is wrong with it; ``faults`` has one line for each fault.
+    """
+    values = parse(text, subject)
+    return structure(values, subject)
+
+
+def _read(path: Path, subject: str) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        fault = f"line {line}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x}"
+        raise report(subject, [fault]) from None
+    except OSError as error:
+        raise QMI_ConfigurationException(f"{subject} cannot be read: {error.strerror}") from error
+
+
+def _with_full_names(security: CfgSecurity, directory: Path, subject: str) -> CfgSecurity:
+    """Names in a file mean files beside it, wherever the program runs; all must be there before anything starts."""
+    given: Mapping[str, str | None] = attrs.asdict(security)
+    full = {name: _absolute(value, directory) for name, value in given.items() if value is not None}
+    missing = [f"security.{name}: the file {path} does not exist" for name, path in full.items() if not path.is_file()]
+    if missing:
+        raise report(subject, missing)
+    return CfgSecurity(**{name: str(path) for name, path in full.items()})
+
+
+def _absolute(name: str, directory: Path) -> Path:
+    return directory / os.path.expanduser(name)

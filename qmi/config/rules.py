@@ -1,0 +1,111 @@
+"""Which values a setting may have: each rule is one test and the words for what would pass it."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from qmi.names import MAX_NAME_LENGTH, is_valid_name
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# The standard library knows these names too, so configuration files that work elsewhere may contain them.
+_LOG_LEVEL_SYNONYMS = ("WARN", "FATAL", "NOTSET")
+_LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a setting may be.
+
+    Attributes:
+        expected: The words that complete "expected ...".
+        accepts: Whether a value as read from the file is fine.
+        convert: Makes the stored value from an accepted one.
+    """
+
+    expected: str
+    accepts: Callable[[object], bool]
+    convert: Callable[..., object] = lambda value: value
+
+    def apply(self, value: object) -> object:
+        """Return the value as it is stored.
+
+        Raises:
+            ValueError: If the value breaks the rule; the message says what was expected and found.
+        """
+        if not self.accepts(value):
+            raise ValueError(f"expected {self.expected}, found {show(value)}")
+        return self.convert(value)
+
+
+def show(value: object) -> str:
+    """Return a value as the author of a configuration file knows it, shortened where it is long."""
+    if isinstance(value, Mapping):
+        return "an object {...}"
+    if isinstance(value, list | tuple):
+        return "a list [...]"
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):  # a value that no file can contain, from a program; or 5,000 digits
+        return f"something of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+
+
+def _is_text(value: object) -> bool:
+    """Refuses what no file name, argument or log line could carry, too."""
+    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and _is_text(value) and value != "" and not any(char.isspace() for char in value)
+
+
+def _whole(low: int, high: int) -> Callable[[object], bool]:
+    """Type ``bool`` is a kind of ``int`` in Python, but ``true`` is no number in a file."""
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _is_positive(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value < 1e12 and math.isfinite(value)  # type: ignore[operator, arg-type]
+
+
+def _is_not_negative(value: object) -> bool:
+    return (type(value) in (int, float) and value == 0) or _is_positive(value)
+
+
+def _is_ipv4(value: object) -> bool:
+    try:
+        ipaddress.IPv4Address(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True
+
+
+_BIGGEST = 2**63 - 1
+_NAME_RULE = Rule(f"a name of 1 to {MAX_NAME_LENGTH} letters, digits, '-', '_', '(' or ')'", is_valid_name)
+_LEVEL_RULE = Rule("a log level (" + ", ".join(LOG_LEVELS) + ")", lambda v: v in LOG_LEVELS + _LOG_LEVEL_SYNONYMS)
+
+Flag: TypeAlias = Annotated[bool, Rule("true or false", lambda value: isinstance(value, bool))]
+Text: TypeAlias = Annotated[str, Rule("a text", _is_text)]
+FileName: TypeAlias = Annotated[str, Rule("the name of a file or directory", lambda v: _is_text(v) and v != "")]
+Host: TypeAlias = Annotated[str, Rule("a host name or address without spaces", _is_word)]
+Module: TypeAlias = Annotated[
+    str,
+    Rule(
+        "the name of a module such as 'package.program'",
+        lambda v: isinstance(v, str) and all(part.isidentifier() for part in v.split(".")),
+    ),
+]
+Name: TypeAlias = Annotated[str, _NAME_RULE]
+LogLevel: TypeAlias = Annotated[str, _LEVEL_RULE]
+IPv4: TypeAlias = Annotated[str, Rule("an IPv4 address such as '192.168.1.255'", _is_ipv4)]
+Port: TypeAlias = Annotated[int, Rule("a port number from 0 to 65535", _whole(0, 65535))]
+FixedPort: TypeAlias = Annotated[int, Rule("a port number from 1 to 65535", _whole(1, 65535))]
+Count: TypeAlias = Annotated[int, Rule("a whole number from 1", _whole(1, _BIGGEST))]
+CountOrZero: TypeAlias = Annotated[int, Rule("a whole number from 0", _whole(0, _BIGGEST))]
+Positive: TypeAlias = Annotated[float, Rule("a number above 0", _is_positive, float)]
+PositiveOrZero: TypeAlias = Annotated[float, Rule("a number from 0", _is_not_negative, float)]

@@ -1,0 +1,241 @@
+"""What can be configured: the sections of the configuration file, their settings and defaults.
+
+Every setting is optional. A section is made by keyword, ``CfgContext(host="127.0.0.1", tcp_server_port=40001)``,
+and its values may be changed until a context starts with it. What each type accepts stands in
+:mod:`qmi.config.rules`; the rules are applied when a file is read and when a context starts, so that all faults can
+be reported together.
+"""
+
+# No "from __future__ import annotations" here: the types are looked up by the reader of configuration files, and
+# would be searched in qmi.core.config_defs, where users see these classes.
+
+from attrs import define, field
+
+from qmi.config.rules import (
+    Count,
+    CountOrZero,
+    FileName,
+    FixedPort,
+    Flag,
+    Host,
+    IPv4,
+    LogLevel,
+    Module,
+    Name,
+    Port,
+    Positive,
+    PositiveOrZero,
+    Text,
+)
+from qmi.errors import QMI_ConfigurationException
+
+__all__ = [
+    "CfgContext",
+    "CfgDiscovery",
+    "CfgLimits",
+    "CfgLogging",
+    "CfgProcessHost",
+    "CfgProcessManagement",
+    "CfgQmi",
+    "CfgSecurity",
+]
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@define
+class CfgLogging:
+    """Which log messages are kept, and where.
+
+    Attributes:
+        loglevel: Lowest level that is logged at all, unless ``loglevels`` says otherwise for a logger.
+        console_loglevel: Lowest level that is shown on the console (standard error).
+        logfile: Name of the log file, in the log directory unless it is a full path; ``%(context)s``, ``%(date)s`` and
+            ``%(datetime)s`` are filled in. None: no log file.
+        loglevels: Lowest level for single loggers and those below them: ``{"qmi.core.rpc": "DEBUG"}``.
+        rate_limit: Messages per second that each place in the program may log in the long run. None: no limit.
+        burst_limit: Messages that each place may log in quick succession before ``rate_limit`` applies.
+        max_bytes: Size in bytes at which a new log file is begun.
+        backup_count: Number of older log files that are kept.
+    """
+
+    loglevel: LogLevel = "INFO"
+    console_loglevel: LogLevel = "WARNING"
+    logfile: FileName | None = "qmi.log"
+    loglevels: dict[Text, LogLevel] = field(factory=dict)
+    rate_limit: Positive | None = None
+    burst_limit: Count = 1
+    max_bytes: Count = 10 * GIB
+    backup_count: CountOrZero = 5
+
+
+@define
+class CfgContext:
+    """One context: where it listens and how ``qmi_proc`` starts its program.
+
+    Attributes:
+        host: Address that the context listens on, and where others find it.
+        tcp_server_port: TCP port that the context listens on; 0 takes any free port. None: no server.
+        connect_to_peers: Names of contexts to connect to at the start.
+        enabled: Whether ``qmi_proc`` includes this context in ``--all`` and ``--locals``.
+        program_module: Module that ``qmi_proc`` runs as the program of this context.
+        program_args: Command line arguments of that program.
+        python_path: Directories for the program's ``PYTHONPATH``, separated as there.
+        virtualenv_path: Virtual environment that the program runs in.
+        reconnect: Whether a lost connection to a peer is made again.
+        stop_grace: Seconds that a driver which does not return is waited for when the context stops.
+    """
+
+    host: Host | None = None
+    tcp_server_port: Port | None = None
+    connect_to_peers: list[Name] = field(factory=list)
+    enabled: Flag = False
+    program_module: Module | None = None
+    program_args: list[Text] = field(factory=list)
+    python_path: Text | None = None
+    virtualenv_path: FileName | None = None
+    reconnect: Flag = False
+    stop_grace: PositiveOrZero = 5.0
+
+
+@define
+class CfgProcessHost:
+    """How ``qmi_proc`` reaches another computer.
+
+    Attributes:
+        server_command: Command that starts ``qmi_proc server`` there.
+        ssh_host: Host name or address for SSH, if not the one of the context.
+        ssh_user: User name for SSH, if not the own one.
+    """
+
+    server_command: Text | None = None
+    ssh_host: Host | None = None
+    ssh_user: Text | None = None
+
+
+@define
+class CfgProcessManagement:
+    """What ``qmi_proc`` needs to know beyond the contexts.
+
+    Attributes:
+        output_dir: Directory for the output of started programs. None: the QMI home directory.
+        hosts: Other computers, by the ``host`` of the contexts that run there.
+    """
+
+    output_dir: FileName | None = None
+    hosts: dict[Host, CfgProcessHost] = field(factory=dict)
+
+
+@define
+class CfgSecurity:
+    """Files for TLS. With all three, peers prove themselves to each other; with none, connections are not protected.
+
+    Relative names are taken from the directory of the configuration file.
+
+    Attributes:
+        ca: Certificate of the authority that every peer's certificate must come from (PEM).
+        certificate: Certificate of this program (PEM).
+        key: Private key that belongs to the certificate (PEM).
+    """
+
+    ca: FileName | None = None
+    certificate: FileName | None = None
+    key: FileName | None = None
+
+    def __attrs_post_init__(self) -> None:
+        given = {"ca": self.ca, "certificate": self.certificate, "key": self.key}
+        missing = [name for name, value in given.items() if value is None]
+        if 0 < len(missing) < len(given):
+            found = " and ".join(name for name in given if name not in missing)
+            raise QMI_ConfigurationException(f"expected ca, certificate and key together, found only {found}")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether connections are protected."""
+        return self.ca is not None
+
+
+@define
+class CfgLimits:
+    """How much a peer may ask for before it is refused.
+
+    Attributes:
+        hello_bytes: Bytes that a peer may send before its hello is done.
+        hello_timeout: Seconds within which the hello must be done.
+        max_unproven_links: Links whose hello is not done yet.
+        max_links: Links in all.
+        max_body_bytes: Bytes of CBOR in a frame.
+        max_frame_bytes: Bytes of a whole frame, arrays included.
+        max_depth: Levels that values may be nested, sent or received.
+        max_unsent_bytes: Bytes that may wait for a slow peer, per link.
+        unsent_timeout: Seconds that they may wait, per link.
+        max_open_requests: Requests that may wait for their answer, per link.
+        peer_timeout: Seconds of silence after which a peer counts as lost.
+    """
+
+    hello_bytes: Count = 4 * KIB
+    hello_timeout: Positive = 5.0
+    max_unproven_links: Count = 64
+    max_links: Count = 2000
+    max_body_bytes: Count = 4 * MIB
+    max_frame_bytes: Count = 1 * GIB
+    max_depth: Count = 64
+    max_unsent_bytes: Count = 64 * MIB
+    unsent_timeout: Positive = 10.0
+    max_open_requests: Count = 10_000
+    peer_timeout: Positive = 15.0
+
+
+@define
+class CfgDiscovery:
+    """How contexts find each other on the network.
+
+    Attributes:
+        enabled: Whether this program answers when others look for contexts.
+        port: UDP port for questions, the same on all computers.
+        broadcast_addresses: IPv4 addresses that a question goes to.
+        timeout: Seconds that answers are waited for.
+    """
+
+    enabled: Flag = True
+    port: FixedPort = 35999
+    broadcast_addresses: list[IPv4] = field(factory=lambda: ["255.255.255.255", "127.255.255.255"])
+    timeout: Positive = 0.5
+
+
+@define
+class CfgQmi:
+    """The whole configuration.
+
+    Attributes:
+        config_file: The file that the configuration came from, filled in when it is read; None without a file.
+        workgroup: Only programs of one workgroup find and accept each other.
+        qmi_home: Directory for files of QMI. None: ``$QMI_HOME``, else the home directory.
+        log_dir: Directory for log files. None: the QMI home directory.
+        datastore: Directory for measured data. None: the QMI home directory.
+        logging: Which log messages are kept, and where.
+        contexts: The known contexts by name.
+        process_management: What ``qmi_proc`` needs.
+        security: Files for TLS.
+        limits: How much a peer may ask for.
+        discovery: How contexts find each other.
+    """
+
+    config_file: FileName | None = None
+    workgroup: Name = "default"
+    qmi_home: FileName | None = None
+    log_dir: FileName | None = None
+    datastore: FileName | None = None
+    logging: CfgLogging = field(factory=CfgLogging)
+    contexts: dict[Name, CfgContext] = field(factory=dict)
+    process_management: CfgProcessManagement = field(factory=CfgProcessManagement)
+    security: CfgSecurity = field(factory=CfgSecurity)
+    limits: CfgLimits = field(factory=CfgLimits)
+    discovery: CfgDiscovery = field(factory=CfgDiscovery)
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "qmi.core.config_defs"
+del _name

@@ -1,0 +1,179 @@
+"""How the text of a configuration file is read: JSON5 with ``#`` comments; a fault is told by line and column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import json5
+
+from qmi.config.structure import path_text, report
+
+# What may hide a '#' comes first: strings, and comments of the other two kinds (where an apostrophe begins no string).
+_COMMENT = re.compile(
+    r"""
+    "(?:\\.|[^"\\\n])*"? | '(?:\\.|[^'\\\n])*'? | //[^\n]* | /\*.*?\*/ | (?P<hash>\#[^\n\r]*)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r\n|[^ux1-9])"
+_TOKEN = re.compile(
+    rf"""
+    (?P<skip>(?:\s|\ufeff|//[^\n\r]*|/\*.*?\*/)+)
+    | (?P<string>"(?:{_ESCAPE}|[^"\\\n\r])*"|'(?:{_ESCAPE}|[^'\\\n\r])*')
+    | (?P<escape>"(?:\\.|[^"\\\n\r])*"|'(?:\\.|[^'\\\n\r])*')
+    | (?P<unfinished>["'][^\n]*|/\*.*)
+    | (?P<number>[-+]?
+        (?:0[xX][0-9a-fA-F]+ | Infinity | NaN | (?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)
+        (?![\w.$]))
+    | (?P<word>[-+]?[\w$.][-+\w$.]*)
+    | (?P<mark>[][{{}}:,])
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_VALUE_WORDS = ("true", "false", "null")
+_KEY = re.compile(r"[^\W\d]|[$]")
+
+# What may come next, in words. The keys are the states of the reader in `_first_misfit`.
+_EXPECTED = {
+    "value": "a value",
+    "first item": "a value or ']'",
+    "after item": "',' or ']'",
+    "item": "a value or ']'",
+    "first key": "a key or '}'",
+    "key": "a key or '}'",
+    "colon": "':'",
+    "after value": "',' or '}'",
+    "end": "the end of the file",
+}
+
+
+class _Misfit(NamedTuple):
+    position: int
+    found: str
+    expected: str
+
+
+class _Repeated(dict[str, Any]):
+    """An object of the file in which keys occur more than once; it lasts only until it has been reported."""
+
+    keys_repeated: tuple[str, ...] = ()
+
+
+def parse(text: str, source: str) -> Any:
+    """Read the text of a configuration file into plain values.
+
+    Args:
+        text: The whole text.
+        source: What to call it in messages: the name of the file.
+
+    Raises:
+        QMI_ConfigurationException: If the text is not JSON5 with comments, or a key occurs twice in one object.
+    """
+    plain = strip_comments(text)
+    try:
+        values = json5.loads(plain, object_pairs_hook=_object)
+    except RecursionError:
+        raise report(source, ["objects and lists are nested too deeply to be read"]) from None
+    except ValueError as error:
+        raise report(source, [_explain(plain, str(error))]) from None
+    faults = list(_repeated_keys(values, ()))
+    if faults:
+        raise report(source, faults)
+    return values
+
+
+def strip_comments(text: str) -> str:
+    """Replace ``#`` comments by blanks, so that everything else stays on its line and column."""
+    return _COMMENT.sub(lambda match: " " * len(match[0]) if match["hash"] else match[0], text)
+
+
+def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    repeated: dict[str, None] = {}
+    for key, value in pairs:
+        if key in values:
+            repeated[key] = None
+        values[key] = value
+    if not repeated:
+        return values
+    marked = _Repeated(values)
+    marked.keys_repeated = tuple(repeated)
+    return marked
+
+
+def _repeated_keys(value: Any, path: tuple[object, ...]) -> Iterable[str]:
+    if isinstance(value, _Repeated):
+        for key in value.keys_repeated:
+            yield f"{path_text((*path, key))}: the key occurs more than once, expected it once"
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _repeated_keys(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _repeated_keys(item, (*path, index))
+
+
+def _explain(text: str, reason: str) -> str:
+    """The parser knows where it gave up, not what would have fitted: look for that with the table of states."""
+    misfit = _first_misfit(text)
+    if misfit is None:
+        return f"expected JSON5 that can be read, found: {reason.removeprefix('<string>:')}"
+    before = text[: misfit.position]
+    line = before.count("\n") + 1
+    column = misfit.position - (before.rfind("\n") + 1) + 1
+    return f"line {line}, column {column}: expected {misfit.expected}, found {misfit.found}"
+
+
+def _first_misfit(text: str) -> _Misfit | None:
+    state, stack = "value", ""
+    for match in _TOKEN.finditer(text):
+        kind, token = match.lastgroup, match[0]
+        if kind == "skip":
+            continue
+        if kind == "unfinished":
+            what = "a comment" if token.startswith("/*") else "a text"
+            end = "'*/'" if token.startswith("/*") else token[0]
+            return _Misfit(match.start(), f"{what} without its end: {_short(token)}", f"a closing {end}")
+        if kind == "escape":
+            expected = "text with no backslash but in escapes such as \\n, \\\\ and \\u00b5"
+            return _Misfit(match.start(), _short(token), expected)
+        following = _next_state(state, stack, kind or "", token)
+        if following is None:
+            return _Misfit(match.start(), _short(token), _EXPECTED[state])
+        state, stack = following
+    return None if state == "end" else _Misfit(len(text.rstrip()), "the end of the file", _EXPECTED[state])
+
+
+def _next_state(state: str, stack: str, kind: str, token: str) -> tuple[str, str] | None:
+    """The state and the open brackets after a token; None if the token does not fit."""
+    inside = stack[-1:]
+    if token in ("}", "]") and kind == "mark":
+        opening, closable = (
+            ("{", ("first key", "key", "after value")) if token == "}" else ("[", ("first item", "item", "after item"))
+        )
+        return _after(stack[:-1]) if inside == opening and state in closable else None
+    if state in ("first key", "key"):
+        fits = kind == "string" or (kind in ("word", "number") and _KEY.match(token))
+        return ("colon", stack) if fits else None
+    if state in ("value", "first item", "item"):
+        if token == "{":
+            return "first key", stack + "{"
+        if token == "[":
+            return "first item", stack + "["
+        fits = kind in ("string", "number") or token in _VALUE_WORDS
+        return _after(stack) if fits else None
+    following = {("colon", ":"): "value", ("after value", ","): "key", ("after item", ","): "item"}.get((state, token))
+    return (following, stack) if following else None
+
+
+def _after(stack: str) -> tuple[str, str]:
+    """The state after a complete value, which depends on what it stands in."""
+    return {"": "end", "{": "after value", "[": "after item"}[stack[-1:]], stack
+
+
+def _short(token: str) -> str:
+    shown = token if len(token) <= 30 else token[:30] + "..."
+    return f'"{shown}"' if '"' not in shown else shown
