@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
@@ -85,6 +86,7 @@ def _is_ipv4(value: object) -> bool:
     return True
 
 
+_LOG_FILE_NAME = re.compile(r"(?:[^%]|%%|%\((?:context|date|datetime)\)s)+\Z")
 _BIGGEST = 2**63 - 1
 _NAME_RULE = Rule(f"a name of 1 to {MAX_NAME_LENGTH} letters, digits, '-', '_', '(' or ')'", is_valid_name)
 _LEVEL_RULE = Rule("a log level (" + ", ".join(LOG_LEVELS) + ")", lambda v: v in LOG_LEVELS + _LOG_LEVEL_SYNONYMS)
@@ -92,6 +94,13 @@ _LEVEL_RULE = Rule("a log level (" + ", ".join(LOG_LEVELS) + ")", lambda v: v in
 Flag: TypeAlias = Annotated[bool, Rule("true or false", lambda value: isinstance(value, bool))]
 Text: TypeAlias = Annotated[str, Rule("a text", _is_text)]
 FileName: TypeAlias = Annotated[str, Rule("the name of a file or directory", lambda v: _is_text(v) and v != "")]
+LogFileName: TypeAlias = Annotated[
+    str,
+    Rule(
+        "a file name with no '%' but in %(context)s, %(date)s, %(datetime)s and %%",
+        lambda v: isinstance(v, str) and _is_text(v) and _LOG_FILE_NAME.match(v) is not None,
+    ),
+]
 Host: TypeAlias = Annotated[str, Rule("a host name or address without spaces", _is_word)]
 Module: TypeAlias = Annotated[
     str,

@@ -19,6 +19,7 @@ from qmi.config.rules import (
     Flag,
     Host,
     IPv4,
+    LogFileName,
     LogLevel,
     Module,
     Name,
@@ -63,7 +64,7 @@ class CfgLogging:
 
     loglevel: LogLevel = "INFO"
     console_loglevel: LogLevel = "WARNING"
-    logfile: FileName | None = "qmi.log"
+    logfile: LogFileName | None = "qmi.log"
     loglevels: dict[Text, LogLevel] = field(factory=dict)
     rate_limit: Positive | None = None
     burst_limit: Count = 1
