@@ -82,7 +82,7 @@ def parse(text: str, source: str) -> Any:
     faults = list(_repeated_keys(values, ()))
     if faults:
         raise report(source, faults)
-    return values
+    return _joined(values)
 
 
 def strip_comments(text: str) -> str:
@@ -116,6 +116,15 @@ def _repeated_keys(value: Any, path: tuple[object, ...]) -> Iterable[str]:
             yield from _repeated_keys(item, (*path, index))
 
 
+def _joined(value: Any) -> Any:
+    r"""JSON writes rare characters as two escapes, ``\\ud83d\\ude00``, which the parser leaves apart."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    if isinstance(value, dict):
+        return {_joined(key): _joined(item) for key, item in value.items()}
+    return [_joined(item) for item in value] if isinstance(value, list) else value
+
+
 def _explain(text: str, reason: str) -> str:
     """The parser knows where it gave up, not what would have fitted: look for that with the table of states."""
     misfit = _first_misfit(text)
@@ -128,23 +137,23 @@ def _explain(text: str, reason: str) -> str:
 
 
 def _first_misfit(text: str) -> _Misfit | None:
-    state, stack = "value", ""
+    state, stack, end = "value", "", 0
     for match in _TOKEN.finditer(text):
         kind, token = match.lastgroup, match[0]
         if kind == "skip":
             continue
         if kind == "unfinished":
             what = "a comment" if token.startswith("/*") else "a text"
-            end = "'*/'" if token.startswith("/*") else token[0]
-            return _Misfit(match.start(), f"{what} without its end: {_short(token)}", f"a closing {end}")
+            closing = "'*/'" if token.startswith("/*") else token[0]
+            return _Misfit(match.start(), f"{what} without its end: {_short(token)}", f"a closing {closing}")
         if kind == "escape":
             expected = "text with no backslash but in escapes such as \\n, \\\\ and \\u00b5"
             return _Misfit(match.start(), _short(token), expected)
         following = _next_state(state, stack, kind or "", token)
         if following is None:
             return _Misfit(match.start(), _short(token), _EXPECTED[state])
-        state, stack = following
-    return None if state == "end" else _Misfit(len(text.rstrip()), "the end of the file", _EXPECTED[state])
+        (state, stack), end = following, match.end()
+    return None if state == "end" else _Misfit(end, "the end of the file", _EXPECTED[state])
 
 
 def _next_state(state: str, stack: str, kind: str, token: str) -> tuple[str, str] | None:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import json5
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qmi.config.syntax import parse, strip_comments
+from qmi.errors import QMI_ConfigurationException
+from tests.config.strategies import json_values
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('{"a": 1} # end', {"a": 1}),
+        ("# first\n{}", {}),
+        ("{\"a\": \"#1\", 'b': '# it\\'s', // it's # here\n c: /* \" # */ 2,}", {"a": "#1", "b": "# it's", "c": 2}),
+        ('{"a": "say \\"#\\"" # "quoted"\n}', {"a": 'say "#"'}),
+        ("\ufeff[]", []),
+        ("{a: [.5, +1, 0x10, 1e3, null, true,]}", {"a": [0.5, 1, 16, 1000.0, None, True]}),
+        ("{a: 'two \\\nlines'}", {"a": "two lines"}),
+    ],
+)
+def test_json5_with_hash_comments_is_read(text: str, values: Any) -> None:
+    assert parse(text, "here") == values
+
+
+@given(json_values)
+@settings(max_examples=100, deadline=None)
+def test_all_of_json_is_read(values: Any) -> None:
+    text = json.dumps(values)
+    assert repr(parse(text, "here")) == repr(json.loads(text))
+
+
+@given(st.text(st.sampled_from("{}[]:,\"'ab1.#/*\\ \n+-e0x")) | st.text(max_size=20))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
+    faults: tuple[str, ...] = ()
+    try:
+        parse(text, "here")
+    except QMI_ConfigurationException as error:
+        faults = error.faults
+        assert all(": " in fault for fault in faults)
+    assert faults or json5.loads(strip_comments(text)) is not ...
+
+
+@given(st.text(st.sampled_from("#\"'\\/*ab\n ")))
+@settings(max_examples=200, deadline=None)
+def test_without_its_comments_a_text_keeps_its_lines_and_columns(text: str) -> None:
+    stripped = strip_comments(text)
+    assert [len(line) for line in stripped.split("\n")] == [len(line) for line in text.split("\n")]
+
+
+def test_keys_that_occur_twice_are_all_told() -> None:
+    with pytest.raises(QMI_ConfigurationException) as caught:
+        parse('{"a": [{}, {"b": 1, b: 2, "b": 3}], "c": {}, "c": {"d e": 1, "d e": 1}}', "here")
+    assert caught.value.faults == (
+        "c: the key occurs more than once, expected it once",
+        "a[1].b: the key occurs more than once, expected it once",
+        'c["d e"]: the key occurs more than once, expected it once',
+    )
+
+
+def test_a_number_too_long_to_be_read_is_refused() -> None:
+    with pytest.raises(QMI_ConfigurationException, match="expected JSON5 that can be read, found: Exceeds the limit"):
+        parse("9" * 5000, "here")
