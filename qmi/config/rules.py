@@ -53,7 +53,12 @@ def show(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # a value that no file can contain, from a program; or 5,000 digits
         return f"something of type {type(value).__name__}"
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+    return printable(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "...")
+
+
+def printable(text: str) -> str:
+    """Return a text with what a terminal would obey, or cannot encode, written as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _is_text(value: object) -> bool:

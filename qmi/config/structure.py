@@ -18,7 +18,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from qmi.config.rules import Rule, show
+from qmi.config.rules import Rule, printable, show
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException
 
@@ -90,7 +90,7 @@ def path_text(path: tuple[object, ...]) -> str:
             text += f".{part}" if _PLAIN_KEY.match(part) else f"[{json.dumps(part, ensure_ascii=False)}]"
         else:
             text += f"[{part!r}]"
-    return text.removeprefix(".")
+    return printable(text.removeprefix("."))
 
 
 def _merged(known: Mapping[str, object] | None, added: object) -> object:

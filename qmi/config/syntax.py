@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import json5
 
+from qmi.config.rules import printable
 from qmi.config.structure import path_text, report
 
 # What may hide a '#' comes first: strings, and comments of the other two kinds (where an apostrophe begins no string).
@@ -184,5 +185,5 @@ def _after(stack: str) -> tuple[str, str]:
 
 
 def _short(token: str) -> str:
-    shown = token if len(token) <= 30 else token[:30] + "..."
+    shown = printable(token if len(token) <= 30 else token[:30] + "...")
     return f'"{shown}"' if '"' not in shown else shown

@@ -54,6 +54,7 @@ def test_whole_numbers_become_floats_where_floats_are_meant() -> None:
         (True, "true"),
         ("a", '"a"'),
         ("µ", '"µ"'),
+        ("\x1b\ud800\x7f", '"\\u001b\\ud800\\x7f"'),
         (1.5, "1.5"),
         (math.nan, "NaN"),
         ([1], "a list [...]"),

@@ -22,6 +22,7 @@ from tests.config.strategies import json_values
         ('{"a": "say \\"#\\"" # "quoted"\n}', {"a": 'say "#"'}),
         ("\ufeff[]", []),
         ("{a: [.5, +1, 0x10, 1e3, null, true,]}", {"a": [0.5, 1, 16, 1000.0, None, True]}),
+        (r'["\ud83d\ude00", "\ud800", "\ude00x"]', ["\U0001f600", "\ud800", "\ude00x"]),
         ("{a: 'two \\\nlines'}", {"a": "two lines"}),
     ],
 )
