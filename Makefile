@@ -1,14 +1,15 @@
-# make demo | test | check | test-all: each one installs what it needs into .venv first.
+# make demo | test | check | format | test-all: each one installs what it needs into .venv first.
 
+SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format test-all clean
+.PHONY: demo test check format test-all pytest clean
 
 $(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
@@ -26,12 +27,24 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/basedpyright --verifytypes qmi --ignoreexternal
+	PYTHONPATH=. $(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes qmi --ignoreexternal
 	$(BIN)/lint-imports
+
+# Each Python has a virtual environment of its own; all of them are tried, and the failing ones are named at the end.
+test-all:
+	@failed=; \
+	while read -r version python; do \
+	    echo "== CPython $$version"; \
+	    $(MAKE) --no-print-directory pytest VENV=.venv-$$version PYTHON=$$python </dev/null || failed="$$failed $$version"; \
+	done < <(.ci/pythons); \
+	test -z "$$failed" || { echo "Failed on CPython$$failed" >&2; exit 1; }
+
+pytest: $(STAMP)
+	$(BIN)/python -m pytest -q
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

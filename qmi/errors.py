@@ -93,7 +93,7 @@ class QMI_ConfigurationException(QMI_Exception):
 
     def __init__(self, message: str = "", faults: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.faults = tuple(faults)
+        self.faults: tuple[str, ...] = tuple(faults)
 
 
 class QMI_DuplicateNameException(QMI_Exception):
