@@ -1,1 +1,104 @@
-"""Control laboratory equipment from Python."""
+"""Control laboratory equipment from Python.
+
+A program starts a *context*, makes instruments and tasks in it and uses them through *proxies*, which work the same for
+objects of this program and of others::
+
+    import qmi
+    from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+
+    qmi.start("lab")
+    nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+    print(nsg.get_sample())
+    qmi.stop()
+
+Programs that are written with trio use :func:`open_context` and ``await``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from qmi._version import __version__
+from qmi.actors.rpc_object import QMI_RpcObject as _QMI_RpcObject
+from qmi.config.schema import CfgContext as _CfgContext
+from qmi.session import context, open_context, start, stop
+
+__all__ = [
+    "__version__",
+    "context",
+    "get_configured_contexts",
+    "get_instrument",
+    "get_rpc_object",
+    "info",
+    "list_rpc_objects",
+    "make_instrument",
+    "make_rpc_object",
+    "open_context",
+    "show_contexts",
+    "show_instruments",
+    "show_rpc_objects",
+    "start",
+    "stop",
+]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T", bound=_QMI_RpcObject)
+
+
+def make_rpc_object(
+    name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Make an object in the context and return a proxy of it; see :meth:`.QMI_Context.make_rpc_object`."""
+    return context().make_rpc_object(name, rpc_object_class, *args, **kwargs)
+
+
+def make_instrument(
+    name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Make an instrument in the context and return a proxy of it; see :meth:`.QMI_Context.make_instrument`."""
+    return context().make_instrument(name, instrument_class, *args, **kwargs)
+
+
+def get_rpc_object(name: str) -> Any:
+    """Return a proxy of an object that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_rpc_object(name)
+
+
+def get_instrument(name: str) -> Any:
+    """Return a proxy of an instrument that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_instrument(name)
+
+
+def list_rpc_objects(category: str | None = None) -> list[tuple[str, str]]:
+    """The objects that can be reached, as pairs of address and class name.
+
+    Args:
+        category: "instrument", "task", ... or None for all.
+    """
+    return context().list_rpc_objects(category)
+
+
+def show_rpc_objects() -> None:
+    """Print the objects that can be reached."""
+    context().show_rpc_objects()
+
+
+def show_instruments() -> None:
+    """Print the instruments that can be reached."""
+    context().show_instruments()
+
+
+def show_contexts() -> None:
+    """Print the contexts that this program knows."""
+    context().show_contexts()
+
+
+def get_configured_contexts() -> dict[str, _CfgContext]:
+    """The settings of all configured contexts by name."""
+    return context().get_configured_contexts()
+
+
+def info() -> str:
+    """What there is to say about the context, on several lines."""
+    return context().info()

@@ -1,0 +1,106 @@
+"""``$context``: what a context tells about itself, and how it is asked to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any, NamedTuple, Protocol
+
+from qmi._version import __version__
+from qmi.actors.interface import Interface, Placement, direct_method
+from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.errors import QMI_UnknownNameException
+from qmi.names import Address
+
+_logger = logging.getLogger("qmi.core.context")
+
+_FLUSH_TIME = 0.2
+
+
+class RpcObjectDescriptor(NamedTuple):
+    """What a context says about one of its objects.
+
+    Attributes:
+        address: Where it lives.
+        category: "instrument", "task" or "object".
+        interface: What it offers.
+    """
+
+    address: Address
+    category: str
+    interface: Interface
+
+
+class Owner(Protocol):
+    """The context behind the object."""
+
+    name: str
+
+    def objects(self, category: str | None = None) -> list[tuple[Address, Interface]]:
+        """The objects that it has."""
+
+    def request_shutdown(self) -> None:
+        """Ask it to end."""
+
+
+class ContextObject(QMI_RpcObject):
+    """What a context tells about itself, and how it is asked to end."""
+
+    _rpc_placement = Placement.LOOP
+
+    def __init__(self, context: Any, name: str, owner: Owner) -> None:
+        super().__init__(context, name)
+        self._owner = owner
+
+    @classmethod
+    def get_category(cls) -> str:
+        """What kind of object this is."""
+        return "context"
+
+    @direct_method
+    def get_version(self) -> str:
+        """The version of the library that the context runs on."""
+        return __version__
+
+    @direct_method
+    def get_pid(self) -> int:
+        """The process that the context runs in."""
+        return os.getpid()
+
+    @direct_method
+    def get_rpc_object_descriptors(self) -> list[RpcObjectDescriptor]:
+        """Everything that lives in the context."""
+        return [RpcObjectDescriptor(address, face.category, face) for address, face in self._owner.objects()]
+
+    @direct_method
+    def get_rpc_object_descriptor(self, name: str) -> RpcObjectDescriptor:
+        """One object of the context.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that name.
+        """
+        for descriptor in self.get_rpc_object_descriptors():
+            if descriptor.address.object == name:
+                return descriptor
+        raise QMI_UnknownNameException(f"Context {self._owner.name!r} has no object named {name!r}")
+
+    @direct_method
+    def shutdown_context(self, hard: bool = False) -> None:
+        """Ask the program to end.
+
+        Args:
+            hard: End its process at once, without waiting for anything.
+        """
+        _logger.warning("Context %s is asked to shut down%s", self._owner.name, " hard" if hard else "")
+        self._owner.request_shutdown()
+        if hard:
+            # The answer has to get out first.
+            timer = threading.Timer(_FLUSH_TIME, _exit_now)
+            timer.daemon = True
+            timer.start()
+
+
+def _exit_now() -> None:
+    logging.shutdown()
+    os._exit(1)

@@ -1,0 +1,126 @@
+"""How an actor ends: everybody who waits is answered, the running turn may end, then the object is released."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from qmi.actors.execution import EXECUTION, Execution
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.turns import EndTurn
+
+if TYPE_CHECKING:
+    from qmi.actors.runner import Actor
+
+_logger = logging.getLogger("qmi.core.rpc")
+
+
+async def end_actor(actor: Actor, error: BaseException, deadline: float) -> bool:
+    """Let an actor end. On its loop only.
+
+    Args:
+        actor: The actor.
+        error: What those who wait get.
+        deadline: When to leave a turn behind that does not end, as time of the loop.
+
+    Returns:
+        False if something was left behind.
+    """
+    future: QMI_RpcFuture[None] = QMI_RpcFuture(f"the release of {actor.where}")
+    last = EndTurn(actor.host.origin, future)
+    waiting = actor.mailbox.close(error)
+    with actor.mailbox.mutex:
+        waiting.extend(actor.guard.clear_waiters())
+        current = actor.mailbox.current
+        idle = actor.mailbox.enter_locked(last)
+    for turn in waiting:
+        turn.fail(error)
+    if idle:
+        actor.dispatch(last)
+    elif current is not None and current.scope is not None:
+        current.fail(error)
+        current.scope.cancel()
+    with trio.move_on_at(deadline):
+        await future.ended()
+    if not future.done():
+        last.claim()
+        _leave_behind(actor, error)
+    elif (failure := future.error()) is not None:
+        _logger.error("%s could not be released", actor.where, exc_info=failure)
+    actor.finish_thread()
+    return future.done()
+
+
+def _leave_behind(actor: Actor, error: BaseException) -> None:
+    turn = actor.mailbox.current
+    if turn is None or isinstance(turn, EndTurn):
+        where = actor.worker.where() if actor.worker is not None else "(in the event loop)"
+        _logger.error("%s does not end and is left behind: release_rpc_object() is at %s", actor.where, where)
+    else:
+        _logger.error("%s does not end and is left behind: %s", actor.where, actor.explain_busy() or turn.what)
+        turn.fail(error)
+
+
+def dispatch_end(actor: Actor, turn: EndTurn) -> None:
+    """The last turn has come: release the object where its methods ran."""
+    if actor.worker is not None:
+        actor.worker.give(partial(_end_in_thread, actor, turn))
+    else:
+        actor.spawn(turn, _end_in_loop, actor, turn)
+
+
+def _end_in_thread(actor: Actor, turn: EndTurn) -> None:
+    if not turn.claim():
+        return
+    turn.since = time.monotonic()
+    rest: Any = None
+    token = EXECUTION.set(Execution(actor.host.face, (actor.where,)))
+    try:
+        for stream in list(actor.streams or ()):
+            if not stream.is_async:
+                stream.close()
+        rest = actor.object.release_rpc_object()
+    except BaseException as error:  # goes into the log; the object is gone all the same
+        turn.future.fail(error)
+    finally:
+        EXECUTION.reset(token)
+    if turn.future.done():
+        return
+    if inspect.iscoroutine(rest) or actor.streams:
+        actor.spawn(turn, _finish_in_loop, actor, turn, rest)
+    else:
+        turn.future.settle(None)
+
+
+async def _end_in_loop(actor: Actor, turn: EndTurn) -> None:
+    if not turn.claim():
+        return
+    turn.since = time.monotonic()
+    EXECUTION.set(Execution(actor.host.face, (actor.where,)))
+    try:
+        rest = actor.object.release_rpc_object()
+    except BaseException as error:  # goes into the log; the object is gone all the same
+        turn.future.fail(error)
+    else:
+        await _finish_in_loop(actor, turn, rest)
+
+
+async def _finish_in_loop(actor: Actor, turn: EndTurn, rest: Any) -> None:
+    EXECUTION.set(Execution(actor.host.face, (actor.where,)))
+    try:
+        for stream in list(actor.streams or ()):
+            await stream.finish()
+        if inspect.isawaitable(rest):
+            await rest
+    except trio.Cancelled:
+        turn.fail(actor.stopped())
+        raise
+    except BaseException as error:  # goes into the log; the object is gone all the same
+        turn.future.fail(error)
+    else:
+        turn.future.settle(None)

@@ -1,0 +1,199 @@
+"""The caller's end of a call: one value or one error, once, for any number of waiting threads and tasks."""
+
+from __future__ import annotations
+
+import _thread
+from collections.abc import Callable, Generator
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from qmi.actors.execution import current_interrupt
+from qmi.bridge import TaskWaiter, ThreadWaiter, refuse_on_loop
+from qmi.errors import QMI_CancelledCallException, QMI_RpcTimeoutException
+
+T = TypeVar("T")
+
+
+class QMI_RpcFuture(Generic[T]):
+    """The result of a call that may not have ended yet.
+
+    It can be waited for more than once, from any thread (:meth:`wait`) and from any trio task (``await future``).
+
+    Args:
+        what: The call, for messages: ``"lab.nsg.get_sample()"``.
+        explain: Says what the callee is doing, for the message of a timeout.
+
+    Attributes:
+        on_cancel: Called once if the caller gives up, to tell the callee.
+    """
+
+    __slots__ = ("_callbacks", "_done", "_error", "_explain", "_once", "_traceback", "_value", "on_cancel", "what")
+
+    def __init__(
+        self,
+        what: str = "the call",
+        explain: Callable[[], str] | None = None,
+    ) -> None:
+        self.what = what
+        self.on_cancel: Callable[[], object] | None = None
+        self._explain = explain
+        self._once = _thread.allocate_lock()
+        self._callbacks: list[Callable[[], object]] = []
+        self._done = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._traceback: Any = None
+
+    def __repr__(self) -> str:
+        state = "pending" if not self._done else f"failed: {self._error!r}" if self._error else "done"
+        return f"<rpc future of {self.what}: {state}>"
+
+    def done(self) -> bool:
+        """Whether the call has ended; then waiting for it does not block."""
+        return self._done
+
+    def wait(self, timeout: float | None = None) -> T:
+        """Wait for the result and return it.
+
+        Giving up does not end the call: it can be waited for again.
+
+        Args:
+            timeout: How long to wait at most, in seconds; None waits for ever.
+
+        Raises:
+            QMI_RpcTimeoutException: If there is no result in time.
+            QMI_BlockingOnLoopException: On the event loop, where ``await`` is the way to wait.
+            BaseException: Whatever the call itself raised.
+        """
+        if not self._done:
+            refuse_on_loop(f"Waiting for {self.what}", "await future")
+            self._block(timeout)
+        return self.result()
+
+    def _block(self, timeout: float | None) -> None:
+        waiter = ThreadWaiter()
+        self.add_done_callback(waiter.wake)
+        interrupt = current_interrupt()
+        if interrupt is None:
+            waiter.wait(timeout)
+        else:
+            interrupt.enter(waiter)
+            waiter.wait(timeout)
+            interrupt.leave(waiter)
+        if not self._done:
+            if interrupt is not None:
+                interrupt.check()
+            raise QMI_RpcTimeoutException(self.explain_timeout(timeout))
+
+    def explain_timeout(self, timeout: float | None) -> str:
+        """The message for a wait that took too long."""
+        busy = self._explain() if self._explain is not None else ""
+        return f"No answer from {self.what} within {timeout:g} s" + (f": {busy}" if busy else "")
+
+    async def ended(self) -> None:
+        """Wait until the call has ended, however it ends."""
+        if self._done:
+            await trio.lowlevel.checkpoint()
+            return
+        waiter = TaskWaiter()
+        self.add_done_callback(waiter.wake)
+        await waiter.wait()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> T:
+        await self.ended()
+        return self.result()
+
+    def result(self) -> T:
+        """The value, or the error raised, of a call that has ended."""
+        if self._error is not None:
+            try:
+                raise self._error.with_traceback(self._traceback)
+            finally:
+                del self
+        return self._value  # type: ignore[return-value]
+
+    def error(self) -> BaseException | None:
+        """The error of a call that has ended, or None if it has a value."""
+        return self._error
+
+    def pass_on(self, other: QMI_RpcFuture[Any], convert: Callable[[T], Any] = lambda value: value) -> None:
+        """Let another call end as this one did."""
+        if self._error is not None:
+            other.fail(self._error)
+        else:
+            other.settle(convert(self._value))  # type: ignore[arg-type]
+
+    def cancel(self, why: str = "The caller gave up") -> bool:
+        """Give up: the callee is told, and waiting raises from now on.
+
+        Returns:
+            False if the call had ended before.
+        """
+        if not self.fail(QMI_CancelledCallException(f"{why}: {self.what}")):
+            return False
+        if self.on_cancel is not None:
+            self.on_cancel()
+        return True
+
+    def settle(self, value: T) -> bool:
+        """Give the call its value; False if it has ended already."""
+        if not self._once.acquire(False):
+            return False
+        self._value = value
+        self._finish()
+        return True
+
+    def fail(self, error: BaseException) -> bool:
+        """Let the call end by an error; False if it has ended already."""
+        if not self._once.acquire(False):
+            return False
+        self._error = error
+        self._traceback = error.__traceback__
+        self._finish()
+        return True
+
+    def _finish(self) -> None:
+        self._done = True
+        self._run_callbacks()
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Have a function called when the call ends, in the thread that ends it, or now if it has ended."""
+        self._callbacks.append(callback)
+        if self._done:
+            self._run_callbacks()
+
+    def _run_callbacks(self) -> None:
+        # Each callback is popped by exactly one thread, so it runs once whoever comes first.
+        callbacks = self._callbacks
+        while callbacks:
+            try:
+                callback = callbacks.pop(0)
+            except IndexError:
+                return
+            callback()
+
+
+def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
+    """Wait for a call on behalf of a caller who has no other use for the future: leaving the wait gives it up."""
+    try:
+        return future.wait(timeout)
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def call_async(future: QMI_RpcFuture[T], timeout: float | None = None) -> T:
+    """The same for a trio task: being cancelled gives the call up."""
+    try:
+        if timeout is None:
+            return await future
+        with trio.move_on_after(timeout):
+            return await future
+        raise QMI_RpcTimeoutException(future.explain_timeout(timeout))
+    except BaseException:
+        future.cancel()
+        raise

@@ -1,0 +1,175 @@
+"""How a proxy reaches its object: the one place where blocking, non-blocking and awaited calls part ways."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import Any, Protocol
+
+import trio
+
+from qmi.actors.execution import current_chain
+from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
+from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
+from qmi.actors.interface import Interface, Method
+from qmi.actors.runner import Actor
+from qmi.actors.streams import RpcStream
+from qmi.bridge import Loop, refuse_on_loop
+from qmi.errors import QMI_ObjectLockedException, QMI_RpcTimeoutException, QMI_UsageException
+from qmi.messages import Acquire, Call, ForceRelease, LockInfo, Origin, QueryLock, Release, Request, Token
+from qmi.names import Address
+
+
+class Router(Protocol):
+    """What a proxy needs of the context that it was made by."""
+
+    origin: Origin
+    loop: Loop
+
+    def find_actor(self, address: Address) -> Actor | None:
+        """The object if it lives in this context, None if it lives in another one.
+
+        Raises:
+            QMI_Exception: If it should live here but does not, or if this context has stopped.
+        """
+
+    def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
+
+
+class Handle:
+    """A proxy's end of its object, shared by the blocking, the non-blocking and the async view of it.
+
+    Attributes:
+        router: The context.
+        address: Where the object lives.
+        interface: What it offers.
+        token: The lock token that its calls show, or None.
+    """
+
+    __slots__ = ("__weakref__", "address", "interface", "router", "token")
+
+    def __init__(self, router: Router, address: Address, interface: Interface) -> None:
+        self.router = router
+        self.address = address
+        self.interface = interface
+        self.token: Token | None = None
+
+    # Calls
+
+    def call_blocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
+        """Call a method and wait for its result."""
+        name = method.name
+        refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
+        actor = self.router.find_actor(self.address)
+        call = Call(self.address.object, name, args, kwargs, self.token, current_chain())
+        if timeout is None and actor is not None and runs_in_thread_of_caller(actor, actor.method(name)):
+            actor.check_cycle(call)
+            result = call_in_thread(actor, call, actor.method(name), self.router.origin)
+        else:
+            result = call_blocking(self.router.request(self.address, call), check_timeout(timeout))
+        return RpcStream(result) if method.kind.is_stream else result
+
+    def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
+        """Call a method; the future gives its result."""
+        # Nobody waits for this call yet, so that it cannot be part of a cycle.
+        future = self.router.request(self.address, Call(self.address.object, method.name, args, kwargs, self.token))
+        if not method.kind.is_stream:
+            return future
+        streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what)
+        streamed.on_cancel = future.cancel
+        future.add_done_callback(lambda: future.pass_on(streamed, RpcStream))
+        return streamed
+
+    async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
+        """Call a method and await its result; being cancelled cancels the call."""
+        name = method.name
+        actor = self.router.find_actor(self.address)
+        call = Call(self.address.object, name, args, kwargs, self.token, current_chain())
+        if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
+            result = await call_async(self.router.request(self.address, call), check_timeout(timeout))
+        else:
+            actor.check_cycle(call)
+            result = await self._call_in_task(actor, call, check_timeout(timeout))
+        return RpcStream(result) if method.kind.is_stream else result
+
+    async def _call_in_task(self, actor: Actor, call: Call, timeout: float | None) -> Any:
+        method = actor.method(call.method)
+        if timeout is None:
+            return await call_in_task(actor, call, method, self.router.origin)
+        with trio.move_on_after(timeout):
+            return await call_in_task(actor, call, method, self.router.origin)
+        busy = actor.explain_busy()
+        raise QMI_RpcTimeoutException(
+            f"No answer from {self.address}.{call.method}() within {timeout:g} s" + (f": {busy}" if busy else "")
+        )
+
+    # Locking: each is a future, which the views wait for in their own way
+
+    def acquire(self, timeout: float, custom: str | None) -> tuple[Token, QMI_RpcFuture[bool]]:
+        """Ask for the lock; the token is the proxy's if it is granted."""
+        limit = check_timeout(timeout)
+        token = check_token(custom) or self.token or Token(secrets.token_hex(16))
+        message = Acquire(self.address.object, token, math.inf if limit is None else limit)
+        return token, self.router.request(self.address, message)
+
+    def granted(self, token: Token, answer: bool) -> bool:
+        """Take note of the answer to :meth:`acquire`."""
+        if answer:
+            self.token = token
+        return answer
+
+    def undo_acquire(self, token: Token) -> None:
+        """Nobody will learn that the lock was granted, so it must not be."""
+        if token != self.token:
+            self.router.request(self.address, Release(self.address.object, token))
+
+    def release(self, custom: str | None, context_name: str | None) -> QMI_RpcFuture[bool]:
+        """Ask to unlock."""
+        token = check_token(custom) or self.token
+        return self.router.request(self.address, Release(self.address.object, token, context_name))
+
+    def released(self, answer: bool) -> bool:
+        """Take note of the answer to :meth:`release`."""
+        if answer:
+            self.token = None
+        return answer
+
+    def force_release(self) -> QMI_RpcFuture[None]:
+        """Ask to unlock, whoever holds it."""
+        return self.router.request(self.address, ForceRelease(self.address.object))
+
+    def query_lock(self) -> QMI_RpcFuture[LockInfo | None]:
+        """Ask who holds it."""
+        return self.router.request(self.address, QueryLock(self.address.object))
+
+    def not_granted(self, timeout: float, info: LockInfo | None) -> QMI_ObjectLockedException:
+        """The error for a block that needed the lock and did not get it."""
+        holder = f" It is held by context {info.context!r} ({info.label})" if info is not None else ""
+        return QMI_ObjectLockedException(f"{self.address} could not be locked within {timeout:g} s.{holder}")
+
+
+def check_timeout(timeout: Any) -> float | None:
+    """A timeout that somebody typed.
+
+    Raises:
+        QMI_UsageException: If it is neither None nor a number of seconds from 0 on.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        raise QMI_UsageException(f"A timeout is a number of seconds from 0 on, or None; got {timeout!r}")
+    return float(timeout)
+
+
+def check_token(custom: Any) -> Token | None:
+    """A lock token that somebody typed.
+
+    Raises:
+        QMI_UsageException: If it is neither None nor a text.
+    """
+    if custom is None:
+        return None
+    if not isinstance(custom, str) or not custom:
+        raise QMI_UsageException(f"A lock token is a text that is not empty; got {type(custom).__name__}")
+    return Token(custom, custom=True)

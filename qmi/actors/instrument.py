@@ -1,0 +1,103 @@
+"""The base of instrument drivers: opened, closed, and identified."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar, NamedTuple
+
+from qmi.actors.interface import rpc_method
+from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.errors import QMI_InvalidOperationException
+
+_logger = logging.getLogger("qmi.core.instrument")
+
+
+class QMI_InstrumentIdentification(NamedTuple):
+    """What an instrument says that it is; None where it does not say.
+
+    Attributes:
+        vendor: Who made it.
+        model: The model.
+        serial: The serial number.
+        version: Version of its firmware.
+    """
+
+    vendor: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    version: str | None = None
+
+
+class QMI_Instrument(QMI_RpcObject):
+    """Base class of drivers.
+
+    A driver that holds a connection opens it in :meth:`open` and closes it in :meth:`close`, both of which call the
+    method of this class as well. An instrument that is still open when it is removed is closed, with a warning.
+
+    Args:
+        context: The context that the instrument belongs to.
+        name: Its name there.
+    """
+
+    _rpc_enter: ClassVar[tuple[str, ...]] = ("open",)
+    _rpc_exit: ClassVar[tuple[str, ...]] = ("close",)
+
+    def __init__(self, context: Any, name: str) -> None:
+        super().__init__(context, name)
+        self._is_open = False
+
+    @classmethod
+    def get_category(cls) -> str:
+        """What kind of object this is."""
+        return "instrument"
+
+    @rpc_method
+    def open(self) -> None:
+        """Open the instrument.
+
+        Raises:
+            QMI_InvalidOperationException: If it is open already.
+        """
+        self._check_is_closed()
+        self._is_open = True
+
+    @rpc_method
+    def close(self) -> None:
+        """Close the instrument.
+
+        Raises:
+            QMI_InvalidOperationException: If it is not open.
+        """
+        self._check_is_open()
+        self._is_open = False
+
+    @rpc_method
+    def is_open(self) -> bool:
+        """Whether the instrument is open."""
+        return self._is_open
+
+    def _check_is_open(self) -> None:
+        if not self._is_open:
+            raise QMI_InvalidOperationException(f"Instrument {self._name!r} is not open; call its open() first")
+
+    def _check_is_closed(self) -> None:
+        if self._is_open:
+            raise QMI_InvalidOperationException(f"Instrument {self._name!r} is open already")
+
+    def __enter__(self) -> QMI_Instrument:
+        self.open()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def release_rpc_object(self) -> Any:
+        """Close the instrument if it is still open."""
+        if not self._is_open:
+            return None
+        _logger.warning("Instrument %s is still open and is closed now", self._name)
+        return self.close()
+
+
+QMI_Instrument.__module__ = "qmi.core.instrument"
+QMI_InstrumentIdentification.__module__ = "qmi.core.instrument"

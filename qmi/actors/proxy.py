@@ -1,0 +1,321 @@
+"""Proxies: what a user holds of an object. One class per interface and view, made from the descriptor alone."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, ClassVar, Generic, TypeVar
+
+from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
+from qmi.actors.handle import Handle, Router
+from qmi.actors.interface import Interface, Method, Parameter
+from qmi.bridge import refuse_on_loop
+from qmi.errors import QMI_UnknownRpcException
+from qmi.names import Address
+
+T = TypeVar("T")
+
+
+class _ProxyBase:
+    """What all views of an object share."""
+
+    __slots__ = ("__weakref__", "_rpc")
+
+    _rpc_interface: ClassVar[Interface] = Interface("builtins.object")
+
+    def __init__(self, handle: Handle) -> None:
+        self._rpc = handle
+
+    @property
+    def address(self) -> str:
+        """Where the object lives: ``"context.object"``."""
+        return str(self._rpc.address)
+
+    def __getattr__(self, name: str) -> Any:
+        interface = self._rpc_interface
+        if name in interface.constants:
+            return interface.constants[name]
+        near = difflib.get_close_matches(name, [*interface.methods, *interface.constants], n=1)
+        hint = f". Did you mean {near[0]!r}?" if near else ""
+        raise QMI_UnknownRpcException(
+            f"{interface.short_name} {self._rpc.address} has no published method {name!r}{hint}"
+        )
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *self._rpc_interface.constants})
+
+    def __repr__(self) -> str:
+        return f"<{self._describe()} for {self._rpc.address} ({self._rpc_interface.class_name})>"
+
+    def _describe(self) -> str:
+        raise AssertionError
+
+
+class QMI_RpcProxy(_ProxyBase):
+    """An object as a blocking program sees it: calling a method waits for its result.
+
+    Each method takes ``rpc_timeout`` in seconds besides its own arguments. A proxy can be used by several threads.
+    """
+
+    __slots__ = ()
+
+    def _describe(self) -> str:
+        return "rpc proxy"
+
+    @property
+    def rpc_nonblocking(self) -> Any:
+        """The same object; here a method returns a future at once."""
+        return make_view(NonblockingProxy, self._rpc)
+
+    @property
+    def rpc_async(self) -> Any:
+        """The same object for a trio program; here a method is awaited."""
+        return make_view(AsyncProxy, self._rpc)
+
+    def _wait(self, what: str, future: QMI_RpcFuture[T]) -> T:
+        if not future.done():
+            refuse_on_loop(f"{self._rpc.address}.{what}", f"await proxy.rpc_async.{what}")
+        return call_blocking(future, None)
+
+    def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
+        """Lock the object for this proxy alone.
+
+        A method that runs is waited for, so that the object is idle when this returns True.
+
+        Args:
+            timeout: How long to wait for another holder to unlock, in seconds.
+            lock_token: A text of your own; whoever knows it can unlock from another proxy of the same context.
+
+        Returns:
+            Whether the object is locked for this proxy now.
+        """
+        token, future = self._rpc.acquire(timeout, lock_token)
+        try:
+            return self._rpc.granted(token, self._wait("lock()", future))
+        except BaseException:
+            self._rpc.undo_acquire(token)
+            raise
+
+    def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
+        """Unlock the object.
+
+        Args:
+            lock_token: The text that it was locked with, if not by this proxy.
+            context_name: The context that locked it, if not this one; needs ``lock_token``.
+
+        Returns:
+            True if it was locked and is not any more.
+        """
+        return self._rpc.released(self._wait("unlock()", self._rpc.release(lock_token, context_name)))
+
+    def is_locked(self) -> bool:
+        """Whether anybody has locked the object. Answered at once."""
+        return self._wait("is_locked()", self._rpc.query_lock()) is not None
+
+    def force_unlock(self) -> None:
+        """Unlock the object, whoever locked it. Answered at once; logged as a warning."""
+        self._wait("force_unlock()", self._rpc.force_release())
+
+    @contextmanager
+    def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> Iterator[QMI_RpcProxy]:
+        """Lock the object for the length of a ``with`` block.
+
+        Raises:
+            QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
+        """
+        if not self.lock(timeout, lock_token):
+            raise self._rpc.not_granted(timeout, self._wait("is_locked()", self._rpc.query_lock()))
+        try:
+            yield self
+        finally:
+            self.unlock(lock_token)
+
+    def __enter__(self) -> QMI_RpcProxy:
+        for name in self._rpc_interface.enter:
+            getattr(self, name)()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for name in self._rpc_interface.exit:
+            getattr(self, name)()
+
+
+class NonblockingProxy(_ProxyBase):
+    """An object whose methods return a future at once."""
+
+    __slots__ = ()
+
+    def _describe(self) -> str:
+        return "non-blocking rpc proxy"
+
+
+class AsyncProxy(_ProxyBase, Generic[T]):
+    """An object as a trio program sees it: methods are awaited, and cancelling the wait cancels the call.
+
+    ``await proxy.call(Driver.method, ...)`` is the same call with the types of the driver's method.
+    """
+
+    __slots__ = ()
+
+    def _describe(self) -> str:
+        return "async rpc proxy"
+
+    @property
+    def rpc_nonblocking(self) -> Any:
+        """The same object; here a method returns a future at once."""
+        return make_view(NonblockingProxy, self._rpc)
+
+    @property
+    def rpc_blocking(self) -> Any:
+        """The same object for code that runs in a thread."""
+        return make_view(QMI_RpcProxy, self._rpc)
+
+    async def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
+        """Lock the object for this proxy alone; see :meth:`QMI_RpcProxy.lock`. Cancelling leaves it as it was."""
+        token, future = self._rpc.acquire(timeout, lock_token)
+        try:
+            return self._rpc.granted(token, await call_async(future))
+        except BaseException:
+            self._rpc.undo_acquire(token)
+            raise
+
+    async def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
+        """Unlock the object; see :meth:`QMI_RpcProxy.unlock`."""
+        return self._rpc.released(await call_async(self._rpc.release(lock_token, context_name)))
+
+    async def is_locked(self) -> bool:
+        """Whether anybody has locked the object."""
+        return await call_async(self._rpc.query_lock()) is not None
+
+    async def force_unlock(self) -> None:
+        """Unlock the object, whoever locked it."""
+        await call_async(self._rpc.force_release())
+
+    @asynccontextmanager
+    async def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AsyncIterator[AsyncProxy[T]]:
+        """Lock the object for the length of an ``async with`` block.
+
+        Raises:
+            QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
+        """
+        if not await self.lock(timeout, lock_token):
+            raise self._rpc.not_granted(timeout, await call_async(self._rpc.query_lock()))
+        try:
+            yield self
+        finally:
+            # Not awaited: this must happen also when the block was cancelled.
+            self._rpc.released(True)
+            self._rpc.release(lock_token, None)
+
+    async def __aenter__(self) -> AsyncProxy[T]:
+        for name in self._rpc_interface.enter:
+            await getattr(self, name)()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for name in self._rpc_interface.exit:
+            await getattr(self, name)()
+
+
+# Making the classes
+
+
+class _Source:
+    """A default value that is shown as it was written."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _parameter(parameter: Parameter) -> inspect.Parameter:
+    return inspect.Parameter(
+        parameter.name,
+        inspect._ParameterKind(parameter.kind),
+        default=inspect.Parameter.empty if parameter.default is None else _Source(parameter.default),
+        annotation=inspect.Parameter.empty if parameter.annotation is None else _Source(parameter.annotation),
+    )
+
+
+def signature_of(method: Method, with_timeout: bool) -> inspect.Signature:
+    """The signature that a proxy shows for a method."""
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    parameters += [_parameter(parameter) for parameter in method.parameters]
+    if with_timeout:
+        timeout = Parameter("rpc_timeout", inspect.Parameter.KEYWORD_ONLY, "None", "float | None")
+        last = parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+        parameters.insert(len(parameters) - last, _parameter(timeout))
+    returns = inspect.Signature.empty if method.returns is None else _Source(method.returns)
+    return inspect.Signature(parameters, return_annotation=returns)
+
+
+def _blocking(method: Method) -> Callable[..., Any]:
+    def call(self: QMI_RpcProxy, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+        return self._rpc.call_blocking(method, args, kwargs, rpc_timeout)
+
+    return call
+
+
+def _nonblocking(method: Method) -> Callable[..., Any]:
+    def call(self: NonblockingProxy, *args: Any, **kwargs: Any) -> QMI_RpcFuture[Any]:
+        return self._rpc.call_nonblocking(method, args, kwargs)
+
+    return call
+
+
+def _async(method: Method) -> Callable[..., Any]:
+    async def call(self: AsyncProxy[Any], *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+        return await self._rpc.call_async(method, args, kwargs, rpc_timeout)
+
+    return call
+
+
+_VIEWS: dict[type[_ProxyBase], tuple[str, Callable[[Method], Callable[..., Any]], bool]] = {
+    QMI_RpcProxy: ("Proxy", _blocking, True),
+    NonblockingProxy: ("NonblockingProxy", _nonblocking, False),
+    AsyncProxy: ("AsyncProxy", _async, True),
+}
+
+
+def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase]:
+    suffix, factory, with_timeout = _VIEWS[view]
+    name = f"{interface.short_name}{suffix}"
+    module = interface.class_name.rpartition(".")[0]
+    namespace: dict[str, Any] = {
+        "__slots__": (),
+        "__doc__": interface.doc or view.__doc__,
+        "__module__": module,
+        "_rpc_interface": interface,
+    }
+    for method in interface.methods.values():
+        function = factory(method)
+        function.__name__ = method.name
+        function.__qualname__ = f"{name}.{method.name}"
+        function.__module__ = module
+        function.__doc__ = method.doc
+        function.__signature__ = signature_of(method, with_timeout)  # type: ignore[attr-defined]
+        namespace[method.name] = function
+    return type(name, (view,), namespace)
+
+
+def make_view(view: type[_ProxyBase], handle: Handle) -> Any:
+    """A view of the object behind a handle; the class is made once for each interface."""
+    classes = handle.interface.views
+    cls = classes.get(view)
+    if cls is None:
+        cls = classes.setdefault(view, _make_class(view, handle.interface))
+    return cls(handle)
+
+
+def make_proxy(router: Router, address: Address, interface: Interface) -> Any:
+    """A blocking proxy."""
+    return make_view(QMI_RpcProxy, Handle(router, address, interface))
+
+
+def make_async_proxy(router: Router, address: Address, interface: Interface) -> Any:
+    """A proxy for trio programs."""
+    return make_view(AsyncProxy, Handle(router, address, interface))

@@ -1,0 +1,181 @@
+"""Results that come item by item: a generator of a driver, and what its consumer holds.
+
+Each item is a turn of its own, so that others can use the object between two items, and the consumer's pace is the
+generator's pace. A consumer that leaves closes the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
+from qmi.messages import Origin, Token
+
+if TYPE_CHECKING:
+    from qmi.actors.runner import Actor
+
+
+class End:
+    """What a stream gives after its last item."""
+
+    def __repr__(self) -> str:
+        return "END"
+
+
+END: Final = End()
+
+
+class Source(Protocol):
+    """Where a consumer gets its items from: an actor here, or a link to one."""
+
+    what: str
+
+    def next(self) -> QMI_RpcFuture[Any]:
+        """Ask for the next item; :data:`END` after the last."""
+
+    def leave(self) -> QMI_RpcFuture[Any]:
+        """The consumer wants no more."""
+
+
+class ActorStream:
+    """A generator that runs in an actor, one turn an item."""
+
+    __slots__ = ("__weakref__", "_actor", "_generator", "chain", "is_async", "origin", "token", "what")
+
+    def __init__(
+        self,
+        actor: Actor,
+        generator: Generator[Any, Any, Any] | AsyncGenerator[Any, Any],
+        what: str,
+        origin: Origin,
+        token: Token | None,
+        chain: tuple[str, ...],
+        is_async: bool,
+    ) -> None:
+        self._actor = actor
+        self._generator: Any = generator
+        self.what = what
+        self.origin = origin
+        self.token = token
+        self.chain = chain
+        self.is_async = is_async
+
+    # What the consumer's side calls
+
+    def next(self) -> QMI_RpcFuture[Any]:
+        """Ask for the next item; :data:`END` after the last."""
+        return self._actor.pull(self)
+
+    def leave(self) -> QMI_RpcFuture[Any]:
+        """The consumer wants no more."""
+        return self._actor.pull(self, closing=True)
+
+    # What the actor calls, where the generator belongs
+
+    def advance(self) -> Any:
+        """Run the generator to its next item; in the loop, something to await."""
+        if self.is_async:
+            return self._advance_async()
+        try:
+            return next(self._generator)
+        except StopIteration:
+            self._actor.forget_stream(self)
+            return END
+        except BaseException:
+            self._actor.forget_stream(self)
+            raise
+
+    async def _advance_async(self) -> Any:
+        try:
+            return await anext(self._generator)
+        except StopAsyncIteration:
+            self._actor.forget_stream(self)
+            return END
+        except BaseException:
+            self._actor.forget_stream(self)
+            raise
+
+    def close(self) -> Any:
+        """End the generator where it stands; in the loop, something to await."""
+        self._actor.forget_stream(self)
+        return self._generator.aclose() if self.is_async else self._generator.close()
+
+    async def finish(self) -> None:
+        """The same for who is in the loop."""
+        ending = self.close()
+        if self.is_async:
+            await ending
+
+
+class RpcStream:
+    """The items of a generator method, for ``for`` and ``async for``.
+
+    Leaving the loop early, closing the stream or forgetting it ends the generator at its other end.
+    """
+
+    __slots__ = ("__weakref__", "_ended", "_source")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<rpc stream of {self._source.what}>"
+
+    def __iter__(self) -> RpcStream:
+        return self
+
+    def __next__(self) -> Any:
+        if self._ended:
+            raise StopIteration
+        try:
+            item = call_blocking(self._source.next(), None)
+        except BaseException:
+            self.close()
+            raise
+        if item is END:
+            self._ended = True
+            raise StopIteration
+        return item
+
+    def __aiter__(self) -> RpcStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            item = await call_async(self._source.next())
+        except BaseException:
+            self.close()
+            raise
+        if item is END:
+            self._ended = True
+            raise StopAsyncIteration
+        return item
+
+    def close(self) -> None:
+        """End the generator; the next item is the end."""
+        if not self._ended:
+            self._ended = True
+            self._source.leave()
+
+    def __enter__(self) -> RpcStream:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def aclose(self) -> None:
+        """End the generator; the next item is the end."""
+        self.close()
+
+    async def __aenter__(self) -> RpcStream:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

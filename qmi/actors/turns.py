@@ -1,0 +1,155 @@
+"""What can stand in an object's line: calls, lock acquisitions, stream items, and the object's end."""
+
+from __future__ import annotations
+
+import _thread
+from typing import Any
+
+import trio
+
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.interface import Method
+from qmi.bridge import Waiter
+from qmi.messages import Acquire, Call, Origin, Token
+
+
+class Turn:
+    """Something that needs the object for itself for a while.
+
+    Attributes:
+        what: What it is, for people: ``"get_sample()"``.
+        origin: The context it came from.
+        since: When it began, as monotonic time; 0 before.
+        scope: Cancels it while it runs in the event loop.
+        given_up: Whether nobody waits for it any more.
+    """
+
+    __slots__ = ("_claim", "given_up", "origin", "scope", "since", "what")
+
+    inline = False
+
+    def __init__(self, what: str, origin: Origin) -> None:
+        self.what = what
+        self.origin = origin
+        self.since = 0.0
+        self.scope: trio.CancelScope | None = None
+        self.given_up = False
+        self._claim = _thread.allocate_lock()
+
+    def claim(self) -> bool:
+        """Take it on; True for exactly one of those who try."""
+        return self._claim.acquire(False)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell whoever waits for it that it will not come to anything."""
+        raise AssertionError
+
+    def describe(self, now: float) -> str:
+        """What it does, how long already and for whom."""
+        return f"{self.what} for {max(now - self.since, 0.0):.1f} s, called from context {self.origin.context!r}"
+
+
+class CallTurn(Turn):
+    """A method call whose caller waits for a future."""
+
+    __slots__ = ("call", "future", "method")
+
+    def __init__(self, call: Call, method: Method, origin: Origin, future: QMI_RpcFuture[Any]) -> None:
+        super().__init__(f"{call.method}()", origin)
+        self.call = call
+        self.method = method
+        self.future = future
+
+    @property
+    def token(self) -> Token | None:
+        """The caller's lock token."""
+        return self.call.token
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        self.future.fail(error)
+
+
+class InlineTurn(Turn):
+    """A method call that the caller runs itself, as soon as it is its turn."""
+
+    __slots__ = ("_waiter", "call", "error", "granted", "method")
+
+    inline = True
+
+    def __init__(self, call: Call, method: Method, origin: Origin) -> None:
+        super().__init__(f"{call.method}()", origin)
+        self.call = call
+        self.method = method
+        self.error: BaseException | None = None
+        self.granted = False
+        self._waiter: Waiter | None = None
+
+    @property
+    def token(self) -> Token | None:
+        """The caller's lock token."""
+        return self.call.token
+
+    def expect(self, waiter: Waiter) -> bool:
+        """Have somebody woken when the turn comes; False if it has come already."""
+        self._waiter = waiter
+        return not self.granted
+
+    def grant(self) -> None:
+        """The turn has come, or will never come."""
+        # The order matters: `expect` sets what is read here before it reads what is set here.
+        self.granted = True
+        if self._waiter is not None:
+            self._waiter.wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Wake the caller with an error."""
+        self.error = error
+        self.grant()
+
+
+class PullTurn(Turn):
+    """The next item of a stream."""
+
+    __slots__ = ("closing", "future", "stream", "token")
+
+    def __init__(self, stream: Any, future: QMI_RpcFuture[Any], closing: bool) -> None:
+        super().__init__(stream.what, stream.origin)
+        self.stream = stream
+        self.token: Token | None = stream.token
+        self.future = future
+        self.closing = closing
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        self.future.fail(error)
+
+
+class AcquireTurn(Turn):
+    """A lock acquisition."""
+
+    __slots__ = ("future", "request")
+
+    def __init__(self, request: Acquire, origin: Origin, future: QMI_RpcFuture[bool]) -> None:
+        super().__init__("lock()", origin)
+        self.request = request
+        self.future = future
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        if self.claim():
+            self.future.fail(error)
+
+
+class EndTurn(Turn):
+    """The end of the object: its last turn."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, origin: Origin, future: QMI_RpcFuture[None]) -> None:
+        super().__init__("release_rpc_object()", origin)
+        self.future = future
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        self.future.fail(error)

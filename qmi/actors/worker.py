@@ -1,0 +1,79 @@
+"""The thread that belongs to one actor, from its constructor to its release."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import trio
+
+Job = Callable[[], object]
+
+
+class Worker:
+    """A thread that does one job after the other.
+
+    Jobs may be given before the thread runs. A job must not raise.
+
+    Args:
+        name: Name of the thread, shown by debuggers and profilers.
+    """
+
+    __slots__ = ("_jobs", "_thread", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def give(self, job: Job) -> None:
+        """Have a job done after those that were given before."""
+        self._jobs.put(job)
+
+    def finish(self) -> None:
+        """Let the thread end when its jobs are done."""
+        self._jobs.put(None)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold a thread until :meth:`finish`; if cancelled, the thread is left behind with the job that it does.
+
+        The limiter is its own: trio's default of 40 threads must never cap the number of instruments.
+        """
+        task_status.started()
+        await trio.to_thread.run_sync(
+            self._work, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1), thread_name=self.name
+        )
+
+    def _work(self) -> None:
+        self._thread = threading.current_thread()
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            job()
+            del job  # what the job refers to must not live until the next one comes
+
+    def is_current(self) -> bool:
+        """Whether the calling thread is this one."""
+        return self._thread is threading.current_thread()
+
+    def where(self) -> str:
+        """Where the thread stands now: ``file:line in function``, or an empty string."""
+        ident = None if self._thread is None else self._thread.ident
+        frame = None if ident is None else sys._current_frames().get(ident)
+        if frame is None:
+            return ""
+        for entry in reversed(traceback.extract_stack(frame)):
+            if not _is_waiting_code(entry.filename):
+                return f"{entry.filename}:{entry.lineno} in {entry.name}"
+        return ""
+
+
+_OWN = tuple(f"/qmi/{room}" for room in ("actors/", "bridge.py", "context.py", "portal.py"))
+
+
+def _is_waiting_code(filename: str) -> bool:
+    return filename.endswith("threading.py") or any(part in filename.replace("\\", "/") for part in _OWN)

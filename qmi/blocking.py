@@ -1,0 +1,346 @@
+"""The blocking face of a context."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import trio
+
+from qmi._version import __version__
+from qmi.actors.execution import EXECUTION, current_chain
+from qmi.actors.future import QMI_RpcFuture, call_blocking
+from qmi.actors.instrument import QMI_Instrument
+from qmi.actors.proxy import QMI_RpcProxy, make_proxy
+from qmi.actors.rpc_object import QMI_RpcObject, check_class
+from qmi.bridge import refuse_on_loop
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.context import Context
+from qmi.errors import QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
+from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
+from qmi.portal import PORTALS
+
+P = ParamSpec("P")
+T = TypeVar("T", bound=QMI_RpcObject)
+
+
+class QMI_Context:
+    """A named home of instruments and tasks, for blocking programs.
+
+    Every method works from any thread.
+
+    Args:
+        name: What others call this program.
+        config: The configuration; None takes the defaults.
+
+    Attributes:
+        on_stopped: Called when the context has stopped.
+    """
+
+    def __init__(self, name: str, config: CfgQmi | None = None) -> None:
+        if config is not None:
+            from qmi.config.structure import checked
+
+            config = checked(config)
+        self._core = Context(name, config)
+        self._core.face = self
+        self._ended: QMI_RpcFuture[None] | None = None
+        self.on_stopped: Callable[[], object] = _nothing
+
+    def __repr__(self) -> str:
+        return f"QMI_context(name={self.name!r})"
+
+    @property
+    def async_context(self) -> Context:
+        """The same context for code in its event loop."""
+        return self._core
+
+    @property
+    def name(self) -> str:
+        """The name of the context."""
+        return self._core.name
+
+    @property
+    def workgroup_name(self) -> str:
+        """The workgroup; contexts of other workgroups are strangers."""
+        return self._core.config.workgroup
+
+    # Life
+
+    def start(self) -> None:
+        """Start the context.
+
+        Raises:
+            QMI_UsageException: If it was started before.
+        """
+        refuse_on_loop("QMI_Context.start()", "async with qmi.open_context(...) as context:")
+        if self._ended is not None:
+            raise QMI_UsageException(f"Context {self.name!r} is started already")
+        portal = PORTALS.enter(self)
+        started: QMI_RpcFuture[None] = QMI_RpcFuture(f"the start of context {self.name!r}")
+        self._ended = portal.run(self._live, started)
+        self._ended.add_done_callback(lambda: self._fail_start(started))
+        try:
+            started.wait()
+        except BaseException:
+            self._core.request_shutdown()
+            self._left()
+            raise
+
+    def _fail_start(self, started: QMI_RpcFuture[None]) -> None:
+        error = None if self._ended is None else self._ended.error()
+        if error is not None:
+            started.fail(error)
+
+    async def _live(self, started: QMI_RpcFuture[None]) -> None:
+        stop = trio.Event()
+        self._stop_event = stop
+        async with self._core.running():
+            started.settle(None)
+            await stop.wait()
+
+    def _left(self) -> None:
+        PORTALS.leave(self)
+        self.on_stopped()
+
+    def stop(self) -> None:
+        """Stop the context: tasks first, then the objects in reverse order of their making, then the links.
+
+        Raises:
+            QMI_NoActiveContextException: If it does not run.
+            QMI_UsageException: If called by one of its own objects, which it would have to wait for.
+        """
+        refuse_on_loop("QMI_Context.stop()", "async with qmi.open_context(...) as context:")
+        if self._ended is None or self._ended.done():
+            raise QMI_NoActiveContextException(f"Context {self.name!r} does not run")
+        execution = EXECUTION.get()
+        if current_chain() and execution is not None and execution.context is self:
+            raise QMI_UsageException(
+                f"{current_chain()[-1]} cannot stop its own context {self.name!r}; ask for its end with "
+                "context.make_peer_context_proxy(context.name).shutdown_context()"
+            )
+        self._core.run_stop_handlers()
+        self._core.loop.soon(self._stop_event.set)
+        self._ended.wait()
+        self._left()
+
+    def __enter__(self) -> QMI_Context:
+        if self._ended is None:
+            self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    # Configuration
+
+    def get_config(self) -> CfgQmi:
+        """The configuration."""
+        return self._core.config
+
+    def get_context_config(self) -> CfgContext:
+        """The settings of this context."""
+        return self._core.own_config()
+
+    def get_configured_contexts(self) -> dict[str, CfgContext]:
+        """The settings of all configured contexts by name."""
+        return dict(self._core.config.contexts)
+
+    def get_qmi_home_dir(self) -> str:
+        """The home directory of the library."""
+        from qmi.config.places import qmi_home_dir
+
+        return qmi_home_dir(self._core.config)
+
+    def get_log_dir(self) -> str:
+        """The directory for log files."""
+        from qmi.config.places import log_dir
+
+        return log_dir(self._core.config)
+
+    def get_datastore_dir(self) -> str:
+        """The directory for measured data."""
+        from qmi.config.places import datastore_dir
+
+        return datastore_dir(self._core.config)
+
+    def resolve_file_name(self, file_name: str) -> str:
+        """Fill in ``${context}``, ``${qmi_home}``, ``${datastore}``, ``${config_dir}``, ``${date}``, ``${datetime}``.
+
+        Raises:
+            QMI_UsageException: If there is anything else behind a dollar sign; ``$$`` stands for one.
+        """
+        from qmi.config.places import resolve_file_name
+
+        return resolve_file_name(file_name, self._core.config, self.name, datetime.now(UTC))
+
+    resolve_file_names = resolve_file_name
+
+    # Objects
+
+    def make_rpc_object(
+        self, name: str, rpc_object_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Make an object in this context and return a proxy of it.
+
+        Args:
+            name: Its name.
+            rpc_object_class: Its class, derived from :class:`~qmi.core.rpc.QMI_RpcObject`.
+            args: Further arguments of its constructor.
+            kwargs: Further keyword arguments of its constructor.
+
+        Raises:
+            QMI_UsageException: If the name or the class will not do.
+            QMI_DuplicateNameException: If the name is taken.
+            Exception: Whatever the constructor raises; then the name is free again.
+        """
+        refuse_on_loop("make_rpc_object()", "await context.make_rpc_object(...)")
+        actor = call_blocking(self._core.make(name, rpc_object_class, args, kwargs), None)  # type: ignore[arg-type]
+        proxy: T = make_proxy(self._core, actor.address, actor.interface)
+        return proxy
+
+    def make_instrument(
+        self, name: str, instrument_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Make an instrument; see :meth:`make_rpc_object`."""
+        self._core.check_running()
+        check_class(instrument_class, QMI_Instrument, "An instrument")
+        return self.make_rpc_object(name, instrument_class, *args, **kwargs)
+
+    def get_rpc_object(self, name: str) -> Any:
+        """Return a proxy of an object that exists.
+
+        Args:
+            name: ``"context.object"``, or the object's name alone if it is in this context.
+
+        Raises:
+            QMI_UnknownNameException: If there is no such object; that is a ``ValueError`` too.
+        """
+        address = self._core.resolve(name)
+        future = self._core.interface_at(address)
+        if not future.done():
+            refuse_on_loop("get_rpc_object()", "await context.get_rpc_object(...)")
+        return make_proxy(self._core, address, call_blocking(future, None))
+
+    get_rpc_object_by_name = get_rpc_object
+    get_instrument = get_rpc_object
+
+    def remove_rpc_object(self, proxy: QMI_RpcProxy | Any) -> None:
+        """Remove an object of this context. Whoever waits for it gets an error.
+
+        Raises:
+            QMI_ObjectRemovedException: If it was removed before.
+            QMI_UsageException: If it belongs to another context, or is removed by its own method.
+        """
+        refuse_on_loop("remove_rpc_object()", "await context.remove_rpc_object(...)")
+        if not isinstance(proxy, QMI_RpcProxy):
+            raise QMI_UsageException(f"remove_rpc_object() takes a proxy; got {proxy!r}")
+        call_blocking(self._core.begin_remove(parse_address(proxy.address)), None)
+
+    def make_peer_context_proxy(self, context_name: str) -> Any:
+        """Return a proxy of a context itself: its version, process, objects, and how to shut it down."""
+        return self.get_rpc_object(f"{context_name}.{CONTEXT_OBJECT_NAME}")
+
+    def get_rpc_object_descriptors(self) -> list[Any]:
+        """What this context says about its objects."""
+        from qmi.actors.context_object import RpcObjectDescriptor
+
+        return [RpcObjectDescriptor(address, face.category, face) for address, face in self._core.objects()]
+
+    def list_rpc_objects(self, category: str | None = None) -> list[tuple[str, str]]:
+        """The objects that can be reached, as pairs of address and class name.
+
+        Args:
+            category: "instrument", "task", ... or None for all.
+        """
+        self._core.check_running()
+        return [(str(address), face.class_name) for address, face in self._core.objects(category)]
+
+    def show_rpc_objects(self) -> None:
+        """Print the objects that can be reached."""
+        _show(("address", "type"), self.list_rpc_objects())
+
+    def show_instruments(self) -> None:
+        """Print the instruments that can be reached."""
+        _show(("address", "type"), self.list_rpc_objects("instrument"))
+
+    def show_tasks(self) -> None:
+        """Print the tasks that can be reached."""
+        _show(("address", "type"), self.list_rpc_objects("task"))
+
+    def show_contexts(self) -> None:
+        """Print the contexts that this program knows."""
+        _show(("name", "address", "connected"), [(self.name, "-", "(this context)")])
+
+    # Unique names
+
+    def make_unique_name(self, prefix: str = "object_") -> str:
+        """Return a name that no object of this context has."""
+        return self._core.registry.unique_name(prefix)
+
+    def make_unique_address(self, prefix: str = "object_") -> Address:
+        """Return an address that no object of this context has."""
+        return Address(self.name, self.make_unique_name(prefix))
+
+    def make_unique_token(self, prefix: str = "$lock_") -> str:
+        """Return a text for a lock token that nobody has used."""
+        return self._core.registry.unique_name(prefix)
+
+    # Stopping
+
+    def shutdown_requested(self) -> bool:
+        """Whether somebody asked this program to end."""
+        return self._core.shutdown_requested()
+
+    def wait_until_shutdown(self, duration: float | None = None) -> bool:
+        """Wait until somebody asks this program to end.
+
+        Args:
+            duration: How long to wait at most, in seconds; None waits for ever.
+
+        Returns:
+            Whether somebody did.
+        """
+        try:
+            self._core.shutdown.wait(duration)
+        except QMI_RpcTimeoutException:
+            return False
+        return True
+
+    def register_stop_handler(self, handler: Callable[[], object]) -> None:
+        """Have a function called when the context stops, before anything else goes; the last one is called first."""
+        self._core.register_stop_handler(handler)
+
+    def get_version(self) -> str:
+        """The version of the library."""
+        return __version__
+
+    def info(self) -> str:
+        """What there is to say about this context, on several lines."""
+        rows = [
+            ("context", self.name),
+            ("workgroup", self.workgroup_name),
+            ("version", __version__),
+            ("pid", str(os.getpid())),
+            ("configuration", self._core.config.config_file or "(none)"),
+            ("home directory", self.get_qmi_home_dir()),
+            ("objects", str(len(self._core.objects()))),
+        ]
+        return "\n".join(f"{key + ':':16}{value}" for key, value in rows)
+
+
+QMI_Context.__module__ = "qmi.core.context"
+
+
+def _nothing() -> None:
+    pass
+
+
+def _show(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    line = " ".join("-" * width for width in widths)
+    for row in (header, None, *rows, None):
+        text = line if row is None else " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(text.rstrip())  # noqa: T201 - what show_...() is for

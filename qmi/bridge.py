@@ -1,0 +1,185 @@
+"""How threads and the event loop wake each other: the only module in which they touch.
+
+Whatever waits, a thread or a trio task, is a *waiter* with one method, ``wake()``, which any thread may call, any
+number of times. Futures, mailboxes and links know nothing else about who waits for them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+import trio
+
+from qmi.errors import QMI_BlockingOnLoopException
+
+on_any_loop = trio.lowlevel.in_trio_run
+
+
+class Waiter(Protocol):
+    """Somebody who waits."""
+
+    def wake(self) -> None:
+        """End the wait; may be called from any thread, and more than once."""
+
+
+class Interrupt:
+    """A request that ends whatever its thread waits for, now and from now on.
+
+    A task's thread has one: stopping the task must reach it wherever it waits.
+    """
+
+    __slots__ = ("_error", "_mutex", "_waiters")
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiters: list[Waiter] = []
+        self._error: Callable[[], BaseException] | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether the waits of this thread are to end."""
+        return self._error is not None
+
+    def request(self, error: Callable[[], BaseException]) -> None:
+        """Make this and every later wait raise what the function returns."""
+        with self._mutex:
+            self._error = error
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.wake()
+
+    def clear(self) -> None:
+        """Let waits be waits again."""
+        self._error = None
+
+    def enter(self, waiter: Waiter) -> None:
+        """Register a wait; raises at once if there is a request."""
+        with self._mutex:
+            self._waiters.append(waiter)
+        self.check(waiter)
+
+    def check(self, waiter: Waiter | None = None) -> None:
+        """Raise if there is a request."""
+        if self._error is not None:
+            if waiter is not None:
+                self.leave(waiter)
+            raise self._error()
+
+    def leave(self, waiter: Waiter) -> None:
+        """The wait is over."""
+        with self._mutex, suppress(ValueError):
+            self._waiters.remove(waiter)
+
+
+class ThreadWaiter:
+    """A thread that waits once.
+
+    A bare lock is the fastest thing that a thread can wait for, and Ctrl-C gets through it.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def wake(self) -> None:
+        """End the wait."""
+        with suppress(RuntimeError):  # woken twice
+            self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be woken; False if that takes longer than the timeout in seconds."""
+        if timeout is None:
+            return self._lock.acquire()
+        return self._lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+
+
+class TaskWaiter:
+    """A trio task that waits once."""
+
+    __slots__ = ("_ident", "_task", "_token", "_woken")
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._ident = threading.get_ident()
+        self._task: trio.lowlevel.Task | None = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """End the wait."""
+        if threading.get_ident() == self._ident:
+            self._fire()
+        else:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._fire)
+
+    def _fire(self) -> None:
+        self._woken = True
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        """Wait to be woken. A checkpoint; if cancelled, being woken later has no effect."""
+        if self._woken:
+            await trio.lowlevel.checkpoint()
+            return
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class Loop:
+    """A running event loop, as the threads beside it see it. Made on the loop itself."""
+
+    __slots__ = ("_ident", "_token")
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._ident = threading.get_ident()
+
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that runs this loop."""
+        return threading.get_ident() == self._ident
+
+    def soon(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Have the loop call a function as soon as it can, in the order of these calls.
+
+        Returns:
+            False if the loop has ended, so that the function will never be called.
+        """
+        try:
+            self._token.run_sync_soon(function, *args)
+        except trio.RunFinishedError:
+            return False
+        return True
+
+    def now_or_soon(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Call the function at once if this is the loop's thread, else soon."""
+        if self.is_here():
+            function(*args)
+            return True
+        return self.soon(function, *args)
+
+
+def refuse_on_loop(what: str, instead: str) -> None:
+    """Raise if the calling thread runs an event loop: waiting here would stop everything else on it.
+
+    Args:
+        what: What would block.
+        instead: What to write instead.
+
+    Raises:
+        QMI_BlockingOnLoopException: If this thread runs an event loop.
+    """
+    if on_any_loop():
+        raise QMI_BlockingOnLoopException(f"{what} would block the event loop; write '{instead}'")

@@ -1,0 +1,199 @@
+"""The default context of a program behind ``qmi.start()``, and what becomes of contexts at exit and after a fork."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from qmi.actors.execution import EXECUTION, Execution
+from qmi.blocking import QMI_Context
+from qmi.bridge import refuse_on_loop
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.context import Context
+from qmi.errors import QMI_NoActiveContextException, QMI_UsageException
+from qmi.portal import PORTALS, RUNNING
+
+_logger = logging.getLogger("qmi.core.context")
+
+
+class _Session:
+    """Which context is the default one."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.mutex = threading.RLock()
+        self.default: QMI_Context | None = None
+
+
+_SESSION = _Session()
+
+
+def _after_fork_in_child() -> None:
+    def inherited() -> Exception:
+        return QMI_UsageException(
+            "This process was forked from one that had a context. A context does not survive a fork: "
+            "start one of your own with qmi.start()"
+        )
+
+    for core in list(RUNNING):
+        core.disown(inherited)
+    PORTALS.reset()
+    _SESSION.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@atexit.register
+def _stop_at_exit() -> None:
+    for context in list(PORTALS.users()):
+        _logger.warning("Context %s still runs at the exit of the program; call qmi.stop() before", context.name)
+        try:
+            context.stop()
+        except Exception:  # the program ends whatever happens here
+            _logger.exception("Context %s could not be stopped", context.name)
+    _shutdown_logging()
+
+
+def _shutdown_logging() -> None:
+    from qmi.logs import shutdown_logging
+
+    shutdown_logging()
+
+
+def _load_config(config_file: Any, context_cfg: Mapping[str, Any] | None) -> CfgQmi:
+    from qmi.config.loader import load_config
+    from qmi.config.structure import add_contexts
+
+    return add_contexts(load_config(config_file), context_cfg)
+
+
+def _setup_logging(config: CfgQmi, context_name: str, console_loglevel: str | None) -> None:
+    from qmi.logs import setup_logging
+
+    setup_logging(config, context_name, console_loglevel=console_loglevel)
+
+
+def start(
+    context_name: str,
+    config_file: str | os.PathLike[str] | None = "",
+    init_logging: bool = True,
+    console_loglevel: str | None = None,
+    context_cfg: Mapping[str, Mapping[str, Any] | CfgContext] | None = None,
+) -> QMI_Context:
+    """Start the default context of this program.
+
+    Args:
+        context_name: What others call this program.
+        config_file: The configuration file; "" looks at ``$QMI_CONFIG`` and then for ``qmi.conf`` in the home
+            directory, None uses no file.
+        init_logging: Whether to write log messages to the console, and to a file if the configuration says so.
+        console_loglevel: Level for messages on the console, instead of the configured one.
+        context_cfg: Settings of contexts by name, added to the configuration.
+
+    Returns:
+        The context. ``with qmi.start(...) as context:`` stops it at the end of the block.
+
+    Raises:
+        QMI_UsageException: If there is a default context already, or the name will not do.
+        QMI_ConfigurationException: If the configuration is not usable; all faults are listed.
+    """
+    refuse_on_loop("qmi.start()", "async with qmi.open_context(...) as context:")
+    with _SESSION.mutex:
+        if _SESSION.default is not None:
+            raise QMI_UsageException(
+                f"This program already has a context, {_SESSION.default.name!r}; call qmi.stop() before another start()"
+            )
+        context = QMI_Context(context_name, _load_config(config_file, context_cfg))
+        if init_logging:
+            _setup_logging(context.get_config(), context_name, console_loglevel)
+        try:
+            context.start()
+        except BaseException:
+            _shutdown_logging()
+            raise
+        context.on_stopped = _default_stopped
+        _SESSION.default = context
+    return context
+
+
+def _default_stopped() -> None:
+    _SESSION.default = None
+    _shutdown_logging()
+
+
+def stop() -> None:
+    """Stop the default context: tasks first, then instruments and other objects, then the links.
+
+    Raises:
+        QMI_NoActiveContextException: If there is none.
+    """
+    default = _SESSION.default
+    if default is None:
+        raise QMI_NoActiveContextException("There is no active context to stop; qmi.start() makes one")
+    default.stop()
+
+
+def context() -> QMI_Context:
+    """The context of the code that calls: the one that started this thread or task, else the default one.
+
+    Raises:
+        QMI_NoActiveContextException: If there is neither.
+    """
+    execution = EXECUTION.get()
+    if execution is not None:
+        found: QMI_Context = execution.context
+        return found
+    if _SESSION.default is None:
+        raise QMI_NoActiveContextException("There is no active context; qmi.start() makes one")
+    return _SESSION.default
+
+
+@asynccontextmanager
+async def open_context(
+    context_name: str,
+    config_file: str | os.PathLike[str] | None = "",
+    *,
+    init_logging: bool = True,
+    console_loglevel: str | None = None,
+    context_cfg: Mapping[str, Mapping[str, Any] | CfgContext] | None = None,
+    config: CfgQmi | None = None,
+) -> AsyncIterator[Context]:
+    """Run a context in the event loop of a trio program, for the length of an ``async with`` block.
+
+    Args:
+        context_name: What others call this program.
+        config_file: As for :func:`start`.
+        init_logging: As for :func:`start`.
+        console_loglevel: As for :func:`start`.
+        context_cfg: As for :func:`start`.
+        config: The whole configuration, instead of a file.
+
+    Raises:
+        QMI_UsageException: If the name will not do.
+        QMI_ConfigurationException: If the configuration is not usable; all faults are listed.
+    """
+    face = QMI_Context(context_name, config if config is not None else _load_config(config_file, context_cfg))
+    core = face.async_context
+    if init_logging:
+        _setup_logging(core.config, context_name, console_loglevel)
+    RUNNING.add(core)
+    try:
+        async with core.running():
+            token = EXECUTION.set(Execution(face))
+            try:
+                yield core
+            finally:
+                EXECUTION.reset(token)
+    finally:
+        RUNNING.discard(core)
+        if init_logging:
+            _shutdown_logging()
