@@ -1,0 +1,136 @@
+"""``with`` blocks for whatever has to be started and stopped, opened and closed, locked and unlocked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from qmi.core.exceptions import QMI_ObjectLockedException
+
+
+class _StartStop(Protocol):
+    def start(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def stop(self) -> Any: ...
+
+
+class _StartStopJoin(_StartStop, Protocol):
+    def join(self) -> Any: ...
+
+
+class _OpenClose(Protocol):
+    def open(self) -> Any: ...
+
+    def close(self) -> Any: ...
+
+
+class _LockUnlock(Protocol):
+    def lock(self, *args: Any, **kwargs: Any) -> bool: ...
+
+    def unlock(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class _Signal(Protocol):
+    def subscribe(self, receiver: Any) -> Any: ...
+
+    def unsubscribe(self, receiver: Any) -> Any: ...
+
+
+S = TypeVar("S", bound=_StartStop)
+J = TypeVar("J", bound=_StartStopJoin)
+C = TypeVar("C", bound=_OpenClose)
+L = TypeVar("L", bound=_LockUnlock)
+
+
+@contextmanager
+def start_stop(thing: S, *args: Any, **kwargs: Any) -> Iterator[S]:
+    """Start something for the length of a ``with`` block, and stop it also if the block fails.
+
+    Args:
+        thing: What has ``start`` and ``stop``: the module ``qmi``, a context, a task.
+        args: For ``start``.
+        kwargs: For ``start``.
+    """
+    thing.start(*args, **kwargs)
+    try:
+        yield thing
+    finally:
+        thing.stop()
+
+
+@contextmanager
+def start_stop_join(thing: J, *args: Any, **kwargs: Any) -> Iterator[J]:
+    """Start a task for the length of a ``with`` block; then stop it and wait until it has stopped.
+
+    Args:
+        thing: What has ``start``, ``stop`` and ``join``.
+        args: For ``start``.
+        kwargs: For ``start``.
+    """
+    thing.start(*args, **kwargs)
+    try:
+        yield thing
+    finally:
+        thing.stop()
+        thing.join()
+
+
+@contextmanager
+def open_close(thing: C) -> Iterator[C]:
+    """Open an instrument for the length of a ``with`` block, and close it also if the block fails.
+
+    Args:
+        thing: What has ``open`` and ``close``.
+    """
+    thing.open()
+    try:
+        yield thing
+    finally:
+        thing.close()
+
+
+@contextmanager
+def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
+    """Lock an object for the length of a ``with`` block.
+
+    Args:
+        thing: A proxy.
+        args: For ``lock``: ``timeout`` in seconds, ``lock_token``.
+        kwargs: For ``lock``.
+
+    Raises:
+        QMI_ObjectLockedException: If the lock is not granted; the block does not run.
+    """
+    if not thing.lock(*args, **kwargs):
+        raise QMI_ObjectLockedException(f"{thing!r} could not be locked: another proxy holds it")
+    token = kwargs.get("lock_token", args[1] if len(args) > 1 else None)
+    try:
+        yield thing
+    finally:
+        if token is None:
+            thing.unlock()
+        else:
+            thing.unlock(lock_token=token)
+
+
+@contextmanager
+def subscribe_unsubscribe(signal: _Signal, receiver: Any = None) -> Iterator[Any]:
+    """Subscribe to a signal for the length of a ``with`` block.
+
+    Args:
+        signal: A signal of a proxy.
+        receiver: What gets the signals; None makes one.
+
+    Yields:
+        The receiver.
+    """
+    if receiver is None:
+        from qmi.core.pubsub import QMI_SignalReceiver
+
+        receiver = QMI_SignalReceiver()
+    signal.subscribe(receiver)
+    try:
+        yield receiver
+    finally:
+        signal.unsubscribe(receiver)
