@@ -1,0 +1,176 @@
+"""What values become on a link and back: CBOR for the small, segments of raw memory for the large.
+
+What can be sent: None, bool, int, float, complex, str, bytes, bytearray; list, tuple, set, frozenset, dict; datetime,
+date, time, timedelta, Decimal, Fraction, UUID, range, slice; numpy arrays of any layout and byte order and numpy
+scalars (no object dtype); members of enums, named tuples, dataclasses and exceptions, which travel by name; and what
+the ``persistent`` hook takes (proxies). They come back equal and of the same type, except that a time zone comes back
+as its offset at that time, and that a named type that the receiver has not imported comes back as a
+:class:`~qmi.net.standin.StandIn` (an exception as a ``QMI_RemoteException``).
+
+Buffers of 16 KiB and more are not copied: they are the sender's memory until they have been written, and the
+receiver's array is the memory that was received into.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cbor2 import CBORDecodeError, dumps, loads
+
+from qmi.errors import QMI_ValueNotSendableException
+from qmi.net.codec_decode import Raising, Restore
+from qmi.net.codec_encode import SCALARS, Lowering, Persistent, Refusal, find_refusal
+from qmi.net.codec_tags import MAX_CBOR_DEPTH, MAX_INTEGER_BITS
+from qmi.net.frames import Limits, ProtocolError
+
+# cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
+_SEAL = secrets.token_bytes(8)
+_SEALED = b"\x48" + _SEAL
+_RESERVE = 256
+
+
+class Encoded(NamedTuple):
+    """Values that are ready to be sent.
+
+    Attributes:
+        payload: CBOR.
+        segments: Large buffers, the memory of the values themselves, which must not change before they are sent.
+    """
+
+    payload: bytes
+    segments: list[memoryview]
+
+
+class Codec:
+    """Encodes and decodes values. Has no state: any number of threads may use it.
+
+    Args:
+        limits: Sizes of what is sent.
+        persistent: Returns plain values for an object that travels as a reference, None for any other object.
+        restore: Makes an object of those plain values; raises ValueError if they make no sense.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, *, persistent: Persistent | None = None, restore: Restore | None = None
+    ) -> None:
+        self._limits = limits or Limits()
+        self._persistent = persistent
+        self._restore = restore
+        self._plain = Raising((), restore)
+
+    def encode(self, value: Any, name: str = "value") -> Encoded:
+        """Encode one value, which a refusal calls by this name.
+
+        Raises:
+            QMI_ValueNotSendableException: If it cannot be sent; the message says where the reason sits.
+        """
+        lowering = Lowering(self._persistent)
+        return self._write(self._lower(lowering, value, name, 0), lowering, name, whole=True)
+
+    def encode_fields(self, values: Sequence[Any], names: Sequence[str]) -> Encoded:
+        """Encode a list of values, each with a name for refusals. The list and a list or dict in it cost no depth.
+
+        Raises:
+            QMI_ValueNotSendableException: If one cannot be sent; the message says where the reason sits.
+        """
+        lowering = Lowering(self._persistent)
+        plain = list(values)
+        for index, value in enumerate(plain):
+            if type(value) not in SCALARS:
+                plain[index] = self._lower(lowering, value, names[index], -1)
+        return self._write(plain, lowering, names, whole=False)
+
+    @staticmethod
+    def _lower(lowering: Lowering, value: Any, name: str, depth: int) -> Any:
+        try:
+            return lowering.lower(value, depth)
+        except Refusal as refusal:
+            raise _not_sendable(refusal.under(name)) from None
+        except Exception as error:  # user's code (a property, a time zone): it fails this call alone
+            raise QMI_ValueNotSendableException(
+                f"{name} cannot be sent: reading it raised {type(error).__name__}: {error}"
+            ) from error
+
+    def _write(self, plain: Any, lowering: Lowering, names: Any, *, whole: bool) -> Encoded:
+        try:
+            payload = dumps(plain)
+        except Exception as error:  # whatever cbor2 refuses fails this call alone
+            parts = [(names, plain)] if whole else list(zip(names, plain, strict=True))
+            for name, part in parts:
+                refusal = find_refusal(part, name)
+                if refusal is not None:
+                    raise _not_sendable(refusal) from None
+            raise QMI_ValueNotSendableException(f"{parts[-1][0]} cannot be sent: {error}") from error
+        if len(payload) > MAX_INTEGER_BITS // 8:
+            self._check_size(payload, lowering, [(names, plain)] if whole else list(zip(names, plain, strict=True)))
+        elif lowering.segments:
+            self._check_total(payload, lowering, [(names, plain)] if whole else list(zip(names, plain, strict=True)))
+        return Encoded(payload, lowering.segments)
+
+    def _check_size(self, payload: bytes, lowering: Lowering, parts: list[tuple[str, Any]]) -> None:
+        for name, part in parts:
+            refusal = find_refusal(part, name)
+            if refusal is not None:
+                raise _not_sendable(refusal)
+        if len(payload) > self._limits.body - _RESERVE:
+            raise QMI_ValueNotSendableException(
+                f"{_largest(parts)} is too large to be sent: {len(payload)} bytes besides its large buffers, the limit "
+                f"is {self._limits.body - _RESERVE}; a numpy array or bytes may have {self._limits.frame}"
+            )
+        self._check_total(payload, lowering, parts)
+
+    def _check_total(self, payload: bytes, lowering: Lowering, parts: list[tuple[str, Any]]) -> None:
+        count = len(lowering.segments)
+        total = len(payload) + sum(segment.nbytes for segment in lowering.segments) + 8 * count
+        if total > self._limits.frame - _RESERVE or count > self._limits.segments:
+            raise QMI_ValueNotSendableException(
+                f"{_largest(parts)} is too large to be sent: {total} bytes in {count} large buffers, "
+                f"the limit is {self._limits.frame - _RESERVE} in {self._limits.segments}"
+            )
+
+    def decode(self, payload: bytes | bytearray, segments: Sequence[Any] = ()) -> Any:
+        """Decode one value; segments become part of it.
+
+        Raises:
+            ProtocolError: If this is not what :meth:`encode` makes.
+        """
+        raising = Raising(segments, self._restore) if segments else self._plain
+        try:
+            found, seal = loads(
+                b"".join((b"\x82", payload, _SEALED)),
+                semantic_decoders=raising,
+                max_depth=MAX_CBOR_DEPTH,
+                allow_indefinite=False,
+                allow_duplicate_keys=False,
+                strict_hashable_types=True,
+            )
+            if segments:
+                raising.finish()
+        except CBORDecodeError as error:
+            cause = error.__cause__
+            detail = f": {cause or error}"[:300]
+            raise ProtocolError(f"a frame cannot be decoded{detail}") from error
+        except Exception as error:  # whatever bytes do to cbor2 ends this link alone
+            raise ProtocolError(f"a frame cannot be decoded: {type(error).__name__}: {error}"[:300]) from error
+        if seal != _SEAL:
+            raise ProtocolError("a frame has bytes behind its value")
+        return found
+
+
+def _largest(parts: list[tuple[str, Any]]) -> str:
+    """Name the part that is to blame for the size; the first if there is just one with a value in it."""
+    return max(parts, key=lambda part: len(repr(type(part[1]))) if len(parts) == 1 else _weight(part[1]))[0]
+
+
+def _weight(plain: Any) -> int:
+    try:
+        return len(dumps(plain))
+    except Exception:  # noqa: BLE001 - only a guess for a message
+        return 0
+
+
+def _not_sendable(refusal: Refusal) -> QMI_ValueNotSendableException:
+    gap = "" if refusal.reason.startswith(":") else " "
+    return QMI_ValueNotSendableException(f"{refusal.path}{gap}{refusal.reason}")

@@ -1,0 +1,173 @@
+"""What contexts ask and answer over UDP, and which question gets an answer.
+
+A question names one workgroup, and only contexts of that workgroup answer. Nothing but finding a context can be done
+here. A question is padded to ``QUESTION_SIZE`` bytes and an answer is never larger than its question, so that nobody
+can make a context flood somebody else. Whatever is not understood is None, never an error.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from cbor2 import dumps, loads
+
+from qmi.names import HostPort, is_valid_name
+
+QUESTION = b"QMI?\x01"
+ANSWER = b"QMI!\x01"
+QUESTION_SIZE = 700
+MAX_SIZE = 1400
+MAX_FILTER = 128
+_WILDCARDS = ("", "0.0.0.0", "::")
+
+
+class Question(NamedTuple):
+    """Who is there?
+
+    Attributes:
+        nonce: Repeated in each answer, so that an answer can be told from those to older questions.
+        workgroup: The workgroup whose contexts shall answer.
+        pattern: Which names shall answer, with ``*``, ``?`` and ``[...]`` as in file names.
+    """
+
+    nonce: int
+    workgroup: str
+    pattern: str = "*"
+
+
+class Answer(NamedTuple):
+    """A context that is there.
+
+    Attributes:
+        nonce: That of the question.
+        name: Name of the context.
+        workgroup: Its workgroup.
+        host: Where it listens; empty or a wildcard address if that is every address of its machine.
+        port: Its TCP port.
+        version: Version of this library.
+        pid: Process id.
+    """
+
+    nonce: int
+    name: str
+    workgroup: str
+    host: str
+    port: int
+    version: str
+    pid: int
+
+    @property
+    def address(self) -> HostPort:
+        """Where to connect to."""
+        return HostPort(self.host, self.port)
+
+
+def write_question(question: Question) -> bytes:
+    """Return the packet to send.
+
+    Raises:
+        ValueError: If a filter is too long.
+    """
+    if len(question.pattern) > MAX_FILTER or len(question.workgroup) > MAX_FILTER:
+        raise ValueError(f"A name filter or workgroup has at most {MAX_FILTER} characters")
+    return (QUESTION + dumps(question._asdict())).ljust(QUESTION_SIZE, b"\0")
+
+
+def read_question(data: bytes) -> Question | None:
+    """Return the question in a packet, None if there is none."""
+    found = _read(QUESTION, data, {"nonce": int, "workgroup": str, "pattern": str})
+    if found is None or len(found["pattern"]) > MAX_FILTER:
+        return None
+    return Question(**found)
+
+
+def write_answer(answer: Answer, question_size: int) -> bytes | None:
+    """Return the packet to send, None if it would be larger than the question."""
+    packet = ANSWER + dumps(answer._asdict())
+    return packet if len(packet) <= min(question_size, MAX_SIZE) else None
+
+
+def read_answer(data: bytes, *, source_host: str, question: Question) -> Answer | None:
+    """Return the answer in a packet, None if there is none or it answers another question.
+
+    Args:
+        data: What came.
+        source_host: Where it came from; a context that listens on every address can be reached there.
+        question: What was asked.
+    """
+    kinds = {
+        "nonce": int, "name": str, "workgroup": str, "host": str, "port": int, "version": str, "pid": int,
+    }  # fmt: skip
+    found = _read(ANSWER, data, kinds)
+    if found is None or not is_valid_name(found["name"]) or not 0 < found["port"] < 65536 or found["pid"] < 0:
+        return None
+    answer = Answer(**found)
+    if answer.nonce != question.nonce or not _matches(question, answer.name, answer.workgroup):
+        return None
+    if not all(text.isprintable() and " " not in text for text in (answer.host, answer.version)):
+        return None
+    return answer._replace(host=source_host) if answer.host in _WILDCARDS else answer
+
+
+def reply_to(data: bytes, *, asker_host: str, name: str, workgroup: str, host: str, port: int, version: str,
+             pid: int) -> bytes | None:  # fmt: skip
+    """Return what a context answers to a packet: None to junk, to other workgroups, and if it cannot be reached.
+
+    Args:
+        data: What came.
+        asker_host: Where it came from.
+        name: Name of the context.
+        workgroup: Its workgroup.
+        host: The address where it listens.
+        port: Its TCP port, 0 if it does not listen.
+        version: Version of this library.
+        pid: Process id.
+    """
+    question = read_question(data)
+    if question is None or not port or not _matches(question, name, workgroup):
+        return None
+    if _is_loopback(host) and not _is_loopback(asker_host):
+        return None
+    return write_answer(Answer(question.nonce, name, workgroup, host, port, version, pid), len(data))
+
+
+def _matches(question: Question, name: str, workgroup: str) -> bool:
+    return question.workgroup == workgroup and fnmatchcase(name, question.pattern)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _closed(tag: int) -> Any:
+    raise ValueError(f"no tag has a meaning here, not even {tag}")
+
+
+class _NoTags(dict[int, Any]):
+    __missing__ = staticmethod(_closed)
+
+
+def _read(magic: bytes, data: bytes, kinds: Mapping[str, type]) -> dict[str, Any] | None:
+    """Return the fields behind the magic bytes; more fields than these are ignored, for newer versions."""
+    if len(data) > MAX_SIZE or not data.startswith(magic):
+        return None
+    try:
+        found = loads(
+            data[len(magic) :],
+            semantic_decoders=_NoTags(),
+            max_depth=2,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+        )
+    except Exception:  # noqa: BLE001 - anybody can send anything here, and whatever it does to cbor2 is junk
+        return None
+    if type(found) is not dict or any(type(found.get(name)) is not kind for name, kind in kinds.items()):
+        return None
+    return {name: found[name] for name in kinds}

@@ -1,0 +1,118 @@
+"""What a peer link tells its owner: one type for each thing that can happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from qmi.messages import Reply, Request, Signal
+from qmi.net.handshake import Hello
+
+
+class LossKind(Enum):
+    """Why a link is gone."""
+
+    CLOSED = "closed by this side"
+    GOODBYE = "closed by the other side"
+    DISCONNECTED = "connection ended"
+    SILENT = "no sign of life"
+    REFUSED = "refused"
+    PROTOCOL = "protocol error"
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """The other side proved itself as far as it can; call ``accept`` or ``refuse``. Only on the listening side."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The handshake is done; requests may be sent."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """The other side asks for something. Answer it exactly once, also after a :class:`CancelReceived`."""
+
+    number: int
+    message: Request
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReceived:
+    """The other side does not wait for this request (or read this stream) any more, or is gone."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReceived:
+    """A request of this side has ended, by an answer of the other side or by the loss of the link."""
+
+    number: int
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The answer to a call is a stream: give credit, and as many items come."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReceived:
+    """The next item of a stream."""
+
+    number: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """A stream has no more items; the request has ended."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditReceived:
+    """The consumer of a stream of this side can take this many more items."""
+
+    number: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """An object of the other side published a signal."""
+
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The last event: the link is gone, for a reason that a person understands."""
+
+    kind: LossKind
+    reason: str
+
+
+Event: TypeAlias = (
+    HelloReceived
+    | Connected
+    | RequestReceived
+    | CancelReceived
+    | ReplyReceived
+    | StreamOpened
+    | ItemReceived
+    | StreamEnded
+    | CreditReceived
+    | SignalReceived
+    | PeerLost
+)

@@ -1,0 +1,435 @@
+"""What one side of a link does with what it receives: bytes in, events out; no socket, no clock.
+
+A driver owns the connection and calls a :class:`Peer`::
+
+    peer = Peer(Role.CONNECTING, hello, now=now, expected="srv", where="10.0.0.5:40001", persistent=..., restore=...)
+    write(peer.data_to_send())                       # the hello; after every call below, too
+
+    # reading, in a task of its own:
+    size = await recv_into(peer.get_buffer())        # large arrays land in their own memory
+    events = peer.buffer_updated(size, now) if size else peer.receive_eof(now)
+    # (or, where only ``bytes`` are to be had, as with trio's TLS: peer.receive_data(data, now))
+
+    # time, in another task: sleep until peer.next_deadline(), asked anew after everything that was received, then
+    events = peer.tick(now)
+
+    # sending
+    encoded = peer.encode_request(message)           # any thread, no lock: the expensive part
+    number, buffers = peer.send_request(message, encoded)
+    peer.handed_over(number)                         # just before the transport gets the first byte
+    write(buffers)
+
+Rules for the driver:
+
+- One lock around every call but ``encode_*``. Buffers are written whole, in the order in which they were returned; they
+  are the memory of the values that are sent, and must not change before they are written.
+- ``PeerLost`` is the last event. Before it come a ``ReplyReceived`` for each request that was open and a
+  ``CancelReceived`` for each that was being served. Then write what ``data_to_send`` has left, if that goes at once
+  (the reason, for the other side), and close the connection. If writing fails, call ``lose``.
+- Each ``RequestReceived`` is answered once, by ``send_reply`` or by ``open_stream``, ``send_item``... and
+  ``end_stream`` or a ``Failure``; also after ``CancelReceived``: the answer frees the number.
+- ``cancel_request`` is also how a consumer leaves a stream. No event comes for that number any more. If it returns
+  nothing, the request had not been handed over: take its buffers out of the queue.
+- A program whose loop is blocked cannot answer pings. A watchdog thread may write :data:`HEARTBEAT` between two frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from qmi.errors import QMI_RuntimeException, QMI_ValueNotSendableException
+from qmi.messages import Failure, Reply, Request, Signal, Value
+from qmi.net.codec import Codec, Encoded
+from qmi.net.codec_decode import Restore
+from qmi.net.codec_encode import Persistent
+from qmi.net.events import (
+    Connected,
+    Event,
+    HelloReceived,
+    LossKind,
+    PeerLost,
+)
+from qmi.net.frames import MINOR, Buffer, Frame, FrameReader, Limits, ProtocolError, pack
+from qmi.net.handshake import Handshake, Hello, Identity, Role, Stage
+from qmi.net.heartbeat import Heartbeat, Pulse
+from qmi.net.incoming import RequestRefused, read_message
+from qmi.net.open_requests import OpenRequests, describe, not_delivered
+from qmi.net.packets import (
+    Kind,
+    Packet,
+    encode_message,
+    head,
+    read_packet,
+)
+
+_NOTHING = b"\xf6"
+HEARTBEAT = pack(head(Kind.PONG, 0) + _NOTHING)[0]
+_PING = pack(head(Kind.PING, 0) + _NOTHING)[0]
+
+
+class Peer:
+    """One side of a link. See the module for how to drive it.
+
+    Args:
+        role: Which side this is.
+        hello: What this side says of itself.
+        now: The current time, in seconds of any clock that does not jump.
+        expected: The context that a connecting side means to reach.
+        certified: What the other side's certificate proves.
+        limits: What is accepted.
+        persistent: Returns plain values for an object that travels as a reference, None for any other.
+        restore: Makes an object of those plain values; raises ValueError if they make no sense.
+        where: Address of the other side, for messages.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        hello: Hello,
+        *,
+        now: float,
+        expected: str | None = None,
+        certified: Identity | None = None,
+        limits: Limits | None = None,
+        persistent: Persistent | None = None,
+        restore: Restore | None = None,
+        where: str = "",
+    ) -> None:
+        self.limits = limits or Limits()
+        self._lost: PeerLost | None = None
+        self._codec = Codec(self.limits, persistent=persistent, restore=restore)
+        self._reader = FrameReader(self.limits)
+        self._handshake = Handshake(role, hello, expected=expected, certified=certified)
+        self._requests = OpenRequests(self.limits.open_requests)
+        self._heartbeat = Heartbeat(now, ping_after=self.limits.ping_after, silence=self.limits.silence)
+        self._hello_due = now + self.limits.hello_timeout
+        self._last_pong = now
+        self._outbox: list[Buffer] = []
+        self._expected = expected
+        self._where = where
+        if role is Role.CONNECTING:
+            self._send_hello()
+
+    # -- who is there
+
+    @property
+    def lost(self) -> PeerLost | None:
+        """Why the link is gone, None while it is there."""
+        return self._lost
+
+    @property
+    def theirs(self) -> Hello | None:
+        """What the other side said of itself, once it did."""
+        return self._handshake.theirs
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the handshake is done and the link is there."""
+        return self._handshake.stage is Stage.READY and self.lost is None
+
+    @property
+    def title(self) -> str:
+        """What messages call the other side."""
+        theirs = self._handshake.theirs
+        name = theirs.context if theirs else self._expected
+        at = f" at {self._where}" if self._where else ""
+        return f"peer '{name}'{at}" if name else f"peer{at}"
+
+    @property
+    def open_request_count(self) -> int:
+        """How many requests of this side have no answer yet, cancelled ones included."""
+        return self._requests.asked_count
+
+    @property
+    def served_request_count(self) -> int:
+        """How many requests of the other side have no answer yet."""
+        return self._requests.served_count
+
+    # -- receiving
+
+    def get_buffer(self) -> memoryview:
+        """Return memory to receive into."""
+        return self._reader.get_buffer()
+
+    def buffer_updated(self, size: int, now: float) -> list[Event]:
+        """Handle the ``size`` bytes that were received into :meth:`get_buffer`'s memory."""
+        return self._receive(self._reader.buffer_updated(size), now)
+
+    def receive_data(self, data: Buffer, now: float) -> list[Event]:
+        """Handle bytes that were received."""
+        return self._receive(self._reader.feed(data), now)
+
+    def receive_eof(self, now: float) -> list[Event]:
+        """The connection was closed by the other side."""
+        where = "between two messages" if self._reader.between_frames else "in the middle of a message"
+        return self.lose(f"the connection was closed {where}", LossKind.DISCONNECTED)
+
+    def _receive(self, frames: Iterable[Frame], now: float) -> list[Event]:
+        events: list[Event] = []
+        if self.lost is not None:
+            return events
+        self._heartbeat.heard(now)
+        try:
+            for frame in frames:
+                self._handle(read_packet(self._codec, frame), events, now)
+                if self._is_over():
+                    break
+        except ProtocolError as error:
+            events += self._fail(str(error))
+        return events
+
+    def _is_over(self) -> bool:
+        return self._lost is not None
+
+    def _fail(self, fault: str) -> list[Event]:
+        stage = self._handshake.stage
+        self._outbox.append(self._text(Kind.GOODBYE if stage is Stage.READY else Kind.REFUSAL, fault))
+        return self.lose(fault, LossKind.PROTOCOL)
+
+    # -- time
+
+    def next_deadline(self) -> float:
+        """When :meth:`tick` must be called; infinity after the loss."""
+        if self.lost is not None:
+            return float("inf")
+        if self._handshake.stage is not Stage.READY:
+            return self._hello_due
+        if self._reader.between_frames:
+            return self._heartbeat.due
+        return min(self._heartbeat.due, self._last_pong + self.limits.ping_after)
+
+    def tick(self, now: float) -> list[Event]:
+        """Look at the clock; may be called at any time."""
+        if self.lost is not None:
+            return []
+        if self._handshake.stage is not Stage.READY:
+            if now < self._hello_due:
+                return []
+            reason = f"the handshake was not done within {self.limits.hello_timeout:g} s"
+            self._outbox.append(self._text(Kind.REFUSAL, reason))
+            return self.lose(reason, LossKind.SILENT)
+        pulse = self._heartbeat.check(now)
+        if pulse is Pulse.DEAD:
+            reason = f"no sign of life for {self.limits.silence:g} s"
+            self._outbox.append(self._text(Kind.GOODBYE, reason))
+            return self.lose(reason, LossKind.SILENT)
+        if pulse is Pulse.PING:
+            self._outbox.append(_PING)
+        if not self._reader.between_frames and now >= self._last_pong + self.limits.ping_after:
+            # Who sends a frame for minutes cannot ask: its ping would stand behind the frame.
+            self._pong(now)
+        return []
+
+    # -- the end
+
+    def close(self, reason: str = "closed") -> list[Event]:
+        """End the link in good order; the other side learns the reason."""
+        if self.lost is None:
+            self._outbox.append(self._text(Kind.GOODBYE, reason))
+        return self.lose(reason, LossKind.CLOSED)
+
+    def lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> list[Event]:
+        """The link is gone: every open request ends now."""
+        if self.lost is not None:
+            return []
+        self._lost = lost = PeerLost(kind, reason)
+        return [*self._requests.lose_all(self.title, reason), lost]
+
+    # -- sending
+
+    def data_to_send(self) -> list[Buffer]:
+        """Return what the protocol itself has to say since the last call: hello, pings, refusals."""
+        data, self._outbox = self._outbox, []
+        return data
+
+    def accept(self, now: float) -> list[Event]:
+        """Let the other side in, after ``HelloReceived``."""
+        if self.lost is not None:
+            return []
+        self._handshake.accept()
+        self._send_hello()
+        return self._open_up(now)
+
+    def refuse(self, reason: str) -> list[Event]:
+        """Do not let the other side in; it gets to see the reason."""
+        if self.lost is not None:
+            return []
+        self._handshake.refuse(reason)
+        self._outbox.append(self._text(Kind.REFUSAL, reason))
+        return self.lose(reason, LossKind.REFUSED)
+
+    def encode_request(self, message: Request | Signal) -> Encoded:
+        """Encode a message for :meth:`send_request` or :meth:`send_signal`; any thread may do that.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent, with the place where it sits.
+        """
+        return encode_message(self._codec, message)
+
+    def send_request(self, message: Request, encoded: Encoded | None = None) -> tuple[int, list[Buffer]]:
+        """Open a request.
+
+        Returns:
+            Its number, which is never used again, and what must be written.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+            QMI_NotDeliveredException: If the link is gone or not ready, or too many requests are open.
+        """
+        encoded = encoded or self.encode_request(message)
+        self._check_ready(message)
+        number = self._requests.ask(describe(message), self.title)
+        return number, _packet(Kind.REQUEST, number, encoded)
+
+    def handed_over(self, number: int) -> None:
+        """The transport is about to get the first byte of this request: from now on its loss is "outcome unknown"."""
+        self._requests.handed_over(number)
+
+    def cancel_request(self, number: int) -> list[Buffer]:
+        """Give up a request, or leave its stream. Nothing to write: take the request out of the queue."""
+        return _packet(Kind.CANCEL, number) if self._requests.cancel(number) else []
+
+    def send_credit(self, number: int, count: int) -> list[Buffer]:
+        """Allow the other side to send this many more items of a stream; nothing if the stream has ended."""
+        if not self._requests.give_credit(number, count):
+            return []
+        return _packet(Kind.CREDIT, number, Encoded(self._codec.encode(count).payload, []))
+
+    def send_signal(self, signal: Signal, encoded: Encoded | None = None) -> list[Buffer]:
+        """Tell the other side of a signal.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+            QMI_NotDeliveredException: If the link is gone or not ready.
+        """
+        encoded = encoded or self.encode_request(signal)
+        self._check_ready(signal)
+        return _packet(Kind.SIGNAL, 0, encoded)
+
+    def encode_reply(self, reply: Reply) -> tuple[Kind, Encoded]:
+        """Encode an answer for :meth:`send_reply`; any thread may do that. What cannot be sent becomes a failure."""
+        if isinstance(reply, Value):
+            try:
+                return Kind.VALUE, self._codec.encode(reply.value, "result")
+            except QMI_ValueNotSendableException as error:
+                reply = Failure(error)
+        return Kind.FAILURE, self._codec.encode(reply.error, "error")
+
+    def send_reply(self, number: int, reply: Reply, encoded: tuple[Kind, Encoded] | None = None) -> list[Buffer]:
+        """Answer a request, or end a stream by a failure. Nothing is written if the link is gone."""
+        if self.lost is not None:
+            return []
+        kind, data = encoded or self.encode_reply(reply)
+        if self._requests.served(number).streaming and kind is Kind.VALUE:
+            raise QMI_RuntimeException(f"Request {number} is a stream; it ends by end_stream or a Failure")
+        self._requests.finish(number)
+        return _packet(kind, number, data)
+
+    def open_stream(self, number: int) -> list[Buffer]:
+        """Answer a request by a stream; items may be sent once there is credit."""
+        if self.lost is not None:
+            return []
+        self._requests.served(number).streaming = True
+        return _packet(Kind.STREAM, number)
+
+    def credit(self, number: int) -> int:
+        """How many items may be sent now."""
+        return 0 if self.lost is not None else self._requests.served(number).credit
+
+    def send_item(self, number: int, value: Any) -> list[Buffer]:
+        """Send the next item of a stream; nothing is written if nobody reads it any more.
+
+        Raises:
+            QMI_ValueNotSendableException: If it cannot be sent; the stream is still open then.
+            QMI_RuntimeException: If there is no credit, or no stream.
+        """
+        if self.lost is not None or (served := self._requests.served(number)).cancelled:
+            return []
+        if not served.streaming or served.credit < 1:
+            raise QMI_RuntimeException(f"There is no credit for an item of request {number}")
+        encoded = self._codec.encode(value, "item")
+        served.credit -= 1
+        return _packet(Kind.ITEM, number, encoded)
+
+    def end_stream(self, number: int) -> list[Buffer]:
+        """End a stream after its last item."""
+        if self.lost is not None:
+            return []
+        if not self._requests.served(number).streaming:
+            raise QMI_RuntimeException(f"Request {number} is no stream")
+        self._requests.finish(number)
+        return _packet(Kind.END, number)
+
+    # -- what came
+
+    def _handle(self, packet: Packet, events: list[Event], now: float) -> None:
+        kind, payload = packet.kind, packet.payload
+        if kind == Kind.REFUSAL:
+            self._handshake.receive_refusal(payload)
+            events += self.lose(f"refused by the other side: {self._handshake.fault}", LossKind.REFUSED)
+        elif kind == Kind.GOODBYE:
+            if type(payload) is not str:
+                raise ProtocolError("a goodbye has no reason")
+            events += self.lose(f"closed by the other side: {payload[:1000]}", LossKind.GOODBYE)
+        elif self._handshake.stage is not Stage.READY or kind == Kind.HELLO:
+            self._handle_hello(kind, payload, events, now)
+        elif kind == Kind.PING:
+            self._pong(now)
+        elif kind != Kind.PONG:
+            self._handle_message(packet, events)
+
+    def _handle_message(self, packet: Packet, events: list[Event]) -> None:
+        version = self._reader.peer_version
+        newer = version is not None and version[1] > MINOR
+        try:
+            event = read_message(self._requests, packet, newer=newer)
+        except RequestRefused as refusal:
+            self._outbox += _packet(Kind.FAILURE, packet.number, self._codec.encode(refusal.error))
+        else:
+            if event is not None:
+                events.append(event)
+
+    def _handle_hello(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
+        if kind != Kind.HELLO:
+            raise ProtocolError("something else came before the handshake was done")
+        stage = self._handshake.receive_hello(payload)
+        theirs = self._handshake.theirs
+        assert theirs is not None
+        if stage is Stage.REFUSED:
+            events += self.refuse(self._handshake.fault)
+        elif stage is Stage.DECIDE:
+            events.append(HelloReceived(theirs))
+        else:
+            events += self._open_up(now)
+
+    def _open_up(self, now: float) -> list[Event]:
+        assert self._handshake.theirs is not None
+        self._reader.open_up()
+        self._heartbeat.heard(now)
+        self._last_pong = now
+        return [Connected(self._handshake.theirs)]
+
+    # -- small things
+
+    def _check_ready(self, message: Request | Signal) -> None:
+        if not self.is_ready:
+            reason = self.lost.reason if self.lost else "the link is not ready yet"
+            raise not_delivered(describe(message), self.title, reason)
+
+    def _send_hello(self) -> None:
+        encoded = self._codec.encode(replace(self._handshake.ours, minor=MINOR).to_wire(), "hello")
+        self._outbox += _packet(Kind.HELLO, 0, encoded)
+
+    def _pong(self, now: float) -> None:
+        self._last_pong = now
+        self._outbox.append(HEARTBEAT)
+
+    def _text(self, kind: Kind, text: str) -> Buffer:
+        clean = text[:1000].encode("utf-8", "backslashreplace").decode("utf-8")
+        return _packet(kind, 0, self._codec.encode(clean))[0]
+
+
+def _packet(kind: Kind, number: int, encoded: Encoded = Encoded(_NOTHING, [])) -> list[Buffer]:  # noqa: B008
+    return pack(head(kind, number) + encoded.payload, encoded.segments)

@@ -1,0 +1,213 @@
+"""Makes the files with which contexts prove who they are: one command for a CA, one for each certificate.
+
+::
+
+    python -m qmi.tools.certs ca                               # once per laboratory: ca.pem, ca.key
+    python -m qmi.tools.certs cert srv --workgroup lab1        # once per context:    srv.pem, srv.key
+
+Copy ``ca.pem``, ``srv.pem`` and ``srv.key`` to the machine where the context ``srv`` runs and name them in its
+configuration. ``ca.key`` signs certificates: keep it where no context runs. The name ``*`` makes a certificate for any
+context of the workgroup.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from qmi.errors import QMI_Exception, QMI_UsageException
+from qmi.names import check_name
+
+DEFAULT_DAYS = 3650
+
+
+def make_ca(directory: Path, *, name: str = "QMI CA", days: int = DEFAULT_DAYS) -> tuple[Path, Path]:
+    """Make a certificate authority: ``ca.pem`` and ``ca.key``.
+
+    Returns:
+        The files of its certificate and its key.
+
+    Raises:
+        QMI_UsageException: If a file of that name exists, or the directory cannot be written to.
+    """
+    files = directory / "ca.pem", directory / "ca.key"
+    _check_free(*files)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = _key_usage(signs_certificates=True)
+    builder = (
+        _builder(subject, subject, key.public_key(), days)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    _write_pair(files, key, builder.sign(key, hashes.SHA256()))
+    return files
+
+
+def make_certificate(
+    directory: Path, context: str, *, workgroup: str = "default", hosts: Sequence[str] = (), days: int = DEFAULT_DAYS
+) -> tuple[Path, Path]:
+    """Make the certificate of a context with the CA in the same directory.
+
+    Args:
+        directory: Where ``ca.pem`` and ``ca.key`` are, and the new files go.
+        context: Name of the context, or ``*`` for any of the workgroup.
+        workgroup: Recorded in the certificate; only contexts of one workgroup connect.
+        hosts: Names of the machine, for other programs that look at the certificate.
+        days: How long it is valid.
+
+    Returns:
+        The files of the certificate and its key.
+
+    Raises:
+        QMI_UsageException: If a name is not usable, a file exists, or there is no CA.
+    """
+    if context != "*":
+        check_name(context, "context")
+    if not 0 < len(workgroup) <= 64:
+        raise QMI_UsageException(f"A workgroup has 1 to 64 characters in a certificate, got {workgroup!r}")
+    stem = "any" if context == "*" else context
+    files = directory / f"{stem}.pem", directory / f"{stem}.key"
+    _check_free(*files)
+    authority, authority_key = _load_ca(directory)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, context),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, workgroup),
+        ]
+    )
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    builder = (
+        _builder(subject, authority.subject, key.public_key(), days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
+        .add_extension(issuer_key, critical=False)
+    )
+    if hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(h) for h in hosts]), critical=False)
+    _write_pair(files, key, builder.sign(authority_key, hashes.SHA256()))
+    return files
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    if days < 1:
+        raise QMI_UsageException(f"A certificate is valid for at least 1 day, got {days}")
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # clocks in a laboratory differ
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _load_ca(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    try:
+        certificate = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
+        key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
+    except FileNotFoundError as error:
+        raise QMI_UsageException(
+            f"There is no {error.filename}: make a CA first with `python -m qmi.tools.certs ca`, or give its directory"
+        ) from error
+    except (ValueError, TypeError, OSError) as error:
+        raise QMI_UsageException(f"The CA in {directory} cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise QMI_UsageException(f"The key of the CA in {directory} is of another kind; `... ca` makes one that fits")
+    return certificate, key
+
+
+def _check_free(*files: Path) -> None:
+    for file in files:
+        if file.exists():
+            raise QMI_UsageException(
+                f"{file} exists already; it is not overwritten. Move it away, or choose another name"
+            )
+
+
+def _write_pair(files: tuple[Path, Path], key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write_new(files[1], secret, 0o600)
+    _write_new(files[0], certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _write_new(file: Path, data: bytes, mode: int) -> None:
+    """Write a file that did not exist, never readable by more people than its mode says."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        raise QMI_UsageException(f"{file} cannot be written: {error.strerror}") from error
+    with open(descriptor, "wb") as stream:
+        stream.write(data)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m qmi.tools.certs", description="Make certificates for contexts.")
+    parser.add_argument("--directory", "-d", type=Path, default=Path(), help="where the files are (default: here)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    ca = commands.add_parser("ca", help="make a certificate authority: ca.pem and ca.key")
+    ca.add_argument("--name", default="QMI CA", help="what it is called")
+    cert = commands.add_parser("cert", help="make the certificate of a context")
+    cert.add_argument("context", help="name of the context, or '*' for any of the workgroup")
+    cert.add_argument("--workgroup", "-w", default="default", help="workgroup of the context (default: %(default)s)")
+    cert.add_argument("--host", action="append", default=[], help="name of its machine; can be given several times")
+    for command in (ca, cert):
+        command.add_argument("--days", type=int, default=DEFAULT_DAYS, help="how long it is valid (%(default)s)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.command == "ca":
+            files = make_ca(options.directory, name=options.name, days=options.days)
+            advice = f"Keep {files[1]} secret: whoever has it can make certificates."
+        else:
+            files = make_certificate(
+                options.directory, options.context, workgroup=options.workgroup, hosts=options.host, days=options.days
+            )
+            advice = f"Copy both and ca.pem to the machine where context '{options.context}' runs."
+    except QMI_Exception as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(f"Wrote {files[0]} and {files[1]}. {advice}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
