@@ -30,6 +30,7 @@
     ├── QMI_UnknownRpcException                (also AttributeError)
     ├── QMI_UsageException
     │   ├── QMI_BlockingOnLoopException        a blocking call where only ``await`` may wait
+    │   ├── QMI_InvalidValueException           (also ValueError) an argument whose value cannot work
     │   └── QMI_NoActiveContextException
     ├── QMI_ValueNotSendableException          (also TypeError) an argument or result that cannot cross a link
     └── QMI_WrongThreadException
@@ -53,6 +54,7 @@ __all__ = [
     "QMI_Exception",
     "QMI_InstrumentException",
     "QMI_InvalidOperationException",
+    "QMI_InvalidValueException",
     "QMI_MessageDeliveryException",
     "QMI_NoActiveContextException",
     "QMI_NotDeliveredException",
@@ -202,6 +204,10 @@ class QMI_UsageException(QMI_Exception):
 
 class QMI_BlockingOnLoopException(QMI_UsageException):
     """A blocking call on the event loop, which would stop everything else that runs there."""
+
+
+class QMI_InvalidValueException(QMI_UsageException, ValueError):
+    """An argument of the right kind whose value cannot work."""
 
 
 class QMI_NoActiveContextException(QMI_UsageException):

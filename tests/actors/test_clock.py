@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import ctypes
+import gc
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from qmi.actors import clock as clock_module
+from qmi.actors import linux_timer
+from qmi.actors.aim import AimEarly
+from qmi.actors.clock import Clock, MonotonicClock, ThreadWaiter
+from qmi.actors.linux_timer import TimerFd, open_timer, remove_timer_slack
+
+needs_timerfd = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is there on Linux only")
+
+# Far enough that no test ever gets there.
+FOR_EVER = 3600.0
+
+
+def no_timer() -> None:
+    return None
+
+
+@pytest.fixture(params=[pytest.param("native", marks=needs_timerfd), "fallback"])
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    if request.param == "fallback":
+        monkeypatch.setattr(clock_module, "open_timer", no_timer)
+        monkeypatch.setattr(clock_module, "remove_timer_slack", lambda: False)
+    return MonotonicClock()
+
+
+def interrupted(waiter: ThreadWaiter) -> bool:
+    return waiter.interrupted
+
+
+def waiting(thread: threading.Thread, entered: threading.Event) -> None:
+    """Until the thread has gone to wait, as far as anybody can tell from outside."""
+    assert entered.wait(10.0)
+    frame_wanted = "_sleep"
+    while thread.is_alive():
+        frame = sys._current_frames().get(thread.ident or 0)
+        if frame is not None and frame.f_code.co_name == frame_wanted:
+            return
+        os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+    raise AssertionError("the thread ended before it waited")
+
+
+@pytest.mark.parametrize("precise", [False, True])
+@pytest.mark.parametrize("ahead", [-1.0, 0.0, 1e-6, 20e-6, 100e-6, 2e-3, 20e-3])
+def test_a_thread_is_never_woken_before_its_time(clock: Clock, precise: bool, ahead: float) -> None:
+    with clock.thread_waiter(precise=precise) as waiter:
+        for _ in range(5):
+            t = clock.now() + ahead
+            assert waiter.wait_until(t) is True
+            assert clock.now() >= t
+
+
+@pytest.mark.parametrize("precise", [False, True])
+@pytest.mark.parametrize("ahead", [-1.0, 0.0, 1e-6, 20e-6, 100e-6, 2e-3, 20e-3])
+def test_a_task_is_never_woken_before_its_time(clock: Clock, precise: bool, ahead: float) -> None:
+    async def main() -> None:
+        with clock.loop_waiter(precise=precise) as waiter:
+            for _ in range(5):
+                t = clock.now() + ahead
+                await waiter.sleep_until(t)
+                assert clock.now() >= t
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("end", [FOR_EVER, math.inf])
+def test_another_thread_ends_the_wait_at_once(clock: Clock, end: float) -> None:
+    waiter = clock.thread_waiter(name="task")
+    entered = threading.Event()
+    results: list[bool] = []
+
+    def wait() -> None:
+        entered.set()
+        results.append(waiter.wait_until(clock.now() + end))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting(thread, entered)
+    waiter.interrupt()
+    thread.join(10.0)
+    assert results == [False]
+    waiter.close()
+
+
+def test_an_interruption_lasts_until_it_is_cleared(clock: Clock) -> None:
+    with clock.thread_waiter() as waiter:
+        waiter.interrupt()
+        waiter.interrupt()
+        assert waiter.wait_until(clock.now() + FOR_EVER) is False
+        assert waiter.wait_until(clock.now() - 1.0) is False
+        assert interrupted(waiter) is True
+        waiter.clear()
+        waiter.clear()
+        assert interrupted(waiter) is False
+        assert waiter.wait_until(clock.now() + 1e-3) is True
+        waiter.interrupt()
+        assert waiter.wait_until(clock.now() + FOR_EVER) is False
+
+
+def test_a_waiter_waits_again_after_an_interrupted_wait(clock: Clock) -> None:
+    waiter = clock.thread_waiter()
+    entered = threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        waiter.wait_until(clock.now() + FOR_EVER)
+
+    for _ in range(3):
+        entered.clear()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        waiting(thread, entered)
+        waiter.interrupt()
+        thread.join(10.0)
+        assert not thread.is_alive()
+        waiter.clear()
+        t = clock.now() + 2e-3
+        assert waiter.wait_until(t) is True
+        assert clock.now() >= t
+
+
+def test_many_threads_may_interrupt_at_the_same_time(clock: Clock) -> None:
+    waiter = clock.thread_waiter()
+    start = threading.Barrier(8)
+    failures: list[BaseException] = []
+
+    def interrupt() -> None:
+        try:
+            start.wait(10.0)
+            for _ in range(200):
+                waiter.interrupt()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=interrupt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        waiter.wait_until(clock.now() + 0.1)
+        waiter.clear()
+    assert failures == []
+
+
+def test_spinning_ends_when_interrupted(clock: Clock) -> None:
+    waiter = clock_module._ThreadWaiter(AimEarly(quantile=0.5, share=1.0, longest=FOR_EVER, first=FOR_EVER))
+    timer = threading.Timer(0.001, waiter.interrupt)
+    timer.start()
+    assert waiter.wait_until(clock.now() + 0.5 * FOR_EVER) is False
+    timer.join()
+
+
+def test_a_long_wait_is_made_of_several_sleeps(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock_module, "_LONGEST_SLEEP", 1e-3)
+    with clock.thread_waiter() as waiter:
+        t = clock.now() + 10e-3
+        assert waiter.wait_until(t)
+        assert clock.now() >= t
+
+    async def main() -> None:
+        with clock.loop_waiter() as waiter:
+            t = clock.now() + 10e-3
+            await waiter.sleep_until(t)
+            assert clock.now() >= t
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("end", [FOR_EVER, math.inf])
+def test_a_sleeping_task_is_cancelled_at_once_and_can_sleep_again(clock: Clock, end: float) -> None:
+    async def main() -> None:
+        with clock.loop_waiter() as waiter:
+            for _ in range(3):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(waiter.sleep_until, clock.now() + end)
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.cancel_scope.cancel()
+                assert nursery.cancel_scope.cancelled_caught
+                t = clock.now() + 2e-3
+                await waiter.sleep_until(t)
+                assert clock.now() >= t
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("ahead", [-1.0, 0.0, 5e-6])
+def test_sleeping_is_a_checkpoint_when_the_time_is_over(clock: Clock, ahead: float) -> None:
+    async def main() -> None:
+        with clock.loop_waiter() as waiter:
+            with trio.testing.assert_checkpoints():
+                await waiter.sleep_until(clock.now() + ahead)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await waiter.sleep_until(clock.now() + ahead)
+            assert scope.cancelled_caught
+
+    trio.run(main)
+
+
+def test_loops_that_sleep_together_wake_in_order(clock: Clock) -> None:
+    order: list[int] = []
+
+    async def sleep(number: int, t: float) -> None:
+        with clock.loop_waiter() as waiter:
+            await waiter.sleep_until(t)
+            order.append(number)
+
+    async def main() -> None:
+        begin = clock.now() + 0.01
+        async with trio.open_nursery() as nursery:
+            for number in (3, 1, 4, 0, 2):
+                nursery.start_soon(sleep, number, begin + 0.02 * number)
+
+    trio.run(main)
+    assert order == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.fault(39)
+def test_the_wall_clock_may_jump(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    wall = time.time
+    for jump in (3600.0, -3600.0):
+        monkeypatch.setattr(time, "time", lambda jump=jump: wall() + jump)
+        before = time.monotonic()
+        with clock.thread_waiter() as waiter:
+            assert waiter.wait_until(clock.now() + 5e-3)
+        assert 5e-3 <= time.monotonic() - before < 60.0
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@needs_timerfd
+def test_closing_gives_the_descriptors_back() -> None:
+    clock = MonotonicClock()
+    gc.collect()
+    before = open_descriptors()
+    waiters = [clock.loop_waiter() for _ in range(20)]
+    plain = [clock.thread_waiter() for _ in range(20)]
+    assert open_descriptors() == before + 20
+    for close in (*(waiter.close for waiter in waiters), *(waiter.close for waiter in plain)):
+        close()
+        close()
+    assert open_descriptors() == before
+
+
+@needs_timerfd
+def test_the_slack_of_a_thread_can_be_removed() -> None:
+    found: list[object] = []
+
+    def look() -> None:
+        found.append(remove_timer_slack())
+        # PR_GET_TIMERSLACK
+        found.append(ctypes.PyDLL(None).prctl(30, 0, 0, 0, 0))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join(10.0)
+    assert found == [True, 1]
+
+
+def refuse(*_: object) -> int:
+    return -1
+
+
+class _Library:
+    """A C library whose calls fail."""
+
+    prctl = timerfd_create = staticmethod(refuse)
+    timerfd_settime = staticmethod(refuse)
+
+
+@pytest.mark.parametrize(
+    "library", [pytest.param(lambda: None, id="no library"), pytest.param(_Library, id="all calls fail")]
+)
+def test_without_linux_there_is_no_timer_and_no_slack(
+    library: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linux_timer, "_c_library", library)
+    assert open_timer() is None
+    assert remove_timer_slack() is False
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_other_platforms_are_not_asked(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert open_timer() is None
+    assert remove_timer_slack() is False
+
+
+def test_a_library_that_cannot_be_loaded_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no such library")
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "PyDLL", fail)
+    assert open_timer() is None
+
+
+def test_a_timer_that_cannot_be_set_says_so() -> None:
+    timer = TimerFd(-1, refuse)
+    with pytest.raises(OSError, match=r"timerfd_settime for 5\.0"):
+        timer.arm(5.0)
+    timer.close()
+
+
+def test_the_lead_follows_a_quantile_of_the_delays() -> None:
+    for quantile, low, high in ((0.25, 35e-6, 70e-6), (0.9, 130e-6, 165e-6)):
+        aim = AimEarly(quantile=quantile, share=1.0, longest=1e-3)
+        # Delays of 30 to 149 µs, spread evenly.
+        for number in range(3000):
+            aim.woke((30 + number * 7 % 120) * 1e-6)
+        assert low < aim.lead < high
+
+
+def test_the_lead_stays_within_its_bounds() -> None:
+    aim = AimEarly(quantile=0.5, share=0.1, longest=200e-6, first=1.0)
+    assert aim.lead == 200e-6
+    for _ in range(100):
+        aim.woke(5.0)
+    assert aim.lead == 200e-6
+    assert aim.early(1.0) == 200e-6
+    assert aim.early(1e-3) == pytest.approx(100e-6)
+    for _ in range(1000):
+        aim.woke(0.0)
+    assert aim.lead == 0.0
+
+
+def test_a_loop_of_a_few_hertz_learns_within_seconds() -> None:
+    aim = AimEarly(quantile=0.25, share=0.1, longest=0.5e-3)
+    for _ in range(20):
+        aim.woke(300e-6)
+    assert aim.lead == pytest.approx(300e-6, rel=0.25)
