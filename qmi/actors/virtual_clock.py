@@ -6,7 +6,8 @@ for, and that one alone is woken; the next is woken when it waits again. So only
 run goes the same way, and equal times are served in the order in which the waiters were made. Participants may live in
 threads and in any number of trio loops. Nothing sleeps: an hour of a 10 Hz loop takes a fraction of a second.
 
-By default time moves only while a test lets it, in :meth:`VirtualClock.run` (or ``run_async``)::
+By default nobody is woken, not even for a time that is over, but while a test lets time move, in
+:meth:`VirtualClock.run` (or ``run_async``)::
 
     clock = VirtualClock()
     waiter = clock.thread_waiter(name="task")     # before the thread starts: the clock must know whom to wait for
@@ -83,7 +84,9 @@ class VirtualClock:
         return VirtualLoopWaiter(self, name)
 
     def advance(self, seconds: float) -> None:
-        """Move time on at once, as work that takes so long would. From any thread; waits for nobody.
+        """Move time on at once, as work that takes so long would. From any thread; waits for nobody, wakes nobody.
+
+        Who should have been woken meanwhile is woken late: when the caller waits again, or in the next :meth:`run`.
 
         Raises:
             QMI_InvalidValueException: If the time is negative or not finite.
@@ -95,6 +98,9 @@ class VirtualClock:
 
     def run(self, seconds: float | None = None) -> None:
         """Let time move, and block until it has moved so far and every participant waits again.
+
+        All that is due until then is done, what is due exactly then as well. Time ends up later if work that began
+        before took longer.
 
         Args:
             seconds: Virtual seconds; None: until no participant is left.
@@ -223,7 +229,8 @@ class VirtualClock:
             if participant is None or participant.wakes_at != t:
                 heapq.heappop(self._appointments)
                 continue
-            if t > max(self._now, self._horizon) or t == math.inf:
+            # Also somebody overdue waits for the next run: a loop that is late for ever must not make a run endless.
+            if t > self._horizon or t == math.inf:
                 break
             heapq.heappop(self._appointments)
             self._now = max(self._now, t)
@@ -251,16 +258,15 @@ def _check_duration(seconds: float) -> None:
 
 
 class _VirtualWaiter:
+    # Called with the clock's guard held, in whatever thread made the clock move, and only while this one waits.
+    wake: Callable[[], None]
+
     def __init__(self, clock: VirtualClock, name: str) -> None:
         self.name = name
         self.wakes_at: float | None = None
         self.interrupted = False
         self._clock = clock
         self.number: Final = clock._register(self)
-
-    def wake(self) -> None:
-        """Called with the clock's guard held, in whatever thread made the clock move."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Leave: the clock waits no longer for this participant."""
@@ -282,6 +288,7 @@ class VirtualThreadWaiter(_VirtualWaiter):
         # Released once for each wait that was entered: by the clock, or by an interruption.
         self._woken = threading.Lock()
         self._woken.acquire()
+        self.wake = self._woken.release
         super().__init__(clock, name)
 
     def wait_until(self, t: float) -> bool:
@@ -298,17 +305,9 @@ class VirtualThreadWaiter(_VirtualWaiter):
         """Forget the interruption."""
         self.interrupted = False
 
-    def wake(self) -> None:
-        """Let the thread go on."""
-        self._woken.release()
-
 
 class VirtualLoopWaiter(_VirtualWaiter):
     """The trio task's side of a virtual clock, see :class:`qmi.actors.clock.LoopWaiter`."""
-
-    def __init__(self, clock: VirtualClock, name: str) -> None:
-        self._wake: Callable[[], None] | None = None
-        super().__init__(clock, name)
 
     async def sleep_until(self, t: float) -> None:
         """Wait until this virtual time. Always a checkpoint."""
@@ -324,15 +323,10 @@ class VirtualLoopWaiter(_VirtualWaiter):
             else:
                 token.run_sync_soon(woken.set)
 
-        self._wake = wake
+        self.wake = wake
         self._clock._wait(self, t)
         try:
             await woken.wait()
         finally:
             # Cancelled: it works again, and the clock waits for it to close or to come back.
             self._clock._withdraw(self)
-
-    def wake(self) -> None:
-        """Let the task go on."""
-        if self._wake is not None:
-            self._wake()

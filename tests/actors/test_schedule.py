@@ -132,6 +132,16 @@ def test_skip_is_on_its_grid_after_hours_of_microseconds() -> None:
     assert schedule.next_start == 1000.0 + 21_600_000_001 * 1e-6
 
 
+@pytest.mark.parametrize("period", [0.1, 0.3, 1e-3, 1 / 3])
+def test_an_end_exactly_on_the_grid_can_keep_that_start(period: float) -> None:
+    for number in range(2, 2000):
+        schedule = begun(SKIP, period=period)
+        schedule.started(100.0)
+        on_grid = 100.0 + number * period
+        assert schedule.finished(on_grid).missed == number - 1
+        assert schedule.next_start == on_grid
+
+
 periods = st.floats(1e-6, 1e4)
 works = st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 5.0)), min_size=1, max_size=60)
 
