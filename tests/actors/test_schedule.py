@@ -142,6 +142,17 @@ def test_an_end_exactly_on_the_grid_can_keep_that_start(period: float) -> None:
         assert schedule.next_start == on_grid
 
 
+def test_an_end_a_last_digit_after_the_grid_drops_that_start() -> None:
+    # The quotient of these rounds to the number of the start that is just over.
+    schedule = begun(SKIP, period=0.1, now=1000.0)
+    schedule.started(1000.0)
+    now = 513750.20000000007
+    assert math.ceil((now - 1000.0) / 0.1) == 5127502
+    assert 1000.0 + 5127502 * 0.1 < now
+    assert schedule.finished(now).missed == 5127502
+    assert schedule.next_start == 1000.0 + 5127503 * 0.1
+
+
 periods = st.floats(1e-6, 1e4)
 works = st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 5.0)), min_size=1, max_size=60)
 
