@@ -148,7 +148,7 @@ def test_an_end_a_last_digit_after_the_grid_drops_that_start() -> None:
     schedule.started(1000.0)
     now = 513750.20000000007
     assert math.ceil((now - 1000.0) / 0.1) == 5127502
-    assert 1000.0 + 5127502 * 0.1 < now
+    assert now > 1000.0 + 5127502 * 0.1
     assert schedule.finished(now).missed == 5127502
     assert schedule.next_start == 1000.0 + 5127503 * 0.1
 

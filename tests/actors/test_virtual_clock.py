@@ -63,11 +63,11 @@ def running(clock: VirtualClock, name: str, schedule: Schedule, iteration: Itera
 def test_an_hour_of_a_plain_loop_takes_a_moment() -> None:
     clock = VirtualClock()
     schedule = Schedule(0.1, SKIP)
-    begin = time.monotonic()
+    begin = time.process_time()
     with running(clock, "task", schedule, lambda number: None):
         clock.run(3600.0)
         statistics = schedule.statistics()
-    assert time.monotonic() - begin < 5.0
+    assert time.process_time() - begin < 5.0
     assert clock.now() == 3600.0
     assert (statistics.iterations, statistics.missed) == (36001, 0)
     assert statistics.lateness.worst == 0.0
@@ -84,9 +84,9 @@ def test_an_hour_of_an_async_loop_takes_a_moment() -> None:
             assert clock.now() == 3600.0
             nursery.cancel_scope.cancel()
 
-    begin = time.monotonic()
+    begin = time.process_time()
     trio.run(main)
-    assert time.monotonic() - begin < 5.0
+    assert time.process_time() - begin < 5.0
     assert schedule.statistics().iterations == 36001
 
 
