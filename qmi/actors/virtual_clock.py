@@ -17,6 +17,12 @@ By default nobody is woken, not even for a time that is over, but while a test l
     waiter.interrupt()
     thread.join()                                 # the loop closes its waiter when it ends
 
+and for tasks in the loop::
+
+    nursery.start_soon(loop, clock, clock.loop_waiter(name="task"))
+    await clock.run_async(3600.0)
+    nursery.cancel_scope.cancel()
+
 An instrument that a task calls works in a thread of its own and takes no virtual time: the task does not wait *in the
 clock* while it waits for the answer, so time stands still. To make work take time, any code calls
 :meth:`VirtualClock.advance`: it moves time on at once, and who should have been woken meanwhile is woken late. That is
