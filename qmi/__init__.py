@@ -37,6 +37,7 @@ __all__ = [
     "open_context",
     "show_contexts",
     "show_instruments",
+    "show_network_contexts",
     "show_rpc_objects",
     "start",
     "stop",
@@ -60,14 +61,14 @@ def make_instrument(
     return context().make_instrument(name, instrument_class, *args, **kwargs)
 
 
-def get_rpc_object(name: str) -> Any:
+def get_rpc_object(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
     """Return a proxy of an object that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_rpc_object(name)
+    return context().get_rpc_object(name, auto_connect, host_port)
 
 
-def get_instrument(name: str) -> Any:
+def get_instrument(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
     """Return a proxy of an instrument that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_instrument(name)
+    return context().get_instrument(name, auto_connect, host_port)
 
 
 def list_rpc_objects(category: str | None = None) -> list[tuple[str, str]]:
@@ -92,6 +93,11 @@ def show_instruments() -> None:
 def show_contexts() -> None:
     """Print the contexts that this program knows."""
     context().show_contexts()
+
+
+def show_network_contexts() -> None:
+    """Print the contexts that answer on the network, and whether this one is connected to them."""
+    context().show_network_contexts()
 
 
 def get_configured_contexts() -> dict[str, _CfgContext]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import trio
@@ -17,12 +18,14 @@ from qmi.actors.proxy import QMI_RpcProxy, make_proxy
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.bridge import refuse_on_loop
 from qmi.config.schema import CfgContext, CfgQmi
+from qmi.connections import PeerDescriptor
 from qmi.context import Context
 from qmi.errors import QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
 from qmi.portal import PORTALS
 
 P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T", bound=QMI_RpcObject)
 
 
@@ -123,8 +126,11 @@ class QMI_Context:
             )
         self._core.run_stop_handlers()
         self._core.loop.soon(self._stop_event.set)
-        self._ended.wait()
-        self._left()
+        try:
+            self._ended.wait()
+        finally:
+            if self._ended.done():
+                self._left()
 
     def __enter__(self) -> QMI_Context:
         if self._ended is None:
@@ -209,16 +215,21 @@ class QMI_Context:
         check_class(instrument_class, QMI_Instrument, "An instrument")
         return self.make_rpc_object(name, instrument_class, *args, **kwargs)
 
-    def get_rpc_object(self, name: str) -> Any:
+    def get_rpc_object(self, name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
         """Return a proxy of an object that exists.
 
         Args:
             name: ``"context.object"``, or the object's name alone if it is in this context.
+            auto_connect: Whether to connect to the context first if need be.
+            host_port: Where to connect to; None looks into the configuration and then on the network.
 
         Raises:
             QMI_UnknownNameException: If there is no such object; that is a ``ValueError`` too.
+            QMI_ConnectionException: If its context cannot be reached.
         """
         address = self._core.resolve(name)
+        if auto_connect and address.context != self.name and not self.has_peer_context(address.context):
+            self.connect_to_peer(address.context, host_port, ignore_duplicate=True)
         future = self._core.interface_at(address)
         if not future.done():
             refuse_on_loop("get_rpc_object()", "await context.get_rpc_object(...)")
@@ -255,8 +266,7 @@ class QMI_Context:
         Args:
             category: "instrument", "task", ... or None for all.
         """
-        self._core.check_running()
-        return [(str(address), face.class_name) for address, face in self._core.objects(category)]
+        return self._run("list_rpc_objects()", self._core.list_rpc_objects, category)
 
     def show_rpc_objects(self) -> None:
         """Print the objects that can be reached."""
@@ -271,8 +281,100 @@ class QMI_Context:
         _show(("address", "type"), self.list_rpc_objects("task"))
 
     def show_contexts(self) -> None:
-        """Print the contexts that this program knows."""
-        _show(("name", "address", "connected"), [(self.name, "-", "(this context)")])
+        """Print the contexts that this program knows: itself, the configured ones, and those it is connected to."""
+        _show(("name", "address", "connected"), self._known_contexts())
+
+    def show_network_contexts(self) -> None:
+        """Print the contexts that answer on the network, and whether this one is connected to them."""
+        rows = [
+            (name, address, "yes" if self.has_peer_context(name) else "no")
+            for name, address in self.discover_peer_contexts()
+        ]
+        _show(("name", "address", "connected"), rows)
+
+    def _known_contexts(self) -> list[tuple[str, str, str]]:
+        connections = self._core.connections
+        rows = {self.name: (self.name, f"port {connections.port}" if connections.port else "-", "(this context)")}
+        for name, config in self.get_configured_contexts().items():
+            address = f"{config.host or '127.0.0.1'}:{config.tcp_server_port}" if config.tcp_server_port else "-"
+            rows.setdefault(name, (name, address, "no"))
+        for name in connections.names():
+            rows[name] = (name, connections.address_of(name), "yes")
+        return list(rows.values())
+
+    # Other contexts
+
+    def _run(self, what: str, function: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> R:
+        refuse_on_loop(what, f"await context.{what}")
+        self._core.check_running()
+        return call_blocking(self._core.run(function, *args), None)
+
+    def connect_to_peer(
+        self,
+        peer_context_name: str,
+        peer_address: str | None = None,
+        ignore_duplicate: bool = False,
+        *,
+        reconnect: bool = False,
+    ) -> None:
+        """Connect to another context, so that its objects can be used and ours can be used by it.
+
+        Args:
+            peer_context_name: Its name.
+            peer_address: ``"host:port"``; None looks into the configuration and then on the network.
+            ignore_duplicate: Whether it is fine to be connected already.
+            reconnect: Whether to connect again when the link is lost.
+
+        Raises:
+            QMI_UsageException: If it is connected already, or is this context.
+            QMI_ConnectionException: If it cannot be reached, or refuses; that is a ``ConnectionError`` too.
+        """
+        connect = partial(self._core.connect_to_peer, reconnect=reconnect)
+        self._run("connect_to_peer(...)", connect, peer_context_name, peer_address, ignore_duplicate)
+
+    def disconnect_from_peer(self, peer_context_name: str) -> None:
+        """End the link to another context.
+
+        Raises:
+            QMI_UsageException: If there is none.
+        """
+        self._run("disconnect_from_peer(...)", self._core.disconnect_from_peer, peer_context_name)
+
+    def has_peer_context(self, peer_context_name: str) -> bool:
+        """Whether there is a link to a context."""
+        return self._core.has_peer_context(peer_context_name)
+
+    def discover_peer_contexts(
+        self, workgroup_name_filter: str | None = None, context_name_filter: str = "*"
+    ) -> list[PeerDescriptor]:
+        """Look for contexts on the network, for as long as the configuration says (half a second).
+
+        Args:
+            workgroup_name_filter: Their workgroup; None is that of this context.
+            context_name_filter: Which names are wanted, with ``*``, ``?`` and ``[...]`` as in file names.
+
+        Returns:
+            Name and ``"host:port"`` of each, without this context.
+        """
+        return self._run(
+            "discover_peer_contexts()",
+            self._core.discover_peer_contexts,
+            workgroup_name_filter,
+            context_name_filter,
+        )
+
+    def get_tcp_server_port(self) -> int:
+        """The TCP port that this context listens on; 0 if it does not."""
+        return self._core.connections.port
+
+    @property
+    def suppress_version_mismatch_warnings(self) -> bool:
+        """Whether nothing is said about peers that run another version of the library."""
+        return self._core.suppress_version_mismatch_warnings
+
+    @suppress_version_mismatch_warnings.setter
+    def suppress_version_mismatch_warnings(self, value: bool) -> None:
+        self._core.suppress_version_mismatch_warnings = value
 
     # Unique names
 

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,17 +28,22 @@ from qmi.actors.runner import Actor, failed_future
 from qmi.actors.worker import Worker
 from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
+from qmi.connections import Connections, PeerDescriptor
 from qmi.errors import (
     QMI_ContextStoppedException,
+    QMI_Exception,
+    QMI_NotDeliveredException,
     QMI_ObjectRemovedException,
-    QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.messages import Origin, Request
+from qmi.links import ask
+from qmi.messages import Call, Describe, Origin, Request, Signal
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
+from qmi.net.link import Link
 
 _logger = logging.getLogger("qmi.core.context")
 
+R = TypeVar("R")
 T = TypeVar("T", bound=QMI_RpcObject)
 
 LAST_CHANCE = 1.0
@@ -76,6 +81,8 @@ class Context:
         self._state = "not started"
         self._why_not: Callable[[], Exception] | None = None
         self._mutex = threading.Lock()
+        self.connections = Connections(self)
+        self.suppress_version_mismatch_warnings = False
 
     def __repr__(self) -> str:
         return f"QMI_context(name={self.name!r})"
@@ -122,6 +129,7 @@ class Context:
         if self.config.config_file is not None:
             _logger.info("Configuration read from %s", self.config.config_file)
         await call_async(self._make(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
+        self.connections.start()
         _logger.info("Context %s is ready", self.name)
 
     async def _stop(self) -> None:
@@ -141,6 +149,7 @@ class Context:
         async with trio.open_nursery() as nursery:
             for actor in late:
                 nursery.start_soon(self._end, actor, error, trio.current_time() + LAST_CHANCE)
+        await self.connections.stop()
         self._state = "stopped"
 
     async def _end(self, actor: Actor, error: BaseException, deadline: float) -> None:
@@ -171,9 +180,13 @@ class Context:
         finally:
             EXECUTION.reset(token)
 
+    def configured(self) -> CfgContext | None:
+        """The settings of this context, None if it is not configured."""
+        return self.config.contexts.get(self.name)
+
     def own_config(self) -> CfgContext:
         """The settings of this context; the defaults if it is not configured."""
-        return self.config.contexts.get(self.name) or CfgContext()
+        return self.configured() or CfgContext()
 
     def check_running(self) -> None:
         """Raise if the context does not run.
@@ -226,11 +239,41 @@ class Context:
         """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
         try:
             actor = self.find_actor(address)
-            if actor is None:
-                raise QMI_UnknownNameException(f"There is no connection to context {address.context!r}")
+            if actor is not None:
+                return actor.handle(message, self.origin)
+            link = self._link_to(address.context)
         except Exception as error:  # goes to the caller
             return failed_future(str(address), error)
-        return actor.handle(message, self.origin)
+        method = f".{message.method}()" if isinstance(message, Call) else ""
+        return ask(link, f"{address}{method}", message)
+
+    def _link_to(self, name: str) -> Link:
+        link = self.connections.link_to(name)
+        if link is None:
+            raise QMI_NotDeliveredException(
+                f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one"
+            )
+        return link
+
+    # What links need (Home)
+
+    def request_here(self, message: Request, origin: Origin, link: Link) -> QMI_RpcFuture[Any]:
+        """Hand a message of another context to an object of this one."""
+        actor = self.registry.get(message.object)
+        if actor is None:
+            return failed_future(message.object, self.registry.unknown(message.object))
+        return actor.handle(message, origin)
+
+    def signal_here(self, signal: Signal, publisher_context: str) -> None:
+        """Hand a signal of another context to those who subscribed."""
+
+    def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
+        """There is a link to a context."""
+
+    def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
+        """A context is gone, with all that it held."""
+        for actor in self.registry:
+            actor.guard.leave(origin)
 
     # Objects
 
@@ -272,8 +315,8 @@ class Context:
         """The interface of an object, wherever it lives."""
         future: QMI_RpcFuture[Interface] = QMI_RpcFuture(f"the interface of {address}")
         if address.context != self.name:
-            future.fail(QMI_UnknownNameException(f"There is no connection to context {address.context!r}"))
-        elif (actor := self.registry.get(address.object)) is not None:
+            return self.request(address, Describe(address.object))
+        if (actor := self.registry.get(address.object)) is not None:
             future.settle(actor.interface)
         else:
             future.fail(self.registry.unknown(address.object))
@@ -370,22 +413,99 @@ class Context:
         check_class(cls, QMI_Instrument, "An instrument")
         return await self.make_rpc_object(name, cls, *args, **kwargs)
 
-    async def get_rpc_object(self, name: str) -> AsyncProxy[Any]:
+    async def get_rpc_object(
+        self, name: str, auto_connect: bool = False, host_port: str | None = None
+    ) -> AsyncProxy[Any]:
         """Return an async proxy of an object that exists.
 
         Args:
             name: ``"context.object"``, or the object's name alone if it is in this context.
+            auto_connect: Whether to connect to the context first if need be.
+            host_port: Where to connect to; None looks into the configuration and then on the network.
 
         Raises:
             QMI_UnknownNameException: If there is no such object.
+            QMI_ConnectionException: If its context cannot be reached.
         """
         address = self.resolve(name)
+        if auto_connect and address.context != self.name:
+            await self.connections.connect(address.context, host_port, ignore_duplicate=True)
         proxy: AsyncProxy[Any] = make_async_proxy(self, address, await call_async(self.interface_at(address)))
         return proxy
 
-    async def get_instrument(self, name: str) -> AsyncProxy[Any]:
+    async def get_instrument(
+        self, name: str, auto_connect: bool = False, host_port: str | None = None
+    ) -> AsyncProxy[Any]:
         """Return an async proxy of an instrument that exists; see :meth:`get_rpc_object`."""
-        return await self.get_rpc_object(name)
+        return await self.get_rpc_object(name, auto_connect, host_port)
+
+    async def connect_to_peer(
+        self,
+        peer_context_name: str,
+        peer_address: str | None = None,
+        ignore_duplicate: bool = False,
+        *,
+        reconnect: bool = False,
+    ) -> None:
+        """Connect to another context; see :meth:`.QMI_Context.connect_to_peer`."""
+        self.check_running()
+        await self.connections.connect(
+            peer_context_name, peer_address, ignore_duplicate=ignore_duplicate, reconnect=reconnect
+        )
+
+    async def disconnect_from_peer(self, peer_context_name: str) -> None:
+        """End the link to another context; see :meth:`.QMI_Context.disconnect_from_peer`."""
+        await self.connections.disconnect(peer_context_name)
+
+    def has_peer_context(self, peer_context_name: str) -> bool:
+        """Whether there is a link to a context."""
+        return self.connections.link_to(peer_context_name) is not None
+
+    async def discover_peer_contexts(
+        self, workgroup_name_filter: str | None = None, context_name_filter: str = "*"
+    ) -> list[PeerDescriptor]:
+        """Look for contexts on the network; see :meth:`.QMI_Context.discover_peer_contexts`."""
+        return await self.connections.discover(workgroup_name_filter, context_name_filter)
+
+    async def list_rpc_objects(self, category: str | None = None) -> list[tuple[str, str]]:
+        """The objects that can be reached, as pairs of address and class name.
+
+        Args:
+            category: "instrument", "task", ... or None for all.
+        """
+        self.check_running()
+        found = [(str(address), face.class_name) for address, face in self.objects(category)]
+        for name in self.connections.names():
+            call = Call(CONTEXT_OBJECT_NAME, "get_rpc_object_descriptors")
+            with suppress(QMI_Exception):  # it went away meanwhile
+                for entry in await call_async(self.request(Address(name, CONTEXT_OBJECT_NAME), call)):
+                    if category is None or entry.category == category:
+                        found.append((str(entry.address), entry.interface.class_name))
+        return found
+
+    def run(self, function: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> QMI_RpcFuture[R]:
+        """Run an async function in the context's nursery, for callers of any kind; giving up cancels it."""
+        future: QMI_RpcFuture[R] = QMI_RpcFuture(getattr(function, "__name__", "a function"))
+        scope = trio.CancelScope()
+
+        async def settle() -> None:
+            try:
+                with scope:
+                    future.settle(await function(*args))
+            except trio.Cancelled:
+                future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+                raise
+            except BaseException as error:  # goes to the caller
+                future.fail(error)
+
+        def begin() -> None:
+            if not self.spawn(settle):
+                future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+
+        future.on_cancel = lambda: self.loop.now_or_soon(scope.cancel)
+        if not self.loop.now_or_soon(begin):
+            future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+        return future
 
     async def remove_rpc_object(self, proxy: AsyncProxy[Any]) -> None:
         """Remove an object of this context; whoever waits for it gets an error."""

@@ -15,6 +15,7 @@
     ├── QMI_RuntimeException
     │   ├── QMI_CallCycleException             objects would wait for each other for ever
     │   ├── QMI_CancelledCallException         the caller gave up, or its call was dropped
+    │   ├── QMI_ConnectionException            (also ConnectionError) no link to another context can be made
     │   ├── QMI_ContextStoppedException        the context that should answer has stopped
     │   ├── QMI_ObjectLockedException          another proxy holds the lock
     │   ├── QMI_ObjectRemovedException         the object is gone
@@ -48,6 +49,7 @@ __all__ = [
     "QMI_CallCycleException",
     "QMI_CancelledCallException",
     "QMI_ConfigurationException",
+    "QMI_ConnectionException",
     "QMI_ContextStoppedException",
     "QMI_DuplicateNameException",
     "QMI_EndOfInputException",
@@ -136,6 +138,10 @@ class QMI_CallCycleException(QMI_RuntimeException):
 
 class QMI_CancelledCallException(QMI_RuntimeException):
     """The call was given up before it had a result."""
+
+
+class QMI_ConnectionException(QMI_RuntimeException, ConnectionError):
+    """A link to another context could not be made."""
 
 
 class QMI_ContextStoppedException(QMI_RuntimeException):

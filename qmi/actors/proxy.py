@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.handle import Handle, Router
-from qmi.actors.interface import Interface, Method, Parameter
+from qmi.actors.interface import Interface, Method, Source, signature_parameters
 from qmi.bridge import refuse_on_loop
 from qmi.errors import QMI_UnknownRpcException
 from qmi.names import Address
@@ -222,34 +222,18 @@ class AsyncProxy(_ProxyBase, Generic[T]):
 # Making the classes
 
 
-class _Source:
-    """A default value that is shown as it was written."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
-
-
-def _parameter(parameter: Parameter) -> inspect.Parameter:
-    return inspect.Parameter(
-        parameter.name,
-        inspect._ParameterKind(parameter.kind),
-        default=inspect.Parameter.empty if parameter.default is None else _Source(parameter.default),
-        annotation=inspect.Parameter.empty if parameter.annotation is None else _Source(parameter.annotation),
-    )
-
-
 def signature_of(method: Method, with_timeout: bool) -> inspect.Signature:
     """The signature that a proxy shows for a method."""
-    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    parameters += [_parameter(parameter) for parameter in method.parameters]
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *signature_parameters(method)]
+    if parameters[1:] and parameters[1].kind is inspect.Parameter.POSITIONAL_ONLY:
+        parameters[0] = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY)
     if with_timeout:
-        timeout = Parameter("rpc_timeout", inspect.Parameter.KEYWORD_ONLY, "None", "float | None")
+        timeout = inspect.Parameter(
+            "rpc_timeout", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Source("float | None")
+        )
         last = parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
-        parameters.insert(len(parameters) - last, _parameter(timeout))
-    returns = inspect.Signature.empty if method.returns is None else _Source(method.returns)
+        parameters.insert(len(parameters) - last, timeout)
+    returns = inspect.Signature.empty if method.returns is None else Source(method.returns)
     return inspect.Signature(parameters, return_annotation=returns)
 
 
@@ -319,3 +303,8 @@ def make_proxy(router: Router, address: Address, interface: Interface) -> Any:
 def make_async_proxy(router: Router, address: Address, interface: Interface) -> Any:
     """A proxy for trio programs."""
     return make_view(AsyncProxy, Handle(router, address, interface))
+
+
+def proxy_parts(value: object) -> tuple[Address, Interface] | None:
+    """Address and interface of what a proxy stands for; None for anything else."""
+    return (value._rpc.address, value._rpc.interface) if isinstance(value, _ProxyBase) else None

@@ -66,7 +66,7 @@ from qmi.net.packets import (
 
 _NOTHING = b"\xf6"
 HEARTBEAT = pack(head(Kind.PONG, 0) + _NOTHING)[0]
-_PING = pack(head(Kind.PING, 0) + _NOTHING)[0]
+PING = pack(head(Kind.PING, 0) + _NOTHING)[0]
 
 
 class Peer:
@@ -216,7 +216,7 @@ class Peer:
             self._outbox.append(self._text(Kind.GOODBYE, reason))
             return self.lose(reason, LossKind.SILENT)
         if pulse is Pulse.PING:
-            self._outbox.append(_PING)
+            self._outbox.append(PING)
         if not self._reader.between_frames and now >= self._last_pong + self.limits.ping_after:
             # Who sends a frame for minutes cannot ask: its ping would stand behind the frame.
             self._pong(now)

@@ -1,0 +1,497 @@
+"""Which contexts are connected: listening, connecting, one link per peer, and coming back after a loss."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+import trio
+
+from qmi._version import __version__
+from qmi.actors.future import QMI_RpcFuture
+from qmi.bridge import Loop
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.doorway import LOOPBACK, Doorway, is_loopback, tcp_connect
+from qmi.errors import QMI_ConnectionException, QMI_UsageException
+from qmi.links import Home, References, Serving
+from qmi.messages import Origin, Request, Signal
+from qmi.names import HostPort, check_name, parse_host_port
+from qmi.net.discovery import reply_to
+from qmi.net.events import LossKind, PeerLost
+from qmi.net.handshake import Hello, Role
+from qmi.net.link import Link
+from qmi.net.listener import Listener, listen
+from qmi.net.responder import Responder, ask
+
+_logger = logging.getLogger("qmi.core.messaging")
+
+_LOOPBACK_BROADCAST = "127.255.255.255"
+_PROBE_TIME = 1.0
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 2.0
+
+
+class Host(Home, Protocol):
+    """What connections need of the context."""
+
+    config: CfgQmi
+    loop: Loop
+    origin: Origin
+    suppress_version_mismatch_warnings: bool
+
+    def configured(self) -> CfgContext | None:
+        """The settings of the context, None if it is not configured."""
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Start a task that lives as long as the context."""
+
+    def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
+        """There is a link to a context; ``restarted`` is None at the first time."""
+
+    def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
+        """A context is gone, with all that it held; for good, if nobody tries to reach it again."""
+
+
+class Member(NamedTuple):
+    """A context that is connected.
+
+    Attributes:
+        link: The link to it.
+        origin: Who it is.
+        address: Where it was connected to; None if it connected to this context.
+        reconnect: Whether to connect again after a loss.
+    """
+
+    link: Link
+    origin: Origin
+    address: HostPort | None
+    reconnect: bool
+
+
+class _Dial(NamedTuple):
+    where: HostPort
+    reconnect: bool
+    outcome: QMI_RpcFuture[None]
+
+
+class PeerDescriptor(NamedTuple):
+    """A context that was found on the network.
+
+    Attributes:
+        name: Its name.
+        address_port: Where to connect to, as ``"host:port"``.
+    """
+
+    name: str
+    address_port: str
+
+
+class Connections:
+    """The links of one context.
+
+    Args:
+        host: The context.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._config = host.config
+        self._doorway: Doorway
+        self._members: dict[str, Member] = {}
+        self._serving: dict[Link, Serving] = {}
+        self._outgoing: dict[Link, _Dial] = {}
+        self._unproven: dict[trio.CancelScope, None] = {}
+        self._returning: dict[str, trio.CancelScope] = {}
+        self._listener: Listener | None = None
+        self._closing = False
+
+    # What others may ask, from any thread
+
+    def link_to(self, name: str) -> Link | None:
+        """The link to a context, None if there is none."""
+        member = self._members.get(name)
+        return member.link if member is not None and member.link.is_up else None
+
+    def names(self) -> list[str]:
+        """The contexts that are connected."""
+        return sorted(name for name, member in list(self._members.items()) if member.link.is_up)
+
+    def address_of(self, name: str) -> str:
+        """Where a connected context is, for people."""
+        member = self._members[name]
+        hello = member.link.hello
+        return str(member.address or "") or (hello.address if hello is not None else "") or member.link.where
+
+    @property
+    def port(self) -> int:
+        """The TCP port that this context listens on; 0 if it does not."""
+        return 0 if self._listener is None else self._listener.address.port
+
+    # Starting and stopping, on the loop
+
+    def start(self) -> None:
+        """Listen, answer who looks for contexts, and connect to the configured peers.
+
+        Raises:
+            QMI_Exception: If the context cannot listen where it should, or its certificate is no good.
+        """
+        self._doorway = Doorway(self._host, References(self._host))
+        configured = self._host.configured()
+        if configured is None:
+            # Others on this machine can find and use it; nobody else can.
+            self._listen(LOOPBACK, 0)
+        elif configured.tcp_server_port is not None:
+            self._listen(LOOPBACK if configured.host is None else configured.host, configured.tcp_server_port)
+        for name in configured.connect_to_peers if configured is not None else ():
+            self._host.spawn(self._connect_at_start, name)
+
+    def _listen(self, host: str, port: int) -> None:
+        self._listener = listener = Listener(listen(host, port, holder_of), self._accepted)
+        self._doorway.own_address = str(listener.address)
+        if not self._doorway.is_guarded and not is_loopback(listener.address.host):
+            _logger.warning(
+                "Context %s listens on %s without TLS: everybody in the network can use its instruments. "
+                "Set its host to 127.0.0.1, or add a security section",
+                self._host.name,
+                listener.address,
+            )
+        self._host.spawn(listener.run)
+        _logger.info("Context %s listens on %s", self._host.name, listener.address)
+        discovery = self._config.discovery
+        if discovery.enabled:
+            responder = Responder(
+                self._answer_question,
+                host=listener.address.host,
+                port=discovery.port,
+                broadcasts=list(dict.fromkeys((_LOOPBACK_BROADCAST, *discovery.broadcast_addresses))),
+            )
+            self._host.spawn(responder.run)
+
+    def _answer_question(self, packet: bytes, asker: str) -> bytes | None:
+        assert self._listener is not None
+        return reply_to(
+            packet,
+            asker_host=asker,
+            name=self._host.name,
+            workgroup=self._config.workgroup,
+            host=self._listener.address.host,
+            port=self._listener.address.port,
+            version=__version__,
+            pid=os.getpid(),
+        )
+
+    async def _connect_at_start(self, name: str) -> None:
+        configured = self._host.configured()
+        reconnect = configured is not None and configured.reconnect
+        try:
+            await self.connect(name, None, ignore_duplicate=True, reconnect=reconnect)
+        except (QMI_ConnectionException, QMI_UsageException) as error:
+            where = self._configured(name)
+            if reconnect and where is not None:
+                _logger.info("%s; trying again", error)
+                await self._come_back(name, where)
+            else:
+                _logger.warning("%s", error)
+
+    async def stop(self) -> None:
+        """End every link, and listen no more."""
+        self._closing = True
+        if self._listener is not None:
+            self._listener.close()
+        for scope in (*self._unproven, *self._returning.values()):
+            scope.cancel()
+        for member in list(self._members.values()):
+            member.link.close(f"context {self._host.name!r} has stopped")
+            await member.link.ended.wait()
+
+    # Accepting
+
+    def _accepted(self, sock: socket.socket, where: HostPort) -> None:
+        if len(self._unproven) >= self._config.limits.max_unproven_links:
+            # Who proves itself does so at once: the oldest stranger is the least likely to be a friend.
+            oldest = next(iter(self._unproven))
+            self._unproven.pop(oldest)
+            oldest.cancel()
+        scope = trio.CancelScope()
+        self._unproven[scope] = None
+        if not self._host.spawn(self._serve, sock, where, scope):
+            sock.close()
+
+    async def _serve(self, sock: socket.socket, where: HostPort, scope: trio.CancelScope) -> None:
+        link: Link | None = None
+
+        def ready(made: Link) -> None:
+            nonlocal link
+            link = made
+
+        try:
+            with scope:
+                await self._doorway.enter(sock, Role.LISTENING, where, _Reception(self, scope), ready=ready)
+        except OSError as error:
+            _logger.warning("A connection from %s was refused: %s", where, error)
+        finally:
+            self._unproven.pop(scope, None)
+            sock.close()
+        loss = link.loss if link is not None else None
+        if link is not None and loss is not None and link.hello is None and not self._closing:
+            _logger.warning("A connection from %s came to nothing: %s", where, loss.reason)
+
+    # Connecting
+
+    async def connect(
+        self, name: str, address: str | None = None, *, ignore_duplicate: bool = False, reconnect: bool = False
+    ) -> None:
+        """Connect to another context.
+
+        Args:
+            name: Its name.
+            address: ``"host:port"``; None looks into the configuration and then on the network.
+            ignore_duplicate: Whether it is fine to be connected already.
+            reconnect: Whether to connect again when the link is lost.
+
+        Raises:
+            QMI_UsageException: If it is connected already, or names this context.
+            QMI_ConnectionException: If it cannot be reached, or refuses.
+        """
+        check_name(name, "context")
+        if name == self._host.name:
+            raise QMI_UsageException(f"Context {name!r} cannot connect to itself")
+        if self.link_to(name) is not None:
+            if ignore_duplicate:
+                return
+            raise QMI_UsageException(f"Context {self._host.name!r} is connected to {name!r} already")
+        where = parse_host_port(address) if address is not None else self._configured(name) or await self._find(name)
+        await self._connect_to(name, where, reconnect)
+
+    def _configured(self, name: str) -> HostPort | None:
+        found = self._config.contexts.get(name)
+        if found is None or not found.tcp_server_port:
+            return None
+        return HostPort(found.host or LOOPBACK, found.tcp_server_port)
+
+    async def _find(self, name: str) -> HostPort:
+        # This machine first: most contexts are here, and then nobody else needs to be asked.
+        for addresses in ([_LOOPBACK_BROADCAST], self._config.discovery.broadcast_addresses):
+            found = await self.discover(None, name, addresses, enough=1)
+            if found:
+                return parse_host_port(found[0].address_port)
+        raise QMI_ConnectionException(
+            f"Context {name!r} was not found: it is not in the configuration, and nobody of that name answered on the "
+            "network. Is it running? Give its address as 'host:port' if you know it"
+        )
+
+    async def discover(
+        self, workgroup: str | None, pattern: str, addresses: Sequence[str] | None = None, enough: int | None = None
+    ) -> list[PeerDescriptor]:
+        """Look for contexts on the network; this one is not among them.
+
+        Args:
+            workgroup: Their workgroup; None is that of this context.
+            pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+            addresses: Where to ask; None asks on this machine and wherever is configured.
+            enough: Wait no longer when so many have answered.
+        """
+        discovery = self._config.discovery
+        everywhere = dict.fromkeys((_LOOPBACK_BROADCAST, *discovery.broadcast_addresses))
+        answers = await ask(
+            self._config.workgroup if workgroup is None else workgroup,
+            pattern,
+            addresses=everywhere if addresses is None else addresses,
+            port=discovery.port,
+            timeout=discovery.timeout,
+            enough=enough,
+        )
+        own = (self._host.name, self.port)
+        return [
+            PeerDescriptor(answer.name, str(answer.address)) for answer in answers if (answer.name, answer.port) != own
+        ]
+
+    async def _connect_to(self, name: str, where: HostPort, reconnect: bool) -> None:
+        outcome: QMI_RpcFuture[None] = QMI_RpcFuture(f"the connection to {name!r}")
+        if not self._host.spawn(self._dial, name, _Dial(where, reconnect, outcome)):
+            raise QMI_ConnectionException(f"Context {self._host.name!r} is stopping")
+        await outcome
+
+    async def _dial(self, name: str, dial: _Dial) -> None:
+        what = f"Context {name!r} at {dial.where} cannot be connected"
+        link: Link | None = None
+
+        def ready(made: Link) -> None:
+            nonlocal link
+            link = made
+            self._outgoing[made] = dial
+
+        try:
+            sock = await tcp_connect(dial.where)
+            with sock:
+                owner = _Reception(self, None)
+                await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=name, ready=ready)
+            reason = link.loss.reason if link is not None and link.loss is not None else "the link was lost"
+            dial.outcome.fail(QMI_ConnectionException(f"{what}: {reason}"))
+        except OSError as error:
+            dial.outcome.fail(QMI_ConnectionException(f"{what}: {error}"))
+        except trio.Cancelled:
+            dial.outcome.fail(QMI_ConnectionException(f"{what}: context {self._host.name!r} is stopping"))
+            raise
+        finally:
+            if link is not None:
+                self._outgoing.pop(link, None)
+
+    async def disconnect(self, name: str) -> None:
+        """End the link to a context.
+
+        Raises:
+            QMI_UsageException: If it is not connected.
+        """
+        if (returning := self._returning.pop(name, None)) is not None:
+            returning.cancel()
+            return
+        member = self._members.get(name)
+        if member is None:
+            raise QMI_UsageException(f"Context {self._host.name!r} is not connected to {name!r}")
+        member.link.close(f"context {self._host.name!r} disconnected")
+        await member.link.ended.wait()
+
+    async def _come_back(self, name: str, where: HostPort) -> None:
+        delay = _FIRST_DELAY
+        with trio.CancelScope() as scope:
+            self._returning[name] = scope
+            while self.link_to(name) is None:
+                with suppress(QMI_ConnectionException):
+                    await self._connect_to(name, where, True)
+                    break
+                await trio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
+        if self._returning.get(name) is scope:
+            del self._returning[name]
+
+    # What links tell (through _Reception)
+
+    def hello(self, link: Link, hello: Hello) -> None:
+        """Somebody wants in."""
+        if hello.context == self._host.name:
+            link.refuse(f"context {hello.context!r} is this one's own name; give one of the two another name")
+            return
+        member = self._members.get(hello.context)
+        if member is None or not member.link.is_up:
+            if len(self._members) >= self._config.limits.max_links:
+                link.refuse(f"context {self._host.name!r} has {len(self._members)} links, which is its limit")
+            else:
+                link.accept()
+        elif member.origin.incarnation == hello.incarnation:
+            link.refuse(f"context {hello.context!r} is connected already")
+        else:
+            self._host.spawn(self._challenge, member, link)
+
+    async def _challenge(self, member: Member, link: Link) -> None:
+        # The name is taken. If its holder is dead, it only was not noticed yet.
+        if await member.link.probe(_PROBE_TIME):
+            hello = member.link.hello
+            pid = hello.pid if hello is not None else 0
+            link.refuse(f"the name {member.origin.context!r} is in use by {member.link.where}, pid {pid}")
+        else:
+            member.link.close("replaced by a new context of the same name")
+            await member.link.ended.wait()
+            link.accept()
+
+    def connected(self, link: Link, hello: Hello) -> None:
+        """The handshake is done."""
+        name, origin = hello.context, Origin(hello.context, hello.incarnation)
+        dial = self._outgoing.get(link)
+        before = self._members.get(name)
+        if before is not None and before.link.is_up and dial is not None and name < self._host.name:
+            # Both sides connected at the same time. Both keep the link that the smaller name made.
+            link.close("connected twice")
+            dial.outcome.settle(None)
+            return
+        self._members[name] = Member(
+            link, origin, None if dial is None else dial.where, dial is not None and dial.reconnect
+        )
+        self._serving[link] = Serving(self._host, link, origin)
+        if hello.library != __version__ and not self._host.suppress_version_mismatch_warnings:
+            _logger.warning("Context %s runs version %s, this one %s", name, hello.library, __version__)
+        restarted = None if before is None else before.origin != origin
+        if restarted is None:
+            _logger.info("Connected to context %s at %s", name, link.where)
+        else:
+            how = "restarted" if restarted else "resumed"
+            _logger.warning("Connected to context %s at %s again, which was %s", name, link.where, how)
+        self._host.peer_connected(origin, link, restarted)
+        if dial is not None:
+            dial.outcome.settle(None)
+
+    def request(self, link: Link, number: int, message: Request) -> None:
+        """The other side asks for something."""
+        self._serving[link].request(number, message)
+
+    def cancel(self, link: Link, number: int) -> None:
+        """The other side does not wait for this any more."""
+        if (serving := self._serving.get(link)) is not None:
+            serving.cancel(number)
+
+    def credit(self, link: Link, number: int) -> None:
+        """A stream may go on."""
+        if (serving := self._serving.get(link)) is not None:
+            serving.credit(number)
+
+    def signal(self, link: Link, signal: Signal) -> None:
+        """An object of the other side published something."""
+        hello = link.hello
+        assert hello is not None
+        self._host.signal_here(signal, hello.context)
+
+    def lost(self, link: Link, loss: PeerLost) -> None:
+        """The link is gone."""
+        serving = self._serving.pop(link, None)
+        if serving is not None:
+            serving.end()
+        name = link.hello.context if link.hello is not None else ""
+        member = self._members.get(name)
+        if member is None or member.link is not link:
+            return
+        wanted = member.reconnect and not self._closing and loss.kind is not LossKind.CLOSED
+        back = wanted and member.address is not None
+        if not back:
+            del self._members[name]
+        level = logging.INFO if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
+        _logger.log(level, "The link to context %s at %s is gone: %s", name, link.where, loss.reason)
+        self._host.peer_gone(member.origin, loss.reason, not back)
+        if back:
+            assert member.address is not None
+            self._host.spawn(self._come_back, name, member.address)
+
+
+class _Reception:
+    """The owner of a link: passes on what it tells, and notes that the other side has proved itself."""
+
+    def __init__(self, connections: Connections, scope: trio.CancelScope | None) -> None:
+        self._connections = connections
+        self._scope = scope
+        self.hello = connections.hello
+        self.request = connections.request
+        self.cancel = connections.cancel
+        self.credit = connections.credit
+        self.signal = connections.signal
+        self.lost = connections.lost
+
+    def connected(self, link: Link, hello: Hello) -> None:
+        """The handshake is done."""
+        if self._scope is not None:
+            self._connections._unproven.pop(self._scope, None)
+        self._connections.connected(link, hello)
+
+
+def holder_of(port: int) -> str:
+    """Which process listens on a TCP port, as far as this user may know; for a message."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                name = psutil.Process(connection.pid).name() if connection.pid else "another user's process"
+                return f"{name} (pid {connection.pid})" if connection.pid else name
+    return ""

@@ -1,0 +1,180 @@
+"""How a connection becomes a link: TLS if it is configured, then the hello, then the link runs."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from qmi._version import __version__
+from qmi.bridge import Loop
+from qmi.config.schema import CfgQmi, CfgSecurity
+from qmi.links import References
+from qmi.messages import Origin
+from qmi.names import HostPort
+from qmi.net.frames import Limits
+from qmi.net.handshake import Hello, Identity, Role
+from qmi.net.link import Link, Owner
+from qmi.net.peer import Peer
+from qmi.net.tls import check_workgroup, client_context, peer_identity, server_context
+from qmi.net.wire import PlainWire, TlsWire, Wire
+
+LOOPBACK = "127.0.0.1"
+_CONNECT_TIMEOUT = 10.0
+
+
+class Host(Protocol):
+    """What is needed of the context."""
+
+    name: str
+    config: CfgQmi
+    loop: Loop
+    origin: Origin
+
+
+class Doorway:
+    """Makes links of connections.
+
+    Args:
+        host: The context.
+        references: How proxies travel.
+    """
+
+    def __init__(self, host: Host, references: References) -> None:
+        limits = host.config.limits
+        self._host = host
+        self._references = references
+        self._limits = Limits(
+            hello=limits.hello_bytes,
+            body=limits.max_body_bytes,
+            frame=limits.max_frame_bytes,
+            open_requests=limits.max_open_requests,
+            hello_timeout=limits.hello_timeout,
+            ping_after=min(4.0, limits.peer_timeout / 4),
+            silence=limits.peer_timeout * 14 / 15,
+        )
+        self._tls = _tls_contexts(host.config.security)
+        self.own_address = ""
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether both sides have to prove themselves."""
+        return self._tls is not None
+
+    async def enter(
+        self,
+        sock: socket.socket,
+        role: Role,
+        where: HostPort,
+        owner: Owner,
+        *,
+        expected: str | None = None,
+        ready: Callable[[Link], None] = lambda link: None,
+    ) -> None:
+        """Make a link of a connection and drive it until it is lost.
+
+        Args:
+            sock: The connection.
+            role: Which side of it this is.
+            where: Address of the other side.
+            owner: Gets what comes in.
+            expected: The context that a connecting side means to reach.
+            ready: Called with the link before anything is sent.
+
+        Raises:
+            OSError: If the connection is lost before there is a link, or TLS fails.
+            PermissionError: If the other side's certificate is not good enough.
+        """
+        wire, certified = await self._prove(sock, role, expected)
+        hello = Hello(
+            context=self._host.name,
+            incarnation=self._host.origin.incarnation,
+            workgroup=self._host.config.workgroup,
+            library=__version__,
+            pid=os.getpid(),
+            address=self.own_address,
+            wanted=expected or "",
+        )
+        peer = Peer(
+            role,
+            hello,
+            now=trio.current_time(),
+            expected=expected,
+            certified=certified,
+            limits=self._limits,
+            persistent=self._references.lower,
+            restore=self._references.restore,
+            where=str(where),
+        )
+        limits = self._host.config.limits
+        link = Link(
+            wire,
+            peer,
+            owner,
+            self._host.loop,
+            where=str(where),
+            max_unsent=limits.max_unsent_bytes,
+            unsent_timeout=limits.unsent_timeout,
+        )
+        ready(link)
+        await link.run()
+
+    async def _prove(self, sock: socket.socket, role: Role, expected: str | None) -> tuple[Wire, Identity | None]:
+        if self._tls is None:
+            return PlainWire(sock), None
+        server = role is Role.LISTENING
+        wire = TlsWire(sock, self._tls[server], server=server)
+        with trio.move_on_after(self._limits.hello_timeout):
+            identity = peer_identity(await wire.handshake())
+            fault = check_workgroup(identity, self._host.config.workgroup, expected=expected)
+            if fault is not None:
+                raise PermissionError(fault)
+            return wire, identity
+        raise ConnectionError(f"the TLS handshake was not done within {self._limits.hello_timeout:g} s")
+
+
+def _tls_contexts(security: CfgSecurity) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
+    if not security.enabled:
+        return None
+    files = {
+        "ca_file": str(security.ca),
+        "cert_file": str(security.certificate),
+        "key_file": str(security.key),
+    }
+    return client_context(**files), server_context(**files)
+
+
+async def tcp_connect(where: HostPort) -> socket.socket:
+    """Open a TCP connection.
+
+    Raises:
+        OSError: If that is not possible within ten seconds.
+    """
+    with trio.move_on_after(_CONNECT_TIMEOUT):
+        try:
+            stream = await trio.open_tcp_stream(where.host, where.port)
+        except OSError as error:
+            raise _plain_reason(error) from error
+        return socket.socket(fileno=stream.socket.detach())
+    raise TimeoutError(f"nobody answered within {_CONNECT_TIMEOUT:g} s")
+
+
+def _plain_reason(error: OSError) -> OSError:
+    # trio tries every address that a name has, and reports the lot.
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return ConnectionError(getattr(cause, "strerror", None) or str(cause or error))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own, out of reach for others."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
