@@ -154,7 +154,7 @@ class Codec:
             raise ProtocolError(f"a frame cannot be decoded{detail}") from error
         except Exception as error:  # whatever bytes do to cbor2 ends this link alone
             raise ProtocolError(f"a frame cannot be decoded: {type(error).__name__}: {error}"[:300]) from error
-        if seal != _SEAL:
+        if type(seal) is not bytes or seal != _SEAL:
             raise ProtocolError("a frame has bytes behind its value")
         return found
 

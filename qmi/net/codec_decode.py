@@ -61,16 +61,17 @@ class Raising(dict[int, Callable[[Any, bool], Any]]):
             raise Malformed(f"{self._unused} segments of the frame are not used")
 
     def _segment(self, value: Any, _: bool) -> Any:
-        return _SegmentNumber(_typed(value, int))
+        number = _typed(value, int)
+        if not 0 <= number < len(self._segments) or self._segments[number] is None:
+            raise Malformed(f"segment {number} is not there, or used twice")
+        memory, self._segments[number] = self._segments[number], None
+        return _Segment(memory)
 
     def _take(self, value: Any) -> Any:
         """Return the bytes of a payload: themselves, or those of a segment."""
         if type(value) is bytes:
             return value
-        number = _typed(value, _SegmentNumber).number
-        if not 0 <= number < len(self._segments) or self._segments[number] is None:
-            raise Malformed(f"segment {number} is not there, or used twice")
-        memory, self._segments[number] = self._segments[number], None
+        memory = _typed(value, _Segment).memory
         self._unused -= 1
         return memory
 
@@ -189,13 +190,13 @@ class Raising(dict[int, Callable[[Any, bool], Any]]):
         return self._restore(value)
 
 
-class _SegmentNumber:
-    """Stands for a segment until the tag around it takes it; a value of a user never contains one."""
+class _Segment:
+    """Holds a segment until the tag around it takes it; a value of a user never contains one."""
 
-    __slots__ = ("number",)
+    __slots__ = ("memory",)
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, memory: Any) -> None:
+        self.memory = memory
 
 
 def _typed(value: Any, kind: type) -> Any:

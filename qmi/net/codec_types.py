@@ -30,6 +30,7 @@ _KEYS = frozenset({
     range,
 })  # fmt: skip
 _PLAIN_HASHES = (Enum.__dict__["__hash__"], int.__hash__, str.__hash__, float.__hash__)
+_PLAIN_READS = (object.__getattribute__, int.__getattribute__, str.__getattribute__, float.__getattribute__)
 _PLAIN_EQUALS = (object.__eq__, int.__eq__, str.__eq__, float.__eq__)
 _FLAG_WALKERS = [
     found.__func__
@@ -101,7 +102,7 @@ def _combine_flag(cls: type[Flag], value: int) -> Flag | None:
     standard = (
         static_lookup(cls, "_missing_") is _CLASS_DICT.__get__(Flag)["_missing_"]
         and static_lookup(cls, "__setattr__") is object.__setattr__
-        and static_lookup(cls, "__getattribute__") is object.__getattribute__
+        and static_lookup(cls, "__getattribute__") in _PLAIN_READS
         and type(walker) in (classmethod, types.MethodType)
         and walker.__func__ in _FLAG_WALKERS
         and own.get("_new_member_") in (object.__new__, int.__new__)
@@ -170,7 +171,7 @@ def is_plain_key(value: Any) -> bool:
         return (
             static_lookup(cls, "__hash__") in _PLAIN_HASHES
             and static_lookup(cls, "__eq__") in _PLAIN_EQUALS
-            and static_lookup(cls, "__getattribute__") is object.__getattribute__
+            and static_lookup(cls, "__getattribute__") in _PLAIN_READS
         )
     if issubclass(cls, (tuple, frozenset)):
         plain = cls in (tuple, frozenset) or (

@@ -127,9 +127,7 @@ class _Partial:
         """Take memory for the body and the segments, now that all sizes are known."""
         sizes = struct.unpack(f">{self.count}Q", self.table)
         if sum(sizes) != self.total:
-            raise ProtocolError(
-                f"a frame announces {self.total} bytes in segments, but its table adds up to {sum(sizes)}"
-            )
+            raise ProtocolError(f"a frame announces {self.total} bytes in segments, its table says {sum(sizes)}")
         if 0 in sizes:
             raise ProtocolError("a frame announces an empty segment")
         self.body = bytearray(self.body_size)
@@ -231,8 +229,8 @@ class FrameReader:
     def _check_start(self, head: Buffer) -> None:
         """Refuse foreign bytes and other versions as soon as their first bytes are there."""
         start = bytes(head[:3])
-        if not MAGIC.startswith(start):
-            raise ProtocolError(f"this is no frame of QMI: it begins with {bytes(head[: HEADER.size])[:16]!r}")
+        if len(start) == 3 and start != MAGIC:
+            raise ProtocolError(f"this is no frame of QMI: it begins with {start!r}")
         if len(head) >= 5 and head[3] != MAJOR:
             raise VersionError(
                 f"the other side speaks version {head[3]}.{head[4]} of the protocol, this side {MAJOR}.{MINOR}; "

@@ -130,7 +130,7 @@ def check_workgroup(identity: Identity, workgroup: str, *, expected: str | None 
     """
     if identity.workgroup != workgroup:
         return (
-            f"the other side has a certificate of workgroup '{identity.workgroup}', this side belongs to '{workgroup}'; "
+            f"the other side has a certificate of workgroup '{identity.workgroup}', this side is of '{workgroup}'; "
             "only contexts of one workgroup connect"
         )
     if expected and identity.context and identity.context != expected:

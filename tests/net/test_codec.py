@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import enum
+import math
+import sys
+import threading
+import zoneinfo
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from qmi.errors import QMI_ValueNotSendableException
+from qmi.net.codec import Codec
+from qmi.net.frames import Limits, ProtocolError
+from qmi.net.standin import NamedKind, StandIn
+
+CODEC = Codec()
+
+
+def through(value: Any, codec: Codec = CODEC) -> Any:
+    encoded = codec.encode(value)
+    return codec.decode(encoded.payload, [bytearray(segment) for segment in encoded.segments])
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal and of the same type, all the way down; NaN equals NaN, 0.0 is not -0.0."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return math.isnan(b) if math.isnan(a) else (a == b and math.copysign(1, a) == math.copysign(1, b))
+    if isinstance(a, complex):
+        return same(a.real, b.real) and same(a.imag, b.imag)
+    if isinstance(a, Decimal):
+        return str(a) == str(b)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return same(list(a), list(b)) and same(list(a.values()), list(b.values()))
+    if isinstance(a, Settings):
+        return same(vars(a), vars(b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, np.generic):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return bool(a == b)
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = "b"
+    ODD = threading.Lock
+
+
+class Mode(enum.IntFlag):
+    A = 1
+    B = 2
+    C = 4
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Point(NamedTuple):
+    x: float
+    label: str = ""
+
+
+Old = namedtuple("Old", "a b")  # noqa: PYI024
+
+
+@dataclass
+class Settings:
+    rate: float
+    tags: list[str] = field(default_factory=list)
+    inner: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    a: int
+    b: str
+
+
+class Base(NamedTuple):
+    a: int
+
+
+hashable = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8), st.binary(max_size=8),
+        st.dates(), st.timedeltas(), st.uuids(), st.fractions(), st.sampled_from([Color.RED, Level.HIGH, Mode.A]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3).map(tuple), st.frozensets(inner, max_size=3)),
+    max_leaves=4,
+)  # fmt: skip
+leaves = st.one_of(
+    hashable, st.floats(), st.complex_numbers(), st.binary(max_size=20).map(bytearray),
+    st.datetimes(timezones=st.none() | st.just(UTC) | st.integers(-600, 600).map(lambda m: timezone(timedelta(minutes=m)))),
+    st.times(), st.decimals(), st.integers(-(2**300), 2**300),
+    st.builds(range, st.integers(-99, 99), st.integers(-99, 99), st.integers(1, 9)),
+    st.builds(slice, st.none() | st.integers(), st.none() | st.integers()),
+    st.sampled_from([Color.BLUE, Mode.A | Mode.B, Mode(0)]),
+    npst.arrays(
+        npst.scalar_dtypes().filter(lambda d: d.itemsize > 0) | npst.array_dtypes(max_size=3),
+        npst.array_shapes(min_dims=0, min_side=0, max_side=3),
+    ),
+)  # fmt: skip
+values = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        st.dictionaries(hashable, inner, max_size=3),
+        st.sets(hashable, max_size=3),
+        st.builds(Settings, st.floats(), st.just(["t"]), inner),
+        st.builds(Point, st.floats(), st.text(max_size=4)),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=250)
+@given(values)
+def test_any_value_comes_back_equal_and_of_the_same_type(value: Any) -> None:
+    assert same(value, through(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 0, -1, 2**63, -(2**64), 2**4000, -(2**4000), 1.5, -0.0, float("inf"), "", "µ", b"", b"x" * 100_000,
+        bytearray(b"y"), bytearray(b"y" * 100_000), [], (), set(), frozenset(), {}, [[]], ((),), {1: 2}, {(1, 2): [3]},
+        {"b": 1, "a": 2}, {3: 1, 1: 2}, {None: 1, True: 2}, 1j, datetime(2020, 1, 2, 3, 4, 5, 6),
+        datetime(2020, 1, 2, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=timezone(timedelta(hours=-3), "X")),
+        datetime(2020, 10, 25, 2, 30, fold=1), date(1, 1, 1), time(1, 2, 3, 4), time(1, tzinfo=UTC), timedelta(-1, 2, 3),
+        Decimal("1.50"), Decimal("NaN"), Decimal("-Infinity"), Decimal("1E+1000"), Fraction(-1, 3), UUID(int=5),
+        range(1, 9, 2), slice(None, 3, None), Color.RED, Color.ODD, Level.LOW, Mode.A | Mode.C, Mode(0), Point(1.0, "a"),
+        Old([1], 2), Settings(1.0, ["x"], Settings(2.0)), Slotted(1, "b"), {Level.LOW: 1}, {np.int64(3): 1},
+        np.float64(1.5), np.int8(3), np.bool_(True), np.str_("ab"), np.bytes_(b"ab"), np.datetime64("2020-01-01"),
+        np.timedelta64(3, "ms"), np.complex64(1 + 2j), {Point(1.0): {1}}, {frozenset({1})},
+    ],
+    ids=lambda value: f"{type(value).__name__} {str(value)[:20]}",
+)  # fmt: skip
+def test_every_kind_of_value_survives(value: Any) -> None:
+    assert same(value, through(value))
+
+
+def strided() -> np.ndarray[Any, Any]:
+    return np.arange(60_000.0).reshape(100, 600)[::3, ::-2]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(3), np.arange(6).reshape(2, 3), np.asfortranarray(np.arange(6).reshape(2, 3)), np.array(5.0),
+        np.zeros((0, 4)), np.zeros((3, 0, 2), order="F"), np.zeros(0), np.arange(9)[::-2], strided(), strided().T,
+        np.arange(100_000.0).reshape(10, 20, 500), np.asfortranarray(np.arange(90_000.0).reshape(300, 300)),
+        np.arange(5, dtype=">f8"), np.arange(5, dtype=">i2"), np.arange(5, dtype="<u4"), np.arange(4, dtype="f2"),
+        np.array([True, False]), np.array([1 + 2j], "c8"), np.array(["a", "bcd"]), np.array([b"x", b"yz"]),
+        np.array(["2020-01-01", "NaT"], "M8[D]"), np.array([1, 2], "m8[us]"), np.arange(3, dtype=np.longdouble),
+        np.zeros(3, [("a", "<i4"), ("b", ">f8", (2, 2))]), np.zeros(2, np.dtype([("a", "u1"), ("b", "f8")], align=True)),
+        np.zeros(2, [(("title", "name"), "i4"), ("x", "i4")]), np.broadcast_to(np.arange(3), (4, 3)),
+        np.zeros((2, 2), [("n", [("x", "i2"), ("y", "S3")])]), np.zeros((0, 2), "S3"), np.zeros(0, [("a", "i4")]),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)  # fmt: skip
+def test_arrays_of_every_layout_and_byte_order_survive(array: np.ndarray[Any, Any]) -> None:
+    back = through(array)
+    assert same(array, back)
+    assert back.flags.writeable
+    if array.ndim > 1 and array.size:
+        assert back.flags.c_contiguous or (back.flags.f_contiguous and array.flags.f_contiguous)
+
+
+def test_arrays_are_not_copied_on_either_side() -> None:
+    array = np.arange(10_000.0).reshape(100, 100)
+    encoded = CODEC.encode([array, array.T])
+    assert [np.shares_memory(np.frombuffer(segment), array) for segment in encoded.segments] == [True, True]
+    memory = [bytearray(segment) for segment in encoded.segments]
+    back = CODEC.decode(encoded.payload, memory)
+    memory[0][:8] = np.float64(77).tobytes()
+    assert back[0][0, 0] == 77
+    assert back[1].flags.f_contiguous
+    large = bytearray(50_000)
+    one = CODEC.encode(large)
+    received = bytearray(one.segments[0])
+    assert CODEC.decode(one.payload, [received]) is received
+
+
+class Money(Decimal):
+    pass
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def cyclic() -> list[Any]:
+    value: list[Any] = []
+    value.append([value])
+    return value
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+class Loose(enum.Enum):
+    A = 1
+
+    def __hash__(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Key:
+    a: int
+
+
+class Broken:
+    pass
+
+
+@dataclass
+class Raising:
+    x: int
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "x":
+            raise KeyError("no x today")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: threading.Lock(), "result: threading.Lock cannot be sent"),
+        (lambda: [1, 2, Settings(1.0, [], threading.Lock())], r"result\[2\]\.inner: threading.Lock cannot be sent"),
+        (lambda: {"a": (1, {2: open})}, r"result\['a'\]\[1\]\[2\]: .* cannot be sent"),
+        (lambda: (x for x in ()), r"result: a generator cannot be sent; send list\(value\)"),
+        (lambda: iter([1]), r"send list\(value\)"),
+        (lambda: lambda: None, "result: a function cannot be sent"),
+        (lambda: OrderedDict(a=1), r"collections.OrderedDict cannot be sent; send dict\(value\)"),
+        (lambda: Text("x"), r"send str\(value\)"),
+        (lambda: memoryview(b"x"), r"send bytes\(value\)"),
+        (lambda: sys, "a module cannot be sent"),
+        (lambda: int, "a class cannot be sent"),
+        (lambda: nested(65), "nested deeper than 64 levels"),
+        (lambda: nested(10_000), "nested deeper than 64 levels"),
+        (cyclic, "or contains itself"),
+        (lambda: "a\ud800", "half of a surrogate pair"),
+        (lambda: [1, {"k": ("\udfff",)}], r"result\[1\]\['k'\]\[0\] contains .* surrogate"),
+        (lambda: {"\ud800": 1}, r"result \(a key\) contains"),
+        (lambda: 1 << 600_000, "an integer of 600001 bits; the limit is 524288"),
+        (lambda: [Decimal("1" * 70_000)], "a Decimal of 70000 characters"),
+        (lambda: Fraction(1, 1 << 70_000), "a Fraction of 70001 bits"),
+        (lambda: "x" * 5_000_000, "too large to be sent: 5000005 bytes .* limit is 4194048"),
+        (lambda: np.array([None]), "Python objects"),
+        (lambda: np.zeros(3, "V0"), "have no bytes"),
+        (lambda: np.ma.masked_array([1]), r"send numpy.asarray\(value\)"),
+        (lambda: np.array(["x"], np.dtypes.StringDType()), "cannot be sent"),
+        (lambda: np.recarray((2,), [("a", "i4")]), r"send numpy.asarray"),
+        (lambda: {Key(1): 1}, "has a key that cannot be sent: Key cannot be a key"),
+        (lambda: {Loose.A}, "Loose cannot be a key"),
+        (lambda: {k * (2**61 - 1) for k in range(1, 100)}, "have the same hash"),
+        (lambda: time(1, tzinfo=zoneinfo.ZoneInfo("Europe/Amsterdam")), "time zone without an offset"),
+        (lambda: Raising(1), "reading it raised KeyError: 'no x today'"),
+        (Broken, "test_codec.Broken cannot be sent"),
+    ],
+)  # fmt: skip
+def test_fault_10_what_cannot_be_sent_is_refused_with_its_place(make: Callable[[], Any], text: str) -> None:
+    with pytest.raises(QMI_ValueNotSendableException, match=text):
+        CODEC.encode(make(), "result")
+
+
+def test_fault_10_the_argument_to_blame_is_named() -> None:
+    small = Codec(Limits(body=1000, frame=100_000))
+    with pytest.raises(QMI_ValueNotSendableException, match=r"args\[1\]: threading.Lock"):
+        small.encode_fields(["nsg", [1, threading.Lock()]], ["object", "args"])
+    with pytest.raises(QMI_ValueNotSendableException, match=r"args\[0\] contains"):
+        small.encode_fields(["nsg", ["\ud800"]], ["object", "args"])
+    with pytest.raises(QMI_ValueNotSendableException, match="args is too large to be sent: 200.* in 1 large buffers"):
+        small.encode_fields(["nsg", [np.zeros(200_000, "u1")]], ["object", "args"])
+    big = Codec(Limits(body=66_000, frame=100_000))
+    with pytest.raises(QMI_ValueNotSendableException, match="args is too large to be sent: 7"):
+        big.encode_fields(["nsg", ["x" * 70_000]], ["object", "args"])
+    assert len(big.encode_fields(["nsg", ["x" * 65_550]], ["object", "args"]).payload) > 65_536
+    with pytest.raises(QMI_ValueNotSendableException, match="is too large to be sent: 1.* in 1 large"):
+        big.encode(["x" * 65_550, np.zeros(50_000, "u1")])
+
+
+def test_sixty_four_levels_are_fine_both_ways() -> None:
+    assert through(nested(64)) == nested(64)
+    deep: Any = ()
+    for _ in range(63):
+        deep = (deep,)
+    assert through(deep) == deep
+    assert len(CODEC.encode_fields([[nested(64)]], ["args"]).payload) > 60
+
+
+def test_a_zone_comes_back_as_its_offset() -> None:
+    value = datetime(2020, 7, 1, 12, tzinfo=zoneinfo.ZoneInfo("Europe/Amsterdam"))
+    back = through(value)
+    assert back == value
+    assert back.tzname() == "CEST"
+
+
+class Proxy:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_references_go_through_the_hooks() -> None:
+    def persistent(value: object) -> tuple[str, str] | None:
+        return ("ctx", value.name) if isinstance(value, Proxy) else None
+
+    codec = Codec(persistent=persistent, restore=lambda plain: Proxy(plain[1]))
+    back = through({"p": [Proxy("nsg"), Color.RED]}, codec)
+    assert isinstance(back["p"][0], Proxy)
+    assert back["p"][0].name == "nsg"
+    with pytest.raises(ProtocolError, match="a link that has none"):
+        CODEC.decode(codec.encode(Proxy("nsg")).payload)
+
+
+def test_types_that_are_not_imported_become_readable_and_can_be_sent_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [Settings(2.5, ["t"]), Point(1.0, "p"), Color.RED, Mode.A | Mode.B, Slotted(1, "b")]
+    encoded = CODEC.encode(values)
+    keys = CODEC.encode({Color.RED: 1, Point(1.0): 2})
+    monkeypatch.setitem(sys.modules, __name__, None)
+    found = CODEC.decode(encoded.payload)
+    assert [type(item) for item in found] == [StandIn] * 5
+    assert (found[0].rate, found[0].tags, found[1].label, found[2].name) == (2.5, ["t"], "p", "RED")
+    assert "tests.net.test_codec.Settings(rate=2.5, tags=['t'], inner=None)" in repr(found[0])
+    with pytest.raises(AttributeError, match="has no field 'nothing'"):
+        _ = found[0].nothing
+    relayed = CODEC.encode(found)
+    table = CODEC.decode(keys.payload)
+    assert [key.type_kind for key in table] == [NamedKind.ENUM, NamedKind.NAMED_TUPLE]
+    relayed_table = CODEC.encode(table)
+    monkeypatch.undo()
+    assert CODEC.decode(relayed.payload) == values
+    assert CODEC.decode(relayed_table.payload) == {Color.RED: 1, Point(1.0): 2}
+    assert found[0] == CODEC.decode(CODEC.encode(found[0]).payload) or found[0] != 3
+
+
+def test_without_numpy_an_array_becomes_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = CODEC.encode([np.arange(4, dtype="<i2").reshape(2, 2), np.float32(1)])
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    array, scalar = CODEC.decode(encoded.payload)
+    assert array.fields == {"dtype": "<i2", "data": bytes([0, 0, 1, 0, 2, 0, 3, 0]), "shape": (2, 2)}
+    assert scalar.dtype == "<f4"
+    with pytest.raises(QMI_ValueNotSendableException, match="numpy is needed"):
+        CODEC.encode(array)

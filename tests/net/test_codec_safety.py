@@ -1,0 +1,426 @@
+"""Decoding imports nothing and runs no code of the types it meets, and survives any bytes."""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cbor2
+import numpy as np
+import pytest
+from cbor2 import CBORTag, dumps
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qmi.errors import (
+    QMI_ConfigurationException,
+    QMI_ObjectLockedException,
+    QMI_RemoteException,
+    QMI_ValueNotSendableException,
+)
+from qmi.net.codec import Codec
+from qmi.net.codec_errors import RemoteTraceback
+from qmi.net.codec_tags import Own
+from qmi.net.codec_types import find_type
+from qmi.net.frames import ProtocolError
+from qmi.net.standin import StandIn
+
+CODEC = Codec()
+RAN: list[str] = []
+HERE = __name__
+
+
+def trap(name: str) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        RAN.append(name)
+        raise AssertionError(f"{name} ran")
+
+    return run
+
+
+class Meta(type):
+    def __call__(cls, *args: Any) -> Any:
+        RAN.append("metaclass")
+        return super().__call__(*args)
+
+
+class TrapEnum(enum.Enum):
+    A = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        RAN.append("_missing_")
+
+
+class TrapFlag(enum.Flag):
+    A = 1
+    B = 2
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        RAN.append("_missing_")
+        return super()._missing_(value)
+
+
+class HashFlag(enum.Enum):
+    A = 1
+
+    def __hash__(self) -> int:
+        RAN.append("hash")
+        return 1
+
+
+@dataclass
+class TrapData:
+    x: int
+
+    def __post_init__(self) -> None:
+        RAN.append("post_init")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        RAN.append("setattr")
+        object.__setattr__(self, name, value)
+
+    def __setstate__(self, state: Any) -> None:
+        RAN.append("setstate")
+
+    def __init_subclass__(cls) -> None:
+        RAN.append("init_subclass")
+
+    def __new__(cls, *args: Any) -> Any:
+        RAN.append("new")
+        return object.__new__(cls)
+
+    def __getattribute__(self, name: str) -> Any:
+        RAN.append("getattribute")
+        return object.__getattribute__(self, name)
+
+    def __hash__(self) -> int:
+        RAN.append("hash")
+        return 1
+
+
+@dataclass
+class PropertyData:
+    x: int
+
+
+PropertyData.x = property(trap("getter"), trap("setter"))  # type: ignore[assignment]
+
+
+@dataclass
+class Finalized:
+    x: int
+
+    def __del__(self) -> None:
+        RAN.append("del")
+
+
+@dataclass
+class MetaData(metaclass=Meta):
+    x: int
+
+
+class TrapTuple(NamedTuple("TrapTuple", [("a", int)])):
+    def __new__(cls, *args: Any) -> Any:
+        RAN.append("new")
+        return tuple.__new__(cls, args)
+
+    def __hash__(self) -> int:
+        RAN.append("hash")
+        return 1
+
+
+class TrapError(Exception):
+    def __new__(cls, *args: Any) -> Any:
+        RAN.append("new")
+        return Exception.__new__(cls, *args)
+
+    def __init__(self, *args: Any) -> None:
+        RAN.append("init")
+        super().__init__(*args)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        RAN.append("setattr")
+        super().__setattr__(name, value)
+
+    def __setstate__(self, state: Any) -> None:
+        RAN.append("setstate")
+
+    danger = property(trap("getter"), trap("setter"))
+
+
+class TrapOSError(OSError):
+    def __init__(self, code: int) -> None:
+        RAN.append("init")
+        super().__init__(code, "text", "file")
+
+
+class LazyModule(types.ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        RAN.append("module getattr")
+        raise AttributeError(name)
+
+
+def named(tag: Own, qualname: str, *fields: Any, module: str = HERE) -> bytes:
+    return dumps(CBORTag(tag, [module, qualname, *fields]))
+
+
+@pytest.fixture(autouse=True)
+def no_code_ran() -> Any:
+    RAN.clear()
+    yield
+    assert RAN == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        (named(Own.ENUM, "TrapEnum", "A", 1), TrapEnum),
+        (named(Own.ENUM, "TrapEnum", "Z", 9), StandIn),
+        (named(Own.ENUM, "TrapFlag", "A|B", 3), StandIn),
+        (named(Own.ENUM, "TrapData", "x", 3), StandIn),
+        (named(Own.DATACLASS, "TrapData", "x", 3), TrapData),
+        (named(Own.DATACLASS, "TrapData", "y", 3), StandIn),
+        (named(Own.DATACLASS, "PropertyData", "x", 3), StandIn),
+        (named(Own.DATACLASS, "Finalized", "x", 3), StandIn),
+        (named(Own.DATACLASS, "MetaData", "x", 3), StandIn),
+        (named(Own.DATACLASS, "TrapTuple", "a", 3), StandIn),
+        (named(Own.DATACLASS, "TrapData.__init__", "x", 3), StandIn),
+        (named(Own.DATACLASS, "nothing.x", "x", 3), StandIn),
+        (named(Own.NAMED_TUPLE, "TrapTuple", "a", 3), TrapTuple),
+        (named(Own.NAMED_TUPLE, "TrapTuple", "b", 3), StandIn),
+        (named(Own.NAMED_TUPLE, "TrapData", "x", 3), StandIn),
+        (named(Own.DATACLASS, "Popen", "args", 3, module="subprocess"), StandIn),
+        (named(Own.DATACLASS, "antigravity", module="antigravity"), StandIn),
+        (named(Own.DATACLASS, "Thing", "x", 1, module="qmi_lazy_test"), StandIn),
+        (named(Own.EXCEPTION, "TrapError", "text", "trace", [1, 2], {"danger": 1, "note": 2}), TrapError),
+        (named(Own.EXCEPTION, "TrapOSError", "text", "trace", [2, "no"], {}), TrapOSError),
+        (named(Own.EXCEPTION, "TrapData", "text", "trace", [], {}), QMI_RemoteException),
+        (named(Own.EXCEPTION, "NoSuchError", "text", "trace", [], {}), QMI_RemoteException),
+        (named(Own.EXCEPTION, "SystemExit", "3", "trace", [3], {}, module="builtins"), QMI_RemoteException),
+        (named(Own.EXCEPTION, "KeyboardInterrupt", "", "", [], {}, module="builtins"), QMI_RemoteException),
+        (named(Own.EXCEPTION, "UnicodeDecodeError", "t", "", [1], {}, module="builtins"), QMI_RemoteException),
+        (named(Own.EXCEPTION, "OSError", "t", "", [2, "no"], {}, module="builtins"), QMI_RemoteException),
+    ],
+)  # fmt: skip
+def test_named_types_are_rebuilt_without_their_code(
+    payload: bytes, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "qmi_lazy_test", LazyModule("qmi_lazy_test"))
+    monkeypatch.setattr(builtins, "__import__", trap("import"))
+    before = set(sys.modules)
+    found = CODEC.decode(payload)
+    assert set(sys.modules) == before
+    monkeypatch.undo()
+    assert type(found) is kind
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        dumps(CBORTag(258, [CBORTag(Own.ENUM, [HERE, "HashFlag", "A", 1])])),
+        dumps(CBORTag(Own.DICT, [CBORTag(Own.DATACLASS, [HERE, "TrapData", "x", 1]), 1])),
+        dumps(CBORTag(Own.FROZENSET, [CBORTag(Own.NAMED_TUPLE, [HERE, "TrapTuple", "a", 1])])),
+        dumps(CBORTag(258, [k * (2**61 - 1) for k in range(1, 200)])),
+        dumps(CBORTag(258, [[1]])),
+    ],
+)
+def test_keys_whose_hash_is_code_or_chosen_to_collide_are_refused(payload: bytes) -> None:
+    with pytest.raises(ProtocolError, match="cannot be a key|same hash"):
+        CODEC.decode(payload)
+
+
+def test_own_exceptions_are_found_without_their_public_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qmi.core.exceptions", None)
+    error = CODEC.decode(CODEC.encode(QMI_ObjectLockedException("locked")).payload)
+    assert type(error) is QMI_ObjectLockedException
+    assert find_type("qmi.errors", "no_such") is None
+
+
+class Local(Exception):
+    def __init__(self, code: int, *, extra: str) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+        self.extra = extra
+        self.handle = open  # cannot be sent, and must not keep the error from being sent
+
+
+def raised(error: BaseException) -> Any:
+    try:
+        raise error
+    except BaseException as caught:
+        return CODEC.decode(CODEC.encode(caught, "error").payload)
+
+
+def test_an_exception_brings_its_attributes_notes_and_traceback() -> None:
+    error = Local(3, extra="e")
+    error.add_note("a note")
+    error.__cause__ = KeyError("the cause")
+    back = raised(error)
+    assert type(back) is Local
+    assert (back.args, back.code, back.extra) == (("code 3",), 3, "e")
+    assert back.__notes__ == ["a note"]
+    assert not hasattr(back, "handle")
+    assert isinstance(back.__cause__, RemoteTraceback)
+    shown = str(back.__cause__)
+    assert "KeyError: 'the cause'" in shown
+    assert "in raised" in shown
+    assert "a note" in shown
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class Unformattable(Exception):
+    @property
+    def __notes__(self) -> Any:
+        raise RuntimeError("no notes")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (FileNotFoundError(2, "gone", "a.txt"), FileNotFoundError, "[Errno 2] gone: 'a.txt'"),
+        (OSError(18, "no", "a", None, "b"), OSError, "[Errno 18] no: 'a' -> 'b'"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), UnicodeDecodeError, "bad"),
+        (ImportError("no", name="mod", path="p"), ImportError, "no"),
+        (QMI_ConfigurationException("bad", ["one"]), QMI_ConfigurationException, "bad"),
+        (ExceptionGroup("many", [ValueError("v"), KeyError("k")]), ExceptionGroup, "many (2 sub-exceptions)"),
+        (KeyboardInterrupt(), QMI_RemoteException, "KeyboardInterrupt"),
+        (SystemExit(3), QMI_RemoteException, "SystemExit: 3"),
+        (ValueError("x" * 1_000_000), ValueError, "characters left out"),
+        (ValueError("\ud800"), ValueError, "\\ud800"),
+        (ValueError(["y" * 300_000]), ValueError, "characters left out"),
+        (ValueError(*["z" * 10_000] * 40), ValueError, "zzz"),
+        (ValueError(open, ["\ud800"]), ValueError, "open"),
+        (ValueError(KeyError("inner")), ValueError, "inner"),
+        (Unprintable(), Unprintable, None),
+        (ValueError(Unprintable()), ValueError, None),
+        (Unformattable(), Unformattable, ""),
+    ],
+    ids=lambda value: str(type(value)),
+)  # fmt: skip
+def test_fault_12_any_exception_arrives(error: BaseException, kind: type, text: str | None) -> None:
+    back = raised(error)
+    assert type(back) is kind
+    if text is not None:
+        assert text in str(back)
+        assert len(str(back)) < 100_000 or len(error.args) == 40
+    assert len(str(back.__cause__)) > 10
+
+
+def test_details_of_builtin_exceptions_survive() -> None:
+    assert raised(ImportError("no", name="mod", path="p")).name == "mod"
+    assert raised(QMI_ConfigurationException("bad", ["one"])).faults == ("one",)
+    inner = raised(ExceptionGroup("many", [ValueError("v"), KeyError("k")])).exceptions
+    assert [type(error) for error in inner] == [ValueError, KeyError]
+    local = type("Local2", (Exception,), {"__module__": "nowhere"})("text")
+    local.add_note("n")
+    found = raised(local)
+    assert (found.type_name, str(found), found.__notes__) == ("nowhere.Local2", "nowhere.Local2: text", ["n"])
+
+
+def array(tag: int, data: bytes) -> CBORTag:
+    return CBORTag(tag, data)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"", b"\xff", b"\x9f\xff", b"\x01\x02", dumps(1) + dumps(None), b"\x83\x01", b"\x9b" + b"\x7f" * 8,
+        b"\xa2\x61a\x01\x61a\x02", dumps({1: 2}), b"\x61\xff", b"\x81" * 10_000 + b"\x01", b"\xd8\x1c\x81\xd8\x1d\x00",
+        dumps(CBORTag(35, "(a+)+$")), dumps(CBORTag(4, [10**9, 1])), dumps(CBORTag(30, [1, 0])), dumps(CBORTag(0, "2020")),
+        dumps(CBORTag(Own.FRACTION, [1, 0])), dumps(CBORTag(Own.FRACTION, [1, 1.5])), dumps(CBORTag(Own.FRACTION, [1])),
+        dumps(CBORTag(Own.FRACTION, [1, 1 << 70_000])), dumps(CBORTag(Own.DECIMAL, "x")), dumps(CBORTag(Own.UUID, b"x")),
+        dumps(CBORTag(Own.DECIMAL, "1" * 70_000)), dumps(CBORTag(Own.DATE, [2020, 13, 1])), dumps(1 << 600_000),
+        dumps(CBORTag(Own.DATETIME, [1] * 10)), dumps(CBORTag(Own.TIME, [1, 2, 3, "x", 0, None, None])),
+        dumps(CBORTag(Own.DICT, [1])), dumps(CBORTag(Own.TUPLE, "x")), dumps(CBORTag(Own.RANGE, [1, 2, 0])),
+        dumps(CBORTag(Own.ENUM, [1, 2, 3, 4])), dumps(CBORTag(Own.ENUM, ["m", "q", 3, 4])), named(Own.DATACLASS, "X", "a"),
+        named(Own.DATACLASS, "X", "a", 1, "a", 2), named(Own.DATACLASS, "X", 1, 1), dumps(CBORTag(Own.DATACLASS, [])),
+        named(Own.EXCEPTION, "X", "t", "t", [], []), named(Own.EXCEPTION, "X", "t", "t", [], {b"k": 1}),
+        dumps(CBORTag(Own.SEGMENT, 0)), dumps(CBORTag(Own.BYTES, CBORTag(Own.SEGMENT, 0))), dumps(CBORTag(Own.BYTES, 3)),
+        dumps(array(86, b"1234567")), dumps(array(86, b"")) + b"x", dumps(CBORTag(40, [[2], array(86, b"")])),
+        dumps(CBORTag(40, [[-1], array(86, b"")])), dumps(CBORTag(40, [[0] * 33, array(86, b"")])),
+        dumps(CBORTag(40, [[1], [1]])), dumps(CBORTag(40, [["1"], array(64, b"x")])), dumps(CBORTag(40, [3])),
+        dumps(CBORTag(Own.ARRAY, ["|O", b"12345678"])), dumps(CBORTag(Own.ARRAY, ["i4,O", b"12345678"])),
+        dumps(CBORTag(Own.ARRAY, [["s", 8, [["a", "|O", 0]]], b"12345678"])), dumps(CBORTag(Own.ARRAY, [3, b""])),
+        dumps(CBORTag(Own.ARRAY, [["s", 8, 3], b"12345678"])), dumps(CBORTag(Own.ARRAY, ["|V0", b"12345678"])),
+        dumps(CBORTag(Own.ARRAY, [["x", 8, []], b"12345678"])), dumps(CBORTag(Own.SCALAR, ["<f8", b""])),
+        dumps(CBORTag(Own.ARRAY, [["s", 4, [["a", "<i4", 9]]], b"12345678"])),
+    ],
+    ids=lambda payload: payload[:12].hex(),
+)  # fmt: skip
+def test_fault_08_malformed_payloads_are_protocol_errors(payload: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        CODEC.decode(payload)
+
+
+def test_a_closed_tag_is_refused_before_its_payload_is_read() -> None:
+    with pytest.raises(ProtocolError, match="CBOR tag 1234 is not used"):
+        CODEC.decode(dumps(CBORTag(1234, CBORTag(35, "("))))
+
+
+def test_each_segment_is_used_exactly_once() -> None:
+    tag = CBORTag(Own.BYTES, CBORTag(Own.SEGMENT, 0))
+    assert CODEC.decode(dumps(tag), [bytearray(b"abc")]) == b"abc"
+    with pytest.raises(ProtocolError, match="used twice"):
+        CODEC.decode(dumps([tag, tag]), [bytearray(b"abc")])
+    with pytest.raises(ProtocolError, match="1 segments of the frame are not used"):
+        CODEC.decode(dumps([tag]), [bytearray(b"abc"), bytearray(b"d")])
+    with pytest.raises(ProtocolError, match="not used"):
+        CODEC.decode(dumps(CBORTag(Own.SEGMENT, 0)), [bytearray(b"abc")])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=60))
+def test_fault_08_any_bytes_are_a_value_or_a_protocol_error(data: bytes) -> None:
+    try:
+        CODEC.decode(data)
+    except ProtocolError:
+        return
+    assert cbor2.loads(data, tag_hook=lambda tag, _: None) is not NotImplemented
+
+
+SAMPLES = [
+    CODEC.encode(value).payload
+    for value in (
+        [1, "a", {"k": (1, 2.5)}, {3: {4}}],
+        [TrapEnum.A, np.arange(6).reshape(2, 3), np.zeros(2, [("a", "i4"), ("b", "f8")]), np.float32(1)],
+        [ValueError("x"), range(3), slice(1), 2**80, frozenset({1, 2}), 1j],
+    )
+]
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(SAMPLES), st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), min_size=1, max_size=4))
+def test_fault_08_mutated_payloads_are_values_or_protocol_errors(sample: bytes, changes: list[tuple[int, int]]) -> None:
+    data = bytearray(sample)
+    for place, byte in changes:
+        data[place % len(data)] = byte
+    before = set(sys.modules)
+    try:
+        value = CODEC.decode(bytes(data))
+    except ProtocolError:
+        return
+    assert set(sys.modules) == before
+    try:
+        CODEC.encode(value)
+    except QMI_ValueNotSendableException:
+        return
+
+
+def test_no_pickle_no_import_no_eval_in_the_room() -> None:
+    room = Path(sys.modules["qmi.net.codec"].__file__ or "").parent
+    for file in room.glob("*.py"):
+        for word in ("pickle", "importlib", "eval(", "exec(", "__import__", "__reduce__"):
+            assert word not in file.read_text(encoding="utf-8"), (file.name, word)
