@@ -232,7 +232,7 @@ def test_named_types_are_rebuilt_without_their_code(
     ],
 )
 def test_keys_whose_hash_is_code_or_chosen_to_collide_are_refused(payload: bytes) -> None:
-    with pytest.raises(ProtocolError, match="cannot be a key|same hash"):
+    with pytest.raises(ProtocolError, match=r"cannot be a key|same hash"):
         CODEC.decode(payload)
 
 
@@ -281,10 +281,12 @@ class Unprintable(Exception):
     __repr__ = __str__
 
 
+def trap_notes(_: object) -> Any:
+    raise RuntimeError("no notes")
+
+
 class Unformattable(Exception):
-    @property
-    def __notes__(self) -> Any:
-        raise RuntimeError("no notes")
+    __notes__ = property(trap_notes)  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(
@@ -311,12 +313,12 @@ class Unformattable(Exception):
     ids=lambda value: str(type(value)),
 )  # fmt: skip
 def test_fault_12_any_exception_arrives(error: BaseException, kind: type, text: str | None) -> None:
-    back = raised(error)
+    back: Any = raised(error)
     assert type(back) is kind
     if text is not None:
         assert text in str(back)
         assert len(str(back)) < 100_000 or len(error.args) == 40
-    assert len(str(back.__cause__)) > 10
+    assert len(str(vars(BaseException)["__cause__"].__get__(back))) > 10
 
 
 def test_details_of_builtin_exceptions_survive() -> None:
@@ -339,16 +341,20 @@ def array(tag: int, data: bytes) -> CBORTag:
     [
         b"", b"\xff", b"\x9f\xff", b"\x01\x02", dumps(1) + dumps(None), b"\x83\x01", b"\x9b" + b"\x7f" * 8,
         b"\xa2\x61a\x01\x61a\x02", dumps({1: 2}), b"\x61\xff", b"\x81" * 10_000 + b"\x01", b"\xd8\x1c\x81\xd8\x1d\x00",
-        dumps(CBORTag(35, "(a+)+$")), dumps(CBORTag(4, [10**9, 1])), dumps(CBORTag(30, [1, 0])), dumps(CBORTag(0, "2020")),
+        dumps(CBORTag(35, "(a+)+$")), dumps(CBORTag(4, [10**9, 1])), dumps(CBORTag(30, [1, 0])), dumps(CBORTag(0,
+        "2020")),
         dumps(CBORTag(Own.FRACTION, [1, 0])), dumps(CBORTag(Own.FRACTION, [1, 1.5])), dumps(CBORTag(Own.FRACTION, [1])),
-        dumps(CBORTag(Own.FRACTION, [1, 1 << 70_000])), dumps(CBORTag(Own.DECIMAL, "x")), dumps(CBORTag(Own.UUID, b"x")),
+        dumps(CBORTag(Own.FRACTION, [1, 1 << 70_000])), dumps(CBORTag(Own.DECIMAL, "x")), dumps(CBORTag(Own.UUID,
+        b"x")),
         dumps(CBORTag(Own.DECIMAL, "1" * 70_000)), dumps(CBORTag(Own.DATE, [2020, 13, 1])), dumps(1 << 600_000),
         dumps(CBORTag(Own.DATETIME, [1] * 10)), dumps(CBORTag(Own.TIME, [1, 2, 3, "x", 0, None, None])),
         dumps(CBORTag(Own.DICT, [1])), dumps(CBORTag(Own.TUPLE, "x")), dumps(CBORTag(Own.RANGE, [1, 2, 0])),
-        dumps(CBORTag(Own.ENUM, [1, 2, 3, 4])), dumps(CBORTag(Own.ENUM, ["m", "q", 3, 4])), named(Own.DATACLASS, "X", "a"),
+        dumps(CBORTag(Own.ENUM, [1, 2, 3, 4])), dumps(CBORTag(Own.ENUM, ["m", "q", 3, 4])), named(Own.DATACLASS, "X",
+        "a"),
         named(Own.DATACLASS, "X", "a", 1, "a", 2), named(Own.DATACLASS, "X", 1, 1), dumps(CBORTag(Own.DATACLASS, [])),
         named(Own.EXCEPTION, "X", "t", "t", [], []), named(Own.EXCEPTION, "X", "t", "t", [], {b"k": 1}),
-        dumps(CBORTag(Own.SEGMENT, 0)), dumps(CBORTag(Own.BYTES, CBORTag(Own.SEGMENT, 0))), dumps(CBORTag(Own.BYTES, 3)),
+        dumps(CBORTag(Own.SEGMENT, 0)), dumps(CBORTag(Own.BYTES, CBORTag(Own.SEGMENT, 0))), dumps(CBORTag(Own.BYTES,
+        3)),
         dumps(array(86, b"1234567")), dumps(array(86, b"")) + b"x", dumps(CBORTag(40, [[2], array(86, b"")])),
         dumps(CBORTag(40, [[-1], array(86, b"")])), dumps(CBORTag(40, [[0] * 33, array(86, b"")])),
         dumps(CBORTag(40, [[1], [1]])), dumps(CBORTag(40, [["1"], array(64, b"x")])), dumps(CBORTag(40, [3])),

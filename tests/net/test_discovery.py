@@ -23,7 +23,8 @@ from qmi.net.discovery import (
 
 ASKED = Question(2**63, "lab")
 ME: dict[str, Any] = {
-    "asker_host": "10.0.0.9", "name": "srv", "workgroup": "lab", "host": "0.0.0.0", "port": 4001, "version": "1", "pid": 7,
+    "asker_host": "10.0.0.9", "name": "srv", "workgroup": "lab", "host": "0.0.0.0", "port": 4001, "version": "1",
+    "pid": 7,
 }  # fmt: skip
 
 

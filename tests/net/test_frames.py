@@ -3,6 +3,8 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterator
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def collect(made: FrameReader, chunks: Iterator[Buffer] | list[bytes]) -> Outcom
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     places = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 def joined(frames: list[tuple[bytes, list[bytes]]]) -> bytes:
@@ -149,10 +151,9 @@ def test_fault_34_another_major_version_is_named_before_anything_is_decoded() ->
     data = bytearray(pack(b"from the future")[0])
     data[3:5] = 9, 4
     for chunks in ([bytes(data)], [data[n : n + 1] for n in range(len(data))], [bytes(data[:5])]):
+        made = reader(opened=False)
         with pytest.raises(VersionError, match=rf"version 9\.4 of the protocol, this side {MAJOR}\.{MINOR}"):
-            made = reader(opened=False)
-            for chunk in chunks:
-                list(made.feed(chunk))
+            list(chain.from_iterable(map(made.feed, chunks)))
 
 
 def test_fault_34_a_newer_minor_version_passes_and_is_known() -> None:
@@ -165,7 +166,7 @@ def test_fault_34_a_newer_minor_version_passes_and_is_known() -> None:
 
 @pytest.mark.parametrize("step", [1000, 70_000, 10_000_000])
 def test_a_large_segment_is_received_into_its_final_memory(step: int) -> None:
-    array = np.arange(200_000.0)
+    array: Any = np.arange(200_000.0)
     made = reader(limits=Limits())
     data = b"".join(bytes(part) for part in pack(b"head", [memoryview(array).cast("B"), memoryview(b"z" * 20_000)]))
     data += pack(b"next")[0]
@@ -194,7 +195,7 @@ def test_the_end_of_the_stream_inside_a_frame_is_seen() -> None:
 
 
 def test_packing_does_not_copy_segments() -> None:
-    array = np.zeros(SEGMENT_THRESHOLD, "u1")
+    array: Any = np.zeros(SEGMENT_THRESHOLD, "u1")
     buffers = pack(b"x", [memoryview(array)])
     array[5] = 77
     assert len(buffers) == 2

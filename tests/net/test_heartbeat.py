@@ -8,7 +8,7 @@ def beat() -> Heartbeat:
 
 
 def run(heart: Heartbeat, start: float) -> list[tuple[float, Pulse]]:
-    found = []
+    found: list[tuple[float, Pulse]] = []
     now = start
     while not found or found[-1][1] is not Pulse.DEAD:
         now = heart.due

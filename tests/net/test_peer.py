@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_fault_10_an_unsendable_argument_fails_the_call_and_nothing_else() -> No
     with pytest.raises(QMI_ValueNotSendableException, match=r"args\[0\]: threading.Lock"):
         a.send_request(Call("o", "m", (threading.Lock(),)))
     with pytest.raises(QMI_ValueNotSendableException, match=r"kwargs\['k'\]: a generator"):
-        a.send_request(Call("o", "m", (), {"k": (x for x in ())}))
+        a.send_request(Call("o", "m", (), {"k": (x for x in [1])}))
     assert a.open_request_count == 0
     ask(a, b)
 
@@ -263,7 +264,7 @@ def test_a_stream_flows_as_fast_as_its_consumer() -> None:
     assert b.credit(number) == 0
     assert give(b, a.send_credit(number, 2)) == [CreditReceived(number, 2)]
     assert give(a, b.send_item(number, "one")) == [ItemReceived(number, "one")]
-    with pytest.raises(QMI_ValueNotSendableException, match="item: threading.Lock"):
+    with pytest.raises(QMI_ValueNotSendableException, match=r"item: threading\.Lock"):
         b.send_item(number, threading.Lock())
     assert b.credit(number) == 1
     assert give(a, b.send_item(number, "two")) == [ItemReceived(number, "two")]
@@ -418,7 +419,7 @@ def test_fault_34_a_newer_minor_version_may_say_more() -> None:
         newer[4] = MINOR + 1
         events = b.receive_data(bytes(newer), 0.0)
         assert events == ([RequestReceived(2, QueryLock("nsg"))] if number == 2 else [])
-    (answer,) = [part for part in b.data_to_send()]
+    (answer,) = b.data_to_send()
     number, _ = a.send_request(GET)
     a.handed_over(number)
     assert type(lost_error(a.receive_data(bytes(answer), 0.0), number)) is QMI_UnknownRpcException
@@ -508,7 +509,7 @@ def test_fault_08_events_do_not_depend_on_how_bytes_arrive(changes: list[tuple[i
         data[place] = byte
     places = [0, *sorted(cuts), len(data)]
     whole = fed([bytes(data)])
-    assert fed([bytes(data[x:y]) for x, y in zip(places, places[1:], strict=False)]) == whole
+    assert fed([bytes(data[x:y]) for x, y in pairwise(places)]) == whole
     ends = [event for event in whole if event.startswith("PeerLost")]
     assert len(ends) <= 1
     if not changes:
