@@ -286,7 +286,7 @@ def trap_notes(_: object) -> Any:
 
 
 class Unformattable(Exception):
-    __notes__ = property(trap_notes)  # type: ignore[assignment]
+    __notes__ = property(trap_notes)
 
 
 @pytest.mark.parametrize(
