@@ -1,6 +1,7 @@
 """What values become on a link and back: CBOR for the small, segments of raw memory for the large.
 
-What can be sent: None, bool, int, float, complex, str, bytes, bytearray; list, tuple, set, frozenset, dict; datetime,
+What can be sent: None, bool, int, float, complex, str, bytes, bytearray; list, tuple, set,
+frozenset, dict, mappingproxy; datetime,
 date, time, timedelta, Decimal, Fraction, UUID, range, slice; numpy arrays of any layout and byte order and numpy
 scalars (no object dtype); members of enums, named tuples, dataclasses and exceptions, which travel by name; and what
 the ``persistent`` hook takes (proxies). They come back equal and of the same type, except that a time zone comes back

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -101,6 +102,9 @@ class Raising(dict[int, Callable[[Any, bool], Any]]):
             raise Malformed("a key of a dict has no value")
         codec_types.check_hashes(flat[::2])
         return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def _mapping_proxy(self, value: Any, _: bool) -> MappingProxyType[Any, Any]:
+        return MappingProxyType(_typed(value, dict))
 
     def _bytes(self, value: Any, _: bool) -> bytes:
         return bytes(self._take(value))
@@ -253,6 +257,7 @@ _METHODS: dict[int, Any] = {
     Own.UUID: Raising._uuid, Own.RANGE: Raising._range, Own.SLICE: Raising._slice, Own.ARRAY: Raising._raw_array,
     Own.SCALAR: Raising._scalar, Own.ENUM: Raising._enum, Own.NAMED_TUPLE: Raising._named_tuple,
     Own.DATACLASS: Raising._dataclass, Own.EXCEPTION: Raising._exception, Own.PERSISTENT: Raising._persistent,
+    Own.MAPPING_PROXY: Raising._mapping_proxy,
 }  # fmt: skip
 
 

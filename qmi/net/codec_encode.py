@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -35,6 +36,7 @@ from qmi.net.standin import NamedKind, StandIn
 Persistent: TypeAlias = Callable[[Any], Any]
 
 SCALARS = frozenset({type(None), bool, int, float, str})
+_TEXT = frozenset({str})
 _NICE_NAMES = {
     "_thread.lock": "threading.Lock",
     "_thread.RLock": "threading.RLock",
@@ -140,6 +142,8 @@ class Lowering:
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
             raise Refusal(f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
+        if SCALARS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
+            return dict(value)
         pairs = list(value.items())
         plain = all(type(key) is str for key, _ in pairs)
         if not plain:
@@ -155,6 +159,9 @@ class Lowering:
         if plain:
             return dict(zip([key for key, _ in pairs], flat, strict=True))
         return CBORTag(Own.DICT, flat)
+
+    def _mapping_proxy(self, value: MappingProxyType[Any, Any], depth: int) -> CBORTag:
+        return CBORTag(Own.MAPPING_PROXY, self._dict(dict(value), depth))
 
     @staticmethod
     def _check_keys(keys: list[Any]) -> None:
@@ -336,7 +343,7 @@ _METHODS: dict[type, Callable[[Lowering, Any, int], Any]] = {
     dict: Lowering._dict, bytes: Lowering._bytes, bytearray: Lowering._bytearray, complex: Lowering._complex,
     datetime: Lowering._datetime, date: Lowering._date, time: Lowering._time, timedelta: Lowering._timedelta,
     Decimal: Lowering._decimal, Fraction: Lowering._fraction, UUID: Lowering._uuid, range: Lowering._range,
-    slice: Lowering._slice, StandIn: Lowering._standin,
+    slice: Lowering._slice, MappingProxyType: Lowering._mapping_proxy, StandIn: Lowering._standin,
 }  # fmt: skip
 
 

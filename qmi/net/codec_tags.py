@@ -48,11 +48,12 @@ class Own(IntEnum):
     DATACLASS = 60119
     EXCEPTION = 60120
     PERSISTENT = 60121
+    MAPPING_PROXY = 60122
 
 
 MAX_DEPTH = 64
 """Containers inside each other in one value."""
-MAX_CBOR_DEPTH = 2 * MAX_DEPTH + 10
+MAX_CBOR_DEPTH = 3 * MAX_DEPTH + 10
 """Levels of CBOR that a value of ``MAX_DEPTH`` can take, with its envelope and an array as its leaf."""
 MAX_INTEGER_BITS = 1 << 19
 MAX_FRACTION_BITS = 1 << 16

@@ -39,9 +39,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from qmi.errors import QMI_RuntimeException, QMI_ValueNotSendableException
-from qmi.messages import Failure, Reply, Request, Signal, Value
-from qmi.net.codec import Codec, Encoded
+from qmi.net.codec import Codec
 from qmi.net.codec_decode import Restore
 from qmi.net.codec_encode import Persistent
 from qmi.net.events import (
@@ -51,25 +49,22 @@ from qmi.net.events import (
     LossKind,
     PeerLost,
 )
-from qmi.net.frames import MINOR, Buffer, Frame, FrameReader, Limits, ProtocolError, pack
+from qmi.net.frames import MINOR, Buffer, Frame, FrameReader, Limits, ProtocolError
 from qmi.net.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.heartbeat import Heartbeat, Pulse
 from qmi.net.incoming import RequestRefused, read_message
-from qmi.net.open_requests import OpenRequests, describe, not_delivered
 from qmi.net.packets import (
     Kind,
     Packet,
-    encode_message,
-    head,
     read_packet,
 )
+from qmi.net.sending import Sending, write_packet
 
-_NOTHING = b"\xf6"
-HEARTBEAT = pack(head(Kind.PONG, 0) + _NOTHING)[0]
-PING = pack(head(Kind.PING, 0) + _NOTHING)[0]
+HEARTBEAT = write_packet(Kind.PONG, 0)[0]
+PING = write_packet(Kind.PING, 0)[0]
 
 
-class Peer:
+class Peer(Sending):
     """One side of a link. See the module for how to drive it.
 
     Args:
@@ -98,11 +93,9 @@ class Peer:
         where: str = "",
     ) -> None:
         self.limits = limits or Limits()
-        self._lost: PeerLost | None = None
-        self._codec = Codec(self.limits, persistent=persistent, restore=restore)
+        super().__init__(Codec(self.limits, persistent=persistent, restore=restore), self.limits.open_requests)
         self._reader = FrameReader(self.limits)
         self._handshake = Handshake(role, hello, expected=expected, certified=certified)
-        self._requests = OpenRequests(self.limits.open_requests)
         self._heartbeat = Heartbeat(now, ping_after=self.limits.ping_after, silence=self.limits.silence)
         self._hello_due = now + self.limits.hello_timeout
         self._last_pong = now
@@ -113,11 +106,6 @@ class Peer:
             self._send_hello()
 
     # -- who is there
-
-    @property
-    def lost(self) -> PeerLost | None:
-        """Why the link is gone, None while it is there."""
-        return self._lost
 
     @property
     def theirs(self) -> Hello | None:
@@ -260,108 +248,6 @@ class Peer:
         self._outbox.append(self._text(Kind.REFUSAL, reason))
         return self.lose(reason, LossKind.REFUSED)
 
-    def encode_request(self, message: Request | Signal) -> Encoded:
-        """Encode a message for :meth:`send_request` or :meth:`send_signal`; any thread may do that.
-
-        Raises:
-            QMI_ValueNotSendableException: If an argument cannot be sent, with the place where it sits.
-        """
-        return encode_message(self._codec, message)
-
-    def send_request(self, message: Request, encoded: Encoded | None = None) -> tuple[int, list[Buffer]]:
-        """Open a request.
-
-        Returns:
-            Its number, which is never used again, and what must be written.
-
-        Raises:
-            QMI_ValueNotSendableException: If an argument cannot be sent.
-            QMI_NotDeliveredException: If the link is gone or not ready, or too many requests are open.
-        """
-        encoded = encoded or self.encode_request(message)
-        self._check_ready(message)
-        number = self._requests.ask(describe(message), self.title)
-        return number, _packet(Kind.REQUEST, number, encoded)
-
-    def handed_over(self, number: int) -> None:
-        """The transport is about to get the first byte of this request: from now on its loss is "outcome unknown"."""
-        self._requests.handed_over(number)
-
-    def cancel_request(self, number: int) -> list[Buffer]:
-        """Give up a request, or leave its stream. Nothing to write: take the request out of the queue."""
-        return _packet(Kind.CANCEL, number) if self._requests.cancel(number) else []
-
-    def send_credit(self, number: int, count: int) -> list[Buffer]:
-        """Allow the other side to send this many more items of a stream; nothing if the stream has ended."""
-        if not self._requests.give_credit(number, count):
-            return []
-        return _packet(Kind.CREDIT, number, Encoded(self._codec.encode(count).payload, []))
-
-    def send_signal(self, signal: Signal, encoded: Encoded | None = None) -> list[Buffer]:
-        """Tell the other side of a signal.
-
-        Raises:
-            QMI_ValueNotSendableException: If an argument cannot be sent.
-            QMI_NotDeliveredException: If the link is gone or not ready.
-        """
-        encoded = encoded or self.encode_request(signal)
-        self._check_ready(signal)
-        return _packet(Kind.SIGNAL, 0, encoded)
-
-    def encode_reply(self, reply: Reply) -> tuple[Kind, Encoded]:
-        """Encode an answer for :meth:`send_reply`; any thread may do that. What cannot be sent becomes a failure."""
-        if isinstance(reply, Value):
-            try:
-                return Kind.VALUE, self._codec.encode(reply.value, "result")
-            except QMI_ValueNotSendableException as error:
-                reply = Failure(error)
-        return Kind.FAILURE, self._codec.encode(reply.error, "error")
-
-    def send_reply(self, number: int, reply: Reply, encoded: tuple[Kind, Encoded] | None = None) -> list[Buffer]:
-        """Answer a request, or end a stream by a failure. Nothing is written if the link is gone."""
-        if self.lost is not None:
-            return []
-        kind, data = encoded or self.encode_reply(reply)
-        if self._requests.served(number).streaming and kind is Kind.VALUE:
-            raise QMI_RuntimeException(f"Request {number} is a stream; it ends by end_stream or a Failure")
-        self._requests.finish(number)
-        return _packet(kind, number, data)
-
-    def open_stream(self, number: int) -> list[Buffer]:
-        """Answer a request by a stream; items may be sent once there is credit."""
-        if self.lost is not None:
-            return []
-        self._requests.served(number).streaming = True
-        return _packet(Kind.STREAM, number)
-
-    def credit(self, number: int) -> int:
-        """How many items may be sent now."""
-        return 0 if self.lost is not None else self._requests.served(number).credit
-
-    def send_item(self, number: int, value: Any) -> list[Buffer]:
-        """Send the next item of a stream; nothing is written if nobody reads it any more.
-
-        Raises:
-            QMI_ValueNotSendableException: If it cannot be sent; the stream is still open then.
-            QMI_RuntimeException: If there is no credit, or no stream.
-        """
-        if self.lost is not None or (served := self._requests.served(number)).cancelled:
-            return []
-        if not served.streaming or served.credit < 1:
-            raise QMI_RuntimeException(f"There is no credit for an item of request {number}")
-        encoded = self._codec.encode(value, "item")
-        served.credit -= 1
-        return _packet(Kind.ITEM, number, encoded)
-
-    def end_stream(self, number: int) -> list[Buffer]:
-        """End a stream after its last item."""
-        if self.lost is not None:
-            return []
-        if not self._requests.served(number).streaming:
-            raise QMI_RuntimeException(f"Request {number} is no stream")
-        self._requests.finish(number)
-        return _packet(Kind.END, number)
-
     # -- what came
 
     def _handle(self, packet: Packet, events: list[Event], now: float) -> None:
@@ -386,7 +272,7 @@ class Peer:
         try:
             event = read_message(self._requests, packet, newer=newer)
         except RequestRefused as refusal:
-            self._outbox += _packet(Kind.FAILURE, packet.number, self._codec.encode(refusal.error))
+            self._outbox += write_packet(Kind.FAILURE, packet.number, self._codec.encode(refusal.error))
         else:
             if event is not None:
                 events.append(event)
@@ -413,14 +299,9 @@ class Peer:
 
     # -- small things
 
-    def _check_ready(self, message: Request | Signal) -> None:
-        if not self.is_ready:
-            reason = self.lost.reason if self.lost else "the link is not ready yet"
-            raise not_delivered(describe(message), self.title, reason)
-
     def _send_hello(self) -> None:
         encoded = self._codec.encode(replace(self._handshake.ours, minor=MINOR).to_wire(), "hello")
-        self._outbox += _packet(Kind.HELLO, 0, encoded)
+        self._outbox += write_packet(Kind.HELLO, 0, encoded)
 
     def _pong(self, now: float) -> None:
         self._last_pong = now
@@ -428,8 +309,4 @@ class Peer:
 
     def _text(self, kind: Kind, text: str) -> Buffer:
         clean = text[:1000].encode("utf-8", "backslashreplace").decode("utf-8")
-        return _packet(kind, 0, self._codec.encode(clean))[0]
-
-
-def _packet(kind: Kind, number: int, encoded: Encoded = Encoded(_NOTHING, [])) -> list[Buffer]:  # noqa: B008
-    return pack(head(kind, number) + encoded.payload, encoded.segments)
+        return write_packet(kind, 0, self._codec.encode(clean))[0]

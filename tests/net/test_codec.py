@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -150,7 +151,8 @@ def test_any_value_comes_back_equal_and_of_the_same_type(value: Any) -> None:
         datetime(2020, 10, 25, 2, 30, fold=1), date(1, 1, 1), time(1, 2, 3, 4), time(1, tzinfo=UTC), timedelta(-1, 2,
         3),
         Decimal("1.50"), Decimal("NaN"), Decimal("-Infinity"), Decimal("1E+1000"), Fraction(-1, 3), UUID(int=5),
-        range(1, 9, 2), slice(None, 3, None), Color.RED, Color.ODD, Level.LOW, Mode.A | Mode.C, Mode(0), Point(1.0,
+        MappingProxyType({1: (2,)}), range(1, 9, 2), slice(None, 3, None), Color.RED, Color.ODD, Level.LOW,
+        Mode.A | Mode.C, Mode(0), Point(1.0,
         "a"),
         Old([1], 2), Settings(1.0, ["x"], Settings(2.0)), Slotted(1, "b"), {Level.LOW: 1}, {np.int64(3): 1},
         np.float64(1.5), np.int8(3), np.bool_(True), np.str_("ab"), np.bytes_(b"ab"), np.datetime64("2020-01-01"),
@@ -312,10 +314,13 @@ def test_fault_10_the_argument_to_blame_is_named() -> None:
 
 def test_sixty_four_levels_are_fine_both_ways() -> None:
     assert through(nested(64)) == nested(64)
-    deep: Any = ()
-    for _ in range(63):
-        deep = (deep,)
-    assert through(deep) == deep
+    for wrap in (lambda v: (v,), lambda v: {1: v}, lambda v: MappingProxyType({(1,): v}), lambda v: Point(1.0, v)):
+        deep: Any = ()
+        for _ in range(63):
+            deep = wrap(deep)
+        assert through(deep) == deep
+        with pytest.raises(QMI_ValueNotSendableException, match="deeper than 64"):
+            through(wrap(deep))
     assert len(CODEC.encode_fields([[nested(64)]], ["args"]).payload) > 60
 
 

@@ -358,6 +358,7 @@ def array(tag: int, data: bytes) -> CBORTag:
         dumps(array(86, b"1234567")), dumps(array(86, b"")) + b"x", dumps(CBORTag(40, [[2], array(86, b"")])),
         dumps(CBORTag(40, [[-1], array(86, b"")])), dumps(CBORTag(40, [[0] * 33, array(86, b"")])),
         dumps(CBORTag(40, [[1], [1]])), dumps(CBORTag(40, [["1"], array(64, b"x")])), dumps(CBORTag(40, [3])),
+        dumps(CBORTag(Own.MAPPING_PROXY, [1])),
         dumps(CBORTag(Own.ARRAY, ["|O", b"12345678"])), dumps(CBORTag(Own.ARRAY, ["i4,O", b"12345678"])),
         dumps(CBORTag(Own.ARRAY, [["s", 8, [["a", "|O", 0]]], b"12345678"])), dumps(CBORTag(Own.ARRAY, [3, b""])),
         dumps(CBORTag(Own.ARRAY, [["s", 8, 3], b"12345678"])), dumps(CBORTag(Own.ARRAY, ["|V0", b"12345678"])),

@@ -1,0 +1,157 @@
+"""What a link may say, and when: requests, answers, streams and signals become buffers that must be written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from qmi.errors import QMI_RuntimeException, QMI_ValueNotSendableException
+from qmi.messages import Failure, Reply, Request, Signal, Value
+from qmi.net.codec import Codec, Encoded
+from qmi.net.events import PeerLost
+from qmi.net.frames import Buffer, pack
+from qmi.net.open_requests import OpenRequests, describe, not_delivered
+from qmi.net.packets import Kind, encode_message, head
+
+_NOTHING = Encoded(b"\xf6", [])
+
+
+def write_packet(kind: Kind, number: int, encoded: Encoded = _NOTHING) -> list[Buffer]:
+    """Return the buffers of a packet."""
+    return pack(head(kind, number) + encoded.payload, encoded.segments)
+
+
+class Sending(ABC):
+    """The sending half of a :class:`~qmi.net.peer.Peer`.
+
+    Args:
+        codec: Encodes what is sent.
+        open_requests: How many requests may be open in each direction.
+    """
+
+    def __init__(self, codec: Codec, open_requests: int) -> None:
+        self._codec = codec
+        self._requests = OpenRequests(open_requests)
+        self._lost: PeerLost | None = None
+
+    @property
+    def lost(self) -> PeerLost | None:
+        """Why the link is gone, None while it is there."""
+        return self._lost
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What messages call the other side."""
+
+    @property
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether the handshake is done and the link is there."""
+
+    def encode_request(self, message: Request | Signal) -> Encoded:
+        """Encode a message for :meth:`send_request` or :meth:`send_signal`; any thread may do that.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent, with the place where it sits.
+        """
+        return encode_message(self._codec, message)
+
+    def send_request(self, message: Request, encoded: Encoded | None = None) -> tuple[int, list[Buffer]]:
+        """Open a request.
+
+        Returns:
+            Its number, which is never used again, and what must be written.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+            QMI_NotDeliveredException: If the link is gone or not ready, or too many requests are open.
+        """
+        encoded = encoded or self.encode_request(message)
+        self._check_ready(message)
+        number = self._requests.ask(describe(message), self.title)
+        return number, write_packet(Kind.REQUEST, number, encoded)
+
+    def handed_over(self, number: int) -> None:
+        """The transport is about to get the first byte of this request: from now on its loss is "outcome unknown"."""
+        self._requests.handed_over(number)
+
+    def cancel_request(self, number: int) -> list[Buffer]:
+        """Give up a request, or leave its stream. Nothing to write: take the request out of the queue."""
+        return write_packet(Kind.CANCEL, number) if self._requests.cancel(number) else []
+
+    def send_credit(self, number: int, count: int) -> list[Buffer]:
+        """Allow the other side to send this many more items of a stream; nothing if the stream has ended."""
+        if not self._requests.give_credit(number, count):
+            return []
+        return write_packet(Kind.CREDIT, number, Encoded(self._codec.encode(count).payload, []))
+
+    def send_signal(self, signal: Signal, encoded: Encoded | None = None) -> list[Buffer]:
+        """Tell the other side of a signal.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+            QMI_NotDeliveredException: If the link is gone or not ready.
+        """
+        encoded = encoded or self.encode_request(signal)
+        self._check_ready(signal)
+        return write_packet(Kind.SIGNAL, 0, encoded)
+
+    def encode_reply(self, reply: Reply) -> tuple[Kind, Encoded]:
+        """Encode an answer for :meth:`send_reply`; any thread may do that. What cannot be sent becomes a failure."""
+        if isinstance(reply, Value):
+            try:
+                return Kind.VALUE, self._codec.encode(reply.value, "result")
+            except QMI_ValueNotSendableException as error:
+                reply = Failure(error)
+        return Kind.FAILURE, self._codec.encode(reply.error, "error")
+
+    def send_reply(self, number: int, reply: Reply, encoded: tuple[Kind, Encoded] | None = None) -> list[Buffer]:
+        """Answer a request, or end a stream by a failure. Nothing is written if the link is gone."""
+        if self.lost is not None:
+            return []
+        kind, data = encoded or self.encode_reply(reply)
+        if self._requests.served(number).streaming and kind is Kind.VALUE:
+            raise QMI_RuntimeException(f"Request {number} is a stream; it ends by end_stream or a Failure")
+        self._requests.finish(number)
+        return write_packet(kind, number, data)
+
+    def open_stream(self, number: int) -> list[Buffer]:
+        """Answer a request by a stream; items may be sent once there is credit."""
+        if self.lost is not None:
+            return []
+        self._requests.served(number).streaming = True
+        return write_packet(Kind.STREAM, number)
+
+    def credit(self, number: int) -> int:
+        """How many items may be sent now."""
+        return 0 if self.lost is not None else self._requests.served(number).credit
+
+    def send_item(self, number: int, value: Any) -> list[Buffer]:
+        """Send the next item of a stream; nothing is written if nobody reads it any more.
+
+        Raises:
+            QMI_ValueNotSendableException: If it cannot be sent; the stream is still open then.
+            QMI_RuntimeException: If there is no credit, or no stream.
+        """
+        if self.lost is not None or (served := self._requests.served(number)).cancelled:
+            return []
+        if not served.streaming or served.credit < 1:
+            raise QMI_RuntimeException(f"There is no credit for an item of request {number}")
+        encoded = self._codec.encode(value, "item")
+        served.credit -= 1
+        return write_packet(Kind.ITEM, number, encoded)
+
+    def end_stream(self, number: int) -> list[Buffer]:
+        """End a stream after its last item."""
+        if self.lost is not None:
+            return []
+        if not self._requests.served(number).streaming:
+            raise QMI_RuntimeException(f"Request {number} is no stream")
+        self._requests.finish(number)
+        return write_packet(Kind.END, number)
+
+    def _check_ready(self, message: Request | Signal) -> None:
+        if not self.is_ready:
+            reason = self.lost.reason if self.lost else "the link is not ready yet"
+            raise not_delivered(describe(message), self.title, reason)

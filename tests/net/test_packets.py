@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+
+from qmi import messages
+from qmi.net import packets
+from qmi.net.codec import Codec
+from qmi.net.frames import Frame, ProtocolError
+
+
+def test_every_message_travels_with_all_its_fields() -> None:
+    known = packets._FIELDS
+    assert set(known) == {*get_args(messages.Request), messages.Signal}
+    for cls, fields in known.items():
+        assert [field.name for field in fields] == [field.name for field in dataclasses.fields(cls)]
+
+
+def test_the_numbers_of_requests_and_packets_never_change() -> None:
+    assert [cls.__name__ for cls in packets._REQUESTS] == [
+        "Call", "Acquire", "Release", "ForceRelease", "QueryLock", "QueryStatistics", "Describe", "Subscribe",
+        "Unsubscribe",
+    ]  # fmt: skip
+    assert [(kind.name, kind.value) for kind in packets.Kind] == [
+        ("HELLO", 0), ("REFUSAL", 1), ("PING", 2), ("PONG", 3), ("GOODBYE", 4), ("REQUEST", 5), ("VALUE", 6),
+        ("FAILURE", 7), ("CANCEL", 8), ("SIGNAL", 9), ("STREAM", 10), ("CREDIT", 11), ("ITEM", 12), ("END", 13),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [1, [], [1, 2], [1, 2, 3, 4], [True, 0, None], [1, "0", None], {"a": 1}])
+def test_what_is_no_packet_is_a_protocol_error(body: object) -> None:
+    codec = Codec()
+    with pytest.raises(ProtocolError, match="not made of kind, number and payload"):
+        packets.read_packet(codec, Frame(codec.encode(body).payload))
+
+
+def test_token_secrets_do_not_appear_in_errors() -> None:
+    codec = Codec()
+    request = messages.Acquire("nsg", messages.Token("s3cret", True), "soon")  # type: ignore[arg-type]
+    payload = codec.decode(packets.encode_message(codec, request).payload)
+    with pytest.raises(ProtocolError) as caught:
+        packets.read_request(payload, newer=False)
+    assert str(caught.value) == "Acquire.timeout: expected a number of seconds, got str"
