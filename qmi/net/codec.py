@@ -1,11 +1,10 @@
 """What values become on a link and back: CBOR for the small, segments of raw memory for the large.
 
-What can be sent: None, bool, int, float, complex, str, bytes, bytearray; list, tuple, set,
-frozenset, dict, mappingproxy; datetime,
-date, time, timedelta, Decimal, Fraction, UUID, range, slice; numpy arrays of any layout and byte order and numpy
-scalars (no object dtype); members of enums, named tuples, dataclasses and exceptions, which travel by name; and what
-the ``persistent`` hook takes (proxies). They come back equal and of the same type, except that a time zone comes back
-as its offset at that time, and that a named type that the receiver has not imported comes back as a
+What can be sent: None, bool, int, float, complex, str, bytes, bytearray; list, tuple, set, frozenset, dict,
+mappingproxy; datetime, date, time, timedelta, Decimal, Fraction, UUID, range, slice; numpy arrays of any layout and
+byte order and numpy scalars (no object dtype); members of enums, named tuples, dataclasses and exceptions, which travel
+by name; and what the ``persistent`` hook takes (proxies). They come back equal and of the same type, except that a time
+zone comes back as its offset at that time, and that a named type that the receiver has not imported comes back as a
 :class:`~qmi.net.standin.StandIn` (an exception as a ``QMI_RemoteException``).
 
 Buffers of 16 KiB and more are not copied: they are the sender's memory until they have been written, and the

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
@@ -354,15 +354,25 @@ def find_refusal(plain: Any, name: str) -> Refusal | None:
             plain.encode()
         except UnicodeEncodeError as error:
             return Refusal(f"contains {plain[error.start]!r}, half of a surrogate pair, which is no character", name)
-    elif type(plain) is int and plain.bit_length() > MAX_INTEGER_BITS:
+        return None
+    if type(plain) is int and plain.bit_length() > MAX_INTEGER_BITS:
         return Refusal(f"is an integer of {plain.bit_length()} bits; the limit is {MAX_INTEGER_BITS}", name)
+    found = (find_refusal(item, path) for item, path in _parts(plain, name))
+    return next((refusal for refusal in found if refusal is not None), None)
+
+
+def _parts(plain: Any, name: str) -> Iterator[tuple[Any, str]]:
+    """Yield the parts of a lowered value, with their places in the value of the user."""
+    if type(plain) is CBORTag and plain.tag in (Own.NAMED_TUPLE, Own.DATACLASS):
+        for field, item in zip(plain.value[2::2], plain.value[3::2], strict=True):
+            yield item, f"{name}.{field}"
+    elif type(plain) is dict or (type(plain) is CBORTag and plain.tag == Own.DICT):
+        flat = plain.value if isinstance(plain, CBORTag) else [part for pair in plain.items() for part in pair]
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        for key, item in pairs:
+            yield key, f"{name} (a key)"
+            yield item, f"{name}[{key!r}]"
     elif type(plain) is CBORTag:
-        return find_refusal(plain.value, name)
+        yield plain.value, name
     elif type(plain) is list:
-        return next(filter(None, (find_refusal(item, f"{name}[{n}]") for n, item in enumerate(plain))), None)
-    elif type(plain) is dict:
-        for key, item in plain.items():
-            found = find_refusal(key, f"{name} (a key)") or find_refusal(item, f"{name}[{key!r}]")
-            if found is not None:
-                return found
-    return None
+        yield from ((item, f"{name}[{index}]") for index, item in enumerate(plain))

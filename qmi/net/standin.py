@@ -33,11 +33,10 @@ class StandIn:
         self.fields = dict(fields)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in StandIn.__slots__:
-            try:
-                return self.fields[name]
-            except KeyError:
-                pass
+        if name in StandIn.__slots__ or name.startswith("__"):
+            raise AttributeError(name)  # half made, as by copy(): there are no fields to look at
+        if name in self.fields:
+            return self.fields[name]
         raise AttributeError(f"{self!r} has no field {name!r}")
 
     def __eq__(self, other: object) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import abc
+import copy
 import enum
 import math
 import sys
@@ -240,6 +242,10 @@ class Key:
     a: int
 
 
+class Odd(np.ndarray[Any, Any]):
+    pass
+
+
 class Broken:
     pass
 
@@ -274,6 +280,13 @@ class Raising:
         (lambda: "a\ud800", "half of a surrogate pair"),
         (lambda: [1, {"k": ("\udfff",)}], r"result\[1\]\['k'\]\[0\] contains .* surrogate"),
         (lambda: {"\ud800": 1}, r"result \(a key\) contains"),
+        (lambda: [Settings(1.0, ["\ud800"])], r"result\[0\]\.tags\[0\] contains"),
+        (lambda: {1: {2: "\ud800"}}, r"result\[1\]\[2\] contains"),
+        (lambda: np.zeros(2).view(Odd), r"Odd cannot be sent; send numpy\.asarray"),
+        (lambda: {1: [threading.Lock()]}, r"result\[1\]\[0\]: threading"),
+        (lambda: {1: {1: 2, "x": open}}, "cannot be sent"),
+        (lambda: {1: nested(64)}, "nested deeper"),
+        (lambda: [[Point(1.0, nested(63))]], "nested deeper"),  # type: ignore[arg-type]
         (lambda: 1 << 600_000, "an integer of 600001 bits; the limit is 524288"),
         (lambda: [Decimal("1" * 70_000)], "a Decimal of 70000 characters"),
         (lambda: Fraction(1, 1 << 70_000), "a Fraction of 70001 bits"),
@@ -377,3 +390,60 @@ def test_without_numpy_an_array_becomes_readable(monkeypatch: pytest.MonkeyPatch
     assert scalar.dtype == "<f4"
     with pytest.raises(QMI_ValueNotSendableException, match="numpy is needed"):
         CODEC.encode(array)
+
+
+def test_a_standin_compares_by_its_fields() -> None:
+    one = StandIn(NamedKind.DATACLASS, "m:T", {"a": 1})
+    assert one == StandIn(NamedKind.DATACLASS, "m:T", {"a": 1})
+    assert one != StandIn(NamedKind.DATACLASS, "m:T", {"a": 2})
+    assert one != 3
+    with pytest.raises(AttributeError):
+        _ = StandIn.__new__(StandIn).fields
+    assert copy.deepcopy(one) == one
+
+
+def test_an_array_of_a_dtype_that_this_numpy_lacks_becomes_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = CODEC.encode(np.zeros(2, "<c16"))
+
+    def refuse(*args: object) -> None:
+        raise TypeError("no such dtype here")
+
+    monkeypatch.setattr(np, "dtype", refuse)
+    assert CODEC.decode(encoded.payload).fields["dtype"] == "<c16"
+
+
+class Slots:
+    __slots__ = ("__weakref__",)
+
+
+@dataclass
+class NoDict(Slots):
+    __slots__ = ("hidden",)
+    a: int
+
+
+def test_a_dataclass_that_cannot_hold_its_fields_becomes_a_standin() -> None:
+    payload = CODEC.encode(StandIn(NamedKind.DATACLASS, f"{__name__}:NoDict", {"a": 1})).payload
+    assert type(CODEC.decode(payload)) is StandIn
+    payload = CODEC.encode(StandIn(NamedKind.DATACLASS, f"{__name__}:Abstract", {"a": 1})).payload
+    assert type(CODEC.decode(payload)) is StandIn
+
+
+@dataclass
+class Abstract(abc.ABC):
+    a: int
+
+    @abc.abstractmethod
+    def run(self) -> None: ...
+
+
+class Strict(enum.Flag, boundary=enum.STRICT):
+    A = 1
+    B = 8
+
+
+@pytest.mark.parametrize("value", [2, -1, 1 << 70])
+def test_flags_that_do_not_exist_here_become_standins(value: int) -> None:
+    payload = CODEC.encode(StandIn(NamedKind.ENUM, f"{__name__}:Strict", {"name": None, "value": value})).payload
+    assert type(CODEC.decode(payload)) is StandIn
+    assert through(Strict.A | Strict.B) is Strict.A | Strict.B

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -43,3 +45,11 @@ def test_token_secrets_do_not_appear_in_errors() -> None:
     with pytest.raises(ProtocolError) as caught:
         packets.read_request(payload, newer=False)
     assert str(caught.value) == "Acquire.timeout: expected a number of seconds, got str"
+
+
+def test_links_do_not_import_what_they_do_not_need() -> None:
+    code = "import sys, qmi.net.peer, qmi.net.discovery; print({'numpy', 'trio', 'ssl'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "numpy" not in done.stdout
+    assert "trio" not in done.stdout
+    assert "ssl" not in done.stdout

@@ -145,6 +145,16 @@ def test_signals_and_arrays_arrive() -> None:
     assert number == 1
 
 
+def test_large_bytes_arrive_as_what_they_were() -> None:
+    a, b = pair()
+    args = (b"x" * 50_000, bytearray(b"y" * 50_000), "z" * 50_000)
+    (event,) = give(b, a.send_request(Call("o", "m", args))[1])
+    assert isinstance(event, RequestReceived)
+    assert isinstance(event.message, Call)
+    assert event.message.args == args
+    assert [type(arg) for arg in event.message.args] == [bytes, bytearray, str]
+
+
 def test_fault_10_an_unsendable_argument_fails_the_call_and_nothing_else() -> None:
     a, b = pair()
     with pytest.raises(QMI_ValueNotSendableException, match=r"args\[0\]: threading.Lock"):
