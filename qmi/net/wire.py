@@ -190,7 +190,7 @@ class TlsWire:
     def read_into(self, memory: memoryview) -> int:
         """Read what is there; 0 at the end of the connection."""
         try:
-            return self._tls.read(len(memory), memory)
+            return int(self._tls.read(len(memory), memory))
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
@@ -202,7 +202,7 @@ class TlsWire:
             return 0
         self._inbound.write(data)
         try:
-            return self._tls.read(len(memory), memory)
+            return int(self._tls.read(len(memory), memory))
         except ssl.SSLWantReadError:
             raise BlockingIOError from None
         except ssl.SSLZeroReturnError:
