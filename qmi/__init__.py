@@ -22,6 +22,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from qmi._version import __version__
 from qmi.actors.rpc_object import QMI_RpcObject as _QMI_RpcObject
 from qmi.config.schema import CfgContext as _CfgContext
+from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
 from qmi.session import context, open_context, start, stop
 
 __all__ = [

@@ -514,3 +514,6 @@ class Context:
     def _async_proxy(self, actor: Actor) -> AsyncProxy[Any]:
         proxy: AsyncProxy[Any] = make_async_proxy(self, actor.address, actor.interface)
         return proxy
+
+
+Context.__module__ = "qmi.core.context"

@@ -197,3 +197,7 @@ async def open_context(
         RUNNING.discard(core)
         if init_logging:
             _shutdown_logging()
+
+
+for _verb in (start, stop, context, open_context):
+    _verb.__module__ = "qmi"

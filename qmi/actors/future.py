@@ -177,6 +177,9 @@ class QMI_RpcFuture(Generic[T]):
             callback()
 
 
+QMI_RpcFuture.__module__ = "qmi.core.rpc"
+
+
 def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
     """Wait for a call on behalf of a caller who has no other use for the future: leaving the wait gives it up."""
     try:

@@ -419,3 +419,7 @@ def _names(plain: list[Any]) -> list[str]:
 def _named(constants: dict[Any, Any]) -> dict[str, Any]:
     _names(list(constants))
     return constants
+
+
+for _public in (Placement, rpc_method, is_rpc_method):
+    _public.__module__ = "qmi.core.rpc"

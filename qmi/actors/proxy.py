@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.handle import Handle, Router
-from qmi.actors.interface import Interface, Method, Source, signature_parameters
+from qmi.actors.interface import Interface, Method
+from qmi.actors.presentation import ProxyType, signature_of, unquote_signatures
 from qmi.bridge import refuse_on_loop
 from qmi.errors import QMI_UnknownRpcException
 from qmi.names import Address
@@ -18,7 +18,7 @@ from qmi.names import Address
 T = TypeVar("T")
 
 
-class _ProxyBase:
+class _ProxyBase(metaclass=ProxyType):
     """What all views of an object share."""
 
     __slots__ = ("__weakref__", "_rpc")
@@ -219,22 +219,11 @@ class AsyncProxy(_ProxyBase, Generic[T]):
             await getattr(self, name)()
 
 
+for _view in (QMI_RpcProxy, NonblockingProxy, AsyncProxy):
+    _view.__module__ = "qmi.core.rpc"
+
+
 # Making the classes
-
-
-def signature_of(method: Method, with_timeout: bool) -> inspect.Signature:
-    """The signature that a proxy shows for a method."""
-    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *signature_parameters(method)]
-    if parameters[1:] and parameters[1].kind is inspect.Parameter.POSITIONAL_ONLY:
-        parameters[0] = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_ONLY)
-    if with_timeout:
-        timeout = inspect.Parameter(
-            "rpc_timeout", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Source("float | None")
-        )
-        last = parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
-        parameters.insert(len(parameters) - last, timeout)
-    returns = inspect.Signature.empty if method.returns is None else Source(method.returns)
-    return inspect.Signature(parameters, return_annotation=returns)
 
 
 def _blocking(method: Method) -> Callable[..., Any]:
@@ -283,6 +272,7 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
         function.__doc__ = method.doc
         function.__signature__ = signature_of(method, with_timeout)  # type: ignore[attr-defined]
         namespace[method.name] = function
+    unquote_signatures(view)
     return type(name, (view,), namespace)
 
 

@@ -179,3 +179,6 @@ class RpcStream:
 
     def __del__(self) -> None:
         self.close()
+
+
+RpcStream.__module__ = "qmi.core.rpc"

@@ -1,0 +1,132 @@
+"""The way of a signal from its publisher to receivers here and on links to other contexts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from qmi.actors.receiver import QMI_SignalReceiver
+from qmi.actors.subscriptions import Subscriptions, Topic
+from qmi.errors import QMI_Exception
+from qmi.messages import Origin, Signal
+
+_logger = logging.getLogger("qmi.core.pubsub")
+
+
+class PeerSubscriber(NamedTuple):
+    """A peer that has subscribed.
+
+    Attributes:
+        origin: Which context.
+        send: Sends a signal to it; never waits.
+    """
+
+    origin: Origin
+    send: Callable[[Signal], None]
+
+
+class Exchange:
+    """The subscriptions of one context. Safe for threads.
+
+    Signals of one publisher arrive everywhere in the order in which they were published.
+
+    Args:
+        context: Name of the context.
+    """
+
+    def __init__(self, context: str) -> None:
+        self._context = context
+        self._mutex = threading.Lock()
+        self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions()
+        self._peers: Subscriptions[PeerSubscriber] = Subscriptions()
+        self._seqnrs: dict[tuple[str, str], int] = {}
+        self._gaps: dict[Topic, str] = {}
+
+    # Publishing
+
+    def publish(self, publisher: str, signal: str, args: tuple[Any, ...]) -> None:
+        """Tell everybody who has subscribed to a signal of an object of this context."""
+        key = (publisher, signal)
+        topic = Topic(self._context, publisher, signal)
+        with self._mutex:
+            seqnr = self._seqnrs.get(key, 0)
+            self._seqnrs[key] = seqnr + 1
+            now = time.time()
+            for receiver in self._receivers.of(topic):
+                receiver.deliver(self._context, publisher, signal, args, seqnr, now)
+            peers = self._peers.of(topic)
+            if peers:
+                self._send(peers, Signal(publisher, signal, args, seqnr, now))
+
+    def _send(self, peers: Any, signal: Signal) -> None:
+        for peer in peers:
+            try:
+                peer.send(signal)
+            except QMI_Exception as error:  # gone, or not sendable: one subscriber's trouble is nobody else's
+                _logger.warning(
+                    "Signal %s.%s was not sent to context %r: %s", signal.object, signal.signal, peer.origin.context, error
+                )  # fmt: skip
+
+    def arrived(self, signal: Signal, context: str) -> None:
+        """A signal of another context has come."""
+        topic = Topic(context, signal.object, signal.signal)
+        with self._mutex:
+            gap = self._gaps.pop(topic, None)
+            for receiver in self._receivers.of(topic):
+                receiver.deliver(
+                    context, signal.object, signal.signal, signal.args, signal.seqnr, signal.timestamp, gap
+                )
+
+    # Subscribing
+
+    def subscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool:
+        """Add a receiver; True if it is the topic's first."""
+        with self._mutex:
+            return self._receivers.add(topic, receiver)
+
+    def unsubscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool | None:
+        """Take a receiver away; True if it was the topic's last, None if it was none."""
+        with self._mutex:
+            return self._receivers.remove(topic, receiver)
+
+    def subscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
+        """A peer listens to an object of this context."""
+        with self._mutex:
+            self._peers.add(Topic(self._context, name, signal), peer)
+
+    def unsubscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
+        """A peer listens no more."""
+        with self._mutex:
+            self._peers.remove(Topic(self._context, name, signal), peer)
+
+    # Comings and goings
+
+    def drop_peer(self, peer: PeerSubscriber) -> None:
+        """A peer is gone."""
+        with self._mutex:
+            self._peers.drop_subscriber(peer)
+
+    def drop_object(self, name: str) -> None:
+        """An object of this context is gone."""
+        with self._mutex:
+            self._receivers.drop_object(self._context, name)
+            self._peers.drop_object(self._context, name)
+
+    def drop_context(self, context: str) -> None:
+        """Another context is gone for good: its signals will not come any more."""
+        with self._mutex:
+            for topic in self._receivers.topics_of(context):
+                self._receivers.drop_object(topic.context, topic.object)
+
+    def topics_of(self, context: str) -> list[Topic]:
+        """What is listened to in another context."""
+        with self._mutex:
+            return self._receivers.topics_of(context)
+
+    def mark_gap(self, topic: Topic, gap: str) -> None:
+        """Signals of a topic may be missing: the next one that comes says so."""
+        with self._mutex:
+            self._gaps[topic] = gap

@@ -1,0 +1,120 @@
+"""Signals that a class declares, and how its objects publish them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, overload
+
+from qmi.actors.interface import SignalInfo
+from qmi.errors import QMI_UsageException
+
+
+class SignalDescription(NamedTuple):
+    """What a class says about one of its signals.
+
+    Attributes:
+        name: Its name.
+        arg_types: Types of its arguments.
+    """
+
+    name: str
+    arg_types: tuple[type, ...]
+
+
+class QMI_Signal:
+    """Declares a signal, as a class attribute::
+
+        class Thermometer(QMI_Instrument):
+            sig_temperature = QMI_Signal([float])
+
+            @rpc_method
+            def measure(self) -> None:
+                self.sig_temperature.publish(self._read())
+
+    Proxies of the object have an attribute of that name, to subscribe with.
+
+    Args:
+        arg_types: Types of the arguments. An ``int`` is fine where a ``float`` is declared; ``object`` takes anything.
+    """
+
+    def __init__(self, arg_types: Sequence[type] = ()) -> None:
+        for kind in arg_types:
+            if not isinstance(kind, type):
+                raise QMI_UsageException(f"A signal is declared with the types of its arguments; got {kind!r}")
+        self.arg_types = tuple(arg_types)
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> QMI_Signal: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> QMI_RegisteredSignal: ...
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else QMI_RegisteredSignal(instance._context, instance._name, self)
+
+    def check(self, publisher: str, args: tuple[Any, ...]) -> None:
+        """Compare arguments with the declaration.
+
+        Raises:
+            QMI_UsageException: If they are of other types, or more or fewer.
+        """
+        if len(args) != len(self.arg_types):
+            raise QMI_UsageException(
+                f"Signal {publisher}.{self.name} has {len(self.arg_types)} arguments; {len(args)} were published"
+            )
+        for index, (value, kind) in enumerate(zip(args, self.arg_types, strict=True)):
+            if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
+                raise QMI_UsageException(
+                    f"Argument {index + 1} of signal {publisher}.{self.name} is declared as {kind.__name__}; "
+                    f"{value!r} of type {type(value).__name__} was published"
+                )
+
+
+class QMI_RegisteredSignal:
+    """A signal of one object; inside the object it publishes, on a proxy's type it subscribes."""
+
+    __slots__ = ("_context", "_publisher", "_signal")
+
+    def __init__(self, context: Any, publisher: str, signal: QMI_Signal) -> None:
+        self._context = context
+        self._publisher = publisher
+        self._signal = signal
+
+    def publish(self, *args: Any) -> None:
+        """Tell everybody who has subscribed. Never waits for them.
+
+        Raises:
+            QMI_UsageException: If the arguments are not those that were declared.
+        """
+        self._signal.check(self._publisher, args)
+        self._context.async_context.exchange.publish(self._publisher, self._signal.name, args)
+
+    # What the same attribute of a proxy has; here for editors and type checkers.
+
+    def subscribe(self, receiver: Any) -> None:
+        """Have each signal put into a receiver. Only proxies can."""
+        raise QMI_UsageException(f"Subscribe to {self._signal.name} with a proxy of {self._publisher!r}")
+
+    def unsubscribe(self, receiver: Any) -> None:
+        """End a subscription. Only proxies can."""
+        raise QMI_UsageException(f"Unsubscribe from {self._signal.name} with a proxy of {self._publisher!r}")
+
+
+def declared_signals(cls: type) -> list[SignalDescription]:
+    """The signals of a class and its bases."""
+    found = {
+        name: value
+        for base in reversed(cls.__mro__)
+        for name, value in vars(base).items()
+        if isinstance(value, QMI_Signal)
+    }
+    return [SignalDescription(name, signal.arg_types) for name, signal in found.items()]
+
+
+def signal_infos(cls: type) -> tuple[SignalInfo, ...]:
+    """The same as plain text, for descriptors."""
+    return tuple(
+        SignalInfo(signal.name, tuple(kind.__name__ for kind in signal.arg_types)) for signal in declared_signals(cls)
+    )

@@ -1,0 +1,70 @@
+"""Who listens to what: the rule by which a published signal finds its subscribers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+S = TypeVar("S")
+
+
+class Topic(NamedTuple):
+    """What can be listened to.
+
+    Attributes:
+        context: Name of the publisher's context.
+        object: Name of the publisher.
+        signal: Name of the signal.
+    """
+
+    context: str
+    object: str
+    signal: str
+
+
+class Subscriptions(Generic[S]):
+    """The subscribers (``S``) of every topic, in the order in which they came. Not safe for threads.
+
+    Subscribing twice is like subscribing once.
+    """
+
+    __slots__ = ("_topics",)
+
+    def __init__(self) -> None:
+        self._topics: dict[Topic, dict[S, None]] = {}
+
+    def add(self, topic: Topic, subscriber: S) -> bool:
+        """Subscribe; True if this is the topic's first subscriber."""
+        subscribers = self._topics.setdefault(topic, {})
+        first = not subscribers
+        subscribers[subscriber] = None
+        return first
+
+    def remove(self, topic: Topic, subscriber: S) -> bool | None:
+        """Unsubscribe; True if the topic has no subscribers any more, None if this was not one."""
+        subscribers = self._topics.get(topic)
+        if subscribers is None or subscriber not in subscribers:
+            return None
+        del subscribers[subscriber]
+        if subscribers:
+            return False
+        del self._topics[topic]
+        return True
+
+    def of(self, topic: Topic) -> Iterable[S]:
+        """The subscribers of a topic."""
+        return tuple(self._topics.get(topic, ()))
+
+    def drop_subscriber(self, subscriber: S) -> None:
+        """Unsubscribe from everything."""
+        for topic in [topic for topic, subscribers in self._topics.items() if subscriber in subscribers]:
+            self.remove(topic, subscriber)
+
+    def drop_object(self, context: str, name: str) -> None:
+        """A publisher is gone for good."""
+        for topic in [topic for topic in self._topics if topic[:2] == (context, name)]:
+            del self._topics[topic]
+
+    def topics_of(self, context: str) -> list[Topic]:
+        """What is listened to in a context."""
+        return [topic for topic in self._topics if topic.context == context]
