@@ -1,0 +1,311 @@
+"""However a program ends, its instruments are closed and released in order, and it ends at once with the right code."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.tutorial.desk import Desk
+
+SOON = 10.0
+"""When a program must have ended, in seconds; its own waits are shorter or endless."""
+
+DRIVER = """
+import os, signal, sys, threading, time
+import qmi
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import rpc_method
+from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+from qmi.utils.context_managers import open_close, start_stop
+
+entered = threading.Event()
+
+class Driver(QMI_Instrument):
+    @rpc_method
+    def block(self):
+        print("ready", flush=True)
+        entered.set()
+        threading.Event().wait()
+
+    @rpc_method
+    def count(self):
+        self.calls = getattr(self, "calls", 0) + 1
+        return self.calls
+
+    @rpc_method
+    def close(self):
+        super().close()
+        print("closed", flush=True)
+
+    def release_rpc_object(self):
+        super().release_rpc_object()
+        print("released", self._name, flush=True)
+
+class Stuck(Driver):
+    def release_rpc_object(self):
+        print("ready", flush=True)
+        threading.Event().wait()
+
+def begin(cls=Driver):
+    qmi.start("exit", None, context_cfg={"exit": {"stop_grace": 0.5}})
+    instrument = qmi.make_instrument("one", cls)
+    instrument.open()
+    return instrument
+"""
+
+FORGOTTEN = "Context exit still runs at the exit of the program; call qmi.stop() before"
+STILL_OPEN = "Instrument one is still open and is closed now"
+
+
+@contextmanager
+def program(script: str, home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a script that knows the driver above; it must have ended by the end of the block."""
+    path = home / "script.py"
+    path.write_text(DRIVER + script)
+    with subprocess.Popen(
+        [sys.executable, str(path)],
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, output and messages of a program that is about to end."""
+    output, messages = process.communicate(timeout=SOON)
+    return process.returncode, output, messages
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C when the program says that it is ready."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+
+
+def messages_of(text: str) -> list[str]:
+    """The log messages, without time and logger."""
+    return [line.split(" | ", 3)[3] for line in text.splitlines() if line.count(" | ") >= 3]
+
+
+ENDS = {
+    "forgotten stop": ("begin()", 0, ""),
+    "exception": ("begin(); raise ZeroDivisionError('oh')", 1, "ZeroDivisionError: oh"),
+    "error from the instrument": ("begin().open()", 1, "qmi.core.exceptions.QMI_InvalidOperationException"),
+    "sys.exit": ("begin(); sys.exit(3)", 3, ""),
+    "sys.exit with a text": ("begin(); sys.exit('no sample')", 1, "no sample"),
+}
+
+
+@pytest.mark.parametrize(("script", "status", "last"), ENDS.values(), ids=ENDS)
+def test_program_without_stop_is_shut_down_in_order(script: str, status: int, last: str, home: Path) -> None:
+    with program(script, home) as process:
+        code, output, messages = end_of(process)
+    assert code == status
+    assert output == "closed\nreleased one\n"
+    assert last in messages
+    assert messages_of(messages) == [FORGOTTEN, STILL_OPEN]
+
+
+WITH_BLOCKS = {
+    "exception": ("raise ZeroDivisionError", 1),
+    "sys.exit": ("sys.exit(3)", 3),
+    "sys.exit without an error": ("sys.exit()", 0),
+    "end": ("pass", 0),
+}
+
+
+@pytest.mark.parametrize(("statement", "status"), WITH_BLOCKS.values(), ids=WITH_BLOCKS)
+def test_with_blocks_need_no_warning(statement: str, status: int, home: Path) -> None:
+    script = f"""
+with start_stop(qmi, "exit", None):
+    with open_close(qmi.make_instrument("one", Driver)):
+        {statement}
+"""
+    with program(script, home) as process:
+        code, output, messages = end_of(process)
+    assert code == status
+    assert output == "closed\nreleased one\n"
+    assert messages_of(messages) == []
+
+
+def test_objects_go_in_reverse_order(home: Path) -> None:
+    with program("begin(); [qmi.make_instrument(name, Driver) for name in ('two', 'three')]", home) as process:
+        assert end_of(process)[:2] == (0, "released three\nreleased two\nclosed\nreleased one\n")
+
+
+def test_ctrl_c_in_a_sleep(home: Path) -> None:
+    with program("begin(); print('ready', flush=True); time.sleep(1000)", home) as process:
+        interrupt(process)
+        code, output, messages = end_of(process)
+    assert code == -signal.SIGINT
+    assert output == "closed\nreleased one\n"
+    assert messages.rstrip().count("KeyboardInterrupt") == 1
+    assert messages_of(messages) == [FORGOTTEN, STILL_OPEN]
+
+
+def test_ctrl_c_in_a_blocking_call_leaves_a_stuck_driver_behind(home: Path) -> None:
+    with program("begin().block()", home) as process:
+        interrupt(process)
+        begin = time.monotonic()
+        code, _, messages = end_of(process)
+    assert code == -signal.SIGINT
+    assert time.monotonic() - begin < 5
+    assert "KeyboardInterrupt" in messages
+    forgotten, stuck = messages_of(messages)
+    assert forgotten == FORGOTTEN
+    assert re.match(r"exit\.one does not end and is left behind: .*block\(\) for .* now at .*script\.py:\d+", stuck)
+
+
+def test_ctrl_c_in_a_call_that_the_caller_runs_itself(home: Path) -> None:
+    script = """
+begin()
+nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+try:
+    print("ready", flush=True)
+    nsg.wait(1000.0)
+except KeyboardInterrupt:
+    print("sample", type(nsg.get_sample()).__name__)
+    sys.exit(4)
+"""
+    with program(script, home) as process:
+        interrupt(process)
+        code, output, _ = end_of(process)
+    assert (code, output) == (4, "sample float\nclosed\nreleased one\n")
+
+
+def test_ctrl_c_while_waiting_for_a_lock(home: Path) -> None:
+    script = """
+one = begin()
+one.lock()
+other = qmi.get_instrument("one")
+try:
+    print("ready", flush=True)
+    other.lock(timeout=1000)
+except KeyboardInterrupt:
+    print("freed", one.unlock(), other.lock())
+    qmi.stop()
+"""
+    with program(script, home) as process:
+        interrupt(process)
+        assert end_of(process)[:2] == (0, "freed True True\nclosed\nreleased one\n")
+
+
+def test_ctrl_c_while_stopping(home: Path) -> None:
+    with program("begin(Stuck); qmi.make_instrument('two', Driver); qmi.stop()", home) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "released two\n"
+        interrupt(process)
+        code, output, messages = end_of(process)
+    assert code == -signal.SIGINT
+    assert output == ""
+    assert "KeyboardInterrupt" in messages
+    assert any("exit.one does not end and is left behind" in line for line in messages_of(messages))
+
+
+def test_stop_returns_although_a_driver_is_stuck(home: Path) -> None:
+    script = "begin().rpc_nonblocking.block(); entered.wait(); qmi.stop()"
+    with program(script, home) as process:
+        code, _, messages = end_of(process)
+    assert code == 0
+    assert "left behind" in messages
+
+
+@pytest.mark.parametrize("call", ["one.count()", "nsg.get_sample()"])
+def test_daemon_threads_that_keep_calling_do_not_keep_the_program(call: str, home: Path) -> None:
+    script = f"""
+one = begin()
+nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+calls = threading.Semaphore(0)
+def work():
+    while True:
+        {call}
+        calls.release()
+threading.excepthook = lambda args: None
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+for _ in range(10):
+    calls.acquire()
+"""
+    with program(script, home) as process:
+        code, output, messages = end_of(process)
+    assert code == 0
+    assert output == "closed\nreleased one\n"
+    assert messages_of(messages) == [FORGOTTEN, STILL_OPEN]
+
+
+def test_a_driver_that_fails_at_its_release_is_named_and_does_not_stop_the_others(home: Path) -> None:
+    script = """
+class Failing(Driver):
+    def release_rpc_object(self):
+        raise OSError("cable gone")
+begin()
+qmi.make_instrument("bad", Failing)
+qmi.stop()
+"""
+    with program(script, home) as process:
+        code, output, messages = end_of(process)
+    assert (code, output) == (0, "closed\nreleased one\n")
+    assert messages_of(messages) == ["exit.bad could not be released", STILL_OPEN]
+    assert "OSError: cable gone" in messages
+
+
+TRIO = """
+import trio
+async def main():
+    async with qmi.open_context("exit", None) as context:
+        one = await context.make_instrument("one", Driver)
+        await one.open()
+        {statement}
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "error"),
+    [("raise ZeroDivisionError", 1, "ZeroDivisionError"), ("sys.exit(3)", 3, ""), ("pass", 0, "")],
+)
+def test_trio_program_releases_its_instruments(statement: str, status: int, error: str, home: Path) -> None:
+    with program(TRIO.format(statement=statement), home) as process:
+        code, output, messages = end_of(process)
+    assert (code, output) == (status, "closed\nreleased one\n")
+    assert error in messages
+    assert messages_of(messages) == [STILL_OPEN]
+
+
+def test_ctrl_c_in_a_trio_program(home: Path) -> None:
+    with program(TRIO.format(statement="print('ready', flush=True); await trio.sleep_forever()"), home) as process:
+        interrupt(process)
+        code, output, messages = end_of(process)
+    assert (code, output) == (-signal.SIGINT, "closed\nreleased one\n")
+    assert "KeyboardInterrupt" in messages
+
+
+def test_ctrl_c_at_a_prompt_gives_the_prompt_back(home: Path) -> None:
+    with Desk(home) as desk:
+        desk.write("script.py", DRIVER)
+        prompt = desk.prompt()
+        prompt.type("from script import *")
+        prompt.type("one = begin()")
+        prompt.send("one.block()")
+        prompt.expect("ready")
+        prompt.interrupt()
+        assert prompt.expect(r"KeyboardInterrupt\r\n>>> ").count("Traceback") == 1
+        assert "is busy with block()" in prompt.type("one.count(rpc_timeout=0.01)")
+        assert prompt.type("qmi.make_instrument('two', Driver).count()") == "1\n"
+        assert "left behind" in prompt.type("qmi.stop()")
+        assert prompt.leave()[0] == 0
