@@ -21,6 +21,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from qmi._version import __version__
 from qmi.actors.rpc_object import QMI_RpcObject as _QMI_RpcObject
+from qmi.actors.task import QMI_Task as _QMI_Task
+from qmi.actors.task_runner import QMI_TaskRunner as _QMI_TaskRunner
 from qmi.config.schema import CfgContext as _CfgContext
 from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
 from qmi.session import context, open_context, start, stop
@@ -31,21 +33,25 @@ __all__ = [
     "get_configured_contexts",
     "get_instrument",
     "get_rpc_object",
+    "get_task",
     "info",
     "list_rpc_objects",
     "make_instrument",
     "make_rpc_object",
+    "make_task",
     "open_context",
     "show_contexts",
     "show_instruments",
     "show_network_contexts",
     "show_rpc_objects",
+    "show_tasks",
     "start",
     "stop",
 ]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T", bound=_QMI_RpcObject)
+_TR = TypeVar("_TR", bound=_QMI_TaskRunner)
 
 
 def make_rpc_object(
@@ -62,6 +68,17 @@ def make_instrument(
     return context().make_instrument(name, instrument_class, *args, **kwargs)
 
 
+def make_task(
+    name: str,
+    task_class: type[_QMI_Task[Any, Any]],
+    *args: Any,
+    task_runner: type[_TR] = _QMI_TaskRunner,  # type: ignore[assignment]
+    **kwargs: Any,
+) -> _TR:
+    """Make a task in the context and return a proxy of its runner; see :meth:`.QMI_Context.make_task`."""
+    return context().make_task(name, task_class, *args, task_runner=task_runner, **kwargs)
+
+
 def get_rpc_object(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
     """Return a proxy of an object that exists; see :meth:`.QMI_Context.get_rpc_object`."""
     return context().get_rpc_object(name, auto_connect, host_port)
@@ -70,6 +87,11 @@ def get_rpc_object(name: str, auto_connect: bool = False, host_port: str | None 
 def get_instrument(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
     """Return a proxy of an instrument that exists; see :meth:`.QMI_Context.get_rpc_object`."""
     return context().get_instrument(name, auto_connect, host_port)
+
+
+def get_task(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    """Return a proxy of a task that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_task(name, auto_connect, host_port)
 
 
 def list_rpc_objects(category: str | None = None) -> list[tuple[str, str]]:
@@ -89,6 +111,11 @@ def show_rpc_objects() -> None:
 def show_instruments() -> None:
     """Print the instruments that can be reached."""
     context().show_instruments()
+
+
+def show_tasks() -> None:
+    """Print the tasks that can be reached."""
+    context().show_tasks()
 
 
 def show_contexts() -> None:

@@ -15,7 +15,10 @@ from qmi.actors.execution import EXECUTION, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import QMI_RpcProxy, make_proxy
+from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
+from qmi.actors.task import QMI_Task
+from qmi.actors.task_runner import QMI_TaskRunner
 from qmi.bridge import refuse_on_loop
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.connections import PeerDescriptor
@@ -26,6 +29,7 @@ from qmi.portal import PORTALS
 
 P = ParamSpec("P")
 R = TypeVar("R")
+TR = TypeVar("TR", bound=QMI_TaskRunner)
 T = TypeVar("T", bound=QMI_RpcObject)
 
 
@@ -215,6 +219,85 @@ class QMI_Context:
         check_class(instrument_class, QMI_Instrument, "An instrument")
         return self.make_rpc_object(name, instrument_class, *args, **kwargs)
 
+    def make_task(
+        self,
+        name: str,
+        task_class: type[QMI_Task[Any, Any]],
+        *args: Any,
+        task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
+        **kwargs: Any,
+    ) -> TR:
+        """Make a task in this context and return a proxy of its runner.
+
+        Args:
+            name: Its name.
+            task_class: Its class, derived from :class:`~qmi.core.task.QMI_Task`.
+            args: Further arguments of its constructor.
+            task_runner: Class of its runner.
+            kwargs: Further keyword arguments of its constructor.
+
+        Raises:
+            QMI_UsageException: If the name or a class will not do.
+            QMI_DuplicateNameException: If the name is taken.
+            QMI_TaskInitException: If the constructor of the task fails; its error is the cause.
+        """
+        refuse_on_loop("make_task()", "await context.make_task(...)")
+        actor = call_blocking(self._core.make_task_actor(name, task_class, args, kwargs, task_runner), None)
+        proxy: TR = make_proxy(self._core, actor.address, actor.interface)
+        return proxy
+
+    # Signals
+
+    def subscribe_signal(
+        self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
+    ) -> None:
+        """Have each signal of an object put into a receiver. Subscribing twice is like subscribing once.
+
+        Args:
+            publisher_context: Name of the object's context; empty for this one.
+            publisher_name: Name of the object.
+            signal_name: Name of the signal.
+            receiver: Where it is put.
+
+        Raises:
+            QMI_SignalSubscriptionException: If there is no such signal.
+        """
+        self._run(
+            "subscribe_signal()",
+            self._core.subscribe_signal,
+            publisher_context,
+            publisher_name,
+            signal_name,
+            receiver,
+        )
+
+    def unsubscribe_signal(
+        self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
+    ) -> None:
+        """End a subscription; what is in the receiver stays there.
+
+        Raises:
+            QMI_SignalSubscriptionException: If the receiver is not subscribed.
+        """
+        self._run(
+            "unsubscribe_signal()",
+            self._core.unsubscribe_signal,
+            publisher_context,
+            publisher_name,
+            signal_name,
+            receiver,
+        )
+
+    def publish_signal(self, publisher_name: str, signal_name: str, *args: Any) -> None:
+        """Publish a signal on behalf of an object of this context; never waits for those who listen.
+
+        Raises:
+            QMI_UnknownNameException: If there is no such object.
+            QMI_SignalSubscriptionException: If it declares no such signal.
+            QMI_UsageException: If the arguments are not those that were declared.
+        """
+        self._core.publish_signal(publisher_name, signal_name, *args)
+
     def get_rpc_object(self, name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
         """Return a proxy of an object that exists.
 
@@ -237,6 +320,7 @@ class QMI_Context:
 
     get_rpc_object_by_name = get_rpc_object
     get_instrument = get_rpc_object
+    get_task = get_rpc_object
 
     def remove_rpc_object(self, proxy: QMI_RpcProxy | Any) -> None:
         """Remove an object of this context. Whoever waits for it gets an error.

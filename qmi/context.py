@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import secrets
@@ -15,35 +16,45 @@ from typing import Any, TypeVar
 import trio
 
 from qmi._version import __version__
+from qmi.actors.clock import Clock, MonotonicClock
 from qmi.actors.context_object import ContextObject
 from qmi.actors.ending import end_actor
+from qmi.actors.exchange import Exchange, PeerSubscriber
 from qmi.actors.execution import EXECUTION, Execution, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_async
+from qmi.actors.handle import check_receiver
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.interface import Interface
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
+from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for
 from qmi.actors.runner import Actor, failed_future
+from qmi.actors.subscriptions import Topic
+from qmi.actors.task import QMI_Task
+from qmi.actors.task_runner import QMI_TaskRunner, task_interface
 from qmi.actors.worker import Worker
 from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.connections import Connections, PeerDescriptor
 from qmi.errors import (
+    QMI_CancelledCallException,
     QMI_ContextStoppedException,
     QMI_Exception,
     QMI_NotDeliveredException,
     QMI_ObjectRemovedException,
+    QMI_SignalSubscriptionException,
     QMI_UsageException,
 )
 from qmi.links import ask
-from qmi.messages import Call, Describe, Origin, Request, Signal
+from qmi.messages import Call, Describe, Origin, Request, Signal, Subscribe, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.link import Link
 
 _logger = logging.getLogger("qmi.core.context")
 
 R = TypeVar("R")
+TR = TypeVar("TR", bound=QMI_TaskRunner)
 T = TypeVar("T", bound=QMI_RpcObject)
 
 LAST_CHANCE = 1.0
@@ -81,6 +92,8 @@ class Context:
         self._state = "not started"
         self._why_not: Callable[[], Exception] | None = None
         self._mutex = threading.Lock()
+        self.clock: Clock = MonotonicClock()
+        self.exchange = Exchange(name)
         self.connections = Connections(self)
         self.suppress_version_mismatch_warnings = False
 
@@ -140,6 +153,8 @@ class Context:
         await self._run_stop_handlers()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
         deadline = trio.current_time() + self.own_config().stop_grace
+        await self._stop_tasks(deadline)
+        deadline = max(deadline, trio.current_time() + LAST_CHANCE)
         late: list[Actor] = []
         for actor in reversed(list(self.registry)):
             if trio.current_time() < deadline:
@@ -152,8 +167,22 @@ class Context:
         await self.connections.stop()
         self._state = "stopped"
 
+    async def _stop_tasks(self, deadline: float) -> None:
+        tasks = [actor for actor in self.registry if isinstance(actor.object, QMI_TaskRunner)]
+        for actor in reversed(tasks):
+            actor.object.stop()
+        for actor in reversed(tasks):
+            ended = actor.object._thread.ended
+            with trio.move_on_at(deadline):
+                await ended.ended()
+            if not ended.done():
+                where = actor.object._where_now()
+                _logger.error("Task %s ignores the request to stop and is left behind, at %s", actor.address, where)
+                self.registry.remove(actor)
+
     async def _end(self, actor: Actor, error: BaseException, deadline: float) -> None:
         if self.registry.remove(actor):
+            self.exchange.drop_object(actor.address.object)
             await end_actor(actor, error, deadline)
 
     async def _run_stop_handlers(self) -> None:
@@ -262,18 +291,103 @@ class Context:
         actor = self.registry.get(message.object)
         if actor is None:
             return failed_future(message.object, self.registry.unknown(message.object))
-        return actor.handle(message, origin)
+        if not isinstance(message, Subscribe | Unsubscribe):
+            return actor.handle(message, origin)
+        future: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {message.object}.{message.signal}")
+        peer = PeerSubscriber(origin, link.send_signal)
+        try:
+            if isinstance(message, Subscribe):
+                self._check_signal(actor, message.signal)
+                self.exchange.subscribe_peer(message.object, message.signal, peer)
+            else:
+                self.exchange.unsubscribe_peer(message.object, message.signal, peer)
+        except QMI_SignalSubscriptionException as error:
+            future.fail(error)
+        else:
+            future.settle(None)
+        return future
 
     def signal_here(self, signal: Signal, publisher_context: str) -> None:
         """Hand a signal of another context to those who subscribed."""
+        self.exchange.arrived(signal, publisher_context)
 
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
-        """There is a link to a context."""
+        """There is a link to a context; if it is not the first one, subscriptions are made again."""
+        if restarted is None:
+            return
+        for topic in self.exchange.topics_of(origin.context):
+            self.exchange.mark_gap(topic, "restarted" if restarted else "resumed")
+            again = ask(link, f"the subscription to {topic.object}.{topic.signal}", Subscribe(*topic[1:]))
+            again.add_done_callback(partial(_log_failure, again))
 
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A context is gone, with all that it held."""
         for actor in self.registry:
             actor.guard.leave(origin)
+        self.exchange.drop_peer(origin)
+        if for_good:
+            self.exchange.drop_context(origin.context)
+
+    # Signals
+
+    def _check_signal(self, actor: Actor, signal: str) -> None:
+        names = [info.name for info in actor.interface.signals]
+        if signal not in names:
+            near = difflib.get_close_matches(signal, names, n=1)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            raise QMI_SignalSubscriptionException(f"{actor.address} has no signal {signal!r}{hint}")
+
+    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
+        topic = Topic(*address, signal)
+        done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {address}.{signal}")
+        try:
+            actor = self.find_actor(address)
+            if actor is not None:
+                self._check_signal(actor, signal)
+            first = self.exchange.subscribe(topic, receiver)
+            if actor is not None or not first:
+                done.settle(None)
+                return done
+            done = ask(self._link_to(address.context), done.what, Subscribe(address.object, signal))
+        except QMI_SignalSubscriptionException as error:
+            done.fail(error)
+            return done
+        except Exception as error:  # goes to the caller
+            done.fail(QMI_SignalSubscriptionException(f"Cannot subscribe to {address}.{signal}: {error}"))
+        done.add_done_callback(lambda: done.error() and self.exchange.unsubscribe(topic, receiver))
+        return done
+
+    def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription. Never blocks; every error comes with the future."""
+        last = self.exchange.unsubscribe(Topic(*address, signal), receiver)
+        done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the end of the subscription to {address}.{signal}")
+        if last is None:
+            done.fail(QMI_SignalSubscriptionException(f"The receiver is not subscribed to {address}.{signal}"))
+            return done
+        link = self.connections.link_to(address.context)
+        if last and link is not None:
+            return ask(link, done.what, Unsubscribe(address.object, signal))
+        done.settle(None)
+        return done
+
+    def publish_signal(self, publisher_name: str, signal_name: str, *args: Any) -> None:
+        """Publish a signal on behalf of an object of this context; never waits for those who listen.
+
+        Raises:
+            QMI_UnknownNameException: If there is no such object.
+            QMI_SignalSubscriptionException: If it declares no such signal.
+            QMI_UsageException: If the arguments are not those that were declared.
+        """
+        self.check_running()
+        actor = self.registry.get(publisher_name)
+        if actor is None:
+            raise self.registry.unknown(publisher_name)
+        self._check_signal(actor, signal_name)
+        owners = (type(actor.object), type(getattr(actor.object, "task", None)))
+        signals = [getattr(owner, signal_name) for owner in owners if hasattr(owner, signal_name)]
+        signals[0].check(publisher_name, args)
+        self.exchange.publish(publisher_name, signal_name, args)
 
     # Objects
 
@@ -290,10 +404,35 @@ class Context:
         check_class(cls, QMI_RpcObject, "An object")
         return self._make(name, cls, args, kwargs)
 
-    def _make(
-        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+    def make_task_actor(
+        self,
+        name: str,
+        task_class: type[Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        task_runner: type[QMI_TaskRunner],
     ) -> QMI_RpcFuture[Actor]:
-        interface = interface_of(cls)
+        """Begin to make a task; the future gives the actor of its runner.
+
+        Raises:
+            QMI_Exception: If it cannot even begin.
+        """
+        self.check_running()
+        check_name(name, "task")
+        if not (isinstance(task_class, type) and issubclass(task_class, QMI_Task)):
+            raise QMI_UsageException(f"A task is made from a class derived from QMI_Task; got {task_class!r}")
+        check_class(task_runner, QMI_TaskRunner, "The runner of a task")
+        return self._make(name, task_runner, (task_class, args, kwargs), {}, task_interface(task_runner, task_class))
+
+    def _make(
+        self,
+        name: str,
+        cls: type[QMI_RpcObject],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        interface: Interface | None = None,
+    ) -> QMI_RpcFuture[Actor]:
+        interface = interface_of(cls) if interface is None else interface
         self.registry.reserve(name)
         actor = Actor(self, Address(self.name, name), interface, placement_for(cls))
         future = actor.construct(partial(cls, self.face, name, *args, **kwargs))
@@ -347,6 +486,7 @@ class Context:
         if not self.registry.remove(actor):
             future.fail(self.registry.gone(actor.address))
             return
+        self.exchange.drop_object(actor.address.object)
         error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
         deadline = trio.current_time() + self.own_config().stop_grace
         future.settle(await end_actor(actor, error, deadline))
@@ -413,6 +553,17 @@ class Context:
         check_class(cls, QMI_Instrument, "An instrument")
         return await self.make_rpc_object(name, cls, *args, **kwargs)
 
+    async def make_task(
+        self,
+        name: str,
+        task_class: type[Any],
+        *args: Any,
+        task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
+        **kwargs: Any,
+    ) -> AsyncProxy[TR]:
+        """Make a task; see :meth:`.QMI_Context.make_task`."""
+        return self._async_proxy(await call_async(self.make_task_actor(name, task_class, args, kwargs, task_runner)))
+
     async def get_rpc_object(
         self, name: str, auto_connect: bool = False, host_port: str | None = None
     ) -> AsyncProxy[Any]:
@@ -438,6 +589,24 @@ class Context:
     ) -> AsyncProxy[Any]:
         """Return an async proxy of an instrument that exists; see :meth:`get_rpc_object`."""
         return await self.get_rpc_object(name, auto_connect, host_port)
+
+    async def get_task(self, name: str, auto_connect: bool = False, host_port: str | None = None) -> AsyncProxy[Any]:
+        """Return an async proxy of a task that exists; see :meth:`get_rpc_object`."""
+        return await self.get_rpc_object(name, auto_connect, host_port)
+
+    async def subscribe_signal(
+        self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
+    ) -> None:
+        """Have each signal of an object put into a receiver; see :meth:`.QMI_Context.subscribe_signal`."""
+        address = Address(publisher_context or self.name, publisher_name)
+        await call_async(self.subscribe(address, signal_name, check_receiver(receiver)))
+
+    async def unsubscribe_signal(
+        self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
+    ) -> None:
+        """End a subscription."""
+        address = Address(publisher_context or self.name, publisher_name)
+        await call_async(self.unsubscribe(address, signal_name, check_receiver(receiver)))
 
     async def connect_to_peer(
         self,
@@ -492,6 +661,7 @@ class Context:
             try:
                 with scope:
                     future.settle(await function(*args))
+                future.fail(QMI_CancelledCallException(f"{future.what} was cancelled"))
             except trio.Cancelled:
                 future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
                 raise
@@ -517,3 +687,8 @@ class Context:
 
 
 Context.__module__ = "qmi.core.context"
+
+
+def _log_failure(future: QMI_RpcFuture[Any]) -> None:
+    if future.error() is not None:
+        _logger.warning("%s was not made again: %s", future.what, future.error())

@@ -59,7 +59,7 @@ async def end_actor(actor: Actor, error: BaseException, deadline: float) -> bool
 def _leave_behind(actor: Actor, error: BaseException) -> None:
     turn = actor.mailbox.current
     if turn is None or isinstance(turn, EndTurn):
-        where = actor.worker.where() if actor.worker is not None else "(in the event loop)"
+        where = actor.worker.where() if actor.worker is not None else actor.object._where_now() or "(in the event loop)"
         _logger.error("%s does not end and is left behind: release_rpc_object() is at %s", actor.where, where)
     else:
         _logger.error("%s does not end and is left behind: %s", actor.where, actor.explain_busy() or turn.what)

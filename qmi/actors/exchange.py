@@ -66,9 +66,8 @@ class Exchange:
             try:
                 peer.send(signal)
             except QMI_Exception as error:  # gone, or not sendable: one subscriber's trouble is nobody else's
-                _logger.warning(
-                    "Signal %s.%s was not sent to context %r: %s", signal.object, signal.signal, peer.origin.context, error
-                )  # fmt: skip
+                what = f"{signal.object}.{signal.signal}"
+                _logger.warning("Signal %s was not sent to context %r: %s", what, peer.origin.context, error)
 
     def arrived(self, signal: Signal, context: str) -> None:
         """A signal of another context has come."""
@@ -104,10 +103,10 @@ class Exchange:
 
     # Comings and goings
 
-    def drop_peer(self, peer: PeerSubscriber) -> None:
+    def drop_peer(self, origin: Origin) -> None:
         """A peer is gone."""
         with self._mutex:
-            self._peers.drop_subscriber(peer)
+            self._peers.drop_subscribers(lambda peer: peer.origin == origin)
 
     def drop_object(self, name: str) -> None:
         """An object of this context is gone."""

@@ -139,6 +139,11 @@ class QMI_RpcFuture(Generic[T]):
             self.on_cancel()
         return True
 
+    def request_cancel(self) -> None:
+        """Ask the callee to give up, and go on waiting for how the call ends."""
+        if not self._done and self.on_cancel is not None:
+            self.on_cancel()
+
     def settle(self, value: T) -> bool:
         """Give the call its value; False if it has ended already."""
         if not self._once.acquire(False):

@@ -12,6 +12,7 @@ from qmi.actors.execution import current_chain
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
 from qmi.actors.interface import Interface, Method
+from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
 from qmi.bridge import Loop, refuse_on_loop
@@ -35,6 +36,12 @@ class Router(Protocol):
 
     def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
         """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
+
+    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of this name put into a receiver."""
+
+    def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription."""
 
 
 class Handle:
@@ -143,6 +150,16 @@ class Handle:
         """Ask who holds it."""
         return self.router.request(self.address, QueryLock(self.address.object))
 
+    # Signals
+
+    def subscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of this name put into a receiver."""
+        return self.router.subscribe(self.address, signal, check_receiver(receiver))
+
+    def unsubscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription."""
+        return self.router.unsubscribe(self.address, signal, check_receiver(receiver))
+
     def not_granted(self, timeout: float, info: LockInfo | None) -> QMI_ObjectLockedException:
         """The error for a block that needed the lock and did not get it."""
         holder = f" It is held by context {info.context!r} ({info.label})" if info is not None else ""
@@ -173,3 +190,14 @@ def check_token(custom: Any) -> Token | None:
     if not isinstance(custom, str) or not custom:
         raise QMI_UsageException(f"A lock token is a text that is not empty; got {type(custom).__name__}")
     return Token(custom, custom=True)
+
+
+def check_receiver(receiver: Any) -> QMI_SignalReceiver:
+    """A receiver that somebody gave.
+
+    Raises:
+        QMI_UsageException: If it is none.
+    """
+    if not isinstance(receiver, QMI_SignalReceiver):
+        raise QMI_UsageException(f"Signals go to a QMI_SignalReceiver; got {receiver!r}")
+    return receiver

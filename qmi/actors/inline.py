@@ -33,6 +33,9 @@ def runs_in_task_of_caller(actor: Actor, method: Method) -> bool:
 
 def call_in_thread(actor: Actor, call: Call, method: Method, origin: Origin) -> Any:
     """Run a plain method in the calling thread when it is its turn."""
+    interrupt = current_interrupt()
+    if interrupt is not None:
+        interrupt.check()  # a task that never waits has to hear of a stop request, too
     turn = InlineTurn(call, method, origin)
     try:
         if actor.mailbox.enter(turn):

@@ -19,6 +19,7 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 _MARK = "_rpc_method"
+_ANSWERED_BY = "_rpc_answered_by"
 
 PROXY_NAMES = frozenset(
     {"address", "rpc_nonblocking", "rpc_async", "lock", "unlock", "is_locked", "force_unlock", "locked"}
@@ -167,6 +168,25 @@ def direct_method(function: Callable[Concatenate[Any, P], R_co]) -> RpcMethod[P,
     It must be quick and safe in any thread. If it returns a future, the caller gets what that future gets.
     """
     return _mark(function, direct=True)
+
+
+def answered_by(name: str) -> Callable[[Callable[Concatenate[Any, P], R_co]], RpcMethod[P, R_co]]:
+    """Publish a method that waits, without keeping anybody else waiting: proxies get the answer of another method.
+
+    Args:
+        name: A method with the same arguments that returns a future at once.
+    """
+
+    def publish(function: Callable[Concatenate[Any, P], R_co]) -> RpcMethod[P, R_co]:
+        function.__dict__[_ANSWERED_BY] = name
+        return _mark(function, direct=True)
+
+    return publish
+
+
+def answering_name(cls: type, name: str) -> str:
+    """The method that answers calls of a direct method."""
+    return str(getattr(getattr(cls, name), _ANSWERED_BY, name))
 
 
 def _mark(function: Callable[Concatenate[Any, P], R_co], direct: bool) -> RpcMethod[P, R_co]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.handle import Handle, Router
-from qmi.actors.interface import Interface, Method
+from qmi.actors.interface import Interface, Method, SignalInfo
 from qmi.actors.presentation import ProxyType, signature_of, unquote_signatures
+from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.bridge import refuse_on_loop
 from qmi.errors import QMI_UnknownRpcException
 from qmi.names import Address
@@ -247,6 +248,54 @@ def _async(method: Method) -> Callable[..., Any]:
     return call
 
 
+class ProxySignal:
+    """A signal of an object, as its proxy shows it."""
+
+    __slots__ = ("_name", "_rpc")
+
+    def __init__(self, handle: Handle, name: str) -> None:
+        self._rpc = handle
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<signal {self._rpc.address}.{self._name}>"
+
+    def subscribe(self, receiver: QMI_SignalReceiver) -> None:
+        """Have each signal put into a receiver. Subscribing twice is like subscribing once.
+
+        Raises:
+            QMI_SignalSubscriptionException: If the object is not there.
+        """
+        call_blocking(self._rpc.subscribe(self._name, receiver), None)
+
+    def unsubscribe(self, receiver: QMI_SignalReceiver) -> None:
+        """End a subscription; what is in the receiver stays there."""
+        call_blocking(self._rpc.unsubscribe(self._name, receiver), None)
+
+
+class AsyncProxySignal(ProxySignal):
+    """The same for a trio program."""
+
+    __slots__ = ()
+
+    async def subscribe(self, receiver: QMI_SignalReceiver) -> None:  # type: ignore[override]
+        """Have each signal put into a receiver; see :meth:`ProxySignal.subscribe`."""
+        await call_async(self._rpc.subscribe(self._name, receiver))
+
+    async def unsubscribe(self, receiver: QMI_SignalReceiver) -> None:  # type: ignore[override]
+        """End a subscription; what is in the receiver stays there."""
+        await call_async(self._rpc.unsubscribe(self._name, receiver))
+
+
+def _signal(view: type[_ProxyBase], info: SignalInfo) -> property:
+    kind = AsyncProxySignal if view is AsyncProxy else ProxySignal
+
+    def get(self: _ProxyBase) -> ProxySignal:
+        return kind(self._rpc, info.name)
+
+    return property(get, doc=f"Signal with arguments ({', '.join(info.arg_types)}); ``subscribe`` with a receiver.")
+
+
 _VIEWS: dict[type[_ProxyBase], tuple[str, Callable[[Method], Callable[..., Any]], bool]] = {
     QMI_RpcProxy: ("Proxy", _blocking, True),
     NonblockingProxy: ("NonblockingProxy", _nonblocking, False),
@@ -273,6 +322,8 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
         function.__signature__ = signature_of(method, with_timeout)  # type: ignore[attr-defined]
         namespace[method.name] = function
     unquote_signatures(view)
+    for info in interface.signals:
+        namespace[info.name] = _signal(view, info)
     return type(name, (view,), namespace)
 
 

@@ -180,3 +180,7 @@ class QMI_SignalReceiver:
         """Empty the queue."""
         with self._mutex:
             self._queue.clear()
+
+
+for _public in (QMI_SignalReceiver, ReceivedSignal, SignalReceiverDiscardPolicy):
+    _public.__module__ = "qmi.core.pubsub"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmi.actors.interface import Interface, Placement, describe_class, placement_of
+from qmi.actors.signals import SignalDescription, declared_signals, signal_infos
 from qmi.errors import QMI_UsageException
 
 if TYPE_CHECKING:
@@ -79,6 +80,15 @@ class QMI_RpcObject:
         """The object's name in its context."""
         return self._name
 
+    @classmethod
+    def get_signals(cls) -> list[SignalDescription]:
+        """The signals that the object publishes."""
+        return declared_signals(cls)
+
+    def _where_now(self) -> str:
+        # Where the object's own code stands, if it has some that runs beside its methods; for messages.
+        return ""
+
     def release_rpc_object(self) -> Any:
         """Called once before the object goes, where its methods run; may be ``async def`` in a subclass."""
         return None
@@ -91,7 +101,13 @@ def interface_of(cls: type[QMI_RpcObject]) -> Interface:
     """The descriptor of a class, made when it is first needed."""
     interface = vars(cls).get("_rpc_interface")
     if not isinstance(interface, Interface):
-        interface = describe_class(cls, category=cls.get_category(), enter=cls._rpc_enter, exit=cls._rpc_exit)
+        interface = describe_class(
+            cls,
+            category=cls.get_category(),
+            signals=signal_infos(cls),
+            enter=cls._rpc_enter,
+            exit=cls._rpc_exit,
+        )
         cls._rpc_interface = interface  # type: ignore[attr-defined]
         cls._rpc_placed = placement_of(cls, _BASE_MODULES)  # type: ignore[attr-defined]
     return interface

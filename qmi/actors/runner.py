@@ -21,7 +21,7 @@ from qmi.actors.execution import EXECUTION, Execution, current_chain
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.guard import Guard
 from qmi.actors.host import ActorStatistics, Host
-from qmi.actors.interface import Interface, Method, Placement
+from qmi.actors.interface import Interface, Method, Placement, answering_name
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.streams import ActorStream
 from qmi.actors.turns import AcquireTurn, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
@@ -189,7 +189,8 @@ class Actor:
         return future
 
     def _direct(self, call: Call, what: str) -> QMI_RpcFuture[Any]:
-        value = getattr(self.object, call.method)(*call.args, **call.kwargs)
+        name = answering_name(type(self.object), call.method)
+        value = getattr(self.object, name)(*call.args, **call.kwargs)
         if isinstance(value, QMI_RpcFuture):
             return value
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(what)

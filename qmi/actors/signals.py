@@ -22,7 +22,9 @@ class SignalDescription(NamedTuple):
 
 
 class QMI_Signal:
-    """Declares a signal, as a class attribute::
+    """Declares a signal, as a class attribute.
+
+    ::
 
         class Thermometer(QMI_Instrument):
             sig_temperature = QMI_Signal([float])
@@ -118,3 +120,7 @@ def signal_infos(cls: type) -> tuple[SignalInfo, ...]:
     return tuple(
         SignalInfo(signal.name, tuple(kind.__name__ for kind in signal.arg_types)) for signal in declared_signals(cls)
     )
+
+
+for _public in (QMI_RegisteredSignal, QMI_Signal, SignalDescription):
+    _public.__module__ = "qmi.core.pubsub"

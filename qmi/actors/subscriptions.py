@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 S = TypeVar("S")
@@ -55,10 +55,12 @@ class Subscriptions(Generic[S]):
         """The subscribers of a topic."""
         return tuple(self._topics.get(topic, ()))
 
-    def drop_subscriber(self, subscriber: S) -> None:
-        """Unsubscribe from everything."""
-        for topic in [topic for topic, subscribers in self._topics.items() if subscriber in subscribers]:
-            self.remove(topic, subscriber)
+    def drop_subscribers(self, gone: Callable[[S], bool]) -> None:
+        """Unsubscribe those who are gone from everything."""
+        for topic in list(self._topics):
+            for subscriber in self.of(topic):
+                if gone(subscriber):
+                    self.remove(topic, subscriber)
 
     def drop_object(self, context: str, name: str) -> None:
         """A publisher is gone for good."""

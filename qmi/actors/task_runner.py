@@ -1,0 +1,289 @@
+"""What runs a task and answers for it: started, stopped, asked, and given settings by anybody, at any time."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any, ClassVar, NamedTuple
+
+import trio
+
+from qmi.actors.carrier import Carrier, LoopCarrier, ThreadCarrier
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.interface import Interface, Placement, answered_by, direct_method
+from qmi.actors.loop_task import QMI_LoopTask, is_async_task
+from qmi.actors.restart import RestartRule, Restarts
+from qmi.actors.rpc_object import QMI_RpcObject, interface_of
+from qmi.actors.signals import QMI_Signal, signal_infos
+from qmi.actors.task import QMI_Task
+from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
+
+_logger = logging.getLogger("qmi.core.task")
+
+
+class TaskStatistics(NamedTuple):
+    """What a task has done.
+
+    Attributes:
+        state: "new", "running" or "ended".
+        end_reason: Why a loop ended by itself, or the error that ended the task; else None.
+        restarts: How often it was started again after a failure.
+        iterations: Iterations of its loop.
+        missed: Periods that its loop has missed.
+        lateness_median: How late iterations started, in seconds.
+        lateness_p99: The same, 99th percentile.
+        lateness_worst: The same, worst case.
+    """
+
+    state: str
+    end_reason: str | None = None
+    restarts: int = 0
+    iterations: int = 0
+    missed: int = 0
+    lateness_median: float = 0.0
+    lateness_p99: float = 0.0
+    lateness_worst: float = 0.0
+
+
+class _Taken(NamedTuple):
+    value: Any
+
+
+class QMI_TaskRunner(QMI_RpcObject):
+    """Runs a task and answers for it.
+
+    A subclass may publish methods of its own, which reach the task as ``self.task`` or ``self._thread.task``.
+    Everything but such own methods is answered at once; ``join`` makes only its caller wait.
+
+    Args:
+        context: The context that the task belongs to.
+        name: Name of the task there.
+        task_class: Class of the task.
+        task_args: Further arguments of its constructor.
+        task_kwargs: Further keyword arguments of its constructor.
+
+    Raises:
+        QMI_TaskInitException: If the constructor of the task fails; its error is the cause.
+    """
+
+    _rpc_placement = Placement.CALLER
+    _rpc_enter: ClassVar[tuple[str, ...]] = ("start",)
+    _rpc_exit: ClassVar[tuple[str, ...]] = ("stop", "join")
+
+    restart_rule: ClassVar[RestartRule | None] = None
+    """When and how often a task that failed is started again; None is never."""
+
+    sig_restarted = QMI_Signal([int, str])
+    """Published when the task is started again: how often by now, and the error that ended it before."""
+
+    def __init__(
+        self,
+        context: Any,
+        name: str,
+        task_class: type[QMI_Task[Any, Any]],
+        task_args: tuple[Any, ...] = (),
+        task_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(context, name)
+        self._task_class = task_class
+        self._task_args = tuple(task_args)
+        self._task_kwargs = dict(task_kwargs or {})
+        self._pending: _Taken | None = None
+        self._restarts: Restarts | None = None if self.restart_rule is None else Restarts(self.restart_rule)
+        self._restart_count = 0
+        kind: type[Carrier] = LoopCarrier if is_async_task(task_class) else ThreadCarrier
+        self._thread: Any = kind(context.async_context, name, self._make_task, self._task_failed)
+        self._thread.construct()
+
+    def _make_task(self) -> QMI_Task[Any, Any]:
+        return self._task_class(self, self._name, *self._task_args, **self._task_kwargs)
+
+    def _task_failed(self, error: BaseException) -> float | None:
+        if self._restarts is None:
+            return None
+        decision = self._restarts.failed(self._thread.now())
+        if decision.delay is None:
+            _logger.error("Task %s is not started again: %s", self._name, decision.reason)
+            return None
+        self._restart_count += 1
+        _logger.warning("Task %s is started again in %g s (%d)", self._name, decision.delay, self._restart_count)
+        self.sig_restarted.publish(self._restart_count, f"{type(error).__name__}: {error}")
+        return decision.delay
+
+    @property
+    def task(self) -> Any:
+        """The task, for methods of a subclass."""
+        return self._thread.task
+
+    @classmethod
+    def get_category(cls) -> str:
+        """What kind of object this is."""
+        return "task"
+
+    # What proxies call
+
+    @direct_method
+    def start(self) -> None:
+        """Let the task run.
+
+        Raises:
+            QMI_UsageException: If it was started before.
+        """
+        self._thread.start()
+
+    @direct_method
+    def stop(self) -> None:
+        """Ask the task to end; :meth:`join` waits until it has."""
+        self._thread.request_stop()
+
+    @answered_by("_begin_join")
+    def join(self, timeout: float | None = None) -> str | None:
+        """Wait until the task has ended.
+
+        Args:
+            timeout: How long at most, in seconds.
+
+        Returns:
+            Why a loop ended by itself (policy TERMINATE), else None.
+
+        Raises:
+            QMI_TaskRunException: If the task ended by an exception, which is the cause.
+            QMI_TimeoutException: If it has not ended in time; the message says where it stands.
+            QMI_UsageException: If it was never started.
+        """
+        return self._begin_join(timeout).wait()
+
+    def _begin_join(self, timeout: float | None = None) -> QMI_RpcFuture[str | None]:
+        ended = self._thread.ended
+        if not self._thread.is_running and not ended.done():
+            raise QMI_UsageException(f"Task {self._name!r} was not started, so it will not end")
+        joined: QMI_RpcFuture[str | None] = QMI_RpcFuture(f"the end of task {self._name!r}")
+        ended.add_done_callback(lambda: self._settle_join(joined))
+        if timeout is not None and not ended.done():
+            self._context.async_context.run(self._expire_join, joined, timeout)
+        return joined
+
+    def _settle_join(self, joined: QMI_RpcFuture[str | None]) -> None:
+        error = self._thread.error
+        if error is None:
+            joined.settle(self._end_reason())
+            return
+        failure = QMI_TaskRunException(f"Task {self._name!r} failed: {_brief(error)}")
+        failure.__cause__ = error
+        joined.fail(failure)
+
+    async def _expire_join(self, joined: QMI_RpcFuture[str | None], timeout: float) -> None:
+        with trio.move_on_after(timeout):
+            await joined.ended()
+        joined.fail(QMI_TimeoutException(self._not_ended(timeout)))
+
+    def _not_ended(self, timeout: float) -> str:
+        asked = "has not ended" if not self._thread.stop_requested() else "was asked to stop but has not ended"
+        where = self._thread.where()
+        return f"Task {self._name!r} {asked} within {timeout:g} s" + (f"; it is at {where}" if where else "")
+
+    @direct_method
+    def is_running(self) -> bool:
+        """Whether the task was started and has not ended."""
+        running: bool = self._thread.is_running
+        return running
+
+    @direct_method
+    def set_settings(self, settings: Any) -> None:
+        """Give the task new settings; it takes them when it next calls ``update_settings``. The last ones count.
+
+        Args:
+            settings: What the task expects.
+        """
+        self._pending = _Taken(_copied(settings))
+
+    @direct_method
+    def get_settings(self) -> Any:
+        """The settings that the task works with, as a copy."""
+        return _copied(self._thread.task.settings)
+
+    @direct_method
+    def get_pending_settings(self) -> Any:
+        """The settings that the task has not taken yet, as a copy; None if there are none."""
+        pending = self._pending
+        return None if pending is None else _copied(pending.value)
+
+    @direct_method
+    def get_status(self) -> Any:
+        """What the task says about itself, as a copy."""
+        return _copied(self._thread.task.status)
+
+    @direct_method
+    def get_task_class_name(self) -> str:
+        """The name of the task's class."""
+        return self._task_class.__name__
+
+    @direct_method
+    def get_statistics(self) -> TaskStatistics:
+        """What the task has done, and how punctual its loop was."""
+        ended = self._thread.ended.done()
+        state = "ended" if ended else "running" if self._thread.is_running else "new"
+        error = self._thread.error
+        statistics = TaskStatistics(state, _brief(error) if error else self._end_reason(), self._restart_count)
+        if not isinstance(self.task, QMI_LoopTask):
+            return statistics
+        loop = self.task.loop_statistics()
+        return statistics._replace(
+            iterations=loop.iterations,
+            missed=loop.missed,
+            lateness_median=loop.lateness.median,
+            lateness_p99=loop.lateness.p99,
+            lateness_worst=loop.lateness.worst,
+        )
+
+    def _end_reason(self) -> str | None:
+        return self.task.loop_statistics().end_reason if isinstance(self.task, QMI_LoopTask) else None
+
+    def _take_settings(self) -> _Taken | None:
+        pending, self._pending = self._pending, None
+        return pending
+
+    def release_rpc_object(self) -> Any:
+        """Ask the task to stop; the context has waited for its end already, if it is stopping."""
+        self._thread.request_stop()
+        return self._released()
+
+    async def _released(self) -> None:
+        await self._thread.ended.ended()
+
+    def _where_now(self) -> str:
+        place: str = self._thread.where()
+        return place
+
+
+QMI_TaskRunner.__module__ = "qmi.core.task"
+
+
+def _copied(value: Any) -> Any:
+    # The task works with its own settings while others look at theirs.
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - the user's class cannot be copied: then it is shared
+        return value
+
+
+def _brief(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_brief(inner) for inner in error.exceptions)
+    return f"{type(error).__name__}: {error}"
+
+
+def task_interface(runner: type[QMI_TaskRunner], task: type[QMI_Task[Any, Any]]) -> Interface:
+    """What a proxy of a task offers: the methods of its runner, and the signals of both."""
+    base = interface_of(runner)
+    signals = {signal.name: signal for signal in (*base.signals, *signal_infos(task))}
+    return Interface(
+        class_name=base.class_name,
+        doc=base.doc,
+        category=base.category,
+        methods=base.methods,
+        constants=base.constants,
+        signals=tuple(signals.values()),
+        enter=base.enter,
+        exit=base.exit,
+    )
