@@ -90,6 +90,9 @@ class PeerDescriptor(NamedTuple):
     address_port: str
 
 
+PeerDescriptor.__module__ = "qmi.core.context"
+
+
 class Connections:
     """The links of one context.
 

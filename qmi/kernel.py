@@ -1,0 +1,479 @@
+"""What a context is made of: a nursery that owns its actors, and the way of a message to one of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import trio
+
+from qmi._version import __version__
+from qmi.actors.clock import Clock, MonotonicClock
+from qmi.actors.context_object import ContextObject
+from qmi.actors.ending import end_actor
+from qmi.actors.exchange import Exchange
+from qmi.actors.execution import EXECUTION, Execution, current_chain
+from qmi.actors.future import QMI_RpcFuture, call_async
+from qmi.actors.interface import Interface
+from qmi.actors.proxy import AsyncProxy, make_async_proxy
+from qmi.actors.receiver import QMI_SignalReceiver
+from qmi.actors.registry import Registry
+from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for
+from qmi.actors.runner import Actor, failed_future
+from qmi.actors.task import QMI_Task
+from qmi.actors.task_runner import QMI_TaskRunner, task_interface
+from qmi.actors.worker import Worker
+from qmi.bridge import Loop
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.connections import Connections
+from qmi.errors import (
+    QMI_CancelledCallException,
+    QMI_ContextStoppedException,
+    QMI_NotDeliveredException,
+    QMI_ObjectRemovedException,
+    QMI_UsageException,
+)
+from qmi.links import ask
+from qmi.messages import Call, Describe, Origin, Request, Signal, Subscribe, Unsubscribe
+from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
+from qmi.net.link import Link
+from qmi.signalling import Signalling
+
+_logger = logging.getLogger("qmi.core.context")
+
+R = TypeVar("R")
+TR = TypeVar("TR", bound=QMI_TaskRunner)
+T = TypeVar("T", bound=QMI_RpcObject)
+
+LAST_CHANCE = 1.0
+"""How long those objects have together, in seconds, that are still there when the time to stop is over."""
+
+
+class Kernel:
+    """A context without a face: its life, its actors, its links. Safe for threads where nothing else is said.
+
+    Args:
+        name: What others call this program.
+        config: The configuration; None takes the defaults.
+
+    Attributes:
+        name: The name.
+        config: The configuration.
+        face: The same context for blocking code.
+        loop: The event loop that it runs in.
+        origin: How others know where a message came from.
+    """
+
+    def __init__(self, name: str, config: CfgQmi | None = None) -> None:
+        self.name = check_name(name, "context")
+        self.config = CfgQmi() if config is None else config
+        self.face: Any = self
+        self.loop: Loop
+        self.origin = Origin(name, secrets.token_hex(8))
+        self.registry = Registry(name)
+        self.started = time.time()
+        self.shutdown: QMI_RpcFuture[None] = QMI_RpcFuture(f"the shutdown of context {name!r}")
+        self._stop_handlers: list[Callable[[], object]] = []
+        self._nursery: trio.Nursery | None = None
+        self._state = "not started"
+        self._why_not: Callable[[], Exception] | None = None
+        self._mutex = threading.Lock()
+        self.clock: Clock = MonotonicClock()
+        self.exchange = Exchange(name)
+        self.connections = Connections(self)
+        self.signalling = Signalling(self, self.exchange)
+        self.suppress_version_mismatch_warnings = False
+
+    def __repr__(self) -> str:
+        return f"QMI_context(name={self.name!r})"
+
+    # Life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Start the context, and stop it at the end of the block, whatever ends it."""
+        error: BaseException | None = None
+        self.check_can_start()
+        async with trio.open_nursery() as nursery:
+            try:
+                await self._start(nursery)
+                yield self
+            except BaseException as caught:  # raised again below, without the nursery's wrapping
+                error = caught
+            with trio.CancelScope(shield=True):
+                await self._stop()
+            nursery.cancel_scope.cancel()
+        _logger.info("Context %s has stopped", self.name)
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
+
+    def check_can_start(self) -> None:
+        """Refuse to start twice.
+
+        Raises:
+            QMI_UsageException: If the context was started before.
+        """
+        with self._mutex:
+            if self._state != "not started":
+                raise QMI_UsageException(f"Context {self.name!r} was started before; make a new one to start again")
+            self._state = "starting"
+
+    async def _start(self, nursery: trio.Nursery) -> None:
+        self.loop = Loop()
+        self._nursery = nursery
+        self._state = "running"
+        _logger.info("Starting context %s (qmi %s, pid %d)", self.name, __version__, os.getpid())
+        if self.config.config_file is not None:
+            _logger.info("Configuration read from %s", self.config.config_file)
+        await call_async(self._make(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
+        self.connections.start()
+        _logger.info("Context %s is ready", self.name)
+
+    async def _stop(self) -> None:
+        if self._nursery is None:
+            return
+        self._state = "stopping"
+        self.request_shutdown()
+        await self._run_stop_handlers()
+        error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
+        deadline = trio.current_time() + self.own_config().stop_grace
+        await self._stop_tasks(deadline)
+        deadline = max(deadline, trio.current_time() + LAST_CHANCE)
+        late: list[Actor] = []
+        for actor in reversed(list(self.registry)):
+            if trio.current_time() < deadline:
+                await self._end(actor, error, deadline)
+            else:
+                late.append(actor)
+        async with trio.open_nursery() as nursery:
+            for actor in late:
+                nursery.start_soon(self._end, actor, error, trio.current_time() + LAST_CHANCE)
+        await self.connections.stop()
+        self._state = "stopped"
+
+    async def _stop_tasks(self, deadline: float) -> None:
+        tasks = [actor for actor in self.registry if isinstance(actor.object, QMI_TaskRunner)]
+        for actor in reversed(tasks):
+            actor.object.stop()
+        for actor in reversed(tasks):
+            ended = actor.object._thread.ended
+            with trio.move_on_at(deadline):
+                await ended.ended()
+            if not ended.done():
+                where = actor.object._where_now()
+                _logger.error("Task %s ignores the request to stop and is left behind, at %s", actor.address, where)
+                self.registry.remove(actor)
+
+    async def _end(self, actor: Actor, error: BaseException, deadline: float) -> None:
+        if self.registry.remove(actor):
+            self.exchange.drop_object(actor.address.object)
+            await end_actor(actor, error, deadline)
+
+    async def _run_stop_handlers(self) -> None:
+        while self._stop_handlers:
+            handler = self._stop_handlers.pop()
+            try:
+                await trio.to_thread.run_sync(self._in_context, handler, abandon_on_cancel=True)
+            except Exception:  # a handler that fails must not keep the rest from stopping
+                _logger.exception("Stop handler %r of context %s failed", handler, self.name)
+
+    def run_stop_handlers(self) -> None:
+        """Run the stop handlers here and now; what is left of them runs when the context stops."""
+        while self._stop_handlers:
+            handler = self._stop_handlers.pop()
+            try:
+                self._in_context(handler)
+            except Exception:  # as above
+                _logger.exception("Stop handler %r of context %s failed", handler, self.name)
+
+    def _in_context(self, function: Callable[[], object]) -> None:
+        token = EXECUTION.set(Execution(self.face))
+        try:
+            function()
+        finally:
+            EXECUTION.reset(token)
+
+    def configured(self) -> CfgContext | None:
+        """The settings of this context, None if it is not configured."""
+        return self.config.contexts.get(self.name)
+
+    def own_config(self) -> CfgContext:
+        """The settings of this context; the defaults if it is not configured."""
+        return self.configured() or CfgContext()
+
+    def check_running(self) -> None:
+        """Raise if the context does not run.
+
+        Raises:
+            QMI_ContextStoppedException: If it has stopped, or is stopping.
+            QMI_UsageException: If it was never started.
+        """
+        if self._state == "running":
+            return
+        if self._why_not is not None:
+            raise self._why_not()
+        if self._state in ("not started", "starting"):
+            raise QMI_UsageException(f"Context {self.name!r} is not started")
+        raise QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
+
+    def disown(self, why: Callable[[], Exception]) -> None:
+        """From now on every use raises what the function returns: this process only inherited the context."""
+        self._state = "disowned"
+        self._why_not = why
+
+    # What actors need (Host) and proxies need (Router)
+
+    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+        """Start a task in the context's nursery; False if that takes no more. On the loop only."""
+        try:
+            assert self._nursery is not None
+            self._nursery.start_soon(function, *args)
+        except RuntimeError:  # the nursery is closed
+            return False
+        return True
+
+    def start_worker(self, worker: Worker) -> None:
+        """Give a worker its thread. From any thread."""
+        self.loop.now_or_soon(self.spawn, worker.run)
+
+    def find_actor(self, address: Address) -> Actor | None:
+        """The object if it lives here, None if it lives in another context."""
+        if address.context != self.name:
+            self.check_running()
+            return None
+        actor = self.registry.get(address.object)
+        if actor is not None:
+            return actor
+        if self._state != "stopping":
+            self.check_running()
+        raise self.registry.gone(address)
+
+    def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
+        try:
+            actor = self.find_actor(address)
+            if actor is not None:
+                return actor.handle(message, self.origin)
+            link = self.link_to(address.context)
+        except Exception as error:  # goes to the caller
+            return failed_future(str(address), error)
+        method = f".{message.method}()" if isinstance(message, Call) else ""
+        return ask(link, f"{address}{method}", message)
+
+    def link_to(self, name: str) -> Link:
+        """The link to another context.
+
+        Raises:
+            QMI_NotDeliveredException: If there is none.
+        """
+        link = self.connections.link_to(name)
+        if link is None:
+            raise QMI_NotDeliveredException(
+                f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one"
+            )
+        return link
+
+    # What links need (Home)
+
+    def request_here(self, message: Request, origin: Origin, link: Link) -> QMI_RpcFuture[Any]:
+        """Hand a message of another context to an object of this one."""
+        if isinstance(message, Subscribe | Unsubscribe):
+            return self.signalling.serve(message, origin, link)
+        actor = self.registry.get(message.object)
+        if actor is None:
+            return failed_future(message.object, self.registry.unknown(message.object))
+        return actor.handle(message, origin)
+
+    def signal_here(self, signal: Signal, publisher_context: str) -> None:
+        """Hand a signal of another context to those who subscribed."""
+        self.exchange.arrived(signal, publisher_context)
+
+    def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
+        """There is a link to a context; if it is not the first one, subscriptions are made again."""
+        if restarted is not None:
+            self.signalling.renew(origin.context, link, restarted)
+
+    def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
+        """A context is gone, with all that it held."""
+        for actor in self.registry:
+            actor.guard.leave(origin)
+        self.signalling.peer_gone(origin, for_good)
+
+    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
+        return self.signalling.subscribe(address, signal, receiver)
+
+    def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription. Never blocks; every error comes with the future."""
+        return self.signalling.unsubscribe(address, signal, receiver)
+
+    # Objects
+
+    def make(
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> QMI_RpcFuture[Actor]:
+        """Begin to make an object; the future gives its actor, or the error of its constructor.
+
+        Raises:
+            QMI_Exception: If it cannot even begin: bad name, name taken, no such class, context stopped.
+        """
+        self.check_running()
+        check_name(name, "object")
+        check_class(cls, QMI_RpcObject, "An object")
+        return self._make(name, cls, args, kwargs)
+
+    def make_task_actor(
+        self,
+        name: str,
+        task_class: type[Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        task_runner: type[QMI_TaskRunner],
+    ) -> QMI_RpcFuture[Actor]:
+        """Begin to make a task; the future gives the actor of its runner.
+
+        Raises:
+            QMI_Exception: If it cannot even begin.
+        """
+        self.check_running()
+        check_name(name, "task")
+        if not (isinstance(task_class, type) and issubclass(task_class, QMI_Task)):
+            raise QMI_UsageException(f"A task is made from a class derived from QMI_Task; got {task_class!r}")
+        check_class(task_runner, QMI_TaskRunner, "The runner of a task")
+        return self._make(name, task_runner, (task_class, args, kwargs), {}, task_interface(task_runner, task_class))
+
+    def _make(
+        self,
+        name: str,
+        cls: type[QMI_RpcObject],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        interface: Interface | None = None,
+    ) -> QMI_RpcFuture[Actor]:
+        interface = interface_of(cls) if interface is None else interface
+        self.registry.reserve(name)
+        actor = Actor(self, Address(self.name, name), interface, placement_for(cls))
+        future = actor.construct(partial(cls, self.face, name, *args, **kwargs))
+        future.add_done_callback(partial(self._made, actor, future))
+        return future
+
+    def _made(self, actor: Actor, future: QMI_RpcFuture[Actor]) -> None:
+        if future.error() is None:
+            self.registry.add(actor)
+        else:
+            self.registry.free(actor.address.object)
+
+    def resolve(self, name: str) -> Address:
+        """The address that somebody typed; a lone name is one of this context."""
+        self.check_running()
+        return parse_address(name, self.name)
+
+    def interface_at(self, address: Address) -> QMI_RpcFuture[Interface]:
+        """The interface of an object, wherever it lives."""
+        future: QMI_RpcFuture[Interface] = QMI_RpcFuture(f"the interface of {address}")
+        if address.context != self.name:
+            return self.request(address, Describe(address.object))
+        if (actor := self.registry.get(address.object)) is not None:
+            future.settle(actor.interface)
+        else:
+            future.fail(self.registry.unknown(address.object))
+        return future
+
+    def begin_remove(self, address: Address) -> QMI_RpcFuture[bool]:
+        """Begin to remove an object; the future gives whether it went in order.
+
+        Raises:
+            QMI_Exception: If there is no such object here, or if it would wait for itself.
+        """
+        self.check_running()
+        if address.context != self.name:
+            raise QMI_UsageException(f"{address} belongs to another context; only that one can remove it")
+        if address.object == CONTEXT_OBJECT_NAME:
+            raise QMI_UsageException("The context object goes with its context")
+        if str(address) in current_chain():
+            raise QMI_UsageException(f"{address} cannot be removed by its own method, or by what that waits for")
+        actor = self.registry.get(address.object)
+        if actor is None:
+            raise self.registry.gone(address)
+        future: QMI_RpcFuture[bool] = QMI_RpcFuture(f"the removal of {address}")
+        if not self.loop.now_or_soon(self.spawn, self._remove, actor, future):
+            self.check_running()
+        return future
+
+    async def _remove(self, actor: Actor, future: QMI_RpcFuture[bool]) -> None:
+        if not self.registry.remove(actor):
+            future.fail(self.registry.gone(actor.address))
+            return
+        self.exchange.drop_object(actor.address.object)
+        error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
+        deadline = trio.current_time() + self.own_config().stop_grace
+        future.settle(await end_actor(actor, error, deadline))
+
+    def objects(self, category: str | None = None) -> list[tuple[Address, Interface]]:
+        """The objects of this context, oldest first, without the context object."""
+        found = [(actor.address, actor.interface) for actor in self.registry]
+        return [
+            (address, interface)
+            for address, interface in found
+            if (category is None and address.object != CONTEXT_OBJECT_NAME) or interface.category == category
+        ]
+
+    # Stopping
+
+    def register_stop_handler(self, handler: Callable[[], object]) -> None:
+        """Have a function called when the context stops, before anything else goes; the last one is called first."""
+        self.check_running()
+        if not callable(handler):
+            raise QMI_UsageException(f"A stop handler is a function without arguments; got {handler!r}")
+        self._stop_handlers.append(handler)
+
+    def request_shutdown(self) -> None:
+        """Ask whoever runs this program to end it; they see it by :meth:`shutdown_requested`."""
+        self.shutdown.settle(None)
+
+    def shutdown_requested(self) -> bool:
+        """Whether somebody asked this program to end."""
+        return self.shutdown.done()
+
+    def run(self, function: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> QMI_RpcFuture[R]:
+        """Run an async function in the context's nursery, for callers of any kind; giving up cancels it."""
+        future: QMI_RpcFuture[R] = QMI_RpcFuture(getattr(function, "__name__", "a function"))
+        scope = trio.CancelScope()
+
+        async def settle() -> None:
+            try:
+                with scope:
+                    future.settle(await function(*args))
+                future.fail(QMI_CancelledCallException(f"{future.what} was cancelled"))
+            except trio.Cancelled:
+                future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+                raise
+            except BaseException as error:  # goes to the caller
+                future.fail(error)
+
+        def begin() -> None:
+            if not self.spawn(settle):
+                future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+
+        future.on_cancel = lambda: self.loop.now_or_soon(scope.cancel)
+        if not self.loop.now_or_soon(begin):
+            future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+        return future
+
+    async def remove_rpc_object(self, proxy: AsyncProxy[Any]) -> None:
+        """Remove an object of this context; whoever waits for it gets an error."""
+        await call_async(self.begin_remove(parse_address(proxy.address)))
+
+    def _async_proxy(self, actor: Actor) -> AsyncProxy[Any]:
+        proxy: AsyncProxy[Any] = make_async_proxy(self, actor.address, actor.interface)
+        return proxy
