@@ -1,0 +1,230 @@
+"""What each ``qmi_proc`` command does from the command line to the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from qmi.config.loader import load_config
+from qmi.config.schema import CfgQmi
+from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
+from qmi.proc.arguments import Arguments, parse_arguments
+from qmi.proc.commands import clean
+from qmi.proc.launch import Launcher, Times
+from qmi.proc.machine import local_hosts
+from qmi.proc.manager import Manager
+from qmi.proc.one import One
+from qmi.proc.order import start_order
+from qmi.proc.output import follow, latest_output, output_dir
+from qmi.proc.peers import Discovery, FoundContext, PeerLink
+from qmi.proc.remote import RemoteHosts, SshLimits
+from qmi.proc.render import JsonReporter, LiveReporter, PlainReporter, Reporter, write_line
+from qmi.proc.selection import Request, Target, select
+from qmi.proc.server import executor, serve
+from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, exit_code
+from qmi.proc.systemd import unit_name, unit_text, write_units
+
+_WATCH_INTERVAL = 1.0
+_FOLLOW_INTERVAL = 0.2
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the commands use of the world outside; tests put in something else.
+
+    Attributes:
+        link: Makes what asks running contexts, for a configuration.
+        discovery: Makes what finds contexts on the network, for a configuration.
+        times: How long to wait for what.
+        ssh: Limits for SSH.
+        pause: Waits so many seconds between two looks, and returns whether to go on.
+    """
+
+    link: Callable[[CfgQmi], PeerLink]
+    discovery: Callable[[CfgQmi], Discovery]
+    times: Times = field(default_factory=Times)
+    ssh: SshLimits = field(default_factory=SshLimits)
+    pause: Callable[[float], bool] = _sleep
+
+
+def run(outside: Outside, arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line.
+
+    Args:
+        outside: What is used of the world outside.
+        arguments: The command line without the name of the program; None for that of this process.
+
+    Returns:
+        The exit code: 0; 1 if something failed; 2 if the command line or the configuration is wrong.
+    """
+    parsed = parse_arguments(arguments)
+    try:
+        return _Cli(outside, parsed, load_config(parsed.config)).run()
+    except (QMI_UsageException, QMI_ConfigurationException) as exc:
+        _complain(str(exc))
+        return EXIT_USAGE
+    except QMI_Exception as exc:
+        _complain(str(exc))
+        return EXIT_FAILED
+    except BrokenPipeError:
+        # The reader had enough (as in "| head"). Nothing is left to flush when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        # Watching and following have no other end. Elsewhere, what has begun goes on by itself.
+        return EXIT_OK if parsed.watch or parsed.follow or parsed.command == "server" else EXIT_FAILED
+
+
+class _Cli:
+    def __init__(self, outside: Outside, arguments: Arguments, config: CfgQmi) -> None:
+        self._outside = outside
+        self._arguments = arguments
+        self._config = config
+        self._console = Console()
+        self._link = outside.link(config)
+        self._launcher = Launcher(config, self._link, times=outside.times)
+
+    def run(self) -> int:
+        commands = {"logs": self._logs, "ps": self._ps, "server": self._server, "systemd": self._systemd}
+        return commands.get(self._arguments.command, self._manage)()
+
+    def _targets(
+        self, *, names: Sequence[str] | None = None, starting: bool, default_all: bool = False
+    ) -> list[Target]:
+        typed = self._arguments
+        request = Request(typed.names if names is None else names, typed.all, typed.locals, starting, default_all)
+        return select(self._config, request, local_hosts(context.host for context in self._config.contexts.values()))
+
+    def _manage(self) -> int:
+        command = self._arguments.command
+        asking = command == "status"
+        targets = self._targets(starting=command in ("start", "restart"), default_all=asking)
+        if not targets:
+            _complain("No context is meant: --all and --locals take those with 'enabled: true' and a program_module")
+        reporter = self._reporter()
+        if not asking:
+            for warning in start_order(targets).warnings:
+                _complain(warning)
+        with RemoteHosts(self._config.process_management.hosts, limits=self._outside.ssh) as remote, reporter:
+            one = One(self._launcher, remote, self._link, reporter.update, times=self._outside.times)
+            manager = Manager(one, reporter.update)
+            statuses = {
+                "start": manager.start,
+                "stop": manager.stop,
+                "restart": manager.restart,
+                "status": manager.status,
+            }[command](targets)
+            while self._arguments.watch and self._outside.pause(_WATCH_INTERVAL):
+                statuses = manager.status(targets)
+        return exit_code(statuses)
+
+    def _reporter(self) -> Reporter:
+        if self._arguments.json:
+            return JsonReporter(self._console)
+        return LiveReporter(self._console) if self._console.is_terminal else PlainReporter(self._console)
+
+    def _logs(self) -> int:
+        [target] = self._targets(starting=False)
+        directory = output_dir(self._config)
+        if not target.local:
+            raise QMI_UsageException(f"{target.name!r} runs on {target.host}: its output is there, use qmi_proc there")
+        if latest_output(directory, target.name) is None:
+            raise QMI_UsageException(
+                f"There is no output of {target.name!r} in {directory}: it was never started there"
+            )
+        going_on = self._arguments.follow
+        for chunk in follow(
+            lambda: latest_output(directory, target.name),
+            lambda: going_on and self._outside.pause(_FOLLOW_INTERVAL),
+        ):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        return EXIT_OK
+
+    def _ps(self) -> int:
+        seconds = self._outside.times.ask
+        found = sorted(
+            self._outside.discovery(self._config).find(self._config.workgroup, timeout=seconds),
+            key=lambda context: (context.name, context.address),
+        )
+        if self._arguments.json:
+            write_line(self._console, json.dumps([_found_as_json(context) for context in found], indent=2))
+            return EXIT_OK
+        for context in found:
+            write_line(self._console, clean(_found_as_line(context)))
+            for name, kind in context.objects or ():
+                write_line(self._console, clean(f"    {name}: {kind}"))
+        if not found:
+            _complain(f"No context of workgroup {self._config.workgroup!r} answered within {seconds:g} s")
+        return EXIT_OK
+
+    def _server(self) -> int:
+        interactive = sys.stdin.isatty()
+        if interactive:
+            _complain("Type 'START name' or 'STOP name'; anything else ends this")
+
+        def find(name: str, starting: bool) -> Target:
+            [target] = self._targets(names=[name], starting=starting)
+            if interactive and not target.local:
+                raise QMI_UsageException(f"{name!r} belongs on {target.host}, not on this machine")
+            # Whoever logged in to send this has decided that the program belongs here; our own name for this
+            # machine may differ from theirs.
+            return Target(target.name, target.context, local=True)
+
+        serve(sys.stdin.buffer, sys.stdout.buffer, executor(self._launcher, find))
+        return EXIT_OK
+
+    def _systemd(self) -> int:
+        targets = [target for target in self._targets(starting=True, default_all=True) if self._is_ours(target)]
+        units = {
+            unit_name(target.name): unit_text(target, targets, self._config, os.environ, Path.cwd())
+            for target in targets
+        }
+        directory = self._arguments.output or os.environ.get("XDG_CONFIG_HOME", "~/.config") + "/systemd/user"
+        for path in write_units(units, Path(directory).expanduser()):
+            write_line(self._console, str(path))
+        if units:
+            _complain("Next: systemctl --user daemon-reload && systemctl --user enable --now " + shlex.join(units))
+        return EXIT_OK
+
+    @staticmethod
+    def _is_ours(target: Target) -> bool:
+        if not target.local:
+            _complain(f"{target.name} belongs on {target.host}: no unit for it here")
+        return target.local
+
+
+def _found_as_line(context: FoundContext) -> str:
+    facts = [f"PID={context.pid}"] if context.pid is not None else []
+    facts += [f"QMI={context.version}"] if context.version else []
+    silent = "" if context.objects is not None else ": could not be asked for its objects"
+    return f"{context.name} at {context.address}" + (f" ({', '.join(facts)})" if facts else "") + silent
+
+
+def _found_as_json(context: FoundContext) -> dict[str, object]:
+    return {
+        "name": context.name,
+        "host": context.address.host,
+        "port": context.address.port,
+        "pid": context.pid,
+        "version": context.version or None,
+        "objects": None if context.objects is None else dict(context.objects),
+    }
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write("\n".join("qmi_proc: " + clean(line) for line in text.splitlines()) + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,390 @@
+"""How a program of this machine is started, watched and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from qmi.config.schema import CfgQmi
+from qmi.errors import QMI_RuntimeException
+from qmi.proc.output import last_lines, open_output, output_dir
+from qmi.proc.peers import Absent, PeerLink, Present
+from qmi.proc.process import (
+    ProcessIdentity,
+    age,
+    identify,
+    is_alive,
+    is_descendant,
+    listens_on,
+    port_holder,
+    send_signal,
+    wait_gone,
+)
+from qmi.proc.program import Program, program_of
+from qmi.proc.records import Record, Records
+from qmi.proc.selection import Target
+
+_POLL = 0.05
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long to wait, in seconds.
+
+    Attributes:
+        ask: For the answer of a context that is asked who it is.
+        start: For a program to be up.
+        settle: How long a program without a TCP port must live to count as started.
+        soft: For a program to end after it was asked to.
+        terminate: For it to end after SIGTERM.
+        kill: For it to be gone after SIGKILL.
+    """
+
+    ask: float = 2.0
+    start: float = 30.0
+    settle: float = 0.5
+    soft: float = 10.0
+    terminate: float = 5.0
+    kill: float = 5.0
+
+
+class AlreadyRunningError(QMI_RuntimeException):
+    """The program was to be started, and runs."""
+
+    def __init__(self, pid: int, version: str) -> None:
+        super().__init__(f"already running with process number {pid}")
+        self.pid = pid
+        self.version = version
+
+
+class PortInUseError(QMI_RuntimeException):
+    """The context's TCP port belongs to another program."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A program that runs.
+
+    Attributes:
+        pid: Its process.
+        version: Its version of this library, if it told.
+        seconds: For how long it has been running, if known.
+    """
+
+    pid: int
+    version: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Offline:
+    """A program that does not run.
+
+    Attributes:
+        reason: More about it, if there is more to say.
+    """
+
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Unresponsive:
+    """A program whose process lives, but which does not answer on its port, or whose port somebody else has.
+
+    Attributes:
+        pid: Its process, if it is known.
+        reason: What was found instead.
+    """
+
+    pid: int | None
+    reason: str
+
+
+class _Child:
+    """A process that we started; a thread waits for its end, so that it never stays behind as a zombie."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.pid = process.pid
+        self.output = output
+        self._process = process
+        self._ended = threading.Event()
+        # A daemon: the program outlives us, so our exit must not wait for it.
+        threading.Thread(target=self._reap, name=f"reap {process.pid}", daemon=True).start()
+
+    def _reap(self) -> None:
+        self._process.wait()
+        self._ended.set()
+
+    def ended_within(self, seconds: float) -> bool:
+        return self._ended.wait(seconds)
+
+    def how_it_ended(self) -> str:
+        code = self._process.returncode
+        if code is not None and code < 0:
+            try:
+                return f"was killed by {signal.Signals(-code).name}"
+            except ValueError:
+                return f"was killed by signal {-code}"
+        return f"ended with exit status {code}"
+
+
+class Launcher:
+    """Starts and stops the programs of one configuration on this machine.
+
+    Args:
+        config: The configuration.
+        link: Asks running contexts.
+        times: How long to wait for what.
+        now: Tells the date and time that output files are named after.
+    """
+
+    def __init__(
+        self,
+        config: CfgQmi,
+        link: PeerLink,
+        *,
+        times: Times | None = None,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        self._config = config
+        self._link = link
+        self._times = times or Times()
+        self._now = now
+        self._records = Records.of(config)
+
+    def look(self, target: Target) -> Running | Offline | Unresponsive:
+        """Find out whether a program runs, by its port if it has one, else by what is remembered of its process."""
+        known = self._remembered(target.name)
+        if target.address is not None:
+            answer = self._link.ask(target.name, target.address, timeout=self._times.ask)
+            if isinstance(answer, Present):
+                identity = identify(answer.pid)
+                return Running(answer.pid, answer.version, age(identity) if identity else None)
+            found = answer.reason if isinstance(answer, Absent) else answer.what
+            if known is not None:
+                return Unresponsive(known.pid, f"the process lives but does not answer at {target.address}: {found}")
+            if not isinstance(answer, Absent):
+                return Unresponsive(None, f"{target.address} is not this context: {found}")
+        elif known is not None:
+            return Running(known.pid, "", age(known))
+        return self._offline(target.name)
+
+    def start(self, target: Target) -> Running:
+        """Start a program and wait until it is up.
+
+        Raises:
+            AlreadyRunningError: If it runs.
+            PortInUseError: If its port is taken.
+            QMI_RuntimeException: If it cannot be started, or does not come up; with the end of its output.
+        """
+        began = time.monotonic()
+        program = program_of(target.name, target.context, self._config, os.environ)
+        # Two starts of one program at a time: the second one waits, and then finds it running.
+        with self._records.guard(target.name):
+            self._refuse_if_there(target)
+            child, identity = self._launch(target, program)
+            version = self._wait_until_up(target, child, identity)
+        return Running(identity.pid, version, time.monotonic() - began)
+
+    def stop(self, target: Target, pid: int | None = None) -> str | None:
+        """Stop a program: by asking it, then by SIGTERM, then by SIGKILL.
+
+        Args:
+            target: The context.
+            pid: Stop only this process, if it is the program's.
+
+        Returns:
+            How it ended, empty when it did so as asked; None if it does not run, or not as that process.
+
+        Raises:
+            QMI_RuntimeException: If it does not end, or may not be signalled.
+        """
+        with self._records.guard(target.name):
+            identity, answers = self._find(target)
+            if identity is None:
+                # What is remembered of it is stale: the number may be another program's by now.
+                self._records.forget(target.name)
+                return None
+            if pid is not None and pid != identity.pid:
+                return None
+            ours = self._is_ours(target, identity)
+            how = ""
+            if not self._stop_softly(target, identity, answers=answers, ours=ours):
+                how = self._stop_hard(target, identity, ours=ours)
+            self._records.forget(target.name)
+            return how
+
+    def _remembered(self, name: str) -> ProcessIdentity | None:
+        record = self._records.read(name)
+        return record.identity if record is not None and is_alive(record.identity) else None
+
+    def _offline(self, name: str) -> Offline:
+        record = self._records.read(name)
+        if record is None:
+            return Offline()
+        # A stop forgets the record, so this program ended by itself.
+        return Offline(f"process {record.pid} ended without being stopped; its output is in {record.output}")
+
+    def _refuse_if_there(self, target: Target) -> None:
+        found = self.look(target)
+        if isinstance(found, Running):
+            raise AlreadyRunningError(found.pid, found.version)
+        if isinstance(found, Unresponsive) and found.pid is not None:
+            raise QMI_RuntimeException(
+                f"process {found.pid} of this program is in the way: {found.reason}; stop it first"
+            )
+        if target.address is None:
+            return
+        reason = found.reason if isinstance(found, Unresponsive) else _cannot_bind(target)
+        if reason:
+            holder = port_holder(target.address)
+            by = f" by {holder}" if holder else ""
+            raise PortInUseError(f"port {target.address.port} is in use{by}: {reason}")
+
+    def _launch(self, target: Target, program: Program) -> tuple[_Child, ProcessIdentity]:
+        handle, path = open_output(output_dir(self._config), target.name, program.command, now=self._now())
+        try:
+            # Before anything runs: what cannot be remembered could not be stopped.
+            module = target.context.program_module or ""
+            self._records.write(target.name, Record(0, "", module, str(path)))
+            # start_new_session: neither the end of this terminal nor Ctrl-C in it reaches the program.
+            process = subprocess.Popen(
+                program.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **program.environment},
+                start_new_session=True,
+            )
+        except OSError as exc:
+            self._records.forget(target.name)
+            raise QMI_RuntimeException(f"cannot run {program.command}: {exc.strerror}") from exc
+        finally:
+            os.close(handle)
+        # Nobody has waited for the process yet, so its number is its own; only its end can have come.
+        identity = identify(process.pid) or ProcessIdentity(process.pid, "ended")
+        child = _Child(process, path)
+        try:
+            self._records.write(target.name, Record(identity.pid, identity.born, module, str(path)))
+        except QMI_RuntimeException:
+            process.kill()
+            raise
+        return child, identity
+
+    def _wait_until_up(self, target: Target, child: _Child, identity: ProcessIdentity) -> str:
+        deadline = time.monotonic() + (self._times.start if target.address else self._times.settle)
+        found = ""
+        while not child.ended_within(_POLL if target.address else self._times.settle):
+            if target.address is None:
+                return ""
+            answer = self._link.ask(target.name, target.address, timeout=self._times.ask)
+            if isinstance(answer, Present):
+                if is_descendant(answer.pid, identity):
+                    return answer.version
+                found = f"process {answer.pid} answers at {target.address} instead"
+            else:
+                found = answer.reason if isinstance(answer, Absent) else answer.what
+            if time.monotonic() >= deadline:
+                raise QMI_RuntimeException(
+                    f"process {child.pid} runs, but did not answer at {target.address} within "
+                    f"{self._times.start:g} s: {found}. Its output is in {child.output}{_quoted(child.output)}"
+                )
+        self._records.forget(target.name)
+        raise QMI_RuntimeException(
+            f"{child.how_it_ended()} at start. Its output is in {child.output}{_quoted(child.output)}"
+        )
+
+    def _find(self, target: Target) -> tuple[ProcessIdentity | None, bool]:
+        """The process of the program, and whether it answers."""
+        if target.address is not None:
+            answer = self._link.ask(target.name, target.address, timeout=self._times.ask)
+            if isinstance(answer, Present):
+                # Not to be found here: it runs, but as a process of another machine or container.
+                return identify(answer.pid) or ProcessIdentity(answer.pid, "elsewhere"), True
+        return self._remembered(target.name), False
+
+    def _is_ours(self, target: Target, identity: ProcessIdentity) -> bool:
+        """Whether there is proof that the process is the program, beyond what somebody says on a port."""
+        if identity == self._remembered(target.name):
+            return True
+        return target.address is not None and listens_on(identity, target.address.port)
+
+    def _stop_softly(self, target: Target, identity: ProcessIdentity, *, answers: bool, ours: bool) -> bool:
+        deadline = time.monotonic() + self._times.soft
+        if target.address is not None:
+            if answers:
+                asked = self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask)
+                return asked and self._wait_stopped(target, identity, deadline, ours=ours)
+            return False
+        # Without a port there is nobody to ask; Ctrl-C is what a program by itself understands.
+        with contextlib.suppress(PermissionError):
+            send_signal(identity, signal.SIGINT)
+        return self._wait_stopped(target, identity, deadline, ours=ours)
+
+    def _wait_stopped(self, target: Target, identity: ProcessIdentity, deadline: float, *, ours: bool) -> bool:
+        if ours:
+            return wait_gone(identity, deadline - time.monotonic())
+        # A process that we cannot see: what we can see is that it no longer answers.
+        while time.monotonic() < deadline:
+            assert target.address is not None, "without a port, every process is known by its record"
+            answer = self._link.ask(target.name, target.address, timeout=self._times.ask)
+            if not (isinstance(answer, Present) and answer.pid == identity.pid):
+                return True
+            time.sleep(_POLL)
+        return False
+
+    def _stop_hard(self, target: Target, identity: ProcessIdentity, *, ours: bool) -> str:
+        if not ours:
+            address = target.address
+            assert address is not None, "without a port, every process is known by its record"
+            deadline = time.monotonic() + self._times.terminate
+            asked = self._link.request_stop(target.name, address, hard=True, timeout=self._times.ask)
+            if asked and self._wait_stopped(target, identity, deadline, ours=False):
+                return "ended by a hard stop, since it did not stop when asked"
+            raise QMI_RuntimeException(
+                f"it did not stop within {self._times.soft:g} s, and process {identity.pid} is not known to be it "
+                f"(it was not started from here, and does not listen on the context's port): not signalled"
+            )
+        for number, seconds in ((signal.SIGTERM, self._times.terminate), (_KILL, self._times.kill)):
+            try:
+                if not send_signal(identity, number) or wait_gone(identity, seconds):
+                    return f"ended by {number.name}, since it did not stop when asked"
+            except PermissionError as exc:
+                raise QMI_RuntimeException(f"process {identity.pid} may not be signalled: {exc}") from exc
+        raise QMI_RuntimeException(
+            f"process {identity.pid} is still there {self._times.kill:g} s after SIGKILL: it hangs in the kernel"
+        )
+
+
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def _cannot_bind(target: Target) -> str:
+    """Why the context could not listen on its port now; empty if it could, or if the reason is another one."""
+    assert target.address is not None
+    host, port = target.address
+    try:
+        family, kind, proto, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as exc:
+        return "it cannot be opened a second time" if exc.errno == errno.EADDRINUSE else ""
+    return ""
+
+
+def _quoted(output: Path) -> str:
+    lines = last_lines(output)
+    return ":\n" + lines if lines else ", and empty"

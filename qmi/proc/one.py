@@ -1,0 +1,195 @@
+"""What start, stop and status mean for one context, here or on another machine, and how each can end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from qmi.errors import QMI_ConfigurationException, QMI_Exception
+from qmi.proc.commands import Command, Err, Reply, Start, Stop, parse_already_running
+from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times
+from qmi.proc.peers import Absent, Answer, PeerLink, Present
+from qmi.proc.selection import Target
+from qmi.proc.ssh_errors import Culprit, RemoteError
+from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, State, Status
+
+
+class Remote(Protocol):
+    """Carries commands to other machines; see `qmi.proc.remote.RemoteHosts`."""
+
+    def request(self, host: str, command: Command) -> Reply:
+        """Have a command carried out on a host.
+
+        Raises:
+            RemoteError: If that fails.
+        """
+        ...
+
+
+Notify = Callable[[Status], None]
+
+
+class One:
+    """Carries out commands about single contexts; every method may be used from several threads.
+
+    Args:
+        launcher: For programs of this machine.
+        remote: For programs of others.
+        link: Asks running contexts.
+        notify: Is told of every change.
+        times: How long to wait for what.
+    """
+
+    def __init__(self, launcher: Launcher, remote: Remote, link: PeerLink, notify: Notify, *, times: Times) -> None:
+        self._launcher = launcher
+        self._remote = remote
+        self._link = link
+        self._notify = notify
+        self._times = times
+
+    def start(self, target: Target) -> Status:
+        """Start the program and say how that went."""
+        return self._timed(target, State.STARTING, self._start_local if target.local else self._start_remote)
+
+    def stop(self, target: Target) -> Status:
+        """Stop the program and say how that went."""
+        return self._timed(target, State.STOPPING, self._stop_local if target.local else self._stop_remote)
+
+    def status(self, target: Target) -> Status:
+        """Say how the program is."""
+        self._notify(_status(target, State.ASKING))
+        status = self._look_local(target) if target.local else self._look_remote(target)
+        self._notify(status)
+        return status
+
+    def _timed(self, target: Target, state: State, act: Callable[[Target], Status]) -> Status:
+        began = time.monotonic()
+        self._notify(_status(target, state))
+        try:
+            status = act(target)
+        except PortInUseError as exc:
+            status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_USAGE)
+        except QMI_ConfigurationException as exc:
+            status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_USAGE)
+        except QMI_Exception as exc:
+            status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_FAILED)
+        status = replace(status, seconds=time.monotonic() - began)
+        self._notify(status)
+        return status
+
+    def _start_local(self, target: Target) -> Status:
+        try:
+            running = self._launcher.start(target)
+        except AlreadyRunningError as exc:
+            return _status(target, State.ALREADY_RUNNING, exc.pid, exc.version)
+        return _status(target, State.STARTED, running.pid, running.version)
+
+    def _stop_local(self, target: Target) -> Status:
+        how = self._launcher.stop(target)
+        return _status(target, State.OFFLINE if how is None else State.STOPPED, detail=how or "")
+
+    def _look_local(self, target: Target) -> Status:
+        found = self._launcher.look(target)
+        if isinstance(found, Running):
+            return replace(_status(target, State.RUNNING, found.pid, found.version), seconds=found.seconds)
+        if isinstance(found, Offline):
+            return _status(target, State.OFFLINE, detail=found.reason)
+        return _status(target, State.FAILED, found.pid, detail=found.reason, exit_code=EXIT_FAILED)
+
+    def _look_remote(self, target: Target) -> Status:
+        answer = self._ask(target)
+        if answer is None:
+            return _status(target, State.UNKNOWN, detail="it has no TCP port, and runs on another machine")
+        if isinstance(answer, Present):
+            return _status(target, State.RUNNING, answer.pid, answer.version)
+        if isinstance(answer, Absent):
+            return _status(target, State.OFFLINE)
+        detail = f"{target.address} is not this context: {answer.what}"
+        return _status(target, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
+
+    def _start_remote(self, target: Target) -> Status:
+        answer = self._ask(target)
+        if isinstance(answer, Present):
+            return _status(target, State.ALREADY_RUNNING, answer.pid, answer.version)
+        lost = None
+        try:
+            reply = self._remote.request(target.host, Start(target.name))
+        except RemoteError as exc:
+            if exc.culprit is not Culprit.LOST:
+                raise
+            lost = exc
+            # A start that goes on over there keeps the second one waiting, which then finds the program running.
+            reply = self._again(target, Start(target.name), exc)
+        if isinstance(reply, Err):
+            running = parse_already_running(reply.message)
+            if running is None:
+                return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
+            state = State.ALREADY_RUNNING if lost is None else State.STARTED
+            return _status(target, state, *running, detail=_recovered(lost))
+        found = self._ask(target)
+        version = found.version if isinstance(found, Present) else ""
+        return _status(target, State.STARTED, reply.value, version, detail=_recovered(lost))
+
+    def _stop_remote(self, target: Target) -> Status:
+        # Over the link first: that works without SSH, and is all that most stops need.
+        answer = self._ask(target)
+        pid = answer.pid if isinstance(answer, Present) else None
+        if pid is not None and self._stop_over_link(target, pid):
+            return _status(target, State.STOPPED)
+        lost = None
+        try:
+            reply = self._remote.request(target.host, Stop(target.name, pid))
+        except RemoteError as exc:
+            if exc.culprit is not Culprit.LOST:
+                raise
+            lost = exc
+            reply = self._again(target, Stop(target.name, pid), exc)
+        if isinstance(reply, Err):
+            return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
+        state = State.STOPPED if reply.value or lost is not None else State.OFFLINE
+        return _status(target, state, detail=_recovered(lost))
+
+    def _stop_over_link(self, target: Target, pid: int) -> bool:
+        assert target.address is not None, "only a context with an address can have answered"
+        deadline = time.monotonic() + self._times.soft
+        if not self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask):
+            return False
+        while time.monotonic() < deadline:
+            answer = self._ask(target)
+            if not (isinstance(answer, Present) and answer.pid == pid):
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _again(self, target: Target, command: Command, lost: RemoteError) -> Reply:
+        self._notify(_status(target, State.ASKING, detail=f"{lost}; asking again"))
+        try:
+            return self._remote.request(target.host, command)
+        except RemoteError as exc:
+            answer = self._ask(target)
+            if isinstance(answer, Present) and isinstance(command, Start):
+                raise RemoteError(Culprit.LOST, f"{lost}; then: {exc}; it runs (PID={answer.pid})") from exc
+            raise RemoteError(Culprit.LOST, f"{lost}; asked again: {exc}") from exc
+
+    def _ask(self, target: Target) -> Answer | None:
+        if target.address is None:
+            return None
+        return self._link.ask(target.name, target.address, timeout=self._times.ask)
+
+
+def _status(
+    target: Target,
+    state: State,
+    pid: int | None = None,
+    version: str = "",
+    *,
+    detail: str = "",
+    exit_code: int = EXIT_OK,
+) -> Status:
+    return Status(target.name, target.host, state, pid, version, detail=detail, exit_code=exit_code)
+
+
+def _recovered(lost: RemoteError | None) -> str:
+    return "" if lost is None else f"{lost}; asked again"

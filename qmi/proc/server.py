@@ -1,0 +1,76 @@
+"""What ``qmi_proc server`` does with the lines that it reads: one command after the other, until its input ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from qmi.errors import QMI_Exception
+from qmi.proc.commands import (
+    MARKER,
+    MAX_LINE,
+    BadLineError,
+    Command,
+    Err,
+    Ok,
+    Reply,
+    Start,
+    UnknownCommandError,
+    already_running,
+    format_reply,
+    parse_command,
+)
+from qmi.proc.launch import AlreadyRunningError, Launcher
+from qmi.proc.selection import Target
+
+
+def serve(lines: BinaryIO, answers: BinaryIO, execute: Callable[[Command], Reply]) -> None:
+    """Answer commands until the input ends, or a command comes that there is not.
+
+    Args:
+        lines: Where commands come from.
+        answers: Where answers go. When nobody reads them any more, that is an end like any other.
+        execute: Carries out one command.
+    """
+    try:
+        # A login banner may have left the cursor in the middle of a line.
+        _say(answers, f"\n{MARKER}\n".encode())
+        while line := lines.readline(MAX_LINE + 1):
+            try:
+                command = parse_command(line)
+            except BadLineError as exc:
+                _say(answers, format_reply(Err(str(exc))))
+                if isinstance(exc, UnknownCommandError) or len(line) > MAX_LINE:
+                    return
+                continue
+            if command is not None:
+                _say(answers, format_reply(execute(command)))
+    except BrokenPipeError:
+        return
+
+
+def executor(launcher: Launcher, find: Callable[[str, bool], Target]) -> Callable[[Command], Reply]:
+    """Return what carries out commands on this machine.
+
+    Args:
+        launcher: Starts and stops programs.
+        find: Returns the context of a name, which is to be started or not; raises `QMI_Exception` if that cannot be.
+    """
+
+    def execute(command: Command) -> Reply:
+        try:
+            target = find(command.name, isinstance(command, Start))
+            if isinstance(command, Start):
+                return Ok(launcher.start(target).pid)
+            return Ok(int(launcher.stop(target, command.pid) is not None))
+        except AlreadyRunningError as exc:
+            return Err(already_running(exc.pid, exc.version))
+        except QMI_Exception as exc:
+            return Err(str(exc))
+
+    return execute
+
+
+def _say(answers: BinaryIO, line: bytes) -> None:
+    answers.write(line)
+    answers.flush()

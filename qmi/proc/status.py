@@ -1,0 +1,116 @@
+"""What is known of each context, as a person and as a program reads it."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qmi.proc.commands import already_running
+
+
+class State(enum.Enum):
+    """How a context is, or how the command about it ended."""
+
+    STARTED = "STARTED"
+    RUNNING = "RUNNING"
+    ALREADY_RUNNING = "already running"
+    OFFLINE = "OFFLINE"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+    WAITING = "waiting"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    ASKING = "asking"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will come."""
+        return self not in (State.WAITING, State.STARTING, State.STOPPING, State.ASKING)
+
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+@dataclass(frozen=True)
+class Status:
+    """One context as a command sees it.
+
+    Attributes:
+        name: Name of the context.
+        host: Host as configured.
+        state: How it is.
+        pid: Its process, if known.
+        version: Its version of this library, if known.
+        seconds: For how long it has been running, or how long the command took.
+        detail: Why, when that is not evident; may have several lines (the end of a program's output).
+        exit_code: What this means for the exit code of the command.
+    """
+
+    name: str
+    host: str
+    state: State
+    pid: int | None = None
+    version: str = ""
+    seconds: float | None = None
+    detail: str = ""
+    exit_code: int = EXIT_OK
+
+    @property
+    def label(self) -> str:
+        """The state in words: ``RUNNING``, ``already running (PID=12, QMI=1.0)``."""
+        if self.state is State.ALREADY_RUNNING and self.pid is not None:
+            return already_running(self.pid, self.version)
+        return self.state.value
+
+
+def exit_code(statuses: Iterable[Status]) -> int:
+    """The exit code for a command about all of these: the worst one."""
+    return max((status.exit_code for status in statuses), default=EXIT_OK)
+
+
+def plain(status: Status) -> str:
+    """One line for people and for grep, and further lines, indented, where there is more to say."""
+    facts = []
+    if status.state is not State.ALREADY_RUNNING:
+        if status.pid is not None:
+            facts.append(f"PID={status.pid}")
+        if status.version:
+            facts.append(f"QMI={status.version}")
+    line = f"{status.name}: {status.label}" + (f" ({', '.join(facts)})" if facts else "")
+    first, *more = status.detail.splitlines() or [""]
+    return "\n".join([line + (f": {first}" if first else ""), *("    " + text for text in more)])
+
+
+def as_json(statuses: Iterable[Status]) -> str:
+    """All of them as a JSON list, with null for what is not known."""
+    rows = [
+        {
+            "name": status.name,
+            "host": status.host,
+            "state": status.state.value,
+            "pid": status.pid,
+            "version": status.version or None,
+            "seconds": None if status.seconds is None else round(status.seconds, 3),
+            "detail": status.detail or None,
+        }
+        for status in statuses
+    ]
+    return json.dumps(rows, indent=2)
+
+
+def duration(seconds: float | None) -> str:
+    """A time as people say it: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``, ``4 d 3 h``."""
+    if seconds is None:
+        return ""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    for size, unit, small, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // small} {small_unit}"
+    return f"{whole} s"
