@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from qmi.errors import QMI_ConfigurationException, QMI_Exception
-from qmi.proc.commands import Command, Err, Reply, Start, Stop, parse_already_running
+from qmi.proc.commands import Command, Err, Ok, Reply, Start, Stop, parse_already_running
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times
 from qmi.proc.peers import Absent, Answer, PeerLink, Present
 from qmi.proc.selection import Target
@@ -69,12 +69,12 @@ class One:
         self._notify(_status(target, state))
         try:
             status = act(target)
-        except PortInUseError as exc:
-            status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_USAGE)
-        except QMI_ConfigurationException as exc:
+        except (PortInUseError, QMI_ConfigurationException) as exc:
             status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_USAGE)
         except QMI_Exception as exc:
-            status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_FAILED)
+            unknown = isinstance(exc, RemoteError) and exc.culprit is Culprit.LOST
+            state = State.UNKNOWN if unknown else State.FAILED
+            status = _status(target, state, detail=str(exc), exit_code=EXIT_FAILED)
         status = replace(status, seconds=time.monotonic() - began)
         self._notify(status)
         return status
@@ -110,27 +110,19 @@ class One:
         return _status(target, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
 
     def _start_remote(self, target: Target) -> Status:
-        answer = self._ask(target)
-        if isinstance(answer, Present):
+        if isinstance(answer := self._ask(target), Present):
             return _status(target, State.ALREADY_RUNNING, answer.pid, answer.version)
-        lost = None
-        try:
-            reply = self._remote.request(target.host, Start(target.name))
-        except RemoteError as exc:
-            if exc.culprit is not Culprit.LOST:
-                raise
-            lost = exc
-            # A start that goes on over there keeps the second one waiting, which then finds the program running.
-            reply = self._again(target, Start(target.name), exc)
+        # After a lost connection, the first start may go on over there; it keeps the second one waiting, which then
+        # finds the program running.
+        reply, note = self._request(target, Start(target.name), lambda now: isinstance(now, Present))
         if isinstance(reply, Err):
             running = parse_already_running(reply.message)
             if running is None:
                 return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
-            state = State.ALREADY_RUNNING if lost is None else State.STARTED
-            return _status(target, state, *running, detail=_recovered(lost))
+            return _status(target, State.STARTED if note else State.ALREADY_RUNNING, *running, detail=note)
         found = self._ask(target)
-        version = found.version if isinstance(found, Present) else ""
-        return _status(target, State.STARTED, reply.value, version, detail=_recovered(lost))
+        pid, version = (found.pid, found.version) if isinstance(found, Present) else (reply.value, "")
+        return _status(target, State.STARTED, pid, version, detail=note)
 
     def _stop_remote(self, target: Target) -> Status:
         # Over the link first: that works without SSH, and is all that most stops need.
@@ -138,18 +130,12 @@ class One:
         pid = answer.pid if isinstance(answer, Present) else None
         if pid is not None and self._stop_over_link(target, pid):
             return _status(target, State.STOPPED)
-        lost = None
-        try:
-            reply = self._remote.request(target.host, Stop(target.name, pid))
-        except RemoteError as exc:
-            if exc.culprit is not Culprit.LOST:
-                raise
-            lost = exc
-            reply = self._again(target, Stop(target.name, pid), exc)
+        reply, note = self._request(
+            target, Stop(target.name, pid), lambda now: pid is not None and isinstance(now, Absent)
+        )
         if isinstance(reply, Err):
             return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
-        state = State.STOPPED if reply.value or lost is not None else State.OFFLINE
-        return _status(target, state, detail=_recovered(lost))
+        return _status(target, State.STOPPED if reply.value or note else State.OFFLINE, detail=note)
 
     def _stop_over_link(self, target: Target, pid: int) -> bool:
         assert target.address is not None, "only a context with an address can have answered"
@@ -163,14 +149,32 @@ class One:
             time.sleep(0.05)
         return False
 
-    def _again(self, target: Target, command: Command, lost: RemoteError) -> Reply:
+    def _request(self, target: Target, command: Command, done: Callable[[Answer | None], bool]) -> tuple[Reply, str]:
+        """Have a command carried out on the target's host; when the connection is lost meanwhile, ask again.
+
+        Args:
+            target: The context.
+            command: The command; carrying it out twice does no harm.
+            done: Whether an answer on the context's port shows that it was carried out.
+
+        Returns:
+            The reply, and what to say if the connection was lost.
+
+        Raises:
+            RemoteError: If it fails, or nobody knows.
+        """
+        try:
+            return self._remote.request(target.host, command), ""
+        except RemoteError as exc:
+            if exc.culprit is not Culprit.LOST:
+                raise
+            lost = exc
         self._notify(_status(target, State.ASKING, detail=f"{lost}; asking again"))
         try:
-            return self._remote.request(target.host, command)
+            return self._remote.request(target.host, command), f"{lost}; asked again"
         except RemoteError as exc:
-            answer = self._ask(target)
-            if isinstance(answer, Present) and isinstance(command, Start):
-                raise RemoteError(Culprit.LOST, f"{lost}; then: {exc}; it runs (PID={answer.pid})") from exc
+            if done(self._ask(target)):
+                return Ok(1), f"{lost}; asked its port"
             raise RemoteError(Culprit.LOST, f"{lost}; asked again: {exc}") from exc
 
     def _ask(self, target: Target) -> Answer | None:
@@ -189,7 +193,3 @@ def _status(
     exit_code: int = EXIT_OK,
 ) -> Status:
     return Status(target.name, target.host, state, pid, version, detail=detail, exit_code=exit_code)
-
-
-def _recovered(lost: RemoteError | None) -> str:
-    return "" if lost is None else f"{lost}; asked again"

@@ -53,11 +53,10 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 def age(identity: ProcessIdentity) -> float | None:
     """For how many seconds the process has been running; None if it has ended."""
-    try:
-        born = psutil.Process(identity.pid).create_time()
-    except psutil.Error:
-        return None
-    return max(time.time() - born, 0.0) if is_alive(identity) else None
+    with contextlib.suppress(psutil.Error):
+        if is_alive(identity):
+            return max(time.time() - psutil.Process(identity.pid).create_time(), 0.0)
+    return None
 
 
 def send_signal(identity: ProcessIdentity, number: signal.Signals) -> bool:

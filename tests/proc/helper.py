@@ -1,0 +1,11 @@
+"""The ``qmi_proc`` command with the simple link of these tests, for running as a program of its own."""
+
+from __future__ import annotations
+
+import sys
+
+from qmi.proc.cli import Outside, run
+from tests.proc.support import QUICK, FixedDiscovery, TextLink
+
+if __name__ == "__main__":
+    sys.exit(run(Outside(lambda config: TextLink(), lambda config: FixedDiscovery(), times=QUICK)))

@@ -1,0 +1,133 @@
+"""What the tests of process management share: a simple link, configurations, and waiting for events."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi
+from qmi.names import HostPort
+from qmi.proc.commands import Command, Ok, Reply
+from qmi.proc.launch import Times
+from qmi.proc.peers import Absent, Answer, FoundContext, Present, Stranger
+from qmi.proc.selection import Target
+
+PROGRAMS = Path(__file__).parent / "programs"
+ROOT = Path(__file__).parents[2]
+QUICK = Times(ask=2.0, start=15.0, settle=0.3, soft=5.0, terminate=5.0, kill=5.0)
+
+
+class TextLink:
+    """Asks the programs of these tests, in plain text."""
+
+    def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
+        try:
+            words = self._talk(address, f"who {name}", timeout).split()
+        except ConnectionRefusedError:
+            return Absent()
+        except OSError as exc:
+            return Stranger(f"no answer: {exc}")
+        if len(words) == 3 and words[0] == name:
+            return Present(int(words[1]), words[2])
+        return Stranger(f"it calls itself {words[0]}") if words else Stranger("it said nothing")
+
+    def request_stop(self, name: str, address: HostPort, *, hard: bool, timeout: float) -> bool:
+        try:
+            return self._talk(address, f"stop {'hard' if hard else 'soft'}", timeout).strip() == "yes"
+        except OSError:
+            return False
+
+    @staticmethod
+    def _talk(address: HostPort, line: str, timeout: float) -> str:
+        with socket.create_connection(address, timeout) as sock, sock.makefile("rw") as file:
+            file.write(line + "\n")
+            file.flush()
+            return file.readline()
+
+
+class ScriptedLink:
+    """Gives the answers that a test wrote down; the last one for ever."""
+
+    def __init__(self, *answers: Answer, obeys: bool = True) -> None:
+        self.answers = list(answers)
+        self.obeys = obeys
+        self.stops: list[bool] = []
+
+    def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def request_stop(self, name: str, address: HostPort, *, hard: bool, timeout: float) -> bool:
+        self.stops.append(hard)
+        return self.obeys
+
+
+class ScriptedRemote:
+    """Gives the replies that a test wrote down, or raises them."""
+
+    def __init__(self, *replies: Reply | Exception) -> None:
+        self.replies = list(replies)
+        self.seen: list[tuple[str, Command]] = []
+
+    def request(self, host: str, command: Command) -> Reply:
+        self.seen.append((host, command))
+        reply = self.replies.pop(0) if self.replies else Ok(1)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+class FixedDiscovery:
+    """Finds what a test wrote down."""
+
+    def __init__(self, *found: FoundContext) -> None:
+        self.found = found
+
+    def find(self, workgroup: str, *, timeout: float) -> Sequence[FoundContext]:
+        return self.found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def talker(name: str, *modes: str, peers: Sequence[str] = (), port: int | None = None) -> CfgContext:
+    port = port or free_port()
+    return CfgContext(
+        host="127.0.0.1",
+        tcp_server_port=port,
+        enabled=True,
+        program_module="talker",
+        program_args=[str(port), name, *modes],
+        python_path=str(PROGRAMS),
+        connect_to_peers=list(peers),
+    )
+
+
+def quiet(what: str = "") -> CfgContext:
+    return CfgContext(enabled=True, program_module="quiet", program_args=[what], python_path=str(PROGRAMS))
+
+
+def config_in(home: Path, **contexts: CfgContext) -> CfgQmi:
+    out = home / "out"
+    out.mkdir(exist_ok=True)
+    return CfgQmi(qmi_home=str(home), contexts=contexts, process_management=CfgProcessManagement(output_dir=str(out)))
+
+
+def target(config: CfgQmi, name: str, *, local: bool = True) -> Target:
+    return Target(name, config.contexts[name], local)
+
+
+def wait_for(what: Callable[[], object], seconds: float = 15.0) -> None:
+    """Look again and again until it is so; a hang is a failure."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+HELPER = [sys.executable, "-m", "tests.proc.helper"]

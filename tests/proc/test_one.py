@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qmi.config.schema import CfgContext
+from qmi.proc.commands import Err, Ok, Start, Stop
+from qmi.proc.launch import Launcher, Times
+from qmi.proc.one import One
+from qmi.proc.peers import Absent, Answer, Present, Stranger
+from qmi.proc.ssh_errors import Culprit, RemoteError
+from qmi.proc.status import State, Status
+from tests.proc.support import (
+    QUICK,
+    ScriptedLink,
+    ScriptedRemote,
+    TextLink,
+    config_in,
+    free_port,
+    quiet,
+    talker,
+    target,
+)
+
+LOST = RemoteError(Culprit.LOST, "host: connection to lab-pc lost, state unknown")
+DOWN = RemoteError(Culprit.HOST, "host: lab-pc did not answer within 10 s")
+HERE = Present(7, "1.0")
+TIMES = Times(soft=0.2)
+
+
+def remote_one(home: Path, link: ScriptedLink, remote: ScriptedRemote, seen: list[Status] | None = None) -> One:
+    launcher = Launcher(config_in(home), link)
+    return One(launcher, remote, link, (seen if seen is not None else []).append, times=TIMES)
+
+
+def far(home: Path, *, port: bool = True) -> object:
+    config = config_in(home, a=CfgContext(host="lab-pc", tcp_server_port=4000 if port else None, program_module="m"))
+    return target(config, "a", local=False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "replies", "state", "pid", "detail"),
+    [
+        ([HERE], [], State.ALREADY_RUNNING, 7, ""),
+        ([Absent(), HERE], [Ok(7)], State.STARTED, 7, ""),
+        ([Absent()], [Ok(8)], State.STARTED, 8, ""),
+        ([Absent()], [Err("no such module")], State.FAILED, None, "no such module"),
+        ([Absent()], [Err("already running (PID=9, QMI=2)")], State.ALREADY_RUNNING, 9, ""),
+        ([Absent()], [DOWN], State.FAILED, None, "did not answer within 10 s"),
+        ([Absent()], [LOST, Err("already running (PID=9, QMI=2)")], State.STARTED, 9, "state unknown; asked again"),
+        ([Absent()], [LOST, Ok(5)], State.STARTED, 5, "state unknown; asked again"),
+        ([Absent()], [LOST, DOWN], State.UNKNOWN, None, "state unknown; asked again: host: lab-pc did not"),
+        ([Absent(), HERE], [LOST, DOWN], State.STARTED, 7, "state unknown; asked its port"),
+    ],
+)
+def test_a_remote_start_ends_like_this(
+    home: Path, answers: list[Answer], replies: list[Ok | Err | Exception], state: State, pid: int | None, detail: str
+) -> None:
+    seen: list[Status] = []
+    status = remote_one(home, ScriptedLink(*answers), ScriptedRemote(*replies), seen).start(far(home))  # type: ignore[arg-type]
+    assert (status.state, status.pid) == (state, pid)
+    assert detail in status.detail
+    assert status.exit_code == (1 if state in (State.FAILED, State.UNKNOWN) else 0)
+    assert status.seconds is not None
+    assert seen[0].state is State.STARTING
+    assert seen[-1] == status
+    if LOST in replies:
+        assert any(between.detail == f"{LOST}; asking again" for between in seen)
+
+
+@pytest.mark.parametrize(
+    ("answers", "obeys", "replies", "state", "detail"),
+    [
+        ([HERE, Absent()], True, [], State.STOPPED, ""),
+        ([HERE, Present(8, "1.0")], True, [], State.STOPPED, ""),
+        ([HERE], True, [Ok(1)], State.STOPPED, ""),
+        ([HERE], False, [Ok(1)], State.STOPPED, ""),
+        ([Absent()], True, [Ok(0)], State.OFFLINE, ""),
+        ([Absent()], True, [Err("not permitted")], State.FAILED, "not permitted"),
+        ([Absent()], True, [DOWN], State.FAILED, "did not answer"),
+        ([Absent()], True, [LOST, Ok(0)], State.STOPPED, "asked again"),
+        ([Absent()], True, [LOST, LOST], State.UNKNOWN, "asked again: host: connection"),
+        ([HERE, HERE, Absent()], False, [LOST, LOST], State.UNKNOWN, "asked again"),
+        ([HERE, Absent()], False, [LOST, LOST], State.STOPPED, "asked its port"),
+    ],
+)
+def test_a_remote_stop_ends_like_this(
+    home: Path,
+    answers: list[Answer],
+    obeys: bool,
+    replies: list[Ok | Err | Exception],
+    state: State,
+    detail: str,
+) -> None:
+    remote = ScriptedRemote(*replies)
+    status = remote_one(home, ScriptedLink(*answers, obeys=obeys), remote).stop(far(home))  # type: ignore[arg-type]
+    assert status.state is state
+    assert detail in status.detail
+    for seen in remote.seen:
+        assert seen == ("lab-pc", Stop("a", 7 if answers[0] == HERE else None))
+
+
+@pytest.mark.parametrize(
+    ("answer", "port", "state"),
+    [
+        (HERE, True, State.RUNNING),
+        (Absent(), True, State.OFFLINE),
+        (Stranger("a teapot"), True, State.FAILED),
+        (HERE, False, State.UNKNOWN),
+    ],
+)
+def test_a_remote_status_is_this(home: Path, answer: Answer, port: bool, state: State) -> None:
+    remote = ScriptedRemote()
+    status = remote_one(home, ScriptedLink(answer), remote).status(far(home, port=port))  # type: ignore[arg-type]
+    assert status.state is state
+    assert status.exit_code == (state is State.FAILED)
+    assert remote.seen == []
+
+
+def test_a_remote_program_without_a_port_is_started_and_stopped_over_ssh_alone(home: Path) -> None:
+    remote = ScriptedRemote(Ok(5), Ok(1))
+    one = remote_one(home, ScriptedLink(HERE), remote)
+    assert one.start(far(home, port=False)).pid == 5  # type: ignore[arg-type]
+    assert one.stop(far(home, port=False)).state is State.STOPPED  # type: ignore[arg-type]
+    assert remote.seen == [("lab-pc", Start("a")), ("lab-pc", Stop("a", None))]
+
+
+def test_local_programs_come_and_go(home: Path) -> None:
+    config = config_in(home, a=talker("a"), q=quiet("die"))
+    link = TextLink()
+    one = One(Launcher(config, link, times=QUICK), ScriptedRemote(), link, [].append, times=QUICK)
+    at = target(config, "a")
+    assert one.status(at).state is State.OFFLINE
+    started = one.start(at)
+    assert (started.state, started.version) == (State.STARTED, "9.9")
+    again = one.start(at)
+    assert again.label == f"already running (PID={started.pid}, QMI=9.9)"
+    running = one.status(at)
+    assert (running.state, running.pid) == (State.RUNNING, started.pid)
+    assert one.stop(at).state is State.STOPPED
+    assert one.stop(at).state is State.OFFLINE
+    failed = one.start(target(config, "q"))
+    assert (failed.state, failed.exit_code) == (State.FAILED, 1)
+
+
+def test_what_the_configuration_is_to_blame_for_has_exit_code_2(home: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = talker("a", port=other.getsockname()[1])
+        wrong = CfgContext(program_module="m", virtualenv_path=str(home / "none"), tcp_server_port=free_port())
+        config = config_in(home, a=taken, b=wrong)
+        link = ScriptedLink(Stranger("a teapot"))
+        one = One(Launcher(config, link), ScriptedRemote(), link, [].append, times=QUICK)
+        for name in ("a", "b"):
+            status = one.start(target(config, name))
+            assert (status.state, status.exit_code) == (State.FAILED, 2)
+        looked = one.status(target(config, "a"))
+        assert (looked.state, looked.exit_code) == (State.FAILED, 1)
