@@ -55,7 +55,8 @@ def age(identity: ProcessIdentity) -> float | None:
     """For how many seconds the process has been running; None if it has ended."""
     with contextlib.suppress(psutil.Error):
         if is_alive(identity):
-            return max(time.time() - psutil.Process(identity.pid).create_time(), 0.0)
+            born: float = psutil.Process(identity.pid).create_time()
+            return max(time.time() - born, 0.0)
     return None
 
 

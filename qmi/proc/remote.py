@@ -186,7 +186,9 @@ class _Host:
 
         connection = self._connection
         gone = connection is not None and connection.is_closed()
-        if not (gone or isinstance(exc, asyncssh.Error | OSError)):
+        # Two that can happen on a connection that is fine: a session is refused, and time runs out.
+        harmless = isinstance(exc, asyncssh.ChannelOpenError | TimeoutError)
+        if not (gone or (isinstance(exc, asyncssh.Error | OSError) and not harmless)):
             return None
         if gone:
             # The helpers went with it; the next command connects again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from qmi.proc.commands import (
@@ -99,10 +100,12 @@ class Helper:
         Raises:
             RemoteError: If no answer comes within so many seconds, or something that is none.
         """
-        self._process.stdin.write(format_command(command))
         try:
             async with asyncio.timeout(seconds):
-                await self._process.stdin.drain()
+                # A helper that has ended is told by the end of its output, with the reason.
+                with contextlib.suppress(BrokenPipeError):
+                    self._process.stdin.write(format_command(command))
+                    await self._process.stdin.drain()
                 while (line := await self._lines.next()) is not None:
                     if line.strip():
                         return parse_reply(line)

@@ -157,7 +157,7 @@ def test_fault_23_a_port_in_use_is_told_with_its_holder(home: Path) -> None:
 def test_a_port_whose_holder_is_not_known_is_told_all_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "port_holder", lambda address: "")
     config = config_in(home, a=talker("a"))
-    with pytest.raises(PortInUseError, match="is in use: .*a web server"):
+    with pytest.raises(PortInUseError, match=r"is in use: .*a web server"):
         Launcher(config, ScriptedLink(Stranger("a web server"))).start(target(config, "a"))
 
 

@@ -129,7 +129,7 @@ def test_a_remote_program_without_a_port_is_started_and_stopped_over_ssh_alone(h
 def test_local_programs_come_and_go(home: Path) -> None:
     config = config_in(home, a=talker("a"), q=quiet("die"))
     link = TextLink()
-    one = One(Launcher(config, link, times=QUICK), ScriptedRemote(), link, [].append, times=QUICK)
+    one = One(Launcher(config, link, times=QUICK), ScriptedRemote(), link, list[Status]().append, times=QUICK)
     at = target(config, "a")
     assert one.status(at).state is State.OFFLINE
     started = one.start(at)
@@ -152,7 +152,7 @@ def test_what_the_configuration_is_to_blame_for_has_exit_code_2(home: Path) -> N
         wrong = CfgContext(program_module="m", virtualenv_path=str(home / "none"), tcp_server_port=free_port())
         config = config_in(home, a=taken, b=wrong)
         link = ScriptedLink(Stranger("a teapot"))
-        one = One(Launcher(config, link), ScriptedRemote(), link, [].append, times=QUICK)
+        one = One(Launcher(config, link), ScriptedRemote(), link, list[Status]().append, times=QUICK)
         for name in ("a", "b"):
             status = one.start(target(config, name))
             assert (status.state, status.exit_code) == (State.FAILED, 2)

@@ -65,7 +65,7 @@ def test_a_request_that_cannot_be_met_says_everything_that_is_wrong(request_: Re
 
 
 def test_a_configuration_without_programs_says_so() -> None:
-    with pytest.raises(QMI_UsageException, match="'a' is not configured. Configured programs: none"):
+    with pytest.raises(QMI_UsageException, match=r"'a' is not configured\. Configured programs: none"):
         select(CfgQmi(), Request(["a"]), ())
 
 
