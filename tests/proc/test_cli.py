@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmi.config.schema import CfgContext
+from qmi.names import HostPort
+from qmi.proc.cli import Outside, run
+from qmi.proc.commands import MARKER, Err, Ok, Reply
+from qmi.proc.manager import Manager
+from qmi.proc.peers import FoundContext, PeerLink
+from qmi.proc.remote import RemoteHosts
+from tests.proc.ssh_support import far_config
+from tests.proc.support import (
+    HELPER,
+    QUICK,
+    ROOT,
+    FixedDiscovery,
+    TextLink,
+    quiet,
+    talker,
+    wait_for,
+)
+
+
+def outside(
+    *found: FoundContext, link: PeerLink | None = None, pause: Callable[[float], bool] = lambda seconds: False
+) -> Outside:
+    return Outside(lambda config: link or TextLink(), lambda config: FixedDiscovery(*found), times=QUICK, pause=pause)
+
+
+def qmi_proc(*arguments: str, **changes: Any) -> int:
+    return run(outside(**changes), list(arguments))
+
+
+def configure(home: Path, **contexts: CfgContext) -> Path:
+    return far_config(home, **contexts).rename(home / "qmi.conf")
+
+
+def test_the_day_of_a_program(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(home, demo=talker("demo"))
+
+    def says(*arguments: str, code: int = 0) -> str:
+        assert qmi_proc(*arguments) == code
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert isinstance(out, str)
+        return out
+
+    assert says("status") == "demo: OFFLINE\n"
+    assert says("start", "demo").startswith("demo: STARTED (PID=")
+    assert says("status").startswith("demo: RUNNING (PID=")
+    assert says("start", "--all").startswith("demo: already running (PID=")
+    stopped, started = says("restart", "--locals").splitlines()
+    assert stopped == "demo: STOPPED"
+    assert started.startswith("demo: STARTED")
+    [row] = json.loads(says("--json", "status", "demo"))
+    assert (row["name"], row["host"], row["state"], row["version"]) == ("demo", "127.0.0.1", "RUNNING", "9.9")
+    assert row["seconds"] > 0
+    assert says("logs", "demo").endswith(f"demo listens, configured by {home}/qmi.conf\n")
+    assert says("stop", "demo", "--config", str(home / "qmi.conf")) == "demo: STOPPED\n"
+    assert says("stop", "demo") == "demo: OFFLINE\n"
+
+
+def test_a_failure_has_exit_code_1_and_the_reason(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(home, bad=quiet("die"), good=quiet())
+    assert qmi_proc("start", "--all") == 1
+    out = capsys.readouterr().out
+    assert "bad: FAILED: ended with exit status 3 at start" in out
+    assert "    something is wrong" in out
+    assert "good: STARTED" in out
+    assert qmi_proc("stop", "--all") == 0
+
+
+def test_fault_23_a_port_in_use_has_exit_code_2(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        configure(home, a=talker("a", port=port))
+        from qmi.proc.peers import Absent
+        from tests.proc.support import ScriptedLink
+
+        assert qmi_proc("start", "a", link=ScriptedLink(Absent())) == 2
+        out = capsys.readouterr().out
+        assert f"a: FAILED: port {port} is in use by " in out
+        assert f"(PID={os.getpid()})" in out
+        assert out.count("\n") == 1
+    assert qmi_proc("start", "a") == 0
+    assert qmi_proc("stop", "a") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"contexts": {"a": {"tcp_server_port": "x"}}}', "contexts.a.tcp_server_port"),
+        ('{"contexts": {"a": {"tcp_server_prot": 1}}}', "tcp_server_port"),
+        ("{", "qmi.conf"),
+    ],
+)
+def test_fault_27_a_bad_configuration_has_exit_code_2_and_starts_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], text: str, part: str
+) -> None:
+    (home / "qmi.conf").write_text(text)
+    assert qmi_proc("start", "--all") == 2
+    assert part in capsys.readouterr().err
+    assert [path.name for path in home.iterdir()] == ["qmi.conf"]
+
+
+def test_fault_27_a_configuration_file_that_is_missing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert qmi_proc("--config", "none.conf", "status") == 2
+    assert "none.conf does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["start"], 2, "Say which contexts are meant"),
+        (["start", "demi"], 2, "Did you mean 'demo'?"),
+        (["start", "demo", "--all"], 2, "either names or --all"),
+        (["start", "--locals"], 0, "No context is meant"),
+        (["logs", "far"], 2, "'far' runs on lab-pc.invalid"),
+        (["logs", "demo"], 2, "There is no output of 'demo' in"),
+        (["ps"], 0, "No context of workgroup 'default' answered within 2 s"),
+        (["systemd", "far"], 0, "far belongs on lab-pc.invalid: no unit for it here"),
+    ],
+)
+def test_what_cannot_be_done_is_told_on_the_error_output(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    path = configure(home, demo=quiet(), far=CfgContext(host="lab-pc.invalid", program_module="m"), off=CfgContext())
+    if arguments == ["start", "--locals"]:
+        path.write_text("{}")
+    assert qmi_proc(*arguments) == code
+    out, err = capsys.readouterr()
+    assert (out, err[:10]) == ("", "qmi_proc: ")
+    assert message in err
+
+
+def test_a_program_that_is_not_up_to_it_has_exit_code_1(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(home, demo=quiet())
+    (home / "file").touch()
+    assert qmi_proc("systemd", "--output", str(home / "file")) == 1
+    assert "Cannot write the unit" in capsys.readouterr().err
+
+
+def test_a_circle_is_warned_about_but_no_obstacle(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = configure(home, a=quiet(), b=quiet())
+    settings = json.loads(path.read_text())
+    settings["contexts"]["a"]["connect_to_peers"] = ["b"]
+    settings["contexts"]["b"]["connect_to_peers"] = ["a"]
+    path.write_text(json.dumps(settings))
+    assert qmi_proc("stop", "--all") == 0
+    out, err = capsys.readouterr()
+    assert sorted(out.splitlines()) == ["a: OFFLINE", "b: OFFLINE"]
+    assert "a, b connect to each other in a circle" in err
+
+
+def test_contexts_of_other_hosts_are_started_there(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, far=CfgContext(host="lab-pc.invalid", program_module="m"))
+    replies: list[Reply] = [Ok(77), Err("no such module")]
+    monkeypatch.setattr(RemoteHosts, "request", lambda self, host, command: replies.pop(0))
+    assert qmi_proc("start", "far") == 0
+    assert qmi_proc("start", "far") == 1
+    assert capsys.readouterr().out == "far: STARTED (PID=77)\nfar: FAILED: no such module\n"
+
+
+def test_watching_goes_on_until_it_is_enough(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(home, demo=talker("demo"))
+    steps: list[Callable[[], bool]] = [
+        lambda: qmi_proc("start", "demo") == 0,
+        lambda: True,
+        lambda: qmi_proc("stop", "demo") == 0,
+    ]
+    assert qmi_proc("status", "--watch", pause=lambda seconds: bool(steps) and steps.pop(0)()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" (")[0] for line in lines] == [
+        "demo: OFFLINE",
+        "demo: STARTED",
+        "demo: RUNNING",
+        "demo: STOPPED",
+        "demo: OFFLINE",
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["status", "--watch"], 0), (["start", "demo"], 1)])
+def test_ctrl_c_ends_what_waits(home: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int) -> None:
+    configure(home, demo=quiet())
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Manager, "status", interrupt)
+    monkeypatch.setattr(Manager, "start", interrupt)
+    assert qmi_proc(*arguments) == code
+
+
+def test_logs_follow_a_program(home: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    configure(home, demo=quiet())
+    assert qmi_proc("start", "demo") == 0
+    capfdbinary.readouterr()
+    collected = b""
+
+    def pause(seconds: float) -> bool:
+        nonlocal collected
+        collected += capfdbinary.readouterr().out
+        if b"ready" in collected and b"demo: STOPPED" not in collected:
+            assert qmi_proc("stop", "demo") == 0
+        return b"quiet ends" not in collected
+
+    assert qmi_proc("logs", "demo", "-f", pause=pause) == 0
+    assert b"quiet begins" in collected
+    assert collected.count(b"quiet ends") == 1
+
+
+FOUND = FoundContext("srv", HostPort("10.0.0.1", 40001), 12, "1.0", (("nsg", "qmi.x.NoisySineGenerator"),))
+
+
+def test_ps_shows_what_runs_on_the_network(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = FoundContext("a\x1b[2J", HostPort("10.0.0.2", 5))
+    assert run(outside(FOUND, bare), ["ps"]) == 0
+    assert capsys.readouterr().out == (
+        "a [2J at 10.0.0.2:5: could not be asked for its objects\n"
+        "srv at 10.0.0.1:40001 (PID=12, QMI=1.0)\n"
+        "    nsg: qmi.x.NoisySineGenerator\n"
+    )
+    assert run(outside(FOUND, bare), ["ps", "--json"]) == 0
+    nobody, somebody = json.loads(capsys.readouterr().out)
+    assert nobody["objects"] is nobody["pid"] is nobody["version"] is None
+    assert somebody == {
+        "name": "srv",
+        "host": "10.0.0.1",
+        "port": 40001,
+        "pid": 12,
+        "version": "1.0",
+        "objects": {"nsg": "qmi.x.NoisySineGenerator"},
+    }
+
+
+def test_units_are_written_where_systemd_looks(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, demo=quiet(), other=quiet())
+    unit = home / ".config" / "systemd" / "user" / "qmi-demo.service"
+    assert qmi_proc("systemd", "demo") == 0
+    out, err = capsys.readouterr()
+    assert out == f"{unit}\n"
+    assert "systemctl --user enable --now qmi-demo.service" in err
+    assert f'Environment="QMI_CONFIG={home}/qmi.conf"' in unit.read_text()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
+    assert qmi_proc("systemd") == 0
+    assert len(list((home / "xdg" / "systemd" / "user").iterdir())) == 2
+
+
+def test_the_server_answers_on_a_pipe(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(home, q=quiet(), far=CfgContext(host="lab-pc.invalid", program_module="quiet", enabled=True))
+    out = io.BytesIO()
+    typed = io.BytesIO(b"START q\nSTOP q\nSTOP far\nSTART none\nBYE\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    assert qmi_proc("server") == 0
+    _, marker, started, stopped, far, unknown, bye = out.getvalue().decode().splitlines()
+    assert marker == MARKER
+    assert started.startswith("OK ")
+    # Whoever sends this over SSH has decided that "lab-pc" is this machine.
+    assert (stopped, far) == ("OK 1", "OK 0")
+    assert unknown.startswith("ERR Context 'none' is not configured")
+    assert bye.startswith("ERR unknown command 'BYE'")
+
+
+def test_a_reader_that_has_enough_is_no_error_message(home: Path) -> None:
+    configure(home, demo=quiet())
+    (home / "out" / "demo_20240101_000000.out").write_bytes(b"x\n" * 1_000_000)
+    with subprocess.Popen(
+        [*HELPER, "logs", "demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        reader.stdout.readline()
+        reader.stdout.close()
+        assert reader.stderr.read() == b""
+        assert reader.wait(20) == 1
+
+
+@pytest.mark.slow
+def test_ten_programs_start_in_the_time_of_the_slowest(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import time
+
+    configure(home, **{f"p{number}": talker(f"p{number}", "after=1.5") for number in range(10)})
+    began = time.monotonic()
+    assert qmi_proc("start", "--all") == 0
+    assert time.monotonic() - began < 10
+    wait_for(lambda: qmi_proc("stop", "--all") == 0)
