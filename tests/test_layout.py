@@ -27,8 +27,11 @@ PURE = {
     "qmi.net.handshake",
     "qmi.net.peer",
     "qmi.net.discovery",
-    "qmi.proc.selection",
     "qmi.proc.commands",
+    "qmi.proc.order",
+    "qmi.proc.peers",
+    "qmi.proc.selection",
+    "qmi.proc.status",
 }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import asyncssh
 
 DEFAULT_SERVER_COMMAND = "qmi_proc server"
+_GOODBYE = 2.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class _Host:
         if self._connection is not None:
             self._connection.close()
             try:
-                async with asyncio.timeout(2.0):
+                async with asyncio.timeout(_GOODBYE):
                     await self._connection.wait_closed()
             except TimeoutError:
                 self._connection.abort()

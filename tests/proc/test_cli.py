@@ -13,6 +13,7 @@ import pytest
 
 from qmi.config.schema import CfgContext
 from qmi.names import HostPort
+from qmi.proc import cli
 from qmi.proc.cli import Outside, run
 from qmi.proc.commands import MARKER, Err, Ok, Reply
 from qmi.proc.manager import Manager
@@ -301,3 +302,44 @@ def test_ten_programs_start_in_the_time_of_the_slowest(home: Path, capsys: pytes
     assert qmi_proc("start", "--all") == 0
     assert time.monotonic() - began < 10
     wait_for(lambda: qmi_proc("stop", "--all") == 0)
+
+
+def test_a_reader_that_went_away_ends_the_command(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(home, demo=quiet())
+    (home / "out" / "demo_20240101_000000.out").write_bytes(b"x\n")
+
+    class Closed(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise BrokenPipeError
+
+    with (tmp_path / "file").open("wb") as file:
+
+        class Output:
+            buffer = Closed()
+
+            @staticmethod
+            def fileno() -> int:
+                return file.fileno()
+
+        monkeypatch.setattr(sys, "stdout", Output())
+        assert qmi_proc("logs", "demo") == 1
+        # What is still to be flushed at exit goes nowhere.
+        assert os.readlink(f"/proc/self/fd/{file.fileno()}") == os.devnull
+
+
+def test_a_person_at_the_server_is_kept_from_programs_of_other_hosts(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(home, far=CfgContext(host="lab-pc.invalid", program_module="quiet", enabled=True))
+    out = io.BytesIO()
+    typed = io.TextIOWrapper(io.BytesIO(b"START far\n"))
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    assert qmi_proc("server") == 0
+    assert out.getvalue().endswith(b"ERR 'far' belongs on lab-pc.invalid, not on this machine\n")
+    assert "Type 'START name'" in capsys.readouterr().err
+
+
+def test_the_pause_between_two_looks_goes_on() -> None:
+    assert cli._sleep(0.0)

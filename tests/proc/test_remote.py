@@ -11,6 +11,7 @@ import pytest
 
 from qmi.config.schema import CfgProcessHost
 from qmi.names import HostPort
+from qmi.proc import remote as remote_module
 from qmi.proc.commands import MARKER, Err, Ok, Reply, Start, Stop, parse_command
 from qmi.proc.remote import RemoteHosts, SshLimits, ssh_endpoint
 from qmi.proc.ssh_errors import Culprit, RemoteError
@@ -261,6 +262,35 @@ def test_a_helper_that_only_closes_its_output_is_told(keys: Keys) -> None:
 
     with inner_server(keys, behave):
         assert "closed its output before it was ready" in str(failure(hosts(keys)))
+
+
+def test_a_helper_that_is_cut_off_is_told(keys: Keys) -> None:
+    async def behave(process: Process) -> None:
+        process.channel.abort()
+
+    with inner_server(keys, behave):
+        assert "was cut off before it was ready" in str(failure(hosts(keys)))
+
+
+def test_a_mistake_of_ours_is_no_fault_of_the_network(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("oops")
+
+    monkeypatch.setattr(asyncssh, "connect", fail)
+    with hosts(keys) as remote, pytest.raises(RuntimeError, match="oops"):
+        remote.request("lab", Start("a"))
+
+
+def test_a_server_that_does_not_say_goodbye_is_left(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forever(connection: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(remote_module, "_GOODBYE", 0.05)
+    with inner_server(keys, answer):
+        with hosts(keys) as remote:
+            assert remote.request("lab", Start("a")) == Ok(7)
+            monkeypatch.setattr(asyncssh.SSHClientConnection, "wait_closed", forever)
+        monkeypatch.undo()
 
 
 def test_a_session_that_is_refused_is_told(keys: Keys) -> None:

@@ -1,0 +1,77 @@
+"""How ``qmi_proc ps`` finds the contexts of a workgroup: it asks over UDP, then each that answers over its link."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from qmi.config.schema import CfgQmi
+from qmi.errors import QMI_Exception
+from qmi.net.discovery import MAX_SIZE, Answer, Question, read_answer, write_question
+from qmi.proc.links import SocketLink
+from qmi.proc.peers import FoundContext
+
+_AT_ONCE = 16
+
+
+class NetworkDiscovery:
+    """Finds the contexts of a workgroup.
+
+    Args:
+        config: Tells which addresses and port are asked.
+    """
+
+    def __init__(self, config: CfgQmi) -> None:
+        self._config = config
+        self._link = SocketLink(config)
+
+    def find(self, workgroup: str, *, timeout: float) -> Sequence[FoundContext]:
+        """Return the contexts that answer in time, and what is in them; see `qmi.proc.peers.Discovery`."""
+        answers = list(self._answers(workgroup))
+        with ThreadPoolExecutor(_AT_ONCE, "ps") as pool:
+            return list(pool.map(lambda answer: self._look_into(answer, timeout), answers))
+
+    def _answers(self, workgroup: str) -> Iterator[Answer]:
+        settings = self._config.discovery
+        question = Question(secrets.randbits(63), workgroup)
+        packet = write_question(question)
+        seen: set[tuple[str, int, int]] = set()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for address in settings.broadcast_addresses:
+                # A network that is not there has nobody to find; the others are asked all the same.
+                with contextlib.suppress(OSError):
+                    sock.sendto(packet, (address, settings.port))
+            for data, host in _packets(sock, settings.timeout):
+                answer = read_answer(data, source_host=host, question=question)
+                # One context may get the question on several ways, and answers each.
+                key = (answer.name, answer.port, answer.pid) if answer else None
+                if answer is not None and key is not None and key not in seen:
+                    seen.add(key)
+                    yield answer
+
+    def _look_into(self, answer: Answer, timeout: float) -> FoundContext:
+        objects: tuple[tuple[str, str], ...] | None = None
+        # The descriptors may be stand-ins, of another version's type: all that is read of them is two names.
+        with contextlib.suppress(QMI_Exception, AttributeError, TypeError):
+            found = self._link.call(answer.name, answer.address, "get_rpc_object_descriptors", timeout=timeout)
+            objects = tuple((str(entry.address.object), str(entry.interface.class_name)) for entry in found)
+        return FoundContext(answer.name, answer.address, answer.pid, answer.version, objects)
+
+
+def _packets(sock: socket.socket, seconds: float) -> Iterator[tuple[bytes, str]]:
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        sock.settimeout(left)
+        try:
+            data, (host, _) = sock.recvfrom(MAX_SIZE + 1)
+        except TimeoutError:
+            return
+        except OSError:
+            # An earlier question was refused somewhere; that is no answer.
+            continue
+        yield data, str(host)

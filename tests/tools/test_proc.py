@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qmi.proc.cli import Outside
+from qmi.proc.find import NetworkDiscovery
+from qmi.proc.links import SocketLink
+from qmi.tools import proc
+from tests.proc.support import free_port
+
+COMMAND = Path(sys.executable).with_name("qmi_proc")
+
+
+def configure(home: Path) -> None:
+    demo = {"host": "127.0.0.1", "tcp_server_port": free_port(), "enabled": True, "program_module": "proc_demo"}
+    server = {"host": "127.0.0.1", "tcp_server_port": free_port()}
+    (home / "qmi.conf").write_text(json.dumps({"contexts": {"instr_server": server, "proc_demo": demo}}))
+
+
+@pytest.mark.parametrize("command", [[str(COMMAND)], [sys.executable, "-m", "qmi.tools.proc"]])
+def test_the_command_runs_under_both_its_names(home: Path, command: list[str]) -> None:
+    if not Path(command[0]).exists():
+        pytest.skip("qmi_proc is not installed beside this Python")
+    configure(home)
+    found = subprocess.run([*command, "status"], capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "proc_demo: OFFLINE\n", "")
+
+
+def test_the_command_asks_real_links_and_a_real_network(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    configure(home)
+    used: list[Outside] = []
+
+    def note(outside: Outside) -> int:
+        used.append(outside)
+        return 5
+
+    monkeypatch.setattr(proc, "run", note)
+    assert proc.main() == 5
+    [outside] = used
+    assert outside.link is SocketLink
+    assert outside.discovery is NetworkDiscovery
