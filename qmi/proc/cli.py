@@ -84,8 +84,11 @@ def run(outside: Outside, arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except KeyboardInterrupt:
-        # Watching and following have no other end. Elsewhere, what has begun goes on by itself.
-        return EXIT_OK if parsed.watch or parsed.follow or parsed.command == "server" else EXIT_FAILED
+        if parsed.watch or parsed.follow or parsed.command == "server":
+            # These have no other end.
+            return EXIT_OK
+        _complain("interrupted; what has begun goes on by itself")
+        return EXIT_FAILED
 
 
 class _Cli:

@@ -105,7 +105,8 @@ class One:
         if isinstance(answer, Present):
             return _status(target, State.RUNNING, answer.pid, answer.version)
         if isinstance(answer, Absent):
-            return _status(target, State.OFFLINE)
+            # That nothing listens there is what everybody expects of a program that does not run.
+            return _status(target, State.OFFLINE, detail="" if answer == Absent() else answer.reason)
         detail = f"{target.address} is not this context: {answer.what}"
         return _status(target, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
 

@@ -21,8 +21,15 @@ from qmi.proc.process import ProcessIdentity
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover - not on Windows, where two starts at a time are not kept apart
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # pragma: no cover - on Windows, two starts at a time are not kept apart
+
+    def _lock(handle: int) -> None:
+        pass
+else:
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
 
 _MAX_SIZE = 65536
 
@@ -110,8 +117,9 @@ class Records:
         except OSError as exc:
             raise QMI_RuntimeException(f"Cannot write {path}, which guards start and stop: {exc.strerror}") from exc
         with file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            # A file system without locks must not keep programs from being started.
+            with contextlib.suppress(OSError):
+                _lock(file.fileno())
             yield
 
     def _path(self, name: str) -> Path:

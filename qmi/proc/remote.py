@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -61,6 +62,8 @@ class RemoteHosts:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
+        self._requests: set[asyncio.Task[Any]] = set()
         self._connections: dict[str, _Host] = {}
 
     def __enter__(self) -> Self:
@@ -71,6 +74,8 @@ class RemoteHosts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close all connections; the helpers at their ends finish what they do and end."""
+        with self._lock:
+            self._closed = True
         if self._loop is None or self._thread is None:
             return
         self._call(self._loop, self._close())
@@ -85,11 +90,17 @@ class RemoteHosts:
         Raises:
             RemoteError: If it does not get there or no answer comes back; the text says why.
         """
-        reply: Reply = self._call(self._running_loop(), self._request(host, command))
+        try:
+            reply: Reply = self._call(self._running_loop(), self._request(host, command))
+        except concurrent.futures.CancelledError:
+            text = f"host: interrupted before {host} answered, state unknown"
+            raise RemoteError(Culprit.LOST, text) from None
         return reply
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self._closed:
+                raise RemoteError(Culprit.HOST, "host: not asked, since qmi_proc is ending")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 # A daemon: Ctrl-C must be able to end the program while a host keeps silent.
@@ -102,18 +113,20 @@ class RemoteHosts:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
     async def _request(self, host: str, command: Command) -> Reply:
+        task = asyncio.current_task()
+        assert task is not None, "this runs as a task of its own"
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
         if host not in self._connections:
             settings = self._hosts.get(host) or CfgProcessHost()
             self._connections[host] = _Host(host, settings, self._limits)
         return await self._connections[host].request(command)
 
     async def _close(self) -> None:
+        await _cancel(self._requests)
         await asyncio.gather(*(host.close() for host in self._connections.values()))
         # asyncssh leaves short-lived tasks behind a closed connection; they end now, not with the loop.
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await _cancel(task for task in asyncio.all_tasks() if task is not asyncio.current_task())
 
 
 class _Host:
@@ -262,6 +275,13 @@ class _Host:
     def _place(self) -> str:
         where = str(self._endpoint) if self._endpoint.port else self._endpoint.host
         return self._name if where == self._name else f"{self._name} ({where})"
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def ssh_endpoint(ssh_host: str) -> HostPort:

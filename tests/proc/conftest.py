@@ -21,6 +21,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name in ("QMI_HOME", "QMI_CONFIG", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     yield directory
+    if not (directory / ".qmi_proc").exists():
+        return
     for process in psutil.process_iter(["environ"]):
         environment = process.info["environ"] or {}
         if environment.get("HOME") == str(directory) and str(PROGRAMS) in environment.get("PYTHONPATH", ""):

@@ -17,7 +17,7 @@ from qmi.proc.selection import Target
 
 PROGRAMS = Path(__file__).parent / "programs"
 ROOT = Path(__file__).parents[2]
-QUICK = Times(ask=2.0, start=15.0, settle=0.3, soft=5.0, terminate=5.0, kill=5.0)
+QUICK = Times(ask=2.0, start=15.0, settle=0.1, soft=5.0, terminate=5.0, kill=5.0)
 
 
 class TextLink:
@@ -110,6 +110,13 @@ def talker(name: str, *modes: str, peers: Sequence[str] = (), port: int | None =
 
 def quiet(what: str = "") -> CfgContext:
     return CfgContext(enabled=True, program_module="quiet", program_args=[what], python_path=str(PROGRAMS))
+
+
+def dying() -> CfgContext:
+    """A program that dies at start; with a port, so that its end is waited for and not just a moment."""
+    context = quiet("die")
+    context.host, context.tcp_server_port = "127.0.0.1", free_port()
+    return context
 
 
 def config_in(home: Path, **contexts: CfgContext) -> CfgQmi:

@@ -26,6 +26,7 @@ from tests.proc.support import (
     ROOT,
     FixedDiscovery,
     TextLink,
+    dying,
     quiet,
     talker,
     wait_for,
@@ -72,7 +73,7 @@ def test_the_day_of_a_program(home: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_failure_has_exit_code_1_and_the_reason(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    configure(home, bad=quiet("die"), good=quiet())
+    configure(home, bad=dying(), good=quiet())
     assert qmi_proc("start", "--all") == 1
     out = capsys.readouterr().out
     assert "bad: FAILED: ended with exit status 3 at start" in out

@@ -12,7 +12,7 @@ from qmi.proc.manager import Manager
 from qmi.proc.one import One
 from qmi.proc.selection import Target
 from qmi.proc.status import State, Status, exit_code
-from tests.proc.support import QUICK, ScriptedRemote, TextLink, config_in, quiet, talker, target
+from tests.proc.support import QUICK, ScriptedRemote, TextLink, config_in, dying, talker, target
 
 
 class Script:
@@ -107,7 +107,7 @@ def test_status_does_not_wait_for_any_order() -> None:
 
 
 def test_fault_29_a_program_that_fails_among_good_ones(home: Path) -> None:
-    config = config_in(home, front=talker("front", peers=["back"]), back=talker("back"), bad=quiet("die"))
+    config = config_in(home, front=talker("front", peers=["back"]), back=talker("back"), bad=dying())
     link, seen = TextLink(), list[Status]()
     one = Manager(
         One(Launcher(config, link, times=QUICK), ScriptedRemote(), link, seen.append, times=QUICK), seen.append

@@ -17,8 +17,8 @@ from tests.proc.support import (
     ScriptedRemote,
     TextLink,
     config_in,
+    dying,
     free_port,
-    quiet,
     talker,
     target,
 )
@@ -106,6 +106,7 @@ def test_a_remote_stop_ends_like_this(
     [
         (HERE, True, State.RUNNING),
         (Absent(), True, State.OFFLINE),
+        (Absent("the host does not answer"), True, State.OFFLINE),
         (Stranger("a teapot"), True, State.FAILED),
         (HERE, False, State.UNKNOWN),
     ],
@@ -116,6 +117,7 @@ def test_a_remote_status_is_this(home: Path, answer: Answer, port: bool, state: 
     assert status.state is state
     assert status.exit_code == (state is State.FAILED)
     assert remote.seen == []
+    assert ("does not answer" in status.detail) == (answer == Absent("the host does not answer"))
 
 
 def test_a_remote_program_without_a_port_is_started_and_stopped_over_ssh_alone(home: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_remote_program_without_a_port_is_started_and_stopped_over_ssh_alone(h
 
 
 def test_local_programs_come_and_go(home: Path) -> None:
-    config = config_in(home, a=talker("a"), q=quiet("die"))
+    config = config_in(home, a=talker("a"), q=dying())
     link = TextLink()
     one = One(Launcher(config, link, times=QUICK), ScriptedRemote(), link, list[Status]().append, times=QUICK)
     at = target(config, "a")

@@ -8,21 +8,22 @@ import pytest
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
+from qmi.proc import records
 from qmi.proc.records import Record, Records
 
 RECORD = Record(12, "boot:77", "some.module", "/home/x/a.out")
 
 
 def test_what_is_written_is_read_and_forgotten(tmp_path: Path) -> None:
-    records = Records.of(CfgQmi(qmi_home=str(tmp_path / "new")))
-    assert records.read("a") is None
-    records.write("a", RECORD)
-    assert records.read("a") == RECORD
-    assert records.read("b") is None
-    assert [path.name for path in records.directory.iterdir()] == ["a.json"]
-    records.forget("a")
-    records.forget("a")
-    assert records.read("a") is None
+    found = Records.of(CfgQmi(qmi_home=str(tmp_path / "new")))
+    assert found.read("a") is None
+    found.write("a", RECORD)
+    assert found.read("a") == RECORD
+    assert found.read("b") is None
+    assert [path.name for path in found.directory.iterdir()] == ["a.json"]
+    found.forget("a")
+    found.forget("a")
+    assert found.read("a") is None
 
 
 @pytest.mark.parametrize(
@@ -47,10 +48,10 @@ def test_a_damaged_record_is_none(tmp_path: Path, text: str) -> None:
 
 def test_a_record_that_cannot_be_written_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    records = Records(tmp_path / "file")
+    found = Records(tmp_path / "file")
     with pytest.raises(QMI_RuntimeException, match=r"Cannot write .*/file/a\.json"):
-        records.write("a", RECORD)
-    with pytest.raises(QMI_RuntimeException, match=r"Cannot write .*/file/\.a\.lock"), records.guard("a"):
+        found.write("a", RECORD)
+    with pytest.raises(QMI_RuntimeException, match=r"Cannot write .*/file/\.a\.lock"), found.guard("a"):
         pass
 
 
@@ -75,3 +76,12 @@ def test_one_guard_at_a_time(tmp_path: Path) -> None:
             assert not inside.wait(0.05)
     thread.join(10)
     assert inside.is_set()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(records, "_lock", fail)
+    with Records(tmp_path).guard("a"):
+        assert (tmp_path / ".a.lock").exists()

@@ -12,6 +12,7 @@ import pytest
 from qmi.config.schema import CfgProcessHost
 from qmi.names import HostPort
 from qmi.proc import remote as remote_module
+from qmi.proc import ssh_helper
 from qmi.proc.commands import MARKER, Err, Ok, Reply, Start, Stop, parse_command
 from qmi.proc.remote import RemoteHosts, SshLimits, ssh_endpoint
 from qmi.proc.ssh_errors import Culprit, RemoteError
@@ -226,7 +227,7 @@ def test_settings_of_ssh_that_make_no_sense_are_told(keys: Keys) -> None:
         ),
         (says(b"Hello\n", status=0), Culprit.COMMAND, "ended with exit status 0 before it was ready"),
         (says(b"Hello\n"), Culprit.COMMAND, "did not get ready within 1 s"),
-        (says(b"x" * 100 + b"\n" + b"y\n" * 600_000), Culprit.COMMAND, "prints without end"),
+        (says(b"x" * 100 + b"\n" + b"y\n" * 10_000), Culprit.COMMAND, "prints without end"),
         (says(MARKER.encode() + b"\nWarning: x\n"), Culprit.COMMAND, "answered 'Warning: x'; expected 'OK number'"),
         (
             says(MARKER.encode() + b"\n", status=1, errors=b"boom\n"),
@@ -237,8 +238,9 @@ def test_settings_of_ssh_that_make_no_sense_are_told(keys: Keys) -> None:
     ],
 )
 def test_a_helper_that_does_not_work_is_told(
-    keys: Keys, behave: Callable[[Process], Any], culprit: Culprit, part: str
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, behave: Callable[[Process], Any], culprit: Culprit, part: str
 ) -> None:
+    monkeypatch.setattr(ssh_helper, "_MAX_BANNER", 10_000)
     limits = SshLimits(login=10.0, ready=1.0, answer=0.5)
     with inner_server(keys, behave):
         error = failure(hosts(keys, limits))
@@ -255,11 +257,12 @@ def test_a_helper_that_was_killed_is_told(keys: Keys) -> None:
         assert "was killed by signal KILL" in str(failure(hosts(keys)))
 
 
-def test_a_helper_that_only_closes_its_output_is_told(keys: Keys) -> None:
+def test_a_helper_that_only_closes_its_output_is_told(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     async def behave(process: Process) -> None:
         process.stdout.write_eof()
         await process.stdin.read()
 
+    monkeypatch.setattr(ssh_helper, "_TIME_TO_TELL", 0.2)
     with inner_server(keys, behave):
         assert "closed its output before it was ready" in str(failure(hosts(keys)))
 
@@ -291,6 +294,38 @@ def test_a_server_that_does_not_say_goodbye_is_left(keys: Keys, monkeypatch: pyt
             assert remote.request("lab", Start("a")) == Ok(7)
             monkeypatch.setattr(asyncssh.SSHClientConnection, "wait_closed", forever)
         monkeypatch.undo()
+
+
+def test_an_interrupted_command_is_told(keys: Keys) -> None:
+    import threading
+
+    asked = threading.Event()
+
+    async def behave(process: Process) -> None:
+        process.stdout.write(f"{MARKER}\n".encode())
+        await process.stdin.readline()
+        asked.set()
+        await process.stdin.read()
+
+    outcome: list[str] = []
+
+    def request() -> None:
+        for _ in range(2):
+            try:
+                remote.request("lab", Start("a"))
+            except RemoteError as exc:
+                outcome.append(str(exc))
+
+    with inner_server(keys, behave):
+        with hosts(keys) as remote:
+            thread = threading.Thread(target=request)
+            thread.start()
+            assert asked.wait(20)
+        thread.join(20)
+    assert outcome == [
+        "host: interrupted before lab answered, state unknown",
+        "host: not asked, since qmi_proc is ending",
+    ]
 
 
 def test_a_session_that_is_refused_is_told(keys: Keys) -> None:

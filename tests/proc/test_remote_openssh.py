@@ -28,7 +28,7 @@ from tests.proc.ssh_support import (
     process_host,
     sessions,
 )
-from tests.proc.support import quiet, talker, wait_for
+from tests.proc.support import dying, quiet, talker, wait_for
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed (Debian: openssh-server)")
 
@@ -55,7 +55,7 @@ def far_record(home: Path, name: str) -> bool:
 
 
 def test_programs_are_started_and_stopped_on_another_host(home: Path, keys: Keys, server: object) -> None:
-    config = far_config(home, q=quiet(), far=talker("far"), bad=quiet("die"))
+    config = far_config(home, q=quiet(), far=talker("far"), bad=dying())
     # The login prints something, with no end of line, and something that looks like an answer.
     with lab(keys, config, before="echo OK 1; printf 'Welcome to the lab> '; ") as remote:
         for name in ("q", "far"):

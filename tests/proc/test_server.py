@@ -10,7 +10,7 @@ from qmi.proc.commands import MARKER, MAX_LINE, Command, Err, Ok, Reply, Start, 
 from qmi.proc.launch import Launcher
 from qmi.proc.selection import Target
 from qmi.proc.server import executor, serve
-from tests.proc.support import QUICK, TextLink, config_in, quiet, target
+from tests.proc.support import QUICK, TextLink, config_in, dying, quiet, target
 
 
 def answers(text: bytes) -> list[str]:
@@ -57,7 +57,7 @@ def test_a_reader_that_went_away_is_an_end() -> None:
 
 
 def test_the_server_starts_and_stops_programs_of_this_machine(home: Path) -> None:
-    config = config_in(home, q=quiet(), bad=quiet("die"))
+    config = config_in(home, q=quiet(), bad=dying())
 
     def find(name: str, starting: bool) -> Target:
         if name not in config.contexts:

@@ -12,7 +12,7 @@ import pytest
 
 from qmi.config.schema import CfgContext
 from tests.proc.ssh_support import far_config
-from tests.proc.support import HELPER, ROOT, quiet, talker
+from tests.proc.support import HELPER, ROOT, dying, quiet, talker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 
@@ -23,7 +23,7 @@ def config(home: Path) -> Path:
         home,
         proc_demo=talker("proc_demo"),
         q=quiet(),
-        bad=quiet("die"),
+        bad=dying(),
         far=CfgContext(host="lab-pc.invalid", program_module="quiet", enabled=True),
     )
 

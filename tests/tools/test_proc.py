@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,12 @@ def test_the_command_asks_real_links_and_a_real_network(monkeypatch: pytest.Monk
     [outside] = used
     assert outside.link is SocketLink
     assert outside.discovery is NetworkDiscovery
+
+
+def test_the_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["qmi_proc", "--help"])
+    monkeypatch.delitem(sys.modules, "qmi.tools.proc")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("qmi.tools.proc", run_name="__main__")
+    assert caught.value.code == 0
+    assert "usage: qmi_proc" in capsys.readouterr().out
