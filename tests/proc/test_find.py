@@ -41,7 +41,7 @@ def found(monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any], packets: in
 
         thread = threading.Thread(target=respond)
         thread.start()
-        settings = CfgDiscovery(port=port, broadcast_addresses=["127.0.0.1", "0.0.0.1"], timeout=0.3)
+        settings = CfgDiscovery(port=port, broadcast_addresses=["127.0.0.1", "0.0.0.1"], timeout=0.15)
         contexts = NetworkDiscovery(CfgQmi(discovery=settings)).find("lab", timeout=2.0)
         thread.join(10)
     return list(contexts)

@@ -29,7 +29,18 @@ from qmi.proc.output import last_lines, latest_output
 from qmi.proc.peers import Absent, Present, Stranger
 from qmi.proc.process import identify
 from qmi.proc.records import Record, Records
-from tests.proc.support import QUICK, ScriptedLink, TextLink, config_in, free_port, quiet, talker, target, wait_for
+from tests.proc.support import (
+    QUICK,
+    ScriptedLink,
+    TextLink,
+    config_in,
+    dying,
+    free_port,
+    quiet,
+    talker,
+    target,
+    wait_for,
+)
 
 IMPATIENT = Times(ask=0.5, start=0.3, settle=0.3, soft=0.3, terminate=0.3, kill=5.0)
 
@@ -75,6 +86,7 @@ def test_a_program_without_a_port_is_known_by_its_process(home: Path) -> None:
     assert found.seconds is not None
     with pytest.raises(AlreadyRunningError):
         launcher(config).start(at)
+    wait_for(lambda: "ready" in output_of(config, "q"))
     assert launcher(config).stop(at) == ""
     assert launcher(config).look(at) == Offline()
     assert output_of(config, "q").endswith("quiet is ready\nquiet ends\n")
@@ -287,9 +299,7 @@ def test_fault_29_a_program_that_dies_at_start_is_told_with_its_last_words(
 
 
 def test_fault_29_a_program_with_a_port_that_dies_at_start_is_told_at_once(home: Path) -> None:
-    context = quiet("die")
-    context.host, context.tcp_server_port = "127.0.0.1", free_port()
-    config = config_in(home, q=context)
+    config = config_in(home, q=dying())
     with pytest.raises(QMI_RuntimeException, match="exit status 3"):
         launcher(config, Times(start=1000)).start(target(config, "q"))
 

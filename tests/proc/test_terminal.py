@@ -87,7 +87,7 @@ def test_a_terminal_shows_a_table(config: Path) -> None:
     last = text[text.rindex("NAME") :]
     assert re.search(r"proc_demo +127\.0\.0\.1 +STARTED +\d+ +9\.9 +\d+\.\d s", last)
     assert re.search(r"q +localhost +STARTED +\d+", last)
-    assert re.search(r"bad +localhost +FAILED", last)
+    assert re.search(r"bad +127\.0\.0\.1 +FAILED", last)
     assert "something is wrong" in last
     terminal = typed("stop", "proc_demo", "q", "--config", str(config))
     assert ended(terminal) == 0
