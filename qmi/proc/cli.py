@@ -32,7 +32,7 @@ from qmi.proc.server import executor, serve
 from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, exit_code
 from qmi.proc.systemd import unit_name, unit_text, write_units
 
-_WATCH_INTERVAL = 1.0
+_WATCH_INTERVAL = 2.0
 _FOLLOW_INTERVAL = 0.2
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from qmi._version import __version__
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_RuntimeException
+from qmi.links import References
 from qmi.messages import Call, Failure, Request
 from qmi.names import CONTEXT_OBJECT_NAME, HostPort
 from qmi.net.events import Connected, Event, PeerLost, ReplyReceived
@@ -98,7 +99,16 @@ class SocketLink:
             wanted=name,
         )
         now = time.monotonic()
-        peer = Peer(Role.CONNECTING, hello, now=now, expected=name, certified=identity, where=str(address))
+        # Interfaces among the answers are made again; a proxy would lead nowhere, and nobody uses one here.
+        peer = Peer(
+            Role.CONNECTING,
+            hello,
+            now=now,
+            expected=name,
+            certified=identity,
+            restore=References(None).restore,
+            where=str(address),
+        )
         talk = _Talk(connection, peer, deadline)
         talk.connect()
         try:

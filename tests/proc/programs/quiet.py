@@ -23,8 +23,8 @@ def main() -> None:
             print(os.getpid(), os.getsid(0), *sorted(os.listdir("/proc/self/fd")), sep="\n", file=file)
             print(*[f"{key}={value}" for key, value in os.environ.items() if "\n" not in value], sep="\n", file=file)
         os.rename(what.removeprefix("facts=") + ".part", what.removeprefix("facts="))
-    print("quiet is ready")
     try:
+        print("quiet is ready")
         while True:
             time.sleep(1000)
     except KeyboardInterrupt:
