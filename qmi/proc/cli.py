@@ -18,7 +18,7 @@ from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.proc.arguments import Arguments, parse_arguments
 from qmi.proc.commands import clean
-from qmi.proc.launch import Launcher, Times
+from qmi.proc.launch import Launcher, Times, restore_ctrl_c
 from qmi.proc.machine import local_hosts
 from qmi.proc.manager import Manager
 from qmi.proc.one import One
@@ -71,6 +71,7 @@ def run(outside: Outside, arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 if something failed; 2 if the command line or the configuration is wrong.
     """
     parsed = parse_arguments(arguments)
+    restore_ctrl_c()
     try:
         return _Cli(outside, parsed, load_config(parsed.config)).run()
     except (QMI_UsageException, QMI_ConfigurationException) as exc:

@@ -58,6 +58,16 @@ class Times:
     kill: float = 5.0
 
 
+def restore_ctrl_c() -> None:
+    """Let programs that are started from now on hear SIGINT, even if this one was told to ignore it.
+
+    A shell's background job ignores it, and so would all that it starts: such a program without a port could not be
+    asked to stop. To be called from the main thread.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class AlreadyRunningError(QMI_RuntimeException):
     """The program was to be started, and runs."""
 

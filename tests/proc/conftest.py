@@ -10,12 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from qmi.proc.launch import restore_ctrl_c
 from tests.proc.support import PROGRAMS
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home directory; what was started with it is ended with the test."""
+    restore_ctrl_c()
     directory = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(directory))
     for name in ("QMI_HOME", "QMI_CONFIG", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "PYTHONPATH"):

@@ -387,3 +387,18 @@ def _as_file(home: Path, **contexts: CfgContext) -> dict[str, object]:
         "contexts": {name: {k: v for k, v in values.items() if v is not None} for name, values in settings.items()},
         "process_management": {"output_dir": str(home / "out")},
     }
+
+
+def test_programs_of_a_background_job_hear_ctrl_c(home: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        launch.restore_ctrl_c()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        config = config_in(home, q=quiet())
+        launcher(config).start(target(config, "q"))
+        wait_for(lambda: "ready" in output_of(config, "q"))
+        assert launcher(config).stop(target(config, "q")) == ""
+    finally:
+        signal.signal(signal.SIGINT, before)
+    launch.restore_ctrl_c()
+    assert signal.getsignal(signal.SIGINT) is before
