@@ -17,8 +17,9 @@ from qmi.config.loader import load_config
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.proc.arguments import Arguments, parse_arguments
+from qmi.proc.child import restore_ctrl_c
 from qmi.proc.commands import clean
-from qmi.proc.launch import Launcher, Times, restore_ctrl_c
+from qmi.proc.launch import Launcher, Times
 from qmi.proc.machine import local_hosts
 from qmi.proc.manager import Manager
 from qmi.proc.one import One

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
+from qmi.proc.child import Child
 from qmi.proc.output import last_lines, open_output, output_dir
 from qmi.proc.peers import Absent, PeerLink, Present
 from qmi.proc.process import (
@@ -56,16 +56,6 @@ class Times:
     soft: float = 10.0
     terminate: float = 5.0
     kill: float = 5.0
-
-
-def restore_ctrl_c() -> None:
-    """Let programs that are started from now on hear SIGINT, even if this one was told to ignore it.
-
-    A shell's background job ignores it, and so would all that it starts: such a program without a port could not be
-    asked to stop. To be called from the main thread.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class AlreadyRunningError(QMI_RuntimeException):
@@ -118,34 +108,6 @@ class Unresponsive:
 
     pid: int | None
     reason: str
-
-
-class _Child:
-    """A process that we started; a thread waits for its end, so that it never stays behind as a zombie."""
-
-    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
-        self.pid = process.pid
-        self.output = output
-        self._process = process
-        self._ended = threading.Event()
-        # A daemon: the program outlives us, so our exit must not wait for it.
-        threading.Thread(target=self._reap, name=f"reap {process.pid}", daemon=True).start()
-
-    def _reap(self) -> None:
-        self._process.wait()
-        self._ended.set()
-
-    def ended_within(self, seconds: float) -> bool:
-        return self._ended.wait(seconds)
-
-    def how_it_ended(self) -> str:
-        code = self._process.returncode
-        if code is not None and code < 0:
-            try:
-                return f"was killed by {signal.Signals(-code).name}"
-            except ValueError:
-                return f"was killed by signal {-code}"
-        return f"ended with exit status {code}"
 
 
 class Launcher:
@@ -261,7 +223,7 @@ class Launcher:
             by = f" by {holder}" if holder else ""
             raise PortInUseError(f"port {target.address.port} is in use{by}: {reason}")
 
-    def _launch(self, target: Target, program: Program) -> tuple[_Child, ProcessIdentity]:
+    def _launch(self, target: Target, program: Program) -> tuple[Child, ProcessIdentity]:
         handle, path = open_output(output_dir(self._config), target.name, program.command, now=self._now())
         try:
             # Before anything runs: what cannot be remembered could not be stopped.
@@ -283,7 +245,7 @@ class Launcher:
             os.close(handle)
         # Nobody has waited for the process yet, so its number is its own; only its end can have come.
         identity = identify(process.pid) or ProcessIdentity(process.pid, "ended")
-        child = _Child(process, path)
+        child = Child(process, path)
         try:
             self._records.write(target.name, Record(identity.pid, identity.born, module, str(path)))
         except QMI_RuntimeException:
@@ -291,7 +253,7 @@ class Launcher:
             raise
         return child, identity
 
-    def _wait_until_up(self, target: Target, child: _Child, identity: ProcessIdentity) -> str:
+    def _wait_until_up(self, target: Target, child: Child, identity: ProcessIdentity) -> str:
         deadline = time.monotonic() + (self._times.start if target.address else self._times.settle)
         found = ""
         while not child.ended_within(_POLL if target.address else self._times.settle):

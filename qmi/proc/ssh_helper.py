@@ -39,7 +39,7 @@ class Lines:
     def __init__(self, reader: ByteReader) -> None:
         self._reader = reader
         self._buffer = b""
-        self.received = 0
+        self.received: int = 0
 
     async def next(self) -> bytes | None:
         """Return the next line without its end, or None at the end of the stream."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qmi.proc.launch import restore_ctrl_c
+from qmi.proc.child import restore_ctrl_c
 from tests.proc.support import PROGRAMS
 
 

@@ -16,6 +16,7 @@ import pytest
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_RuntimeException
 from qmi.proc import launch
+from qmi.proc.child import Child, restore_ctrl_c
 from qmi.proc.launch import (
     AlreadyRunningError,
     Launcher,
@@ -373,9 +374,9 @@ def test_a_virtual_environment_that_is_missing_is_told_before_anything_happens(h
 
 def test_a_program_killed_by_an_unnamed_signal_has_its_number_told(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", "import os; os.kill(os.getpid(), 40)"]) as process:
-        child = launch._Child(process, tmp_path)
-        assert child.ended_within(20)
-        assert child.how_it_ended() == "was killed by signal 40"
+        ended = Child(process, tmp_path)
+        assert ended.ended_within(20)
+        assert ended.how_it_ended() == "was killed by signal 40"
 
 
 def _as_file(home: Path, **contexts: CfgContext) -> dict[str, object]:
@@ -392,7 +393,7 @@ def _as_file(home: Path, **contexts: CfgContext) -> dict[str, object]:
 def test_programs_of_a_background_job_hear_ctrl_c(home: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        launch.restore_ctrl_c()
+        restore_ctrl_c()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         config = config_in(home, q=quiet())
         launcher(config).start(target(config, "q"))
@@ -400,5 +401,5 @@ def test_programs_of_a_background_job_hear_ctrl_c(home: Path) -> None:
         assert launcher(config).stop(target(config, "q")) == ""
     finally:
         signal.signal(signal.SIGINT, before)
-    launch.restore_ctrl_c()
+    restore_ctrl_c()
     assert signal.getsignal(signal.SIGINT) is before
