@@ -7,7 +7,9 @@ number of times. Futures, mailboxes and links know nothing else about who waits 
 from __future__ import annotations
 
 import _thread
+import math
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -15,6 +17,9 @@ from typing import Any, Protocol
 import trio
 
 from qmi.errors import QMI_BlockingOnLoopException
+
+GLANCE = 0.25
+"""How often, in seconds, the main thread looks for Ctrl-C while it waits."""
 
 on_any_loop = trio.lowlevel.in_trio_run
 
@@ -94,9 +99,22 @@ class ThreadWaiter:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait to be woken; False if that takes longer than the timeout in seconds."""
+        if threading.current_thread() is threading.main_thread():
+            return self._wait_and_glance(math.inf if timeout is None else timeout)
         if timeout is None:
             return self._lock.acquire()
         return self._lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+
+    def _wait_and_glance(self, timeout: float) -> bool:
+        # A signal that comes after Python's last look and before the thread sleeps does not wake it. It happens when
+        # threads compete; then Ctrl-C would be lost, were there not another look once in a while.
+        if timeout <= GLANCE:
+            return self._lock.acquire(True, max(timeout, 0.0))
+        end = time.monotonic() + timeout
+        while not self._lock.acquire(True, min(GLANCE, max(end - time.monotonic(), 0.0))):
+            if time.monotonic() >= end:
+                return False
+        return True
 
 
 class TaskWaiter:

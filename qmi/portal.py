@@ -13,6 +13,7 @@ import trio
 from qmi.actors.future import QMI_RpcFuture
 from qmi.bridge import Loop
 from qmi.errors import QMI_RuntimeException
+from qmi.interrupts import INTERRUPTS
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -108,6 +109,7 @@ class Portals:
                 portal = Portal()
                 portal.start()
                 self._portal = portal
+                INTERRUPTS.install()
             self._users.append(user)
             return self._portal
 
@@ -122,6 +124,7 @@ class Portals:
                 portal, self._portal = self._portal, None
         if portal is not None:
             portal.stop()
+            INTERRUPTS.uninstall()
 
 
 PORTALS = Portals()

@@ -17,6 +17,7 @@ from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
 from qmi.bridge import Loop, refuse_on_loop
 from qmi.errors import QMI_ObjectLockedException, QMI_RpcTimeoutException, QMI_UsageException
+from qmi.interrupts import INTERRUPTS
 from qmi.messages import Acquire, Call, ForceRelease, LockInfo, Origin, QueryLock, Release, Request, Token
 from qmi.names import Address
 
@@ -66,6 +67,8 @@ class Handle:
 
     def call_blocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and wait for its result."""
+        if INTERRUPTS.due:
+            INTERRUPTS.strike()
         name = method.name
         refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
         actor = self.router.find_actor(self.address)
@@ -79,6 +82,8 @@ class Handle:
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
         """Call a method; the future gives its result."""
+        if INTERRUPTS.due:
+            INTERRUPTS.strike()
         # Nobody waits for this call yet, so that it cannot be part of a cycle.
         future = self.router.request(self.address, Call(self.address.object, method.name, args, kwargs, self.token))
         if not method.kind.is_stream:
@@ -115,6 +120,8 @@ class Handle:
 
     def acquire(self, timeout: float, custom: str | None) -> tuple[Token, QMI_RpcFuture[bool]]:
         """Ask for the lock; the token is the proxy's if it is granted."""
+        if INTERRUPTS.due:
+            INTERRUPTS.strike()
         limit = check_timeout(timeout)
         token = check_token(custom) or self.token or Token(secrets.token_hex(16))
         message = Acquire(self.address.object, token, math.inf if limit is None else limit)
@@ -133,6 +140,8 @@ class Handle:
 
     def release(self, custom: str | None, context_name: str | None) -> QMI_RpcFuture[bool]:
         """Ask to unlock."""
+        if INTERRUPTS.due:
+            INTERRUPTS.strike()
         token = check_token(custom) or self.token
         return self.router.request(self.address, Release(self.address.object, token, context_name))
 
@@ -144,10 +153,14 @@ class Handle:
 
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""
+        if INTERRUPTS.due:
+            INTERRUPTS.strike()
         return self.router.request(self.address, ForceRelease(self.address.object))
 
     def query_lock(self) -> QMI_RpcFuture[LockInfo | None]:
         """Ask who holds it."""
+        if INTERRUPTS.due:
+            INTERRUPTS.strike()
         return self.router.request(self.address, QueryLock(self.address.object))
 
     # Signals

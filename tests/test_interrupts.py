@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import qmi
+from qmi.interrupts import CALLS_USER_CODE, INTERRUPTS, MACHINERY, WAITS, InterruptHandler, may_interrupt
+from qmi.names import Address
+
+ROOT = Path(__file__).parents[1] / "qmi"
+
+POUND = """
+import random, signal, sys, threading, time
+import qmi
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import rpc_method
+from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+
+class Driver(QMI_Instrument):
+    @rpc_method
+    def get_sample(self):
+        return 1
+
+go = threading.Event()
+main = threading.main_thread().ident
+
+def pound():
+    while go.wait():
+        go.clear()
+        end = time.perf_counter() + random.uniform(1e-5, 4e-4)
+        while time.perf_counter() < end:
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
+
+threading.Thread(target=pound, daemon=True).start()
+sys.setswitchinterval(1e-5)
+qmi.start("pound", None)
+one = qmi.make_instrument("one", {cls})
+other = qmi.get_instrument("one")
+for _ in range(150):
+    try:
+        go.set()
+        while True:
+            {statement}
+    except KeyboardInterrupt:
+        pass
+    one.unlock()
+    assert not one.is_locked()
+    other.get_sample(rpc_timeout=5)
+qmi.stop()
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+print("done")
+"""
+
+
+@pytest.fixture
+def python_handles_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread here")
+@pytest.mark.parametrize("cls", ["Driver", "NoisySineGenerator"])
+@pytest.mark.parametrize("statement", ["one.get_sample()", "one.lock(timeout=1); one.unlock()"])
+def test_ctrl_c_at_any_moment_leaves_an_instrument_that_works(cls: str, statement: str) -> None:
+    program = POUND.format(cls=cls, statement=statement)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(WAITS | CALLS_USER_CODE))
+def test_the_functions_that_are_named_exist(file: str, name: str) -> None:
+    thing: object = importlib.import_module("qmi." + file.removesuffix(".py").replace("/", "."))
+    for part in name.split("."):
+        thing = inspect.getattr_static(thing, part)
+    assert inspect.isfunction(thing)
+
+
+@pytest.mark.parametrize("room", MACHINERY)
+def test_the_rooms_that_are_named_exist(room: str) -> None:
+    assert (ROOT / room).exists()
+
+
+def test_user_code_may_be_interrupted_and_what_the_machinery_calls_may_not() -> None:
+    seen = []
+
+    class Name(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            seen.append(may_interrupt(sys._getframe()))
+            return "name"
+
+    assert may_interrupt(sys._getframe())
+    assert may_interrupt(None)
+    # Names are no machinery, proxies are: there the same method is called from each.
+    str(Address("a", Name("b")))
+    with qmi.start("frames", None) as context:
+        proxy = context.make_peer_context_proxy("frames")
+        proxy._rpc.address = Name("b")
+        assert proxy.address == "name"
+    assert seen == [True, False]
+
+
+def test_handlers_of_others_are_left_alone(python_handles_ctrl_c: None) -> None:
+    def mine(*_: object) -> None: ...
+
+    signal.signal(signal.SIGINT, mine)
+    with qmi.start("theirs", None):
+        assert signal.getsignal(signal.SIGINT) is mine
+    assert signal.getsignal(signal.SIGINT) is mine
+
+
+def test_a_handler_that_somebody_set_meanwhile_stays(python_handles_ctrl_c: None) -> None:
+    def mine(*_: object) -> None: ...
+
+    with qmi.start("theirs", None):
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        signal.signal(signal.SIGINT, mine)
+    assert signal.getsignal(signal.SIGINT) is mine
+
+
+def test_other_threads_can_start_contexts_and_are_never_struck(python_handles_ctrl_c: None) -> None:
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with qmi.start("thread", None):
+                assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            INTERRUPTS.due = True
+            INTERRUPTS.strike()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert errors == []
+    assert INTERRUPTS.due
+    with pytest.raises(KeyboardInterrupt):
+        INTERRUPTS.strike()
+    assert not INTERRUPTS.due
+
+
+def test_an_interrupt_at_a_bad_moment_comes_again(python_handles_ctrl_c: None) -> None:
+    handler = InterruptHandler()
+    handler.install()
+    frame = bad_frame()
+
+    def come_at_a_bad_moment() -> None:
+        handler._handle(signal.SIGINT, frame)
+        threading.Event().wait(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        come_at_a_bad_moment()
+    assert not handler.due
+    handler.uninstall()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_has_struck_does_not_come_again(python_handles_ctrl_c: None) -> None:
+    handler = InterruptHandler()
+    handler._again = True
+    handler._handle(signal.SIGINT, sys._getframe())
+    handler._try_again()
+    assert not handler.due
+
+
+def bad_frame() -> FrameType:
+    """A frame of the machinery."""
+    frames: list[FrameType] = []
+
+    class Name:
+        def __str__(self) -> str:
+            frames.append(sys._getframe(1))
+            return "name"
+
+    with qmi.start("bad", None) as context:
+        proxy = context.make_peer_context_proxy("bad")
+        proxy._rpc.address = Name()
+        str(proxy.address)
+    return frames[0]
