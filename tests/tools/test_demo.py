@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qmi.core.exceptions import QMI_UsageException
+from qmi.tools import demo
+from qmi.tools.stage import Stage
+from tests.tutorial.desk import Desk
+
+COMMAND = "python3 -m qmi.tools.demo"
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    monkeypatch.setattr(demo, "PERIOD", 0.0)
+    return io.StringIO()
+
+
+def test_it_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None:
+    with Desk(home) as desk:
+        run = desk.run(f"{COMMAND} one-program")
+    assert (run.returncode, run.stderr) == (0, "")
+    text = " ".join(run.stdout.split())
+    assert "lab.nsg" in text
+    assert "QMI_ObjectLockedException: The object is locked by another proxy: lab.nsg is held by context 'lab'" in text
+    assert "measuring: 1000 of 1000" in text
+    assert re.search(r"1000 samples in \d+\.\d\d s, mean -?\d", text)
+    assert len(re.findall(r"^ *-?[\d.]* \|.*[\u2800-\u28ff]", run.stdout, re.MULTILINE)) >= 10
+    assert list(home.iterdir()) == []
+
+
+def test_at_a_terminal_there_is_a_progress_bar(home: Path) -> None:
+    with Desk(home) as desk:
+        desk.environment["TERM"] = "xterm-256color"
+        program = desk.program(COMMAND)
+        program.expect("1000/1000")
+        assert program.wait()[0] == 0
+
+
+def test_ctrl_c_ends_it_cleanly(home: Path) -> None:
+    with Desk(home) as desk:
+        desk.environment["TERM"] = "xterm-256color"
+        program = desk.program(COMMAND)
+        program.expect("measuring")
+        program.interrupt()
+        status, printed = program.wait()
+    assert status == demo.INTERRUPTED
+    assert "Broken off; everything has been closed." in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("width", [16, 40, 80, 300])
+def test_lines_fit_into_the_terminal(width: int, output: io.StringIO) -> None:
+    assert demo.main([], Stage(output, width)) == 0
+    assert max(map(len, output.getvalue().splitlines())) <= width
+
+
+def test_without_unicode_it_shows_plain_text(home: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "qmi.tools.demo", "one-program"]
+    run = subprocess.run(command, cwd=home, env=environment, capture_output=True, timeout=30)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert b"*" in run.stdout
+
+
+def test_chapters_can_be_chosen(monkeypatch: pytest.MonkeyPatch, output: io.StringIO) -> None:
+    def first(stage: Stage) -> None:
+        """The first."""
+        stage.say("one")
+
+    def second(stage: Stage) -> None:
+        stage.say("two")
+
+    monkeypatch.setattr(demo, "CHAPTERS", {"a": first, "b": second})
+    assert demo.main(["b", "a"], Stage(output, 40)) == 0
+    words = [line.strip("─ ") for line in output.getvalue().splitlines()]
+    assert [word for word in words if word] == ["b", "two", "The first.", "one"]
+
+
+def test_unknown_chapter_is_named_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        demo.main(["two-programs"])
+    assert caught.value.code == 2
+    assert "there is no chapter 'two-programs'; there are one-program" in capsys.readouterr().err
+
+
+def test_a_chapter_that_fails_is_no_success(monkeypatch: pytest.MonkeyPatch, output: io.StringIO) -> None:
+    def failing(stage: Stage) -> None:
+        raise QMI_UsageException("broken")
+
+    monkeypatch.setattr(demo, "CHAPTERS", {"a": failing})
+    with pytest.raises(QMI_UsageException):
+        demo.main([], Stage(output, 40))
+
+
+def test_a_live_picture_shows_its_last_values_where_nothing_moves(output: io.StringIO) -> None:
+    stage = Stage(output, 40)
+    with stage.live_picture((0.0, 1.0)) as show:
+        show([0.0])
+        assert output.getvalue() == ""
+        show([1.0])
+    assert output.getvalue().count("|") == 12
+
+
+def test_a_live_picture_moves_at_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    stage = Stage(terminal, 40)
+    stage.code("print(1)")
+    stage.failure("oh")
+    assert stage.is_live
+    with stage.live_picture() as show:
+        show([0.0, 1.0])
+    assert "\u28ff" >= max(terminal.getvalue()) > "\u2800"
