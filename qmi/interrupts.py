@@ -20,7 +20,12 @@ AGAIN = 0.0005
 """How soon, in seconds, an interrupt is tried again that came at a bad moment."""
 
 _ROOT = Path(__file__).parent
-MACHINERY = ("actors", "net", "bridge.py", "portal.py", "context.py", "blocking.py", "session.py")
+MACHINERY = frozenset(
+    {
+        *("actors", "net", "blocking.py", "bridge.py", "connections.py", "context.py"),
+        *("doorway.py", "kernel.py", "links.py", "portal.py", "session.py", "signalling.py"),
+    }
+)
 """Rooms and files in which a thread must not be interrupted; what they call counts as theirs."""
 
 WAITS = frozenset({("bridge.py", "ThreadWaiter.wait"), ("bridge.py", "ThreadWaiter._wait_and_glance")})
@@ -30,7 +35,7 @@ CALLS_USER_CODE = frozenset(
     {
         ("actors/inline.py", "call_in_thread"),
         ("actors/runner.py", "Actor._construct"),
-        ("context.py", "Context._in_context"),
+        ("kernel.py", "Kernel._in_context"),
     }
 )
 """And what these functions call is the user's."""

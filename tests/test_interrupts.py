@@ -86,7 +86,7 @@ def test_the_functions_that_are_named_exist(file: str, name: str) -> None:
     assert inspect.isfunction(thing)
 
 
-@pytest.mark.parametrize("room", MACHINERY)
+@pytest.mark.parametrize("room", sorted(MACHINERY))
 def test_the_rooms_that_are_named_exist(room: str) -> None:
     assert (ROOT / room).exists()
 
