@@ -207,8 +207,8 @@ class AsyncProxy(_ProxyBase, Generic[T]):
             yield self
         finally:
             # Not awaited: this must happen also when the block was cancelled.
-            self._rpc.released(True)
             self._rpc.release(lock_token, None)
+            self._rpc.released(True)
 
     async def __aenter__(self) -> AsyncProxy[T]:
         for name in self._rpc_interface.enter:

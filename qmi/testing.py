@@ -1,0 +1,293 @@
+"""What the authors of drivers and tasks need for their tests: instruments without hardware, hours without waiting.
+
+A :class:`StandInInstrument` takes the place of a driver: it notes what is asked of it and answers what the
+test told it.
+
+:func:`run_in_virtual_time` runs a trio program on a clock that jumps over every wait, and
+:func:`open_virtual_context` a context in it. For loop tasks there is :class:`VirtualClock`, also with threads.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+import trio
+import trio.testing
+
+from qmi.actors.execution import EXECUTION, Execution
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.interface import Kind, Placement, method_kind, published_functions
+from qmi.actors.rpc_object import check_class, placement_for
+from qmi.actors.runner import Actor
+from qmi.actors.virtual_clock import VirtualClock
+from qmi.config.schema import CfgQmi
+from qmi.core.context import Context, QMI_Context
+from qmi.core.exceptions import QMI_UsageException
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import QMI_RpcObject
+
+__all__ = ["RecordedCall", "StandInInstrument", "VirtualClock", "open_virtual_context", "run_in_virtual_time"]
+
+T = TypeVar("T")
+D = TypeVar("D", bound=QMI_Instrument)
+
+_OWN_STATE = frozenset({"open", "close", "is_open"})
+
+
+class RecordedCall(NamedTuple):
+    """A call that a stand-in got; equal to a plain tuple of the same three.
+
+    Attributes:
+        method: The name of the method.
+        args: As the caller wrote them.
+        kwargs: As the caller wrote them.
+    """
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class StandInInstrument(Generic[D]):
+    """Takes the place of a driver in tests: it notes each call and answers what it was told.
+
+    It has the published methods, signatures, constants and signals of the driver, but runs none of its code: no
+    constructor opens a port. ``open``, ``close`` and ``is_open`` work as in every instrument. A method whose result is
+    annotated otherwise than ``None`` must be told what it answers. Answers are given in the event loop, so they do not
+    block, and stand-ins live in virtual time as well::
+
+        >>> import qmi
+        >>> from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+        >>> from qmi.testing import StandInInstrument
+        >>> stand_in = StandInInstrument(NoisySineGenerator)
+        >>> stand_in.returns("get_sample", 1.5)
+        >>> stand_in.raises("set_noise", ValueError("too loud"))
+        >>> with qmi.start("test", None):
+        ...     nsg = qmi.make_instrument("nsg", stand_in.driver)
+        ...     nsg.set_amplitude(3.0)
+        ...     nsg.get_sample()
+        1.5
+        >>> stand_in.calls == [("set_amplitude", (3.0,), {}), ("get_sample", (), {})]
+        True
+
+    Args:
+        driver: The class of the driver.
+
+    Attributes:
+        driver: The class to make the instrument from; a subclass of the driver, of the same name.
+        calls: The calls so far, oldest first.
+
+    Raises:
+        QMI_UsageException: If the class is no driver.
+    """
+
+    def __init__(self, driver: type[D]) -> None:
+        check_class(driver, QMI_Instrument, "A stand-in")
+        self._methods = published_functions(driver)
+        self._answers: dict[str, Callable[..., Any]] = {}
+        self.calls: list[RecordedCall] = []
+        self.driver = self._make_class(driver)
+
+    def returns(self, method: str, value: object) -> None:
+        """Have a method return a value each time; a stream gives the items of the value.
+
+        Raises:
+            QMI_UsageException: If the driver has no such method.
+        """
+        self.does(method, lambda *_, **__: value)
+
+    def returns_each(self, method: str, values: Iterable[object]) -> None:
+        """Have a method return one value after the other; a call beyond the last one is an error.
+
+        Raises:
+            QMI_UsageException: If the driver has no such method.
+        """
+        rest = iter(values)
+
+        def following(*_: object, **__: object) -> object:
+            for value in rest:
+                return value
+            raise QMI_UsageException(f"The stand-in was called more often than it has answers: {method}()")
+
+        self.does(method, following)
+
+    def raises(self, method: str, error: BaseException) -> None:
+        """Have a method raise an error.
+
+        Raises:
+            QMI_UsageException: If the driver has no such method.
+        """
+
+        def fail(*_: object, **__: object) -> object:
+            raise error
+
+        self.does(method, fail)
+
+    def does(self, method: str, function: Callable[..., Any]) -> None:
+        """Have a method return what a function returns that gets the same arguments, without ``self``.
+
+        Raises:
+            QMI_UsageException: If the driver has no such method.
+        """
+        if method not in self._methods:
+            known = ", ".join(sorted(self._methods))
+            raise QMI_UsageException(f"{self.driver.__name__} has no published method {method!r}; it has {known}")
+        self._answers[method] = function
+
+    def calls_of(self, method: str) -> list[RecordedCall]:
+        """The calls of one method, oldest first."""
+        return [call for call in self.calls if call.method == method]
+
+    def _answer(self, instrument: QMI_Instrument, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        original = self._methods[method]
+        inspect.signature(original).bind(instrument, *args, **kwargs)
+        self.calls.append(RecordedCall(method, args, kwargs))
+        if method in self._answers:
+            return self._answers[method](*args, **kwargs)
+        if method in _OWN_STATE:
+            return getattr(QMI_Instrument, method)(instrument)
+        if inspect.signature(original).return_annotation not in (None, "None", inspect.Signature.empty):
+            raise QMI_UsageException(
+                f"The stand-in does not know what {method}() answers; tell it by stand_in.returns({method!r}, ...)"
+            )
+        return None
+
+    def _make_class(self, driver: type[D]) -> type[D]:
+        def begin(instrument: QMI_Instrument, context: Any, name: str, *args: object, **kwargs: object) -> None:
+            inspect.signature(driver.__init__).bind(instrument, context, name, *args, **kwargs)
+            QMI_Instrument.__init__(instrument, context, name)
+
+        def release(instrument: QMI_Instrument) -> Any:
+            return QMI_Instrument.release_rpc_object(instrument)
+
+        namespace: dict[str, Any] = {
+            "__doc__": driver.__doc__,
+            "__module__": driver.__module__,
+            "__qualname__": driver.__qualname__,
+            "__init__": begin,
+            "_rpc_placement": Placement.LOOP,
+            "release_rpc_object": release,
+        }
+        for name, function in self._methods.items():
+            namespace[name] = self._make_method(name, function)
+        return cast("type[D]", type(driver.__name__, (driver,), namespace))
+
+    def _make_method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """A method of the same kind as the original: what calling it gives must not change."""
+        answer = self._answer
+
+        def plain(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> Any:
+            return answer(instrument, name, args, kwargs)
+
+        async def awaited(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> Any:
+            value = answer(instrument, name, args, kwargs)
+            return await value if inspect.isawaitable(value) else value
+
+        def generator(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            yield from answer(instrument, name, args, kwargs) or ()
+
+        async def async_generator(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            items = answer(instrument, name, args, kwargs) or ()
+            if hasattr(items, "__aiter__"):
+                async for item in items:
+                    yield item
+            else:
+                for item in items:
+                    yield item
+
+        kinds: dict[Kind, Callable[..., Any]] = {
+            Kind.PLAIN: plain,
+            Kind.ASYNC: awaited,
+            Kind.GENERATOR: generator,
+            Kind.ASYNC_GENERATOR: async_generator,
+        }
+        function = kinds[method_kind(original)]
+        function.__name__, function.__doc__ = name, original.__doc__
+        function.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+        return function
+
+
+def run_in_virtual_time(function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Run a trio program on a clock that stands still while anybody works and jumps ahead when all wait.
+
+    An hour of ``trio.sleep`` takes no time. That is for programs that live in the event loop alone: while a thread
+    works, or a message is on its way through a socket, the clock believes that all wait, and their timeouts strike::
+
+        >>> import trio
+        >>> from qmi.testing import run_in_virtual_time
+        >>> async def main():
+        ...     begin = trio.current_time()
+        ...     await trio.sleep(3600.0)
+        ...     return trio.current_time() - begin
+        >>> run_in_virtual_time(main)
+        3600.0
+
+    Args:
+        function: The async function to run.
+        args: Its arguments.
+
+    Returns:
+        What it returns.
+    """
+    return trio.run(function, *args, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@asynccontextmanager
+async def open_virtual_context(name: str = "test") -> AsyncIterator[Context]:
+    """A context in virtual time; it takes only objects that live in the event loop.
+
+    Those are stand-ins, and objects whose methods are all ``async``. The context reads no configuration and has no
+    links::
+
+        >>> import trio
+        >>> from qmi.core.instrument import QMI_Instrument
+        >>> from qmi.core.rpc import rpc_method
+        >>> from qmi.testing import open_virtual_context, run_in_virtual_time
+        >>> class Oven(QMI_Instrument):
+        ...     @rpc_method
+        ...     async def heat(self, seconds: float) -> str:
+        ...         await trio.sleep(seconds)
+        ...         return "hot"
+        >>> async def main():
+        ...     async with open_virtual_context() as context:
+        ...         oven = await context.make_instrument("oven", Oven)
+        ...         return await oven.heat(7200.0)
+        >>> run_in_virtual_time(main)
+        'hot'
+
+    Args:
+        name: What the context is called.
+
+    Raises:
+        QMI_UsageException: If time is real here.
+    """
+    if not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
+        raise QMI_UsageException("Time is real here; run the test with qmi.testing.run_in_virtual_time()")
+    face = QMI_Context(name, CfgQmi())
+    core = face._core = _VirtualContext(name, face.get_config())
+    core.face = face
+    async with core.running():
+        token = EXECUTION.set(Execution(face))
+        try:
+            yield core
+        finally:
+            EXECUTION.reset(token)
+
+
+class _VirtualContext(Context):
+    """A context that refuses what would work in a thread, where virtual time runs away from it."""
+
+    def make(
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> QMI_RpcFuture[Actor]:
+        """Begin to make an object, if it lives in the event loop."""
+        check_class(cls, QMI_RpcObject, "An object")
+        if placement_for(cls) is not Placement.LOOP:
+            raise QMI_UsageException(
+                f"{cls.__name__} has methods that are not async and run in a thread, which virtual time does not wait "
+                "for. Take a StandInInstrument instead, or test it in real time"
+            )
+        return super().make(name, cls, args, kwargs)
