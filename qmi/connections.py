@@ -31,6 +31,11 @@ _logger = logging.getLogger("qmi.core.messaging")
 
 _LOOPBACK_BROADCAST = "127.255.255.255"
 _PROBE_TIME = 1.0
+_GRACE = 0.2
+"""How long a stranger has for his hello, in seconds, while others wait for his place."""
+_CROSSING = "is connecting to this one itself"
+_REPLACED = "replaced by a new link of the same context"
+_CROSSING_TIME = 2.0
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
@@ -72,10 +77,16 @@ class Member(NamedTuple):
     reconnect: bool
 
 
-class _Dial(NamedTuple):
-    where: HostPort
-    reconnect: bool
-    outcome: QMI_RpcFuture[None]
+class _Dial:
+    """An attempt to connect to another context."""
+
+    def __init__(self, name: str, where: HostPort, reconnect: bool) -> None:
+        self.name = name
+        self.where = where
+        self.reconnect = reconnect
+        self.outcome: QMI_RpcFuture[None] = QMI_RpcFuture(f"the connection to {name!r}")
+        self.scope = trio.CancelScope()
+        self.link: Link | None = None
 
 
 class PeerDescriptor(NamedTuple):
@@ -106,8 +117,10 @@ class Connections:
         self._doorway: Doorway
         self._members: dict[str, Member] = {}
         self._serving: dict[Link, Serving] = {}
-        self._outgoing: dict[Link, _Dial] = {}
-        self._unproven: dict[trio.CancelScope, None] = {}
+        self._dials: dict[str, _Dial] = {}
+        self._former: dict[str, Member] = {}
+        self._unproven: dict[trio.CancelScope, float] = {}
+        self._place_free = trio.Event()
         self._returning: dict[str, trio.CancelScope] = {}
         self._listener: Listener | None = None
         self._closing = False
@@ -213,16 +226,24 @@ class Connections:
 
     # Accepting
 
-    def _accepted(self, sock: socket.socket, where: HostPort) -> None:
-        if len(self._unproven) >= self._config.limits.max_unproven_links:
-            # Who proves itself does so at once: the oldest stranger is the least likely to be a friend.
-            oldest = next(iter(self._unproven))
-            self._unproven.pop(oldest)
-            oldest.cancel()
+    async def _accepted(self, sock: socket.socket, where: HostPort) -> None:
+        while len(self._unproven) >= self._config.limits.max_unproven_links:
+            # Who proves himself does so at once: the oldest stranger is the least likely to be a friend.
+            oldest, since = next(iter(self._unproven.items()))
+            self._place_free = trio.Event()
+            with trio.move_on_at(since + _GRACE):
+                await self._place_free.wait()
+            if oldest in self._unproven and trio.current_time() >= since + _GRACE:
+                self._proven(oldest)
+                oldest.cancel()
         scope = trio.CancelScope()
-        self._unproven[scope] = None
+        self._unproven[scope] = trio.current_time()
         if not self._host.spawn(self._serve, sock, where, scope):
             sock.close()
+
+    def _proven(self, scope: trio.CancelScope) -> None:
+        self._unproven.pop(scope, None)
+        self._place_free.set()
 
     async def _serve(self, sock: socket.socket, where: HostPort, scope: trio.CancelScope) -> None:
         link: Link | None = None
@@ -237,7 +258,7 @@ class Connections:
         except OSError as error:
             _logger.warning("A connection from %s was refused: %s", where, error)
         finally:
-            self._unproven.pop(scope, None)
+            self._proven(scope)
             sock.close()
         loss = link.loss if link is not None else None
         if link is not None and loss is not None and link.hello is None and not self._closing:
@@ -263,11 +284,17 @@ class Connections:
         check_name(name, "context")
         if name == self._host.name:
             raise QMI_UsageException(f"Context {name!r} cannot connect to itself")
+        where = None if address is None else parse_host_port(address)
+        if ignore_duplicate:
+            while (dial := self._dials.get(name)) is not None and self.link_to(name) is None:
+                await dial.outcome.ended()  # somebody else of this program connects to it just now
+                await trio.lowlevel.checkpoint()
         if self.link_to(name) is not None:
             if ignore_duplicate:
                 return
             raise QMI_UsageException(f"Context {self._host.name!r} is connected to {name!r} already")
-        where = parse_host_port(address) if address is not None else self._configured(name) or await self._find(name)
+        if where is None:
+            where = self._configured(name) or await self._find(name)
         await self._connect_to(name, where, reconnect)
 
     def _configured(self, name: str) -> HostPort | None:
@@ -314,35 +341,48 @@ class Connections:
         ]
 
     async def _connect_to(self, name: str, where: HostPort, reconnect: bool) -> None:
-        outcome: QMI_RpcFuture[None] = QMI_RpcFuture(f"the connection to {name!r}")
-        if not self._host.spawn(self._dial, name, _Dial(where, reconnect, outcome)):
+        if name in self._dials:
+            raise QMI_UsageException(f"Context {self._host.name!r} is connecting to {name!r} already")
+        dial = _Dial(name, where, reconnect)
+        if not self._host.spawn(self._dial, dial):
             raise QMI_ConnectionException(f"Context {self._host.name!r} is stopping")
-        await outcome
+        self._dials[name] = dial
+        try:
+            await dial.outcome
+        except trio.Cancelled:
+            dial.scope.cancel()  # whoever gives up wants no link
+            raise
 
-    async def _dial(self, name: str, dial: _Dial) -> None:
-        what = f"Context {name!r} at {dial.where} cannot be connected"
-        link: Link | None = None
+    async def _dial(self, dial: _Dial) -> None:
+        what = f"Context {dial.name!r} at {dial.where} cannot be connected"
+        reason = f"context {self._host.name!r} is stopping"
+        try:
+            with dial.scope:
+                reason = await self._dial_once(dial)
+                if reason.endswith(_CROSSING) and not dial.outcome.done():
+                    await self._meet(dial)
+        finally:
+            if self._dials.get(dial.name) is dial:
+                del self._dials[dial.name]
+            dial.outcome.fail(QMI_ConnectionException(f"{what}: {reason}"))  # unless there is a link, or was
 
+    async def _dial_once(self, dial: _Dial) -> str:
         def ready(made: Link) -> None:
-            nonlocal link
-            link = made
-            self._outgoing[made] = dial
+            dial.link = made
 
         try:
             sock = await tcp_connect(dial.where)
             with sock:
-                owner = _Reception(self, None)
-                await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=name, ready=ready)
-            reason = link.loss.reason if link is not None and link.loss is not None else "the link was lost"
-            dial.outcome.fail(QMI_ConnectionException(f"{what}: {reason}"))
+                owner = _Reception(self, None, dial)
+                await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
         except OSError as error:
-            dial.outcome.fail(QMI_ConnectionException(f"{what}: {error}"))
-        except trio.Cancelled:
-            dial.outcome.fail(QMI_ConnectionException(f"{what}: context {self._host.name!r} is stopping"))
-            raise
-        finally:
-            if link is not None:
-                self._outgoing.pop(link, None)
+            return error.strerror or str(error)
+        return dial.link.loss.reason if dial.link is not None and dial.link.loss is not None else "the link was lost"
+
+    async def _meet(self, dial: _Dial) -> None:
+        # The other side refused because it connects to this one itself: its link will do.
+        with trio.move_on_after(_CROSSING_TIME):
+            await dial.outcome.ended()
 
     async def disconnect(self, name: str) -> None:
         """End the link to a context.
@@ -352,6 +392,7 @@ class Connections:
         """
         if (returning := self._returning.pop(name, None)) is not None:
             returning.cancel()
+            self._former.pop(name, None)
             return
         member = self._members.get(name)
         if member is None:
@@ -364,7 +405,7 @@ class Connections:
         with trio.CancelScope() as scope:
             self._returning[name] = scope
             while self.link_to(name) is None:
-                with suppress(QMI_ConnectionException):
+                with suppress(QMI_ConnectionException, QMI_UsageException):
                     await self._connect_to(name, where, True)
                     break
                 await trio.sleep(delay)
@@ -376,60 +417,71 @@ class Connections:
 
     def hello(self, link: Link, hello: Hello) -> None:
         """Somebody wants in."""
-        if hello.context == self._host.name:
-            link.refuse(f"context {hello.context!r} is this one's own name; give one of the two another name")
-            return
-        member = self._members.get(hello.context)
-        if member is None or not member.link.is_up:
-            if len(self._members) >= self._config.limits.max_links:
-                link.refuse(f"context {self._host.name!r} has {len(self._members)} links, which is its limit")
-            else:
-                link.accept()
+        name = hello.context
+        member = self._members.get(name)
+        if member is not None and member.link.is_up:
+            # The name is taken. If its holder is dead, that only was not noticed yet.
+            self._host.spawn(self._challenge, member, link, hello)
+        elif name in self._dials and self._host.name < name:
+            # Both connect at the same time; the link that the smaller name makes is the one that stays.
+            link.refuse(f"context {self._host.name!r} {_CROSSING}")
+        elif member is None and len(self._members) >= self._config.limits.max_links:
+            link.refuse(f"context {self._host.name!r} has {len(self._members)} links, which is its limit")
+        else:
+            link.accept()
+
+    async def _challenge(self, member: Member, link: Link, hello: Hello) -> None:
+        if not await member.link.probe(_PROBE_TIME):
+            member.link.close(_REPLACED)
+            await member.link.ended.wait()
+            self.hello(link, hello)  # somebody else may have been faster
         elif member.origin.incarnation == hello.incarnation:
             link.refuse(f"context {hello.context!r} is connected already")
         else:
-            self._host.spawn(self._challenge, member, link)
+            holder = member.link.hello
+            where = (holder.address if holder is not None else "") or member.link.where
+            pid = holder.pid if holder is not None else 0
+            link.refuse(f"the name {hello.context!r} is in use by {where}, pid {pid}")
 
-    async def _challenge(self, member: Member, link: Link) -> None:
-        # The name is taken. If its holder is dead, it only was not noticed yet.
-        if await member.link.probe(_PROBE_TIME):
-            hello = member.link.hello
-            pid = hello.pid if hello is not None else 0
-            link.refuse(f"the name {member.origin.context!r} is in use by {member.link.where}, pid {pid}")
-        else:
-            member.link.close("replaced by a new context of the same name")
-            await member.link.ended.wait()
-            link.accept()
-
-    def connected(self, link: Link, hello: Hello) -> None:
+    def connected(self, link: Link, hello: Hello, dial: _Dial | None) -> None:
         """The handshake is done."""
         name, origin = hello.context, Origin(hello.context, hello.incarnation)
-        dial = self._outgoing.get(link)
-        before = self._members.get(name)
-        if before is not None and before.link.is_up and dial is not None and name < self._host.name:
-            # Both sides connected at the same time. Both keep the link that the smaller name made.
+        if self.link_to(name) is not None:
             link.close("connected twice")
-            dial.outcome.settle(None)
             return
-        self._members[name] = Member(
-            link, origin, None if dial is None else dial.where, dial is not None and dial.reconnect
-        )
+        before = self._former.pop(name, None)
+        self._members[name] = self._member(link, origin, dial, before)
         self._serving[link] = Serving(self._host, link, origin)
+        self._tell(link, hello, before, origin)
+        self._host.peer_connected(origin, link, None if before is None else before.origin != origin)
+        if (waiting := self._dials.pop(name, None)) is not None:
+            waiting.outcome.settle(None)
+            if waiting is not dial:
+                waiting.scope.cancel()  # the other side was faster
+
+    def _member(self, link: Link, origin: Origin, dial: _Dial | None, before: Member | None) -> Member:
+        for wish in (dial, self._dials.get(origin.context)):
+            if wish is not None:
+                return Member(link, origin, wish.where, wish.reconnect)
+        if before is not None:  # it came back by itself; that it is to be connected again still holds
+            return Member(link, origin, before.address, before.reconnect)
+        return Member(link, origin, None, False)
+
+    def _tell(self, link: Link, hello: Hello, before: Member | None, origin: Origin) -> None:
+        name = hello.context
         if hello.library != __version__ and not self._host.suppress_version_mismatch_warnings:
             _logger.warning("Context %s runs version %s, this one %s", name, hello.library, __version__)
-        restarted = None if before is None else before.origin != origin
-        if restarted is None:
+        if before is None:
             _logger.info("Connected to context %s at %s", name, link.where)
         else:
-            how = "restarted" if restarted else "resumed"
-            _logger.warning("Connected to context %s at %s again, which was %s", name, link.where, how)
-        self._host.peer_connected(origin, link, restarted)
-        if dial is not None:
-            dial.outcome.settle(None)
+            how = "resumed" if before.origin == origin else "restarted"
+            level = logging.WARNING if before.reconnect else logging.INFO
+            _logger.log(level, "Connected to context %s at %s again, which was %s", name, link.where, how)
 
     def request(self, link: Link, number: int, message: Request) -> None:
         """The other side asks for something."""
-        self._serving[link].request(number, message)
+        if (serving := self._serving.get(link)) is not None:
+            serving.request(number, message)
 
     def cancel(self, link: Link, number: int) -> None:
         """The other side does not wait for this any more."""
@@ -456,24 +508,33 @@ class Connections:
         member = self._members.get(name)
         if member is None or member.link is not link:
             return
-        wanted = member.reconnect and not self._closing and loss.kind is not LossKind.CLOSED
-        back = wanted and member.address is not None
-        if not back:
-            del self._members[name]
+        del self._members[name]
+        replaced = loss.reason == _REPLACED
+        unwanted = self._closing or (loss.kind is LossKind.CLOSED and not replaced)
+        back = member.reconnect and not unwanted
+        if not unwanted:
+            self._remember(name, member)
         level = logging.INFO if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
         _logger.log(level, "The link to context %s at %s is gone: %s", name, link.where, loss.reason)
         self._host.peer_gone(member.origin, loss.reason, not back)
-        if back:
-            assert member.address is not None
+        if back and member.address is not None:
             self._host.spawn(self._come_back, name, member.address)
+
+    def _remember(self, name: str, member: Member) -> None:
+        # When it comes again, it is known whether it was restarted.
+        self._former.pop(name, None)
+        self._former[name] = member
+        if len(self._former) > self._config.limits.max_links:
+            del self._former[next(iter(self._former))]
 
 
 class _Reception:
-    """The owner of a link: passes on what it tells, and notes that the other side has proved itself."""
+    """The owner of a link: passes on what it tells, with what is known about the link."""
 
-    def __init__(self, connections: Connections, scope: trio.CancelScope | None) -> None:
+    def __init__(self, connections: Connections, scope: trio.CancelScope | None, dial: _Dial | None = None) -> None:
         self._connections = connections
         self._scope = scope
+        self._dial = dial
         self.hello = connections.hello
         self.request = connections.request
         self.cancel = connections.cancel
@@ -484,8 +545,8 @@ class _Reception:
     def connected(self, link: Link, hello: Hello) -> None:
         """The handshake is done."""
         if self._scope is not None:
-            self._connections._unproven.pop(self._scope, None)
-        self._connections.connected(link, hello)
+            self._connections._proven(self._scope)
+        self._connections.connected(link, hello, self._dial)
 
 
 def holder_of(port: int) -> str:

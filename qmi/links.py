@@ -90,12 +90,16 @@ class _Asking:
 
     def __init__(self, link: Link, what: str) -> None:
         self._link = link
-        self.future: QMI_RpcFuture[Any] = QMI_RpcFuture(what)
-        self.number: int | None = None
+        self.future: QMI_RpcFuture[Any] = QMI_RpcFuture(what, explain=self._explain)
+        self.future.on_cancel = self.cancel
+        self.number = 0
         self.stream: _RemoteStream | None = None
 
+    def _explain(self) -> str:
+        return f"{self._link.title} was heard from {self._link.silence:.1f} s ago"
+
     def cancel(self) -> None:
-        if self.number is not None:
+        if self.number:
             self._link.cancel_request(self.number)
 
     def reply(self, reply: Reply) -> None:
@@ -108,7 +112,6 @@ class _Asking:
             self.future.fail(reply.error)
 
     def stream_opened(self) -> None:
-        assert self.number is not None
         self.stream = _RemoteStream(self._link, self.number, self.future.what)
         if self.future.settle(self.stream):
             self._link.send_credit(self.number, _WINDOW)
@@ -136,7 +139,7 @@ class _Fault:
 class _RemoteStream:
     """The consumer's end of a stream that comes over a link: a few items ahead, no more."""
 
-    __slots__ = ("_ended", "_items", "_link", "_mutex", "_number", "_wanted", "what")
+    __slots__ = ("_ended", "_items", "_link", "_mutex", "_number", "_taken", "_wanted", "what")
 
     def __init__(self, link: Link, number: int, what: str) -> None:
         self.what = what
@@ -146,17 +149,21 @@ class _RemoteStream:
         self._items: deque[Any] = deque()
         self._wanted: deque[QMI_RpcFuture[Any]] = deque()
         self._ended: Any = None
+        self._taken = 0
 
     def put(self, item: Any) -> None:
         """Something came: an item, the end, or what ended it."""
         with self._mutex:
             if item is END or isinstance(item, _Fault):
                 self._ended = item
-            if not self._wanted:
+                wanted, self._wanted = list(self._wanted), deque()
+            elif self._wanted:
+                wanted = [self._wanted.popleft()]
+            else:
                 self._items.append(item)
                 return
-            future = self._wanted.popleft()
-        self._give(future, item)
+        for future in wanted:
+            self._give(future, item)
 
     def next(self) -> QMI_RpcFuture[Any]:
         """Ask for the next item; END after the last."""
@@ -177,7 +184,12 @@ class _RemoteStream:
             future.fail(item.error)
             return
         if item is not END:
-            self._link.send_credit(self._number, 1)
+            with self._mutex:
+                self._taken += 1
+                taken = self._taken if 2 * self._taken >= _WINDOW else 0
+                self._taken -= taken
+            if taken:
+                self._link.send_credit(self._number, taken)
         future.settle(item)
 
     def leave(self) -> QMI_RpcFuture[Any]:
@@ -195,15 +207,21 @@ class _RemoteStream:
         done.settle(None)
         return done
 
+    def abandon(self) -> None:
+        """The consumer was forgotten. Called by the garbage collector, anywhere: must not take a lock."""
+        self._link.loop.soon(self.leave)
+
 
 def ask(link: Link, what: str, message: Request) -> QMI_RpcFuture[Any]:
     """Send a request on a link. Never blocks; every error comes with the future."""
     asking = _Asking(link, what)
-    asking.future.on_cancel = asking.cancel
     try:
-        asking.number = link.send_request(message, asking)
+        link.send_request(message, asking)
     except QMI_Exception as error:  # not sendable, or not delivered: the caller's
         return failed_future(what, error)
+    except BaseException:  # Ctrl-C: nobody will wait for the answer
+        asking.cancel()
+        raise
     return asking.future
 
 
@@ -223,7 +241,10 @@ class Serving:
         self._home = home
         self._link = link
         self._origin = origin
+        # Answers come from any thread, cancellations from the loop. Nothing is called with the mutex.
+        self._mutex = threading.Lock()
         self._open: dict[int, QMI_RpcFuture[Any] | _Pump] = {}
+        self._cancelled: set[int] = set()
 
     @property
     def count(self) -> int:
@@ -232,35 +253,51 @@ class Serving:
 
     def request(self, number: int, message: Request) -> None:
         """The other side asks for something."""
-        future = self._home.request_here(message, self._origin, self._link)
+        try:
+            future = self._home.request_here(message, self._origin, self._link)
+        except Exception as error:  # noqa: BLE001 - goes to the caller, who is not to end this program
+            future = failed_future(message.object, error)
         self._open[number] = future
         future.add_done_callback(lambda: self._answer(number, future))
 
     def _answer(self, number: int, future: QMI_RpcFuture[Any]) -> None:
         error = future.error()
-        if error is not None:
-            self._open.pop(number, None)
-            self._link.send_failure(number, error)
-            return
-        value = future.result()
+        value = None if error is not None else future.result()
         if isinstance(value, ActorStream):
-            self._open[number] = pump = _Pump(self._link, number, value, self._forget)
-            self._link.open_stream(number)
-            pump.go_on()
+            self._stream(number, value)
+            return
+        self._forget(number)
+        if error is not None:
+            self._link.send_failure(number, error)
         else:
-            self._open.pop(number, None)
             self._link.send_value(number, value)
 
+    def _stream(self, number: int, stream: ActorStream) -> None:
+        pump = _Pump(self._link, number, stream, self._forget)
+        with self._mutex:
+            too_late = number in self._cancelled or number not in self._open
+            self._open[number] = pump
+        if too_late:
+            pump.stop()
+        else:
+            self._link.open_stream(number)
+
     def _forget(self, number: int) -> None:
-        self._open.pop(number, None)
+        with self._mutex:
+            self._open.pop(number, None)
+            self._cancelled.discard(number)
 
     def cancel(self, number: int) -> None:
         """The other side does not wait for this any more."""
-        served = self._open.get(number)
-        if isinstance(served, QMI_RpcFuture):
-            served.cancel(f"Context {self._origin.context!r} gave up")
-        elif served is not None:
+        with self._mutex:
+            served = self._open.get(number)
+            if served is None:
+                return
+            self._cancelled.add(number)
+        if isinstance(served, _Pump):
             served.stop()
+        else:
+            served.cancel(f"Context {self._origin.context!r} gave up")
 
     def credit(self, number: int) -> None:
         """A stream may go on."""
@@ -272,7 +309,6 @@ class Serving:
         """The link is gone: nobody waits for anything any more."""
         for number in list(self._open):
             self.cancel(number)
-        self._open.clear()
 
 
 class _Pump:
@@ -307,11 +343,11 @@ class _Pump:
             try:
                 self._link.send_item(self._number, future.result())
             except QMI_Exception as refusal:  # an item that cannot be sent ends the stream
-                self._source.leave()
                 error = refusal
             else:
                 self.go_on()
                 return
+            self._source.leave()
         if self._finish():
             if error is not None:
                 self._link.send_failure(self._number, error)

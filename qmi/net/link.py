@@ -11,12 +11,14 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
 
 import trio
 
 from qmi.bridge import Loop
-from qmi.errors import QMI_NotDeliveredException
+from qmi.errors import QMI_MessageDeliveryException
 from qmi.messages import Failure, Reply, Request, Signal, Value
 from qmi.net.events import (
     CancelReceived,
@@ -33,19 +35,25 @@ from qmi.net.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.frames import Buffer, total_size
+from qmi.net.frames import Buffer
 from qmi.net.handshake import Hello
-from qmi.net.peer import PING, Peer
-from qmi.net.wire import Wire
+from qmi.net.open_requests import describe, not_delivered
+from qmi.net.peer import HEARTBEAT, PING, Peer
+from qmi.net.wire import Unsent, Wire
 
 _logger = logging.getLogger("qmi.core.messaging")
 
 _TURN = 0.002
-_LAST_WORDS = 0.5
 
 
 class Sink(Protocol):
-    """Who gets the answer to a request. Called on the loop."""
+    """Who gets the answer to a request. Called on the loop.
+
+    Attributes:
+        number: The number of the request, set by the link before anything is sent.
+    """
+
+    number: int
 
     def reply(self, reply: Reply) -> None:
         """The answer, or the error that ended the request or its stream."""
@@ -85,11 +93,6 @@ class Owner(Protocol):
         """The link is gone. The last call."""
 
 
-class _Unsent(NamedTuple):
-    number: int | None
-    buffers: list[Buffer]
-
-
 class Link:
     """One link to another context.
 
@@ -115,23 +118,25 @@ class Link:
         unsent_timeout: float = 10.0,
     ) -> None:
         self.where = where
-        self.last_heard = 0.0
         self.ended = trio.Event()
         self._wire = wire
+        self._last_heard = time.monotonic()
         self._peer = peer
         self._owner = owner
-        self._loop = loop
+        self.loop = loop
         self._max_unsent = max_unsent
         self._unsent_timeout = unsent_timeout
         self._mutex = threading.Lock()
-        self._unsent: deque[_Unsent] = deque()
+        self._unsent: deque[Unsent] = deque()
         self._unsent_bytes = 0
-        self._stalled_since = 0.0
+        self._waiting = False  # for the socket to take more; then the loop writes, and nobody else
+        self._progress = 0.0
         self._wake_writer = trio.Event()
         self._wake_timer = trio.Event()
+        self._heard = trio.Event()
         self._sinks: dict[int, Sink] = {}
         self._fault: str | None = None
-        self.writes = 0
+        self._over = False
 
     def __repr__(self) -> str:
         return f"<link to {self.title}>"
@@ -152,6 +157,11 @@ class Link:
         return self._peer.is_ready and self._fault is None
 
     @property
+    def silence(self) -> float:
+        """For how long the other side has not been heard from, in seconds."""
+        return max(time.monotonic() - self._last_heard, 0.0)
+
+    @property
     def loss(self) -> PeerLost | None:
         """Why the link is gone, None while it is there."""
         return self._peer.lost
@@ -169,13 +179,11 @@ class Link:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write_rest)
                 nursery.start_soon(self._watch_time)
-                self._flush()
+                self._say(self._peer.data_to_send)
                 await self._read()
                 nursery.cancel_scope.cancel()
         finally:
             self.close("the context is stopping")
-            self._send_last_words()
-            self._wire.close()
             self.ended.set()
 
     async def _read(self) -> None:
@@ -183,22 +191,28 @@ class Link:
         while self._peer.lost is None:
             try:
                 with self._mutex:
-                    size = self._wire.read_into(self._peer.get_buffer())
+                    memory = self._peer.get_buffer()
+                    size = self._wire.read_into(memory)
                     now = trio.current_time()
                     events = self._peer.buffer_updated(size, now) if size else self._peer.receive_eof(now)
+                    self._write(None, self._peer.data_to_send())
             except BlockingIOError:
-                if not await self._wait_readable():
+                size = 0
+            except OSError as error:
+                self._lose(f"the connection was lost: {error.strerror or error}")
+                return
+            else:
+                self._last_heard = time.monotonic()
+                if self._heard.statistics().tasks_waiting:
+                    self._heard.set()
+                    self._heard = trio.Event()
+                self._dispatch(events)
+                self._check_fault()
+            if size < len(memory) and not (size and self._wire.may_hold_more):
+                if self._peer.lost is not None or not await self._wait_readable():
                     return
                 busy_since = time.monotonic()
-                continue
-            except (OSError, trio.ClosedResourceError) as error:
-                self._lose(f"the connection was lost: {getattr(error, 'strerror', None) or error}")
-                return
-            self.last_heard = now
-            self._flush()
-            self._dispatch(events)
-            self._wake_timer.set()
-            if time.monotonic() - busy_since > _TURN:
+            elif time.monotonic() - busy_since > _TURN:
                 # Somebody who always has something to say must not keep the loop from everybody else.
                 await trio.lowlevel.checkpoint()
                 busy_since = time.monotonic()
@@ -206,7 +220,7 @@ class Link:
     async def _wait_readable(self) -> bool:
         try:
             await self._wire.wait_readable()
-        except trio.ClosedResourceError:  # this side has ended the link
+        except (trio.ClosedResourceError, OSError):  # this side has ended the link
             return False
         return True
 
@@ -215,7 +229,7 @@ class Link:
             await self._wake_writer.wait()
             try:
                 await self._wire.wait_writable()
-            except trio.ClosedResourceError:  # this side has ended the link
+            except (trio.ClosedResourceError, OSError):  # this side has ended the link
                 return
             with self._mutex:
                 if not self._write_queue():
@@ -223,49 +237,42 @@ class Link:
             self._check_fault()
 
     async def _watch_time(self) -> None:
-        while True:
+        while self._peer.lost is None:
             self._wake_timer = trio.Event()
             now = trio.current_time()
             with self._mutex:
                 events = self._peer.tick(now)
+                self._write(None, self._peer.data_to_send())
                 due = self._peer.next_deadline()
-                patience = self._stalled_since + self._unsent_timeout - time.monotonic() if self._unsent else None
-            self._flush()
+                patience = self._progress + self._unsent_timeout - time.monotonic() if self._waiting else None
             self._dispatch(events)
+            self._check_fault()
             if patience is not None:
                 due = min(due, now + patience)
                 if patience <= 0:
                     self._lose(f"it does not read: nothing could be written for {self._unsent_timeout:g} s")
-            if self._peer.lost is not None:
-                self._wire.close()  # wakes the reader
-                return
             with trio.move_on_at(due):
                 await self._wake_timer.wait()
+        self._hang_up()  # wakes the reader
 
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
-            self._handle(event)
+            try:
+                self._handle(event)
+            except Exception as error:  # a fault of this program ends this link, not the program
+                _logger.exception("The link to %s ends by a fault of this program", self.title)
+                self._fault = f"a fault of this program: {type(error).__name__}: {error}"
+        if events and isinstance(events[-1], PeerLost):
+            self._wake_timer.set()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, ReplyReceived):
             if (sink := self._sinks.pop(event.number, None)) is not None:
                 sink.reply(event.reply)
-        elif isinstance(event, RequestReceived):
-            self._owner.request(self, event.number, event.message)
-        elif isinstance(event, SignalReceived):
-            self._owner.signal(self, event.signal)
-        elif isinstance(event, CancelReceived):
-            self._owner.cancel(self, event.number)
-        elif isinstance(event, CreditReceived):
-            self._owner.credit(self, event.number)
         elif isinstance(event, StreamOpened | ItemReceived | StreamEnded):
             self._handle_stream(event)
-        elif isinstance(event, HelloReceived):
-            self._owner.hello(self, event.hello)
-        elif isinstance(event, Connected):
-            self._owner.connected(self, event.hello)
-        else:
-            self._owner.lost(self, event)
+        elif not self._over:  # the owner may have ended the link because of an earlier event of the same read
+            self._tell_owner(event)
 
     def _handle_stream(self, event: StreamOpened | ItemReceived | StreamEnded) -> None:
         if isinstance(event, StreamEnded):
@@ -277,15 +284,34 @@ class Link:
             else:
                 sink.stream_opened()
 
+    def _tell_owner(self, event: Event) -> None:
+        if isinstance(event, RequestReceived):
+            self._owner.request(self, event.number, event.message)
+        elif isinstance(event, SignalReceived):
+            self._owner.signal(self, event.signal)
+        elif isinstance(event, CancelReceived):
+            self._owner.cancel(self, event.number)
+        elif isinstance(event, CreditReceived):
+            self._owner.credit(self, event.number)
+        elif isinstance(event, HelloReceived):
+            self._owner.hello(self, event.hello)
+        elif isinstance(event, Connected):
+            self._wake_timer.set()  # from now on other deadlines count
+            self._owner.connected(self, event.hello)
+        elif isinstance(event, PeerLost):
+            self._over = True
+            self._owner.lost(self, event)
+
     def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
         with self._mutex:
+            self._note_progress()
             events = self._peer.lose(reason, kind)
         self._dispatch(events)
 
     def _check_fault(self) -> None:
         if self._fault is not None and self._peer.lost is None:
             self._lose(self._fault)
-            self._wire.close()
+            self._hang_up()
 
     # -- the handshake and the end, on the loop
 
@@ -293,109 +319,103 @@ class Link:
         """Let the other side in."""
         with self._mutex:
             events = self._peer.accept(trio.current_time())
-        self._flush()
+            self._write(None, self._peer.data_to_send())
         self._dispatch(events)
+        self._check_fault()
 
     def refuse(self, reason: str) -> None:
         """Do not let the other side in."""
         with self._mutex:
             events = self._peer.refuse(reason)
-        self._end_now(events)
+        self._dispatch(events)
+        self._hang_up()
 
     def close(self, reason: str = "closed") -> None:
         """End the link; the other side learns the reason."""
         with self._mutex:
+            self._note_progress()
             events = self._peer.close(reason)
-        self._end_now(events)
-
-    def _end_now(self, events: list[Event]) -> None:
-        self._send_last_words()
         self._dispatch(events)
-        self._wire.close()
+        self._hang_up()
 
-    def _send_last_words(self) -> None:
-        # At once or not at all: the other side may not read any more. Behind a half-written frame it would be junk.
-        try:
-            with self._mutex:
-                data = self._peer.data_to_send()
-                if data and not self._unsent and self._fault is None:
-                    self._wire.write(data)
-        except OSError:
-            pass
+    def _hang_up(self) -> None:
+        # The last words go out at once or not at all: the other side may not read any more. Behind a half-written
+        # frame they would be junk. The mutex: a thread that is writing must not meet a descriptor of somebody else.
+        with self._mutex:
+            last = Unsent(self._peer.data_to_send())
+            if last.size and not self._unsent and self._fault is None:
+                with suppress(OSError):
+                    self._wire.put(last)
+                    self._wire.flush()
+            self._wire.close()
 
     async def probe(self, patience: float) -> bool:
         """Whether the other side gives a sign of life within so many seconds."""
-        before = self.last_heard
-        with self._mutex:
-            self._write(None, [PING])
+        heard = self._heard
+        self._say(lambda: [PING])
         with trio.move_on_after(patience):
-            while self.last_heard == before and self._peer.lost is None:
-                heard = self._wake_timer
-                await heard.wait()
-                await trio.lowlevel.checkpoint()
-        return self.last_heard != before and self._peer.lost is None
+            await heard.wait()
+        return heard.is_set() and self._peer.lost is None
 
     # -- sending, from any thread
 
-    def send_request(self, message: Request, sink: Sink) -> int:
-        """Send a request; the sink gets its answer.
-
-        Returns:
-            Its number.
+    @trio.lowlevel.enable_ki_protection
+    def send_request(self, message: Request, sink: Sink) -> None:
+        """Send a request; the sink gets its number, and then its answer.
 
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent.
-            QMI_NotDeliveredException: If the link is gone.
+            QMI_NotDeliveredException: If the link is gone, or too much waits to be written.
         """
         encoded = self._peer.encode_request(message)
         with self._mutex:
+            if self._unsent_bytes > self._max_unsent:
+                raise not_delivered(describe(message), self.title, self._too_much())
             number, buffers = self._peer.send_request(message, encoded)
+            sink.number = number
             self._sinks[number] = sink
             self._write(number, buffers)
         self._report_fault()
-        return number
 
     def cancel_request(self, number: int) -> None:
         """Give up a request, or leave its stream; its sink gets nothing more."""
-        with self._mutex:
-            self._sinks.pop(number, None)
-            buffers = self._peer.cancel_request(number)
-            if buffers:
-                self._write(None, buffers)
-            else:
-                for entry in [entry for entry in self._unsent if entry.number == number]:
-                    self._unsent.remove(entry)
-                    self._unsent_bytes -= total_size(entry.buffers)
-        self._report_fault()
+        self._say(self._cancel, number)
+
+    def _cancel(self, number: int) -> list[Buffer]:
+        self._note_progress()
+        self._sinks.pop(number, None)
+        buffers = self._peer.cancel_request(number)
+        if not buffers:
+            for entry in [entry for entry in self._unsent if entry.number == number and not entry.counts]:
+                self._unsent.remove(entry)
+                self._unsent_bytes -= entry.size
+        return buffers
 
     def send_credit(self, number: int, count: int) -> None:
         """Allow the other side so many more items of a stream."""
-        with self._mutex:
-            self._write(None, self._peer.send_credit(number, count))
-        self._report_fault()
+        self._say(self._peer.send_credit, number, count)
 
     def send_signal(self, signal: Signal) -> None:
-        """Tell the other side of a signal.
+        """Tell the other side of a signal. One that does not read its signals loses the link.
 
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent.
             QMI_NotDeliveredException: If the link is gone.
         """
         encoded = self._peer.encode_request(signal)
-        with self._mutex:
-            self._write(None, self._peer.send_signal(signal, encoded))
-        self._report_fault()
+        if self._unsent_bytes > self._max_unsent and self._fault is None:
+            self._fault = f"it does not read: {self._too_much()}"
+        self._say(self._peer.send_signal, signal, encoded)
 
     def send_value(self, number: int, value: Any) -> None:
         """Answer a request."""
         self.send_reply(number, Value(value))
 
     def send_reply(self, number: int, reply: Reply) -> None:
-        """Answer a request."""
-        encoded = self._peer.encode_reply(reply)
-        with self._mutex:
-            self._write(None, self._peer.send_reply(number, reply, encoded))
-        self._report_fault()
+        """Answer a request. Instead of a value an error goes out if too much waits to be written already."""
+        if isinstance(reply, Value) and self._unsent_bytes > self._max_unsent:
+            reply = Failure(QMI_MessageDeliveryException(f"The result could not be sent: {self._too_much()}"))
+        self._say(self._peer.send_reply, number, reply, self._peer.encode_reply(reply))
 
     def send_failure(self, number: int, error: BaseException) -> None:
         """Answer a request, or end a stream, by an error."""
@@ -403,9 +423,7 @@ class Link:
 
     def open_stream(self, number: int) -> None:
         """Answer a request by a stream."""
-        with self._mutex:
-            self._write(None, self._peer.open_stream(number))
-        self._report_fault()
+        self._say(self._peer.open_stream, number)
 
     def credit(self, number: int) -> int:
         """How many items of a stream may be sent now."""
@@ -418,72 +436,79 @@ class Link:
         Raises:
             QMI_ValueNotSendableException: If it cannot be sent.
         """
-        with self._mutex:
-            self._write(None, self._peer.send_item(number, value))
-        self._report_fault()
+        self._say(self._peer.send_item, number, value)
 
     def end_stream(self, number: int) -> None:
         """End a stream after its last item."""
+        self._say(self._peer.end_stream, number)
+
+    def beat(self) -> None:
+        """Give a sign of life on behalf of a loop that is blocked."""
+        if self.is_up:
+            self._say(self._pulse)
+
+    def _pulse(self) -> list[Buffer]:
+        if not self._unsent:
+            return [HEARTBEAT]
+        self._write_queue()
+        return []
+
+    @trio.lowlevel.enable_ki_protection
+    def _say(self, make: Callable[..., list[Buffer]], *args: Any) -> None:
         with self._mutex:
-            self._write(None, self._peer.end_stream(number))
+            self._write(None, make(*args))
         self._report_fault()
 
-    def _flush(self) -> None:
-        with self._mutex:
-            data = self._peer.data_to_send()
-            if data:
-                self._write(None, data)
-        self._check_fault()
+    # -- writing, with the mutex
 
     def _write(self, number: int | None, buffers: list[Buffer]) -> None:
-        # Called with the mutex.
         if not buffers or self._fault is not None:
             return
-        if self._unsent and self._unsent_bytes > self._max_unsent:
-            self._fault = f"it does not read: {self._unsent_bytes >> 20} MiB wait to be written"
-            return
-        entry = _Unsent(number, list(buffers))
+        entry = Unsent(buffers, number)
         self._unsent.append(entry)
-        self._unsent_bytes += total_size(entry.buffers)
-        if len(self._unsent) == 1 and self._write_queue():
-            self._loop.now_or_soon(self._writer_needed)
+        self._unsent_bytes += entry.size
+        if not self._waiting and self._write_queue():
+            self.loop.now_or_soon(self._writer_needed)
 
     def _writer_needed(self) -> None:
         self._wake_writer.set()
         self._wake_timer.set()
 
     def _write_queue(self) -> bool:
-        # Called with the mutex. True if something is left for when the socket takes more.
+        # True if something is left for when the socket takes more.
+        unsent = self._unsent
         try:
-            while self._unsent or self._wire.unsent:
-                if not self._unsent:
-                    self._wire.write([])
-                    if self._wire.unsent:
-                        return True
-                    continue
-                number, buffers = self._unsent[0]
-                before = total_size(buffers)
-                progress = self._wire.write(buffers)
-                self.writes += 1
-                if progress or not self._stalled_since:
-                    self._stalled_since = time.monotonic()
-                self._unsent_bytes -= before - total_size(buffers)
-                if progress and number is not None:
-                    self._peer.handed_over(number)
-                    self._unsent[0] = _Unsent(None, buffers)
-                if buffers:
-                    return True
-                self._unsent.popleft()
+            while unsent:
+                entry = unsent[0]
+                if sum(entry.counts) < entry.size:
+                    self._wire.put(entry)
+                    self._progress = 0.0
+                    self._note_progress()
+                else:
+                    unsent.popleft()
+                    self._unsent_bytes -= entry.size
+            self._waiting = self._wire.flush()
+        except BlockingIOError:
+            self._waiting = True
         except OSError as error:
+            self._waiting = False
             self._fault = f"the connection was lost: {error.strerror or error}"
-        return False
+        if not unsent:
+            self._unsent_bytes = 0
+        if not self._waiting:
+            self._progress = 0.0
+        elif not self._progress:
+            self._progress = time.monotonic()
+        return self._waiting
+
+    def _note_progress(self) -> None:
+        # A request of which a byte was sent may be carried out.
+        if self._unsent and (entry := self._unsent[0]).counts and entry.number is not None:
+            self._peer.handed_over(entry.number)
+
+    def _too_much(self) -> str:
+        return f"{self._unsent_bytes / (1 << 20):.1f} MiB wait for {self.title} to read them"
 
     def _report_fault(self) -> None:
         if self._fault is not None and self._peer.lost is None:
-            self._loop.now_or_soon(self._check_fault)
-
-
-def request_without_link(message: Request, why: str) -> QMI_NotDeliveredException:
-    """The error for a request that has no link to go on."""
-    what = getattr(message, "method", type(message).__name__)
-    return QMI_NotDeliveredException(f"{message.object}.{what} was not delivered: {why}")
+            self.loop.now_or_soon(self._check_fault)

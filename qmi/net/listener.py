@@ -6,7 +6,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -63,10 +63,10 @@ class Listener:
 
     Args:
         sock: A listening socket.
-        accepted: Called with each connection and the address of its other side.
+        accepted: Awaited with each connection and the address of its other side; until it returns, none is accepted.
     """
 
-    def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket, HostPort], None]) -> None:
+    def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket, HostPort], Awaitable[None]]) -> None:
         self._sock = sock
         self._accepted = accepted
         self._complained = float("-inf")
@@ -96,7 +96,11 @@ class Listener:
                 self._complain(error)
             await trio.sleep(_PAUSE if error.errno in _OUT_OF_RESOURCES else 0)
         else:
-            self._accepted(sock, HostPort(*address[:2]))
+            try:
+                await self._accepted(sock, HostPort(*address[:2]))
+            except trio.Cancelled:
+                sock.close()
+                raise
             await trio.lowlevel.checkpoint()
 
     def _complain(self, error: OSError) -> None:

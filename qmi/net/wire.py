@@ -2,33 +2,78 @@
 
 The socket is non-blocking. Any thread may write (the link's mutex keeps them apart); only the loop reads. A thread
 that writes gets rid of as much as the socket takes at once, and leaves the rest to the loop.
+
+Ctrl-C may interrupt a thread between any two steps of the interpreter, also between sending some bytes and noting how
+many. So both happen in one step: what is sent is counted by the C code of ``list.extend``, and everything else follows
+from the counts.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import trio
 
-from qmi.net.frames import Buffer, drop_sent
+from qmi.net.frames import Buffer, drop_sent, total_size
 from qmi.net.tls import explain
 
 _MANY = 512
 _CHUNK = 1 << 16
 
 
+class Unsent:
+    """Buffers that have to be written, and how much of them has been.
+
+    Args:
+        buffers: What has to be written; not changed here.
+        number: The request that it is, None if it is something else.
+
+    Attributes:
+        size: Bytes in all.
+        counts: Bytes that the connection took, one number for each time.
+    """
+
+    __slots__ = ("buffers", "counts", "number", "size")
+
+    def __init__(self, buffers: list[Buffer], number: int | None = None) -> None:
+        self.buffers = buffers
+        self.number = number
+        self.size = total_size(buffers)
+        self.counts: list[int] = []
+
+    def rest(self) -> list[Buffer]:
+        """What has not been written yet."""
+        if not self.counts:
+            return self.buffers
+        rest = list(self.buffers)
+        drop_sent(rest, sum(self.counts))
+        return rest
+
+
 class Wire(Protocol):
     """One connection."""
 
     @property
-    def unsent(self) -> bool:
-        """Whether bytes that were taken wait for the socket; writing nothing sends them."""
+    def holds_back(self) -> bool:
+        """Whether bytes that were taken wait for the socket; :meth:`flush` sends them."""
 
-    def write(self, buffers: list[Buffer]) -> bool:
-        """Write what can be written at once and remove that from the list; True if anything was.
+    @property
+    def may_hold_more(self) -> bool:
+        """Whether there may be more to read although a read filled less than its memory."""
+
+    def put(self, unsent: Unsent) -> None:
+        """Write some of the rest, and count it.
+
+        Raises:
+            BlockingIOError: If nothing can be written now.
+            OSError: If the connection is gone.
+        """
+
+    def flush(self) -> bool:
+        """Send what was held back; True if some of it still is.
 
         Raises:
             OSError: If the connection is gone.
@@ -59,33 +104,28 @@ class PlainWire:
         sock: A connected socket.
     """
 
-    __slots__ = ("sock",)
+    __slots__ = ("_gather", "sock")
+
+    may_hold_more = False
+    holds_back = False
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self._gather = hasattr(sock, "sendmsg")
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    @property
-    def unsent(self) -> bool:
-        """Never: what is taken is sent."""
+    def put(self, unsent: Unsent) -> None:
+        """Write some of the rest, and count it."""
+        rest = unsent.rest()
+        if len(rest) == 1 or not self._gather:
+            unsent.counts.extend(map(self.sock.send, rest[:1]))
+        else:
+            unsent.counts.extend(map(self.sock.sendmsg, (rest[:_MANY],)))
+
+    def flush(self) -> bool:
+        """Nothing is ever held back."""
         return False
-
-    def write(self, buffers: list[Buffer]) -> bool:
-        """Write what can be written at once and remove that from the list; True if anything was."""
-        try:
-            sent = self._send(buffers)
-        except BlockingIOError:
-            return False
-        drop_sent(buffers, sent)
-        return sent > 0
-
-    def _send(self, buffers: Sequence[Buffer]) -> int:
-        if len(buffers) == 1:
-            return self.sock.send(buffers[0])
-        if hasattr(self.sock, "sendmsg"):
-            return self.sock.sendmsg(buffers[:_MANY])
-        return self.sock.send(buffers[0])
 
     def read_into(self, memory: memoryview) -> int:
         """Read what is there; 0 at the end of the connection."""
@@ -117,14 +157,16 @@ class TlsWire:
         server: Whether this side listened.
     """
 
-    __slots__ = ("_inbound", "_outbound", "_pending", "_tls", "plain")
+    __slots__ = ("_cipher", "_inbound", "_outbound", "_tls", "plain")
+
+    may_hold_more = True
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server: bool) -> None:
         self.plain = PlainWire(sock)
         self._inbound = ssl.MemoryBIO()
         self._outbound = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._inbound, self._outbound, server_side=server)
-        self._pending: list[Buffer] = []
+        self._cipher = Unsent([])
 
     async def handshake(self) -> Mapping[str, Any] | None:
         """Let both sides prove themselves, and return the other side's certificate.
@@ -146,65 +188,66 @@ class TlsWire:
                 return self._tls.getpeercert()
 
     async def _feed(self) -> None:
-        await self.plain.wait_readable()
-        data = self.plain.sock.recv(_CHUNK)
-        if data:
-            self._inbound.write(data)
-        else:
-            self._inbound.write_eof()
+        while True:
+            try:
+                data = self.plain.sock.recv(_CHUNK)
+                break
+            except BlockingIOError:
+                await self.plain.wait_readable()
+        if not data:
             raise ConnectionError("the connection was closed during the TLS handshake")
+        self._inbound.write(data)
 
     async def _flush_all(self) -> None:
-        while self._flush() or self._pending:
+        while self.flush():
             await self.plain.wait_writable()
 
-    def _flush(self) -> bool:
-        if self._outbound.pending:
-            self._pending.append(self._outbound.read())
-        while self._pending:
-            if not self.plain.write(self._pending):
-                return True
-        return False
-
-    def write(self, buffers: list[Buffer]) -> bool:
-        """Write what can be written at once and remove that from the list; True if anything was."""
-        if self._flush():
-            return False
-        before = len(buffers)
-        while buffers:
-            data = memoryview(buffers[0]).cast("B")
-            try:
-                sent = self._tls.write(data[:_CHUNK])
-            except ssl.SSLError as error:
-                raise ConnectionError(explain(error)) from error
-            drop_sent(buffers, sent)
-            if self._flush():
-                return True
-        return before > 0
-
     @property
-    def unsent(self) -> bool:
+    def holds_back(self) -> bool:
         """Whether encrypted bytes wait for the socket."""
-        return bool(self._pending)
+        return bool(self._cipher.rest()) or self._outbound.pending > 0
+
+    def flush(self) -> bool:
+        """Send the encrypted bytes that wait; True if some of them still do."""
+        while True:
+            if not self._cipher.rest():
+                if not self._outbound.pending:
+                    return False
+                self._cipher = Unsent([])
+                # In one step, as everything that moves bytes.
+                self._cipher.buffers.extend(map(self._outbound.read, (-1,)))
+            try:
+                self.plain.put(self._cipher)
+            except BlockingIOError:
+                return True
+
+    def put(self, unsent: Unsent) -> None:
+        """Encrypt some of the rest, and count it; the socket gets of that what it takes."""
+        if self.flush():
+            raise BlockingIOError
+        data = memoryview(unsent.rest()[0])
+        try:
+            unsent.counts.extend(map(self._tls.write, (data[:_CHUNK],)))
+        except ssl.SSLError as error:
+            raise ConnectionError(explain(error)) from error
+        self.flush()
 
     def read_into(self, memory: memoryview) -> int:
         """Read what is there; 0 at the end of the connection."""
+        size = self._decrypt(memory)
+        while size is None:
+            data = self.plain.sock.recv(_CHUNK)
+            if not data:
+                return 0
+            self._inbound.write(data)
+            size = self._decrypt(memory)
+        return size
+
+    def _decrypt(self, memory: memoryview) -> int | None:
         try:
             return int(self._tls.read(len(memory), memory))
         except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            return 0
-        except ssl.SSLError as error:
-            raise ConnectionError(explain(error)) from error
-        data = self.plain.sock.recv(_CHUNK)
-        if not data:
-            return 0
-        self._inbound.write(data)
-        try:
-            return int(self._tls.read(len(memory), memory))
-        except ssl.SSLWantReadError:
-            raise BlockingIOError from None
+            return None
         except ssl.SSLZeroReturnError:
             return 0
         except ssl.SSLError as error:
