@@ -17,6 +17,7 @@ from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.doorway import LOOPBACK, Doorway, is_loopback, tcp_connect
 from qmi.errors import QMI_ConnectionException, QMI_UsageException
+from qmi.lifesigns import LifeSigns
 from qmi.links import Home, References, Serving
 from qmi.messages import Origin, Request, Signal
 from qmi.names import HostPort, check_name, parse_host_port
@@ -115,6 +116,7 @@ class Connections:
         self._host = host
         self._config = host.config
         self._doorway: Doorway
+        self._lifesigns: LifeSigns
         self._members: dict[str, Member] = {}
         self._serving: dict[Link, Serving] = {}
         self._dials: dict[str, _Dial] = {}
@@ -142,6 +144,9 @@ class Connections:
         hello = member.link.hello
         return str(member.address or "") or (hello.address if hello is not None else "") or member.link.where
 
+    def _links(self) -> list[Link]:
+        return [member.link for member in list(self._members.values())]
+
     @property
     def port(self) -> int:
         """The TCP port that this context listens on; 0 if it does not."""
@@ -156,6 +161,8 @@ class Connections:
             QMI_Exception: If the context cannot listen where it should, or its certificate is no good.
         """
         self._doorway = Doorway(self._host, References(self._host))
+        period = self._config.limits.peer_timeout / 8
+        self._lifesigns = LifeSigns(self._host.loop, self._links, period=period)
         configured = self._host.configured()
         if configured is None:
             # Others on this machine can find and use it; nobody else can.
@@ -216,6 +223,7 @@ class Connections:
     async def stop(self) -> None:
         """End every link, and listen no more."""
         self._closing = True
+        self._lifesigns.stop()
         if self._listener is not None:
             self._listener.close()
         for scope in (*self._unproven, *self._returning.values()):
@@ -452,6 +460,7 @@ class Connections:
         before = self._former.pop(name, None)
         self._members[name] = self._member(link, origin, dial, before)
         self._serving[link] = Serving(self._host, link, origin)
+        self._lifesigns.start()
         self._tell(link, hello, before, origin)
         self._host.peer_connected(origin, link, None if before is None else before.origin != origin)
         if (waiting := self._dials.pop(name, None)) is not None:

@@ -53,6 +53,7 @@ class Doorway:
             hello=limits.hello_bytes,
             body=limits.max_body_bytes,
             frame=limits.max_frame_bytes,
+            depth=limits.max_depth,
             open_requests=limits.max_open_requests,
             hello_timeout=limits.hello_timeout,
             ping_after=min(4.0, limits.peer_timeout / 4),

@@ -255,7 +255,7 @@ class Serving:
         """The other side asks for something."""
         try:
             future = self._home.request_here(message, self._origin, self._link)
-        except Exception as error:  # noqa: BLE001 - goes to the caller, who is not to end this program
+        except Exception as error:  # goes to the caller, who is not to end this program
             future = failed_future(message.object, error)
         self._open[number] = future
         future.add_done_callback(lambda: self._answer(number, future))

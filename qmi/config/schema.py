@@ -14,6 +14,7 @@ from attrs import define, field
 from qmi.config.rules import (
     Count,
     CountOrZero,
+    Depth,
     FileName,
     FixedPort,
     Flag,
@@ -182,7 +183,7 @@ class CfgLimits:
     max_links: Count = 2000
     max_body_bytes: Count = 4 * MIB
     max_frame_bytes: Count = 1 * GIB
-    max_depth: Count = 64
+    max_depth: Depth = 64
     max_unsent_bytes: Count = 64 * MIB
     unsent_timeout: Positive = 10.0
     max_open_requests: Count = 10_000

@@ -22,7 +22,7 @@ from cbor2 import CBORDecodeError, dumps, loads
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec_decode import Raising, Restore
 from qmi.net.codec_encode import SCALARS, Lowering, Persistent, Refusal, find_refusal
-from qmi.net.codec_tags import MAX_CBOR_DEPTH, MAX_INTEGER_BITS
+from qmi.net.codec_tags import MAX_INTEGER_BITS
 from qmi.net.frames import Limits, ProtocolError
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
@@ -58,6 +58,8 @@ class Codec:
         self._limits = limits or Limits()
         self._persistent = persistent
         self._restore = restore
+        # What a value of that depth can take, with its envelope and an array as its leaf.
+        self._max_cbor_depth = 3 * self._limits.depth + 10
         self._plain = Raising((), restore)
 
     def encode(self, value: Any, name: str = "value") -> Encoded:
@@ -66,7 +68,7 @@ class Codec:
         Raises:
             QMI_ValueNotSendableException: If it cannot be sent; the message says where the reason sits.
         """
-        lowering = Lowering(self._persistent)
+        lowering = Lowering(self._persistent, self._limits.depth)
         return self._write(self._lower(lowering, value, name, 0), lowering, name, whole=True)
 
     def encode_fields(self, values: Sequence[Any], names: Sequence[str]) -> Encoded:
@@ -75,7 +77,7 @@ class Codec:
         Raises:
             QMI_ValueNotSendableException: If one cannot be sent; the message says where the reason sits.
         """
-        lowering = Lowering(self._persistent)
+        lowering = Lowering(self._persistent, self._limits.depth)
         plain = list(values)
         for index, value in enumerate(plain):
             if type(value) not in SCALARS:
@@ -141,7 +143,7 @@ class Codec:
             found, seal = loads(
                 b"".join((b"\x82", payload, _SEALED)),
                 semantic_decoders=raising,
-                max_depth=MAX_CBOR_DEPTH,
+                max_depth=self._max_cbor_depth,
                 allow_indefinite=False,
                 allow_duplicate_keys=False,
                 strict_hashable_types=True,

@@ -23,7 +23,6 @@ from qmi.net import codec_arrays, codec_errors
 from qmi.net.codec_tags import (
     COMPLEX,
     MAX_DECIMAL_TEXT,
-    MAX_DEPTH,
     MAX_FRACTION_BITS,
     MAX_INTEGER_BITS,
     SET,
@@ -87,14 +86,16 @@ class Lowering:
 
     Args:
         persistent: Returns plain values for an object that travels as a reference (a proxy), None for any other.
+        max_depth: How many containers may be inside each other.
 
     Attributes:
         segments: The buffers that were put aside, in order.
     """
 
-    __slots__ = ("_persistent", "segments")
+    __slots__ = ("_max_depth", "_persistent", "segments")
 
-    def __init__(self, persistent: Persistent | None = None) -> None:
+    def __init__(self, persistent: Persistent | None = None, max_depth: int = 64) -> None:
+        self._max_depth = max_depth
         self.segments: list[memoryview] = []
         self._persistent = persistent
 
@@ -114,8 +115,8 @@ class Lowering:
 
     def _items(self, values: Any, depth: int) -> list[Any]:
         """Lower the items of a sequence that has ``depth`` containers around itself."""
-        if depth >= MAX_DEPTH:
-            raise Refusal(f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
+        if depth >= self._max_depth:
+            raise Refusal(f"is nested deeper than {self._max_depth} levels, or contains itself")
         if SCALARS.issuperset(map(type, values)):
             return list(values)
         result: list[Any] = []
@@ -140,8 +141,8 @@ class Lowering:
         return CBORTag(tag, self._items(members, depth))
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        if depth >= MAX_DEPTH:
-            raise Refusal(f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
+        if depth >= self._max_depth:
+            raise Refusal(f"is nested deeper than {self._max_depth} levels, or contains itself")
         if SCALARS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
             return dict(value)
         pairs = list(value.items())
@@ -235,8 +236,8 @@ class Lowering:
         return self._by_name(tag, module, qualname, list(value.fields.items()), depth)
 
     def _by_name(self, tag: Own, module: str, qualname: str, fields: list[tuple[str, Any]], depth: int) -> CBORTag:
-        if depth >= MAX_DEPTH:
-            raise Refusal(f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
+        if depth >= self._max_depth:
+            raise Refusal(f"is nested deeper than {self._max_depth} levels, or contains itself")
         flat: list[Any] = [module, qualname]
         for name, value in fields:
             try:
@@ -299,7 +300,7 @@ class Lowering:
         state = {}
         for key, value in codec_errors.attributes_of(error).items():
             if type(key) is str and self._is_sendable(value):
-                state[key] = self.lower(value, MAX_DEPTH // 2)
+                state[key] = self.lower(value, self._max_depth // 2)
         text = codec_errors.text_of(error)
         if len(dumps([args, state])) > codec_errors.MAX_STATE:
             args, state = [text], {}
@@ -310,18 +311,18 @@ class Lowering:
         if type(value) is str:
             return codec_errors.cut(value, codec_errors.MAX_TEXT)
         if isinstance(value, BaseException):
-            return self.lower(value, MAX_DEPTH // 2)
+            return self.lower(value, self._max_depth // 2)
         if type(value) in (list, tuple) and any(isinstance(item, BaseException) for item in value):
             return [self._tame(item) for item in value]  # the members of an exception group
         if self._is_sendable(value):
-            return self.lower(value, MAX_DEPTH // 2)
+            return self.lower(value, self._max_depth // 2)
         return codec_errors.text_of(value)
 
     def _is_sendable(self, value: Any) -> bool:
         """Whether a part of an exception can be sent within the frame's body, and is not too long."""
-        trial = Lowering(self._persistent)
+        trial = Lowering(self._persistent, self._max_depth)
         try:
-            size = len(dumps(trial.lower(value, MAX_DEPTH // 2)))
+            size = len(dumps(trial.lower(value, self._max_depth // 2)))
         except Exception:  # noqa: BLE001 - cbor2's errors, and user's code: the exception goes without this part
             return False
         return not trial.segments and size <= codec_errors.MAX_STATE

@@ -51,10 +51,6 @@ class Own(IntEnum):
     MAPPING_PROXY = 60122
 
 
-MAX_DEPTH = 64
-"""Containers inside each other in one value."""
-MAX_CBOR_DEPTH = 3 * MAX_DEPTH + 10
-"""Levels of CBOR that a value of ``MAX_DEPTH`` can take, with its envelope and an array as its leaf."""
 MAX_INTEGER_BITS = 1 << 19
 MAX_FRACTION_BITS = 1 << 16
 MAX_DECIMAL_TEXT = 1 << 16

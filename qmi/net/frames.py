@@ -50,6 +50,7 @@ class Limits:
         body: Bytes of CBOR in a frame after it.
         frame: Bytes in a frame after it, segments included.
         segments: Segments in a frame.
+        depth: Containers inside each other in one value.
         open_requests: Requests of one side that have no answer yet.
         hello_timeout: Seconds until the handshake must be done.
         ping_after: Seconds of silence after which the other side is asked for a sign of life.
@@ -60,6 +61,7 @@ class Limits:
     body: int = 4 << 20
     frame: int = 1 << 30
     segments: int = 65536
+    depth: int = 64
     open_requests: int = 10_000
     hello_timeout: float = 5.0
     ping_after: float = 4.0

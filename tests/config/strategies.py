@@ -65,7 +65,7 @@ configurations = st.builds(
         ),
     ),
     security=st.just(schema.CfgSecurity()) | st.builds(schema.CfgSecurity, file_names, file_names, file_names),
-    limits=st.builds(schema.CfgLimits, max_depth=counts, hello_timeout=seconds, peer_timeout=seconds),
+    limits=st.builds(schema.CfgLimits, max_depth=st.integers(8, 200), hello_timeout=seconds, peer_timeout=seconds),
     discovery=st.builds(
         schema.CfgDiscovery,
         enabled=st.booleans(),

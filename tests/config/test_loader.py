@@ -171,7 +171,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         '{"limits": {"peer_timeout": Infinity}}',
         ["limits.peer_timeout: expected a number above 0, found Infinity"],
     ),
-    "limit is zero": ('{"limits": {"max_depth": 0}}', ["limits.max_depth: expected a whole number from 1, found 0"]),
+    "limit is zero": ('{"limits": {"max_links": 0}}', ["limits.max_links: expected a whole number from 1, found 0"]),
     "negative grace": (
         '{"contexts": {"srv": {"stop_grace": -1}}}',
         ["contexts.srv.stop_grace: expected a number from 0, found -1"],
