@@ -248,15 +248,14 @@ class Kernel:
 
     def find_actor(self, address: Address) -> Actor | None:
         """The object if it lives here, None if it lives in another context."""
-        if address.context != self.name:
-            self.check_running()
-            return None
-        actor = self.registry.get(address.object)
+        actor = self.registry.get(address.object) if address.context == self.name else None
         if actor is not None:
             return actor
-        if self._state != "stopping":
+        if self._state != "stopping":  # until the end of it, those that still run may clean up
             self.check_running()
-        raise self.registry.gone(address)
+        if address.context == self.name:
+            raise self.registry.gone(address)
+        return None
 
     def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
         """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
