@@ -54,6 +54,7 @@ class QMI_Context:
         self._core = Context(name, config)
         self._core.face = self
         self._ended: QMI_RpcFuture[None] | None = None
+        self._stop_event = trio.Event()
         self.on_stopped: Callable[[], object] = _nothing
 
     def __repr__(self) -> str:
@@ -84,7 +85,7 @@ class QMI_Context:
         """
         refuse_on_loop("QMI_Context.start()", "async with qmi.open_context(...) as context:")
         if self._ended is not None:
-            raise QMI_UsageException(f"Context {self.name!r} is started already")
+            raise QMI_UsageException(f"Context {self.name!r} was started before; make a new one to start again")
         portal = PORTALS.enter(self)
         started: QMI_RpcFuture[None] = QMI_RpcFuture(f"the start of context {self.name!r}")
         self._ended = portal.run(self._live, started)
@@ -92,7 +93,7 @@ class QMI_Context:
         try:
             started.wait()
         except BaseException:
-            self._core.request_shutdown()
+            portal.run(self._ask_to_stop)
             self._left()
             raise
 
@@ -102,15 +103,18 @@ class QMI_Context:
             started.fail(error)
 
     async def _live(self, started: QMI_RpcFuture[None]) -> None:
-        stop = trio.Event()
-        self._stop_event = stop
         async with self._core.running():
             started.settle(None)
-            await stop.wait()
+            await self._stop_event.wait()
+
+    async def _ask_to_stop(self) -> None:
+        self._stop_event.set()
 
     def _left(self) -> None:
         PORTALS.leave(self)
-        self.on_stopped()
+        # Two threads may stop the context at once; what is called must not see a context that was started since.
+        on_stopped, self.on_stopped = self.on_stopped, _nothing
+        on_stopped()
 
     def stop(self) -> None:
         """Stop the context: tasks first, then the objects in reverse order of their making, then the links.
@@ -120,7 +124,8 @@ class QMI_Context:
             QMI_UsageException: If called by one of its own objects, which it would have to wait for.
         """
         refuse_on_loop("QMI_Context.stop()", "async with qmi.open_context(...) as context:")
-        if self._ended is None or self._ended.done():
+        self._core.check_own()
+        if self._ended is None or (self._ended.done() and self not in PORTALS.users()):
             raise QMI_NoActiveContextException(f"Context {self.name!r} does not run")
         execution = EXECUTION.get()
         if current_chain() and execution is not None and execution.context is self:
@@ -128,12 +133,13 @@ class QMI_Context:
                 f"{current_chain()[-1]} cannot stop its own context {self.name!r}; ask for its end with "
                 "context.make_peer_context_proxy(context.name).shutdown_context()"
             )
-        self._core.run_stop_handlers()
-        self._core.loop.soon(self._stop_event.set)
+        if not self._ended.done():
+            self._core.run_stop_handlers()
+            self._core.loop.soon(self._stop_event.set)
         try:
             self._ended.wait()
         finally:
-            if self._ended.done():
+            if self._ended.done():  # else Ctrl-C came, and stop() can be called again
                 self._left()
 
     def __enter__(self) -> QMI_Context:
@@ -207,7 +213,12 @@ class QMI_Context:
             Exception: Whatever the constructor raises; then the name is free again.
         """
         refuse_on_loop("make_rpc_object()", "await context.make_rpc_object(...)")
-        actor = call_blocking(self._core.make(name, rpc_object_class, args, kwargs), None)  # type: ignore[arg-type]
+        future = self._core.make(name, rpc_object_class, args, kwargs)  # type: ignore[arg-type]
+        try:
+            actor = call_blocking(future, None)
+        except BaseException:
+            self._core.undo_make(future)
+            raise
         proxy: T = make_proxy(self._core, actor.address, actor.interface)
         return proxy
 

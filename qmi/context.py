@@ -44,7 +44,12 @@ class Context(Kernel):
             QMI_DuplicateNameException: If the name is taken.
             Exception: Whatever the constructor raises; then the name is free again.
         """
-        return self._async_proxy(await call_async(self.make(name, cls, args, kwargs)))
+        future = self.make(name, cls, args, kwargs)
+        try:
+            return self._async_proxy(await call_async(future))
+        except BaseException:
+            self.undo_make(future)
+            raise
 
     async def make_instrument(self, name: str, cls: type[T], *args: Any, **kwargs: Any) -> AsyncProxy[T]:
         """Make an instrument; see :meth:`make_rpc_object`."""

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -36,6 +36,7 @@ from qmi.connections import Connections
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
+    QMI_Exception,
     QMI_NotDeliveredException,
     QMI_ObjectRemovedException,
     QMI_UsageException,
@@ -44,7 +45,9 @@ from qmi.links import ask
 from qmi.messages import Call, Describe, Origin, Request, Signal, Subscribe, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.link import Link
+from qmi.portal import RUNNING
 from qmi.signalling import Signalling
+from qmi.watchdog import watched
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -101,15 +104,18 @@ class Kernel:
         """Start the context, and stop it at the end of the block, whatever ends it."""
         error: BaseException | None = None
         self.check_can_start()
+        RUNNING.add(self)
         async with trio.open_nursery() as nursery:
             try:
                 await self._start(nursery)
-                yield self
+                with watched():
+                    yield self
             except BaseException as caught:  # raised again below, without the nursery's wrapping
                 error = caught
             with trio.CancelScope(shield=True):
                 await self._stop()
             nursery.cancel_scope.cancel()
+        RUNNING.discard(self)
         _logger.info("Context %s has stopped", self.name)
         try:
             if error is not None:
@@ -149,14 +155,11 @@ class Kernel:
         deadline = trio.current_time() + self.own_config().stop_grace
         await self._stop_tasks(deadline)
         deadline = max(deadline, trio.current_time() + LAST_CHANCE)
-        late: list[Actor] = []
         for actor in reversed(list(self.registry)):
             if trio.current_time() < deadline:
                 await self._end(actor, error, deadline)
-            else:
-                late.append(actor)
         async with trio.open_nursery() as nursery:
-            for actor in late:
+            for actor in self.registry:  # also those whose constructor ended only now
                 nursery.start_soon(self._end, actor, error, trio.current_time() + LAST_CHANCE)
         await self.connections.stop()
         self._state = "stopped"
@@ -183,7 +186,10 @@ class Kernel:
         while self._stop_handlers:
             handler = self._stop_handlers.pop()
             try:
-                await trio.to_thread.run_sync(self._in_context, handler, abandon_on_cancel=True)
+                with trio.move_on_after(self.own_config().stop_grace) as scope:
+                    await trio.to_thread.run_sync(self._in_context, handler, abandon_on_cancel=True)
+                if scope.cancelled_caught:
+                    _logger.error("Stop handler %r of context %s does not end and is left behind", handler, self.name)
             except Exception:  # a handler that fails must not keep the rest from stopping
                 _logger.exception("Stop handler %r of context %s failed", handler, self.name)
 
@@ -220,16 +226,21 @@ class Kernel:
         """
         if self._state == "running":
             return
-        if self._why_not is not None:
-            raise self._why_not()
+        self.check_own()
         if self._state in ("not started", "starting"):
             raise QMI_UsageException(f"Context {self.name!r} is not started")
         raise QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
+
+    def check_own(self) -> None:
+        """Raise what was given to :meth:`disown`."""
+        if self._why_not is not None:
+            raise self._why_not()
 
     def disown(self, why: Callable[[], Exception]) -> None:
         """From now on every use raises what the function returns: this process only inherited the context."""
         self._state = "disowned"
         self._why_not = why
+        self.registry = Registry(self.name)  # what is in the old one has no thread in this process
 
     # What actors need (Host) and proxies need (Router)
 
@@ -244,7 +255,13 @@ class Kernel:
 
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread. From any thread."""
-        self.loop.now_or_soon(self.spawn, worker.run)
+
+        def on_loop() -> None:
+            if not self.spawn(worker.run):
+                worker.lose()
+
+        if not self.loop.now_or_soon(on_loop):
+            worker.lose()
 
     def find_actor(self, address: Address) -> Actor | None:
         """The object if it lives here, None if it lives in another context."""
@@ -366,6 +383,12 @@ class Kernel:
         future.add_done_callback(partial(self._made, actor, future))
         return future
 
+    def undo_make(self, future: QMI_RpcFuture[Actor]) -> None:
+        """Nobody will get to know the object, so it must not stay. Does nothing if it was not made."""
+        if future.error() is None:
+            with suppress(QMI_Exception):  # it is gone already
+                self.begin_remove(future.result().address)
+
     def _made(self, actor: Actor, future: QMI_RpcFuture[Actor]) -> None:
         if future.error() is None:
             self.registry.add(actor)
@@ -405,8 +428,13 @@ class Kernel:
         if actor is None:
             raise self.registry.gone(address)
         future: QMI_RpcFuture[bool] = QMI_RpcFuture(f"the removal of {address}")
-        if not self.loop.now_or_soon(self.spawn, self._remove, actor, future):
-            self.check_running()
+
+        def on_loop() -> None:
+            if not self.spawn(self._remove, actor, future):
+                future.fail(actor.stopped())
+
+        if not self.loop.now_or_soon(on_loop):
+            future.fail(actor.stopped())
         return future
 
     async def _remove(self, actor: Actor, future: QMI_RpcFuture[bool]) -> None:
@@ -416,7 +444,10 @@ class Kernel:
         self.exchange.drop_object(actor.address.object)
         error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
         deadline = trio.current_time() + self.own_config().stop_grace
-        future.settle(await end_actor(actor, error, deadline))
+        try:
+            future.settle(await end_actor(actor, error, deadline))
+        finally:
+            future.fail(actor.stopped())  # does nothing unless this task was cancelled with its context
 
     def objects(self, category: str | None = None) -> list[tuple[Address, Interface]]:
         """The objects of this context, oldest first, without the context object."""

@@ -39,12 +39,19 @@ class Portal:
     def start(self) -> None:
         """Start the thread and wait for its loop."""
         self._thread.start()
-        self._ready.wait()
+        try:
+            self._ready.wait()
+        except BaseException:  # nobody will use the loop
+            self._ready.add_done_callback(self._end_soon)
+            raise
 
     def stop(self) -> None:
         """Let the loop end. Whatever runs in it should have ended before."""
-        if self._loop.soon(self._ending.set):
+        if self._end_soon():
             self._thread.join()
+
+    def _end_soon(self) -> bool:
+        return self._loop.soon(self._ending.set)
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> QMI_RpcFuture[T]:
         """Run an async function in the loop; the future gives its result.

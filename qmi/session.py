@@ -185,7 +185,6 @@ async def open_context(
     core = face.async_context
     if init_logging:
         _setup_logging(core.config, context_name, console_loglevel)
-    RUNNING.add(core)
     try:
         async with core.running():
             token = EXECUTION.set(Execution(face))
@@ -194,7 +193,6 @@ async def open_context(
             finally:
                 EXECUTION.reset(token)
     finally:
-        RUNNING.discard(core)
         if init_logging:
             _shutdown_logging()
 

@@ -18,6 +18,7 @@ from qmi.actors.worker import Worker
 from qmi.bridge import Interrupt
 from qmi.errors import (
     QMI_ContextStoppedException,
+    QMI_RuntimeException,
     QMI_TaskInitException,
     QMI_TaskStopException,
     QMI_UsageException,
@@ -160,26 +161,30 @@ class ThreadCarrier(Carrier):
 
     def __init__(self, host: Host, name: str, make: Make, failed: Failed) -> None:
         super().__init__(host, name, make, failed)
-        self._worker = Worker(f"{host.face.name}.{name}")
+        self._worker = Worker(f"{host.face.name}.{name}", self._without_thread)
+        self._made: QMI_RpcFuture[None] = QMI_RpcFuture(f"the constructor of task {name!r}")
         self._interrupts = Interrupt()
         self._waiter: ThreadWaiter | None = None
 
     def construct(self) -> None:
         """Make the task in its thread."""
-        made: QMI_RpcFuture[None] = QMI_RpcFuture(f"the constructor of task {self._name!r}")
-        self._worker.give(lambda: self._construct(made))
+        self._worker.give(self._construct)
         self._host.start_worker(self._worker)
-        made.wait()
+        self._made.wait()
 
-    def _construct(self, made: QMI_RpcFuture[None]) -> None:
+    def _without_thread(self, error: Exception | None) -> None:
+        reason = QMI_RuntimeException("the context has stopped") if error is None else error
+        self._made.fail(init_error(self._name, reason))
+
+    def _construct(self) -> None:
         EXECUTION.set(Execution(self._host.face, (), self._interrupts))
         try:
             self.task = self._make()
         except BaseException as error:  # belongs to whoever wants the task
             self._worker.finish()
-            made.fail(init_error(self._name, error))
+            self._made.fail(init_error(self._name, error))
         else:
-            made.settle(None)
+            self._made.settle(None)
 
     def _begin(self) -> None:
         precise = isinstance(self.task, QMI_LoopTask) and self.task._precise

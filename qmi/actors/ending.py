@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import time
@@ -39,20 +40,22 @@ async def end_actor(actor: Actor, error: BaseException, deadline: float) -> bool
         current = actor.mailbox.current
         idle = actor.mailbox.enter_locked(last)
     for turn in waiting:
-        turn.fail(error)
+        turn.fail(copy.copy(error))
     if idle:
         actor.dispatch(last)
     elif current is not None and current.scope is not None:
-        current.fail(error)
+        current.fail(copy.copy(error))
         current.scope.cancel()
-    with trio.move_on_at(deadline):
-        await future.ended()
-    if not future.done():
-        last.claim()
-        _leave_behind(actor, error)
-    elif (failure := future.error()) is not None:
+    try:
+        with trio.move_on_at(deadline):
+            await future.ended()
+    finally:  # also if the context goes meanwhile
+        if not future.done():
+            last.claim()
+            _leave_behind(actor, error)
+        actor.finish_thread()
+    if (failure := future.error()) is not None:
         _logger.error("%s could not be released", actor.where, exc_info=failure)
-    actor.finish_thread()
     return future.done()
 
 
@@ -63,7 +66,7 @@ def _leave_behind(actor: Actor, error: BaseException) -> None:
         _logger.error("%s does not end and is left behind: release_rpc_object() is at %s", actor.where, where)
     else:
         _logger.error("%s does not end and is left behind: %s", actor.where, actor.explain_busy() or turn.what)
-        turn.fail(error)
+        turn.fail(copy.copy(error))
 
 
 def dispatch_end(actor: Actor, turn: EndTurn) -> None:
@@ -78,23 +81,39 @@ def _end_in_thread(actor: Actor, turn: EndTurn) -> None:
     if not turn.claim():
         return
     turn.since = time.monotonic()
-    rest: Any = None
     token = EXECUTION.set(Execution(actor.host.face, (actor.where,)))
-    try:
-        for stream in list(actor.streams or ()):
-            if not stream.is_async:
+    faults: list[BaseException] = []
+    for stream in list(actor.streams or ()):
+        if not stream.is_async:
+            try:
                 stream.close()
-        rest = actor.object.release_rpc_object()
-    except BaseException as error:  # goes into the log; the object is gone all the same
-        turn.future.fail(error)
-    finally:
-        EXECUTION.reset(token)
-    if turn.future.done():
-        return
+            except BaseException as error:  # goes into the log; the object is released all the same
+                faults.append(error)
+    rest = _release(actor, faults)
+    EXECUTION.reset(token)
     if inspect.iscoroutine(rest) or actor.streams:
-        actor.spawn(turn, _finish_in_loop, actor, turn, rest)
-    else:
+        if actor.spawn(turn, _finish_in_loop, actor, turn, rest, faults):
+            return
+        if inspect.iscoroutine(rest):
+            rest.close()
+    _settle(turn, faults)
+
+
+def _release(actor: Actor, faults: list[BaseException]) -> Any:
+    try:
+        return actor.object.release_rpc_object()
+    except BaseException as error:  # as above
+        faults.append(error)
+        return None
+
+
+def _settle(turn: EndTurn, faults: list[BaseException]) -> None:
+    if not faults:
         turn.future.settle(None)
+    elif len(faults) == 1:
+        turn.future.fail(faults[0])
+    else:
+        turn.future.fail(BaseExceptionGroup("several things went wrong", faults))
 
 
 async def _end_in_loop(actor: Actor, turn: EndTurn) -> None:
@@ -102,25 +121,30 @@ async def _end_in_loop(actor: Actor, turn: EndTurn) -> None:
         return
     turn.since = time.monotonic()
     EXECUTION.set(Execution(actor.host.face, (actor.where,)))
-    try:
-        rest = actor.object.release_rpc_object()
-    except BaseException as error:  # goes into the log; the object is gone all the same
-        turn.future.fail(error)
-    else:
-        await _finish_in_loop(actor, turn, rest)
+    faults: list[BaseException] = []
+    await _close_streams(actor, faults)
+    await _finish_in_loop(actor, turn, _release(actor, faults), faults)
 
 
-async def _finish_in_loop(actor: Actor, turn: EndTurn, rest: Any) -> None:
+async def _finish_in_loop(actor: Actor, turn: EndTurn, rest: Any, faults: list[BaseException]) -> None:
     EXECUTION.set(Execution(actor.host.face, (actor.where,)))
     try:
-        for stream in list(actor.streams or ()):
-            await stream.finish()
+        await _close_streams(actor, faults)
         if inspect.isawaitable(rest):
             await rest
     except trio.Cancelled:
         turn.fail(actor.stopped())
         raise
-    except BaseException as error:  # goes into the log; the object is gone all the same
-        turn.future.fail(error)
-    else:
-        turn.future.settle(None)
+    except BaseException as error:  # as above
+        faults.append(error)
+    _settle(turn, faults)
+
+
+async def _close_streams(actor: Actor, faults: list[BaseException]) -> None:
+    for stream in list(actor.streams or ()):
+        try:
+            await stream.finish()
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # as above
+            faults.append(error)

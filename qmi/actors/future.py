@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import _thread
+import logging
+import math
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import trio
 
 from qmi.actors.execution import current_interrupt
+from qmi.actors.faults import text_of
 from qmi.bridge import TaskWaiter, ThreadWaiter, refuse_on_loop
-from qmi.errors import QMI_CancelledCallException, QMI_RpcTimeoutException
+from qmi.errors import QMI_CancelledCallException, QMI_RpcTimeoutException, QMI_UsageException
+
+_logger = logging.getLogger("qmi.core.rpc")
 
 T = TypeVar("T")
 
@@ -25,10 +31,11 @@ class QMI_RpcFuture(Generic[T]):
         explain: Says what the callee is doing, for the message of a timeout.
 
     Attributes:
+        explain: As above.
         on_cancel: Called once if the caller gives up, to tell the callee.
     """
 
-    __slots__ = ("_callbacks", "_done", "_error", "_explain", "_once", "_traceback", "_value", "on_cancel", "what")
+    __slots__ = ("_callbacks", "_done", "_error", "_once", "_traceback", "_value", "explain", "on_cancel", "what")
 
     def __init__(
         self,
@@ -37,7 +44,7 @@ class QMI_RpcFuture(Generic[T]):
     ) -> None:
         self.what = what
         self.on_cancel: Callable[[], object] | None = None
-        self._explain = explain
+        self.explain = explain
         self._once = _thread.allocate_lock()
         self._callbacks: list[Callable[[], object]] = []
         self._done = False
@@ -46,7 +53,7 @@ class QMI_RpcFuture(Generic[T]):
         self._traceback: Any = None
 
     def __repr__(self) -> str:
-        state = "pending" if not self._done else f"failed: {self._error!r}" if self._error else "done"
+        state = "pending" if not self._done else "done" if self._error is None else f"failed: {_name_of(self._error)}"
         return f"<rpc future of {self.what}: {state}>"
 
     def done(self) -> bool:
@@ -63,24 +70,27 @@ class QMI_RpcFuture(Generic[T]):
 
         Raises:
             QMI_RpcTimeoutException: If there is no result in time.
+            QMI_UsageException: If the timeout will not do.
             QMI_BlockingOnLoopException: On the event loop, where ``await`` is the way to wait.
             BaseException: Whatever the call itself raised.
         """
         if not self._done:
             refuse_on_loop(f"Waiting for {self.what}", "await future")
-            self._block(timeout)
+            self._block(check_timeout(timeout))
         return self.result()
 
     def _block(self, timeout: float | None) -> None:
         waiter = ThreadWaiter()
-        self.add_done_callback(waiter.wake)
         interrupt = current_interrupt()
-        if interrupt is None:
+        self.add_done_callback(waiter.wake)
+        try:
+            if interrupt is not None:
+                interrupt.enter(waiter)
             waiter.wait(timeout)
-        else:
-            interrupt.enter(waiter)
-            waiter.wait(timeout)
-            interrupt.leave(waiter)
+        finally:
+            self._forget_callback(waiter.wake)
+            if interrupt is not None:
+                interrupt.leave(waiter)
         if not self._done:
             if interrupt is not None:
                 interrupt.check()
@@ -88,8 +98,9 @@ class QMI_RpcFuture(Generic[T]):
 
     def explain_timeout(self, timeout: float | None) -> str:
         """The message for a wait that took too long."""
-        busy = self._explain() if self._explain is not None else ""
-        return f"No answer from {self.what} within {timeout:g} s" + (f": {busy}" if busy else "")
+        busy = self.explain() if self.explain is not None else ""
+        limit = "" if timeout is None else f" within {timeout:g} s"
+        return f"No answer from {self.what}{limit}" + (f": {busy}" if busy else "")
 
     async def ended(self) -> None:
         """Wait until the call has ended, however it ends."""
@@ -98,7 +109,10 @@ class QMI_RpcFuture(Generic[T]):
             return
         waiter = TaskWaiter()
         self.add_done_callback(waiter.wake)
-        await waiter.wait()
+        try:
+            await waiter.wait()
+        finally:
+            self._forget_callback(waiter.wake)
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._wait_async().__await__()
@@ -171,6 +185,10 @@ class QMI_RpcFuture(Generic[T]):
         if self._done:
             self._run_callbacks()
 
+    def _forget_callback(self, callback: Callable[[], object]) -> None:
+        with suppress(ValueError):  # it was called already
+            self._callbacks.remove(callback)
+
     def _run_callbacks(self) -> None:
         # Each callback is popped by exactly one thread, so it runs once whoever comes first.
         callbacks = self._callbacks
@@ -179,7 +197,32 @@ class QMI_RpcFuture(Generic[T]):
                 callback = callbacks.pop(0)
             except IndexError:
                 return
-            callback()
+            try:
+                callback()
+            except Exception:  # it must not take the thread down that ended the call, nor keep others from waking
+                _logger.exception("What was to be called at the end of %s failed", self.what)
+
+
+def _name_of(error: BaseException) -> str:
+    text = text_of(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def check_timeout(timeout: Any) -> float | None:
+    """A timeout that somebody typed.
+
+    Raises:
+        QMI_UsageException: If it is neither None nor a number of seconds from 0 on.
+    """
+    if timeout is None:
+        return None
+    try:
+        seconds = math.nan if isinstance(timeout, bool | str | bytes) else float(timeout)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not seconds >= 0:
+        raise QMI_UsageException(f"A timeout is a number of seconds from 0 on, or None; got {timeout!r}")
+    return seconds
 
 
 QMI_RpcFuture.__module__ = "qmi.core.rpc"

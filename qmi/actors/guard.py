@@ -82,12 +82,15 @@ class Guard:
                 self._lock.wait(turn)
                 return
             mine = turn.claim()
+            granted = mine and free and self._lock.holder is None
             if mine and free:
                 self._lock.acquire(turn.origin, turn.request.token, time.time())
-            elif free and (waiter := self._lock.next_waiter()) is not None:
-                mailbox.enter_locked(waiter, first=True)
-        if mine:
-            turn.future.settle(free)
+            elif free and turn.woken:
+                self._wake_next()
+        if mine and not turn.future.settle(free) and granted:
+            # The caller gave up while it was granted.
+            with mailbox.mutex:
+                self._after_release(self._lock.release(turn.origin, turn.request.token))
 
     async def _expire(self, turn: AcquireTurn) -> None:
         with trio.move_on_after(turn.request.timeout):
@@ -100,7 +103,10 @@ class Guard:
         turn.given_up = True
         turn.claim()
         with self._actor.mailbox.mutex:
-            self._lock.give_up(turn)
+            if self._lock.give_up(turn) or not self._actor.mailbox.withdraw_locked(turn):
+                return
+            following = self._wake_next() if turn.woken and self._lock.holder is None else None
+        self._actor.dispatch(following)
 
     def release(self, request: Release, origin: Origin) -> bool:
         """Unlock. False, and a warning, if the token is not the right one."""
@@ -141,9 +147,16 @@ class Guard:
         self._actor.dispatch(turn)
 
     def _after_release(self, freed: bool) -> Turn | None:
-        # Called with the mutex. Whoever waited longest goes before those who are in line for a call.
-        waiter = self._lock.next_waiter() if freed else None
-        return waiter if waiter is not None and self._actor.mailbox.enter_locked(waiter, first=True) else None
+        return self._wake_next() if freed else None
+
+    def _wake_next(self) -> Turn | None:
+        # Called with the mutex. Whoever waited longest goes before those who are in line for a call. While the lock is
+        # free and somebody waits for it, exactly one has been woken and stands in line.
+        waiter = self._lock.next_waiter()
+        if waiter is None:
+            return None
+        waiter.woken = True
+        return waiter if self._actor.mailbox.enter_locked(waiter, first=True) else None
 
     def clear_waiters(self) -> list[AcquireTurn]:
         """Send everybody away who waits for the lock. Called with the mutex."""

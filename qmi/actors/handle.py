@@ -9,14 +9,19 @@ from typing import Any, Protocol
 import trio
 
 from qmi.actors.execution import current_chain
-from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
+from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
 from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
 from qmi.actors.interface import Interface, Method
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
 from qmi.bridge import Loop, refuse_on_loop
-from qmi.errors import QMI_ObjectLockedException, QMI_RpcTimeoutException, QMI_UsageException
+from qmi.errors import (
+    QMI_CancelledCallException,
+    QMI_ObjectLockedException,
+    QMI_RpcTimeoutException,
+    QMI_UsageException,
+)
 from qmi.interrupts import INTERRUPTS
 from qmi.messages import Acquire, Call, ForceRelease, LockInfo, Origin, QueryLock, Release, Request, Token
 from qmi.names import Address
@@ -71,39 +76,46 @@ class Handle:
             INTERRUPTS.strike()
         name = method.name
         refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
+        limit = check_timeout(timeout)
         actor = self.router.find_actor(self.address)
         call = Call(self.address.object, name, args, kwargs, self.token, current_chain())
-        if timeout is None and actor is not None and runs_in_thread_of_caller(actor, actor.method(name)):
+        if limit is None and actor is not None and runs_in_thread_of_caller(actor, actor.method(name)):
             actor.check_cycle(call)
             result = call_in_thread(actor, call, actor.method(name), self.router.origin)
-        else:
-            result = call_blocking(self.router.request(self.address, call), check_timeout(timeout))
-        return RpcStream(result) if method.kind.is_stream else result
+            return self._stream(result) if method.kind.is_stream else result
+        return call_blocking(self._request(method, call), limit)
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
         """Call a method; the future gives its result."""
         if INTERRUPTS.due:
             INTERRUPTS.strike()
         # Nobody waits for this call yet, so that it cannot be part of a cycle.
-        future = self.router.request(self.address, Call(self.address.object, method.name, args, kwargs, self.token))
+        return self._request(method, Call(self.address.object, method.name, args, kwargs, self.token))
+
+    def _request(self, method: Method, call: Call) -> QMI_RpcFuture[Any]:
+        future = self.router.request(self.address, call)
         if not method.kind.is_stream:
             return future
-        streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what)
+        # Nobody may ever see the value of this future: then the stream is forgotten, which ends it at its other end.
+        streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what, explain=future.explain)
         streamed.on_cancel = future.cancel
-        future.add_done_callback(lambda: future.pass_on(streamed, RpcStream))
+        future.add_done_callback(lambda: future.pass_on(streamed, self._stream))
         return streamed
+
+    def _stream(self, source: Any) -> RpcStream:
+        return RpcStream(source, self.router.loop)
 
     async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and await its result; being cancelled cancels the call."""
         name = method.name
+        limit = check_timeout(timeout)
         actor = self.router.find_actor(self.address)
         call = Call(self.address.object, name, args, kwargs, self.token, current_chain())
         if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
-            result = await call_async(self.router.request(self.address, call), check_timeout(timeout))
-        else:
-            actor.check_cycle(call)
-            result = await self._call_in_task(actor, call, check_timeout(timeout))
-        return RpcStream(result) if method.kind.is_stream else result
+            return await call_async(self._request(method, call), limit)
+        actor.check_cycle(call)
+        result = await self._call_in_task(actor, call, limit)
+        return self._stream(result) if method.kind.is_stream else result
 
     async def _call_in_task(self, actor: Actor, call: Call, timeout: float | None) -> Any:
         method = actor.method(call.method)
@@ -118,14 +130,17 @@ class Handle:
 
     # Locking: each is a future, which the views wait for in their own way
 
-    def acquire(self, timeout: float, custom: str | None) -> tuple[Token, QMI_RpcFuture[bool]]:
+    def token_to_lock_with(self, custom: str | None) -> Token:
+        """The token that the lock shall belong to."""
+        return check_token(custom) or self.token or Token(secrets.token_hex(16))
+
+    def acquire(self, timeout: float | None, token: Token) -> QMI_RpcFuture[bool]:
         """Ask for the lock; the token is the proxy's if it is granted."""
         if INTERRUPTS.due:
             INTERRUPTS.strike()
         limit = check_timeout(timeout)
-        token = check_token(custom) or self.token or Token(secrets.token_hex(16))
         message = Acquire(self.address.object, token, math.inf if limit is None else limit)
-        return token, self.router.request(self.address, message)
+        return self.router.request(self.address, message)
 
     def granted(self, token: Token, answer: bool) -> bool:
         """Take note of the answer to :meth:`acquire`."""
@@ -133,10 +148,21 @@ class Handle:
             self.token = token
         return answer
 
-    def undo_acquire(self, token: Token) -> None:
-        """Nobody will learn that the lock was granted, so it must not be."""
-        if token != self.token:
-            self.router.request(self.address, Release(self.address.object, token))
+    def undo_acquire(self, token: Token, future: QMI_RpcFuture[bool] | None) -> None:
+        """Nobody will learn that the lock was granted, so it must not be.
+
+        Args:
+            token: What it was asked for with.
+            future: The answer, if the caller got that far.
+        """
+        if token == self.token:
+            return
+        if future is not None and isinstance(future.error(), QMI_CancelledCallException):
+            if self.address.context == self.router.origin.context:
+                return  # the object here knows that the caller gave up
+        elif future is not None and not (future.done() and future.error() is None and future.result()):
+            return
+        self.router.request(self.address, Release(self.address.object, token))
 
     def release(self, custom: str | None, context_name: str | None) -> QMI_RpcFuture[bool]:
         """Ask to unlock."""
@@ -177,19 +203,6 @@ class Handle:
         """The error for a block that needed the lock and did not get it."""
         holder = f" It is held by context {info.context!r} ({info.label})" if info is not None else ""
         return QMI_ObjectLockedException(f"{self.address} could not be locked within {timeout:g} s.{holder}")
-
-
-def check_timeout(timeout: Any) -> float | None:
-    """A timeout that somebody typed.
-
-    Raises:
-        QMI_UsageException: If it is neither None nor a number of seconds from 0 on.
-    """
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-        raise QMI_UsageException(f"A timeout is a number of seconds from 0 on, or None; got {timeout!r}")
-    return float(timeout)
 
 
 def check_token(custom: Any) -> Token | None:

@@ -7,17 +7,19 @@ the thread or task that runs the method differs.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
 import trio
 
-from qmi.actors.execution import EXECUTION, current_interrupt
+from qmi.actors.execution import EXECUTION, Execution, current_interrupt
+from qmi.actors.faults import presentable
 from qmi.actors.interface import Method, Placement
 from qmi.actors.runner import Actor
+from qmi.actors.running import as_result, begin, execution
 from qmi.actors.turns import InlineTurn
 from qmi.bridge import TaskWaiter, ThreadWaiter
-from qmi.errors import QMI_CancelledCallException, QMI_RuntimeException
 from qmi.messages import Call, Origin
 
 
@@ -32,36 +34,45 @@ def runs_in_task_of_caller(actor: Actor, method: Method) -> bool:
 
 
 def call_in_thread(actor: Actor, call: Call, method: Method, origin: Origin) -> Any:
-    """Run a plain method in the calling thread when it is its turn."""
+    """Run a plain method in the calling thread when it is its turn.
+
+    Ctrl-C may come at any point of it: the turn ends all the same.
+    """
     interrupt = current_interrupt()
     if interrupt is not None:
         interrupt.check()  # a task that never waits has to hear of a stop request, too
     turn = InlineTurn(call, method, origin)
+    outer = EXECUTION.get()
     try:
-        if actor.mailbox.enter(turn):
-            _check_lock(actor, turn)
-        else:
-            _wait_in_thread(turn)
-        if not turn.claim():
-            raise AssertionError("an inline turn is claimed by its caller only")
-    except BaseException:
-        actor.give_up(turn)
-        raise
-    error: BaseException | None = None
-    token = EXECUTION.set(actor.execution(turn))
-    try:
-        actor.begin(turn)
-        return actor.as_result(turn, getattr(actor.object, call.method)(*call.args, **call.kwargs))
-    except (SystemExit, GeneratorExit) as caught:
-        error = caught
-        raise QMI_RuntimeException(f"{actor.address}.{turn.what} raised {type(caught).__name__}: {caught}") from caught
+        try:
+            if actor.mailbox.enter(turn):
+                _check_lock(actor, turn)
+            else:
+                _wait_in_thread(turn)
+            return _run(actor, turn, outer)
+        finally:
+            actor.end_inline(turn)
     except BaseException as caught:
-        error = caught
+        if not (turn.since and isinstance(caught, Exception)):
+            EXECUTION.set(outer)
+            actor.abandon_inline(turn)
+        error = presentable(caught, f"{actor.where}.{turn.what}")
+        if error is caught:
+            raise
+        raise error from caught
+
+
+def _run(actor: Actor, turn: InlineTurn, outer: Execution | None) -> Any:
+    call = turn.call
+    EXECUTION.set(execution(actor, turn))
+    try:
+        begin(actor, turn)
+        return as_result(actor, turn, getattr(actor.object, call.method)(*call.args, **call.kwargs))
+    except BaseException:
+        actor.errors += 1
         raise
     finally:
-        EXECUTION.reset(token)
-        actor.end_inline(error)
-        del error
+        EXECUTION.set(outer)
 
 
 def _check_lock(actor: Actor, turn: InlineTurn) -> None:
@@ -94,32 +105,43 @@ async def call_in_task(actor: Actor, call: Call, method: Method, origin: Origin)
         if actor.mailbox.enter(turn):
             _check_lock(actor, turn)
         else:
-            waiter = TaskWaiter()
-            if turn.expect(waiter):
-                await waiter.wait()
-            if turn.error is not None:
-                raise turn.error
-        if not turn.claim():
-            raise AssertionError("an inline turn is claimed by its caller only")
-    except BaseException:
-        actor.give_up(turn)
-        raise
-    error: BaseException | None = None
-    token = EXECUTION.set(actor.execution(turn))
+            await _wait_in_task(turn)
+        return await _run_in_task(actor, turn)
+    except BaseException as caught:
+        turn.given_up = True
+        actor.mailbox.withdraw(turn)
+        if isinstance(caught, trio.Cancelled | BaseExceptionGroup):
+            raise
+        error = presentable(caught, f"{actor.where}.{turn.what}")
+        if error is caught:
+            raise
+        raise error from caught
+    finally:
+        actor.end_inline(turn)
+
+
+async def _wait_in_task(turn: InlineTurn) -> None:
+    waiter = TaskWaiter()
+    if turn.expect(waiter):
+        await waiter.wait()
+    if turn.error is not None:
+        raise turn.error
+
+
+async def _run_in_task(actor: Actor, turn: InlineTurn) -> Any:
+    call = turn.call
+    token = EXECUTION.set(execution(actor, turn))
     try:
         with trio.CancelScope() as turn.scope:
-            actor.begin(turn)
+            if actor.mailbox.closed is not None:  # the object ended between the grant and now
+                turn.scope.cancel()
+            begin(actor, turn)
             value = getattr(actor.object, call.method)(*call.args, **call.kwargs)
-            return actor.as_result(turn, await value if inspect.isawaitable(value) else value)
+            return as_result(actor, turn, await value if inspect.isawaitable(value) else value)
         # The scope swallowed a cancellation that came from the actor's side: it is going.
-        raise turn.error or QMI_CancelledCallException(f"{actor.address}.{turn.what} was cancelled")
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as caught:
-        error = caught
-        raise QMI_RuntimeException(f"{actor.address}.{turn.what} raised {type(caught).__name__}: {caught}") from caught
-    except BaseException as caught:
-        error = caught
+        raise turn.error or copy.copy(actor.mailbox.closed) or actor.stopped()
+    except BaseException:
+        actor.errors += 1
         raise
     finally:
         EXECUTION.reset(token)
-        actor.end_inline(error)
-        del error

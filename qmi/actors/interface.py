@@ -22,9 +22,14 @@ _MARK = "_rpc_method"
 _ANSWERED_BY = "_rpc_answered_by"
 
 PROXY_NAMES = frozenset(
-    {"address", "rpc_nonblocking", "rpc_async", "lock", "unlock", "is_locked", "force_unlock", "locked"}
+    {"address", "rpc_nonblocking", "rpc_async", "rpc_blocking", "call"}
+    | {"lock", "unlock", "is_locked", "force_unlock", "locked"}
+    | {"_rpc", "_rpc_interface", "_describe", "_wait"}
 )
 """What every proxy has; an object cannot publish a method of such a name."""
+
+TIMEOUT_NAME = "rpc_timeout"
+"""An argument that every method of a proxy takes, so that no method can have it for itself."""
 
 
 class Placement(Enum):
@@ -211,8 +216,17 @@ def method_kind(function: Callable[..., Any]) -> Kind:
 
 
 def describe_method(name: str, function: Callable[..., Any]) -> Method:
-    """Describe one published method."""
+    """Describe one published method.
+
+    Raises:
+        QMI_UsageException: If it has an argument of a name that every proxy needs for itself.
+    """
     signature = inspect.signature(function)
+    if TIMEOUT_NAME in signature.parameters:
+        raise QMI_UsageException(
+            f"{function.__qualname__}() cannot be published: its argument {TIMEOUT_NAME!r} belongs to the proxies, "
+            "which give each method one. Rename it"
+        )
     parameters = tuple(
         Parameter(
             parameter.name,

@@ -7,6 +7,7 @@ business. All that merely asks or commands goes past the mailbox and is answered
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import deque
 from typing import Generic, TypeVar
@@ -46,7 +47,7 @@ class Mailbox(Generic[T]):
         """
         with self.mutex:
             if self.closed is not None:
-                raise self.closed.with_traceback(None)
+                raise copy.copy(self.closed)  # each caller gets a traceback of its own
             return self.enter_locked(turn)
 
     def enter_locked(self, turn: T, first: bool = False) -> bool:
@@ -62,24 +63,37 @@ class Mailbox(Generic[T]):
             self._line.append(turn)
         return False
 
-    def leave(self) -> T | None:
+    def leave(self, turn: T) -> T | None:
         """End the current turn.
 
         Returns:
-            The next one, which the caller has to see to, or None.
+            The next one, which the caller has to see to; None if there is none, or if this turn was not the current
+            one: somebody else has ended it before.
         """
         with self.mutex:
-            self.current = turn = self._line.popleft() if self._line else None
-            return turn
+            if self.current is not turn:
+                return None
+            line = self._line
+            if not line:
+                self.current = None
+                return None
+            # In this order Ctrl-C, wherever it comes, cannot lose a turn.
+            self.current = following = line[0]
+            line.popleft()
+            return following
 
     def withdraw(self, turn: T) -> bool:
         """Leave the line; False if the turn is not in it (any more)."""
         with self.mutex:
-            try:
-                (self._line or deque()).remove(turn)
-            except ValueError:
-                return False
-            return True
+            return self.withdraw_locked(turn)
+
+    def withdraw_locked(self, turn: T) -> bool:
+        """The same for who holds the mutex already."""
+        try:
+            (self._line or deque()).remove(turn)
+        except ValueError:
+            return False
+        return True
 
     def close(self, error: BaseException) -> list[T]:
         """Take no more turns.

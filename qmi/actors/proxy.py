@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.handle import Handle, Router
@@ -16,6 +16,8 @@ from qmi.bridge import refuse_on_loop
 from qmi.errors import QMI_UnknownRpcException
 from qmi.names import Address
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -35,6 +37,8 @@ class _ProxyBase(metaclass=ProxyType):
         return str(self._rpc.address)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in _ProxyBase.__slots__:  # pickle and copy ask before there is a handle
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         interface = self._rpc_interface
         if name in interface.constants:
             return interface.constants[name]
@@ -92,11 +96,13 @@ class QMI_RpcProxy(_ProxyBase):
         Returns:
             Whether the object is locked for this proxy now.
         """
-        token, future = self._rpc.acquire(timeout, lock_token)
+        token = self._rpc.token_to_lock_with(lock_token)
+        future: QMI_RpcFuture[bool] | None = None
         try:
+            future = self._rpc.acquire(timeout, token)
             return self._rpc.granted(token, self._wait("lock()", future))
         except BaseException:
-            self._rpc.undo_acquire(token)
+            self._rpc.undo_acquire(token, future)
             raise
 
     def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
@@ -173,13 +179,31 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         """The same object for code that runs in a thread."""
         return make_view(QMI_RpcProxy, self._rpc)
 
+    @overload
+    async def call(
+        self, method: Callable[Concatenate[Any, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    async def call(self, method: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a method that is given as the driver's class has it: ``await nsg.call(NoisySineGenerator.get_sample)``.
+
+        Args:
+            method: The method; only its name counts, so that an override is called as usual.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+        """
+        return await getattr(self, method.__name__)(*args, **kwargs)
+
     async def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
         """Lock the object for this proxy alone; see :meth:`QMI_RpcProxy.lock`. Cancelling leaves it as it was."""
-        token, future = self._rpc.acquire(timeout, lock_token)
+        token = self._rpc.token_to_lock_with(lock_token)
+        future: QMI_RpcFuture[bool] | None = None
         try:
+            future = self._rpc.acquire(timeout, token)
             return self._rpc.granted(token, await call_async(future))
         except BaseException:
-            self._rpc.undo_acquire(token)
+            self._rpc.undo_acquire(token, future)
             raise
 
     async def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:

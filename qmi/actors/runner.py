@@ -14,22 +14,21 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-import trio
-
 from qmi.actors.ending import dispatch_end
-from qmi.actors.execution import EXECUTION, Execution, current_chain
+from qmi.actors.execution import current_chain
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.guard import Guard
 from qmi.actors.host import ActorStatistics, Host
 from qmi.actors.interface import Interface, Method, Placement, answering_name
 from qmi.actors.mailbox import Mailbox
+from qmi.actors.making import construct
+from qmi.actors.running import run_async, run_plain
 from qmi.actors.streams import ActorStream
 from qmi.actors.turns import AcquireTurn, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
 from qmi.actors.worker import Worker
 from qmi.bridge import Interrupt
 from qmi.errors import (
     QMI_CallCycleException,
-    QMI_CancelledCallException,
     QMI_ContextStoppedException,
     QMI_RuntimeException,
     QMI_UnknownRpcException,
@@ -96,39 +95,30 @@ class Actor:
 
     def construct(self, make: Callable[[], Any]) -> QMI_RpcFuture[Actor]:
         """Make the object where its plain methods will run. The future gives the actor, or the constructor's error."""
-        future: QMI_RpcFuture[Actor] = QMI_RpcFuture(f"the constructor of {self.where}")
-        job = partial(self._construct, make, future)
-        if self.placement is Placement.LOOP:
-            if not self.host.loop.now_or_soon(job):
-                future.fail(self.stopped())
-        elif self.placement is Placement.CALLER and not self.host.loop.is_here():
-            job()
-        else:
-            self._thread().give(job)
-        return future
+        return construct(self, make)
 
-    def _construct(self, make: Callable[[], Any], future: QMI_RpcFuture[Actor]) -> None:
-        token = EXECUTION.set(Execution(self.host.face, (self.where,)))
-        try:
-            self.object = make()
-        except BaseException as error:  # whatever it is, it belongs to whoever wants the object
-            self.finish_thread()
-            future.fail(presentable(error, f"The constructor of {self.where}"))
-        else:
-            if not future.settle(self):  # nobody wants it any more
-                self.object.release_rpc_object()
-                self.finish_thread()
-        finally:
-            EXECUTION.reset(token)
+    def thread(self, lost: Callable[[Exception | None], object] | None = None) -> Worker:
+        """The object's thread, which is started when it is first needed.
 
-    def _thread(self) -> Worker:
+        Args:
+            lost: Called if it cannot start, with the reason, or is left behind, with None.
+        """
         with self.mailbox.mutex:
             worker = self.worker
             if worker is not None:
                 return worker
-            self.worker = worker = Worker(self.where)
+            self.worker = worker = Worker(self.where, lost or self._without_thread)
         self.host.start_worker(worker)
         return worker
+
+    def _without_thread(self, error: Exception | None) -> None:
+        if error is None:
+            return
+        self.worker = None
+        turn = self.mailbox.current
+        if turn is not None and turn.claim():
+            turn.fail(QMI_RuntimeException(f"There is no thread for {self.where}: {error}"))
+            self.dispatch(self.mailbox.leave(turn))
 
     # Calls
 
@@ -152,6 +142,13 @@ class Actor:
 
     def handle(self, message: Request, origin: Origin) -> QMI_RpcFuture[Any]:
         """Take a message of any kind. Never blocks; every error comes with the future."""
+        try:
+            return self._handle(message, origin)
+        except BaseException:
+            self.kick()
+            raise
+
+    def _handle(self, message: Request, origin: Origin) -> QMI_RpcFuture[Any]:
         if isinstance(message, Call):
             return self.submit(message, origin)
         if isinstance(message, Acquire):
@@ -238,7 +235,14 @@ class Actor:
             self.host.loop.now_or_soon(turn.scope.cancel)
         elif turn is self.mailbox.current and turn.claim():
             # It was granted but nobody has taken it on: pass it on. Whoever comes later fails to claim it.
-            self.dispatch(self.mailbox.leave())
+            self.dispatch(self.mailbox.leave(turn))
+
+    def kick(self) -> None:
+        """See to the current turn again: Ctrl-C may have come between a turn's grant and whoever had to see to it.
+
+        That does no harm to a turn that runs, because it can be claimed only once.
+        """
+        self.dispatch(self.mailbox.current)
 
     def dispatch(self, turn: Turn | None) -> None:
         """See to it that the current turn, and all that can be done at once after it, is done."""
@@ -248,27 +252,23 @@ class Actor:
             elif isinstance(turn, EndTurn):
                 dispatch_end(self, turn)
                 return
-            elif turn.given_up:
-                pass
-            elif not isinstance(turn, CallTurn | InlineTurn | PullTurn):
-                raise AssertionError(turn)
-            elif (refusal := self.guard.refusal(turn)) is not None:
-                turn.fail(refusal)
-            elif isinstance(turn, InlineTurn):
-                turn.grant()
-                return
-            elif self._send(turn):
-                return
             else:
-                turn.fail(self.stopped())
-            turn = self.mailbox.leave()
+                assert isinstance(turn, CallTurn | InlineTurn | PullTurn)
+                # One that was given up is sent as well: whether it runs is decided by who claims it.
+                refusal = None if turn.given_up else self.guard.refusal(turn)
+                if refusal is None and self._send(turn):
+                    return
+                turn.fail(refusal or self.stopped())
+            turn = self.mailbox.leave(turn)
 
-    def _send(self, turn: Turn) -> bool:
-        assert isinstance(turn, CallTurn | PullTurn)
+    def _send(self, turn: CallTurn | InlineTurn | PullTurn) -> bool:
+        if isinstance(turn, InlineTurn):
+            turn.grant()
+            return True
         is_async = turn.method.kind.is_async if isinstance(turn, CallTurn) else turn.stream.is_async
         if is_async or self.placement is Placement.LOOP:
-            return self.spawn(turn, self._run_async, turn)
-        self._thread().give(partial(self._run_plain, turn))
+            return self.spawn(turn, run_async, self, turn)
+        self.thread().give(partial(run_plain, self, turn))
         return True
 
     def spawn(self, turn: Turn, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
@@ -277,108 +277,37 @@ class Actor:
         def on_loop() -> None:
             if not self.host.spawn(function, *args):
                 turn.fail(self.stopped())
+                for arg in args:
+                    if inspect.iscoroutine(arg):
+                        arg.close()
 
         return self.host.loop.now_or_soon(on_loop)
 
-    # Running
+    def end_inline(self, turn: InlineTurn) -> None:
+        """The caller is done with an inline turn, however far it got. May be called again."""
+        self.dispatch(self.mailbox.leave(turn))
 
-    def begin(self, turn: Turn) -> None:
-        """A turn starts to run."""
-        turn.since = time.monotonic()
-        self.calls += 1
+    def abandon_inline(self, turn: InlineTurn) -> None:
+        """The same for a caller that was interrupted anywhere, also in the middle of :meth:`end_inline`."""
+        turn.given_up = True
+        self.mailbox.withdraw(turn)
+        self.mailbox.leave(turn)
+        self.kick()
 
-    def execution(self, turn: CallTurn | InlineTurn | PullTurn) -> Execution:
-        """What code of this turn belongs to."""
-        chain = turn.stream.chain if isinstance(turn, PullTurn) else turn.call.chain
-        return Execution(self.host.face, (*chain, self.where), self.interrupt)
+    # Streams
 
-    def _run_plain(self, turn: CallTurn | PullTurn) -> None:
-        if not turn.claim():
-            return
-        value: Any = None
-        error: BaseException | None = None
-        if not turn.given_up:
-            self.begin(turn)
-            token = EXECUTION.set(self.execution(turn))
-            try:
-                value = self._invoke(turn)
-            except BaseException as caught:  # goes to the caller; the thread lives on
-                error = caught
-            EXECUTION.reset(token)
-            if inspect.iscoroutine(value):
-                self.spawn(turn, self._run_async, turn, value)
-                return
-        following = self.mailbox.leave()
-        self._answer(turn, value, error)
-        self.dispatch(following)
-
-    def _invoke(self, turn: CallTurn | PullTurn) -> Any:
-        if isinstance(turn, PullTurn):
-            return turn.stream.close() if turn.closing else turn.stream.advance()
-        call = turn.call
-        return getattr(self.object, call.method)(*call.args, **call.kwargs)
-
-    async def _run_async(self, turn: CallTurn | PullTurn, started: Coroutine[Any, Any, Any] | None = None) -> None:
-        if started is None and not turn.claim():
-            return
-        value: Any = None
-        error: BaseException | None = self.stopped()
-        try:
-            with trio.CancelScope() as turn.scope:
-                if turn.given_up:
-                    turn.scope.cancel()
-                if started is None:
-                    self.begin(turn)
-                EXECUTION.set(self.execution(turn))
-                try:
-                    value = self._invoke(turn) if started is None else started
-                    if inspect.isawaitable(value):
-                        value = await value
-                    error = None
-                except trio.Cancelled:
-                    raise
-                except BaseException as caught:  # goes to the caller; the loop lives on
-                    error = caught
-            if turn.scope.cancelled_caught:
-                error = QMI_CancelledCallException(f"{self.where}.{turn.what} was cancelled")
-        finally:
-            following = self.mailbox.leave()
-            self._answer(turn, value, error)
-            self.dispatch(following)
-
-    def _answer(self, turn: CallTurn | PullTurn, value: Any, error: BaseException | None) -> None:
-        if error is not None:
-            self.errors += 1
-            turn.fail(presentable(error, f"{self.where}.{turn.what}"))
-        elif isinstance(turn, CallTurn):
-            turn.future.settle(self.as_result(turn, value))
-        else:
-            turn.future.settle(value)
-
-    def as_result(self, turn: CallTurn | InlineTurn, value: Any) -> Any:
-        """What the caller gets for what the method returned: a generator becomes a stream."""
-        if not turn.method.kind.is_stream:
-            return value
-        stream = ActorStream(
-            self, value, turn.what, turn.origin, turn.token, turn.call.chain, turn.method.kind.is_async
-        )
+    def remember_stream(self, stream: ActorStream) -> None:
+        """A stream was given to a caller."""
         with self.mailbox.mutex:
             if self.streams is None:
                 self.streams = set()
             self.streams.add(stream)
-        return stream
 
     def forget_stream(self, stream: ActorStream) -> None:
         """A stream has ended."""
         with self.mailbox.mutex:
             if self.streams is not None:
                 self.streams.discard(stream)
-
-    def end_inline(self, error: BaseException | None) -> None:
-        """The caller has run an inline turn."""
-        if error is not None:
-            self.errors += 1
-        self.dispatch(self.mailbox.leave())
 
     # Questions
 
@@ -412,16 +341,6 @@ class Actor:
         """Let the object's thread end, if it has one."""
         if self.worker is not None:
             self.worker.finish()
-
-
-def presentable(error: BaseException, where: str) -> BaseException:
-    """The error as the caller gets it."""
-    # SystemExit, KeyboardInterrupt and their like must not end the program of a caller, who did not raise them.
-    if isinstance(error, Exception):
-        return error
-    wrapped = QMI_RuntimeException(f"{where} raised {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
 
 
 def failed_future(what: str, error: BaseException) -> QMI_RpcFuture[Any]:

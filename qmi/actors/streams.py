@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
+from qmi.bridge import Loop
 from qmi.messages import Origin, Token
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class ActorStream:
         """The consumer wants no more."""
         return self._actor.pull(self, closing=True)
 
+    def drop(self) -> None:
+        """The caller gave up before the stream got there: a generator that has not begun needs no more than this."""
+        self._actor.forget_stream(self)
+
     # What the actor calls, where the generator belongs
 
     def advance(self) -> Any:
@@ -112,12 +117,17 @@ class RpcStream:
     """The items of a generator method, for ``for`` and ``async for``.
 
     Leaving the loop early, closing the stream or forgetting it ends the generator at its other end.
+
+    Args:
+        source: Where the items come from.
+        loop: The loop of the context that it was made by.
     """
 
-    __slots__ = ("__weakref__", "_ended", "_source")
+    __slots__ = ("__weakref__", "_ended", "_loop", "_source")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, loop: Loop) -> None:
         self._source = source
+        self._loop = loop
         self._ended = False
 
     def __repr__(self) -> str:
@@ -178,7 +188,10 @@ class RpcStream:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if not self._ended:
+            self._ended = True
+            # The garbage collector may call this in a thread that holds the very lock that leaving needs.
+            self._loop.soon(self._source.leave)
 
 
 RpcStream.__module__ = "qmi.core.rpc"

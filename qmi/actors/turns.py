@@ -126,13 +126,18 @@ class PullTurn(Turn):
 
 
 class AcquireTurn(Turn):
-    """A lock acquisition."""
+    """A lock acquisition.
 
-    __slots__ = ("future", "request")
+    Attributes:
+        woken: Whether it waited for the lock and comes back because that was released.
+    """
+
+    __slots__ = ("future", "request", "woken")
 
     def __init__(self, request: Acquire, origin: Origin, future: QMI_RpcFuture[bool]) -> None:
         super().__init__("lock()", origin)
         self.request = request
+        self.woken = False
         self.future = future
 
     def fail(self, error: BaseException) -> None:

@@ -20,12 +20,14 @@ class Worker:
 
     Args:
         name: Name of the thread, shown by debuggers and profilers.
+        lost: Called if the thread cannot start, with the reason, or is left behind, with None.
     """
 
-    __slots__ = ("_jobs", "_thread", "name")
+    __slots__ = ("_jobs", "_lost", "_thread", "name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
         self.name = name
+        self._lost = lost
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -43,9 +45,19 @@ class Worker:
         The limiter is its own: trio's default of 40 threads must never cap the number of instruments.
         """
         task_status.started()
-        await trio.to_thread.run_sync(
-            self._work, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1), thread_name=self.name
-        )
+        try:
+            await trio.to_thread.run_sync(
+                self._work, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1), thread_name=self.name
+            )
+        except trio.Cancelled:
+            self.lose()
+            raise
+        except Exception as error:  # the system has no thread left; whoever needs this one is told
+            self.lose(error)
+
+    def lose(self, error: Exception | None = None) -> None:
+        """Tell who counts on the thread that there is none (any more)."""
+        self._lost(error)
 
     def _work(self) -> None:
         self._thread = threading.current_thread()
@@ -66,7 +78,9 @@ class Worker:
         frame = None if ident is None else sys._current_frames().get(ident)
         if frame is None:
             return ""
-        for entry in reversed(traceback.extract_stack(frame)):
+        stack = traceback.extract_stack(frame)
+        base = max((index for index, entry in enumerate(stack) if entry.name == "_work"), default=len(stack))
+        for entry in reversed(stack[base + 1 :]):
             if not _is_waiting_code(entry.filename):
                 return f"{entry.filename}:{entry.lineno} in {entry.name}"
         return ""

@@ -1,0 +1,126 @@
+"""How a turn runs, in the object's thread or in the event loop, and what its caller gets."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from qmi.actors.execution import EXECUTION, Execution
+from qmi.actors.faults import presentable
+from qmi.actors.streams import ActorStream
+from qmi.actors.turns import CallTurn, InlineTurn, PullTurn, Turn
+from qmi.errors import QMI_CancelledCallException
+
+if TYPE_CHECKING:
+    from qmi.actors.runner import Actor
+
+
+def begin(actor: Actor, turn: Turn) -> None:
+    """A turn starts to run."""
+    turn.since = time.monotonic()
+    actor.calls += 1
+
+
+def execution(actor: Actor, turn: CallTurn | InlineTurn | PullTurn) -> Execution:
+    """What code of this turn belongs to."""
+    chain = turn.stream.chain if isinstance(turn, PullTurn) else turn.call.chain
+    return Execution(actor.host.face, (*chain, actor.where), actor.interrupt)
+
+
+def run_plain(actor: Actor, turn: CallTurn | PullTurn) -> None:
+    """Run a turn in the object's thread. Never raises."""
+    if not turn.claim():
+        return
+    value: Any = None
+    error: BaseException | None = None
+    if not turn.given_up:
+        begin(actor, turn)
+        token = EXECUTION.set(execution(actor, turn))
+        try:
+            value = _invoke(actor, turn)
+        except BaseException as caught:  # goes to the caller; the thread lives on
+            error = caught
+        EXECUTION.reset(token)
+        if isinstance(turn, CallTurn) and inspect.iscoroutine(value):
+            if actor.spawn(turn, run_async, actor, turn, value):
+                return
+            value.close()
+            error = actor.stopped()
+    following = actor.mailbox.leave(turn)
+    answer(actor, turn, value, error)
+    actor.dispatch(following)
+
+
+def _invoke(actor: Actor, turn: CallTurn | PullTurn) -> Any:
+    if isinstance(turn, PullTurn):
+        return turn.stream.close() if turn.closing else turn.stream.advance()
+    call = turn.call
+    return getattr(actor.object, call.method)(*call.args, **call.kwargs)
+
+
+async def run_async(actor: Actor, turn: CallTurn | PullTurn, started: Coroutine[Any, Any, Any] | None = None) -> None:
+    """Run a turn in the event loop, or what a plain method has left to be awaited there."""
+    if started is None and not turn.claim():
+        return
+    value: Any = None
+    error: BaseException | None = actor.stopped()
+    try:
+        with trio.CancelScope() as turn.scope:
+            # Whoever gives the turn up, or ends the object, sets these before looking for a scope to cancel.
+            if turn.given_up or actor.mailbox.closed is not None:
+                turn.scope.cancel()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            EXECUTION.set(execution(actor, turn))
+            if started is None:
+                begin(actor, turn)
+                value = _invoke(actor, turn)
+            else:
+                value = started
+            if _is_to_be_awaited(turn, value):
+                value = await value
+            error = None
+        if turn.scope.cancelled_caught:
+            error = QMI_CancelledCallException(f"{actor.where}.{turn.what} was cancelled")
+    except trio.Cancelled:
+        raise
+    except BaseException as caught:  # goes to the caller; the loop lives on
+        error = caught
+    finally:
+        if started is not None:
+            started.close()  # does nothing unless it was cancelled before it began
+        following = actor.mailbox.leave(turn)
+        answer(actor, turn, value, error)
+        actor.dispatch(following)
+
+
+def _is_to_be_awaited(turn: CallTurn | PullTurn, value: Any) -> bool:
+    if isinstance(turn, PullTurn):
+        return bool(turn.stream.is_async)
+    return inspect.isawaitable(value)
+
+
+def answer(actor: Actor, turn: CallTurn | PullTurn, value: Any, error: BaseException | None) -> None:
+    """Tell the caller how the turn ended."""
+    if error is not None:
+        actor.errors += 1
+        turn.fail(presentable(error, f"{actor.where}.{turn.what}"))
+    elif isinstance(turn, PullTurn):
+        turn.future.settle(value)
+    else:
+        result = as_result(actor, turn, value)
+        if not turn.future.settle(result) and isinstance(result, ActorStream):
+            result.drop()
+
+
+def as_result(actor: Actor, turn: CallTurn | InlineTurn, value: Any) -> Any:
+    """What the caller gets for what the method returned: a generator becomes a stream."""
+    kind = turn.method.kind
+    if not kind.is_stream:
+        return value
+    stream = ActorStream(actor, value, turn.what, turn.origin, turn.token, turn.call.chain, kind.is_async)
+    actor.remember_stream(stream)
+    return stream

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, ClassVar
+
+import pytest
+
+from qmi.actors.interface import (
+    PROXY_NAMES,
+    Interface,
+    Kind,
+    Placement,
+    constants_of,
+    describe_class,
+    describe_method,
+    direct_method,
+    is_rpc_method,
+    method_kind,
+    placement_of,
+    published_functions,
+    rpc_method,
+)
+from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy
+from qmi.core.exceptions import QMI_UsageException
+from qmi.core.rpc import QMI_RpcObject
+
+
+class Base:
+    """A base."""
+
+    _rpc_constants: ClassVar[Sequence[str]] = ("ONE",)
+    ONE = 1
+
+    @rpc_method
+    def published(self, a: int, /, b: "str" = "x", *rest: float, c: bool = True, **more: Any) -> list[int]:  # noqa: UP037
+        """Do something.
+
+        With details.
+        """
+        return []
+
+    @rpc_method
+    def overridden(self) -> None:
+        """Original."""
+
+    @direct_method
+    def asked(self) -> int:
+        return 1
+
+    def private(self) -> None: ...
+
+
+class Derived(Base):
+    """A class."""
+
+    _rpc_constants: ClassVar[Sequence[str]] = ["TWO"]
+    TWO = 2
+
+    def overridden(self) -> None:  # type: ignore[override]
+        """Changed."""
+
+    @rpc_method
+    async def waits(self) -> None: ...
+
+    @rpc_method
+    def items(self) -> Iterator[int]:
+        yield 1
+
+    @rpc_method
+    async def async_items(self) -> AsyncIterator[int]:
+        yield 1
+
+    published_attribute = 5
+
+
+def test_what_is_published_is_published_in_derived_classes_too() -> None:
+    assert set(published_functions(Derived)) == {
+        "published", "overridden", "asked", "waits", "items", "async_items",
+    }  # fmt: skip
+    assert is_rpc_method(Derived.overridden)
+    assert not is_rpc_method(Derived.private)
+    assert not is_rpc_method(5)
+    assert is_rpc_method(Derived().published)
+
+
+def test_a_descriptor_is_plain_data() -> None:
+    face = describe_class(Derived, category="instrument", enter=("open",), exit=("close",))
+    assert face.class_name == "tests.actors.test_interface.Derived"
+    assert (face.short_name, face.doc, face.category, face.enter, face.exit) == (
+        "Derived", "A class.", "instrument", ("open",), ("close",),
+    )  # fmt: skip
+    assert dict(face.constants) == {"ONE": 1, "TWO": 2}
+    method = face.methods["published"]
+    assert method.doc == "Do something.\n\nWith details."
+    assert method.returns == "list[int]"
+    assert [tuple(parameter) for parameter in method.parameters] == [
+        ("a", int(inspect.Parameter.POSITIONAL_ONLY), None, "int"),
+        ("b", int(inspect.Parameter.POSITIONAL_OR_KEYWORD), "'x'", "'str'"),
+        ("rest", int(inspect.Parameter.VAR_POSITIONAL), None, "float"),
+        ("c", int(inspect.Parameter.KEYWORD_ONLY), "True", "bool"),
+        ("more", int(inspect.Parameter.VAR_KEYWORD), None, "Any"),
+    ]
+    assert face.methods["overridden"].doc == "Changed."
+    assert face.methods["asked"].direct
+    assert not method.direct
+    assert Interface("Lone").short_name == "Lone"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_async", "is_stream"),
+    [
+        ("published", Kind.PLAIN, False, False),
+        ("waits", Kind.ASYNC, True, False),
+        ("items", Kind.GENERATOR, False, True),
+        ("async_items", Kind.ASYNC_GENERATOR, True, True),
+    ],
+)
+def test_kinds(name: str, kind: Kind, is_async: bool, is_stream: bool) -> None:
+    found = method_kind(vars(Derived).get(name) or vars(Base)[name])
+    assert found is kind
+    assert (found.is_async, found.is_stream) == (is_async, is_stream)
+
+
+def test_no_method_may_take_a_name_that_proxies_need() -> None:
+    needed = {
+        name
+        for view in (QMI_RpcProxy, NonblockingProxy, AsyncProxy)
+        for name in dir(view)
+        if not (name.startswith("__") and name.endswith("__")) and name != "_is_protocol"
+    }
+    assert needed - {"__parameters__"} <= PROXY_NAMES
+    for name in ("lock", "call", "_wait", "__len__"):
+
+        def method(self: Any) -> None: ...
+
+        method.__name__ = name
+        cls = type("Bad", (), {name: rpc_method(method)})
+        with pytest.raises(QMI_UsageException, match=rf"Bad\.{name}\(\) cannot be published: proxies have a '{name}'"):
+            describe_class(cls)
+
+
+def test_no_method_may_take_the_timeout_of_its_proxies() -> None:
+    def measure(self: Any, rpc_timeout: float) -> None: ...
+
+    with pytest.raises(QMI_UsageException, match=r"measure\(\) cannot be published: its argument 'rpc_timeout'"):
+        describe_method("measure", rpc_method(measure))
+
+
+def test_only_methods_are_published() -> None:
+    for thing in (5, staticmethod(len), property(lambda self: 1), len):
+        with pytest.raises(QMI_UsageException, match="Only a method can be published; got"):
+            rpc_method(thing)  # type: ignore[arg-type]
+
+
+def test_constants_exist() -> None:
+    with pytest.raises(QMI_UsageException, match=r"Odd\._rpc_constants names 'MISSING', which the class lacks"):
+        constants_of(type("Odd", (), {"_rpc_constants": ["MISSING"]}))
+
+
+def test_where_methods_run() -> None:
+    waits = vars(Derived)["waits"]
+    plain = vars(Base)["overridden"]
+    assert placement_of(Derived, ()) is Placement.THREAD
+    assert placement_of(type("A", (), {"waits": waits}), ()) is Placement.LOOP
+    assert placement_of(type("A", (), {"waits": waits, "plain": plain}), ()) is Placement.THREAD
+    assert placement_of(type("A", (), {"waits": waits, "plain": plain}), (__name__,)) is Placement.THREAD
+    assert placement_of(type("A", (), {}), ()) is Placement.THREAD
+    assert placement_of(type("A", (), {"_rpc_placement": Placement.CALLER}), ()) is Placement.CALLER
+    assert QMI_RpcObject._rpc_placement is None

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmi.actors.mailbox import Mailbox
+
+
+def test_the_first_turn_runs_and_the_others_wait_in_order() -> None:
+    box: Mailbox[str] = Mailbox()
+    assert box.enter("a")
+    assert not box.enter("b")
+    assert not box.enter("c")
+    assert (box.current, len(box), box.waiting()) == ("a", 2, ["b", "c"])
+    assert box.leave("a") == "b"
+    assert box.leave("b") == "c"
+    assert box.leave("c") is None
+    assert (box.current, len(box)) == (None, 0)
+
+
+def test_who_has_the_right_goes_first() -> None:
+    box: Mailbox[str] = Mailbox()
+    box.enter("a")
+    box.enter("b")
+    with box.mutex:
+        assert not box.enter_locked("urgent", first=True)
+    assert box.waiting() == ["urgent", "b"]
+
+
+def test_a_turn_ends_once() -> None:
+    box: Mailbox[str] = Mailbox()
+    box.enter("a")
+    box.enter("b")
+    assert box.leave("a") == "b"
+    assert box.leave("a") is None
+    assert box.current == "b"
+
+
+def test_only_who_is_in_line_can_withdraw() -> None:
+    box: Mailbox[str] = Mailbox()
+    assert not box.withdraw("a")
+    box.enter("a")
+    box.enter("b")
+    assert not box.withdraw("a")
+    assert box.withdraw("b")
+    assert not box.withdraw("b")
+    assert box.waiting() == []
+
+
+def test_a_closed_mailbox_takes_nothing_and_hands_back_who_waited() -> None:
+    box: Mailbox[str] = Mailbox()
+    assert box.waiting() == []
+    box.enter("a")
+    box.enter("b")
+    gone = RuntimeError("gone")
+    assert box.close(gone) == ["b"]
+    assert box.close(RuntimeError("later")) == []
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="gone") as caught:
+            box.enter("c")
+        assert caught.value is not gone, "each caller gets an error, and so a traceback, of its own"
+    assert gone.__traceback__ is None
+    assert box.leave("a") is None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["enter", "leave", "withdraw"]), st.integers(0, 5))))
+def test_turns_run_one_at_a_time_in_the_order_of_their_coming(steps: list[tuple[str, int]]) -> None:
+    box: Mailbox[int] = Mailbox()
+    model: list[int] = []
+    for action, turn in steps:
+        if action == "enter" and turn not in model:
+            assert box.enter(turn) == (not model)
+            model.append(turn)
+        elif action == "leave":
+            expected = model[1] if model[:1] == [turn] and len(model) > 1 else None
+            assert box.leave(turn) == expected
+            if model[:1] == [turn]:
+                model.pop(0)
+        elif action == "withdraw":
+            assert box.withdraw(turn) == (turn in model[1:])
+            if turn in model[1:]:
+                model.remove(turn)
+        assert [box.current, *box.waiting()] == [*(model or (None,))]
