@@ -116,6 +116,8 @@ class Guard:
             holder = self._lock.holder
             freed = self._lock.release(origin, request.token)
             turn = self._after_release(freed)
+        if not freed and self._drop_requests(request, origin):
+            return False
         if not freed and holder is not None:
             _logger.warning(
                 "Unlocking request (token=%s) for %s failed! Locked with "
@@ -127,6 +129,17 @@ class Guard:
             )
         self._actor.dispatch(turn)
         return freed
+
+    def _drop_requests(self, request: Release, origin: Origin) -> bool:
+        # A caller that was interrupted before it had the future of its lock request can only take it back like this.
+        if request.token is None or request.token.custom:
+            return False
+        mailbox = self._actor.mailbox
+        with mailbox.mutex:
+            turns = [*self._lock.waiting(), *mailbox.waiting_locked()]
+        asked = [turn for turn in turns if isinstance(turn, AcquireTurn) and turn.request.token == request.token]
+        dropped = [turn.future.cancel() for turn in asked if turn.origin == origin]
+        return any(dropped)
 
     def force_release(self) -> None:
         """Unlock, whoever holds the lock."""

@@ -157,6 +157,8 @@ class Handle:
         """
         if token == self.token:
             return
+        if future is not None:
+            future.cancel()
         if future is not None and isinstance(future.error(), QMI_CancelledCallException):
             if self.address.context == self.router.origin.context:
                 return  # the object here knows that the caller gave up

@@ -163,6 +163,10 @@ class Lock(Generic[W]):
             return False
         return True
 
+    def waiting(self) -> list[W]:
+        """Those in line, for who wants to look."""
+        return list(self._waiters or ())
+
     def next_waiter(self) -> W | None:
         """Take the first in line, if there is one."""
         return self._waiters.popleft() if self._waiters else None

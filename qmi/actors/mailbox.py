@@ -109,4 +109,8 @@ class Mailbox(Generic[T]):
     def waiting(self) -> list[T]:
         """Those in line, for who wants to look."""
         with self.mutex:
-            return list(self._line or ())
+            return self.waiting_locked()
+
+    def waiting_locked(self) -> list[T]:
+        """The same for who holds the mutex already."""
+        return list(self._line or ())

@@ -152,7 +152,7 @@ def in_qmi(filename: str) -> bool:
 
 
 @pytest.mark.parametrize("cls", [Inline, Plain, Async])
-@pytest.mark.parametrize("situation", ["idle", "with others in line", "locked by another", "lock"])
+@pytest.mark.parametrize("situation", ["idle", "with others in line", "locked by another", "lock", "wait for the lock"])
 def test_fault_15_ctrl_c_at_any_line_of_a_call_leaves_the_object_usable(
     lab: QMI_Context, cls: type[Any], situation: str
 ) -> None:
@@ -161,7 +161,7 @@ def test_fault_15_ctrl_c_at_any_line_of_a_call_leaves_the_object_usable(
     actor = actor_of(lab, "x")
     before = sys.getswitchinterval()
     for number in itertools.count(1):
-        if situation == "locked by another":
+        if situation in ("locked by another", "wait for the lock"):
             other.lock()
         futures = [other.rpc_nonblocking.count() for _ in range(3)] if situation == "with others in line" else []
 
@@ -169,6 +169,8 @@ def test_fault_15_ctrl_c_at_any_line_of_a_call_leaves_the_object_usable(
             if situation == "lock":
                 x.lock()
                 x.unlock()
+            elif situation == "wait for the lock":
+                assert not x.lock(timeout=0.002)
             elif situation == "locked by another":
                 with pytest.raises(QMI_ObjectLockedException):
                     x.count()
@@ -183,7 +185,7 @@ def test_fault_15_ctrl_c_at_any_line_of_a_call_leaves_the_object_usable(
             future.wait(10)
         if x._rpc.token is not None:
             x.unlock()
-        if situation == "locked by another":
+        if situation in ("locked by another", "wait for the lock"):
             other.unlock()
         assert not other.is_locked(), number
         assert other.count(rpc_timeout=10) >= 1, number
