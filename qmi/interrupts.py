@@ -33,8 +33,8 @@ WAITS = frozenset({("bridge.py", "ThreadWaiter.wait"), ("bridge.py", "ThreadWait
 
 CALLS_USER_CODE = frozenset(
     {
-        ("actors/inline.py", "call_in_thread"),
-        ("actors/runner.py", "Actor._construct"),
+        ("actors/inline.py", "_run"),
+        ("actors/making.py", "_construct"),
         ("kernel.py", "Kernel._in_context"),
     }
 )
