@@ -17,15 +17,17 @@ Programs that are written with trio use :func:`open_context` and ``await``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from qmi._version import __version__
 from qmi.actors.rpc_object import QMI_RpcObject as _QMI_RpcObject
 from qmi.actors.task import QMI_Task as _QMI_Task
 from qmi.actors.task_runner import QMI_TaskRunner as _QMI_TaskRunner
-from qmi.config.schema import CfgContext as _CfgContext
 from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
 from qmi.session import context, open_context, start, stop
+
+if TYPE_CHECKING:
+    from qmi.config.schema import CfgContext as _CfgContext
 
 __all__ = [
     "__version__",

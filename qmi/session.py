@@ -1,22 +1,28 @@
-"""The default context of a program behind ``qmi.start()``, and what becomes of contexts at exit and after a fork."""
+"""The default context of a program behind ``qmi.start()``, and what becomes of contexts at exit and after a fork.
+
+What only a running context needs (links, configuration) is imported when one starts, not by ``import qmi``.
+"""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qmi.actors.execution import EXECUTION, Execution
-from qmi.blocking import QMI_Context
 from qmi.bridge import refuse_on_loop
-from qmi.config.schema import CfgContext, CfgQmi
-from qmi.context import Context
 from qmi.errors import QMI_NoActiveContextException, QMI_UsageException
 from qmi.portal import PORTALS, RUNNING
+
+if TYPE_CHECKING:
+    from qmi.blocking import QMI_Context
+    from qmi.config.schema import CfgContext, CfgQmi
+    from qmi.context import Context
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -64,9 +70,14 @@ def _stop_at_exit() -> None:
 
 
 def _shutdown_logging() -> None:
-    from qmi.logs import shutdown_logging
+    if (logs := sys.modules.get("qmi.logs")) is not None:
+        logs.shutdown_logging()
 
-    shutdown_logging()
+
+def _make_context(name: str, config: CfgQmi) -> QMI_Context:
+    from qmi.blocking import QMI_Context
+
+    return QMI_Context(name, config)
 
 
 def _load_config(config_file: Any, context_cfg: Mapping[str, Any] | None) -> CfgQmi:
@@ -112,7 +123,7 @@ def start(
             raise QMI_UsageException(
                 f"This program already has a context, {_SESSION.default.name!r}; call qmi.stop() before another start()"
             )
-        context = QMI_Context(context_name, _load_config(config_file, context_cfg))
+        context = _make_context(context_name, _load_config(config_file, context_cfg))
         if init_logging:
             _setup_logging(context.get_config(), context_name, console_loglevel)
         try:
@@ -181,7 +192,7 @@ async def open_context(
         QMI_UsageException: If the name will not do.
         QMI_ConfigurationException: If the configuration is not usable; all faults are listed.
     """
-    face = QMI_Context(context_name, config if config is not None else _load_config(config_file, context_cfg))
+    face = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
     core = face.async_context
     if init_logging:
         _setup_logging(core.config, context_name, console_loglevel)

@@ -1,0 +1,32 @@
+"""What ``import qmi`` costs: what a program may never need is imported when it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+NOT_BY_IMPORT = [
+    *("asyncssh", "cattrs", "cbor2", "cryptography", "json5", "numpy", "psutil", "rich", "tricycle", "trio.testing"),
+    *("qmi.config.loader", "qmi.config.schema", "qmi.connections", "qmi.logs", "qmi.net", "qmi.proc", "qmi.testing"),
+    *("qmi.tools", "qmi.utils"),
+]
+NOT_BY_START = ["asyncssh", "cryptography", "numpy", "psutil", "rich", "qmi.proc", "qmi.testing", "qmi.tools"]
+
+
+def imported(program: str) -> set[str]:
+    program += "\nimport sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("program", "unwanted"),
+    [("import qmi", NOT_BY_IMPORT), ("import qmi; qmi.start('imports', None); qmi.stop()", NOT_BY_START)],
+    ids=["import", "start"],
+)
+def test_nothing_is_imported_that_is_not_needed(program: str, unwanted: list[str]) -> None:
+    found = imported(program)
+    assert "qmi.session" in found
+    assert found & set(unwanted) == set()
