@@ -16,7 +16,9 @@ Programs that are written with trio use :func:`open_context` and ``await``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from qmi._version import __version__
@@ -50,6 +52,17 @@ __all__ = [
     "start",
     "stop",
 ]
+
+
+class _Package(ModuleType):
+    """This package: importing its module ``context``, which happens late, must not hide its function ``context()``."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "context" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T", bound=_QMI_RpcObject)

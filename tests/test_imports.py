@@ -30,3 +30,8 @@ def test_nothing_is_imported_that_is_not_needed(program: str, unwanted: list[str
     found = imported(program)
     assert "qmi.session" in found
     assert found & set(unwanted) == set()
+
+
+@pytest.mark.parametrize("first", ["qmi.start('imports', None)", "import qmi.core.context", "import qmi.context"])
+def test_the_module_context_does_not_hide_the_function(first: str) -> None:
+    imported(f"import qmi\n{first}\nassert callable(qmi.context), qmi.context\nif 'start' in {first!r}: qmi.stop()")
