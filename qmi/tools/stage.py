@@ -65,7 +65,11 @@ class Stage:
 
     def refusal(self, error: BaseException) -> None:
         """Show an error that was to be expected."""
-        self._console.print(self._text(f"{type(error).__module__}.{type(error).__qualname__}: {error}", "yellow"))
+        self.refusal_text(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+
+    def refusal_text(self, text: str) -> None:
+        """Show an error that somebody else got, and that was to be expected."""
+        self._console.print(self._text(text, "yellow"))
 
     def failure(self, text: str) -> None:
         """Show that something went wrong, or was broken off."""

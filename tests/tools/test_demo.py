@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qmi.core.exceptions import QMI_UsageException
-from qmi.tools import demo
+from qmi.tools import demo, demo_programs
 from qmi.tools.stage import Stage
 from tests.tutorial.desk import Desk
 
@@ -36,19 +36,39 @@ def test_it_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None
     assert list(home.iterdir()) == []
 
 
+def test_three_programs_share_an_instrument(home: Path) -> None:
+    with Desk(home) as desk:
+        run = desk.run(f"{COMMAND} three-programs")
+    assert (run.returncode, run.stderr) == (0, "")
+    text = " ".join(run.stdout.split())
+    assert re.search(r"bench at 127\.0\.0\.1:\d+", text)
+    assert "Bob: QMI_ObjectLockedException: The object is locked by another proxy: bench.scope is held by" in text
+    assert "context 'alice'" in text
+    assert re.search(r"Bob: locked after \d\.\d+ s, and got -?\d", text)
+    assert re.search(r"1250000 points in \d+ ms: \d+ MB/s", text)
+    assert list(home.iterdir()) == []
+
+
+def test_a_program_that_ends_early_is_named(home: Path) -> None:
+    ended_early = pytest.raises(RuntimeError, match=r"qmi\.tools\.demo_programs nobody \S+ ended early")
+    with ended_early, demo_programs._program("nobody", "x"):
+        pytest.fail("it started")
+
+
 def test_at_a_terminal_there_is_a_progress_bar(home: Path) -> None:
     with Desk(home) as desk:
         desk.environment["TERM"] = "xterm-256color"
-        program = desk.program(COMMAND)
+        program = desk.program(f"{COMMAND} one-program")
         program.expect("1000/1000")
         assert program.wait()[0] == 0
 
 
-def test_ctrl_c_ends_it_cleanly(home: Path) -> None:
+@pytest.mark.parametrize(("chapter", "moment"), [("one-program", "measuring"), ("three-programs", "Alice measures")])
+def test_ctrl_c_ends_it_cleanly(chapter: str, moment: str, home: Path) -> None:
     with Desk(home) as desk:
         desk.environment["TERM"] = "xterm-256color"
-        program = desk.program(COMMAND)
-        program.expect("measuring")
+        program = desk.program(f"{COMMAND} {chapter}")
+        program.expect(moment)
         program.interrupt()
         status, printed = program.wait()
     assert status == demo.INTERRUPTED
@@ -58,7 +78,7 @@ def test_ctrl_c_ends_it_cleanly(home: Path) -> None:
 
 @pytest.mark.parametrize("width", [16, 40, 80, 300])
 def test_lines_fit_into_the_terminal(width: int, output: io.StringIO) -> None:
-    assert demo.main([], Stage(output, width)) == 0
+    assert demo.main(["one-program"], Stage(output, width)) == 0
     assert max(map(len, output.getvalue().splitlines())) <= width
 
 
@@ -88,7 +108,7 @@ def test_unknown_chapter_is_named_with_those_that_exist(capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as caught:
         demo.main(["two-programs"])
     assert caught.value.code == 2
-    assert "there is no chapter 'two-programs'; there are one-program" in capsys.readouterr().err
+    assert "there is no chapter 'two-programs'; there are one-program, three-programs" in capsys.readouterr().err
 
 
 def test_a_chapter_that_fails_is_no_success(monkeypatch: pytest.MonkeyPatch, output: io.StringIO) -> None:
