@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,9 @@ from types import FrameType
 import pytest
 
 import qmi
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import rpc_method
+from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.interrupts import CALLS_USER_CODE, INTERRUPTS, MACHINERY, WAITS, InterruptHandler, may_interrupt
 from qmi.names import Address
 
@@ -190,3 +194,60 @@ def bad_frame() -> FrameType:
         proxy._rpc.address = Name()
         str(proxy.address)
     return frames[0]
+
+
+class Prober(NoisySineGenerator):
+    """Runs in the thread of its caller."""
+
+    @rpc_method
+    def probe(self) -> tuple[bool, bool]:
+        """Whether this method, and the machinery that calls it, may be interrupted."""
+        frame = sys._getframe()
+        return may_interrupt(frame), may_interrupt(frame.f_back)
+
+
+class Observer(QMI_Instrument):
+    """Has a thread of its own."""
+
+    @rpc_method
+    def look_at(self, thread: int) -> bool:
+        """Whether that thread may be interrupted; waits until it is not on its way any more."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if may_interrupt(sys._current_frames()[thread]):
+                return True
+        return False
+
+
+def test_methods_that_the_caller_runs_may_be_interrupted_but_not_what_calls_them() -> None:
+    with qmi.start("inline", None):
+        assert qmi.make_instrument("one", Prober).probe() == (True, False)
+
+
+@pytest.mark.parametrize("timeout", [None, 0.2, 20.0])
+def test_a_thread_that_waits_for_an_answer_may_be_interrupted(timeout: float | None) -> None:
+    with qmi.start("waiting", None):
+        assert qmi.make_instrument("one", Observer).look_at(threading.get_ident(), rpc_timeout=timeout)
+
+
+def test_a_signal_is_sent_again_only_while_it_is_due(python_handles_ctrl_c: None) -> None:
+    handler = InterruptHandler()
+    handler.install()
+    handler._try_again()
+    handler.due = True
+    with pytest.raises(KeyboardInterrupt):
+        handler._try_again()
+    assert not handler.due
+    handler.uninstall()
+
+
+def test_systems_without_signals_for_threads_are_served_too(
+    python_handles_ctrl_c: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = InterruptHandler()
+    handler.install()
+    handler.due = True
+    monkeypatch.delattr(signal, "pthread_kill", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        handler._try_again()
+    handler.uninstall()

@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import pytest
 
-from qmi.core.exceptions import QMI_UsageException
+import qmi
+from qmi.core.exceptions import QMI_UnknownNameException, QMI_UsageException
 from qmi.tools import demo, demo_programs
 from qmi.tools.stage import Stage
 from tests.tutorial.desk import Desk
@@ -36,17 +38,47 @@ def test_it_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None
     assert list(home.iterdir()) == []
 
 
-def test_three_programs_share_an_instrument(home: Path) -> None:
-    with Desk(home) as desk:
-        run = desk.run(f"{COMMAND} three-programs")
-    assert (run.returncode, run.stderr) == (0, "")
-    text = " ".join(run.stdout.split())
+def test_three_programs_share_an_instrument(home: Path, output: io.StringIO) -> None:
+    assert demo.main(["three-programs"], Stage(output, 80)) == 0
+    text = " ".join(output.getvalue().split())
     assert re.search(r"bench at 127\.0\.0\.1:\d+", text)
     assert "Bob: QMI_ObjectLockedException: The object is locked by another proxy: bench.scope is held by" in text
     assert "context 'alice'" in text
     assert re.search(r"Bob: locked after \d\.\d+ s, and got -?\d", text)
     assert re.search(r"1250000 points in \d+ ms: \d+ MB/s", text)
     assert list(home.iterdir()) == []
+
+
+def test_a_waveform_is_a_damped_wave_of_ten_megabytes() -> None:
+    points = array("d", demo_programs.Oscilloscope(None, "scope").get_waveform())
+    assert len(points) * 8 == demo_programs.WAVEFORM
+    assert 0.5 < max(points) < 1.0
+    assert max(points[900:1000]) < 0.05
+
+
+@pytest.mark.parametrize(("typed", "said"), [("go\n", r"ready\nlocked after 0\.\d+ s, and got .*\n"), ("", r"ready\n")])
+def test_bob_is_not_refused_when_nobody_holds_the_instrument(
+    typed: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = demo_programs._write_config(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    with demo_programs._program("bench", config):
+        demo_programs.bob(config)
+    assert re.fullmatch(said, capsys.readouterr().out)
+
+
+def test_the_bench_ends_with_its_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    demo_programs.bench(demo_programs._write_config(tmp_path))
+    assert capsys.readouterr().out == "ready\n"
+
+
+def test_an_instrument_that_nobody_has_is_an_error(tmp_path: Path) -> None:
+    nobody = pytest.raises(QMI_UnknownNameException, match="Nobody on this computer answered by the name 'bench'")
+    with qmi.start("alone", demo_programs._write_config(tmp_path)), nobody:
+        demo_programs._connect()
 
 
 def test_a_program_that_ends_early_is_named(home: Path) -> None:

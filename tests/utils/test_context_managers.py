@@ -8,6 +8,7 @@ import pytest
 
 import qmi
 from qmi.core.exceptions import QMI_NoActiveContextException, QMI_ObjectLockedException
+from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.utils.context_managers import lock_unlock, open_close, start_stop, start_stop_join, subscribe_unsubscribe
 
@@ -98,3 +99,10 @@ def test_they_work_on_the_package_and_on_proxies() -> None:
             pytest.fail("the block runs")
     with pytest.raises(QMI_NoActiveContextException):
         qmi.context()
+
+
+def test_a_receiver_is_made_if_there_is_none() -> None:
+    signal = Recorder()
+    with subscribe_unsubscribe(signal) as receiver:
+        assert isinstance(receiver, QMI_SignalReceiver)
+    assert signal.calls == [("subscribe", receiver), ("unsubscribe", receiver)]
