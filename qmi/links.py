@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from qmi.actors.execution import EXECUTION
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface, interface_from_plain, interface_to_plain
 from qmi.actors.proxy import make_proxy, proxy_parts
@@ -330,7 +331,12 @@ class _Pump:
             if self._pulling or self._done or self._link.credit(self._number) < 1:
                 return
             self._pulling = True
-        future = self._source.next()
+        # The item before may have been sent in the turn that made it: what is asked for here is not asked by that turn.
+        token = EXECUTION.set(None)
+        try:
+            future = self._source.next()
+        finally:
+            EXECUTION.reset(token)
         future.add_done_callback(lambda: self._pulled(future))
 
     def _pulled(self, future: QMI_RpcFuture[Any]) -> None:
@@ -347,9 +353,9 @@ class _Pump:
             else:
                 self.go_on()
                 return
-            self._source.leave()
         if self._finish():
             if error is not None:
+                self._source.leave()  # it may be the lock that refused the item
                 self._link.send_failure(self._number, error)
             else:
                 self._link.end_stream(self._number)

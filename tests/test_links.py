@@ -134,9 +134,7 @@ def test_a_proxy_of_a_third_context_works_where_that_is_connected(lab: Lab) -> N
         assert lab.bench.use(far, "echo", 2) == 2
 
 
-def test_what_can_be_reached_is_listed_with_the_peers_objects(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_can_be_reached_is_listed_with_the_peers_objects(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     lab.here.make_rpc_object("own", Bench)
     assert sorted(name for name, _ in lab.here.list_rpc_objects()) == ["here.own", "there.async", "there.bench"]
     lab.here.show_instruments()
@@ -206,7 +204,7 @@ def nested(depth: int) -> list[Any]:
 
 
 BAD = {
-    "lock": (lambda: {"a": [threading.Lock()]}, r"value\['a'\]\[0\].*_thread.lock"),
+    "lock": (lambda: {"a": [threading.Lock()]}, r"args\[0\]\['a'\]\[0\]: threading.Lock cannot be sent"),
     "deep list": (lambda: nested(10_000), "nested deeper than 64"),
     "surrogate": (lambda: ["\ud800"], "surrogate"),
     "generator": (lambda: (i for i in range(3)), "generator"),
@@ -225,7 +223,7 @@ def test_fault_10_what_cannot_be_sent_fails_that_call_at_once_with_its_place(lab
 
 def test_fault_10_a_result_that_cannot_be_sent_is_an_error_to_the_caller(lab: Lab) -> None:
     lab.actual().calls = [threading.Lock()]
-    with pytest.raises(QMI_ValueNotSendableException, match=r"result\[0\].*lock"):
+    with pytest.raises(QMI_ValueNotSendableException, match=r"result\[0\]: threading.Lock cannot be sent"):
         lab.bench.notes()
     assert lab.bench.echo("next") == "next"
 
@@ -239,7 +237,9 @@ def test_futures_of_remote_calls_give_results_and_errors(lab: Lab) -> None:
 
 
 def test_a_timeout_names_the_object_and_the_peer_and_frees_the_request(lab: Lab) -> None:
-    with pytest.raises(QMI_RpcTimeoutException, match=r"there.bench.block\(\) within 0.05 s: peer 'there' at 127.0.0.1"):
+    with pytest.raises(
+        QMI_RpcTimeoutException, match=r"there.bench.block\(\) within 0.05 s: peer 'there' at 127.0.0.1"
+    ):
         lab.bench.block(rpc_timeout=0.05)
     lab.actual().gate.set()
     assert lab.bench.echo(1, rpc_timeout=10) == 1
@@ -340,7 +340,10 @@ def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_link()
 
     async def main() -> None:
         with trio.fail_after(20):
-            async with Context("there", config("there")).running() as there, Context("here", config()).running() as here:
+            async with (
+                Context("there", config("there")).running() as there,
+                Context("here", config()).running() as here,
+            ):
                 await there.make_instrument("bench", Bench)
                 await there.make_instrument("async", AsyncBench)
                 await here.connect_to_peer("there", f"127.0.0.1:{there.connections.port}")
