@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -203,7 +203,7 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
-BAD = {
+BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "lock": (lambda: {"a": [threading.Lock()]}, r"args\[0\]\['a'\]\[0\]: threading.Lock cannot be sent"),
     "deep list": (lambda: nested(10_000), "nested deeper than 64"),
     "surrogate": (lambda: ["\ud800"], "surrogate"),
@@ -375,7 +375,7 @@ def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_link()
 def test_a_lock_of_a_remote_proxy_keeps_others_out(lab: Lab) -> None:
     local = lab.there.get_instrument("bench")
     assert lab.bench.lock()
-    with pytest.raises(QMI_RuntimeException, match="locked by another proxy.*held by context 'here'"):
+    with pytest.raises(QMI_RuntimeException, match=r"locked by another proxy.*held by context 'here'"):
         local.echo(1)
     assert not local.lock()
     assert lab.bench.echo(1) == 1

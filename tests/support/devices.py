@@ -55,7 +55,7 @@ class Bench(QMI_Instrument):
         self.produced = 0
 
     @rpc_method
-    def echo(self, value: Any = None, **more: Any) -> Any:
+    def echo(self, value: Any = None, /, **more: Any) -> Any:
         return (value, more) if more else value
 
     @rpc_method

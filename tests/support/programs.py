@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -142,14 +143,15 @@ class Program:
             thread.join()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None and not stream.closed:
-                try:
+                with suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    pass
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """SIGSTOP; returns when all its threads stand still."""
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        while any((thread / "stat").read_text().rpartition(") ")[2][0] != "T" for thread in threads.iterdir()):
+            time.sleep(0.001)
 
     def go_on(self) -> None:
         """SIGCONT."""

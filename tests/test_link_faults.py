@@ -1,0 +1,568 @@
+"""Rows of the fault table that need other processes, or a network that misbehaves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+import pytest
+
+from qmi._version import __version__
+from qmi.core.context import QMI_Context
+from qmi.core.exceptions import (
+    QMI_ConnectionException,
+    QMI_Exception,
+    QMI_MessageDeliveryException,
+    QMI_NotDeliveredException,
+    QMI_OutcomeUnknownException,
+    QMI_RpcTimeoutException,
+    QMI_RuntimeException,
+)
+from qmi.net.frames import HEADER, MAGIC, MAJOR, MINOR, pack
+from qmi.net.packets import Kind, head
+from tests.support.chaos import ChaosProxy, reset
+from tests.support.devices import Bench
+from tests.support.lab import SERVER, address, eventually, make_context
+from tests.support.programs import Program, RemoteFailure
+
+START = (
+    SERVER + "c = make_context('srv'{limits}); c.start(); c.make_instrument('bench', Bench); c.get_tcp_server_port()"
+)
+
+
+def serve(program: Program, name: str = "srv", limits: str = "") -> str:
+    """Start a context with a bench in another process; where to connect to."""
+    program.run(SERVER)
+    port = program.run(
+        f"c = make_context({name!r}, {limits}); c.start(); bench = c.make_instrument('bench', Bench); "
+        "c.get_tcp_server_port()".replace("; ", "\n")
+    )
+    return f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def other() -> Iterator[Program]:
+    with Program() as program:
+        yield program
+
+
+@pytest.fixture
+def here() -> Iterator[QMI_Context]:
+    with make_context("here", peer_timeout=1.5) as context:
+        yield context
+
+
+def open_requests(context: QMI_Context) -> int:
+    connections = context.async_context.connections
+    return sum(member.link.open_requests for member in connections._members.values())
+
+
+def test_fault_01_a_server_killed_during_a_call_is_named_at_once(here: QMI_Context, other: Program) -> None:
+    with make_context("bystander") as bystander:
+        bystander.make_instrument("bench", Bench)
+        here.connect_to_peer("bystander", address(bystander))
+        here.connect_to_peer("srv", serve(other))
+        bench = here.get_instrument("srv.bench")
+        future = bench.rpc_nonblocking.block()
+        assert bench.is_locked() is False  # behind the call on the same link: that was sent
+        other.kill()
+        killed = time.monotonic()
+        with pytest.raises(QMI_OutcomeUnknownException, match=r"peer 'srv' at 127.0.0.1:\d+ during bench.block"):
+            future.wait(5)
+        assert time.monotonic() - killed < 1
+        assert here.get_instrument("bystander.bench").echo(1) == 1
+        assert open_requests(here) == 0
+        with pytest.raises(QMI_NotDeliveredException):
+            bench.echo(1)
+
+
+def test_fault_02_a_request_that_never_went_out_is_safe_to_repeat(here: QMI_Context, other: Program) -> None:
+    where = serve(other)
+    with ChaosProxy(int(where.rpartition(":")[2])) as proxy:
+        here.connect_to_peer("srv", proxy.address)
+        bench = here.get_instrument("srv.bench")
+        proxy.there.stall()
+        # Fills the buffers of both sockets, so that nothing behind it goes out.
+        first = bench.rpc_nonblocking.echo(bytes(40_000_000))
+        second = bench.rpc_nonblocking.note("never")
+        other.kill()
+        with pytest.raises(QMI_OutcomeUnknownException):
+            first.wait(10)
+        with pytest.raises(QMI_NotDeliveredException, match="safe"):
+            second.wait(10)
+
+
+@pytest.mark.parametrize("how", ["reset", "silence"])
+def test_fault_03_a_client_that_dies_gives_its_lock_back(
+    other: Program, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    with make_context("srv", peer_timeout=1.2) as server:
+        bench = server.make_instrument("bench", Bench)
+        other.run(SERVER)
+        other.run(
+            "c = make_context('client'); c.start(); "
+            f"c.connect_to_peer('srv', {address(server)!r}); b = c.get_instrument('srv.bench')".replace("; ", "\n")
+        )
+        assert other.run("b.lock()")
+        other.begin("b.block()")
+        actor = server.async_context.registry.get("bench")
+        assert actor is not None
+        assert actor.object.entered.wait(5)
+        with pytest.raises(QMI_RpcTimeoutException):
+            bench.echo(1, rpc_timeout=0.05)
+        died = time.monotonic()
+        other.kill() if how == "reset" else other.pause()
+        eventually(lambda: not bench.is_locked(), 5)
+        assert time.monotonic() - died < (1 if how == "reset" else 2)
+        actor.object.gate.set()
+        assert bench.notes() == ["block ended"]  # a running method finishes
+        if how == "silence":
+            other.go_on()
+        lines = [record for record in caplog.records if "unlocked, because context 'client'" in record.getMessage()]
+        assert len(lines) == 1
+
+
+def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_Context, other: Program) -> None:
+    other_limits = "peer_timeout=1.5"
+    here.make_instrument("bench", Bench)
+    other.run(SERVER)
+    here.connect_to_peer("srv", serve(other, limits=other_limits))
+    bench = here.get_instrument("srv.bench")
+    mine = here.get_instrument("bench")
+    # Stopped for a short time: a slow call, nothing more.
+    with other.paused():
+        future = bench.rpc_nonblocking.note("slow")
+        with pytest.raises(QMI_RpcTimeoutException):
+            future.wait(0.4)
+    assert future.wait(5) == 1
+    other.run("mine = c.get_instrument('here.bench')\nassert mine.lock()")
+    assert mine.is_locked()
+    # Stopped for longer than the limit.
+    with other.paused():
+        lost = bench.rpc_nonblocking.note("lost")
+        with pytest.raises(QMI_OutcomeUnknownException, match="no sign of life"):
+            lost.wait(5)
+        eventually(lambda: not mine.is_locked())
+    eventually(lambda: not other.run("c.has_peer_context('here')"))
+    with pytest.raises(RemoteFailure, match="NotDelivered"):
+        other.run("mine.echo(1)")
+    # A new link: no old lock, no late answer.
+    other.run(f"c.connect_to_peer('here', {address(here)!r})")
+    assert other.run("mine.echo(2)") == 2
+    assert not other.run("mine.is_locked()")
+    assert bench.echo("new") == "new"
+
+
+def raw_hello(name: str, incarnation: str = "1", workgroup: str = "default") -> bytes:
+    from qmi.net.handshake import Hello, Role
+    from qmi.net.peer import Peer
+
+    peer = Peer(Role.CONNECTING, Hello(context=name, incarnation=incarnation, workgroup=workgroup), now=0.0)
+    return b"".join(bytes(part) for part in peer.data_to_send())
+
+
+class RawPeer:
+    """Somebody who speaks the protocol by hand."""
+
+    def __init__(self, context: QMI_Context, name: str = "raw") -> None:
+        from qmi.net.handshake import Hello, Role
+        from qmi.net.peer import Peer
+
+        self.sock = socket.create_connection(("127.0.0.1", context.get_tcp_server_port()))
+        self.sock.settimeout(10)
+        self.peer = Peer(
+            Role.CONNECTING, Hello(context=name, incarnation="1", workgroup="default", library=__version__), now=0.0
+        )
+        self.write(self.peer.data_to_send())
+        while not self.peer.is_ready:
+            self.read()
+
+    def write(self, buffers: Any) -> None:
+        self.sock.sendall(b"".join(bytes(part) for part in buffers))
+
+    def read(self) -> list[Any]:
+        data = self.sock.recv(65536)
+        return self.peer.receive_data(data, 0.0) if data else self.peer.receive_eof(0.0)
+
+    def __enter__(self) -> RawPeer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.sock.close()
+
+
+def call(number: int, method: str, *args: Any) -> bytes:
+    from qmi.messages import Call
+    from qmi.net.codec import Codec
+    from qmi.net.packets import encode_message
+    from qmi.net.sending import write_packet
+
+    encoded = encode_message(Codec(), Call("bench", method, args))
+    return b"".join(bytes(part) for part in write_packet(Kind.REQUEST, number, encoded))
+
+
+def test_fault_06_a_reset_at_any_byte_of_a_frame_ends_the_link_after_the_good_frames() -> None:
+    with make_context("srv") as server:
+        bench = server.make_instrument("bench", Bench)
+        second = call(2, "note", "second")
+        for end in range(len(second)):
+            with RawPeer(server) as raw:
+                raw.sock.sendall(call(1, "note", end) + second[:end])
+                while not raw.read():
+                    pass
+                reset(raw.sock)
+            eventually(lambda: not server.has_peer_context("raw"))
+        assert bench.notes() == list(range(len(second)))
+
+
+def test_fault_06_the_caller_learns_of_a_reset_at_once(here: QMI_Context) -> None:
+    with make_context("srv") as server, ChaosProxy(server.get_tcp_server_port()) as proxy:
+        server.make_instrument("bench", Bench)
+        here.connect_to_peer("srv", proxy.address)
+        bench = here.get_instrument("srv.bench")
+        future = bench.rpc_nonblocking.block()
+        assert bench.is_locked() is False
+        proxy.reset()
+        with pytest.raises(QMI_OutcomeUnknownException, match=r"bench.block"):
+            future.wait(1)
+        server.async_context.registry.get("bench").object.gate.set()  # type: ignore[union-attr]
+
+
+def test_a_proxy_that_splits_and_delays_changes_nothing(here: QMI_Context) -> None:
+    with make_context("srv") as server, ChaosProxy(server.get_tcp_server_port()) as proxy:
+        server.make_instrument("bench", Bench)
+        proxy.there.split = proxy.back.split = True
+        proxy.there.delay = 0.01
+        here.connect_to_peer("srv", proxy.address)
+        bench = here.get_instrument("srv.bench")
+        assert bench.echo({"a": (1, 2)}) == {"a": (1, 2)}
+        assert bench.echo(bytes(20_000)) == bytes(20_000)
+
+
+JUNK = {
+    "other bytes": b"GET / HTTP/1.1\r\n\r\n",
+    "unknown kind": pack(head(Kind.PING, 1)[:1] + b"\x18\x63" + head(Kind.PING, 1)[2:] + b"\xf6")[0],
+    "no packet": pack(b"\xf6")[0],
+    "answer to nothing": pack(head(Kind.VALUE, 77) + b"\xf6")[0],
+    "cancels nothing": pack(head(Kind.CANCEL, 77) + b"\xf6")[0],
+    "credit for nothing": pack(head(Kind.CREDIT, 77) + b"\x01")[0],
+    "second hello": raw_hello("raw"),
+    "closed tag": pack(head(Kind.REQUEST, 5) + b"\xd8\x23\x61a")[0],
+    "too deep": pack(head(Kind.REQUEST, 5) + b"\x81" * 5000 + b"\xf6")[0],
+}
+
+
+@pytest.mark.parametrize("how", ["whole", "random", "bytes"])
+@pytest.mark.parametrize("name", JUNK)
+def test_fault_08_a_malformed_frame_ends_that_link_alone_with_one_line(
+    caplog: pytest.LogCaptureFixture, name: str, how: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    with make_context("srv") as server, make_context("good") as good:
+        bench = server.make_instrument("bench", Bench)
+        good.connect_to_peer("srv", address(server))
+        remote = good.get_instrument("srv.bench")
+        with RawPeer(server) as raw:
+            raw.sock.sendall(call(1, "note", "before"))
+            data, rng = JUNK[name], random.Random(1)
+            while data:
+                size = {"whole": len(data), "random": rng.randint(1, 9), "bytes": 1}[how]
+                try:
+                    raw.sock.sendall(data[:size])
+                except OSError:  # refused already
+                    break
+                data = data[size:]
+            begun = time.monotonic()
+            assert remote.echo(1) == 1
+            assert time.monotonic() - begun < 0.1
+            eventually(lambda: not server.has_peer_context("raw"))
+        assert bench.notes() == ["before"]
+        lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING and "raw" in r.getMessage()]
+        assert len(lines) == 1
+        assert lines[0].startswith("The link to context raw at 127.0.0.1:")
+
+
+@pytest.mark.parametrize("proven", [False, True])
+def test_fault_09_an_oversize_frame_is_refused_before_memory_is_taken(proven: bool) -> None:
+    with make_context("srv") as server:
+        server.make_instrument("bench", Bench)
+        with RawPeer(server) as raw:
+            process = psutil.Process()
+            before = process.memory_info().rss
+            for body, count, total in ((1 << 31, 0, 0), (10, 1, 1 << 40), (10, 1 << 30, 1 << 20)):
+                header = HEADER.pack(MAGIC, MAJOR, MINOR, body, count, total)
+                with (
+                    RawPeer(server, "big")
+                    if proven
+                    else socket.create_connection(("127.0.0.1", server.get_tcp_server_port()))
+                ) as stranger:
+                    sock = stranger.sock if isinstance(stranger, RawPeer) else stranger
+                    sock.sendall(header)
+                    sock.settimeout(5)
+                    while sock.recv(65536):
+                        pass
+                eventually(lambda: not server.has_peer_context("big"))
+            assert process.memory_info().rss - before < 1 << 20
+            assert raw.peer.is_ready
+
+
+def test_fault_11_silent_and_dribbling_strangers_keep_nobody_out() -> None:
+    with make_context("srv", hello_timeout=1.0) as server, make_context("good") as good:
+        server.make_instrument("bench", Bench)
+        port = server.get_tcp_server_port()
+        strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+        try:
+            hello = raw_hello("dribble")
+            for stranger in strangers[::2]:
+                stranger.sendall(hello[:1])
+            begun = time.monotonic()
+            good.connect_to_peer("srv", address(server))
+            assert good.get_instrument("srv.bench").echo(1) == 1
+            assert time.monotonic() - begun < 1
+            for stranger in strangers:
+                stranger.settimeout(5)
+                try:
+                    while stranger.recv(65536):
+                        pass
+                except ConnectionResetError:
+                    pass
+        finally:
+            for stranger in strangers:
+                stranger.close()
+        eventually(lambda: not server.async_context.connections._unproven)
+
+
+def test_fault_16_links_survive_a_blocked_loop(here: QMI_Context, other: Program) -> None:
+    here.connect_to_peer("srv", serve(other, limits="peer_timeout=1.0"))
+    bench = here.get_instrument("srv.bench")
+    assert bench.echo(1) == 1
+    blocked = threading.Event()
+
+    def block() -> None:
+        time.sleep(2.5)  # user code that blocks the loop for longer than the other side has patience
+        blocked.set()
+
+    here.async_context.loop.soon(block)
+    assert blocked.wait(10)
+    assert other.run("c.has_peer_context('here')")
+    assert bench.echo(2) == 2
+
+
+def test_fault_07_a_peer_that_never_reads_loses_its_link_and_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    with make_context("srv", unsent_timeout=0.5, max_unsent_bytes=200_000) as server, make_context("good") as good:
+        server.make_instrument("bench", Bench)
+        good.connect_to_peer("srv", address(server))
+        remote = good.get_instrument("srv.bench")
+        with RawPeer(server) as raw:
+            link = server.async_context.connections.link_to("raw")
+            assert link is not None
+            raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for number in range(1, 101):
+                raw.sock.sendall(call(number, "echo", bytes(100_000)))
+                assert remote.echo(number) == number
+            begun = time.monotonic()
+            eventually(lambda: not server.has_peer_context("raw"), 5)
+            assert time.monotonic() - begun < 3
+            assert remote.echo("still") == "still"
+        assert "it does not read: nothing could be written for 0.5 s" in caplog.text
+
+
+def test_a_result_that_finds_too_much_unread_becomes_an_error(here: QMI_Context) -> None:
+    with make_context("srv", max_unsent_bytes=100_000) as server, ChaosProxy(server.get_tcp_server_port()) as proxy:
+        server.make_instrument("bench", Bench)
+        here.connect_to_peer("srv", proxy.address)
+        bench = here.get_instrument("srv.bench")
+        proxy.back.stall()
+        first = bench.rpc_nonblocking.echo(bytes(30_000_000))
+        others = [bench.rpc_nonblocking.echo(number) for number in range(3)]
+        link = server.async_context.connections.link_to("here")
+        assert link is not None
+        eventually(lambda: len(link._unsent) == 4)
+        proxy.back.go_on()
+        assert first.wait(10) == bytes(30_000_000)
+        for future in others:
+            with pytest.raises(QMI_MessageDeliveryException, match="could not be sent"):
+                future.wait(10)
+        assert bench.echo("again") == "again"
+
+
+def test_a_request_that_finds_too_much_unread_is_not_delivered() -> None:
+    with (
+        make_context("srv") as server,
+        make_context("here", max_unsent_bytes=100_000) as here,
+        ChaosProxy(server.get_tcp_server_port()) as proxy,
+    ):
+        server.make_instrument("bench", Bench)
+        here.connect_to_peer("srv", proxy.address)
+        bench = here.get_instrument("srv.bench")
+        proxy.there.stall()
+        first = bench.rpc_nonblocking.echo(bytes(30_000_000))
+        with pytest.raises(QMI_NotDeliveredException, match="MiB wait for peer 'srv'"):
+            bench.echo(1)
+        proxy.there.go_on()
+        assert first.wait(10) == bytes(30_000_000)
+        assert bench.echo("again") == "again"
+
+
+def test_fault_21_of_two_threads_that_take_one_name_one_gets_it() -> None:
+    with make_context("srv") as server, ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(server.make_instrument, "bench", Bench) for _ in range(8)]
+        errors = [future.exception() for future in futures]
+        assert [error for error in errors if error is None] == [None]
+        assert all("already has an object named 'bench'" in str(error) for error in errors if error is not None)
+        assert server.get_instrument("bench").echo(1) == 1
+
+
+def test_fault_22_a_second_context_of_one_name_is_refused_and_a_dead_first_one_replaced(
+    here: QMI_Context, other: Program
+) -> None:
+    bench = here.make_instrument("bench", Bench)
+    connect = f"c.connect_to_peer('here', {address(here)!r})\nb = c.get_instrument('here.bench')"
+    with Program() as second:
+        for program in (other, second):
+            serve(program, "twin")
+        other.run(connect)
+        assert other.run("b.lock()")
+        with pytest.raises(RemoteFailure, match=rf"'twin' is in use by 127.0.0.1:\d+, pid {other.pid}"):
+            second.run(connect)
+        assert bench.is_locked()
+        assert other.run("b.echo(1)") == 1
+        other.pause()  # as good as dead, and nobody has noticed yet
+        second.run(connect)
+        assert second.run("b.echo(2)") == 2
+        assert not bench.is_locked()
+        other.go_on()
+        eventually(lambda: not other.run("c.has_peer_context('here')"))
+
+
+def test_fault_23_a_port_in_use_is_named_with_its_holder(other: Program) -> None:
+    where = serve(other)
+    port = int(where.rpartition(":")[2])
+    context = make_context("here", port=port)
+    with pytest.raises(QMI_Exception, match=rf"TCP port {port} on 127.0.0.1 is in use by .*\(pid {other.pid}\)"):
+        context.start()
+    with make_context("here") as again:
+        assert again.get_tcp_server_port()
+
+
+def test_fault_24_a_thousand_connections_are_served() -> None:
+    with make_context("srv", max_links=1001) as server, make_context("good") as good:
+        server.make_instrument("bench", Bench)
+        good.connect_to_peer("srv", address(server))
+        remote = good.get_instrument("srv.bench")
+        crowd = [RawPeer(server, f"c{index}") for index in range(1000)]
+        try:
+            eventually(lambda: len(server.async_context.connections.names()) == 1001)
+            times = []
+            for index in range(300):
+                begun = time.monotonic()
+                remote.echo(index)
+                times.append(time.monotonic() - begun)
+            assert sorted(times)[296] < 0.05
+            late = make_context("late")
+            with late, pytest.raises(QMI_ConnectionException, match="has 1001 links, which is its limit"):
+                late.connect_to_peer("srv", address(server))
+        finally:
+            for raw in crowd:
+                raw.sock.close()
+
+
+def test_fault_25_accepting_goes_on_when_descriptors_are_there_again(other: Program, here: QMI_Context) -> None:
+    here.connect_to_peer("srv", serve(other))
+    bench = here.get_instrument("srv.bench")
+    where = other.run("'127.0.0.1', c.get_tcp_server_port()")
+    other.run(
+        "import resource, os\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) + 3, hard))"
+    )
+    crowd = [socket.create_connection(where) for _ in range(20)]
+    try:
+        eventually(lambda: "No new connections can be accepted" in other.errors)
+        cpu = psutil.Process(other.pid).cpu_times()
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.5:
+            assert bench.echo(1) == 1
+            time.sleep(0.05)
+        after = psutil.Process(other.pid).cpu_times()
+        assert (after.user + after.system) - (cpu.user + cpu.system) < 0.15
+        assert other.errors.count("No new connections can be accepted") == 1
+    finally:
+        for sock in crowd:
+            sock.close()
+    with make_context("late") as late:
+        late.connect_to_peer("srv", f"127.0.0.1:{where[1]}")
+        assert late.get_instrument("srv.bench").echo(2) == 2
+
+
+def test_fault_34_another_major_version_is_refused_with_both(here: QMI_Context) -> None:
+    hello = bytearray(raw_hello("old"))
+    hello[3] = MAJOR + 1
+    with socket.create_connection(("127.0.0.1", here.get_tcp_server_port())) as sock:
+        sock.settimeout(5)
+        sock.sendall(bytes(hello[:5]))
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    assert f"speaks version {MAJOR + 1}.{MINOR}".encode() in answer
+    assert f"this side {MAJOR}.{MINOR}".encode() in answer
+
+
+def test_fault_34_a_newer_minor_version_works(here: QMI_Context) -> None:
+    hello = bytearray(raw_hello("newer"))
+    hello[4] = MINOR + 1
+    with socket.create_connection(("127.0.0.1", here.get_tcp_server_port())) as sock:
+        sock.settimeout(5)
+        sock.sendall(bytes(hello))
+        assert sock.recv(65536)[:3] == MAGIC
+        eventually(lambda: here.has_peer_context("newer"))
+
+
+def test_fault_37_a_lock_belongs_to_its_link_whatever_a_message_claims(
+    here: QMI_Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    from qmi.links import ask
+    from qmi.messages import Call, Release, Token
+
+    bench = here.make_instrument("bench", Bench)
+    proxy: Any = bench
+    assert bench.lock()
+    with make_context("thief") as thief:
+        thief.connect_to_peer("here", address(here))
+        link = thief.async_context.connections.link_to("here")
+        assert link is not None
+        token = proxy._rpc.token
+        assert isinstance(token, Token)
+        for guess in (Token("guess"), Token(token.secret, custom=True), token):
+            assert ask(link, "x", Release("bench", guess)).wait(5) is False
+            assert ask(link, "x", Release("bench", guess, "here")).wait(5) is False
+            with pytest.raises(QMI_RuntimeException, match="locked by another proxy"):
+                ask(link, "x", Call("bench", "echo", (1,), token=guess)).wait(5)
+        assert bench.is_locked()
+        assert bench.echo(1) == 1
+        assert token.secret not in caplog.text
+        assert "guess" not in caplog.text
+    with make_context("here") as twin, pytest.raises(QMI_ConnectionException, match=r"are called 'here'|own name"):
+        twin.connect_to_peer("other", address(here))
+
+
+def test_there_are_no_descriptors_left_behind() -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with make_context("srv") as server, make_context("good") as good:
+        counts = []
+        for _ in range(20):
+            good.connect_to_peer("srv", address(server))
+            good.disconnect_from_peer("srv")
+            eventually(lambda: not server.has_peer_context("good"))
+            counts.append(descriptors())
+        assert max(counts[5:]) <= max(counts[:5]) + 1
