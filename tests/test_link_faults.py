@@ -172,12 +172,15 @@ def raw_hello(name: str, incarnation: str = "1", workgroup: str = "default") -> 
 class RawPeer:
     """Somebody who speaks the protocol by hand."""
 
-    def __init__(self, context: QMI_Context, name: str = "raw") -> None:
+    def __init__(self, context: QMI_Context, name: str = "raw", receive_buffer: int | None = None) -> None:
         from qmi.net.handshake import Hello, Role
         from qmi.net.peer import Peer
 
-        self.sock = socket.create_connection(("127.0.0.1", context.get_tcp_server_port()))
+        self.sock = socket.socket()
+        if receive_buffer is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(10)
+        self.sock.connect(("127.0.0.1", context.get_tcp_server_port()))
         self.peer = Peer(
             Role.CONNECTING, Hello(context=name, incarnation="1", workgroup="default", library=__version__), now=0.0
         )
@@ -361,10 +364,7 @@ def test_fault_07_a_peer_that_never_reads_loses_its_link_and_nobody_else(caplog:
         server.make_instrument("bench", Bench)
         good.connect_to_peer("srv", address(server))
         remote = good.get_instrument("srv.bench")
-        with RawPeer(server) as raw:
-            link = server.async_context.connections.link_to("raw")
-            assert link is not None
-            raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with RawPeer(server, receive_buffer=4096) as raw:
             for number in range(1, 101):
                 raw.sock.sendall(call(number, "echo", bytes(100_000)))
                 assert remote.echo(number) == number
