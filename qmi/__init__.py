@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from qmi._version import __version__
+from qmi.actors.restart import RestartRule as _RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject as _QMI_RpcObject
 from qmi.actors.task import QMI_Task as _QMI_Task
 from qmi.actors.task_runner import QMI_TaskRunner as _QMI_TaskRunner
@@ -88,10 +89,11 @@ def make_task(
     task_class: type[_QMI_Task[Any, Any]],
     *args: Any,
     task_runner: type[_TR] = _QMI_TaskRunner,  # type: ignore[assignment]
+    restart_rule: _RestartRule | None = None,
     **kwargs: Any,
 ) -> _TR:
     """Make a task in the context and return a proxy of its runner; see :meth:`.QMI_Context.make_task`."""
-    return context().make_task(name, task_class, *args, task_runner=task_runner, **kwargs)
+    return context().make_task(name, task_class, *args, task_runner=task_runner, restart_rule=restart_rule, **kwargs)
 
 
 def get_rpc_object(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:

@@ -11,11 +11,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import trio
 
 from qmi._version import __version__
-from qmi.actors.execution import EXECUTION, current_chain
+from qmi.actors.execution import EXECUTION, current_chain, current_interrupt
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import QMI_RpcProxy, make_proxy
 from qmi.actors.receiver import QMI_SignalReceiver
+from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import QMI_TaskRunner
@@ -128,9 +129,11 @@ class QMI_Context:
         if self._ended is None or (self._ended.done() and self not in PORTALS.users()):
             raise QMI_NoActiveContextException(f"Context {self.name!r} does not run")
         execution = EXECUTION.get()
-        if current_chain() and execution is not None and execution.context is self:
+        is_own = execution is not None and execution.context is self
+        if is_own and (current_chain() or current_interrupt() is not None):
+            who = current_chain()[-1] if current_chain() else "A task"
             raise QMI_UsageException(
-                f"{current_chain()[-1]} cannot stop its own context {self.name!r}; ask for its end with "
+                f"{who} cannot stop its own context {self.name!r}; ask for its end with "
                 "context.make_peer_context_proxy(context.name).shutdown_context()"
             )
         if not self._ended.done():
@@ -236,6 +239,7 @@ class QMI_Context:
         task_class: type[QMI_Task[Any, Any]],
         *args: Any,
         task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
+        restart_rule: RestartRule | None = None,
         **kwargs: Any,
     ) -> TR:
         """Make a task in this context and return a proxy of its runner.
@@ -245,6 +249,7 @@ class QMI_Context:
             task_class: Its class, derived from :class:`~qmi.core.task.QMI_Task`.
             args: Further arguments of its constructor.
             task_runner: Class of its runner.
+            restart_rule: Whether and how it is started again if it fails; None does as its runner says.
             kwargs: Further keyword arguments of its constructor.
 
         Raises:
@@ -253,7 +258,9 @@ class QMI_Context:
             QMI_TaskInitException: If the constructor of the task fails; its error is the cause.
         """
         refuse_on_loop("make_task()", "await context.make_task(...)")
-        actor = call_blocking(self._core.make_task_actor(name, task_class, args, kwargs, task_runner), None)
+        actor = call_blocking(
+            self._core.make_task_actor(name, task_class, args, kwargs, task_runner, restart_rule), None
+        )
         proxy: TR = make_proxy(self._core, actor.address, actor.interface)
         return proxy
 

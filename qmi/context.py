@@ -12,6 +12,7 @@ from qmi.actors.handle import check_receiver
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
 from qmi.actors.receiver import QMI_SignalReceiver
+from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.task_runner import QMI_TaskRunner
 from qmi.connections import PeerDescriptor
@@ -62,10 +63,13 @@ class Context(Kernel):
         task_class: type[Any],
         *args: Any,
         task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
+        restart_rule: RestartRule | None = None,
         **kwargs: Any,
     ) -> AsyncProxy[TR]:
         """Make a task; see :meth:`.QMI_Context.make_task`."""
-        return self._async_proxy(await call_async(self.make_task_actor(name, task_class, args, kwargs, task_runner)))
+        return self._async_proxy(
+            await call_async(self.make_task_actor(name, task_class, args, kwargs, task_runner, restart_rule))
+        )
 
     async def get_rpc_object(
         self, name: str, auto_connect: bool = False, host_port: str | None = None

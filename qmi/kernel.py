@@ -21,14 +21,15 @@ from qmi.actors.ending import end_actor
 from qmi.actors.exchange import Exchange
 from qmi.actors.execution import EXECUTION, Execution, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_async
-from qmi.actors.interface import Interface
+from qmi.actors.interface import Interface, Placement
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
+from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for
 from qmi.actors.runner import Actor, failed_future
 from qmi.actors.task import QMI_Task
-from qmi.actors.task_runner import QMI_TaskRunner, task_interface
+from qmi.actors.task_runner import QMI_TaskRunner, make_runner, task_interface
 from qmi.actors.worker import Worker
 from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
@@ -141,7 +142,7 @@ class Kernel:
         _logger.info("Starting context %s (qmi %s, pid %d)", self.name, __version__, os.getpid())
         if self.config.config_file is not None:
             _logger.info("Configuration read from %s", self.config.config_file)
-        await call_async(self._make(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
+        await call_async(self._make_plain(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
         self.connections.start()
         _logger.info("Context %s is ready", self.name)
 
@@ -153,7 +154,7 @@ class Kernel:
         await self._run_stop_handlers()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
         deadline = trio.current_time() + self.own_config().stop_grace
-        await self._stop_tasks(deadline)
+        await self._stop_tasks(error, deadline)
         deadline = max(deadline, trio.current_time() + LAST_CHANCE)
         for actor in reversed(list(self.registry)):
             if trio.current_time() < deadline:
@@ -162,9 +163,10 @@ class Kernel:
             for actor in self.registry:  # also those whose constructor ended only now
                 nursery.start_soon(self._end, actor, error, trio.current_time() + LAST_CHANCE)
         await self.connections.stop()
+        self.exchange.stop()
         self._state = "stopped"
 
-    async def _stop_tasks(self, deadline: float) -> None:
+    async def _stop_tasks(self, error: Exception, deadline: float) -> None:
         tasks = [actor for actor in self.registry if isinstance(actor.object, QMI_TaskRunner)]
         for actor in reversed(tasks):
             actor.object.stop()
@@ -175,9 +177,9 @@ class Kernel:
             if not ended.done():
                 where = actor.object._where_now()
                 _logger.error("Task %s ignores the request to stop and is left behind, at %s", actor.address, where)
-                self.registry.remove(actor)
+                actor.object._left_behind(error)
 
-    async def _end(self, actor: Actor, error: BaseException, deadline: float) -> None:
+    async def _end(self, actor: Actor, error: Exception, deadline: float) -> None:
         if self.registry.remove(actor):
             self.exchange.drop_object(actor.address.object)
             await end_actor(actor, error, deadline)
@@ -323,7 +325,7 @@ class Kernel:
         """A context is gone, with all that it held."""
         for actor in self.registry:
             actor.guard.leave(origin)
-        self.signalling.peer_gone(origin, for_good)
+        self.signalling.peer_gone(origin, reason, for_good)
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
@@ -346,7 +348,7 @@ class Kernel:
         self.check_running()
         check_name(name, "object")
         check_class(cls, QMI_RpcObject, "An object")
-        return self._make(name, cls, args, kwargs)
+        return self._make_plain(name, cls, args, kwargs)
 
     def make_task_actor(
         self,
@@ -355,6 +357,7 @@ class Kernel:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         task_runner: type[QMI_TaskRunner],
+        restart_rule: RestartRule | None,
     ) -> QMI_RpcFuture[Actor]:
         """Begin to make a task; the future gives the actor of its runner.
 
@@ -366,20 +369,23 @@ class Kernel:
         if not (isinstance(task_class, type) and issubclass(task_class, QMI_Task)):
             raise QMI_UsageException(f"A task is made from a class derived from QMI_Task; got {task_class!r}")
         check_class(task_runner, QMI_TaskRunner, "The runner of a task")
-        return self._make(name, task_runner, (task_class, args, kwargs), {}, task_interface(task_runner, task_class))
+        if not isinstance(restart_rule, RestartRule | None):
+            raise QMI_UsageException(f"restart_rule is a RestartRule or None; got {restart_rule!r}")
+        make = partial(make_runner, task_runner, restart_rule, self.face, name, task_class, args, kwargs)
+        return self._make(name, make, task_interface(task_runner, task_class), placement_for(task_runner))
+
+    def _make_plain(
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> QMI_RpcFuture[Actor]:
+        make = partial(cls, self.face, name, *args, **kwargs)
+        return self._make(name, make, interface_of(cls), placement_for(cls))
 
     def _make(
-        self,
-        name: str,
-        cls: type[QMI_RpcObject],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        interface: Interface | None = None,
+        self, name: str, make: Callable[[], QMI_RpcObject], interface: Interface, placement: Placement
     ) -> QMI_RpcFuture[Actor]:
-        interface = interface_of(cls) if interface is None else interface
         self.registry.reserve(name)
-        actor = Actor(self, Address(self.name, name), interface, placement_for(cls))
-        future = actor.construct(partial(cls, self.face, name, *args, **kwargs))
+        actor = Actor(self, Address(self.name, name), interface, placement)
+        future = actor.construct(make)
         future.add_done_callback(partial(self._made, actor, future))
         return future
 

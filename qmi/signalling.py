@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import threading
 from functools import partial
 from typing import Any, Protocol
 
@@ -51,6 +52,8 @@ class Signalling:
     def __init__(self, host: Host, exchange: Exchange) -> None:
         self._host = host
         self.exchange = exchange
+        # Peers must hear of the first and the last subscriber in the order in which they came and went.
+        self._order = threading.Lock()
 
     def check(self, actor: Actor, signal: str) -> None:
         """Refuse a signal that an object does not declare.
@@ -72,30 +75,36 @@ class Signalling:
             actor = self._host.find_actor(address)
             if actor is not None:
                 self.check(actor, signal)
-            first = self.exchange.subscribe(topic, receiver)
-            if actor is not None or not first:
+            if actor is not None:
+                self.exchange.subscribe(topic, receiver)
                 done.settle(None)
                 return done
-            done = ask(self._host.link_to(address.context), done.what, Subscribe(address.object, signal))
+            link = self._host.link_to(address.context)
+            with self._order:
+                new = self.exchange.subscribe(topic, receiver)
+                # Also if somebody here listens already: whoever subscribes is to learn whether that is possible.
+                done = ask(link, done.what, Subscribe(address.object, signal))
         except QMI_SignalSubscriptionException as error:
             done.fail(error)
-            return done
         except Exception as error:  # goes to the caller
             done.fail(QMI_SignalSubscriptionException(f"Cannot subscribe to {address}.{signal}: {error}"))
-        done.add_done_callback(lambda: done.error() and self.exchange.unsubscribe(topic, receiver))
+        else:
+            if new:
+                done.add_done_callback(lambda: done.error() and self.exchange.unsubscribe(topic, receiver))
         return done
 
     def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription. Never blocks; every error comes with the future."""
-        last = self.exchange.unsubscribe(Topic(*address, signal), receiver)
         done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the end of the subscription to {address}.{signal}")
+        with self._order:
+            last = self.exchange.unsubscribe(Topic(*address, signal), receiver)
+            link = self._host.connections.link_to(address.context)
+            if last and link is not None:
+                return ask(link, done.what, Unsubscribe(address.object, signal))
         if last is None:
             done.fail(QMI_SignalSubscriptionException(f"The receiver is not subscribed to {address}.{signal}"))
-            return done
-        link = self._host.connections.link_to(address.context)
-        if last and link is not None:
-            return ask(link, done.what, Unsubscribe(address.object, signal))
-        done.settle(None)
+        else:
+            done.settle(None)
         return done
 
     def publish(self, publisher_name: str, signal_name: str, *args: Any) -> None:
@@ -144,11 +153,14 @@ class Signalling:
             again = ask(link, f"the subscription to {topic.object}.{topic.signal}", Subscribe(*topic[1:]))
             again.add_done_callback(partial(_log_failure, again))
 
-    def peer_gone(self, origin: Origin, for_good: bool) -> None:
+    def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A peer is gone; for good, if nobody tries to reach it again."""
         self.exchange.drop_peer(origin)
         if for_good:
-            self.exchange.drop_context(origin.context)
+            self.exchange.drop_context(origin.context, f"the link to context {origin.context!r} is gone: {reason}")
+            return
+        for topic in self.exchange.topics_of(origin.context):
+            self.exchange.mark_gap(topic, "lost")
 
 
 def _log_failure(future: QMI_RpcFuture[Any]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("qmi.core.rpc")
 
 
-async def end_actor(actor: Actor, error: BaseException, deadline: float) -> bool:
+async def end_actor(actor: Actor, error: Exception, deadline: float) -> bool:
     """Let an actor end. On its loop only.
 
     Args:
@@ -59,11 +59,12 @@ async def end_actor(actor: Actor, error: BaseException, deadline: float) -> bool
     return future.done()
 
 
-def _leave_behind(actor: Actor, error: BaseException) -> None:
+def _leave_behind(actor: Actor, error: Exception) -> None:
     turn = actor.mailbox.current
     if turn is None or isinstance(turn, EndTurn):
         where = actor.worker.where() if actor.worker is not None else actor.object._where_now() or "(in the event loop)"
         _logger.error("%s does not end and is left behind: release_rpc_object() is at %s", actor.where, where)
+        actor.object._left_behind(error)
     else:
         _logger.error("%s does not end and is left behind: %s", actor.where, actor.explain_busy() or turn.what)
         turn.fail(copy.copy(error))
@@ -91,7 +92,7 @@ def _end_in_thread(actor: Actor, turn: EndTurn) -> None:
                 faults.append(error)
     rest = _release(actor, faults)
     EXECUTION.reset(token)
-    if inspect.iscoroutine(rest) or actor.streams:
+    if inspect.isawaitable(rest) or actor.streams:
         if actor.spawn(turn, _finish_in_loop, actor, turn, rest, faults):
             return
         if inspect.iscoroutine(rest):

@@ -39,11 +39,13 @@ class Exchange:
 
     def __init__(self, context: str) -> None:
         self._context = context
-        self._mutex = threading.Lock()
+        # Sending to a peer may reveal that it is gone, or write a line to the log: whatever that leads to in the same
+        # thread, even another signal, must find its way in.
+        self._mutex = threading.RLock()
         self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions()
         self._peers: Subscriptions[PeerSubscriber] = Subscriptions()
         self._seqnrs: dict[tuple[str, str], int] = {}
-        self._gaps: dict[Topic, str] = {}
+        self._failing: set[tuple[Topic, Origin]] = set()
 
     # Publishing
 
@@ -56,40 +58,46 @@ class Exchange:
             self._seqnrs[key] = seqnr + 1
             now = time.time()
             for receiver in self._receivers.of(topic):
-                receiver.deliver(self._context, publisher, signal, args, seqnr, now)
-            peers = self._peers.of(topic)
-            if peers:
-                self._send(peers, Signal(publisher, signal, args, seqnr, now))
+                receiver.deliver(topic, args, seqnr, now)
+            for peer in self._peers.of(topic):
+                self._send(peer, topic, Signal(publisher, signal, args, seqnr, now))
 
-    def _send(self, peers: Any, signal: Signal) -> None:
-        for peer in peers:
-            try:
-                peer.send(signal)
-            except QMI_Exception as error:  # gone, or not sendable: one subscriber's trouble is nobody else's
+    def _send(self, peer: PeerSubscriber, topic: Topic, signal: Signal) -> None:
+        key = (topic, peer.origin)
+        try:
+            peer.send(signal)
+        except QMI_Exception as error:  # gone, or not sendable: one subscriber's trouble is nobody else's
+            if key not in self._failing:  # said once, not for each signal
+                self._failing.add(key)
                 what = f"{signal.object}.{signal.signal}"
                 _logger.warning("Signal %s was not sent to context %r: %s", what, peer.origin.context, error)
+        else:
+            self._failing.discard(key)
 
     def arrived(self, signal: Signal, context: str) -> None:
         """A signal of another context has come."""
         topic = Topic(context, signal.object, signal.signal)
         with self._mutex:
-            gap = self._gaps.pop(topic, None)
             for receiver in self._receivers.of(topic):
-                receiver.deliver(
-                    context, signal.object, signal.signal, signal.args, signal.seqnr, signal.timestamp, gap
-                )
+                receiver.deliver(topic, signal.args, signal.seqnr, signal.timestamp)
 
     # Subscribing
 
     def subscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool:
-        """Add a receiver; True if it is the topic's first."""
+        """Add a receiver; False if it was there before."""
         with self._mutex:
-            return self._receivers.add(topic, receiver)
+            new = self._receivers.add(topic, receiver)
+            if new:
+                receiver.add_source()
+            return new
 
     def unsubscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool | None:
         """Take a receiver away; True if it was the topic's last, None if it was none."""
         with self._mutex:
-            return self._receivers.remove(topic, receiver)
+            last = self._receivers.remove(topic, receiver)
+            if last is not None:
+                receiver.remove_source(topic)
+            return last
 
     def subscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
         """A peer listens to an object of this context."""
@@ -104,21 +112,32 @@ class Exchange:
     # Comings and goings
 
     def drop_peer(self, origin: Origin) -> None:
-        """A peer is gone."""
+        """A peer is gone, with what it had subscribed to."""
         with self._mutex:
             self._peers.drop_subscribers(lambda peer: peer.origin == origin)
+            self._failing = {key for key in self._failing if key[1] != origin}
 
     def drop_object(self, name: str) -> None:
         """An object of this context is gone."""
         with self._mutex:
-            self._receivers.drop_object(self._context, name)
-            self._peers.drop_object(self._context, name)
+            for topic in self._peers.topics_of(self._context, name):
+                self._peers.drop_topic(topic)
+            self._end(self._receivers.topics_of(self._context, name), f"{self._context}.{name} was removed")
 
-    def drop_context(self, context: str) -> None:
+    def drop_context(self, context: str, why: str) -> None:
         """Another context is gone for good: its signals will not come any more."""
         with self._mutex:
-            for topic in self._receivers.topics_of(context):
-                self._receivers.drop_object(topic.context, topic.object)
+            self._end(self._receivers.topics_of(context), why)
+
+    def stop(self) -> None:
+        """This context has stopped: nothing comes any more."""
+        with self._mutex:
+            self._end(self._receivers.topics(), f"context {self._context!r} has stopped")
+
+    def _end(self, topics: list[Topic], why: str) -> None:
+        for topic in topics:
+            for receiver in self._receivers.drop_topic(topic):
+                receiver.remove_source(topic, why)
 
     def topics_of(self, context: str) -> list[Topic]:
         """What is listened to in another context."""
@@ -126,6 +145,7 @@ class Exchange:
             return self._receivers.topics_of(context)
 
     def mark_gap(self, topic: Topic, gap: str) -> None:
-        """Signals of a topic may be missing: the next one that comes says so."""
+        """Signals of a topic may be missing."""
         with self._mutex:
-            self._gaps[topic] = gap
+            for receiver in self._receivers.of(topic):
+                receiver.mark_gap(topic, gap)

@@ -10,7 +10,7 @@ import trio
 
 from qmi.actors.schedule import LoopStatistics, QMI_LoopTaskMissedLoopPolicy, Schedule
 from qmi.actors.signals import QMI_Signal
-from qmi.actors.task import QMI_Task
+from qmi.actors.task import QMI_Task, copied
 from qmi.errors import QMI_TaskStopException
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ _HOOKS = (
     "publish_signals",
     "loop_finalize",
 )
-_LAST_CHANCE = 5.0
 
 ST = TypeVar("ST")
 SG = TypeVar("SG")
@@ -84,7 +83,11 @@ class QMI_LoopTask(QMI_Task[ST, SG]):
         """Called after each iteration."""
 
     def loop_finalize(self) -> Any:
-        """Called once at the end, whatever ended the loop."""
+        """Called once at the end, whatever ended the loop.
+
+        A request to stop does not reach it: calls on proxies and ``sleep`` work here as ever. If it does not return,
+        the task is left behind when its context stops, after that context's ``stop_grace``.
+        """
 
     # What runs it
 
@@ -97,28 +100,31 @@ class QMI_LoopTask(QMI_Task[ST, SG]):
         errors: list[BaseException] = []
         carrier = self._task_runner._thread
         try:
-            self.loop_prepare()
-            self._schedule.begin(carrier.now())
-            while carrier.wait_until(self._schedule.next_start):
-                self._schedule.started(carrier.now())
-                if self.update_settings():
-                    self.process_new_settings()
-                self.loop_iteration()
-                if self.update_status():
-                    self.sig_status_updated.publish(self.status)
-                self.publish_signals()
-                if self._is_over(carrier.now()):
-                    break
+            self._loop(carrier)
         except QMI_TaskStopException:
             pass  # that is how a loop ends
         except BaseException as error:  # told by join()
             errors.append(error)
-        carrier.stop_requested()  # whatever was asked has been heard: proxies can be used again
         try:
-            self.loop_finalize()
+            with carrier.last_words():
+                self.loop_finalize()
         except BaseException as error:  # told by join()
             errors.append(error)
         self._finish(errors)
+
+    def _loop(self, carrier: Any) -> None:
+        self.loop_prepare()
+        self._schedule.begin(carrier.now())
+        while carrier.wait_until(self._schedule.next_start):
+            self._schedule.started(carrier.now())
+            if self.update_settings():
+                self.process_new_settings()
+            self.loop_iteration()
+            if self.update_status():
+                self.sig_status_updated.publish(copied(self.status))
+            self.publish_signals()
+            if self._is_over(carrier.now()):
+                return
 
     async def run_async(self) -> None:
         """Run the loop in the event loop."""
@@ -126,33 +132,35 @@ class QMI_LoopTask(QMI_Task[ST, SG]):
         carrier = self._task_runner._thread
         cancelled: BaseException | None = None
         try:
-            await _call(self.loop_prepare)
-            self._schedule.begin(carrier.now())
-            while True:
-                await carrier.sleep_until(self._schedule.next_start)
-                self._schedule.started(carrier.now())
-                if self.update_settings():
-                    await _call(self.process_new_settings)
-                await _call(self.loop_iteration)
-                if await _call(self.update_status):
-                    self.sig_status_updated.publish(self.status)
-                await _call(self.publish_signals)
-                if self._is_over(carrier.now()):
-                    break
-        except trio.Cancelled as error:
-            cancelled = error
+            await self._loop_async(carrier)
         except QMI_TaskStopException:
             pass  # that is how a loop ends
-        except BaseException as error:  # told by join()
-            errors.append(error)
+        except BaseException as error:  # told by join(), but for the cancellation
+            cancelled, failed = split_cancelled(error)
+            errors.extend([] if failed is None else [failed])
         try:
-            with trio.move_on_after(_LAST_CHANCE, shield=True):
+            with carrier.last_words():
                 await _call(self.loop_finalize)
         except BaseException as error:  # told by join()
             errors.append(error)
         self._finish(errors)
         if cancelled is not None:
             raise cancelled
+
+    async def _loop_async(self, carrier: Any) -> None:
+        await _call(self.loop_prepare)
+        self._schedule.begin(carrier.now())
+        while True:
+            await carrier.sleep_until(self._schedule.next_start)
+            self._schedule.started(carrier.now())
+            if self.update_settings():
+                await _call(self.process_new_settings)
+            await _call(self.loop_iteration)
+            if await _call(self.update_status):
+                self.sig_status_updated.publish(copied(self.status))
+            await _call(self.publish_signals)
+            if self._is_over(carrier.now()):
+                return
 
     def _is_over(self, now: float) -> bool:
         decision = self._schedule.finished(now)
@@ -189,3 +197,10 @@ def is_async_task(cls: type[QMI_Task[Any, Any]]) -> bool:
         return True
     is_loop = issubclass(cls, QMI_LoopTask) and cls.run is QMI_LoopTask.run
     return is_loop and any(inspect.iscoroutinefunction(getattr(cls, hook)) for hook in _HOOKS)
+
+
+def split_cancelled(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Part what cancels a task from what failed in it; nurseries raise both together."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)
+    return (error, None) if isinstance(error, trio.Cancelled) else (None, error)

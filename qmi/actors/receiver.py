@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import trio
 
 from qmi.actors.execution import current_interrupt
+from qmi.actors.subscriptions import Topic
 from qmi.bridge import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
-from qmi.errors import QMI_TimeoutException, QMI_UsageException
+from qmi.errors import QMI_SignalSubscriptionException, QMI_TimeoutException, QMI_UsageException
 
 
 class SignalReceiverDiscardPolicy(Enum):
@@ -23,8 +24,16 @@ class SignalReceiverDiscardPolicy(Enum):
     DISCARD_NEW = "the signal that comes"
 
 
-class ReceivedSignal(NamedTuple):
-    """A signal that came.
+class _Received(NamedTuple):
+    publisher_context: str
+    publisher_name: str
+    signal_name: str
+    args: tuple[Any, ...]
+    receiver_seqnr: int
+
+
+class ReceivedSignal(_Received):
+    """A signal that came. As a tuple it has the first five of these attributes, and only they count for ``==``.
 
     Attributes:
         publisher_context: Name of the publisher's context.
@@ -35,26 +44,56 @@ class ReceivedSignal(NamedTuple):
         seqnr: Counts what the publisher published under this name.
         timestamp: When it was published, in seconds since the epoch, by the publisher's clock.
         gap: Why signals may be missing before this one: "resumed" or "restarted" after the link was lost; else None.
+            For events of a receiver with ``report_gaps``, what happened.
+        is_gap: Whether this is no signal but such an event.
     """
 
-    publisher_context: str
-    publisher_name: str
-    signal_name: str
-    args: tuple[Any, ...]
-    receiver_seqnr: int
     seqnr: int = 0
     timestamp: float = 0.0
     gap: str | None = None
+    is_gap: bool = False
+
+    def __new__(
+        cls,
+        publisher_context: str,
+        publisher_name: str,
+        signal_name: str,
+        args: tuple[Any, ...],
+        receiver_seqnr: int,
+        seqnr: int = 0,
+        timestamp: float = 0.0,
+        gap: str | None = None,
+        is_gap: bool = False,
+    ) -> ReceivedSignal:
+        """Make one."""
+        self = super().__new__(cls, publisher_context, publisher_name, signal_name, args, receiver_seqnr)
+        self.seqnr = seqnr
+        self.timestamp = timestamp
+        self.gap = gap
+        self.is_gap = is_gap
+        return self
+
+    def __repr__(self) -> str:
+        what = f"gap: {self.gap}" if self.is_gap else f"{self.args}"
+        return f"<{self.publisher_context}.{self.publisher_name}.{self.signal_name} {self.seqnr}: {what}>"
 
 
 class QMI_SignalReceiver:
     """A queue of signals. Safe for threads; several threads and tasks may wait for it.
 
-    In a trio program, ``async for signal in receiver`` waits for one after the other.
+    In a trio program, ``async for signal in receiver`` waits for one after the other. Signals within a context are not
+    copied: a receiver gets the very objects that were published.
+
+    When all that it was subscribed to is gone for good (objects removed, contexts stopped or disconnected), and it is
+    empty, waiting for a signal raises an error that says so.
 
     Args:
         max_queue_length: How many signals it holds at most.
         discard_policy: What it drops when it is full.
+        report_gaps: Whether it gets an event, with ``is_gap`` set and no arguments, as soon as signals may be missing.
+            Its ``gap`` says what happened: "lost" (the link was lost, and is being restored), "resumed" or "restarted"
+            (the link is back, and so is the publisher's program or a new one in its place; signals come again), or
+            "ended" (no more signals will come). Without it, the next signal after a gap has its ``gap`` set.
 
     Attributes:
         dropped: How many signals it has dropped.
@@ -64,6 +103,8 @@ class QMI_SignalReceiver:
         self,
         max_queue_length: int = 10000,
         discard_policy: SignalReceiverDiscardPolicy = SignalReceiverDiscardPolicy.DISCARD_OLD,
+        *,
+        report_gaps: bool = False,
     ) -> None:
         if isinstance(max_queue_length, bool) or not isinstance(max_queue_length, int) or max_queue_length < 1:
             raise QMI_UsageException(f"The length of a queue is a whole number from 1 on; got {max_queue_length!r}")
@@ -71,37 +112,86 @@ class QMI_SignalReceiver:
             raise QMI_UsageException(f"{discard_policy!r} is no SignalReceiverDiscardPolicy")
         self._policy = discard_policy
         self._limit = max_queue_length
+        self._report_gaps = report_gaps
         self._mutex = threading.Lock()
         self._queue: deque[ReceivedSignal] = deque()
         self._waiters: list[Waiter] = []
         self._count = 0
+        self._gaps: dict[Topic, str] = {}
+        self._sources = 0
+        self._ended: str | None = None
         self.dropped = 0
 
     def __repr__(self) -> str:
         return f"<signal receiver with {len(self._queue)} signals>"
 
-    def deliver(self, context: str, publisher: str, signal: str, args: tuple[Any, ...], seqnr: int,
-                timestamp: float, gap: str | None = None) -> None:  # fmt: skip
-        """A signal comes. From any thread; never waits."""
+    # What the exchange calls, from any thread; never waits
+
+    def deliver(self, topic: Topic, args: tuple[Any, ...], seqnr: int, timestamp: float) -> None:
+        """A signal comes."""
         with self._mutex:
-            received = ReceivedSignal(context, publisher, signal, args, self._count, seqnr, timestamp, gap)
-            self._count += 1
-            if len(self._queue) >= self._limit:
-                self.dropped += 1
-                if self._policy is SignalReceiverDiscardPolicy.DISCARD_NEW:
-                    return
-                self._queue.popleft()
-            self._queue.append(received)
+            gap = self._gaps.pop(topic, None) if self._gaps else None
+            self._put(ReceivedSignal(*topic, args, self._count, seqnr, timestamp, gap))
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.wake()
+
+    def mark_gap(self, topic: Topic, gap: str) -> None:
+        """Signals of a topic may be missing."""
+        with self._mutex:
+            if not self._report_gaps:
+                self._gaps[topic] = gap
+                return
+            self._put(ReceivedSignal(*topic, (), self._count, timestamp=time.time(), gap=gap, is_gap=True))
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.wake()
+
+    def add_source(self) -> None:
+        """It was subscribed to one more topic."""
+        with self._mutex:
+            self._sources += 1
+            self._ended = None
+
+    def remove_source(self, topic: Topic, why: str | None = None) -> None:
+        """It is subscribed to one topic less; if there is a reason, that was not the user's doing."""
+        if why is not None and self._report_gaps:
+            self.mark_gap(topic, "ended")
+        with self._mutex:
+            self._sources -= 1
+            self._gaps.pop(topic, None)
+            if why is None or self._sources:
+                return
+            self._ended = why
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.wake()
+
+    def _put(self, received: ReceivedSignal) -> None:
+        # Called with the mutex.
+        self._count += 1
+        if len(self._queue) < self._limit:
+            self._queue.append(received)
+            return
+        self.dropped += 1
+        lost = received
+        if self._policy is SignalReceiverDiscardPolicy.DISCARD_OLD:
+            lost = self._queue.popleft()
+            self._queue.append(received)
+        if lost.gap is not None:
+            self._gaps[Topic(*lost[:3])] = lost.gap  # the next one says it instead
+
+    # What the user calls
 
     def _take(self, waiter: Waiter | None) -> ReceivedSignal | None:
         with self._mutex:
             if self._queue:
                 return self._queue.popleft()
-            if waiter is not None:
-                self._waiters.append(waiter)
+            if waiter is None:
+                return None
+            if self._ended is not None:
+                raise QMI_SignalSubscriptionException(f"No signal can come any more: {self._ended}")
+            self._waiters.append(waiter)
             return None
 
     def _forget(self, waiter: Waiter) -> None:
@@ -117,6 +207,7 @@ class QMI_SignalReceiver:
 
         Raises:
             QMI_TimeoutException: If none comes in time.
+            QMI_SignalSubscriptionException: If none can come, because all that it was subscribed to is gone for good.
             QMI_TaskStopException: If the task that waits is asked to stop.
         """
         found = self._take(None)
@@ -149,7 +240,11 @@ class QMI_SignalReceiver:
                 raise QMI_TimeoutException(f"No signal came within {timeout:g} s")
 
     async def next_signal(self) -> ReceivedSignal:
-        """Wait for the next signal and take it. A checkpoint; being cancelled takes none."""
+        """Wait for the next signal and take it. A checkpoint; being cancelled takes none.
+
+        Raises:
+            QMI_SignalSubscriptionException: If none can come, because all that it was subscribed to is gone for good.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             waiter = TaskWaiter()

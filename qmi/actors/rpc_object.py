@@ -89,6 +89,10 @@ class QMI_RpcObject:
         # Where the object's own code stands, if it has some that runs beside its methods; for messages.
         return ""
 
+    def _left_behind(self, why: Exception) -> None:
+        # Nobody waits any longer for the object's own code to end.
+        pass
+
     def release_rpc_object(self) -> Any:
         """Called once before the object goes, where its methods run; may be ``async def`` in a subclass."""
         return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, overload
+from collections.abc import Mapping, Sequence
+from numbers import Complex, Integral, Real
+from typing import Any, Final, NamedTuple, overload
 
 from qmi.actors.interface import SignalInfo
 from qmi.errors import QMI_UsageException
+
+# What Python takes for a number of a kind, numpy's numbers included.
+_ACCEPTED: Final[Mapping[type, type]] = {int: Integral, float: Real, complex: Complex}
 
 
 class SignalDescription(NamedTuple):
@@ -36,7 +40,8 @@ class QMI_Signal:
     Proxies of the object have an attribute of that name, to subscribe with.
 
     Args:
-        arg_types: Types of the arguments. An ``int`` is fine where a ``float`` is declared; ``object`` takes anything.
+        arg_types: Types of the arguments. An ``int`` is fine where a ``float`` is declared, and so are numpy's numbers;
+            ``object`` takes anything.
     """
 
     def __init__(self, arg_types: Sequence[type] = ()) -> None:
@@ -67,7 +72,7 @@ class QMI_Signal:
                 f"Signal {publisher}.{self.name} has {len(self.arg_types)} arguments; {len(args)} were published"
             )
         for index, (value, kind) in enumerate(zip(args, self.arg_types, strict=True)):
-            if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
+            if not isinstance(value, _ACCEPTED.get(kind, kind)):
                 raise QMI_UsageException(
                     f"Argument {index + 1} of signal {publisher}.{self.name} is declared as {kind.__name__}; "
                     f"{value!r} of type {type(value).__name__} was published"

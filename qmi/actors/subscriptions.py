@@ -34,11 +34,11 @@ class Subscriptions(Generic[S]):
         self._topics: dict[Topic, dict[S, None]] = {}
 
     def add(self, topic: Topic, subscriber: S) -> bool:
-        """Subscribe; True if this is the topic's first subscriber."""
+        """Subscribe; False if it was subscribed before."""
         subscribers = self._topics.setdefault(topic, {})
-        first = not subscribers
+        new = subscriber not in subscribers
         subscribers[subscriber] = None
-        return first
+        return new
 
     def remove(self, topic: Topic, subscriber: S) -> bool | None:
         """Unsubscribe; True if the topic has no subscribers any more, None if this was not one."""
@@ -62,11 +62,14 @@ class Subscriptions(Generic[S]):
                 if gone(subscriber):
                     self.remove(topic, subscriber)
 
-    def drop_object(self, context: str, name: str) -> None:
-        """A publisher is gone for good."""
-        for topic in [topic for topic in self._topics if topic[:2] == (context, name)]:
-            del self._topics[topic]
+    def drop_topic(self, topic: Topic) -> Iterable[S]:
+        """Nothing more will come: unsubscribe everybody, and return who that was."""
+        return tuple(self._topics.pop(topic, ()))
 
-    def topics_of(self, context: str) -> list[Topic]:
-        """What is listened to in a context."""
-        return [topic for topic in self._topics if topic.context == context]
+    def topics_of(self, context: str, name: str | None = None) -> list[Topic]:
+        """What is listened to in a context, or of one object in it."""
+        return [topic for topic in self._topics if topic.context == context and name in (None, topic.object)]
+
+    def topics(self) -> list[Topic]:
+        """What is listened to."""
+        return list(self._topics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qmi.actors.signals import QMI_Signal
@@ -18,7 +19,10 @@ class QMI_Task(Generic[ST, SG]):
 
     A plain ``run`` has a thread of its own, the same one that made the task; ``async def run`` runs in the event loop.
     A request to stop reaches a task wherever it waits: in :meth:`sleep`, in a call on a proxy, in a signal receiver.
-    There :class:`~qmi.core.exceptions.QMI_TaskStopException` is raised, once; an ``async`` task is cancelled.
+    There :class:`~qmi.core.exceptions.QMI_TaskStopException` is raised. A proxy or a receiver raises it once and then
+    works again, to clean up with; :meth:`sleep` raises it from then on. An ``async`` task is cancelled.
+
+    What it publishes as settings and status are copies.
 
     Args:
         task_runner: What runs the task.
@@ -69,8 +73,16 @@ class QMI_Task(Generic[ST, SG]):
         if taken is None:
             return False
         self.settings = taken.value
-        self.sig_settings_updated.publish(self.settings)
+        self.sig_settings_updated.publish(copied(self.settings))
         return True
 
 
 QMI_Task.__module__ = "qmi.core.task"
+
+
+def copied(value: Any) -> Any:
+    """A copy for somebody else: the task goes on working with its own."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - the user's class cannot be copied: then it is shared
+        return value

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+from collections import deque
 from typing import Any, ClassVar, NamedTuple
 
 import trio
 
-from qmi.actors.carrier import Carrier, LoopCarrier, ThreadCarrier
+from qmi.actors.carrier import Carrier
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface, Placement, answered_by, direct_method
+from qmi.actors.loop_carrier import LoopCarrier
 from qmi.actors.loop_task import QMI_LoopTask, is_async_task
 from qmi.actors.restart import RestartRule, Restarts
 from qmi.actors.rpc_object import QMI_RpcObject, interface_of
 from qmi.actors.signals import QMI_Signal, signal_infos
-from qmi.actors.task import QMI_Task
+from qmi.actors.task import QMI_Task, copied
+from qmi.actors.thread_carrier import ThreadCarrier
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
 
 _logger = logging.getLogger("qmi.core.task")
@@ -28,8 +30,8 @@ class TaskStatistics(NamedTuple):
         state: "new", "running" or "ended".
         end_reason: Why a loop ended by itself, or the error that ended the task; else None.
         restarts: How often it was started again after a failure.
-        iterations: Iterations of its loop.
-        missed: Periods that its loop has missed.
+        iterations: Iterations of its loop, since it was last started.
+        missed: Periods that its loop has missed since then.
         lateness_median: How late iterations started, in seconds.
         lateness_p99: The same, 99th percentile.
         lateness_worst: The same, worst case.
@@ -64,14 +66,18 @@ class QMI_TaskRunner(QMI_RpcObject):
 
     Raises:
         QMI_TaskInitException: If the constructor of the task fails; its error is the cause.
+
+    Attributes:
+        restart_rule: When and how often a task that failed is started again; None is never.
     """
 
     _rpc_placement = Placement.CALLER
     _rpc_enter: ClassVar[tuple[str, ...]] = ("start",)
     _rpc_exit: ClassVar[tuple[str, ...]] = ("stop", "join")
 
-    restart_rule: ClassVar[RestartRule | None] = None
-    """When and how often a task that failed is started again; None is never."""
+    restart_rule: RestartRule | None = None
+    """When and how often a task that failed is started again; None is never. A subclass may set it for all its tasks,
+    ``make_task(..., restart_rule=...)`` for one. Settings that others have set are given to the new task as well."""
 
     sig_restarted = QMI_Signal([int, str])
     """Published when the task is started again: how often by now, and the error that ended it before."""
@@ -88,19 +94,24 @@ class QMI_TaskRunner(QMI_RpcObject):
         self._task_class = task_class
         self._task_args = tuple(task_args)
         self._task_kwargs = dict(task_kwargs or {})
-        self._pending: _Taken | None = None
-        self._restarts: Restarts | None = None if self.restart_rule is None else Restarts(self.restart_rule)
+        self._pending: deque[_Taken] = deque(maxlen=1)
+        self._taken: _Taken | None = None
+        self._restarts: Restarts | None = None
         self._restart_count = 0
         kind: type[Carrier] = LoopCarrier if is_async_task(task_class) else ThreadCarrier
         self._thread: Any = kind(context.async_context, name, self._make_task, self._task_failed)
         self._thread.construct()
 
     def _make_task(self) -> QMI_Task[Any, Any]:
+        if self._taken is not None and not self._pending:
+            self._pending.append(self._taken)  # what others have set shall outlive a restart
         return self._task_class(self, self._name, *self._task_args, **self._task_kwargs)
 
     def _task_failed(self, error: BaseException) -> float | None:
-        if self._restarts is None:
+        if self.restart_rule is None:
             return None
+        if self._restarts is None:
+            self._restarts = Restarts(self.restart_rule)
         decision = self._restarts.failed(self._thread.now())
         if decision.delay is None:
             _logger.error("Task %s is not started again: %s", self._name, decision.reason)
@@ -165,6 +176,9 @@ class QMI_TaskRunner(QMI_RpcObject):
 
     def _settle_join(self, joined: QMI_RpcFuture[str | None]) -> None:
         error = self._thread.error
+        if self._thread.abandoned is not None:
+            joined.fail(self._thread.abandoned)
+            return
         if error is None:
             joined.settle(self._end_reason())
             return
@@ -195,23 +209,24 @@ class QMI_TaskRunner(QMI_RpcObject):
         Args:
             settings: What the task expects.
         """
-        self._pending = _Taken(_copied(settings))
+        self._pending.append(_Taken(copied(settings)))
 
     @direct_method
     def get_settings(self) -> Any:
         """The settings that the task works with, as a copy."""
-        return _copied(self._thread.task.settings)
+        return copied(self._thread.task.settings)
 
     @direct_method
     def get_pending_settings(self) -> Any:
         """The settings that the task has not taken yet, as a copy; None if there are none."""
-        pending = self._pending
-        return None if pending is None else _copied(pending.value)
+        for pending in tuple(self._pending):
+            return copied(pending.value)
+        return None
 
     @direct_method
     def get_status(self) -> Any:
         """What the task says about itself, as a copy."""
-        return _copied(self._thread.task.status)
+        return copied(self._thread.task.status)
 
     @direct_method
     def get_task_class_name(self) -> str:
@@ -240,37 +255,51 @@ class QMI_TaskRunner(QMI_RpcObject):
         return self.task.loop_statistics().end_reason if isinstance(self.task, QMI_LoopTask) else None
 
     def _take_settings(self) -> _Taken | None:
-        pending, self._pending = self._pending, None
-        return pending
+        try:
+            self._taken = self._pending.popleft()
+        except IndexError:
+            return None
+        return _Taken(copied(self._taken.value))
 
     def release_rpc_object(self) -> Any:
-        """Ask the task to stop; the context has waited for its end already, if it is stopping."""
+        """Ask the task to stop; gives something to await its end with."""
         self._thread.request_stop()
-        return self._released()
-
-    async def _released(self) -> None:
-        await self._thread.ended.ended()
+        return self._thread.ended
 
     def _where_now(self) -> str:
         place: str = self._thread.where()
         return place
 
+    def _left_behind(self, why: Exception) -> None:
+        where = self._thread.where()
+        self._thread.abandon(
+            type(why)(f"{why}; task {self._name!r} ignored the request to stop" + (f", at {where}" if where else ""))
+        )
+
 
 QMI_TaskRunner.__module__ = "qmi.core.task"
-
-
-def _copied(value: Any) -> Any:
-    # The task works with its own settings while others look at theirs.
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - the user's class cannot be copied: then it is shared
-        return value
 
 
 def _brief(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_brief(inner) for inner in error.exceptions)
     return f"{type(error).__name__}: {error}"
+
+
+def make_runner(
+    cls: type[QMI_TaskRunner], restart_rule: RestartRule | None, context: Any, name: str, *args: Any
+) -> QMI_TaskRunner:
+    """Make a runner, with its task; if its own constructor fails after that, the task goes with it."""
+    runner = cls.__new__(cls)
+    if restart_rule is not None:
+        runner.restart_rule = restart_rule
+    try:
+        runner.__init__(context, name, *args)  # type: ignore[misc]
+    except BaseException:
+        if hasattr(runner, "_thread"):
+            runner._thread.request_stop()
+        raise
+    return runner
 
 
 def task_interface(runner: type[QMI_TaskRunner], task: type[QMI_Task[Any, Any]]) -> Interface:

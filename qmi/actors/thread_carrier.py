@@ -1,0 +1,121 @@
+"""A task in a thread of its own: made there, run there, interrupted in its waits."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+from qmi.actors.carrier import Carrier, Failed, Host, Make, init_error
+from qmi.actors.clock import ThreadWaiter
+from qmi.actors.execution import EXECUTION, Execution
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.loop_task import QMI_LoopTask
+from qmi.actors.worker import Worker
+from qmi.bridge import Interrupt
+from qmi.errors import QMI_RuntimeException, QMI_TaskStopException, QMI_WrongThreadException
+
+
+class ThreadCarrier(Carrier):
+    """A task in a thread of its own."""
+
+    def __init__(self, host: Host, name: str, make: Make, failed: Failed) -> None:
+        super().__init__(host, name, make, failed)
+        self._worker = Worker(f"{host.face.name}.{name}", self._without_thread)
+        self._made: QMI_RpcFuture[None] = QMI_RpcFuture(f"the constructor of task {name!r}")
+        self._interrupts = Interrupt()
+        self._waiter: ThreadWaiter | None = None
+        self._winding_up = False
+
+    def construct(self) -> None:
+        """Make the task in its thread."""
+        self._worker.give(self._construct)
+        self._host.start_worker(self._worker)
+        try:
+            self._made.wait()
+        except BaseException:
+            self._worker.finish()
+            raise
+
+    def _without_thread(self, error: Exception | None) -> None:
+        reason = QMI_RuntimeException("the context has stopped") if error is None else error
+        self._made.fail(init_error(self._name, reason))
+
+    def _construct(self) -> None:
+        EXECUTION.set(Execution(self._host.face, (), self._interrupts))
+        try:
+            self.task = self._make()
+        except BaseException as error:  # belongs to whoever wants the task
+            self._made.fail(init_error(self._name, error))
+        else:
+            self._made.settle(None)
+
+    def _begin(self) -> None:
+        precise = isinstance(self.task, QMI_LoopTask) and self.task._precise
+        self._waiter = self._host.clock.thread_waiter(name=self._name, precise=precise)
+        if self._requested:
+            self._interrupt()
+        self._worker.give(self._run)
+
+    def _run(self) -> None:
+        assert self._waiter is not None
+        with self._waiter:
+            error = self._run_once()
+            while (delay := self._after(error)) is not None and self._waiter.wait_until(self.now() + delay):
+                self._winding_up = False
+                error = self._make_again() or self._run_once()
+        self.ended.settle(None)
+        self._worker.finish()
+
+    def _run_once(self) -> BaseException | None:
+        try:
+            self.task.run()
+        except BaseException as error:  # told by join()
+            return error
+        return None
+
+    def _interrupt(self) -> None:
+        with self._mutex:
+            if self._winding_up:
+                return
+            self._interrupts.request(self._stop_error)
+            if self._waiter is not None:
+                self._waiter.interrupt()
+
+    def last_words(self) -> AbstractContextManager[object]:
+        """Nothing interrupts the task's waits from here on: neither a request that it has heard nor one to come."""
+        assert self._waiter is not None
+        with self._mutex:
+            self._winding_up = True
+            self._interrupts.clear()
+            self._waiter.clear()
+        return nullcontext()
+
+    def _stop_error(self) -> BaseException:
+        # Raised once: from then on the task knows, and can clean up with calls on proxies.
+        self._interrupts.clear()
+        return QMI_TaskStopException(f"Task {self._name!r} was asked to stop")
+
+    def discard(self) -> None:
+        """The task will never run."""
+        self._worker.finish()
+
+    def stop_requested(self) -> bool:
+        """Whether the task is asked to stop."""
+        if self._requested and self._worker.is_current():
+            self._interrupts.clear()
+        return self._requested
+
+    def wait_until(self, moment: float) -> bool:
+        """Wait on behalf of the task; False if it is asked to stop."""
+        assert self._waiter is not None
+        return self._waiter.wait_until(moment)
+
+    def sleep(self, duration: float) -> None:
+        """Wait on behalf of the task."""
+        if not self._worker.is_current() or self._waiter is None:
+            raise QMI_WrongThreadException(f"sleep() of task {self._name!r} is for the task itself, while it runs")
+        if not self._waiter.wait_until(self.now() + duration):
+            raise self._stop_error()
+
+    def where(self) -> str:
+        """Where the task stands now."""
+        return self._worker.where()
