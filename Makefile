@@ -1,4 +1,4 @@
-# make demo | test | check | format | test-all: each one installs what it needs into .venv first.
+# make demo | test | check | format | test-all | faults | fuzz | soak | races: each one installs what it needs into .venv first.
 
 SHELL := bash
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format test-all pytest clean
+.PHONY: demo test check format test-all pytest faults fuzz soak races clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -42,9 +42,31 @@ test-all:
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -q
 
+# Every row of the fault table, the slow ones too, and the table with what came out.
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults
+
+# All load and all faults at once. For how long, and with how many clients: make soak SECONDS=60 CLIENTS=10
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --clients $(or $(CLIENTS),50)
+
+# Many more rounds of the races than the tests run: make races ROUNDS=100000
+races: $(STAMP)
+	QMI_RACE_ROUNDS=$(or $(ROUNDS),20000) $(BIN)/python -m pytest -q --timeout=3600 tests/races
+
+# Guided by coverage; in an environment of its own, since atheris exists for few Pythons. make fuzz SECONDS=600
+FUZZ := .venv-fuzz
+$(FUZZ)/.installed: pyproject.toml
+	test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	touch $@
+
+fuzz: $(FUZZ)/.installed
+	$(FUZZ)/bin/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz

@@ -19,9 +19,11 @@ _COMMENT = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPE = r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r\n|[^ux1-9])"
+# What JSON5 takes for a blank; \s would take four control characters more, which the parser refuses.
+_BLANK = r"[\t\n\v\f\r\x20\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
 _TOKEN = re.compile(
     rf"""
-    (?P<skip>(?:\s|\ufeff|//[^\n\r]*|/\*.*?\*/)+)
+    (?P<skip>(?:{_BLANK}|//[^\n\r]*|/\*.*?\*/)+)
     | (?P<string>"(?:{_ESCAPE}|[^"\\\n\r])*"|'(?:{_ESCAPE}|[^'\\\n\r])*')
     | (?P<escape>"(?:\\.|[^"\\\n\r])*"|'(?:\\.|[^'\\\n\r])*')
     | (?P<unfinished>["'][^\n]*|/\*.*)
@@ -130,7 +132,7 @@ def _explain(text: str, reason: str) -> str:
     """The parser knows where it gave up, not what would have fitted: look for that with the table of states."""
     misfit = _first_misfit(text)
     if misfit is None:
-        return f"expected JSON5 that can be read, found: {reason.removeprefix('<string>:')}"
+        return f"expected JSON5 that can be read, found: {printable(reason.removeprefix('<string>:'))}"
     before = text[: misfit.position]
     line = before.count("\n") + 1
     column = misfit.position - (before.rfind("\n") + 1) + 1

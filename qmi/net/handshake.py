@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+from qmi.config.rules import printable
 from qmi.names import is_valid_name
 from qmi.net.frames import MAJOR, MINOR, ProtocolError
 
@@ -189,7 +190,8 @@ class Handshake:
         """
         if type(reason) is not str:
             raise ProtocolError("a refusal has no reason")
-        return self.refuse(reason[:1000])
+        # It goes into logs and onto terminals, which a stranger must not get to write to.
+        return self.refuse(printable(reason[:1000]))
 
     def accept(self) -> Stage:
         """The context of the listening side agrees.

@@ -39,6 +39,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from qmi.config.rules import printable
 from qmi.net.codec import Codec
 from qmi.net.codec_decode import Restore
 from qmi.net.codec_encode import Persistent
@@ -258,7 +259,7 @@ class Peer(Sending):
         elif kind == Kind.GOODBYE:
             if type(payload) is not str:
                 raise ProtocolError("a goodbye has no reason")
-            events += self.lose(f"closed by the other side: {payload[:1000]}", LossKind.GOODBYE)
+            events += self.lose(f"closed by the other side: {printable(payload[:1000])}", LossKind.GOODBYE)
         elif self._handshake.stage is not Stage.READY or kind == Kind.HELLO:
             self._handle_hello(kind, payload, events, now)
         elif kind == Kind.PING:

@@ -1,0 +1,48 @@
+"""What is broken on purpose by the tests, row by row: the numbers in ``test_fault_NN_...`` are these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ROWS: Mapping[int, str] = {
+    1: "server killed while it works on a call",
+    2: "server killed before the request left",
+    3: "client killed while it holds a lock",
+    4: "cable pulled, both ends alive",
+    5: "peer frozen for a while",
+    6: "connection reset inside a frame",
+    7: "subscriber that never reads",
+    8: "malformed frame",
+    9: "header of an oversize frame",
+    10: "own value too large or unsendable",
+    11: "200 connections that say nothing, or little",
+    12: "driver raises anything",
+    13: "driver blocks for ever",
+    14: "stop while a driver is stuck",
+    15: "Ctrl-C during a blocking call",
+    16: "event loop blocked by user code",
+    17: "objects that call each other in a circle",
+    18: "task that ignores stop",
+    19: "several exceptions in one task",
+    20: "exception in a constructor or in open()",
+    21: "name taken or not allowed",
+    22: "two contexts of one name connect",
+    23: "port in use",
+    24: "1,000 connections",
+    25: "out of file descriptors",
+    26: "disk full",
+    27: "bad configuration",
+    28: "process number that is out of date",
+    29: "managed program dies or does not stop",
+    30: "SSH host that is not there or silent",
+    31: "SSH key or host key that is not accepted",
+    32: "SSH connection lost in the middle",
+    33: "20 programs started on one SSH host",
+    34: "other version of the protocol",
+    35: "no certificate, or not the right one",
+    36: "junk and floods over UDP",
+    37: "lock theft",
+    38: "server restarts under 100 clients",
+    39: "wall clock jumps",
+    40: "all of it at once, for a while",
+}
