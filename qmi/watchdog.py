@@ -24,7 +24,7 @@ _logger = logging.getLogger("qmi.core.context")
 LIMIT = 1.0
 """How long the loop may be silent, in seconds."""
 
-_QUESTIONS = 4
+_QUESTIONS = 5
 
 
 class Watchdog:
@@ -58,13 +58,13 @@ class Watchdog:
     def _watch(self) -> None:
         while self._ask():
             silent = 0
-            while not self._answered.is_set():
-                if self._stopped.wait(self._limit / _QUESTIONS):
-                    return
+            while not self._stopped.wait(self._limit / _QUESTIONS):
+                if self._answered.is_set():
+                    break
                 silent += 1
-                if silent == _QUESTIONS and not self._answered.is_set():
+                if silent == _QUESTIONS:
                     self._warn()
-            if self._stopped.wait(self._limit / _QUESTIONS):
+            else:
                 return
 
     def _ask(self) -> bool:

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+import trio
+import trio.testing
+
+from qmi.bridge import Interrupt, Loop, TaskWaiter, ThreadWaiter, refuse_on_loop
+from qmi.core.exceptions import QMI_BlockingOnLoopException
+from tests.support.in_trio import in_trio
+
+
+@pytest.mark.parametrize("in_main", [True, False])
+def test_a_thread_waits_until_it_is_woken_or_its_time_is_over(in_main: bool) -> None:
+    results: list[bool] = []
+
+    def wait() -> None:
+        results.append(ThreadWaiter().wait(0))
+        results.append(ThreadWaiter().wait(0.01))
+        results.append(ThreadWaiter().wait(-1))
+        for timeout in (None, 20.0, 1e12):
+            waiter = ThreadWaiter()
+            threading.Timer(0.001, waiter.wake).start()
+            results.append(waiter.wait(timeout))
+            waiter.wake()
+            waiter.wake()
+
+    if in_main:
+        wait()
+    else:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join()
+    assert results == [False, False, False, True, True, True]
+
+
+def test_the_main_thread_waits_longer_than_it_looks_for_ctrl_c() -> None:
+    waiter = ThreadWaiter()
+    threading.Timer(0.4, waiter.wake).start()
+    assert waiter.wait()
+    assert not waiter.wait(0.3)
+
+
+@in_trio
+async def test_a_task_is_woken_from_its_loop_and_from_threads() -> None:
+    early = TaskWaiter()
+    early.wake()
+    early.wake()
+    await early.wait()
+    late = TaskWaiter()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(late.wait)
+        nursery.start_soon(trio.to_thread.run_sync, late.wake)
+    cancelled = TaskWaiter()
+    with trio.move_on_after(0):
+        await cancelled.wait()
+    cancelled.wake()
+
+
+def test_a_loop_that_has_ended_takes_nothing() -> None:
+    async def main() -> tuple[Loop, TaskWaiter]:
+        loop, waiter = Loop(), TaskWaiter()
+        called: list[int] = []
+        assert loop.is_here()
+        assert loop.now_or_soon(called.append, 1)
+        assert called == [1]
+        await trio.to_thread.run_sync(loop.now_or_soon, called.append, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert called == [1, 2]
+        assert not await trio.to_thread.run_sync(loop.is_here)
+        return loop, waiter
+
+    results: list[tuple[Loop, TaskWaiter]] = []
+
+    def elsewhere() -> None:
+        results.append(trio.run(main))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    loop, waiter = results[0]
+    assert not loop.soon(print)
+    assert not loop.now_or_soon(print)
+    waiter.wake()
+
+
+def test_an_interrupt_ends_waits_now_and_later() -> None:
+    interrupt = Interrupt()
+    one, two = ThreadWaiter(), ThreadWaiter()
+    interrupt.enter(one)
+    interrupt.check()
+    states = [interrupt.requested]
+    interrupt.request(lambda: ValueError("stop"))
+    states.append(interrupt.requested)
+    assert states == [False, True]
+    assert one.wait(0)
+    with pytest.raises(ValueError, match="stop"):
+        interrupt.enter(two)
+    with pytest.raises(ValueError, match="stop"):
+        interrupt.check()
+    interrupt.leave(one)
+    interrupt.clear()
+    interrupt.check()
+
+
+@in_trio
+async def test_blocking_is_refused_on_a_loop() -> None:
+    with pytest.raises(QMI_BlockingOnLoopException, match=r"^x\(\) would block the event loop; write 'await x\(\)'$"):
+        refuse_on_loop("x()", "await x()")
+    await trio.to_thread.run_sync(refuse_on_loop, "x()", "await x()")

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+
+import pytest
+import trio
+
+import qmi
+from qmi.core.context import QMI_Context
+from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
+from qmi.watchdog import Watchdog, culprit, watched
+from tests.support.in_trio import in_trio, settled
+
+BLOCKED = "The event loop has been blocked for"
+
+
+def block_until_warned(caplog: pytest.LogCaptureFixture) -> None:
+    end = time.monotonic() + 10
+    while BLOCKED not in caplog.text and time.monotonic() < end:
+        pass
+
+
+@in_trio
+async def test_fault_16_a_blocked_loop_gives_one_warning_with_the_culprits_stack(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with watched(limit=0.04) as watchdog:
+        block_until_warned(caplog)
+        threading.Event().wait(0.1)  # goes on blocking: that is no second warning
+        assert caplog.text.count(BLOCKED) == 1
+        assert "in block_until_warned" in caplog.text
+        assert "trio/_core" not in caplog.text
+        caplog.clear()
+        await trio.sleep(0.05)
+        block_until_warned(caplog)
+        assert caplog.text.count(BLOCKED) == 1, "the next time is told again"
+    watchdog.join()
+
+
+@in_trio
+async def test_a_loop_that_lives_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    with watched(limit=0.2) as watchdog:
+        await trio.sleep(0.5)
+    watchdog.join()
+    assert caplog.text == ""
+
+
+@in_trio
+async def test_users_of_one_loop_share_a_watchdog() -> None:
+    with watched(limit=5) as one, watched() as two:
+        assert one is two
+    with watched() as three:
+        assert three is not one
+    one.join()
+    three.join()
+
+
+def test_a_watchdog_goes_with_its_loop() -> None:
+    async def main() -> Watchdog:
+        watchdog = Watchdog(limit=0.02)
+        watchdog.start()
+        return watchdog
+
+    trio.run(main).join()
+
+
+def test_a_stack_without_a_scheduler_is_shown_whole() -> None:
+    assert "test_a_stack_without_a_scheduler" in culprit(sys._getframe())
+
+
+class Rude(QMI_RpcObject):
+    _rpc_placement = Placement.LOOP
+
+    @rpc_method
+    def block(self) -> None:
+        time.sleep(1.5)
+
+
+@pytest.mark.slow
+def test_fault_16_a_driver_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    with QMI_Context("lab") as lab, caplog.at_level(logging.WARNING):
+        lab.make_rpc_object("x", Rude).block()
+    assert caplog.text.count(BLOCKED) == 1
+    assert "time.sleep(1.5)" in caplog.text
+
+
+@in_trio
+async def test_contexts_are_watched() -> None:
+    before = {thread.name for thread in threading.enumerate()}
+    async with qmi.open_context("lab", None, init_logging=False):
+        assert "qmi-watchdog" in {thread.name for thread in threading.enumerate()}
+    await settled(lambda: "qmi-watchdog" not in {thread.name for thread in threading.enumerate()} - before)
