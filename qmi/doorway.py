@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -26,6 +27,8 @@ from qmi.net.wire import PlainWire, TlsWire, Wire
 
 LOOPBACK = "127.0.0.1"
 _CONNECT_TIMEOUT = 10.0
+_READERS = 8
+"""Links of a context that may be read by threads of their own at the same time."""
 
 
 class Host(Protocol):
@@ -60,6 +63,7 @@ class Doorway:
             silence=limits.peer_timeout * 14 / 15,
         )
         self._tls = _tls_contexts(host.config.security)
+        self._readers = trio.CapacityLimiter(_READERS)
         self.own_address = ""
 
     @property
@@ -104,7 +108,7 @@ class Doorway:
         peer = Peer(
             role,
             hello,
-            now=trio.current_time(),
+            now=time.monotonic(),
             expected=expected,
             certified=certified,
             limits=self._limits,
@@ -121,6 +125,7 @@ class Doorway:
             where=str(where),
             max_unsent=limits.max_unsent_bytes,
             unsent_timeout=limits.unsent_timeout,
+            readers=self._readers,
         )
         ready(link)
         await link.run()

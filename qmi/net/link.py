@@ -1,13 +1,15 @@
 """One link: a :class:`~qmi.net.peer.Peer` driven over one connection.
 
 Whoever sends writes to the socket itself, in its own thread; what the socket does not take at once is written by a
-task in the loop. Another task reads, a third one watches the time. The link knows nothing of actors: what comes in
-goes to its :class:`Owner`, and answers go to the :class:`Sink` of their request, both called on the loop.
+task in the loop. Another task reads, a third one watches the time. While there is a rush, a thread reads instead of the
+loop: it waits for this link alone, and so answers sooner. The link knows nothing of actors: what comes in goes to its
+:class:`Owner`, and answers go to the :class:`Sink` of their request.
 """
 
 from __future__ import annotations
 
 import logging
+import select
 import threading
 import time
 from collections import deque
@@ -19,7 +21,7 @@ import trio
 
 from qmi.bridge import Loop
 from qmi.errors import QMI_MessageDeliveryException
-from qmi.messages import Failure, Reply, Request, Signal, Value
+from qmi.messages import Failure, Reply, Request, Signal, Subscribe, Unsubscribe, Value
 from qmi.net.events import (
     CancelReceived,
     Connected,
@@ -44,10 +46,19 @@ from qmi.net.wire import Unsent, Wire
 _logger = logging.getLogger("qmi.core.messaging")
 
 _TURN = 0.002
+_RUSH = 16
+_RUSH_TIME = 0.05
+"""So many messages within so many seconds, and a thread reads them instead of the loop."""
+_PATIENCE = 50
+"""How many milliseconds that thread waits for the next one before the loop reads again."""
+_ANYWHERE = (
+    ReplyReceived, RequestReceived, CancelReceived, CreditReceived, StreamOpened, ItemReceived, StreamEnded,
+)  # fmt: skip
+"""What need not be handled on the loop."""
 
 
 class Sink(Protocol):
-    """Who gets the answer to a request. Called on the loop.
+    """Who gets the answer to a request. Called by whoever reads: the loop, or a thread; never by two at once.
 
     Attributes:
         number: The number of the request, set by the link before anything is sent.
@@ -69,7 +80,11 @@ class Sink(Protocol):
 
 
 class Owner(Protocol):
-    """Who the link belongs to. Called on the loop."""
+    """Who the link belongs to.
+
+    ``request``, ``cancel`` and ``credit`` are called by whoever reads: the loop, or a thread; never by two at once.
+    The others are called on the loop.
+    """
 
     def hello(self, link: Link, hello: Hello) -> None:
         """Somebody wants in; call ``accept`` or ``refuse`` of the link, now or later."""
@@ -104,6 +119,7 @@ class Link:
         where: Address of the other side, for people.
         max_unsent: How many bytes may wait to be written before the other side counts as stalled.
         unsent_timeout: How long nothing of them may be taken, in seconds.
+        readers: How many links may be read by threads of their own when there is a rush; None: not this one.
     """
 
     def __init__(
@@ -116,6 +132,7 @@ class Link:
         where: str,
         max_unsent: int = 64 << 20,
         unsent_timeout: float = 10.0,
+        readers: trio.CapacityLimiter | None = None,
     ) -> None:
         self.where = where
         self.ended = trio.Event()
@@ -126,6 +143,7 @@ class Link:
         self.loop = loop
         self._max_unsent = max_unsent
         self._unsent_timeout = unsent_timeout
+        self._readers = readers if hasattr(select, "poll") else None
         self._mutex = threading.Lock()
         self._unsent: deque[Unsent] = deque()
         self._unsent_bytes = 0
@@ -134,6 +152,7 @@ class Link:
         self._wake_writer = trio.Event()
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
+        self._probes = 0
         self._sinks: dict[int, Sink] = {}
         self._fault: str | None = None
         self._over = False
@@ -177,6 +196,7 @@ class Link:
         """Drive the link until it is lost; if cancelled, it is closed in good order."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._close_if_cancelled)
                 nursery.start_soon(self._write_rest)
                 nursery.start_soon(self._watch_time)
                 self._say(self._peer.data_to_send)
@@ -184,38 +204,78 @@ class Link:
                 nursery.cancel_scope.cancel()
         finally:
             self.close("the context is stopping")
+            self._wire.close()
             self.ended.set()
 
+    async def _close_if_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.close("the context is stopping")  # wakes a thread that reads
+
     async def _read(self) -> None:
-        busy_since = time.monotonic()
+        busy_since = rush_since = time.monotonic()
+        reads = 0
         while self._peer.lost is None:
-            try:
-                with self._mutex:
-                    memory = self._peer.get_buffer()
-                    size = self._wire.read_into(memory)
-                    now = trio.current_time()
-                    events = self._peer.buffer_updated(size, now) if size else self._peer.receive_eof(now)
-                    self._write(None, self._peer.data_to_send())
-            except BlockingIOError:
-                size = 0
-            except OSError as error:
-                self._lose(f"the connection was lost: {error.strerror or error}")
+            more, events = self._receive()
+            self._dispatch(events)
+            self._check_fault()
+            if more:
+                if time.monotonic() - busy_since > _TURN:
+                    # Somebody who always has something to say must not keep the loop from everybody else.
+                    await trio.lowlevel.checkpoint()
+                    busy_since = time.monotonic()
+                continue
+            if self._peer.lost is not None or not await self._wait_readable():
                 return
-            else:
-                self._last_heard = time.monotonic()
-                if self._heard.statistics().tasks_waiting:
-                    self._heard.set()
-                    self._heard = trio.Event()
-                self._dispatch(events)
-                self._check_fault()
-            if size < len(memory) and not (size and self._wire.may_hold_more):
-                if self._peer.lost is not None or not await self._wait_readable():
-                    return
-                busy_since = time.monotonic()
-            elif time.monotonic() - busy_since > _TURN:
-                # Somebody who always has something to say must not keep the loop from everybody else.
-                await trio.lowlevel.checkpoint()
-                busy_since = time.monotonic()
+            busy_since = time.monotonic()
+            reads += 1
+            if reads == _RUSH:
+                if busy_since - rush_since < _RUSH_TIME:
+                    self._dispatch(await self._lend())
+                    self._check_fault()
+                reads, rush_since = 0, time.monotonic()
+
+    def _receive(self) -> tuple[bool, list[Event]]:
+        # Read once; whether there may be more, and what it was.
+        try:
+            with self._mutex:
+                memory = self._peer.get_buffer()
+                size = self._wire.read_into(memory)
+                self._last_heard = now = time.monotonic()
+                events = self._peer.buffer_updated(size, now) if size else self._peer.receive_eof(now)
+                self._write(None, self._peer.data_to_send())
+        except BlockingIOError:
+            return False, []
+        except OSError as error:
+            self._fault = self._fault or f"the connection was lost: {error.strerror or error}"
+            return False, []
+        if self._probes:
+            self.loop.now_or_soon(self._tell_probes)
+        return size == len(memory) or self._wire.may_hold_more, events
+
+    async def _lend(self) -> list[Event]:
+        # A thread that waits for this link alone answers sooner than a loop that waits for everything.
+        if self._readers is None or self._readers.available_tokens < 1:
+            return []
+        return await trio.to_thread.run_sync(self._read_in_thread, limiter=self._readers)
+
+    def _read_in_thread(self) -> list[Event]:
+        # Until nothing comes for a while, or something that only the loop may handle: the rest of the events.
+        poller = select.poll()
+        poller.register(self._wire.fileno(), select.POLLIN)
+        more = False
+        while self._fault is None and self._peer.lost is None:
+            if not more and not poller.poll(_PATIENCE):
+                return []
+            more, events = self._receive()
+            for index, event in enumerate(events):
+                if not isinstance(event, _ANYWHERE) or (
+                    isinstance(event, RequestReceived) and isinstance(event.message, Subscribe | Unsubscribe)
+                ):
+                    return events[index:]
+                self._dispatch([event])
+        return []
 
     async def _wait_readable(self) -> bool:
         try:
@@ -239,19 +299,19 @@ class Link:
     async def _watch_time(self) -> None:
         while self._peer.lost is None:
             self._wake_timer = trio.Event()
-            now = trio.current_time()
+            now = time.monotonic()
             with self._mutex:
                 events = self._peer.tick(now)
                 self._write(None, self._peer.data_to_send())
                 due = self._peer.next_deadline()
-                patience = self._progress + self._unsent_timeout - time.monotonic() if self._waiting else None
+                patience = self._progress + self._unsent_timeout - now if self._waiting else None
             self._dispatch(events)
             self._check_fault()
             if patience is not None:
                 due = min(due, now + patience)
                 if patience <= 0:
                     self._lose(f"it does not read: nothing could be written for {self._unsent_timeout:g} s")
-            with trio.move_on_at(due):
+            with trio.move_on_after(max(due - now, 0.0)):
                 await self._wake_timer.wait()
         self._hang_up()  # wakes the reader
 
@@ -318,7 +378,7 @@ class Link:
     def accept(self) -> None:
         """Let the other side in."""
         with self._mutex:
-            events = self._peer.accept(trio.current_time())
+            events = self._peer.accept(time.monotonic())
             self._write(None, self._peer.data_to_send())
         self._dispatch(events)
         self._check_fault()
@@ -340,22 +400,28 @@ class Link:
 
     def _hang_up(self) -> None:
         # The last words go out at once or not at all: the other side may not read any more. Behind a half-written
-        # frame they would be junk. The mutex: a thread that is writing must not meet a descriptor of somebody else.
+        # frame they would be junk. The descriptor is closed when nobody can be using it any more.
         with self._mutex:
             last = Unsent(self._peer.data_to_send())
             if last.size and not self._unsent and self._fault is None:
                 with suppress(OSError):
                     self._wire.put(last)
                     self._wire.flush()
-            self._wire.close()
+            self._wire.shut()
 
     async def probe(self, patience: float) -> bool:
         """Whether the other side gives a sign of life within so many seconds."""
         heard = self._heard
+        self._probes += 1
         self._say(lambda: [PING])
         with trio.move_on_after(patience):
             await heard.wait()
+        self._probes -= 1
         return heard.is_set() and self._peer.lost is None
+
+    def _tell_probes(self) -> None:
+        self._heard.set()
+        self._heard = trio.Event()
 
     # -- sending, from any thread
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import trio
@@ -93,8 +94,14 @@ class Wire(Protocol):
     async def wait_writable(self) -> None:
         """Wait until something can be written."""
 
+    def fileno(self) -> int:
+        """The descriptor, for who wants to wait for it."""
+
+    def shut(self) -> None:
+        """End the connection, and wake whoever waits for it. May be called more than once."""
+
     def close(self) -> None:
-        """End the connection. May be called more than once."""
+        """Give the descriptor back. May be called more than once."""
 
 
 class PlainWire:
@@ -139,8 +146,17 @@ class PlainWire:
         """Wait until something can be written."""
         await trio.lowlevel.wait_writable(self.sock)
 
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.sock.fileno()
+
+    def shut(self) -> None:
+        """End the connection, and wake whoever waits for it."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """End the connection."""
+        """Give the descriptor back."""
         if self.sock.fileno() >= 0:
             trio.lowlevel.notify_closing(self.sock)
             self.sock.close()
@@ -261,6 +277,14 @@ class TlsWire:
         """Wait until something can be written."""
         await self.plain.wait_writable()
 
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.plain.fileno()
+
+    def shut(self) -> None:
+        """End the connection, and wake whoever waits for it."""
+        self.plain.shut()
+
     def close(self) -> None:
-        """End the connection."""
+        """Give the descriptor back."""
         self.plain.close()
