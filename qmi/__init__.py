@@ -25,6 +25,7 @@ from qmi._version import __version__
 from qmi.actors.restart import RestartRule as _RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject as _QMI_RpcObject
 from qmi.actors.task import QMI_Task as _QMI_Task
+from qmi.actors.task_runner import TR as _TR
 from qmi.actors.task_runner import QMI_TaskRunner as _QMI_TaskRunner
 from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
 from qmi.session import context, open_context, start, stop
@@ -67,7 +68,6 @@ sys.modules[__name__].__class__ = _Package
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T", bound=_QMI_RpcObject)
-_TR = TypeVar("_TR", bound=_QMI_TaskRunner)
 
 
 def make_rpc_object(

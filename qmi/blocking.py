@@ -19,7 +19,7 @@ from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.task import QMI_Task
-from qmi.actors.task_runner import QMI_TaskRunner
+from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.bridge import refuse_on_loop
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.connections import PeerDescriptor
@@ -30,7 +30,6 @@ from qmi.portal import PORTALS
 
 P = ParamSpec("P")
 R = TypeVar("R")
-TR = TypeVar("TR", bound=QMI_TaskRunner)
 T = TypeVar("T", bound=QMI_RpcObject)
 
 

@@ -14,7 +14,7 @@ from qmi.actors.proxy import AsyncProxy, make_async_proxy
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
-from qmi.actors.task_runner import QMI_TaskRunner
+from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.connections import PeerDescriptor
 from qmi.errors import QMI_Exception
 from qmi.kernel import Kernel
@@ -22,7 +22,6 @@ from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address
 
 T = TypeVar("T", bound=QMI_RpcObject)
-TR = TypeVar("TR", bound=QMI_TaskRunner)
 
 
 class Context(Kernel):

@@ -52,6 +52,8 @@ def _construct(actor: Actor, make: Callable[[], Any], future: QMI_RpcFuture[Acto
         actor.finish_thread()
         future.fail(presentable(error, f"The constructor of {actor.where}"))
     else:
+        if actor.placement is Placement.CALLER:
+            actor.give_thread_back()
         if not future.settle(actor):
             _discard(actor)
     finally:

@@ -111,6 +111,13 @@ class Actor:
         self.host.start_worker(worker)
         return worker
 
+    def give_thread_back(self) -> None:
+        """Let the thread go in which the object was made, since callers run its methods; it may never need another."""
+        with self.mailbox.mutex:
+            worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.finish()
+
     def _without_thread(self, error: Exception | None) -> None:
         if error is None:
             return

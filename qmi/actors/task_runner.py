@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import trio
 
@@ -19,6 +19,15 @@ from qmi.actors.signals import QMI_Signal, signal_infos
 from qmi.actors.task import QMI_Task, copied
 from qmi.actors.thread_carrier import ThreadCarrier
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    TR = TypeVar("TR", bound="QMI_TaskRunner", default="QMI_TaskRunner")
+else:
+    from typing import TypeVar
+
+    TR = TypeVar("TR", bound="QMI_TaskRunner")
 
 _logger = logging.getLogger("qmi.core.task")
 
@@ -78,6 +87,15 @@ class QMI_TaskRunner(QMI_RpcObject):
     restart_rule: RestartRule | None = None
     """When and how often a task that failed is started again; None is never. A subclass may set it for all its tasks,
     ``make_task(..., restart_rule=...)`` for one. Settings that others have set are given to the new task as well."""
+
+    if TYPE_CHECKING:
+        # A proxy has the signals of the task, too; which those are, no type can tell.
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __enter__(self) -> Self: ...
+
+        def __exit__(self, *exc_info: object) -> None: ...
 
     sig_restarted = QMI_Signal([int, str])
     """Published when the task is started again: how often by now, and the error that ended it before."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from qmi.actors.carrier import Carrier, Failed, Host, Make, init_error
 from qmi.actors.clock import ThreadWaiter
@@ -60,7 +61,6 @@ class ThreadCarrier(Carrier):
         with self._waiter:
             error = self._run_once()
             while (delay := self._after(error)) is not None and self._waiter.wait_until(self.now() + delay):
-                self._winding_up = False
                 error = self._make_again() or self._run_once()
         self.ended.settle(None)
         self._worker.finish()
@@ -80,14 +80,21 @@ class ThreadCarrier(Carrier):
             if self._waiter is not None:
                 self._waiter.interrupt()
 
-    def last_words(self) -> AbstractContextManager[object]:
-        """Nothing interrupts the task's waits from here on: neither a request that it has heard nor one to come."""
+    @contextmanager
+    def last_words(self) -> Iterator[None]:
+        """Nothing interrupts the task's waits in here: neither a request that it has heard nor one to come."""
         assert self._waiter is not None
         with self._mutex:
             self._winding_up = True
             self._interrupts.clear()
             self._waiter.clear()
-        return nullcontext()
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._winding_up = False
+                if self._requested:
+                    self._waiter.interrupt()
 
     def _stop_error(self) -> BaseException:
         # Raised once: from then on the task knows, and can clean up with calls on proxies.

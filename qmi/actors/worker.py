@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -86,8 +87,13 @@ class Worker:
         return ""
 
 
+_TRIO = os.path.dirname(trio.__file__)
 _OWN = tuple(f"/qmi/{room}" for room in ("actors/", "bridge.py", "context.py", "portal.py"))
 
 
 def _is_waiting_code(filename: str) -> bool:
-    return filename.endswith("threading.py") or any(part in filename.replace("\\", "/") for part in _OWN)
+    return (
+        filename.startswith(_TRIO)
+        or filename.endswith("threading.py")
+        or any(part in filename.replace("\\", "/") for part in _OWN)
+    )
