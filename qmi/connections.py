@@ -20,7 +20,7 @@ from qmi.errors import QMI_ConnectionException, QMI_UsageException
 from qmi.lifesigns import LifeSigns
 from qmi.links import Home, References, Serving
 from qmi.messages import Origin, Request, Signal
-from qmi.names import HostPort, check_name, parse_host_port
+from qmi.names import ASKER_PREFIX, HostPort, check_name, parse_host_port
 from qmi.net.discovery import reply_to
 from qmi.net.events import LossKind, PeerLost
 from qmi.net.handshake import Hello, Role
@@ -481,7 +481,7 @@ class Connections:
         if hello.library != __version__ and not self._host.suppress_version_mismatch_warnings:
             _logger.warning("Context %s runs version %s, this one %s", name, hello.library, __version__)
         if before is None:
-            _logger.info("Connected to context %s at %s", name, link.where)
+            _logger.log(_usual_level(name), "Connected to context %s at %s", name, link.where)
         else:
             how = "resumed" if before.origin == origin else "restarted"
             level = logging.WARNING if before.reconnect else logging.INFO
@@ -521,9 +521,9 @@ class Connections:
         replaced = loss.reason == _REPLACED
         unwanted = self._closing or (loss.kind is LossKind.CLOSED and not replaced)
         back = member.reconnect and not unwanted
-        if not unwanted:
+        if not unwanted and not name.startswith(ASKER_PREFIX):
             self._remember(name, member)
-        level = logging.INFO if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
+        level = _usual_level(name) if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
         _logger.log(level, "The link to context %s at %s is gone: %s", name, link.where, loss.reason)
         self._host.peer_gone(member.origin, loss.reason, not back)
         if back and member.address is not None:
@@ -535,6 +535,11 @@ class Connections:
         self._former[name] = member
         if len(self._former) > self._config.limits.max_links:
             del self._former[next(iter(self._former))]
+
+
+def _usual_level(name: str) -> int:
+    # ``qmi_proc status --watch`` comes and goes every two seconds, under a new name each time.
+    return logging.DEBUG if name.startswith(ASKER_PREFIX) else logging.INFO
 
 
 class _Reception:

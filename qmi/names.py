@@ -13,6 +13,9 @@ _ALLOWED = "letters, digits, '-', '_', '(' and ')'"
 
 CONTEXT_OBJECT_NAME = "$context"
 
+ASKER_PREFIX = "qmi_proc_"
+"""Begins the names of peers that only come for one question."""
+
 
 class Address(NamedTuple):
     """Where an object lives: the name of its context, and its own."""

@@ -17,7 +17,7 @@ from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_RuntimeException
 from qmi.links import References
 from qmi.messages import Call, Failure, Request
-from qmi.names import CONTEXT_OBJECT_NAME, HostPort
+from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
 from qmi.net.events import Connected, Event, PeerLost, ReplyReceived
 from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.peer import Peer
@@ -91,7 +91,7 @@ class SocketLink:
     ) -> Iterator[_Talk]:
         # Contexts refuse two peers of one name, so each question has its own where the certificate allows it.
         hello = Hello(
-            context=self._certified_name or f"qmi_proc_{secrets.token_hex(6)}",
+            context=self._certified_name or f"{ASKER_PREFIX}{secrets.token_hex(6)}",
             incarnation=secrets.token_hex(8),
             workgroup=self._workgroup,
             library=__version__,
