@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ COMMANDS = {
     "stop": "stop programs: ask, then SIGTERM, then SIGKILL",
     "restart": "stop, then start",
     "status": "show which programs run (without a name: all that are enabled)",
-    "logs": "print the output of a program of this machine",
+    "logs": "print the output of a program, of this machine or another one",
     "ps": "find all contexts that run on the network, and show what is in them",
     "server": "read 'START name' and 'STOP name [pid]' from the input; anything else ends it",
     "systemd": "write systemd user units for programs of this machine",
@@ -62,6 +63,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> Arguments:
     """
     parser = _parser()
     found = parser.parse_intermixed_args(arguments)
+    if found.command is None:
+        parser.print_help(sys.stderr)
+        parser.exit(2, "\nqmi_proc: say what to do, and with which contexts\n")
     for name, (shown, commands) in _ONLY_FOR.items():
         if getattr(found, name) and found.command not in commands:
             parser.error(f"{shown} does not go with {found.command!r}, only with {', '.join(commands)}")
@@ -76,11 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
     parser = argparse.ArgumentParser(
         prog="qmi_proc",
+        usage="qmi_proc command [context ...] [options]",
         description="Start, stop and watch the programs of the configuration, here and on other machines.",
         epilog="commands:\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="command", help="what to do, see below")
+    parser.add_argument("command", nargs="?", choices=COMMANDS, metavar="command", help="what to do, see below")
     parser.add_argument("names", nargs="*", metavar="context", help="names of contexts of the configuration")
     parser.add_argument("--config", default="", metavar="FILE", help="configuration file, instead of the usual one")
     parser.add_argument("--all", action="store_true", help="all contexts that are enabled and have a program_module")

@@ -18,13 +18,13 @@ from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.proc.arguments import Arguments, parse_arguments
 from qmi.proc.child import restore_ctrl_c
-from qmi.proc.commands import clean
+from qmi.proc.commands import Place, clean
 from qmi.proc.launch import Launcher, Times
 from qmi.proc.machine import local_hosts
 from qmi.proc.manager import Manager
 from qmi.proc.one import One
 from qmi.proc.order import start_order
-from qmi.proc.output import follow, latest_output, output_dir
+from qmi.proc.output import follow, output_dir, read_output
 from qmi.proc.peers import Discovery, FoundContext, PeerLink
 from qmi.proc.remote import RemoteHosts, SshLimits
 from qmi.proc.render import JsonReporter, LiveReporter, PlainReporter, Reporter, write_line
@@ -123,7 +123,7 @@ class _Cli:
         if not asking:
             for warning in start_order(targets).warnings:
                 _complain(warning)
-        with RemoteHosts(self._config.process_management.hosts, limits=self._outside.ssh) as remote, reporter:
+        with self._remote_hosts() as remote, reporter:
             one = One(self._launcher, remote, self._link, reporter.update, times=self._outside.times)
             manager = Manager(one, reporter.update)
             statuses = {
@@ -143,21 +143,21 @@ class _Cli:
 
     def _logs(self) -> int:
         [target] = self._targets(starting=False)
-        directory = output_dir(self._config)
-        if not target.local:
-            raise QMI_UsageException(f"{target.name!r} runs on {target.host}: its output is there, use qmi_proc there")
-        if latest_output(directory, target.name) is None:
-            raise QMI_UsageException(
-                f"There is no output of {target.name!r} in {directory}: it was never started there"
-            )
         going_on = self._arguments.follow
-        for chunk in follow(
-            lambda: latest_output(directory, target.name),
-            lambda: going_on and self._outside.pause(_FOLLOW_INTERVAL),
-        ):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+        with self._remote_hosts() as remote:
+
+            def read(place: Place | None) -> tuple[Place, bytes]:
+                if target.local:
+                    return read_output(output_dir(self._config), target.name, place)
+                return remote.read_output(target.host, target.name, place)
+
+            for piece in follow(read, lambda: going_on and self._outside.pause(_FOLLOW_INTERVAL)):
+                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.flush()
         return EXIT_OK
+
+    def _remote_hosts(self) -> RemoteHosts:
+        return RemoteHosts(self._config.process_management.hosts, limits=self._outside.ssh)
 
     def _ps(self) -> int:
         seconds = self._outside.times.ask
@@ -189,7 +189,7 @@ class _Cli:
             # machine may differ from theirs.
             return Target(target.name, target.context, local=True)
 
-        serve(sys.stdin.buffer, sys.stdout.buffer, executor(self._launcher, find))
+        serve(sys.stdin.buffer, sys.stdout.buffer, executor(self._launcher, find, output_dir(self._config)))
         return EXIT_OK
 
     def _systemd(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from qmi.errors import QMI_ConfigurationException, QMI_Exception
-from qmi.proc.commands import Command, Err, Ok, Reply, Start, Stop, parse_already_running
+from qmi.proc.commands import Command, Err, Look, Ok, Reply, Start, Stop, parse_already_running
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times
 from qmi.proc.peers import Absent, Answer, PeerLink, Present
 from qmi.proc.selection import Target
@@ -101,7 +101,7 @@ class One:
     def _look_remote(self, target: Target) -> Status:
         answer = self._ask(target)
         if answer is None:
-            return _status(target, State.UNKNOWN, detail="it has no TCP port, and runs on another machine")
+            return self._look_through_helper(target)
         if isinstance(answer, Present):
             return _status(target, State.RUNNING, answer.pid, answer.version)
         if isinstance(answer, Absent):
@@ -109,6 +109,17 @@ class One:
             return _status(target, State.OFFLINE, detail="" if answer == Absent() else answer.reason)
         detail = f"{target.address} is not this context: {answer.what}"
         return _status(target, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
+
+    def _look_through_helper(self, target: Target) -> Status:
+        try:
+            reply = self._remote.request(target.host, Look(target.name))
+        except RemoteError as exc:
+            return _status(target, State.UNKNOWN, detail=str(exc), exit_code=EXIT_FAILED)
+        if isinstance(reply, Err):
+            return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
+        if reply.value:
+            return _status(target, State.RUNNING, reply.value)
+        return _status(target, State.OFFLINE, detail=reply.text)
 
     def _start_remote(self, target: Target) -> Status:
         if isinstance(answer := self._ask(target), Present):

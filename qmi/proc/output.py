@@ -10,8 +10,8 @@ from pathlib import Path
 
 from qmi.config.places import qmi_home_dir
 from qmi.config.schema import CfgQmi
-from qmi.errors import QMI_RuntimeException
-from qmi.proc.commands import clean
+from qmi.errors import QMI_RuntimeException, QMI_UsageException
+from qmi.proc.commands import Place, clean
 
 _TAIL = 8192
 _CHUNK = 65536
@@ -36,7 +36,7 @@ def open_output(directory: Path, name: str, command: str, *, now: datetime) -> t
     Raises:
         QMI_RuntimeException: If the file cannot be made or written; the message has its path.
     """
-    path = directory / f"{name}_{now:%Y%m%d_%H%M%S}.out"
+    path = _output_file(directory, name, f"{now:%Y%m%d_%H%M%S}")
     line = f"# {now:%Y-%m-%d %H:%M:%S} qmi_proc: {clean(command)}\n".encode("utf-8", "replace")
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
@@ -55,14 +55,33 @@ def open_output(directory: Path, name: str, command: str, *, now: datetime) -> t
     return handle, path
 
 
-def latest_output(directory: Path, name: str) -> Path | None:
-    """The newest output file of a context, or None."""
-    pattern = re.compile(re.escape(name) + r"_\d{8}_\d{6}\.out\Z")
-    try:
-        names = [entry for entry in os.listdir(directory) if pattern.match(entry)]
-    except OSError:
-        return None
-    return directory / max(names) if names else None
+def read_output(directory: Path, name: str, place: Place | None, *, size: int = _CHUNK) -> tuple[Place, bytes]:
+    """Read a piece of the output of a context.
+
+    Args:
+        directory: Where the output files are.
+        name: The context.
+        place: From where; None for the beginning of the latest file. At the end of a file, the latest one follows.
+        size: How many bytes at most.
+
+    Returns:
+        The place behind what was read, and what was read; nothing when there is nothing new.
+
+    Raises:
+        QMI_UsageException: If there is no output.
+    """
+    latest = _latest_stamp(directory, name)
+    if latest is None and place is None:
+        raise QMI_UsageException(f"There is no output of {name!r} in {directory}: it was never started there")
+    places = [place] if place is not None else []
+    if latest is not None and (place is None or latest != place.stamp):
+        places.append(Place(latest, 0))
+    for at in places:
+        place = at
+        if data := _read_at(_output_file(directory, name, at.stamp), at.offset, size):
+            return Place(at.stamp, at.offset + len(data)), data
+    assert place is not None, "one of the two is there"
+    return place, b""
 
 
 def last_lines(path: Path, count: int = 10) -> str:
@@ -76,26 +95,19 @@ def last_lines(path: Path, count: int = 10) -> str:
     return "\n".join([line for line in lines if not line.startswith("# ") or " qmi_proc: " not in line][-count:])
 
 
-def follow(find: Callable[[], Path | None], wait: Callable[[], bool]) -> Iterator[bytes]:
+def follow(read: Callable[[Place | None], tuple[Place, bytes]], wait: Callable[[], bool]) -> Iterator[bytes]:
     """Yield what an output file holds and what is added to it; go on with the next one when the program restarts.
 
     Args:
-        find: Tells the newest file, if there is one.
+        read: Reads a piece from a place, as `read_output` does.
         wait: Called when there is nothing new; returns whether to go on looking.
     """
-    path: Path | None = None
-    position = 0
+    place: Place | None = None
     more = True
     while True:
-        newest = find()
-        if path is None:
-            path, position = newest, 0
-        if path is not None:
-            for chunk in _read_from(path, position):
-                position += len(chunk)
-                yield chunk
-        if newest is not None and newest != path:
-            path = None
+        place, data = read(place)
+        if data:
+            yield data
         elif not more:
             return
         else:
@@ -103,14 +115,25 @@ def follow(find: Callable[[], Path | None], wait: Callable[[], bool]) -> Iterato
             more = wait()
 
 
-def _read_from(path: Path, position: int) -> Iterator[bytes]:
+def _output_file(directory: Path, name: str, stamp: str) -> Path:
+    return directory / f"{name}_{stamp}.out"
+
+
+def _latest_stamp(directory: Path, name: str) -> str | None:
+    pattern = re.compile(re.escape(name) + r"_(\d{8}_\d{6})\.out\Z")
+    try:
+        return max((match[1] for entry in os.listdir(directory) if (match := pattern.match(entry))), default=None)
+    except OSError:
+        return None
+
+
+def _read_at(path: Path, offset: int, size: int) -> bytes:
     try:
         with path.open("rb") as file:
-            file.seek(position)
-            while chunk := file.read(_CHUNK):
-                yield chunk
+            file.seek(offset)
+            return file.read(size)
     except OSError:
-        return
+        return b""
 
 
 def _refused(path: Path, reason: str | None) -> QMI_RuntimeException:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
+import time
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qmi.config.schema import CfgProcessHost
 from qmi.errors import QMI_UsageException
 from qmi.names import HostPort, parse_host_port
-from qmi.proc.commands import Command, Reply
+from qmi.proc.commands import BadLineError, Command, Err, Place, Read, Reply, piece_of
 from qmi.proc.ssh_errors import Culprit, RemoteError, host_key_error, login_error
 from qmi.proc.ssh_helper import Helper
 
@@ -97,6 +98,20 @@ class RemoteHosts:
             raise RemoteError(Culprit.LOST, text) from None
         return reply
 
+    def read_output(self, host: str, name: str, place: Place | None) -> tuple[Place, bytes]:
+        """Read a piece of the output of a host's context; see `qmi.proc.output.read_output`.
+
+        Raises:
+            RemoteError: If that fails; the text says why.
+        """
+        reply = self.request(host, Read(name, place))
+        if isinstance(reply, Err):
+            raise RemoteError(Culprit.COMMAND, f"{host}: {reply.message}")
+        try:
+            return piece_of(reply)
+        except BadLineError as exc:
+            raise RemoteError(Culprit.COMMAND, f"{host}: {exc}") from exc
+
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._closed:
@@ -142,6 +157,7 @@ class _Host:
         self._channels = asyncio.Semaphore(limits.channels)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._refusal: RemoteError | None = None
+        self._refused_until = 0.0
         self._idle: list[Helper] = []
 
     async def request(self, command: Command) -> Reply:
@@ -150,7 +166,7 @@ class _Host:
             try:
                 reply = await helper.ask(command, self._limits.answer)
             except BaseException as exc:
-                await self._drop(helper)
+                await helper.close()
                 error = self._lost(exc)
                 if error is not None:
                     raise error from exc
@@ -184,15 +200,12 @@ class _Host:
         try:
             await helper.get_ready(self._limits.ready)
         except BaseException as exc:
-            await self._drop(helper)
+            await helper.close()
             error = self._lost(exc)
             if error is not None:
                 raise error from exc
             raise
         return helper
-
-    async def _drop(self, helper: Helper) -> None:
-        await helper.close()
 
     def _lost(self, exc: BaseException) -> RemoteError | None:
         """The error to show when the reason of another one is that the connection is gone."""
@@ -212,8 +225,9 @@ class _Host:
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
-            if self._refusal is not None:
-                # All contexts of a host share its fate: none waits once more for the same refusal.
+            if self._refusal is not None and time.monotonic() < self._refused_until:
+                # All contexts of a host share its fate: none waits once more for the same refusal. But who watches
+                # for hours sees the host come back.
                 raise self._refusal
             if self._connection is None or self._connection.is_closed():
                 self._idle.clear()
@@ -221,6 +235,7 @@ class _Host:
                     self._connection = await self._connect()
                 except RemoteError as exc:
                     self._refusal = exc
+                    self._refused_until = time.monotonic() + self._limits.login
                     raise
             return self._connection
 

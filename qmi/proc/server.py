@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from qmi.errors import QMI_Exception
 from qmi.proc.commands import (
     MARKER,
     MAX_LINE,
+    MAX_PIECE,
     BadLineError,
     Command,
     Err,
+    Look,
     Ok,
+    Read,
     Reply,
     Start,
     UnknownCommandError,
     already_running,
     format_reply,
     parse_command,
+    piece_reply,
 )
-from qmi.proc.launch import AlreadyRunningError, Launcher
+from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, Unresponsive
+from qmi.proc.output import read_output
 from qmi.proc.selection import Target
 
 
@@ -49,12 +55,13 @@ def serve(lines: BinaryIO, answers: BinaryIO, execute: Callable[[Command], Reply
         return
 
 
-def executor(launcher: Launcher, find: Callable[[str, bool], Target]) -> Callable[[Command], Reply]:
+def executor(launcher: Launcher, find: Callable[[str, bool], Target], outputs: Path) -> Callable[[Command], Reply]:
     """Return what carries out commands on this machine.
 
     Args:
         launcher: Starts and stops programs.
         find: Returns the context of a name, which is to be started or not; raises `QMI_Exception` if that cannot be.
+        outputs: Directory with the output of programs.
     """
 
     def execute(command: Command) -> Reply:
@@ -62,6 +69,10 @@ def executor(launcher: Launcher, find: Callable[[str, bool], Target]) -> Callabl
             target = find(command.name, isinstance(command, Start))
             if isinstance(command, Start):
                 return Ok(launcher.start(target).pid)
+            if isinstance(command, Look):
+                return _look(launcher, target)
+            if isinstance(command, Read):
+                return piece_reply(*read_output(outputs, target.name, command.place, size=MAX_PIECE))
             return Ok(int(launcher.stop(target, command.pid) is not None))
         except AlreadyRunningError as exc:
             return Err(already_running(exc.pid, exc.version))
@@ -69,6 +80,13 @@ def executor(launcher: Launcher, find: Callable[[str, bool], Target]) -> Callabl
             return Err(str(exc))
 
     return execute
+
+
+def _look(launcher: Launcher, target: Target) -> Reply:
+    found = launcher.look(target)
+    if isinstance(found, Unresponsive):
+        return Err(found.reason)
+    return Ok(0, found.reason) if isinstance(found, Offline) else Ok(found.pid)
 
 
 def _say(answers: BinaryIO, line: bytes) -> None:

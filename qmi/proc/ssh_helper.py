@@ -13,6 +13,7 @@ from qmi.proc.commands import (
     Reply,
     format_command,
     is_marker,
+    is_unknown_command,
     parse_reply,
 )
 from qmi.proc.ssh_errors import Culprit, RemoteError
@@ -108,7 +109,7 @@ class Helper:
                     await self._process.stdin.drain()
                 while (line := await self._lines.next()) is not None:
                     if line.strip():
-                        return parse_reply(line)
+                        return self._known(command, parse_reply(line))
         except TimeoutError:
             text = f"{self._prefix()} did not answer within {seconds:g} s: state unknown"
             raise RemoteError(Culprit.LOST, text) from None
@@ -116,6 +117,12 @@ class Helper:
             raise RemoteError(Culprit.COMMAND, f"{self._prefix()}: {exc}") from exc
         text = f"{self._prefix()} {await self._ending()} without an answer: state unknown{self._complaint()}"
         raise RemoteError(Culprit.LOST, text)
+
+    def _known(self, command: Command, reply: Reply) -> Reply:
+        if is_unknown_command(reply):
+            what = type(command).__name__.upper()
+            raise RemoteError(Culprit.COMMAND, f"{self._prefix()} is too old to know {what}: update qmi-trio there")
+        return reply
 
     async def close(self) -> None:
         """End the helper by ending its input."""

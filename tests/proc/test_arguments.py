@@ -23,7 +23,8 @@ def test_options_stand_before_or_behind_the_command(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "the following arguments are required: command"),
+        ("", "say what to do, and with which contexts"),
+        ("--all", "say what to do"),
         ("begin", "invalid choice: 'begin'"),
         ("start --nonsense", "unrecognized arguments: --nonsense"),
         ("server a", "a context name does not go with 'server'"),

@@ -15,7 +15,7 @@ from qmi.config.schema import CfgContext
 from qmi.names import HostPort
 from qmi.proc import cli
 from qmi.proc.cli import Outside, run
-from qmi.proc.commands import MARKER, Err, Ok, Reply
+from qmi.proc.commands import MARKER, Err, Ok, Place, Reply
 from qmi.proc.manager import Manager
 from qmi.proc.peers import FoundContext, PeerLink
 from qmi.proc.remote import RemoteHosts
@@ -129,7 +129,7 @@ def test_fault_27_a_configuration_file_that_is_missing(home: Path, capsys: pytes
         (["start", "demi"], 2, "Did you mean 'demo'?"),
         (["start", "demo", "--all"], 2, "either names or --all"),
         (["start", "--locals"], 0, "No context is meant"),
-        (["logs", "far"], 2, "'far' runs on lab-pc.invalid"),
+        (["logs", "far"], 1, "host: the name of lab-pc.invalid is not known"),
         (["logs", "demo"], 2, "There is no output of 'demo' in"),
         (["ps"], 0, "No context of workgroup 'default' answered within 2 s"),
         (["systemd", "far"], 0, "far belongs on lab-pc.invalid: no unit for it here"),
@@ -223,6 +223,24 @@ def test_logs_follow_a_program(home: Path, capfdbinary: pytest.CaptureFixture[by
     assert qmi_proc("logs", "demo", "-f", pause=pause) == 0
     assert b"quiet begins" in collected
     assert collected.count(b"quiet ends") == 1
+
+
+def test_logs_of_another_host_come_over_ssh(
+    home: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, far=CfgContext(host="lab-pc.invalid", program_module="m"))
+    pieces = [b"one ", b"two", b"", b" three", b""]
+    places: list[Place | None] = []
+
+    def read(hosts: RemoteHosts, host: str, name: str, place: Place | None) -> tuple[Place, bytes]:
+        places.append(place)
+        assert (host, name) == ("lab-pc.invalid", "far")
+        return Place("20240101_000000", len(places)), pieces.pop(0)
+
+    monkeypatch.setattr(RemoteHosts, "read_output", read)
+    assert qmi_proc("logs", "far") == 0
+    assert capfdbinary.readouterr().out == b"one two three"
+    assert places == [None, *(Place("20240101_000000", number) for number in range(1, 5))]
 
 
 FOUND = FoundContext("srv", HostPort("10.0.0.1", 40001), 12, "1.0", (("nsg", "qmi.x.NoisySineGenerator"),))

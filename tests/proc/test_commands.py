@@ -10,10 +10,14 @@ from qmi.proc.commands import (
     MARKER,
     MAX_LINE,
     MAX_PID,
+    MAX_PIECE,
     BadLineError,
     Command,
     Err,
+    Look,
     Ok,
+    Place,
+    Read,
     Start,
     Stop,
     UnknownCommandError,
@@ -22,18 +26,28 @@ from qmi.proc.commands import (
     format_command,
     format_reply,
     is_marker,
+    is_unknown_command,
     parse_already_running,
     parse_command,
     parse_reply,
+    piece_of,
+    piece_reply,
 )
 
 NAMES = st.from_regex(re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z", re.ASCII), fullmatch=True)
 PIDS = st.integers(1, MAX_PID)
+PLACES = st.builds(Place, st.from_regex(re.compile(r"[0-9]{8}_[0-9]{6}\Z"), fullmatch=True), st.integers(0, 10**15 - 1))
+COMMANDS = st.one_of(
+    st.builds(Start, NAMES),
+    st.builds(Stop, NAMES, st.none() | PIDS),
+    st.builds(Look, NAMES),
+    st.builds(Read, NAMES, st.none() | PLACES),
+)
 quick = settings(deadline=None, max_examples=100)
 
 
 @quick
-@given(st.one_of(st.builds(Start, NAMES), st.builds(Stop, NAMES, st.none() | PIDS)))
+@given(COMMANDS)
 def test_a_command_survives_the_wire(command: Command) -> None:
     line = format_command(command)
     assert line.count(b"\n") == 1
@@ -46,6 +60,40 @@ def test_a_command_survives_the_wire(command: Command) -> None:
 @given(st.integers(0, MAX_PID))
 def test_a_good_answer_survives_the_wire(value: int) -> None:
     assert parse_reply(format_reply(Ok(value))) == Ok(value)
+    assert parse_reply(format_reply(Ok(value, "it ended\nby itself"))) == Ok(value, "it ended | by itself")
+
+
+@quick
+@given(PLACES, st.binary(max_size=MAX_PIECE))
+def test_a_piece_of_output_survives_the_wire(place: Place, data: bytes) -> None:
+    for piece in (data, (data * (MAX_PIECE + 1))[:MAX_PIECE]):
+        reply = parse_reply(format_reply(piece_reply(place, piece)))
+        assert isinstance(reply, Ok)
+        assert piece_of(reply) == (place, piece)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Ok(0), "not a date, a time and an offset"),
+        (Ok(3, "20240101_000000 3 !!!!"), "cannot be decoded"),
+        (Ok(3, "20240101_000000 3"), "announced 3 bytes and sent 0"),
+        (Ok(0, "20240101_000000 3 AAAA"), "announced 0 bytes and sent 3"),
+        (Ok(3, "20240101 3 AAAA"), "not a date"),
+        (Ok(3, "../../etc/passwd 3 AAAA"), "not a date"),
+    ],
+)
+def test_what_is_no_piece_of_output_is_refused(reply: Ok, message: str) -> None:
+    with pytest.raises(BadLineError, match=message):
+        piece_of(reply)
+
+
+def test_a_helper_that_lacks_a_command_is_recognized() -> None:
+    with pytest.raises(UnknownCommandError) as caught:
+        parse_command(b"STATUS a")
+    assert is_unknown_command(parse_reply(format_reply(Err(str(caught.value)))))
+    assert not is_unknown_command(Err("no such program"))
+    assert not is_unknown_command(Ok(1, "unknown command"))
 
 
 @quick
@@ -91,6 +139,10 @@ def test_clean_text_keeps_its_length_and_loses_what_is_not_printable(text: str) 
         (b"STOP a x", "'x' is not the number of a process"),
         (b"STOP a 0", "not the number"),
         (b"STOP a 99999999999", "not the number"),
+        (b"LOOK", "expected 'LOOK name'"),
+        (b"READ a 20240101_000000", "expected 'READ name"),
+        (b"READ a ../../../etc/passwd 0", "is not a date, a time and an offset"),
+        (b"READ a 20240101_000000 -1", "is not a date, a time and an offset"),
         (b"START " + b"a" * MAX_LINE, "longer than"),
         (b"START " + b"a" * 100, r"a\.\.\.' is not the name"),
     ],
@@ -111,7 +163,7 @@ def test_a_blank_line_is_no_command() -> None:
     assert parse_command(b" \r\n") is None
 
 
-@pytest.mark.parametrize("line", [b"", b"OK", b"OK x", b"OK -1", b"OK 1 2", b"ok 1", b"Warning: x", b"OK 4294967296"])
+@pytest.mark.parametrize("line", [b"", b"OK", b"OK x", b"OK -1", b"OK 1\t2", b"ok 1", b"Warning: x", b"OK 4294967296"])
 def test_what_is_no_answer_is_refused(line: bytes) -> None:
     with pytest.raises(BadLineError, match="expected 'OK number' or 'ERR message'"):
         parse_reply(line)

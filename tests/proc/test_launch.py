@@ -26,7 +26,7 @@ from qmi.proc.launch import (
     Times,
     Unresponsive,
 )
-from qmi.proc.output import last_lines, latest_output
+from qmi.proc.output import last_lines
 from qmi.proc.peers import Absent, Present, Stranger
 from qmi.proc.process import identify
 from qmi.proc.records import Record, Records
@@ -51,9 +51,11 @@ def launcher(config: CfgQmi, times: Times = QUICK) -> Launcher:
 
 
 def output_of(config: CfgQmi, name: str) -> str:
-    path = latest_output(Path(config.process_management.output_dir or ""), name)
-    assert path is not None
-    return path.read_text()
+    return latest_output(config, name).read_text()
+
+
+def latest_output(config: CfgQmi, name: str) -> Path:
+    return max(Path(config.process_management.output_dir or "").glob(f"{name}_*.out"))
 
 
 def test_a_program_with_a_port_starts_is_found_and_stops(home: Path) -> None:
@@ -206,7 +208,7 @@ def test_fault_26_what_cannot_be_remembered_is_not_started(home: Path) -> None:
     (home / ".qmi_proc" / "q.json").mkdir()
     with pytest.raises(QMI_RuntimeException, match=r"Cannot write .*q\.json"):
         launcher(config).start(target(config, "q"))
-    assert "quiet" not in last_lines(latest_output(home / "out", "q") or home)
+    assert "quiet" not in last_lines(latest_output(config, "q"))
 
 
 def test_fault_26_a_program_that_can_no_longer_be_remembered_is_ended(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qmi.config.schema import CfgContext
-from qmi.proc.commands import Err, Ok, Start, Stop
+from qmi.proc.commands import Err, Look, Ok, Start, Stop
 from qmi.proc.launch import Launcher, Times
 from qmi.proc.one import One
 from qmi.proc.peers import Absent, Answer, Present, Stranger
@@ -102,22 +102,40 @@ def test_a_remote_stop_ends_like_this(
 
 
 @pytest.mark.parametrize(
-    ("answer", "port", "state"),
+    ("answer", "state"),
     [
-        (HERE, True, State.RUNNING),
-        (Absent(), True, State.OFFLINE),
-        (Absent("the host does not answer"), True, State.OFFLINE),
-        (Stranger("a teapot"), True, State.FAILED),
-        (HERE, False, State.UNKNOWN),
+        (HERE, State.RUNNING),
+        (Absent(), State.OFFLINE),
+        (Absent("the host does not answer"), State.OFFLINE),
+        (Stranger("a teapot"), State.FAILED),
     ],
 )
-def test_a_remote_status_is_this(home: Path, answer: Answer, port: bool, state: State) -> None:
+def test_a_remote_status_is_this(home: Path, answer: Answer, state: State) -> None:
     remote = ScriptedRemote()
-    status = remote_one(home, ScriptedLink(answer), remote).status(far(home, port=port))  # type: ignore[arg-type]
+    status = remote_one(home, ScriptedLink(answer), remote).status(far(home))  # type: ignore[arg-type]
     assert status.state is state
     assert status.exit_code == (state is State.FAILED)
     assert remote.seen == []
     assert ("does not answer" in status.detail) == (answer == Absent("the host does not answer"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "pid", "detail", "code"),
+    [
+        (Ok(7), State.RUNNING, 7, "", 0),
+        (Ok(0), State.OFFLINE, None, "", 0),
+        (Ok(0, "process 7 ended"), State.OFFLINE, None, "process 7 ended", 0),
+        (Err("no such context"), State.FAILED, None, "no such context", 1),
+        (DOWN, State.UNKNOWN, None, "host: lab-pc did not answer within 10 s", 1),
+    ],
+)
+def test_without_a_port_the_far_end_is_asked_for_the_status(
+    home: Path, reply: Ok | Err | Exception, state: State, pid: int | None, detail: str, code: int
+) -> None:
+    remote = ScriptedRemote(reply)
+    status = remote_one(home, ScriptedLink(HERE), remote).status(far(home, port=False))  # type: ignore[arg-type]
+    assert (status.state, status.pid, status.detail, status.exit_code) == (state, pid, detail, code)
+    assert remote.seen == [("lab-pc", Look("a"))]
 
 
 def test_a_remote_program_without_a_port_is_started_and_stopped_over_ssh_alone(home: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from qmi.config.schema import CfgProcessManagement, CfgQmi
-from qmi.errors import QMI_RuntimeException
-from qmi.proc.output import follow, last_lines, latest_output, open_output, output_dir
+from qmi.errors import QMI_RuntimeException, QMI_UsageException
+from qmi.proc.commands import Place
+from qmi.proc.output import follow, last_lines, open_output, output_dir, read_output
 
 NOW = datetime(2024, 2, 29, 13, 5, 59)
 
@@ -56,12 +57,21 @@ def test_fault_26_a_disk_that_takes_half_a_line_is_full(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_newest_file_of_a_context_is_found(tmp_path: Path) -> None:
+def test_output_is_read_piece_by_piece_from_the_latest_file(tmp_path: Path) -> None:
     for name in ("a_20240101_000000", "a_20240102_000000", "a_b_20250101_000000", "a_20240102_x"):
-        (tmp_path / f"{name}.out").touch()
-    assert latest_output(tmp_path, "a") == tmp_path / "a_20240102_000000.out"
-    assert latest_output(tmp_path, "c") is None
-    assert latest_output(tmp_path / "missing", "a") is None
+        (tmp_path / f"{name}.out").write_text(name)
+    first, data = read_output(tmp_path, "a", None, size=3)
+    assert (first, data) == (Place("20240102_000000", 3), b"a_2")
+    end, data = read_output(tmp_path, "a", first)
+    assert (end, data) == (Place("20240102_000000", 17), b"0240102_000000")
+    assert read_output(tmp_path, "a", end) == (end, b"")
+    old = Place("20240101_000000", 16)
+    assert read_output(tmp_path, "a", old, size=3) == (Place("20240101_000000", 17), b"0")
+    assert read_output(tmp_path, "a", Place("20240101_000000", 17), size=3) == (first, b"a_2")
+    for directory, name in ((tmp_path, "c"), (tmp_path / "missing", "a")):
+        with pytest.raises(QMI_UsageException, match="never started there"):
+            read_output(directory, name, None)
+        assert read_output(directory, name, old) == (old, b"")
 
 
 def test_the_last_lines_are_those_of_the_program(tmp_path: Path) -> None:
@@ -74,32 +84,38 @@ def test_the_last_lines_are_those_of_the_program(tmp_path: Path) -> None:
 
 
 def test_following_goes_on_with_what_is_added_and_with_the_next_file(tmp_path: Path) -> None:
-    first, second = tmp_path / "1", tmp_path / "2"
-    newest: list[Path] = []
-
-    def begin() -> bool:
-        first.write_bytes(b"one")
-        newest.append(first)
-        return True
+    first, second = tmp_path / "a_20240101_000000.out", tmp_path / "a_20240101_000001.out"
+    first.write_bytes(b"one")
 
     def add() -> bool:
         first.write_bytes(b"one two")
         return True
 
     def restart() -> bool:
-        second.write_bytes(b"three")
-        newest.append(second)
+        first.write_bytes(b"one two three")
+        second.touch()
+        return True
+
+    def begin() -> bool:
+        second.write_bytes(b"four")
         return True
 
     def end() -> bool:
-        second.write_bytes(b"three four")
+        second.write_bytes(b"four five")
         return False
 
-    steps = [begin, add, restart, end]
-    chunks = list(follow(lambda: newest[-1] if newest else None, lambda: steps.pop(0)()))
-    assert chunks == [b"one", b" two", b"three", b" four"]
+    steps = [add, restart, begin, end]
+    chunks = list(follow(lambda place: read_output(tmp_path, "a", place), lambda: steps.pop(0)()))
+    assert chunks == [b"one", b" two", b" three", b"four", b" five"]
     assert steps == []
 
 
 def test_following_a_file_that_goes_away_ends_in_peace(tmp_path: Path) -> None:
-    assert list(follow(lambda: tmp_path / "missing", lambda: False)) == []
+    path = tmp_path / "a_20240101_000000.out"
+    path.write_bytes(b"one")
+
+    def end() -> bool:
+        path.unlink()
+        return False
+
+    assert list(follow(lambda place: read_output(tmp_path, "a", place), end)) == [b"one"]

@@ -13,7 +13,7 @@ from qmi.config.schema import CfgProcessHost
 from qmi.names import HostPort
 from qmi.proc import remote as remote_module
 from qmi.proc import ssh_helper
-from qmi.proc.commands import MARKER, Err, Ok, Reply, Start, Stop, parse_command
+from qmi.proc.commands import MARKER, Err, Look, Ok, Reply, Start, Stop, parse_command
 from qmi.proc.remote import RemoteHosts, SshLimits, ssh_endpoint
 from qmi.proc.ssh_errors import Culprit, RemoteError
 from tests.proc.ssh_support import Keys, inner_server, make_keys
@@ -247,6 +247,36 @@ def test_a_helper_that_does_not_work_is_told(
     assert part in str(error)
     assert error.culprit is culprit
     assert "the-server" in str(error)
+
+
+def test_a_helper_that_is_too_old_for_a_command_is_told(keys: Keys) -> None:
+    old = b"ERR unknown command 'LOOK': expected 'START name' or 'STOP name [pid]'\n"
+    begun = 0
+
+    async def behave(process: Process) -> None:
+        nonlocal begun
+        begun += 1
+        process.stdout.write(f"\n{MARKER}\n".encode())
+        line = await process.stdin.readline()
+        process.stdout.write(old if line.startswith(b"LOOK") else b"OK 1\n")
+        process.exit(0)
+
+    with inner_server(keys, behave), hosts(keys) as remote:
+        with pytest.raises(RemoteError, match="'the-server' on lab is too old to know LOOK: update") as caught:
+            remote.request("lab", Look("a"))
+        assert caught.value.culprit is Culprit.COMMAND
+        # That helper has ended; the next command gets another one.
+        assert remote.request("lab", Stop("a")) == Ok(1)
+    assert begun == 2
+
+
+def test_output_that_cannot_be_read_is_told(keys: Keys) -> None:
+    with inner_server(keys, answer), hosts(keys) as remote, pytest.raises(RemoteError, match="lab: it is hopeless"):
+        remote.read_output("lab", "a", None)
+    garbled = says(MARKER.encode() + b"\nOK 5 20240101_000000 5 x\n")
+    wrong = pytest.raises(RemoteError, match="lab: the helper sent output that cannot be decoded")
+    with inner_server(keys, garbled), hosts(keys) as remote, wrong:
+        remote.read_output("lab", "a", None)
 
 
 def test_a_helper_that_was_killed_is_told(keys: Keys) -> None:

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from qmi.config.schema import CfgContext
-from qmi.proc.commands import Err, Ok, Start, Stop, parse_already_running
+from qmi.proc.commands import Err, Look, Ok, Start, Stop, parse_already_running
+from qmi.proc.output import follow
 from qmi.proc.process import identify
 from qmi.proc.records import Records
 from qmi.proc.remote import RemoteHosts
@@ -67,13 +68,36 @@ def test_programs_are_started_and_stopped_on_another_host(home: Path, keys: Keys
             running = parse_already_running(again.message)
             assert running is not None
             assert running[0] == started.value
+            assert remote.request("lab", Look(name)) == started
             assert remote.request("lab", Stop(name, started.value)) == Ok(1)
             assert remote.request("lab", Stop(name)) == Ok(0)
+        assert remote.request("lab", Look("far")) == Ok(0)
         failed = remote.request("lab", Start("bad"))
         assert isinstance(failed, Err)
         assert "exit status 3" in failed.message
         unknown = remote.request("lab", Start("fra"))
         assert unknown == Err(f"Context 'fra' is not configured in {config}. Did you mean 'far'?")
+
+
+def test_output_is_read_from_another_host(home: Path, keys: Keys, server: object) -> None:
+    config = far_config(home, q=quiet(), never=quiet())
+    long = bytes(range(256)) * 20
+
+    def end() -> bool:
+        [output] = (home / "out").glob("q_*.out")
+        output.write_bytes(output.read_bytes() + long)
+        assert remote.request("lab", Stop("q")) == Ok(1)
+        return False
+
+    with lab(keys, config) as remote:
+        assert isinstance(remote.request("lab", Start("q")), Ok)
+        [output] = (home / "out").glob("q_*.out")
+        wait_for(lambda: b"ready" in output.read_bytes())
+        read = b"".join(follow(lambda place: remote.read_output("lab", "q", place), end))
+        assert read == output.read_bytes()
+        assert read.endswith(long + b"quiet ends\n")
+        with pytest.raises(RemoteError, match=r"lab: There is no output of 'never' in .*: it was never started there"):
+            remote.read_output("lab", "never", None)
 
 
 def test_fault_31_a_key_that_is_not_authorized_is_told(home: Path, keys: Keys, server: object) -> None:

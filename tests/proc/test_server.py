@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qmi.errors import QMI_UsageException
-from qmi.proc.commands import MARKER, MAX_LINE, Command, Err, Ok, Reply, Start, Stop
+from qmi.proc.commands import MARKER, MAX_LINE, Command, Err, Look, Ok, Place, Read, Reply, Start, Stop, piece_of
 from qmi.proc.launch import Launcher
 from qmi.proc.selection import Target
 from qmi.proc.server import executor, serve
@@ -64,14 +64,23 @@ def test_the_server_starts_and_stops_programs_of_this_machine(home: Path) -> Non
             raise QMI_UsageException(f"{name} is not there")
         return target(config, name)
 
-    execute = executor(Launcher(config, TextLink(), times=QUICK), find)
+    execute = executor(Launcher(config, TextLink(), times=QUICK), find, home / "out")
     started = execute(Start("q"))
     assert isinstance(started, Ok)
     assert execute(Start("q")) == Err(f"already running (PID={started.value}, QMI=unknown)")
     assert execute(Stop("q", started.value + 1)) == Ok(0)
+    assert execute(Look("q")) == Ok(started.value)
+    piece = execute(Read("q"))
+    assert isinstance(piece, Ok)
+    place, data = piece_of(piece)
+    assert b"-m quiet" in data
+    far_off = Place(place.stamp, 10**9)
+    assert execute(Read("q", far_off)) == Ok(0, f"{place.stamp} 1000000000")
     assert execute(Stop("q")) == Ok(1)
+    assert execute(Look("q")) == Ok(0)
     assert execute(Stop("q")) == Ok(0)
     assert execute(Start("x")) == Err("x is not there")
+    assert isinstance(execute(Read("bad")), Err)
     failed = execute(Start("bad"))
     assert isinstance(failed, Err)
     assert "exit status 3" in failed.message
