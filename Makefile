@@ -1,4 +1,4 @@
-# make demo | test | check | format | test-all | faults | fuzz | soak | races: each one installs what it needs into .venv first.
+# make demo | test | check | format | test-all | faults | fuzz | soak | races | bench: each one installs what it needs first.
 
 SHELL := bash
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format test-all pytest faults fuzz soak races clean
+.PHONY: demo test check format test-all pytest faults fuzz soak races bench bench-readme clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -63,6 +63,17 @@ $(FUZZ)/.installed: pyproject.toml
 
 fuzz: $(FUZZ)/.installed
 	$(FUZZ)/bin/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
+# Beside its peers, which get environments of their own; BENCH="--only call_remote --rounds 3" measures less.
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-readme: $(STAMP)
+	$(BIN)/python -m benchmarks.readme
+
+$(VENV)/.bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	touch $@
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,22 @@
+"""One file per row of the table. ``ORDER`` is the order of the rows."""
+
+ORDER = (
+    "call_thread",
+    "call_caller",
+    "call_async",
+    "call_remote",
+    "flight_local",
+    "flight_remote",
+    "flight_tasks",
+    "array_rate",
+    "array_memory",
+    "signals_local",
+    "signals_link",
+    "loop_lateness",
+    "loop_rate",
+    "making",
+    "idle_memory",
+    "importing",
+    "crowd",
+    "programs",
+)

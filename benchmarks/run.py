@@ -1,0 +1,86 @@
+"""In which order everything is measured: by measure, and in each round all its systems in turn.
+
+    python -m benchmarks.run [--rounds 5] [--seconds 1.0] [--only call_remote,...] [--output NAME]
+
+Whatever else the machine does falls on all systems alike, and each round gives ratios of its own. Writes
+``benchmarks/results/NAME.json`` and, if matplotlib is installed, ``NAME.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from importlib.util import find_spec
+
+from benchmarks import machine
+from benchmarks.children import ChildFailed, run_child
+from benchmarks.environments import versions
+from benchmarks.measures import ORDER
+from benchmarks.results import DIRECTORY, Found, Results, measure_named
+from benchmarks.table import text
+
+GIVE_UP = 2
+"""Rounds after which a run that never gave a figure is not tried again."""
+
+
+def measure_all(results: Results, names: list[str], rounds: int) -> None:
+    """Measure, one measure after the other."""
+    for name in names:
+        found = results.measures[name] = Found()
+        for number in range(rounds):
+            print(f"\r{name}: round {number + 1} of {rounds}   ", end="", flush=True)
+            found.rounds.append(one_round(found, name, number, results.seconds))
+        found.load = machine.load()
+        print("\r" + " " * 60 + "\r", end="")
+        print(text(Results(**{**vars(results), "measures": {name: found}, "load_before": 0.0})).strip() + "\n")
+
+
+def one_round(found: Found, name: str, number: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Each system once; every other round the other way round, so that none always comes first."""
+    runs = measure_named(name).runs
+    figures = {}
+    for run in runs if number % 2 == 0 else tuple(reversed(runs)):
+        if run in found.failures and number >= GIVE_UP and not found.figures(run):
+            continue
+        try:
+            figures[run] = run_child(run, name, seconds)
+        except ChildFailed as failure:
+            found.failures[run] = str(failure)
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each run in each round")
+    parser.add_argument("--only", default="", help="names of measures, with commas between them")
+    parser.add_argument("--output", default="latest", help="name of the files, without suffix")
+    options = parser.parse_args(arguments)
+    names = [name for name in options.only.split(",") if name] or list(ORDER)
+    unknown = [name for name in names if name not in ORDER]
+    if unknown:
+        parser.error(f"there is no measure {', '.join(unknown)}; there are {', '.join(ORDER)}")
+    load = machine.load()
+    doubt = machine.warning(load)
+    if doubt is not None:
+        print(f"WARNING: {doubt}\n")
+    systems = {run.partition(":")[0] for name in names for run in measure_named(name).runs}
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    results = Results(machine.describe(), versions(systems), today, load, options.seconds)
+    measure_all(results, names, options.rounds)
+    path = DIRECTORY / f"{options.output}.json"
+    results.save(path)
+    print(f"Written: {path.relative_to(DIRECTORY.parent.parent)}")
+    if find_spec("matplotlib") is None:
+        print("No picture: matplotlib is not installed")
+    else:
+        from benchmarks.draw import draw
+
+        draw(results, path.with_suffix(".png"))
+        print(f"Written: {path.with_suffix('.png').relative_to(DIRECTORY.parent.parent)}")
+    if doubt is not None:
+        print(f"WARNING: {doubt}")
+
+
+if __name__ == "__main__":
+    main()

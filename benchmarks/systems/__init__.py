@@ -1,0 +1,1 @@
+"""One file per system: how the same few things are done with it."""
