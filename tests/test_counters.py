@@ -1,0 +1,192 @@
+"""What can be counted of a call, whatever the machine: writes, turns of the loop, copies. Times are for the benchmarks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import pytest
+import trio
+
+import qmi
+import qmi.core.config_defs
+import qmi.portal
+from qmi.bridge import Loop
+from qmi.core.context import QMI_Context
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import Placement, rpc_method
+from qmi.net.link import Link
+
+CALLS = 50
+
+
+class Threaded(QMI_Instrument):
+    """Has a thread of its own."""
+
+    received: Any = None
+
+    @rpc_method
+    def nothing(self) -> None:
+        """Do nothing."""
+
+    @rpc_method
+    def same(self, value: Any) -> Any:
+        """Return what came."""
+        type(self).received = value
+        return value
+
+
+class Inline(QMI_Instrument):
+    """Runs in the thread that calls."""
+
+    _rpc_placement = Placement.CALLER
+
+    @rpc_method
+    def thread(self) -> int:
+        """The thread that runs this."""
+        return threading.get_ident()
+
+
+class LoopCounter(trio.abc.Instrument):
+    """Counts what a loop does."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.steps = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        """The loop has waited."""
+        self.turns += 1
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task runs."""
+        self.steps += 1
+
+
+@contextmanager
+def loop_counter(context: QMI_Context) -> Iterator[LoopCounter]:
+    """Count what the loop of a context does in a block."""
+    counter = LoopCounter()
+
+    async def begin() -> None:
+        trio.lowlevel.add_instrument(counter)
+
+    async def end() -> None:
+        trio.lowlevel.remove_instrument(counter)
+
+    context._run("begin", begin)
+    try:
+        yield counter
+    finally:
+        context._run("end", end)
+
+
+@pytest.fixture
+def home() -> Iterator[QMI_Context]:
+    with qmi.start("home", None, init_logging=False) as context:
+        yield context
+
+
+@pytest.fixture
+def pair(home: QMI_Context) -> Iterator[tuple[QMI_Context, Any]]:
+    """A context with a link to another one, and a proxy of the other one's instrument."""
+    config = qmi.core.config_defs.CfgQmi(
+        contexts={"server": qmi.core.config_defs.CfgContext(host="127.0.0.1", tcp_server_port=0)}
+    )
+    with QMI_Context("server", config) as server:
+        server.make_instrument("driver", Threaded)
+        home.connect_to_peer("server", f"127.0.0.1:{server.get_tcp_server_port()}")
+        yield home, home.get_instrument("server.driver")
+
+
+def link_of(context: QMI_Context, peer: str) -> Link:
+    link = context.async_context.connections.link_to(peer)
+    assert link is not None
+    return link
+
+
+def test_blocking_calls_in_one_process_leave_the_loop_alone(home: QMI_Context) -> None:
+    driver = home.make_instrument("driver", Threaded)
+    driver.nothing()
+    with loop_counter(home) as counter:
+        for _ in range(CALLS):
+            driver.nothing()
+    # What is counted is the two calls of the counter itself, and whatever else the loop was about to do.
+    assert counter.steps < CALLS / 2
+
+
+def test_blocking_calls_in_one_process_ask_nothing_of_the_loop(
+    home: QMI_Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = home.make_instrument("driver", Threaded)
+    driver.nothing()
+    asked: list[object] = []
+    soon = Loop.soon
+    monkeypatch.setattr(Loop, "soon", lambda self, *args: asked.append(args) or soon(self, *args))
+    for _ in range(CALLS):
+        driver.nothing()
+    assert asked == []
+
+
+def test_a_driver_that_may_runs_in_the_thread_that_calls(home: QMI_Context) -> None:
+    driver = home.make_instrument("driver", Inline)
+    assert driver.thread() == threading.get_ident()
+
+
+def test_a_call_to_another_context_is_one_write_there_and_one_back(pair: tuple[QMI_Context, Any]) -> None:
+    home, driver = pair
+    driver.nothing()
+    there, back = link_of(home, "server"), link_of(home, "server")
+    server = next(face for face in qmi.portal.PORTALS.users() if face.name == "server")
+    back = link_of(server, "home")
+    before = there.writes, back.writes
+    for _ in range(CALLS):
+        driver.nothing()
+    # A sign of life may come in between.
+    assert there.writes - before[0] in (CALLS, CALLS + 1)
+    assert back.writes - before[1] in (CALLS, CALLS + 1)
+
+
+def test_calls_to_another_context_take_few_steps_of_the_loop(pair: tuple[QMI_Context, Any]) -> None:
+    home, driver = pair
+    driver.nothing()
+    with loop_counter(home) as counter:
+        for _ in range(CALLS):
+            driver.nothing()
+    # Both contexts share this loop. Each reads once, and each looks once when its next sign of life is due.
+    assert counter.steps <= 4 * CALLS + 20
+
+
+def test_an_array_is_sent_from_its_own_memory(pair: tuple[QMI_Context, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    home, driver = pair
+    array = numpy.arange(100_000.0)
+    written: list[Any] = []
+    write = Link._write
+
+    def note(self: Link, number: int | None, buffers: list[Any]) -> None:
+        written.extend(buffers)
+        write(self, number, buffers)
+
+    monkeypatch.setattr(Link, "_write", note)
+    back = driver.same(array)
+    segments = [numpy.frombuffer(buffer, "u1") for buffer in written if len(buffer) == array.nbytes]
+    assert len(segments) == 2  # there and back
+    assert numpy.shares_memory(segments[0], array)
+    assert numpy.shares_memory(segments[1], Threaded.received)
+    assert not numpy.shares_memory(back, Threaded.received)
+
+
+def test_an_array_arrives_in_memory_of_its_own_that_holds_nothing_else(pair: tuple[QMI_Context, Any]) -> None:
+    _, driver = pair
+    array = numpy.arange(100_000.0)
+    back = driver.same(array)
+    assert numpy.array_equal(back, array)
+    owner: Any = back
+    while isinstance(getattr(owner, "base", None), numpy.ndarray):
+        owner = owner.base
+    assert owner.nbytes == array.nbytes
+    assert owner.flags.owndata
+    assert back.flags.writeable
