@@ -26,9 +26,8 @@ def run_title(run: str) -> str:
 
 def number(value: float) -> str:
     """Three significant digits, without an exponent."""
-    if abs(value) >= 1000:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:.3g}"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.3g}"
 
 
 def goal_title(goal: Goal) -> str:

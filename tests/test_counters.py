@@ -1,4 +1,7 @@
-"""What can be counted of a call, whatever the machine: writes, turns of the loop, copies. Times are for the benchmarks."""
+"""What can be counted of a call, whatever the machine: writes, turns of the loop, copies.
+
+Times are for the benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,12 @@ def test_blocking_calls_in_one_process_ask_nothing_of_the_loop(
     driver.nothing()
     asked: list[object] = []
     soon = Loop.soon
-    monkeypatch.setattr(Loop, "soon", lambda self, *args: asked.append(args) or soon(self, *args))
+
+    def note(self: Loop, *args: Any) -> bool:
+        asked.append(args)
+        return soon(self, *args)
+
+    monkeypatch.setattr(Loop, "soon", note)
     for _ in range(CALLS):
         driver.nothing()
     assert asked == []
@@ -139,9 +147,8 @@ def test_a_driver_that_may_runs_in_the_thread_that_calls(home: QMI_Context) -> N
 def test_a_call_to_another_context_is_one_write_there_and_one_back(pair: tuple[QMI_Context, Any]) -> None:
     home, driver = pair
     driver.nothing()
-    there, back = link_of(home, "server"), link_of(home, "server")
     server = next(face for face in qmi.portal.PORTALS.users() if face.name == "server")
-    back = link_of(server, "home")
+    there, back = link_of(home, "server"), link_of(server, "home")
     before = there.writes, back.writes
     for _ in range(CALLS):
         driver.nothing()
@@ -161,7 +168,7 @@ def test_calls_to_another_context_take_few_steps_of_the_loop(pair: tuple[QMI_Con
 
 
 def test_an_array_is_sent_from_its_own_memory(pair: tuple[QMI_Context, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    home, driver = pair
+    _, driver = pair
     array = numpy.arange(100_000.0)
     written: list[Any] = []
     write = Link._write

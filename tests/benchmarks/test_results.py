@@ -1,0 +1,106 @@
+"""The arithmetic of the benchmarks, and the measures' own consistency; nothing here takes time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.machine import BUSY, describe, warning
+from benchmarks.measures import ORDER
+from benchmarks.measures.loop_lateness import lateness
+from benchmarks.plan import Goal
+from benchmarks.readme import BEGIN, END, replace_section, section
+from benchmarks.results import Found, Results, load_results, measure_named
+from benchmarks.table import NAMES, markdown, number, text
+
+ROUNDS = [
+    {"ours": {"value": 10.0}, "upstream": {"value": 20.0}},
+    {"ours": {"value": 10.0}},
+    {"ours": {"value": 30.0}, "upstream": {"value": 20.0}},
+    {"ours": {"value": 12.0}, "upstream": {"value": 10.0}},
+]
+
+
+def results() -> Results:
+    found = Found([dict(figures) for figures in ROUNDS], {"pyro5": "it said no"}, 0.3)
+    return Results(describe(), {"trio": "1"}, "2030-01-02", 0.0, 1.0, {"call_remote": found})
+
+
+def test_a_ratio_is_made_from_two_figures_of_one_round() -> None:
+    assert Goal(versus="upstream", at_most=0.5).pairs(ROUNDS) == [0.5, 1.5, 1.2]
+
+
+def test_the_middle_ratio_decides() -> None:
+    found = Found(ROUNDS)
+    assert found.verdict(Goal(versus="upstream", at_most=1.2)).met
+    assert not found.verdict(Goal(versus="upstream", at_most=1.19)).met
+    assert not found.verdict(Goal(versus="upstream", at_least=1.21)).met
+
+
+def test_a_figure_may_be_held_against_a_limit_of_its_own() -> None:
+    verdict = Found(ROUNDS).verdict(Goal(at_most=11.0))
+    assert verdict.met
+    assert verdict.ratio == (11.0, 10.0, 30.0)
+
+
+def test_a_goal_without_figures_is_not_reached() -> None:
+    verdict = Found(ROUNDS).verdict(Goal(run="pyro5", at_most=1e9))
+    assert verdict.ratio is None
+    assert not verdict.met
+
+
+def test_results_come_back_from_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "results.json"
+    results().save(path)
+    assert load_results(path) == results()
+
+
+def test_the_table_has_a_row_for_each_goal_and_says_who_failed() -> None:
+    rows = markdown(results()).splitlines()
+    assert len(rows) == 2 + len(measure_named("call_remote").goals)
+    assert "qmi-trio / QMI | 1.2 (0.5 to 1.5) | ≤ 0.45 | no" in rows[2]
+    assert "Pyro5: -" in rows[2]
+    assert "it said no" in text(results())
+
+
+def test_the_readme_keeps_what_stands_around_the_table() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replace_section(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    with pytest.raises(ValueError, match="no lines"):
+        replace_section("nothing", "new")
+
+
+def test_the_section_names_neither_host_nor_path() -> None:
+    content = section(results())
+    assert "2030-01-02" in content
+    assert Path.cwd().as_posix() not in content
+
+
+def test_a_busy_machine_is_warned_of() -> None:
+    processors = int(str(describe()["processors"]))
+    assert warning(BUSY * processors) is None
+    assert "doubtful" in (warning(BUSY * processors + 1) or "")
+
+
+def test_lateness_is_counted_from_the_grid() -> None:
+    times = [1.0 + 0.002 * index + 0.0001 * (index % 2) for index in range(300)]
+    late = lateness(times, 0.002)
+    assert min(late) == pytest.approx(0.0, abs=1e-9)
+    assert max(late) == pytest.approx(0.0001, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_goals_speak_of_systems_that_are_measured(name: str) -> None:
+    measure = measure_named(name)
+    for run in measure.runs:
+        assert run.partition(":")[0] in NAMES
+        assert (Path("benchmarks/systems") / f"{run.partition(':')[0]}.py").is_file()
+    for goal in measure.goals:
+        assert goal.run in measure.runs
+        assert goal.versus is None or goal.versus in measure.runs
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1234567.0, "1,230,000"), (0.01234, "0.0123"), (999.6, "1,000")])
+def test_numbers_have_three_digits(value: float, shown: str) -> None:
+    assert number(value) == shown
