@@ -156,6 +156,7 @@ class Link:
         self._sinks: dict[int, Sink] = {}
         self._fault: str | None = None
         self._over = False
+        self.writes = 0
 
     def __repr__(self) -> str:
         return f"<link to {self.title}>"
@@ -548,6 +549,7 @@ class Link:
                 entry = unsent[0]
                 if sum(entry.counts) < entry.size:
                     self._wire.put(entry)
+                    self.writes += 1
                     self._progress = 0.0
                     self._note_progress()
                 else:

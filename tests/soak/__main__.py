@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -94,7 +95,7 @@ class Soak:
             self._faults()[name]()
             self._sleep(max(0.0, now + 1.0 - time.monotonic()))
 
-    def _faults(self) -> dict[str, object]:
+    def _faults(self) -> dict[str, Callable[[], object]]:
         world, target = self._world, self._source.choice(list(self._world.ports))
         programs: list[Program] = [*world.servers.values(), *world.clients]
         return {
