@@ -21,6 +21,8 @@ from qmi.errors import QMI_BlockingOnLoopException
 GLANCE = 0.25
 """How often, in seconds, the main thread looks for Ctrl-C while it waits."""
 
+_HOLD = 0.001
+
 on_any_loop = trio.lowlevel.in_trio_run
 
 
@@ -94,8 +96,10 @@ class ThreadWaiter:
 
     def wake(self) -> None:
         """End the wait."""
-        with suppress(RuntimeError):  # woken twice
+        try:  # noqa: SIM105 - this is on the way of every call, and suppress() would cost a tenth of it
             self._lock.release()
+        except RuntimeError:  # woken twice
+            pass
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait to be woken; False if that takes longer than the timeout in seconds."""
@@ -159,11 +163,24 @@ class TaskWaiter:
 class Loop:
     """A running event loop, as the threads beside it see it. Made on the loop itself."""
 
-    __slots__ = ("_ident", "_token")
+    __slots__ = ("_breathed", "_ident", "_token")
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._ident = threading.get_ident()
+        self._breathed = time.monotonic()
+
+    async def breathe(self) -> None:
+        """Notice a cancellation, and now and then let others run: for calls that would not be a checkpoint else.
+
+        A whole checkpoint costs more than a quick call. Once a millisecond is often enough for everybody else.
+        """
+        now = time.monotonic()
+        if now - self._breathed > _HOLD:
+            self._breathed = now
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     def is_here(self) -> bool:
         """Whether the calling thread is the one that runs this loop."""

@@ -13,7 +13,7 @@ import trio
 
 from qmi.actors.execution import current_interrupt
 from qmi.actors.faults import text_of
-from qmi.bridge import TaskWaiter, ThreadWaiter, refuse_on_loop
+from qmi.bridge import TaskWaiter, ThreadWaiter, on_any_loop, refuse_on_loop
 from qmi.errors import QMI_CancelledCallException, QMI_RpcTimeoutException, QMI_UsageException
 
 _logger = logging.getLogger("qmi.core.rpc")
@@ -75,7 +75,8 @@ class QMI_RpcFuture(Generic[T]):
             BaseException: Whatever the call itself raised.
         """
         if not self._done:
-            refuse_on_loop(f"Waiting for {self.what}", "await future")
+            if on_any_loop():
+                refuse_on_loop(f"Waiting for {self.what}", "await future")
             self._block(check_timeout(timeout))
         return self.result()
 
@@ -88,7 +89,8 @@ class QMI_RpcFuture(Generic[T]):
                 interrupt.enter(waiter)
             waiter.wait(timeout)
         finally:
-            self._forget_callback(waiter.wake)
+            if not self._done:
+                self._forget_callback(waiter.wake)
             if interrupt is not None:
                 interrupt.leave(waiter)
         if not self._done:

@@ -36,6 +36,11 @@ class Guard:
         self._actor = actor
         self._lock: Lock[AcquireTurn] = Lock()
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether anybody holds the lock."""
+        return self._lock.holder is not None
+
     def info(self) -> LockInfo | None:
         """Who holds the lock."""
         holder = self._lock.holder

@@ -15,7 +15,8 @@ from qmi.actors.interface import Interface, Method
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
-from qmi.bridge import Loop, refuse_on_loop
+from qmi.actors.turns import InlineTurn
+from qmi.bridge import Loop, on_any_loop, refuse_on_loop
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_ObjectLockedException,
@@ -60,13 +61,21 @@ class Handle:
         token: The lock token that its calls show, or None.
     """
 
-    __slots__ = ("__weakref__", "address", "interface", "router", "token")
+    __slots__ = ("__weakref__", "_actor", "address", "interface", "router", "token")
 
     def __init__(self, router: Router, address: Address, interface: Interface) -> None:
         self.router = router
         self.address = address
         self.interface = interface
         self.token: Token | None = None
+        self._actor: Actor | None = None
+
+    def _find_actor(self) -> Actor | None:
+        # The actor of the last call, unless it has ended since: then there may be another one of that name.
+        actor = self._actor
+        if actor is None or actor.mailbox.closed is not None:
+            self._actor = actor = self.router.find_actor(self.address)
+        return actor
 
     # Calls
 
@@ -75,14 +84,19 @@ class Handle:
         if INTERRUPTS.due:
             INTERRUPTS.strike()
         name = method.name
-        refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
+        if on_any_loop():
+            refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
+        chain = current_chain()
+        actor = self._find_actor()
+        if timeout is None and actor is not None:
+            here = actor.method(name)
+            if runs_in_thread_of_caller(actor, here):
+                actor.check_cycle(name, chain)
+                turn = InlineTurn(here, self.token, chain, self.router.origin)
+                result = call_in_thread(actor, turn, args, kwargs)
+                return self._stream(result) if method.kind.is_stream else result
         limit = check_timeout(timeout)
-        actor = self.router.find_actor(self.address)
-        call = Call(self.address.object, name, args, kwargs, self.token, current_chain())
-        if limit is None and actor is not None and runs_in_thread_of_caller(actor, actor.method(name)):
-            actor.check_cycle(call)
-            result = call_in_thread(actor, call, actor.method(name), self.router.origin)
-            return self._stream(result) if method.kind.is_stream else result
+        call = Call(self.address.object, name, args, kwargs, self.token, chain)
         return call_blocking(self._request(method, call), limit)
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
@@ -93,7 +107,11 @@ class Handle:
         return self._request(method, Call(self.address.object, method.name, args, kwargs, self.token))
 
     def _request(self, method: Method, call: Call) -> QMI_RpcFuture[Any]:
-        future = self.router.request(self.address, call)
+        actor = self._actor
+        if actor is not None and actor.mailbox.closed is None:
+            future = actor.handle(call, self.router.origin)
+        else:
+            future = self.router.request(self.address, call)
         if not method.kind.is_stream:
             return future
         # Nobody may ever see the value of this future: then the stream is forgotten, which ends it at its other end.
@@ -109,23 +127,27 @@ class Handle:
         """Call a method and await its result; being cancelled cancels the call."""
         name = method.name
         limit = check_timeout(timeout)
-        actor = self.router.find_actor(self.address)
-        call = Call(self.address.object, name, args, kwargs, self.token, current_chain())
+        chain = current_chain()
+        actor = self._find_actor()
         if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
+            call = Call(self.address.object, name, args, kwargs, self.token, chain)
             return await call_async(self._request(method, call), limit)
-        actor.check_cycle(call)
-        result = await self._call_in_task(actor, call, limit)
+        actor.check_cycle(name, chain)
+        turn = InlineTurn(actor.method(name), self.token, chain, self.router.origin)
+        if limit is None:
+            result = await call_in_task(actor, turn, args, kwargs)
+        else:
+            result = await self._call_in_task(actor, turn, args, kwargs, limit)
         return self._stream(result) if method.kind.is_stream else result
 
-    async def _call_in_task(self, actor: Actor, call: Call, timeout: float | None) -> Any:
-        method = actor.method(call.method)
-        if timeout is None:
-            return await call_in_task(actor, call, method, self.router.origin)
+    async def _call_in_task(
+        self, actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float
+    ) -> Any:
         with trio.move_on_after(timeout):
-            return await call_in_task(actor, call, method, self.router.origin)
+            return await call_in_task(actor, turn, args, kwargs)
         busy = actor.explain_busy()
         raise QMI_RpcTimeoutException(
-            f"No answer from {self.address}.{call.method}() within {timeout:g} s" + (f": {busy}" if busy else "")
+            f"No answer from {self.address}.{turn.what} within {timeout:g} s" + (f": {busy}" if busy else "")
         )
 
     # Locking: each is a future, which the views wait for in their own way

@@ -15,12 +15,11 @@ import trio
 
 from qmi.actors.execution import EXECUTION, Execution, current_interrupt
 from qmi.actors.faults import presentable
-from qmi.actors.interface import Method, Placement
+from qmi.actors.interface import Kind, Method, Placement
 from qmi.actors.runner import Actor
 from qmi.actors.running import as_result, begin, execution
 from qmi.actors.turns import InlineTurn
 from qmi.bridge import TaskWaiter, ThreadWaiter
-from qmi.messages import Call, Origin
 
 
 def runs_in_thread_of_caller(actor: Actor, method: Method) -> bool:
@@ -33,23 +32,21 @@ def runs_in_task_of_caller(actor: Actor, method: Method) -> bool:
     return (method.kind.is_async or actor.placement is Placement.LOOP) and not method.direct
 
 
-def call_in_thread(actor: Actor, call: Call, method: Method, origin: Origin) -> Any:
+def call_in_thread(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a plain method in the calling thread when it is its turn.
 
     Ctrl-C may come at any point of it: the turn ends all the same.
     """
-    interrupt = current_interrupt()
-    if interrupt is not None:
-        interrupt.check()  # a task that never waits has to hear of a stop request, too
-    turn = InlineTurn(call, method, origin)
     outer = EXECUTION.get()
+    if outer is not None and outer.interrupt is not None:
+        outer.interrupt.check()  # a task that never waits has to hear of a stop request, too
     try:
         try:
-            if actor.mailbox.enter(turn):
-                _check_lock(actor, turn)
-            else:
+            if not actor.mailbox.enter(turn):
                 _wait_in_thread(turn)
-            return _run(actor, turn, outer)
+            elif actor.guard.is_locked:
+                _check_lock(actor, turn)
+            return _run(actor, turn, outer, args, kwargs)
         finally:
             actor.end_inline(turn)
     except BaseException as caught:
@@ -62,12 +59,12 @@ def call_in_thread(actor: Actor, call: Call, method: Method, origin: Origin) -> 
         raise error from caught
 
 
-def _run(actor: Actor, turn: InlineTurn, outer: Execution | None) -> Any:
-    call = turn.call
+def _run(actor: Actor, turn: InlineTurn, outer: Execution | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     EXECUTION.set(execution(actor, turn))
     try:
         begin(actor, turn)
-        return as_result(actor, turn, getattr(actor.object, call.method)(*call.args, **call.kwargs))
+        value = getattr(actor.object, turn.name)(*args, **kwargs)
+        return as_result(actor, turn, value) if turn.method.kind.is_stream else value
     except BaseException:
         actor.errors += 1
         raise
@@ -97,16 +94,15 @@ def _wait_in_thread(turn: InlineTurn) -> None:
         raise turn.error
 
 
-async def call_in_task(actor: Actor, call: Call, method: Method, origin: Origin) -> Any:
+async def call_in_task(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a method in the calling task when it is its turn; cancelling the caller cancels the method."""
-    turn = InlineTurn(call, method, origin)
     try:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if actor.mailbox.enter(turn):
-            _check_lock(actor, turn)
-        else:
+        await actor.host.loop.breathe()
+        if not actor.mailbox.enter(turn):
             await _wait_in_task(turn)
-        return await _run_in_task(actor, turn)
+        elif actor.guard.is_locked:
+            _check_lock(actor, turn)
+        return await _run_in_task(actor, turn, args, kwargs)
     except BaseException as caught:
         turn.given_up = True
         actor.mailbox.withdraw(turn)
@@ -128,16 +124,17 @@ async def _wait_in_task(turn: InlineTurn) -> None:
         raise turn.error
 
 
-async def _run_in_task(actor: Actor, turn: InlineTurn) -> Any:
-    call = turn.call
+async def _run_in_task(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     token = EXECUTION.set(execution(actor, turn))
     try:
         with trio.CancelScope() as turn.scope:
             if actor.mailbox.closed is not None:  # the object ended between the grant and now
                 turn.scope.cancel()
             begin(actor, turn)
-            value = getattr(actor.object, call.method)(*call.args, **call.kwargs)
-            return as_result(actor, turn, await value if inspect.isawaitable(value) else value)
+            value = getattr(actor.object, turn.name)(*args, **kwargs)
+            if turn.method.kind is Kind.ASYNC or inspect.isawaitable(value):
+                value = await value
+            return as_result(actor, turn, value)
         # The scope swallowed a cancellation that came from the actor's side: it is going.
         raise turn.error or copy.copy(actor.mailbox.closed) or actor.stopped()
     except BaseException:

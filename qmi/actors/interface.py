@@ -41,22 +41,21 @@ class Placement(Enum):
 
 
 class Kind(Enum):
-    """What calling a method gives."""
+    """What calling a method gives.
+
+    Attributes:
+        is_async: Whether the method runs in the event loop.
+        is_stream: Whether the result comes item by item.
+    """
 
     PLAIN = "plain"
     ASYNC = "async"
     GENERATOR = "generator"
     ASYNC_GENERATOR = "async generator"
 
-    @property
-    def is_async(self) -> bool:
-        """Whether the method runs in the event loop."""
-        return self in (Kind.ASYNC, Kind.ASYNC_GENERATOR)
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether the result comes item by item."""
-        return self in (Kind.GENERATOR, Kind.ASYNC_GENERATOR)
+    def __init__(self, name: str) -> None:
+        self.is_async: bool = name.startswith("async")
+        self.is_stream: bool = name.endswith("generator")
 
 
 class Parameter(NamedTuple):

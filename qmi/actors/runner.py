@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from qmi.actors.ending import dispatch_end
-from qmi.actors.execution import current_chain
+from qmi.actors.execution import Execution, current_chain
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.guard import Guard
 from qmi.actors.host import ActorStatistics, Host
@@ -26,7 +26,6 @@ from qmi.actors.running import run_async, run_plain
 from qmi.actors.streams import ActorStream
 from qmi.actors.turns import AcquireTurn, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
 from qmi.actors.worker import Worker
-from qmi.bridge import Interrupt
 from qmi.errors import (
     QMI_CallCycleException,
     QMI_ContextStoppedException,
@@ -59,12 +58,12 @@ class Actor:
 
     __slots__ = (
         "address",
+        "alone",
         "calls",
         "errors",
         "guard",
         "host",
         "interface",
-        "interrupt",
         "mailbox",
         "object",
         "placement",
@@ -78,7 +77,7 @@ class Actor:
         self.interface = interface
         self.placement = placement
         self.object: Any = None
-        self.interrupt: Interrupt | None = None
+        self.alone: Execution | None = None  # what code of a turn belongs to that nothing else waits for
         self.mailbox: Mailbox[Turn] = Mailbox()
         self.host = host
         self.guard = Guard(self)
@@ -183,7 +182,7 @@ class Actor:
             method = self.method(call.method)
             if method.direct:
                 return self._direct(call, what)
-            self.check_cycle(call)
+            self.check_cycle(call.method, call.chain)
         except Exception as error:  # goes to the caller
             return failed_future(what, error)
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(what, explain=self.explain_busy)
@@ -201,15 +200,15 @@ class Actor:
         future.settle(value)
         return future
 
-    def check_cycle(self, call: Call) -> None:
+    def check_cycle(self, method: str, chain: tuple[str, ...]) -> None:
         """Refuse a call that would wait for itself.
 
         Raises:
             QMI_CallCycleException: If this object waits for the caller; the message prints the cycle.
         """
-        if call.chain and self.where in call.chain:
-            start = call.chain.index(self.where)
-            cycle = " -> ".join((*call.chain[start:], f"{self.where}.{call.method}()"))
+        if chain and self.where in chain:
+            start = chain.index(self.where)
+            cycle = " -> ".join((*chain[start:], f"{self.where}.{method}()"))
             raise QMI_CallCycleException(f"These objects would wait for each other for ever: {cycle}")
 
     def pull(self, stream: ActorStream, closing: bool = False) -> QMI_RpcFuture[Any]:
@@ -254,18 +253,17 @@ class Actor:
     def dispatch(self, turn: Turn | None) -> None:
         """See to it that the current turn, and all that can be done at once after it, is done."""
         while turn is not None:
-            if isinstance(turn, AcquireTurn):
+            if isinstance(turn, CallTurn | InlineTurn | PullTurn):
+                # One that was given up is sent as well: whether it runs is decided by who claims it.
+                refusal = self.guard.refusal(turn) if self.guard.is_locked and not turn.given_up else None
+                if refusal is None and self._send(turn):
+                    return
+                turn.fail(refusal or self.stopped())
+            elif isinstance(turn, AcquireTurn):
                 self.guard.take_turn(turn)
             elif isinstance(turn, EndTurn):
                 dispatch_end(self, turn)
                 return
-            else:
-                assert isinstance(turn, CallTurn | InlineTurn | PullTurn)
-                # One that was given up is sent as well: whether it runs is decided by who claims it.
-                refusal = None if turn.given_up else self.guard.refusal(turn)
-                if refusal is None and self._send(turn):
-                    return
-                turn.fail(refusal or self.stopped())
             turn = self.mailbox.leave(turn)
 
     def _send(self, turn: CallTurn | InlineTurn | PullTurn) -> bool:
@@ -275,7 +273,7 @@ class Actor:
         is_async = turn.method.kind.is_async if isinstance(turn, CallTurn) else turn.stream.is_async
         if is_async or self.placement is Placement.LOOP:
             return self.spawn(turn, run_async, self, turn)
-        self.thread().give(partial(run_plain, self, turn))
+        (self.worker or self.thread()).give(partial(run_plain, self, turn))
         return True
 
     def spawn(self, turn: Turn, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:

@@ -27,8 +27,12 @@ def begin(actor: Actor, turn: Turn) -> None:
 
 def execution(actor: Actor, turn: CallTurn | InlineTurn | PullTurn) -> Execution:
     """What code of this turn belongs to."""
-    chain = turn.stream.chain if isinstance(turn, PullTurn) else turn.call.chain
-    return Execution(actor.host.face, (*chain, actor.where), actor.interrupt)
+    chain = turn.chain
+    if chain:
+        return Execution(actor.host.face, (*chain, actor.where))
+    if actor.alone is None:
+        actor.alone = Execution(actor.host.face, (actor.where,))
+    return actor.alone
 
 
 def run_plain(actor: Actor, turn: CallTurn | PullTurn) -> None:
@@ -121,6 +125,6 @@ def as_result(actor: Actor, turn: CallTurn | InlineTurn, value: Any) -> Any:
     kind = turn.method.kind
     if not kind.is_stream:
         return value
-    stream = ActorStream(actor, value, turn.what, turn.origin, turn.token, turn.call.chain, kind.is_async)
+    stream = ActorStream(actor, value, turn.name, turn.origin, turn.token, turn.chain, kind.is_async)
     actor.remember_stream(stream)
     return stream

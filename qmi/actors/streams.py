@@ -42,13 +42,13 @@ class Source(Protocol):
 class ActorStream:
     """A generator that runs in an actor, one turn an item."""
 
-    __slots__ = ("__weakref__", "_actor", "_generator", "chain", "is_async", "origin", "token", "what")
+    __slots__ = ("__weakref__", "_actor", "_generator", "chain", "is_async", "name", "origin", "token")
 
     def __init__(
         self,
         actor: Actor,
         generator: Generator[Any, Any, Any] | AsyncGenerator[Any, Any],
-        what: str,
+        name: str,
         origin: Origin,
         token: Token | None,
         chain: tuple[str, ...],
@@ -56,11 +56,16 @@ class ActorStream:
     ) -> None:
         self._actor = actor
         self._generator: Any = generator
-        self.what = what
+        self.name = name
         self.origin = origin
         self.token = token
         self.chain = chain
         self.is_async = is_async
+
+    @property
+    def what(self) -> str:
+        """The call that it is the result of, for people."""
+        return f"{self.name}()"
 
     # What the consumer's side calls
 

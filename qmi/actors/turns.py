@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 from typing import Any
 
 import trio
@@ -16,29 +15,40 @@ from qmi.messages import Acquire, Call, Origin, Token
 class Turn:
     """Something that needs the object for itself for a while.
 
+    Args:
+        name: Name of the method.
+        origin: The context it came from.
+
     Attributes:
-        what: What it is, for people: ``"get_sample()"``.
         origin: The context it came from.
         since: When it began, as monotonic time; 0 before.
         scope: Cancels it while it runs in the event loop.
         given_up: Whether nobody waits for it any more.
     """
 
-    __slots__ = ("_claim", "given_up", "origin", "scope", "since", "what")
+    __slots__ = ("_claim", "given_up", "name", "origin", "scope", "since")
 
     inline = False
 
-    def __init__(self, what: str, origin: Origin) -> None:
-        self.what = what
+    def __init__(self, name: str, origin: Origin) -> None:
+        self.name = name
         self.origin = origin
         self.since = 0.0
         self.scope: trio.CancelScope | None = None
         self.given_up = False
-        self._claim = _thread.allocate_lock()
+        self._claim = [True]
+
+    @property
+    def what(self) -> str:
+        """What it is, for people: ``"get_sample()"``."""
+        return f"{self.name}()"
 
     def claim(self) -> bool:
         """Take it on; True for exactly one of those who try."""
-        return self._claim.acquire(False)
+        try:
+            return self._claim.pop()
+        except IndexError:
+            return False
 
     def fail(self, error: BaseException) -> None:
         """Tell whoever waits for it that it will not come to anything."""
@@ -55,10 +65,15 @@ class CallTurn(Turn):
     __slots__ = ("call", "future", "method")
 
     def __init__(self, call: Call, method: Method, origin: Origin, future: QMI_RpcFuture[Any]) -> None:
-        super().__init__(f"{call.method}()", origin)
+        super().__init__(call.method, origin)
         self.call = call
         self.method = method
         self.future = future
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The objects that wait for it."""
+        return self.call.chain
 
     @property
     def token(self) -> Token | None:
@@ -71,24 +86,32 @@ class CallTurn(Turn):
 
 
 class InlineTurn(Turn):
-    """A method call that the caller runs itself, as soon as it is its turn."""
+    """A method call that the caller runs itself, as soon as it is its turn.
 
-    __slots__ = ("_waiter", "call", "error", "granted", "method")
+    Args:
+        method: The method.
+        token: The caller's lock token.
+        chain: The objects that wait for it.
+        origin: The context it came from.
+    """
+
+    __slots__ = ("_waiter", "chain", "error", "granted", "method", "token")
 
     inline = True
 
-    def __init__(self, call: Call, method: Method, origin: Origin) -> None:
-        super().__init__(f"{call.method}()", origin)
-        self.call = call
+    def __init__(self, method: Method, token: Token | None, chain: tuple[str, ...], origin: Origin) -> None:
+        # This is made for each call of the quickest kind, so that nothing is made that is not needed.
+        self.name = method.name
+        self.origin = origin
+        self.since = 0.0
+        self.scope: trio.CancelScope | None = None
+        self.given_up = False
         self.method = method
+        self.token = token
+        self.chain = chain
         self.error: BaseException | None = None
         self.granted = False
         self._waiter: Waiter | None = None
-
-    @property
-    def token(self) -> Token | None:
-        """The caller's lock token."""
-        return self.call.token
 
     def expect(self, waiter: Waiter) -> bool:
         """Have somebody woken when the turn comes; False if it has come already."""
@@ -111,12 +134,13 @@ class InlineTurn(Turn):
 class PullTurn(Turn):
     """The next item of a stream."""
 
-    __slots__ = ("closing", "future", "stream", "token")
+    __slots__ = ("chain", "closing", "future", "stream", "token")
 
     def __init__(self, stream: Any, future: QMI_RpcFuture[Any], closing: bool) -> None:
-        super().__init__(stream.what, stream.origin)
+        super().__init__(stream.name, stream.origin)
         self.stream = stream
         self.token: Token | None = stream.token
+        self.chain: tuple[str, ...] = stream.chain
         self.future = future
         self.closing = closing
 
@@ -135,7 +159,7 @@ class AcquireTurn(Turn):
     __slots__ = ("future", "request", "woken")
 
     def __init__(self, request: Acquire, origin: Origin, future: QMI_RpcFuture[bool]) -> None:
-        super().__init__("lock()", origin)
+        super().__init__("lock", origin)
         self.request = request
         self.woken = False
         self.future = future
@@ -152,7 +176,7 @@ class EndTurn(Turn):
     __slots__ = ("future",)
 
     def __init__(self, origin: Origin, future: QMI_RpcFuture[None]) -> None:
-        super().__init__("release_rpc_object()", origin)
+        super().__init__("release_rpc_object", origin)
         self.future = future
 
     def fail(self, error: BaseException) -> None:

@@ -11,9 +11,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -95,7 +95,7 @@ class Soak:
             self._faults()[name]()
             self._sleep(max(0.0, now + 1.0 - time.monotonic()))
 
-    def _faults(self) -> dict[str, Callable[[], object]]:
+    def _faults(self) -> dict[str, Any]:
         world, target = self._world, self._source.choice(list(self._world.ports))
         programs: list[Program] = [*world.servers.values(), *world.clients]
         return {
