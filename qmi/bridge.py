@@ -23,7 +23,7 @@ GLANCE = 0.25
 
 _HOLD = 0.001
 
-on_any_loop = trio.lowlevel.in_trio_run
+on_any_loop: Callable[[], bool] = trio.lowlevel.in_trio_run
 
 
 class Waiter(Protocol):

@@ -86,7 +86,7 @@ class _Dial:
         self.where = where
         self.reconnect = reconnect
         self.outcome: QMI_RpcFuture[None] = QMI_RpcFuture(f"the connection to {name!r}")
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope = trio.CancelScope()
         self.link: Link | None = None
 
 

@@ -53,7 +53,7 @@ class InterruptHandler:
     __slots__ = ("_again", "_installed", "due")
 
     def __init__(self) -> None:
-        self.due = False
+        self.due: bool = False
         self._again = False
         self._installed = False
 

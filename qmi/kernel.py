@@ -76,13 +76,13 @@ class Kernel:
     """
 
     def __init__(self, name: str, config: CfgQmi | None = None) -> None:
-        self.name = check_name(name, "context")
-        self.config = CfgQmi() if config is None else config
+        self.name: str = check_name(name, "context")
+        self.config: CfgQmi = CfgQmi() if config is None else config
         self.face: Any = self
         self.loop: Loop
-        self.origin = Origin(name, secrets.token_hex(8))
-        self.registry = Registry(name)
-        self.started = time.time()
+        self.origin: Origin = Origin(name, secrets.token_hex(8))
+        self.registry: Registry = Registry(name)
+        self.started: float = time.time()
         self.shutdown: QMI_RpcFuture[None] = QMI_RpcFuture(f"the shutdown of context {name!r}")
         self._stop_handlers: list[Callable[[], object]] = []
         self._nursery: trio.Nursery | None = None
@@ -90,9 +90,9 @@ class Kernel:
         self._why_not: Callable[[], Exception] | None = None
         self._mutex = threading.Lock()
         self.clock: Clock = MonotonicClock()
-        self.exchange = Exchange(name)
-        self.connections = Connections(self)
-        self.signalling = Signalling(self, self.exchange)
+        self.exchange: Exchange = Exchange(name)
+        self.connections: Connections = Connections(self)
+        self.signalling: Signalling = Signalling(self, self.exchange)
         self.suppress_version_mismatch_warnings = False
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ class AimEarly:
         self._longest = longest
         # Bold steps at first, so that a loop of a few hertz is punctual after some seconds and not minutes.
         self._gain = 1.0
-        self.lead = min(first, longest)
+        self.lead: float = min(first, longest)
 
     def early(self, wait: float) -> float:
         """Seconds before its end at which the timer of a wait should fire."""

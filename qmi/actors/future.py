@@ -42,9 +42,9 @@ class QMI_RpcFuture(Generic[T]):
         what: str = "the call",
         explain: Callable[[], str] | None = None,
     ) -> None:
-        self.what = what
+        self.what: str = what
         self.on_cancel: Callable[[], object] | None = None
-        self.explain = explain
+        self.explain: Callable[[], str] | None = explain
         self._once = _thread.allocate_lock()
         self._callbacks: list[Callable[[], object]] = []
         self._done = False

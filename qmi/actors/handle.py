@@ -64,9 +64,9 @@ class Handle:
     __slots__ = ("__weakref__", "_actor", "address", "interface", "router", "token")
 
     def __init__(self, router: Router, address: Address, interface: Interface) -> None:
-        self.router = router
-        self.address = address
-        self.interface = interface
+        self.router: Router = router
+        self.address: Address = address
+        self.interface: Interface = interface
         self.token: Token | None = None
         self._actor: Actor | None = None
 

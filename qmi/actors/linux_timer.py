@@ -53,7 +53,7 @@ class TimerFd:
     __slots__ = ("_reference", "_set", "_value", "fd")
 
     def __init__(self, fd: int, settime: Any) -> None:
-        self.fd = fd
+        self.fd: int = fd
         self._set = settime
         timer = _Itimerspec()
         self._value = timer.it_value

@@ -40,7 +40,7 @@ class LoopCarrier(Carrier):
 
     async def _construct(self) -> None:
         EXECUTION.set(Execution(self._host.face))
-        self.task = self._make()
+        self.task: Any = self._make()
 
     def _begin(self) -> None:
         precise = isinstance(self.task, QMI_LoopTask) and self.task._precise

@@ -47,7 +47,7 @@ class QMI_LoopTask(QMI_Task[ST, SG]):
             Python threads: the last stretch of each wait, up to a millisecond, is spent in a busy loop.
     """
 
-    sig_status_updated = QMI_Signal([object])
+    sig_status_updated: QMI_Signal = QMI_Signal([object])
 
     def __init__(
         self,

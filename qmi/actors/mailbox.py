@@ -28,7 +28,7 @@ class Mailbox(Generic[T]):
     __slots__ = ("_line", "closed", "current", "mutex")
 
     def __init__(self) -> None:
-        self.mutex = threading.Lock()
+        self.mutex: threading.Lock = threading.Lock()
         self.current: T | None = None
         self.closed: BaseException | None = None
         self._line: deque[T] | None = None

@@ -13,7 +13,7 @@ class ProxyType(type):
     """The class of proxy classes; ``help()`` of a proxy shows what is meant for users, and nothing else."""
 
     # A proxy is made by a context, never by calling its class.
-    __signature__ = inspect.Signature()
+    __signature__: inspect.Signature = inspect.Signature()
 
     def __dir__(cls) -> list[str]:
         return [name for name in super().__dir__() if not name.startswith("_") or name in _SHOWN_SPECIAL]

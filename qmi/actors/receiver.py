@@ -120,7 +120,7 @@ class QMI_SignalReceiver:
         self._gaps: dict[Topic, str] = {}
         self._sources = 0
         self._ended: str | None = None
-        self.dropped = 0
+        self.dropped: int = 0
 
     def __repr__(self) -> str:
         return f"<signal receiver with {len(self._queue)} signals>"

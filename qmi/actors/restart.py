@@ -83,7 +83,7 @@ class Restarts:
 
     def __init__(self, rule: RestartRule) -> None:
         self.rule = rule
-        self.count = 0
+        self.count: int = 0
         self._times: deque[float] = deque()
 
     def failed(self, now: float) -> RestartDecision:

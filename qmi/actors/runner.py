@@ -73,19 +73,19 @@ class Actor:
     )
 
     def __init__(self, host: Host, address: Address, interface: Interface, placement: Placement) -> None:
-        self.address = address
-        self.interface = interface
-        self.placement = placement
+        self.address: Address = address
+        self.interface: Interface = interface
+        self.placement: Placement = placement
         self.object: Any = None
         self.alone: Execution | None = None  # what code of a turn belongs to that nothing else waits for
         self.mailbox: Mailbox[Turn] = Mailbox()
-        self.host = host
-        self.guard = Guard(self)
+        self.host: Host = host
+        self.guard: Guard = Guard(self)
         self.worker: Worker | None = None
         self.streams: set[ActorStream] | None = None
-        self.calls = 0
-        self.errors = 0
-        self.where = str(address)
+        self.calls: int = 0
+        self.errors: int = 0
+        self.where: str = str(address)
 
     def __repr__(self) -> str:
         return f"<actor {self.where}>"

@@ -202,7 +202,7 @@ class Schedule:
             )
         self.period: Final = check_period(period)
         self.policy: Final = policy
-        self.next_start = 0.0
+        self.next_start: float = 0.0
         self._immediate = policy is QMI_LoopTaskMissedLoopPolicy.IMMEDIATE
         self._lateness = LatenessHistogram()
         self._iterations = 0

@@ -48,8 +48,8 @@ class QMI_Signal:
         for kind in arg_types:
             if not isinstance(kind, type):
                 raise QMI_UsageException(f"A signal is declared with the types of its arguments; got {kind!r}")
-        self.arg_types = tuple(arg_types)
-        self.name = ""
+        self.arg_types: tuple[type, ...] = tuple(arg_types)
+        self.name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

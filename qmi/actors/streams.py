@@ -56,11 +56,11 @@ class ActorStream:
     ) -> None:
         self._actor = actor
         self._generator: Any = generator
-        self.name = name
-        self.origin = origin
-        self.token = token
-        self.chain = chain
-        self.is_async = is_async
+        self.name: str = name
+        self.origin: Origin = origin
+        self.token: Token | None = token
+        self.chain: tuple[str, ...] = chain
+        self.is_async: bool = is_async
 
     @property
     def what(self) -> str:

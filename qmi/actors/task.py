@@ -33,7 +33,7 @@ class QMI_Task(Generic[ST, SG]):
         status: What others get from the runner's ``get_status()``.
     """
 
-    sig_settings_updated = QMI_Signal([object])
+    sig_settings_updated: QMI_Signal = QMI_Signal([object])
 
     def __init__(self, task_runner: QMI_TaskRunner, name: str) -> None:
         self._task_runner = task_runner

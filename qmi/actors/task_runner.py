@@ -97,7 +97,7 @@ class QMI_TaskRunner(QMI_RpcObject):
 
         def __exit__(self, *exc_info: object) -> None: ...
 
-    sig_restarted = QMI_Signal([int, str])
+    sig_restarted: QMI_Signal = QMI_Signal([int, str])
     """Published when the task is started again: how often by now, and the error that ended it before."""
 
     def __init__(

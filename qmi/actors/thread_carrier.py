@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from qmi.actors.carrier import Carrier, Failed, Host, Make, init_error
 from qmi.actors.clock import ThreadWaiter
@@ -43,7 +44,7 @@ class ThreadCarrier(Carrier):
     def _construct(self) -> None:
         EXECUTION.set(Execution(self._host.face, (), self._interrupts))
         try:
-            self.task = self._make()
+            self.task: Any = self._make()
         except BaseException as error:  # belongs to whoever wants the task
             self._made.fail(init_error(self._name, error))
         else:

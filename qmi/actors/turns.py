@@ -31,11 +31,11 @@ class Turn:
     inline = False
 
     def __init__(self, name: str, origin: Origin) -> None:
-        self.name = name
-        self.origin = origin
-        self.since = 0.0
+        self.name: str = name
+        self.origin: Origin = origin
+        self.since: float = 0.0
         self.scope: trio.CancelScope | None = None
-        self.given_up = False
+        self.given_up: bool = False
         self._claim = [True]
 
     @property
@@ -66,9 +66,9 @@ class CallTurn(Turn):
 
     def __init__(self, call: Call, method: Method, origin: Origin, future: QMI_RpcFuture[Any]) -> None:
         super().__init__(call.method, origin)
-        self.call = call
-        self.method = method
-        self.future = future
+        self.call: Call = call
+        self.method: Method = method
+        self.future: QMI_RpcFuture[Any] = future
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -101,16 +101,16 @@ class InlineTurn(Turn):
 
     def __init__(self, method: Method, token: Token | None, chain: tuple[str, ...], origin: Origin) -> None:
         # This is made for each call of the quickest kind, so that nothing is made that is not needed.
-        self.name = method.name
-        self.origin = origin
-        self.since = 0.0
+        self.name: str = method.name
+        self.origin: Origin = origin
+        self.since: float = 0.0
         self.scope: trio.CancelScope | None = None
-        self.given_up = False
-        self.method = method
-        self.token = token
-        self.chain = chain
+        self.given_up: bool = False
+        self.method: Method = method
+        self.token: Token | None = token
+        self.chain: tuple[str, ...] = chain
         self.error: BaseException | None = None
-        self.granted = False
+        self.granted: bool = False
         self._waiter: Waiter | None = None
 
     def expect(self, waiter: Waiter) -> bool:
@@ -138,11 +138,11 @@ class PullTurn(Turn):
 
     def __init__(self, stream: Any, future: QMI_RpcFuture[Any], closing: bool) -> None:
         super().__init__(stream.name, stream.origin)
-        self.stream = stream
+        self.stream: Any = stream
         self.token: Token | None = stream.token
         self.chain: tuple[str, ...] = stream.chain
-        self.future = future
-        self.closing = closing
+        self.future: QMI_RpcFuture[Any] = future
+        self.closing: bool = closing
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
@@ -160,9 +160,9 @@ class AcquireTurn(Turn):
 
     def __init__(self, request: Acquire, origin: Origin, future: QMI_RpcFuture[bool]) -> None:
         super().__init__("lock", origin)
-        self.request = request
-        self.woken = False
-        self.future = future
+        self.request: Acquire = request
+        self.woken: bool = False
+        self.future: QMI_RpcFuture[bool] = future
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
@@ -177,7 +177,7 @@ class EndTurn(Turn):
 
     def __init__(self, origin: Origin, future: QMI_RpcFuture[None]) -> None:
         super().__init__("release_rpc_object", origin)
-        self.future = future
+        self.future: QMI_RpcFuture[None] = future
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""

@@ -294,7 +294,7 @@ class VirtualThreadWaiter(_VirtualWaiter):
         # Released once for each wait that was entered: by the clock, or by an interruption.
         self._woken = threading.Lock()
         self._woken.acquire()
-        self.wake = self._woken.release
+        self.wake: Callable[[], None] = self._woken.release
         super().__init__(clock, name)
 
     def wait_until(self, t: float) -> bool:

@@ -27,7 +27,7 @@ class Worker:
     __slots__ = ("_jobs", "_lost", "_thread", "name")
 
     def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
-        self.name = name
+        self.name: str = name
         self._lost = lost
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None

@@ -61,7 +61,7 @@ class Refusal(Exception):
     def __init__(self, reason: str, step: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
-        self.steps = [step] if step else []
+        self.steps: list[str] = [step] if step else []
 
     def under(self, step: str) -> Refusal:
         """Add the step that led here."""

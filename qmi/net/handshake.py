@@ -160,10 +160,10 @@ class Handshake:
         self, role: Role, hello: Hello, *, expected: str | None = None, certified: Identity | None = None
     ) -> None:
         self.role = role
-        self.ours = replace(hello, wanted=expected or "")
-        self.stage = Stage.AWAIT_HELLO
+        self.ours: Hello = replace(hello, wanted=expected or "")
+        self.stage: Stage = Stage.AWAIT_HELLO
         self.theirs: Hello | None = None
-        self.fault = ""
+        self.fault: str = ""
         self._expected = expected
         self._certified = certified
 

@@ -135,7 +135,7 @@ class Link:
         readers: trio.CapacityLimiter | None = None,
     ) -> None:
         self.where = where
-        self.ended = trio.Event()
+        self.ended: trio.Event = trio.Event()
         self._wire = wire
         self._last_heard = time.monotonic()
         self._peer = peer

@@ -71,7 +71,7 @@ class Listener:
         self._accepted = accepted
         self._complained = float("-inf")
         host, port = sock.getsockname()[:2]
-        self.address = HostPort(host, port)
+        self.address: HostPort = HostPort(host, port)
 
     async def run(self) -> None:
         """Accept until cancelled."""

@@ -93,7 +93,7 @@ class Peer(Sending):
         restore: Restore | None = None,
         where: str = "",
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()
         super().__init__(Codec(self.limits, persistent=persistent, restore=restore), self.limits.open_requests)
         self._reader = FrameReader(self.limits)
         self._handshake = Handshake(role, hello, expected=expected, certified=certified)

@@ -28,9 +28,9 @@ class StandIn:
     __slots__ = ("fields", "type_kind", "type_name")
 
     def __init__(self, type_kind: NamedKind, type_name: str, fields: Mapping[str, Any]) -> None:
-        self.type_kind = type_kind
-        self.type_name = type_name
-        self.fields = dict(fields)
+        self.type_kind: NamedKind = type_kind
+        self.type_name: str = type_name
+        self.fields: dict[str, Any] = dict(fields)
 
     def __getattr__(self, name: str) -> Any:
         if name in StandIn.__slots__ or name.startswith("__"):

@@ -40,9 +40,9 @@ class Unsent:
     __slots__ = ("buffers", "counts", "number", "size")
 
     def __init__(self, buffers: list[Buffer], number: int | None = None) -> None:
-        self.buffers = buffers
-        self.number = number
-        self.size = total_size(buffers)
+        self.buffers: list[Buffer] = buffers
+        self.number: int | None = number
+        self.size: int = total_size(buffers)
         self.counts: list[int] = []
 
     def rest(self) -> list[Buffer]:
@@ -117,7 +117,7 @@ class PlainWire:
     holds_back = False
 
     def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+        self.sock: socket.socket = sock
         self._gather = hasattr(sock, "sendmsg")
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -178,7 +178,7 @@ class TlsWire:
     may_hold_more = True
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server: bool) -> None:
-        self.plain = PlainWire(sock)
+        self.plain: PlainWire = PlainWire(sock)
         self._inbound = ssl.MemoryBIO()
         self._outbound = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._inbound, self._outbound, server_side=server)

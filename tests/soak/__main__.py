@@ -11,6 +11,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -95,7 +97,7 @@ class Soak:
             self._faults()[name]()
             self._sleep(max(0.0, now + 1.0 - time.monotonic()))
 
-    def _faults(self) -> dict[str, Any]:
+    def _faults(self) -> dict[str, Callable[[], object]]:
         world, target = self._world, self._source.choice(list(self._world.ports))
         programs: list[Program] = [*world.servers.values(), *world.clients]
         return {
@@ -105,7 +107,7 @@ class Soak:
             "stall": lambda: world.stall(target, self._sleep),
             "damaged frames": lambda: world.damage(target, self._sleep),
             "program frozen": lambda: world.freeze(self._source.choice(programs), 1.5, self._sleep),
-            **{what: (lambda data=data: world.forge(data)) for what, data in JUNK.items()},
+            **{what: partial(world.forge, data) for what, data in JUNK.items()},
         }
 
     def _sizes(self) -> dict[str, Size]:
