@@ -246,6 +246,7 @@ class Serving:
         self._mutex = threading.Lock()
         self._open: dict[int, QMI_RpcFuture[Any] | _Pump] = {}
         self._cancelled: set[int] = set()
+        self._ended = False
 
     @property
     def count(self) -> int:
@@ -254,6 +255,8 @@ class Serving:
 
     def request(self, number: int, message: Request) -> None:
         """The other side asks for something."""
+        if self._ended:
+            return
         try:
             future = self._home.request_here(message, self._origin, self._link)
         except Exception as error:  # goes to the caller, who is not to end this program
@@ -308,6 +311,7 @@ class Serving:
 
     def end(self) -> None:
         """The link is gone: nobody waits for anything any more."""
+        self._ended = True
         for number in list(self._open):
             self.cancel(number)
 

@@ -118,8 +118,8 @@ def test_fault_03_a_client_that_dies_gives_its_lock_back(
         assert actor.object.entered.wait(5)
         with pytest.raises(QMI_RpcTimeoutException):
             bench.echo(1, rpc_timeout=0.05)
-        died = time.monotonic()
         other.kill() if how == "reset" else other.pause()
+        died = time.monotonic()
         eventually(lambda: not bench.is_locked(), 5)
         assert time.monotonic() - died < (1 if how == "reset" else 2)
         actor.object.gate.set()

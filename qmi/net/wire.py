@@ -58,10 +58,6 @@ class Wire(Protocol):
     """One connection."""
 
     @property
-    def holds_back(self) -> bool:
-        """Whether bytes that were taken wait for the socket; :meth:`flush` sends them."""
-
-    @property
     def may_hold_more(self) -> bool:
         """Whether there may be more to read although a read filled less than its memory."""
 
@@ -114,7 +110,6 @@ class PlainWire:
     __slots__ = ("_gather", "sock")
 
     may_hold_more = False
-    holds_back = False
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock: socket.socket = sock
@@ -217,11 +212,6 @@ class TlsWire:
     async def _flush_all(self) -> None:
         while self.flush():
             await self.plain.wait_writable()
-
-    @property
-    def holds_back(self) -> bool:
-        """Whether encrypted bytes wait for the socket."""
-        return bool(self._cipher.rest()) or self._outbound.pending > 0
 
     def flush(self) -> bool:
         """Send the encrypted bytes that wait; True if some of them still do."""
