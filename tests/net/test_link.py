@@ -1,0 +1,444 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from qmi.bridge import Loop
+from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException, QMI_ValueNotSendableException
+from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Value
+from qmi.net.events import LossKind, PeerLost
+from qmi.net.frames import Limits
+from qmi.net.handshake import Hello, Role
+from qmi.net.link import Link
+from qmi.net.peer import Peer
+from qmi.net.wire import PlainWire, Unsent
+
+GET = Call("bench", "get", (1,))
+SIGNAL = Signal("bench", "sig", (1,), 0, 0.0)
+
+
+class Answer:
+    """A sink that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.got: list[Any] = []
+        self.threads: set[str] = set()
+
+    def reply(self, reply: Reply) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.got.append(reply)
+
+    def stream_opened(self) -> None:
+        self.got.append("opened")
+
+    def item(self, value: Any) -> None:
+        self.got.append(value)
+
+    def stream_ended(self) -> None:
+        self.got.append("ended")
+
+
+class Owner:
+    """Accepts everybody, answers each call by its arguments, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.refuse = ""
+        self.answers = True
+        self.fault: str | None = None
+        self.lost_reason: PeerLost | None = None
+
+    def hello(self, link: Link, hello: Hello) -> None:
+        link.refuse(self.refuse) if self.refuse else link.accept()
+
+    def connected(self, link: Link, hello: Hello) -> None:
+        self.told.append(("connected", hello.context))
+
+    def request(self, link: Link, number: int, message: Request) -> None:
+        self.told.append(("request", message, threading.current_thread().name))
+        if self.fault is not None:
+            raise RuntimeError(self.fault)
+        if self.answers:
+            link.send_value(number, message.args if isinstance(message, Call) else None)
+
+    def cancel(self, link: Link, number: int) -> None:
+        self.told.append(("cancel", number))
+
+    def credit(self, link: Link, number: int) -> None:
+        self.told.append(("credit", number))
+        while link.credit(number):
+            link.send_item(number, number)
+
+    def signal(self, link: Link, signal: Signal) -> None:
+        self.told.append(("signal", signal))
+
+    def lost(self, link: Link, loss: PeerLost) -> None:
+        self.lost_reason = loss
+        self.told.append(("lost", loss.kind))
+
+
+class Pair:
+    """Two links that are joined by a TCP connection."""
+
+    def __init__(self, limits: Limits, buffer: int | None, **options: Any) -> None:
+        with socket.socket() as listener:
+            if buffer is not None:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            first = socket.socket()
+            if buffer is not None:
+                first.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            first.connect(listener.getsockname())
+            second = listener.accept()[0]
+        self.owners = Owner(), Owner()
+        self.links = tuple(
+            Link(
+                PlainWire(sock),
+                Peer(role, Hello(context=name, incarnation=name, workgroup="lab"), now=time.monotonic(),
+                     limits=limits),
+                owner, Loop(), where="here", **options,
+            )
+            for sock, role, name, owner in (
+                (first, Role.CONNECTING, "a", self.owners[0]), (second, Role.LISTENING, "b", self.owners[1])
+            )
+        )  # fmt: skip
+
+    @property
+    def a(self) -> Link:
+        return self.links[0]
+
+    @property
+    def b(self) -> Link:
+        return self.links[1]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    with trio.fail_after(10):
+        while not condition():
+            await trio.sleep(0.002)
+
+
+@asynccontextmanager
+async def joined(limits: Limits | None = None, *, buffer: int | None = None, **options: Any) -> AsyncIterator[Pair]:
+    pair = Pair(limits or Limits(), buffer, **options)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for link in pair.links:
+                nursery.start_soon(link.run)
+            await until(lambda: pair.a.is_up and pair.b.is_up)
+            yield pair
+            nursery.cancel_scope.cancel()
+    for link in pair.links:
+        assert link.ended.is_set()
+        assert link.loss is not None
+
+
+def run(scenario: Callable[[], Any]) -> None:
+    trio.run(scenario)
+
+
+def test_a_request_gets_its_answer_and_the_end_is_told_to_both() -> None:
+    async def main() -> None:
+        async with joined() as pair:
+            answer = Answer()
+            assert repr(pair.a) == "<link to peer 'b'>"
+            pair.a.send_request(GET, answer)
+            await until(lambda: answer.got)
+            assert answer.got == [Value((1,))]
+            assert pair.a.silence < 5
+            assert pair.a.open_requests == 0
+            pair.a.send_signal(SIGNAL)
+            await until(lambda: ("signal", SIGNAL) in pair.owners[1].told)
+            pair.a.close("enough")
+            await until(lambda: pair.b.ended.is_set())
+            assert pair.owners[1].lost_reason == PeerLost(LossKind.GOODBYE, "closed by the other side: enough")
+            with pytest.raises(QMI_NotDeliveredException):
+                pair.a.send_request(GET, answer)
+
+    run(main)
+
+
+def test_a_refusal_shows_its_reason_to_the_other_side() -> None:
+    async def main() -> None:
+        pair = Pair(Limits(), None)
+        pair.owners[1].refuse = "no room"
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                for link in pair.links:
+                    nursery.start_soon(link.run)
+        assert pair.owners[0].lost_reason == PeerLost(LossKind.REFUSED, "refused by the other side: no room")
+
+    run(main)
+
+
+def test_streams_flow_as_far_as_there_is_credit_and_end() -> None:
+    async def main() -> None:
+        async with joined() as pair:
+            pair.owners[1].answers = False
+            answer = Answer()
+            pair.a.send_request(GET, answer)
+            await until(lambda: len(pair.owners[1].told) == 2)
+            pair.b.open_stream(1)
+            await until(lambda: answer.got == ["opened"])
+            pair.a.send_credit(1, 3)
+            await until(lambda: answer.got == ["opened", 1, 1, 1])
+            pair.b.end_stream(1)
+            await until(lambda: answer.got[-1] == "ended")
+
+    run(main)
+
+
+def test_a_value_that_cannot_be_sent_harms_nobody() -> None:
+    async def main() -> None:
+        async with joined() as pair:
+            with pytest.raises(QMI_ValueNotSendableException):
+                pair.a.send_request(Call("bench", "get", (object(),)), Answer())
+            with pytest.raises(QMI_ValueNotSendableException):
+                pair.a.send_signal(Signal("bench", "sig", (object(),), 0, 0.0))
+            answer = Answer()
+            pair.a.send_request(GET, answer)
+            await until(lambda: answer.got)
+
+    run(main)
+
+
+def test_a_fault_of_the_owner_ends_the_link_and_not_the_program(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with joined() as pair:
+            pair.owners[1].fault = "a bug"
+            answer = Answer()
+            pair.a.send_request(GET, answer)
+            await until(lambda: answer.got)
+            assert isinstance(answer.got[0], Failure)
+            assert isinstance(answer.got[0].error, QMI_OutcomeUnknownException)
+            assert pair.b.loss is not None
+            assert "a fault of this program: RuntimeError: a bug" in pair.b.loss.reason
+
+    run(main)
+    assert "The link to peer 'a' at here ends" in caplog.text or "The link to peer 'a' ends" in caplog.text
+
+
+def test_in_a_rush_a_thread_reads_until_something_belongs_on_the_loop_or_nothing_comes() -> None:
+    async def main() -> None:
+        async with joined(readers=trio.CapacityLimiter(2)) as pair:
+            answer = Answer()
+
+            async def calls(count: int) -> None:
+                for number in range(count):
+                    before = len(answer.got)
+                    pair.a.send_request(Call("bench", "get", (number,)), answer)
+                    await until(lambda before=before: len(answer.got) > before)  # type: ignore[misc]
+
+            await calls(80)
+            assert [reply.value for reply in answer.got] == [(number,) for number in range(80)]
+            assert len({told[2] for told in pair.owners[1].told if told[0] == "request"}) == 2
+            # A subscription and a signal are handled on the loop, in their order.
+            main_thread = threading.current_thread().name
+            before = len(pair.owners[1].told)
+            pair.a.send_request(Subscribe("bench", "sig"), answer)
+            pair.a.send_signal(SIGNAL)
+            pair.a.send_request(GET, answer)
+            await until(lambda: len(pair.owners[1].told) == before + 3)
+            told = pair.owners[1].told[before:]
+            assert [entry[1] for entry in told] == [Subscribe("bench", "sig"), SIGNAL, GET]
+            assert told[0][2] == main_thread
+            # After a pause the loop reads again.
+            await trio.sleep(0.2)
+            before = len(pair.owners[1].told)
+            await calls(1)
+            assert pair.owners[1].told[before][2] == main_thread
+
+    run(main)
+
+
+@pytest.mark.parametrize("who", ["a", "b", "reset", "fault", "cancel"])
+def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str) -> None:
+    async def main() -> None:
+        readers = trio.CapacityLimiter(2)
+        async with joined(readers=readers) as pair:
+            answer = Answer()
+            while readers.borrowed_tokens < 2:
+                before = len(answer.got)
+                pair.a.send_request(GET, answer)
+                await until(lambda before=before: len(answer.got) > before)  # type: ignore[misc]
+            if who == "reset":
+                pair.a._wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # type: ignore[attr-defined]
+                pair.a.close()
+            elif who == "fault":
+                pair.owners[1].fault = "a bug"
+                pair.a.send_request(GET, answer)
+            elif who != "cancel":
+                getattr(pair, who).close("by hand")
+            if who != "cancel":
+                await until(lambda: pair.a.ended.is_set() and pair.b.ended.is_set())
+        assert readers.borrowed_tokens == 0
+
+    run(main)
+
+
+def test_without_a_free_reader_the_loop_goes_on_reading() -> None:
+    async def main() -> None:
+        readers = trio.CapacityLimiter(1)
+        await readers.acquire()
+        async with joined(readers=readers) as pair:
+            answer = Answer()
+            for number in range(60):
+                pair.a.send_request(GET, answer)
+                await until(lambda number=number: len(answer.got) > number)  # type: ignore[misc]
+            assert answer.threads == {threading.current_thread().name}
+
+    run(main)
+
+
+def test_a_silent_peer_is_pinged_and_then_lost() -> None:
+    async def main() -> None:
+        limits = Limits(ping_after=0.05, silence=0.3)
+        pair = Pair(limits, None)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                scope = trio.CancelScope()
+
+                async def other() -> None:
+                    with scope:
+                        await pair.b.run()
+
+                nursery.start_soon(pair.a.run)
+                nursery.start_soon(other)
+                await until(lambda: pair.a.is_up and pair.b.is_up)
+                await trio.sleep(0.5)
+                assert pair.a.is_up  # pings are answered
+                deaf(pair)
+                pair.b._peer.tick = lambda now: []  # type: ignore[method-assign]
+                await until(lambda: pair.a.ended.is_set())
+                scope.cancel()
+        assert pair.owners[0].lost_reason is not None
+        assert pair.owners[0].lost_reason.kind is LossKind.SILENT
+
+    run(main)
+
+
+def test_a_probe_is_answered_by_the_living_only() -> None:
+    async def main() -> None:
+        async with joined() as pair:
+            assert await pair.a.probe(5)
+            deaf(pair)
+            assert not await pair.a.probe(0.1)
+
+    run(main)
+
+
+def deaf(pair: Pair) -> None:
+    """Let the second link stop reading."""
+
+    def receive() -> tuple[bool, list[Any]]:
+        return False, []
+
+    async def never() -> bool:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    pair.b._receive = receive  # type: ignore[method-assign]
+    pair.b._wait_readable = never  # type: ignore[method-assign]
+
+
+def test_a_request_that_is_cancelled_before_it_went_out_never_goes_out() -> None:
+    async def main() -> None:
+        async with joined(buffer=8192) as pair:
+            deaf(pair)
+            big, small = Answer(), Answer()
+            pair.a.send_request(Call("bench", "get", (bytes(10_000_000),)), big)
+            pair.a.send_request(GET, small)
+            assert len(pair.a._unsent) == 2
+            waiting = pair.a._unsent_bytes
+            pair.a.cancel_request(small.number)
+            assert len(pair.a._unsent) == 1
+            assert pair.a._unsent_bytes < waiting
+            pair.a.cancel_request(big.number)  # has begun: it goes on, and is cancelled behind
+            assert len(pair.a._unsent) == 2
+            pair.a.beat()  # nothing can be added, but what fits goes out
+            assert len(pair.a._unsent) == 2
+
+    run(main)
+
+
+def test_a_peer_that_does_not_read_is_lost_after_a_while() -> None:
+    async def main() -> None:
+        async with joined(buffer=8192, unsent_timeout=0.2, max_unsent=1000) as pair:
+            deaf(pair)
+            big = Answer()
+            pair.a.send_request(Call("bench", "get", (bytes(10_000_000),)), big)
+            with pytest.raises(QMI_NotDeliveredException, match="MiB wait for"):
+                pair.a.send_request(GET, Answer())
+            await until(lambda: pair.a.loss is not None)
+            assert pair.a.loss is not None
+            assert "nothing could be written for 0.2 s" in pair.a.loss.reason
+            assert isinstance(big.got[0].error, QMI_OutcomeUnknownException)
+
+    run(main)
+
+
+def test_signals_that_are_not_read_cost_the_link() -> None:
+    async def main() -> None:
+        async with joined(buffer=8192, max_unsent=1000) as pair:
+            deaf(pair)
+            pair.a.send_signal(Signal("bench", "sig", (bytes(10_000_000),), 0, 0.0))
+            pair.a.send_signal(SIGNAL)
+            assert pair.a.loss is not None
+            assert "it does not read: 9.5 MiB wait" in pair.a.loss.reason
+
+    run(main)
+
+
+def test_ctrl_c_between_two_steps_of_sending_neither_repeats_nor_loses_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A KeyboardInterrupt right after the system call: the bytes have gone, and are counted.
+    put = PlainWire.put
+    strike = [False]
+
+    def struck(self: PlainWire, unsent: Unsent) -> None:
+        put(self, unsent)
+        if strike[0]:
+            strike[0] = False
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(PlainWire, "put", struck)
+
+    async def main() -> None:
+        async with joined() as pair:
+            answer, lost = Answer(), Answer()
+            for number in range(20):
+                strike[0] = True
+                with pytest.raises(KeyboardInterrupt):
+                    pair.a.send_request(Call("bench", "get", (number,)), lost)
+                pair.a.cancel_request(lost.number)
+                pair.a.send_request(Call("bench", "get", (number, "again")), answer)
+                await until(lambda number=number: len(answer.got) == number + 1)  # type: ignore[misc]
+            assert [reply.value for reply in answer.got] == [(number, "again") for number in range(20)]
+            await until(lambda: pair.a.open_requests == 0)
+
+    run(main)
+
+
+def test_a_connection_that_breaks_while_writing_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with joined() as pair:
+
+            def broken(self: PlainWire, unsent: Unsent) -> None:
+                raise BrokenPipeError(32, "Broken pipe")
+
+            monkeypatch.setattr(PlainWire, "put", broken)
+            answer = Answer()
+            pair.a.send_request(GET, answer)
+            await until(lambda: answer.got)
+            assert isinstance(answer.got[0].error, QMI_NotDeliveredException)
+            assert pair.a.loss == PeerLost(LossKind.DISCONNECTED, "the connection was lost: Broken pipe")
+
+    run(main)
