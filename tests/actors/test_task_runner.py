@@ -203,6 +203,8 @@ def test_a_plain_task_of_an_async_program_uses_blocking_proxies() -> None:
 
 
 def test_hundreds_of_async_tasks_need_no_threads_of_their_own() -> None:
+    before = threading.active_count()
+
     async def main() -> None:
         before = threading.active_count()  # of other tests there may be idle threads
         async with qmi.open_context("lab", None, init_logging=False) as context:
@@ -302,7 +304,7 @@ class Ignores(QMI_Task):
 
 class Good(QMI_LoopTask):
     def loop_finalize(self):
-        print("finalized", self._name, flush=True)
+        sys.stdout.write(f"finalized {self._name}\\n")
 
 class Stuck(QMI_Instrument):
     @rpc_method

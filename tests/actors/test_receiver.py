@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from qmi.actors.subscriptions import Topic
+from qmi.core.exceptions import (
+    QMI_BlockingOnLoopException,
+    QMI_SignalSubscriptionException,
+    QMI_TimeoutException,
+    QMI_UsageException,
+)
+from qmi.core.pubsub import QMI_SignalReceiver, ReceivedSignal, SignalReceiverDiscardPolicy
+from tests.support.lab import eventually
+from tests.support.tasks import in_thread
+
+OLD = SignalReceiverDiscardPolicy.DISCARD_OLD
+NEW = SignalReceiverDiscardPolicy.DISCARD_NEW
+TOPIC = Topic("lab", "nsg", "sig")
+OTHER = Topic("far", "nsg", "sig")
+
+
+def put(receiver: QMI_SignalReceiver, *numbers: int, topic: Topic = TOPIC) -> None:
+    for number in numbers:
+        receiver.deliver(topic, (number,), number, 1000.0 + number)
+
+
+def all_of(receiver: QMI_SignalReceiver) -> list[ReceivedSignal]:
+    return [receiver.get_next_signal() for _ in range(receiver.get_queue_length())]
+
+
+def test_a_signal_says_who_sent_what_and_when() -> None:
+    receiver = QMI_SignalReceiver()
+    put(receiver, 7)
+    assert receiver.has_signal_ready()
+    signal = receiver.get_next_signal()
+    assert signal == ("lab", "nsg", "sig", (7,), 0)
+    assert signal == ReceivedSignal("lab", "nsg", "sig", (7,), 0)
+    context, publisher, name, args, number = signal
+    assert (context, publisher, name, args, number) == ("lab", "nsg", "sig", (7,), 0)
+    assert (signal.seqnr, signal.timestamp, signal.gap, signal.is_gap) == (7, 1007.0, None, False)
+    assert repr(signal) == "<lab.nsg.sig 7: (7,)>"
+    assert repr(receiver) == "<signal receiver with 0 signals>"
+
+
+@pytest.mark.parametrize(("policy", "args", "numbers"), [(OLD, [3, 4, 5], [2, 3, 4]), (NEW, [1, 2, 3], [0, 1, 2])])
+def test_a_full_receiver_drops_by_its_policy_and_counts(
+    policy: SignalReceiverDiscardPolicy, args: list[int], numbers: list[int]
+) -> None:
+    receiver = QMI_SignalReceiver(max_queue_length=3, discard_policy=policy)
+    put(receiver, 1, 2, 3, 4, 5)
+    assert receiver.get_queue_length() == 3
+    assert receiver.dropped == 2
+    signals = all_of(receiver)
+    assert [signal.args[0] for signal in signals] == args
+    assert [signal.receiver_seqnr for signal in signals] == numbers
+    put(receiver, 6)
+    assert receiver.get_next_signal().receiver_seqnr == 5
+
+
+def test_a_queue_can_be_emptied() -> None:
+    receiver = QMI_SignalReceiver()
+    put(receiver, 1, 2)
+    receiver.discard_all()
+    assert not receiver.has_signal_ready()
+    assert receiver.dropped == 0
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, -1.0])
+def test_an_empty_receiver_does_not_wait_unless_asked_to(timeout: float) -> None:
+    with pytest.raises(QMI_TimeoutException, match="There is no signal in the queue"):
+        QMI_SignalReceiver().get_next_signal(timeout)
+
+
+def test_waiting_has_an_end() -> None:
+    with pytest.raises(QMI_TimeoutException, match=r"No signal came within 0\.01 s"):
+        QMI_SignalReceiver().get_next_signal(timeout=0.01)
+
+
+@pytest.mark.parametrize("timeout", [None, 30.0])
+def test_whoever_waits_is_woken(timeout: float | None) -> None:
+    receiver = QMI_SignalReceiver()
+    waiting = [in_thread(partial(receiver.get_next_signal, timeout)) for _ in range(3)]
+    eventually(lambda: len(receiver._waiters) == 3)
+    for number in range(3):
+        put(receiver, number)
+    assert sorted(future.wait(10).args[0] for future in waiting) == [0, 1, 2]
+
+
+def test_one_signal_for_two_who_wait_wakes_one_and_the_other_goes_on_waiting() -> None:
+    receiver = QMI_SignalReceiver()
+    waiting = [in_thread(partial(receiver.get_next_signal, None)) for _ in range(2)]
+    eventually(lambda: len(receiver._waiters) == 2)
+    put(receiver, 1)
+    eventually(lambda: sum(future.done() for future in waiting) == 1 and len(receiver._waiters) == 1)
+    put(receiver, 2)
+    assert sorted(future.wait(10).args[0] for future in waiting) == [1, 2]
+
+
+@pytest.mark.parametrize("arguments", [{"max_queue_length": 0}, {"max_queue_length": 2.5}, {"max_queue_length": True}])
+def test_a_length_that_is_none_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(QMI_UsageException, match="whole number from 1 on"):
+        QMI_SignalReceiver(**arguments)
+
+
+def test_a_policy_that_is_none_is_refused() -> None:
+    with pytest.raises(QMI_UsageException, match="'oldest' is no SignalReceiverDiscardPolicy"):
+        QMI_SignalReceiver(discard_policy="oldest")  # type: ignore[arg-type]
+
+
+# In trio
+
+
+def test_a_task_waits_for_one_signal_after_the_other() -> None:
+    receiver = QMI_SignalReceiver()
+    got: list[int] = []
+
+    async def main() -> None:
+        with trio.fail_after(10):
+            put(receiver, 0)
+            in_thread(lambda: put(receiver, 1, 2))
+            async for signal in receiver:
+                got.append(signal.args[0])
+                if signal.args[0] == 2:
+                    return
+
+    trio.run(main)
+    assert got == [0, 1, 2]
+
+
+def test_being_cancelled_takes_no_signal() -> None:
+    receiver = QMI_SignalReceiver()
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            put(receiver, 1)
+            await receiver.next_signal()
+        assert receiver.get_queue_length() == 1
+        receiver.discard_all()
+        with trio.move_on_after(0.01):
+            await receiver.next_signal()
+        assert not receiver._waiters
+        put(receiver, 2)
+        assert (await receiver.next_signal()).args == (2,)
+
+    trio.run(main)
+
+
+def test_blocking_on_the_loop_is_refused_unless_there_is_a_signal() -> None:
+    receiver = QMI_SignalReceiver()
+
+    async def main() -> None:
+        put(receiver, 1)
+        assert receiver.get_next_signal(timeout=None).args == (1,)
+        with pytest.raises(QMI_TimeoutException):
+            receiver.get_next_signal()
+        with pytest.raises(QMI_BlockingOnLoopException, match=r"await receiver.next_signal\(\)"):
+            receiver.get_next_signal(timeout=1.0)
+
+    trio.run(main)
+
+
+# Gaps
+
+
+def test_the_first_signal_after_a_gap_says_so() -> None:
+    receiver = QMI_SignalReceiver()
+    put(receiver, 1)
+    receiver.mark_gap(TOPIC, "lost")
+    receiver.mark_gap(TOPIC, "resumed")
+    put(receiver, 2, topic=OTHER)
+    put(receiver, 5, 6)
+    assert [signal.gap for signal in all_of(receiver)] == [None, None, "resumed", None]
+
+
+@pytest.mark.parametrize("policy", [OLD, NEW])
+@pytest.mark.parametrize("report", [True, False])
+def test_the_mark_of_a_gap_outlives_the_signal_that_had_it(policy: SignalReceiverDiscardPolicy, report: bool) -> None:
+    receiver = QMI_SignalReceiver(1, policy, report_gaps=report)
+    if policy is NEW:
+        put(receiver, 1)
+    receiver.mark_gap(TOPIC, "restarted")
+    put(receiver, 2)
+    put(receiver, 3)
+    put(receiver, 4)
+    gaps = []
+    for number in range(5, 8):
+        gaps += [signal.gap for signal in all_of(receiver)]
+        put(receiver, number)
+    assert "restarted" in gaps
+
+
+def test_gaps_are_events_for_those_who_want_that() -> None:
+    receiver = QMI_SignalReceiver(report_gaps=True)
+    waiting = in_thread(partial(receiver.get_next_signal, None))
+    eventually(lambda: receiver._waiters)
+    receiver.mark_gap(TOPIC, "lost")
+    event = waiting.wait(10)
+    assert (event.is_gap, event.gap, event.args, event.receiver_seqnr) == (True, "lost", (), 0)
+    assert repr(event) == "<lab.nsg.sig 0: gap: lost>"
+    receiver.mark_gap(TOPIC, "restarted")
+    put(receiver, 3)
+    assert [(signal.is_gap, signal.gap) for signal in all_of(receiver)] == [(True, "restarted"), (False, None)]
+
+
+# The end
+
+
+def test_whoever_waits_for_what_cannot_come_is_told() -> None:
+    receiver = QMI_SignalReceiver()
+    receiver.add_source()
+    receiver.add_source()
+    waiting = in_thread(partial(receiver.get_next_signal, None))
+    eventually(lambda: receiver._waiters)
+    receiver.remove_source(OTHER, "far is gone")
+    assert not waiting.done()
+    receiver.remove_source(TOPIC, "lab has stopped")
+    with pytest.raises(QMI_SignalSubscriptionException, match="No signal can come any more: lab has stopped"):
+        waiting.wait(10)
+    with pytest.raises(QMI_SignalSubscriptionException):
+        receiver.get_next_signal(timeout=None)
+    with pytest.raises(QMI_TimeoutException):
+        receiver.get_next_signal()
+
+    async def main() -> None:
+        with pytest.raises(QMI_SignalSubscriptionException):
+            await receiver.next_signal()
+
+    trio.run(main)
+    receiver.add_source()
+    with pytest.raises(QMI_TimeoutException):
+        receiver.get_next_signal(timeout=0.001)
+
+
+def test_what_is_in_the_queue_comes_before_the_end() -> None:
+    receiver = QMI_SignalReceiver(report_gaps=True)
+    receiver.add_source()
+    put(receiver, 1)
+    receiver.remove_source(TOPIC, "gone")
+    assert receiver.get_next_signal(timeout=None).args == (1,)
+    event = receiver.get_next_signal(timeout=None)
+    assert (event.is_gap, event.gap) == (True, "ended")
+    with pytest.raises(QMI_SignalSubscriptionException, match="gone"):
+        receiver.get_next_signal(timeout=None)
+
+
+def test_unsubscribing_is_no_end() -> None:
+    receiver = QMI_SignalReceiver()
+    receiver.add_source()
+    receiver.remove_source(TOPIC)
+    with pytest.raises(QMI_TimeoutException):
+        receiver.get_next_signal(timeout=0.001)
+
+
+def test_many_threads_put_and_take_and_nothing_is_lost() -> None:
+    receiver = QMI_SignalReceiver()
+    taken: list[int] = []
+    mutex = threading.Lock()
+
+    def take() -> None:
+        for _ in range(500):
+            number = receiver.get_next_signal(timeout=10.0).args[0]
+            with mutex:
+                taken.append(number)
+
+    takers = [in_thread(take) for _ in range(4)]
+    putters = [in_thread(partial(put, receiver, *range(start, 2000, 4))) for start in range(4)]
+    for future in (*putters, *takers):
+        future.wait(20)
+    assert sorted(taken) == list(range(2000))
+    assert not receiver.has_signal_ready()
