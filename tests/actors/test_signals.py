@@ -311,7 +311,7 @@ def test_the_last_who_leaves_here_is_told_there(two: Two) -> None:
 
 
 def test_who_comes_while_another_goes_gets_the_signals(two: Two) -> None:
-    for _ in range(50):
+    for _ in range(12):
         one, other = QMI_SignalReceiver(), QMI_SignalReceiver()
         two.remote.sig_nothing.subscribe(one)
         going = in_thread(partial(two.remote.sig_nothing.unsubscribe, one))
