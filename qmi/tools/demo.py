@@ -15,6 +15,7 @@ from typing import Any
 import qmi
 from qmi.core.exceptions import QMI_ObjectLockedException
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+from qmi.tools.demo_loop import control_loop
 from qmi.tools.demo_programs import three_programs
 from qmi.tools.stage import Stage
 from qmi.utils.context_managers import open_close, start_stop
@@ -76,7 +77,11 @@ def _measure(stage: Stage, nsg: Any) -> None:
 
 Chapter = Callable[[Stage], None]
 
-CHAPTERS: Mapping[str, Chapter] = {"one-program": one_program, "three-programs": three_programs}
+CHAPTERS: Mapping[str, Chapter] = {
+    "one-program": one_program,
+    "three-programs": three_programs,
+    "control-loop": control_loop,
+}
 
 
 def main(arguments: Sequence[str] | None = None, stage: Stage | None = None) -> int:

@@ -1,6 +1,6 @@
 """The chapter of the demonstration in which three programs share an instrument.
 
-``python -m qmi.tools.demo_programs bench|bob CONFIG`` is what the other two of them run; they end when their standard
+``python -m qmi.tools.demo_programs bench|bob|hold CONFIG`` is what the other ones run; they end when their standard
 input does, so that none is left behind whatever becomes of the demonstration.
 """
 
@@ -47,8 +47,8 @@ class Oscilloscope(NoisySineGenerator):
 def three_programs(stage: Stage) -> None:
     """Three programs, one instrument, a lock, ten megabytes."""
     with tempfile.TemporaryDirectory() as directory:
-        config = _write_config(Path(directory))
-        with _program("bench", config), _program("bob", config) as bob, start_stop(qmi, "alice", config):
+        config = write_config(Path(directory))
+        with program("bench", config), program("bob", config) as bob, start_stop(qmi, "alice", config):
             stage.say("One program has an oscilloscope. Alice (this one) and Bob look for it on the network:")
             stage.code('for name, address in qmi.context().discover_peer_contexts():\n    print(name, "at", address)')
             scope = _find(stage)
@@ -59,10 +59,11 @@ def three_programs(stage: Stage) -> None:
 def _find(stage: Stage) -> Any:
     for name, address in qmi.context().discover_peer_contexts():
         stage.result(f"{name} at {address}")
-    return _connect()
+    return connect()
 
 
-def _connect() -> Any:
+def connect() -> Any:
+    """Look for the bench on the network, connect to it, and return a proxy of its instrument."""
     for name, address in qmi.context().discover_peer_contexts():
         if name == "bench":
             return qmi.get_instrument("bench.scope", auto_connect=True, host_port=address)
@@ -73,12 +74,12 @@ def _take_turns(stage: Stage, scope: Any, bob: subprocess.Popen[str]) -> None:
     stage.say("\nAlice locks it and measures. Bob is refused, and waits for his turn:")
     with lock_unlock(scope):
         _tell(bob)
-        stage.refusal_text(f"Bob: {_hear(bob)}")
+        stage.refusal_text(f"Bob: {hear(bob)}")
         samples = []
         for _ in stage.each(range(SAMPLES), "Alice measures"):
             samples.append(scope.get_sample())
             time.sleep(0.002)
-    stage.result(f"Bob: {_hear(bob)}")
+    stage.result(f"Bob: {hear(bob)}")
     stage.picture(samples)
 
 
@@ -96,7 +97,8 @@ def _transfer(stage: Stage, scope: Any) -> None:
 # The programs
 
 
-def _write_config(directory: Path) -> str:
+def write_config(directory: Path) -> str:
+    """Write a configuration for programs that mind nobody but each other, and return its path."""
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
@@ -112,7 +114,8 @@ def _write_config(directory: Path) -> str:
 
 
 @contextmanager
-def _program(role: str, config: str) -> Iterator[subprocess.Popen[str]]:
+def program(role: str, config: str) -> Iterator[subprocess.Popen[str]]:
+    """Run another program of the demonstration for the length of a ``with`` block."""
     # In a session of its own: Ctrl-C is for the demonstration, which then ends its programs.
     with subprocess.Popen(
         [sys.executable, "-m", "qmi.tools.demo_programs", role, config],
@@ -122,7 +125,7 @@ def _program(role: str, config: str) -> Iterator[subprocess.Popen[str]]:
         start_new_session=True,
     ) as process:
         try:
-            _hear(process)
+            hear(process)
             yield process
         finally:
             assert process.stdin is not None
@@ -139,7 +142,8 @@ def _tell(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def _hear(process: subprocess.Popen[str]) -> str:
+def hear(process: subprocess.Popen[str]) -> str:
+    """Wait for a line that a program says."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -147,7 +151,8 @@ def _hear(process: subprocess.Popen[str]) -> str:
     return line.rstrip("\n")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Say a line to the demonstration."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -156,27 +161,29 @@ def bench(config: str) -> None:
     """Serve the instrument until the input ends."""
     with start_stop(qmi, "bench", config):
         qmi.make_instrument("scope", Oscilloscope)
-        _say("ready")
+        say("ready")
         sys.stdin.read()
 
 
 def bob(config: str) -> None:
     """Try to use the instrument while somebody else has it locked, then wait for it."""
     with start_stop(qmi, "bob", config):
-        scope = _connect()
-        _say("ready")
+        scope = connect()
+        say("ready")
         if not sys.stdin.readline():
             return
         try:
             scope.get_sample()
         except QMI_ObjectLockedException as error:
-            _say(f"{type(error).__name__}: {error}")
+            say(f"{type(error).__name__}: {error}")
         begin = time.perf_counter()
         with lock_unlock(scope, timeout=PATIENCE):
             text = f"locked after {time.perf_counter() - begin:.2f} s, and got {scope.get_sample():.1f}"
-        _say(text)
+        say(text)
         sys.stdin.read()
 
 
 if __name__ == "__main__":
-    {"bench": bench, "bob": bob}[sys.argv[1]](sys.argv[2])
+    from qmi.tools.demo_loop import hold
+
+    {"bench": bench, "bob": bob, "hold": hold}[sys.argv[1]](sys.argv[2])

@@ -60,9 +60,9 @@ def test_a_waveform_is_a_damped_wave_of_ten_megabytes() -> None:
 def test_bob_is_not_refused_when_nobody_holds_the_instrument(
     typed: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = demo_programs._write_config(tmp_path)
+    config = demo_programs.write_config(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-    with demo_programs._program("bench", config):
+    with demo_programs.program("bench", config):
         demo_programs.bob(config)
     assert re.fullmatch(said, capsys.readouterr().out)
 
@@ -71,19 +71,19 @@ def test_the_bench_ends_with_its_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    demo_programs.bench(demo_programs._write_config(tmp_path))
+    demo_programs.bench(demo_programs.write_config(tmp_path))
     assert capsys.readouterr().out == "ready\n"
 
 
 def test_an_instrument_that_nobody_has_is_an_error(tmp_path: Path) -> None:
     nobody = pytest.raises(QMI_UnknownNameException, match="Nobody on this computer answered by the name 'bench'")
-    with qmi.start("alone", demo_programs._write_config(tmp_path)), nobody:
-        demo_programs._connect()
+    with qmi.start("alone", demo_programs.write_config(tmp_path)), nobody:
+        demo_programs.connect()
 
 
 def test_a_program_that_ends_early_is_named(home: Path) -> None:
     ended_early = pytest.raises(RuntimeError, match=r"qmi\.tools\.demo_programs nobody \S+ ended early")
-    with ended_early, demo_programs._program("nobody", "x"):
+    with ended_early, demo_programs.program("nobody", "x"):
         pytest.fail("it started")
 
 
