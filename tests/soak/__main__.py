@@ -15,7 +15,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -66,6 +65,8 @@ class Soak:
         self._console = console
         self._made: Counter[str] = Counter()
         self._sleep = threading.Event().wait
+        self._running: list[threading.Thread] = []
+        self._frozen: threading.Thread | None = None
 
     def run(self) -> list[str]:
         """Run it and return what did not hold."""
@@ -107,11 +108,26 @@ class Soak:
             "stall": lambda: world.stall(target, self._sleep),
             "damaged frames": lambda: world.damage(target, self._sleep),
             "program frozen": lambda: world.freeze(self._source.choice(programs), 1.5, self._sleep),
-            **{what: partial(world.forge, data) for what, data in JUNK.items()},
+            "program frozen until it counts as dead": self._freeze_for_long,
+            **{what: partial(self._beside, partial(world.forge, data)) for what, data in JUNK.items()},
         }
+
+    def _beside(self, function: Callable[[], None]) -> None:
+        """Make a fault that takes longer than a second while others go on."""
+        thread = threading.Thread(target=function, daemon=True)
+        thread.start()
+        self._running.append(thread)
+
+    def _freeze_for_long(self) -> None:
+        if self._frozen is None or not self._frozen.is_alive():
+            client = self._world.clients[-1]
+            self._beside(lambda: self._world.freeze(client, 17.0, self._sleep))
+            self._frozen = self._running[-1]
 
     def _sizes(self) -> dict[str, Size]:
         """Sizes at rest: no load, and the links of dead peers gone."""
+        while self._running:
+            self._running.pop().join(30)
         self._world.pause()
         self._sleep(2.0)
         sizes = {program.name: program.size() for program in self._world.steady()}

@@ -106,11 +106,12 @@ class Program:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """SIGSTOP for the length of a block."""
-        self.process.send_signal(signal.SIGSTOP)
+        process = self.process  # it may be killed and started again meanwhile
+        process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self.process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
 
     def size(self) -> Size:
         """What it takes now."""
@@ -214,7 +215,7 @@ class World:
         """Send something that makes no sense to both servers."""
         for port in self.ports.values():
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-                sock.settimeout(5)
+                sock.settimeout(8)
                 sock.sendall(data)
                 sock.recv(4096)
 

@@ -1,0 +1,51 @@
+"""How races are hunted: threads that switch as often as they can, tasks in random order, thousands of rounds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+ROUNDS = int(os.environ.get("QMI_RACE_ROUNDS", "0"))
+"""Rounds of each hunt; 0 takes what each test takes for a quick one (``make races`` takes many more)."""
+
+
+def rounds(quick: int) -> range:
+    """How often to try."""
+    return range(ROUNDS or quick)
+
+
+@contextmanager
+def restless_threads() -> Iterator[None]:
+    """Let the interpreter switch threads whenever it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-9)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def at_once(*functions: Callable[[], object]) -> None:
+    """Run functions in threads that begin together; raises what one of them raises, and if one of them hangs."""
+    timeout = 20.0 + ROUNDS / 20
+    barrier = threading.Barrier(len(functions))
+    errors: list[BaseException] = []
+
+    def run(function: Callable[[], object]) -> None:
+        try:
+            barrier.wait(timeout)
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(function,), daemon=True) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout)
+        assert not thread.is_alive(), "a thread hangs"
+    if errors:
+        raise errors[0]

@@ -1,0 +1,159 @@
+"""Tasks that meet at an object, in random order and cancelled at every step, in one program and across a link."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+import qmi
+from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
+from qmi.core.context import Context
+from tests.races.hunting import rounds
+from tests.support.cancel_steps import cancel_at_each_step
+from tests.support.drivers import Async, Inline, Plain, SyncLoop
+from tests.support.in_trio import in_trio, settled
+
+
+@pytest.fixture(autouse=True, params=range(3))
+def _random_order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tasks that could run at the same time run in an order that is random, but the same for one seed."""
+    core = trio._core._run
+    monkeypatch.setattr(core, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    state = core._r.getstate()
+    core._r.seed(request.param)
+    yield
+    core._r.setstate(state)
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[Context, Context]]:
+    """Two contexts in one loop, with a link between them."""
+    config = CfgQmi(
+        contexts={"srv": CfgContext(host="127.0.0.1", tcp_server_port=0)}, discovery=CfgDiscovery(enabled=False)
+    )
+    async with AsyncExitStack() as stack:
+        srv, cli = [
+            await stack.enter_async_context(qmi.open_context(name, None, init_logging=False, config=config))
+            for name in ("srv", "cli")
+        ]
+        await cli.connect_to_peer("srv", f"127.0.0.1:{srv.connections.port}")
+        yield srv, cli
+
+
+@in_trio
+async def test_tasks_take_turns_in_any_order() -> None:
+    async with pair() as (srv, cli):
+        for cls in (Async, Plain, Inline):
+            name = cls.__name__.lower()
+            await srv.make_rpc_object(name, cls)
+            proxies = [await srv.get_rpc_object(name), await cli.get_rpc_object(f"srv.{name}")]
+            answers: list[int] = []
+
+            async def call(proxy: Any, answers: list[int] = answers) -> None:
+                for _ in rounds(10):
+                    answers.append(await proxy.count())
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    for proxy in proxies:
+                        nursery.start_soon(call, proxy)
+            assert sorted(answers) == list(range(1, 6 * len(rounds(10)) + 1))
+
+
+@in_trio
+async def test_a_lock_has_one_holder_in_any_order() -> None:
+    async with pair() as (srv, cli):
+        await srv.make_rpc_object("vault", Async)
+        inside: list[int] = []
+
+        async def visit(who: int) -> None:
+            proxy = await (cli if who % 2 else srv).get_rpc_object("srv.vault")
+            for _ in rounds(8):
+                assert await proxy.lock(timeout=10)
+                inside.append(who)
+                await proxy.add(1)
+                assert inside == [who]
+                inside.remove(who)
+                assert await proxy.unlock()
+
+        async with trio.open_nursery() as nursery:
+            for who in range(4):
+                nursery.start_soon(visit, who)
+        assert not await (await srv.get_rpc_object("vault")).is_locked()
+
+
+@pytest.mark.parametrize("cls", [Async, Plain, SyncLoop])
+@in_trio
+async def test_a_call_over_a_link_can_be_cancelled_at_each_step(cls: type[Any]) -> None:
+    async with pair() as (srv, cli):
+        await srv.make_rpc_object("it", cls)
+        proxy = await cli.get_rpc_object("srv.it")
+        link = cli.connections.link_to("srv")
+        method = proxy.double if cls is SyncLoop else proxy.add
+
+        async def scenario() -> None:
+            await method(1)
+
+        async def check() -> None:
+            assert await method(2) == 4
+            assert cli.connections.link_to("srv") is link, "the link survives"
+
+        assert await cancel_at_each_step(scenario, check) >= 1
+
+
+@in_trio
+async def test_a_lock_over_a_link_can_be_cancelled_at_each_step() -> None:
+    async with pair() as (srv, cli):
+        await srv.make_rpc_object("vault", Async)
+        mine, theirs = await srv.get_rpc_object("vault"), await cli.get_rpc_object("srv.vault")
+
+        async def scenario() -> None:
+            async with theirs.locked(timeout=5):
+                await theirs.add(1)
+
+        async def check() -> None:
+            assert await mine.lock(timeout=5), "the lock was lost with who gave up"
+            assert await mine.unlock()
+
+        assert await cancel_at_each_step(scenario, check) >= 3
+
+
+@in_trio
+async def test_a_stream_over_a_link_can_be_cancelled_at_each_step() -> None:
+    async with pair() as (srv, cli):
+        await srv.make_rpc_object("it", Async)
+        proxy = await cli.get_rpc_object("srv.it")
+
+        async def scenario() -> None:
+            items = await proxy.numbers(4)
+            try:
+                assert [item async for item in items] == [0, 1, 2, 3]
+            finally:
+                await items.aclose()
+
+        async def check() -> None:
+            assert await proxy.add(1) == 3, "the object is free again"
+
+        assert await cancel_at_each_step(scenario, check) >= 3
+
+
+@in_trio
+async def test_connecting_can_be_cancelled_at_each_step() -> None:
+    async with pair() as (srv, cli):
+        await srv.make_rpc_object("it", Async)
+        address = f"127.0.0.1:{srv.connections.port}"
+
+        async def scenario() -> None:
+            await cli.disconnect_from_peer("srv")
+            await cli.connect_to_peer("srv", address, ignore_duplicate=True)
+
+        async def check() -> None:
+            await cli.connect_to_peer("srv", address, ignore_duplicate=True)
+            assert await (await cli.get_rpc_object("srv.it")).add(1) == 3
+            await settled(lambda: len(srv.connections.names()) == 1)
+
+        assert await cancel_at_each_step(scenario, check) >= 2
