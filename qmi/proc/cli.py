@@ -139,7 +139,10 @@ class _Cli:
     def _reporter(self) -> Reporter:
         if self._arguments.json:
             return JsonReporter(self._console)
-        return LiveReporter(self._console) if self._console.is_terminal else PlainReporter(self._console)
+        if self._console.is_terminal:
+            return LiveReporter(self._console)
+        # How long a start takes is worth seeing at once; a list of states is for reading and comparing.
+        return PlainReporter(self._console, in_order=self._arguments.command == "status")
 
     def _logs(self) -> int:
         [target] = self._targets(starting=False)

@@ -35,6 +35,7 @@ from qmi.proc.records import Record, Records
 from qmi.proc.selection import Target
 
 _POLL = 0.05
+_LAST_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,10 @@ class Launcher:
         if record is None:
             return Offline()
         # A stop forgets the record, so this program ended by itself.
-        return Offline(f"process {record.pid} ended without being stopped; its output is in {record.output}")
+        output = Path(record.output)
+        return Offline(
+            f"process {record.pid} ended without being stopped. Its output is in {output}{_quoted(output, _LAST_WORDS)}"
+        )
 
     def _refuse_if_there(self, target: Target) -> None:
         found = self.look(target)
@@ -357,6 +361,6 @@ def _cannot_bind(target: Target) -> str:
     return ""
 
 
-def _quoted(output: Path) -> str:
-    lines = last_lines(output)
+def _quoted(output: Path, count: int = 10) -> str:
+    lines = last_lines(output, count)
     return ":\n" + lines if lines else ", and empty"

@@ -12,6 +12,8 @@ from qmi.proc.order import Order, start_order
 from qmi.proc.selection import Target
 from qmi.proc.status import EXIT_FAILED, State, Status, exit_code
 
+_AT_ONCE = 32
+
 Act = Callable[[Target], Status]
 
 
@@ -26,6 +28,8 @@ class Manager:
     def __init__(self, one: One, notify: Notify) -> None:
         self._one = one
         self._notify = notify
+        # A hundred programs that load their libraries at once would all be too slow for their time limit.
+        self._turn = threading.Semaphore(_AT_ONCE)
 
     def start(self, targets: Sequence[Target]) -> list[Status]:
         """Start all, each after those that it connects to. One that fails does not keep the others from starting."""
@@ -68,7 +72,8 @@ class Manager:
 
     def _act(self, target: Target, act: Act, results: queue.SimpleQueue[Status]) -> None:
         try:
-            status = act(target)
+            with self._turn:
+                status = act(target)
         except Exception as exc:  # noqa: BLE001
             # A boundary: a mistake of ours about one context is shown there and does not leave the others waiting.
             text = f"internal error: {type(exc).__name__}: {exc}"

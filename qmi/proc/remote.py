@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -163,14 +164,8 @@ class _Host:
     async def request(self, command: Command) -> Reply:
         async with self._channels:
             helper = self._idle.pop() if self._idle else await self._new_helper()
-            try:
+            async with self._closed_when_failed(helper):
                 reply = await helper.ask(command, self._limits.answer)
-            except BaseException as exc:
-                await helper.close()
-                error = self._lost(exc)
-                if error is not None:
-                    raise error from exc
-                raise
             self._idle.append(helper)
             return reply
 
@@ -197,15 +192,20 @@ class _Host:
             text = f"command: {self._name} does not run {self._server_command!r}: {reason}"
             raise self._lost(exc) or RemoteError(Culprit.COMMAND, text) from exc
         helper = Helper(self._name, self._server_command, process)
-        try:
+        async with self._closed_when_failed(helper):
             await helper.get_ready(self._limits.ready)
+        return helper
+
+    @contextlib.asynccontextmanager
+    async def _closed_when_failed(self, helper: Helper) -> AsyncIterator[None]:
+        try:
+            yield
         except BaseException as exc:
             await helper.close()
             error = self._lost(exc)
-            if error is not None:
-                raise error from exc
-            raise
-        return helper
+            if error is None:
+                raise
+            raise error from exc
 
     def _lost(self, exc: BaseException) -> RemoteError | None:
         """The error to show when the reason of another one is that the connection is gone."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -27,22 +28,21 @@ _STYLES = {
 }
 
 
-class Reporter(Protocol):
+class Reporter(ABC):
     """Is told of every change, from any thread, and shows what it wants of it."""
 
     def __enter__(self) -> Self:
         """Begin to show."""
-        ...
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Show the end."""
-        ...
 
+    @abstractmethod
     def update(self, status: Status) -> None:
         """Take note of a context's new state."""
-        ...
 
 
 def table(statuses: Sequence[Status]) -> Table:
@@ -62,7 +62,7 @@ def table(statuses: Sequence[Status]) -> Table:
     return grid
 
 
-class LiveReporter:
+class LiveReporter(Reporter):
     """A table on a terminal that changes in place; contexts that are at work show for how long."""
 
     def __init__(self, console: Console) -> None:
@@ -101,45 +101,41 @@ def _aged(status: Status, seconds: float) -> Status:
     return Status(status.name, status.host, status.state, status.pid, status.version, seconds, status.detail)
 
 
-class PlainReporter:
-    """One line for each context, when it is known how it ended."""
+class PlainReporter(Reporter):
+    """One line for each context, when it is known how it ended.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: Where to print.
+        in_order: Whether each line waits for those of the contexts before it.
+    """
+
+    def __init__(self, console: Console, *, in_order: bool = False) -> None:
         self._console = console
+        self._in_order = in_order
+        self._rows: dict[str, Status] = {}
         self._shown: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Self:
-        """Nothing to prepare."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to finish: every line is out already."""
-
     def update(self, status: Status) -> None:
-        """Print the state if it is the last one, and not the same as before."""
-        if not status.state.final:
-            return
-        text = "\n".join(clean(line) for line in plain(status).splitlines())
+        """Print the states that are the last ones, and not the same as before."""
         with self._lock:
-            if self._shown.get(status.name) != text:
-                self._shown[status.name] = text
-                write_line(self._console, text)
+            self._rows[status.name] = status
+            for row in self._rows.values() if self._in_order else [status]:
+                if not row.state.final:
+                    return
+                text = "\n".join(clean(line) for line in plain(row).splitlines())
+                if self._shown.get(row.name) != text:
+                    self._shown[row.name] = text
+                    write_line(self._console, text)
 
 
-class JsonReporter:
+class JsonReporter(Reporter):
     """A JSON list at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rows: dict[str, Status] = {}
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        """Nothing to prepare."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

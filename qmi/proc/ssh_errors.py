@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,9 @@ def login_error(exc: BaseException, host: str, user: str, seconds: float) -> Rem
     if isinstance(exc, ConnectionRefusedError):
         return RemoteError(Culprit.HOST, f"host: {host} refused the connection: no SSH server listens there")
     if isinstance(exc, OSError):
-        return RemoteError(Culprit.HOST, f"host: {host} cannot be reached: {exc.strerror or exc}")
+        # What asyncio says of a connection that failed has no reason in it but this number.
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        return RemoteError(Culprit.HOST, f"host: {host} cannot be reached: {reason}")
     if isinstance(exc, asyncssh.Error):
         return RemoteError(Culprit.HOST, f"host: {host} ended the login: {exc.reason}")
     if isinstance(exc, ValueError):

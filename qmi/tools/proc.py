@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from qmi.proc.cli import Outside, run
@@ -11,7 +12,10 @@ from qmi.proc.links import SocketLink
 
 def main() -> int:
     """Carry out the command line of this process and return the exit code: 0, 1 or, for a wrong command line, 2."""
-    return run(Outside(link=SocketLink, discovery=NetworkDiscovery))
+    code = run(Outside(link=SocketLink, discovery=NetworkDiscovery))
+    # Nothing is left to interrupt: a second Ctrl-C would only print how Python ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from datetime import datetime
 from pathlib import Path
 
@@ -146,11 +148,13 @@ def test_a_program_outlives_its_starter_and_the_hangup_of_its_terminal(home: Pat
 def test_a_program_that_ends_leaves_no_zombie_behind_its_starter(home: Path) -> None:
     config = config_in(home, q=quiet())
     started = launcher(config).start(target(config, "q"))
+    wait_for(lambda: "ready" in output_of(config, "q"))
     os.kill(started.pid, signal.SIGKILL)
     wait_for(lambda: not psutil.pid_exists(started.pid))
     found = launcher(config).look(target(config, "q"))
     assert isinstance(found, Offline)
-    assert f"process {started.pid} ended without being stopped; its output is in {home}/out/q_" in found.reason
+    assert f"process {started.pid} ended without being stopped. Its output is in {home}/out/q_" in found.reason
+    assert found.reason.endswith(".out:\nquiet begins \nquiet is ready")
 
 
 def test_fault_23_a_port_in_use_is_told_with_its_holder(home: Path) -> None:
@@ -200,6 +204,27 @@ def test_fault_26_a_full_disk_refuses_the_start(home: Path) -> None:
     with pytest.raises(QMI_RuntimeException, match=r"out/q_20240101_000000\.out: No space left on device"):
         one.start(target(config, "q"))
     assert one.look(target(config, "q")) == Offline()
+
+
+def test_fault_26_a_disk_that_fills_up_refuses_the_next_start_only(home: Path) -> None:
+    config = config_in(home, q=quiet(), other=quiet())
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(home / "out")]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs to mount a small tmpfs: only root can")
+    try:
+        one = launcher(config)
+        started = one.start(target(config, "q"))
+        full = pytest.raises(OSError, match="No space")
+        with full, (home / "out" / "filling").open("wb", buffering=0) as file:
+            deque(iter(lambda: file.write(bytes(512)), 0), maxlen=0)
+        with pytest.raises(QMI_RuntimeException, match=r"Cannot write .*/out/other_\d+_\d+\.out: No space"):
+            one.start(target(config, "other"))
+        running = one.look(target(config, "q"))
+        assert isinstance(running, Running)
+        assert running.pid == started.pid
+        assert one.stop(target(config, "q")) == ""
+    finally:
+        subprocess.run(["umount", "--lazy", str(home / "out")], check=True)
 
 
 def test_fault_26_what_cannot_be_remembered_is_not_started(home: Path) -> None:

@@ -100,6 +100,26 @@ def test_everything_without_an_order_runs_side_by_side() -> None:
         assert len(statuses) == 10
 
 
+def test_a_hundred_contexts_do_not_all_begin_at_once() -> None:
+    lock = threading.Lock()
+    now, most = 0, 0
+
+    class Counting(Script):
+        def _do(self, verb: str, at: Target, good: State) -> Status:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            status = super()._do(verb, at, good)
+            with lock:
+                now -= 1
+            return status
+
+    one, _ = manager(Counting())
+    assert len(one.start(targets(**{f"c{number}": "" for number in range(100)}))) == 100
+    assert most <= 32
+
+
 def test_status_does_not_wait_for_any_order() -> None:
     script = Script()
     one, _ = manager(script)

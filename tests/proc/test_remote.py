@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from qmi.proc.commands import MARKER, Err, Look, Ok, Reply, Start, Stop, parse_c
 from qmi.proc.remote import RemoteHosts, SshLimits, ssh_endpoint
 from qmi.proc.ssh_errors import Culprit, RemoteError
 from tests.proc.ssh_support import Keys, inner_server, make_keys
+from tests.proc.support import ROOT
 
 QUICK = SshLimits(login=10.0, ready=10.0, answer=10.0, keepalive=3.0)
 Process = Any
@@ -141,6 +145,58 @@ def test_fault_30_a_host_that_is_down_is_told(keys: Keys, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(asyncssh, "connect", fail)
     assert "cannot be reached: No route to host" in str(failure(hosts(keys)))
+
+
+UNREACHABLE = """
+import sys, time
+from qmi.config.schema import CfgProcessHost
+from qmi.proc.commands import Look
+from qmi.proc.remote import RemoteHosts, SshLimits
+from qmi.proc.ssh_errors import RemoteError
+with RemoteHosts({"lab": CfgProcessHost("x", sys.argv[1])}, limits=SshLimits()) as remote:
+    try:
+        remote.request("lab", Look("a"))
+    except RemoteError as exc:
+        print(exc.culprit.name, exc)
+"""
+# Nobody answers at the far end of this cable; the kernel gives up soon.
+CABLE = """
+ip link set lo up && ip link add here type veth peer name there && ip address add 10.9.8.1/24 dev here
+ip link set here up && ip link set there up
+echo 1 >/proc/sys/net/ipv4/neigh/here/mcast_solicit; echo 200 >/proc/sys/net/ipv4/neigh/here/retrans_time_ms
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("10.9.8.2", "HOST host: lab (10.9.8.2) cannot be reached: No route to host"),
+        ("192.0.2.1", "HOST host: lab (192.0.2.1) cannot be reached: Network is unreachable"),
+    ],
+)
+def test_fault_30_a_host_behind_a_dead_cable_is_told(address: str, reason: str) -> None:
+    apart = ["unshare", "--net", "sh", "-c", CABLE, "sh"]
+    if (
+        not all(map(shutil.which, ("unshare", "ip")))
+        or subprocess.run([*apart, "true"], capture_output=True).returncode
+    ):
+        pytest.skip("needs a network namespace with a veth pair: root, unshare and ip")
+    command = [*apart, sys.executable, "-c", UNREACHABLE, address]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+    assert (told.stdout.strip(), told.stderr) == (reason, "")
+
+
+def test_fault_30_a_host_that_comes_back_is_asked_again(keys: Keys) -> None:
+    remote = hosts(keys)
+    with pytest.raises(RemoteError, match="refused the connection"):
+        remote.request("lab", Start("a"))
+    with inner_server(keys, answer), remote:
+        with pytest.raises(RemoteError, match="refused the connection"):
+            remote.request("lab", Start("a"))
+        # For ten seconds, a host that refused counts as one that refuses.
+        remote._connections["lab"]._refused_until -= 10.0
+        assert remote.request("lab", Start("a")) == Ok(7)
 
 
 def test_fault_30_something_that_is_not_ssh_is_told(keys: Keys) -> None:

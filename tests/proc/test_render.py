@@ -27,6 +27,18 @@ def test_lines_are_printed_once_and_at_the_end_of_each() -> None:
     assert text == "a: RUNNING (PID=12, QMI=1.0)\nb: OFFLINE\n"
 
 
+def test_a_list_of_states_keeps_its_order() -> None:
+    file = io.StringIO()
+    reporter = PlainReporter(Console(file=file), in_order=True)
+    for state in (State.WAITING, State.OFFLINE, State.ASKING, State.RUNNING):
+        names = "ab" if state is State.WAITING else "ba"
+        for name in names:
+            reporter.update(Status(name, "h", state))
+            if (state, name) == (State.OFFLINE, "b"):
+                assert file.getvalue() == ""
+    assert file.getvalue() == "a: OFFLINE\nb: OFFLINE\na: RUNNING\nb: RUNNING\n"
+
+
 def test_a_long_line_is_not_wrapped() -> None:
     assert shown(PlainReporter, Status("a", "h", State.FAILED, detail="x" * 500)).count("\n") == 1
 

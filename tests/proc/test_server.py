@@ -8,9 +8,10 @@ import pytest
 from qmi.errors import QMI_UsageException
 from qmi.proc.commands import MARKER, MAX_LINE, Command, Err, Look, Ok, Place, Read, Reply, Start, Stop, piece_of
 from qmi.proc.launch import Launcher
+from qmi.proc.peers import Stranger
 from qmi.proc.selection import Target
 from qmi.proc.server import executor, serve
-from tests.proc.support import QUICK, TextLink, config_in, dying, quiet, target
+from tests.proc.support import QUICK, ScriptedLink, TextLink, config_in, dying, quiet, talker, target
 
 
 def answers(text: bytes) -> list[str]:
@@ -84,3 +85,10 @@ def test_the_server_starts_and_stops_programs_of_this_machine(home: Path) -> Non
     failed = execute(Start("bad"))
     assert isinstance(failed, Err)
     assert "exit status 3" in failed.message
+
+
+def test_a_program_that_does_not_answer_is_told_to_whoever_looks(home: Path) -> None:
+    config = config_in(home, a=talker("a"))
+    teapot = Launcher(config, ScriptedLink(Stranger("a teapot")), times=QUICK)
+    execute = executor(teapot, lambda name, starting: target(config, name), home)
+    assert execute(Look("a")) == Err(f"{target(config, 'a').address} is not this context: a teapot")

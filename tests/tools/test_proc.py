@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import runpy
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,14 @@ from qmi.tools import proc
 from tests.proc.support import free_port
 
 COMMAND = Path(sys.executable).with_name("qmi_proc")
+
+
+@pytest.fixture(autouse=True)
+def keep_ctrl_c() -> Iterator[None]:
+    """At its end the command ignores Ctrl-C; these tests go on."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def configure(home: Path) -> None:
