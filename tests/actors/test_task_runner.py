@@ -203,8 +203,6 @@ def test_a_plain_task_of_an_async_program_uses_blocking_proxies() -> None:
 
 
 def test_hundreds_of_async_tasks_need_no_threads_of_their_own() -> None:
-    before = threading.active_count()
-
     async def main() -> None:
         before = threading.active_count()  # of other tests there may be idle threads
         async with qmi.open_context("lab", None, init_logging=False) as context:
