@@ -156,7 +156,7 @@ class Link:
         self._sinks: dict[int, Sink] = {}
         self._fault: str | None = None
         self._over = False
-        self.writes = 0
+        self.writes: int = 0
 
     def __repr__(self) -> str:
         return f"<link to {self.title}>"
