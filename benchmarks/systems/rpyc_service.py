@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,20 @@ import rpyc
 from rpyc.utils.server import ThreadedServer
 
 from benchmarks.systems.base import System, Target
+
+PATIENCE = 5.0
+
+
+def connect(port: int) -> Any:
+    """Connect to a server that may not listen yet: it does not tell when it does."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return rpyc.connect("127.0.0.1", port)
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 class _Driver(rpyc.Service):  # type: ignore[misc, unused-ignore]
@@ -53,7 +68,7 @@ class Rpyc(System):
     @contextmanager
     def remote(self, address: str) -> Iterator[Target]:
         """A connection to it."""
-        connection = rpyc.connect("127.0.0.1", int(address))
+        connection = connect(int(address))
         yield _Remote(connection.root)
         connection.close()
 
