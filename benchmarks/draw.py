@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.machine import used
 from benchmarks.plan import Goal
 from benchmarks.results import Results, Spread, in_order
 from benchmarks.table import goal_title, number
 
 MET, MISSED, LIMIT = "#2a7f62", "#c8553d", "#444444"
+LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
 def draw(results: Results, path: Path) -> None:
@@ -34,14 +36,14 @@ def draw(results: Results, path: Path) -> None:
         axes.barh(height, middle, color=color, height=0.62)
         axes.plot(sorted((low, high)), (height, height), color="black", linewidth=1.2)
         label = f" {number(ratio.median)}  (goal {goal.limit()})"
-        axes.text(max(low, middle, high), height, label, va="center", fontsize=8)
+        axes.text(max(low, middle, high), height, label, va="center", fontsize=8, bbox=LABEL)
     axes.axvline(1.0, color=LIMIT, linestyle="--", linewidth=1.0)
     axes.set_yticks(range(len(rows)), [title for title, _, _ in reversed(rows)], fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.35, y=0.01)
     axes.set_xlabel("part of the limit that is used; left of the dashed line the goal is reached")
     machine = results.machine
-    axes.set_title(f"{results.date}, {machine['processors']} processors, {machine['python']}", fontsize=9)
+    axes.set_title(f"{results.date}, {used(machine)}, {machine['python']}", fontsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.tight_layout()

@@ -2,8 +2,8 @@
 
     python -m benchmarks.loops [--seconds 3] [--rounds 3] [--others 0 50] [--upstream PYTHON] [--plot loops.png]
 
-``--upstream`` is a Python that has upstream QMI installed (``python -m venv up; up/bin/pip install qmi``), and nothing
-of it is used but its public names: the same script, ``loop_program.py``, runs with both. They take turns, round by
+``--upstream`` is a Python that has upstream QMI installed (by default that of the other benchmarks), and nothing of it is
+used but its public names: the same script, ``loop_program.py``, runs with both. They take turns, round by
 round, each in a fresh process, so that whatever else the machine does falls on all alike; the table shows the median of
 the rounds and, in brackets, their least and greatest. ``--seconds 60`` measures a minute, for the drift.
 """
@@ -18,6 +18,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from benchmarks.environments import interpreter
 
 PROGRAM = Path(__file__).with_name("loop_program.py")
 PERIODS = {"1 kHz": 1e-3, "500 Hz": 2e-3, "10 Hz": 0.1, "flat out": 1e-6}
@@ -148,9 +150,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--others", type=int, nargs="+", default=[0, 50])
-    parser.add_argument("--upstream", metavar="PYTHON")
+    parser.add_argument("--upstream", metavar="PYTHON", help="by default that of the other benchmarks")
     parser.add_argument("--plot", metavar="FILE")
     options = parser.parse_args()
+    options.upstream = options.upstream or interpreter("upstream")
     results = measure(options)
     print(*table(results), *verdict(results), sep="\n")
     if options.plot is None or not draw(results, options.plot):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 BUSY = 0.5
@@ -15,10 +16,23 @@ def describe() -> dict[str, object]:
     return {
         "processor": _first("/proc/cpuinfo", "model name") or platform.machine(),
         "processors": os.cpu_count() or 0,
+        "used": len(os.sched_getaffinity(0)),
         "memory_gib": round(int((_first("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / 2**20),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
+
+
+def used(machine: Mapping[str, object]) -> str:
+    """How many processors were used, as text."""
+    if machine["used"] == machine["processors"]:
+        return f"{machine['processors']} processors"
+    return f"{machine['used']} of {machine['processors']} processors"
+
+
+def use(count: int) -> None:
+    """Keep this process, and those that it starts, to so many processors."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
 def load() -> float:

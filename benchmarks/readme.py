@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.machine import warning
+from benchmarks.machine import used, warning
 from benchmarks.results import DIRECTORY, Results, load_results
 from benchmarks.table import markdown
 
@@ -24,7 +24,7 @@ def section(results: Results) -> str:
     rounds = max(len(found.rounds) for found in results.measures.values())
     return "\n".join(
         [
-            f"Measured on {results.date}: {machine['processors']} processors ({machine['processor']}), "
+            f"Measured on {results.date}: {used(machine)} ({machine['processor']}), "
             f"{machine['memory_gib']} GiB, {machine['system']}, {machine['python']}; {versions}. "
             f"All took turns in {rounds} rounds; figures are medians, in brackets the least and the greatest ratio."
             + (f" Note that {doubt}." if doubt else ""),

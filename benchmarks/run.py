@@ -1,6 +1,6 @@
 """In which order everything is measured: by measure, and in each round all its systems in turn.
 
-    python -m benchmarks.run [--rounds 5] [--seconds 1.0] [--only call_remote,...] [--output NAME]
+    python -m benchmarks.run [--rounds 5] [--seconds 1.0] [--only call_remote,...] [--output NAME] [--processors 1]
 
 Whatever else the machine does falls on all systems alike, and each round gives ratios of its own. Writes
 ``benchmarks/results/NAME.json`` and, if matplotlib is installed, ``NAME.png``.
@@ -55,7 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each run in each round")
     parser.add_argument("--only", default="", help="names of measures, with commas between them")
     parser.add_argument("--output", default="latest", help="name of the files, without suffix")
+    parser.add_argument("--processors", type=int, help="use only so many; then it does not depend on who runs where")
     options = parser.parse_args(arguments)
+    if options.processors is not None:
+        machine.use(options.processors)
     names = [name for name in options.only.split(",") if name] or list(ORDER)
     unknown = [name for name in names if name not in ORDER]
     if unknown:
