@@ -2,10 +2,10 @@
 
     python -m benchmarks.loops [--seconds 3] [--rounds 3] [--others 0 50] [--upstream PYTHON] [--plot loops.png]
 
-``--upstream`` is a Python that has upstream QMI installed (by default that of the other benchmarks), and nothing of it is
-used but its public names: the same script, ``loop_program.py``, runs with both. They take turns, round by
-round, each in a fresh process, so that whatever else the machine does falls on all alike; the table shows the median of
-the rounds and, in brackets, their least and greatest. ``--seconds 60`` measures a minute, for the drift.
+``--upstream`` is a Python that has upstream QMI installed (by default that of the other benchmarks), and nothing of it
+is used but its public names: the same script, ``loop_program.py``, runs with both. They take turns, round by round,
+each in a fresh process, so that whatever else the machine does falls on all alike; the table shows the median of the
+rounds and, in brackets, their least and greatest. ``--seconds 60`` measures a minute, for the drift.
 """
 
 from __future__ import annotations
