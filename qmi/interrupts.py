@@ -28,7 +28,13 @@ MACHINERY = frozenset(
 )
 """Rooms and files in which a thread must not be interrupted; what they call counts as theirs."""
 
-WAITS = frozenset({("bridge.py", "ThreadWaiter.wait"), ("bridge.py", "ThreadWaiter._wait_and_glance")})
+WAITS = frozenset(
+    {
+        ("bridge.py", "ThreadWaiter.wait"),
+        ("bridge.py", "ThreadWaiter._wait_and_glance"),
+        ("net/rush.py", "Rush._poll"),
+    }
+)
 """But in these functions it waits, and Ctrl-C is to end the wait."""
 
 CALLS_USER_CODE = frozenset(

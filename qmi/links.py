@@ -93,6 +93,7 @@ class _Asking:
         self._link = link
         self.future: QMI_RpcFuture[Any] = QMI_RpcFuture(what, explain=self._explain)
         self.future.on_cancel = self.cancel
+        self.future.assist = link.assist
         self.number = 0
         self.stream: _RemoteStream | None = None
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import _thread
 import logging
 import math
+import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import trio
 
-from qmi.actors.execution import current_interrupt
+from qmi.actors.execution import EXECUTION
 from qmi.actors.faults import text_of
 from qmi.bridge import TaskWaiter, ThreadWaiter, on_any_loop, refuse_on_loop
 from qmi.errors import QMI_CancelledCallException, QMI_RpcTimeoutException, QMI_UsageException
@@ -33,9 +34,21 @@ class QMI_RpcFuture(Generic[T]):
     Attributes:
         explain: As above.
         on_cancel: Called once if the caller gives up, to tell the callee.
+        assist: What a thread that waits can do to have the answer sooner; gets :meth:`done` and the timeout.
     """
 
-    __slots__ = ("_callbacks", "_done", "_error", "_once", "_traceback", "_value", "explain", "on_cancel", "what")
+    __slots__ = (
+        "_callbacks",
+        "_done",
+        "_error",
+        "_once",
+        "_traceback",
+        "_value",
+        "assist",
+        "explain",
+        "on_cancel",
+        "what",
+    )
 
     def __init__(
         self,
@@ -44,6 +57,7 @@ class QMI_RpcFuture(Generic[T]):
     ) -> None:
         self.what: str = what
         self.on_cancel: Callable[[], object] | None = None
+        self.assist: Callable[[Callable[[], bool], float | None], object] | None = None
         self.explain: Callable[[], str] | None = explain
         self._once = _thread.allocate_lock()
         self._callbacks: list[Callable[[], object]] = []
@@ -81,13 +95,22 @@ class QMI_RpcFuture(Generic[T]):
         return self.result()
 
     def _block(self, timeout: float | None) -> None:
+        execution = EXECUTION.get()
+        left = timeout
+        if self.assist is not None and execution is None:
+            # Not in the code of an object: what is done for others must not seem to be done by it.
+            began = time.monotonic()
+            self.assist(self.done, timeout)
+            if self._done:
+                return
+            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
         waiter = ThreadWaiter()
-        interrupt = current_interrupt()
+        interrupt = None if execution is None else execution.interrupt
         self.add_done_callback(waiter.wake)
         try:
             if interrupt is not None:
                 interrupt.enter(waiter)
-            waiter.wait(timeout)
+            waiter.wait(left)
         finally:
             if not self._done:
                 self._forget_callback(waiter.wake)

@@ -41,6 +41,7 @@ from qmi.net.frames import Buffer
 from qmi.net.handshake import Hello
 from qmi.net.open_requests import describe, not_delivered
 from qmi.net.peer import HEARTBEAT, PING, Peer
+from qmi.net.rush import Rush
 from qmi.net.wire import Unsent, Wire
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -49,8 +50,6 @@ _TURN = 0.002
 _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
-_PATIENCE = 50
-"""How many milliseconds that thread waits for the next one before the loop reads again."""
 _ANYWHERE = (
     ReplyReceived, RequestReceived, CancelReceived, CreditReceived, StreamOpened, ItemReceived, StreamEnded,
 )  # fmt: skip
@@ -155,6 +154,7 @@ class Link:
         self._probes = 0
         self._sinks: dict[int, Sink] = {}
         self._fault: str | None = None
+        self._rush = Rush(self)
         self._over = False
         self.writes: int = 0
 
@@ -259,24 +259,28 @@ class Link:
         # A thread that waits for this link alone answers sooner than a loop that waits for everything.
         if self._readers is None or self._readers.available_tokens < 1:
             return []
-        return await trio.to_thread.run_sync(self._read_in_thread, limiter=self._readers)
+        return await trio.to_thread.run_sync(self._rush.serve, limiter=self._readers)
 
-    def _read_in_thread(self) -> list[Event]:
-        # Until nothing comes for a while, or something that only the loop may handle: the rest of the events.
-        poller = select.poll()
-        poller.register(self._wire.fileno(), select.POLLIN)
-        more = False
-        while self._fault is None and self._peer.lost is None:
-            if not more and not poller.poll(_PATIENCE):
-                return []
-            more, events = self._receive()
-            for index, event in enumerate(events):
-                if not isinstance(event, _ANYWHERE) or (
-                    isinstance(event, RequestReceived) and isinstance(event.message, Subscribe | Unsubscribe)
-                ):
-                    return events[index:]
-                self._dispatch([event])
-        return []
+    def descriptor(self) -> int:
+        """The socket, for who waits for it; negative if it is closed."""
+        return self._wire.fileno()
+
+    def read_once(self) -> tuple[bool, list[Event], bool]:
+        """Read in a thread that has the right to; see :class:`~qmi.net.rush.Source`."""
+        more, events = self._receive()
+        answered = False
+        for index, event in enumerate(events):
+            if not isinstance(event, _ANYWHERE) or (
+                isinstance(event, RequestReceived) and isinstance(event.message, Subscribe | Unsubscribe)
+            ):
+                return more, events[index:], answered
+            answered = answered or isinstance(event, ReplyReceived)
+            self._dispatch([event])
+        return more, [], answered
+
+    def assist(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Read on behalf of a caller that waits for an answer, if there is a rush and nobody else reads."""
+        self._rush.assist(done, timeout)
 
     async def _wait_readable(self) -> bool:
         try:
