@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
 from qmi.actors.receiver import QMI_SignalReceiver
@@ -21,11 +21,11 @@ class PeerSubscriber(NamedTuple):
 
     Attributes:
         origin: Which context.
-        send: Sends a signal to it; never waits.
+        send: Sends a signal to it; never waits. In the dictionary, peers find what was computed for others already.
     """
 
     origin: Origin
-    send: Callable[[Signal], None]
+    send: Callable[[Signal, dict[Hashable, Any]], None]
 
 
 class Exchange:
@@ -59,13 +59,18 @@ class Exchange:
             now = time.time()
             for receiver in self._receivers.of(topic):
                 receiver.deliver(topic, args, seqnr, now)
-            for peer in self._peers.of(topic):
-                self._send(peer, topic, Signal(publisher, signal, args, seqnr, now))
+            if peers := self._peers.of(topic):
+                self._send(peers, topic, Signal(publisher, signal, args, seqnr, now))
 
-    def _send(self, peer: PeerSubscriber, topic: Topic, signal: Signal) -> None:
+    def _send(self, peers: Iterable[PeerSubscriber], topic: Topic, signal: Signal) -> None:
+        encoded: dict[Hashable, Any] = {}
+        for peer in peers:
+            self._send_to(peer, topic, signal, encoded)
+
+    def _send_to(self, peer: PeerSubscriber, topic: Topic, signal: Signal, encoded: dict[Hashable, Any]) -> None:
         key = (topic, peer.origin)
         try:
-            peer.send(signal)
+            peer.send(signal, encoded)
         except QMI_Exception as error:  # gone, or not sendable: one subscriber's trouble is nobody else's
             if key not in self._failing:  # said once, not for each signal
                 self._failing.add(key)

@@ -51,7 +51,7 @@ class Subscriptions(Generic[S]):
         del self._topics[topic]
         return True
 
-    def of(self, topic: Topic) -> Iterable[S]:
+    def of(self, topic: Topic) -> tuple[S, ...]:
         """The subscribers of a topic."""
         return tuple(self._topics.get(topic, ()))
 

@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -466,17 +466,24 @@ class Link:
         """Allow the other side so many more items of a stream."""
         self._say(self._peer.send_credit, number, count)
 
-    def send_signal(self, signal: Signal) -> None:
+    def send_signal(self, signal: Signal, encoded: dict[Hashable, Any] | None = None) -> None:
         """Tell the other side of a signal. One that does not read its signals loses the link.
+
+        Args:
+            signal: The signal.
+            encoded: What links of the same context share that send this very signal: it is encoded once for all.
 
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent.
             QMI_NotDeliveredException: If the link is gone.
         """
-        encoded = self._peer.encode_request(signal)
+        shared = {} if encoded is None else encoded
+        key = self._peer.limits
+        if key not in shared:
+            shared[key] = self._peer.encode_request(signal)
         if self._unsent_bytes > self._max_unsent and self._fault is None:
             self._fault = f"it does not read: {self._too_much()}"
-        self._say(self._peer.send_signal, signal, encoded)
+        self._say(self._peer.send_signal, signal, shared[key])
 
     def send_value(self, number: int, value: Any) -> None:
         """Answer a request."""

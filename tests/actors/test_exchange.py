@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import threading
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,17 @@ class Peer:
 
     def __init__(self, name: str, incarnation: str = "1") -> None:
         self.sent: list[Signal] = []
+        self.shared: list[int] = []
         self.origin = Origin(name, incarnation)
         self.broken = False
         self.subscriber = PeerSubscriber(self.origin, self.send)
 
-    def send(self, signal: Signal) -> None:
+    def send(self, signal: Signal, encoded: dict[Any, Any]) -> None:
         if self.broken:
             raise QMI_NotDeliveredException("not today")
         self.sent.append(signal)
+        encoded["times"] = encoded.get("times", 0) + 1
+        self.shared.append(encoded["times"])
 
 
 def numbers(receiver: QMI_SignalReceiver) -> list[int]:
@@ -50,6 +54,15 @@ def test_everybody_who_has_subscribed_is_told_here_and_elsewhere() -> None:
     assert [numbers(receiver) for receiver in receivers] == [[0, 1, 2]] * 2
     assert [(signal.args, signal.seqnr) for signal in peer.sent] == [((0,), 0), ((1,), 1), ((2,), 2)]
     assert peer.sent[0].timestamp <= peer.sent[2].timestamp
+
+
+def test_peers_share_what_was_computed_for_one_of_them_and_for_one_signal() -> None:
+    exchange, one, two = Exchange("lab"), Peer("one"), Peer("two")
+    for peer in (one, two):
+        exchange.subscribe_peer("nsg", "sig", peer.subscriber)
+    exchange.publish("nsg", "sig", ())
+    exchange.publish("nsg", "sig", ())
+    assert (one.shared, two.shared) == ([1, 1], [2, 2])
 
 
 def test_signals_are_counted_also_while_nobody_listens() -> None:
@@ -105,7 +118,7 @@ def test_a_peer_that_turns_out_to_be_gone_while_it_is_sent_to_can_be_dropped_the
     exchange, good = Exchange("lab"), Peer("good")
     gone = Origin("gone", "1")
 
-    def send(signal: Signal) -> None:
+    def send(signal: Signal, encoded: dict[Any, Any]) -> None:
         exchange.drop_peer(gone)
 
     exchange.subscribe_peer("nsg", "sig", PeerSubscriber(gone, send))

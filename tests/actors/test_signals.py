@@ -23,9 +23,11 @@ from qmi.core.exceptions import (
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver, SignalDescription
 from qmi.core.rpc import rpc_method
+from qmi.messages import Signal
+from qmi.net.sending import Sending
 from qmi.utils.context_managers import subscribe_unsubscribe
 from tests.support.chaos import ChaosProxy
-from tests.support.lab import eventually, make_context
+from tests.support.lab import address, eventually, make_context
 from tests.support.programs import Program
 from tests.support.tasks import PlainLoop, in_thread, open_lab
 
@@ -372,6 +374,29 @@ def test_a_value_that_cannot_cross_a_link_is_said_once_and_keeps_nobody_from_any
     assert caplog.text.count("Signal t.sig_anything was not sent to context 'here'") == 1
 
 
+def test_a_signal_is_encoded_once_for_all_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[object] = []
+    real = Sending.encode_request
+
+    def count(self: Any, message: Any) -> Any:
+        if isinstance(message, Signal):
+            encoded.append(message)
+        return real(self, message)
+
+    monkeypatch.setattr(Sending, "encode_request", count)
+    with make_context("there") as there, make_context("one") as one, make_context("two") as two:
+        there.make_instrument("t", Thermometer)
+        receivers = []
+        for context in (one, two):
+            context.connect_to_peer("there", address(there))
+            receivers.append(QMI_SignalReceiver())
+            context.get_instrument("there.t").sig_anything.subscribe(receivers[-1])
+        there.get_instrument("t").publish("sig_anything", np.arange(100_000))
+        for receiver in receivers:
+            assert receiver.get_next_signal(timeout=10.0).args[0].sum() == np.arange(100_000).sum()
+    assert len(encoded) == 1
+
+
 @pytest.mark.fault(7)
 def test_a_slow_receiver_delays_nobody(two: Two) -> None:
     slow = QMI_SignalReceiver(max_queue_length=10)
@@ -391,7 +416,7 @@ def test_a_slow_receiver_delays_nobody(two: Two) -> None:
 
 SERVER = """
 from tests.support.chaos import ChaosProxy
-from tests.support.lab import make_context
+from tests.support.lab import address, make_context
 from tests.actors.test_signals import Thermometer
 context = make_context("server", port={port})
 context.start()
@@ -399,6 +424,7 @@ t = context.make_instrument("t", Thermometer)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault(38)
 def test_a_program_that_is_started_again_is_listened_to_again_and_said_to_be_new() -> None:
     receiver = QMI_SignalReceiver(report_gaps=True)
