@@ -72,15 +72,24 @@ def middle(results: Sequence[Result], name: str, scale: float = 1e6) -> str:
 
 
 def table(results: Mapping[Case, Sequence[Result]]) -> list[str]:
-    lines = [f"{'':36}{'median µs':>20}{'99 % µs':>24}{'worst µs':>24}{'drift µs/min':>24}{'cpu %':>16}"]
+    lines = [
+        f"{'':36}{'median µs':>20}{'99 % µs':>24}{'worst µs':>24}{'drift µs/min':>24}{'missed %':>16}{'cpu %':>16}"
+    ]
     for case, rounds in results.items():
         name = f"{case.rate:>9}, {case.others:>2} others, {case.kind:<9}"
         if case.rate == "flat out":
             lines.append(f"{name:36}{middle(rounds, 'rate', 1.0):>28} iterations a second")
             continue
         columns = [middle(rounds, "median"), middle(rounds, "p99"), middle(rounds, "worst"), middle(rounds, "drift")]
-        lines.append(f"{name:36}{columns[0]:>20}{columns[1]:>24}{columns[2]:>24}{columns[3]:>24}{cpu(rounds):>16}")
+        lines.append(
+            f"{name:36}{columns[0]:>20}{columns[1]:>24}{columns[2]:>24}{columns[3]:>24}{missed(case, rounds):>16}{cpu(rounds):>16}"
+        )
     return lines
+
+
+def missed(case: Case, rounds: Sequence[Result]) -> str:
+    values = [max(100.0 * (1.0 - result["rate"] * PERIODS[case.rate]), 0.0) for result in rounds]
+    return f"{statistics.median(values):.0f} ({min(values):.0f}..{max(values):.0f})"
 
 
 def cpu(rounds: Sequence[Result]) -> str:
@@ -128,7 +137,7 @@ def draw(results: Mapping[Case, Sequence[Result]], path: str) -> bool:
         axis.set_xticks([place + 0.1 * (len(kinds) - 1) for place in range(len(rates))], rates)
         axis.set_title(f"beside {count} other loops")
     axes[0][0].set_ylabel("lateness in µs: median, line to 99 %")
-    axes[0][0].legend()
+    axes[0][0].legend(loc="upper left")
     figure.tight_layout()
     figure.savefig(path)
     return True

@@ -169,7 +169,11 @@ class Kernel:
     async def _stop_tasks(self, error: Exception, deadline: float) -> None:
         tasks = [actor for actor in self.registry if isinstance(actor.object, QMI_TaskRunner)]
         for actor in reversed(tasks):
-            actor.object.stop()
+            try:
+                actor.object.stop()
+            except Exception:  # a runner of the user's; it must not keep the rest from stopping
+                _logger.exception("stop() of task %s failed", actor.address)
+                actor.object._thread.request_stop()
         for actor in reversed(tasks):
             ended = actor.object._thread.ended
             with trio.move_on_at(deadline):

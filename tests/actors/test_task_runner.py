@@ -289,6 +289,22 @@ def test_the_tasks_of_a_context_are_listed(lab: QMI_Context, capsys: pytest.Capt
     assert lab.list_rpc_objects("instrument") == []
 
 
+def test_a_runner_that_fails_to_stop_its_task_keeps_no_context_from_stopping(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(QMI_TaskRunner):
+        def stop(self) -> None:
+            raise ValueError("not now")
+
+    with open_lab() as context:
+        task = context.make_task("task", PlainLoop, task_runner=Broken)
+        task.start()
+        with pytest.raises(ValueError, match="not now"):
+            task.stop()
+        actual = task_of(context)
+        eventually(lambda: actual.hooks.count("iteration"))
+    assert actual.hooks[-1] == "finalize"
+    assert "stop() of task lab.task failed" in caplog.text
+
+
 IGNORING = """
 import logging, sys, threading, time, qmi
 from qmi.core.task import QMI_LoopTask, QMI_Task
