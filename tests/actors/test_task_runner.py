@@ -291,7 +291,7 @@ def test_the_tasks_of_a_context_are_listed(lab: QMI_Context, capsys: pytest.Capt
 
 def test_a_runner_that_fails_to_stop_its_task_keeps_no_context_from_stopping(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(QMI_TaskRunner):
-        def stop(self) -> None:
+        def stop(self) -> None:  # type: ignore[override]
             raise ValueError("not now")
 
     with open_lab() as context:
