@@ -72,28 +72,24 @@ def middle(results: Sequence[Result], name: str, scale: float = 1e6) -> str:
 
 
 def table(results: Mapping[Case, Sequence[Result]]) -> list[str]:
-    lines = [
-        f"{'':36}{'median µs':>20}{'99 % µs':>24}{'worst µs':>24}{'drift µs/min':>24}{'missed %':>16}{'cpu %':>16}"
-    ]
+    lines = [row("", "median µs", "99 % µs", "worst µs", "drift µs/min", "missed %", "cpu %")]
     for case, rounds in results.items():
         name = f"{case.rate:>9}, {case.others:>2} others, {case.kind:<9}"
         if case.rate == "flat out":
-            lines.append(f"{name:36}{middle(rounds, 'rate', 1.0):>28} iterations a second")
+            lines.append(f"{name:34}{middle(rounds, 'rate', 1.0):>26} iterations a second")
             continue
-        columns = [middle(rounds, "median"), middle(rounds, "p99"), middle(rounds, "worst"), middle(rounds, "drift")]
-        lines.append(
-            f"{name:36}{columns[0]:>20}{columns[1]:>24}{columns[2]:>24}{columns[3]:>24}{missed(case, rounds):>16}{cpu(rounds):>16}"
-        )
+        times = [middle(rounds, column) for column in ("median", "p99", "worst", "drift")]
+        lines.append(row(name, *times, missed(case, rounds), middle(rounds, "cpu", 100.0)))
     return lines
+
+
+def row(name: str, *columns: str) -> str:
+    return f"{name:34}" + "".join(f"{column:>22}" for column in columns)
 
 
 def missed(case: Case, rounds: Sequence[Result]) -> str:
     values = [max(100.0 * (1.0 - result["rate"] * PERIODS[case.rate]), 0.0) for result in rounds]
     return f"{statistics.median(values):.0f} ({min(values):.0f}..{max(values):.0f})"
-
-
-def cpu(rounds: Sequence[Result]) -> str:
-    return middle(rounds, "cpu", 100.0)
 
 
 def verdict(results: Mapping[Case, Sequence[Result]]) -> list[str]:
