@@ -1,0 +1,1 @@
+"""This library beside upstream QMI when something breaks."""

@@ -2,8 +2,8 @@
 
     python -m benchmarks.beside [experiment ...]
 
-Needs root (each experiment gets a network namespace of its own, so that nothing leaves the machine). Upstream comes from PyPI
-into ``.venv-upstream``.
+Needs root: each experiment gets a network namespace of its own, so that nothing leaves the machine. Upstream comes
+from PyPI into ``.venv-upstream``.
 """
 
 from __future__ import annotations

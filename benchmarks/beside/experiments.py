@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 from devices import Trap  # type: ignore[import-not-found,unused-ignore]
@@ -25,7 +26,7 @@ def server_killed_during_a_call() -> str:
         future = device.rpc_nonblocking.block(60.0)
         time.sleep(0.3)
         server.process.kill()
-        return "the call ends with " + attempt(lambda: future.wait(timeout=20.0)).text
+        return f"the call ends with {attempt(lambda: future.wait(timeout=20.0)).text}"
 
 
 def client_killed_while_it_holds_a_lock() -> str:
@@ -33,7 +34,7 @@ def client_killed_while_it_holds_a_lock() -> str:
         holder = Program("lock", str(port))
         assert holder.said == "True"
         holder.kill()
-        return "the next lock(timeout=20) gives " + attempt(lambda: device.lock(timeout=20.0)).text
+        return f"the next lock(timeout=20) gives {attempt(lambda: device.lock(timeout=20.0)).text}"
 
 
 def driver_raises_system_exit() -> str:
@@ -103,7 +104,7 @@ def stop_while_a_driver_is_stuck() -> str:
     program = Program("stop_while_stuck")
     try:
         out = program.process.communicate(timeout=20)[0].strip()
-        return f"stop() returns after {out} s, the program ends with status {program.process.returncode}"
+        return f"stop() returns after {out!s} s, the program ends with status {program.process.returncode}"
     except subprocess.TimeoutExpired:
         program.kill()
         return "stop() has not returned after 20 s"
@@ -114,10 +115,8 @@ def two_objects_that_call_each_other() -> str:
         device.meet("srv.dev2")
         device.call_other("meet", "srv.dev")
         ended = attempt(lambda: device.call_other("call_other", "echo", 1, rpc_timeout=5.0))
-        return (
-            f"the call ends with {ended.text}; then another one gives "
-            + attempt(lambda: device.echo(1, rpc_timeout=3.0)).text
-        )
+        then = attempt(lambda: device.echo(1, rpc_timeout=3.0))
+        return f"the call ends with {ended.text}; then another one gives {then.text}"
 
 
 def lock_opened_with_the_token_of_another_context() -> str:
@@ -127,20 +126,19 @@ def lock_opened_with_the_token_of_another_context() -> str:
 
 
 def second_client_of_the_same_name() -> str:
-    with served() as (_, port), client("twin", port) as first:
-        second = Program("lock", str(port))
-        third = Program("lock", str(port))
-        ends = f"the second is {'connected' if third.said else 'refused'}"
-        for program in (second, third):
+    with served() as (_, port):
+        first, second = Program("lock", str(port)), Program("lock", str(port))
+        end = f"the first locks: {first.said}; the second is {'connected' if second.said else 'refused'}"
+        for program in (first, second):
             program.kill()
-        return f"{ends}; a bystander's call gives " + attempt(lambda: first.echo(1, rpc_timeout=5.0)).text
+        return end
 
 
 def argument_that_runs_code_where_it_arrives() -> str:
     with tempfile.TemporaryDirectory() as directory, served() as (server, port), client("cli", port) as device:
         path = os.path.join(directory, "pids")
         ended = attempt(lambda: device.echo(Trap(path), rpc_timeout=5.0))
-        ran = os.path.exists(path) and str(server.process.pid) in open(path).read().split()
+        ran = os.path.exists(path) and str(server.process.pid) in Path(path).read_text().split()
         end = "a value" if ended.what.startswith("'") else ended.what
         return f"the call ends with {end}; code ran in the server: {'yes' if ran else 'no'}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from devices import Device  # type: ignore[import-not-found,unused-ignore]
 from stage import server_config  # type: ignore[import-not-found,unused-ignore]
@@ -45,4 +46,5 @@ def stop_while_stuck() -> None:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "lock": lock, "stop_while_stuck": stop_while_stuck}[sys.argv[1]](*sys.argv[2:])
+    parts: dict[str, Callable[..., None]] = {"serve": serve, "lock": lock, "stop_while_stuck": stop_while_stuck}
+    parts[sys.argv[1]](*sys.argv[2:])

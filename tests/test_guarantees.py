@@ -1,0 +1,31 @@
+"""What ``docs/guarantees.md`` promises is held by tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "guarantees.md").read_text()
+PROMISES = re.findall(r"^\*\*(\d+\. .+?)\*\*", PAGE, re.MULTILINE)
+SOURCES = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def paragraphs() -> list[tuple[str, str]]:
+    """Each promise with the text up to the next one."""
+    parts = re.split(r"^\*\*(\d+\. .+?)\*\*", PAGE, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("promise", "text"), paragraphs(), ids=PROMISES)
+def test_each_promise_is_held_by_tests_that_exist(promise: str, text: str) -> None:
+    held = re.findall(r"`(test_\w+)`", text.partition("Held by")[2])
+    assert held, "no test is named"
+    assert [name for name in held if not re.search(rf"\b{name}\b(?=\(| = )", SOURCES)] == []
+
+
+def test_promises_are_numbered_in_order() -> None:
+    assert [int(promise.partition(".")[0]) for promise in PROMISES] == list(range(1, len(PROMISES) + 1))
+    assert len(PROMISES) > 20
