@@ -12,7 +12,7 @@ import trio
 import qmi
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
 from qmi.core.context import Context
-from tests.races.hunting import rounds
+from tests.races.hunting import many
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Inline, Plain, SyncLoop
 from tests.support.in_trio import in_trio, settled
@@ -54,14 +54,14 @@ async def test_tasks_take_turns_in_any_order() -> None:
             answers: list[int] = []
 
             async def call(proxy: Any, answers: list[int] = answers) -> None:
-                for _ in rounds(10):
+                for _ in range(many(10)):
                     answers.append(await proxy.count())
 
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
                     for proxy in proxies:
                         nursery.start_soon(call, proxy)
-            assert sorted(answers) == list(range(1, 6 * len(rounds(10)) + 1))
+            assert sorted(answers) == list(range(1, 6 * many(10) + 1))
 
 
 @in_trio
@@ -72,7 +72,7 @@ async def test_a_lock_has_one_holder_in_any_order() -> None:
 
         async def visit(who: int) -> None:
             proxy = await (cli if who % 2 else srv).get_rpc_object("srv.vault")
-            for _ in rounds(8):
+            for _ in range(many(8)):
                 assert await proxy.lock(timeout=10)
                 inside.append(who)
                 await proxy.add(1)

@@ -12,7 +12,7 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_ObjectLockedException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
-from tests.races.hunting import at_once, restless_threads, rounds
+from tests.races.hunting import at_once, many, restless_threads, rounds
 from tests.support.drivers import Async, Inline, Mixed, Plain, SyncLoop
 
 KINDS: list[type[Any]] = [Plain, Inline, SyncLoop]
@@ -63,7 +63,7 @@ def test_a_future_ends_once_whoever_ends_it() -> None:
 def test_turns_never_overlap_and_none_is_lost(lab: QMI_Context, cls: type[Any]) -> None:
     proxy = lab.make_rpc_object("counter", cls)
     name = "count" if cls is not SyncLoop else "double"
-    calls = len(rounds(60))
+    calls = many(60)
     answers: list[list[float]] = [[] for _ in range(4)]
 
     def call(mine: list[float]) -> None:
@@ -93,7 +93,7 @@ def test_a_lock_has_one_holder(lab: QMI_Context, cls: type[Any]) -> None:
 
     def visit(who: int) -> None:
         proxy = lab.get_rpc_object("vault")
-        for _ in rounds(40):
+        for _ in range(many(40)):
             if not proxy.lock(timeout=10):
                 raise AssertionError("waited in vain")
             inside.append(who)
@@ -105,14 +105,14 @@ def test_a_lock_has_one_holder(lab: QMI_Context, cls: type[Any]) -> None:
 
     def intrude() -> None:
         proxy = lab.get_rpc_object("vault")
-        for _ in rounds(40):
+        for _ in range(many(40)):
             try:
                 getattr(proxy, method)(1)
             except QMI_ObjectLockedException:
                 continue
 
     at_once(lambda: visit(1), lambda: visit(2), lambda: visit(3), intrude)
-    assert sorted(entered) == sorted([1, 2, 3] * len(rounds(40)))
+    assert sorted(entered) == sorted([1, 2, 3] * many(40))
     assert not lab.get_rpc_object("vault").is_locked()
 
 
@@ -159,7 +159,7 @@ class Speaker(QMI_Instrument):
 
 
 def test_readers_of_one_receiver_share_its_signals_and_lose_none(lab: QMI_Context) -> None:
-    count = len(rounds(200))
+    count = many(200)
     speaker = lab.make_instrument("speaker", Speaker)
     receiver = QMI_SignalReceiver(max_queue_length=10**6)
     speaker.sig_count.subscribe(receiver)
