@@ -311,13 +311,7 @@ class Launcher:
         if ours:
             return wait_gone(identity, deadline - time.monotonic())
         # A process that we cannot see: what we can see is that it no longer answers.
-        while time.monotonic() < deadline:
-            assert target.address is not None, "without a port, every process is known by its record"
-            answer = self._link.ask(target.name, target.address, timeout=self._times.ask)
-            if not (isinstance(answer, Present) and answer.pid == identity.pid):
-                return True
-            time.sleep(_POLL)
-        return False
+        return wait_silent(self._link, target, identity.pid, deadline, ask=self._times.ask)
 
     def _stop_hard(self, target: Target, identity: ProcessIdentity, *, ours: bool) -> str:
         if not ours:
@@ -343,6 +337,28 @@ class Launcher:
 
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def wait_silent(link: PeerLink, target: Target, pid: int, deadline: float, *, ask: float) -> bool:
+    """Wait until a process no longer answers for a context that has an address.
+
+    Args:
+        link: Asks the context.
+        target: The context.
+        pid: The process.
+        deadline: Until when, by the monotonic clock.
+        ask: Seconds for each answer.
+
+    Returns:
+        Whether it has become silent.
+    """
+    assert target.address is not None, "without a port, nobody is asked"
+    while time.monotonic() < deadline:
+        answer = link.ask(target.name, target.address, timeout=ask)
+        if not (isinstance(answer, Present) and answer.pid == pid):
+            return True
+        time.sleep(_POLL)
+    return False
 
 
 def _cannot_bind(target: Target) -> str:

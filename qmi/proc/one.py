@@ -9,7 +9,7 @@ from typing import Protocol
 
 from qmi.errors import QMI_ConfigurationException, QMI_Exception
 from qmi.proc.commands import Command, Err, Look, Ok, Reply, Start, Stop, parse_already_running
-from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times
+from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times, wait_silent
 from qmi.proc.peers import Absent, Answer, PeerLink, Present
 from qmi.proc.selection import Target
 from qmi.proc.ssh_errors import Culprit, RemoteError
@@ -152,14 +152,8 @@ class One:
     def _stop_over_link(self, target: Target, pid: int) -> bool:
         assert target.address is not None, "only a context with an address can have answered"
         deadline = time.monotonic() + self._times.soft
-        if not self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask):
-            return False
-        while time.monotonic() < deadline:
-            answer = self._ask(target)
-            if not (isinstance(answer, Present) and answer.pid == pid):
-                return True
-            time.sleep(0.05)
-        return False
+        asked = self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask)
+        return asked and wait_silent(self._link, target, pid, deadline, ask=self._times.ask)
 
     def _request(self, target: Target, command: Command, done: Callable[[Answer | None], bool]) -> tuple[Reply, str]:
         """Have a command carried out on the target's host; when the connection is lost meanwhile, ask again.

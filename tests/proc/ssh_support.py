@@ -125,12 +125,14 @@ def far_config(home: Path, **contexts: CfgContext) -> Path:
 
 
 class _Accepting(asyncssh.SSHServer):
-    def __init__(self, banner: str) -> None:
+    def __init__(self, banner: str, connections: list[asyncssh.SSHServerConnection]) -> None:
         self._banner = banner
+        self._connections = connections
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        self._connections.append(conn)
 
     def begin_auth(self, username: str) -> bool:
         if self._banner and self._connection is not None:
@@ -145,10 +147,11 @@ Behaviour = Callable[["asyncssh.SSHServerProcess[bytes]"], Awaitable[None]]
 def inner_server(keys: Keys, behave: Behaviour, *, banner: str = "") -> Iterator[None]:
     """Run an SSH server in a thread of this process; every session behaves as given."""
     loop = asyncio.new_event_loop()
+    connections: list[asyncssh.SSHServerConnection] = []
 
     async def begin() -> Any:
         return await asyncssh.create_server(
-            lambda: _Accepting(banner),
+            lambda: _Accepting(banner, connections),
             "127.0.0.1",
             keys.port,
             server_host_keys=[keys.host_key],
@@ -158,6 +161,10 @@ def inner_server(keys: Keys, behave: Behaviour, *, banner: str = "") -> Iterator
 
     async def end(server: Any) -> None:
         server.close()
+        # A client that went away in the middle of the login leaves a connection behind.
+        for connection in connections:
+            connection.abort()
+        await asyncio.gather(*(connection.wait_closed() for connection in connections))
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()

@@ -10,9 +10,11 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext
+from qmi.proc.launch import Launcher
 from tests.proc.ssh_support import far_config
-from tests.proc.support import HELPER, ROOT, dying, quiet, talker
+from tests.proc.support import HELPER, QUICK, ROOT, TextLink, dying, quiet, talker, target
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 
@@ -102,10 +104,12 @@ def test_a_terminal_is_watched_until_ctrl_c(config: Path) -> None:
 
 
 def test_output_is_followed_until_ctrl_c(config: Path) -> None:
-    assert ended(typed("start", "q", "--config", str(config))) == 0
+    loaded = load_config(str(config))
+    launcher = Launcher(loaded, TextLink(), times=QUICK)
+    launcher.start(target(loaded, "q"))
     terminal = typed("logs", "-f", "q", "--config", str(config))
     terminal.expect_exact("quiet is ready")
-    assert ended(typed("stop", "q", "--config", str(config))) == 0
+    assert launcher.stop(target(loaded, "q")) == ""
     terminal.expect_exact("quiet ends")
     terminal.sendintr()
     assert ended(terminal) == 0
