@@ -33,6 +33,7 @@ from qmi.proc.process import (
 from qmi.proc.program import Program, program_of
 from qmi.proc.records import Record, Records
 from qmi.proc.selection import Target
+from qmi.proc.status import duration
 
 _POLL = 0.05
 _LAST_WORDS = 3
@@ -145,7 +146,8 @@ class Launcher:
                 return Running(answer.pid, answer.version, age(identity) if identity else None)
             found = answer.reason if isinstance(answer, Absent) else answer.what
             if known is not None:
-                return Unresponsive(known.pid, f"the process lives but does not answer at {target.address}: {found}")
+                began = f"began {duration(age(known) or 0.0)} ago, and"
+                return Unresponsive(known.pid, f"the process {began} does not answer at {target.address}: {found}")
             if not isinstance(answer, Absent):
                 return Unresponsive(None, f"{target.address} is not this context: {found}")
         elif known is not None:
