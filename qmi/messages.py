@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 
@@ -73,19 +74,30 @@ class Call:
     chain: tuple[str, ...] = ()
 
 
+class LockAnswer(IntEnum):
+    """What became of a request to lock an object; true if the one who asked holds the lock."""
+
+    REFUSED = 0
+    GRANTED = 1
+    KEPT = 2  # the one who asked held it before
+
+
 @dataclass(frozen=True, slots=True)
 class Acquire:
-    """Lock an object. The answer is True or False.
+    """Lock an object. The answer is a :class:`LockAnswer`.
 
     Attributes:
         object: Name of the object.
         token: The token that the lock shall belong to.
         timeout: How long to wait for another holder, in seconds.
+        held: A token that the sender was granted before, if it has one. If the lock still belongs to that one, it goes
+            on doing so.
     """
 
     object: str
     token: Token
     timeout: float = 0.0
+    held: Token | None = None
 
 
 @dataclass(frozen=True, slots=True)

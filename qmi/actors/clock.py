@@ -230,7 +230,7 @@ class _LoopWaiter(_Closing):
 
     async def _sleep_until(self, target: float) -> None:
         if self._timer is None:
-            await trio.sleep(target - time.monotonic())
+            await trio.sleep(max(0.0, target - time.monotonic()))
         else:
             self._timer.arm(target)
             await trio.lowlevel.wait_readable(self._timer.fd)

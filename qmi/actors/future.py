@@ -12,10 +12,16 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from qmi.actors.execution import EXECUTION
+from qmi.actors.execution import EXECUTION, current_chain
 from qmi.actors.faults import text_of
 from qmi.bridge import TaskWaiter, ThreadWaiter, on_any_loop, refuse_on_loop
-from qmi.errors import QMI_CancelledCallException, QMI_RpcTimeoutException, QMI_UsageException
+from qmi.errors import (
+    QMI_CallCycleException,
+    QMI_CancelledCallException,
+    QMI_RpcTimeoutException,
+    QMI_UsageException,
+)
+from qmi.names import Address
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -35,6 +41,7 @@ class QMI_RpcFuture(Generic[T]):
         explain: As above.
         on_cancel: Called once if the caller gives up, to tell the callee.
         assist: What a thread that waits can do to have the answer sooner; gets :meth:`done` and the timeout.
+        callee: The object in whose line the call stands, if it stands in one.
     """
 
     __slots__ = (
@@ -45,6 +52,7 @@ class QMI_RpcFuture(Generic[T]):
         "_traceback",
         "_value",
         "assist",
+        "callee",
         "explain",
         "on_cancel",
         "what",
@@ -59,6 +67,7 @@ class QMI_RpcFuture(Generic[T]):
         self.on_cancel: Callable[[], object] | None = None
         self.assist: Callable[[Callable[[], bool], float | None], object] | None = None
         self.explain: Callable[[], str] | None = explain
+        self.callee: Address | None = None
         self._once = _thread.allocate_lock()
         self._callbacks: list[Callable[[], object]] = []
         self._done = False
@@ -84,6 +93,7 @@ class QMI_RpcFuture(Generic[T]):
 
         Raises:
             QMI_RpcTimeoutException: If there is no result in time.
+            QMI_CallCycleException: If the call can only run when the code that would wait for it here has ended.
             QMI_UsageException: If the timeout will not do.
             QMI_BlockingOnLoopException: On the event loop, where ``await`` is the way to wait.
             BaseException: Whatever the call itself raised.
@@ -91,8 +101,16 @@ class QMI_RpcFuture(Generic[T]):
         if not self._done:
             if on_any_loop():
                 refuse_on_loop(f"Waiting for {self.what}", "await future")
-            self._block(check_timeout(timeout))
+            limit = check_timeout(timeout)
+            if limit != 0:  # somebody who only looks does not wait
+                self._check_cycle()
+            self._block(limit)
         return self.result()
+
+    def _check_cycle(self) -> None:
+        chain = current_chain()
+        if chain and self.callee is not None and (callee := str(self.callee)) in chain:
+            raise call_cycle(chain, callee, self.what)
 
     def _block(self, timeout: float | None) -> None:
         execution = EXECUTION.get()
@@ -143,6 +161,8 @@ class QMI_RpcFuture(Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> T:
+        if not self._done:
+            self._check_cycle()
         await self.ended()
         return self.result()
 
@@ -211,8 +231,11 @@ class QMI_RpcFuture(Generic[T]):
             self._run_callbacks()
 
     def _forget_callback(self, callback: Callable[[], object]) -> None:
-        with suppress(ValueError):  # it was called already
-            self._callbacks.remove(callback)
+        # Most often it was called already. Looking first keeps an error that means nothing out of users' tracebacks:
+        # Ctrl-C in the midst of handling one would leave it there as the context of whatever is raised later.
+        if callback in self._callbacks:
+            with suppress(ValueError):  # it is being called right now
+                self._callbacks.remove(callback)
 
     def _run_callbacks(self) -> None:
         # Each callback is popped by exactly one thread, so it runs once whoever comes first.
@@ -226,6 +249,18 @@ class QMI_RpcFuture(Generic[T]):
                 callback()
             except Exception:  # it must not take the thread down that ended the call, nor keep others from waking
                 _logger.exception("What was to be called at the end of %s failed", self.what)
+
+
+def call_cycle(chain: tuple[str, ...], callee: str, what: str) -> QMI_CallCycleException:
+    """The error for a call that would wait for itself.
+
+    Args:
+        chain: The objects that wait for the caller, outermost first.
+        callee: The one of them that was called.
+        what: The call.
+    """
+    cycle = " -> ".join((*chain[chain.index(callee) :], what))
+    return QMI_CallCycleException(f"These objects would wait for each other for ever: {cycle}")
 
 
 def _name_of(error: BaseException) -> str:

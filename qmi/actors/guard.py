@@ -19,7 +19,7 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.lock import Lock
 from qmi.actors.turns import AcquireTurn, CallTurn, InlineTurn, PullTurn, Turn
 from qmi.errors import QMI_ObjectLockedException
-from qmi.messages import Acquire, LockInfo, Origin, Release
+from qmi.messages import Acquire, LockAnswer, LockInfo, Origin, Release
 
 if TYPE_CHECKING:
     from qmi.actors.runner import Actor
@@ -61,38 +61,45 @@ class Guard:
             f"({holder.info.label}) since {since} UTC"
         )
 
-    def acquire(self, request: Acquire, origin: Origin) -> QMI_RpcFuture[bool]:
-        """Ask for the lock. The future gives True, or False if somebody else held it for too long."""
+    def acquire(self, request: Acquire, origin: Origin) -> QMI_RpcFuture[LockAnswer]:
+        """Ask for the lock. It is refused if somebody else holds it for too long."""
         actor = self._actor
-        future: QMI_RpcFuture[bool] = QMI_RpcFuture(f"{actor.where}.lock()", explain=actor.explain_busy)
+        future: QMI_RpcFuture[LockAnswer] = QMI_RpcFuture(f"{actor.where}.lock()", explain=actor.explain_busy)
         turn = AcquireTurn(request, origin, future)
         future.on_cancel = partial(self._withdraw, turn)
         with actor.mailbox.mutex:
-            held = not self._lock.may_call(origin, request.token)
-        if held and request.timeout <= 0:
-            future.settle(False)
+            others = not self._may_have(request, origin)
+        if others and request.timeout <= 0:
+            future.settle(LockAnswer.REFUSED)
             return future
         actor.enter(turn)
         if 0 < request.timeout < math.inf and not future.done():
             actor.spawn(turn, self._expire, turn)
         return future
 
+    def _may_have(self, request: Acquire, origin: Origin) -> bool:
+        lock = self._lock
+        return lock.may_call(origin, request.token) or (
+            request.held is not None and lock.may_call(origin, request.held)
+        )
+
     def take_turn(self, turn: AcquireTurn) -> None:
         """It is the turn of an acquisition: it is granted, refused, or waits for the lock."""
         # Whoever claims the turn decides: the grant here, the end of its time, or a caller who gives up.
         mailbox = self._actor.mailbox
         with mailbox.mutex:
-            free = self._lock.may_call(turn.origin, turn.request.token)
+            free = self._may_have(turn.request, turn.origin)
             if not free and turn.request.timeout > 0 and not turn.given_up:
                 self._lock.wait(turn)
                 return
             mine = turn.claim()
             granted = mine and free and self._lock.holder is None
-            if mine and free:
+            if granted:
                 self._lock.acquire(turn.origin, turn.request.token, time.time())
             elif free and turn.woken:
                 self._wake_next()
-        if mine and not turn.future.settle(free) and granted:
+        answer = LockAnswer.GRANTED if granted else LockAnswer.KEPT if free else LockAnswer.REFUSED
+        if mine and not turn.future.settle(answer) and granted:
             # The caller gave up while it was granted.
             with mailbox.mutex:
                 self._after_release(self._lock.release(turn.origin, turn.request.token))
@@ -102,7 +109,7 @@ class Guard:
             await turn.future.ended()
         if turn.claim():
             self._withdraw(turn)
-            turn.future.settle(False)
+            turn.future.settle(LockAnswer.REFUSED)
 
     def _withdraw(self, turn: AcquireTurn) -> None:
         turn.given_up = True

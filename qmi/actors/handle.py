@@ -24,7 +24,18 @@ from qmi.errors import (
     QMI_UsageException,
 )
 from qmi.interrupts import INTERRUPTS
-from qmi.messages import Acquire, Call, ForceRelease, LockInfo, Origin, QueryLock, Release, Request, Token
+from qmi.messages import (
+    Acquire,
+    Call,
+    ForceRelease,
+    LockAnswer,
+    LockInfo,
+    Origin,
+    QueryLock,
+    Release,
+    Request,
+    Token,
+)
 from qmi.names import Address
 
 
@@ -103,7 +114,7 @@ class Handle:
         """Call a method; the future gives its result."""
         if INTERRUPTS.due:
             INTERRUPTS.strike()
-        # Nobody waits for this call yet, so that it cannot be part of a cycle.
+        # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
         return self._request(method, Call(self.address.object, method.name, args, kwargs, self.token))
 
     def _request(self, method: Method, call: Call) -> QMI_RpcFuture[Any]:
@@ -112,11 +123,14 @@ class Handle:
             future = actor.handle(call, self.router.origin)
         else:
             future = self.router.request(self.address, call)
+        if not method.direct:
+            future.callee = self.address
         if not method.kind.is_stream:
             return future
         # Nobody may ever see the value of this future: then the stream is forgotten, which ends it at its other end.
         streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what, explain=future.explain)
         streamed.on_cancel = future.cancel
+        streamed.callee = future.callee
         future.add_done_callback(lambda: future.pass_on(streamed, self._stream))
         return streamed
 
@@ -154,23 +168,29 @@ class Handle:
 
     def token_to_lock_with(self, custom: str | None) -> Token:
         """The token that the lock shall belong to."""
-        return check_token(custom) or self.token or Token(secrets.token_hex(16))
+        return check_token(custom) or Token(secrets.token_hex(16))
 
-    def acquire(self, timeout: float | None, token: Token) -> QMI_RpcFuture[bool]:
-        """Ask for the lock; the token is the proxy's if it is granted."""
+    def acquire(self, timeout: float | None, token: Token) -> QMI_RpcFuture[LockAnswer]:
+        """Ask for the lock; the token is the proxy's if it is granted.
+
+        A proxy that holds the lock already keeps it, with the token that it has, unless a custom one is asked for.
+        """
         if INTERRUPTS.due:
             INTERRUPTS.strike()
         limit = check_timeout(timeout)
-        message = Acquire(self.address.object, token, math.inf if limit is None else limit)
-        return self.router.request(self.address, message)
+        held = None if token.custom else self.token
+        message = Acquire(self.address.object, token, math.inf if limit is None else limit, held)
+        future = self.router.request(self.address, message)
+        future.callee = self.address
+        return future
 
-    def granted(self, token: Token, answer: bool) -> bool:
+    def granted(self, token: Token, answer: LockAnswer) -> LockAnswer:
         """Take note of the answer to :meth:`acquire`."""
-        if answer:
+        if answer == LockAnswer.GRANTED or (answer and token.custom):
             self.token = token
         return answer
 
-    def undo_acquire(self, token: Token, future: QMI_RpcFuture[bool] | None) -> None:
+    def undo_acquire(self, token: Token, future: QMI_RpcFuture[LockAnswer] | None) -> None:
         """Nobody will learn that the lock was granted, so it must not be.
 
         Args:
@@ -184,7 +204,9 @@ class Handle:
         if future is not None and isinstance(future.error(), QMI_CancelledCallException):
             if self.address.context == self.router.origin.context:
                 return  # the object here knows that the caller gave up
-        elif future is not None and not (future.done() and future.error() is None and future.result()):
+        elif future is not None and not (
+            future.done() and future.error() is None and future.result() == LockAnswer.GRANTED
+        ):
             return
         self.router.request(self.address, Release(self.address.object, token))
 

@@ -14,6 +14,7 @@ from qmi.actors.presentation import ProxyType, signature_of, unquote_signatures
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.bridge import refuse_on_loop
 from qmi.errors import QMI_UnknownRpcException
+from qmi.messages import LockAnswer
 from qmi.names import Address
 
 P = ParamSpec("P")
@@ -96,8 +97,11 @@ class QMI_RpcProxy(_ProxyBase):
         Returns:
             Whether the object is locked for this proxy now.
         """
+        return bool(self._acquire(timeout, lock_token))
+
+    def _acquire(self, timeout: float, lock_token: str | None) -> LockAnswer:
         token = self._rpc.token_to_lock_with(lock_token)
-        future: QMI_RpcFuture[bool] | None = None
+        future: QMI_RpcFuture[LockAnswer] | None = None
         try:
             future = self._rpc.acquire(timeout, token)
             return self._rpc.granted(token, self._wait("lock()", future))
@@ -129,15 +133,22 @@ class QMI_RpcProxy(_ProxyBase):
     def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> Iterator[QMI_RpcProxy]:
         """Lock the object for the length of a ``with`` block.
 
+        A block within another one leaves the lock to that one.
+
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        if not self.lock(timeout, lock_token):
+        before = self._rpc.token
+        answer = self._acquire(timeout, lock_token)
+        if not answer:
             raise self._rpc.not_granted(timeout, self._wait("is_locked()", self._rpc.query_lock()))
         try:
             yield self
         finally:
-            self.unlock(lock_token)
+            if answer == LockAnswer.KEPT:
+                self._rpc.token = before
+            else:
+                self.unlock(lock_token)
 
     def __enter__(self) -> QMI_RpcProxy:
         for name in self._rpc_interface.enter:
@@ -197,8 +208,11 @@ class AsyncProxy(_ProxyBase, Generic[T]):
 
     async def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
         """Lock the object for this proxy alone; see :meth:`QMI_RpcProxy.lock`. Cancelling leaves it as it was."""
+        return bool(await self._acquire(timeout, lock_token))
+
+    async def _acquire(self, timeout: float, lock_token: str | None) -> LockAnswer:
         token = self._rpc.token_to_lock_with(lock_token)
-        future: QMI_RpcFuture[bool] | None = None
+        future: QMI_RpcFuture[LockAnswer] | None = None
         try:
             future = self._rpc.acquire(timeout, token)
             return self._rpc.granted(token, await call_async(future))
@@ -222,17 +236,24 @@ class AsyncProxy(_ProxyBase, Generic[T]):
     async def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AsyncIterator[AsyncProxy[T]]:
         """Lock the object for the length of an ``async with`` block.
 
+        A block within another one leaves the lock to that one.
+
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        if not await self.lock(timeout, lock_token):
+        before = self._rpc.token
+        answer = await self._acquire(timeout, lock_token)
+        if not answer:
             raise self._rpc.not_granted(timeout, await call_async(self._rpc.query_lock()))
         try:
             yield self
         finally:
-            # Not awaited: this must happen also when the block was cancelled.
-            self._rpc.release(lock_token, None)
-            self._rpc.released(True)
+            if answer == LockAnswer.KEPT:
+                self._rpc.token = before
+            else:
+                # Not awaited: this must happen also when the block was cancelled.
+                self._rpc.release(lock_token, None)
+                self._rpc.released(True)
 
     async def __aenter__(self) -> AsyncProxy[T]:
         for name in self._rpc_interface.enter:

@@ -16,7 +16,7 @@ from typing import Any
 
 from qmi.actors.ending import dispatch_end
 from qmi.actors.execution import Execution, current_chain
-from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.future import QMI_RpcFuture, call_cycle
 from qmi.actors.guard import Guard
 from qmi.actors.host import ActorStatistics, Host
 from qmi.actors.interface import Interface, Method, Placement, answering_name
@@ -207,9 +207,7 @@ class Actor:
             QMI_CallCycleException: If this object waits for the caller; the message prints the cycle.
         """
         if chain and self.where in chain:
-            start = chain.index(self.where)
-            cycle = " -> ".join((*chain[start:], f"{self.where}.{method}()"))
-            raise QMI_CallCycleException(f"These objects would wait for each other for ever: {cycle}")
+            raise call_cycle(chain, self.where, f"{self.where}.{method}()")
 
     def pull(self, stream: ActorStream, closing: bool = False) -> QMI_RpcFuture[Any]:
         """Ask for the next item of a stream, or for its end."""

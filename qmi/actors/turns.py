@@ -9,7 +9,7 @@ import trio
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Method
 from qmi.bridge import Waiter
-from qmi.messages import Acquire, Call, Origin, Token
+from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
 
 
 class Turn:
@@ -158,11 +158,11 @@ class AcquireTurn(Turn):
 
     __slots__ = ("future", "request", "woken")
 
-    def __init__(self, request: Acquire, origin: Origin, future: QMI_RpcFuture[bool]) -> None:
+    def __init__(self, request: Acquire, origin: Origin, future: QMI_RpcFuture[LockAnswer]) -> None:
         super().__init__("lock", origin)
         self.request: Acquire = request
         self.woken: bool = False
-        self.future: QMI_RpcFuture[bool] = future
+        self.future: QMI_RpcFuture[LockAnswer] = future
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""

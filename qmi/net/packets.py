@@ -149,7 +149,12 @@ _FIELDS: Mapping[type, tuple[_Field, ...]] = {
         _Field("token", _token_list, _maybe(_token)),
         _Field("chain", list, _texts),
     ),
-    Acquire: (_OBJECT, _Field("token", _token_list, _token), _Field("timeout", _same, _seconds)),
+    Acquire: (
+        _OBJECT,
+        _Field("token", _token_list, _token),
+        _Field("timeout", _same, _seconds),
+        _Field("held", _token_list, _maybe(_token)),
+    ),
     Release: (_OBJECT, _Field("token", _token_list, _maybe(_token)), _Field("context", _same, _maybe(_text))),
     ForceRelease: (_OBJECT,),
     QueryLock: (_OBJECT,),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from qmi.core.exceptions import QMI_ObjectLockedException
+from qmi.core.rpc import QMI_RpcProxy
 
 
 class _StartStop(Protocol):
@@ -92,7 +93,7 @@ def open_close(thing: C) -> Iterator[C]:
 
 @contextmanager
 def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
-    """Lock an object for the length of a ``with`` block.
+    """Lock an object for the length of a ``with`` block; a block within another one leaves the lock to that one.
 
     Args:
         thing: A proxy.
@@ -102,6 +103,10 @@ def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
     Raises:
         QMI_ObjectLockedException: If the lock is not granted; the block does not run.
     """
+    if isinstance(thing, QMI_RpcProxy):
+        with thing.locked(*args, **kwargs):
+            yield thing
+        return
     if not thing.lock(*args, **kwargs):
         raise QMI_ObjectLockedException(f"{thing!r} could not be locked: another proxy holds it")
     token = kwargs.get("lock_token", args[1] if len(args) > 1 else None)

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+import qmi
+from qmi.actors.handle import Handle
+from qmi.actors.interface import Interface
+from qmi.core.context import QMI_Context
+from qmi.core.exceptions import (
+    QMI_CallCycleException,
+    QMI_ObjectLockedException,
+    QMI_RpcTimeoutException,
+    QMI_UsageException,
+)
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import QMI_RpcFuture, QMI_RpcObject, rpc_method
+from qmi.messages import LockAnswer, Release, Token
+from qmi.names import Address
+from qmi.utils.context_managers import lock_unlock
+from tests.support.drivers import Async, Gate, Inline, Plain
+from tests.support.in_trio import in_trio
+
+
+class Selfish(QMI_Instrument):
+    """An instrument that uses a proxy of itself."""
+
+    @rpc_method
+    def value(self) -> int:
+        return 7
+
+    @rpc_method
+    def wait_for_itself(self, timeout: float | None) -> int:
+        answer: int = self._context.get_instrument(self._name).rpc_nonblocking.value().wait(timeout)
+        return answer
+
+    @rpc_method
+    def lock_itself(self) -> bool:
+        return bool(self._context.get_instrument(self._name).lock())
+
+    @rpc_method
+    def ask_itself_later(self) -> Any:
+        self.later = self._context.get_instrument(self._name).rpc_nonblocking.value()
+        return self.later.done()
+
+    @rpc_method
+    def later_value(self) -> int:
+        answer: int = self.later.wait(10)
+        return answer
+
+    @rpc_method
+    def lend(self, other: Any) -> int:
+        answer: int = other.call_back(self._context.get_instrument(self._name))
+        return answer
+
+    @rpc_method
+    def call_back(self, other: Any) -> int:
+        answer: int = other.rpc_nonblocking.value().wait()
+        return answer
+
+
+class AsyncSelfish(QMI_RpcObject):
+    """The same in the event loop."""
+
+    @rpc_method
+    async def value(self) -> int:
+        return 7
+
+    @rpc_method
+    async def wait_for(self, proxy: Any) -> int:
+        answer: int = await proxy.rpc_nonblocking.value()
+        return answer
+
+
+CYCLE = r"^These objects would wait for each other for ever: lab\.x -> lab\.x\.{}\(\)$"
+
+
+def test_a_driver_that_waits_for_itself_is_told_so(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Selfish)
+    for timeout in (None, 10.0):
+        with pytest.raises(QMI_CallCycleException, match=CYCLE.format("value")):
+            x.wait_for_itself(timeout)
+    with pytest.raises(QMI_CallCycleException, match=CYCLE.format("lock")):
+        x.lock_itself()
+    assert not x.is_locked(), "the request that was refused must not be granted later"
+    assert x.value() == 7
+
+
+def test_who_only_looks_whether_there_is_a_result_does_not_wait(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Selfish)
+    with pytest.raises(QMI_RpcTimeoutException):
+        x.wait_for_itself(0)
+
+
+def test_a_driver_may_call_itself_and_look_at_the_result_later(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Selfish)
+    assert not x.ask_itself_later()
+    assert x.later_value() == 7
+
+
+def test_a_cycle_of_two_is_noticed_where_the_second_one_waits(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Selfish)
+    y: Any = lab.make_instrument("y", Selfish)
+    with pytest.raises(QMI_CallCycleException, match=r"lab\.x -> lab\.y -> lab\.x\.value\(\)$"):
+        x.lend(y)
+    assert (x.value(), y.value()) == (7, 7)
+
+
+@in_trio
+async def test_awaiting_a_future_of_oneself_is_refused_too() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = await lab.make_rpc_object("x", AsyncSelfish)
+        with pytest.raises(QMI_CallCycleException, match=CYCLE.format("value")):
+            await x.wait_for(x)
+        other: Any = await lab.make_rpc_object("y", AsyncSelfish)
+        assert await x.wait_for(other) == 7
+
+
+def locked_by(proxy: Any, other: Any) -> bool:
+    """Whether the one has the object for itself."""
+    proxy.add(1)
+    with pytest.raises(QMI_ObjectLockedException):
+        other.add(1)
+    return bool(proxy.is_locked())
+
+
+@pytest.mark.parametrize("block", [lambda x: x.locked(), lock_unlock], ids=["locked", "lock_unlock"])
+@pytest.mark.parametrize("cls", [Plain, Inline])
+def test_an_inner_block_leaves_the_lock_to_the_outer_one(lab: QMI_Context, cls: type[Plain], block: Any) -> None:
+    x: Any = lab.make_instrument("x", cls)
+    other: Any = lab.get_instrument("x")
+    with block(x):
+        with block(x):
+            assert locked_by(x, other)
+        assert locked_by(x, other)
+        with pytest.raises(ZeroDivisionError), block(x):
+            _ = 1 / 0
+        assert locked_by(x, other)
+    assert not x.is_locked()
+    assert x.lock()
+    with block(x):
+        pass
+    assert locked_by(x, other)
+    assert x.unlock()
+
+
+def test_a_block_of_custom_tokens_leaves_the_lock_to_whoever_has_it(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    other: Any = lab.get_instrument("x")
+    with x.locked(lock_token="t"):
+        with lock_unlock(x, lock_token="t"):
+            assert locked_by(x, other)
+        with other.locked(lock_token="t"):
+            assert other.add(1) == 3
+        assert locked_by(x, other), "the other proxy showed the token for the length of its block only"
+    assert not x.is_locked()
+
+
+@in_trio
+async def test_an_inner_block_of_a_task_leaves_the_lock_to_the_outer_one() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = await lab.make_rpc_object("x", Async)
+        async with x.locked():
+            async with x.locked():
+                assert await x.is_locked()
+            assert await x.is_locked()
+            assert await x.add(1) == 3
+        assert not await x.is_locked()
+
+
+def test_a_block_locks_anew_what_was_unlocked_by_force(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    other: Any = lab.get_instrument("x")
+    x.lock()
+    other.force_unlock()
+    with x.locked():
+        assert locked_by(x, other)
+    assert not x.is_locked()
+
+
+def test_a_token_of_old_is_not_used_again(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    other: Any = lab.get_instrument("x")
+    assert x.lock(lock_token="everybody knows")
+    assert other.unlock(lock_token="everybody knows")
+    assert x.lock()
+    assert not other.unlock(lock_token="everybody knows")
+    assert locked_by(x, other)
+    assert x.unlock()
+
+
+def test_a_proxy_that_holds_the_lock_keeps_it_with_the_token_that_it_has(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    other: Any = lab.get_instrument("x")
+    assert x.lock(lock_token="t")
+    assert x.lock()
+    assert locked_by(x, other)
+    assert other.unlock(lock_token="t"), "the token still is the one that was chosen"
+    x.lock()
+    assert not x.lock(lock_token="t"), "what has one token does not get another one"
+    assert locked_by(x, other)
+
+
+class Elsewhere:
+    """A router to an object of another context, which notes what is sent there."""
+
+    origin = qmi.messages.Origin("here", "1")
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.answers: list[QMI_RpcFuture[Any]] = []
+
+    def request(self, address: Address, message: Any) -> QMI_RpcFuture[Any]:
+        self.sent.append(message)
+        self.answers.append(QMI_RpcFuture(str(address)))
+        return self.answers[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_taken_back"),
+    [(LockAnswer.GRANTED, True), (LockAnswer.KEPT, False), (LockAnswer.REFUSED, False), (None, True)],
+)
+def test_a_grant_elsewhere_that_nobody_will_know_of_is_taken_back(
+    answer: LockAnswer | None, is_taken_back: bool
+) -> None:
+    router = Elsewhere()
+    handle = Handle(router, Address("there", "x"), Interface("m.X"))  # type: ignore[arg-type]
+    token = handle.token_to_lock_with(None)
+    future = handle.acquire(1.0, token)
+    if answer is not None:
+        router.answers[0].settle(answer)
+    handle.undo_acquire(token, future)
+    assert [message.token for message in router.sent if isinstance(message, Release)] == [token] * is_taken_back
+
+
+def test_an_interruption_before_there_is_an_answer_takes_the_request_back() -> None:
+    router = Elsewhere()
+    handle = Handle(router, Address("there", "x"), Interface("m.X"))  # type: ignore[arg-type]
+    handle.undo_acquire(Token("a"), None)
+    handle.token = Token("b", custom=True)
+    handle.undo_acquire(handle.token, None)
+    assert [message.token for message in router.sent] == [Token("a")], "its own lock is not given away"
+
+
+@pytest.mark.parametrize("token", ["", 7, b"t"])
+def test_a_lock_token_is_a_text(lab: QMI_Context, token: Any) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    with pytest.raises(QMI_UsageException, match=r"^A lock token is a text that is not empty; got "):
+        x.lock(lock_token=token)
+    with pytest.raises(QMI_UsageException, match=r"^A lock token is a text that is not empty; got "):
+        x.unlock(lock_token=token)
+    assert not x.is_locked()
+
+
+def test_signals_go_to_receivers_only(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    with pytest.raises(QMI_UsageException, match=r"^Signals go to a QMI_SignalReceiver; got "):
+        x._rpc.subscribe("sig", print)
+
+
+@in_trio
+async def test_a_timeout_of_a_call_that_the_task_runs_itself_names_what_the_object_does() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = await lab.make_rpc_object("x", Async)
+        assert await x.add(1, rpc_timeout=10) == 3
+        with pytest.raises(QMI_RpcTimeoutException, match=r"^No answer from lab\.x\.forever\(\) within 0\.01 s"):
+            await x.forever(rpc_timeout=0.01)
+        assert await x.add(1) == 3
+
+
+def test_ctrl_c_that_came_while_nothing_waited_ends_whatever_is_done_next(
+    lab: QMI_Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qmi.actors import handle as handle_module
+
+    x: Any = lab.make_instrument("x", Plain)
+    struck = threading.Event()
+
+    class Due:
+        due = True
+
+        def strike(self) -> None:
+            struck.set()
+            raise KeyboardInterrupt
+
+    uses = [
+        lambda: x.add(1),
+        lambda: x.rpc_nonblocking.add(1),
+        x.lock,
+        x.unlock,
+        x.is_locked,
+        x.force_unlock,
+    ]
+    for use in uses:
+        struck.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(handle_module, "INTERRUPTS", Due())
+            with pytest.raises(KeyboardInterrupt):
+                use()
+        assert struck.is_set()
+    assert not x.is_locked()
+    assert x.add(1) == 3
+
+
+def test_a_lock_that_was_interrupted_is_not_held(lab: QMI_Context, gate: Gate) -> None:
+    x: Any = lab.make_instrument("x", Plain, gate)
+    running = x.rpc_nonblocking.block()
+    gate.reached.wait(10)
+    asked = x._rpc.acquire(10, token := x._rpc.token_to_lock_with(None))
+    x._rpc.undo_acquire(token, asked)
+    gate.open.set()
+    assert running.wait(10) == "passed"
+    assert not x.is_locked()
