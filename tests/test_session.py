@@ -1,12 +1,28 @@
 from __future__ import annotations
 
+import logging
+import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 import qmi
-from qmi.core.exceptions import QMI_ConfigurationException, QMI_NoActiveContextException, QMI_UsageException
+from qmi import session
+from qmi.config.schema import CfgQmi
+from qmi.core.context import QMI_Context
+from qmi.core.exceptions import (
+    QMI_BlockingOnLoopException,
+    QMI_ConfigurationException,
+    QMI_ContextStoppedException,
+    QMI_NoActiveContextException,
+    QMI_UsageException,
+)
+from qmi.core.rpc import QMI_RpcObject, rpc_method
 from tests.support.drivers import Plain
+from tests.support.in_trio import in_trio
 
 
 def test_a_program_has_one_default_context() -> None:
@@ -87,3 +103,105 @@ def test_an_interrupted_stop_can_be_repeated(monkeypatch: pytest.MonkeyPatch) ->
             qmi.stop()
     qmi.start("lab", None, init_logging=False)
     qmi.stop()
+
+
+def test_a_start_whose_port_is_taken_gives_logging_and_name_back() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = {"lab": {"host": "127.0.0.1", "tcp_server_port": port}}
+        for _ in range(2):
+            with pytest.raises(QMI_UsageException, match=f"^TCP port {port} on 127.0.0.1 is in use by "):
+                qmi.start("lab", None, context_cfg=settings)
+            with pytest.raises(QMI_NoActiveContextException):
+                qmi.context()
+    qmi.start("lab", None, context_cfg=settings)
+    assert qmi.context().get_tcp_server_port() == port
+    qmi.stop()
+
+
+def test_code_that_a_context_runs_sees_that_context() -> None:
+    seen: list[QMI_Context] = []
+
+    class Curious(QMI_RpcObject):
+        @rpc_method
+        def look(self) -> None:
+            seen.append(qmi.context())
+
+    with qmi.start("lab", None, init_logging=False) as lab, QMI_Context("other") as other:
+        other.make_rpc_object("x", Curious).look()
+        lab.make_rpc_object("x", Curious).look()
+        assert qmi.context() is lab
+        assert seen == [other, lab]
+
+
+@in_trio
+async def test_a_trio_program_opens_a_context_with_configuration_and_logging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "qmi.conf").write_text('{logging: {logfile: "lab.log"}, workgroup: "optics"}')
+    async with qmi.open_context("lab", console_loglevel="ERROR") as lab:
+        assert lab.config.workgroup == "optics"
+        assert qmi.context().name == "lab"
+        logging.getLogger("qmi.core.context").warning("said while it ran")
+    logging.getLogger("qmi.core.context").warning("said later")
+    written = (tmp_path / "lab.log").read_text()
+    assert "said while it ran" in written
+    assert "said later" not in written
+    with pytest.raises(QMI_NoActiveContextException):
+        qmi.context()
+
+
+@in_trio
+async def test_the_blocking_start_in_a_trio_program_names_the_other_way() -> None:
+    with pytest.raises(QMI_BlockingOnLoopException, match=r"async with qmi\.open_context"):
+        qmi.start("lab", None)
+    async with qmi.open_context("lab", config=CfgQmi(workgroup="own"), init_logging=False) as lab:
+        assert lab.config.workgroup == "own"
+
+
+def test_contexts_that_still_run_at_the_exit_are_stopped_and_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = QMI_Context("first"), QMI_Context("second")
+    first.start()
+    second.start()
+    stop = second.stop
+
+    def fail() -> None:
+        stop()
+        raise OSError("something")
+
+    monkeypatch.setattr(second, "stop", fail)
+    session._stop_at_exit()
+    for name in ("first", "second"):
+        assert f"Context {name} still runs at the exit of the program; call qmi.stop() before" in caplog.text
+    assert "Context second could not be stopped" in caplog.text
+    with pytest.raises(QMI_ContextStoppedException):
+        first.make_rpc_object("x", Plain)
+
+
+def test_what_a_forked_process_inherits_says_so() -> None:
+    # In this process, as if it were the child: an honest fork of the whole test run would be no better a test.
+    code = """if True:
+        import os, sys, qmi
+        from qmi import session
+        qmi.start("lab", None, init_logging=False)
+        inherited = qmi.context()
+        session._after_fork_in_child()
+        for use in (inherited.stop, lambda: inherited.list_rpc_objects(), lambda: qmi.context()):
+            try:
+                use()
+            except Exception as error:
+                print(type(error).__name__, str(error)[:60])
+        sys.stdout.flush()
+        os._exit(0)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout.splitlines() == [
+        "QMI_UsageException This process was forked from one that had a context. A conte",
+        "QMI_UsageException This process was forked from one that had a context. A conte",
+        "QMI_NoActiveContextException There is no active context; qmi.start() makes one",
+    ], done.stderr

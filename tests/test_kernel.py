@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import qmi
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.core.context import QMI_Context
+from qmi.core.exceptions import (
+    QMI_CancelledCallException,
+    QMI_ContextStoppedException,
+    QMI_DuplicateNameException,
+    QMI_NotDeliveredException,
+    QMI_ObjectRemovedException,
+    QMI_UnknownNameException,
+    QMI_UsageException,
+)
+from qmi.core.rpc import QMI_RpcObject, rpc_method
+from qmi.core.task import QMI_Task
+from qmi.kernel import Kernel
+from qmi.messages import Call, Describe, QueryLock
+from qmi.names import Address
+from tests.support.drivers import Async, Plain
+from tests.support.in_trio import in_trio, settled
+
+
+@pytest.fixture
+def lab() -> Iterator[QMI_Context]:
+    context = QMI_Context("lab")
+    context.start()
+    yield context
+    with suppress(QMI_UsageException, QMI_ContextStoppedException):  # the test stopped it
+        context.stop()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "x" * 64, "$context", 7])
+def test_a_context_needs_a_good_name(name: Any) -> None:
+    with pytest.raises(QMI_UsageException, match=r"name"):
+        Kernel(name)
+
+
+def test_a_context_that_is_not_started_says_so() -> None:
+    core = Kernel("lab")
+    for use in (lambda: core.resolve("x"), lambda: core.register_stop_handler(print), core.check_running):
+        with pytest.raises(QMI_UsageException, match=r"^Context 'lab' is not started$"):
+            use()
+    assert repr(core) == "QMI_context(name='lab')"
+    assert core.configured() is None
+    assert core.own_config() == CfgContext()
+
+
+@in_trio
+async def test_a_context_runs_once() -> None:
+    core = Kernel("lab")
+    async with core.running():
+        core.check_running()
+        with pytest.raises(QMI_UsageException, match=r"^Context 'lab' was started before; make a new one"):
+            core.check_can_start()
+    for use in (
+        lambda: core.resolve("x"),
+        lambda: core.make("x", Async, (), {}),
+        lambda: core.begin_remove(Address("lab", "x")),
+        lambda: core.find_actor(Address("elsewhere", "x")),
+    ):
+        with pytest.raises(QMI_ContextStoppedException, match=r"^Context 'lab' has stopped$"):
+            use()
+    with pytest.raises(QMI_UsageException, match=r"was started before"):
+        async with core.running():
+            raise AssertionError("it must not run")
+
+
+@in_trio
+async def test_the_error_of_a_block_comes_out_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with qmi.open_context("lab", None, init_logging=False):
+            _ = 1 / 0
+    assert caught.value.__cause__ is None
+
+
+@in_trio
+async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        await lab.make_rpc_object("laser", Async)
+        with pytest.raises(QMI_UnknownNameException, match=r"'lasre'.*Did you mean 'laser'\?"):
+            await lab.get_rpc_object("lasre")
+        unknown = lab.request(Address("lab", "lasre"), QueryLock("lasre"))
+        assert "lasre" in str(unknown.error())
+        unreachable = lab.request(Address("far", "x"), Call("x", "add"))
+        assert isinstance(unreachable.error(), QMI_NotDeliveredException)
+        assert str(unreachable.error()) == ("There is no connection to context 'far'; connect_to_peer('far') makes one")
+        for_peer = lab.request_here(Describe("lasre"), lab.origin, None)  # type: ignore[arg-type]
+        assert isinstance(for_peer.error(), QMI_UnknownNameException)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("far.x", "far.x belongs to another context; only that one can remove it"),
+        ("lab.$context", "The context object goes with its context"),
+    ],
+)
+@in_trio
+async def test_what_cannot_be_removed_stays(address: str, message: str) -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        with pytest.raises(QMI_UsageException) as caught:
+            lab.begin_remove(Address(*address.split(".")))
+        assert str(caught.value) == message
+
+
+@in_trio
+async def test_an_object_is_removed_once() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = await lab.make_rpc_object("x", Async)
+        first, second = lab.begin_remove(Address("lab", "x")), lab.begin_remove(Address("lab", "x"))
+        assert await first
+        with pytest.raises(QMI_ObjectRemovedException):
+            await second
+        with pytest.raises(QMI_ObjectRemovedException):
+            lab.begin_remove(Address("lab", "x"))
+        with pytest.raises(QMI_ObjectRemovedException):
+            await x.add(1)
+        again: Any = await lab.make_rpc_object("x", Async)
+        assert await again.add(1) == 3
+
+
+class Settings(QMI_Task[Any, Any]):
+    def run(self) -> None:
+        """Do nothing."""
+
+
+BAD_TASKS: list[tuple[dict[str, Any], str]] = [
+    ({"name": "a b"}, "Invalid task name"),
+    ({"task_class": Plain}, "A task is made from a class derived from QMI_Task; got "),
+    ({"task_class": "Settings"}, "A task is made from a class derived from QMI_Task; got 'Settings'"),
+    ({"task_runner": Plain}, "The runner of a task"),
+    ({"restart_rule": "always"}, "restart_rule is a RestartRule or None; got 'always'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_TASKS)
+@in_trio
+async def test_a_task_that_cannot_be_made_leaves_nothing(change: dict[str, Any], message: str) -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        wanted = {"name": "task", "task_class": Settings, **change}
+        with pytest.raises(QMI_UsageException) as caught:
+            await lab.make_task(wanted.pop("name"), wanted.pop("task_class"), **wanted)
+        assert str(caught.value).startswith(message)
+        assert lab.objects() == []
+        await lab.make_task("task", Settings)
+        with pytest.raises(QMI_DuplicateNameException):
+            await lab.make_task("task", Settings)
+
+
+@in_trio
+async def test_a_stop_handler_is_a_function() -> None:
+    called: list[str] = []
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        with pytest.raises(QMI_UsageException, match=r"^A stop handler is a function without arguments; got 'print'$"):
+            lab.register_stop_handler("print")  # type: ignore[arg-type]
+        lab.register_stop_handler(lambda: called.append(qmi.context().name))
+    assert called == ["lab"]
+
+
+def test_stop_handlers_may_run_ahead_of_the_stop(caplog: pytest.LogCaptureFixture) -> None:
+    called: list[str] = []
+    with QMI_Context("lab") as lab:
+        lab.register_stop_handler(lambda: called.append(qmi.context().name))
+        lab.register_stop_handler(lambda: called.append(str(1 / 0)))
+        lab.async_context.run_stop_handlers()
+        assert called == ["lab"]
+        assert "failed" in caplog.text
+    assert called == ["lab"], "what has run does not run again"
+
+
+def test_functions_run_in_the_nursery_for_threads(lab: QMI_Context) -> None:
+    core = lab.async_context
+    started = threading.Event()
+    ended: list[str] = []
+
+    async def double(x: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return 2 * x
+
+    async def fail() -> None:
+        raise OSError("no cable")
+
+    async def forever() -> None:
+        started.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append("forever")
+
+    assert core.run(double, 21).wait(10) == 42
+    with pytest.raises(OSError, match="no cable"):
+        core.run(fail).wait(10)
+    endless = core.run(forever)
+    assert started.wait(10)
+    endless.cancel()
+    with pytest.raises(QMI_CancelledCallException):
+        endless.wait(10)
+    started.clear()
+    endless = core.run(forever)
+    assert started.wait(10)
+    lab.stop()
+    with pytest.raises(QMI_ContextStoppedException):
+        endless.wait(10)
+    with pytest.raises(QMI_ContextStoppedException):
+        core.run(double, 1).wait(10)
+    assert ended == ["forever", "forever"]
+
+
+@in_trio
+async def test_a_function_that_is_cancelled_from_within_says_so() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        running = lab.run(trio.sleep_forever)
+        await trio.testing.wait_all_tasks_blocked()
+        running.request_cancel()
+        with pytest.raises(QMI_CancelledCallException, match=r"^sleep_forever was cancelled$"):
+            await running
+    late = lab.run(trio.sleep_forever)
+    assert isinstance(late.error(), QMI_ContextStoppedException)
+
+
+def test_a_context_that_has_stopped_starts_no_threads(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    core = lab.async_context
+    lab.stop()
+    with pytest.raises(QMI_ContextStoppedException):
+        x.add(1)
+    with pytest.raises(QMI_ContextStoppedException):
+        core.make("y", Plain, (), {})
+
+
+class Helped(QMI_RpcObject):
+    """Its release asks another object, which is there still."""
+
+    def __init__(self, context: Any, name: str, helper: Any, said: list[float]) -> None:
+        super().__init__(context, name)
+        self._helper, self._said = helper, said
+
+    def release_rpc_object(self) -> None:
+        self._said.append(self._helper.add(1))
+
+    @rpc_method
+    def nothing(self) -> None:
+        """Do nothing."""
+
+
+def test_objects_may_use_others_until_the_end_of_the_stop() -> None:
+    said: list[float] = []
+    with QMI_Context("lab") as lab:
+        helper = lab.make_instrument("helper", Plain)
+        lab.make_rpc_object("x", Helped, helper, said)
+    assert said == [3]
+
+
+def test_the_start_tells_what_it_reads(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), QMI_Context("lab", CfgQmi(config_file="/lab/qmi.conf")):
+        pass
+    assert "Configuration read from /lab/qmi.conf" in caplog.text
+    assert "Context lab has stopped" in caplog.text
+
+
+@in_trio
+async def test_a_make_whose_caller_gave_up_is_undone() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        future = lab.make("x", Async, (), {})
+        await future
+        lab.undo_make(future)
+        lab.undo_make(future)
+        await settled(lambda: lab.objects() == [])
+        failed = lab.make("y", Async, (1, 2, 3), {})
+        with pytest.raises(TypeError):
+            await failed
+        lab.undo_make(failed)
+        assert lab.objects() == []
