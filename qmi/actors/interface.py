@@ -24,7 +24,7 @@ _ANSWERED_BY = "_rpc_answered_by"
 PROXY_NAMES = frozenset(
     {"address", "rpc_nonblocking", "rpc_async", "rpc_blocking", "call"}
     | {"lock", "unlock", "is_locked", "force_unlock", "locked"}
-    | {"_rpc", "_rpc_interface", "_describe", "_wait"}
+    | {"_rpc", "_rpc_interface", "_describe", "_wait", "_acquire"}
 )
 """What every proxy has; an object cannot publish a method of such a name."""
 

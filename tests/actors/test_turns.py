@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.interface import Kind, Method
+from qmi.actors.turns import AcquireTurn, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
+from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
+
+LAB = Origin("lab", "1")
+TOKEN = Token("t")
+METHOD = Method("add", "", (), None, Kind.PLAIN)
+CALL = Call("x", "add", token=TOKEN)
+
+
+class Stream:
+    name = "numbers"
+    origin = LAB
+    token = TOKEN
+    chain = ()
+
+
+class Waiter:
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+def call_turn() -> CallTurn:
+    return CallTurn(CALL, METHOD, LAB, QMI_RpcFuture())
+
+
+def every_turn() -> list[Turn]:
+    return [
+        call_turn(),
+        InlineTurn(METHOD, TOKEN, (), LAB),
+        PullTurn(Stream(), QMI_RpcFuture(), closing=False),
+        AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]()),
+        EndTurn(LAB, QMI_RpcFuture[None]()),
+    ]
+
+
+def test_each_says_what_it_does_how_long_and_for_whom() -> None:
+    turns = every_turn()
+    for turn in turns:
+        turn.since = 10.0
+    assert [turn.describe(12.5) for turn in turns] == [
+        f"{what} for 2.5 s, called from context 'lab'"
+        for what in ("add()", "add()", "numbers()", "lock()", "release_rpc_object()")
+    ]
+    assert "for 0.0 s" in turns[0].describe(9.0)
+    assert [turn.inline for turn in turns] == [False, True, False, False, False]
+
+
+def test_one_of_many_threads_takes_it_on() -> None:
+    turn = call_turn()
+    start = threading.Barrier(8)
+    claims: list[bool] = []
+
+    def claim() -> None:
+        start.wait()
+        claims.append(turn.claim())
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(claims) == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize("index", [0, 2, 3, 4])
+def test_failing_answers_who_waits_for_the_future(index: int) -> None:
+    turn: Any = every_turn()[index]
+    turn.fail(OSError("no cable"))
+    with pytest.raises(OSError, match="no cable"):
+        turn.future.wait(0)
+
+
+def test_a_lock_request_that_somebody_took_on_is_answered_by_that_one() -> None:
+    turn = AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]())
+    assert turn.claim()
+    turn.fail(OSError("no cable"))
+    assert not turn.future.done()
+
+
+def test_what_is_shown_to_the_lock_is_the_token_of_the_call() -> None:
+    assert [turn.token for turn in every_turn()[:3]] == [TOKEN] * 3  # type: ignore[attr-defined]
+
+
+def test_a_caller_that_runs_the_method_itself_is_woken_once_it_waits() -> None:
+    turn, waiter = InlineTurn(METHOD, TOKEN, (), LAB), Waiter()
+    assert turn.expect(waiter)
+    assert waiter.woken == 0
+    turn.grant()
+    assert (turn.granted, turn.error, waiter.woken) == (True, None, 1)
+
+
+def test_a_caller_that_comes_after_the_grant_does_not_wait() -> None:
+    turn, waiter = InlineTurn(METHOD, TOKEN, (), LAB), Waiter()
+    turn.grant()
+    assert not turn.expect(waiter)
+    assert waiter.woken == 0
+
+
+def test_a_caller_that_runs_the_method_itself_is_woken_with_an_error() -> None:
+    turn, waiter = InlineTurn(METHOD, TOKEN, (), LAB), Waiter()
+    turn.expect(waiter)
+    turn.fail(OSError("no cable"))
+    assert isinstance(turn.error, OSError)
+    assert waiter.woken == 1
