@@ -17,6 +17,7 @@ from qmi.core.exceptions import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
     QMI_DuplicateNameException,
+    QMI_NoActiveContextException,
     QMI_NotDeliveredException,
     QMI_ObjectRemovedException,
     QMI_UnknownNameException,
@@ -36,7 +37,7 @@ def lab() -> Iterator[QMI_Context]:
     context = QMI_Context("lab")
     context.start()
     yield context
-    with suppress(QMI_UsageException, QMI_ContextStoppedException):  # the test stopped it
+    with suppress(QMI_NoActiveContextException):  # the test stopped it
         context.stop()
 
 

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.subscriptions import Topic
+from qmi.core.context import QMI_Context
+from qmi.core.exceptions import (
+    QMI_ContextStoppedException,
+    QMI_NoActiveContextException,
+    QMI_SignalSubscriptionException,
+    QMI_UnknownNameException,
+    QMI_UsageException,
+)
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
+from qmi.core.rpc import rpc_method
+from qmi.messages import Origin, Subscribe, Unsubscribe
+from qmi.names import Address
+from qmi.signalling import Signalling, _log_failure
+from tests.support.lab import address, eventually, make_context
+
+
+class Sensor(QMI_Instrument):
+    sig_value = QMI_Signal([float])
+
+    @rpc_method
+    def tell(self, value: float) -> None:
+        self.sig_value.publish(value)
+
+
+@pytest.fixture
+def lab() -> Iterator[QMI_Context]:
+    context = make_context("lab")
+    context.start()
+    yield context
+    with suppress(QMI_NoActiveContextException):  # the test stopped it
+        context.stop()
+
+
+@pytest.fixture
+def desk(lab: QMI_Context) -> Iterator[QMI_Context]:
+    with make_context("desk") as context:
+        context.connect_to_peer("lab", address(lab))
+        yield context
+
+
+def signalling(context: QMI_Context) -> Signalling:
+    return context.async_context.signalling
+
+
+SENSOR = Address("lab", "sensor")
+
+
+def test_subscribers_here_get_what_is_published_until_they_leave(lab: QMI_Context) -> None:
+    sensor = lab.make_instrument("sensor", Sensor)
+    one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
+    for receiver in (one, two):
+        signalling(lab).subscribe(SENSOR, "sig_value", receiver).wait(0)
+    sensor.tell(1.0)
+    signalling(lab).unsubscribe(SENSOR, "sig_value", one).wait(0)
+    lab.publish_signal("sensor", "sig_value", 2.0)
+    assert [two.get_next_signal().args for _ in range(2)] == [(1.0,), (2.0,)]
+    assert one.get_next_signal().args == (1.0,)
+    assert not one.has_signal_ready()
+    with pytest.raises(QMI_SignalSubscriptionException, match=r"^The receiver is not subscribed to lab\.sensor\.sig_v"):
+        signalling(lab).unsubscribe(SENSOR, "sig_value", one).wait(0)
+
+
+def test_what_cannot_be_subscribed_to_is_explained(lab: QMI_Context) -> None:
+    lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver()
+    cases = {
+        ("lab", "sensor", "sig_valeu"): "lab.sensor has no signal 'sig_valeu'. Did you mean 'sig_value'?",
+        ("lab", "sensor", "x"): "lab.sensor has no signal 'x'",
+        ("lab", "censor", "sig_value"): "Cannot subscribe to lab.censor.sig_value: ",
+        (
+            "far",
+            "sensor",
+            "sig_value",
+        ): "Cannot subscribe to far.sensor.sig_value: There is no connection to context 'far'",
+    }
+    for (context, name, signal), message in cases.items():
+        failed = signalling(lab).subscribe(Address(context, name), signal, receiver)
+        assert isinstance(failed.error(), QMI_SignalSubscriptionException)
+        assert str(failed.error()).startswith(message)
+    assert not lab.async_context.exchange.topics_of("far")
+
+
+@pytest.mark.parametrize(
+    ("names", "args", "kind", "message"),
+    [
+        (("censor", "sig_value"), (1.0,), QMI_UnknownNameException, "censor"),
+        (("sensor", "sig_valeu"), (1.0,), QMI_SignalSubscriptionException, "Did you mean 'sig_value'?"),
+        (("sensor", "sig_value"), (), QMI_UsageException, "has 1 arguments; 0 were published"),
+        (("sensor", "sig_value"), ("x",), QMI_UsageException, "is declared as float; 'x' of type str was published"),
+    ],
+)
+def test_what_is_not_declared_is_not_published(
+    lab: QMI_Context, names: tuple[str, str], args: tuple[Any, ...], kind: type[Exception], message: str
+) -> None:
+    lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver()
+    lab.subscribe_signal("", "sensor", "sig_value", receiver)
+    with pytest.raises(kind) as caught:
+        lab.publish_signal(*names, *args)
+    assert message in str(caught.value)
+    assert not receiver.has_signal_ready()
+
+
+def test_a_stopped_context_publishes_nothing() -> None:
+    with make_context("lab") as lab:
+        lab.make_instrument("sensor", Sensor)
+    with pytest.raises(QMI_ContextStoppedException):
+        lab.publish_signal("sensor", "sig_value", 1.0)
+
+
+def test_subscribers_in_another_program_get_it_too(lab: QMI_Context, desk: QMI_Context) -> None:
+    sensor = lab.make_instrument("sensor", Sensor)
+    one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
+    for receiver in (one, two):
+        desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
+    sensor.tell(1.0)
+    assert [receiver.get_next_signal(timeout=10).args for receiver in (one, two)] == [(1.0,), (1.0,)]
+    desk.unsubscribe_signal("lab", "sensor", "sig_value", one)
+    sensor.tell(2.0)
+    assert two.get_next_signal(timeout=10).args == (2.0,)
+    desk.unsubscribe_signal("lab", "sensor", "sig_value", two)
+    sensor.tell(3.0)
+    desk.get_instrument("lab.sensor").tell(4.0)  # whatever came before this answer has come
+    assert not one.has_signal_ready()
+    assert not two.has_signal_ready()
+
+
+def test_what_another_program_does_not_offer_is_explained(lab: QMI_Context, desk: QMI_Context) -> None:
+    lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver()
+    with pytest.raises(QMI_SignalSubscriptionException, match=r"Did you mean 'sig_value'"):
+        desk.subscribe_signal("lab", "sensor", "sig_valeu", receiver)
+    with pytest.raises(QMI_SignalSubscriptionException, match=r"censor"):
+        desk.subscribe_signal("lab", "censor", "sig_value", receiver)
+    assert not desk.async_context.exchange.topics_of("lab"), "what was refused is forgotten"
+
+
+class Nowhere:
+    """A link that only takes signals."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def send_signal(self, signal: Any) -> None:
+        self.sent.append(signal)
+
+
+def test_a_peer_is_served_until_it_leaves_or_is_gone(lab: QMI_Context) -> None:
+    sensor = lab.make_instrument("sensor", Sensor)
+    link: Any = Nowhere()
+    peer = Origin("desk", "1")
+    serve = signalling(lab).serve
+    serve(Subscribe("sensor", "sig_value"), peer, link).wait(0)
+    sensor.tell(1.0)
+    serve(Unsubscribe("sensor", "sig_value"), peer, link).wait(0)
+    sensor.tell(2.0)
+    assert [signal.args for signal in link.sent] == [(1.0,)]
+    serve(Subscribe("sensor", "sig_value"), peer, link).wait(0)
+    signalling(lab).peer_gone(peer, "reset", for_good=True)
+    sensor.tell(3.0)
+    assert len(link.sent) == 1
+    for name, signal in (("censor", "sig_value"), ("sensor", "x")):
+        assert isinstance(serve(Subscribe(name, signal), peer, link).error(), QMI_SignalSubscriptionException)
+
+
+def test_receivers_hear_that_their_publisher_is_gone(lab: QMI_Context, desk: QMI_Context) -> None:
+    lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver()
+    desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
+    topic = Topic("lab", "sensor", "sig_value")
+    assert list(desk.async_context.exchange.topics_of("lab")) == [topic]
+    signalling(desk).peer_gone(Origin("lab", "1"), "reset", for_good=False)
+    assert list(desk.async_context.exchange.topics_of("lab")) == [topic], "it may come back"
+    lab.stop()
+    eventually(lambda: not list(desk.async_context.exchange.topics_of("lab")))
+
+
+def test_a_subscription_that_cannot_be_made_again_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    future: QMI_RpcFuture[None] = QMI_RpcFuture("the subscription to sensor.sig_value")
+    future.fail(QMI_SignalSubscriptionException("there is no sensor"))
+    _log_failure(future)
+    assert "the subscription to sensor.sig_value was not made again: there is no sensor" in caplog.text
+    caplog.clear()
+    good: QMI_RpcFuture[None] = QMI_RpcFuture("the subscription to sensor.sig_value")
+    good.settle(None)
+    _log_failure(good)
+    assert not caplog.text
