@@ -53,7 +53,9 @@ def check_name(name: str, what: str) -> str:
         QMI_UsageException: If the name is not usable.
     """
     if not isinstance(name, str):
-        raise QMI_UsageException(f"A {what} name is a string; got {name!r} of type {type(name).__name__}")
+        raise QMI_UsageException(
+            f"A{'n' * what.startswith('o')} {what} name is a string; got {name!r} of type {type(name).__name__}"
+        )
     if is_valid_name(name):
         return name
     if not name:

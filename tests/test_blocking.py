@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 import qmi
+from qmi.config.schema import CfgContext, CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
@@ -16,9 +18,22 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.core.instrument import QMI_Instrument
+from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import QMI_RpcObject, rpc_method
+from qmi.core.task import QMI_Task
+from qmi.utils.context_managers import start_stop_join
 from tests.support.drivers import Async, Plain
 from tests.support.in_trio import in_trio
+
+
+class Sensor(QMI_Instrument):
+    sig_value = QMI_Signal([float])
+
+
+class Idle(QMI_Task[Any, Any]):
+    def run(self) -> None:
+        while not self.stop_requested():
+            self.sleep(10)
 
 
 def test_a_context_is_started_once_and_stopped_once() -> None:
@@ -190,3 +205,42 @@ async def test_a_stop_handler_that_hangs_does_not_keep_a_trio_program(caplog: py
         lab.register_stop_handler(release.wait)
     release.set()
     assert "does not end and is left behind" in caplog.text
+
+
+def test_directories_and_file_names_come_from_the_configuration(tmp_path: Path) -> None:
+    lab = QMI_Context("lab", CfgQmi(qmi_home=str(tmp_path), datastore=str(tmp_path / "data"), workgroup="optics"))
+    assert repr(lab) == "QMI_context(name='lab')"
+    assert lab.workgroup_name == "optics"
+    assert lab.get_qmi_home_dir() == str(tmp_path)
+    assert lab.get_log_dir() == str(tmp_path)
+    assert lab.get_datastore_dir() == f"{tmp_path}/data"
+    assert lab.resolve_file_name("${datastore}/${context}.h5") == f"{tmp_path}/data/lab.h5"
+    assert lab.get_context_config() == CfgContext()
+    lab.suppress_version_mismatch_warnings = True
+    assert lab.suppress_version_mismatch_warnings
+    assert lab.async_context.suppress_version_mismatch_warnings
+
+
+def test_signals_are_subscribed_to_by_name() -> None:
+    with QMI_Context("lab") as lab:
+        lab.make_instrument("sensor", Sensor)
+        receiver = QMI_SignalReceiver()
+        lab.subscribe_signal("", "sensor", "sig_value", receiver)
+        lab.publish_signal("sensor", "sig_value", 1.5)
+        assert receiver.get_next_signal().args == (1.5,)
+        lab.unsubscribe_signal("lab", "sensor", "sig_value", receiver)
+        lab.publish_signal("sensor", "sig_value", 2.5)
+        assert not receiver.has_signal_ready()
+        (descriptor,) = lab.get_rpc_object_descriptors()
+        assert (str(descriptor.address), descriptor.category) == ("lab.sensor", "instrument")
+
+
+def test_verbs_for_tasks_and_networks_work_on_the_default_context(capsys: pytest.CaptureFixture[str]) -> None:
+    with qmi.start("lab", None, init_logging=False, context_cfg={"lab": {"enabled": True}}):
+        task = qmi.make_task("task", Idle)
+        qmi.show_tasks()
+        assert "lab.task" in capsys.readouterr().out
+        assert qmi.get_task("task").is_running() is False
+        with start_stop_join(task):
+            assert task.is_running()
+        assert list(qmi.get_configured_contexts()) == ["lab"]

@@ -11,7 +11,7 @@ import trio
 from qmi.actors.execution import current_chain
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
 from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
-from qmi.actors.interface import Interface, Method
+from qmi.actors.interface import Interface, Method, unknown_method
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
@@ -19,6 +19,7 @@ from qmi.actors.turns import InlineTurn
 from qmi.bridge import Loop, on_any_loop, refuse_on_loop
 from qmi.errors import (
     QMI_CancelledCallException,
+    QMI_Exception,
     QMI_ObjectLockedException,
     QMI_RpcTimeoutException,
     QMI_UsageException,
@@ -210,18 +211,26 @@ class Handle:
             return
         self.router.request(self.address, Release(self.address.object, token))
 
-    def release(self, custom: str | None, context_name: str | None) -> QMI_RpcFuture[bool]:
+    def token_to_release(self, custom: str | None) -> Token | None:
+        """The token that the lock should belong to."""
+        return check_token(custom) or self.token
+
+    def release(self, token: Token | None, context_name: str | None = None) -> QMI_RpcFuture[bool]:
         """Ask to unlock."""
         if INTERRUPTS.due:
             INTERRUPTS.strike()
-        token = check_token(custom) or self.token
         return self.router.request(self.address, Release(self.address.object, token, context_name))
 
-    def released(self, answer: bool) -> bool:
+    def released(self, token: Token | None, answer: bool) -> bool:
         """Take note of the answer to :meth:`release`."""
         if answer:
-            self.token = None
+            self.exchange_token(token, None)
         return answer
+
+    def exchange_token(self, old: Token | None, new: Token | None) -> None:
+        """Show another token from now on, unless another thread has locked the object with this proxy meanwhile."""
+        if self.token == old:
+            self.token = new
 
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""
@@ -244,6 +253,16 @@ class Handle:
     def unsubscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription."""
         return self.router.unsubscribe(self.address, signal, check_receiver(receiver))
+
+    def explain_unknown(self, name: str) -> str:
+        """Why the proxy has no attribute of this name."""
+        try:
+            actor = self.router.find_actor(self.address)
+        except QMI_Exception:  # it is gone, and only what it offered is known
+            actor = None
+        return unknown_method(
+            self.interface, str(self.address), name, actor is not None and actor.has_unpublished(name)
+        )
 
     def not_granted(self, timeout: float, info: LockInfo | None) -> QMI_ObjectLockedException:
         """The error for a block that needed the lock and did not get it."""

@@ -6,6 +6,7 @@ documentation without having the driver's code.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -409,6 +410,22 @@ def interface_from_plain(plain: Any) -> Interface:
         enter=tuple(_names(enter)),
         exit=tuple(_names(leave)),
     )
+
+
+def unknown_method(interface: Interface, where: str, name: str, unpublished: bool) -> str:
+    """The message for a name that an object does not offer, with the nearest one that it does.
+
+    Args:
+        interface: What the object offers.
+        where: Its address.
+        name: What was asked for.
+        unpublished: Whether its class has such a method all the same.
+    """
+    text = f"{interface.short_name} {where} has no published method {name!r}"
+    if unpublished:
+        text += "; the class has it, but without @rpc_method"
+    near = difflib.get_close_matches(name, [*interface.methods, *interface.constants], n=1)
+    return f"{text}. Did you mean {near[0]!r}?" if near else text
 
 
 def _method_from_plain(plain: Any) -> Method:

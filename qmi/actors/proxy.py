@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -43,11 +42,7 @@ class _ProxyBase(metaclass=ProxyType):
         interface = self._rpc_interface
         if name in interface.constants:
             return interface.constants[name]
-        near = difflib.get_close_matches(name, [*interface.methods, *interface.constants], n=1)
-        hint = f". Did you mean {near[0]!r}?" if near else ""
-        raise QMI_UnknownRpcException(
-            f"{interface.short_name} {self._rpc.address} has no published method {name!r}{hint}"
-        )
+        raise QMI_UnknownRpcException(self._rpc.explain_unknown(name))
 
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *self._rpc_interface.constants})
@@ -100,6 +95,7 @@ class QMI_RpcProxy(_ProxyBase):
         return bool(self._acquire(timeout, lock_token))
 
     def _acquire(self, timeout: float, lock_token: str | None) -> LockAnswer:
+        refuse_on_loop(f"{self._rpc.address}.lock()", "await proxy.rpc_async.lock()")
         token = self._rpc.token_to_lock_with(lock_token)
         future: QMI_RpcFuture[LockAnswer] | None = None
         try:
@@ -119,7 +115,8 @@ class QMI_RpcProxy(_ProxyBase):
         Returns:
             True if it was locked and is not any more.
         """
-        return self._rpc.released(self._wait("unlock()", self._rpc.release(lock_token, context_name)))
+        token = self._rpc.token_to_release(lock_token)
+        return self._rpc.released(token, self._wait("unlock()", self._rpc.release(token, context_name)))
 
     def is_locked(self) -> bool:
         """Whether anybody has locked the object. Answered at once."""
@@ -145,10 +142,10 @@ class QMI_RpcProxy(_ProxyBase):
         try:
             yield self
         finally:
-            if answer == LockAnswer.KEPT:
-                self._rpc.token = before
-            else:
+            if answer == LockAnswer.GRANTED:
                 self.unlock(lock_token)
+            elif lock_token is not None:
+                self._rpc.exchange_token(self._rpc.token_to_release(lock_token), before)
 
     def __enter__(self) -> QMI_RpcProxy:
         for name in self._rpc_interface.enter:
@@ -222,7 +219,8 @@ class AsyncProxy(_ProxyBase, Generic[T]):
 
     async def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
         """Unlock the object; see :meth:`QMI_RpcProxy.unlock`."""
-        return self._rpc.released(await call_async(self._rpc.release(lock_token, context_name)))
+        token = self._rpc.token_to_release(lock_token)
+        return self._rpc.released(token, await call_async(self._rpc.release(token, context_name)))
 
     async def is_locked(self) -> bool:
         """Whether anybody has locked the object."""
@@ -248,12 +246,13 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         try:
             yield self
         finally:
-            if answer == LockAnswer.KEPT:
-                self._rpc.token = before
-            else:
+            token = self._rpc.token_to_release(lock_token)
+            if answer == LockAnswer.GRANTED:
                 # Not awaited: this must happen also when the block was cancelled.
-                self._rpc.release(lock_token, None)
-                self._rpc.released(True)
+                self._rpc.release(token)
+                self._rpc.released(token, True)
+            elif lock_token is not None:
+                self._rpc.exchange_token(token, before)
 
     async def __aenter__(self) -> AsyncProxy[T]:
         for name in self._rpc_interface.enter:

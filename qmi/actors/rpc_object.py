@@ -132,7 +132,12 @@ def check_class(cls: object, base: type[QMI_RpcObject], what: str) -> None:
     """
     if isinstance(cls, type) and issubclass(cls, base):
         return
-    found = f"class {cls.__name__}" if isinstance(cls, type) else repr(cls)
+    if isinstance(cls, str):
+        found = f"the text {cls!r}: the name comes first, then the class itself, without quotes"
+    elif isinstance(cls, type):
+        found = f"class {cls.__name__}"
+    else:
+        found = f"{cls!r}: give the class, it is made here"
     raise QMI_UsageException(f"{what} is made from a class derived from {base.__name__}; got {found}")
 
 

@@ -7,7 +7,6 @@ commands is done at once by whoever asks, under the mailbox's mutex.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import time
 from collections.abc import Callable, Coroutine
@@ -19,7 +18,7 @@ from qmi.actors.execution import Execution, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_cycle
 from qmi.actors.guard import Guard
 from qmi.actors.host import ActorStatistics, Host
-from qmi.actors.interface import Interface, Method, Placement, answering_name
+from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.making import construct
 from qmi.actors.running import run_async, run_plain
@@ -136,15 +135,12 @@ class Actor:
         """
         method = self.interface.methods.get(name)
         if method is None:
-            raise QMI_UnknownRpcException(self._unknown(name))
+            raise QMI_UnknownRpcException(unknown_method(self.interface, self.where, name, self.has_unpublished(name)))
         return method
 
-    def _unknown(self, name: str) -> str:
-        text = f"{self.interface.short_name} {self.where} has no published method {name!r}"
-        if not name.startswith("_") and callable(getattr(type(self.object), name, None)):
-            text += "; the class has it, but without @rpc_method"
-        near = difflib.get_close_matches(name, self.interface.methods, n=1)
-        return f"{text}. Did you mean {near[0]!r}?" if near else text
+    def has_unpublished(self, name: str) -> bool:
+        """Whether the class has a public method of this name that is not published."""
+        return not name.startswith("_") and callable(getattr(type(self.object), name, None))
 
     def handle(self, message: Request, origin: Origin) -> QMI_RpcFuture[Any]:
         """Take a message of any kind. Never blocks; every error comes with the future."""

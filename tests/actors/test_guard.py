@@ -434,8 +434,9 @@ async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(cls: type[An
                         await settled(lambda: bool(actor.guard._lock._waiters))
                         await other.unlock()
                 finally:
-                    other._rpc.release(None, None)
-                    other._rpc.released(True)
+                    held = other._rpc.token_to_release(None)
+                    other._rpc.release(held)
+                    other._rpc.released(held, True)
             else:
                 async with proxy.locked(5, "text" if "text" in how else None):
                     await proxy.add(1)

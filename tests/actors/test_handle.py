@@ -10,9 +10,11 @@ from qmi.actors.handle import Handle
 from qmi.actors.interface import Interface
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
+    QMI_BlockingOnLoopException,
     QMI_CallCycleException,
     QMI_ObjectLockedException,
     QMI_RpcTimeoutException,
+    QMI_UnknownRpcException,
     QMI_UsageException,
 )
 from qmi.core.instrument import QMI_Instrument
@@ -313,3 +315,26 @@ def test_a_lock_that_was_interrupted_is_not_held(lab: QMI_Context, gate: Gate) -
     gate.open.set()
     assert running.wait(10) == "passed"
     assert not x.is_locked()
+
+
+def test_a_method_that_was_forgotten_to_be_published_is_recognised(lab: QMI_Context) -> None:
+    x: Any = lab.make_instrument("x", Plain)
+    message = "Plain lab.x has no published method 'unpublished'"
+    with pytest.raises(QMI_UnknownRpcException) as caught:
+        x.unpublished()
+    assert str(caught.value) == f"{message}; the class has it, but without @rpc_method"
+    lab.remove_rpc_object(x)
+    with pytest.raises(QMI_UnknownRpcException) as caught:
+        x.unpublished()
+    assert str(caught.value) == message
+    with pytest.raises(QMI_UnknownRpcException, match=r"no published method 'ad'\. Did you mean 'add'\?$"):
+        x.ad(1)
+
+
+@in_trio
+async def test_locking_in_the_blocking_way_on_the_loop_is_refused_even_if_the_lock_is_free() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = await lab.make_rpc_object("x", Async)
+        with pytest.raises(QMI_BlockingOnLoopException, match=r"write 'await proxy\.rpc_async\.lock\(\)'"):
+            x.rpc_blocking.lock()
+        assert not await x.is_locked()
