@@ -53,12 +53,12 @@ class HoldAmplitude(QMI_LoopTask[Any, Any]):
 
     def loop_prepare(self) -> None:
         """Find the source."""
-        self.source = qmi.get_instrument("bench.scope")
+        self.source: Any = qmi.get_instrument("bench.scope")
 
     def loop_iteration(self) -> None:
         """Measure, and correct part of the deviation."""
         measured = self.source.measure_amplitude()
-        self.status = Held(self.settings, measured)
+        self.status: Any = Held(self.settings, measured)
         if self.settings is not None:
             self.source.set_amplitude(max(self.source.get_amplitude() + 0.5 * (self.settings - measured), 0.0))
 
