@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterator, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -15,14 +16,19 @@ from qmi.actors.interface import (
     describe_class,
     describe_method,
     direct_method,
+    interface_from_plain,
+    interface_to_plain,
     is_rpc_method,
     method_kind,
     placement_of,
     published_functions,
     rpc_method,
+    unknown_method,
 )
 from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy
+from qmi.actors.rpc_object import interface_of
 from qmi.core.exceptions import QMI_UsageException
+from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import QMI_RpcObject
 
 
@@ -168,3 +174,51 @@ def test_where_methods_run() -> None:
     assert placement_of(type("A", (), {}), ()) is Placement.THREAD
     assert placement_of(type("A", (), {"_rpc_placement": Placement.CALLER}), ()) is Placement.CALLER
     assert QMI_RpcObject._rpc_placement is None
+
+
+class Sent(QMI_RpcObject):
+    """What other programs are told about."""
+
+    _rpc_constants = ("LIMIT",)
+    LIMIT = 7
+    sig_value = QMI_Signal([float])
+
+    @rpc_method
+    def add(self, a: float, b: float = 2.0) -> float:
+        """Add two numbers."""
+        return a + b
+
+
+def plain_sent() -> list[Any]:
+    return interface_to_plain(interface_of(Sent))
+
+
+def test_an_interface_survives_being_sent() -> None:
+    assert interface_from_plain(plain_sent()) == interface_of(Sent)
+
+
+DAMAGES: list[tuple[Callable[[list[Any]], Any], str]] = [
+    (lambda plain: None, "not the fields of an interface"),
+    (lambda plain: plain[:-1], "not the fields of an interface"),
+    (lambda plain: [7, *plain[1:]], "a field of an interface has the wrong type"),
+    (lambda plain: [*plain[:3], [["add"]], *plain[4:]], "not the fields of an interface"),
+    (lambda plain: [*plain[:3], [["no name", *plain[3][0][1:]]], *plain[4:]], "is no identifier"),
+    (lambda plain: [*plain[:3], [["__init__", *plain[3][0][1:]]], *plain[4:]], "no method can be called '__init__'"),
+    (lambda plain: [*plain[:3], [["lock", *plain[3][0][1:]]], *plain[4:]], "no method can be called 'lock'"),
+    (lambda plain: [*plain[:3], [[*plain[3][0][:4], "odd", False]], *plain[4:]], "'odd' is not a valid Kind"),
+    (lambda plain: [*plain[:4], {7: 1}, *plain[5:]], "is no identifier"),
+    (lambda plain: [*plain[:5], [["sig", [7]]], *plain[6:]], "the types of a signal are texts"),
+    (lambda plain: [*plain[:5], [["a sig", []]], *plain[6:]], "is no identifier"),
+    (lambda plain: [*plain[:6], [7], *plain[7:]], "is no identifier"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
+def test_what_is_no_interface_is_refused(damage: Callable[[list[Any]], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        interface_from_plain(damage(plain_sent()))
+
+
+def test_the_nearest_name_may_be_a_constant() -> None:
+    text = unknown_method(interface_of(Sent), "lab.x", "LIMITS", False)
+    assert text == "Sent lab.x has no published method 'LIMITS'. Did you mean 'LIMIT'?"
