@@ -24,6 +24,7 @@ from qmi.names import Address
 from qmi.utils.context_managers import lock_unlock
 from tests.support.drivers import Async, Gate, Inline, Plain
 from tests.support.in_trio import in_trio
+from tests.support.lab import address, make_context
 
 
 class Selfish(QMI_Instrument):
@@ -338,3 +339,27 @@ async def test_locking_in_the_blocking_way_on_the_loop_is_refused_even_if_the_lo
         with pytest.raises(QMI_BlockingOnLoopException, match=r"write 'await proxy\.rpc_async\.lock\(\)'"):
             x.rpc_blocking.lock()
         assert not await x.is_locked()
+
+
+def test_locks_of_another_context_nest_as_well_and_a_cycle_over_links_is_refused() -> None:
+    with make_context("lab") as lab, make_context("desk") as desk:
+        lab.make_instrument("x", Plain)
+        other: Any = lab.make_instrument("y", Selfish)
+        desk.connect_to_peer("lab", address(lab))
+        lab.connect_to_peer("desk", address(desk), ignore_duplicate=True)
+        x: Any = desk.get_instrument("lab.x")
+        local: Any = lab.get_instrument("x")
+        with x.locked():
+            with x.locked():
+                assert locked_by(x, local)
+            assert locked_by(x, local)
+        assert not local.is_locked()
+        assert x.lock(lock_token="t")
+        assert desk.get_instrument("lab.x").unlock(lock_token="t")
+        assert x.lock()
+        assert not desk.get_instrument("lab.x").unlock(lock_token="t")
+        assert x.unlock()
+        mine: Any = desk.make_instrument("mine", Selfish)
+        with pytest.raises(QMI_CallCycleException, match=r"desk\.mine -> lab\.y -> desk\.mine\.value\(\)$"):
+            mine.lend(desk.get_instrument("lab.y"))
+        assert (mine.value(), other.value()) == (7, 7)
