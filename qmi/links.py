@@ -263,6 +263,7 @@ class Serving:
         except Exception as error:  # goes to the caller, who is not to end this program
             future = failed_future(message.object, error)
         self._open[number] = future
+        future.linger = self._link.linger
         future.add_done_callback(lambda: self._answer(number, future))
 
     def _answer(self, number: int, future: QMI_RpcFuture[Any]) -> None:

@@ -41,6 +41,7 @@ class QMI_RpcFuture(Generic[T]):
         explain: As above.
         on_cancel: Called once if the caller gives up, to tell the callee.
         assist: What a thread that waits can do to have the answer sooner; gets :meth:`done` and the timeout.
+        linger: What the thread that has answered does before it goes to sleep; gets whether there is work for it.
         callee: The object in whose line the call stands, if it stands in one.
     """
 
@@ -54,6 +55,7 @@ class QMI_RpcFuture(Generic[T]):
         "assist",
         "callee",
         "explain",
+        "linger",
         "on_cancel",
         "what",
     )
@@ -66,6 +68,7 @@ class QMI_RpcFuture(Generic[T]):
         self.what: str = what
         self.on_cancel: Callable[[], object] | None = None
         self.assist: Callable[[Callable[[], bool], float | None], object] | None = None
+        self.linger: Callable[[Callable[[], bool]], object] | None = None
         self.explain: Callable[[], str] | None = explain
         self.callee: Address | None = None
         self._once = _thread.allocate_lock()

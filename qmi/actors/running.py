@@ -57,6 +57,8 @@ def run_plain(actor: Actor, turn: CallTurn | PullTurn) -> None:
     following = actor.mailbox.leave(turn)
     answer(actor, turn, value, error)
     actor.dispatch(following)
+    if following is None and turn.future.linger is not None and actor.worker is not None:
+        turn.future.linger(actor.worker.is_wanted)
 
 
 def _invoke(actor: Actor, turn: CallTurn | PullTurn) -> Any:

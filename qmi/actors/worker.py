@@ -36,6 +36,10 @@ class Worker:
         """Have a job done after those that were given before."""
         self._jobs.put(job)
 
+    def is_wanted(self) -> bool:
+        """Whether there is a job to do, or the thread shall end."""
+        return not self._jobs.empty()
+
     def finish(self) -> None:
         """Let the thread end when its jobs are done."""
         self._jobs.put(None)

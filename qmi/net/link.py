@@ -265,22 +265,24 @@ class Link:
         """The socket, for who waits for it; negative if it is closed."""
         return self._wire.fileno()
 
-    def read_once(self) -> tuple[bool, list[Event], bool]:
+    def read_once(self) -> tuple[bool, list[Event]]:
         """Read in a thread that has the right to; see :class:`~qmi.net.rush.Source`."""
         more, events = self._receive()
-        answered = False
         for index, event in enumerate(events):
             if not isinstance(event, _ANYWHERE) or (
                 isinstance(event, RequestReceived) and isinstance(event.message, Subscribe | Unsubscribe)
             ):
-                return more, events[index:], answered
-            answered = answered or isinstance(event, ReplyReceived)
+                return more, events[index:]
             self._dispatch([event])
-        return more, [], answered
+        return more, []
 
     def assist(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller that waits for an answer, if there is a rush and nobody else reads."""
         self._rush.assist(done, timeout)
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Look for the next message, for a moment; for a thread that has just answered one."""
+        self._rush.linger(busy)
 
     async def _wait_readable(self) -> bool:
         try:

@@ -1,13 +1,18 @@
-"""Who reads a link while there is a rush: a thread that was lent to it, or a caller who waits for an answer.
+"""Who reads a link while there is a rush: a thread that was lent to it, or whoever the next message is for.
 
-Each answer that comes by way of another thread costs a switch of threads, which is a good part of a call. So a blocking
-caller reads for itself while it waits, if nobody else does. The *right* to read is a lock: outside of a rush the loop
-has it, in a rush whoever reads takes it for as long as it reads. What only the loop may handle goes back to the loop,
-and nobody reads on before that has been handled: the order of what came is kept.
+Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
+blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
+looks for a moment whether the next request is there. Both look without sleeping for as long as a switch of threads
+would take.
+
+The *right* to read is a lock. Outside of a rush the loop has it; in a rush, whoever reads takes it while it reads. What
+only the loop may handle goes back to the loop, and nobody reads on before it has been handled: the order of what came
+is kept. The thread leaves the right to others only as long as they make use of it.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 import time
@@ -19,9 +24,13 @@ from qmi.net.events import Event
 _PATIENCE = 50
 """How many milliseconds the thread waits for something to come before the loop reads again."""
 _COURTESY = 0.001
-"""For so many seconds after a caller has read, the thread leaves the right to the next one."""
+"""For how long, in seconds, the thread leaves the right to those who may want to read for themselves."""
+_MOST_UNTAKEN = 1024
+"""After how many messages the thread offers the right again if nobody took it the last times."""
 _GLANCE = 250
-"""How many milliseconds a caller waits before it looks whether the link is still there."""
+"""How many milliseconds a caller sleeps before it looks whether the link is still there."""
+_LOOK = 100e-6 if len(getattr(os, "sched_getaffinity", lambda _: ())(0)) > 1 else 0.0
+"""For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
 
 
 class Source(Protocol):
@@ -38,11 +47,11 @@ class Source(Protocol):
     def descriptor(self) -> int:
         """The socket; negative if it is closed."""
 
-    def read_once(self) -> tuple[bool, list[Event], bool]:
+    def read_once(self) -> tuple[bool, list[Event]]:
         """Read, and handle what anybody may handle.
 
         Returns:
-            Whether there may be more, what only the loop may handle from there on, and whether a request was answered.
+            Whether there may be more, and what only the loop may handle from there on.
         """
 
 
@@ -60,7 +69,9 @@ class Rush:
         self._poller: select.poll | None = None
         self._more = False
         self._rest: list[Event] = []
-        self._read_by_caller = 0.0
+        self._offered = False
+        self._untaken = 1
+        self._until_offer = 0
         self._wanted = threading.Event()
 
     def serve(self) -> list[Event]:
@@ -75,17 +86,27 @@ class Rush:
         self._right.release()
         try:
             while self._source.is_up and not self._rest:
-                if time.monotonic() - self._read_by_caller < _COURTESY:
-                    self._wanted.wait(_COURTESY)
-                    self._wanted.clear()
+                if self._offered:
+                    self._offer()
                     continue
                 with self._right:
                     if self._rest or not (self._more or self._poll(_PATIENCE)):
                         break
-                    self._read(invite=True)
+                    self._read()
+                    self._until_offer -= 1
+                    self._offered = self._until_offer <= 0
         finally:
             self._right.acquire()
         return self._rest
+
+    def _offer(self) -> None:
+        # Whoever takes the right clears the offer and makes it anew when done.
+        self._offered = False
+        self._wanted.clear()
+        if self._wanted.wait(_COURTESY) or self._offered:
+            return
+        self._untaken = min(2 * self._untaken, _MOST_UNTAKEN)
+        self._until_offer = self._untaken
 
     def assist(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
@@ -96,27 +117,51 @@ class Rush:
         """
         if not self._right.acquire(False):
             return
-        end = None if timeout is None else time.monotonic() + timeout
+        now = time.monotonic()
+        end = None if timeout is None else now + timeout
         try:
+            self._look(done, now)
             while self._source.is_up and not self._rest and not done():
                 left = _GLANCE if end is None else min(_GLANCE, max(0, round((end - time.monotonic()) * 1000)))
                 if self._more or self._poll(left):
-                    self._read(invite=False)
+                    self._read()
                 elif end is not None and time.monotonic() >= end:
                     break
         finally:
-            self._read_by_caller = 0.0 if self._rest or self._more else time.monotonic()
-            self._right.release()
-            if self._rest or self._more or self._source.open_requests:
-                # Others wait, and it is the thread's turn.
-                self._read_by_caller = 0.0
-                self._wanted.set()
+            self._give_back(used=not self._source.open_requests)
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Look for a moment whether the next message is there; for a thread that has just answered one.
+
+        Args:
+            busy: Whether the thread has something to do.
+        """
+        if not _LOOK or not self._right.acquire(False):
+            return
+        try:
+            self._look(busy, time.monotonic())
+        finally:
+            self._give_back(used=busy())
+
+    def _look(self, enough: Callable[[], bool], now: float) -> None:
+        end = now + _LOOK
+        while now < end and self._source.is_up and not self._rest and not enough():
+            if self._more or self._poll(0):
+                self._read()
+            now = time.monotonic()
+
+    def _give_back(self, *, used: bool) -> None:
+        used = used and not self._rest and not self._more
+        self._untaken = 1
+        self._until_offer = 0
+        self._offered = used  # who reads for itself once will want to do so again
+        self._right.release()
+        if not used:
+            self._wanted.set()
 
     def _poll(self, milliseconds: int) -> bool:
         assert self._poller is not None
         return bool(self._poller.poll(milliseconds))
 
-    def _read(self, *, invite: bool) -> None:
-        self._more, self._rest, answered = self._source.read_once()
-        if invite and answered:
-            self._read_by_caller = time.monotonic()  # who was answered may well call again, and can read for itself
+    def _read(self) -> None:
+        self._more, self._rest = self._source.read_once()
