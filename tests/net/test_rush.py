@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from qmi.net import rush as rush_module
+from qmi.net.events import Event, LossKind, PeerLost
+from qmi.net.rush import Rush
+
+LOST = PeerLost(LossKind.DISCONNECTED, "gone")
+
+
+class Link:
+    """One byte is one message: a letter is handled by whoever reads, "!" is for the loop only."""
+
+    def __init__(self) -> None:
+        self.far, self.near = socket.socketpair()
+        self.near.setblocking(False)
+        self.is_up = True
+        self.open_requests = 0
+        self.read: list[tuple[str, str]] = []
+        self.came = threading.Condition()
+
+    def descriptor(self) -> int:
+        return self.near.fileno()
+
+    def read_once(self) -> tuple[bool, list[Event]]:
+        try:
+            letter = self.near.recv(1).decode()
+        except BlockingIOError:
+            return False, []
+        if not letter:
+            self.is_up = False
+            return False, [LOST]
+        if letter == "!":
+            return False, [LOST]
+        with self.came:
+            self.read.append((letter, threading.current_thread().name))
+            self.came.notify_all()
+        return True, []
+
+    def letters(self) -> str:
+        return "".join(letter for letter, _ in self.read)
+
+    def wait_for(self, letters: str) -> None:
+        with self.came:
+            assert self.came.wait_for(lambda: self.letters() == letters, 10), self.letters()
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    made = Link()
+    yield made
+    made.far.close()
+    made.near.close()
+
+
+class Lent:
+    """A thread that was lent to a link."""
+
+    def __init__(self, rush: Rush) -> None:
+        self.rest: list[Event] | None = None
+        self._rush = rush
+        self._thread = threading.Thread(target=self._serve, name="lent")
+        self._thread.start()
+
+    def _serve(self) -> None:
+        self.rest = self._rush.serve()
+
+    def end(self) -> list[Event]:
+        self._thread.join(10)
+        assert self.rest is not None
+        return self.rest
+
+
+def never() -> bool:
+    return False
+
+
+def test_outside_of_a_rush_nobody_but_the_loop_reads(link: Link) -> None:
+    rush = Rush(link)
+    link.far.send(b"a")
+    rush.assist(never, None)
+    rush.linger(never)
+    assert link.read == []
+
+
+def test_the_thread_reads_until_nothing_comes(link: Link) -> None:
+    link.far.send(b"abc")
+    lent = Lent(Rush(link))
+    link.wait_for("abc")
+    assert lent.end() == []
+    assert {reader for _, reader in link.read} == {"lent"}
+
+
+def test_what_is_for_the_loop_ends_the_reading_and_keeps_its_place(link: Link) -> None:
+    link.far.send(b"a!b")
+    lent = Lent(rush := Rush(link))
+    assert lent.end() == [LOST]
+    assert link.letters() == "a"
+    rush.assist(never, 0.0)  # the loop has the right again
+    assert link.letters() == "a"
+
+
+def test_a_caller_reads_for_itself_and_the_thread_goes_on_afterwards(link: Link) -> None:
+    rush = Rush(link)
+    lent = Lent(rush)
+    deadline = time.monotonic() + 10
+    number = 0
+    while not any(reader != "lent" for _, reader in link.read):
+        assert time.monotonic() < deadline
+        number += 1
+        expected = number
+        link.far.send(b"a")
+        rush.assist(lambda: len(link.read) >= expected, 1.0)
+        link.wait_for("a" * number)
+    link.far.send(b"z")
+    link.wait_for("a" * number + "z")
+    assert link.read[-1] == ("z", "lent")
+    assert lent.end() == []
+
+
+def test_a_caller_has_its_time_and_no_more(link: Link) -> None:
+    rush = Rush(link)
+    lent = Lent(rush)
+    link.far.send(b"a")
+    link.wait_for("a")
+    began = time.monotonic()
+    rush.assist(never, 0.05)
+    assert time.monotonic() - began < 5
+    assert lent.end() == []
+
+
+def test_a_caller_who_reads_what_is_for_the_loop_leaves_it_to_the_loop(link: Link) -> None:
+    rush = Rush(link)
+    lent = Lent(rush)
+    deadline = time.monotonic() + 10
+    number = 0
+    while not any(reader != "lent" for _, reader in link.read):
+        assert time.monotonic() < deadline
+        number += 1
+        expected = number
+        link.far.send(b"a")
+        rush.assist(lambda: len(link.read) >= expected, 1.0)
+        link.wait_for("a" * number)
+    link.far.send(b"!b")
+    rush.assist(never, 1.0)
+    assert lent.end() == [LOST]
+    assert link.letters() == "a" * number
+
+
+def test_a_thread_that_answered_looks_only_for_a_moment(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rush_module, "_LOOK", 0.001)
+    rush = Rush(link)
+    lent = Lent(rush)
+    link.far.send(b"a")
+    link.wait_for("a")
+    for _ in range(20):
+        rush.linger(never)
+    link.far.send(b"b")
+    link.wait_for("ab")
+    assert lent.end() == []
+
+
+def test_a_lone_processor_has_better_to_do_than_look(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rush_module, "_LOOK", 0.0)
+    rush = Rush(link)
+    rush._right.release()
+    rush.linger(never)
+    assert rush._right.acquire(False)
+
+
+def test_the_end_of_the_connection_ends_the_reading(link: Link) -> None:
+    lent = Lent(Rush(link))
+    link.far.close()
+    assert lent.end() == [LOST]
+    assert not link.is_up
