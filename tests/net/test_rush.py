@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -46,6 +47,9 @@ class Link:
     def letters(self) -> str:
         return "".join(letter for letter, _ in self.read)
 
+    def has(self, number: int) -> bool:
+        return len(self.read) >= number
+
     def wait_for(self, letters: str) -> None:
         with self.came:
             assert self.came.wait_for(lambda: self.letters() == letters, 10), self.letters()
@@ -81,6 +85,18 @@ def never() -> bool:
     return False
 
 
+def call_until_the_caller_reads(link: Link, rush: Rush) -> int:
+    deadline = time.monotonic() + 10
+    number = 0
+    while not any(reader != "lent" for _, reader in link.read):
+        assert time.monotonic() < deadline
+        number += 1
+        link.far.send(b"a")
+        rush.assist(partial(link.has, number), 1.0)
+        link.wait_for("a" * number)
+    return number
+
+
 def test_outside_of_a_rush_nobody_but_the_loop_reads(link: Link) -> None:
     rush = Rush(link)
     link.far.send(b"a")
@@ -109,15 +125,7 @@ def test_what_is_for_the_loop_ends_the_reading_and_keeps_its_place(link: Link) -
 def test_a_caller_reads_for_itself_and_the_thread_goes_on_afterwards(link: Link) -> None:
     rush = Rush(link)
     lent = Lent(rush)
-    deadline = time.monotonic() + 10
-    number = 0
-    while not any(reader != "lent" for _, reader in link.read):
-        assert time.monotonic() < deadline
-        number += 1
-        expected = number
-        link.far.send(b"a")
-        rush.assist(lambda: len(link.read) >= expected, 1.0)
-        link.wait_for("a" * number)
+    number = call_until_the_caller_reads(link, rush)
     link.far.send(b"z")
     link.wait_for("a" * number + "z")
     assert link.read[-1] == ("z", "lent")
@@ -138,15 +146,7 @@ def test_a_caller_has_its_time_and_no_more(link: Link) -> None:
 def test_a_caller_who_reads_what_is_for_the_loop_leaves_it_to_the_loop(link: Link) -> None:
     rush = Rush(link)
     lent = Lent(rush)
-    deadline = time.monotonic() + 10
-    number = 0
-    while not any(reader != "lent" for _, reader in link.read):
-        assert time.monotonic() < deadline
-        number += 1
-        expected = number
-        link.far.send(b"a")
-        rush.assist(lambda: len(link.read) >= expected, 1.0)
-        link.wait_for("a" * number)
+    number = call_until_the_caller_reads(link, rush)
     link.far.send(b"!b")
     rush.assist(never, 1.0)
     assert lent.end() == [LOST]
