@@ -152,7 +152,7 @@ class Nowhere:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
-    def send_signal(self, signal: Any) -> None:
+    def send_signal(self, signal: Any, encoded: Any = None) -> None:
         self.sent.append(signal)
 
 
