@@ -44,18 +44,17 @@ class Exchange:
         self._mutex = threading.RLock()
         self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions()
         self._peers: Subscriptions[PeerSubscriber] = Subscriptions()
-        self._seqnrs: dict[tuple[str, str], int] = {}
+        self._seqnrs: dict[Topic, int] = {}
         self._failing: set[tuple[Topic, Origin]] = set()
 
     # Publishing
 
     def publish(self, publisher: str, signal: str, args: tuple[Any, ...]) -> None:
         """Tell everybody who has subscribed to a signal of an object of this context."""
-        key = (publisher, signal)
         topic = Topic(self._context, publisher, signal)
         with self._mutex:
-            seqnr = self._seqnrs.get(key, 0)
-            self._seqnrs[key] = seqnr + 1
+            seqnr = self._seqnrs.get(topic, 0)
+            self._seqnrs[topic] = seqnr + 1
             now = time.time()
             for receiver in self._receivers.of(topic):
                 receiver.deliver(topic, args, seqnr, now)

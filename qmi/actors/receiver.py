@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import trio
 
@@ -78,6 +78,12 @@ class ReceivedSignal(_Received):
         return f"<{self.publisher_context}.{self.publisher_name}.{self.signal_name} {self.seqnr}: {what}>"
 
 
+_Raw: TypeAlias = tuple[Topic, tuple[Any, ...], int, int, float, str | None, bool]
+"""A signal in a queue: its topic, and the other fields of :class:`ReceivedSignal`, which is made when it is taken.
+
+A publisher waits for this to be made, once for each receiver; so it is the lightest thing that will do."""
+
+
 class QMI_SignalReceiver:
     """A queue of signals. Safe for threads; several threads and tasks may wait for it.
 
@@ -114,7 +120,7 @@ class QMI_SignalReceiver:
         self._limit = max_queue_length
         self._report_gaps = report_gaps
         self._mutex = threading.Lock()
-        self._queue: deque[ReceivedSignal] = deque()
+        self._queue: deque[_Raw] = deque()
         self._waiters: list[Waiter] = []
         self._count = 0
         self._gaps: dict[Topic, str] = {}
@@ -131,7 +137,9 @@ class QMI_SignalReceiver:
         """A signal comes."""
         with self._mutex:
             gap = self._gaps.pop(topic, None) if self._gaps else None
-            self._put(ReceivedSignal(*topic, args, self._count, seqnr, timestamp, gap))
+            self._put((topic, args, self._count, seqnr, timestamp, gap, False))
+            if not self._waiters:
+                return
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.wake()
@@ -142,7 +150,7 @@ class QMI_SignalReceiver:
             if not self._report_gaps:
                 self._gaps[topic] = gap
                 return
-            self._put(ReceivedSignal(*topic, (), self._count, timestamp=time.time(), gap=gap, is_gap=True))
+            self._put((topic, (), self._count, 0, time.time(), gap, True))
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.wake()
@@ -167,7 +175,7 @@ class QMI_SignalReceiver:
         for waiter in waiters:
             waiter.wake()
 
-    def _put(self, received: ReceivedSignal) -> None:
+    def _put(self, received: _Raw) -> None:
         # Called with the mutex.
         self._count += 1
         if len(self._queue) < self._limit:
@@ -178,15 +186,17 @@ class QMI_SignalReceiver:
         if self._policy is SignalReceiverDiscardPolicy.DISCARD_OLD:
             lost = self._queue.popleft()
             self._queue.append(received)
-        if lost.gap is not None:
-            self._gaps[Topic(*lost[:3])] = lost.gap  # the next one says it instead
+        topic, gap = lost[0], lost[5]
+        if gap is not None:
+            self._gaps[topic] = gap  # the next one says it instead
 
     # What the user calls
 
     def _take(self, waiter: Waiter | None) -> ReceivedSignal | None:
         with self._mutex:
             if self._queue:
-                return self._queue.popleft()
+                topic, args, count, seqnr, timestamp, gap, is_gap = self._queue.popleft()
+                return ReceivedSignal(*topic, args, count, seqnr, timestamp, gap, is_gap)
             if waiter is None:
                 return None
             if self._ended is not None:
