@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from qmi.actors.execution import EXECUTION
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.interface import Interface, interface_from_plain, interface_to_plain
+from qmi.actors.interface import Interface
+from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.proxy import make_proxy, proxy_parts
 from qmi.actors.runner import failed_future
 from qmi.actors.streams import END, ActorStream

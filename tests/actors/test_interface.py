@@ -16,8 +16,6 @@ from qmi.actors.interface import (
     describe_class,
     describe_method,
     direct_method,
-    interface_from_plain,
-    interface_to_plain,
     is_rpc_method,
     method_kind,
     placement_of,
@@ -25,6 +23,7 @@ from qmi.actors.interface import (
     rpc_method,
     unknown_method,
 )
+from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy
 from qmi.actors.rpc_object import interface_of
 from qmi.core.exceptions import QMI_UsageException
