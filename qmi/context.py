@@ -14,12 +14,13 @@ from qmi.actors.proxy import AsyncProxy, make_async_proxy
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
+from qmi.actors.runner import Actor
 from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.connections import PeerDescriptor
 from qmi.errors import QMI_Exception
 from qmi.kernel import Kernel
 from qmi.messages import Call
-from qmi.names import CONTEXT_OBJECT_NAME, Address
+from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
 
 T = TypeVar("T", bound=QMI_RpcObject)
 
@@ -55,6 +56,14 @@ class Context(Kernel):
         """Make an instrument; see :meth:`make_rpc_object`."""
         check_class(cls, QMI_Instrument, "An instrument")
         return await self.make_rpc_object(name, cls, *args, **kwargs)
+
+    async def remove_rpc_object(self, proxy: AsyncProxy[Any]) -> None:
+        """Remove an object of this context; whoever waits for it gets an error."""
+        await call_async(self.begin_remove(parse_address(proxy.address)))
+
+    def _async_proxy(self, actor: Actor) -> AsyncProxy[Any]:
+        proxy: AsyncProxy[Any] = make_async_proxy(self, actor.address, actor.interface)
+        return proxy
 
     async def make_task(
         self,

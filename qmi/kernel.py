@@ -22,7 +22,6 @@ from qmi.actors.exchange import Exchange
 from qmi.actors.execution import EXECUTION, Execution, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_async
 from qmi.actors.interface import Interface, Placement
-from qmi.actors.proxy import AsyncProxy, make_async_proxy
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
 from qmi.actors.restart import RestartRule
@@ -509,11 +508,3 @@ class Kernel:
         if not self.loop.now_or_soon(begin):
             future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
         return future
-
-    async def remove_rpc_object(self, proxy: AsyncProxy[Any]) -> None:
-        """Remove an object of this context; whoever waits for it gets an error."""
-        await call_async(self.begin_remove(parse_address(proxy.address)))
-
-    def _async_proxy(self, actor: Actor) -> AsyncProxy[Any]:
-        proxy: AsyncProxy[Any] = make_async_proxy(self, actor.address, actor.interface)
-        return proxy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmi.actors.interface import Interface, Placement, describe_class, placement_of
@@ -139,6 +138,3 @@ def check_class(cls: object, base: type[QMI_RpcObject], what: str) -> None:
     else:
         found = f"{cls!r}: give the class, it is made here"
     raise QMI_UsageException(f"{what} is made from a class derived from {base.__name__}; got {found}")
-
-
-Maker = Callable[[], QMI_RpcObject]

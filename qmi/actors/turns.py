@@ -28,8 +28,6 @@ class Turn:
 
     __slots__ = ("_claim", "given_up", "name", "origin", "scope", "since")
 
-    inline = False
-
     def __init__(self, name: str, origin: Origin) -> None:
         self.name: str = name
         self.origin: Origin = origin
@@ -96,8 +94,6 @@ class InlineTurn(Turn):
     """
 
     __slots__ = ("_waiter", "chain", "error", "granted", "method", "token")
-
-    inline = True
 
     def __init__(self, method: Method, token: Token | None, chain: tuple[str, ...], origin: Origin) -> None:
         # This is made for each call of the quickest kind, so that nothing is made that is not needed.

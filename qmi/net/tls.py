@@ -10,26 +10,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from qmi.errors import QMI_ConfigurationException
 from qmi.net.handshake import Identity
-
-
-class SecurityFiles(Protocol):
-    """The part of the configuration that says where the certificates are."""
-
-    @property
-    def ca_file(self) -> str | None:
-        """The authority's certificate."""
-
-    @property
-    def cert_file(self) -> str | None:
-        """This side's certificate."""
-
-    @property
-    def key_file(self) -> str | None:
-        """The key that belongs to it."""
 
 
 def server_context(*, ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
@@ -51,20 +35,6 @@ def client_context(*, ca_file: str, cert_file: str, key_file: str) -> ssl.SSLCon
         QMI_ConfigurationException: If a file is not there or does not fit.
     """
     return _context(ssl.PROTOCOL_TLS_CLIENT, ca_file, cert_file, key_file)
-
-
-def contexts_for(files: SecurityFiles) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return the contexts for the connecting and the listening side.
-
-    Raises:
-        QMI_ConfigurationException: If a file is not named, not there, or does not fit.
-    """
-    names = {"ca_file": files.ca_file, "cert_file": files.cert_file, "key_file": files.key_file}
-    missing = [name for name, value in names.items() if not value]
-    if missing:
-        raise QMI_ConfigurationException(f"The security section needs {', '.join(missing)} as well")
-    ready = {name: str(value) for name, value in names.items()}
-    return client_context(**ready), server_context(**ready)
 
 
 def _context(protocol: int, ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:

@@ -54,7 +54,6 @@ def test_each_says_what_it_does_how_long_and_for_whom() -> None:
         for what in ("add()", "add()", "numbers()", "lock()", "release_rpc_object()")
     ]
     assert "for 0.0 s" in turns[0].describe(9.0)
-    assert [turn.inline for turn in turns] == [False, True, False, False, False]
 
 
 def test_one_of_many_threads_takes_it_on() -> None:
