@@ -279,7 +279,7 @@ class Kernel:
             raise self.registry.gone(address)
         return None
 
-    def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
+    def request(self, address: Address, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
         """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
         try:
             actor = self.find_actor(address)
@@ -289,7 +289,7 @@ class Kernel:
         except Exception as error:  # goes to the caller
             return failed_future(str(address), error)
         method = f".{message.method}()" if isinstance(message, Call) else ""
-        return ask(link, f"{address}{method}", message)
+        return ask(link, f"{address}{method}", message, soon=soon)
 
     def link_to(self, name: str) -> Link:
         """The link to another context.

@@ -215,11 +215,11 @@ class _RemoteStream:
         self._link.loop.soon(self.leave)
 
 
-def ask(link: Link, what: str, message: Request) -> QMI_RpcFuture[Any]:
-    """Send a request on a link. Never blocks; every error comes with the future."""
+def ask(link: Link, what: str, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
+    """Send a request on a link, at once or soon. Never blocks; every error comes with the future."""
     asking = _Asking(link, what)
     try:
-        link.send_request(message, asking)
+        link.send_request(message, asking, soon=soon)
     except QMI_Exception as error:  # not sendable, or not delivered: the caller's
         return failed_future(what, error)
     except BaseException:  # Ctrl-C: nobody will wait for the answer

@@ -157,6 +157,23 @@ def test_a_call_to_another_context_is_one_write_there_and_one_back(
     assert 2 * CALLS <= len(sizes) <= 2 * CALLS + 2
 
 
+def test_calls_in_flight_share_their_writes(pair: tuple[QMI_Context, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, driver = pair
+    driver.nothing()
+    sizes: list[int] = []
+    put = PlainWire.put
+
+    def note(self: PlainWire, unsent: Unsent) -> None:
+        put(self, unsent)
+        sizes.append(unsent.counts[-1])
+
+    monkeypatch.setattr(PlainWire, "put", note)
+    for future in [driver.rpc_nonblocking.nothing() for _ in range(20 * CALLS)]:
+        future.wait()
+    # Requests and answers; how many go together depends on which thread gets to run when.
+    assert len(sizes) < 10 * CALLS
+
+
 def test_calls_to_another_context_take_few_steps_of_the_loop(pair: tuple[QMI_Context, Any]) -> None:
     home, driver = pair
     driver.nothing()
@@ -173,9 +190,9 @@ def test_an_array_is_sent_from_its_own_memory(pair: tuple[QMI_Context, Any], mon
     written: list[Any] = []
     write = Link._write
 
-    def note(self: Link, number: int | None, buffers: list[Any]) -> None:
+    def note(self: Link, number: int | None, buffers: list[Any], **options: Any) -> None:
         written.extend(buffers)
-        write(self, number, buffers)
+        write(self, number, buffers, **options)
 
     monkeypatch.setattr(Link, "_write", note)
     back = driver.same(array)

@@ -393,7 +393,7 @@ def test_a_result_that_finds_too_much_unread_becomes_an_error(here: QMI_Context)
         others = [bench.rpc_nonblocking.echo(number) for number in range(3)]
         link = server.async_context.connections.link_to("here")
         assert link is not None
-        eventually(lambda: len(link._unsent) == 4)
+        eventually(lambda: link._peer.served_request_count == 0)
         proxy.back.go_on()
         assert first.wait(10) == bytes(30_000_000)
         for future in others:

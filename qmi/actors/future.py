@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
@@ -28,6 +28,13 @@ _logger = logging.getLogger("qmi.core.rpc")
 T = TypeVar("T")
 
 
+class Assist(Protocol):
+    """What a thread that waits can do to have the answer sooner."""
+
+    def __call__(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> object:
+        """Do it, until the call is done or the timeout in seconds is over; ``reading`` also on behalf of others."""
+
+
 class QMI_RpcFuture(Generic[T]):
     """The result of a call that may not have ended yet.
 
@@ -40,7 +47,7 @@ class QMI_RpcFuture(Generic[T]):
     Attributes:
         explain: As above.
         on_cancel: Called once if the caller gives up, to tell the callee.
-        assist: What a thread that waits can do to have the answer sooner; gets :meth:`done` and the timeout.
+        assist: What a thread that waits can do to have the answer sooner.
         linger: What the thread that has answered does before it goes to sleep; gets whether there is work for it.
         callee: The object in whose line the call stands, if it stands in one.
     """
@@ -67,7 +74,7 @@ class QMI_RpcFuture(Generic[T]):
     ) -> None:
         self.what: str = what
         self.on_cancel: Callable[[], object] | None = None
-        self.assist: Callable[[Callable[[], bool], float | None], object] | None = None
+        self.assist: Assist | None = None
         self.linger: Callable[[Callable[[], bool]], object] | None = None
         self.explain: Callable[[], str] | None = explain
         self.callee: Address | None = None
@@ -118,10 +125,10 @@ class QMI_RpcFuture(Generic[T]):
     def _block(self, timeout: float | None) -> None:
         execution = EXECUTION.get()
         left = timeout
-        if self.assist is not None and execution is None:
-            # Not in the code of an object: what is done for others must not seem to be done by it.
+        if self.assist is not None:
+            # Not reading in the code of an object: what is done for others must not seem to be done by it.
             began = time.monotonic()
-            self.assist(self.done, timeout)
+            self.assist(self.done, timeout, reading=execution is None)
             if self._done:
                 return
             left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))

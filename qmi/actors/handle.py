@@ -53,8 +53,14 @@ class Router(Protocol):
             QMI_Exception: If it should live here but does not, or if this context has stopped.
         """
 
-    def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
-        """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
+    def request(self, address: Address, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Never blocks; every error comes with the future.
+
+        Args:
+            address: The object.
+            message: The message.
+            soon: Whether a message to another context may wait a moment for others that go out together with it.
+        """
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of this name put into a receiver."""
@@ -109,7 +115,7 @@ class Handle:
                 return self._stream(result) if method.kind.is_stream else result
         limit = check_timeout(timeout)
         call = Call(self.address.object, name, args, kwargs, self.token, chain)
-        return call_blocking(self._request(method, call), limit)
+        return call_blocking(self._request(method, call, soon=False), limit)
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
         """Call a method; the future gives its result."""
@@ -118,12 +124,12 @@ class Handle:
         # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
         return self._request(method, Call(self.address.object, method.name, args, kwargs, self.token))
 
-    def _request(self, method: Method, call: Call) -> QMI_RpcFuture[Any]:
+    def _request(self, method: Method, call: Call, *, soon: bool = True) -> QMI_RpcFuture[Any]:
         actor = self._actor
         if actor is not None and actor.mailbox.closed is None:
             future = actor.handle(call, self.router.origin)
         else:
-            future = self.router.request(self.address, call)
+            future = self.router.request(self.address, call, soon=soon)
         if not method.direct:
             future.callee = self.address
         if not method.kind.is_stream:

@@ -29,6 +29,8 @@ from qmi.net.frames import Limits, ProtocolError
 _SEAL = secrets.token_bytes(8)
 _SEALED = b"\x48" + _SEAL
 _RESERVE = 256
+_SMALL = 16384
+"""Up to so many bytes, what consists of scalars alone can break no limit."""
 
 
 class Encoded(NamedTuple):
@@ -41,6 +43,22 @@ class Encoded(NamedTuple):
 
     payload: bytes
     segments: list[memoryview]
+
+
+def encode_scalars(value: Any) -> bytes | None:
+    """Encode what consists of scalars and needs no lowering: most of what is ever sent.
+
+    Args:
+        value: A scalar, a list of scalars, or a dict of scalars with texts as keys.
+
+    Returns:
+        CBOR; None if it is large or cannot be sent: then :class:`Codec` knows what to do, or to say.
+    """
+    try:
+        payload = dumps(value)
+    except Exception:  # noqa: BLE001 - whatever cbor2 refuses
+        return None
+    return payload if len(payload) <= _SMALL else None
 
 
 class Codec:
@@ -68,6 +86,8 @@ class Codec:
         Raises:
             QMI_ValueNotSendableException: If it cannot be sent; the message says where the reason sits.
         """
+        if type(value) in SCALARS and (payload := encode_scalars(value)) is not None:
+            return Encoded(payload, [])
         lowering = Lowering(self._persistent, self._limits.depth)
         return self._write(self._lower(lowering, value, name, 0), lowering, name, whole=True)
 

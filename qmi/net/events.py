@@ -1,4 +1,7 @@
-"""What a peer link tells its owner: one type for each thing that can happen."""
+"""What a peer link tells its owner: one type for each thing that can happen.
+
+What comes with each call is not frozen, for the reason that :mod:`qmi.messages` gives.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class Connected:
     hello: Hello
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestReceived:
     """The other side asks for something. Answer it exactly once, also after a :class:`CancelReceived`."""
 
@@ -50,7 +53,7 @@ class CancelReceived:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReplyReceived:
     """A request of this side has ended, by an answer of the other side or by the loss of the link."""
 
@@ -65,7 +68,7 @@ class StreamOpened:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ItemReceived:
     """The next item of a stream."""
 
@@ -88,7 +91,7 @@ class CreditReceived:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignalReceived:
     """An object of the other side published a signal."""
 

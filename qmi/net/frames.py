@@ -98,7 +98,7 @@ def pack(body: bytes, segments: Sequence[memoryview] = ()) -> list[Buffer]:
 
 def total_size(buffers: Sequence[Buffer]) -> int:
     """Return how many bytes the buffers hold together."""
-    return sum(len(buffer) for buffer in buffers)
+    return len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
 
 
 def drop_sent(buffers: list[Buffer], sent: int) -> None:
@@ -146,13 +146,13 @@ class FrameReader:
 
     Attributes:
         limits: What is accepted; ``max_body`` and ``max_frame`` start at ``limits.hello`` until :meth:`open_up`.
-        peer_version: Major and minor version in the last header, or None before the first.
+        minor: Minor version in the last header; this side's before the first.
     """
 
     def __init__(self, limits: Limits, *, allocator: Allocator = allocate) -> None:
         self.limits = limits
-        self.peer_version: tuple[int, int] | None = None
-        self._max_body = self._max_frame = limits.hello
+        self.minor: int = MINOR
+        self._max_body = self._max_frame = self._max_whole = limits.hello
         self._max_segments = 0
         self._allocator = allocator
         self._head = bytearray()
@@ -163,6 +163,7 @@ class FrameReader:
     def open_up(self) -> None:
         """Accept frames of full size: the handshake is done."""
         self._max_body, self._max_frame = self.limits.body, self.limits.frame
+        self._max_whole = min(self._max_body, self._max_frame)
         self._max_segments = self.limits.segments
 
     @property
@@ -200,6 +201,17 @@ class FrameReader:
             ProtocolError: At the place where the bytes stop making sense, after the good frames before it.
         """
         view = memoryview(data)
+        begin, size = 0, len(view) if self.between_frames else 0
+        while begin + HEADER.size < size:
+            # A frame without segments that is there as a whole, as nearly all are; all others are looked at below.
+            magic, major, minor, body, segments, total = HEADER.unpack_from(view, begin)
+            end = begin + HEADER.size + body
+            if end > size or segments or total or not 0 < body <= self._max_whole or magic != MAGIC or major != MAJOR:
+                break
+            self.minor = minor
+            yield Frame(bytes(view[end - body : end]))
+            begin = end
+        view = view[begin:]
         while view:
             if self._partial is None:
                 view, frame = self._read_head(view)
@@ -219,8 +231,7 @@ class FrameReader:
         self._check_start(head)
         if len(head) < HEADER.size:
             return rest, None
-        _, major, minor, body, count, total = HEADER.unpack_from(head)
-        self.peer_version = (major, minor)
+        _, _, self.minor, body, count, total = HEADER.unpack_from(head)
         self._head = bytearray()
         self._check_sizes(body, count, total)
         if not count and len(rest) >= body:

@@ -20,7 +20,7 @@ from qmi.net.events import (
 )
 from qmi.net.frames import ProtocolError
 from qmi.net.open_requests import MAX_CREDIT, OpenRequests
-from qmi.net.packets import Kind, Packet, UnknownRequest, read_request, read_signal
+from qmi.net.packets import Kind, UnknownRequest, read_request, read_signal
 
 
 class RequestRefused(Exception):
@@ -31,12 +31,14 @@ class RequestRefused(Exception):
         self.error = error
 
 
-def read_message(requests: OpenRequests, packet: Packet, *, newer: bool) -> Event | None:
+def read_message(requests: OpenRequests, kind: int, number: int, payload: Any, *, newer: bool) -> Event | None:
     """Take note of a packet.
 
     Args:
         requests: The open requests of the link, which the packet changes.
-        packet: What came.
+        kind: What came.
+        number: Which request it belongs to.
+        payload: The message in it.
         newer: Whether the other side has a newer version, which may send what this version does not know.
 
     Returns:
@@ -46,14 +48,13 @@ def read_message(requests: OpenRequests, packet: Packet, *, newer: bool) -> Even
         ProtocolError: If the packet makes no sense.
         RequestRefused: If it is a request that must be answered by an error.
     """
-    kind, number, payload = packet
-    if kind == Kind.SIGNAL:
-        return SignalReceived(read_signal(payload, newer=newer))
-    if kind == Kind.REQUEST:
-        return _on_request(requests, number, payload, newer)
     handler = _HANDLERS.get(kind)
     if handler is not None:
         return handler(requests, number, payload)
+    if kind == Kind.REQUEST:
+        return _on_request(requests, number, payload, newer)
+    if kind == Kind.SIGNAL:
+        return SignalReceived(read_signal(payload, newer=newer))
     if newer:
         return None
     raise ProtocolError(f"there is no packet of kind {kind}")

@@ -50,10 +50,18 @@ _TURN = 0.002
 _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
-_ANYWHERE = (
-    ReplyReceived, RequestReceived, CancelReceived, CreditReceived, StreamOpened, ItemReceived, StreamEnded,
-)  # fmt: skip
+_BURST = 0.0002
+"""What is said within so many seconds after something was written may wait for what comes next."""
+_ANYWHERE = frozenset(
+    {ReplyReceived, RequestReceived, CancelReceived, CreditReceived, StreamOpened, ItemReceived, StreamEnded}
+)
 """What need not be handled on the loop."""
+
+
+def _for_the_loop(event: Event) -> bool:
+    if isinstance(event, RequestReceived):
+        return isinstance(event.message, (Subscribe, Unsubscribe))
+    return type(event) not in _ANYWHERE
 
 
 class Sink(Protocol):
@@ -146,6 +154,8 @@ class Link:
         self._mutex = threading.Lock()
         self._unsent: deque[Unsent] = deque()
         self._unsent_bytes = 0
+        self._held = False  # what is unsent, for what comes after it
+        self._wrote = 0.0
         self._waiting = False  # for the socket to take more; then the loop writes, and nobody else
         self._progress = 0.0
         self._wake_writer = trio.Event()
@@ -268,20 +278,25 @@ class Link:
     def read_once(self) -> tuple[bool, list[Event]]:
         """Read in a thread that has the right to; see :class:`~qmi.net.rush.Source`."""
         more, events = self._receive()
-        for index, event in enumerate(events):
-            if not isinstance(event, _ANYWHERE) or (
-                isinstance(event, RequestReceived) and isinstance(event.message, Subscribe | Unsubscribe)
-            ):
-                return more, events[index:]
-            self._dispatch([event])
-        return more, []
+        own = next((index for index, event in enumerate(events) if _for_the_loop(event)), len(events))
+        self._dispatch(events[:own])
+        return more, events[own:]
 
-    def assist(self, done: Callable[[], bool], timeout: float | None) -> None:
-        """Read on behalf of a caller that waits for an answer, if there is a rush and nobody else reads."""
-        self._rush.assist(done, timeout)
+    def assist(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
+        """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
+
+        Args:
+            done: Whether the answer is there.
+            timeout: For how long to read at most, in seconds.
+            reading: Whether the caller may read, if nobody else does.
+        """
+        self.flush()
+        if reading:
+            self._rush.assist(done, timeout)
 
     def linger(self, busy: Callable[[], bool]) -> None:
         """Look for the next message, for a moment; for a thread that has just answered one."""
+        self.flush()
         self._rush.linger(busy)
 
     async def _wait_readable(self) -> bool:
@@ -336,7 +351,7 @@ class Link:
         if isinstance(event, ReplyReceived):
             if (sink := self._sinks.pop(event.number, None)) is not None:
                 sink.reply(event.reply)
-        elif isinstance(event, StreamOpened | ItemReceived | StreamEnded):
+        elif isinstance(event, (StreamOpened, ItemReceived, StreamEnded)):
             self._handle_stream(event)
         elif not self._over:  # the owner may have ended the link because of an earlier event of the same read
             self._tell_owner(event)
@@ -399,6 +414,7 @@ class Link:
 
     def close(self, reason: str = "closed") -> None:
         """End the link; the other side learns the reason."""
+        self.flush()
         with self._mutex:
             self._note_progress()
             events = self._peer.close(reason)
@@ -410,7 +426,8 @@ class Link:
         # frame they would be junk. The descriptor is closed when nobody can be using it any more.
         with self._mutex:
             last = Unsent(self._peer.data_to_send())
-            if last.size and not self._unsent and self._fault is None:
+            half_written = self._unsent and self._unsent[0].counts
+            if last.size and not half_written and self._fault is None:
                 with suppress(OSError):
                     self._wire.put(last)
                     self._wire.flush()
@@ -433,8 +450,13 @@ class Link:
     # -- sending, from any thread
 
     @trio.lowlevel.enable_ki_protection
-    def send_request(self, message: Request, sink: Sink) -> None:
+    def send_request(self, message: Request, sink: Sink, *, soon: bool = False) -> None:
         """Send a request; the sink gets its number, and then its answer.
+
+        Args:
+            message: The request.
+            sink: Gets the answer.
+            soon: Whether it may wait for others that go out together with it, if others are open already.
 
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent.
@@ -447,7 +469,7 @@ class Link:
             number, buffers = self._peer.send_request(message, encoded)
             sink.number = number
             self._sinks[number] = sink
-            self._write(number, buffers)
+            self._write(number, buffers, soon=soon and self._peer.open_request_count > 1)
         self._report_fault()
 
     def cancel_request(self, number: int) -> None:
@@ -459,9 +481,10 @@ class Link:
         self._sinks.pop(number, None)
         buffers = self._peer.cancel_request(number)
         if not buffers:
-            for entry in [entry for entry in self._unsent if entry.number == number and not entry.counts]:
-                self._unsent.remove(entry)
-                self._unsent_bytes -= entry.size
+            for entry in self._unsent:
+                entry.remove(number)
+            self._unsent = deque(entry for entry in self._unsent if entry.size)
+            self._unsent_bytes = sum(entry.size for entry in self._unsent)
         return buffers
 
     def send_credit(self, number: int, count: int) -> None:
@@ -485,7 +508,7 @@ class Link:
             shared[key] = self._peer.encode_request(signal)
         if self._unsent_bytes > self._max_unsent and self._fault is None:
             self._fault = f"it does not read: {self._too_much()}"
-        self._say(self._peer.send_signal, signal, shared[key])
+        self._say(self._peer.send_signal, signal, shared[key], soon=True)
 
     def send_value(self, number: int, value: Any) -> None:
         """Answer a request."""
@@ -495,7 +518,8 @@ class Link:
         """Answer a request. Instead of a value an error goes out if too much waits to be written already."""
         if isinstance(reply, Value) and self._unsent_bytes > self._max_unsent:
             reply = Failure(QMI_MessageDeliveryException(f"The result could not be sent: {self._too_much()}"))
-        self._say(self._peer.send_reply, number, reply, self._peer.encode_reply(reply))
+        more = self._peer.served_request_count > 1
+        self._say(self._peer.send_reply, number, reply, self._peer.encode_reply(reply), soon=more)
 
     def send_failure(self, number: int, error: BaseException) -> None:
         """Answer a request, or end a stream, by an error."""
@@ -534,19 +558,46 @@ class Link:
         return []
 
     @trio.lowlevel.enable_ki_protection
-    def _say(self, make: Callable[..., list[Buffer]], *args: Any) -> None:
+    def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False) -> None:
         with self._mutex:
-            self._write(None, make(*args))
+            self._write(None, make(*args), soon=soon)
         self._report_fault()
+
+    def flush(self) -> None:
+        """Write what was held back."""
+        if self._held:
+            with self._mutex:
+                self._held = False
+                self._write_now()
+            self._report_fault()
 
     # -- writing, with the mutex
 
-    def _write(self, number: int | None, buffers: list[Buffer]) -> None:
+    def _write(self, number: int | None, buffers: list[Buffer], *, soon: bool = False) -> None:
         if not buffers or self._fault is not None:
             return
-        entry = Unsent(buffers, number)
-        self._unsent.append(entry)
-        self._unsent_bytes += entry.size
+        unsent = self._unsent
+        if unsent and unsent[-1].may_grow:
+            before = unsent[-1].size
+            unsent[-1].add(buffers, number)
+            self._unsent_bytes += unsent[-1].size - before
+        else:
+            unsent.append(Unsent(buffers, number))
+            self._unsent_bytes += unsent[-1].size
+        if not (soon and self._hold()):
+            self._write_now()
+
+    def _hold(self) -> bool:
+        # In a burst, a write for each message would cost more than all the rest. The first one goes out at once; what
+        # follows on its heels goes together, as soon as the loop gets to it or somebody waits for an answer.
+        if not self._unsent[-1].may_grow or time.monotonic() - self._wrote >= _BURST:
+            return False
+        if not self._held:
+            self._held = True
+            self._held = self.loop.soon(self.flush)
+        return self._held
+
+    def _write_now(self) -> None:
         if not self._waiting and self._write_queue():
             self.loop.now_or_soon(self._writer_needed)
 
@@ -557,6 +608,7 @@ class Link:
     def _write_queue(self) -> bool:
         # True if something is left for when the socket takes more.
         unsent = self._unsent
+        self._wrote = time.monotonic()
         try:
             while unsent:
                 entry = unsent[0]
@@ -584,8 +636,9 @@ class Link:
 
     def _note_progress(self) -> None:
         # A request of which a byte was sent may be carried out.
-        if self._unsent and (entry := self._unsent[0]).counts and entry.number is not None:
-            self._peer.handed_over(entry.number)
+        if self._unsent and self._unsent[0].counts:
+            for number in self._unsent[0].begun():
+                self._peer.handed_over(number)
 
     def _too_much(self) -> str:
         return f"{self._unsent_bytes / (1 << 20):.1f} MiB wait for {self.title} to read them"

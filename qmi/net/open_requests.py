@@ -38,7 +38,7 @@ MAX_CREDIT = 1 << 20
 
 def describe(message: Request | Signal) -> str:
     """Name object and method of a message, for a person."""
-    if isinstance(message, Call):
+    if type(message) is Call:
         return f"{message.object}.{message.method}"
     if isinstance(message, Signal):
         return f"{message.object}.{message.signal}"
@@ -108,16 +108,19 @@ class OpenRequests:
         """Requests of the other side that have no answer yet."""
         return len(self._served)
 
-    def ask(self, what: str, peer: str) -> int:
-        """Open a request of this side.
+    @property
+    def is_full(self) -> bool:
+        """Whether this side may open no more requests."""
+        return len(self._asked) >= self.limit
 
-        Raises:
-            QMI_NotDeliveredException: If too many are open.
-        """
-        if len(self._asked) >= self.limit:
-            raise QMI_NotDeliveredException(
-                f"{what} was not sent to {peer}: {self.limit} requests to it have no answer yet, which is the limit"
-            )
+    def too_many(self, what: str, peer: str) -> QMI_NotDeliveredException:
+        """Return the error of a request that cannot be opened because of all the others."""
+        return QMI_NotDeliveredException(
+            f"{what} was not sent to {peer}: {self.limit} requests to it have no answer yet, which is the limit"
+        )
+
+    def ask(self, what: str) -> int:
+        """Open a request of this side."""
         self._last_asked += 1
         self._asked[self._last_asked] = Asked(what)
         return self._last_asked

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from struct import pack
+from functools import lru_cache
+from struct import Struct, pack
 from typing import Any, NamedTuple
 
 from qmi.messages import (
@@ -25,7 +26,8 @@ from qmi.messages import (
     Token,
     Unsubscribe,
 )
-from qmi.net.codec import Codec, Encoded
+from qmi.net.codec import Codec, Encoded, encode_scalars
+from qmi.net.codec_encode import SCALARS
 from qmi.net.frames import Frame, ProtocolError
 
 
@@ -48,16 +50,11 @@ class Kind(IntEnum):
     END = 13
 
 
-class Packet(NamedTuple):
-    """A packet as it came."""
-
-    kind: int
-    number: int
-    payload: Any
-
-
 class UnknownRequest(Exception):
     """A newer version asked for something that this version does not have."""
+
+
+_HEAD = Struct(">BBBI")
 
 
 def head(kind: Kind, number: int) -> bytes:
@@ -65,20 +62,23 @@ def head(kind: Kind, number: int) -> bytes:
     if number < 24:
         return bytes((0x83, kind, number))
     if number < 1 << 32:
-        return pack(">BBBI", 0x83, kind, 0x1A, number)
+        return _HEAD.pack(0x83, kind, 0x1A, number)
     return pack(">BBBQ", 0x83, kind, 0x1B, number)
 
 
-def read_packet(codec: Codec, frame: Frame) -> Packet:
-    """Decode a frame.
+def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, Any]:
+    """Decode a frame into kind, number and payload.
 
     Raises:
         ProtocolError: If it is no packet.
     """
-    body = codec.decode(frame.body, frame.segments)
-    if type(body) is not list or len(body) != 3 or type(body[0]) is not int or type(body[1]) is not int:
+    body = codec.decode(*frame)
+    if type(body) is not list or len(body) != 3:
         raise ProtocolError("a body is not made of kind, number and payload")
-    return Packet(*body)
+    kind, number, payload = body
+    if type(kind) is not int or type(number) is not int:
+        raise ProtocolError("a body is not made of kind, number and payload")
+    return kind, number, payload
 
 
 class _Field(NamedTuple):
@@ -168,6 +168,7 @@ _REQUESTS: tuple[type, ...] = (
     Call, Acquire, Release, ForceRelease, QueryLock, QueryStatistics, Describe, Subscribe, Unsubscribe,
 )  # fmt: skip
 _NUMBERS = {cls: number for number, cls in enumerate(_REQUESTS)}
+_CALL = _NUMBERS[Call]
 _NAMES = {cls: ("request", *(field.name for field in fields)) for cls, fields in _FIELDS.items()}
 
 
@@ -178,11 +179,57 @@ def encode_message(codec: Codec, message: Request | Signal) -> Encoded:
         QMI_ValueNotSendableException: If an argument cannot be sent.
     """
     cls = type(message)
+    if cls is Call or cls is Signal:
+        payload = _encode_call(message) if cls is Call else _encode_signal(message)  # type: ignore[arg-type]
+        if payload is not None:
+            return Encoded(payload, [])
     values = [_NUMBERS.get(cls, 0)]
     for field in _FIELDS[cls]:
         value = getattr(message, field.name)
         values.append(value if field.to_wire is _same else field.to_wire(value))
     return codec.encode_fields(values, _NAMES[cls])
+
+
+# Calls and signals whose arguments are scalars are nearly all that is ever sent. They come out as the general way would
+# write them; what is the same each time is kept.
+
+
+@lru_cache(4096)
+def _opening(cls: type, name: str, member: str) -> bytes:
+    """The beginning of a call or signal, up to the name of its method or signal."""
+    size = len(_FIELDS[cls]) + 1
+    payload = encode_scalars([_NUMBERS.get(cls, 0), name, member])
+    if payload is None:
+        raise ValueError("these names cannot be sent")
+    return bytes((0x80 + size,)) + payload[1:]
+
+
+def _encode_call(call: Call) -> bytes | None:
+    args, kwargs, token, chain = call.args, call.kwargs, call.token, call.chain
+    try:
+        opening = _opening(Call, call.object, call.method)
+    except (ValueError, TypeError):
+        return None
+    if not SCALARS.issuperset(map(type, args)):
+        return None
+    if not (kwargs or token or chain):
+        found = encode_scalars(list(args)) if args else b"\x80"
+        return None if found is None else opening + found + b"\xa0\xf6\x80"
+    if not SCALARS.issuperset(map(type, kwargs.values())):
+        return None
+    rest = encode_scalars([list(args), dict(kwargs), _token_list(token), list(chain)])
+    return None if rest is None else opening + rest[1:]
+
+
+def _encode_signal(signal: Signal) -> bytes | None:
+    if not SCALARS.issuperset(map(type, signal.args)):
+        return None
+    try:
+        opening = _opening(Signal, signal.object, signal.signal)
+    except (ValueError, TypeError):
+        return None
+    rest = encode_scalars([list(signal.args), signal.seqnr, signal.timestamp])
+    return None if rest is None else opening + rest[1:]
 
 
 def read_request(payload: Any, *, newer: bool) -> Request:
@@ -198,11 +245,22 @@ def read_request(payload: Any, *, newer: bool) -> Request:
     """
     if type(payload) is not list or not payload or type(payload[0]) is not int:
         raise ProtocolError("a request has no kind")
+    if payload[0] == _CALL and (call := _read_call(payload)) is not None:
+        return call
     if not 0 <= payload[0] < len(_REQUESTS):
         if newer:
             raise UnknownRequest(f"this version of QMI does not know requests of kind {payload[0]}")
         raise ProtocolError(f"there is no request of kind {payload[0]}")
     return _read(_REQUESTS[payload[0]], payload, newer=newer)  # type: ignore[no-any-return]
+
+
+def _read_call(payload: list[Any]) -> Call | None:
+    """The call of most calls: no lock, nobody waits for the caller; None if it may be another one, or none."""
+    if len(payload) != 7:
+        return None
+    _, name, method, args, kwargs, token, chain = payload
+    typed = type(name) is type(method) is str and type(args) is type(chain) is list and type(kwargs) is dict
+    return Call(name, method, tuple(args), kwargs) if typed and token is None and not chain and not kwargs else None
 
 
 def read_signal(payload: Any, *, newer: bool) -> Signal:

@@ -56,13 +56,14 @@ from qmi.net.heartbeat import Heartbeat, Pulse
 from qmi.net.incoming import RequestRefused, read_message
 from qmi.net.packets import (
     Kind,
-    Packet,
     read_packet,
 )
 from qmi.net.sending import Sending, write_packet
 
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]
 PING = write_packet(Kind.PING, 0)[0]
+_FOR_THE_LINK = frozenset({Kind.HELLO, Kind.REFUSAL, Kind.PING, Kind.PONG, Kind.GOODBYE})
+"""What concerns the link itself; all else concerns requests."""
 
 
 class Peer(Sending):
@@ -114,11 +115,6 @@ class Peer(Sending):
         return self._handshake.theirs
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the handshake is done and the link is there."""
-        return self._handshake.stage is Stage.READY and self.lost is None
-
-    @property
     def title(self) -> str:
         """What messages call the other side."""
         theirs = self._handshake.theirs
@@ -162,7 +158,11 @@ class Peer(Sending):
         self._heartbeat.heard(now)
         try:
             for frame in frames:
-                self._handle(read_packet(self._codec, frame), events, now)
+                kind, number, payload = read_packet(self._codec, frame)
+                if self.is_ready and kind not in _FOR_THE_LINK:
+                    self._handle_message(kind, number, payload, events)
+                    continue
+                self._handle(kind, payload, events, now)
                 if self._is_over():
                     break
         except ProtocolError as error:
@@ -224,6 +224,7 @@ class Peer(Sending):
         if self.lost is not None:
             return []
         self._lost = lost = PeerLost(kind, reason)
+        self.is_ready = False
         return [*self._requests.lose_all(self.title, reason), lost]
 
     # -- sending
@@ -251,8 +252,7 @@ class Peer(Sending):
 
     # -- what came
 
-    def _handle(self, packet: Packet, events: list[Event], now: float) -> None:
-        kind, payload = packet.kind, packet.payload
+    def _handle(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
         if kind == Kind.REFUSAL:
             self._handshake.receive_refusal(payload)
             events += self.lose(f"refused by the other side: {self._handshake.fault}", LossKind.REFUSED)
@@ -260,20 +260,16 @@ class Peer(Sending):
             if type(payload) is not str:
                 raise ProtocolError("a goodbye has no reason")
             events += self.lose(f"closed by the other side: {printable(payload[:1000])}", LossKind.GOODBYE)
-        elif self._handshake.stage is not Stage.READY or kind == Kind.HELLO:
+        elif not self.is_ready or kind == Kind.HELLO:
             self._handle_hello(kind, payload, events, now)
         elif kind == Kind.PING:
             self._pong(now)
-        elif kind != Kind.PONG:
-            self._handle_message(packet, events)
 
-    def _handle_message(self, packet: Packet, events: list[Event]) -> None:
-        version = self._reader.peer_version
-        newer = version is not None and version[1] > MINOR
+    def _handle_message(self, kind: int, number: int, payload: Any, events: list[Event]) -> None:
         try:
-            event = read_message(self._requests, packet, newer=newer)
+            event = read_message(self._requests, kind, number, payload, newer=self._reader.minor > MINOR)
         except RequestRefused as refusal:
-            self._outbox += write_packet(Kind.FAILURE, packet.number, self._codec.encode(refusal.error))
+            self._outbox += write_packet(Kind.FAILURE, number, self._codec.encode(refusal.error))
         else:
             if event is not None:
                 events.append(event)
@@ -294,6 +290,7 @@ class Peer(Sending):
     def _open_up(self, now: float) -> list[Event]:
         assert self._handshake.theirs is not None
         self._reader.open_up()
+        self.is_ready: bool = True
         self._heartbeat.heard(now)
         self._last_pong = now
         return [Connected(self._handshake.theirs)]

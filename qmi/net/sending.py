@@ -27,12 +27,16 @@ class Sending(ABC):
     Args:
         codec: Encodes what is sent.
         open_requests: How many requests may be open in each direction.
+
+    Attributes:
+        is_ready: Whether the handshake is done and the link is there.
     """
 
     def __init__(self, codec: Codec, open_requests: int) -> None:
         self._codec = codec
         self._requests = OpenRequests(open_requests)
         self._lost: PeerLost | None = None
+        self.is_ready: bool = False
 
     @property
     def lost(self) -> PeerLost | None:
@@ -43,11 +47,6 @@ class Sending(ABC):
     @abstractmethod
     def title(self) -> str:
         """What messages call the other side."""
-
-    @property
-    @abstractmethod
-    def is_ready(self) -> bool:
-        """Whether the handshake is done and the link is there."""
 
     def encode_request(self, message: Request | Signal) -> Encoded:
         """Encode a message for :meth:`send_request` or :meth:`send_signal`; any thread may do that.
@@ -69,7 +68,9 @@ class Sending(ABC):
         """
         encoded = encoded or self.encode_request(message)
         self._check_ready(message)
-        number = self._requests.ask(describe(message), self.title)
+        if self._requests.is_full:
+            raise self._requests.too_many(describe(message), self.title)
+        number = self._requests.ask(describe(message))
         return number, write_packet(Kind.REQUEST, number, encoded)
 
     def handed_over(self, number: int) -> None:

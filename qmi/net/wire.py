@@ -23,35 +23,83 @@ from qmi.net.tls import explain
 
 _MANY = 512
 _CHUNK = 1 << 16
+_FULL = 1 << 14
+"""From so many bytes on, what waits to be written takes up nothing more."""
+_JOINED = 1 << 15
+"""Pieces of fewer bytes together are copied into one."""
 
 
 class Unsent:
-    """Buffers that have to be written, and how much of them has been.
+    """What has to be written, in one or several parts, and how much of it has been.
 
     Args:
-        buffers: What has to be written; not changed here.
+        buffers: The first part; not changed here.
         number: The request that it is, None if it is something else.
 
     Attributes:
+        buffers: All that has to be written.
         size: Bytes in all.
         counts: Bytes that the connection took, one number for each time.
     """
 
-    __slots__ = ("buffers", "counts", "number", "size")
+    __slots__ = ("_ends", "_numbers", "buffers", "counts", "size")
 
     def __init__(self, buffers: list[Buffer], number: int | None = None) -> None:
-        self.buffers: list[Buffer] = buffers
-        self.number: int | None = number
+        self.buffers: list[Buffer] = list(buffers)
+        # For each part, where it ends among the buffers, and which request it is.
+        self._ends: list[int] = [len(buffers)]
+        self._numbers: list[int | None] = [number]
         self.size: int = total_size(buffers)
         self.counts: list[int] = []
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether one more part can go out with it."""
+        return self.size < _FULL and not self.counts
+
+    def add(self, buffers: list[Buffer], number: int | None = None) -> None:
+        """Append a part, while it may grow."""
+        self.buffers += buffers
+        self._ends.append(len(self.buffers))
+        self._numbers.append(number)
+        self.size += total_size(buffers)
+
+    def remove(self, number: int) -> None:
+        """Take a request out of it, if nothing has been written yet."""
+        if self.counts or number not in self._numbers:
+            return
+        index = self._numbers.index(number)
+        begin = self._ends[index - 1] if index else 0
+        count = self._ends[index] - begin
+        del self._numbers[index], self.buffers[begin : begin + count]
+        self._ends = self._ends[:index] + [end - count for end in self._ends[index + 1 :]]
+        self.size = total_size(self.buffers)
+
     def rest(self) -> list[Buffer]:
         """What has not been written yet."""
+        buffers = self.buffers
+        if self.size < _JOINED and len(buffers) > 1:
+            buffers = [b"".join(buffers)]  # copying little is quicker than telling the system of every piece
         if not self.counts:
-            return self.buffers
-        rest = list(self.buffers)
+            return buffers
+        rest = list(buffers)
         drop_sent(rest, sum(self.counts))
         return rest
+
+    def begun(self) -> list[int]:
+        """The requests of which the connection has taken a byte."""
+        taken = sum(self.counts)
+        numbers = []
+        begin = 0
+        for end, number in zip(self._ends, self._numbers, strict=True):
+            if taken <= 0:
+                break
+            if number is not None:
+                numbers.append(number)
+            if taken < self.size:
+                taken -= total_size(self.buffers[begin:end])
+            begin = end
+        return numbers
 
 
 class Wire(Protocol):
