@@ -29,6 +29,7 @@ from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, plac
 from qmi.actors.runner import Actor, failed_future
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import QMI_TaskRunner, make_runner, task_interface
+from qmi.actors.turns import CallFuture
 from qmi.actors.worker import Worker
 from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
@@ -289,7 +290,7 @@ class Kernel:
         except Exception as error:  # goes to the caller
             return failed_future(str(address), error)
         method = f".{message.method}()" if isinstance(message, Call) else ""
-        return ask(link, f"{address}{method}", message, soon=soon)
+        return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon)
 
     def link_to(self, name: str) -> Link:
         """The link to another context.
@@ -306,14 +307,18 @@ class Kernel:
 
     # What links need (Home)
 
-    def request_here(self, message: Request, origin: Origin, link: Link) -> QMI_RpcFuture[Any]:
+    def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
         """Hand a message of another context to an object of this one."""
-        if isinstance(message, Subscribe | Unsubscribe):
-            return self.signalling.serve(message, origin, link)
+        if isinstance(message, (Subscribe, Unsubscribe)):
+            answer.follow(self.signalling.serve(message, origin, link))
+            return
         actor = self.registry.get(message.object)
         if actor is None:
-            return failed_future(message.object, self.registry.unknown(message.object))
-        return actor.handle(message, origin)
+            answer.fail(self.registry.unknown(message.object))
+            return
+        future = actor.handle(message, origin, answer)
+        if future is not answer:
+            answer.follow(future)
 
     def signal_here(self, signal: Signal, publisher_context: str) -> None:
         """Hand a signal of another context to those who subscribed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,8 +18,8 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.proxy import make_proxy, proxy_parts
-from qmi.actors.runner import failed_future
 from qmi.actors.streams import END, ActorStream
+from qmi.actors.turns import CallFuture
 from qmi.errors import QMI_CancelledCallException, QMI_Exception
 from qmi.messages import Failure, Origin, Reply, Request, Signal, Value
 from qmi.names import Address
@@ -35,8 +36,8 @@ class Home(Protocol):
 
     name: str
 
-    def request_here(self, message: Request, origin: Origin, link: Link) -> QMI_RpcFuture[Any]:
-        """Hand a message to an object of this context."""
+    def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
+        """Hand a message to an object of this context, and let the answer end as that says."""
 
     def signal_here(self, signal: Signal, publisher_context: str) -> None:
         """Hand a signal of another context to those who subscribed."""
@@ -85,49 +86,64 @@ def _is_address(plain: Any) -> bool:
 # Asking: requests of this context at another one
 
 
-class _Asking:
-    """A request on its way; its answer settles a future."""
+class RemoteCall(QMI_RpcFuture[Any]):
+    """A request on its way to another context, and what becomes of it.
 
-    __slots__ = ("_link", "future", "number", "stream")
+    Args:
+        link: The link that it goes out on.
+        what: The request, for messages.
+    """
+
+    __slots__ = ("_link", "_stream", "number")
 
     def __init__(self, link: Link, what: str) -> None:
+        super().__init__(what)
         self._link = link
-        self.future: QMI_RpcFuture[Any] = QMI_RpcFuture(what, explain=self._explain)
-        self.future.on_cancel = self.cancel
-        self.future.assist = link.assist
-        self.number = 0
-        self.stream: _RemoteStream | None = None
+        self._stream: _RemoteStream | None = None
+        self.number: int = 0
 
-    def _explain(self) -> str:
+    def explain(self) -> str:
+        """When the other side was last heard from."""
         return f"{self._link.title} was heard from {self._link.silence:.1f} s ago"
 
-    def cancel(self) -> None:
+    def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
+        began = time.monotonic()
+        self._link.assist(self.done, timeout, reading=reading)
+        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+
+    def _give_up(self) -> None:
         if self.number:
             self._link.cancel_request(self.number)
 
+    # What the link calls (Sink)
+
     def reply(self, reply: Reply) -> None:
-        if self.stream is not None:
+        """The answer, or the error that ended the request or its stream."""
+        if self._stream is not None:
             error = reply.error if isinstance(reply, Failure) else QMI_Exception("the stream ended unexpectedly")
-            self.stream.put(_Fault(error))
+            self._stream.put(_Fault(error))
         elif isinstance(reply, Value):
-            self.future.settle(reply.value)
+            self.settle(reply.value)
         else:
-            self.future.fail(reply.error)
+            self.fail(reply.error)
 
     def stream_opened(self) -> None:
-        self.stream = _RemoteStream(self._link, self.number, self.future.what)
-        if self.future.settle(self.stream):
+        """The answer is a stream."""
+        self._stream = _RemoteStream(self._link, self.number, self.what)
+        if self.settle(self._stream):
             self._link.send_credit(self.number, _WINDOW)
         else:
             self._link.cancel_request(self.number)
 
     def item(self, value: Any) -> None:
-        if self.stream is not None:
-            self.stream.put(value)
+        """The next item of the stream."""
+        if self._stream is not None:
+            self._stream.put(value)
 
     def stream_ended(self) -> None:
-        if self.stream is not None:
-            self.stream.put(END)
+        """The stream has no more items."""
+        if self._stream is not None:
+            self._stream.put(END)
 
 
 class _Fault:
@@ -217,18 +233,38 @@ class _RemoteStream:
 
 def ask(link: Link, what: str, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
     """Send a request on a link, at once or soon. Never blocks; every error comes with the future."""
-    asking = _Asking(link, what)
+    call = RemoteCall(link, what)
     try:
-        link.send_request(message, asking, soon=soon)
+        link.send_request(message, call, soon=soon)
     except QMI_Exception as error:  # not sendable, or not delivered: the caller's
-        return failed_future(what, error)
+        call.fail(error)
     except BaseException:  # Ctrl-C: nobody will wait for the answer
-        asking.cancel()
+        call.request_cancel()
         raise
-    return asking.future
+    return call
 
 
 # Serving: requests of another context at this one
+
+
+class _Answer(CallFuture):
+    """A request of the other side; when it ends, the answer goes out."""
+
+    __slots__ = ("_serving", "cancelled", "number")
+
+    def __init__(self, serving: Serving, number: int, what: str) -> None:
+        super().__init__(what)
+        self._serving = serving
+        self.number = number
+        self.cancelled = False
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._serving.answer(self)
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Look whether the next request is there."""
+        self._serving.link.linger(busy)
 
 
 class Serving:
@@ -242,12 +278,11 @@ class Serving:
 
     def __init__(self, home: Home, link: Link, origin: Origin) -> None:
         self._home = home
-        self._link = link
+        self.link: Link = link
         self._origin = origin
         # Answers come from any thread, cancellations from the loop. Nothing is called with the mutex.
         self._mutex = threading.Lock()
-        self._open: dict[int, QMI_RpcFuture[Any] | _Pump] = {}
-        self._cancelled: set[int] = set()
+        self._open: dict[int, _Answer | _Pump] = {}
         self._ended = False
 
     @property
@@ -259,51 +294,49 @@ class Serving:
         """The other side asks for something."""
         if self._ended:
             return
+        self._open[number] = answer = _Answer(self, number, message.object)
         try:
-            future = self._home.request_here(message, self._origin, self._link)
+            self._home.request_here(message, self._origin, self.link, answer)
         except Exception as error:  # goes to the caller, who is not to end this program
-            future = failed_future(message.object, error)
-        self._open[number] = future
-        future.linger = self._link.linger
-        future.add_done_callback(lambda: self._answer(number, future))
+            answer.fail(error)
 
-    def _answer(self, number: int, future: QMI_RpcFuture[Any]) -> None:
-        error = future.error()
-        value = None if error is not None else future.result()
+    def answer(self, answer: _Answer) -> None:
+        """A request has ended."""
+        number = answer.number
+        error = answer.error()
+        value = None if error is not None else answer.result()
         if isinstance(value, ActorStream):
-            self._stream(number, value)
+            self._stream(answer, value)
             return
         self._forget(number)
         if error is not None:
-            self._link.send_failure(number, error)
+            self.link.send_failure(number, error)
         else:
-            self._link.send_value(number, value)
+            self.link.send_value(number, value)
 
-    def _stream(self, number: int, stream: ActorStream) -> None:
-        pump = _Pump(self._link, number, stream, self._forget)
+    def _stream(self, answer: _Answer, stream: ActorStream) -> None:
+        number = answer.number
+        pump = _Pump(self.link, number, stream, self._forget)
         with self._mutex:
-            too_late = number in self._cancelled or number not in self._open
+            too_late = answer.cancelled or number not in self._open
             self._open[number] = pump
         if too_late:
             pump.stop()
         else:
-            self._link.open_stream(number)
+            self.link.open_stream(number)
 
     def _forget(self, number: int) -> None:
-        with self._mutex:
-            self._open.pop(number, None)
-            self._cancelled.discard(number)
+        self._open.pop(number, None)
 
     def cancel(self, number: int) -> None:
         """The other side does not wait for this any more."""
         with self._mutex:
             served = self._open.get(number)
-            if served is None:
-                return
-            self._cancelled.add(number)
+            if isinstance(served, _Answer):
+                served.cancelled = True
         if isinstance(served, _Pump):
             served.stop()
-        else:
+        elif served is not None:
             served.cancel(f"Context {self._origin.context!r} gave up")
 
     def credit(self, number: int) -> None:

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 import qmi
+from qmi.actors.turns import CallFuture
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
@@ -96,7 +97,8 @@ async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
         unreachable = lab.request(Address("far", "x"), Call("x", "add"))
         assert isinstance(unreachable.error(), QMI_NotDeliveredException)
         assert str(unreachable.error()) == ("There is no connection to context 'far'; connect_to_peer('far') makes one")
-        for_peer = lab.request_here(Describe("lasre"), lab.origin, None)  # type: ignore[arg-type]
+        for_peer = CallFuture("lasre")
+        lab.request_here(Describe("lasre"), lab.origin, None, for_peer)  # type: ignore[arg-type]
         assert isinstance(for_peer.error(), QMI_UnknownNameException)
 
 

@@ -440,7 +440,7 @@ def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> N
     class Home:
         name = "home"
 
-        def request_here(self, message: Any, origin: Origin, link: Any) -> Any:
+        def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
             raise AssertionError("a fault")
 
         def signal_here(self, signal: Signal, publisher_context: str) -> None: ...

@@ -5,10 +5,9 @@ from __future__ import annotations
 import _thread
 import logging
 import math
-import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
@@ -28,13 +27,6 @@ _logger = logging.getLogger("qmi.core.rpc")
 T = TypeVar("T")
 
 
-class Assist(Protocol):
-    """What a thread that waits can do to have the answer sooner."""
-
-    def __call__(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> object:
-        """Do it, until the call is done or the timeout in seconds is over; ``reading`` also on behalf of others."""
-
-
 class QMI_RpcFuture(Generic[T]):
     """The result of a call that may not have ended yet.
 
@@ -45,10 +37,8 @@ class QMI_RpcFuture(Generic[T]):
         explain: Says what the callee is doing, for the message of a timeout.
 
     Attributes:
-        explain: As above.
-        on_cancel: Called once if the caller gives up, to tell the callee.
-        assist: What a thread that waits can do to have the answer sooner.
-        linger: What the thread that has answered does before it goes to sleep; gets whether there is work for it.
+        what: As above.
+        on_cancel: Called if the caller gives up, to tell the callee.
         callee: The object in whose line the call stands, if it stands in one.
     """
 
@@ -56,13 +46,11 @@ class QMI_RpcFuture(Generic[T]):
         "_callbacks",
         "_done",
         "_error",
+        "_explain",
         "_once",
         "_traceback",
         "_value",
-        "assist",
         "callee",
-        "explain",
-        "linger",
         "on_cancel",
         "what",
     )
@@ -74,16 +62,13 @@ class QMI_RpcFuture(Generic[T]):
     ) -> None:
         self.what: str = what
         self.on_cancel: Callable[[], object] | None = None
-        self.assist: Assist | None = None
-        self.linger: Callable[[Callable[[], bool]], object] | None = None
-        self.explain: Callable[[], str] | None = explain
+        self._explain = explain
         self.callee: Address | None = None
         self._once = _thread.allocate_lock()
         self._callbacks: list[Callable[[], object]] = []
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._traceback: Any = None
 
     def __repr__(self) -> str:
         state = "pending" if not self._done else "done" if self._error is None else f"failed: {_name_of(self._error)}"
@@ -124,14 +109,10 @@ class QMI_RpcFuture(Generic[T]):
 
     def _block(self, timeout: float | None) -> None:
         execution = EXECUTION.get()
-        left = timeout
-        if self.assist is not None:
-            # Not reading in the code of an object: what is done for others must not seem to be done by it.
-            began = time.monotonic()
-            self.assist(self.done, timeout, reading=execution is None)
-            if self._done:
-                return
-            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+        # Not in the code of an object: what is done for others must not seem to be done by it.
+        left = self._assist(timeout, reading=execution is None)
+        if self._done:
+            return
         waiter = ThreadWaiter()
         interrupt = None if execution is None else execution.interrupt
         self.add_done_callback(waiter.wake)
@@ -149,9 +130,28 @@ class QMI_RpcFuture(Generic[T]):
                 interrupt.check()
             raise QMI_RpcTimeoutException(self.explain_timeout(timeout))
 
+    def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
+        """Do what a thread that waits can do to have the answer sooner.
+
+        Args:
+            timeout: For how long at most, in seconds.
+            reading: Whether it may do what is there to do for others, too.
+
+        Returns:
+            How much of the timeout is left.
+        """
+        return timeout
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Called by a thread that has answered and has nothing left to do; ``busy`` is whether that has changed."""
+
+    def explain(self) -> str:
+        """What the callee is doing, or an empty text."""
+        return "" if self._explain is None else self._explain()
+
     def explain_timeout(self, timeout: float | None) -> str:
         """The message for a wait that took too long."""
-        busy = self.explain() if self.explain is not None else ""
+        busy = self.explain()
         limit = "" if timeout is None else f" within {timeout:g} s"
         return f"No answer from {self.what}{limit}" + (f": {busy}" if busy else "")
 
@@ -196,6 +196,11 @@ class QMI_RpcFuture(Generic[T]):
         else:
             other.settle(convert(self._value))  # type: ignore[arg-type]
 
+    def follow(self, other: QMI_RpcFuture[Any], convert: Callable[[Any], Any] = lambda value: value) -> None:
+        """End as another call does; giving up gives that one up."""
+        self.on_cancel = other.cancel
+        other.add_done_callback(lambda: other.pass_on(self, convert))
+
     def cancel(self, why: str = "The caller gave up") -> bool:
         """Give up: the callee is told, and waiting raises from now on.
 
@@ -204,14 +209,17 @@ class QMI_RpcFuture(Generic[T]):
         """
         if not self.fail(QMI_CancelledCallException(f"{why}: {self.what}")):
             return False
+        self._give_up()
+        return True
+
+    def _give_up(self) -> None:
         if self.on_cancel is not None:
             self.on_cancel()
-        return True
 
     def request_cancel(self) -> None:
         """Ask the callee to give up, and go on waiting for how the call ends."""
-        if not self._done and self.on_cancel is not None:
-            self.on_cancel()
+        if not self._done:
+            self._give_up()
 
     def settle(self, value: T) -> bool:
         """Give the call its value; False if it has ended already."""
@@ -232,7 +240,8 @@ class QMI_RpcFuture(Generic[T]):
 
     def _finish(self) -> None:
         self._done = True
-        self._run_callbacks()
+        if self._callbacks:
+            self._run_callbacks()
 
     def add_done_callback(self, callback: Callable[[], object]) -> None:
         """Have a function called when the call ends, in the thread that ends it, or now if it has ended."""

@@ -136,9 +136,8 @@ class Handle:
             return future
         # Nobody may ever see the value of this future: then the stream is forgotten, which ends it at its other end.
         streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what, explain=future.explain)
-        streamed.on_cancel = future.cancel
         streamed.callee = future.callee
-        future.add_done_callback(lambda: future.pass_on(streamed, self._stream))
+        streamed.follow(future, self._stream)
         return streamed
 
     def _stream(self, source: Any) -> RpcStream:

@@ -23,7 +23,7 @@ from qmi.actors.mailbox import Mailbox
 from qmi.actors.making import construct
 from qmi.actors.running import run_async, run_plain
 from qmi.actors.streams import ActorStream
-from qmi.actors.turns import AcquireTurn, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
+from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
 from qmi.actors.worker import Worker
 from qmi.errors import (
     QMI_CallCycleException,
@@ -142,17 +142,23 @@ class Actor:
         """Whether the class has a public method of this name that is not published."""
         return not name.startswith("_") and callable(getattr(type(self.object), name, None))
 
-    def handle(self, message: Request, origin: Origin) -> QMI_RpcFuture[Any]:
-        """Take a message of any kind. Never blocks; every error comes with the future."""
+    def handle(self, message: Request, origin: Origin, answer: CallFuture | None = None) -> QMI_RpcFuture[Any]:
+        """Take a message of any kind. Never blocks; every error comes with the future.
+
+        Args:
+            message: The message.
+            origin: Where it came from.
+            answer: The future to use for a call, as far as possible.
+        """
         try:
-            return self._handle(message, origin)
+            return self._handle(message, origin, answer)
         except BaseException:
             self.kick()
             raise
 
-    def _handle(self, message: Request, origin: Origin) -> QMI_RpcFuture[Any]:
+    def _handle(self, message: Request, origin: Origin, answer: CallFuture | None) -> QMI_RpcFuture[Any]:
         if isinstance(message, Call):
-            return self.submit(message, origin)
+            return self.submit(message, origin, answer)
         if isinstance(message, Acquire):
             return self.guard.acquire(message, origin)
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(f"{type(message).__name__} at {self.where}")
@@ -171,7 +177,7 @@ class Actor:
             raise AssertionError(message)
         return future
 
-    def submit(self, call: Call, origin: Origin) -> QMI_RpcFuture[Any]:
+    def submit(self, call: Call, origin: Origin, answer: CallFuture | None = None) -> QMI_RpcFuture[Any]:
         """Put a call in line. Never blocks; every error comes with the future."""
         what = f"{self.where}.{call.method}()"
         try:
@@ -181,11 +187,12 @@ class Actor:
             self.check_cycle(call.method, call.chain)
         except Exception as error:  # goes to the caller
             return failed_future(what, error)
-        future: QMI_RpcFuture[Any] = QMI_RpcFuture(what, explain=self.explain_busy)
-        turn = CallTurn(call, method, origin, future)
-        future.on_cancel = partial(self.give_up, turn)
-        self.enter(turn)
-        return future
+        if answer is None:
+            answer = CallFuture(what)
+        else:
+            answer.what = what
+        self.enter(CallTurn(self, call, method, origin, answer))
+        return answer
 
     def _direct(self, call: Call, what: str) -> QMI_RpcFuture[Any]:
         name = answering_name(type(self.object), call.method)
@@ -210,10 +217,8 @@ class Actor:
         what = f"{self.where}.{stream.what}"
         if self.where in current_chain() and not closing:
             return failed_future(what, QMI_CallCycleException(f"{self.where} would wait for itself: {what}"))
-        future: QMI_RpcFuture[Any] = QMI_RpcFuture(what, explain=self.explain_busy)
-        turn = PullTurn(stream, future, closing)
-        future.on_cancel = partial(self.give_up, turn)
-        self.enter(turn)
+        future = CallFuture(what)
+        self.enter(PullTurn(self, stream, future, closing))
         return future
 
     def enter(self, turn: Turn) -> None:

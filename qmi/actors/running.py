@@ -57,7 +57,7 @@ def run_plain(actor: Actor, turn: CallTurn | PullTurn) -> None:
     following = actor.mailbox.leave(turn)
     answer(actor, turn, value, error)
     actor.dispatch(following)
-    if following is None and turn.future.linger is not None and actor.worker is not None:
+    if following is None and actor.worker is not None:
         turn.future.linger(actor.worker.is_wanted)
 
 
@@ -114,7 +114,9 @@ def answer(actor: Actor, turn: CallTurn | PullTurn, value: Any, error: BaseExcep
     if error is not None:
         actor.errors += 1
         turn.fail(presentable(error, f"{actor.where}.{turn.what}"))
-    elif isinstance(turn, PullTurn):
+        return
+    turn.future.turn = None
+    if isinstance(turn, PullTurn):
         turn.future.settle(value)
     else:
         result = as_result(actor, turn, value)

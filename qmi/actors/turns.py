@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import _thread
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -10,6 +11,9 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Method
 from qmi.bridge import Waiter
 from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
+
+if TYPE_CHECKING:
+    from qmi.actors.runner import Actor
 
 
 class Turn:
@@ -34,7 +38,7 @@ class Turn:
         self.since: float = 0.0
         self.scope: trio.CancelScope | None = None
         self.given_up: bool = False
-        self._claim = [True]
+        self._claim = _thread.allocate_lock()  # nothing is lighter for the garbage collector
 
     @property
     def what(self) -> str:
@@ -43,10 +47,7 @@ class Turn:
 
     def claim(self) -> bool:
         """Take it on; True for exactly one of those who try."""
-        try:
-            return self._claim.pop()
-        except IndexError:
-            return False
+        return self._claim.acquire(False)
 
     def fail(self, error: BaseException) -> None:
         """Tell whoever waits for it that it will not come to anything."""
@@ -57,16 +58,45 @@ class Turn:
         return f"{self.what} for {max(now - self.since, 0.0):.1f} s, called from context {self.origin.context!r}"
 
 
+class CallFuture(QMI_RpcFuture[Any]):
+    """The result of a turn that the actor runs.
+
+    Attributes:
+        turn: The turn from when it stands in line until it ends. Then it is forgotten, so that what the two refer to
+            is freed at once, and not when the garbage collector finds it.
+    """
+
+    __slots__ = ("turn",)
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.turn: CallTurn | PullTurn | None = None
+
+    def explain(self) -> str:
+        """What the actor is doing."""
+        turn = self.turn
+        return super().explain() if turn is None else turn.actor.explain_busy()
+
+    def _give_up(self) -> None:
+        turn = self.turn
+        if turn is None:
+            super()._give_up()
+        else:
+            turn.actor.give_up(turn)
+
+
 class CallTurn(Turn):
     """A method call whose caller waits for a future."""
 
-    __slots__ = ("call", "future", "method")
+    __slots__ = ("actor", "call", "future", "method")
 
-    def __init__(self, call: Call, method: Method, origin: Origin, future: QMI_RpcFuture[Any]) -> None:
+    def __init__(self, actor: Actor, call: Call, method: Method, origin: Origin, future: CallFuture) -> None:
         super().__init__(call.method, origin)
+        self.actor: Actor = actor
         self.call: Call = call
         self.method: Method = method
-        self.future: QMI_RpcFuture[Any] = future
+        self.future: CallFuture = future
+        future.turn = self
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -81,6 +111,7 @@ class CallTurn(Turn):
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
         self.future.fail(error)
+        self.future.turn = None
 
 
 class InlineTurn(Turn):
@@ -130,19 +161,22 @@ class InlineTurn(Turn):
 class PullTurn(Turn):
     """The next item of a stream."""
 
-    __slots__ = ("chain", "closing", "future", "stream", "token")
+    __slots__ = ("actor", "chain", "closing", "future", "stream", "token")
 
-    def __init__(self, stream: Any, future: QMI_RpcFuture[Any], closing: bool) -> None:
+    def __init__(self, actor: Actor, stream: Any, future: CallFuture, closing: bool) -> None:
         super().__init__(stream.name, stream.origin)
+        self.actor: Actor = actor
         self.stream: Any = stream
         self.token: Token | None = stream.token
         self.chain: tuple[str, ...] = stream.chain
-        self.future: QMI_RpcFuture[Any] = future
+        self.future: CallFuture = future
         self.closing: bool = closing
+        future.turn = self
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
         self.future.fail(error)
+        self.future.turn = None
 
 
 class AcquireTurn(Turn):

@@ -25,6 +25,8 @@ MAGIC = b"QMI"
 MAJOR = 1
 MINOR = 0
 HEADER = struct.Struct(">3sBBIIQ")
+_BEGIN = MAGIC + bytes((MAJOR, MINOR))
+_REST = struct.Struct(">IIQ")
 SCRATCH_SIZE = 65536
 SEGMENT_THRESHOLD = 16384
 """A buffer of this many bytes or more travels as a segment of its own."""
@@ -90,10 +92,15 @@ def allocate(size: int) -> Any:
 def pack(body: bytes, segments: Sequence[memoryview] = ()) -> list[Buffer]:
     """Return the buffers that make up a frame, to be written in this order; segments are not copied."""
     if not segments:
-        return [HEADER.pack(MAGIC, MAJOR, MINOR, len(body), 0, 0) + body]
+        return [small_frame(body)]
     sizes = [segment.nbytes for segment in segments]
     head = HEADER.pack(MAGIC, MAJOR, MINOR, len(body), len(sizes), sum(sizes))
     return [b"".join((head, struct.pack(f">{len(sizes)}Q", *sizes), body)), *segments]
+
+
+def small_frame(head: bytes, body: bytes = b"") -> bytes:
+    """Return a frame without segments; its body may come in two pieces."""
+    return b"".join((_BEGIN, _REST.pack(len(head) + len(body), 0, 0), head, body))
 
 
 def total_size(buffers: Sequence[Buffer]) -> int:

@@ -77,7 +77,7 @@ def _on_cancel(requests: OpenRequests, number: int, payload: Any) -> Event | Non
     served = requests.find_served(number)
     if served is None or served.cancelled:
         return None
-    served.cancelled = True
+    requests.note(number, cancelled=True)
     return CancelReceived(number)
 
 
@@ -89,7 +89,7 @@ def _on_credit(requests: OpenRequests, number: int, payload: Any) -> Event | Non
         return None
     if not served.streaming or served.credit + payload > MAX_CREDIT:
         raise ProtocolError(f"credit came for request {number}, which cannot have it")
-    served.credit += payload
+    requests.note(number, credit=served.credit + payload)
     return CreditReceived(number, payload)
 
 

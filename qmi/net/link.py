@@ -37,12 +37,12 @@ from qmi.net.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.frames import Buffer
+from qmi.net.frames import Buffer, total_size
 from qmi.net.handshake import Hello
 from qmi.net.open_requests import describe, not_delivered
 from qmi.net.peer import HEARTBEAT, PING, Peer
 from qmi.net.rush import Rush
-from qmi.net.wire import Unsent, Wire
+from qmi.net.wire import FULL, Unsent, Wire
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -155,10 +155,12 @@ class Link:
         self._unsent: deque[Unsent] = deque()
         self._unsent_bytes = 0
         self._held = False  # what is unsent, for what comes after it
+        self._holding = False  # the loop looks for it now and then
         self._wrote = 0.0
         self._waiting = False  # for the socket to take more; then the loop writes, and nobody else
         self._progress = 0.0
         self._wake_writer = trio.Event()
+        self._wake_flusher = trio.Event()
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
         self._probes = 0
@@ -209,6 +211,7 @@ class Link:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_if_cancelled)
                 nursery.start_soon(self._write_rest)
+                nursery.start_soon(self._write_held)
                 nursery.start_soon(self._watch_time)
                 self._say(self._peer.data_to_send)
                 await self._read()
@@ -317,6 +320,18 @@ class Link:
                 if not self._write_queue():
                     self._wake_writer = trio.Event()
             self._check_fault()
+
+    async def _write_held(self) -> None:
+        # For threads that say much and then neither wait for an answer nor say more. As long as they go on, they write
+        # by themselves: telling the loop each time would take the interpreter away from them.
+        while True:
+            await self._wake_flusher.wait()
+            self._wake_flusher = trio.Event()
+            while self._held:
+                self.flush()
+                await trio.sleep(_BURST)
+            self._holding = False
+            self.flush()
 
     async def _watch_time(self) -> None:
         while self._peer.lost is None:
@@ -577,25 +592,27 @@ class Link:
         if not buffers or self._fault is not None:
             return
         unsent = self._unsent
-        if unsent and unsent[-1].may_grow:
-            before = unsent[-1].size
-            unsent[-1].add(buffers, number)
-            self._unsent_bytes += unsent[-1].size - before
-        else:
+        if not (unsent and unsent[-1].add(buffers, number)):
             unsent.append(Unsent(buffers, number))
-            self._unsent_bytes += unsent[-1].size
+        self._unsent_bytes += total_size(buffers)
         if not (soon and self._hold()):
             self._write_now()
 
     def _hold(self) -> bool:
         # In a burst, a write for each message would cost more than all the rest. The first one goes out at once; what
         # follows on its heels goes together, as soon as the loop gets to it or somebody waits for an answer.
-        if not self._unsent[-1].may_grow or time.monotonic() - self._wrote >= _BURST:
+        if self._unsent_bytes >= FULL or time.monotonic() - self._wrote >= _BURST:
             return False
-        if not self._held:
-            self._held = True
-            self._held = self.loop.soon(self.flush)
-        return self._held
+        self._held = True
+        if self.loop.is_here():
+            self.loop.soon(self.flush)  # when all tasks that can run now have had their turn
+        elif not self._holding:
+            self._holding = True
+            self.loop.soon(self._flusher_needed)
+        return True
+
+    def _flusher_needed(self) -> None:
+        self._wake_flusher.set()
 
     def _write_now(self) -> None:
         if not self._waiting and self._write_queue():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, auto
+from typing import Any, NamedTuple
 
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException, QMI_RuntimeException
 from qmi.messages import (
@@ -45,32 +44,7 @@ def describe(message: Request | Signal) -> str:
     return f"{message.object}.{_VERBS[type(message)]}"
 
 
-class Phase(Enum):
-    """Where a request of this side stands."""
-
-    QUEUED = auto()
-    SENT = auto()
-    STREAMING = auto()
-    CANCELLED = auto()
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request of this side.
-
-    Attributes:
-        what: Object and method.
-        phase: Where it stands.
-        credit: Items of its stream that the other side may still send.
-    """
-
-    what: str
-    phase: Phase = Phase.QUEUED
-    credit: int = 0
-
-
-@dataclass(slots=True)
-class Served:
+class Served(NamedTuple):
     """A request of the other side, until this side has answered it.
 
     Attributes:
@@ -84,6 +58,9 @@ class Served:
     cancelled: bool = False
 
 
+_FRESH = Served()
+
+
 class OpenRequests:
     """The requests of both sides; numbers only ever grow, so that no late answer meets a new request.
 
@@ -95,7 +72,12 @@ class OpenRequests:
         self.limit = limit
         self._last_asked = 0
         self._last_served = 0
-        self._asked: dict[int, Asked] = {}
+        # What is open on this side, with what it is; and the few of which there is more to say. An object for each
+        # would be work for the garbage collector.
+        self._asked: dict[int, str] = {}
+        self._queued: set[int] = set()
+        self._cancelled: set[int] = set()
+        self._credit: dict[int, int] = {}  # of the streams: how many items the other side may still send
         self._served: dict[int, Served] = {}
 
     @property
@@ -121,25 +103,24 @@ class OpenRequests:
 
     def ask(self, what: str) -> int:
         """Open a request of this side."""
-        self._last_asked += 1
-        self._asked[self._last_asked] = Asked(what)
-        return self._last_asked
+        self._last_asked = number = self._last_asked + 1
+        self._asked[number] = what
+        self._queued.add(number)
+        return number
 
     def handed_over(self, number: int) -> None:
         """The transport is about to get the first byte of a request."""
-        asked = self._asked.get(number)
-        if asked is not None and asked.phase is Phase.QUEUED:
-            asked.phase = Phase.SENT
+        self._queued.discard(number)
 
     def cancel(self, number: int) -> bool:
         """Stop waiting for a request of this side; True if the other side must be told."""
-        asked = self._asked.get(number)
-        if asked is None or asked.phase is Phase.CANCELLED:
+        if number not in self._asked or number in self._cancelled:
             return False
-        if asked.phase is Phase.QUEUED:
+        if number in self._queued:
+            self._queued.remove(number)
             del self._asked[number]
             return False
-        asked.phase = Phase.CANCELLED
+        self._cancelled.add(number)
         return True
 
     def answered(self, number: int, *, by_value: bool = False) -> bool:
@@ -148,11 +129,15 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was never asked, or is a stream and ended by a value.
         """
-        asked = self._find_asked(number)
-        if by_value and asked.phase is Phase.STREAMING:
+        self._check_asked(number)
+        if by_value and number in self._credit and number not in self._cancelled:
             raise ProtocolError(f"request {number} is a stream, but was answered by a value")
         del self._asked[number]
-        return asked.phase is not Phase.CANCELLED
+        self._credit.pop(number, None)
+        if number in self._cancelled:
+            self._cancelled.remove(number)
+            return False
+        return True
 
     def stream_opened(self, number: int) -> bool:
         """The answer is a stream; False if nobody waits for it any more.
@@ -160,12 +145,12 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was never asked, or is a stream already.
         """
-        asked = self._find_asked(number)
-        if asked.phase is Phase.CANCELLED:
+        self._check_asked(number)
+        if number in self._cancelled:
             return False
-        if asked.phase is Phase.STREAMING:
+        if number in self._credit:
             raise ProtocolError(f"request {number} was answered by a second stream")
-        asked.phase = Phase.STREAMING
+        self._credit[number] = 0
         return True
 
     def give_credit(self, number: int, count: int) -> bool:
@@ -174,14 +159,14 @@ class OpenRequests:
         Raises:
             QMI_RuntimeException: If the number of items makes no sense.
         """
-        asked = self._asked.get(number)
-        if asked is None or asked.phase is not Phase.STREAMING:
+        credit = self._credit.get(number)
+        if credit is None or number in self._cancelled:
             return False
-        if not 0 < count <= MAX_CREDIT - asked.credit:
+        if not 0 < count <= MAX_CREDIT - credit:
             raise QMI_RuntimeException(
-                f"Credit for {count} items of {asked.what}: expected 1 to {MAX_CREDIT - asked.credit}"
+                f"Credit for {count} items of {self._asked[number]}: expected 1 to {MAX_CREDIT - credit}"
             )
-        asked.credit += count
+        self._credit[number] = credit + count
         return True
 
     def item_came(self, number: int) -> bool:
@@ -190,12 +175,12 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was not due.
         """
-        asked = self._find_asked(number)
-        if asked.phase is Phase.CANCELLED:
+        self._check_asked(number)
+        if number in self._cancelled:
             return False
-        if asked.phase is not Phase.STREAMING or asked.credit == 0:
+        if not self._credit.get(number):
             raise ProtocolError(f"an item came for request {number} without credit")
-        asked.credit -= 1
+        self._credit[number] -= 1
         return True
 
     def stream_ended(self, number: int) -> bool:
@@ -204,16 +189,14 @@ class OpenRequests:
         Raises:
             ProtocolError: If it is no stream.
         """
-        asked = self._find_asked(number)
-        if asked.phase not in (Phase.STREAMING, Phase.CANCELLED):
+        self._check_asked(number)
+        if number not in self._credit and number not in self._cancelled:
             raise ProtocolError(f"a stream ended for request {number}, which is none")
         return self.answered(number)
 
-    def _find_asked(self, number: int) -> Asked:
-        asked = self._asked.get(number)
-        if asked is None or asked.phase is Phase.QUEUED:
+    def _check_asked(self, number: int) -> None:
+        if number not in self._asked or number in self._queued:
             raise ProtocolError(f"an answer came to request {number}, which is not open")
-        return asked
 
     def serve(self, number: int) -> bool:
         """Open a request of the other side; False if there are too many.
@@ -226,7 +209,7 @@ class OpenRequests:
         self._last_served = number
         if len(self._served) >= self.limit:
             return False
-        self._served[number] = Served()
+        self._served[number] = _FRESH
         return True
 
     def served(self, number: int) -> Served:
@@ -239,6 +222,10 @@ class OpenRequests:
         if found is None:
             raise QMI_RuntimeException(f"Request {number} is not open; it was answered already, or never came")
         return found
+
+    def note(self, number: int, **changes: Any) -> None:
+        """Change what is known of a request of the other side."""
+        self._served[number] = self.served(number)._replace(**changes)
 
     def finish(self, number: int) -> None:
         """This side has answered a request."""
@@ -257,25 +244,28 @@ class OpenRequests:
     def lose_all(self, peer: str, reason: str) -> list[Event]:
         """End every request; returns what its owners must be told."""
         events: list[Event] = []
-        for number, asked in self._asked.items():
-            if asked.phase is not Phase.CANCELLED:
-                events.append(ReplyReceived(number, Failure(_lost(asked, peer, reason))))
+        for number, what in self._asked.items():
+            if number not in self._cancelled:
+                error = self._lost(number, what, peer, reason)
+                events.append(ReplyReceived(number, Failure(error)))
         events += [CancelReceived(number) for number, served in self._served.items() if not served.cancelled]
         self._asked.clear()
+        self._queued.clear()
+        self._cancelled.clear()
+        self._credit.clear()
         self._served.clear()
         return events
+
+    def _lost(self, number: int, what: str, peer: str, reason: str) -> Exception:
+        if number in self._queued:
+            return not_delivered(what, peer, reason)
+        return QMI_OutcomeUnknownException(
+            f"Lost {peer} during {what} ({reason}); the outcome is unknown, it may or may not have been carried out"
+        )
 
 
 def not_delivered(what: str, peer: str, reason: str) -> QMI_NotDeliveredException:
     """Return the error of a request that never went out."""
     return QMI_NotDeliveredException(
         f"{what} was not delivered to {peer} ({reason}); it was not carried out, repeating it is safe"
-    )
-
-
-def _lost(asked: Asked, peer: str, reason: str) -> Exception:
-    if asked.phase is Phase.QUEUED:
-        return not_delivered(asked.what, peer, reason)
-    return QMI_OutcomeUnknownException(
-        f"Lost {peer} during {asked.what} ({reason}); the outcome is unknown, it may or may not have been carried out"
     )

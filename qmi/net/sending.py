@@ -9,7 +9,7 @@ from qmi.errors import QMI_RuntimeException, QMI_ValueNotSendableException
 from qmi.messages import Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Codec, Encoded
 from qmi.net.events import PeerLost
-from qmi.net.frames import Buffer, pack
+from qmi.net.frames import Buffer, pack, small_frame
 from qmi.net.open_requests import OpenRequests, describe, not_delivered
 from qmi.net.packets import Kind, encode_message, head
 
@@ -18,7 +18,10 @@ _NOTHING = Encoded(b"\xf6", [])
 
 def write_packet(kind: Kind, number: int, encoded: Encoded = _NOTHING) -> list[Buffer]:
     """Return the buffers of a packet."""
-    return pack(head(kind, number) + encoded.payload, encoded.segments)
+    payload, segments = encoded
+    if segments:
+        return pack(head(kind, number) + payload, segments)
+    return [small_frame(head(kind, number), payload)]
 
 
 class Sending(ABC):
@@ -121,7 +124,7 @@ class Sending(ABC):
         """Answer a request by a stream; items may be sent once there is credit."""
         if self.lost is not None:
             return []
-        self._requests.served(number).streaming = True
+        self._requests.note(number, streaming=True)
         return write_packet(Kind.STREAM, number)
 
     def credit(self, number: int) -> int:
@@ -140,7 +143,7 @@ class Sending(ABC):
         if not served.streaming or served.credit < 1:
             raise QMI_RuntimeException(f"There is no credit for an item of request {number}")
         encoded = self._codec.encode(value, "item")
-        served.credit -= 1
+        self._requests.note(number, credit=served.credit - 1)
         return write_packet(Kind.ITEM, number, encoded)
 
     def end_stream(self, number: int) -> list[Buffer]:

@@ -23,7 +23,7 @@ from qmi.net.tls import explain
 
 _MANY = 512
 _CHUNK = 1 << 16
-_FULL = 1 << 14
+FULL = 1 << 14
 """From so many bytes on, what waits to be written takes up nothing more."""
 _JOINED = 1 << 15
 """Pieces of fewer bytes together are copied into one."""
@@ -52,17 +52,15 @@ class Unsent:
         self.size: int = total_size(buffers)
         self.counts: list[int] = []
 
-    @property
-    def may_grow(self) -> bool:
-        """Whether one more part can go out with it."""
-        return self.size < _FULL and not self.counts
-
-    def add(self, buffers: list[Buffer], number: int | None = None) -> None:
-        """Append a part, while it may grow."""
+    def add(self, buffers: list[Buffer], number: int | None = None) -> bool:
+        """Append a part that goes out with it; False if it is too large for that, or is being written already."""
+        if self.size >= FULL or self.counts:
+            return False
         self.buffers += buffers
         self._ends.append(len(self.buffers))
         self._numbers.append(number)
         self.size += total_size(buffers)
+        return True
 
     def remove(self, number: int) -> None:
         """Take a request out of it, if nothing has been written yet."""

@@ -7,13 +7,14 @@ import pytest
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Kind, Method
-from qmi.actors.turns import AcquireTurn, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
+from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
 from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
 
 LAB = Origin("lab", "1")
 TOKEN = Token("t")
 METHOD = Method("add", "", (), None, Kind.PLAIN)
 CALL = Call("x", "add", token=TOKEN)
+ACTOR: Any = object()
 
 
 class Stream:
@@ -32,14 +33,14 @@ class Waiter:
 
 
 def call_turn() -> CallTurn:
-    return CallTurn(CALL, METHOD, LAB, QMI_RpcFuture())
+    return CallTurn(ACTOR, CALL, METHOD, LAB, CallFuture("the call"))
 
 
 def every_turn() -> list[Turn]:
     return [
         call_turn(),
         InlineTurn(METHOD, TOKEN, (), LAB),
-        PullTurn(Stream(), QMI_RpcFuture(), closing=False),
+        PullTurn(ACTOR, Stream(), CallFuture("the item"), closing=False),
         AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]()),
         EndTurn(LAB, QMI_RpcFuture[None]()),
     ]
