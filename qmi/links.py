@@ -111,6 +111,11 @@ class RemoteCall(QMI_RpcFuture[Any]):
         self._link.assist(self.done, timeout, reading=reading)
         return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
 
+    async def ended(self) -> None:
+        """Wait until the call has ended, however it ends."""
+        self._link.await_here()
+        await super().ended()
+
     def _give_up(self) -> None:
         if self.number:
             self._link.cancel_request(self.number)
@@ -255,8 +260,8 @@ class _Answer(CallFuture):
     def __init__(self, serving: Serving, number: int, what: str) -> None:
         super().__init__(what)
         self._serving = serving
-        self.number = number
-        self.cancelled = False
+        self.number: int = number
+        self.cancelled: bool = False
 
     def _finish(self) -> None:
         super()._finish()

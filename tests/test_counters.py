@@ -174,6 +174,34 @@ def test_calls_in_flight_share_their_writes(pair: tuple[QMI_Context, Any], monke
     assert len(sizes) < 10 * CALLS
 
 
+def test_awaited_calls_of_many_tasks_share_their_writes(
+    pair: tuple[QMI_Context, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, driver = pair
+    driver.nothing()
+    sizes: list[int] = []
+    put = PlainWire.put
+
+    def note(self: PlainWire, unsent: Unsent) -> None:
+        put(self, unsent)
+        sizes.append(unsent.counts[-1])
+
+    async def call(proxy: Any) -> None:
+        for _ in range(CALLS):
+            await proxy.nothing()
+
+    async def call_from_many_tasks() -> None:
+        proxy = await home.async_context.get_instrument("server.driver")
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(call, proxy)
+
+    monkeypatch.setattr(PlainWire, "put", note)
+    home._run("calls", call_from_many_tasks)
+    # Requests and answers; how many go together depends on which thread gets to run when.
+    assert len(sizes) < 20 * CALLS
+
+
 def test_calls_to_another_context_take_few_steps_of_the_loop(pair: tuple[QMI_Context, Any]) -> None:
     home, driver = pair
     driver.nothing()

@@ -157,6 +157,7 @@ class Link:
         self._held = False  # what is unsent, for what comes after it
         self._holding = False  # the loop looks for it now and then
         self._wrote = 0.0
+        self._awaited = 0.0
         self._waiting = False  # for the socket to take more; then the loop writes, and nobody else
         self._progress = 0.0
         self._wake_writer = trio.Event()
@@ -202,6 +203,15 @@ class Link:
     def open_requests(self) -> int:
         """How many requests wait for an answer of the other side."""
         return self._peer.open_request_count
+
+    @property
+    def is_wanted_by_loop(self) -> bool:
+        """Whether tasks of the loop wait for answers, or did a moment ago."""
+        return time.monotonic() - self._awaited < _RUSH_TIME
+
+    def await_here(self) -> None:
+        """A task of the loop is about to wait for an answer, which a thread that reads could only hand on to it."""
+        self._awaited = time.monotonic()
 
     # -- the life of the link, on the loop
 
@@ -270,7 +280,7 @@ class Link:
 
     async def _lend(self) -> list[Event]:
         # A thread that waits for this link alone answers sooner than a loop that waits for everything.
-        if self._readers is None or self._readers.available_tokens < 1:
+        if self._readers is None or self._readers.available_tokens < 1 or self.is_wanted_by_loop:
             return []
         return await trio.to_thread.run_sync(self._rush.serve, limiter=self._readers)
 
@@ -603,12 +613,13 @@ class Link:
         # follows on its heels goes together, as soon as the loop gets to it or somebody waits for an answer.
         if self._unsent_bytes >= FULL or time.monotonic() - self._wrote >= _BURST:
             return False
-        self._held = True
         if self.loop.is_here():
-            self.loop.soon(self.flush)  # when all tasks that can run now have had their turn
+            if not self._held:
+                self.loop.soon(self.flush)  # when all tasks that can run now have had their turn
         elif not self._holding:
             self._holding = True
             self.loop.soon(self._flusher_needed)
+        self._held = True
         return True
 
     def _flusher_needed(self) -> None:

@@ -44,6 +44,10 @@ class Source(Protocol):
     def open_requests(self) -> int:
         """How many requests wait for an answer."""
 
+    @property
+    def is_wanted_by_loop(self) -> bool:
+        """Whether tasks of the loop wait for answers: then the loop wants to read for itself."""
+
     def descriptor(self) -> int:
         """The socket; negative if it is closed."""
 
@@ -85,7 +89,7 @@ class Rush:
         self._rest = []
         self._right.release()
         try:
-            while self._source.is_up and not self._rest:
+            while self._source.is_up and not self._rest and not self._source.is_wanted_by_loop:
                 if self._offered:
                     self._offer()
                     continue

@@ -23,6 +23,7 @@ class Link:
         self.near.setblocking(False)
         self.is_up = True
         self.open_requests = 0
+        self.is_wanted_by_loop = False
         self.read: list[tuple[str, str]] = []
         self.came = threading.Condition()
 
@@ -111,6 +112,16 @@ def test_the_thread_reads_until_nothing_comes(link: Link) -> None:
     link.wait_for("abc")
     assert lent.end() == []
     assert {reader for _, reader in link.read} == {"lent"}
+
+
+def test_the_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link) -> None:
+    lent = Lent(Rush(link))
+    link.far.send(b"a")
+    link.wait_for("a")
+    link.is_wanted_by_loop = True
+    link.far.send(b"b")
+    assert lent.end() == []
+    assert link.letters() in ("a", "ab")
 
 
 def test_what_is_for_the_loop_ends_the_reading_and_keeps_its_place(link: Link) -> None:
