@@ -56,8 +56,10 @@ class Exchange:
             seqnr = self._seqnrs.get(topic, 0)
             self._seqnrs[topic] = seqnr + 1
             now = time.time()
-            for receiver in self._receivers.of(topic):
-                receiver.deliver(topic, args, seqnr, now)
+            if receivers := self._receivers.of(topic):
+                told = (*topic, args, seqnr, now)
+                for receiver in receivers:
+                    receiver.deliver(told)
             if peers := self._peers.of(topic):
                 self._send(peers, topic, Signal(publisher, signal, args, seqnr, now))
 
@@ -81,9 +83,10 @@ class Exchange:
     def arrived(self, signal: Signal, context: str) -> None:
         """A signal of another context has come."""
         topic = Topic(context, signal.object, signal.signal)
+        told = (*topic, signal.args, signal.seqnr, signal.timestamp)
         with self._mutex:
             for receiver in self._receivers.of(topic):
-                receiver.deliver(topic, signal.args, signal.seqnr, signal.timestamp)
+                receiver.deliver(told)
 
     # Subscribing
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,11 +25,12 @@ OLD = SignalReceiverDiscardPolicy.DISCARD_OLD
 NEW = SignalReceiverDiscardPolicy.DISCARD_NEW
 TOPIC = Topic("lab", "nsg", "sig")
 OTHER = Topic("far", "nsg", "sig")
+FURTHER = ("seqnr", "timestamp", "gap", "is_gap")
 
 
 def put(receiver: QMI_SignalReceiver, *numbers: int, topic: Topic = TOPIC) -> None:
     for number in numbers:
-        receiver.deliver(topic, (number,), number, 1000.0 + number)
+        receiver.deliver((*topic, (number,), number, 1000.0 + number))
 
 
 def all_of(receiver: QMI_SignalReceiver) -> list[ReceivedSignal]:
@@ -45,6 +49,20 @@ def test_a_signal_says_who_sent_what_and_when() -> None:
     assert (signal.seqnr, signal.timestamp, signal.gap, signal.is_gap) == (7, 1007.0, None, False)
     assert repr(signal) == "<lab.nsg.sig 7: (7,)>"
     assert repr(receiver) == "<signal receiver with 0 signals>"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda signal: pickle.loads(pickle.dumps(signal))])
+def test_a_copy_of_a_signal_says_the_same(again: Callable[[ReceivedSignal], ReceivedSignal]) -> None:
+    receiver = QMI_SignalReceiver()
+    put(receiver, 7)
+    receiver.mark_gap(TOPIC, "resumed")
+    put(receiver, 9)
+    for signal in all_of(receiver):
+        other = again(signal)
+        assert type(other) is ReceivedSignal
+        assert other == signal
+        assert repr(other) == repr(signal)
+        assert [getattr(other, name) for name in FURTHER] == [getattr(signal, name) for name in FURTHER]
 
 
 @pytest.mark.parametrize(("policy", "args", "numbers"), [(OLD, [3, 4, 5], [2, 3, 4]), (NEW, [1, 2, 3], [0, 1, 2])])
