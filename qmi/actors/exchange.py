@@ -28,6 +28,43 @@ class PeerSubscriber(NamedTuple):
     send: Callable[[Signal, dict[Hashable, Any]], None]
 
 
+class Outlet:
+    """The way out for one signal of one object: what a publisher needs is looked up once, not for each signal.
+
+    Args:
+        exchange: Where it belongs.
+        topic: The object and its signal.
+
+    Attributes:
+        receivers: Who listens here.
+        peers: Who listens elsewhere.
+    """
+
+    __slots__ = ("_exchange", "_mutex", "_names", "_seqnr", "peers", "receivers")
+
+    def __init__(self, exchange: Exchange, topic: Topic) -> None:
+        self._exchange = exchange
+        self._mutex = exchange.mutex
+        self._names: tuple[str, str, str] = (*topic,)
+        self._seqnr = 0
+        self.receivers: tuple[QMI_SignalReceiver, ...] = ()
+        self.peers: tuple[PeerSubscriber, ...] = ()
+
+    def publish(self, args: tuple[Any, ...]) -> None:
+        """Tell everybody who has subscribed."""
+        with self._mutex:
+            seqnr = self._seqnr
+            self._seqnr = seqnr + 1
+            now = time.time()
+            if self.receivers:
+                context, publisher, signal = self._names
+                told = (context, publisher, signal, args, seqnr, now)
+                for receiver in self.receivers:
+                    receiver.deliver(told)
+            if self.peers:
+                self._exchange.send(self.peers, Topic(*self._names), Signal(*self._names[1:], args, seqnr, now))
+
+
 class Exchange:
     """The subscriptions of one context. Safe for threads.
 
@@ -35,35 +72,45 @@ class Exchange:
 
     Args:
         context: Name of the context.
+
+    Attributes:
+        mutex: Held while a signal is told, and while subscribers change.
     """
 
     def __init__(self, context: str) -> None:
         self._context = context
         # Sending to a peer may reveal that it is gone, or write a line to the log: whatever that leads to in the same
         # thread, even another signal, must find its way in.
-        self._mutex = threading.RLock()
-        self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions()
-        self._peers: Subscriptions[PeerSubscriber] = Subscriptions()
-        self._seqnrs: dict[Topic, int] = {}
+        self.mutex: threading.RLock = threading.RLock()
+        self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions(self._changed)
+        self._peers: Subscriptions[PeerSubscriber] = Subscriptions(self._changed)
+        self._outlets: dict[Topic, Outlet] = {}
         self._failing: set[tuple[Topic, Origin]] = set()
 
     # Publishing
 
+    def outlet(self, publisher: str, signal: str) -> Outlet:
+        """The way out for a signal of an object of this context; always the same one, since it counts."""
+        topic = Topic(self._context, publisher, signal)
+        with self.mutex:
+            if topic not in self._outlets:
+                self._outlets[topic] = Outlet(self, topic)
+                self._changed(topic)
+            return self._outlets[topic]
+
+    def _changed(self, topic: Topic) -> None:
+        # Called with the mutex.
+        outlet = self._outlets.get(topic)
+        if outlet is not None:
+            outlet.receivers = self._receivers.of(topic)
+            outlet.peers = self._peers.of(topic)
+
     def publish(self, publisher: str, signal: str, args: tuple[Any, ...]) -> None:
         """Tell everybody who has subscribed to a signal of an object of this context."""
-        topic = Topic(self._context, publisher, signal)
-        with self._mutex:
-            seqnr = self._seqnrs.get(topic, 0)
-            self._seqnrs[topic] = seqnr + 1
-            now = time.time()
-            if receivers := self._receivers.of(topic):
-                told = (*topic, args, seqnr, now)
-                for receiver in receivers:
-                    receiver.deliver(told)
-            if peers := self._peers.of(topic):
-                self._send(peers, topic, Signal(publisher, signal, args, seqnr, now))
+        self.outlet(publisher, signal).publish(args)
 
-    def _send(self, peers: Iterable[PeerSubscriber], topic: Topic, signal: Signal) -> None:
+    def send(self, peers: Iterable[PeerSubscriber], topic: Topic, signal: Signal) -> None:
+        """Send a signal to peers. Called with the mutex."""
         encoded: dict[Hashable, Any] = {}
         for peer in peers:
             self._send_to(peer, topic, signal, encoded)
@@ -84,7 +131,7 @@ class Exchange:
         """A signal of another context has come."""
         topic = Topic(context, signal.object, signal.signal)
         told = (*topic, signal.args, signal.seqnr, signal.timestamp)
-        with self._mutex:
+        with self.mutex:
             for receiver in self._receivers.of(topic):
                 receiver.deliver(told)
 
@@ -92,7 +139,7 @@ class Exchange:
 
     def subscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool:
         """Add a receiver; False if it was there before."""
-        with self._mutex:
+        with self.mutex:
             new = self._receivers.add(topic, receiver)
             if new:
                 receiver.add_source()
@@ -100,7 +147,7 @@ class Exchange:
 
     def unsubscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool | None:
         """Take a receiver away; True if it was the topic's last, None if it was none."""
-        with self._mutex:
+        with self.mutex:
             last = self._receivers.remove(topic, receiver)
             if last is not None:
                 receiver.remove_source(topic)
@@ -108,37 +155,37 @@ class Exchange:
 
     def subscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
         """A peer listens to an object of this context."""
-        with self._mutex:
+        with self.mutex:
             self._peers.add(Topic(self._context, name, signal), peer)
 
     def unsubscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
         """A peer listens no more."""
-        with self._mutex:
+        with self.mutex:
             self._peers.remove(Topic(self._context, name, signal), peer)
 
     # Comings and goings
 
     def drop_peer(self, origin: Origin) -> None:
         """A peer is gone, with what it had subscribed to."""
-        with self._mutex:
+        with self.mutex:
             self._peers.drop_subscribers(lambda peer: peer.origin == origin)
             self._failing = {key for key in self._failing if key[1] != origin}
 
     def drop_object(self, name: str) -> None:
         """An object of this context is gone."""
-        with self._mutex:
+        with self.mutex:
             for topic in self._peers.topics_of(self._context, name):
                 self._peers.drop_topic(topic)
             self._end(self._receivers.topics_of(self._context, name), f"{self._context}.{name} was removed")
 
     def drop_context(self, context: str, why: str) -> None:
         """Another context is gone for good: its signals will not come any more."""
-        with self._mutex:
+        with self.mutex:
             self._end(self._receivers.topics_of(context), why)
 
     def stop(self) -> None:
         """This context has stopped: nothing comes any more."""
-        with self._mutex:
+        with self.mutex:
             self._end(self._receivers.topics(), f"context {self._context!r} has stopped")
 
     def _end(self, topics: list[Topic], why: str) -> None:
@@ -148,11 +195,11 @@ class Exchange:
 
     def topics_of(self, context: str) -> list[Topic]:
         """What is listened to in another context."""
-        with self._mutex:
+        with self.mutex:
             return self._receivers.topics_of(context)
 
     def mark_gap(self, topic: Topic, gap: str) -> None:
         """Signals of a topic may be missing."""
-        with self._mutex:
+        with self.mutex:
             for receiver in self._receivers.of(topic):
                 receiver.mark_gap(topic, gap)

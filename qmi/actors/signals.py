@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Complex, Integral, Real
 from typing import Any, Final, NamedTuple, overload
 
+from qmi.actors.exchange import Outlet
 from qmi.actors.interface import SignalInfo
 from qmi.errors import QMI_UsageException
 
@@ -42,6 +43,9 @@ class QMI_Signal:
     Args:
         arg_types: Types of the arguments. An ``int`` is fine where a ``float`` is declared, and so are numpy's numbers;
             ``object`` takes anything.
+
+    Attributes:
+        fits: Types of arguments that need no check: those that were declared, or those that were published last.
     """
 
     def __init__(self, arg_types: Sequence[type] = ()) -> None:
@@ -49,6 +53,8 @@ class QMI_Signal:
             if not isinstance(kind, type):
                 raise QMI_UsageException(f"A signal is declared with the types of its arguments; got {kind!r}")
         self.arg_types: tuple[type, ...] = tuple(arg_types)
+        self._accepted = tuple(_ACCEPTED.get(kind, kind) for kind in self.arg_types)
+        self.fits: tuple[type, ...] = self.arg_types
         self.name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -59,7 +65,13 @@ class QMI_Signal:
     @overload
     def __get__(self, instance: object, owner: type) -> QMI_RegisteredSignal: ...
     def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else QMI_RegisteredSignal(instance._context, instance._name, self)
+        if instance is None:
+            return self
+        registered = QMI_RegisteredSignal(instance._context, instance._name, self)
+        if getattr(owner, self.name, None) is self:
+            # Python finds it there from now on; being asked each time would take as long as publishing does.
+            instance.__dict__[self.name] = registered
+        return registered
 
     def check(self, publisher: str, args: tuple[Any, ...]) -> None:
         """Compare arguments with the declaration.
@@ -71,21 +83,25 @@ class QMI_Signal:
             raise QMI_UsageException(
                 f"Signal {publisher}.{self.name} has {len(self.arg_types)} arguments; {len(args)} were published"
             )
-        for index, (value, kind) in enumerate(zip(args, self.arg_types, strict=True)):
-            if not isinstance(value, _ACCEPTED.get(kind, kind)):
+        for index, (value, kind, accepted) in enumerate(zip(args, self.arg_types, self._accepted, strict=True)):
+            if not isinstance(value, accepted):
                 raise QMI_UsageException(
                     f"Argument {index + 1} of signal {publisher}.{self.name} is declared as {kind.__name__}; "
                     f"{value!r} of type {type(value).__name__} was published"
                 )
+        kinds = tuple(map(type, args))
+        if all(map(issubclass, kinds, self._accepted)):  # and do not only say that they are
+            self.fits = kinds
 
 
 class QMI_RegisteredSignal:
     """A signal of one object; inside the object it publishes, on a proxy's type it subscribes."""
 
-    __slots__ = ("_context", "_publisher", "_signal")
+    __slots__ = ("_context", "_outlet", "_publisher", "_signal")
 
     def __init__(self, context: Any, publisher: str, signal: QMI_Signal) -> None:
         self._context = context
+        self._outlet: Outlet | None = None
         self._publisher = publisher
         self._signal = signal
 
@@ -95,8 +111,12 @@ class QMI_RegisteredSignal:
         Raises:
             QMI_UsageException: If the arguments are not those that were declared.
         """
-        self._signal.check(self._publisher, args)
-        self._context.async_context.exchange.publish(self._publisher, self._signal.name, args)
+        signal = self._signal
+        if tuple(map(type, args)) != signal.fits:
+            signal.check(self._publisher, args)
+        if self._outlet is None:
+            self._outlet = self._context.async_context.exchange.outlet(self._publisher, signal.name)
+        self._outlet.publish(args)
 
     # What the same attribute of a proxy has; here for editors and type checkers.
 

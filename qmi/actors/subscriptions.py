@@ -26,19 +26,25 @@ class Subscriptions(Generic[S]):
     """The subscribers (``S``) of every topic, in the order in which they came. Not safe for threads.
 
     Subscribing twice is like subscribing once.
+
+    Args:
+        changed: Called with each topic whose subscribers are others now.
     """
 
-    __slots__ = ("_topics",)
+    __slots__ = ("_changed", "_topics")
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[Topic], object] = lambda topic: None) -> None:
+        self._changed = changed
         self._topics: dict[Topic, dict[S, None]] = {}
 
     def add(self, topic: Topic, subscriber: S) -> bool:
         """Subscribe; False if it was subscribed before."""
         subscribers = self._topics.setdefault(topic, {})
-        new = subscriber not in subscribers
+        if subscriber in subscribers:
+            return False
         subscribers[subscriber] = None
-        return new
+        self._changed(topic)
+        return True
 
     def remove(self, topic: Topic, subscriber: S) -> bool | None:
         """Unsubscribe; True if the topic has no subscribers any more, None if this was not one."""
@@ -46,10 +52,10 @@ class Subscriptions(Generic[S]):
         if subscribers is None or subscriber not in subscribers:
             return None
         del subscribers[subscriber]
-        if subscribers:
-            return False
-        del self._topics[topic]
-        return True
+        if not subscribers:
+            del self._topics[topic]
+        self._changed(topic)
+        return not subscribers
 
     def of(self, topic: Topic) -> tuple[S, ...]:
         """The subscribers of a topic."""
@@ -64,7 +70,10 @@ class Subscriptions(Generic[S]):
 
     def drop_topic(self, topic: Topic) -> Iterable[S]:
         """Nothing more will come: unsubscribe everybody, and return who that was."""
-        return tuple(self._topics.pop(topic, ()))
+        subscribers = tuple(self._topics.pop(topic, ()))
+        if subscribers:
+            self._changed(topic)
+        return subscribers
 
     def topics_of(self, context: str, name: str | None = None) -> list[Topic]:
         """What is listened to in a context, or of one object in it."""

@@ -74,6 +74,28 @@ def test_signals_are_counted_also_while_nobody_listens() -> None:
     assert receiver.get_next_signal().seqnr == 2
 
 
+def test_an_outlet_knows_who_listens_whoever_came_first_and_goes_on_counting() -> None:
+    exchange, peer = Exchange("lab"), Peer("far")
+    one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
+    exchange.subscribe(TOPIC, one)
+    exchange.subscribe_peer("nsg", "sig", peer.subscriber)
+    outlet = exchange.outlet("nsg", "sig")
+    assert exchange.outlet("nsg", "sig") is outlet
+    assert (outlet.receivers, outlet.peers) == ((one,), (peer.subscriber,))
+    exchange.subscribe(TOPIC, two)
+    outlet.publish((1,))
+    exchange.drop_peer(peer.origin)
+    exchange.publish("nsg", "sig", (2,))
+    exchange.drop_object("nsg")
+    assert (outlet.receivers, outlet.peers) == ((), ())
+    outlet.publish((3,))
+    exchange.subscribe(TOPIC, one)
+    outlet.publish((4,))
+    assert [(s.args[0], s.seqnr) for s in (one.get_next_signal() for _ in range(3))] == [(1, 0), (2, 1), (4, 3)]
+    assert numbers(two) == [1, 2]
+    assert len(peer.sent) == 1
+
+
 def test_who_leaves_is_told_no_more() -> None:
     exchange, peer = Exchange("lab"), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()

@@ -52,6 +52,22 @@ class Better(Thermometer):
     sig_alarm = QMI_Signal([str])
     sig_more = QMI_Signal([complex])
 
+    @rpc_method
+    def alarm(self, what: str) -> None:
+        super().sig_alarm.publish(what, 1)
+        self.sig_alarm.publish(what)
+
+
+class Pretender:
+    """Says that it is of another class, as stand-ins for objects do."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return self.cls
+
 
 @pytest.fixture
 def lab() -> Iterator[QMI_Context]:
@@ -62,6 +78,27 @@ def lab() -> Iterator[QMI_Context]:
 @pytest.fixture
 def thermometer(lab: QMI_Context) -> Any:
     return lab.make_instrument("t", Thermometer)
+
+
+def test_arguments_that_only_say_what_they_are_are_asked_each_time(lab: QMI_Context, thermometer: Any) -> None:
+    receiver = QMI_SignalReceiver()
+    thermometer.sig_temperature.subscribe(receiver)
+    lab.publish_signal("t", "sig_temperature", 1)
+    lab.publish_signal("t", "sig_temperature", Pretender(float))
+    with pytest.raises(QMI_UsageException, match="declared as float"):
+        lab.publish_signal("t", "sig_temperature", Pretender(str))
+    with pytest.raises(QMI_UsageException, match="declared as float"):
+        thermometer.publish("sig_temperature", "hot")
+    assert receiver.get_queue_length() == 2
+
+
+def test_a_class_and_its_base_may_both_declare_a_signal(lab: QMI_Context) -> None:
+    proxy: Any = lab.make_instrument("t", Better)
+    receiver = QMI_SignalReceiver()
+    proxy.sig_alarm.subscribe(receiver)
+    for what in ("hot", "cold"):
+        proxy.alarm(what)
+    assert [receiver.get_next_signal().args for _ in range(4)] == [("hot", 1), ("hot",), ("cold", 1), ("cold",)]
 
 
 def test_a_class_says_what_it_publishes() -> None:

@@ -52,6 +52,19 @@ def test_topics_are_found_by_context_and_object_and_dropped_one_by_one() -> None
     assert table.topics() == [B, C, other]
 
 
+def test_each_change_is_told_with_its_topic() -> None:
+    changed: list[Topic] = []
+    table: Subscriptions[str] = Subscriptions(changed.append)
+    table.add(A, "one")
+    table.add(A, "one")
+    table.add(B, "two")
+    table.remove(B, "one")
+    table.remove(A, "one")
+    table.drop_subscribers(lambda name: name == "two")
+    table.drop_topic(C)
+    assert changed == [A, B, A, B]
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([A, B, C]), st.integers(0, 3))))
 def test_any_sequence_agrees_with_plain_sets(steps: list[tuple[bool, Topic, int]]) -> None:
