@@ -20,7 +20,7 @@ from qmi.net.events import (
 )
 from qmi.net.frames import ProtocolError
 from qmi.net.open_requests import MAX_CREDIT, OpenRequests
-from qmi.net.packets import Kind, UnknownRequest, read_request, read_signal
+from qmi.net.packets import REQUEST, SIGNAL, Kind, UnknownRequest, read_request, read_signal
 
 
 class RequestRefused(Exception):
@@ -51,9 +51,9 @@ def read_message(requests: OpenRequests, kind: int, number: int, payload: Any, *
     handler = _HANDLERS.get(kind)
     if handler is not None:
         return handler(requests, number, payload)
-    if kind == Kind.REQUEST:
+    if kind == REQUEST:
         return _on_request(requests, number, payload, newer)
-    if kind == Kind.SIGNAL:
+    if kind == SIGNAL:
         return SignalReceived(read_signal(payload, newer=newer))
     if newer:
         return None

@@ -53,7 +53,16 @@ _RUSH_TIME = 0.05
 _BURST = 0.0002
 """What is said within so many seconds after something was written may wait for what comes next."""
 _ANYWHERE = frozenset(
-    {ReplyReceived, RequestReceived, CancelReceived, CreditReceived, StreamOpened, ItemReceived, StreamEnded}
+    {
+        SignalReceived,
+        ReplyReceived,
+        RequestReceived,
+        CancelReceived,
+        CreditReceived,
+        StreamOpened,
+        ItemReceived,
+        StreamEnded,
+    }
 )
 """What need not be handled on the loop."""
 

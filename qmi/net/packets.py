@@ -50,11 +50,18 @@ class Kind(IntEnum):
     END = 13
 
 
+REQUEST: Kind = Kind.REQUEST
+VALUE: Kind = Kind.VALUE
+SIGNAL: Kind = Kind.SIGNAL
+"""Looking them up in the enum would take as long as writing a packet of that kind."""
+
+
 class UnknownRequest(Exception):
     """A newer version asked for something that this version does not have."""
 
 
 _HEAD = Struct(">BBBI")
+_CODEC = Codec()
 
 
 def head(kind: Kind, number: int) -> bytes:
@@ -72,6 +79,8 @@ def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, Any]:
     Raises:
         ProtocolError: If it is no packet.
     """
+    if len(frame.body) > _HEAD.size and (packet := _read_short(frame.body)) is not None:
+        return packet
     body = codec.decode(*frame)
     if type(body) is not list or len(body) != 3:
         raise ProtocolError("a body is not made of kind, number and payload")
@@ -79,6 +88,46 @@ def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, Any]:
     if type(kind) is not int or type(number) is not int:
         raise ProtocolError("a body is not made of kind, number and payload")
     return kind, number, payload
+
+
+def _read_short(body: bytes | bytearray) -> tuple[int, int, Any] | None:
+    """What most packets are: an answer that says nothing, or a call without arguments that came before."""
+    start, kind, width, number = _HEAD.unpack_from(body)
+    if start != 0x83 or width != 0x1A or number < 24:
+        return None
+    if kind == VALUE and body[_HEAD.size :] == b"\xf6":
+        return kind, number, None
+    if kind == REQUEST and body.endswith(_BARE) and len(body) < _SHORT:
+        bare = _read_bare(bytes(body[_HEAD.size :]))
+        if bare is not None:
+            return kind, number, bare
+    return None
+
+
+class _Bare:
+    """A call without arguments that was checked. No payload can pretend to be one, since no value becomes one."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+
+_BARE = b"\x80\xa0\xf6\x80"
+"""How a call ends that has no arguments, no token and no chain."""
+_SHORT = 256
+
+
+@lru_cache(1024)
+def _read_bare(payload: bytes) -> _Bare | None:
+    try:
+        fields = _CODEC.decode(payload)
+    except ProtocolError:
+        return None
+    if type(fields) is not list or not fields or type(fields[0]) is not int or fields[0] != _CALL:
+        return None
+    call = _read_call(fields)
+    return None if call is None or call.args else _Bare(call)
 
 
 class _Field(NamedTuple):
@@ -243,6 +292,8 @@ def read_request(payload: Any, *, newer: bool) -> Request:
         ProtocolError: If it is none.
         UnknownRequest: If a newer version sent a request that this one does not have.
     """
+    if type(payload) is _Bare:
+        return payload.call
     if type(payload) is not list or not payload or type(payload[0]) is not int:
         raise ProtocolError("a request has no kind")
     if payload[0] == _CALL and (call := _read_call(payload)) is not None:
@@ -271,6 +322,10 @@ def read_signal(payload: Any, *, newer: bool) -> Signal:
     """
     if type(payload) is not list:
         raise ProtocolError("a signal is not a list of fields")
+    if len(payload) == 6:
+        _, name, signal, args, seqnr, timestamp = payload
+        if type(name) is type(signal) is str and type(args) is list and type(seqnr) is int and type(timestamp) is float:
+            return Signal(name, signal, tuple(args), seqnr, timestamp)
     return _read(Signal, payload, newer=newer)  # type: ignore[no-any-return]
 
 

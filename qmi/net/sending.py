@@ -11,7 +11,7 @@ from qmi.net.codec import Codec, Encoded
 from qmi.net.events import PeerLost
 from qmi.net.frames import Buffer, pack, small_frame
 from qmi.net.open_requests import OpenRequests, describe, not_delivered
-from qmi.net.packets import Kind, encode_message, head
+from qmi.net.packets import REQUEST, VALUE, Kind, encode_message, head
 
 _NOTHING = Encoded(b"\xf6", [])
 
@@ -74,7 +74,7 @@ class Sending(ABC):
         if self._requests.is_full:
             raise self._requests.too_many(describe(message), self.title)
         number = self._requests.ask(describe(message))
-        return number, write_packet(Kind.REQUEST, number, encoded)
+        return number, write_packet(REQUEST, number, encoded)
 
     def handed_over(self, number: int) -> None:
         """The transport is about to get the first byte of this request: from now on its loss is "outcome unknown"."""
@@ -104,8 +104,10 @@ class Sending(ABC):
     def encode_reply(self, reply: Reply) -> tuple[Kind, Encoded]:
         """Encode an answer for :meth:`send_reply`; any thread may do that. What cannot be sent becomes a failure."""
         if isinstance(reply, Value):
+            if reply.value is None:
+                return VALUE, _NOTHING
             try:
-                return Kind.VALUE, self._codec.encode(reply.value, "result")
+                return VALUE, self._codec.encode(reply.value, "result")
             except QMI_ValueNotSendableException as error:
                 reply = Failure(error)
         return Kind.FAILURE, self._codec.encode(reply.error, "error")
@@ -115,7 +117,7 @@ class Sending(ABC):
         if self.lost is not None:
             return []
         kind, data = encoded or self.encode_reply(reply)
-        if self._requests.served(number).streaming and kind is Kind.VALUE:
+        if self._requests.served(number).streaming and kind is VALUE:
             raise QMI_RuntimeException(f"Request {number} is a stream; it ends by end_stream or a Failure")
         self._requests.finish(number)
         return write_packet(kind, number, data)
