@@ -401,6 +401,9 @@ class Connections:
         if (returning := self._returning.pop(name, None)) is not None:
             returning.cancel()
             self._former.pop(name, None)
+            if (dial := self._dials.get(name)) is not None:  # whoever connects next must not find it in the way
+                dial.scope.cancel()
+                await dial.outcome.ended()
             return
         member = self._members.get(name)
         if member is None:

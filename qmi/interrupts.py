@@ -33,6 +33,7 @@ WAITS = frozenset(
         ("bridge.py", "ThreadWaiter.wait"),
         ("bridge.py", "ThreadWaiter._wait_and_glance"),
         ("net/rush.py", "Rush._poll"),
+        ("net/wire.py", "PlainWire.is_writable"),
     }
 )
 """But in these functions it waits, and Ctrl-C is to end the wait."""

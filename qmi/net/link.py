@@ -1,9 +1,9 @@
 """One link: a :class:`~qmi.net.peer.Peer` driven over one connection.
 
-Whoever sends writes to the socket itself, in its own thread; what the socket does not take at once is written by a
-task in the loop. Another task reads, a third one watches the time. While there is a rush, a thread reads instead of the
-loop: it waits for this link alone, and so answers sooner. The link knows nothing of actors: what comes in goes to its
-:class:`Owner`, and answers go to the :class:`Sink` of their request.
+Whoever sends writes to the socket itself (:mod:`qmi.net.outbound`). One task in the loop reads, another one watches the
+time. While there is a rush, a thread reads instead of the loop (:mod:`qmi.net.rush`): it waits for this link alone, and
+so answers sooner. The link knows nothing of actors: what comes in goes to its :class:`Owner`, and answers go to the
+:class:`Sink` of their request.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import logging
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from typing import Any, Protocol
 
 import trio
@@ -37,12 +35,13 @@ from qmi.net.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.frames import Buffer, total_size
+from qmi.net.frames import Buffer
 from qmi.net.handshake import Hello
 from qmi.net.open_requests import describe, not_delivered
+from qmi.net.outbound import Outbound
 from qmi.net.peer import HEARTBEAT, PING, Peer
 from qmi.net.rush import Rush
-from qmi.net.wire import FULL, Unsent, Wire
+from qmi.net.wire import Wire
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -50,8 +49,6 @@ _TURN = 0.002
 _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
-_BURST = 0.0002
-"""What is said within so many seconds after something was written may wait for what comes next."""
 _ANYWHERE = frozenset(
     {
         SignalReceived,
@@ -161,24 +158,21 @@ class Link:
         self._unsent_timeout = unsent_timeout
         self._readers = readers if hasattr(select, "poll") else None
         self._mutex = threading.Lock()
-        self._unsent: deque[Unsent] = deque()
-        self._unsent_bytes = 0
-        self._held = False  # what is unsent, for what comes after it
-        self._holding = False  # the loop looks for it now and then
-        self._wrote = 0.0
+        self._out = Outbound(
+            wire,
+            loop,
+            self._mutex,
+            begun=peer.handed_over,
+            failed=lambda: loop.now_or_soon(self._check_fault),
+            stuck=lambda: self._wake_timer.set(),
+        )
         self._awaited = 0.0
-        self._waiting = False  # for the socket to take more; then the loop writes, and nobody else
-        self._progress = 0.0
-        self._wake_writer = trio.Event()
-        self._wake_flusher = trio.Event()
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
         self._probes = 0
         self._sinks: dict[int, Sink] = {}
-        self._fault: str | None = None
         self._rush = Rush(self)
         self._over = False
-        self.writes: int = 0
 
     def __repr__(self) -> str:
         return f"<link to {self.title}>"
@@ -196,7 +190,7 @@ class Link:
     @property
     def is_up(self) -> bool:
         """Whether requests can be sent."""
-        return self._peer.is_ready and self._fault is None
+        return self._peer.is_ready and self._out.fault is None
 
     @property
     def silence(self) -> float:
@@ -229,8 +223,7 @@ class Link:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_if_cancelled)
-                nursery.start_soon(self._write_rest)
-                nursery.start_soon(self._write_held)
+                nursery.start_soon(self._out.run)
                 nursery.start_soon(self._watch_time)
                 self._say(self._peer.data_to_send)
                 await self._read()
@@ -277,11 +270,11 @@ class Link:
                 size = self._wire.read_into(memory)
                 self._last_heard = now = time.monotonic()
                 events = self._peer.buffer_updated(size, now) if size else self._peer.receive_eof(now)
-                self._write(None, self._peer.data_to_send())
+                self._write_own()
         except BlockingIOError:
             return False, []
         except OSError as error:
-            self._fault = self._fault or f"the connection was lost: {error.strerror or error}"
+            self._out.fault = self._out.fault or f"the connection was lost: {error.strerror or error}"
             return False, []
         if self._probes:
             self.loop.now_or_soon(self._tell_probes)
@@ -312,13 +305,13 @@ class Link:
             timeout: For how long to read at most, in seconds.
             reading: Whether the caller may read, if nobody else does.
         """
-        self.flush()
+        self._out.flush()
         if reading:
             self._rush.assist(done, timeout)
 
     def linger(self, busy: Callable[[], bool]) -> None:
         """Look for the next message, for a moment; for a thread that has just answered one."""
-        self.flush()
+        self._out.flush()
         self._rush.linger(busy)
 
     async def _wait_readable(self) -> bool:
@@ -328,42 +321,19 @@ class Link:
             return False
         return True
 
-    async def _write_rest(self) -> None:
-        while True:
-            await self._wake_writer.wait()
-            try:
-                await self._wire.wait_writable()
-            except (trio.ClosedResourceError, OSError):  # this side has ended the link
-                return
-            with self._mutex:
-                if not self._write_queue():
-                    self._wake_writer = trio.Event()
-            self._check_fault()
-
-    async def _write_held(self) -> None:
-        # For threads that say much and then neither wait for an answer nor say more. As long as they go on, they write
-        # by themselves: telling the loop each time would take the interpreter away from them.
-        while True:
-            await self._wake_flusher.wait()
-            self._wake_flusher = trio.Event()
-            while self._held:
-                self.flush()
-                await trio.sleep(_BURST)
-            self._holding = False
-            self.flush()
-
     async def _watch_time(self) -> None:
         while self._peer.lost is None:
             self._wake_timer = trio.Event()
             now = time.monotonic()
             with self._mutex:
                 events = self._peer.tick(now)
-                self._write(None, self._peer.data_to_send())
+                self._write_own()
                 due = self._peer.next_deadline()
-                patience = self._progress + self._unsent_timeout - now if self._waiting else None
+                stalled = self._out.stalled_since()
             self._dispatch(events)
             self._check_fault()
-            if patience is not None:
+            if stalled is not None:
+                patience = stalled + self._unsent_timeout - now
                 due = min(due, now + patience)
                 if patience <= 0:
                     self._lose(f"it does not read: nothing could be written for {self._unsent_timeout:g} s")
@@ -377,7 +347,7 @@ class Link:
                 self._handle(event)
             except Exception as error:  # a fault of this program ends this link, not the program
                 _logger.exception("The link to %s ends by a fault of this program", self.title)
-                self._fault = f"a fault of this program: {type(error).__name__}: {error}"
+                self._out.fault = f"a fault of this program: {type(error).__name__}: {error}"
         if events and isinstance(events[-1], PeerLost):
             self._wake_timer.set()
 
@@ -420,13 +390,18 @@ class Link:
 
     def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
         with self._mutex:
-            self._note_progress()
+            self._out.note_progress()
             events = self._peer.lose(reason, kind)
         self._dispatch(events)
 
+    @property
+    def writes(self) -> int:
+        """How often something was given to the connection."""
+        return self._out.writes
+
     def _check_fault(self) -> None:
-        if self._fault is not None and self._peer.lost is None:
-            self._lose(self._fault)
+        if self._out.fault is not None and self._peer.lost is None:
+            self._lose(self._out.fault)
             self._hang_up()
 
     # -- the handshake and the end, on the loop
@@ -435,7 +410,7 @@ class Link:
         """Let the other side in."""
         with self._mutex:
             events = self._peer.accept(time.monotonic())
-            self._write(None, self._peer.data_to_send())
+            self._write_own()
         self._dispatch(events)
         self._check_fault()
 
@@ -448,23 +423,17 @@ class Link:
 
     def close(self, reason: str = "closed") -> None:
         """End the link; the other side learns the reason."""
-        self.flush()
+        self._out.flush()
         with self._mutex:
-            self._note_progress()
+            self._out.note_progress()
             events = self._peer.close(reason)
         self._dispatch(events)
         self._hang_up()
 
     def _hang_up(self) -> None:
-        # The last words go out at once or not at all: the other side may not read any more. Behind a half-written
-        # frame they would be junk. The descriptor is closed when nobody can be using it any more.
+        # The descriptor is closed when nobody can be using it any more.
         with self._mutex:
-            last = Unsent(self._peer.data_to_send())
-            half_written = self._unsent and self._unsent[0].counts
-            if last.size and not half_written and self._fault is None:
-                with suppress(OSError):
-                    self._wire.put(last)
-                    self._wire.flush()
+            self._out.write_last(self._peer.data_to_send())
             self._wire.shut()
 
     async def probe(self, patience: float) -> bool:
@@ -498,27 +467,24 @@ class Link:
         """
         encoded = self._peer.encode_request(message)
         with self._mutex:
-            if self._unsent_bytes > self._max_unsent:
+            if self._out.size > self._max_unsent:
                 raise not_delivered(describe(message), self.title, self._too_much())
             number, buffers = self._peer.send_request(message, encoded)
             sink.number = number
             self._sinks[number] = sink
-            self._write(number, buffers, soon=soon and self._peer.open_request_count > 1)
-        self._report_fault()
+            rest = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
+        self._out.settle(rest, patient=not soon)
 
     def cancel_request(self, number: int) -> None:
         """Give up a request, or leave its stream; its sink gets nothing more."""
         self._say(self._cancel, number)
 
     def _cancel(self, number: int) -> list[Buffer]:
-        self._note_progress()
+        self._out.note_progress()
         self._sinks.pop(number, None)
         buffers = self._peer.cancel_request(number)
         if not buffers:
-            for entry in self._unsent:
-                entry.remove(number)
-            self._unsent = deque(entry for entry in self._unsent if entry.size)
-            self._unsent_bytes = sum(entry.size for entry in self._unsent)
+            self._out.remove(number)
         return buffers
 
     def send_credit(self, number: int, count: int) -> None:
@@ -540,8 +506,8 @@ class Link:
         key = self._peer.limits
         if key not in shared:
             shared[key] = self._peer.encode_request(signal)
-        if self._unsent_bytes > self._max_unsent and self._fault is None:
-            self._fault = f"it does not read: {self._too_much()}"
+        if self._out.size > self._max_unsent and self._out.fault is None:
+            self._out.fault = f"it does not read: {self._too_much()}"
         self._say(self._peer.send_signal, signal, shared[key], soon=True)
 
     def send_value(self, number: int, value: Any) -> None:
@@ -550,7 +516,7 @@ class Link:
 
     def send_reply(self, number: int, reply: Reply) -> None:
         """Answer a request. Instead of a value an error goes out if too much waits to be written already."""
-        if isinstance(reply, Value) and self._unsent_bytes > self._max_unsent:
+        if isinstance(reply, Value) and self._out.size > self._max_unsent:
             reply = Failure(QMI_MessageDeliveryException(f"The result could not be sent: {self._too_much()}"))
         more = self._peer.served_request_count > 1
         self._say(self._peer.send_reply, number, reply, self._peer.encode_reply(reply), soon=more)
@@ -583,103 +549,19 @@ class Link:
     def beat(self) -> None:
         """Give a sign of life on behalf of a loop that is blocked."""
         if self.is_up:
-            self._say(self._pulse)
-
-    def _pulse(self) -> list[Buffer]:
-        if not self._unsent:
-            return [HEARTBEAT]
-        self._write_queue()
-        return []
+            with self._mutex:
+                self._out.pulse(HEARTBEAT)
+            self._out.settle(False)
 
     @trio.lowlevel.enable_ki_protection
     def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False) -> None:
         with self._mutex:
-            self._write(None, make(*args), soon=soon)
-        self._report_fault()
+            rest = self._out.write(make(*args), soon=soon)
+        self._out.settle(rest)
 
-    def flush(self) -> None:
-        """Write what was held back."""
-        if self._held:
-            with self._mutex:
-                self._held = False
-                self._write_now()
-            self._report_fault()
-
-    # -- writing, with the mutex
-
-    def _write(self, number: int | None, buffers: list[Buffer], *, soon: bool = False) -> None:
-        if not buffers or self._fault is not None:
-            return
-        unsent = self._unsent
-        if not (unsent and unsent[-1].add(buffers, number)):
-            unsent.append(Unsent(buffers, number))
-        self._unsent_bytes += total_size(buffers)
-        if not (soon and self._hold()):
-            self._write_now()
-
-    def _hold(self) -> bool:
-        # In a burst, a write for each message would cost more than all the rest. The first one goes out at once; what
-        # follows on its heels goes together, as soon as the loop gets to it or somebody waits for an answer.
-        if self._unsent_bytes >= FULL or time.monotonic() - self._wrote >= _BURST:
-            return False
-        if self.loop.is_here():
-            if not self._held:
-                self.loop.soon(self.flush)  # when all tasks that can run now have had their turn
-        elif not self._holding:
-            self._holding = True
-            self.loop.soon(self._flusher_needed)
-        self._held = True
-        return True
-
-    def _flusher_needed(self) -> None:
-        self._wake_flusher.set()
-
-    def _write_now(self) -> None:
-        if not self._waiting and self._write_queue():
-            self.loop.now_or_soon(self._writer_needed)
-
-    def _writer_needed(self) -> None:
-        self._wake_writer.set()
-        self._wake_timer.set()
-
-    def _write_queue(self) -> bool:
-        # True if something is left for when the socket takes more.
-        unsent = self._unsent
-        self._wrote = time.monotonic()
-        try:
-            while unsent:
-                entry = unsent[0]
-                if sum(entry.counts) < entry.size:
-                    self._wire.put(entry)
-                    self.writes += 1
-                    self._progress = 0.0
-                    self._note_progress()
-                else:
-                    unsent.popleft()
-                    self._unsent_bytes -= entry.size
-            self._waiting = self._wire.flush()
-        except BlockingIOError:
-            self._waiting = True
-        except OSError as error:
-            self._waiting = False
-            self._fault = f"the connection was lost: {error.strerror or error}"
-        if not unsent:
-            self._unsent_bytes = 0
-        if not self._waiting:
-            self._progress = 0.0
-        elif not self._progress:
-            self._progress = time.monotonic()
-        return self._waiting
-
-    def _note_progress(self) -> None:
-        # A request of which a byte was sent may be carried out.
-        if self._unsent and self._unsent[0].counts:
-            for number in self._unsent[0].begun():
-                self._peer.handed_over(number)
+    def _write_own(self) -> None:
+        # What the protocol itself has to say; with the mutex.
+        self._out.write_from_anywhere(self._peer.data_to_send())
 
     def _too_much(self) -> str:
-        return f"{self._unsent_bytes / (1 << 20):.1f} MiB wait for {self.title} to read them"
-
-    def _report_fault(self) -> None:
-        if self._fault is not None and self._peer.lost is None:
-            self.loop.now_or_soon(self._check_fault)
+        return f"{self._out.size / (1 << 20):.1f} MiB wait for {self.title} to read them"

@@ -10,6 +10,7 @@ from the counts.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -136,6 +137,9 @@ class Wire(Protocol):
     async def wait_writable(self) -> None:
         """Wait until something can be written."""
 
+    def is_writable(self, patience: float) -> bool:
+        """Wait in a thread until something can be written; False if that takes longer, or threads cannot wait."""
+
     def fileno(self) -> int:
         """The descriptor, for who wants to wait for it."""
 
@@ -186,6 +190,15 @@ class PlainWire:
     async def wait_writable(self) -> None:
         """Wait until something can be written."""
         await trio.lowlevel.wait_writable(self.sock)
+
+    def is_writable(self, patience: float) -> bool:
+        """Wait in a thread until something can be written."""
+        descriptor = self.sock.fileno()
+        if descriptor < 0 or not hasattr(select, "poll"):
+            return False
+        poller = select.poll()
+        poller.register(descriptor, select.POLLOUT)
+        return bool(poller.poll(patience * 1000))
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -312,6 +325,10 @@ class TlsWire:
     async def wait_writable(self) -> None:
         """Wait until something can be written."""
         await self.plain.wait_writable()
+
+    def is_writable(self, patience: float) -> bool:
+        """Wait in a thread until something can be written."""
+        return self.plain.is_writable(patience)
 
     def fileno(self) -> int:
         """The descriptor."""

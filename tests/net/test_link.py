@@ -361,15 +361,15 @@ def test_a_request_that_is_cancelled_before_it_went_out_never_goes_out() -> None
             big, small = Answer(), Answer()
             pair.a.send_request(Call("bench", "get", (bytes(10_000_000),)), big)
             pair.a.send_request(GET, small)
-            assert len(pair.a._unsent) == 2
-            waiting = pair.a._unsent_bytes
+            assert len(pair.a._out._queue) == 2
+            waiting = pair.a._out.size
             pair.a.cancel_request(small.number)
-            assert len(pair.a._unsent) == 1
-            assert pair.a._unsent_bytes < waiting
+            assert len(pair.a._out._queue) == 1
+            assert pair.a._out.size < waiting
             pair.a.cancel_request(big.number)  # has begun: it goes on, and is cancelled behind
-            assert len(pair.a._unsent) == 2
+            assert len(pair.a._out._queue) == 2
             pair.a.beat()  # nothing can be added, but what fits goes out
-            assert len(pair.a._unsent) == 2
+            assert len(pair.a._out._queue) == 2
 
     run(main)
 

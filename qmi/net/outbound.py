@@ -1,0 +1,258 @@
+"""What a link has to write, and who writes it when.
+
+Whoever sends writes to the socket itself, in its own thread. In a burst, a write for each message would cost more than
+all the rest: the first message goes out at once, what follows on its heels is *held* and goes out together, when
+there is enough of it, when somebody waits for an answer, or when the loop looks for it. What the socket does not take
+at once, a thread goes on writing if it is large and the other side keeps up; else a task in the loop does.
+
+The link's mutex guards all this: a method says so if it must be called without it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+import trio
+
+from qmi.bridge import Loop
+from qmi.net.frames import Buffer, total_size
+from qmi.net.wire import FULL, Unsent, Wire
+
+_BURST = 0.0002
+"""What is said within so many seconds after something was written may wait for what comes next."""
+_LARGE = 1 << 16
+_MOMENT = 0.001
+"""A thread that has more than so many bytes to write waits for the socket itself, at most so many seconds each time."""
+
+
+class Outbound:
+    """The writing half of a link.
+
+    Args:
+        wire: The connection.
+        loop: The loop of the link.
+        mutex: The link's.
+        begun: Called with the number of a request when the connection has taken its first byte.
+        failed: Called in the loop or a thread, without the mutex, when writing has failed.
+        stuck: Called in the loop when something waits for the socket to take more.
+
+    Attributes:
+        fault: Why nothing is written any more, None as long as all is well.
+        writes: How often something was given to the connection.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        loop: Loop,
+        mutex: threading.Lock,
+        *,
+        begun: Callable[[int], object],
+        failed: Callable[[], object],
+        stuck: Callable[[], object],
+    ) -> None:
+        self._wire = wire
+        self._loop = loop
+        self._mutex = mutex
+        self._begun = begun
+        self._failed = failed
+        self._stuck = stuck
+        self.fault: str | None = None
+        self.writes: int = 0
+        self._queue: deque[Unsent] = deque()
+        self._size = 0
+        self._wrote = 0.0
+        self._held = False  # what is in the queue, for what comes after it
+        self._watched = False  # for that, by the loop
+        self._waiting = False  # for the socket to take more; then one writes, and nobody else
+        self._progress = 0.0
+        self._wake_writer = trio.Event()
+        self._wake_watcher = trio.Event()
+
+    @property
+    def size(self) -> int:
+        """How many bytes wait to be written."""
+        return self._size
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._queue
+
+    def stalled_since(self) -> float | None:
+        """Since when nothing has been taken of what waits, as monotonic time; None if nothing waits for the socket."""
+        return self._progress if self._waiting else None
+
+    # -- the loop's part
+
+    async def run(self) -> None:
+        """Write what others leave to the loop, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_rest)
+            nursery.start_soon(self._write_held)
+
+    async def _write_rest(self) -> None:
+        while True:
+            await self._wake_writer.wait()
+            try:
+                await self._wire.wait_writable()
+            except (trio.ClosedResourceError, OSError):  # this side has ended the link
+                return
+            with self._mutex:
+                if not self.write_queue():
+                    self._wake_writer = trio.Event()
+            self._tell_fault()
+
+    async def _write_held(self) -> None:
+        # For threads that say much and then neither wait for an answer nor say more. As long as they go on, they write
+        # by themselves: telling the loop each time would take the interpreter away from them.
+        while True:
+            await self._wake_watcher.wait()
+            self._wake_watcher = trio.Event()
+            while self._held:
+                self.flush()
+                await trio.sleep(_BURST)
+            self._watched = False
+            self.flush()
+
+    def _writer_needed(self) -> None:
+        self._wake_writer.set()
+        self._stuck()
+
+    def _watcher_needed(self) -> None:
+        self._wake_watcher.set()
+
+    # -- without the mutex
+
+    def flush(self) -> None:
+        """Write what was held. Without the mutex."""
+        if self._held:
+            with self._mutex:
+                self._held = False
+                rest = not self._waiting and self.write_queue()
+            self.settle(rest)
+
+    def settle(self, rest: bool, *, patient: bool = True) -> None:
+        """See to what :meth:`write` has left, if it has, and to its fault. Without the mutex.
+
+        Args:
+            rest: What :meth:`write` returned.
+            patient: Whether this thread may go on writing as long as the other side keeps up.
+        """
+        if rest:
+            self._go_on(patient and not self._loop.is_here())
+        self._tell_fault()
+
+    def _go_on(self, patient: bool) -> None:
+        # The loop has other things to do, and would be slower.
+        over = False
+        try:
+            while not over and patient and self._size > _LARGE and self._wire.is_writable(_MOMENT):
+                with self._mutex:
+                    over = not self.write_queue()
+        finally:
+            if not over:
+                self._loop.now_or_soon(self._writer_needed)
+
+    def _tell_fault(self) -> None:
+        if self.fault is not None:
+            self._failed()
+
+    # -- with the mutex
+
+    def write(self, buffers: list[Buffer], number: int | None = None, *, soon: bool = False) -> bool:
+        """Write a message.
+
+        Args:
+            buffers: The message.
+            number: The request that it is, None if it is something else.
+            soon: Whether it may be held.
+
+        Returns:
+            Whether something is left that the caller has to give to :meth:`settle`.
+        """
+        if not buffers or self.fault is not None:
+            return False
+        queue = self._queue
+        if not (queue and queue[-1].add(buffers, number)):
+            queue.append(Unsent(buffers, number))
+        self._size += total_size(buffers)
+        return not (soon and self._hold()) and not self._waiting and self.write_queue()
+
+    def write_from_anywhere(self, buffers: list[Buffer]) -> None:
+        """Write a message, and leave the rest to the loop if the socket does not take all of it."""
+        if self.write(buffers):
+            self._loop.now_or_soon(self._writer_needed)
+
+    def _hold(self) -> bool:
+        if self._size >= FULL or time.monotonic() - self._wrote >= _BURST:
+            return False
+        if self._loop.is_here():
+            if not self._held:
+                self._loop.soon(self.flush)  # when all tasks that can run now have had their turn
+        elif not self._watched:
+            self._watched = True
+            self._loop.soon(self._watcher_needed)
+        self._held = True
+        return True
+
+    def write_queue(self) -> bool:
+        """Write what waits; True if something is left for when the socket takes more."""
+        queue = self._queue
+        self._wrote = time.monotonic()
+        try:
+            while queue:
+                entry = queue[0]
+                if sum(entry.counts) < entry.size:
+                    self._wire.put(entry)
+                    self.writes += 1
+                    self._progress = 0.0
+                    self.note_progress()
+                else:
+                    queue.popleft()
+                    self._size -= entry.size
+            self._waiting = self._wire.flush()
+        except BlockingIOError:
+            self._waiting = True
+        except OSError as error:
+            self._waiting = False
+            self.fault = f"the connection was lost: {error.strerror or error}"
+        if not self._waiting:
+            self._progress = 0.0
+        elif not self._progress:
+            self._progress = time.monotonic()
+        return self._waiting
+
+    def note_progress(self) -> None:
+        """Tell of requests that have begun to go out: whoever wrote them may have been interrupted."""
+        if self._queue and self._queue[0].counts:
+            for number in self._queue[0].begun():
+                self._begun(number)
+
+    def pulse(self, beat: Buffer) -> None:
+        """Write something, on behalf of a loop that is blocked: what waits already, or a sign of life."""
+        if self._queue:
+            if self.write_queue():
+                self._loop.soon(self._writer_needed)
+        else:
+            self.write_from_anywhere([beat])
+
+    def remove(self, number: int) -> None:
+        """Take a request out of the queue, if nothing of it has been written."""
+        for entry in self._queue:
+            entry.remove(number)
+        self._queue = deque(entry for entry in self._queue if entry.size)
+        self._size = sum(entry.size for entry in self._queue)
+
+    def write_last(self, buffers: list[Buffer]) -> None:
+        """Write the last words of the link, at once or not at all: the other side may not read any more."""
+        last = Unsent(buffers)
+        half_written = self._queue and self._queue[0].counts  # behind it they would be junk
+        if last.size and not half_written and self.fault is None:
+            with suppress(OSError):
+                self._wire.put(last)
+                self._wire.flush()
