@@ -103,22 +103,28 @@ class ThreadWaiter:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait to be woken; False if that takes longer than the timeout in seconds."""
-        if threading.current_thread() is threading.main_thread():
-            return self._wait_and_glance(math.inf if timeout is None else timeout)
-        if timeout is None:
-            return self._lock.acquire()
-        return self._lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+        return wait_on(self._lock, timeout)
 
-    def _wait_and_glance(self, timeout: float) -> bool:
-        # A signal that comes after Python's last look and before the thread sleeps does not wake it. It happens when
-        # threads compete; then Ctrl-C would be lost, were there not another look once in a while.
-        if timeout <= GLANCE:
-            return self._lock.acquire(True, max(timeout, 0.0))
-        end = time.monotonic() + timeout
-        while not self._lock.acquire(True, min(GLANCE, max(end - time.monotonic(), 0.0))):
-            if time.monotonic() >= end:
-                return False
-        return True
+
+def wait_on(lock: _thread.LockType, timeout: float | None) -> bool:
+    """Wait until a bare lock can be had; False if that takes longer than the timeout in seconds."""
+    if threading.current_thread() is threading.main_thread():
+        return _wait_and_glance(lock, math.inf if timeout is None else timeout)
+    if timeout is None:
+        return lock.acquire()
+    return lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+
+
+def _wait_and_glance(lock: _thread.LockType, timeout: float) -> bool:
+    # A signal that comes after Python's last look and before the thread sleeps does not wake it. It happens when
+    # threads compete; then Ctrl-C would be lost, were there not another look once in a while.
+    if timeout <= GLANCE:
+        return lock.acquire(True, max(timeout, 0.0))
+    end = time.monotonic() + timeout
+    while not lock.acquire(True, min(GLANCE, max(end - time.monotonic(), 0.0))):
+        if time.monotonic() >= end:
+            return False
+    return True
 
 
 class TaskWaiter:

@@ -30,8 +30,8 @@ MACHINERY = frozenset(
 
 WAITS = frozenset(
     {
-        ("bridge.py", "ThreadWaiter.wait"),
-        ("bridge.py", "ThreadWaiter._wait_and_glance"),
+        ("bridge.py", "wait_on"),
+        ("bridge.py", "_wait_and_glance"),
         ("net/rush.py", "Rush._poll"),
         ("net/wire.py", "PlainWire.is_writable"),
     }

@@ -16,6 +16,7 @@ import trio
 
 import qmi
 import qmi.core.config_defs
+from qmi.actors.future import QMI_RpcFuture
 from qmi.bridge import Loop
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
@@ -132,6 +133,23 @@ def test_blocking_calls_in_one_process_ask_nothing_of_the_loop(
     for _ in range(CALLS):
         driver.nothing()
     assert asked == []
+
+
+def test_blocking_calls_in_one_process_need_no_future(home: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = home.make_instrument("driver", Threaded)
+    driver.nothing()
+    made: list[object] = []
+    make = QMI_RpcFuture.__init__
+
+    def note(self: QMI_RpcFuture[Any], *args: Any, **kwargs: Any) -> None:
+        made.append(args)
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(QMI_RpcFuture, "__init__", note)
+    for _ in range(CALLS):
+        driver.nothing()
+        driver.same(1, rpc_timeout=10)
+    assert made == []
 
 
 def test_a_driver_that_may_runs_in_the_thread_that_calls(home: QMI_Context) -> None:

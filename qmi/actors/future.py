@@ -151,9 +151,7 @@ class QMI_RpcFuture(Generic[T]):
 
     def explain_timeout(self, timeout: float | None) -> str:
         """The message for a wait that took too long."""
-        busy = self.explain()
-        limit = "" if timeout is None else f" within {timeout:g} s"
-        return f"No answer from {self.what}{limit}" + (f": {busy}" if busy else "")
+        return no_answer(self.what, timeout, self.explain())
 
     async def ended(self) -> None:
         """Wait until the call has ended, however it ends."""
@@ -280,6 +278,18 @@ def call_cycle(chain: tuple[str, ...], callee: str, what: str) -> QMI_CallCycleE
     """
     cycle = " -> ".join((*chain[chain.index(callee) :], what))
     return QMI_CallCycleException(f"These objects would wait for each other for ever: {cycle}")
+
+
+def no_answer(what: str, timeout: float | None, busy: str) -> str:
+    """The message for a wait that took too long.
+
+    Args:
+        what: The call.
+        timeout: How long it was waited for, in seconds.
+        busy: What the callee is doing, if that is known.
+    """
+    limit = "" if timeout is None else f" within {timeout:g} s"
+    return f"No answer from {what}{limit}" + (f": {busy}" if busy else "")
 
 
 def _name_of(error: BaseException) -> str:

@@ -17,7 +17,7 @@ import trio
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.lock import Lock
-from qmi.actors.turns import AcquireTurn, CallTurn, InlineTurn, PullTurn, Turn
+from qmi.actors.turns import AcquireTurn, CallTurn, InlineTurn, PullTurn, Turn, WaitedTurn
 from qmi.errors import QMI_ObjectLockedException
 from qmi.messages import Acquire, LockAnswer, LockInfo, Origin, Release
 
@@ -46,7 +46,7 @@ class Guard:
         holder = self._lock.holder
         return None if holder is None else holder.info
 
-    def refusal(self, turn: CallTurn | InlineTurn | PullTurn) -> QMI_ObjectLockedException | None:
+    def refusal(self, turn: CallTurn | InlineTurn | PullTurn | WaitedTurn) -> QMI_ObjectLockedException | None:
         """Why the lock does not let this turn through, or None if it does. The refusal is logged."""
         holder = self._lock.holder
         if holder is None or self._lock.may_call(turn.origin, turn.token):

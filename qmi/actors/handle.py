@@ -8,14 +8,15 @@ from typing import Any, Protocol
 
 import trio
 
-from qmi.actors.execution import current_chain
+from qmi.actors.execution import EXECUTION, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
 from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
 from qmi.actors.interface import Interface, Method, unknown_method
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
-from qmi.actors.turns import InlineTurn
+from qmi.actors.turns import InlineTurn, WaitedTurn
+from qmi.actors.waited import call_and_wait, runs_in_thread_of_object
 from qmi.bridge import Loop, on_any_loop, refuse_on_loop
 from qmi.errors import (
     QMI_CancelledCallException,
@@ -104,16 +105,25 @@ class Handle:
         name = method.name
         if on_any_loop():
             refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
-        chain = current_chain()
+        execution = EXECUTION.get()
+        chain = () if execution is None else execution.chain
+        limit = None if timeout is None else check_timeout(timeout)
         actor = self._find_actor()
-        if timeout is None and actor is not None:
+        if actor is not None:
             here = actor.method(name)
-            if runs_in_thread_of_caller(actor, here):
+            if runs_in_thread_of_object(actor, here):
+                # Nothing here may refer to the turn when its error is raised, whose traceback refers to this.
+                return call_and_wait(
+                    actor,
+                    WaitedTurn(here, args, kwargs, self.token, chain, self.router.origin),
+                    limit,
+                    None if execution is None else execution.interrupt,
+                )
+            if limit is None and runs_in_thread_of_caller(actor, here):
                 actor.check_cycle(name, chain)
                 turn = InlineTurn(here, self.token, chain, self.router.origin)
                 result = call_in_thread(actor, turn, args, kwargs)
                 return self._stream(result) if method.kind.is_stream else result
-        limit = check_timeout(timeout)
         call = Call(self.address.object, name, args, kwargs, self.token, chain)
         return call_blocking(self._request(method, call, soon=False), limit)
 

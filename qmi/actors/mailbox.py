@@ -48,6 +48,9 @@ class Mailbox(Generic[T]):
         with self.mutex:
             if self.closed is not None:
                 raise copy.copy(self.closed)  # each caller gets a traceback of its own
+            if self.current is None:
+                self.current = turn
+                return True
             return self.enter_locked(turn)
 
     def enter_locked(self, turn: T, first: bool = False) -> bool:

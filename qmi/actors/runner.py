@@ -11,7 +11,7 @@ import inspect
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from qmi.actors.ending import dispatch_end
 from qmi.actors.execution import Execution, current_chain
@@ -21,9 +21,9 @@ from qmi.actors.host import ActorStatistics, Host
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.making import construct
-from qmi.actors.running import run_async, run_plain
+from qmi.actors.running import run_async, run_plain, run_waited
 from qmi.actors.streams import ActorStream
-from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
+from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn, WaitedTurn
 from qmi.actors.worker import Worker
 from qmi.errors import (
     QMI_CallCycleException,
@@ -43,6 +43,8 @@ from qmi.messages import (
     Request,
 )
 from qmi.names import Address
+
+_CALLS: Final = (CallTurn, InlineTurn, PullTurn, WaitedTurn)
 
 
 class Actor:
@@ -252,7 +254,7 @@ class Actor:
     def dispatch(self, turn: Turn | None) -> None:
         """See to it that the current turn, and all that can be done at once after it, is done."""
         while turn is not None:
-            if isinstance(turn, CallTurn | InlineTurn | PullTurn):
+            if isinstance(turn, _CALLS):
                 # One that was given up is sent as well: whether it runs is decided by who claims it.
                 refusal = self.guard.refusal(turn) if self.guard.is_locked and not turn.given_up else None
                 if refusal is None and self._send(turn):
@@ -265,7 +267,10 @@ class Actor:
                 return
             turn = self.mailbox.leave(turn)
 
-    def _send(self, turn: CallTurn | InlineTurn | PullTurn) -> bool:
+    def _send(self, turn: CallTurn | InlineTurn | PullTurn | WaitedTurn) -> bool:
+        if isinstance(turn, WaitedTurn):
+            (self.worker or self.thread()).give(partial(run_waited, self, turn))
+            return True
         if isinstance(turn, InlineTurn):
             turn.grant()
             return True

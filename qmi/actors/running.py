@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,7 +13,7 @@ import trio
 from qmi.actors.execution import EXECUTION, Execution
 from qmi.actors.faults import presentable
 from qmi.actors.streams import ActorStream
-from qmi.actors.turns import CallTurn, InlineTurn, PullTurn, Turn
+from qmi.actors.turns import CallTurn, InlineTurn, PullTurn, Turn, WaitedTurn
 from qmi.errors import QMI_CancelledCallException
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def begin(actor: Actor, turn: Turn) -> None:
     actor.calls += 1
 
 
-def execution(actor: Actor, turn: CallTurn | InlineTurn | PullTurn) -> Execution:
+def execution(actor: Actor, turn: CallTurn | InlineTurn | PullTurn | WaitedTurn) -> Execution:
     """What code of this turn belongs to."""
     chain = turn.chain
     if chain:
@@ -61,6 +62,39 @@ def run_plain(actor: Actor, turn: CallTurn | PullTurn) -> None:
         turn.future.linger(actor.worker.is_wanted)
 
 
+def run_waited(actor: Actor, turn: WaitedTurn) -> None:
+    """The same for a call whose caller waits for nothing but its end."""
+    if not turn.claim():
+        return
+    if turn.given_up:
+        actor.dispatch(actor.mailbox.leave(turn))
+        return
+    value: Any = None
+    error: BaseException | None = None
+    turn.since = time.monotonic()
+    actor.calls += 1
+    token = EXECUTION.set(execution(actor, turn))
+    try:
+        value = getattr(actor.object, turn.name)(*turn.args, **turn.kwargs)
+    except BaseException as caught:  # goes to the caller; the thread lives on
+        error = caught
+    if type(value) is CoroutineType:
+        if actor.spawn(turn, run_async, actor, turn, value):
+            EXECUTION.reset(token)
+            return
+        value.close()
+        error = actor.stopped()
+    following = actor.mailbox.leave(turn)
+    if error is None:
+        turn.settle(value)
+    else:
+        answer(actor, turn, None, error)
+    # What comes now costs the caller nothing, who is just being woken.
+    EXECUTION.reset(token)
+    if following is not None:
+        actor.dispatch(following)
+
+
 def _invoke(actor: Actor, turn: CallTurn | PullTurn) -> Any:
     if isinstance(turn, PullTurn):
         return turn.stream.close() if turn.closing else turn.stream.advance()
@@ -68,7 +102,9 @@ def _invoke(actor: Actor, turn: CallTurn | PullTurn) -> Any:
     return getattr(actor.object, call.method)(*call.args, **call.kwargs)
 
 
-async def run_async(actor: Actor, turn: CallTurn | PullTurn, started: Coroutine[Any, Any, Any] | None = None) -> None:
+async def run_async(
+    actor: Actor, turn: CallTurn | PullTurn | WaitedTurn, started: Coroutine[Any, Any, Any] | None = None
+) -> None:
     """Run a turn in the event loop, or what a plain method has left to be awaited there."""
     if started is None and not turn.claim():
         return
@@ -82,6 +118,7 @@ async def run_async(actor: Actor, turn: CallTurn | PullTurn, started: Coroutine[
             await trio.lowlevel.checkpoint_if_cancelled()
             EXECUTION.set(execution(actor, turn))
             if started is None:
+                assert not isinstance(turn, WaitedTurn)  # only what its method left to be awaited runs here
                 begin(actor, turn)
                 value = _invoke(actor, turn)
             else:
@@ -103,17 +140,20 @@ async def run_async(actor: Actor, turn: CallTurn | PullTurn, started: Coroutine[
         actor.dispatch(following)
 
 
-def _is_to_be_awaited(turn: CallTurn | PullTurn, value: Any) -> bool:
+def _is_to_be_awaited(turn: CallTurn | PullTurn | WaitedTurn, value: Any) -> bool:
     if isinstance(turn, PullTurn):
         return bool(turn.stream.is_async)
     return inspect.isawaitable(value)
 
 
-def answer(actor: Actor, turn: CallTurn | PullTurn, value: Any, error: BaseException | None) -> None:
+def answer(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn, value: Any, error: BaseException | None) -> None:
     """Tell the caller how the turn ended."""
     if error is not None:
         actor.errors += 1
         turn.fail(presentable(error, f"{actor.where}.{turn.what}"))
+        return
+    if isinstance(turn, WaitedTurn):
+        turn.settle(value)
         return
     turn.future.turn = None
     if isinstance(turn, PullTurn):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+from _thread import LockType, allocate_lock
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -38,7 +38,7 @@ class Turn:
         self.since: float = 0.0
         self.scope: trio.CancelScope | None = None
         self.given_up: bool = False
-        self._claim = _thread.allocate_lock()  # nothing is lighter for the garbage collector
+        self._claim = allocate_lock()  # nothing is lighter for the garbage collector
 
     @property
     def what(self) -> str:
@@ -156,6 +156,75 @@ class InlineTurn(Turn):
         """Wake the caller with an error."""
         self.error = error
         self.grant()
+
+
+class WaitedTurn(Turn):
+    """A method call whose caller waits on the spot, in a thread.
+
+    Args:
+        method: The method.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        token: The caller's lock token.
+        chain: The objects that wait for it.
+        origin: The context it came from.
+
+    Attributes:
+        lock: What the caller waits for.
+        ended: Whether there is a value or an error.
+    """
+
+    __slots__ = ("args", "chain", "ended", "error", "kwargs", "lock", "method", "token", "value")
+
+    def __init__(
+        self,
+        method: Method,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        token: Token | None,
+        chain: tuple[str, ...],
+        origin: Origin,
+    ) -> None:
+        # This is made for each call of a script, so that nothing is made that is not needed.
+        self.name: str = method.name
+        self.origin: Origin = origin
+        self.since: float = 0.0
+        self.scope: trio.CancelScope | None = None
+        self.given_up: bool = False
+        self._claim = allocate_lock()
+        self.method: Method = method
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
+        self.token: Token | None = token
+        self.chain: tuple[str, ...] = chain
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.ended: bool = False
+        self.lock: LockType = allocate_lock()
+        self.lock.acquire()
+
+    def settle(self, value: Any) -> None:
+        """Wake the caller with a result, unless the call has ended."""
+        if not self.ended:
+            self.value = value
+            self.ended = True
+            self.wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Wake the caller with an error, unless the call has ended."""
+        # If two threads end the call in the same moment, the caller takes the error, or the value if that is all there
+        # is when it wakes.
+        if not self.ended:
+            self.error = error
+            self.ended = True
+            self.wake()
+
+    def wake(self) -> None:
+        """End the caller's wait."""
+        try:  # noqa: SIM105 - as in ThreadWaiter
+            self.lock.release()
+        except RuntimeError:  # woken twice
+            pass
 
 
 class PullTurn(Turn):

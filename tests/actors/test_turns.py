@@ -7,7 +7,7 @@ import pytest
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Kind, Method
-from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn
+from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn, WaitedTurn
 from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
 
 LAB = Origin("lab", "1")
@@ -43,6 +43,7 @@ def every_turn() -> list[Turn]:
         PullTurn(ACTOR, Stream(), CallFuture("the item"), closing=False),
         AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]()),
         EndTurn(LAB, QMI_RpcFuture[None]()),
+        WaitedTurn(METHOD, (), {}, TOKEN, (), LAB),
     ]
 
 
@@ -52,7 +53,7 @@ def test_each_says_what_it_does_how_long_and_for_whom() -> None:
         turn.since = 10.0
     assert [turn.describe(12.5) for turn in turns] == [
         f"{what} for 2.5 s, called from context 'lab'"
-        for what in ("add()", "add()", "numbers()", "lock()", "release_rpc_object()")
+        for what in ("add()", "add()", "numbers()", "lock()", "release_rpc_object()", "add()")
     ]
     assert "for 0.0 s" in turns[0].describe(9.0)
 
@@ -90,7 +91,7 @@ def test_a_lock_request_that_somebody_took_on_is_answered_by_that_one() -> None:
 
 
 def test_what_is_shown_to_the_lock_is_the_token_of_the_call() -> None:
-    assert [turn.token for turn in every_turn()[:3]] == [TOKEN] * 3  # type: ignore[attr-defined]
+    assert [every_turn()[index].token for index in (0, 1, 2, 5)] == [TOKEN] * 4  # type: ignore[attr-defined]
 
 
 def test_a_caller_that_runs_the_method_itself_is_woken_once_it_waits() -> None:
@@ -114,3 +115,21 @@ def test_a_caller_that_runs_the_method_itself_is_woken_with_an_error() -> None:
     turn.fail(OSError("no cable"))
     assert isinstance(turn.error, OSError)
     assert waiter.woken == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_caller_that_waits_on_the_spot_is_woken_with_the_outcome(fails: bool) -> None:
+    turn = WaitedTurn(METHOD, (), {}, TOKEN, (), LAB)
+    turn.wake()  # by a request to stop
+    assert turn.lock.acquire(False)
+    assert not turn.ended
+    error = OSError("no cable")
+    if fails:
+        turn.fail(error)
+    turn.settle(3)
+    turn.fail(KeyError("too late"))
+    assert (turn.ended, turn.value, turn.error) == ((True, None, error) if fails else (True, 3, None))
+    assert turn.lock.acquire(False)
+    assert not turn.lock.acquire(False)
+    turn.wake()
+    turn.wake()
