@@ -95,8 +95,8 @@ class Sink(Protocol):
 class Owner(Protocol):
     """Who the link belongs to.
 
-    ``request``, ``cancel`` and ``credit`` are called by whoever reads: the loop, or a thread; never by two at once.
-    The others are called on the loop.
+    ``request``, ``cancel``, ``credit`` and ``signal`` are called by whoever reads: the loop, or a thread; never by two
+    at once. The others are called on the loop.
     """
 
     def hello(self, link: Link, hello: Hello) -> None:
