@@ -27,7 +27,8 @@ from qmi.core.exceptions import (
     QMI_RuntimeException,
 )
 from qmi.net.frames import HEADER, MAGIC, MAJOR, MINOR, pack
-from qmi.net.packets import Kind, head
+from qmi.net.kinds import Kind
+from qmi.net.packets import head
 from tests.support.chaos import ChaosProxy, reset
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, eventually, make_context

@@ -19,8 +19,9 @@ from qmi.net.events import (
     StreamOpened,
 )
 from qmi.net.frames import ProtocolError
+from qmi.net.kinds import REQUEST, SIGNAL, Kind
 from qmi.net.open_requests import MAX_CREDIT, OpenRequests
-from qmi.net.packets import REQUEST, SIGNAL, Kind, UnknownRequest, read_request, read_signal
+from qmi.net.packets import UnknownRequest, read_request, read_signal
 
 
 class RequestRefused(Exception):

@@ -7,9 +7,7 @@ messages of :mod:`qmi.messages`, written as the list of their fields; each field
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import IntEnum
-from functools import lru_cache
-from struct import Struct, pack
+from struct import pack
 from typing import Any, NamedTuple
 
 from qmi.messages import (
@@ -26,42 +24,14 @@ from qmi.messages import (
     Token,
     Unsubscribe,
 )
-from qmi.net.codec import Codec, Encoded, encode_scalars
-from qmi.net.codec_encode import SCALARS
+from qmi.net import shortcuts
+from qmi.net.codec import Codec, Encoded
 from qmi.net.frames import Frame, ProtocolError
-
-
-class Kind(IntEnum):
-    """What a packet is for."""
-
-    HELLO = 0
-    REFUSAL = 1
-    PING = 2
-    PONG = 3
-    GOODBYE = 4
-    REQUEST = 5
-    VALUE = 6
-    FAILURE = 7
-    CANCEL = 8
-    SIGNAL = 9
-    STREAM = 10
-    CREDIT = 11
-    ITEM = 12
-    END = 13
-
-
-REQUEST: Kind = Kind.REQUEST
-VALUE: Kind = Kind.VALUE
-SIGNAL: Kind = Kind.SIGNAL
-"""Looking them up in the enum would take as long as writing a packet of that kind."""
+from qmi.net.kinds import Kind
 
 
 class UnknownRequest(Exception):
     """A newer version asked for something that this version does not have."""
-
-
-_HEAD = Struct(">BBBI")
-_CODEC = Codec()
 
 
 def head(kind: Kind, number: int) -> bytes:
@@ -69,7 +39,7 @@ def head(kind: Kind, number: int) -> bytes:
     if number < 24:
         return bytes((0x83, kind, number))
     if number < 1 << 32:
-        return _HEAD.pack(0x83, kind, 0x1A, number)
+        return shortcuts.HEAD.pack(0x83, kind, 0x1A, number)
     return pack(">BBBQ", 0x83, kind, 0x1B, number)
 
 
@@ -79,55 +49,16 @@ def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, Any]:
     Raises:
         ProtocolError: If it is no packet.
     """
-    if len(frame.body) > _HEAD.size and (packet := _read_short(frame.body)) is not None:
+    body, segments = frame
+    if not segments and (packet := shortcuts.read_body(body)) is not None:
         return packet
-    body = codec.decode(*frame)
-    if type(body) is not list or len(body) != 3:
+    found = codec.decode(body, segments)
+    if type(found) is not list or len(found) != 3:
         raise ProtocolError("a body is not made of kind, number and payload")
-    kind, number, payload = body
+    kind, number, payload = found
     if type(kind) is not int or type(number) is not int:
         raise ProtocolError("a body is not made of kind, number and payload")
     return kind, number, payload
-
-
-def _read_short(body: bytes | bytearray) -> tuple[int, int, Any] | None:
-    """What most packets are: an answer that says nothing, or a call without arguments that came before."""
-    start, kind, width, number = _HEAD.unpack_from(body)
-    if start != 0x83 or width != 0x1A or number < 24:
-        return None
-    if kind == VALUE and body[_HEAD.size :] == b"\xf6":
-        return kind, number, None
-    if kind == REQUEST and body.endswith(_BARE) and len(body) < _SHORT:
-        bare = _read_bare(bytes(body[_HEAD.size :]))
-        if bare is not None:
-            return kind, number, bare
-    return None
-
-
-class _Bare:
-    """A call without arguments that was checked. No payload can pretend to be one, since no value becomes one."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-
-
-_BARE = b"\x80\xa0\xf6\x80"
-"""How a call ends that has no arguments, no token and no chain."""
-_SHORT = 256
-
-
-@lru_cache(1024)
-def _read_bare(payload: bytes) -> _Bare | None:
-    try:
-        fields = _CODEC.decode(payload)
-    except ProtocolError:
-        return None
-    if type(fields) is not list or not fields or type(fields[0]) is not int or fields[0] != _CALL:
-        return None
-    call = _read_call(fields)
-    return None if call is None or call.args else _Bare(call)
 
 
 class _Field(NamedTuple):
@@ -217,7 +148,6 @@ _REQUESTS: tuple[type, ...] = (
     Call, Acquire, Release, ForceRelease, QueryLock, QueryStatistics, Describe, Subscribe, Unsubscribe,
 )  # fmt: skip
 _NUMBERS = {cls: number for number, cls in enumerate(_REQUESTS)}
-_CALL = _NUMBERS[Call]
 _NAMES = {cls: ("request", *(field.name for field in fields)) for cls, fields in _FIELDS.items()}
 
 
@@ -227,58 +157,19 @@ def encode_message(codec: Codec, message: Request | Signal) -> Encoded:
     Raises:
         QMI_ValueNotSendableException: If an argument cannot be sent.
     """
+    payload = None
+    if isinstance(message, Call):
+        payload = shortcuts.encode_call(message)
+    elif isinstance(message, Signal):
+        payload = shortcuts.encode_signal(message)
+    if payload is not None:
+        return Encoded(payload, [])
     cls = type(message)
-    if cls is Call or cls is Signal:
-        payload = _encode_call(message) if cls is Call else _encode_signal(message)  # type: ignore[arg-type]
-        if payload is not None:
-            return Encoded(payload, [])
     values = [_NUMBERS.get(cls, 0)]
     for field in _FIELDS[cls]:
         value = getattr(message, field.name)
         values.append(value if field.to_wire is _same else field.to_wire(value))
     return codec.encode_fields(values, _NAMES[cls])
-
-
-# Calls and signals whose arguments are scalars are nearly all that is ever sent. They come out as the general way would
-# write them; what is the same each time is kept.
-
-
-@lru_cache(4096)
-def _opening(cls: type, name: str, member: str) -> bytes:
-    """The beginning of a call or signal, up to the name of its method or signal."""
-    size = len(_FIELDS[cls]) + 1
-    payload = encode_scalars([_NUMBERS.get(cls, 0), name, member])
-    if payload is None:
-        raise ValueError("these names cannot be sent")
-    return bytes((0x80 + size,)) + payload[1:]
-
-
-def _encode_call(call: Call) -> bytes | None:
-    args, kwargs, token, chain = call.args, call.kwargs, call.token, call.chain
-    try:
-        opening = _opening(Call, call.object, call.method)
-    except (ValueError, TypeError):
-        return None
-    if not SCALARS.issuperset(map(type, args)):
-        return None
-    if not (kwargs or token or chain):
-        found = encode_scalars(list(args)) if args else b"\x80"
-        return None if found is None else opening + found + b"\xa0\xf6\x80"
-    if not SCALARS.issuperset(map(type, kwargs.values())):
-        return None
-    rest = encode_scalars([list(args), dict(kwargs), _token_list(token), list(chain)])
-    return None if rest is None else opening + rest[1:]
-
-
-def _encode_signal(signal: Signal) -> bytes | None:
-    if not SCALARS.issuperset(map(type, signal.args)):
-        return None
-    try:
-        opening = _opening(Signal, signal.object, signal.signal)
-    except (ValueError, TypeError):
-        return None
-    rest = encode_scalars([list(signal.args), signal.seqnr, signal.timestamp])
-    return None if rest is None else opening + rest[1:]
 
 
 def read_request(payload: Any, *, newer: bool) -> Request:
@@ -292,26 +183,17 @@ def read_request(payload: Any, *, newer: bool) -> Request:
         ProtocolError: If it is none.
         UnknownRequest: If a newer version sent a request that this one does not have.
     """
-    if type(payload) is _Bare:
+    if type(payload) is shortcuts.Bare:
         return payload.call
     if type(payload) is not list or not payload or type(payload[0]) is not int:
         raise ProtocolError("a request has no kind")
-    if payload[0] == _CALL and (call := _read_call(payload)) is not None:
+    if (call := shortcuts.read_call(payload)) is not None:
         return call
     if not 0 <= payload[0] < len(_REQUESTS):
         if newer:
             raise UnknownRequest(f"this version of QMI does not know requests of kind {payload[0]}")
         raise ProtocolError(f"there is no request of kind {payload[0]}")
     return _read(_REQUESTS[payload[0]], payload, newer=newer)  # type: ignore[no-any-return]
-
-
-def _read_call(payload: list[Any]) -> Call | None:
-    """The call of most calls: no lock, nobody waits for the caller; None if it may be another one, or none."""
-    if len(payload) != 7:
-        return None
-    _, name, method, args, kwargs, token, chain = payload
-    typed = type(name) is type(method) is str and type(args) is type(chain) is list and type(kwargs) is dict
-    return Call(name, method, tuple(args), kwargs) if typed and token is None and not chain and not kwargs else None
 
 
 def read_signal(payload: Any, *, newer: bool) -> Signal:
@@ -322,10 +204,8 @@ def read_signal(payload: Any, *, newer: bool) -> Signal:
     """
     if type(payload) is not list:
         raise ProtocolError("a signal is not a list of fields")
-    if len(payload) == 6:
-        _, name, signal, args, seqnr, timestamp = payload
-        if type(name) is type(signal) is str and type(args) is list and type(seqnr) is int and type(timestamp) is float:
-            return Signal(name, signal, tuple(args), seqnr, timestamp)
+    if (signal := shortcuts.read_signal(payload)) is not None:
+        return signal
     return _read(Signal, payload, newer=newer)  # type: ignore[no-any-return]
 
 

@@ -54,10 +54,8 @@ from qmi.net.frames import MINOR, Buffer, Frame, FrameReader, Limits, ProtocolEr
 from qmi.net.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.heartbeat import Heartbeat, Pulse
 from qmi.net.incoming import RequestRefused, read_message
-from qmi.net.packets import (
-    Kind,
-    read_packet,
-)
+from qmi.net.kinds import Kind
+from qmi.net.packets import read_packet
 from qmi.net.sending import Sending, write_packet
 
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]

@@ -10,8 +10,9 @@ from qmi.messages import Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Codec, Encoded
 from qmi.net.events import PeerLost
 from qmi.net.frames import Buffer, pack, small_frame
+from qmi.net.kinds import REQUEST, VALUE, Kind
 from qmi.net.open_requests import OpenRequests, describe, not_delivered
-from qmi.net.packets import REQUEST, VALUE, Kind, encode_message, head
+from qmi.net.packets import encode_message, head
 
 _NOTHING = Encoded(b"\xf6", [])
 

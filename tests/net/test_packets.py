@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from qmi import messages
-from qmi.net import packets
+from qmi.net import kinds, packets
 from qmi.net.codec import Codec
 from qmi.net.frames import Frame, ProtocolError
 
@@ -25,7 +25,7 @@ def test_the_numbers_of_requests_and_packets_never_change() -> None:
         "Call", "Acquire", "Release", "ForceRelease", "QueryLock", "QueryStatistics", "Describe", "Subscribe",
         "Unsubscribe",
     ]  # fmt: skip
-    assert [(kind.name, kind.value) for kind in packets.Kind] == [
+    assert [(kind.name, kind.value) for kind in kinds.Kind] == [
         ("HELLO", 0), ("REFUSAL", 1), ("PING", 2), ("PONG", 3), ("GOODBYE", 4), ("REQUEST", 5), ("VALUE", 6),
         ("FAILURE", 7), ("CANCEL", 8), ("SIGNAL", 9), ("STREAM", 10), ("CREDIT", 11), ("ITEM", 12), ("END", 13),
     ]  # fmt: skip

@@ -52,7 +52,8 @@ from qmi.net.events import (
 )
 from qmi.net.frames import MINOR, Buffer, Limits, pack
 from qmi.net.handshake import Hello, Identity, Role
-from qmi.net.packets import Kind, head
+from qmi.net.kinds import Kind
+from qmi.net.packets import head
 from qmi.net.peer import HEARTBEAT, Peer
 
 CALL = Call("nsg", "get", (1, 2.5), {"x": "y"})

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from qmi.net import outbound as outbound_module
+from qmi.net.outbound import Outbound
+from qmi.net.wire import FULL, Unsent
+
+
+class FakeLoop:
+    """Keeps what it is to do; the test decides when, and whose thread this is."""
+
+    def __init__(self) -> None:
+        self.here = False
+        self.due: list[Callable[[], object]] = []
+
+    def is_here(self) -> bool:
+        return self.here
+
+    def soon(self, function: Callable[[], object]) -> bool:
+        self.due.append(function)
+        return True
+
+    now_or_soon = soon
+
+    def turn(self) -> None:
+        due, self.due = self.due, []
+        for function in due:
+            function()
+
+
+class FakeWire:
+    """Takes so many bytes, and then none until there is room again."""
+
+    may_hold_more = False
+
+    def __init__(self) -> None:
+        self.room = 1 << 30
+        self.refills: list[int | BaseException] = []
+        self.written: list[bytes] = []
+        self.error: OSError | None = None
+
+    def put(self, unsent: Unsent) -> None:
+        if self.error is not None:
+            raise self.error
+        if not self.room:
+            raise BlockingIOError
+        data = b"".join(unsent.rest())[: self.room]
+        self.room -= len(data)
+        self.written.append(data)
+        unsent.counts.append(len(data))
+
+    def flush(self) -> bool:
+        return False
+
+    def is_writable(self, patience: float) -> bool:
+        refill = self.refills.pop(0) if self.refills else 0
+        if isinstance(refill, BaseException):
+            raise refill
+        self.room += refill
+        return refill > 0
+
+
+class Clock:
+    """Moves when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Bench:
+    """The writing half of a link, with everything around it in the test's hands."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.wire = FakeWire()
+        self.loop = FakeLoop()
+        self.mutex = threading.Lock()
+        self.begun: list[int] = []
+        self.failed: list[int] = []
+        self.stuck: list[int] = []
+        wire: Any = self.wire
+        loop: Any = self.loop
+        self.out = Outbound(
+            wire,
+            loop,
+            self.mutex,
+            begun=self.begun.append,
+            failed=lambda: self.failed.append(1),
+            stuck=lambda: self.stuck.append(1),
+        )
+
+    def say(self, text: str, number: int | None = None, *, soon: bool = False, patient: bool = True) -> None:
+        with self.mutex:
+            rest = self.out.write([text.encode()], number, soon=soon)
+        self.out.settle(rest, patient=patient)
+
+    @property
+    def written(self) -> list[str]:
+        return [data.decode() for data in self.wire.written]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    clock = Clock()
+    monkeypatch.setattr(outbound_module, "time", clock)
+    return Bench(clock)
+
+
+def test_a_lone_message_goes_out_at_once(bench: Bench) -> None:
+    bench.say("a", soon=True)
+    assert bench.written == ["a"]
+    bench.clock.now += 0.001
+    bench.say("b", soon=True)
+    assert bench.written == ["a", "b"]
+    assert bench.loop.due == []
+
+
+def test_what_follows_on_its_heels_is_held_until_the_time_is_over(bench: Bench) -> None:
+    for letter in "abcd":
+        bench.say(letter, soon=True)
+    assert bench.written == ["a"]
+    assert len(bench.loop.due) == 1  # told once, not for each message
+    bench.clock.now += 0.001
+    bench.say("e", soon=True)
+    assert bench.written == ["a", "bcde"]
+
+
+def test_what_must_not_wait_takes_with_it_what_is_held(bench: Bench) -> None:
+    for letter in "abc":
+        bench.say(letter, soon=True)
+    bench.say("d")
+    assert bench.written == ["a", "bcd"]
+
+
+def test_somebody_who_waits_writes_what_is_held(bench: Bench) -> None:
+    for letter in "abc":
+        bench.say(letter, soon=True)
+    bench.out.flush()
+    assert bench.written == ["a", "bc"]
+    bench.out.flush()
+    assert bench.written == ["a", "bc"]
+
+
+def test_enough_is_enough(bench: Bench) -> None:
+    bench.say("a", soon=True)
+    bench.say("b" * (FULL - 1), soon=True)
+    assert len(bench.written) == 1
+    bench.say("c", soon=True)
+    assert [len(text) for text in bench.written] == [1, FULL]
+
+
+def test_tasks_of_the_loop_write_together_when_they_have_had_their_turn(bench: Bench) -> None:
+    bench.loop.here = True
+    for letter in "abcd":
+        bench.say(letter, soon=True)
+    assert bench.written == ["a"]
+    assert len(bench.loop.due) == 1
+    bench.loop.turn()
+    assert bench.written == ["a", "bcd"]
+
+
+def test_the_loop_writes_what_a_thread_has_left_held(bench: Bench) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.out.run)
+            for letter in "abc":
+                bench.say(letter, soon=True)
+            bench.loop.turn()
+            while bench.written != ["a", "bc"]:
+                await trio.lowlevel.checkpoint()
+            bench.say("d", soon=True)  # the loop is still looking
+            while bench.written != ["a", "bc", "d"]:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+    bench.loop.here = False
+    trio.run(main)
+
+
+def test_a_request_begins_when_its_first_byte_is_taken(bench: Bench) -> None:
+    bench.say("a", soon=True)
+    for number, text in enumerate(("bbb", "ccc", "ddd"), 1):
+        bench.say(text, number, soon=True)
+    bench.wire.room = 4
+    bench.out.flush()
+    assert bench.written == ["a", "bbbc"]
+    assert sorted(set(bench.begun)) == [1, 2]
+    assert bench.out.size == 9
+
+
+def test_a_request_is_taken_back_from_among_others(bench: Bench) -> None:
+    bench.say("a", soon=True)
+    for number, text in enumerate(("bb", "cc", "dd"), 1):
+        bench.say(text, number, soon=True)
+    with bench.mutex:
+        bench.out.remove(2)
+        bench.out.remove(7)
+    assert bench.out.size == 4
+    bench.out.flush()
+    assert bench.written == ["a", "bbdd"]
+    assert sorted(set(bench.begun)) == [1, 3]
+    assert bench.out.is_empty
+
+
+def test_a_thread_goes_on_with_something_large_as_long_as_the_other_side_keeps_up(bench: Bench) -> None:
+    bench.wire.room = 100_000
+    bench.wire.refills = [100_000, 100_000, 100_000]
+    bench.say("x" * 350_000)
+    assert [len(text) for text in bench.written] == [100_000, 100_000, 100_000, 50_000]
+    assert bench.out.is_empty
+    assert bench.loop.due == []
+
+
+def test_the_loop_gets_the_rest_when_the_other_side_does_not_keep_up(bench: Bench) -> None:
+    bench.wire.room = 100_000
+    bench.wire.refills = [100_000, 0, 100_000]
+    bench.say("x" * 350_000)
+    assert [len(text) for text in bench.written] == [100_000, 100_000]
+    bench.loop.turn()
+    assert bench.stuck == [1]
+    assert bench.out.stalled_since() == bench.clock.now
+
+
+@pytest.mark.parametrize(("here", "patient"), [(True, True), (False, False)])
+def test_neither_the_loop_nor_a_call_that_must_not_block_goes_on(bench: Bench, here: bool, patient: bool) -> None:
+    bench.wire.room = 100_000
+    bench.wire.refills = [100_000]
+    bench.loop.here = here
+    bench.say("x" * 200_000, patient=patient)
+    assert len(bench.written) == 1
+    assert len(bench.loop.due) == 1
+
+
+def test_a_little_rest_is_the_loops(bench: Bench) -> None:
+    bench.wire.room = 1
+    bench.wire.refills = [100]
+    bench.say("xyz")
+    assert bench.written == ["x"]
+    assert len(bench.loop.due) == 1
+
+
+def test_ctrl_c_leaves_the_rest_to_the_loop(bench: Bench) -> None:
+    bench.wire.room = 100_000
+    bench.wire.refills = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        bench.say("x" * 200_000)
+    assert len(bench.loop.due) == 1
+
+
+def test_a_broken_connection_is_told_and_nothing_more_is_written(bench: Bench) -> None:
+    bench.wire.error = OSError(32, "Broken pipe")
+    bench.say("a")
+    assert bench.out.fault == "the connection was lost: Broken pipe"
+    assert bench.failed == [1]
+    bench.wire.error = None
+    bench.say("b")
+    assert bench.written == []
+
+
+def test_a_sign_of_life_is_whatever_waits(bench: Bench) -> None:
+    with bench.mutex:
+        bench.out.pulse(b"beat")
+    bench.say("a", soon=True)
+    bench.wire.room = 0
+    with bench.mutex:
+        bench.out.pulse(b"beat")
+    assert bench.written == ["beat"]
+    bench.loop.turn()
+    assert bench.stuck  # what was held waits for the socket now, and the loop knows
+    bench.wire.room = 100
+    with bench.mutex:
+        bench.out.pulse(b"beat")
+    assert bench.written == ["beat", "a"]
+
+
+def test_the_last_words_are_not_put_behind_half_a_message(bench: Bench) -> None:
+    bench.say("a", soon=True)
+    bench.say("b", soon=True)  # held: nobody will ever see it, the link is over
+    with bench.mutex:
+        bench.out.write_last([b"bye"])
+    assert bench.written == ["a", "bye"]
+    bench.clock.now += 1
+    bench.wire.room = 1
+    bench.say("cc", patient=False)
+    bench.wire.room = 100
+    with bench.mutex:
+        bench.out.write_last([b"bye"])
+    assert bench.written == ["a", "bye", "b"]
+
+
+def test_nothing_is_written_for_nothing(bench: Bench) -> None:
+    with bench.mutex:
+        bench.out.write_from_anywhere([])
+        bench.out.write_last([])
+    assert bench.written == []
+    assert bench.loop.due == []

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cbor2 import dumps
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmi.errors import QMI_ValueNotSendableException
+from qmi.messages import Call, QueryLock, Signal, Token
+from qmi.net import packets, shortcuts
+from qmi.net.codec import Codec, Encoded
+from qmi.net.frames import Frame, ProtocolError
+from qmi.net.kinds import Kind
+from qmi.net.sending import write_packet
+
+CODEC = Codec()
+
+texts = st.text(max_size=20)
+values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), texts, st.lists(st.integers()))
+calls = st.builds(
+    Call,
+    texts,
+    texts,
+    st.lists(values, max_size=3).map(tuple),
+    st.dictionaries(texts, values, max_size=2),
+    st.one_of(st.none(), st.builds(Token, texts, st.booleans())),
+    st.lists(texts, max_size=2).map(tuple),
+)
+signals = st.builds(Signal, texts, texts, st.lists(values, max_size=3).map(tuple), st.integers(0), st.floats(0, 2e9))
+numbers = st.one_of(st.integers(1, 40), st.integers(1, 1 << 40))
+
+
+def generally(message: Call | Signal) -> Encoded:
+    """What the general way makes of a message."""
+    fields = packets._FIELDS[type(message)]
+    plain = [0, *(field.to_wire(getattr(message, field.name)) for field in fields)]
+    return CODEC.encode_fields(plain, ["x"] * len(plain))
+
+
+def body_of(kind: Kind, number: int, encoded: Encoded) -> bytes:
+    return packets.head(kind, number) + encoded.payload
+
+
+@given(st.one_of(calls, signals))
+def test_what_is_written_in_one_step_is_what_the_general_way_writes(message: Call | Signal) -> None:
+    assert packets.encode_message(CODEC, message) == generally(message)
+
+
+@given(st.one_of(calls, signals), numbers)
+def test_whatever_is_written_is_read_again(message: Call | Signal, number: int) -> None:
+    kind = Kind.REQUEST if isinstance(message, Call) else Kind.SIGNAL
+    body = body_of(kind, number, packets.encode_message(CODEC, message))
+    for _ in range(2):  # what came before is kept
+        *found, payload = packets.read_packet(CODEC, Frame(body))
+        assert found == [kind, number]
+        if isinstance(message, Call):
+            assert packets.read_request(payload, newer=False) == message
+        else:
+            assert packets.read_signal(payload, newer=False) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Call("bench", "get", (1, "x", None, 2.5, True)),
+        Call("bench", "get", kwargs={"unit": "V"}, token=Token("s", True), chain=("lab.scan",)),
+        Call("bench", "get"),
+        Signal("bench", "sig", (1, 2.5), 7, 1.0),
+    ],
+)
+def test_what_is_frequent_needs_one_step(message: Call | Signal) -> None:
+    encode: Any = shortcuts.encode_call if isinstance(message, Call) else shortcuts.encode_signal
+    assert encode(message) == generally(message).payload
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Call("bench", "get", ("\ud800",)),
+        Call("\ud800", "get"),
+        Call("bench", "get", kwargs={"x": "\ud800"}),
+        Signal("\ud800", "sig", (), 0, 0.0),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_by_the_general_way(message: Call | Signal) -> None:
+    encode: Any = shortcuts.encode_call if isinstance(message, Call) else shortcuts.encode_signal
+    assert encode(message) is None
+    with pytest.raises(QMI_ValueNotSendableException):
+        packets.encode_message(CODEC, message)
+
+
+def test_what_is_large_goes_the_general_way_and_arrives() -> None:
+    for message in (Call("bench", "get", ("x" * 20_000,)), Signal("bench", "sig", ("x" * 20_000,), 0, 0.0)):
+        encode: Any = shortcuts.encode_call if isinstance(message, Call) else shortcuts.encode_signal
+        assert encode(message) is None
+        assert packets.encode_message(CODEC, message) == generally(message)
+
+
+def test_a_call_without_arguments_is_checked_once() -> None:
+    payload = packets.encode_message(CODEC, Call("bench", "seen")).payload
+    first = shortcuts.read_body(packets.head(Kind.REQUEST, 100) + payload)
+    again = shortcuts.read_body(packets.head(Kind.REQUEST, 101) + payload)
+    assert first is not None
+    assert again is not None
+    assert (first[1], again[1]) == (100, 101)
+    assert first[2] is again[2]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        packets.head(Kind.REQUEST, 100) + generally(Call("bench", "get", (1,))).payload,
+        packets.head(Kind.REQUEST, 100) + packets.encode_message(CODEC, QueryLock("bench")).payload,
+        packets.head(Kind.VALUE, 100) + generally(Call("bench", "get")).payload,  # a value that looks like a call
+        packets.head(Kind.REQUEST, 100) + b"\xf6",  # a request that looks like an answer
+        packets.head(Kind.REQUEST, 100) + dumps([True, "bench", "get", [], {}, None, []]),
+        packets.head(Kind.REQUEST, 100) + dumps([0, "bench", 1, [], {}, None, []]),
+        packets.head(Kind.REQUEST, 100) + b"\xff\x80\xa0\xf6\x80",
+        packets.head(Kind.REQUEST, 100) + dumps([0, "b" * 300, "get", [], {}, None, []]),
+        packets.head(Kind.VALUE, 1 << 40) + b"\xf6",
+        packets.head(Kind.VALUE, 5) + b"\xf6",
+        b"",
+    ],
+)
+def test_everything_else_goes_the_general_way(body: bytes) -> None:
+    assert shortcuts.read_body(body) is None
+
+
+def test_a_value_that_looks_like_a_call_is_a_value() -> None:
+    fields = [0, "bench", "get", [], {}, None, []]
+    assert packets.read_packet(CODEC, Frame(packets.head(Kind.VALUE, 100) + dumps(fields))) == (6, 100, fields)
+
+
+def test_segments_that_nobody_asked_for_are_an_error_also_behind_an_answer_without_a_value() -> None:
+    (data,) = write_packet(Kind.VALUE, 100)
+    frame = Frame(bytes(data)[21:], [bytearray(20_000)])
+    with pytest.raises(ProtocolError):
+        packets.read_packet(CODEC, frame)
+
+
+@pytest.mark.parametrize("fields", [[0] * 7, [0, "a", "b", [], {}, None], [0, "a", "b", [], 0, 0.0], [0] * 6])
+def test_fields_of_other_types_are_looked_at_by_the_general_way(fields: list[Any]) -> None:
+    assert shortcuts.read_call(fields) is None
+    if fields[:3] != [0, "a", "b"] or len(fields) != 6 or fields[4] != 0:
+        assert shortcuts.read_signal(fields) is None
