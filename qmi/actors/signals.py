@@ -43,9 +43,6 @@ class QMI_Signal:
     Args:
         arg_types: Types of the arguments. An ``int`` is fine where a ``float`` is declared, and so are numpy's numbers;
             ``object`` takes anything.
-
-    Attributes:
-        fits: Types of arguments that need no check: those that were declared, or those that were published last.
     """
 
     def __init__(self, arg_types: Sequence[type] = ()) -> None:
@@ -54,7 +51,8 @@ class QMI_Signal:
                 raise QMI_UsageException(f"A signal is declared with the types of its arguments; got {kind!r}")
         self.arg_types: tuple[type, ...] = tuple(arg_types)
         self._accepted = tuple(_ACCEPTED.get(kind, kind) for kind in self.arg_types)
-        self.fits: tuple[type, ...] = self.arg_types
+        # Types of arguments that need no look: those that were declared, or those that were published last.
+        self._fits: tuple[type, ...] = self.arg_types
         self.name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -91,7 +89,7 @@ class QMI_Signal:
                 )
         kinds = tuple(map(type, args))
         if all(map(issubclass, kinds, self._accepted)):  # and do not only say that they are
-            self.fits = kinds
+            self._fits = kinds
 
 
 class QMI_RegisteredSignal:
@@ -112,7 +110,7 @@ class QMI_RegisteredSignal:
             QMI_UsageException: If the arguments are not those that were declared.
         """
         signal = self._signal
-        if tuple(map(type, args)) != signal.fits:
+        if tuple(map(type, args)) != signal._fits:
             signal.check(self._publisher, args)
         if self._outlet is None:
             self._outlet = self._context.async_context.exchange.outlet(self._publisher, signal.name)
