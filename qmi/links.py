@@ -111,10 +111,8 @@ class RemoteCall(QMI_RpcFuture[Any]):
         self._link.assist(self.done, timeout, reading=reading)
         return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
 
-    async def ended(self) -> None:
-        """Wait until the call has ended, however it ends."""
+    def _assist_loop(self) -> None:
         self._link.await_here()
-        await super().ended()
 
     def _give_up(self) -> None:
         if self.number:

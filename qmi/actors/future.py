@@ -142,6 +142,9 @@ class QMI_RpcFuture(Generic[T]):
         """
         return timeout
 
+    def _assist_loop(self) -> None:
+        """The same for a task, which must not wait meanwhile."""
+
     def linger(self, busy: Callable[[], bool]) -> None:
         """Called by a thread that has answered and has nothing left to do; ``busy`` is whether that has changed."""
 
@@ -158,12 +161,14 @@ class QMI_RpcFuture(Generic[T]):
         if self._done:
             await trio.lowlevel.checkpoint()
             return
+        self._assist_loop()
         waiter = TaskWaiter()
-        self.add_done_callback(waiter.wake)
+        wake = waiter.wake
+        self.add_done_callback(wake)
         try:
             await waiter.wait()
         finally:
-            self._forget_callback(waiter.wake)
+            self._forget_callback(wake)
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._wait_async().__await__()

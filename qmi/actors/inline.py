@@ -17,8 +17,8 @@ from qmi.actors.execution import EXECUTION, Execution, current_interrupt
 from qmi.actors.faults import presentable
 from qmi.actors.interface import Kind, Method, Placement
 from qmi.actors.runner import Actor
-from qmi.actors.running import as_result, begin, execution
-from qmi.actors.turns import InlineTurn
+from qmi.actors.running import begin, execution
+from qmi.actors.turns import InlineTurn, as_result
 from qmi.bridge import TaskWaiter, ThreadWaiter
 
 

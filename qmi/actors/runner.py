@@ -21,7 +21,7 @@ from qmi.actors.host import ActorStatistics, Host
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.making import construct
-from qmi.actors.running import run_async, run_plain, run_waited
+from qmi.actors.running import run_async, run_plain
 from qmi.actors.streams import ActorStream
 from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn, WaitedTurn
 from qmi.actors.worker import Worker
@@ -268,15 +268,13 @@ class Actor:
             turn = self.mailbox.leave(turn)
 
     def _send(self, turn: CallTurn | InlineTurn | PullTurn | WaitedTurn) -> bool:
-        if isinstance(turn, WaitedTurn):
-            (self.worker or self.thread()).give(partial(run_waited, self, turn))
-            return True
         if isinstance(turn, InlineTurn):
             turn.grant()
             return True
-        is_async = turn.method.kind.is_async if isinstance(turn, CallTurn) else turn.stream.is_async
-        if is_async or self.placement is Placement.LOOP:
-            return self.spawn(turn, run_async, self, turn)
+        if not isinstance(turn, WaitedTurn):  # which is for threads only
+            is_async = turn.stream.is_async if isinstance(turn, PullTurn) else turn.method.kind.is_async
+            if is_async or self.placement is Placement.LOOP:
+                return self.spawn(turn, run_async, self, turn)
         (self.worker or self.thread()).give(partial(run_plain, self, turn))
         return True
 

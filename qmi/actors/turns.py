@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from _thread import LockType, allocate_lock
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Method
+from qmi.actors.streams import ActorStream
 from qmi.bridge import Waiter
 from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
 
@@ -97,6 +99,22 @@ class CallTurn(Turn):
         self.method: Method = method
         self.future: CallFuture = future
         future.turn = self
+
+    def invoke(self, target: Any) -> Any:
+        """Call the method of the object."""
+        call = self.call
+        return getattr(target, call.method)(*call.args, **call.kwargs)
+
+    def settle(self, value: Any) -> None:
+        """Answer with what the method returned."""
+        result = as_result(self.actor, self, value)
+        self.future.turn = None
+        if not self.future.settle(result) and isinstance(result, ActorStream):
+            result.drop()
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Called by the thread that ran it and has nothing left to do; ``busy`` is whether that has changed."""
+        self.future.linger(busy)
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -203,6 +221,13 @@ class WaitedTurn(Turn):
         self.lock: LockType = allocate_lock()
         self.lock.acquire()
 
+    def invoke(self, target: Any) -> Any:
+        """Call the method of the object."""
+        return getattr(target, self.name)(*self.args, **self.kwargs)
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Called by the thread that ran it; the next call comes from another thread, and will wake this one."""
+
     def settle(self, value: Any) -> None:
         """Wake the caller with a result, unless the call has ended."""
         if not self.ended:
@@ -241,6 +266,19 @@ class PullTurn(Turn):
         self.future: CallFuture = future
         self.closing: bool = closing
         future.turn = self
+
+    def invoke(self, target: Any) -> Any:
+        """Make the next item."""
+        return self.stream.close() if self.closing else self.stream.advance()
+
+    def settle(self, value: Any) -> None:
+        """Answer with the item."""
+        self.future.turn = None
+        self.future.settle(value)
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Called by the thread that ran it and has nothing left to do; ``busy`` is whether that has changed."""
+        self.future.linger(busy)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
@@ -281,3 +319,13 @@ class EndTurn(Turn):
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
         self.future.fail(error)
+
+
+def as_result(actor: Actor, turn: CallTurn | InlineTurn, value: Any) -> Any:
+    """What the caller gets for what the method returned: a generator becomes a stream."""
+    kind = turn.method.kind
+    if not kind.is_stream:
+        return value
+    stream = ActorStream(actor, value, turn.name, turn.origin, turn.token, turn.chain, kind.is_async)
+    actor.remember_stream(stream)
+    return stream
