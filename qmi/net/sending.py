@@ -131,8 +131,11 @@ class Sending(ABC):
         return write_packet(Kind.STREAM, number)
 
     def credit(self, number: int) -> int:
-        """How many items may be sent now."""
-        return 0 if self.lost is not None else self._requests.served(number).credit
+        """How many items may be sent now; none if nobody reads them any more."""
+        if self.lost is not None:
+            return 0
+        served = self._requests.served(number)
+        return 0 if served.cancelled else served.credit
 
     def send_item(self, number: int, value: Any) -> list[Buffer]:
         """Send the next item of a stream; nothing is written if nobody reads it any more.

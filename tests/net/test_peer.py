@@ -301,6 +301,7 @@ def test_a_consumer_that_leaves_gets_no_more_items() -> None:
     cancel = a.cancel_request(number)
     assert give(a, late) == []
     assert give(b, credit + cancel) == [CreditReceived(number, 1), CancelReceived(number)]
+    assert b.credit(number) == 0
     assert b.send_item(number, 2) == []
     assert give(b, pack(head(Kind.CREDIT, number) + b"\x01")) == []
     assert give(a, b.end_stream(number)) == []
