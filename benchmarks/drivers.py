@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -31,6 +32,11 @@ class Driver(QMI_Instrument):
         """Publish so many signals."""
         for number in range(count):
             self.sig_tick.publish(number)
+
+    @rpc_method
+    def process(self) -> int:
+        """The process that this runs in."""
+        return os.getpid()
 
     @rpc_method
     def memory_now(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.meter import per_second
@@ -10,7 +12,9 @@ BURST = 2000
 PATIENCE = 20.0
 
 
-def signals_per_second(proxy: Any, receivers: int, seconds: float) -> float:
+@contextmanager
+def signal_burst(proxy: Any, receivers: int) -> Iterator[Callable[[int], None]]:
+    """A function that has so many signals published, and waits for them at so many receivers."""
     from qmi.core.pubsub import QMI_SignalReceiver
 
     queues = [QMI_SignalReceiver(max_queue_length=2 * BURST) for _ in range(receivers)]
@@ -24,7 +28,11 @@ def signals_per_second(proxy: Any, receivers: int, seconds: float) -> float:
                 queue.get_next_signal(timeout=PATIENCE)
         future.wait()
 
-    rate = per_second(burst, BURST, seconds)
+    yield burst
     for queue in queues:
         proxy.sig_tick.unsubscribe(queue)
-    return rate
+
+
+def signals_per_second(proxy: Any, receivers: int, seconds: float) -> float:
+    with signal_burst(proxy, receivers) as burst:
+        return per_second(burst, BURST, seconds)
