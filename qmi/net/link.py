@@ -208,6 +208,11 @@ class Link:
         return self._peer.open_request_count
 
     @property
+    def is_amid(self) -> bool:
+        """Whether a part of a message has come, so that the rest is under way."""
+        return self._peer.is_amid
+
+    @property
     def is_wanted_by_loop(self) -> bool:
         """Whether tasks of the loop wait for answers, or did a moment ago."""
         return time.monotonic() - self._awaited < _RUSH_TIME

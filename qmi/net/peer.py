@@ -132,6 +132,11 @@ class Peer(Sending):
 
     # -- receiving
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether a part of a frame has come."""
+        return not self._reader.between_frames
+
     def get_buffer(self) -> memoryview:
         """Return memory to receive into."""
         return self._reader.get_buffer()

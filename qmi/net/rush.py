@@ -45,6 +45,10 @@ class Source(Protocol):
         """How many requests wait for an answer."""
 
     @property
+    def is_amid(self) -> bool:
+        """Whether a part of a message has come, so that the rest is under way."""
+
+    @property
     def is_wanted_by_loop(self) -> bool:
         """Whether tasks of the loop wait for answers: then the loop wants to read for itself."""
 
@@ -94,7 +98,7 @@ class Rush:
                     self._offer()
                     continue
                 with self._right:
-                    if self._rest or not (self._more or self._poll(_PATIENCE)):
+                    if self._rest or not (self._more or self._wait(_PATIENCE)):
                         break
                     self._read()
                     self._until_offer -= 1
@@ -127,7 +131,7 @@ class Rush:
             self._look(done, now)
             while self._source.is_up and not self._rest and not done():
                 left = _GLANCE if end is None else min(_GLANCE, max(0, round((end - time.monotonic()) * 1000)))
-                if self._more or self._poll(left):
+                if self._more or self._wait(left):
                     self._read()
                 elif end is not None and time.monotonic() >= end:
                     break
@@ -162,6 +166,14 @@ class Rush:
         self._right.release()
         if not used:
             self._wanted.set()
+
+    def _wait(self, milliseconds: int) -> bool:
+        # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
+        end = time.monotonic() + _LOOK if self._source.is_amid else 0.0
+        while end and time.monotonic() < end:
+            if self._poll(0):
+                return True
+        return self._poll(milliseconds)
 
     def _poll(self, milliseconds: int) -> bool:
         assert self._poller is not None

@@ -24,6 +24,7 @@ class Link:
         self.is_up = True
         self.open_requests = 0
         self.is_wanted_by_loop = False
+        self.is_amid = False
         self.read: list[tuple[str, str]] = []
         self.came = threading.Condition()
 
@@ -112,6 +113,29 @@ def test_the_thread_reads_until_nothing_comes(link: Link) -> None:
     link.wait_for("abc")
     assert lent.end() == []
     assert {reader for _, reader in link.read} == {"lent"}
+
+
+def test_in_the_midst_of_a_message_the_thread_looks_before_it_sleeps(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rush_module, "_LOOK", 10.0)
+    link.is_amid = True
+    slept: list[int] = []
+    poll = Rush._poll
+
+    def note(self: Rush, milliseconds: int) -> bool:
+        slept.append(milliseconds)
+        return poll(self, milliseconds)
+
+    monkeypatch.setattr(Rush, "_poll", note)
+    lent = Lent(Rush(link))
+    for letters in ("a", "ab"):
+        link.far.send(letters[-1:].encode())
+        link.wait_for(letters)
+    assert set(slept) == {0}
+    link.is_wanted_by_loop = True
+    link.far.send(b"c")
+    assert lent.end() == []
 
 
 def test_the_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link) -> None:
