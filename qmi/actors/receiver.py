@@ -83,8 +83,21 @@ Told: TypeAlias = tuple[str, str, str, tuple[Any, ...], int, float]
 
 A publisher waits for what is made for each receiver; so that is next to nothing until the signal is taken."""
 
-_Entry: TypeAlias = tuple[Told, int, str | None, bool]
-"""A signal in a queue: what was told, and the receiver's number, gap and whether it is no signal but a gap."""
+
+class _Odd(NamedTuple):
+    """What does not simply follow the one before it in a queue.
+
+    Attributes:
+        told: What was told.
+        number: The receiver's number for it.
+        gap: Why signals may be missing before it.
+        is_gap: Whether it is no signal but a gap.
+    """
+
+    told: Told
+    number: int
+    gap: str | None
+    is_gap: bool
 
 
 class QMI_SignalReceiver:
@@ -123,9 +136,13 @@ class QMI_SignalReceiver:
         self._limit = max_queue_length
         self._report_gaps = report_gaps
         self._mutex = threading.Lock()
-        self._queue: deque[_Entry] = deque()
+        # Nothing is made for a signal until it is taken: it stands here as it was told, and its number follows from the
+        # one before it.
+        self._queue: deque[Told | _Odd] = deque()
         self._waiters: list[Waiter] = []
-        self._count = 0
+        self._count = 0  # number of the next that comes
+        self._taken = 0  # number of the next that is taken, unless that is odd
+        self._is_odd = False  # what comes next, since a new one was dropped
         self._gaps: dict[tuple[str, ...], str] = {}
         self._sources = 0
         self._ended: str | None = None
@@ -140,7 +157,11 @@ class QMI_SignalReceiver:
         """A signal comes."""
         with self._mutex:
             gap = self._gaps.pop(told[:3], None) if self._gaps else None
-            self._put((told, self._count, gap, False))
+            if gap is None and not self._is_odd and len(self._queue) < self._limit:
+                self._queue.append(told)
+                self._count += 1
+            else:
+                self._put(_Odd(told, self._count, gap, False))
             if not self._waiters:
                 return
             waiters, self._waiters = self._waiters, []
@@ -153,7 +174,7 @@ class QMI_SignalReceiver:
             if not self._report_gaps:
                 self._gaps[topic] = gap
                 return
-            self._put(((*topic, (), 0, time.time()), self._count, gap, True))
+            self._put(_Odd((*topic, (), 0, time.time()), self._count, gap, True))
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.wake()
@@ -178,20 +199,23 @@ class QMI_SignalReceiver:
         for waiter in waiters:
             waiter.wake()
 
-    def _put(self, received: _Entry) -> None:
+    def _put(self, received: _Odd) -> None:
         # Called with the mutex.
         self._count += 1
         if len(self._queue) < self._limit:
             self._queue.append(received)
+            self._is_odd = False
             return
         self.dropped += 1
-        lost = received
+        lost: Told | _Odd = received
         if self._policy is SignalReceiverDiscardPolicy.DISCARD_OLD:
             lost = self._queue.popleft()
+            self._taken = lost.number + 1 if isinstance(lost, _Odd) else self._taken + 1
             self._queue.append(received)
-        told, _, gap, _ = lost
-        if gap is not None:
-            self._gaps[told[:3]] = gap  # the next one says it instead
+        else:
+            self._is_odd = True
+        if isinstance(lost, _Odd) and lost.gap is not None:
+            self._gaps[lost.told[:3]] = lost.gap  # the next one says it instead
 
     # What the user calls
 
@@ -203,7 +227,12 @@ class QMI_SignalReceiver:
                         raise QMI_SignalSubscriptionException(f"No signal can come any more: {self._ended}")
                     self._waiters.append(waiter)
                 return None
-            told, count, gap, is_gap = self._queue.popleft()
+            first = self._queue.popleft()
+            if isinstance(first, _Odd):
+                told, count, gap, is_gap = first
+            else:
+                told, count, gap, is_gap = first, self._taken, None, False
+            self._taken = count + 1
         context, publisher, name, args, seqnr, timestamp = told
         # Not by calling the class, which takes more than twice as long.
         received = tuple.__new__(ReceivedSignal, (context, publisher, name, args, count))
@@ -295,6 +324,7 @@ class QMI_SignalReceiver:
         """Empty the queue."""
         with self._mutex:
             self._queue.clear()
+            self._taken = self._count
 
 
 for _public in (QMI_SignalReceiver, ReceivedSignal, SignalReceiverDiscardPolicy):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qmi.actors.subscriptions import Topic
 from qmi.core.exceptions import (
@@ -78,6 +80,50 @@ def test_a_full_receiver_drops_by_its_policy_and_counts(
     assert [signal.receiver_seqnr for signal in signals] == numbers
     put(receiver, 6)
     assert receiver.get_next_signal().receiver_seqnr == 5
+
+
+@given(
+    st.lists(st.sampled_from(["signal", "signal", "signal", "gap", "take", "empty"]), max_size=40),
+    st.integers(1, 4),
+    st.sampled_from([OLD, NEW]),
+    st.booleans(),
+)
+def test_whatever_happens_signals_keep_their_numbers_and_gaps(
+    steps: list[str], limit: int, policy: SignalReceiverDiscardPolicy, report: bool
+) -> None:
+    receiver = QMI_SignalReceiver(limit, policy, report_gaps=report)
+    line: list[tuple[int, int, bool, bool]] = []  # the receiver's number, the publisher's, after a gap, is one
+    count = dropped = published = 0
+    gap = False
+
+    def come(entry: tuple[int, int, bool, bool]) -> None:
+        nonlocal count, dropped, gap
+        count += 1
+        line.append(entry)
+        if len(line) > limit:
+            dropped += 1
+            gap = line.pop(0 if policy is OLD else -1)[2] or gap
+
+    for step in steps:
+        if step == "signal":
+            put(receiver, published)
+            marked, gap = gap, False
+            come((count, published, marked, False))
+            published += 1
+        elif step == "gap":
+            receiver.mark_gap(TOPIC, "resumed")
+            if report:
+                come((count, 0, True, True))
+            else:
+                gap = True
+        elif step == "take" and line:
+            signal = receiver.get_next_signal()
+            assert (signal.receiver_seqnr, signal.seqnr, signal.gap is not None, signal.is_gap) == line.pop(0)
+        elif step == "empty":
+            receiver.discard_all()
+            line.clear()
+    found = [(s.receiver_seqnr, s.seqnr, s.gap is not None, s.is_gap) for s in all_of(receiver)]
+    assert (found, receiver.dropped) == (line, dropped)
 
 
 def test_a_queue_can_be_emptied() -> None:
