@@ -12,7 +12,7 @@ NOT_BY_IMPORT = [
     *("qmi.config.loader", "qmi.config.schema", "qmi.connections", "qmi.logs", "qmi.net", "qmi.proc", "qmi.testing"),
     *("qmi.tools", "qmi.utils"),
 ]
-NOT_BY_START = ["asyncssh", "cryptography", "numpy", "psutil", "rich", "qmi.proc", "qmi.testing", "qmi.tools"]
+NOT_BY_START = ["asyncssh", "cryptography", "json5", "numpy", "psutil", "rich", "qmi.proc", "qmi.testing", "qmi.tools"]
 
 
 def imported(program: str) -> set[str]:

@@ -35,6 +35,8 @@ def test_json5_with_hash_comments_is_read(text: str, values: Any) -> None:
 def test_all_of_json_is_read(values: Any) -> None:
     text = json.dumps(values)
     assert repr(parse(text, "here")) == repr(json.loads(text))
+    # The last comma is none of JSON's: the other reader finds the same.
+    assert repr(parse(f"[{text},]", "here")) == repr([json.loads(text)])
 
 
 @given(st.text(st.sampled_from("{}[]:,\"'ab1.#/*\\ \n+-e0x")) | st.text(max_size=20))
@@ -64,6 +66,12 @@ def test_keys_that_occur_twice_are_all_told() -> None:
         "a[1].b: the key occurs more than once, expected it once",
         'c["d e"]: the key occurs more than once, expected it once',
     )
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "[" * 5000 + "]" * 5000, "[" * 5000 + ",]" * 5000])
+def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(QMI_ConfigurationException, match="nested too deeply"):
+        parse(text, "here")
 
 
 def test_a_number_too_long_to_be_read_is_refused() -> None:
