@@ -17,21 +17,33 @@ Programs that are written with trio use :func:`open_context` and ``await``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from qmi._version import __version__
-from qmi.actors.restart import RestartRule as _RestartRule
-from qmi.actors.rpc_object import QMI_RpcObject as _QMI_RpcObject
-from qmi.actors.task import QMI_Task as _QMI_Task
-from qmi.actors.task_runner import TR as _TR
-from qmi.actors.task_runner import QMI_TaskRunner as _QMI_TaskRunner
 from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
-from qmi.session import context, open_context, start, stop
 
 if TYPE_CHECKING:
-    from qmi.config.schema import CfgContext as _CfgContext
+    from qmi.verbs import (
+        context,
+        get_configured_contexts,
+        get_instrument,
+        get_rpc_object,
+        get_task,
+        info,
+        list_rpc_objects,
+        make_instrument,
+        make_rpc_object,
+        make_task,
+        open_context,
+        show_contexts,
+        show_instruments,
+        show_network_contexts,
+        show_rpc_objects,
+        show_tasks,
+        start,
+        stop,
+    )
 
 __all__ = [
     "__version__",
@@ -66,90 +78,21 @@ class _Package(ModuleType):
 
 sys.modules[__name__].__class__ = _Package
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T", bound=_QMI_RpcObject)
+
+# Type checkers know the names from above; to them, this function would make any name one of the package's.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Import the verbs when the first one is used.
+
+        All of the package passes through this file, also what has no use for trio: the commands, the configuration.
+        """
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from qmi import verbs
+
+        return globals().setdefault(name, getattr(verbs, name))
 
 
-def make_rpc_object(
-    name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-) -> _T:
-    """Make an object in the context and return a proxy of it; see :meth:`.QMI_Context.make_rpc_object`."""
-    return context().make_rpc_object(name, rpc_object_class, *args, **kwargs)
-
-
-def make_instrument(
-    name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-) -> _T:
-    """Make an instrument in the context and return a proxy of it; see :meth:`.QMI_Context.make_instrument`."""
-    return context().make_instrument(name, instrument_class, *args, **kwargs)
-
-
-def make_task(
-    name: str,
-    task_class: type[_QMI_Task[Any, Any]],
-    *args: Any,
-    task_runner: type[_TR] = _QMI_TaskRunner,  # type: ignore[assignment]
-    restart_rule: _RestartRule | None = None,
-    **kwargs: Any,
-) -> _TR:
-    """Make a task in the context and return a proxy of its runner; see :meth:`.QMI_Context.make_task`."""
-    return context().make_task(name, task_class, *args, task_runner=task_runner, restart_rule=restart_rule, **kwargs)
-
-
-def get_rpc_object(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
-    """Return a proxy of an object that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_rpc_object(name, auto_connect, host_port)
-
-
-def get_instrument(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
-    """Return a proxy of an instrument that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_instrument(name, auto_connect, host_port)
-
-
-def get_task(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
-    """Return a proxy of a task that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_task(name, auto_connect, host_port)
-
-
-def list_rpc_objects(category: str | None = None) -> list[tuple[str, str]]:
-    """The objects that can be reached, as pairs of address and class name.
-
-    Args:
-        category: "instrument", "task", ... or None for all.
-    """
-    return context().list_rpc_objects(category)
-
-
-def show_rpc_objects() -> None:
-    """Print the objects that can be reached."""
-    context().show_rpc_objects()
-
-
-def show_instruments() -> None:
-    """Print the instruments that can be reached."""
-    context().show_instruments()
-
-
-def show_tasks() -> None:
-    """Print the tasks that can be reached."""
-    context().show_tasks()
-
-
-def show_contexts() -> None:
-    """Print the contexts that this program knows."""
-    context().show_contexts()
-
-
-def show_network_contexts() -> None:
-    """Print the contexts that answer on the network, and whether this one is connected to them."""
-    context().show_network_contexts()
-
-
-def get_configured_contexts() -> dict[str, _CfgContext]:
-    """The settings of all configured contexts by name."""
-    return context().get_configured_contexts()
-
-
-def info() -> str:
-    """What there is to say about the context, on several lines."""
-    return context().info()
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

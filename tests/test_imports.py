@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-NOT_BY_IMPORT = [
+NOT_BY_IMPORT = ["qmi.actors", "qmi.session", "qmi.verbs", "socket", "ssl", "trio"]
+NOT_BY_VERBS = [
     *("asyncssh", "cattrs", "cbor2", "cryptography", "json5", "numpy", "psutil", "rich", "tricycle", "trio.testing"),
     *("qmi.config.loader", "qmi.config.schema", "qmi.connections", "qmi.logs", "qmi.net", "qmi.proc", "qmi.testing"),
     *("qmi.tools", "qmi.utils"),
@@ -23,13 +24,33 @@ def imported(program: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("program", "unwanted"),
-    [("import qmi", NOT_BY_IMPORT), ("import qmi; qmi.start('imports', None); qmi.stop()", NOT_BY_START)],
-    ids=["import", "start"],
+    [
+        ("import qmi", [*NOT_BY_IMPORT, *NOT_BY_VERBS]),
+        ("import qmi; qmi.start", NOT_BY_VERBS),
+        ("import qmi; qmi.start('imports', None); qmi.stop()", NOT_BY_START),
+    ],
+    ids=["import", "verbs", "start"],
 )
 def test_nothing_is_imported_that_is_not_needed(program: str, unwanted: list[str]) -> None:
     found = imported(program)
-    assert "qmi.session" in found
+    assert ("qmi.session" in found) is ("start" in program)
     assert found & set(unwanted) == set()
+
+
+@pytest.mark.parametrize(
+    ("program", "output"),
+    [
+        ("from qmi import *; print(start.__name__, make_task.__module__)", "start qmi"),
+        ("from qmi import context; print(callable(context))", "True"),
+        ("import qmi; print({'start', 'info', 'core', '__name__'} < set(dir(qmi)))", "True"),
+        ("import qmi; print(hasattr(qmi, 'strat'), 'qmi.verbs' in __import__('sys').modules)", "False False"),
+        ("import qmi; help(qmi)", "task_runner: 'type[TR]' = <class 'qmi.core.task.QMI_TaskRunner'>"),
+    ],
+    ids=["star", "from", "dir", "misspelt", "help"],
+)
+def test_whoever_looks_finds_the_verbs_in_the_package(program: str, output: str) -> None:
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert output in run.stdout
 
 
 @pytest.mark.parametrize("first", ["qmi.start('imports', None)", "import qmi.core.context", "import qmi.context"])

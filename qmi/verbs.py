@@ -1,0 +1,133 @@
+"""The verbs of a script, ``qmi.start()`` and its like: each does something with the context of the code that calls.
+
+They are the package's own functions to everybody who uses them. They have a module of their own because they need
+actors and trio; ``qmi/__init__.py`` is run by whoever imports any part of the package, and does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from qmi.actors.restart import RestartRule
+from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.actors.task import QMI_Task
+from qmi.actors.task_runner import TR, QMI_TaskRunner
+from qmi.session import context, open_context, start, stop
+
+if TYPE_CHECKING:
+    from qmi.config.schema import CfgContext
+
+__all__ = [
+    "context",
+    "get_configured_contexts",
+    "get_instrument",
+    "get_rpc_object",
+    "get_task",
+    "info",
+    "list_rpc_objects",
+    "make_instrument",
+    "make_rpc_object",
+    "make_task",
+    "open_context",
+    "show_contexts",
+    "show_instruments",
+    "show_network_contexts",
+    "show_rpc_objects",
+    "show_tasks",
+    "start",
+    "stop",
+]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T", bound=QMI_RpcObject)
+
+
+def make_rpc_object(
+    name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Make an object in the context and return a proxy of it; see :meth:`.QMI_Context.make_rpc_object`."""
+    return context().make_rpc_object(name, rpc_object_class, *args, **kwargs)
+
+
+def make_instrument(
+    name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Make an instrument in the context and return a proxy of it; see :meth:`.QMI_Context.make_instrument`."""
+    return context().make_instrument(name, instrument_class, *args, **kwargs)
+
+
+def make_task(
+    name: str,
+    task_class: type[QMI_Task[Any, Any]],
+    *args: Any,
+    task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
+    restart_rule: RestartRule | None = None,
+    **kwargs: Any,
+) -> TR:
+    """Make a task in the context and return a proxy of its runner; see :meth:`.QMI_Context.make_task`."""
+    return context().make_task(name, task_class, *args, task_runner=task_runner, restart_rule=restart_rule, **kwargs)
+
+
+def get_rpc_object(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    """Return a proxy of an object that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_rpc_object(name, auto_connect, host_port)
+
+
+def get_instrument(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    """Return a proxy of an instrument that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_instrument(name, auto_connect, host_port)
+
+
+def get_task(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    """Return a proxy of a task that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_task(name, auto_connect, host_port)
+
+
+def list_rpc_objects(category: str | None = None) -> list[tuple[str, str]]:
+    """The objects that can be reached, as pairs of address and class name.
+
+    Args:
+        category: "instrument", "task", ... or None for all.
+    """
+    return context().list_rpc_objects(category)
+
+
+def show_rpc_objects() -> None:
+    """Print the objects that can be reached."""
+    context().show_rpc_objects()
+
+
+def show_instruments() -> None:
+    """Print the instruments that can be reached."""
+    context().show_instruments()
+
+
+def show_tasks() -> None:
+    """Print the tasks that can be reached."""
+    context().show_tasks()
+
+
+def show_contexts() -> None:
+    """Print the contexts that this program knows."""
+    context().show_contexts()
+
+
+def show_network_contexts() -> None:
+    """Print the contexts that answer on the network, and whether this one is connected to them."""
+    context().show_network_contexts()
+
+
+def get_configured_contexts() -> dict[str, CfgContext]:
+    """The settings of all configured contexts by name."""
+    return context().get_configured_contexts()
+
+
+def info() -> str:
+    """What there is to say about the context, on several lines."""
+    return context().info()
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "qmi"
+del _name
