@@ -7,11 +7,11 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgQmi
@@ -26,15 +26,19 @@ from qmi.proc.one import One
 from qmi.proc.order import start_order
 from qmi.proc.output import follow, output_dir, read_output
 from qmi.proc.peers import Discovery, FoundContext, PeerLink
-from qmi.proc.remote import RemoteHosts, SshLimits
-from qmi.proc.render import JsonReporter, LiveReporter, PlainReporter, Reporter, write_line
+from qmi.proc.render import JsonReporter, PlainReporter, Reporter, write_line
 from qmi.proc.selection import Request, Target, select
 from qmi.proc.server import executor, serve
 from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, exit_code
 from qmi.proc.systemd import unit_name, unit_text, write_units
 
+if TYPE_CHECKING:
+    from qmi.proc.remote import RemoteHosts, SshLimits
+
 _WATCH_INTERVAL = 2.0
 _FOLLOW_INTERVAL = 0.2
+_TERMINAL_VARIABLES = {"FORCE_COLOR", "TTY_COMPATIBLE"}
+"""With these, rich may take a pipe for a terminal."""
 
 
 def _sleep(seconds: float) -> bool:
@@ -50,14 +54,14 @@ class Outside:
         link: Makes what asks running contexts, for a configuration.
         discovery: Makes what finds contexts on the network, for a configuration.
         times: How long to wait for what.
-        ssh: Limits for SSH.
+        ssh: Limits for SSH; None for the usual ones.
         pause: Waits so many seconds between two looks, and returns whether to go on.
     """
 
     link: Callable[[CfgQmi], PeerLink]
     discovery: Callable[[CfgQmi], Discovery]
     times: Times = field(default_factory=Times)
-    ssh: SshLimits = field(default_factory=SshLimits)
+    ssh: SshLimits | None = None
     pause: Callable[[float], bool] = _sleep
 
 
@@ -98,7 +102,6 @@ class _Cli:
         self._outside = outside
         self._arguments = arguments
         self._config = config
-        self._console = Console()
         self._link = outside.link(config)
         self._launcher = Launcher(config, self._link, times=outside.times)
 
@@ -123,7 +126,7 @@ class _Cli:
         if not asking:
             for warning in start_order(targets).warnings:
                 _complain(warning)
-        with self._remote_hosts() as remote, reporter:
+        with self._remote_hosts(targets) as remote, reporter:
             one = One(self._launcher, remote, self._link, reporter.update, times=self._outside.times)
             manager = Manager(one, reporter.update)
             statuses = {
@@ -138,19 +141,26 @@ class _Cli:
 
     def _reporter(self) -> Reporter:
         if self._arguments.json:
-            return JsonReporter(self._console)
-        if self._console.is_terminal:
-            return LiveReporter(self._console)
+            return JsonReporter(sys.stdout)
+        if sys.stdout.isatty() or _TERMINAL_VARIABLES & os.environ.keys():
+            # Drawing needs half as much time to be imported as a command takes: a pipe does without.
+            from rich.console import Console
+
+            from qmi.proc.live import LiveReporter
+
+            console = Console()
+            if console.is_terminal:
+                return LiveReporter(console)
         # How long a start takes is worth seeing at once; a list of states is for reading and comparing.
-        return PlainReporter(self._console, in_order=self._arguments.command == "status")
+        return PlainReporter(sys.stdout, in_order=self._arguments.command == "status")
 
     def _logs(self) -> int:
         [target] = self._targets(starting=False)
         going_on = self._arguments.follow
-        with self._remote_hosts() as remote:
+        with self._remote_hosts([target]) as remote:
 
             def read(place: Place | None) -> tuple[Place, bytes]:
-                if target.local:
+                if remote is None:
                     return read_output(output_dir(self._config), target.name, place)
                 return remote.read_output(target.host, target.name, place)
 
@@ -159,7 +169,11 @@ class _Cli:
                 sys.stdout.buffer.flush()
         return EXIT_OK
 
-    def _remote_hosts(self) -> RemoteHosts:
+    def _remote_hosts(self, targets: Iterable[Target]) -> AbstractContextManager[RemoteHosts | None]:
+        if all(target.local for target in targets):
+            return nullcontext()
+        from qmi.proc.remote import RemoteHosts
+
         return RemoteHosts(self._config.process_management.hosts, limits=self._outside.ssh)
 
     def _ps(self) -> int:
@@ -169,12 +183,12 @@ class _Cli:
             key=lambda context: (context.name, context.address),
         )
         if self._arguments.json:
-            write_line(self._console, json.dumps([_found_as_json(context) for context in found], indent=2))
+            write_line(sys.stdout, json.dumps([_found_as_json(context) for context in found], indent=2))
             return EXIT_OK
         for context in found:
-            write_line(self._console, clean(_found_as_line(context)))
+            write_line(sys.stdout, clean(_found_as_line(context)))
             for name, kind in context.objects or ():
-                write_line(self._console, clean(f"    {name}: {kind}"))
+                write_line(sys.stdout, clean(f"    {name}: {kind}"))
         if not found:
             _complain(f"No context of workgroup {self._config.workgroup!r} answered within {seconds:g} s")
         return EXIT_OK
@@ -203,7 +217,7 @@ class _Cli:
         }
         directory = self._arguments.output or os.environ.get("XDG_CONFIG_HOME", "~/.config") + "/systemd/user"
         for path in write_units(units, Path(directory).expanduser()):
-            write_line(self._console, str(path))
+            write_line(sys.stdout, clean(str(path)))
         if units:
             _complain("Next: systemctl --user daemon-reload && systemctl --user enable --now " + shlex.join(units))
         return EXIT_OK

@@ -7,7 +7,6 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_Exception
@@ -31,6 +30,8 @@ class NetworkDiscovery:
 
     def find(self, workgroup: str, *, timeout: float) -> Sequence[FoundContext]:
         """Return the contexts that answer in time, and what is in them; see `qmi.proc.peers.Discovery`."""
+        from concurrent.futures import ThreadPoolExecutor
+
         answers = list(self._answers(workgroup))
         with ThreadPoolExecutor(_AT_ONCE, "ps") as pool:
             return list(pool.map(lambda answer: self._look_into(answer, timeout), answers))

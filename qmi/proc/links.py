@@ -6,23 +6,23 @@ import contextlib
 import os
 import secrets
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qmi._version import __version__
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_RuntimeException
-from qmi.links import References
 from qmi.messages import Call, Failure, Request
 from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
 from qmi.net.events import Connected, Event, PeerLost, ReplyReceived
 from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.peer import Peer
-from qmi.net.tls import client_context, explain, peer_identity
 from qmi.proc.peers import Absent, Answer, Present, Stranger
+
+if TYPE_CHECKING:
+    import ssl
 
 _CHUNK = 65536
 
@@ -50,10 +50,8 @@ class SocketLink:
             return Absent(str(exc))
         except TimeoutError:
             return Stranger(f"no answer within {timeout:g} s")
-        except ssl.SSLError as exc:
-            return Stranger(explain(exc))
         except (OSError, _LostError) as exc:
-            return Stranger(str(exc))
+            return Stranger(str(exc) if self._tls is None else _explained(exc))
 
     def request_stop(self, name: str, address: HostPort, *, hard: bool, timeout: float) -> bool:
         """Ask the context to stop; see `qmi.proc.peers.PeerLink`."""
@@ -81,6 +79,8 @@ class SocketLink:
             if self._tls is None:
                 yield from self._over(plain, None, name, address, deadline)
                 return
+            from qmi.net.tls import peer_identity
+
             plain.settimeout(_left(deadline))
             with self._tls.wrap_socket(plain) as protected:
                 identity = peer_identity(protected.getpeercert())
@@ -99,14 +99,13 @@ class SocketLink:
             wanted=name,
         )
         now = time.monotonic()
-        # Interfaces among the answers are made again; a proxy would lead nowhere, and nobody uses one here.
         peer = Peer(
             Role.CONNECTING,
             hello,
             now=now,
             expected=name,
             certified=identity,
-            restore=References(None).restore,
+            restore=_restored,
             where=str(address),
         )
         talk = _Talk(connection, peer, deadline)
@@ -187,6 +186,22 @@ def _connection(address: HostPort, deadline: float) -> socket.socket:
         raise _NobodyError(f"the host cannot be reached: {exc.strerror or exc}") from exc
 
 
+def _restored(plain: Any) -> Any:
+    """Make an interface again that is among the answers; a proxy would lead nowhere, and nobody uses one here."""
+    # Here, because actors need trio and most questions are answered without either.
+    from qmi.links import References
+
+    return References(None).restore(plain)
+
+
+def _explained(exc: Exception) -> str:
+    import ssl
+
+    from qmi.net.tls import explain
+
+    return explain(exc) if isinstance(exc, ssl.SSLError) else str(exc)
+
+
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
@@ -197,6 +212,8 @@ def _left(deadline: float) -> float:
 def _tls_of(security: CfgSecurity) -> ssl.SSLContext | None:
     if security.ca is None or security.certificate is None or security.key is None:
         return None
+    from qmi.net.tls import client_context
+
     return client_context(ca_file=security.ca, cert_file=security.certificate, key_file=security.key)
 
 

@@ -36,13 +36,15 @@ class One:
 
     Args:
         launcher: For programs of this machine.
-        remote: For programs of others.
+        remote: For programs of others; None if all are of this machine.
         link: Asks running contexts.
         notify: Is told of every change.
         times: How long to wait for what.
     """
 
-    def __init__(self, launcher: Launcher, remote: Remote, link: PeerLink, notify: Notify, *, times: Times) -> None:
+    def __init__(
+        self, launcher: Launcher, remote: Remote | None, link: PeerLink, notify: Notify, *, times: Times
+    ) -> None:
         self._launcher = launcher
         self._remote = remote
         self._link = link
@@ -112,7 +114,7 @@ class One:
 
     def _look_through_helper(self, target: Target) -> Status:
         try:
-            reply = self._remote.request(target.host, Look(target.name))
+            reply = self._carry(target.host, Look(target.name))
         except RemoteError as exc:
             return _status(target, State.UNKNOWN, detail=str(exc), exit_code=EXIT_FAILED)
         if isinstance(reply, Err):
@@ -170,18 +172,22 @@ class One:
             RemoteError: If it fails, or nobody knows.
         """
         try:
-            return self._remote.request(target.host, command), ""
+            return self._carry(target.host, command), ""
         except RemoteError as exc:
             if exc.culprit is not Culprit.LOST:
                 raise
             lost = exc
         self._notify(_status(target, State.ASKING, detail=f"{lost}; asking again"))
         try:
-            return self._remote.request(target.host, command), f"{lost}; asked again"
+            return self._carry(target.host, command), f"{lost}; asked again"
         except RemoteError as exc:
             if done(self._ask(target)):
                 return Ok(1), f"{lost}; asked its port"
             raise RemoteError(Culprit.LOST, f"{lost}; asked again: {exc}") from exc
+
+    def _carry(self, host: str, command: Command) -> Reply:
+        assert self._remote is not None, "only programs of other machines need it"
+        return self._remote.request(host, command)
 
     def _ask(self, target: Target) -> Answer | None:
         if target.address is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,6 +83,8 @@ class Records:
         Raises:
             QMI_RuntimeException: If the file cannot be written.
         """
+        import tempfile
+
         path = self._path(name)
         part = ""
         try:

@@ -1,31 +1,14 @@
-"""How states reach the reader: a table that keeps itself up to date on a terminal, plain lines elsewhere."""
+"""How states reach the reader: plain lines or JSON here; `qmi.proc.live` has the table for a terminal."""
 
 from __future__ import annotations
 
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from typing import Self, TextIO
 
 from qmi.proc.commands import clean
-from qmi.proc.status import State, Status, as_json, duration, plain
-
-_STYLES = {
-    State.STARTED: "green",
-    State.RUNNING: "green",
-    State.ALREADY_RUNNING: "green",
-    State.OFFLINE: "yellow",
-    State.STOPPED: "cyan",
-    State.FAILED: "bold red",
-    State.UNKNOWN: "magenta",
-}
+from qmi.proc.status import Status, as_json, plain
 
 
 class Reporter(ABC):
@@ -45,72 +28,16 @@ class Reporter(ABC):
         """Take note of a context's new state."""
 
 
-def table(statuses: Sequence[Status]) -> Table:
-    """The states as a table: name, host, state, process, version, how long; details below each."""
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("NAME", "HOST", "STATE", "PID", "QMI"):
-        grid.add_column(title, no_wrap=title in ("NAME", "PID"), overflow="fold")
-    grid.add_column("FOR", justify="right", no_wrap=True)
-    for status in statuses:
-        state = Text(status.label, _STYLES.get(status.state, "dim"))
-        if status.detail:
-            state.append("\n" + "\n".join(clean(line) for line in status.detail.splitlines()), "default")
-        pid = "" if status.pid is None else str(status.pid)
-        grid.add_row(
-            Text(status.name), Text(status.host), state, pid, Text(clean(status.version)), duration(status.seconds)
-        )
-    return grid
-
-
-class LiveReporter(Reporter):
-    """A table on a terminal that changes in place; contexts that are at work show for how long."""
-
-    def __init__(self, console: Console) -> None:
-        self._rows: dict[str, tuple[Status, float]] = {}
-        self._lock = threading.Lock()
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8)
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the last state on the screen."""
-        self._live.stop()
-
-    def update(self, status: Status) -> None:
-        """Take note of a context's new state."""
-        with self._lock:
-            before = self._rows.get(status.name)
-            # Asking again must not make the table flicker: what was known stays until something else is.
-            fresh = status.state in (State.WAITING, State.ASKING) and before is not None and before[0].state.final
-            if not fresh:
-                self._rows[status.name] = (status, time.monotonic())
-
-    def _table(self) -> Table:
-        now = time.monotonic()
-        with self._lock:
-            rows = list(self._rows.values())
-        return table([status if status.state.final else _aged(status, now - since) for status, since in rows])
-
-
-def _aged(status: Status, seconds: float) -> Status:
-    return Status(status.name, status.host, status.state, status.pid, status.version, seconds, status.detail)
-
-
 class PlainReporter(Reporter):
     """One line for each context, when it is known how it ended.
 
     Args:
-        console: Where to print.
+        file: Where to print.
         in_order: Whether each line waits for those of the contexts before it.
     """
 
-    def __init__(self, console: Console, *, in_order: bool = False) -> None:
-        self._console = console
+    def __init__(self, file: TextIO, *, in_order: bool = False) -> None:
+        self._file = file
         self._in_order = in_order
         self._rows: dict[str, Status] = {}
         self._shown: dict[str, str] = {}
@@ -126,14 +53,14 @@ class PlainReporter(Reporter):
                 text = "\n".join(clean(line) for line in plain(row).splitlines())
                 if self._shown.get(row.name) != text:
                     self._shown[row.name] = text
-                    write_line(self._console, text)
+                    write_line(self._file, text)
 
 
 class JsonReporter(Reporter):
     """A JSON list at the end."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self._rows: dict[str, Status] = {}
         self._lock = threading.Lock()
 
@@ -141,7 +68,7 @@ class JsonReporter(Reporter):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Print the list."""
-        write_line(self._console, as_json(self._rows.values()))
+        write_line(self._file, as_json(self._rows.values()))
 
     def update(self, status: Status) -> None:
         """Keep the state for the end."""
@@ -149,7 +76,7 @@ class JsonReporter(Reporter):
             self._rows[status.name] = status
 
 
-def write_line(console: Console, text: str) -> None:
-    """Print text as it is, without markup, wrapping or colour."""
-    console.out(text, highlight=False)
-    console.file.flush()
+def write_line(file: TextIO, text: str) -> None:
+    """Print text, at once."""
+    file.write(text + "\n")
+    file.flush()

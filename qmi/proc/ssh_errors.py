@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import os
 import socket
@@ -60,7 +59,7 @@ def login_error(exc: BaseException, host: str, user: str, seconds: float) -> Rem
         )
     if isinstance(exc, socket.gaierror):
         return RemoteError(Culprit.HOST, f"host: the name of {host} is not known: {exc.strerror}")
-    if isinstance(exc, TimeoutError | asyncio.TimeoutError):
+    if isinstance(exc, TimeoutError):
         return RemoteError(Culprit.HOST, f"host: {host} did not answer within {seconds:g} s")
     if isinstance(exc, ConnectionRefusedError):
         return RemoteError(Culprit.HOST, f"host: {host} refused the connection: no SSH server listens there")

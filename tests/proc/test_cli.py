@@ -345,6 +345,26 @@ def test_a_reader_that_went_away_ends_the_command(home: Path, tmp_path: Path, mo
         assert os.readlink(f"/proc/self/fd/{file.fileno()}") == os.devnull
 
 
+def test_what_calls_itself_a_terminal_gets_a_table(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(home, demo=quiet())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert qmi_proc("status") == 0
+    assert "NAME" in capsys.readouterr().out
+
+
+def test_a_list_of_states_here_needs_neither_a_table_nor_ssh(home: Path) -> None:
+    configure(home, a=quiet(), b=talker("b"))
+    program = "import sys; from qmi.tools.proc import main; main(); print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program, "status"], capture_output=True, text=True, check=True, timeout=50
+    )
+    assert run.stdout.startswith("a: OFFLINE\nb: OFFLINE\n")
+    unwanted = {"asyncio", "asyncssh", "cryptography", "json5", "qmi.actors", "rich", "ssl", "trio"}
+    assert unwanted & set(run.stdout.split()) == set()
+
+
 def test_a_person_at_the_server_is_kept_from_programs_of_other_hosts(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
