@@ -20,6 +20,8 @@ Act = Callable[[Target], Status]
 class Manager:
     """Carries out commands about any number of contexts.
 
+    Every method raises BrokenPipeError as soon as `notify` has raised it, in whatever thread.
+
     Args:
         one: Carries out a command about one of them.
         notify: Is told of every change, as `one` is.
@@ -57,7 +59,7 @@ class Manager:
         return [done[name] for name in by_name]
 
     def _run_in_order(self, by_name: Mapping[str, Target], order: Order, act: Act) -> dict[str, Status]:
-        results: queue.SimpleQueue[Status] = queue.SimpleQueue()
+        results: queue.SimpleQueue[Status | BrokenPipeError] = queue.SimpleQueue()
         done: dict[str, Status] = {}
         sorter = TopologicalSorter(order.after)
         sorter.prepare()
@@ -66,17 +68,28 @@ class Manager:
                 # A thread each, and daemons: with all waiting for others, only Ctrl-C has work to do here.
                 threading.Thread(target=self._act, args=(by_name[name], act, results), name=name, daemon=True).start()
             status = results.get()
+            if isinstance(status, BrokenPipeError):
+                raise status
             done[status.name] = status
             sorter.done(status.name)
         return done
 
-    def _act(self, target: Target, act: Act, results: queue.SimpleQueue[Status]) -> None:
+    def _act(self, target: Target, act: Act, results: queue.SimpleQueue[Status | BrokenPipeError]) -> None:
+        try:
+            results.put(self._acted(target, act))
+        except BrokenPipeError as exc:
+            # Whoever read what we print has gone: the command ends, and does not wait for this thread.
+            results.put(exc)
+
+    def _acted(self, target: Target, act: Act) -> Status:
         try:
             with self._turn:
-                status = act(target)
+                return act(target)
+        except BrokenPipeError:
+            raise
         except Exception as exc:  # noqa: BLE001
             # A boundary: a mistake of ours about one context is shown there and does not leave the others waiting.
             text = f"internal error: {type(exc).__name__}: {exc}"
             status = Status(target.name, target.host, State.FAILED, detail=text, exit_code=EXIT_FAILED)
             self._notify(status)
-        results.put(status)
+            return status

@@ -345,6 +345,16 @@ def test_a_reader_that_went_away_ends_the_command(home: Path, tmp_path: Path, mo
         assert os.readlink(f"/proc/self/fd/{file.fileno()}") == os.devnull
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_list_of_states_ends_with_its_reader(home: Path, options: tuple[str, ...]) -> None:
+    configure(home, a=quiet(), b=quiet())
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        ended = subprocess.run([*HELPER, "status", *options], cwd=ROOT, stdout=pipe, stderr=subprocess.PIPE, timeout=50)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
 def test_what_calls_itself_a_terminal_gets_a_table(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
