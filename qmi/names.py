@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from qmi.errors import QMI_UsageException
@@ -103,3 +104,11 @@ def parse_host_port(text: str) -> HostPort:
             "or '[fe80::1]:40001' for IPv6, with a port from 0 to 65535"
         )
     return HostPort(host, int(port))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Which of these somebody probably meant who typed another name; None if it resembles none of them."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return near[0] if near else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import threading
 from functools import partial
@@ -18,7 +17,7 @@ from qmi.connections import Connections
 from qmi.errors import QMI_SignalSubscriptionException
 from qmi.links import ask
 from qmi.messages import Origin, Subscribe, Unsubscribe
-from qmi.names import Address
+from qmi.names import Address, nearest
 from qmi.net.link import Link
 
 _logger = logging.getLogger("qmi.core.pubsub")
@@ -63,8 +62,8 @@ class Signalling:
         """
         names = [info.name for info in actor.interface.signals]
         if signal not in names:
-            near = difflib.get_close_matches(signal, names, n=1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
+            near = nearest(signal, names)
+            hint = f". Did you mean {near!r}?" if near else ""
             raise QMI_SignalSubscriptionException(f"{actor.address} has no signal {signal!r}{hint}")
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:

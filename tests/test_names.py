@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_UsageException
-from qmi.names import Address, HostPort, check_name, is_valid_name, parse_address, parse_host_port
+from qmi.names import Address, HostPort, check_name, is_valid_name, nearest, parse_address, parse_host_port
 
 GOOD_NAMES = st.from_regex(r"[-_a-zA-Z0-9()]{1,63}", fullmatch=True)
 
@@ -63,3 +63,8 @@ def test_an_endpoint_survives_being_written_and_read(host: str, port: int) -> No
 def test_a_bad_endpoint_is_refused(text: str) -> None:
     with pytest.raises(QMI_UsageException, match=r"expected 'host:port' such as '192.168.1.5:40001'"):
         parse_host_port(text)
+
+
+def test_who_mistypes_a_name_is_told_the_nearest() -> None:
+    assert nearest("lasre", ["nsg", "laser"]) == "laser"
+    assert nearest("lasre", ["nsg"]) is None

@@ -6,7 +6,6 @@ documentation without having the driver's code.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from qmi.errors import QMI_UsageException
+from qmi.names import nearest
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -385,8 +385,8 @@ def unknown_method(interface: Interface, where: str, name: str, unpublished: boo
     text = f"{interface.short_name} {where} has no published method {name!r}"
     if unpublished:
         text += "; the class has it, but without @rpc_method"
-    near = difflib.get_close_matches(name, [*interface.methods, *interface.constants], n=1)
-    return f"{text}. Did you mean {near[0]!r}?" if near else text
+    near = nearest(name, [*interface.methods, *interface.constants])
+    return f"{text}. Did you mean {near!r}?" if near else text
 
 
 for _public in (Placement, rpc_method, is_rpc_method):

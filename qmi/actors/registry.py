@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Iterator
 
 from qmi.actors.runner import Actor
 from qmi.errors import QMI_DuplicateNameException, QMI_ObjectRemovedException, QMI_UnknownNameException
-from qmi.names import Address
+from qmi.names import Address, nearest
 
 
 class Registry:
@@ -73,9 +72,9 @@ class Registry:
         """The error for a name that nobody has, with the nearest one that somebody has."""
         with self._mutex:
             names = [key for key in self._actors if not key.startswith("$")]
-        near = difflib.get_close_matches(name, names, n=1)
+        near = nearest(name, names)
         if near:
-            hint = f"Did you mean {near[0]!r}?"
+            hint = f"Did you mean {near!r}?"
         elif names:
             hint = "It has " + ", ".join(repr(name) for name in sorted(names)[:10])
         else:

@@ -5,14 +5,13 @@ A context can be managed when it has a ``program_module``; ``--all`` and ``--loc
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_UsageException
-from qmi.names import HostPort
+from qmi.names import HostPort, nearest
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,8 @@ def _named(config: CfgQmi, request: Request, local_hosts: Collection[str]) -> li
 
 def _unknown(name: str, config: CfgQmi) -> str:
     where = f" in {config.config_file}" if config.config_file else ""
-    near = difflib.get_close_matches(name, config.contexts, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else _choices(config)
+    near = nearest(name, config.contexts)
+    hint = f"Did you mean {near!r}?" if near else _choices(config)
     return f"Context {name!r} is not configured{where}. {hint}"
 
 
