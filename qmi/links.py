@@ -263,7 +263,10 @@ class _Answer(CallFuture):
 
     def _finish(self) -> None:
         super()._finish()
-        self._serving.answer(self)
+        try:
+            self._serving.answer(self)
+        except Exception:  # it must not take the thread down that ended the call
+            _logger.exception("The answer to %s could not be sent", self.what)
 
     def linger(self, busy: Callable[[], bool]) -> None:
         """Look whether the next request is there."""

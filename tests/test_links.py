@@ -453,3 +453,24 @@ def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> N
     assert serving.count == 0
     serving.cancel(1)
     serving.credit(1)
+
+
+def test_an_answer_that_cannot_be_sent_takes_no_thread_down(caplog: pytest.LogCaptureFixture) -> None:
+    from qmi.links import Serving
+
+    class Broken(FakeLink):
+        def send_value(self, number: int, value: Any) -> None:
+            raise RuntimeError("a fault")
+
+    class Home:
+        name = "home"
+
+        def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
+            assert answer.settle(None)
+
+        def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+
+    link: Any = Broken()
+    Serving(Home(), link, Origin("peer", "1")).request(1, Call("x", "y"))
+    assert link.sent == []
+    assert "could not be sent" in caplog.text

@@ -191,13 +191,14 @@ class Outbound:
     def _hold(self) -> bool:
         if self._size >= FULL or time.monotonic() - self._wrote >= _BURST:
             return False
+        # In this order: the loop says that it watches no more, and then looks once more at what is set here first.
+        before, self._held = self._held, True
         if self._loop.is_here():
-            if not self._held:
+            if not before:
                 self._loop.soon(self.flush)  # when all tasks that can run now have had their turn
         elif not self._watched:
             self._watched = True
             self._loop.soon(self._watcher_needed)
-        self._held = True
         return True
 
     def write_queue(self) -> bool:
