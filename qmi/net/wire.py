@@ -64,8 +64,8 @@ class Unsent:
         return True
 
     def remove(self, number: int) -> None:
-        """Take a request out of it, if nothing has been written yet."""
-        if self.counts or number not in self._numbers:
+        """Take a request out of it, if nothing of that has been written yet, whatever has been of those before it."""
+        if number not in self._numbers or number in self.begun():
             return
         index = self._numbers.index(number)
         begin = self._ends[index - 1] if index else 0

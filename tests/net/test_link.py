@@ -374,6 +374,40 @@ def test_a_request_that_is_cancelled_before_it_went_out_never_goes_out() -> None
     run(main)
 
 
+def test_a_request_that_is_cancelled_in_a_write_that_has_begun_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with joined() as pair:
+            answers = [Answer() for _ in range(20)]
+            room = 0
+            put = PlainWire.put
+
+            def narrow(wire: PlainWire, unsent: Unsent) -> None:
+                nonlocal room
+                if wire is not pair.a._wire:
+                    put(wire, unsent)
+                    return
+                if not room:
+                    raise BlockingIOError
+                data = b"".join(unsent.rest())[:room]
+                room -= len(data)
+                unsent.counts.append(wire.sock.send(data))
+
+            monkeypatch.setattr(PlainWire, "put", narrow)
+            for answer in answers:
+                pair.a.send_request(GET, answer, soon=True)
+            room = pair.a._out.size // 2 + 5
+            await until(lambda: not room)
+            for answer in answers[-3:]:
+                pair.a.cancel_request(answer.number)
+            room = 1 << 20
+            await until(lambda: all(answer.got for answer in answers[:-3]))
+            assert pair.a.loss is None
+            assert all(answer.got == [Value((1,))] for answer in answers[:-3])
+            assert pair.a.open_requests == 0
+
+    run(main)
+
+
 def test_a_peer_that_does_not_read_is_lost_after_a_while() -> None:
     async def main() -> None:
         async with joined(buffer=8192, unsent_timeout=0.2, max_unsent=1000) as pair:

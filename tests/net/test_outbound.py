@@ -211,6 +211,41 @@ def test_a_request_is_taken_back_from_among_others(bench: Bench) -> None:
     assert bench.out.is_empty
 
 
+def test_a_request_is_taken_back_although_others_of_the_same_write_have_begun(bench: Bench) -> None:
+    bench.say("a", soon=True)
+    for number, text in enumerate(("bb", "cc", "dd", "ee"), 1):
+        bench.say(text, number, soon=True)
+    bench.wire.room = 3
+    bench.out.flush()
+    assert bench.written == ["a", "bbc"]
+    for number in (1, 2, 3):
+        with bench.mutex:
+            bench.out.remove(number)  # two have begun, and stay
+    assert bench.out.size == 6
+    bench.wire.room = 100
+    with bench.mutex:
+        assert not bench.out.write_queue()
+    assert bench.written == ["a", "bbc", "cee"]
+    assert sorted(set(bench.begun)) == [1, 2, 4]
+    assert bench.out.is_empty
+    assert bench.out.size == 0
+
+
+def test_what_was_cut_between_two_requests_is_done_when_the_others_are_taken_back(bench: Bench) -> None:
+    bench.say("a", soon=True)
+    for number, text in enumerate(("bb", "cc"), 1):
+        bench.say(text, number, soon=True)
+    bench.wire.room = 2
+    bench.out.flush()
+    with bench.mutex:
+        bench.out.remove(2)
+    bench.wire.room = 100
+    with bench.mutex:
+        assert not bench.out.write_queue()
+    assert bench.written == ["a", "bb"]
+    assert bench.out.is_empty
+
+
 def test_a_thread_goes_on_with_something_large_as_long_as_the_other_side_keeps_up(bench: Bench) -> None:
     bench.wire.room = 100_000
     bench.wire.refills = [100_000, 100_000, 100_000]
