@@ -397,6 +397,7 @@ class Link:
         with self._mutex:
             self._out.note_progress()
             events = self._peer.lose(reason, kind)
+            self._write_own()
         self._dispatch(events)
 
     @property
@@ -423,6 +424,7 @@ class Link:
         """Do not let the other side in."""
         with self._mutex:
             events = self._peer.refuse(reason)
+            self._write_own()
         self._dispatch(events)
         self._hang_up()
 
@@ -432,6 +434,7 @@ class Link:
         with self._mutex:
             self._out.note_progress()
             events = self._peer.close(reason)
+            self._write_own()
         self._dispatch(events)
         self._hang_up()
 
@@ -565,8 +568,12 @@ class Link:
         self._out.settle(rest)
 
     def _write_own(self) -> None:
-        # What the protocol itself has to say; with the mutex.
-        self._out.write_from_anywhere(self._peer.data_to_send())
+        # What the protocol itself has to say; with the mutex, in which the link may just have been lost. The last words
+        # are for `_hang_up`: what is written from now on must not take requests along that were "not delivered".
+        if self._peer.lost is None:
+            self._out.write_from_anywhere(self._peer.data_to_send())
+        else:
+            self._out.end()
 
     def _too_much(self) -> str:
         return f"{self._out.size / (1 << 20):.1f} MiB wait for {self.title} to read them"

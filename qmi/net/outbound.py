@@ -69,6 +69,8 @@ class Outbound:
         self._held = False  # what is in the queue, for what comes after it
         self._watched = False  # for that, by the loop
         self._waiting = False  # for the socket to take more; then one writes, and nobody else
+        self._ended = False
+        self._cut = False  # in the midst of a message
         self._progress = 0.0
         self._wake_writer = trio.Event()
         self._wake_watcher = trio.Event()
@@ -175,7 +177,7 @@ class Outbound:
         Returns:
             Whether something is left that the caller has to give to :meth:`settle`.
         """
-        if not buffers or self.fault is not None:
+        if not buffers or self._ended or self.fault is not None:
             return False
         queue = self._queue
         if not (queue and queue[-1].add(buffers, number)):
@@ -249,11 +251,19 @@ class Outbound:
         self._queue = deque(entry for entry in self._queue if entry.size)
         self._size = sum(entry.size for entry in self._queue)
 
+    def end(self) -> None:
+        """The link is lost: what has not gone out never will, since its senders are told so."""
+        self._cut = self._cut or bool(self._queue and self._queue[0].counts)
+        self._ended = True
+        self._held = False
+        self._queue.clear()
+        self._size = 0
+
     def write_last(self, buffers: list[Buffer]) -> None:
         """Write the last words of the link, at once or not at all: the other side may not read any more."""
+        self.end()
         last = Unsent(buffers)
-        half_written = self._queue and self._queue[0].counts  # behind it they would be junk
-        if last.size and not half_written and self.fault is None:
+        if last.size and not self._cut and self.fault is None:  # behind half a message they would be junk
             with suppress(OSError):
                 self._wire.put(last)
                 self._wire.flush()

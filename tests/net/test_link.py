@@ -13,6 +13,7 @@ import trio
 from qmi.bridge import Loop
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Value
+from qmi.net import outbound
 from qmi.net.events import LossKind, PeerLost
 from qmi.net.frames import Limits
 from qmi.net.handshake import Hello, Role
@@ -404,6 +405,32 @@ def test_a_request_that_is_cancelled_in_a_write_that_has_begun_harms_nobody(monk
             assert pair.a.loss is None
             assert all(answer.got == [Value((1,))] for answer in answers[:-3])
             assert pair.a.open_requests == 0
+
+    run(main)
+
+
+def test_what_was_not_delivered_is_not_written_after_all_before_the_connection_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with joined() as pair:
+            monkeypatch.setattr(outbound, "_BURST", 60.0)
+            answers = [Answer() for _ in range(5)]
+            for answer in answers:
+                pair.a.send_request(GET, answer, soon=True)
+            dispatch = pair.a._dispatch
+
+            def slow_dispatch(events: list[Any]) -> None:
+                pair.a.assist(lambda: True, 0, reading=False)  # somebody else is about to wait for an answer
+                dispatch(events)
+
+            pair.a._dispatch = slow_dispatch  # type: ignore[method-assign]
+            pair.a._lose("no reason")
+            await until(lambda: pair.b.ended.is_set())
+            assert [type(answer.got[0].error) for answer in answers] == [
+                QMI_OutcomeUnknownException, *[QMI_NotDeliveredException] * 4
+            ]  # fmt: skip
+            assert [told[0] for told in pair.owners[1].told].count("request") == 1
 
     run(main)
 

@@ -317,19 +317,29 @@ def test_a_sign_of_life_is_whatever_waits(bench: Bench) -> None:
     assert bench.written == ["beat", "a"]
 
 
-def test_the_last_words_are_not_put_behind_half_a_message(bench: Bench) -> None:
+def test_what_is_held_when_the_link_is_lost_is_never_written(bench: Bench) -> None:
     bench.say("a", soon=True)
-    bench.say("b", soon=True)  # held: nobody will ever see it, the link is over
+    bench.say("b", 1, soon=True)  # its sender is told that it was not delivered
+    with bench.mutex:
+        bench.out.end()
+    bench.out.flush()
+    bench.say("c", 2)
     with bench.mutex:
         bench.out.write_last([b"bye"])
     assert bench.written == ["a", "bye"]
-    bench.clock.now += 1
+    assert bench.begun == []
+    assert bench.out.is_empty
+    assert bench.out.size == 0
+
+
+def test_the_last_words_are_not_put_behind_half_a_message(bench: Bench) -> None:
     bench.wire.room = 1
     bench.say("cc", patient=False)
     bench.wire.room = 100
     with bench.mutex:
+        bench.out.end()
         bench.out.write_last([b"bye"])
-    assert bench.written == ["a", "bye", "b"]
+    assert bench.written == ["c"]
 
 
 def test_nothing_is_written_for_nothing(bench: Bench) -> None:
