@@ -516,7 +516,8 @@ class Link:
             shared[key] = self._peer.encode_request(signal)
         if self._out.size > self._max_unsent and self._out.fault is None:
             self._out.fault = f"it does not read: {self._too_much()}"
-        self._say(self._peer.send_signal, signal, shared[key], soon=True)
+        # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
+        self._say(self._peer.send_signal, signal, shared[key], soon=True, patient=False)
 
     def send_value(self, number: int, value: Any) -> None:
         """Answer a request."""
@@ -562,10 +563,10 @@ class Link:
             self._out.settle(False)
 
     @trio.lowlevel.enable_ki_protection
-    def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False) -> None:
+    def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False, patient: bool = True) -> None:
         with self._mutex:
             rest = self._out.write(make(*args), soon=soon)
-        self._out.settle(rest)
+        self._out.settle(rest, patient=patient)
 
     def _write_own(self) -> None:
         # What the protocol itself has to say; with the mutex, in which the link may just have been lost. The last words

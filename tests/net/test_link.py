@@ -409,6 +409,26 @@ def test_a_request_that_is_cancelled_in_a_write_that_has_begun_harms_nobody(monk
     run(main)
 
 
+def test_who_publishes_does_not_stay_to_write_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    stayed: list[str] = []
+
+    def is_writable(wire: PlainWire, patience: float) -> bool:
+        stayed.append(threading.current_thread().name)
+        return False
+
+    async def main() -> None:
+        async with joined(buffer=8192) as pair:
+            large = (bytes(1_000_000),)
+            await trio.to_thread.run_sync(pair.a.send_signal, Signal("bench", "sig", large, 0, 0.0))
+            await until(lambda: any(told[0] == "signal" for told in pair.owners[1].told))
+            assert stayed == []
+            await trio.to_thread.run_sync(pair.a.send_request, Call("bench", "get", large), Answer())
+            assert len(stayed) == 1
+
+    monkeypatch.setattr(PlainWire, "is_writable", is_writable)
+    run(main)
+
+
 def test_what_was_not_delivered_is_not_written_after_all_before_the_connection_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
