@@ -21,7 +21,7 @@ from qmi.actors.proxy import make_proxy, proxy_parts
 from qmi.actors.streams import END, ActorStream
 from qmi.actors.turns import CallFuture
 from qmi.errors import QMI_CancelledCallException, QMI_Exception
-from qmi.messages import Failure, Origin, Reply, Request, Signal, Value
+from qmi.messages import Acquire, Failure, Origin, Release, Reply, Request, Signal, Value
 from qmi.names import Address
 from qmi.net.link import Link
 
@@ -268,6 +268,10 @@ class _Answer(CallFuture):
         except Exception:  # it must not take the thread down that ended the call
             _logger.exception("The answer to %s could not be sent", self.what)
 
+    def give_up(self) -> None:
+        """Tell the object that nobody waits, also if this was cancelled before the object had it."""
+        self._give_up()
+
     def linger(self, busy: Callable[[], bool]) -> None:
         """Look whether the next request is there."""
         self._serving.link.linger(busy)
@@ -305,6 +309,20 @@ class Serving:
             self._home.request_here(message, self._origin, self.link, answer)
         except Exception as error:  # goes to the caller, who is not to end this program
             answer.fail(error)
+        if self._is_over():
+            self._take_back(answer, message)
+
+    def _is_over(self) -> bool:
+        return self._ended
+
+    def _take_back(self, answer: _Answer, message: Request) -> None:
+        # The loop has ended the link while a thread was handing this on: it may have come too early to give it up, and
+        # the locks of the other side were void before this one was granted.
+        self.cancel(answer.number)
+        answer.give_up()
+        if isinstance(message, Acquire) and not message.token.custom:
+            release = Release(message.object, message.token)
+            self._home.request_here(release, self._origin, self.link, CallFuture(message.object))
 
     def answer(self, answer: _Answer) -> None:
         """A request has ended."""

@@ -23,7 +23,8 @@ from qmi.core.exceptions import (
     QMI_ValueNotSendableException,
 )
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
-from qmi.messages import Call, Origin, Signal
+from qmi.links import Serving
+from qmi.messages import Acquire, Call, Origin, Signal, Token
 from qmi.net.link import Link
 from tests.support.devices import AsyncBench, Bench, Mode, Reading, Settings, UserError
 from tests.support.lab import address, eventually, make_context
@@ -435,8 +436,6 @@ class FakeLink:
 
 
 def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> None:
-    from qmi.links import Serving
-
     class Home:
         name = "home"
 
@@ -474,3 +473,45 @@ def test_an_answer_that_cannot_be_sent_takes_no_thread_down(caplog: pytest.LogCa
     Serving(Home(), link, Origin("peer", "1")).request(1, Call("x", "y"))
     assert link.sent == []
     assert "could not be sent" in caplog.text
+
+
+class Meddler:
+    """A context whose links end just before what came on them is handed on."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.name = kernel.name
+        self.origin = Origin("peer", "1")
+        link: Any = FakeLink()
+        self.serving = Serving(self, link, self.origin)
+
+    def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
+        if not self.serving._ended:
+            self.serving.end()
+            self.kernel.peer_gone(self.origin, "lost", True)
+        self.kernel.request_here(message, origin, link, answer)
+
+    def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+
+
+def test_a_lock_that_is_asked_for_while_the_link_ends_stays_with_nobody(lab: Lab) -> None:
+    kernel = lab.there.async_context
+    Meddler(kernel).serving.request(1, Acquire("bench", Token("x"), 10.0))
+    assert not lab.bench.is_locked()
+    assert lab.bench.lock()
+    waiting = Meddler(kernel)
+    waiting.serving.request(1, Acquire("bench", Token("x"), 10.0))
+    assert lab.bench.unlock()
+    assert not lab.bench.is_locked()
+    assert waiting.serving.count == 0
+
+
+def test_a_call_that_comes_while_the_link_ends_is_withdrawn(lab: Lab) -> None:
+    blocking = lab.bench.rpc_nonblocking.block()
+    assert lab.actual().entered.wait(10)
+    gone = Meddler(lab.there.async_context)
+    gone.serving.request(1, Call("bench", "note", (1,)))
+    assert gone.serving.count == 0
+    lab.actual().gate.set()
+    assert blocking.wait(10) == "done"
+    assert lab.bench.notes() == ["block ended"]
