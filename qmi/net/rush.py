@@ -31,6 +31,8 @@ _GLANCE = 250
 """How many milliseconds a caller sleeps before it looks whether the link is still there."""
 _LOOK = 100e-6 if len(getattr(os, "sched_getaffinity", lambda _: ())(0)) > 1 else 0.0
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
+_TRY_AGAIN = 32
+"""After so many times of sleeping at once somebody looks again."""
 
 
 class Source(Protocol):
@@ -63,6 +65,31 @@ class Source(Protocol):
         """
 
 
+class _Eagerness:
+    """For how long it is worth looking before sleeping: not at all when nothing ever comes so soon.
+
+    That is so when the object takes its time, and on a busy machine, where whoever looks keeps the other side from
+    running. Now and then it is tried all the same.
+    """
+
+    __slots__ = ("_skipped", "_time")
+
+    def __init__(self) -> None:
+        self._time = _LOOK
+        self._skipped = 0
+
+    def time(self) -> float:
+        """For how long to look, in seconds."""
+        if not self._time:
+            self._skipped = (self._skipped + 1) % _TRY_AGAIN
+            return 0.0 if self._skipped else _LOOK
+        return self._time
+
+    def learn(self, *, came: bool) -> None:
+        """Whether something came while somebody looked."""
+        self._time = _LOOK if came else self._time / 2 if self._time > _LOOK / 8 else 0.0
+
+
 class Rush:
     """The right to read one link.
 
@@ -81,6 +108,9 @@ class Rush:
         self._untaken = 1
         self._until_offer = 0
         self._wanted = threading.Event()
+        self._for_answers = _Eagerness()
+        self._for_requests = _Eagerness()
+        self._for_pieces = _Eagerness()
 
     def serve(self) -> list[Event]:
         """Read in a thread until nothing comes for a while.
@@ -128,7 +158,7 @@ class Rush:
         now = time.monotonic()
         end = None if timeout is None else now + timeout
         try:
-            self._look(done, now)
+            self._look(done, now, self._for_answers)
             while self._source.is_up and not self._rest and not done():
                 left = _GLANCE if end is None else min(_GLANCE, max(0, round((end - time.monotonic()) * 1000)))
                 if self._more or self._wait(left):
@@ -147,16 +177,20 @@ class Rush:
         if not _LOOK or not self._right.acquire(False):
             return
         try:
-            self._look(busy, time.monotonic())
+            self._look(busy, time.monotonic(), self._for_requests)
         finally:
             self._give_back(used=busy())
 
-    def _look(self, enough: Callable[[], bool], now: float) -> None:
-        end = now + _LOOK
+    def _look(self, enough: Callable[[], bool], now: float, eagerness: _Eagerness) -> None:
+        duration = eagerness.time()
+        if not duration:
+            return
+        end = now + duration
         while now < end and self._source.is_up and not self._rest and not enough():
             if self._more or self._poll(0):
                 self._read()
             now = time.monotonic()
+        eagerness.learn(came=enough())
 
     def _give_back(self, *, used: bool) -> None:
         used = used and not self._rest and not self._more
@@ -169,9 +203,13 @@ class Rush:
 
     def _wait(self, milliseconds: int) -> bool:
         # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
-        end = time.monotonic() + _LOOK if self._source.is_amid else 0.0
-        while end and time.monotonic() < end:
-            if self._poll(0):
+        if self._source.is_amid and (duration := self._for_pieces.time()):
+            end = time.monotonic() + duration
+            came = False
+            while not came and time.monotonic() < end:
+                came = self._poll(0)
+            self._for_pieces.learn(came=came)
+            if came:
                 return True
         return self._poll(milliseconds)
 

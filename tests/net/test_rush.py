@@ -201,6 +201,24 @@ def test_a_thread_that_answered_looks_only_for_a_moment(link: Link, monkeypatch:
     assert lent.end() == []
 
 
+def test_nobody_looks_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rush_module, "_LOOK", 0.016)
+    eagerness = rush_module._Eagerness()
+    times = []
+    while (time := eagerness.time()) > 0:
+        times.append(time)
+        eagerness.learn(came=False)
+    assert times == [0.016, 0.008, 0.004, 0.002]
+    skipped = 1
+    while not (time := eagerness.time()):
+        skipped += 1
+    assert (time, skipped) == (0.016, rush_module._TRY_AGAIN - 1)
+    eagerness.learn(came=False)
+    assert eagerness.time() == 0.0
+    eagerness.learn(came=True)
+    assert eagerness.time() == 0.016
+
+
 def test_a_lone_processor_has_better_to_do_than_look(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rush_module, "_LOOK", 0.0)
     rush = Rush(link)
