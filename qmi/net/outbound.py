@@ -193,10 +193,10 @@ class Outbound:
     def _hold(self) -> bool:
         if self._size >= FULL or time.monotonic() - self._wrote >= _BURST:
             return False
-        # In this order: the loop says that it watches no more, and then looks once more at what is set here first.
-        before, self._held = self._held, True
+        # The loop looks at these two without the mutex, in the other order: one of us sees what the other has set.
+        held, self._held = self._held, True
         if self._loop.is_here():
-            if not before:
+            if not held:
                 self._loop.soon(self.flush)  # when all tasks that can run now have had their turn
         elif not self._watched:
             self._watched = True

@@ -1,7 +1,7 @@
 """How the bytes of a link get onto a socket and off it: plainly, or through TLS.
 
-The socket is non-blocking. Any thread may write (the link's mutex keeps them apart); only the loop reads. A thread
-that writes gets rid of as much as the socket takes at once, and leaves the rest to the loop.
+The socket is non-blocking. Any thread may write, and one at a time may read (the link's mutex keeps them apart). A
+write gets rid of as much as the socket takes at once; who writes the rest is decided in :mod:`qmi.net.outbound`.
 
 Ctrl-C may interrupt a thread between any two steps of the interpreter, also between sending some bytes and noting how
 many. So both happen in one step: what is sent is counted by the C code of ``list.extend``, and everything else follows
