@@ -18,7 +18,8 @@ from qmi.config.schema import CfgContext, CfgQmi
 from qmi.doorway import LOOPBACK, Doorway, is_loopback, tcp_connect
 from qmi.errors import QMI_ConnectionException, QMI_UsageException
 from qmi.lifesigns import LifeSigns
-from qmi.links import Home, References, Serving
+from qmi.links.references import References
+from qmi.links.serving import Home, Serving
 from qmi.messages import Origin, Request, Signal
 from qmi.names import ASKER_PREFIX, HostPort, check_name, parse_host_port
 from qmi.net.discovery import reply_to

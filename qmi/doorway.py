@@ -15,7 +15,7 @@ import trio
 from qmi._version import __version__
 from qmi.bridge import Loop
 from qmi.config.schema import CfgQmi, CfgSecurity
-from qmi.links import References
+from qmi.links.references import References
 from qmi.messages import Origin
 from qmi.names import HostPort
 from qmi.net.frames import Limits

@@ -22,8 +22,8 @@ AGAIN = 0.0005
 _ROOT = Path(__file__).parent
 MACHINERY = frozenset(
     {
-        *("actors", "net", "blocking.py", "bridge.py", "connections.py", "context.py"),
-        *("doorway.py", "kernel.py", "links.py", "portal.py", "session.py", "signalling.py"),
+        *("actors", "links", "net", "blocking.py", "bridge.py", "connections.py", "context.py"),
+        *("doorway.py", "kernel.py", "portal.py", "session.py", "signalling.py"),
     }
 )
 """Rooms and files in which a thread must not be interrupted; what they call counts as theirs."""

@@ -42,7 +42,7 @@ from qmi.errors import (
     QMI_ObjectRemovedException,
     QMI_UsageException,
 )
-from qmi.links import ask
+from qmi.links.asking import ask
 from qmi.messages import Call, Describe, Origin, Request, Signal, Subscribe, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.link import Link

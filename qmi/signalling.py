@@ -15,7 +15,7 @@ from qmi.actors.runner import Actor
 from qmi.actors.subscriptions import Topic
 from qmi.connections import Connections
 from qmi.errors import QMI_SignalSubscriptionException
-from qmi.links import ask
+from qmi.links.asking import ask
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address, nearest
 from qmi.net.link import Link

@@ -538,7 +538,7 @@ def test_fault_34_a_newer_minor_version_works(here: QMI_Context) -> None:
 def test_fault_37_a_lock_belongs_to_its_link_whatever_a_message_claims(
     here: QMI_Context, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from qmi.links import ask
+    from qmi.links.asking import ask
     from qmi.messages import Call, Release, Token
 
     bench = here.make_instrument("bench", Bench)

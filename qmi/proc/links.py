@@ -189,7 +189,7 @@ def _connection(address: HostPort, deadline: float) -> socket.socket:
 def _restored(plain: Any) -> Any:
     """Make an interface again that is among the answers; a proxy would lead nowhere, and nobody uses one here."""
     # Here, because actors need trio and most questions are answered without either.
-    from qmi.links import References
+    from qmi.links.references import References
 
     return References(None).restore(plain)
 

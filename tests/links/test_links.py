@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from qmi.actors.future import QMI_RpcFuture
-from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
     QMI_Exception,
@@ -23,47 +22,10 @@ from qmi.core.exceptions import (
     QMI_ValueNotSendableException,
 )
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
-from qmi.links import Serving
-from qmi.messages import Acquire, Call, Origin, Signal, Token
-from qmi.net.link import Link
+from qmi.messages import Call
+from tests.links.conftest import Lab
 from tests.support.devices import AsyncBench, Bench, Mode, Reading, Settings, UserError
 from tests.support.lab import address, eventually, make_context
-
-
-class Lab:
-    """Two contexts that are connected: ``here`` uses what ``there`` has."""
-
-    def __init__(self, here: QMI_Context, there: QMI_Context) -> None:
-        self.here, self.there = here, there
-        there.make_instrument("bench", Bench)
-        there.make_instrument("async", AsyncBench)
-        here.connect_to_peer("there", address(there))
-        self.bench: Any = here.get_instrument("there.bench")
-        self.coro: Any = here.get_instrument("there.async")
-
-    def actual(self, name: str = "bench") -> Any:
-        actor = self.there.async_context.registry.get(name)
-        assert actor is not None
-        return actor.object
-
-    def link(self, context: QMI_Context, peer: str) -> Link:
-        link = context.async_context.connections.link_to(peer)
-        assert link is not None
-        return link
-
-    def nothing_is_open(self) -> bool:
-        ours, theirs = self.link(self.here, "there"), self.link(self.there, "here")
-        serving = self.there.async_context.connections._serving[theirs]
-        return ours.open_requests == 0 and serving.count == 0
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with make_context("here") as here, make_context("there") as there:
-        made = Lab(here, there)
-        yield made
-        made.actual().gate.set()
-        eventually(made.nothing_is_open)
 
 
 def test_a_remote_instrument_behaves_like_a_local_one(lab: Lab) -> None:
@@ -156,7 +118,7 @@ def test_unknown_objects_and_methods_are_named(lab: Lab) -> None:
         lab.bench.ecco()
     # A peer is not to be trusted to ask only for what is published.
     link = lab.link(lab.here, "there")
-    from qmi.links import ask
+    from qmi.links.asking import ask
 
     with pytest.raises(QMI_UnknownRpcException, match="no published method '__init__'"):
         ask(link, "x", Call("bench", "__init__", (None, "x"))).wait(5)
@@ -420,98 +382,3 @@ def test_fault_17_a_cycle_across_contexts_is_refused_with_its_members(lab: Lab) 
     assert mine.call_other("there.bench", "call_other", "there.third", "echo", 4) == 4
     assert mine.call_other("there.third", "echo", 5) == 5
     assert (mine.echo(1), lab.bench.echo(2), third.echo(3)) == (1, 2, 3)
-
-
-# What only a clever or a broken peer does
-
-
-class FakeLink:
-    """Takes what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[Any, ...]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: self.sent.append((name, *args))
-
-
-def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> None:
-    class Home:
-        name = "home"
-
-        def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
-            raise AssertionError("a fault")
-
-        def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
-
-    link: Any = FakeLink()
-    serving = Serving(Home(), link, Origin("peer", "1"))
-    serving.request(1, Call("x", "y"))
-    (name, number, error) = link.sent[0]
-    assert (name, number, str(error)) == ("send_failure", 1, "a fault")
-    assert serving.count == 0
-    serving.cancel(1)
-    serving.credit(1)
-
-
-def test_an_answer_that_cannot_be_sent_takes_no_thread_down(caplog: pytest.LogCaptureFixture) -> None:
-    from qmi.links import Serving
-
-    class Broken(FakeLink):
-        def send_value(self, number: int, value: Any) -> None:
-            raise RuntimeError("a fault")
-
-    class Home:
-        name = "home"
-
-        def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
-            assert answer.settle(None)
-
-        def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
-
-    link: Any = Broken()
-    Serving(Home(), link, Origin("peer", "1")).request(1, Call("x", "y"))
-    assert link.sent == []
-    assert "could not be sent" in caplog.text
-
-
-class Meddler:
-    """A context whose links end just before what came on them is handed on."""
-
-    def __init__(self, kernel: Any) -> None:
-        self.kernel = kernel
-        self.name = kernel.name
-        self.origin = Origin("peer", "1")
-        link: Any = FakeLink()
-        self.serving = Serving(self, link, self.origin)
-
-    def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
-        if not self.serving._ended:
-            self.serving.end()
-            self.kernel.peer_gone(self.origin, "lost", True)
-        self.kernel.request_here(message, origin, link, answer)
-
-    def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
-
-
-def test_a_lock_that_is_asked_for_while_the_link_ends_stays_with_nobody(lab: Lab) -> None:
-    kernel = lab.there.async_context
-    Meddler(kernel).serving.request(1, Acquire("bench", Token("x"), 10.0))
-    assert not lab.bench.is_locked()
-    assert lab.bench.lock()
-    waiting = Meddler(kernel)
-    waiting.serving.request(1, Acquire("bench", Token("x"), 10.0))
-    assert lab.bench.unlock()
-    assert not lab.bench.is_locked()
-    assert waiting.serving.count == 0
-
-
-def test_a_call_that_comes_while_the_link_ends_is_withdrawn(lab: Lab) -> None:
-    blocking = lab.bench.rpc_nonblocking.block()
-    assert lab.actual().entered.wait(10)
-    gone = Meddler(lab.there.async_context)
-    gone.serving.request(1, Call("bench", "note", (1,)))
-    assert gone.serving.count == 0
-    lab.actual().gate.set()
-    assert blocking.wait(10) == "done"
-    assert lab.bench.notes() == ["block ended"]

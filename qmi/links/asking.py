@@ -1,0 +1,178 @@
+"""What a request of this context becomes on a link, and whom its answer belongs to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.streams import END
+from qmi.errors import QMI_Exception
+from qmi.messages import Failure, Reply, Request, Value
+from qmi.net.link import Link
+
+_WINDOW = 8
+"""Items of a stream that may be on their way at once."""
+
+
+class RemoteCall(QMI_RpcFuture[Any]):
+    """A request on its way to another context, and what becomes of it.
+
+    Args:
+        link: The link that it goes out on.
+        what: The request, for messages.
+    """
+
+    __slots__ = ("_link", "_stream", "number")
+
+    def __init__(self, link: Link, what: str) -> None:
+        super().__init__(what)
+        self._link = link
+        self._stream: _RemoteStream | None = None
+        self.number: int = 0
+
+    def explain(self) -> str:
+        """When the other side was last heard from."""
+        return f"{self._link.title} was heard from {self._link.silence:.1f} s ago"
+
+    def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
+        began = time.monotonic()
+        self._link.assist(self.done, timeout, reading=reading)
+        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+
+    def _assist_loop(self) -> None:
+        self._link.await_here()
+
+    def _give_up(self) -> None:
+        if self.number:
+            self._link.cancel_request(self.number)
+
+    # What the link calls (Sink)
+
+    def reply(self, reply: Reply) -> None:
+        """The answer, or the error that ended the request or its stream."""
+        if self._stream is not None:
+            error = reply.error if isinstance(reply, Failure) else QMI_Exception("the stream ended unexpectedly")
+            self._stream.put(_Fault(error))
+        elif isinstance(reply, Value):
+            self.settle(reply.value)
+        else:
+            self.fail(reply.error)
+
+    def stream_opened(self) -> None:
+        """The answer is a stream."""
+        self._stream = _RemoteStream(self._link, self.number, self.what)
+        if self.settle(self._stream):
+            self._link.send_credit(self.number, _WINDOW)
+        else:
+            self._link.cancel_request(self.number)
+
+    def item(self, value: Any) -> None:
+        """The next item of the stream."""
+        if self._stream is not None:
+            self._stream.put(value)
+
+    def stream_ended(self) -> None:
+        """The stream has no more items."""
+        if self._stream is not None:
+            self._stream.put(END)
+
+
+class _Fault:
+    """What ended a stream."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _RemoteStream:
+    """The consumer's end of a stream that comes over a link: a few items ahead, no more."""
+
+    __slots__ = ("_ended", "_items", "_link", "_mutex", "_number", "_taken", "_wanted", "what")
+
+    def __init__(self, link: Link, number: int, what: str) -> None:
+        self.what = what
+        self._link = link
+        self._number = number
+        self._mutex = threading.Lock()
+        self._items: deque[Any] = deque()
+        self._wanted: deque[QMI_RpcFuture[Any]] = deque()
+        self._ended: Any = None
+        self._taken = 0
+
+    def put(self, item: Any) -> None:
+        """Something came: an item, the end, or what ended it."""
+        with self._mutex:
+            if item is END or isinstance(item, _Fault):
+                self._ended = item
+                wanted, self._wanted = list(self._wanted), deque()
+            elif self._wanted:
+                wanted = [self._wanted.popleft()]
+            else:
+                self._items.append(item)
+                return
+        for future in wanted:
+            self._give(future, item)
+
+    def next(self) -> QMI_RpcFuture[Any]:
+        """Ask for the next item; END after the last."""
+        future: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
+        with self._mutex:
+            if self._items:
+                item = self._items.popleft()
+            elif self._ended is not None:
+                item = self._ended
+            else:
+                self._wanted.append(future)
+                return future
+        self._give(future, item)
+        return future
+
+    def _give(self, future: QMI_RpcFuture[Any], item: Any) -> None:
+        if isinstance(item, _Fault):
+            future.fail(item.error)
+            return
+        if item is not END:
+            with self._mutex:
+                self._taken += 1
+                taken = self._taken if 2 * self._taken >= _WINDOW else 0
+                self._taken -= taken
+            if taken:
+                self._link.send_credit(self._number, taken)
+        future.settle(item)
+
+    def leave(self) -> QMI_RpcFuture[Any]:
+        """The consumer wants no more."""
+        with self._mutex:
+            over = self._ended is not None
+            self._ended = self._ended or END
+            self._items.clear()
+            wanted, self._wanted = self._wanted, deque()
+        if not over:
+            self._link.cancel_request(self._number)
+        for future in wanted:
+            future.settle(END)
+        done: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
+        done.settle(None)
+        return done
+
+    def abandon(self) -> None:
+        """The consumer was forgotten. Called by the garbage collector, anywhere: must not take a lock."""
+        self._link.loop.soon(self.leave)
+
+
+def ask(link: Link, what: str, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
+    """Send a request on a link, at once or soon. Never blocks; every error comes with the future."""
+    call = RemoteCall(link, what)
+    try:
+        link.send_request(message, call, soon=soon)
+    except QMI_Exception as error:  # not sendable, or not delivered: the caller's
+        call.fail(error)
+    except BaseException:  # Ctrl-C: nobody will wait for the answer
+        call.request_cancel()
+        raise
+    return call

@@ -1,0 +1,101 @@
+"""What only a clever or a broken peer does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qmi.links.serving import Serving
+from qmi.messages import Acquire, Call, Origin, Signal, Token
+from tests.links.conftest import Lab
+
+
+class FakeLink:
+    """Takes what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: self.sent.append((name, *args))
+
+
+def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> None:
+    class Home:
+        name = "home"
+
+        def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
+            raise AssertionError("a fault")
+
+        def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+
+    link: Any = FakeLink()
+    serving = Serving(Home(), link, Origin("peer", "1"))
+    serving.request(1, Call("x", "y"))
+    (name, number, error) = link.sent[0]
+    assert (name, number, str(error)) == ("send_failure", 1, "a fault")
+    assert serving.count == 0
+    serving.cancel(1)
+    serving.credit(1)
+
+
+def test_an_answer_that_cannot_be_sent_takes_no_thread_down(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(FakeLink):
+        def send_value(self, number: int, value: Any) -> None:
+            raise RuntimeError("a fault")
+
+    class Home:
+        name = "home"
+
+        def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
+            assert answer.settle(None)
+
+        def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+
+    link: Any = Broken()
+    Serving(Home(), link, Origin("peer", "1")).request(1, Call("x", "y"))
+    assert link.sent == []
+    assert "could not be sent" in caplog.text
+
+
+class Meddler:
+    """A context whose links end just before what came on them is handed on."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.name = kernel.name
+        self.origin = Origin("peer", "1")
+        link: Any = FakeLink()
+        self.serving = Serving(self, link, self.origin)
+
+    def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
+        if not self.serving._ended:
+            self.serving.end()
+            self.kernel.peer_gone(self.origin, "lost", True)
+        self.kernel.request_here(message, origin, link, answer)
+
+    def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+
+
+def test_a_lock_that_is_asked_for_while_the_link_ends_stays_with_nobody(lab: Lab) -> None:
+    kernel = lab.there.async_context
+    Meddler(kernel).serving.request(1, Acquire("bench", Token("x"), 10.0))
+    assert not lab.bench.is_locked()
+    assert lab.bench.lock()
+    waiting = Meddler(kernel)
+    waiting.serving.request(1, Acquire("bench", Token("x"), 10.0))
+    assert lab.bench.unlock()
+    assert not lab.bench.is_locked()
+    assert waiting.serving.count == 0
+
+
+def test_a_call_that_comes_while_the_link_ends_is_withdrawn(lab: Lab) -> None:
+    blocking = lab.bench.rpc_nonblocking.block()
+    assert lab.actual().entered.wait(10)
+    gone = Meddler(lab.there.async_context)
+    gone.serving.request(1, Call("bench", "note", (1,)))
+    assert gone.serving.count == 0
+    lab.actual().gate.set()
+    assert blocking.wait(10) == "done"
+    assert lab.bench.notes() == ["block ended"]
