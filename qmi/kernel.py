@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -43,6 +43,7 @@ from qmi.errors import (
     QMI_UsageException,
 )
 from qmi.links.asking import ask
+from qmi.links.awaited import ask_and_await
 from qmi.messages import Call, Describe, Origin, Request, Signal, Subscribe, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.link import Link
@@ -291,6 +292,10 @@ class Kernel:
             return failed_future(str(address), error)
         method = f".{message.method}()" if isinstance(message, Call) else ""
         return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon)
+
+    def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
+        """Call a plain method of an object of another context, and await its result."""
+        return ask_and_await(self.link_to, address, call, timeout)
 
     def link_to(self, name: str) -> Link:
         """The link to another context.

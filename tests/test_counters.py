@@ -21,6 +21,7 @@ from qmi.bridge import Loop
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, rpc_method
+from qmi.links.asking import RemoteCall
 from qmi.net.outbound import Outbound
 from qmi.net.wire import PlainWire, Unsent
 from tests.support.lab import eventually
@@ -220,6 +221,28 @@ def test_awaited_calls_of_many_tasks_share_their_writes(
     home._run("calls", call_from_many_tasks)
     # Requests and answers; how many go together depends on which thread gets to run when.
     assert len(sizes) < 20 * CALLS
+
+
+def test_awaited_calls_to_another_context_need_no_future(
+    pair: tuple[QMI_Context, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, driver = pair
+    made: list[object] = []
+    make = RemoteCall.__init__
+
+    def note(self: RemoteCall, *args: Any) -> None:
+        made.append(self)
+        make(self, *args)
+
+    async def call(proxy: Any) -> None:
+        for _ in range(CALLS):
+            await proxy.nothing()
+
+    monkeypatch.setattr(RemoteCall, "__init__", note)
+    home._run("calls", call, driver.rpc_async)
+    assert made == []
+    driver.nothing()
+    assert len(made) == 1, "what would be counted"
 
 
 def test_calls_to_another_context_take_few_steps_of_the_loop(pair: tuple[QMI_Context, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 import trio
@@ -62,6 +63,9 @@ class Router(Protocol):
             message: The message.
             soon: Whether a message to another context may wait a moment for others that go out together with it.
         """
+
+    def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
+        """Call a plain method of an object of another context, and await its result for so many seconds at most."""
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of this name put into a receiver."""
@@ -161,6 +165,8 @@ class Handle:
         actor = self._find_actor()
         if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
             call = Call(self.address.object, name, args, kwargs, self.token, chain)
+            if actor is None and not method.kind.is_stream:
+                return await self.router.call_elsewhere(self.address, call, limit)
             return await call_async(self._request(method, call), limit)
         actor.check_cycle(name, chain)
         turn = InlineTurn(actor.method(name), self.token, chain, self.router.origin)

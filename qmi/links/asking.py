@@ -35,7 +35,7 @@ class RemoteCall(QMI_RpcFuture[Any]):
 
     def explain(self) -> str:
         """When the other side was last heard from."""
-        return f"{self._link.title} was heard from {self._link.silence:.1f} s ago"
+        return self._link.explain_silence()
 
     def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
         began = time.monotonic()

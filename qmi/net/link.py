@@ -192,10 +192,9 @@ class Link:
         """Whether requests can be sent."""
         return self._peer.is_ready and self._out.fault is None
 
-    @property
-    def silence(self) -> float:
-        """For how long the other side has not been heard from, in seconds."""
-        return max(time.monotonic() - self._last_heard, 0.0)
+    def explain_silence(self) -> str:
+        """When the other side was last heard from, for the message of a timeout."""
+        return f"{self.title} was heard from {max(time.monotonic() - self._last_heard, 0.0):.1f} s ago"
 
     @property
     def loss(self) -> PeerLost | None:
@@ -250,6 +249,7 @@ class Link:
         while self._peer.lost is None:
             more, events = self._receive()
             self._dispatch(events)
+            del events  # what came must not live until something else comes
             self._check_fault()
             if more:
                 if time.monotonic() - busy_since > _TURN:

@@ -1,0 +1,100 @@
+"""Calls that a task awaits while an object of another context carries them out: the usual call of a trio program.
+
+Nobody else waits for such a call, and nothing else is to be done at its end. So it needs no future: the answer goes
+straight to the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from qmi.actors.future import no_answer
+from qmi.bridge import TaskWaiter
+from qmi.errors import QMI_Exception, QMI_RpcTimeoutException
+from qmi.messages import Call, Failure, Reply, Value
+from qmi.names import Address
+from qmi.net.link import Link
+
+
+class AwaitedCall(TaskWaiter):
+    """What a link knows of the call, and the task that is woken by its answer.
+
+    Args:
+        link: The link that it goes out on.
+
+    Attributes:
+        number: The number of the request, 0 before it has one.
+        answer: The answer, None before it has come.
+    """
+
+    __slots__ = ("_link", "answer", "number")
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        self.number: int = 0
+        self.answer: Reply | None = None
+
+    def reply(self, reply: Reply) -> None:
+        """The answer, or the error that ended the request."""
+        self.answer = reply
+        self.wake()
+
+    def stream_opened(self) -> None:
+        """The answer is a stream, which nobody asked for: the method is not what it was when the proxy was made."""
+        self._link.cancel_request(self.number)
+        self.reply(Failure(QMI_Exception("The method has become a generator; get a new proxy of the object")))
+
+    def item(self, value: Any) -> None:
+        """An item of that stream; there is none, since nobody gives it credit."""
+
+    def stream_ended(self) -> None:
+        """The end of that stream."""
+
+
+async def ask_and_await(
+    link_to: Callable[[str], Link], address: Address, call: Call, timeout: float | None = None
+) -> Any:
+    """Call a plain method of an object of another context, and await its result; being cancelled cancels the call.
+
+    Args:
+        link_to: Finds the link to a context.
+        address: The object.
+        call: The call.
+        timeout: How long to wait at most, in seconds; None waits for ever.
+
+    Raises:
+        QMI_RpcTimeoutException: If there is no answer in time.
+        QMI_ValueNotSendableException: If an argument cannot be sent.
+        QMI_NotDeliveredException: If there is no link, or too much waits on it.
+        BaseException: Whatever the method raised, or ended the link.
+    """
+    try:
+        link = link_to(address.context)
+        awaited = AwaitedCall(link)
+        try:
+            link.send_request(call, awaited, soon=True)
+            link.await_here()
+            if timeout is None:
+                await awaited.wait()
+            else:
+                with trio.move_on_after(timeout):
+                    await awaited.wait()
+        finally:
+            answer, awaited.answer = awaited.answer, None
+            if answer is None and awaited.number:
+                link.cancel_request(awaited.number)
+    except QMI_Exception:  # it did not go out; who tries again and again must not keep everybody else from running
+        await trio.lowlevel.checkpoint()
+        raise
+    if isinstance(answer, Value):
+        return answer.value
+    if answer is None:
+        raise QMI_RpcTimeoutException(no_answer(f"{address}.{call.method}()", timeout, link.explain_silence()))
+    try:
+        raise answer.error
+    finally:
+        del answer  # the traceback refers to this frame, which must not refer to the error

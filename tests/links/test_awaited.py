@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy
+import pytest
+import trio
+
+from qmi.context import Context
+from qmi.core.exceptions import (
+    QMI_Exception,
+    QMI_NotDeliveredException,
+    QMI_OutcomeUnknownException,
+    QMI_RpcTimeoutException,
+    QMI_ValueNotSendableException,
+)
+from qmi.core.rpc import QMI_RpcObject, rpc_method
+from tests.links.conftest import Lab
+from tests.support.devices import AsyncBench, Bench, UserError
+from tests.support.in_trio import in_trio, settled
+from tests.support.lab import config
+
+
+@asynccontextmanager
+async def two_contexts() -> AsyncIterator[tuple[Context, Context]]:
+    """Two contexts in this loop; the first one is connected to the second one, which has a bench of each kind."""
+    async with (
+        Context("there", config("there")).running() as there,
+        Context("here", config()).running() as here,
+    ):
+        await there.make_instrument("bench", Bench)
+        await there.make_instrument("async", AsyncBench)
+        await here.connect_to_peer("there", f"127.0.0.1:{there.connections.port}")
+        yield here, there
+
+
+def object_of(context: Context, name: str) -> Any:
+    actor = context.registry.get(name)
+    assert actor is not None
+    return actor.object
+
+
+@in_trio
+async def test_an_awaited_call_gives_what_the_method_returns_or_raises() -> None:
+    async with two_contexts() as (here, _):
+        bench: Any = await here.get_instrument("there.bench")
+        assert await bench.echo((1, "x")) == (1, "x")
+        assert await bench.echo(1, rpc_timeout=10, more=[2]) == (1, {"more": [2]})
+        with pytest.raises(UserError) as caught:
+            await bench.fail("user")
+        assert caught.value.code == 7
+        assert "in fail" in str(caught.value.__cause__), "where it was raised there"
+        assert here.link_to("there").open_requests == 0
+
+
+@in_trio
+async def test_what_came_is_freed_as_soon_as_nobody_has_it_any_more() -> None:
+    async with two_contexts() as (here, _):
+        bench: Any = await here.get_instrument("there.bench")
+        gc.disable()
+        try:
+            with pytest.raises(UserError) as caught:
+                await bench.fail("user")
+            error = weakref.ref(caught.value)
+            del caught
+            assert error() is None
+            value = weakref.ref(await bench.echo(numpy.arange(100_000)))
+            assert value() is None
+        finally:
+            gc.enable()
+
+
+@in_trio
+async def test_a_caller_who_is_cancelled_cancels_the_method_and_leaves_nothing_open() -> None:
+    async with two_contexts() as (here, there):
+        coro: Any = await here.get_instrument("there.async")
+        link = here.link_to("there")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(coro.forever)
+            await settled(object_of(there, "async").entered.is_set)
+            nursery.cancel_scope.cancel()
+        await settled(object_of(there, "async").cancelled.is_set)
+        await settled(lambda: link.open_requests == 0)
+        assert await coro.echo(1) == 1
+
+
+@in_trio
+async def test_a_timeout_says_what_was_called_and_when_the_peer_was_last_heard() -> None:
+    async with two_contexts() as (here, there):
+        coro: Any = await here.get_instrument("there.async")
+        heard = r"peer 'there' at 127\.0\.0\.1:\d+ was heard from \d+\.\d s ago$"
+        with pytest.raises(
+            QMI_RpcTimeoutException, match=rf"^No answer from there\.async\.forever\(\) within 0\.05 s: {heard}"
+        ):
+            await coro.forever(rpc_timeout=0.05)
+        await settled(object_of(there, "async").cancelled.is_set)
+
+
+@in_trio
+async def test_what_cannot_be_sent_fails_with_its_place_before_anything_goes_out() -> None:
+    async with two_contexts() as (here, _):
+        bench: Any = await here.get_instrument("there.bench")
+        writes = here.link_to("there").writes
+        with pytest.raises(QMI_ValueNotSendableException, match=r"args\[0\]\[1\]"):
+            await bench.echo([1, threading.Lock()])
+        assert here.link_to("there").writes == writes
+
+
+@in_trio
+async def test_the_loss_of_the_link_is_told_apart_from_what_never_went_out() -> None:
+    async with two_contexts() as (here, there):
+        coro: Any = await here.get_instrument("there.async")
+        found: list[BaseException] = []
+
+        async def call() -> None:
+            with pytest.raises(QMI_Exception) as caught:
+                await coro.forever()
+            found.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            await settled(object_of(there, "async").entered.is_set)
+            await here.disconnect_from_peer("there")
+        assert [type(error) for error in found] == [QMI_OutcomeUnknownException]
+        with pytest.raises(QMI_NotDeliveredException, match=r"There is no connection to context 'there'"):
+            await coro.echo(1)
+
+
+@in_trio
+async def test_who_tries_again_and_again_without_a_link_lets_others_run() -> None:
+    async with two_contexts() as (here, _):
+        coro: Any = await here.get_instrument("there.async")
+        await here.disconnect_from_peer("there")
+        tries = 0
+        with trio.move_on_after(0.01):
+            while True:
+                with pytest.raises(QMI_NotDeliveredException):
+                    await coro.echo(1)
+                tries += 1
+        assert tries > 0
+
+
+class Plain(QMI_RpcObject):
+    """As it was when the proxy was made."""
+
+    @rpc_method
+    def values(self) -> Any:
+        return [1, 2]
+
+
+class Changed(QMI_RpcObject):
+    """What it has become."""
+
+    closed = False
+
+    @rpc_method
+    def values(self) -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            type(self).closed = True
+
+
+@in_trio
+async def test_a_method_that_has_become_a_generator_is_an_error_that_says_so() -> None:
+    async with two_contexts() as (here, there):
+        made = await there.make_rpc_object("x", Plain)
+        proxy: Any = await here.get_rpc_object("there.x")
+        assert await proxy.values() == [1, 2]
+        await there.remove_rpc_object(made)
+        await there.make_rpc_object("x", Changed)
+        with pytest.raises(QMI_Exception, match=r"has become a generator; get a new proxy of the object$"):
+            await proxy.values()
+        link = here.link_to("there")
+        await settled(lambda: link.open_requests == 0)
+        fresh: Any = await here.get_rpc_object("there.x")
+        assert [value async for value in await fresh.values()] == [1]
+
+
+def test_a_task_of_another_loop_gets_its_answer_too(lab: Lab) -> None:
+    @in_trio
+    async def other_loop() -> None:
+        assert await lab.bench.rpc_async.echo(5) == 5
+        with pytest.raises(UserError):
+            await lab.bench.rpc_async.fail("user")
+        with pytest.raises(QMI_RpcTimeoutException):
+            await lab.coro.rpc_async.forever(rpc_timeout=0.05)
+
+    other_loop()
