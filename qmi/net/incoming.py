@@ -23,6 +23,8 @@ from qmi.net.kinds import REQUEST, SIGNAL, Kind
 from qmi.net.open_requests import MAX_CREDIT, OpenRequests
 from qmi.net.packets import UnknownRequest, read_request, read_signal
 
+_NONE = Value(None)
+
 
 class RequestRefused(Exception):
     """A request that is answered by an error at once, without anybody seeing it."""
@@ -95,7 +97,9 @@ def _on_credit(requests: OpenRequests, number: int, payload: Any) -> Event | Non
 
 
 def _on_value(requests: OpenRequests, number: int, payload: Any) -> Event | None:
-    return ReplyReceived(number, Value(payload)) if requests.answered(number, by_value=True) else None
+    if not requests.answered(number, by_value=True):
+        return None
+    return ReplyReceived(number, _NONE if payload is None else Value(payload))
 
 
 def _on_failure(requests: OpenRequests, number: int, payload: Any) -> Event | None:

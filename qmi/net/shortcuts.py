@@ -37,21 +37,27 @@ def _opening(size: int, name: str, member: str) -> bytes:
     return bytes((0x80 + size,)) + payload[1:]
 
 
+@lru_cache(1024)
+def _bare(name: str, method: str) -> bytes:
+    """A call without arguments."""
+    return _opening(7, name, method) + _BARE
+
+
 def encode_call(call: Call) -> bytes | None:
     """Encode a call."""
     args, kwargs = call.args, call.kwargs
-    if not (SCALARS.issuperset(map(type, args)) and SCALARS.issuperset(map(type, kwargs.values()))):
-        return None
     try:
+        if not (args or kwargs or call.chain) and call.token is None:
+            return _bare(call.object, call.method)
         opening = _opening(7, call.object, call.method)
     except (ValueError, TypeError):
+        return None
+    if not (SCALARS.issuperset(map(type, args)) and SCALARS.issuperset(map(type, kwargs.values()))):
         return None
     if kwargs or call.token is not None or call.chain:
         token = None if call.token is None else list(call.token)
         rest = encode_scalars([list(args), dict(kwargs), token, list(call.chain)])
         return None if rest is None else opening + rest[1:]
-    if not args:
-        return opening + _BARE
     found = encode_scalars(list(args))
     return None if found is None else opening + found + _BARE[1:]
 
