@@ -1,4 +1,4 @@
-"""Awaited calls between processes from 100 tasks at once, beside upstream's pipelined calls."""
+"""Awaited calls between processes from 100 tasks at once, beside upstream's pipelined calls and what trio alone can."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measure(system: Any, variant: str, seconds: float) -> Figures:
 MEASURE = Measure(
     title="awaited calls between processes from 100 tasks",
     unit="1/s",
-    runs=("ours:tasks", "upstream"),
+    runs=("ours:tasks", "upstream", "trio_alone:tasks"),
     goals=(Goal(run="ours:tasks", versus="upstream", at_least=2.5),),
     measure=measure,
 )

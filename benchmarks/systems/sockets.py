@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,26 +73,38 @@ class _Echo(Target):
         return self.line.receive()
 
 
-class Sockets(System):
-    """A socket echo."""
+@contextmanager
+def echoing(echo: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Have a thread that echoes for one client after the other; gives its port."""
 
-    @contextmanager
-    def serving(self, variant: str) -> Iterator[str]:
-        """A thread that echoes for one client after the other."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            threading.Thread(target=self._serve, args=(listener, variant == "fresh"), daemon=True).start()
-            yield f"{listener.getsockname()[1]}:{variant}"
-
-    def _serve(self, listener: socket.socket, fresh: bool) -> None:
+    def serve() -> None:
         while True:
             try:
                 sock, _ = listener.accept()
             except OSError:  # the listener was closed: that is the end
                 return
             with sock:
-                line = _Line(sock, fresh)
-                while (data := line.receive()) is not None:
-                    line.send(data)
+                echo(sock)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+class Sockets(System):
+    """A socket echo."""
+
+    @contextmanager
+    def serving(self, variant: str) -> Iterator[str]:
+        """A thread that sends each message back."""
+
+        def echo(sock: socket.socket) -> None:
+            line = _Line(sock, variant == "fresh")
+            while (data := line.receive()) is not None:
+                line.send(data)
+
+        with echoing(echo) as port:
+            yield f"{port}:{variant}"
 
     @contextmanager
     def remote(self, address: str) -> Iterator[Target]:
