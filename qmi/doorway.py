@@ -18,9 +18,10 @@ from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.links.references import References
 from qmi.messages import Origin
 from qmi.names import HostPort
+from qmi.net.delivery import Owner
 from qmi.net.frames import Limits
 from qmi.net.handshake import Hello, Identity, Role
-from qmi.net.link import Link, Owner
+from qmi.net.link import Link
 from qmi.net.peer import Peer
 from qmi.net.tls import check_workgroup, client_context, peer_identity, server_context
 from qmi.net.wire import PlainWire, TlsWire, Wire

@@ -209,14 +209,17 @@ class FrameReader:
         """
         view = memoryview(data)
         begin, size = 0, len(view) if self.between_frames else 0
+        if size > HEADER.size:
+            data = bytes(data)  # of which a piece is made in half the time
         while begin + HEADER.size < size:
             # A frame without segments that is there as a whole, as nearly all are; all others are looked at below.
-            magic, major, minor, body, segments, total = HEADER.unpack_from(view, begin)
+            magic, major, minor, body, segments, total = HEADER.unpack_from(data, begin)
             end = begin + HEADER.size + body
             if end > size or segments or total or not 0 < body <= self._max_whole or magic != MAGIC or major != MAJOR:
                 break
             self.minor = minor
-            yield Frame(bytes(view[end - body : end]))
+            # Not by calling the class, which takes four times as long.
+            yield tuple.__new__(Frame, (data[end - body : end], ()))
             begin = end
         view = view[begin:]
         while view:

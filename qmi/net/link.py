@@ -13,28 +13,15 @@ import select
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
 from qmi.bridge import Loop
 from qmi.errors import QMI_MessageDeliveryException
-from qmi.messages import Failure, Reply, Request, Signal, Subscribe, Unsubscribe, Value
-from qmi.net.events import (
-    CancelReceived,
-    Connected,
-    CreditReceived,
-    Event,
-    HelloReceived,
-    ItemReceived,
-    LossKind,
-    PeerLost,
-    ReplyReceived,
-    RequestReceived,
-    SignalReceived,
-    StreamEnded,
-    StreamOpened,
-)
+from qmi.messages import Failure, Reply, Request, Signal, Value
+from qmi.net.delivery import Delivery, Owner, Sink, is_for_the_loop
+from qmi.net.events import Connected, Event, LossKind, PeerLost
 from qmi.net.frames import Buffer
 from qmi.net.handshake import Hello
 from qmi.net.open_requests import describe, not_delivered
@@ -49,76 +36,8 @@ _TURN = 0.002
 _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
-_ANYWHERE = frozenset(
-    {
-        SignalReceived,
-        ReplyReceived,
-        RequestReceived,
-        CancelReceived,
-        CreditReceived,
-        StreamOpened,
-        ItemReceived,
-        StreamEnded,
-    }
-)
-"""What need not be handled on the loop."""
-
-
-def _for_the_loop(event: Event) -> bool:
-    if isinstance(event, RequestReceived):
-        return isinstance(event.message, (Subscribe, Unsubscribe))
-    return type(event) not in _ANYWHERE
-
-
-class Sink(Protocol):
-    """Who gets the answer to a request. Called by whoever reads: the loop, or a thread; never by two at once.
-
-    Attributes:
-        number: The number of the request, set by the link before anything is sent.
-    """
-
-    number: int
-
-    def reply(self, reply: Reply) -> None:
-        """The answer, or the error that ended the request or its stream."""
-
-    def stream_opened(self) -> None:
-        """The answer is a stream."""
-
-    def item(self, value: Any) -> None:
-        """The next item of the stream."""
-
-    def stream_ended(self) -> None:
-        """The stream has no more items."""
-
-
-class Owner(Protocol):
-    """Who the link belongs to.
-
-    ``request``, ``cancel``, ``credit`` and ``signal`` are called by whoever reads: the loop, or a thread; never by two
-    at once. The others are called on the loop.
-    """
-
-    def hello(self, link: Link, hello: Hello) -> None:
-        """Somebody wants in; call ``accept`` or ``refuse`` of the link, now or later."""
-
-    def connected(self, link: Link, hello: Hello) -> None:
-        """The handshake is done."""
-
-    def request(self, link: Link, number: int, message: Request) -> None:
-        """The other side asks for something; answer exactly once."""
-
-    def cancel(self, link: Link, number: int) -> None:
-        """The other side does not wait for this any more; answer all the same."""
-
-    def credit(self, link: Link, number: int) -> None:
-        """A stream may go on."""
-
-    def signal(self, link: Link, signal: Signal) -> None:
-        """An object of the other side published something."""
-
-    def lost(self, link: Link, loss: PeerLost) -> None:
-        """The link is gone. The last call."""
+_NEW_DEADLINES = frozenset({Connected, PeerLost})
+"""After these, other deadlines count."""
 
 
 class Link:
@@ -152,7 +71,6 @@ class Link:
         self._wire = wire
         self._last_heard = time.monotonic()
         self._peer = peer
-        self._owner = owner
         self.loop = loop
         self._max_unsent = max_unsent
         self._unsent_timeout = unsent_timeout
@@ -170,9 +88,8 @@ class Link:
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
         self._probes = 0
-        self._sinks: dict[int, Sink] = {}
+        self._delivery = Delivery(self, owner, self._fail)
         self._rush = Rush(self)
-        self._over = False
 
     def __repr__(self) -> str:
         return f"<link to {self.title}>"
@@ -298,9 +215,12 @@ class Link:
     def read_once(self) -> tuple[bool, list[Event]]:
         """Read in a thread that has the right to; see :class:`~qmi.net.rush.Source`."""
         more, events = self._receive()
-        own = next((index for index, event in enumerate(events) if _for_the_loop(event)), len(events))
-        self._dispatch(events[:own])
-        return more, events[own:]
+        deliver = self._delivery.deliver
+        for index, event in enumerate(events):
+            if is_for_the_loop(event):
+                return more, events[index:]
+            deliver(event)
+        return more, []
 
     def assist(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
         """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
@@ -348,50 +268,12 @@ class Link:
 
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
-            try:
-                self._handle(event)
-            except Exception as error:  # a fault of this program ends this link, not the program
-                _logger.exception("The link to %s ends by a fault of this program", self.title)
-                self._out.fault = f"a fault of this program: {type(error).__name__}: {error}"
-        if events and isinstance(events[-1], PeerLost):
-            self._wake_timer.set()
+            self._delivery.deliver(event)
+            if type(event) in _NEW_DEADLINES:
+                self._wake_timer.set()
 
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, ReplyReceived):
-            if (sink := self._sinks.pop(event.number, None)) is not None:
-                sink.reply(event.reply)
-        elif isinstance(event, (StreamOpened, ItemReceived, StreamEnded)):
-            self._handle_stream(event)
-        elif not self._over:  # the owner may have ended the link because of an earlier event of the same read
-            self._tell_owner(event)
-
-    def _handle_stream(self, event: StreamOpened | ItemReceived | StreamEnded) -> None:
-        if isinstance(event, StreamEnded):
-            if (sink := self._sinks.pop(event.number, None)) is not None:
-                sink.stream_ended()
-        elif (sink := self._sinks.get(event.number)) is not None:
-            if isinstance(event, ItemReceived):
-                sink.item(event.value)
-            else:
-                sink.stream_opened()
-
-    def _tell_owner(self, event: Event) -> None:
-        if isinstance(event, RequestReceived):
-            self._owner.request(self, event.number, event.message)
-        elif isinstance(event, SignalReceived):
-            self._owner.signal(self, event.signal)
-        elif isinstance(event, CancelReceived):
-            self._owner.cancel(self, event.number)
-        elif isinstance(event, CreditReceived):
-            self._owner.credit(self, event.number)
-        elif isinstance(event, HelloReceived):
-            self._owner.hello(self, event.hello)
-        elif isinstance(event, Connected):
-            self._wake_timer.set()  # from now on other deadlines count
-            self._owner.connected(self, event.hello)
-        elif isinstance(event, PeerLost):
-            self._over = True
-            self._owner.lost(self, event)
+    def _fail(self, fault: str) -> None:
+        self._out.fault = fault
 
     def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
         with self._mutex:
@@ -479,7 +361,7 @@ class Link:
                 raise not_delivered(describe(message), self.title, self._too_much())
             number, buffers = self._peer.send_request(message, encoded)
             sink.number = number
-            self._sinks[number] = sink
+            self._delivery.expect(number, sink)
             rest = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
         self._out.settle(rest, patient=not soon)
 
@@ -489,7 +371,7 @@ class Link:
 
     def _cancel(self, number: int) -> list[Buffer]:
         self._out.note_progress()
-        self._sinks.pop(number, None)
+        self._delivery.forget(number)
         buffers = self._peer.cancel_request(number)
         if not buffers:
             self._out.remove(number)

@@ -1,0 +1,177 @@
+"""Who is told of what a link receives: the sink of a request of its answer, the owner of the link of all else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qmi.messages import Reply, Request, Signal, Subscribe, Unsubscribe
+from qmi.net.events import (
+    CancelReceived,
+    Connected,
+    CreditReceived,
+    Event,
+    HelloReceived,
+    ItemReceived,
+    PeerLost,
+    ReplyReceived,
+    RequestReceived,
+    SignalReceived,
+    StreamEnded,
+    StreamOpened,
+)
+from qmi.net.handshake import Hello
+
+if TYPE_CHECKING:
+    from qmi.net.link import Link
+
+_logger = logging.getLogger("qmi.core.messaging")
+
+
+class Sink(Protocol):
+    """Who gets the answer to a request. Called by whoever reads: the loop, or a thread; never by two at once.
+
+    Attributes:
+        number: The number of the request, set by the link before anything is sent.
+    """
+
+    number: int
+
+    def reply(self, reply: Reply) -> None:
+        """The answer, or the error that ended the request or its stream."""
+
+    def stream_opened(self) -> None:
+        """The answer is a stream."""
+
+    def item(self, value: Any) -> None:
+        """The next item of the stream."""
+
+    def stream_ended(self) -> None:
+        """The stream has no more items."""
+
+
+class Owner(Protocol):
+    """Who the link belongs to.
+
+    ``request``, ``cancel``, ``credit`` and ``signal`` are called by whoever reads: the loop, or a thread; never by two
+    at once. The others are called on the loop.
+    """
+
+    def hello(self, link: Link, hello: Hello) -> None:
+        """Somebody wants in; call ``accept`` or ``refuse`` of the link, now or later."""
+
+    def connected(self, link: Link, hello: Hello) -> None:
+        """The handshake is done."""
+
+    def request(self, link: Link, number: int, message: Request) -> None:
+        """The other side asks for something; answer exactly once."""
+
+    def cancel(self, link: Link, number: int) -> None:
+        """The other side does not wait for this any more; answer all the same."""
+
+    def credit(self, link: Link, number: int) -> None:
+        """A stream may go on."""
+
+    def signal(self, link: Link, signal: Signal) -> None:
+        """An object of the other side published something."""
+
+    def lost(self, link: Link, loss: PeerLost) -> None:
+        """The link is gone. The last call."""
+
+
+class Delivery:
+    """What one link has to tell.
+
+    Args:
+        link: The link.
+        owner: Its owner.
+        failed: Called with the reason if somebody who was told has failed.
+    """
+
+    def __init__(self, link: Link, owner: Owner, failed: Callable[[str], object]) -> None:
+        self._link = link
+        self._owner = owner
+        self._failed = failed
+        self._sinks: dict[int, Sink] = {}
+        self._over = False
+
+    def expect(self, number: int, sink: Sink) -> None:
+        """There will be an answer to a request."""
+        self._sinks[number] = sink
+
+    def forget(self, number: int) -> None:
+        """Nobody waits for the answer to a request any more."""
+        self._sinks.pop(number, None)
+
+    def deliver(self, event: Event) -> None:
+        """Tell of one event. Never raises: a fault of this program ends this link, not the program."""
+        try:
+            # The owner may have ended the link because of an earlier event of the same read.
+            if not self._over or type(event) in _FOR_SINKS:
+                _HOW[type(event)](self, event)
+        except Exception as error:
+            _logger.exception("The link to %s ends by a fault of this program", self._link.title)
+            self._failed(f"a fault of this program: {type(error).__name__}: {error}")
+
+    def _reply(self, event: ReplyReceived) -> None:
+        if (sink := self._sinks.pop(event.number, None)) is not None:
+            sink.reply(event.reply)
+
+    def _stream_opened(self, event: StreamOpened) -> None:
+        if (sink := self._sinks.get(event.number)) is not None:
+            sink.stream_opened()
+
+    def _item(self, event: ItemReceived) -> None:
+        if (sink := self._sinks.get(event.number)) is not None:
+            sink.item(event.value)
+
+    def _stream_ended(self, event: StreamEnded) -> None:
+        if (sink := self._sinks.pop(event.number, None)) is not None:
+            sink.stream_ended()
+
+    def _request(self, event: RequestReceived) -> None:
+        self._owner.request(self._link, event.number, event.message)
+
+    def _signal(self, event: SignalReceived) -> None:
+        self._owner.signal(self._link, event.signal)
+
+    def _cancel(self, event: CancelReceived) -> None:
+        self._owner.cancel(self._link, event.number)
+
+    def _credit(self, event: CreditReceived) -> None:
+        self._owner.credit(self._link, event.number)
+
+    def _hello(self, event: HelloReceived) -> None:
+        self._owner.hello(self._link, event.hello)
+
+    def _connected(self, event: Connected) -> None:
+        self._owner.connected(self._link, event.hello)
+
+    def _lost(self, event: PeerLost) -> None:
+        self._over = True
+        self._owner.lost(self._link, event)
+
+
+_HOW: dict[type, Callable[[Delivery, Any], None]] = {
+    ReplyReceived: Delivery._reply,
+    StreamOpened: Delivery._stream_opened,
+    ItemReceived: Delivery._item,
+    StreamEnded: Delivery._stream_ended,
+    RequestReceived: Delivery._request,
+    SignalReceived: Delivery._signal,
+    CancelReceived: Delivery._cancel,
+    CreditReceived: Delivery._credit,
+    HelloReceived: Delivery._hello,
+    Connected: Delivery._connected,
+    PeerLost: Delivery._lost,
+}
+_FOR_SINKS = frozenset({ReplyReceived, StreamOpened, ItemReceived, StreamEnded})
+_FOR_THE_LOOP = frozenset({HelloReceived, Connected, PeerLost})
+
+
+def is_for_the_loop(event: Event) -> bool:
+    """Whether only the loop may tell of an event; any thread that reads may tell of the others."""
+    if type(event) is RequestReceived:
+        return type(event.message) in (Subscribe, Unsubscribe)
+    return type(event) in _FOR_THE_LOOP
