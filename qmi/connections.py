@@ -506,11 +506,11 @@ class Connections:
         if (serving := self._serving.get(link)) is not None:
             serving.credit(number)
 
-    def signal(self, link: Link, signal: Signal) -> None:
-        """An object of the other side published something."""
+    def signals(self, link: Link, signals: list[Signal]) -> None:
+        """Objects of the other side published something."""
         hello = link.hello
         assert hello is not None
-        self._host.signal_here(signal, hello.context)
+        self._host.signals_here(signals, hello.context)
 
     def lost(self, link: Link, loss: PeerLost) -> None:
         """The link is gone."""
@@ -557,7 +557,7 @@ class _Reception:
         self.request = connections.request
         self.cancel = connections.cancel
         self.credit = connections.credit
-        self.signal = connections.signal
+        self.signals = connections.signals
         self.lost = connections.lost
 
     def connected(self, link: Link, hello: Hello) -> None:

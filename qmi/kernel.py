@@ -325,9 +325,9 @@ class Kernel:
         if future is not answer:
             answer.follow(future)
 
-    def signal_here(self, signal: Signal, publisher_context: str) -> None:
-        """Hand a signal of another context to those who subscribed."""
-        self.exchange.arrived(signal, publisher_context)
+    def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
+        """Hand signals of another context to those who subscribed."""
+        self.exchange.arrived(signals, publisher_context)
 
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
         """There is a link to a context; if it is not the first one, subscriptions are made again."""

@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from qmi.actors.receiver import QMI_SignalReceiver
@@ -14,6 +16,8 @@ from qmi.errors import QMI_Exception
 from qmi.messages import Origin, Signal
 
 _logger = logging.getLogger("qmi.core.pubsub")
+
+_TOPIC = itemgetter(slice(3))
 
 
 class PeerSubscriber(NamedTuple):
@@ -58,7 +62,7 @@ class Outlet:
             now = time.time()
             if self.receivers:
                 context, publisher, signal = self._names
-                told = (context, publisher, signal, args, seqnr, now)
+                told = ((context, publisher, signal, args, seqnr, now),)
                 for receiver in self.receivers:
                     receiver.deliver(told)
             if self.peers:
@@ -127,13 +131,16 @@ class Exchange:
         else:
             self._failing.discard(key)
 
-    def arrived(self, signal: Signal, context: str) -> None:
-        """A signal of another context has come."""
-        topic = Topic(context, signal.object, signal.signal)
-        told = (*topic, signal.args, signal.seqnr, signal.timestamp)
+    def arrived(self, signals: Iterable[Signal], context: str) -> None:
+        """Signals of another context have come, in this order. Those of one topic in a row are told together."""
+        told = [
+            (context, signal.object, signal.signal, signal.args, signal.seqnr, signal.timestamp) for signal in signals
+        ]
         with self.mutex:
-            for receiver in self._receivers.of(topic):
-                receiver.deliver(told)
+            for topic, row in groupby(told, _TOPIC):
+                together = list(row)
+                for receiver in self._receivers.of(Topic(*topic)):
+                    receiver.deliver(together)
 
     # Subscribing
 

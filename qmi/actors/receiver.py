@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -153,15 +153,15 @@ class QMI_SignalReceiver:
 
     # What the exchange calls, from any thread; never waits
 
-    def deliver(self, told: Told) -> None:
-        """A signal comes."""
+    def deliver(self, told: Sequence[Told]) -> None:
+        """Signals come, in this order."""
         with self._mutex:
-            gap = self._gaps.pop(told[:3], None) if self._gaps else None
-            if gap is None and not self._is_odd and len(self._queue) < self._limit:
-                self._queue.append(told)
-                self._count += 1
+            if self._gaps or self._is_odd or len(self._queue) + len(told) > self._limit:
+                for one in told:
+                    self._put(_Odd(one, self._count, self._gaps.pop(one[:3], None), False))
             else:
-                self._put(_Odd(told, self._count, gap, False))
+                self._queue.extend(told)
+                self._count += len(told)
             if not self._waiters:
                 return
             waiters, self._waiters = self._waiters, []

@@ -26,8 +26,8 @@ class Home(Protocol):
     def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
         """Hand a message to an object of this context, and let the answer end as that says."""
 
-    def signal_here(self, signal: Signal, publisher_context: str) -> None:
-        """Hand a signal of another context to those who subscribed."""
+    def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
+        """Hand signals of another context to those who subscribed."""
 
 
 class _Answer(CallFuture):

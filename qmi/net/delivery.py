@@ -17,7 +17,7 @@ from qmi.net.events import (
     PeerLost,
     ReplyReceived,
     RequestReceived,
-    SignalReceived,
+    SignalsReceived,
     StreamEnded,
     StreamOpened,
 )
@@ -54,7 +54,7 @@ class Sink(Protocol):
 class Owner(Protocol):
     """Who the link belongs to.
 
-    ``request``, ``cancel``, ``credit`` and ``signal`` are called by whoever reads: the loop, or a thread; never by two
+    ``request``, ``cancel``, ``credit`` and ``signals`` are called by whoever reads: the loop, or a thread; never by two
     at once. The others are called on the loop.
     """
 
@@ -73,8 +73,8 @@ class Owner(Protocol):
     def credit(self, link: Link, number: int) -> None:
         """A stream may go on."""
 
-    def signal(self, link: Link, signal: Signal) -> None:
-        """An object of the other side published something."""
+    def signals(self, link: Link, signals: list[Signal]) -> None:
+        """Objects of the other side published something, in this order."""
 
     def lost(self, link: Link, loss: PeerLost) -> None:
         """The link is gone. The last call."""
@@ -133,8 +133,8 @@ class Delivery:
     def _request(self, event: RequestReceived) -> None:
         self._owner.request(self._link, event.number, event.message)
 
-    def _signal(self, event: SignalReceived) -> None:
-        self._owner.signal(self._link, event.signal)
+    def _signals(self, event: SignalsReceived) -> None:
+        self._owner.signals(self._link, event.signals)
 
     def _cancel(self, event: CancelReceived) -> None:
         self._owner.cancel(self._link, event.number)
@@ -159,7 +159,7 @@ _HOW: dict[type, Callable[[Delivery, Any], None]] = {
     ItemReceived: Delivery._item,
     StreamEnded: Delivery._stream_ended,
     RequestReceived: Delivery._request,
-    SignalReceived: Delivery._signal,
+    SignalsReceived: Delivery._signals,
     CancelReceived: Delivery._cancel,
     CreditReceived: Delivery._credit,
     HelloReceived: Delivery._hello,

@@ -92,10 +92,10 @@ class CreditReceived:
 
 
 @dataclass(slots=True)
-class SignalReceived:
-    """An object of the other side published a signal."""
+class SignalsReceived:
+    """Objects of the other side published signals, in this order: those that came without anything in between."""
 
-    signal: Signal
+    signals: list[Signal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,6 @@ Event: TypeAlias = (
     | ItemReceived
     | StreamEnded
     | CreditReceived
-    | SignalReceived
+    | SignalsReceived
     | PeerLost
 )

@@ -270,12 +270,9 @@ class Peer(Sending):
 
     def _handle_message(self, kind: int, number: int, payload: Any, events: list[Event]) -> None:
         try:
-            event = read_message(self._requests, kind, number, payload, newer=self._reader.minor > MINOR)
+            read_message(self._requests, kind, number, payload, events, newer=self._reader.minor > MINOR)
         except RequestRefused as refusal:
             self._outbox += write_packet(Kind.FAILURE, number, self._codec.encode(refusal.error))
-        else:
-            if event is not None:
-                events.append(event)
 
     def _handle_hello(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
         if kind != Kind.HELLO:

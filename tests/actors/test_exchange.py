@@ -172,11 +172,26 @@ def test_signals_of_another_context_go_to_its_subscribers_with_its_numbers() -> 
     exchange, far, near = Exchange("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(FAR, far)
     exchange.subscribe(TOPIC, near)
-    exchange.arrived(Signal("nsg", "sig", ("x",), 41, 12.5), "far")
+    exchange.arrived([Signal("nsg", "sig", ("x",), 41, 12.5)], "far")
     signal = far.get_next_signal()
     assert (signal.publisher_context, signal.args, signal.seqnr, signal.timestamp) == ("far", ("x",), 41, 12.5)
     assert not near.has_signal_ready()
     assert exchange.topics_of("far") == [FAR]
+
+
+def test_signals_that_come_together_keep_their_order_and_find_their_own_subscribers() -> None:
+    exchange, both, one = Exchange("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    exchange.subscribe(FAR, both)
+    exchange.subscribe(FAR._replace(signal="other"), both)
+    exchange.subscribe(FAR, one)
+    names = ["sig", "sig", "other", "sig", "unheard", "other", "sig"]
+    exchange.arrived((Signal("nsg", name, (), number, 0.0) for number, name in enumerate(names)), "far")
+
+    def found(receiver: QMI_SignalReceiver) -> list[int]:
+        return [receiver.get_next_signal().seqnr for _ in range(receiver.get_queue_length())]
+
+    assert found(both) == [0, 1, 2, 3, 5, 6]
+    assert found(one) == [0, 1, 3, 6]
 
 
 def test_a_gap_is_marked_for_those_who_were_there() -> None:
@@ -184,7 +199,7 @@ def test_a_gap_is_marked_for_those_who_were_there() -> None:
     exchange.subscribe(FAR, before)
     exchange.mark_gap(FAR, "resumed")
     exchange.subscribe(FAR, after)
-    exchange.arrived(Signal("nsg", "sig", (), 7, 0.0), "far")
+    exchange.arrived([Signal("nsg", "sig", (), 7, 0.0)], "far")
     assert before.get_next_signal().gap == "resumed"
     assert after.get_next_signal().gap is None
 

@@ -30,9 +30,13 @@ OTHER = Topic("far", "nsg", "sig")
 FURTHER = ("seqnr", "timestamp", "gap", "is_gap")
 
 
+def told(number: int, topic: Topic = TOPIC) -> tuple[str, str, str, tuple[int], int, float]:
+    return (*topic, (number,), number, 1000.0 + number)
+
+
 def put(receiver: QMI_SignalReceiver, *numbers: int, topic: Topic = TOPIC) -> None:
     for number in numbers:
-        receiver.deliver((*topic, (number,), number, 1000.0 + number))
+        receiver.deliver([told(number, topic)])
 
 
 def all_of(receiver: QMI_SignalReceiver) -> list[ReceivedSignal]:
@@ -83,7 +87,7 @@ def test_a_full_receiver_drops_by_its_policy_and_counts(
 
 
 @given(
-    st.lists(st.sampled_from(["signal", "signal", "signal", "gap", "take", "empty"]), max_size=40),
+    st.lists(st.sampled_from(["signal", "signal", "together", "gap", "take", "empty"]), max_size=40),
     st.integers(1, 4),
     st.sampled_from([OLD, NEW]),
     st.booleans(),
@@ -105,11 +109,13 @@ def test_whatever_happens_signals_keep_their_numbers_and_gaps(
             gap = line.pop(0 if policy is OLD else -1)[2] or gap
 
     for step in steps:
-        if step == "signal":
-            put(receiver, published)
-            marked, gap = gap, False
-            come((count, published, marked, False))
-            published += 1
+        if step in ("signal", "together"):
+            some = range(published, published + (1 if step == "signal" else 3))
+            receiver.deliver([told(number) for number in some])
+            for number in some:
+                marked, gap = gap, False
+                come((count, number, marked, False))
+            published = some.stop
         elif step == "gap":
             receiver.mark_gap(TOPIC, "resumed")
             if report:

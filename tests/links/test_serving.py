@@ -28,7 +28,7 @@ def test_a_fault_of_this_program_is_an_answer_and_not_the_end_of_the_link() -> N
         def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
             raise AssertionError("a fault")
 
-        def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+        def signals_here(self, signals: list[Signal], publisher_context: str) -> None: ...
 
     link: Any = FakeLink()
     serving = Serving(Home(), link, Origin("peer", "1"))
@@ -51,7 +51,7 @@ def test_an_answer_that_cannot_be_sent_takes_no_thread_down(caplog: pytest.LogCa
         def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
             assert answer.settle(None)
 
-        def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+        def signals_here(self, signals: list[Signal], publisher_context: str) -> None: ...
 
     link: Any = Broken()
     Serving(Home(), link, Origin("peer", "1")).request(1, Call("x", "y"))
@@ -75,7 +75,7 @@ class Meddler:
             self.kernel.peer_gone(self.origin, "lost", True)
         self.kernel.request_here(message, origin, link, answer)
 
-    def signal_here(self, signal: Signal, publisher_context: str) -> None: ...
+    def signals_here(self, signals: list[Signal], publisher_context: str) -> None: ...
 
 
 def test_a_lock_that_is_asked_for_while_the_link_ends_stays_with_nobody(lab: Lab) -> None:

@@ -79,8 +79,8 @@ class Owner:
         while link.credit(number):
             link.send_item(number, number)
 
-    def signal(self, link: Link, signal: Signal) -> None:
-        self.told.append(("signal", signal))
+    def signals(self, link: Link, signals: list[Signal]) -> None:
+        self.told += [("signal", signal) for signal in signals]
 
     def lost(self, link: Link, loss: PeerLost) -> None:
         self.lost_reason = loss

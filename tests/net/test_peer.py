@@ -46,7 +46,7 @@ from qmi.net.events import (
     PeerLost,
     ReplyReceived,
     RequestReceived,
-    SignalReceived,
+    SignalsReceived,
     StreamEnded,
     StreamOpened,
 )
@@ -127,10 +127,23 @@ def test_every_request_arrives_as_it_was_sent_and_is_answered(message: Request) 
     assert (a.open_request_count, b.served_request_count) == (0, 0)
 
 
+def test_signals_that_come_in_a_row_are_one_event() -> None:
+    a, b = pair()
+    number = ask(a, b)
+    signals = [Signal("nsg", "sig", (index,), index, 5.0) for index in range(4)]
+    said = [b.send_signal(signal) for signal in signals]
+    said.insert(3, b.send_reply(number, Value(7)))
+    assert give(a, [buffer for buffers in said for buffer in buffers]) == [
+        SignalsReceived(signals[:3]),
+        ReplyReceived(number, Value(7)),
+        SignalsReceived(signals[3:]),
+    ]
+
+
 def test_signals_and_arrays_arrive() -> None:
     a, b = pair()
     signal = Signal("nsg", "sig", (1,), 3, 5.0)
-    assert give(a, b.send_signal(signal)) == [SignalReceived(signal)]
+    assert give(a, b.send_signal(signal)) == [SignalsReceived([signal])]
     array = np.arange(50_000.0)
     number, buffers = a.send_request(Call("nsg", "put", (array,)))
     assert len(buffers) == 2
@@ -482,7 +495,7 @@ def test_fault_08_what_makes_no_sense_ends_the_link_after_the_good_frames(wrong:
     signal = Signal("nsg", "sig", (), 0, 1.0)
     data = raw(b.send_signal(signal)) + wrong(number)
     events = a.receive_data(data, 0.0)
-    assert events[0] == SignalReceived(signal)
+    assert events[0] == SignalsReceived([signal])
     assert isinstance(events[-1], PeerLost)
     assert events[-1].kind is LossKind.PROTOCOL
     assert type(lost_error(events, number)) is QMI_OutcomeUnknownException
