@@ -44,12 +44,12 @@ class Outlet:
         peers: Who listens elsewhere.
     """
 
-    __slots__ = ("_exchange", "_mutex", "_names", "_seqnr", "peers", "receivers")
+    __slots__ = ("_exchange", "_mutex", "_seqnr", "_topic", "peers", "receivers")
 
     def __init__(self, exchange: Exchange, topic: Topic) -> None:
         self._exchange = exchange
         self._mutex = exchange.mutex
-        self._names: tuple[str, str, str] = (*topic,)
+        self._topic = topic
         self._seqnr = 0
         self.receivers: tuple[QMI_SignalReceiver, ...] = ()
         self.peers: tuple[PeerSubscriber, ...] = ()
@@ -60,13 +60,13 @@ class Outlet:
             seqnr = self._seqnr
             self._seqnr = seqnr + 1
             now = time.time()
+            context, publisher, signal = self._topic
             if self.receivers:
-                context, publisher, signal = self._names
                 told = ((context, publisher, signal, args, seqnr, now),)
                 for receiver in self.receivers:
                     receiver.deliver(told)
             if self.peers:
-                self._exchange.send(self.peers, Topic(*self._names), Signal(*self._names[1:], args, seqnr, now))
+                self._exchange.send(self.peers, self._topic, Signal(publisher, signal, args, seqnr, now))
 
 
 class Exchange:

@@ -14,7 +14,7 @@ receiver's array is the memory that was received into.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cbor2 import CBORDecodeError, dumps, loads
@@ -56,6 +56,21 @@ def encode_scalars(value: Any) -> bytes | None:
     """
     try:
         payload = dumps(value)
+    except Exception:  # noqa: BLE001 - whatever cbor2 refuses
+        return None
+    return payload if len(payload) <= _SMALL else None
+
+
+def encode_each(values: Iterable[Any]) -> bytes | None:
+    """Encode scalars one behind the other, as they stand in a list, but for its length.
+
+    cbor2 takes longer to find out what a list is than to encode the few scalars in it.
+
+    Returns:
+        CBOR; None if it is large or cannot be sent.
+    """
+    try:
+        payload = b"".join(map(dumps, values))
     except Exception:  # noqa: BLE001 - whatever cbor2 refuses
         return None
     return payload if len(payload) <= _SMALL else None

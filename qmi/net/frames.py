@@ -43,9 +43,9 @@ class VersionError(ProtocolError):
     """The other side speaks another major version of the protocol."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Limits:
-    """What a link accepts.
+    """What a link accepts. Links that have the same object share what was encoded for one of them.
 
     Attributes:
         hello: Bytes in a frame before the handshake is done.

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any
 
 from qmi.messages import Call, Signal
-from qmi.net.codec import Codec, encode_scalars
+from qmi.net.codec import Codec, encode_each, encode_scalars
 from qmi.net.codec_encode import SCALARS
 from qmi.net.frames import ProtocolError
 from qmi.net.kinds import REQUEST, VALUE
@@ -24,6 +24,9 @@ _CALL = 0
 _BARE = b"\x80\xa0\xf6\x80"
 """No arguments, no arguments by name, no token, nobody who waits."""
 _NONE = b"\xf6"
+_FEW = 23
+_LISTS = [bytes((0x80 + size,)) for size in range(_FEW + 1)]
+"""How lists begin that have so many items."""
 _SHORT = 256
 _CODEC = Codec()
 
@@ -52,26 +55,30 @@ def encode_call(call: Call) -> bytes | None:
         opening = _opening(7, call.object, call.method)
     except (ValueError, TypeError):
         return None
-    if not (SCALARS.issuperset(map(type, args)) and SCALARS.issuperset(map(type, kwargs.values()))):
+    if len(args) > _FEW or not (SCALARS.issuperset(map(type, args)) and SCALARS.issuperset(map(type, kwargs.values()))):
         return None
-    if kwargs or call.token is not None or call.chain:
-        token = None if call.token is None else list(call.token)
-        rest = encode_scalars([list(args), dict(kwargs), token, list(call.chain)])
-        return None if rest is None else opening + rest[1:]
-    found = encode_scalars(list(args))
-    return None if found is None else opening + found + _BARE[1:]
+    found = encode_each(args)
+    if found is None:
+        return None
+    opening += _LISTS[len(args)] + found
+    if not kwargs and call.token is None and not call.chain:
+        return opening + _BARE[1:]
+    token = None if call.token is None else list(call.token)
+    rest = encode_scalars([dict(kwargs), token, list(call.chain)])
+    return None if rest is None else opening + rest[1:]
 
 
 def encode_signal(signal: Signal) -> bytes | None:
     """Encode a signal."""
-    if not SCALARS.issuperset(map(type, signal.args)):
+    args = signal.args
+    if len(args) > _FEW or not SCALARS.issuperset(map(type, args)):
         return None
     try:
         opening = _opening(6, signal.object, signal.signal)
     except (ValueError, TypeError):
         return None
-    rest = encode_scalars([list(signal.args), signal.seqnr, signal.timestamp])
-    return None if rest is None else opening + rest[1:]
+    rest = encode_each((*args, signal.seqnr, signal.timestamp))
+    return None if rest is None else opening + _LISTS[len(args)] + rest
 
 
 class Bare:
