@@ -22,9 +22,9 @@ from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.bridge import refuse_on_loop
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.connections import PeerDescriptor
 from qmi.context import Context
 from qmi.errors import QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
+from qmi.finding import PeerDescriptor
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
 from qmi.portal import PORTALS
 

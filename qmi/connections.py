@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -15,26 +13,23 @@ from qmi._version import __version__
 from qmi.actors.future import QMI_RpcFuture
 from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.doorway import LOOPBACK, Doorway, is_loopback, tcp_connect
+from qmi.doorway import Doorway, tcp_connect
+from qmi.entrance import Entrance
 from qmi.errors import QMI_ConnectionException, QMI_UsageException
+from qmi.finding import PeerDescriptor, discover, find
+from qmi.finding import configured as configured_address
 from qmi.lifesigns import LifeSigns
 from qmi.links.references import References
 from qmi.links.serving import Home, Serving
 from qmi.messages import Origin, Request, Signal
 from qmi.names import ASKER_PREFIX, HostPort, check_name, parse_host_port
-from qmi.net.discovery import reply_to
 from qmi.net.events import LossKind, PeerLost
 from qmi.net.handshake import Hello, Role
 from qmi.net.link import Link
-from qmi.net.listener import Listener, listen
-from qmi.net.responder import Responder, ask
 
 _logger = logging.getLogger("qmi.core.messaging")
 
-_LOOPBACK_BROADCAST = "127.255.255.255"
 _PROBE_TIME = 1.0
-_GRACE = 0.2
-"""How long a stranger has for his hello, in seconds, while others wait for his place."""
 _CROSSING = "is connecting to this one itself"
 _REPLACED = "replaced by a new link of the same context"
 _CROSSING_TIME = 2.0
@@ -91,21 +86,6 @@ class _Dial:
         self.link: Link | None = None
 
 
-class PeerDescriptor(NamedTuple):
-    """A context that was found on the network.
-
-    Attributes:
-        name: Its name.
-        address_port: Where to connect to, as ``"host:port"``.
-    """
-
-    name: str
-    address_port: str
-
-
-PeerDescriptor.__module__ = "qmi.core.context"
-
-
 class Connections:
     """The links of one context.
 
@@ -117,15 +97,13 @@ class Connections:
         self._host = host
         self._config = host.config
         self._doorway: Doorway
+        self._entrance: Entrance | None = None
         self._lifesigns: LifeSigns
         self._members: dict[str, Member] = {}
         self._serving: dict[Link, Serving] = {}
         self._dials: dict[str, _Dial] = {}
         self._former: dict[str, Member] = {}
-        self._unproven: dict[trio.CancelScope, float] = {}
-        self._place_free = trio.Event()
         self._returning: dict[str, trio.CancelScope] = {}
-        self._listener: Listener | None = None
         self._closing = False
 
     # What others may ask, from any thread
@@ -151,7 +129,7 @@ class Connections:
     @property
     def port(self) -> int:
         """The TCP port that this context listens on; 0 if it does not."""
-        return 0 if self._listener is None else self._listener.address.port
+        return 0 if self._entrance is None else self._entrance.port
 
     # Starting and stopping, on the loop
 
@@ -164,49 +142,11 @@ class Connections:
         self._doorway = Doorway(self._host, References(self._host))
         period = self._config.limits.peer_timeout / 8
         self._lifesigns = LifeSigns(self._host.loop, self._links, period=period)
+        self._entrance = Entrance(self._host, self._doorway, lambda proven: _Reception(self, proven=proven))
+        self._entrance.open()
         configured = self._host.configured()
-        if configured is None:
-            # Others on this machine can find and use it; nobody else can.
-            self._listen(LOOPBACK, 0)
-        elif configured.tcp_server_port is not None:
-            self._listen(LOOPBACK if configured.host is None else configured.host, configured.tcp_server_port)
         for name in configured.connect_to_peers if configured is not None else ():
             self._host.spawn(self._connect_at_start, name)
-
-    def _listen(self, host: str, port: int) -> None:
-        self._listener = listener = Listener(listen(host, port, holder_of), self._accepted)
-        self._doorway.own_address = str(listener.address)
-        if not self._doorway.is_guarded and not is_loopback(listener.address.host):
-            _logger.warning(
-                "Context %s listens on %s without TLS: everybody in the network can use its instruments. "
-                "Set its host to 127.0.0.1, or add a security section",
-                self._host.name,
-                listener.address,
-            )
-        self._host.spawn(listener.run)
-        _logger.info("Context %s listens on %s", self._host.name, listener.address)
-        discovery = self._config.discovery
-        if discovery.enabled:
-            responder = Responder(
-                self._answer_question,
-                host=listener.address.host,
-                port=discovery.port,
-                broadcasts=list(dict.fromkeys((_LOOPBACK_BROADCAST, *discovery.broadcast_addresses))),
-            )
-            self._host.spawn(responder.run)
-
-    def _answer_question(self, packet: bytes, asker: str) -> bytes | None:
-        assert self._listener is not None
-        return reply_to(
-            packet,
-            asker_host=asker,
-            name=self._host.name,
-            workgroup=self._config.workgroup,
-            host=self._listener.address.host,
-            port=self._listener.address.port,
-            version=__version__,
-            pid=os.getpid(),
-        )
 
     async def _connect_at_start(self, name: str) -> None:
         configured = self._host.configured()
@@ -214,7 +154,7 @@ class Connections:
         try:
             await self.connect(name, None, ignore_duplicate=True, reconnect=reconnect)
         except (QMI_ConnectionException, QMI_UsageException) as error:
-            where = self._configured(name)
+            where = configured_address(self._config, name)
             if reconnect and where is not None:
                 _logger.info("%s; trying again", error)
                 await self._come_back(name, where)
@@ -225,53 +165,13 @@ class Connections:
         """End every link, and listen no more."""
         self._closing = True
         self._lifesigns.stop()
-        if self._listener is not None:
-            self._listener.close()
-        for scope in (*self._unproven, *self._returning.values()):
+        if self._entrance is not None:
+            self._entrance.close()
+        for scope in self._returning.values():
             scope.cancel()
         for member in list(self._members.values()):
             member.link.close(f"context {self._host.name!r} has stopped")
             await member.link.ended.wait()
-
-    # Accepting
-
-    async def _accepted(self, sock: socket.socket, where: HostPort) -> None:
-        while len(self._unproven) >= self._config.limits.max_unproven_links:
-            # Who proves himself does so at once: the oldest stranger is the least likely to be a friend.
-            oldest, since = next(iter(self._unproven.items()))
-            self._place_free = trio.Event()
-            with trio.move_on_at(since + _GRACE):
-                await self._place_free.wait()
-            if oldest in self._unproven and trio.current_time() >= since + _GRACE:
-                self._proven(oldest)
-                oldest.cancel()
-        scope = trio.CancelScope()
-        self._unproven[scope] = trio.current_time()
-        if not self._host.spawn(self._serve, sock, where, scope):
-            sock.close()
-
-    def _proven(self, scope: trio.CancelScope) -> None:
-        self._unproven.pop(scope, None)
-        self._place_free.set()
-
-    async def _serve(self, sock: socket.socket, where: HostPort, scope: trio.CancelScope) -> None:
-        link: Link | None = None
-
-        def ready(made: Link) -> None:
-            nonlocal link
-            link = made
-
-        try:
-            with scope:
-                await self._doorway.enter(sock, Role.LISTENING, where, _Reception(self, scope), ready=ready)
-        except OSError as error:
-            _logger.warning("A connection from %s was refused: %s", where, error)
-        finally:
-            self._proven(scope)
-            sock.close()
-        loss = link.loss if link is not None else None
-        if link is not None and loss is not None and link.hello is None and not self._closing:
-            _logger.warning("A connection from %s came to nothing: %s", where, loss.reason)
 
     # Connecting
 
@@ -303,51 +203,19 @@ class Connections:
                 return
             raise QMI_UsageException(f"Context {self._host.name!r} is connected to {name!r} already")
         if where is None:
-            where = self._configured(name) or await self._find(name)
+            where = await find(self._config, name)
         await self._connect_to(name, where, reconnect)
 
-    def _configured(self, name: str) -> HostPort | None:
-        found = self._config.contexts.get(name)
-        if found is None or not found.tcp_server_port:
-            return None
-        return HostPort(found.host or LOOPBACK, found.tcp_server_port)
-
-    async def _find(self, name: str) -> HostPort:
-        # This machine first: most contexts are here, and then nobody else needs to be asked.
-        for addresses in ([_LOOPBACK_BROADCAST], self._config.discovery.broadcast_addresses):
-            found = await self.discover(None, name, addresses, enough=1)
-            if found:
-                return parse_host_port(found[0].address_port)
-        raise QMI_ConnectionException(
-            f"Context {name!r} was not found: it is not in the configuration, and nobody of that name answered on the "
-            "network. Is it running? Give its address as 'host:port' if you know it"
-        )
-
-    async def discover(
-        self, workgroup: str | None, pattern: str, addresses: Sequence[str] | None = None, enough: int | None = None
-    ) -> list[PeerDescriptor]:
+    async def discover(self, workgroup: str | None, pattern: str) -> list[PeerDescriptor]:
         """Look for contexts on the network; this one is not among them.
 
         Args:
             workgroup: Their workgroup; None is that of this context.
             pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
-            addresses: Where to ask; None asks on this machine and wherever is configured.
-            enough: Wait no longer when so many have answered.
         """
-        discovery = self._config.discovery
-        everywhere = dict.fromkeys((_LOOPBACK_BROADCAST, *discovery.broadcast_addresses))
-        answers = await ask(
-            self._config.workgroup if workgroup is None else workgroup,
-            pattern,
-            addresses=everywhere if addresses is None else addresses,
-            port=discovery.port,
-            timeout=discovery.timeout,
-            enough=enough,
-        )
         own = (self._host.name, self.port)
-        return [
-            PeerDescriptor(answer.name, str(answer.address)) for answer in answers if (answer.name, answer.port) != own
-        ]
+        found = await discover(self._config, workgroup, pattern)
+        return [one for one in found if (one.name, parse_host_port(one.address_port).port) != own]
 
     async def _connect_to(self, name: str, where: HostPort, reconnect: bool) -> None:
         if name in self._dials:
@@ -382,7 +250,7 @@ class Connections:
         try:
             sock = await tcp_connect(dial.where)
             with sock:
-                owner = _Reception(self, None, dial)
+                owner = _Reception(self, dial)
                 await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
         except OSError as error:
             return error.strerror or str(error)
@@ -549,10 +417,12 @@ def _usual_level(name: str) -> int:
 class _Reception:
     """The owner of a link: passes on what it tells, with what is known about the link."""
 
-    def __init__(self, connections: Connections, scope: trio.CancelScope | None, dial: _Dial | None = None) -> None:
+    def __init__(
+        self, connections: Connections, dial: _Dial | None = None, proven: Callable[[], object] = lambda: None
+    ) -> None:
         self._connections = connections
-        self._scope = scope
         self._dial = dial
+        self._proven = proven
         self.hello = connections.hello
         self.request = connections.request
         self.cancel = connections.cancel
@@ -562,18 +432,5 @@ class _Reception:
 
     def connected(self, link: Link, hello: Hello) -> None:
         """The handshake is done."""
-        if self._scope is not None:
-            self._connections._proven(self._scope)
+        self._proven()
         self._connections.connected(link, hello, self._dial)
-
-
-def holder_of(port: int) -> str:
-    """Which process listens on a TCP port, as far as this user may know; for a message."""
-    import psutil
-
-    with suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                name = psutil.Process(connection.pid).name() if connection.pid else "another user's process"
-                return f"{name} (pid {connection.pid})" if connection.pid else name
-    return ""

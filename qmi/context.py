@@ -16,8 +16,8 @@ from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.runner import Actor
 from qmi.actors.task_runner import TR, QMI_TaskRunner
-from qmi.connections import PeerDescriptor
 from qmi.errors import QMI_Exception
+from qmi.finding import PeerDescriptor
 from qmi.kernel import Kernel
 from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address

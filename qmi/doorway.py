@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import ssl
@@ -26,7 +25,6 @@ from qmi.net.peer import Peer
 from qmi.net.tls import check_workgroup, client_context, peer_identity, server_context
 from qmi.net.wire import PlainWire, TlsWire, Wire
 
-LOOPBACK = "127.0.0.1"
 _CONNECT_TIMEOUT = 10.0
 _READERS = 8
 """Links of a context that may be read by threads of their own at the same time."""
@@ -177,11 +175,3 @@ def _plain_reason(error: OSError) -> OSError:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     return ConnectionError(getattr(cause, "strerror", None) or str(cause or error))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own, out of reach for others."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,7 +12,6 @@ import pytest
 import trio
 
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
-from qmi.connections import holder_of
 from qmi.context import Context
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
@@ -22,6 +21,7 @@ from qmi.core.exceptions import (
     QMI_OutcomeUnknownException,
     QMI_UsageException,
 )
+from qmi.entrance import holder_of
 from qmi.messages import Origin
 from qmi.net.link import Link
 from tests.support.chaos import ChaosProxy

@@ -349,7 +349,9 @@ def test_fault_11_silent_and_dribbling_strangers_keep_nobody_out() -> None:
         finally:
             for stranger in strangers:
                 stranger.close()
-        eventually(lambda: not server.async_context.connections._unproven)
+        entrance = server.async_context.connections._entrance
+        assert entrance is not None
+        eventually(lambda: not entrance._strangers)
 
 
 def test_fault_16_links_survive_a_blocked_loop(here: QMI_Context, other: Program) -> None:

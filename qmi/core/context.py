@@ -1,7 +1,7 @@
 """Contexts."""
 
 from qmi.blocking import QMI_Context
-from qmi.connections import PeerDescriptor
 from qmi.context import Context
+from qmi.finding import PeerDescriptor
 
 __all__ = ["Context", "PeerDescriptor", "QMI_Context"]

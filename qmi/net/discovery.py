@@ -7,7 +7,6 @@ can make a context flood somebody else. Whatever is not understood is None, neve
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from cbor2 import dumps, loads
 
 from qmi.names import HostPort, is_valid_name
+from qmi.net.loopback import is_loopback
 
 QUESTION = b"QMI?\x01"
 ANSWER = b"QMI!\x01"
@@ -129,20 +129,13 @@ def reply_to(data: bytes, *, asker_host: str, name: str, workgroup: str, host: s
     question = read_question(data)
     if question is None or not port or not _matches(question, name, workgroup):
         return None
-    if _is_loopback(host) and not _is_loopback(asker_host):
+    if is_loopback(host) and not is_loopback(asker_host):
         return None
     return write_answer(Answer(question.nonce, name, workgroup, host, port, version, pid), len(data))
 
 
 def _matches(question: Question, name: str, workgroup: str) -> bool:
     return question.workgroup == workgroup and fnmatchcase(name, question.pattern)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _closed(tag: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import secrets
 import socket
@@ -14,6 +13,7 @@ import trio
 
 from qmi.names import HostPort
 from qmi.net.discovery import MAX_SIZE, Answer, Question, read_answer, write_question
+from qmi.net.loopback import is_loopback
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -21,13 +21,6 @@ _COMPLAINT_EVERY = 60.0
 _ASK_TWICE_AFTER = 0.1
 _BURST = 200
 _BREATH = 0.05
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Responder:
@@ -58,10 +51,10 @@ class Responder:
 
     @staticmethod
     def _addresses(host: str, broadcasts: Sequence[str]) -> list[str]:
-        if not _is_loopback(host):
+        if not is_loopback(host):
             return [""]
         # Bound to the broadcast address itself, nothing from outside can arrive.
-        return [address for address in broadcasts if _is_loopback(address)]
+        return [address for address in broadcasts if is_loopback(address)]
 
     def _bind(self, address: str) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,0 +1,177 @@
+"""Where others come in: what this context listens on, who finds it, and how many strangers may wait at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from qmi._version import __version__
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.doorway import Doorway
+from qmi.finding import everywhere
+from qmi.names import HostPort
+from qmi.net.delivery import Owner
+from qmi.net.discovery import reply_to
+from qmi.net.handshake import Role
+from qmi.net.link import Link
+from qmi.net.listener import Listener, listen
+from qmi.net.loopback import LOOPBACK, is_loopback
+from qmi.net.responder import Responder
+
+_logger = logging.getLogger("qmi.core.messaging")
+
+_GRACE = 0.2
+"""How long a stranger has for his hello, in seconds, while others wait for his place."""
+
+
+class Host(Protocol):
+    """What is needed of the context."""
+
+    name: str
+    config: CfgQmi
+
+    def configured(self) -> CfgContext | None:
+        """The settings of the context, None if it is not configured."""
+
+    def spawn(self, function: Callable[..., object], *args: object) -> bool:
+        """Start a task that lives as long as the context."""
+
+
+class Entrance:
+    """The listening side of a context.
+
+    Args:
+        host: The context.
+        doorway: Makes links of connections.
+        receive: Makes the owner of a stranger's link, which calls what it is given when he has proven himself.
+    """
+
+    def __init__(self, host: Host, doorway: Doorway, receive: Callable[[Callable[[], object]], Owner]) -> None:
+        self._host = host
+        self._config = host.config
+        self._doorway = doorway
+        self._receive = receive
+        self._listener: Listener | None = None
+        self._strangers: dict[trio.CancelScope, float] = {}
+        self._place_free = trio.Event()
+        self._closing = False
+
+    @property
+    def port(self) -> int:
+        """The TCP port that this context listens on; 0 if it does not."""
+        return 0 if self._listener is None else self._listener.address.port
+
+    def open(self) -> None:
+        """Listen, and answer who looks for contexts, as far as the configuration wants that.
+
+        Raises:
+            QMI_Exception: If the context cannot listen where it should.
+        """
+        configured = self._host.configured()
+        if configured is None:
+            # Others on this machine can find and use it; nobody else can.
+            self._listen(LOOPBACK, 0)
+        elif configured.tcp_server_port is not None:
+            self._listen(LOOPBACK if configured.host is None else configured.host, configured.tcp_server_port)
+
+    def _listen(self, host: str, port: int) -> None:
+        self._listener = listener = Listener(listen(host, port, holder_of), self._accepted)
+        self._doorway.own_address = str(listener.address)
+        if not self._doorway.is_guarded and not is_loopback(listener.address.host):
+            _logger.warning(
+                "Context %s listens on %s without TLS: everybody in the network can use its instruments. "
+                "Set its host to 127.0.0.1, or add a security section",
+                self._host.name,
+                listener.address,
+            )
+        self._host.spawn(listener.run)
+        _logger.info("Context %s listens on %s", self._host.name, listener.address)
+        discovery = self._config.discovery
+        if discovery.enabled:
+            responder = Responder(
+                self._answer_question,
+                host=listener.address.host,
+                port=discovery.port,
+                broadcasts=everywhere(self._config),
+            )
+            self._host.spawn(responder.run)
+
+    def _answer_question(self, packet: bytes, asker: str) -> bytes | None:
+        assert self._listener is not None
+        return reply_to(
+            packet,
+            asker_host=asker,
+            name=self._host.name,
+            workgroup=self._config.workgroup,
+            host=self._listener.address.host,
+            port=self._listener.address.port,
+            version=__version__,
+            pid=os.getpid(),
+        )
+
+    def close(self) -> None:
+        """Listen no more, and send away whoever has not proven himself."""
+        self._closing = True
+        if self._listener is not None:
+            self._listener.close()
+        for scope in list(self._strangers):
+            scope.cancel()
+
+    async def _accepted(self, sock: socket.socket, where: HostPort) -> None:
+        while len(self._strangers) >= self._config.limits.max_unproven_links:
+            # Who proves himself does so at once: the oldest stranger is the least likely to be a friend.
+            oldest, since = next(iter(self._strangers.items()))
+            self._place_free = trio.Event()
+            with trio.move_on_at(since + _GRACE):
+                await self._place_free.wait()
+            if oldest in self._strangers and trio.current_time() >= since + _GRACE:
+                self._proven(oldest)
+                oldest.cancel()
+        scope = trio.CancelScope()
+        self._strangers[scope] = trio.current_time()
+        if not self._host.spawn(self._serve, sock, where, scope):
+            sock.close()
+
+    def _proven(self, stranger: trio.CancelScope) -> None:
+        # He is no stranger any more, or has gone: his place is free for another one.
+        self._strangers.pop(stranger, None)
+        self._place_free.set()
+
+    async def _serve(self, sock: socket.socket, where: HostPort, scope: trio.CancelScope) -> None:
+        link: Link | None = None
+
+        def ready(made: Link) -> None:
+            nonlocal link
+            link = made
+
+        try:
+            with scope:
+                owner = self._receive(partial(self._proven, scope))
+                await self._doorway.enter(sock, Role.LISTENING, where, owner, ready=ready)
+        except OSError as error:
+            _logger.warning("A connection from %s was refused: %s", where, error)
+        finally:
+            self._proven(scope)
+            sock.close()
+        loss = link.loss if link is not None else None
+        if link is not None and loss is not None and link.hello is None and not self._closing:
+            _logger.warning("A connection from %s came to nothing: %s", where, loss.reason)
+
+
+def holder_of(port: int) -> str:
+    """Which process listens on a TCP port, as far as this user may know; for a message."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                name = psutil.Process(connection.pid).name() if connection.pid else "another user's process"
+                return f"{name} (pid {connection.pid})" if connection.pid else name
+    return ""

@@ -1,0 +1,87 @@
+"""Where a context of a name is: in the configuration, else on this machine, else anywhere on the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from qmi.config.schema import CfgQmi
+from qmi.errors import QMI_ConnectionException
+from qmi.names import HostPort, parse_host_port
+from qmi.net.loopback import LOOPBACK, LOOPBACK_BROADCAST
+from qmi.net.responder import ask
+
+
+class PeerDescriptor(NamedTuple):
+    """A context that was found on the network.
+
+    Attributes:
+        name: Its name.
+        address_port: Where to connect to, as ``"host:port"``.
+    """
+
+    name: str
+    address_port: str
+
+
+PeerDescriptor.__module__ = "qmi.core.context"
+
+
+def configured(config: CfgQmi, name: str) -> HostPort | None:
+    """Where the configuration says that a context is; None if it does not."""
+    found = config.contexts.get(name)
+    if found is None or not found.tcp_server_port:
+        return None
+    return HostPort(found.host or LOOPBACK, found.tcp_server_port)
+
+
+async def find(config: CfgQmi, name: str) -> HostPort:
+    """Where a context is.
+
+    Raises:
+        QMI_ConnectionException: If it is not configured, and does not answer.
+    """
+    if (where := configured(config, name)) is not None:
+        return where
+    # This machine first: most contexts are here, and then nobody else needs to be asked.
+    for addresses in ([LOOPBACK_BROADCAST], config.discovery.broadcast_addresses):
+        found = await discover(config, None, name, addresses, enough=1)
+        if found:
+            return parse_host_port(found[0].address_port)
+    raise QMI_ConnectionException(
+        f"Context {name!r} was not found: it is not in the configuration, and nobody of that name answered on the "
+        "network. Is it running? Give its address as 'host:port' if you know it"
+    )
+
+
+async def discover(
+    config: CfgQmi,
+    workgroup: str | None,
+    pattern: str,
+    addresses: Sequence[str] | None = None,
+    enough: int | None = None,
+) -> list[PeerDescriptor]:
+    """Look for contexts on the network.
+
+    Args:
+        config: Tells where to ask, and for how long to wait for answers.
+        workgroup: Their workgroup; None is that of this context.
+        pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+        addresses: Where to ask; None asks on this machine and wherever is configured.
+        enough: Wait no longer when so many have answered.
+    """
+    settings = config.discovery
+    answers = await ask(
+        config.workgroup if workgroup is None else workgroup,
+        pattern,
+        addresses=everywhere(config) if addresses is None else addresses,
+        port=settings.port,
+        timeout=settings.timeout,
+        enough=enough,
+    )
+    return [PeerDescriptor(answer.name, str(answer.address)) for answer in answers]
+
+
+def everywhere(config: CfgQmi) -> list[str]:
+    """The broadcast addresses of this machine and of all networks that are configured, each once."""
+    return list(dict.fromkeys((LOOPBACK_BROADCAST, *config.discovery.broadcast_addresses)))
