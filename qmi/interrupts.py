@@ -23,7 +23,7 @@ _ROOT = Path(__file__).parent
 MACHINERY = frozenset(
     {
         *("actors", "links", "net", "blocking.py", "bridge.py", "connections.py", "context.py"),
-        *("doorway.py", "kernel.py", "portal.py", "session.py", "signalling.py"),
+        *("doorway.py", "entrance.py", "finding.py", "kernel.py", "portal.py", "session.py", "signalling.py"),
     }
 )
 """Rooms and files in which a thread must not be interrupted; what they call counts as theirs."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -90,9 +91,13 @@ def test_the_functions_that_are_named_exist(file: str, name: str) -> None:
     assert inspect.isfunction(thing)
 
 
-@pytest.mark.parametrize("room", sorted(MACHINERY))
-def test_the_rooms_that_are_named_exist(room: str) -> None:
-    assert (ROOT / room).exists()
+def test_the_machinery_is_every_room_that_a_message_goes_through() -> None:
+    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())
+    (layers,) = (c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    rooms = [room for layer in layers for room in layer.split(" | ")]
+    between = set(rooms[rooms.index("session") : rooms.index("bridge") + 1])
+    assert {room.removesuffix(".py") for room in MACHINERY} == between - {"logs", "lifesigns", "watchdog"}
+    assert all((ROOT / room).exists() for room in MACHINERY)
 
 
 def test_user_code_may_be_interrupted_and_what_the_machinery_calls_may_not() -> None:

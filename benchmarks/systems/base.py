@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 
@@ -46,4 +46,12 @@ class System:
 
     def remote(self, address: str) -> AbstractContextManager[Target]:
         """That object, as another process has it."""
+        raise NotImplementedError
+
+    def local_async(self) -> AbstractAsyncContextManager[Any]:
+        """An object in this process whose ``nothing()`` is awaited."""
+        raise NotImplementedError
+
+    def remote_async(self, address: str) -> AbstractAsyncContextManager[Any]:
+        """The object of another process, likewise."""
         raise NotImplementedError

@@ -53,7 +53,7 @@ class _Calls:
 
 
 class TrioAlone(System):
-    """Nothing but what is imported."""
+    """Trio, and a socket."""
 
     module = "trio"
 

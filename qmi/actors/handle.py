@@ -162,7 +162,11 @@ class Handle:
         name = method.name
         limit = check_timeout(timeout)
         chain = current_chain()
-        actor = self._find_actor()
+        try:
+            actor = self._find_actor()
+        except QMI_Exception:  # it is gone; who tries in a loop must let others run all the same
+            await trio.lowlevel.checkpoint()
+            raise
         if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
             call = Call(self.address.object, name, args, kwargs, self.token, chain)
             if actor is None and not method.kind.is_stream:

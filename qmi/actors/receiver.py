@@ -85,7 +85,7 @@ A publisher waits for what is made for each receiver; so that is next to nothing
 
 
 class _Odd(NamedTuple):
-    """What does not simply follow the one before it in a queue.
+    """What does not simply follow the one before it in a queue, or came together with such.
 
     Attributes:
         told: What was told.

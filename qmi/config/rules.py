@@ -120,6 +120,7 @@ IPv4: TypeAlias = Annotated[str, Rule("an IPv4 address such as '192.168.1.255'",
 Port: TypeAlias = Annotated[int, Rule("a port number from 0 to 65535", _whole(0, 65535))]
 FixedPort: TypeAlias = Annotated[int, Rule("a port number from 1 to 65535", _whole(1, 65535))]
 Count: TypeAlias = Annotated[int, Rule("a whole number from 1", _whole(1, _BIGGEST))]
+Size: TypeAlias = Annotated[int, Rule("a whole number from 131072 (128 KiB)", _whole(131072, _BIGGEST))]
 Depth: TypeAlias = Annotated[int, Rule("a whole number from 8 to 200", _whole(8, 200))]
 CountOrZero: TypeAlias = Annotated[int, Rule("a whole number from 0", _whole(0, _BIGGEST))]
 Positive: TypeAlias = Annotated[float, Rule("a number above 0", _is_positive, float)]

@@ -27,6 +27,7 @@ from qmi.config.rules import (
     Port,
     Positive,
     PositiveOrZero,
+    Size,
     Text,
 )
 from qmi.errors import QMI_ConfigurationException
@@ -181,8 +182,8 @@ class CfgLimits:
     hello_timeout: Positive = 5.0
     max_unproven_links: Count = 64
     max_links: Count = 2000
-    max_body_bytes: Count = 4 * MIB
-    max_frame_bytes: Count = 1 * GIB
+    max_body_bytes: Size = 4 * MIB
+    max_frame_bytes: Size = 1 * GIB
     max_depth: Depth = 64
     max_unsent_bytes: Count = 64 * MIB
     unsent_timeout: Positive = 10.0

@@ -61,7 +61,7 @@ async def ask_and_await(
     """Call a plain method of an object of another context, and await its result; being cancelled cancels the call.
 
     Args:
-        link_to: Finds the link to a context.
+        link_to: Finds the link to a context; called here, so that its error is a checkpoint, too.
         address: The object.
         call: The call.
         timeout: How long to wait at most, in seconds; None waits for ever.
@@ -70,7 +70,7 @@ async def ask_and_await(
         QMI_RpcTimeoutException: If there is no answer in time.
         QMI_ValueNotSendableException: If an argument cannot be sent.
         QMI_NotDeliveredException: If there is no link, or too much waits on it.
-        BaseException: Whatever the method raised, or ended the link.
+        BaseException: Whatever the method raised; or QMI_OutcomeUnknownException if the link is lost.
     """
     try:
         link = link_to(address.context)
@@ -87,7 +87,7 @@ async def ask_and_await(
             answer, awaited.answer = awaited.answer, None
             if answer is None and awaited.number:
                 link.cancel_request(awaited.number)
-    except QMI_Exception:  # it did not go out; who tries again and again must not keep everybody else from running
+    except QMI_Exception:  # it did not go out; who tries in a loop must let others run all the same
         await trio.lowlevel.checkpoint()
         raise
     if isinstance(answer, Value):

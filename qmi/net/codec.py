@@ -30,7 +30,7 @@ _SEAL = secrets.token_bytes(8)
 _SEALED = b"\x48" + _SEAL
 _RESERVE = 256
 _SMALL = 16384
-"""Up to so many bytes, what consists of scalars alone can break no limit."""
+"""Up to so many bytes, what consists of scalars alone can break no limit that can be configured."""
 
 
 class Encoded(NamedTuple):
@@ -62,7 +62,7 @@ def encode_scalars(value: Any) -> bytes | None:
 
 
 def encode_each(values: Iterable[Any]) -> bytes | None:
-    """Encode scalars one behind the other, as they stand in a list, but for its length.
+    """Encode scalars one behind the other: the items of a list without its head.
 
     cbor2 takes longer to find out what a list is than to encode the few scalars in it.
 

@@ -1,10 +1,10 @@
-"""Who is told of what a link receives: the sink of a request of its answer, the owner of the link of all else."""
+"""Hands each event of a link to whom it is for: answers to the sink of their request, all else to the link's owner."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from qmi.messages import Reply, Request, Signal, Subscribe, Unsubscribe
 from qmi.net.events import (
@@ -30,7 +30,9 @@ _logger = logging.getLogger("qmi.core.messaging")
 
 
 class Sink(Protocol):
-    """Who gets the answer to a request. Called by whoever reads: the loop, or a thread; never by two at once.
+    """Who gets the answer to a request. Called by whoever reads: the loop, or a thread.
+
+    The loss of the link is told by the loop, perhaps while a thread still tells of what came before it.
 
     Attributes:
         number: The number of the request, set by the link before anything is sent.
@@ -54,8 +56,9 @@ class Sink(Protocol):
 class Owner(Protocol):
     """Who the link belongs to.
 
-    ``request``, ``cancel``, ``credit`` and ``signals`` are called by whoever reads: the loop, or a thread; never by two
-    at once. The others are called on the loop.
+    ``request``, ``cancel``, ``credit`` and ``signals`` are called by whoever reads: the loop, or a thread. The others
+    are called on the loop. When the link ends, the loop also tells what is cancelled thereby, perhaps while a thread
+    still tells of what came before it.
     """
 
     def hello(self, link: Link, hello: Hello) -> None:
@@ -81,7 +84,10 @@ class Owner(Protocol):
 
 
 class Delivery:
-    """What one link has to tell.
+    """Who waits for what on one link.
+
+    Sinks are added and forgotten by whoever asks, with the link's mutex; events are told without it. Each answer finds
+    its sink once, since taking it out of a dictionary is one step.
 
     Args:
         link: The link.
@@ -106,11 +112,12 @@ class Delivery:
 
     def deliver(self, event: Event) -> None:
         """Tell of one event. Never raises: a fault of this program ends this link, not the program."""
+        tell, for_sinks, _ = _WAYS[type(event)]
         try:
             # The owner may have ended the link because of an earlier event of the same read.
-            if not self._over or type(event) in _FOR_SINKS:
-                _HOW[type(event)](self, event)
-        except Exception as error:
+            if for_sinks or not self._over:
+                tell(self, event)
+        except Exception as error:  # whoever was told has failed: that ends this link alone
             _logger.exception("The link to %s ends by a fault of this program", self._link.title)
             self._failed(f"a fault of this program: {type(error).__name__}: {error}")
 
@@ -153,25 +160,29 @@ class Delivery:
         self._owner.lost(self._link, event)
 
 
-_HOW: dict[type, Callable[[Delivery, Any], None]] = {
-    ReplyReceived: Delivery._reply,
-    StreamOpened: Delivery._stream_opened,
-    ItemReceived: Delivery._item,
-    StreamEnded: Delivery._stream_ended,
-    RequestReceived: Delivery._request,
-    SignalsReceived: Delivery._signals,
-    CancelReceived: Delivery._cancel,
-    CreditReceived: Delivery._credit,
-    HelloReceived: Delivery._hello,
-    Connected: Delivery._connected,
-    PeerLost: Delivery._lost,
+class _Way(NamedTuple):
+    tell: Callable[[Delivery, Any], None]
+    for_sinks: bool = False  # who wait for an answer, and are told also when the owner has heard the last
+    anywhere: bool = True  # may be told by any thread that reads; what is not, by the loop alone
+
+
+_WAYS: dict[type, _Way] = {
+    ReplyReceived: _Way(Delivery._reply, for_sinks=True),
+    StreamOpened: _Way(Delivery._stream_opened, for_sinks=True),
+    ItemReceived: _Way(Delivery._item, for_sinks=True),
+    StreamEnded: _Way(Delivery._stream_ended, for_sinks=True),
+    RequestReceived: _Way(Delivery._request),
+    SignalsReceived: _Way(Delivery._signals),
+    CancelReceived: _Way(Delivery._cancel),
+    CreditReceived: _Way(Delivery._credit),
+    HelloReceived: _Way(Delivery._hello, anywhere=False),
+    Connected: _Way(Delivery._connected, anywhere=False),
+    PeerLost: _Way(Delivery._lost, anywhere=False),
 }
-_FOR_SINKS = frozenset({ReplyReceived, StreamOpened, ItemReceived, StreamEnded})
-_FOR_THE_LOOP = frozenset({HelloReceived, Connected, PeerLost})
 
 
 def is_for_the_loop(event: Event) -> bool:
     """Whether only the loop may tell of an event; any thread that reads may tell of the others."""
     if type(event) is RequestReceived:
         return type(event.message) in (Subscribe, Unsubscribe)
-    return type(event) in _FOR_THE_LOOP
+    return not _WAYS[type(event)].anywhere

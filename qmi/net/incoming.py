@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qmi.errors import QMI_Exception, QMI_RuntimeException, QMI_UnknownRpcException
-from qmi.messages import Failure, Signal, Value
+from qmi.messages import Failure, Value
 from qmi.net.events import (
     CancelReceived,
     CreditReceived,
@@ -34,9 +34,7 @@ class RequestRefused(Exception):
         self.error = error
 
 
-def read_message(
-    requests: OpenRequests, kind: int, number: int, payload: Any, events: list[Event], *, newer: bool
-) -> None:
+def read_message(requests: OpenRequests, kind: int, number: int, payload: Any, *, newer: bool) -> Event | None:
     """Take note of a packet.
 
     Args:
@@ -44,32 +42,25 @@ def read_message(
         kind: What came.
         number: Which request it belongs to.
         payload: The message in it.
-        events: What the owner of the link must be told is added to this, if there is anything.
         newer: Whether the other side has a newer version, which may send what this version does not know.
+
+    Returns:
+        What the owner of the link must be told, None if that is nothing.
 
     Raises:
         ProtocolError: If the packet makes no sense.
         RequestRefused: If it is a request that must be answered by an error.
     """
+    if kind == SIGNAL:
+        return SignalsReceived([read_signal(payload, newer=newer)])
+    if kind == REQUEST:
+        return _on_request(requests, number, payload, newer)
     handler = _HANDLERS.get(kind)
     if handler is not None:
-        event = handler(requests, number, payload)
-        if event is not None:
-            events.append(event)
-    elif kind == REQUEST:
-        events.append(_on_request(requests, number, payload, newer))
-    elif kind == SIGNAL:
-        _add_signal(events, read_signal(payload, newer=newer))
-    elif not newer:
-        raise ProtocolError(f"there is no packet of kind {kind}")
-
-
-def _add_signal(events: list[Event], signal: Signal) -> None:
-    last = events[-1] if events else None
-    if type(last) is SignalsReceived:
-        last.signals.append(signal)
-    else:
-        events.append(SignalsReceived([signal]))
+        return handler(requests, number, payload)
+    if newer:
+        return None
+    raise ProtocolError(f"there is no packet of kind {kind}")
 
 
 def _on_request(requests: OpenRequests, number: int, payload: Any, newer: bool) -> Event:
@@ -129,6 +120,7 @@ def _on_end(requests: OpenRequests, number: int, payload: Any) -> Event | None:
     return StreamEnded(number) if requests.stream_ended(number) else None
 
 
+# What speaks of a request that is open; a newer version may say no more about it than this one.
 _HANDLERS: dict[int, Callable[[OpenRequests, int, Any], Event | None]] = {
     Kind.VALUE: _on_value,
     Kind.FAILURE: _on_failure,

@@ -1,4 +1,9 @@
-"""What a packet is for: the number that its body begins with."""
+"""What a packet is for: the number that its body begins with.
+
+Where a new kind has to be known: ``incoming`` (what it means), ``events`` and ``delivery`` (who hears of it),
+``sending`` and ``link`` (how it is said), and, if the owner of a link hears of it, ``qmi.connections`` and its
+``_Reception``.
+"""
 
 from __future__ import annotations
 

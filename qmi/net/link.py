@@ -37,7 +37,7 @@ _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
 _NEW_DEADLINES = frozenset({Connected, PeerLost})
-"""After these, other deadlines count."""
+"""After these the timer has others to wait for, or none."""
 
 
 class Link:
@@ -88,6 +88,7 @@ class Link:
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
         self._probes = 0
+        self._encodes_like = id(peer.limits)  # which all links of a context have in common; hashing them takes longer
         self._delivery = Delivery(self, owner, self._fail)
         self._rush = Rush(self)
 
@@ -134,7 +135,7 @@ class Link:
         return time.monotonic() - self._awaited < _RUSH_TIME
 
     def await_here(self) -> None:
-        """A task of the loop is about to wait for an answer, which a thread that reads could only hand on to it."""
+        """A task is about to wait for an answer, which a thread that reads could only hand on to its loop."""
         self._awaited = time.monotonic()
 
     # -- the life of the link, on the loop
@@ -393,7 +394,7 @@ class Link:
             QMI_NotDeliveredException: If the link is gone.
         """
         shared = {} if encoded is None else encoded
-        key = self._peer.limits
+        key = self._encodes_like
         if key not in shared:
             shared[key] = self._peer.encode_request(signal)
         if self._out.size > self._max_unsent and self._out.fault is None:

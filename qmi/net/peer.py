@@ -49,6 +49,7 @@ from qmi.net.events import (
     HelloReceived,
     LossKind,
     PeerLost,
+    SignalsReceived,
 )
 from qmi.net.frames import MINOR, Buffer, Frame, FrameReader, Limits, ProtocolError
 from qmi.net.handshake import Handshake, Hello, Identity, Role, Stage
@@ -61,7 +62,7 @@ from qmi.net.sending import Sending, write_packet
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]
 PING = write_packet(Kind.PING, 0)[0]
 _FOR_THE_LINK = frozenset({Kind.HELLO, Kind.REFUSAL, Kind.PING, Kind.PONG, Kind.GOODBYE})
-"""What concerns the link itself; all else concerns requests."""
+"""What concerns the link itself; all else is read by :mod:`qmi.net.incoming`."""
 
 
 class Peer(Sending):
@@ -270,9 +271,15 @@ class Peer(Sending):
 
     def _handle_message(self, kind: int, number: int, payload: Any, events: list[Event]) -> None:
         try:
-            read_message(self._requests, kind, number, payload, events, newer=self._reader.minor > MINOR)
+            event = read_message(self._requests, kind, number, payload, newer=self._reader.minor > MINOR)
         except RequestRefused as refusal:
             self._outbox += write_packet(Kind.FAILURE, number, self._codec.encode(refusal.error))
+            return
+        last = events[-1] if events else None
+        if type(event) is SignalsReceived and type(last) is SignalsReceived:
+            last.signals += event.signals  # at most what one read has brought
+        elif event is not None:
+            events.append(event)
 
     def _handle_hello(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
         if kind != Kind.HELLO:

@@ -120,7 +120,6 @@ class Rush:
         """
         self._poller = select.poll()
         self._poller.register(self._source.descriptor(), select.POLLIN)
-        self._rest = []
         self._right.release()
         try:
             while self._source.is_up and not self._rest and not self._source.is_wanted_by_loop:
@@ -135,7 +134,8 @@ class Rush:
                     self._offered = self._until_offer <= 0
         finally:
             self._right.acquire()
-        return self._rest
+        rest, self._rest = self._rest, []  # what came must not live until the next rush
+        return rest
 
     def _offer(self) -> None:
         # Whoever takes the right clears the offer and makes it anew when done.

@@ -26,7 +26,7 @@ _BARE = b"\x80\xa0\xf6\x80"
 _NONE = b"\xf6"
 _FEW = 23
 _LISTS = [bytes((0x80 + size,)) for size in range(_FEW + 1)]
-"""How lists begin that have so many items."""
+"""The heads of lists of so many items; up to 23, the number of them fits into one byte."""
 _SHORT = 256
 _CODEC = Codec()
 

@@ -194,6 +194,21 @@ def test_signals_that_come_together_keep_their_order_and_find_their_own_subscrib
     assert found(one) == [0, 1, 3, 6]
 
 
+def test_a_row_of_signals_is_one_delivery_for_each_receiver() -> None:
+    class Counting(QMI_SignalReceiver):
+        deliveries = 0
+
+        def deliver(self, told: Any) -> None:
+            self.deliveries += 1
+            super().deliver(told)
+
+    exchange, receiver = Exchange("lab"), Counting()
+    exchange.subscribe(FAR, receiver)
+    exchange.arrived([Signal("nsg", "sig", (), number, 0.0) for number in range(100)], "far")
+    assert receiver.get_queue_length() == 100
+    assert receiver.deliveries == 1
+
+
 def test_a_gap_is_marked_for_those_who_were_there() -> None:
     exchange, before, after = Exchange("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(FAR, before)

@@ -13,6 +13,7 @@ import trio
 
 from qmi.context import Context
 from qmi.core.exceptions import (
+    QMI_CallCycleException,
     QMI_Exception,
     QMI_NotDeliveredException,
     QMI_OutcomeUnknownException,
@@ -136,13 +137,21 @@ async def test_who_tries_again_and_again_without_a_link_lets_others_run() -> Non
     async with two_contexts() as (here, _):
         coro: Any = await here.get_instrument("there.async")
         await here.disconnect_from_peer("there")
-        tries = 0
-        with trio.move_on_after(0.01):
+        others = 0
+
+        async def other() -> None:
+            nonlocal others
             while True:
+                await trio.lowlevel.checkpoint()
+                others += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(100):
                 with pytest.raises(QMI_NotDeliveredException):
                     await coro.echo(1)
-                tries += 1
-        assert tries > 0
+            nursery.cancel_scope.cancel()
+        assert others >= 99
 
 
 class Plain(QMI_RpcObject):
@@ -156,14 +165,9 @@ class Plain(QMI_RpcObject):
 class Changed(QMI_RpcObject):
     """What it has become."""
 
-    closed = False
-
     @rpc_method
     def values(self) -> Iterator[int]:
-        try:
-            yield 1
-        finally:
-            type(self).closed = True
+        yield 1
 
 
 @in_trio
@@ -180,6 +184,42 @@ async def test_a_method_that_has_become_a_generator_is_an_error_that_says_so() -
         await settled(lambda: link.open_requests == 0)
         fresh: Any = await here.get_rpc_object("there.x")
         assert [value async for value in await fresh.values()] == [1]
+
+
+@in_trio
+async def test_the_link_knows_that_a_task_waits_and_is_not_lent_to_a_thread() -> None:
+    async with two_contexts() as (here, _):
+        coro: Any = await here.get_instrument("there.async")
+        link = here.link_to("there")
+        link._awaited = float("-inf")
+        assert not link.is_wanted_by_loop
+        assert await coro.echo(1) == 1
+        assert link.is_wanted_by_loop
+
+
+class Relay(QMI_RpcObject):
+    """Asks another object, which may ask back."""
+
+    @rpc_method
+    async def value(self) -> int:
+        return 7
+
+    @rpc_method
+    async def ask(self, proxy: Any, back: Any) -> Any:
+        return await (proxy.rpc_async.value() if back is None else proxy.rpc_async.ask(back, None))
+
+
+@in_trio
+async def test_fault_17_a_cycle_of_awaited_calls_is_refused_by_whom_it_comes_back_to() -> None:
+    async with two_contexts() as (here, there):
+        await there.make_rpc_object("far", Relay)
+        await here.make_rpc_object("near", Relay)
+        far: Any = await here.get_rpc_object("there.far")
+        near: Any = await here.get_rpc_object("here.near")
+        assert await near.ask(far.rpc_blocking, None) == 7
+        with pytest.raises(QMI_CallCycleException, match=r"here\.near -> there\.far -> here\.near\.value\(\)$"):
+            await near.ask(far.rpc_blocking, near.rpc_blocking)
+        assert (await near.value(), await far.value()) == (7, 7)
 
 
 def test_a_task_of_another_loop_gets_its_answer_too(lab: Lab) -> None:

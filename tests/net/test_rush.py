@@ -155,6 +155,7 @@ def test_what_is_for_the_loop_ends_the_reading_and_keeps_its_place(link: Link) -
     assert link.letters() == "a"
     rush.assist(never, 0.0)  # the loop has the right again
     assert link.letters() == "a"
+    assert rush._rest == [], "nor is it kept"
 
 
 def test_a_caller_reads_for_itself_and_the_thread_goes_on_afterwards(link: Link) -> None:

@@ -67,7 +67,9 @@ def test_whatever_is_written_is_read_again(message: Call | Signal, number: int) 
         Call("bench", "get", (1, "x", None, 2.5, True)),
         Call("bench", "get", kwargs={"unit": "V"}, token=Token("s", True), chain=("lab.scan",)),
         Call("bench", "get"),
+        Call("bench", "get", (7,) * 23),
         Signal("bench", "sig", (1, 2.5), 7, 1.0),
+        Signal("bench", "sig", (7,) * 23, 7, 1.0),
     ],
 )
 def test_what_is_frequent_needs_one_step(message: Call | Signal) -> None:
@@ -91,8 +93,9 @@ def test_what_cannot_be_sent_is_refused_by_the_general_way(message: Call | Signa
         packets.encode_message(CODEC, message)
 
 
-def test_what_is_large_goes_the_general_way_and_arrives() -> None:
-    for message in (Call("bench", "get", ("x" * 20_000,)), Signal("bench", "sig", ("x" * 20_000,), 0, 0.0)):
+@pytest.mark.parametrize("args", [("x" * 20_000,), (7,) * 24])
+def test_what_is_large_goes_the_general_way_and_arrives(args: tuple[Any, ...]) -> None:
+    for message in (Call("bench", "get", args), Signal("bench", "sig", args, 0, 0.0)):
         encode: Any = shortcuts.encode_call if isinstance(message, Call) else shortcuts.encode_signal
         assert encode(message) is None
         assert packets.encode_message(CODEC, message) == generally(message)

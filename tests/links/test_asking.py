@@ -13,7 +13,6 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
     QMI_Exception,
-    QMI_NotDeliveredException,
     QMI_RemoteException,
     QMI_RpcTimeoutException,
     QMI_RuntimeException,
@@ -25,7 +24,7 @@ from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.messages import Call
 from tests.links.conftest import Lab
 from tests.support.devices import AsyncBench, Bench, Mode, Reading, Settings, UserError
-from tests.support.lab import address, eventually, make_context
+from tests.support.lab import address, eventually
 
 
 def test_a_remote_instrument_behaves_like_a_local_one(lab: Lab) -> None:
@@ -68,33 +67,6 @@ def test_large_arrays_come_back_with_layout_and_byte_order(lab: Lab, dtype: str)
         assert back.dtype == one.dtype
         assert np.array_equal(back, one)
         assert back.flags.writeable
-
-
-def test_proxies_arrive_as_proxies_of_the_same_object(lab: Lab) -> None:
-    mine = lab.here.make_instrument("mine", Bench)
-    assert lab.bench.describe(mine) == "BenchProxy of here.mine"
-    assert lab.bench.use(mine, "note", "hello") == 1
-    assert mine.notes() == ["hello"]
-    back = lab.bench.echo(mine)
-    assert back.address == "here.mine"
-    assert back.note("again") == 2
-    own = lab.bench.own_proxy()
-    assert own.address == "there.bench"
-    assert own.echo(5) == 5
-    assert lab.bench.echo([{"p": mine}])[0]["p"].address == "here.mine"
-
-
-def test_a_proxy_of_a_third_context_works_where_that_is_connected(lab: Lab) -> None:
-    with make_context("third") as third:
-        third.make_instrument("far", Bench)
-        lab.there.connect_to_peer("third", address(third))
-        far = lab.bench.proxy_of("third.far")
-        assert far.address == "third.far"
-        with pytest.raises(QMI_NotDeliveredException, match=r"connect_to_peer\('third'\)"):
-            far.echo(1)
-        lab.here.connect_to_peer("third", address(third))
-        assert far.echo(1) == 1
-        assert lab.bench.use(far, "echo", 2) == 2
 
 
 def test_what_can_be_reached_is_listed_with_the_peers_objects(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
