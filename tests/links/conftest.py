@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from qmi.context import Context
 from qmi.core.context import QMI_Context
 from qmi.net.link import Link
 from tests.support.devices import AsyncBench, Bench
-from tests.support.lab import address, eventually, make_context
+from tests.support.lab import address, config, eventually, make_context
 
 
 class Lab:
@@ -45,3 +47,22 @@ def lab() -> Iterator[Lab]:
         yield made
         made.actual().gate.set()
         eventually(made.nothing_is_open)
+
+
+@asynccontextmanager
+async def two_contexts() -> AsyncIterator[tuple[Context, Context]]:
+    """Two contexts in this loop; the first one is connected to the second one, which has a bench of each kind."""
+    async with (
+        Context("there", config("there")).running() as there,
+        Context("here", config()).running() as here,
+    ):
+        await there.make_instrument("bench", Bench)
+        await there.make_instrument("async", AsyncBench)
+        await here.connect_to_peer("there", f"127.0.0.1:{there.connections.port}")
+        yield here, there
+
+
+def object_of(context: Context, name: str) -> Any:
+    actor = context.registry.get(name)
+    assert actor is not None
+    return actor.object

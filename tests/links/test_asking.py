@@ -22,8 +22,9 @@ from qmi.core.exceptions import (
 )
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.messages import Call
-from tests.links.conftest import Lab
-from tests.support.devices import AsyncBench, Bench, Mode, Reading, Settings, UserError
+from tests.links.conftest import Lab, object_of, two_contexts
+from tests.support.devices import Bench, Mode, Reading, Settings, UserError
+from tests.support.in_trio import in_trio, settled
 from tests.support.lab import address, eventually
 
 
@@ -268,39 +269,26 @@ def test_the_loss_of_the_link_ends_a_stream_with_an_error(lab: Lab) -> None:
     lab.here.connect_to_peer("there", address(lab.there))
 
 
-def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_link() -> None:
-    from qmi.context import Context
-    from tests.support.lab import config
-
-    async def main() -> None:
-        with trio.fail_after(20):
-            async with (
-                Context("there", config("there")).running() as there,
-                Context("here", config()).running() as here,
-            ):
-                await there.make_instrument("bench", Bench)
-                await there.make_instrument("async", AsyncBench)
-                await here.connect_to_peer("there", f"127.0.0.1:{there.connections.port}")
-                bench = await here.get_instrument("there.bench")
-                coro = await here.get_instrument("there.async")
-                assert await bench.echo((1, 2)) == (1, 2)
-                assert [item async for item in await bench.count(30)] == list(range(30))
-                async with await coro.count(10**9) as stream:
-                    assert await stream.__anext__() == 0
-                actual = there.registry.get("async").object  # type: ignore[union-attr]
-                with trio.move_on_after(0.1):
-                    await coro.forever()
-                while not (actual.cancelled.is_set() and actual.closed.is_set()):
-                    await trio.sleep(0.005)
-                async with bench.locked():
-                    assert await bench.is_locked()
-                assert not await bench.is_locked()
-                with pytest.raises(QMI_RpcTimeoutException, match="peer 'there'"):
-                    await coro.forever(rpc_timeout=0.05)
-                with pytest.raises(UserError):
-                    await bench.fail("user")
-
-    trio.run(main)
+@in_trio
+async def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_link() -> None:
+    async with two_contexts() as (here, there):
+        bench: Any = await here.get_instrument("there.bench")
+        coro: Any = await here.get_instrument("there.async")
+        assert await bench.echo((1, 2)) == (1, 2)
+        assert [item async for item in await bench.count(30)] == list(range(30))
+        async with await coro.count(10**9) as stream:
+            assert await stream.__anext__() == 0
+        actual = object_of(there, "async")
+        with trio.move_on_after(0.1):
+            await coro.forever()
+        await settled(lambda: actual.cancelled.is_set() and actual.closed.is_set())
+        async with bench.locked():
+            assert await bench.is_locked()
+        assert not await bench.is_locked()
+        with pytest.raises(QMI_RpcTimeoutException, match="peer 'there'"):
+            await coro.forever(rpc_timeout=0.05)
+        with pytest.raises(UserError):
+            await bench.fail("user")
 
 
 # Locks

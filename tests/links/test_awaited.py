@@ -3,15 +3,13 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
 import pytest
 import trio
 
-from qmi.context import Context
 from qmi.core.exceptions import (
     QMI_CallCycleException,
     QMI_Exception,
@@ -21,29 +19,9 @@ from qmi.core.exceptions import (
     QMI_ValueNotSendableException,
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
-from tests.links.conftest import Lab
-from tests.support.devices import AsyncBench, Bench, UserError
+from tests.links.conftest import Lab, object_of, two_contexts
+from tests.support.devices import UserError
 from tests.support.in_trio import in_trio, settled
-from tests.support.lab import config
-
-
-@asynccontextmanager
-async def two_contexts() -> AsyncIterator[tuple[Context, Context]]:
-    """Two contexts in this loop; the first one is connected to the second one, which has a bench of each kind."""
-    async with (
-        Context("there", config("there")).running() as there,
-        Context("here", config()).running() as here,
-    ):
-        await there.make_instrument("bench", Bench)
-        await there.make_instrument("async", AsyncBench)
-        await here.connect_to_peer("there", f"127.0.0.1:{there.connections.port}")
-        yield here, there
-
-
-def object_of(context: Context, name: str) -> Any:
-    actor = context.registry.get(name)
-    assert actor is not None
-    return actor.object
 
 
 @in_trio
