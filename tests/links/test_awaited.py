@@ -129,7 +129,7 @@ async def test_who_tries_again_and_again_without_a_link_lets_others_run() -> Non
                 with pytest.raises(QMI_NotDeliveredException):
                     await coro.echo(1)
             nursery.cancel_scope.cancel()
-        assert others >= 99
+        assert others > 50, "about one turn for each try"
 
 
 class Plain(QMI_RpcObject):
