@@ -139,12 +139,14 @@ class TaskWaiter:
         self._woken = False
 
     def wake(self) -> None:
-        """End the wait."""
-        if threading.get_ident() == self._ident:
-            self._fire()
-        else:
-            with suppress(trio.RunFinishedError):
+        """End the wait. Does nothing if the loop has ended, in good order or not: then nobody waits any more."""
+        try:
+            if threading.get_ident() == self._ident:
+                self._fire()
+            else:
                 self._token.run_sync_soon(self._fire)
+        except (RuntimeError, OSError):  # what trio raises after its end, and after one by Ctrl-C in the midst of it
+            pass
 
     def _fire(self) -> None:
         self._woken = True

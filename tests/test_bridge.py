@@ -9,6 +9,7 @@ import trio.testing
 from qmi.bridge import Interrupt, Loop, TaskWaiter, ThreadWaiter, refuse_on_loop
 from qmi.core.exceptions import QMI_BlockingOnLoopException
 from tests.support.in_trio import in_trio
+from tests.support.tasks import in_thread
 
 
 @pytest.mark.parametrize("in_main", [True, False])
@@ -109,3 +110,24 @@ async def test_blocking_is_refused_on_a_loop() -> None:
     with pytest.raises(QMI_BlockingOnLoopException, match=r"^x\(\) would block the event loop; write 'await x\(\)'$"):
         refuse_on_loop("x()", "await x()")
     await trio.to_thread.run_sync(refuse_on_loop, "x()", "await x()")
+
+
+def test_a_task_whose_loop_broke_off_is_woken_without_effect() -> None:
+    waiters: list[TaskWaiter] = []
+
+    async def main() -> None:
+        waiters.append(TaskWaiter())
+
+    class Torn:
+        """The entry of a loop that Ctrl-C ended in the midst of its own work."""
+
+        def run_sync_soon(self, function: object) -> None:
+            raise OSError(9, "Bad file descriptor")
+
+    trio.run(main)
+    (waiter,) = waiters
+    waiter._task = trio.lowlevel.Task  # type: ignore[assignment]  # which is still there: nobody has cancelled it
+    waiter.wake()
+    in_thread(waiter.wake).wait(10)
+    waiter._token = Torn()  # type: ignore[assignment]
+    in_thread(waiter.wake).wait(10)
