@@ -100,7 +100,10 @@ class QMI_RpcFuture(Generic[T]):
             if limit != 0:  # somebody who only looks does not wait
                 self._check_cycle()
             self._block(limit)
-        return self.result()
+        try:
+            return self.result()
+        finally:
+            del self  # the traceback of an error refers to this frame, and the future to the error
 
     def _check_cycle(self) -> None:
         chain = current_chain()
@@ -329,6 +332,8 @@ def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
     except BaseException:
         future.cancel()
         raise
+    finally:
+        del future  # as in wait()
 
 
 async def call_async(future: QMI_RpcFuture[T], timeout: float | None = None) -> T:

@@ -11,7 +11,7 @@ from qmi.actors.execution import EXECUTION
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.streams import END, ActorStream
 from qmi.actors.turns import CallFuture
-from qmi.errors import QMI_CancelledCallException, QMI_Exception
+from qmi.errors import QMI_CancelledCallException, QMI_Exception, QMI_RuntimeException
 from qmi.messages import Acquire, Origin, Release, Request, Signal
 from qmi.net.link import Link
 
@@ -126,8 +126,12 @@ class Serving:
             self._open[number] = pump
         if too_late:
             pump.stop()
-        else:
+            return
+        try:
             self.link.open_stream(number)
+        except QMI_RuntimeException:
+            if not pump.is_done:  # else the consumer has left in this very moment
+                raise
 
     def _forget(self, number: int) -> None:
         self._open.pop(number, None)
@@ -169,6 +173,11 @@ class _Pump:
         self._mutex = threading.Lock()
         self._pulling = False
         self._done = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no more items are sent."""
+        return self._done
 
     def go_on(self) -> None:
         with self._mutex:

@@ -112,8 +112,8 @@ class Delivery:
 
     def deliver(self, event: Event) -> None:
         """Tell of one event. Never raises: a fault of this program ends this link, not the program."""
-        tell, for_sinks, _ = _WAYS[type(event)]
         try:
+            tell, for_sinks, _ = _WAYS[type(event)]
             # The owner may have ended the link because of an earlier event of the same read.
             if for_sinks or not self._over:
                 tell(self, event)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,6 +132,19 @@ def test_a_user_exception_keeps_its_type_and_attributes(lab: Lab) -> None:
         lab.bench.fail("user")
     assert caught.value.code == 7
     assert caught.value.args == (7, "broken")
+
+
+def test_the_error_of_a_call_is_freed_as_soon_as_nobody_has_it_any_more(lab: Lab) -> None:
+    gc.disable()
+    try:
+        for wait in (lab.bench.fail, lambda kind: lab.bench.rpc_nonblocking.fail(kind).wait(10)):
+            with pytest.raises(UserError) as caught:
+                wait("user")
+            freed = weakref.ref(caught.value)
+            del caught
+            eventually(partial(lambda reference: reference() is None, freed))
+    finally:
+        gc.enable()
 
 
 def nested(depth: int) -> list[Any]:
@@ -279,8 +294,10 @@ async def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_
         async with await coro.count(10**9) as stream:
             assert await stream.__anext__() == 0
         actual = object_of(there, "async")
-        with trio.move_on_after(0.1):
-            await coro.forever()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(coro.forever)
+            await settled(actual.entered.is_set)
+            nursery.cancel_scope.cancel()
         await settled(lambda: actual.cancelled.is_set() and actual.closed.is_set())
         async with bench.locked():
             assert await bench.is_locked()

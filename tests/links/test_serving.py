@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from qmi.actors.streams import ActorStream
+from qmi.core.exceptions import QMI_RuntimeException
 from qmi.links.serving import Serving
 from qmi.messages import Acquire, Call, Origin, Signal, Token
 from tests.links.conftest import Lab
@@ -57,6 +59,41 @@ def test_an_answer_that_cannot_be_sent_takes_no_thread_down(caplog: pytest.LogCa
     Serving(Home(), link, Origin("peer", "1")).request(1, Call("x", "y"))
     assert link.sent == []
     assert "could not be sent" in caplog.text
+
+
+class Items(ActorStream):
+    """A stream of which nobody takes an item."""
+
+    left = 0
+
+    def __init__(self) -> None:
+        pass
+
+    def leave(self) -> Any:
+        self.left += 1
+
+
+def test_a_consumer_who_leaves_while_the_stream_opens_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    stream = Items()
+
+    class Crossing(FakeLink):
+        def open_stream(self, number: int) -> None:
+            serving.cancel(number)
+            raise QMI_RuntimeException(f"Request {number} is not open")
+
+    class Home:
+        name = "home"
+
+        def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
+            assert answer.settle(stream)
+
+        def signals_here(self, signals: list[Signal], publisher_context: str) -> None: ...
+
+    link: Any = Crossing()
+    serving = Serving(Home(), link, Origin("peer", "1"))
+    serving.request(1, Call("x", "y"))
+    assert [name for name, *_ in link.sent] == ["send_failure"]
+    assert (stream.left, serving.count, caplog.text) == (1, 0, "")
 
 
 class Meddler:
