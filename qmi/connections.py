@@ -214,8 +214,10 @@ class Connections:
             pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
         """
         own = (self._host.name, self.port)
-        found = await discover(self._config, workgroup, pattern)
-        return [one for one in found if (one.name, parse_host_port(one.address_port).port) != own]
+        answers = await discover(self._config, workgroup, pattern)
+        return [
+            PeerDescriptor(answer.name, str(answer.address)) for answer in answers if (answer.name, answer.port) != own
+        ]
 
     async def _connect_to(self, name: str, where: HostPort, reconnect: bool) -> None:
         if name in self._dials:

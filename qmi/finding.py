@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_ConnectionException
-from qmi.names import HostPort, parse_host_port
+from qmi.names import HostPort
+from qmi.net.discovery import Answer
 from qmi.net.loopback import LOOPBACK, LOOPBACK_BROADCAST
 from qmi.net.responder import ask
 
@@ -47,7 +48,7 @@ async def find(config: CfgQmi, name: str) -> HostPort:
     for addresses in ([LOOPBACK_BROADCAST], config.discovery.broadcast_addresses):
         found = await discover(config, None, name, addresses, enough=1)
         if found:
-            return parse_host_port(found[0].address_port)
+            return found[0].address
     raise QMI_ConnectionException(
         f"Context {name!r} was not found: it is not in the configuration, and nobody of that name answered on the "
         "network. Is it running? Give its address as 'host:port' if you know it"
@@ -60,7 +61,7 @@ async def discover(
     pattern: str,
     addresses: Sequence[str] | None = None,
     enough: int | None = None,
-) -> list[PeerDescriptor]:
+) -> list[Answer]:
     """Look for contexts on the network.
 
     Args:
@@ -71,7 +72,7 @@ async def discover(
         enough: Wait no longer when so many have answered.
     """
     settings = config.discovery
-    answers = await ask(
+    return await ask(
         config.workgroup if workgroup is None else workgroup,
         pattern,
         addresses=everywhere(config) if addresses is None else addresses,
@@ -79,7 +80,6 @@ async def discover(
         timeout=settings.timeout,
         enough=enough,
     )
-    return [PeerDescriptor(answer.name, str(answer.address)) for answer in answers]
 
 
 def everywhere(config: CfgQmi) -> list[str]:

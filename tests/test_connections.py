@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
@@ -23,6 +24,7 @@ from qmi.core.exceptions import (
 )
 from qmi.entrance import holder_of
 from qmi.messages import Origin
+from qmi.net.discovery import Answer, read_question, write_answer
 from qmi.net.link import Link
 from tests.support.chaos import ChaosProxy
 from tests.support.devices import Bench
@@ -440,6 +442,40 @@ def test_contexts_of_one_workgroup_find_each_other_by_name(here: QMI_Context, sr
         assert here.discover_peer_contexts("mars") == [("alien", address(alien))]
         assert here.discover_peer_contexts("venus") == []
         here.connect_to_peer("srv2", found[1].address_port)
+
+
+@contextmanager
+def forger(host: str) -> Iterator[None]:
+    """Somebody on this machine who answers one question, as a context named "forged" with an address that is none."""
+
+    def answer() -> None:
+        packet, asker = sock.recvfrom(65536)
+        question = read_question(packet)
+        assert question is not None
+        forged = write_answer(Answer(question.nonce, "forged", "default", host, 40001, "1", 1), len(packet))
+        assert forged is not None
+        sock.sendto(forged, asker)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((LOOPBACK_BROADCAST, DISCOVERY_PORT))
+        sock.settimeout(10)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield
+        thread.join()
+
+
+@pytest.mark.parametrize("host", ["[x", "x]:1", "::1::"])
+def test_fault_36_a_forged_answer_with_an_address_that_is_none_hides_nobody(
+    here: QMI_Context, srv: QMI_Context, host: str
+) -> None:
+    with forger(host):
+        found = here.discover_peer_contexts()
+    assert ("srv", address(srv)) in found
+    assert "forged" in [name for name, _ in found]
+    with forger(host), pytest.raises(QMI_ConnectionException, match=r"'forged' at .* cannot be connected"):
+        here.connect_to_peer("forged")
 
 
 def test_the_table_of_contexts_on_the_network(

@@ -171,6 +171,10 @@ BAD: dict[str, tuple[str, list[str]]] = {
         '{"limits": {"peer_timeout": Infinity}}',
         ["limits.peer_timeout: expected a number above 0, found Infinity"],
     ),
+    "limit that no value could obey": (
+        '{"limits": {"max_body_bytes": 20000}}',
+        ["limits.max_body_bytes: expected a whole number from 131072 (128 KiB), found 20000"],
+    ),
     "limit is zero": ('{"limits": {"max_links": 0}}', ["limits.max_links: expected a whole number from 1, found 0"]),
     "negative grace": (
         '{"contexts": {"srv": {"stop_grace": -1}}}',
