@@ -13,6 +13,10 @@ ROUNDS = int(os.environ.get("QMI_RACE_ROUNDS", "0"))
 """Rounds of each hunt; 0 takes what each test takes for a quick one (``make races`` takes many more)."""
 
 
+LIMIT = 20.0 + ROUNDS / 20
+"""How long anything that is waited for may take, in seconds: longer where there are more rounds of it."""
+
+
 def many(quick: int) -> int:
     """How much of something to do."""
     return ROUNDS or quick
@@ -40,13 +44,12 @@ def restless_threads() -> Iterator[None]:
 
 def at_once(*functions: Callable[[], object]) -> None:
     """Run functions in threads that begin together; raises what one of them raises, and if one of them hangs."""
-    timeout = 20.0 + ROUNDS / 20
     barrier = threading.Barrier(len(functions))
     errors: list[BaseException] = []
 
     def run(function: Callable[[], object]) -> None:
         try:
-            barrier.wait(timeout)
+            barrier.wait(LIMIT)
             function()
         except BaseException as error:
             errors.append(error)
@@ -55,7 +58,7 @@ def at_once(*functions: Callable[[], object]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout)
+        thread.join(LIMIT)
         assert not thread.is_alive(), "a thread hangs"
     if errors:
         raise errors[0]

@@ -12,7 +12,7 @@ import trio
 import qmi
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
 from qmi.core.context import Context
-from tests.races.hunting import many
+from tests.races.hunting import LIMIT, many
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Inline, Plain, SyncLoop
 from tests.support.in_trio import in_trio, settled
@@ -44,7 +44,7 @@ async def pair() -> AsyncIterator[tuple[Context, Context]]:
         yield srv, cli
 
 
-@in_trio
+@in_trio(limit=LIMIT)
 async def test_tasks_take_turns_in_any_order() -> None:
     async with pair() as (srv, cli):
         for cls in (Async, Plain, Inline):
@@ -64,7 +64,7 @@ async def test_tasks_take_turns_in_any_order() -> None:
             assert sorted(answers) == list(range(1, 6 * many(10) + 1))
 
 
-@in_trio
+@in_trio(limit=LIMIT)
 async def test_a_lock_has_one_holder_in_any_order() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("vault", Async)
@@ -73,7 +73,7 @@ async def test_a_lock_has_one_holder_in_any_order() -> None:
         async def visit(who: int) -> None:
             proxy = await (cli if who % 2 else srv).get_rpc_object("srv.vault")
             for _ in range(many(8)):
-                assert await proxy.lock(timeout=10)
+                assert await proxy.lock(timeout=LIMIT)
                 inside.append(who)
                 await proxy.add(1)
                 assert inside == [who]
@@ -87,7 +87,7 @@ async def test_a_lock_has_one_holder_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("cls", [Async, Plain, SyncLoop])
-@in_trio
+@in_trio(limit=LIMIT)
 async def test_a_call_over_a_link_can_be_cancelled_at_each_step(cls: type[Any]) -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("it", cls)
@@ -105,24 +105,24 @@ async def test_a_call_over_a_link_can_be_cancelled_at_each_step(cls: type[Any]) 
         assert await cancel_at_each_step(scenario, check) >= 1
 
 
-@in_trio
+@in_trio(limit=LIMIT)
 async def test_a_lock_over_a_link_can_be_cancelled_at_each_step() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("vault", Async)
         mine, theirs = await srv.get_rpc_object("vault"), await cli.get_rpc_object("srv.vault")
 
         async def scenario() -> None:
-            async with theirs.locked(timeout=5):
+            async with theirs.locked(timeout=LIMIT):
                 await theirs.add(1)
 
         async def check() -> None:
-            assert await mine.lock(timeout=5), "the lock was lost with who gave up"
+            assert await mine.lock(timeout=LIMIT), "the lock was lost with who gave up"
             assert await mine.unlock()
 
         assert await cancel_at_each_step(scenario, check) >= 3
 
 
-@in_trio
+@in_trio(limit=LIMIT)
 async def test_a_stream_over_a_link_can_be_cancelled_at_each_step() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("it", Async)
@@ -141,7 +141,7 @@ async def test_a_stream_over_a_link_can_be_cancelled_at_each_step() -> None:
         assert await cancel_at_each_step(scenario, check) >= 3
 
 
-@in_trio
+@in_trio(limit=LIMIT)
 async def test_connecting_can_be_cancelled_at_each_step() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("it", Async)

@@ -12,7 +12,7 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_ObjectLockedException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
-from tests.races.hunting import at_once, many, restless_threads, rounds
+from tests.races.hunting import LIMIT, at_once, many, restless_threads, rounds
 from tests.support.drivers import Async, Inline, Mixed, Plain, SyncLoop
 
 KINDS: list[type[Any]] = [Plain, Inline, SyncLoop]
@@ -40,7 +40,7 @@ def test_a_future_ends_once_whoever_ends_it() -> None:
 
         def wait(future: QMI_RpcFuture[str] = future, got: list[str] = got) -> None:
             try:
-                got.append(future.wait(10))
+                got.append(future.wait(LIMIT))
             except (QMI_Exception, KeyError) as error:
                 got.append(type(error).__name__)
 
@@ -73,7 +73,7 @@ def test_turns_never_overlap_and_none_is_lost(lab: QMI_Context, cls: type[Any]) 
     def pile_up(mine: list[float]) -> None:
         method = getattr(proxy.rpc_nonblocking, name)
         futures = [method(*([index] if name == "double" else [])) for index in range(calls)]
-        mine += [future.wait(20) for future in futures]
+        mine += [future.wait(LIMIT) for future in futures]
 
     at_once(*(lambda mine=mine: call(mine) for mine in answers[:2]),
             *(lambda mine=mine: pile_up(mine) for mine in answers[2:]))  # fmt: skip
@@ -94,7 +94,7 @@ def test_a_lock_has_one_holder(lab: QMI_Context, cls: type[Any]) -> None:
     def visit(who: int) -> None:
         proxy = lab.get_rpc_object("vault")
         for _ in range(many(40)):
-            if not proxy.lock(timeout=10):
+            if not proxy.lock(timeout=LIMIT):
                 raise AssertionError("waited in vain")
             inside.append(who)
             getattr(proxy, method)(1)
@@ -130,7 +130,7 @@ def test_a_lock_that_is_given_up_in_the_moment_it_is_granted_is_not_lost(lab: QM
         assert len(got) == 2
         second.unlock()
         third.unlock()
-        assert first.lock(timeout=10), "the lock went to nobody"
+        assert first.lock(timeout=LIMIT), "the lock went to nobody"
         assert first.unlock()
 
 
@@ -144,7 +144,7 @@ def test_an_object_that_is_removed_under_load_answers_every_caller(lab: QMI_Cont
             def call(proxy: object = proxy, method: str = method, ends: list[object] = ends) -> None:
                 for _ in range(5):
                     try:
-                        ends.append(getattr(proxy, method)(1, rpc_timeout=10))
+                        ends.append(getattr(proxy, method)(1, rpc_timeout=LIMIT))
                     except QMI_Exception as error:
                         ends.append(error)
 
@@ -194,7 +194,7 @@ def test_contexts_start_and_stop_while_they_are_used() -> None:
         def call(proxy: object = proxy, ends: list[object] = ends) -> None:
             for _ in range(10):
                 try:
-                    ends.append(proxy.add(1, rpc_timeout=10))  # type: ignore[attr-defined]
+                    ends.append(proxy.add(1, rpc_timeout=LIMIT))  # type: ignore[attr-defined]
                 except QMI_Exception as error:
                     ends.append(error)
 

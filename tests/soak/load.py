@@ -52,14 +52,21 @@ class Gate:
         self._paused = False
         self.ended = False
 
-    def check(self) -> bool:
-        """Wait while there is a pause; False when it is time to end."""
-        with self._mutex:
-            self._resting += 1
-            self._mutex.notify_all()
-            self._mutex.wait_for(lambda: not self._paused or self.ended)
-            self._resting -= 1
-            return not self.ended
+    def check(self, settle: Callable[[], object]) -> bool:
+        """Wait while there is a pause; False when it is time to end.
+
+        Args:
+            settle: Called before a pause is waited for: a client that rests is one that has all its links, so that two
+                samples that are taken in pauses can be compared.
+        """
+        if self._paused:
+            settle()
+            with self._mutex:
+                self._resting += 1
+                self._mutex.notify_all()
+                self._mutex.wait_for(lambda: not self._paused or self.ended)
+                self._resting -= 1
+        return not self.ended
 
     @property
     def is_paused(self) -> bool:
@@ -124,7 +131,7 @@ class Client:
     def run(self) -> None:
         """Work until the gate says that it is over."""
         with self._context:
-            while self._gate.check():
+            while self._gate.check(self._settle):
                 server = self._source.choice(list(self._ports))
                 if not self._context.has_peer_context(server):
                     self._connect(server)
@@ -137,6 +144,11 @@ class Client:
                 except Exception as error:
                     self._ledger.write("v", f"{self.name}: {type(error).__name__}: {error}")
                 threading.Event().wait(self._source.random() * 0.05)  # a person's pace; nothing is waited for
+
+    def _settle(self) -> None:
+        for server in self._ports:
+            while not self._context.has_peer_context(server) and not self._gate.ended:
+                self._connect(server)
 
     def _connect(self, server: str) -> None:
         try:

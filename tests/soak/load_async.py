@@ -37,10 +37,22 @@ class AsyncClient:
         async with qmi.open_context(self.name, None, init_logging=False, config=CONFIG) as context:
             while not self._gate.ended:
                 if self._gate.is_paused:
+                    await self._settle(context)
                     await self._rest()
                 server = self._source.choice(list(self._ports))
                 await self._one(context, server)
                 await trio.sleep(self._source.random() * 0.05)
+
+    async def _settle(self, context: Any) -> None:
+        for server in self._ports:
+            while not context.has_peer_context(server) and not self._gate.ended:
+                try:
+                    await self._connect(context, server)
+                except QMI_Exception:
+                    await trio.sleep(0.2)
+
+    async def _connect(self, context: Any, server: str) -> None:
+        await context.connect_to_peer(server, f"127.0.0.1:{self._ports[server]}", ignore_duplicate=True)
 
     async def _rest(self) -> None:
         self._gate.rest(1)
@@ -51,7 +63,7 @@ class AsyncClient:
     async def _one(self, context: Any, server: str) -> None:
         try:
             if not context.has_peer_context(server):
-                await context.connect_to_peer(server, f"127.0.0.1:{self._ports[server]}", ignore_duplicate=True)
+                await self._connect(context, server)
             await self._source.choice([self._call, self._cancelled, self._stream, self._lock])(context, server)
         except QMI_Exception as error:
             if not isinstance(error, EXPECTED):

@@ -2,20 +2,38 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import trio
 
 T = TypeVar("T")
 
 
-def in_trio(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Make a test of an async function: it runs in a loop of its own, and for 20 s at most."""
+@overload
+def in_trio(function: Callable[..., Awaitable[None]], /) -> Callable[..., None]: ...
 
+
+@overload
+def in_trio(*, limit: float) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]: ...
+
+
+def in_trio(function: Callable[..., Awaitable[None]] | None = None, /, *, limit: float = 20.0) -> Any:
+    """Make a test of an async function: it runs in a loop of its own.
+
+    Args:
+        function: The test.
+        limit: How long it may take, in seconds.
+    """
+    if function is None:
+        return functools.partial(_in_trio, limit=limit)
+    return _in_trio(function, limit=limit)
+
+
+def _in_trio(function: Callable[..., Awaitable[None]], *, limit: float) -> Callable[..., None]:
     @functools.wraps(function)
     def test(*args: Any, **kwargs: Any) -> None:
         async def main() -> None:
-            with trio.fail_after(20):
+            with trio.fail_after(limit):
                 await function(*args, **kwargs)
 
         trio.run(main)
