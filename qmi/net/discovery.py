@@ -7,20 +7,22 @@ can make a context flood somebody else. Whatever is not understood is None, neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from cbor2 import dumps, loads
+from cbor2 import dumps
 
-from qmi.names import HostPort, is_valid_name
+from qmi.names import HostPort
+from qmi.net import bounds, plain
+from qmi.net.bounds import MAX_FILTER, Field, OutOfBounds
+from qmi.net.frames import ProtocolError
 from qmi.net.loopback import is_loopback
 
 QUESTION = b"QMI?\x01"
 ANSWER = b"QMI!\x01"
 QUESTION_SIZE = 700
 MAX_SIZE = 1400
-MAX_FILTER = 128
 _WILDCARDS = ("", "0.0.0.0", "::")
 
 
@@ -78,10 +80,8 @@ def write_question(question: Question) -> bytes:
 
 def read_question(data: bytes) -> Question | None:
     """Return the question in a packet, None if there is none."""
-    found = _read(QUESTION, data, {"nonce": int, "workgroup": str, "pattern": str})
-    if found is None or len(found["pattern"]) > MAX_FILTER:
-        return None
-    return Question(**found)
+    found = _read(QUESTION, data, bounds.QUESTION)
+    return None if found is None else Question(**found)
 
 
 def write_answer(answer: Answer, question_size: int) -> bytes | None:
@@ -98,11 +98,8 @@ def read_answer(data: bytes, *, source_host: str, question: Question) -> Answer 
         source_host: Where it came from; a context that listens on every address can be reached there.
         question: What was asked.
     """
-    kinds = {
-        "nonce": int, "name": str, "workgroup": str, "host": str, "port": int, "version": str, "pid": int,
-    }  # fmt: skip
-    found = _read(ANSWER, data, kinds)
-    if found is None or not is_valid_name(found["name"]) or not 0 < found["port"] < 65536 or found["pid"] < 0:
+    found = _read(ANSWER, data, bounds.ANSWER)
+    if found is None:
         return None
     answer = Answer(**found)
     if answer.nonce != question.nonce or not _matches(question, answer.name, answer.workgroup):
@@ -138,29 +135,12 @@ def _matches(question: Question, name: str, workgroup: str) -> bool:
     return question.workgroup == workgroup and fnmatchcase(name, question.pattern)
 
 
-def _closed(tag: int) -> Any:
-    raise ValueError(f"no tag has a meaning here, not even {tag}")
-
-
-class _NoTags(dict[int, Any]):
-    __missing__ = staticmethod(_closed)
-
-
-def _read(magic: bytes, data: bytes, kinds: Mapping[str, type]) -> dict[str, Any] | None:
+def _read(magic: bytes, data: bytes, fields: Sequence[Field]) -> dict[str, Any] | None:
     """Return the fields behind the magic bytes; more fields than these are ignored, for newer versions."""
     if len(data) > MAX_SIZE or not data.startswith(magic):
         return None
     try:
-        found = loads(
-            data[len(magic) :],
-            semantic_decoders=_NoTags(),
-            max_depth=2,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-        )
-    except Exception:  # noqa: BLE001 - anybody can send anything here, and whatever it does to cbor2 is junk
+        found = plain.decode(data[len(magic) :], padded=True)
+        return {field.name: field.read(found.get(field.name)) for field in fields} if type(found) is dict else None
+    except (ProtocolError, OutOfBounds):
         return None
-    if type(found) is not dict or any(type(found.get(name)) is not kind for name, kind in kinds.items()):
-        return None
-    return {name: found[name] for name in kinds}

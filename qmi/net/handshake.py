@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from qmi.config.rules import printable
-from qmi.names import is_valid_name
+from qmi.net.bounds import HELLO, OutOfBounds, describe_value
 from qmi.net.frames import MAJOR, MINOR, ProtocolError
 
 
@@ -81,21 +81,11 @@ class Hello:
             ProtocolError: If it is none.
         """
         if type(found) is not dict:
-            raise ProtocolError(f"a hello is a map of fields, got {type(found).__name__}")
-        fields: dict[str, Any] = {}
-        for name in cls.__slots__:
-            kind = int if name in ("pid", "minor") else str
-            value = found.get(name)
-            if type(value) is not kind:
-                raise ProtocolError(f"the hello has no {name!r} of type {kind.__name__}")
-            if len(value) > 255 if isinstance(value, str) else not 0 <= value < 1 << 32:
-                raise ProtocolError(f"the {name!r} of the hello is out of range")
-            if isinstance(value, str) and not value.isprintable():
-                raise ProtocolError(f"the {name!r} of the hello has characters that cannot be printed")
-            fields[name] = value
-        if not is_valid_name(fields["context"]):
-            raise ProtocolError(f"{fields['context']!r} is no name of a context")
-        return cls(**fields)
+            raise ProtocolError(f"a hello is a map of fields, got {describe_value(found)}")
+        try:
+            return cls(**{field.name: field.read(found.get(field.name)) for field in HELLO})
+        except OutOfBounds as error:
+            raise ProtocolError(f"hello.{error}") from None
 
     def __str__(self) -> str:
         where = f" at {self.address}" if self.address else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from qmi.errors import QMI_Exception, QMI_RuntimeException, QMI_UnknownRpcException
 from qmi.messages import Failure, Value
+from qmi.net.bounds import MAX_CREDIT, check_payload
 from qmi.net.events import (
     CancelReceived,
     CreditReceived,
@@ -19,8 +20,8 @@ from qmi.net.events import (
     StreamOpened,
 )
 from qmi.net.frames import ProtocolError
-from qmi.net.kinds import REQUEST, SIGNAL, Kind
-from qmi.net.open_requests import MAX_CREDIT, OpenRequests
+from qmi.net.kinds import REQUEST, SIGNAL, VALUE, Kind
+from qmi.net.open_requests import OpenRequests
 from qmi.net.packets import UnknownRequest, read_request, read_signal
 
 _NONE = Value(None)
@@ -57,6 +58,8 @@ def read_message(requests: OpenRequests, kind: int, number: int, payload: Any, *
         return _on_request(requests, number, payload, newer)
     handler = _HANDLERS.get(kind)
     if handler is not None:
+        if kind != VALUE:
+            check_payload(kind, payload, newer=newer, fault=ProtocolError)
         return handler(requests, number, payload)
     if newer:
         return None
@@ -86,8 +89,6 @@ def _on_cancel(requests: OpenRequests, number: int, payload: Any) -> Event | Non
 
 def _on_credit(requests: OpenRequests, number: int, payload: Any) -> Event | None:
     served = requests.find_served(number)
-    if type(payload) is not int or not 0 < payload <= MAX_CREDIT:
-        raise ProtocolError("credit makes no sense")
     if served is None or served.cancelled:
         return None
     if not served.streaming or served.credit + payload > MAX_CREDIT:
@@ -103,8 +104,6 @@ def _on_value(requests: OpenRequests, number: int, payload: Any) -> Event | None
 
 
 def _on_failure(requests: OpenRequests, number: int, payload: Any) -> Event | None:
-    if not issubclass(type(payload), BaseException):
-        raise ProtocolError("a failure is no exception")
     return ReplyReceived(number, Failure(payload)) if requests.answered(number) else None
 
 

@@ -19,6 +19,7 @@ from qmi.messages import (
     Subscribe,
     Unsubscribe,
 )
+from qmi.net.bounds import MAX_CREDIT
 from qmi.net.events import CancelReceived, Event, ReplyReceived
 from qmi.net.frames import ProtocolError
 
@@ -32,7 +33,6 @@ _VERBS: dict[type, str] = {
     Subscribe: "subscribe",
     Unsubscribe: "unsubscribe",
 }
-MAX_CREDIT = 1 << 20
 
 
 def describe(message: Request | Signal) -> str:

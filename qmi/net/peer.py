@@ -40,6 +40,7 @@ from dataclasses import replace
 from typing import Any
 
 from qmi.config.rules import printable
+from qmi.net.bounds import check_payload
 from qmi.net.codec import Codec
 from qmi.net.codec_decode import Restore
 from qmi.net.codec_encode import Persistent
@@ -56,7 +57,7 @@ from qmi.net.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.heartbeat import Heartbeat, Pulse
 from qmi.net.incoming import RequestRefused, read_message
 from qmi.net.kinds import Kind
-from qmi.net.packets import read_packet
+from qmi.net.packets import read_first_packet, read_packet
 from qmi.net.sending import Sending, write_packet
 
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]
@@ -162,7 +163,10 @@ class Peer(Sending):
         self._heartbeat.heard(now)
         try:
             for frame in frames:
-                kind, number, payload = read_packet(self._codec, frame)
+                if self.is_ready:
+                    kind, number, payload = read_packet(self._codec, frame)
+                else:
+                    kind, number, payload = read_first_packet(frame)
                 if self.is_ready and kind not in _FOR_THE_LINK:
                     self._handle_message(kind, number, payload, events)
                     continue
@@ -257,12 +261,11 @@ class Peer(Sending):
     # -- what came
 
     def _handle(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
+        check_payload(kind, payload, newer=self._reader.minor > MINOR, fault=ProtocolError)
         if kind == Kind.REFUSAL:
             self._handshake.receive_refusal(payload)
             events += self.lose(f"refused by the other side: {self._handshake.fault}", LossKind.REFUSED)
         elif kind == Kind.GOODBYE:
-            if type(payload) is not str:
-                raise ProtocolError("a goodbye has no reason")
             events += self.lose(f"closed by the other side: {printable(payload[:1000])}", LossKind.GOODBYE)
         elif not self.is_ready or kind == Kind.HELLO:
             self._handle_hello(kind, payload, events, now)

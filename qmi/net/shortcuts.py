@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any
 
 from qmi.messages import Call, Signal
+from qmi.net.bounds import EARLIEST, LATEST, MAX_CHAIN, MAX_INT, MAX_NAME, MAX_TOKEN
 from qmi.net.codec import Codec, encode_each, encode_scalars
 from qmi.net.codec_encode import SCALARS
 from qmi.net.frames import ProtocolError
@@ -35,7 +36,7 @@ _CODEC = Codec()
 def _opening(size: int, name: str, member: str) -> bytes:
     """So many fields in a list, and the first three of them: what is the same for each call of a method."""
     payload = encode_scalars([_CALL, name, member])
-    if payload is None:
+    if payload is None or len(name) > MAX_NAME or len(member) > MAX_NAME:
         raise ValueError("these names cannot be sent")
     return bytes((0x80 + size,)) + payload[1:]
 
@@ -63,7 +64,11 @@ def encode_call(call: Call) -> bytes | None:
     opening += _LISTS[len(args)] + found
     if not kwargs and call.token is None and not call.chain:
         return opening + _BARE[1:]
+    if (kwargs and max(map(len, kwargs)) > MAX_NAME) or len(call.chain) > MAX_CHAIN:
+        return None
     token = None if call.token is None else list(call.token)
+    if token is not None and len(call.token.secret) > MAX_TOKEN:  # type: ignore[union-attr]
+        return None
     rest = encode_scalars([dict(kwargs), token, list(call.chain)])
     return None if rest is None else opening + rest[1:]
 
@@ -75,6 +80,8 @@ def encode_signal(signal: Signal) -> bytes | None:
         return None
     try:
         opening = _opening(6, signal.object, signal.signal)
+        if not (0 <= signal.seqnr <= MAX_INT and EARLIEST <= signal.timestamp <= LATEST):
+            return None
     except (ValueError, TypeError):
         return None
     rest = encode_each((*args, signal.seqnr, signal.timestamp))
@@ -122,7 +129,9 @@ def read_call(fields: list[Any]) -> Call | None:
     number, name, method, args, kwargs, token, chain = fields
     typed = type(name) is type(method) is str and type(args) is type(chain) is list and type(kwargs) is dict
     plain = type(number) is int and number == _CALL and token is None and not chain and not kwargs
-    return Call(name, method, tuple(args), kwargs) if typed and plain else None
+    if not (typed and plain) or len(name) > MAX_NAME or len(method) > MAX_NAME:
+        return None
+    return Call(name, method, tuple(args), kwargs)
 
 
 def read_signal(fields: list[Any]) -> Signal | None:
@@ -131,6 +140,8 @@ def read_signal(fields: list[Any]) -> Signal | None:
         return None
     _, name, signal, args, seqnr, timestamp = fields
     typed = type(name) is type(signal) is str and type(args) is list
-    if typed and type(seqnr) is int and type(timestamp) is float:
+    if not typed or type(seqnr) is not int or type(timestamp) is not float:
+        return None
+    if 0 <= seqnr <= MAX_INT and EARLIEST <= timestamp <= LATEST and len(name) <= MAX_NAME >= len(signal):
         return Signal(name, signal, tuple(args), seqnr, timestamp)
     return None

@@ -45,13 +45,13 @@ def test_fault_34_fields_of_a_newer_minor_version_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"context": 3}, "no 'context' of type str"),
-        ({"context": "a b"}, "'a b' is no name of a context"),
-        ({"pid": True}, "no 'pid' of type int"),
-        ({"pid": -1}, "'pid' of the hello is out of range"),
-        ({"library": "x" * 300}, "out of range"),
-        ({"library": "\x1b[2J"}, "cannot be printed"),
-        ({"workgroup": None}, "no 'workgroup'"),
+        ({"context": 3}, "hello.context: expected the name of a context, got 3"),
+        ({"context": "a b"}, "hello.context: expected the name of a context, got str of length 3"),
+        ({"pid": True}, "hello.pid: expected a whole number from 0 to 4294967295, got True"),
+        ({"pid": -1}, "got -1"),
+        ({"library": "x" * 300}, "hello.library: .* at most 255 characters, got str of length 300"),
+        ({"library": "\x1b[2J"}, "hello.library: expected a printable text"),
+        ({"workgroup": None}, "hello.workgroup: .* got None"),
     ],
 )
 def test_a_hello_that_is_none_is_refused(change: dict[str, Any], text: str) -> None:

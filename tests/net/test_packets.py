@@ -8,13 +8,15 @@ from typing import get_args
 import pytest
 
 from qmi import messages
+from qmi.errors import QMI_ValueNotSendableException
 from qmi.net import kinds, packets
+from qmi.net.bounds import MESSAGES
 from qmi.net.codec import Codec
 from qmi.net.frames import Frame, ProtocolError
 
 
 def test_every_message_travels_with_all_its_fields() -> None:
-    known = packets._FIELDS
+    known = MESSAGES
     assert set(known) == {*get_args(messages.Request), messages.Signal}
     for cls, fields in known.items():
         assert [field.name for field in fields] == [field.name for field in dataclasses.fields(cls)]
@@ -40,11 +42,16 @@ def test_what_is_no_packet_is_a_protocol_error(body: object) -> None:
 
 def test_token_secrets_do_not_appear_in_errors() -> None:
     codec = Codec()
-    request = messages.Acquire("nsg", messages.Token("s3cret", True), "soon")  # type: ignore[arg-type]
-    payload = codec.decode(packets.encode_message(codec, request).payload)
-    with pytest.raises(ProtocolError) as caught:
-        packets.read_request(payload, newer=False)
-    assert str(caught.value) == "Acquire.timeout: expected a number of seconds, got str"
+    for token, timeout in ((messages.Token("s3cret", True), "soon"), (messages.Token("s3cret" * 1000), 1.0)):
+        request = messages.Acquire("nsg", token, timeout)  # type: ignore[arg-type]
+        with pytest.raises(QMI_ValueNotSendableException) as refused:
+            packets.encode_message(codec, request)
+        payload = [1, "nsg", [*token], timeout, None]
+        with pytest.raises(ProtocolError) as caught:
+            packets.read_request(payload, newer=False)
+        for error in (refused, caught):
+            assert "s3cret" not in str(error.value)
+            assert "expected" in str(error.value)
 
 
 def test_links_do_not_import_numpy_before_there_is_an_array() -> None:

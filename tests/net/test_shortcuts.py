@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Call, QueryLock, Signal, Token
 from qmi.net import packets, shortcuts
+from qmi.net.bounds import MAX_INT, MESSAGES
 from qmi.net.codec import Codec, Encoded
 from qmi.net.frames import Frame, ProtocolError
 from qmi.net.kinds import Kind
@@ -28,14 +29,16 @@ calls = st.builds(
     st.one_of(st.none(), st.builds(Token, texts, st.booleans())),
     st.lists(texts, max_size=2).map(tuple),
 )
-signals = st.builds(Signal, texts, texts, st.lists(values, max_size=3).map(tuple), st.integers(0), st.floats(0, 2e9))
+signals = st.builds(
+    Signal, texts, texts, st.lists(values, max_size=3).map(tuple), st.integers(0, MAX_INT), st.floats(0, 2e9)
+)
 numbers = st.one_of(st.integers(1, 40), st.integers(1, 1 << 40))
 
 
 def generally(message: Call | Signal) -> Encoded:
     """What the general way makes of a message."""
-    fields = packets._FIELDS[type(message)]
-    plain = [0, *(field.to_wire(getattr(message, field.name)) for field in fields)]
+    fields = MESSAGES[type(message)]
+    plain = [0, *(field.bound.to_wire(getattr(message, field.name)) for field in fields)]
     return CODEC.encode_fields(plain, ["x"] * len(plain))
 
 
