@@ -48,9 +48,10 @@ class QMI_Context:
 
     def __init__(self, name: str, config: CfgQmi | None = None) -> None:
         if config is not None:
+            from qmi.config.loader import completed
             from qmi.config.structure import checked
 
-            config = checked(config)
+            config = completed(checked(config), name)
         self._core = Context(name, config)
         self._core.face = self
         self._ended: QMI_RpcFuture[None] | None = None
@@ -170,22 +171,24 @@ class QMI_Context:
         """The home directory of the library."""
         from qmi.config.places import qmi_home_dir
 
-        return qmi_home_dir(self._core.config)
+        return qmi_home_dir(self._core.config, self.name)
 
     def get_log_dir(self) -> str:
-        """The directory for log files."""
+        """The directory for log files; date and time in its name are those of the context's start."""
         from qmi.config.places import log_dir
 
-        return log_dir(self._core.config)
+        return log_dir(self._core.config, self.name, datetime.fromtimestamp(self._core.started, UTC))
 
     def get_datastore_dir(self) -> str:
         """The directory for measured data."""
         from qmi.config.places import datastore_dir
 
-        return datastore_dir(self._core.config)
+        return datastore_dir(self._core.config, self.name)
 
     def resolve_file_name(self, file_name: str) -> str:
         """Fill in ``${context}``, ``${qmi_home}``, ``${datastore}``, ``${config_dir}``, ``${date}``, ``${datetime}``.
+
+        Environment variables (``$HOME``) and ``~`` at the beginning are filled in as well.
 
         Raises:
             QMI_UsageException: If there is anything else behind a dollar sign; ``$$`` stands for one.

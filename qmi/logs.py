@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from typing import NamedTuple, NoReturn
 
-from qmi.config.places import DATE_FORMAT, DATETIME_FORMAT, log_dir
+from qmi.config.places import DATE_FORMAT, DATETIME_FORMAT, Places
 from qmi.config.rules import LOG_LEVELS
 from qmi.config.schema import CfgLogging, CfgQmi
 from qmi.errors import QMI_UsageException
@@ -56,7 +56,7 @@ def setup_logging(config: CfgQmi, context_name: str, *, console_loglevel: str | 
     outlet.install()
     wanted = config.config_file is not None or config.log_dir is not None
     if wanted and config.logging.logfile is not None:
-        path = os.path.join(log_dir(config), log_file_name(config.logging.logfile, context_name, _utc_now()))
+        path = _log_path(config, config.logging.logfile, context_name, _utc_now())
         try:
             outlet.file = _open_log_file(path, config.logging)
         except OSError as error:
@@ -74,6 +74,13 @@ def log_file_name(pattern: str, context_name: str, now: datetime) -> str:
     """Fill in ``%(context)s``, ``%(date)s`` (``2021-11-30``) and ``%(datetime)s`` (``2021-11-30T14-50-55``)."""
     date, date_and_time = now.strftime(DATE_FORMAT), now.strftime(DATETIME_FORMAT)
     return os.path.expanduser(pattern % {"context": context_name, "date": date, "datetime": date_and_time})
+
+
+def _log_path(config: CfgQmi, pattern: str, context_name: str, now: datetime) -> str:
+    places = Places(config, context_name, now)
+    # First what stands behind a dollar sign: a name that is filled in may contain anything.
+    filled = places.resolve(log_file_name(pattern, context_name, now))
+    return os.path.join(places.log_dir(), filled)
 
 
 class RateLimit:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 
+from qmi.config.places import Places, place_faults
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.config.structure import report, structure
 from qmi.config.syntax import parse
@@ -56,7 +57,9 @@ def load_config(config_file: str | os.PathLike[str] | None = "") -> CfgQmi:
         return CfgQmi()
     subject = f"The configuration file {path}"
     config = attrs.evolve(parse_config(_read(path, subject), subject), config_file=str(path))
-    return attrs.evolve(config, security=_with_full_names(config.security, path.parent, subject))
+    if faults := place_faults(config):
+        raise report(subject, faults)
+    return attrs.evolve(config, security=_with_full_names(config, path.parent))
 
 
 def parse_config(text: str, subject: str = "The configuration") -> CfgQmi:
@@ -84,14 +87,59 @@ def _read(path: Path, subject: str) -> str:
         raise QMI_ConfigurationException(f"{subject} cannot be read: {error.strerror}") from error
 
 
-def _with_full_names(security: CfgSecurity, directory: Path, subject: str) -> CfgSecurity:
+def completed(config: CfgQmi, context_name: str) -> CfgQmi:
+    """Return a copy of the configuration for one context, with the names of the files for TLS filled in.
+
+    Args:
+        config: The configuration.
+        context_name: For ``${context}``.
+
+    Raises:
+        QMI_ConfigurationException: If a file name cannot be filled in, or a file that a configuration file names is
+            not there.
+    """
+    faults = place_faults(config)
+    if faults:
+        raise report(_subject(config), faults)
+    places = Places(config, context_name)
+    given: Mapping[str, str | None] = attrs.asdict(config.security)
+    full = {name: places.resolve(value) for name, value in given.items() if value is not None}
+    if config.config_file is not None:
+        _check_files(full, _subject(config))
+    return attrs.evolve(config, security=CfgSecurity(**full))
+
+
+def _subject(config: CfgQmi) -> str:
+    return "The configuration" if config.config_file is None else f"The configuration file {config.config_file}"
+
+
+def _with_full_names(config: CfgQmi, directory: Path) -> CfgSecurity:
     """Names in a file mean files beside it, wherever the program runs; all must be there before anything starts."""
-    given: Mapping[str, str | None] = attrs.asdict(security)
-    full = {name: _absolute(value, directory) for name, value in given.items() if value is not None}
-    missing = [f"security.{name}: the file {path} does not exist" for name, path in full.items() if not path.is_file()]
+    given: Mapping[str, str | None] = attrs.asdict(config.security)
+    full, known = {}, {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        text = Places(config, values={"context": "\0"}).resolve(value)
+        if "\0" in text:  # known when there is a context
+            full[name] = value if os.path.isabs(text) else os.path.join(_literal(directory), value)
+        else:
+            known[name] = str(directory / text)
+            full[name] = _literal(known[name])
+    _check_files(known, _subject(config))
+    return CfgSecurity(**full)
+
+
+def _literal(path: str | Path) -> str:
+    return str(path).replace("$", "$$")
+
+
+def _check_files(files: Mapping[str, str], subject: str) -> None:
+    missing = [
+        f"security.{name}: the file {path} does not exist" for name, path in files.items() if not os.path.isfile(path)
+    ]
     if missing:
         raise report(subject, missing)
-    return CfgSecurity(**{name: str(path) for name, path in full.items()})
 
 
 def _absolute(name: str, directory: Path) -> Path:

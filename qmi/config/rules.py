@@ -6,6 +6,7 @@ import ipaddress
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
@@ -26,11 +27,13 @@ class Rule:
         expected: The words that complete "expected ...".
         accepts: Whether a value as read from the file is fine.
         convert: Makes the stored value from an accepted one.
+        hint: Adds to "expected ..." what helps with a refused value.
     """
 
     expected: str
     accepts: Callable[[object], bool]
     convert: Callable[..., object] = lambda value: value
+    hint: Callable[[object], str] = lambda value: ""
 
     def apply(self, value: object) -> object:
         """Return the value as it is stored.
@@ -39,7 +42,7 @@ class Rule:
             ValueError: If the value breaks the rule; the message says what was expected and found.
         """
         if not self.accepts(value):
-            raise ValueError(f"expected {self.expected}, found {show(value)}")
+            raise ValueError(f"expected {self.expected}{self.hint(value)}, found {show(value)}")
         return self.convert(value)
 
 
@@ -66,8 +69,22 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
+def _is_file_name(value: object) -> bool:
+    """Refuses control characters, which a backslash in a Windows path makes of the letter behind it."""
+    return isinstance(value, str) and _is_text(value) and not _has_control(value)
+
+
+def _has_control(text: str) -> bool:
+    return any(unicodedata.category(char) == "Cc" for char in text)
+
+
+def _about_control(value: object) -> str:
+    found = isinstance(value, str) and _has_control(value)
+    return " without control characters (for a backslash, write / or \\\\)" if found else ""
+
+
 def _is_word(value: object) -> bool:
-    return isinstance(value, str) and _is_text(value) and value != "" and not any(char.isspace() for char in value)
+    return isinstance(value, str) and _is_file_name(value) and value != "" and not any(char.isspace() for char in value)
 
 
 def _whole(low: int, high: int) -> Callable[[object], bool]:
@@ -98,15 +115,20 @@ _LEVEL_RULE = Rule("a log level (" + ", ".join(LOG_LEVELS) + ")", lambda v: v in
 
 Flag: TypeAlias = Annotated[bool, Rule("true or false", lambda value: isinstance(value, bool))]
 Text: TypeAlias = Annotated[str, Rule("a text", _is_text)]
-FileName: TypeAlias = Annotated[str, Rule("the name of a file or directory", lambda v: _is_text(v) and v != "")]
+FileName: TypeAlias = Annotated[
+    str, Rule("the name of a file or directory", lambda v: _is_file_name(v) and v != "", hint=_about_control)
+]
+Path: TypeAlias = Annotated[str, Rule("a text", _is_file_name, hint=_about_control)]
+"""Directories, separated as in ``$PATH``."""
 LogFileName: TypeAlias = Annotated[
     str,
     Rule(
         "a file name with no '%' but in %(context)s, %(date)s, %(datetime)s and %%",
-        lambda v: isinstance(v, str) and _is_text(v) and _LOG_FILE_NAME.match(v) is not None,
+        lambda v: isinstance(v, str) and _is_file_name(v) and _LOG_FILE_NAME.match(v) is not None,
+        hint=_about_control,
     ),
 ]
-Host: TypeAlias = Annotated[str, Rule("a host name or address without spaces", _is_word)]
+Host: TypeAlias = Annotated[str, Rule("a host name or address without spaces", _is_word, hint=_about_control)]
 Module: TypeAlias = Annotated[
     str,
     Rule(

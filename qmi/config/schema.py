@@ -24,6 +24,7 @@ from qmi.config.rules import (
     LogLevel,
     Module,
     Name,
+    Path,
     Port,
     Positive,
     PositiveOrZero,
@@ -97,7 +98,7 @@ class CfgContext:
     enabled: Flag = False
     program_module: Module | None = None
     program_args: list[Text] = field(factory=list)
-    python_path: Text | None = None
+    python_path: Path | None = None
     virtualenv_path: FileName | None = None
     reconnect: Flag = False
     stop_grace: PositiveOrZero = 5.0
@@ -135,7 +136,8 @@ class CfgProcessManagement:
 class CfgSecurity:
     """Files for TLS. With all three, peers prove themselves to each other; with none, connections are not protected.
 
-    Relative names are taken from the directory of the configuration file.
+    Relative names are taken from the directory of the configuration file. ``${context}`` is the name of the context
+    (``qmi_proc`` for that command), so that programs of one configuration file have certificates of their own.
 
     Attributes:
         ca: Certificate of the authority that every peer's certificate must come from (PEM).

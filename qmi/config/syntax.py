@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from qmi.config.rules import printable
@@ -17,7 +17,9 @@ _COMMENT = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_ESCAPE = r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r\n|[^ux1-9])"
+# JSON5 lets a backslash before any other character pass as nothing: "C:\\Users" would become "C:Users".
+_ESCAPE = r"""\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|0(?![0-9])|\r\n|[\n\r\u2028\u2029'"\\/bfnrtv])"""
+_KNOWN_ESCAPES = re.compile(_ESCAPE)
 # What JSON5 takes for a blank; \s would take four control characters more, which the parser refuses.
 _BLANK = r"[\t\n\v\f\r\x20\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
 _TOKEN = re.compile(
@@ -77,6 +79,8 @@ def parse(text: str, source: str) -> Any:
     plain = strip_comments(text)
     try:
         values = _values(plain)
+        if unknown := list(_unknown_escapes(plain)) if "\\" in plain else []:
+            raise report(source, unknown)
         faults = list(_repeated_keys(values, ()))
         if not faults:
             return _joined(values)
@@ -137,15 +141,33 @@ def _joined(value: Any) -> Any:
     return [_joined(item) for item in value] if isinstance(value, list) else value
 
 
+def _unknown_escape(start: int, token: str) -> _Misfit:
+    position = 1
+    while (known := _KNOWN_ESCAPES.match(token, position)) or token[position] != "\\":
+        position = known.end() if known else position + 1
+    found = f"the unknown escape {printable(token[position : position + 2])} in {_short(token)}"
+    return _Misfit(start + position, found, "a known escape such as \\n or \\u00b5 (in a file name, write / or \\\\)")
+
+
+def _unknown_escapes(text: str) -> Iterator[str]:
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup == "escape":
+            yield _placed(text, _unknown_escape(match.start(), match[0]))
+
+
+def _placed(text: str, misfit: _Misfit) -> str:
+    before = text[: misfit.position]
+    line = before.count("\n") + 1
+    column = misfit.position - (before.rfind("\n") + 1) + 1
+    return f"line {line}, column {column}: expected {misfit.expected}, found {misfit.found}"
+
+
 def _explain(text: str, reason: str) -> str:
     """The parser knows where it gave up, not what would have fitted: look for that with the table of states."""
     misfit = _first_misfit(text)
     if misfit is None:
         return f"expected JSON5 that can be read, found: {printable(reason.removeprefix('<string>:'))}"
-    before = text[: misfit.position]
-    line = before.count("\n") + 1
-    column = misfit.position - (before.rfind("\n") + 1) + 1
-    return f"line {line}, column {column}: expected {misfit.expected}, found {misfit.found}"
+    return _placed(text, misfit)
 
 
 def _first_misfit(text: str) -> _Misfit | None:
@@ -159,8 +181,7 @@ def _first_misfit(text: str) -> _Misfit | None:
             closing = "'*/'" if token.startswith("/*") else token[0]
             return _Misfit(match.start(), f"{what} without its end: {_short(token)}", f"a closing {closing}")
         if kind == "escape":
-            expected = "text with no backslash but in escapes such as \\n, \\\\ and \\u00b5"
-            return _Misfit(match.start(), _short(token), expected)
+            return _unknown_escape(match.start(), token)
         following = _next_state(state, stack, kind or "", token)
         if following is None:
             return _Misfit(match.start(), _short(token), _EXPECTED[state])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from qmi.proc.machine import local_hosts
 from qmi.proc.manager import Manager
 from qmi.proc.one import One
 from qmi.proc.order import start_order
-from qmi.proc.output import follow, output_dir, read_output
+from qmi.proc.output import follow, latest_output_dir, read_output
 from qmi.proc.peers import Discovery, FoundContext, PeerLink
 from qmi.proc.render import JsonReporter, PlainReporter, Reporter, write_line
 from qmi.proc.selection import Request, Target, select
@@ -161,7 +162,7 @@ class _Cli:
 
             def read(place: Place | None) -> tuple[Place, bytes]:
                 if remote is None:
-                    return read_output(output_dir(self._config), target.name, place)
+                    return read_output(latest_output_dir(self._config, target.name), target.name, place)
                 return remote.read_output(target.host, target.name, place)
 
             for piece in follow(read, lambda: going_on and self._outside.pause(_FOLLOW_INTERVAL)):
@@ -206,7 +207,11 @@ class _Cli:
             # machine may differ from theirs.
             return Target(target.name, target.context, local=True)
 
-        serve(sys.stdin.buffer, sys.stdout.buffer, executor(self._launcher, find, output_dir(self._config)))
+        serve(
+            sys.stdin.buffer,
+            sys.stdout.buffer,
+            executor(self._launcher, find, partial(latest_output_dir, self._config)),
+        )
         return EXIT_OK
 
     def _systemd(self) -> int:

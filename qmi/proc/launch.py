@@ -17,7 +17,7 @@ from pathlib import Path
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.proc.child import Child
-from qmi.proc.output import last_lines, open_output, output_dir
+from qmi.proc.output import last_lines, make_output_dir, open_output
 from qmi.proc.peers import Absent, PeerLink, Present
 from qmi.proc.process import (
     ProcessIdentity,
@@ -230,7 +230,9 @@ class Launcher:
             raise PortInUseError(f"port {target.address.port} is in use{by}: {reason}")
 
     def _launch(self, target: Target, program: Program) -> tuple[Child, ProcessIdentity]:
-        handle, path = open_output(output_dir(self._config), target.name, program.command, now=self._now())
+        handle, path = open_output(
+            make_output_dir(self._config, target.name), target.name, program.command, now=self._now()
+        )
         try:
             # Before anything runs: what cannot be remembered could not be stopped.
             module = target.context.program_module or ""

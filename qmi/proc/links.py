@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qmi._version import __version__
+from qmi.config.loader import completed
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_RuntimeException
 from qmi.messages import Call, Failure, Request
@@ -37,8 +38,9 @@ class SocketLink:
 
     def __init__(self, config: CfgQmi) -> None:
         self._workgroup = config.workgroup
-        self._tls = _tls_of(config.security)
-        self._certified_name = _name_in(config.security)
+        security = completed(config, "qmi_proc").security
+        self._tls = _tls_of(security)
+        self._certified_name = _name_in(security)
 
     def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
         """Say who runs at the address as the context of that name; see `qmi.proc.peers.PeerLink`."""

@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from glob import escape, glob
 from pathlib import Path
 
-from qmi.config.places import qmi_home_dir
+from qmi.config.places import Places
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException, QMI_UsageException
 from qmi.proc.commands import Place, clean
@@ -17,12 +18,38 @@ _TAIL = 8192
 _CHUNK = 65536
 
 
-def output_dir(config: CfgQmi) -> Path:
+def output_dir(config: CfgQmi, name: str = "") -> Path:
     """The directory for output files: ``process_management.output_dir``, else the QMI home directory.
 
-    A relative name is taken from the QMI home directory.
+    A relative name is taken from the QMI home directory; ``${date}`` and its like are filled in.
     """
-    return Path(qmi_home_dir(config), Path(config.process_management.output_dir or ".").expanduser())
+    return Path(Places(config, name, datetime.now()).output_dir())
+
+
+def make_output_dir(config: CfgQmi, name: str) -> Path:
+    """The directory for output files; one whose name is filled in is made.
+
+    Raises:
+        QMI_RuntimeException: If it cannot be made.
+    """
+    directory = output_dir(config, name)
+    if "$" in (config.process_management.output_dir or ""):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise _refused(directory, exc.strerror) from exc
+    return directory
+
+
+def latest_output_dir(config: CfgQmi, name: str) -> Path:
+    """The directory with the latest output of a context: its name may contain the time of the start."""
+    here = output_dir(config, name)
+    times = {"date": "\0", "datetime": "\0"}
+    pattern = Places(config, name, values=times).output_dir()
+    if "\0" not in pattern:
+        return here
+    found = [Path(path) for path in glob(escape(pattern).replace("\0", "*")) if _latest_stamp(Path(path), name)]
+    return max(found, key=lambda path: _latest_stamp(path, name) or "", default=here)
 
 
 def open_output(directory: Path, name: str, command: str, *, now: datetime) -> tuple[int, Path]:

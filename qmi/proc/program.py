@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from qmi.config.places import Places
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException
 
@@ -45,16 +46,17 @@ def program_of(name: str, context: CfgContext, config: CfgQmi, environment: Mapp
     """
     if not context.program_module:
         raise QMI_ConfigurationException(f"contexts.{name}.program_module is not set: there is no program to start")
+    places = Places(config, name)
     # What the program prints shall be in its file at once, for whoever watches.
     added = {"PYTHONUNBUFFERED": "1"}
     python = sys.executable
     if context.virtualenv_path:
-        home = Path(context.virtualenv_path).expanduser().absolute()
+        home = Path(places.resolve(context.virtualenv_path)).absolute()
         python = str(_python_in(name, home))
         added["VIRTUAL_ENV"] = str(home)
         added["PATH"] = os.pathsep.join([str(Path(python).parent), environment.get("PATH", os.defpath)])
     if context.python_path:
-        paths = [str(Path(part).expanduser()) for part in context.python_path.split(os.pathsep) if part]
+        paths = [str(Path(places.resolve(part))) for part in context.python_path.split(os.pathsep) if part]
         inherited = environment.get("PYTHONPATH")
         added["PYTHONPATH"] = os.pathsep.join(paths + ([inherited] if inherited else []))
     if config.config_file:

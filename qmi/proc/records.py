@@ -64,7 +64,7 @@ class Records:
     @classmethod
     def of(cls, config: CfgQmi) -> Records:
         """The files that belong to a configuration."""
-        return cls(Path(qmi_home_dir(config)) / ".qmi_proc")
+        return cls(Path(qmi_home_dir(config, "qmi_proc")) / ".qmi_proc")
 
     def read(self, name: str) -> Record | None:
         """Return what is remembered of a context; None if nothing is, or nothing usable."""

@@ -55,14 +55,17 @@ def serve(lines: BinaryIO, answers: BinaryIO, execute: Callable[[Command], Reply
         return
 
 
-def executor(launcher: Launcher, find: Callable[[str, bool], Target], outputs: Path) -> Callable[[Command], Reply]:
+def executor(
+    launcher: Launcher, find: Callable[[str, bool], Target], outputs: Path | Callable[[str], Path]
+) -> Callable[[Command], Reply]:
     """Return what carries out commands on this machine.
 
     Args:
         launcher: Starts and stops programs.
         find: Returns the context of a name, which is to be started or not; raises `QMI_Exception` if that cannot be.
-        outputs: Directory with the output of programs.
+        outputs: Directory with the output of programs, or what returns it for a context.
     """
+    outputs_of = (lambda _: outputs) if isinstance(outputs, Path) else outputs
 
     def execute(command: Command) -> Reply:
         try:
@@ -72,7 +75,7 @@ def executor(launcher: Launcher, find: Callable[[str, bool], Target], outputs: P
             if isinstance(command, Look):
                 return _look(launcher, target)
             if isinstance(command, Read):
-                return piece_reply(*read_output(outputs, target.name, command.place, size=MAX_PIECE))
+                return piece_reply(*read_output(outputs_of(target.name), target.name, command.place, size=MAX_PIECE))
             return Ok(int(launcher.stop(target, command.pid) is not None))
         except AlreadyRunningError as exc:
             return Err(already_running(exc.pid, exc.version))

@@ -11,7 +11,8 @@ from qmi.config.rules import LOG_LEVELS
 
 names = st.from_regex(r"[-_a-zA-Z0-9()]{1,63}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-file_names = texts.filter(bool)
+paths = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+file_names = paths.filter(bool)
 hosts = st.sampled_from(["127.0.0.1", "::1", "lab-pc.example", "dæmon"])
 levels = st.sampled_from(LOG_LEVELS)
 counts = st.integers(1, 2**63 - 1)
@@ -30,7 +31,7 @@ contexts = st.builds(
     enabled=st.booleans(),
     program_module=some(st.sampled_from(["proc_demo", "lab.laser.server", "möbius"])),
     program_args=st.lists(texts, max_size=3),
-    python_path=some(texts),
+    python_path=some(paths),
     virtualenv_path=some(file_names),
     reconnect=st.booleans(),
     stop_grace=st.just(0) | seconds,

@@ -42,6 +42,10 @@ TUTORIAL = """
 }
 """
 
+KNOWN = (
+    "expected one of ${context}, ${qmi_home}, ${datastore}, ${config_dir}, ${date}, ${datetime}, or an environment "
+    "variable that is set, such as $HOME (a dollar sign itself is written $$)"
+)
 BAD: dict[str, tuple[str, list[str]]] = {
     # Syntax: the first fault, with line and column.
     "empty": ("", ["line 1, column 1: expected a value, found the end of the file"]),
@@ -75,9 +79,74 @@ BAD: dict[str, tuple[str, list[str]]] = {
         '{"log_dir": "C:\\users"}',
         [
             (
-                "line 1, column 13: expected text with no backslash but in escapes such as "
-                '\\n, \\\\ and \\u00b5, found "C:\\users"'
+                "line 1, column 16: expected a known escape such as \\n or \\u00b5 (in a file name, write / or \\\\), "
+                'found the unknown escape \\u in "C:\\users"'
             ),
+        ],
+    ),
+    "windows path": (
+        '{"log_dir": "C:\\Users\\lab", "datastore": \'D:\\data\'}',
+        [
+            (
+                "line 1, column 16: expected a known escape such as \\n or \\u00b5 (in a file name, write / or \\\\), "
+                'found the unknown escape \\U in "C:\\Users\\lab"'
+            ),
+            (
+                "line 1, column 45: expected a known escape such as \\n or \\u00b5 (in a file name, write / or \\\\), "
+                "found the unknown escape \\d in \"'D:\\data'\""
+            ),
+        ],
+    ),
+    "windows path with known escapes": (
+        '{"log_dir": "C:\\temp", "contexts": {"a": {"python_path": "\\new", "virtualenv_path": "C:/v\\f"}}}',
+        [
+            (
+                "log_dir: expected the name of a file or directory without control characters "
+                '(for a backslash, write / or \\\\), found "C:\\temp"'
+            ),
+            (
+                "contexts.a.python_path: expected a text without control characters "
+                '(for a backslash, write / or \\\\), found "\\new"'
+            ),
+            (
+                "contexts.a.virtualenv_path: expected the name of a file or directory without control characters "
+                '(for a backslash, write / or \\\\), found "C:/v\\f"'
+            ),
+        ],
+    ),
+    "unknown placeholders": (
+        (
+            '{"qmi_home": "/a/${date}", "log_dir": "${contxt}", "datastore": "$NO_SUCH", "logging": {"logfile": "a$"}, '
+            '"contexts": {"a": {"python_path": "/x:~no-such-user/y"}}, "process_management": {"output_dir": "${x"}}'
+        ),
+        [
+            (
+                "qmi_home: found '${date}' in '/a/${date}', but what is kept in the QMI home directory has to be found "
+                "again; use it in log_dir, datastore or logfile"
+            ),
+            "log_dir: Unknown '${contxt}' in the file name '${contxt}': did you mean ${context}? " + KNOWN,
+            "datastore: Unknown '$NO_SUCH' in the file name '$NO_SUCH': " + KNOWN,
+            "logging.logfile: Unknown '$' in the file name 'a$': " + KNOWN,
+            "process_management.output_dir: Unknown '$' in the file name '${x': " + KNOWN,
+            (
+                "contexts.a.python_path: Unknown user in the file name '~no-such-user/y': '~no-such-user' has no home "
+                "directory here (a name that begins with '~' is written './~no-such-user')"
+            ),
+        ],
+    ),
+    "directories that refer to themselves": (
+        '{"qmi_home": "${datastore}/home", "datastore": "${qmi_home}/data", "log_dir": "${qmi_home}/log"}',
+        [
+            "qmi_home: qmi_home refers to itself: qmi_home -> datastore -> qmi_home",
+            "log_dir: qmi_home refers to itself: qmi_home -> datastore -> qmi_home",
+            "datastore: datastore refers to itself: datastore -> qmi_home -> datastore",
+        ],
+    ),
+    "home below a datastore below home": (
+        '{"qmi_home": "${datastore}/home", "datastore": "data"}',
+        [
+            "qmi_home: qmi_home refers to itself: qmi_home -> datastore -> qmi_home",
+            "datastore: qmi_home refers to itself: qmi_home -> datastore -> qmi_home",
         ],
     ),
     "long token": ("{x: " + "y" * 50 + "}", [f'line 1, column 5: expected a value, found "{"y" * 30}..."']),

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import os
+import pwd
 from datetime import datetime
 from pathlib import Path
 
+import attrs
 import pytest
 
-from qmi.config.places import config_dir, datastore_dir, log_dir, qmi_home_dir, resolve_file_name
-from qmi.config.schema import CfgQmi
+import qmi
+from qmi.config.loader import load_config
+from qmi.config.places import Places, config_dir, datastore_dir, log_dir, qmi_home_dir, resolve_file_name
+from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi
+from qmi.core.context import QMI_Context
 from qmi.errors import QMI_ConfigurationException, QMI_UsageException
+from qmi.proc.output import latest_output_dir, make_output_dir
+from qmi.proc.program import program_of
+from qmi.tools.certs import make_ca, make_certificate
 
 NOW = datetime(2021, 11, 30, 14, 50, 55, 786000)
 CONFIG = CfgQmi(config_file="/etc/lab/qmi.conf", qmi_home="/srv/qmi", datastore="/data")
@@ -54,25 +63,125 @@ def test_file_names_are_filled_in(name: str, resolved: str) -> None:
     assert resolve_file_name(name, CONFIG, "lab", NOW) == resolved
 
 
-def test_a_filled_in_name_is_not_filled_in_again() -> None:
-    assert resolve_file_name("${datastore}", CfgQmi(datastore="/a/${date}"), "lab", NOW) == "/a/${date}"
+def test_the_datastore_is_filled_in_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CfgQmi(datastore="/a/${date}/$$x")
+    assert resolve_file_name("${datastore}", config, "lab", NOW) == "/a/2021-11-30/$x"
+    monkeypatch.setenv("LAB_DATA", "/b/${date}")
+    assert resolve_file_name("$LAB_DATA/c", config, "lab", NOW) == "/b/${date}/c"
+
+
+@pytest.mark.parametrize("form", ["${{{}}}", "${}"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("context", "lab"),
+        ("qmi_home", "/srv/qmi"),
+        ("datastore", "/data"),
+        ("config_dir", "/etc/lab"),
+        ("date", "2021-11-30"),
+        ("datetime", "2021-11-30T14-50-55"),
+        ("LAB_ROOM", "b 12"),
+    ],
+)
+def test_each_placeholder_is_filled_in_in_every_file_name(
+    form: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAB_ROOM", "b 12")
+    text = "/x/" + form.format(variable)
+    full = "/x/" + value
+    assert resolve_file_name(text, CONFIG, "lab", NOW) == full
+    assert log_dir(attrs.evolve(CONFIG, log_dir=text), "lab", NOW) == os.path.normpath(full)
+    if variable != "datastore":
+        assert datastore_dir(attrs.evolve(CONFIG, datastore=text), "lab", NOW) == os.path.normpath(full)
+    if variable != "qmi_home":
+        assert qmi_home_dir(attrs.evolve(CONFIG, qmi_home=text), "lab") == os.path.normpath(full) or "date" in variable
+    output = attrs.evolve(CONFIG, process_management=CfgProcessManagement(output_dir=text))
+    assert Places(output, "lab", NOW).output_dir() == os.path.normpath(full)
+    venv = tmp_path / value.strip("/").replace("/", "-") / "bin"
+    venv.mkdir(parents=True)
+    (venv / "python").symlink_to("/bin/sh")
+    if variable in ("context", "LAB_ROOM"):
+        context = CfgContext(
+            program_module="x",
+            virtualenv_path=f"{tmp_path}/{form.format(variable)}",
+            python_path=f"/a{os.pathsep}{text}",
+        )
+        program = program_of("lab", context, CONFIG, {})
+        assert program.arguments[0] == str(venv / "python")
+        assert program.environment["PYTHONPATH"] == f"/a{os.pathsep}{full}"
+
+
+@pytest.mark.parametrize("name", ["~", "~/data", "$HOME/data", "${HOME}", "$HOME"])
+def test_home_directories_are_filled_in(name: str, home: Path) -> None:
+    assert resolve_file_name(name, CONFIG, "lab", NOW) == str(home) + name.partition("/")[1] + name.partition("/")[2]
+    user = pwd.getpwuid(os.getuid())
+    assert resolve_file_name(f"~{user.pw_name}/x", CONFIG, "lab", NOW) == f"{user.pw_dir}/x"
+    assert resolve_file_name("a~b", CONFIG, "lab", NOW) == "a~b"
 
 
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("${contxt}", "Unknown '${contxt}' in the file name '${contxt}': did you mean ${context}? (a dollar"),
+        ("${contxt}", "Unknown '${contxt}' in the file name '${contxt}': did you mean ${context}? expected one of"),
         ("${Date}", "did you mean ${date}?"),
-        ("${}", "expected one of ${context}, ${qmi_home}, ${datastore}, ${config_dir}, ${date}, ${datetime} (a"),
+        ("${}", "expected one of ${context}, ${qmi_home}, ${datastore}, ${config_dir}, ${date}, ${datetime}, or an"),
         ("cost: 5$", "Unknown '$' in the file name 'cost: 5$'"),
-        ("$date", "Unknown '$' in the file name '$date'"),
+        ("$dat", "Unknown '$dat' in the file name '$dat': did you mean ${date}?"),
+        ("$NO_SUCH_VARIABLE", "an environment variable that is set, such as $HOME"),
         ("${date", "Unknown '$' in the file name '${date'"),
+        ("~no-such-user/x", "'~no-such-user' has no home directory here"),
     ],
 )
 def test_anything_else_behind_a_dollar_sign_is_refused(name: str, complaint: str) -> None:
     with pytest.raises(QMI_UsageException) as caught:
         resolve_file_name(name, CONFIG, "lab", NOW)
     assert complaint in str(caught.value)
+
+
+def test_a_program_with_a_wrong_file_name_in_its_configuration_is_refused_before_it_starts() -> None:
+    with pytest.raises(QMI_ConfigurationException, match=r"log_dir: Unknown '\$\{nope\}'"):
+        QMI_Context("lab", CfgQmi(log_dir="${nope}"))
+
+
+def test_a_running_context_tells_its_directories_and_writes_its_log_there(home: Path) -> None:
+    (home / "qmi.conf").write_text(
+        '{"qmi_home": "~/qmi-${context}", "log_dir": "${qmi_home}/log", "datastore": "${config_dir}/data/${context}", '
+        '"logging": {"logfile": "${context}/%(context)s.log"}}'
+    )
+    with qmi.start("lab") as context:
+        assert context.get_qmi_home_dir() == f"{home}/qmi-lab"
+        assert context.get_log_dir() == f"{home}/qmi-lab/log"
+        assert context.get_datastore_dir() == f"{home}/data/lab"
+        assert context.resolve_file_name("${datastore}/x") == f"{home}/data/lab/x"
+    assert (home / "qmi-lab/log/lab/lab.log").exists()
+
+
+def test_certificates_may_be_named_after_the_context(home: Path) -> None:
+    make_ca(home / "certs")
+    make_certificate(home / "certs", "lab", workgroup="default")
+    (home / "qmi.conf").write_text(
+        '{"security": {"ca": "certs/ca.pem", "certificate": "certs/${context}.pem", "key": "~/certs/$context.key"}}'
+    )
+    config = load_config()
+    assert config.security.ca == f"{home}/certs/ca.pem"
+    with qmi.start("lab") as context:
+        assert context.get_config().security.certificate == f"{home}/certs/lab.pem"
+        assert context.get_config().security.key == f"{home}/certs/lab.key"
+    with pytest.raises(QMI_ConfigurationException, match=r"security.certificate: the file .*/other.pem does not exist"):
+        qmi.start("other")
+
+
+def test_output_directories_with_a_date_are_made_and_found_again(home: Path) -> None:
+    config = CfgQmi(process_management=CfgProcessManagement(output_dir="out-${date}/${context}"))
+    assert make_output_dir(config, "lab").is_dir()
+    old = home / "out-2001-01-01" / "lab"
+    old.mkdir(parents=True)
+    (old / "lab_20010101_000000.out").write_text("old")
+    assert latest_output_dir(config, "lab") == old
+    new = make_output_dir(config, "lab") / "lab_20250101_000000.out"
+    new.write_text("new")
+    assert latest_output_dir(config, "lab") == new.parent
+    assert latest_output_dir(config, "other").name == "other"
 
 
 def test_a_file_name_is_a_string() -> None:

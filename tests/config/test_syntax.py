@@ -24,6 +24,7 @@ from tests.config.strategies import json_values
         ("{a: [.5, +1, 0x10, 1e3, null, true,]}", {"a": [0.5, 1, 16, 1000.0, None, True]}),
         (r'["\ud83d\ude00", "\ud800", "\ude00x"]', ["\U0001f600", "\ud800", "\ude00x"]),
         ("{a: 'two \\\nlines'}", {"a": "two lines"}),
+        (r"{a: '\'\"\\\/\b\f\n\r\t\v\0\x41\u00b5'}", {"a": "'\"\\/\b\f\n\r\t\v\0Aµ"}),
     ],
 )
 def test_json5_with_hash_comments_is_read(text: str, values: Any) -> None:
@@ -72,6 +73,13 @@ def test_keys_that_occur_twice_are_all_told() -> None:
 def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
     with pytest.raises(QMI_ConfigurationException, match="nested too deeply"):
         parse(text, "here")
+
+
+@pytest.mark.parametrize("letter", [chr(code) for code in range(32, 127) if chr(code) not in "'\"\\/bfnrtv0ux"])
+def test_an_escape_that_means_nothing_is_refused(letter: str) -> None:
+    for text in (f'{{"a": "C:\\{letter}x"}}', f"{{a: 'C:\\{letter}x',}}", f'{{"C:\\{letter}x": 1,}}'):
+        with pytest.raises(QMI_ConfigurationException, match=r"found the unknown escape .* in "):
+            parse(text, "here")
 
 
 def test_a_number_too_long_to_be_read_is_refused() -> None:
