@@ -181,6 +181,12 @@ class Signal:
     timestamp: float
 
 
+class Undecodable(tuple[Any, ...]):
+    """The arguments of a signal that came but could not be rebuilt: none, and the reason."""
+
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class Value:
     """The answer to a request that succeeded."""

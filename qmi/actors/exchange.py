@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.subscriptions import Subscriptions, Topic
 from qmi.errors import QMI_Exception
-from qmi.messages import Origin, Signal
+from qmi.messages import Origin, Signal, Undecodable
 
 _logger = logging.getLogger("qmi.core.pubsub")
 
@@ -90,6 +90,7 @@ class Exchange:
         self._peers: Subscriptions[PeerSubscriber] = Subscriptions(self._changed)
         self._outlets: dict[Topic, Outlet] = {}
         self._failing: set[tuple[Topic, Origin]] = set()
+        self._undecodable: set[Topic] = set()
 
     # Publishing
 
@@ -133,14 +134,32 @@ class Exchange:
 
     def arrived(self, signals: Iterable[Signal], context: str) -> None:
         """Signals of another context have come, in this order. Those of one topic in a row are told together."""
+        signals = list(signals)
+        for signal in signals:
+            if type(signal.args) is Undecodable:
+                self._missed(Topic(context, signal.object, signal.signal), signal.args.reason)
         told = [
-            (context, signal.object, signal.signal, signal.args, signal.seqnr, signal.timestamp) for signal in signals
+            (context, signal.object, signal.signal, signal.args, signal.seqnr, signal.timestamp)
+            for signal in signals
+            if type(signal.args) is not Undecodable
         ]
         with self.mutex:
             for topic, row in groupby(told, _TOPIC):
                 together = list(row)
                 for receiver in self._receivers.of(Topic(*topic)):
                     receiver.deliver(together)
+
+    def _missed(self, topic: Topic, reason: str) -> None:
+        """A signal came whose arguments could not be rebuilt: its receivers count it as dropped."""
+        with self.mutex:
+            receivers = self._receivers.of(topic)
+            for receiver in receivers:
+                receiver.miss()
+            if not receivers or topic in self._undecodable:
+                return
+            self._undecodable.add(topic)  # said once for each topic, which somebody here has subscribed to
+        what = f"{topic.object}.{topic.signal} of context {topic.context!r}"
+        _logger.warning("Signals of %s are dropped, since they cannot be rebuilt here: %s", what, reason)
 
     # Subscribing
 

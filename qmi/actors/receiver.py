@@ -118,7 +118,7 @@ class QMI_SignalReceiver:
             "ended" (no more signals will come). Without it, the next signal after a gap has its ``gap`` set.
 
     Attributes:
-        dropped: How many signals it has dropped.
+        dropped: How many signals it has dropped, because it was full or because they could not be rebuilt here.
     """
 
     def __init__(
@@ -167,6 +167,13 @@ class QMI_SignalReceiver:
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.wake()
+
+    def miss(self) -> None:
+        """A signal came that could not be rebuilt here: it counts as dropped."""
+        with self._mutex:
+            self._count += 1
+            self.dropped += 1
+            self._is_odd = True  # the number of the next one does not follow from the one before it
 
     def mark_gap(self, topic: Topic, gap: str) -> None:
         """Signals of a topic may be missing."""

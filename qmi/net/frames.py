@@ -53,6 +53,8 @@ class Limits:
         frame: Bytes in a frame after it, segments included.
         segments: Segments in a frame.
         depth: Containers inside each other in one value.
+        objects: How many objects a frame may become, in the units of :mod:`qmi.net.codec.budget`: a list or dict counts
+            8, a named value 40, an error 120, a proxy 800, each item of a packed list 1 or 2.
         open_requests: Requests of one side that have no answer yet.
         hello_timeout: Seconds until the handshake must be done.
         ping_after: Seconds of silence after which the other side is asked for a sign of life.
@@ -64,6 +66,7 @@ class Limits:
     frame: int = 1 << 30
     segments: int = 65536
     depth: int = 64
+    objects: int = 4_000_000
     open_requests: int = 10_000
     hello_timeout: float = 5.0
     ping_after: float = 4.0

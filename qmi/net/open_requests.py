@@ -90,6 +90,10 @@ class OpenRequests:
         """Requests of the other side that have no answer yet."""
         return len(self._served)
 
+    def what(self, number: int) -> str:
+        """Return what a request of this side asks for, for a message."""
+        return self._asked.get(number, "a request")
+
     @property
     def is_full(self) -> bool:
         """Whether this side may open no more requests."""

@@ -41,9 +41,7 @@ from typing import Any
 
 from qmi.config.rules import printable
 from qmi.net.bounds import check_payload
-from qmi.net.codec import Codec
-from qmi.net.codec_decode import Restore
-from qmi.net.codec_encode import Persistent
+from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
 from qmi.net.events import (
     Connected,
     Event,
@@ -59,6 +57,7 @@ from qmi.net.incoming import RequestRefused, read_message
 from qmi.net.kinds import Kind
 from qmi.net.packets import read_first_packet, read_packet
 from qmi.net.sending import Sending, write_packet
+from qmi.net.undecodable import read_undecodable
 
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]
 PING = write_packet(Kind.PING, 0)[0]
@@ -163,10 +162,14 @@ class Peer(Sending):
         self._heartbeat.heard(now)
         try:
             for frame in frames:
-                if self.is_ready:
-                    kind, number, payload = read_packet(self._codec, frame)
-                else:
+                if not self.is_ready:
                     kind, number, payload = read_first_packet(frame)
+                else:
+                    try:
+                        kind, number, payload = read_packet(self._codec, frame)
+                    except UndecodableValue as fault:
+                        self._handle_undecodable(frame.body, fault, events)
+                        continue
                 if self.is_ready and kind not in _FOR_THE_LINK:
                     self._handle_message(kind, number, payload, events)
                     continue
@@ -283,6 +286,14 @@ class Peer(Sending):
             last.signals += event.signals  # at most what one read has brought
         elif event is not None:
             events.append(event)
+
+    def _handle_undecodable(self, body: Buffer, fault: UndecodableValue, events: list[Event]) -> None:
+        event, answer = read_undecodable(self._requests, body, fault)
+        if event is not None:
+            events.append(event)
+        if answer is not None:
+            kind, number, error = answer
+            self._outbox += write_packet(kind, number, self._codec.encode(error))
 
     def _handle_hello(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
         if kind != Kind.HELLO:

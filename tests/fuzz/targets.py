@@ -16,7 +16,7 @@ from qmi.errors import QMI_ConfigurationException, QMI_ValueNotSendableException
 from qmi.messages import Call, Value
 from qmi.names import HostPort
 from qmi.net.codec import Codec
-from qmi.net.codec_tags import Own
+from qmi.net.codec.tags import Own
 from qmi.net.discovery import Question, read_answer, read_question, reply_to
 from qmi.net.events import Event, HelloReceived, LossKind, PeerLost, ReplyReceived, RequestReceived
 from qmi.net.frames import Frame, FrameReader, Limits, ProtocolError, pack

@@ -25,8 +25,8 @@ from hypothesis.extra import numpy as npst
 
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec
+from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
 from qmi.net.frames import Limits, ProtocolError
-from qmi.net.standin import NamedKind, StandIn
 
 CODEC = Codec()
 
@@ -367,7 +367,7 @@ def test_types_that_are_not_imported_become_readable_and_can_be_sent_on(monkeypa
     keys = CODEC.encode({Color.RED: 1, Point(1.0): 2})
     monkeypatch.setitem(sys.modules, __name__, None)
     found = CODEC.decode(encoded.payload)
-    assert [type(item) for item in found] == [StandIn] * 5
+    assert [type(item) for item in found] == [UnknownTypeValue] * 5
     assert (found[0].rate, found[0].tags, found[1].label, found[2].name) == (2.5, ["t"], "p", "RED")
     assert "tests.net.test_codec.Settings(rate=2.5, tags=['t'], inner=None)" in repr(found[0])
     with pytest.raises(AttributeError, match="has no field 'nothing'"):
@@ -393,12 +393,12 @@ def test_without_numpy_an_array_becomes_readable(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_standin_compares_by_its_fields() -> None:
-    one = StandIn(NamedKind.DATACLASS, "m:T", {"a": 1})
-    assert one == StandIn(NamedKind.DATACLASS, "m:T", {"a": 1})
-    assert one != StandIn(NamedKind.DATACLASS, "m:T", {"a": 2})
+    one = UnknownTypeValue(NamedKind.DATACLASS, "m:T", {"a": 1})
+    assert one == UnknownTypeValue(NamedKind.DATACLASS, "m:T", {"a": 1})
+    assert one != UnknownTypeValue(NamedKind.DATACLASS, "m:T", {"a": 2})
     assert one != 3
     with pytest.raises(AttributeError):
-        _ = StandIn.__new__(StandIn).fields
+        _ = UnknownTypeValue.__new__(UnknownTypeValue).fields
     assert copy.deepcopy(one) == one
 
 
@@ -423,10 +423,10 @@ class NoDict(Slots):
 
 
 def test_a_dataclass_that_cannot_hold_its_fields_becomes_a_standin() -> None:
-    payload = CODEC.encode(StandIn(NamedKind.DATACLASS, f"{__name__}:NoDict", {"a": 1})).payload
-    assert type(CODEC.decode(payload)) is StandIn
-    payload = CODEC.encode(StandIn(NamedKind.DATACLASS, f"{__name__}:Abstract", {"a": 1})).payload
-    assert type(CODEC.decode(payload)) is StandIn
+    payload = CODEC.encode(UnknownTypeValue(NamedKind.DATACLASS, f"{__name__}:NoDict", {"a": 1})).payload
+    assert type(CODEC.decode(payload)) is UnknownTypeValue
+    payload = CODEC.encode(UnknownTypeValue(NamedKind.DATACLASS, f"{__name__}:Abstract", {"a": 1})).payload
+    assert type(CODEC.decode(payload)) is UnknownTypeValue
 
 
 @dataclass
@@ -444,6 +444,8 @@ class Strict(enum.Flag, boundary=enum.STRICT):
 
 @pytest.mark.parametrize("value", [2, -1, 1 << 70])
 def test_flags_that_do_not_exist_here_become_standins(value: int) -> None:
-    payload = CODEC.encode(StandIn(NamedKind.ENUM, f"{__name__}:Strict", {"name": None, "value": value})).payload
-    assert type(CODEC.decode(payload)) is StandIn
+    payload = CODEC.encode(
+        UnknownTypeValue(NamedKind.ENUM, f"{__name__}:Strict", {"name": None, "value": value})
+    ).payload
+    assert type(CODEC.decode(payload)) is UnknownTypeValue
     assert through(Strict.A | Strict.B) is Strict.A | Strict.B

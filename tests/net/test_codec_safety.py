@@ -24,11 +24,11 @@ from qmi.errors import (
     QMI_ValueNotSendableException,
 )
 from qmi.net.codec import Codec
-from qmi.net.codec_errors import RemoteTraceback
-from qmi.net.codec_tags import Own
-from qmi.net.codec_types import find_type
+from qmi.net.codec.exceptions import RemoteTraceback
+from qmi.net.codec.named_types import find_type
+from qmi.net.codec.tags import Own
+from qmi.net.codec.unknown import UnknownTypeValue
 from qmi.net.frames import ProtocolError
-from qmi.net.standin import StandIn
 
 CODEC = Codec()
 RAN: list[str] = []
@@ -182,23 +182,23 @@ def no_code_ran() -> Any:
     ("payload", "kind"),
     [
         (named(Own.ENUM, "TrapEnum", "A", 1), TrapEnum),
-        (named(Own.ENUM, "TrapEnum", "Z", 9), StandIn),
-        (named(Own.ENUM, "TrapFlag", "A|B", 3), StandIn),
-        (named(Own.ENUM, "TrapData", "x", 3), StandIn),
+        (named(Own.ENUM, "TrapEnum", "Z", 9), UnknownTypeValue),
+        (named(Own.ENUM, "TrapFlag", "A|B", 3), UnknownTypeValue),
+        (named(Own.ENUM, "TrapData", "x", 3), UnknownTypeValue),
         (named(Own.DATACLASS, "TrapData", "x", 3), TrapData),
-        (named(Own.DATACLASS, "TrapData", "y", 3), StandIn),
-        (named(Own.DATACLASS, "PropertyData", "x", 3), StandIn),
-        (named(Own.DATACLASS, "Finalized", "x", 3), StandIn),
-        (named(Own.DATACLASS, "MetaData", "x", 3), StandIn),
-        (named(Own.DATACLASS, "TrapTuple", "a", 3), StandIn),
-        (named(Own.DATACLASS, "TrapData.__init__", "x", 3), StandIn),
-        (named(Own.DATACLASS, "nothing.x", "x", 3), StandIn),
+        (named(Own.DATACLASS, "TrapData", "y", 3), UnknownTypeValue),
+        (named(Own.DATACLASS, "PropertyData", "x", 3), UnknownTypeValue),
+        (named(Own.DATACLASS, "Finalized", "x", 3), UnknownTypeValue),
+        (named(Own.DATACLASS, "MetaData", "x", 3), UnknownTypeValue),
+        (named(Own.DATACLASS, "TrapTuple", "a", 3), UnknownTypeValue),
+        (named(Own.DATACLASS, "TrapData.__init__", "x", 3), UnknownTypeValue),
+        (named(Own.DATACLASS, "nothing.x", "x", 3), UnknownTypeValue),
         (named(Own.NAMED_TUPLE, "TrapTuple", "a", 3), TrapTuple),
-        (named(Own.NAMED_TUPLE, "TrapTuple", "b", 3), StandIn),
-        (named(Own.NAMED_TUPLE, "TrapData", "x", 3), StandIn),
-        (named(Own.DATACLASS, "Popen", "args", 3, module="subprocess"), StandIn),
-        (named(Own.DATACLASS, "antigravity", module="antigravity"), StandIn),
-        (named(Own.DATACLASS, "Thing", "x", 1, module="qmi_lazy_test"), StandIn),
+        (named(Own.NAMED_TUPLE, "TrapTuple", "b", 3), UnknownTypeValue),
+        (named(Own.NAMED_TUPLE, "TrapData", "x", 3), UnknownTypeValue),
+        (named(Own.DATACLASS, "Popen", "args", 3, module="subprocess"), UnknownTypeValue),
+        (named(Own.DATACLASS, "antigravity", module="antigravity"), UnknownTypeValue),
+        (named(Own.DATACLASS, "Thing", "x", 1, module="qmi_lazy_test"), UnknownTypeValue),
         (named(Own.EXCEPTION, "TrapError", "text", "trace", [1, 2], {"danger": 1, "note": 2}), TrapError),
         (named(Own.EXCEPTION, "TrapOSError", "text", "trace", [2, "no"], {}), TrapOSError),
         (named(Own.EXCEPTION, "TrapData", "text", "trace", [], {}), QMI_RemoteException),

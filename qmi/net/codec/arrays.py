@@ -9,8 +9,8 @@ from typing import Any
 
 from cbor2 import CBORTag
 
-from qmi.net.codec_tags import COLUMN_MAJOR, ROW_MAJOR, TYPED_ARRAYS, Own
-from qmi.net.standin import NamedKind, StandIn
+from qmi.net.codec.tags import COLUMN_MAJOR, ROW_MAJOR, TYPED_ARRAYS, Own
+from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
 
 _PLAIN_DTYPE = re.compile(r"[<>|=][biufcSUV][0-9]{1,9}|[<>|=][mM]8(\[[0-9]{0,9}[A-Za-z]{1,7}\])?")
 _TAG_TO_DTYPE = {tag: name for name, tag in TYPED_ARRAYS.items()}
@@ -136,7 +136,7 @@ def raise_flat(described: Any, data: Any) -> Any:
     try:
         dtype = build_dtype(described)
     except (ImportError, TypeError):
-        return StandIn(NamedKind.ARRAY, "numpy:ndarray", {"dtype": str(described), "data": bytes(data)})
+        return UnknownTypeValue(NamedKind.ARRAY, "numpy:ndarray", {"dtype": str(described), "data": bytes(data)})
     import numpy as np
 
     if dtype.hasobject:
@@ -164,8 +164,8 @@ def raise_shaped(sizes: Any, flat: Any, *, by_column: bool) -> Any:
         ValueError: If it does not have that many elements.
     """
     shape = _sizes(sizes)
-    if type(flat) is StandIn:
-        return StandIn(flat.type_kind, flat.type_name, {**flat.fields, "shape": tuple(shape)})
+    if type(flat) is UnknownTypeValue:
+        return UnknownTypeValue(flat.type_kind, flat.type_name, {**flat.fields, "shape": tuple(shape)})
     numpy = loaded_numpy()
     if numpy is None or type(flat) is not numpy.ndarray or flat.ndim != 1:
         raise ValueError("a shape is given to something that is no flat array")
@@ -181,7 +181,7 @@ def raise_scalar(described: Any, data: Any) -> Any:
         ValueError: If the bytes are not exactly one element.
     """
     flat = raise_flat(described, data)
-    if type(flat) is StandIn:
+    if type(flat) is UnknownTypeValue:
         return flat
     if flat.size != 1:
         raise ValueError(f"a scalar has {flat.size} elements")

@@ -10,7 +10,7 @@ import traceback
 from typing import Any, cast
 
 from qmi.errors import QMI_RemoteException
-from qmi.net.codec_types import ABSENT, find_type, static_lookup
+from qmi.net.codec.named_types import ABSENT, find_type, static_lookup
 
 MAX_TEXT = 16 << 10
 MAX_TRACEBACK = 64 << 10

@@ -5,7 +5,7 @@ mappingproxy; datetime, date, time, timedelta, Decimal, Fraction, UUID, range, s
 byte order and numpy scalars (no object dtype); members of enums, named tuples, dataclasses and exceptions, which travel
 by name; and what the ``persistent`` hook takes (proxies). They come back equal and of the same type, except that a time
 zone comes back as its offset at that time, and that a named type that the receiver has not imported comes back as a
-:class:`~qmi.net.standin.StandIn` (an exception as a ``QMI_RemoteException``).
+:class:`~qmi.net.codec.unknown.UnknownTypeValue` (an exception as a ``QMI_RemoteException``).
 
 Buffers of 16 KiB and more are not copied: they are the sender's memory until they have been written, and the
 receiver's array is the memory that was received into.
@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 
 from cbor2 import CBORDecodeError, dumps, loads
 
+from qmi.config.rules import printable
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net.codec_decode import Raising, Restore
-from qmi.net.codec_encode import SCALARS, Lowering, Persistent, Refusal, find_refusal
-from qmi.net.codec_tags import MAX_INTEGER_BITS
+from qmi.net.codec.budget import is_well_formed, is_within
+from qmi.net.codec.decode import Raising, Restore
+from qmi.net.codec.encode import SCALARS, Lowering, Persistent, Refusal, find_refusal
+from qmi.net.codec.tags import MAX_INTEGER_BITS
 from qmi.net.frames import Limits, ProtocolError
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
@@ -31,6 +33,10 @@ _SEALED = b"\x48" + _SEAL
 _RESERVE = 256
 _SMALL = 16384
 """Up to so many bytes, what consists of scalars alone can break no limit that can be configured."""
+
+
+class UndecodableValue(ProtocolError):
+    """A value that is well-formed but cannot be rebuilt here: it ends its own call, not the link."""
 
 
 class Encoded(NamedTuple):
@@ -151,6 +157,8 @@ class Codec:
             refusal = find_refusal(part, name)
             if refusal is not None:
                 raise _not_sendable(refusal)
+        if not is_within(payload, self._limits.objects - _RESERVE):
+            raise QMI_ValueNotSendableException(f"{_largest(parts)} has too many objects: {_too_many(self._limits)}")
         if len(payload) > self._limits.body - _RESERVE:
             raise QMI_ValueNotSendableException(
                 f"{_largest(parts)} is too large to be sent: {len(payload)} bytes besides its large buffers, the limit "
@@ -171,10 +179,13 @@ class Codec:
         """Decode one value; segments become part of it.
 
         Raises:
-            ProtocolError: If this is not what :meth:`encode` makes.
+            UndecodableValue: If it is CBOR, but not what :meth:`encode` makes.
+            ProtocolError: If it is no CBOR.
         """
         raising = Raising(segments, self._restore) if segments else self._plain
         try:
+            if not is_within(payload, self._limits.objects):
+                raise UndecodableValue(f"a message has too many objects: {_too_many(self._limits)}")
             found, seal = loads(
                 b"".join((b"\x82", payload, _SEALED)),
                 semantic_decoders=raising,
@@ -187,13 +198,27 @@ class Codec:
                 raising.finish()
         except CBORDecodeError as error:
             cause = error.__cause__
-            detail = f": {cause or error}"[:300]
-            raise ProtocolError(f"a frame cannot be decoded{detail}") from error
-        except Exception as error:  # whatever bytes do to cbor2 ends this link alone
-            raise ProtocolError(f"a frame cannot be decoded: {type(error).__name__}: {error}"[:300]) from error
+            raise _fault(payload, f"{cause or error}") from error
+        except ProtocolError:
+            raise
+        except Exception as error:  # whatever bytes do to cbor2 ends this call or this link alone
+            raise _fault(payload, f"{type(error).__name__}: {error}") from error
         if type(seal) is not bytes or seal != _SEAL:
             raise ProtocolError("a frame has bytes behind its value")
         return found
+
+
+def _fault(payload: bytes | bytearray, detail: str) -> ProtocolError:
+    """Return the error of a payload that cannot be decoded: the value's if it is well-formed, else the link's."""
+    text = printable(f"a frame cannot be decoded: {detail}"[:300])
+    return UndecodableValue(text) if is_well_formed(payload) else ProtocolError(text)
+
+
+def _too_many(limits: Limits) -> str:
+    return (
+        f"the limit is {limits.objects} (a list or dict counts 8, a named value 40, an error 120, a proxy 800); "
+        "send less at once, or numpy arrays"
+    )
 
 
 def _largest(parts: list[tuple[str, Any]]) -> str:

@@ -16,7 +16,7 @@ class NamedKind(Enum):
     ARRAY = "array"
 
 
-class StandIn:
+class UnknownTypeValue:
     """A value of a type that is not available here: its fields can be read as attributes, and it can be sent on.
 
     Attributes:
@@ -33,14 +33,14 @@ class StandIn:
         self.fields: dict[str, Any] = dict(fields)
 
     def __getattr__(self, name: str) -> Any:
-        if name in StandIn.__slots__ or name.startswith("__"):
+        if name in UnknownTypeValue.__slots__ or name.startswith("__"):
             raise AttributeError(name)  # half made, as by copy(): there are no fields to look at
         if name in self.fields:
             return self.fields[name]
         raise AttributeError(f"{self!r} has no field {name!r}")
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, StandIn):
+        if not isinstance(other, UnknownTypeValue):
             return NotImplemented
         return (self.type_kind, self.type_name, self.fields) == (other.type_kind, other.type_name, other.fields)
 

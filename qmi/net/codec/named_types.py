@@ -18,8 +18,8 @@ from fractions import Fraction
 from typing import Any
 
 import qmi.errors
-from qmi.net.codec_tags import MAX_KEYS_PER_HASH
-from qmi.net.standin import NamedKind, StandIn
+from qmi.net.codec.tags import MAX_KEYS_PER_HASH
+from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
 
 _MODULE_DICT: Any = vars(types.ModuleType)["__dict__"]
 _CLASS_DICT: Any = type.__dict__["__dict__"]
@@ -92,7 +92,7 @@ def rebuild_enum(module: str, qualname: str, name: str | None, value: Any) -> An
             member = _combine_flag(cls, value)
             if member is not None:
                 return member
-    return StandIn(NamedKind.ENUM, f"{module}:{qualname}", {"name": name, "value": value})
+    return UnknownTypeValue(NamedKind.ENUM, f"{module}:{qualname}", {"name": name, "value": value})
 
 
 def _combine_flag(cls: type[Flag], value: int) -> Flag | None:
@@ -122,7 +122,7 @@ def rebuild_named_tuple(module: str, qualname: str, names: tuple[str, ...], valu
     cls = find_type(module, qualname)
     if cls is not None and type(cls) is type and field_names(cls) == names:
         return tuple.__new__(cls, values)
-    return StandIn(NamedKind.NAMED_TUPLE, f"{module}:{qualname}", dict(zip(names, values, strict=True)))
+    return UnknownTypeValue(NamedKind.NAMED_TUPLE, f"{module}:{qualname}", dict(zip(names, values, strict=True)))
 
 
 def rebuild_dataclass(module: str, qualname: str, names: tuple[str, ...], values: list[Any]) -> Any:
@@ -132,7 +132,7 @@ def rebuild_dataclass(module: str, qualname: str, names: tuple[str, ...], values
         made = _fill(cls, names, values)
         if made is not ABSENT:
             return made
-    return StandIn(NamedKind.DATACLASS, f"{module}:{qualname}", dict(zip(names, values, strict=True)))
+    return UnknownTypeValue(NamedKind.DATACLASS, f"{module}:{qualname}", dict(zip(names, values, strict=True)))
 
 
 def _fill(cls: type, names: tuple[str, ...], values: list[Any]) -> Any:
@@ -165,7 +165,7 @@ def is_plain_key(value: Any) -> bool:
     cls = type(value)
     if cls in _KEYS:
         return True
-    if cls is StandIn:
+    if cls is UnknownTypeValue:
         return all(is_plain_key(field) for field in value.fields.values())
     if issubclass(cls, Enum):
         return (

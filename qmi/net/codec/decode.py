@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from qmi.net import codec_arrays, codec_errors, codec_types
-from qmi.net.codec_tags import (
+from qmi.net.codec import arrays, exceptions, named_types
+from qmi.net.codec.tags import (
     COLUMN_MAJOR,
     COMPLEX,
     MAX_DECIMAL_TEXT,
@@ -90,7 +90,7 @@ class Raising(dict[int, Callable[[Any, bool], Any]]):
 
     def _set(self, value: Any, _: bool) -> set[Any]:
         members = _typed(value, list)
-        codec_types.check_hashes(members)
+        named_types.check_hashes(members)
         return set(members)
 
     def _frozenset(self, value: Any, immutable: bool) -> frozenset[Any]:
@@ -100,7 +100,7 @@ class Raising(dict[int, Callable[[Any, bool], Any]]):
         flat = _typed(value, list)
         if len(flat) % 2:
             raise Malformed("a key of a dict has no value")
-        codec_types.check_hashes(flat[::2])
+        named_types.check_hashes(flat[::2])
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def _mapping_proxy(self, value: Any, _: bool) -> MappingProxyType[Any, Any]:
@@ -156,37 +156,37 @@ class Raising(dict[int, Callable[[Any, bool], Any]]):
 
     def _raw_array(self, value: Any, _: bool) -> Any:
         described, data = _sized(value, 2)
-        return codec_arrays.raise_flat(described, self._take(data))
+        return arrays.raise_flat(described, self._take(data))
 
     def _scalar(self, value: Any, _: bool) -> Any:
         described, data = _sized(value, 2)
-        return codec_arrays.raise_scalar(described, _typed(data, bytes))
+        return arrays.raise_scalar(described, _typed(data, bytes))
 
     def _by_row(self, value: Any, _: bool) -> Any:
         sizes, flat = _sized(value, 2)
-        return codec_arrays.raise_shaped(sizes, flat, by_column=False)
+        return arrays.raise_shaped(sizes, flat, by_column=False)
 
     def _by_column(self, value: Any, _: bool) -> Any:
         sizes, flat = _sized(value, 2)
-        return codec_arrays.raise_shaped(sizes, flat, by_column=True)
+        return arrays.raise_shaped(sizes, flat, by_column=True)
 
     def _enum(self, value: Any, _: bool) -> Any:
         module, qualname, name, plain = _sized(value, 4)
         if name is not None:
             _typed(name, str)
-        return codec_types.rebuild_enum(_typed(module, str), _typed(qualname, str), name, plain)
+        return named_types.rebuild_enum(_typed(module, str), _typed(qualname, str), name, plain)
 
     def _named_tuple(self, value: Any, _: bool) -> Any:
-        return codec_types.rebuild_named_tuple(*_fields(value))
+        return named_types.rebuild_named_tuple(*_fields(value))
 
     def _dataclass(self, value: Any, _: bool) -> Any:
-        return codec_types.rebuild_dataclass(*_fields(value))
+        return named_types.rebuild_dataclass(*_fields(value))
 
     def _exception(self, value: Any, _: bool) -> Any:
         module, qualname, text, trace, args, state = _array(value, str, str, str, str, list, dict)
         if any(type(key) is not str for key in state):
             raise Malformed("an attribute of an exception has no name")
-        return codec_errors.rebuild_exception((module, qualname), text, trace, args, state)
+        return exceptions.rebuild_exception((module, qualname), text, trace, args, state)
 
     def _persistent(self, value: Any, _: bool) -> Any:
         if self._restore is None:
@@ -263,7 +263,7 @@ _METHODS: dict[int, Any] = {
 
 def _typed_array_method(tag: int) -> Callable[[Raising, Any, bool], Any]:
     def method(self: Raising, value: Any, _: bool) -> Any:
-        return codec_arrays.raise_typed(tag, self._take(value))
+        return arrays.raise_typed(tag, self._take(value))
 
     return method
 

@@ -19,8 +19,9 @@ from uuid import UUID
 
 from cbor2 import CBORTag, dumps
 
-from qmi.net import codec_arrays, codec_errors
-from qmi.net.codec_tags import (
+from qmi.net.codec import arrays, exceptions
+from qmi.net.codec.named_types import check_hashes, dataclass_fields, field_names
+from qmi.net.codec.tags import (
     COMPLEX,
     MAX_DECIMAL_TEXT,
     MAX_FRACTION_BITS,
@@ -28,9 +29,8 @@ from qmi.net.codec_tags import (
     SET,
     Own,
 )
-from qmi.net.codec_types import check_hashes, dataclass_fields, field_names
+from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
 from qmi.net.frames import SEGMENT_THRESHOLD
-from qmi.net.standin import NamedKind, StandIn
 
 Persistent: TypeAlias = Callable[[Any], Any]
 
@@ -156,7 +156,7 @@ class Lowering:
             try:
                 flat.append(item if type(item) in SCALARS else self.lower(item, depth + 1))
             except Refusal as refusal:
-                raise refusal.under(f"[{codec_errors.cut(repr(key), 80)}]") from None
+                raise refusal.under(f"[{exceptions.cut(repr(key), 80)}]") from None
         if plain:
             return dict(zip([key for key, _ in pairs], flat, strict=True))
         return CBORTag(Own.DICT, flat)
@@ -226,7 +226,7 @@ class Lowering:
     def _slice(self, value: slice, depth: int) -> CBORTag:
         return CBORTag(Own.SLICE, self._items([value.start, value.stop, value.step], depth))
 
-    def _standin(self, value: StandIn, depth: int) -> CBORTag:
+    def _standin(self, value: UnknownTypeValue, depth: int) -> CBORTag:
         if value.type_kind is NamedKind.ARRAY:
             raise Refusal("is an array that this program could not read; numpy is needed to send it on")
         module, _, qualname = value.type_name.partition(":")
@@ -279,13 +279,13 @@ class Lowering:
         return CBORTag(Own.ENUM, [cls.__module__, cls.__qualname__, value._name_, plain])
 
     def _lower_numpy(self, value: Any) -> Any:
-        numpy = codec_arrays.loaded_numpy()
+        numpy = arrays.loaded_numpy()
         try:
             if numpy is not None and type(value) is numpy.ndarray:
-                return codec_arrays.lower_array(value, self.put_away)
+                return arrays.lower_array(value, self.put_away)
             if numpy is not None and isinstance(value, numpy.generic):
-                return codec_arrays.lower_scalar(value)
-        except codec_arrays.UnsendableArray as error:
+                return arrays.lower_scalar(value)
+        except arrays.UnsendableArray as error:
             raise Refusal(f"cannot be sent: {error}") from None
         hint = next((hint for base, hint in _HINTS if isinstance(value, base)), None)
         if numpy is not None and isinstance(value, numpy.ndarray):
@@ -295,28 +295,28 @@ class Lowering:
     def lower_exception(self, error: BaseException) -> CBORTag:
         """Lower an exception; whatever is in it, it can be sent."""
         cls = type(error)
-        name = [codec_errors.cut(cls.__module__, 200), codec_errors.cut(cls.__qualname__, 200)]
-        args = [self._tame(arg) for arg in codec_errors.arguments_of(error)]
+        name = [exceptions.cut(cls.__module__, 200), exceptions.cut(cls.__qualname__, 200)]
+        args = [self._tame(arg) for arg in exceptions.arguments_of(error)]
         state = {}
-        for key, value in codec_errors.attributes_of(error).items():
+        for key, value in exceptions.attributes_of(error).items():
             if type(key) is str and self._is_sendable(value):
                 state[key] = self.lower(value, self._max_depth // 2)
-        text = codec_errors.text_of(error)
-        if len(dumps([args, state])) > codec_errors.MAX_STATE:
+        text = exceptions.text_of(error)
+        if len(dumps([args, state])) > exceptions.MAX_STATE:
             args, state = [text], {}
-        return CBORTag(Own.EXCEPTION, [*name, text, codec_errors.traceback_of(error), args, state])
+        return CBORTag(Own.EXCEPTION, [*name, text, exceptions.traceback_of(error), args, state])
 
     def _tame(self, value: Any) -> Any:
         """Lower an argument of an exception, or its text if that is impossible."""
         if type(value) is str:
-            return codec_errors.cut(value, codec_errors.MAX_TEXT)
+            return exceptions.cut(value, exceptions.MAX_TEXT)
         if isinstance(value, BaseException):
             return self.lower(value, self._max_depth // 2)
         if type(value) in (list, tuple) and any(isinstance(item, BaseException) for item in value):
             return [self._tame(item) for item in value]  # the members of an exception group
         if self._is_sendable(value):
             return self.lower(value, self._max_depth // 2)
-        return codec_errors.text_of(value)
+        return exceptions.text_of(value)
 
     def _is_sendable(self, value: Any) -> bool:
         """Whether a part of an exception can be sent within the frame's body, and is not too long."""
@@ -325,7 +325,7 @@ class Lowering:
             size = len(dumps(trial.lower(value, self._max_depth // 2)))
         except Exception:  # noqa: BLE001 - cbor2's errors, and user's code: the exception goes without this part
             return False
-        return not trial.segments and size <= codec_errors.MAX_STATE
+        return not trial.segments and size <= exceptions.MAX_STATE
 
 
 def _zone(value: Any, zone: tzinfo | None) -> list[Any]:
@@ -344,7 +344,7 @@ _METHODS: dict[type, Callable[[Lowering, Any, int], Any]] = {
     dict: Lowering._dict, bytes: Lowering._bytes, bytearray: Lowering._bytearray, complex: Lowering._complex,
     datetime: Lowering._datetime, date: Lowering._date, time: Lowering._time, timedelta: Lowering._timedelta,
     Decimal: Lowering._decimal, Fraction: Lowering._fraction, UUID: Lowering._uuid, range: Lowering._range,
-    slice: Lowering._slice, MappingProxyType: Lowering._mapping_proxy, StandIn: Lowering._standin,
+    slice: Lowering._slice, MappingProxyType: Lowering._mapping_proxy, UnknownTypeValue: Lowering._standin,
 }  # fmt: skip
 
 

@@ -1,0 +1,16 @@
+"""What values become on a link and back; :mod:`qmi.net.codec.table` says which types travel, and how."""
+
+from qmi.net.codec.codec import Codec, Encoded, UndecodableValue, encode_each, encode_scalars
+from qmi.net.codec.decode import Restore
+from qmi.net.codec.encode import SCALARS, Persistent
+
+__all__ = [
+    "SCALARS",
+    "Codec",
+    "Encoded",
+    "Persistent",
+    "Restore",
+    "UndecodableValue",
+    "encode_each",
+    "encode_scalars",
+]
