@@ -10,13 +10,13 @@ import pytest
 from cbor2 import CBORSimpleValue, CBORTag, dumps, undefined
 from hypothesis import given
 from hypothesis import strategies as st
-from qmi.net.codec_tags import Own
 
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Acquire, Call, Origin, Signal, Token
 from qmi.net import bounds, packets, plain
 from qmi.net.bounds import Field, OutOfBounds, check_own, describe_value
 from qmi.net.codec import Codec
+from qmi.net.codec.tags import Own
 from qmi.net.events import Connected, Event, HelloReceived, LossKind, PeerLost
 from qmi.net.frames import Frame, ProtocolError, pack
 from qmi.net.handshake import Hello, Role
