@@ -1,7 +1,11 @@
 """Where log messages go: the console, and a rotating file once there is a configuration; levels and rate limits.
 
-One handler on the root logger does it all, so that the user's own loggers are covered too. It is added beside the
-handlers that others have put there, and taken away again without a trace.
+A handler on the root logger does it all, so that the user's own loggers are covered too. It is added beside the
+handlers that others have put there, and taken away again without a trace. Where another handler shows a message on the
+console already (``logging.basicConfig()``), this one leaves the console to it.
+
+Several contexts of one process may set logging up. Each has a handler of its own, which is taken away by whoever added
+it, in any order; the console belongs to the oldest one, and so does a file that several of them write to.
 
 Without a configuration file there is no log file: who just tries something at the prompt finds nothing new in the home
 directory. ``$QMI_DEBUG``, with any value, sets the levels of console and file to DEBUG.
@@ -12,14 +16,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
-from typing import NamedTuple, NoReturn
+from types import TracebackType
+from typing import NamedTuple, NoReturn, Protocol
 
+from qmi.actors.execution import EXECUTION
 from qmi.config.places import DATE_FORMAT, DATETIME_FORMAT, Places
 from qmi.config.rules import LOG_LEVELS
 from qmi.config.schema import CfgLogging, CfgQmi
@@ -28,18 +36,28 @@ from qmi.errors import QMI_UsageException
 _logger = logging.getLogger("qmi.core.logging_init")
 
 _FORMAT = "%(asctime)s | %(levelname)-8s | %(name)-22s | %(message)s"
+_FILE_FORMAT = "%(asctime)s | %(levelname)-8s | %(origin)s[%(process)d] | %(name)-22s | %(message)s"
+_UNCAUGHT = "qmi.uncaught"
 _MOST_PLACES = 1000
 
 
-def setup_logging(config: CfgQmi, context_name: str, *, console_loglevel: str | None = None) -> None:
-    """Start to write log messages; what an earlier call set up is replaced.
+class LogSetup(Protocol):
+    """What :func:`setup_logging` has set up."""
 
-    A log file that cannot be opened is no reason to stop: a warning says why there is none.
+    def uninstall(self) -> None:
+        """Undo it; harmless if that was done before."""
+
+
+def setup_logging(config: CfgQmi, context_name: str, *, console_loglevel: str | None = None) -> LogSetup:
+    """Start to write log messages, until what is returned is uninstalled.
+
+    Also written to the file are exceptions that nobody catches and Python's warnings. A log file that cannot be opened
+    is no reason to stop: a warning says why there is none.
 
     Args:
         config: Section ``logging`` says what is logged. The log file is written if the configuration came from a file
             or names a log directory, which is made if need be.
-        context_name: For ``%(context)s`` in the name of the log file.
+        context_name: For the name of the log file, and for its lines.
         console_loglevel: Goes before the level for the console in the configuration.
 
     Raises:
@@ -47,27 +65,26 @@ def setup_logging(config: CfgQmi, context_name: str, *, console_loglevel: str | 
     """
     if console_loglevel is not None and console_loglevel not in LOG_LEVELS:
         raise QMI_UsageException(f"Unknown log level {console_loglevel!r}: expected one of {', '.join(LOG_LEVELS)}")
-    shutdown_logging()
     levels = _Levels.of(config.logging, console_loglevel)
     limit = None
     if config.logging.rate_limit is not None:
         limit = RateLimit(config.logging.rate_limit, config.logging.burst_limit)
-    outlet = _Outlet(levels, limit)
+    outlet = _Outlet(context_name, levels, limit)
     outlet.install()
     wanted = config.config_file is not None or config.log_dir is not None
     if wanted and config.logging.logfile is not None:
         path = _log_path(config, config.logging.logfile, context_name, _utc_now())
         try:
-            outlet.file = _open_log_file(path, config.logging)
+            outlet.open_file(path, config.logging)
         except OSError as error:
             _logger.warning("There is no log file: %s cannot be written (%s)", path, error.strerror or error)
+    return outlet
 
 
 def shutdown_logging() -> None:
-    """Undo :func:`setup_logging`: close the log file and restore the levels of loggers; harmless if there is none."""
-    for handler in list(logging.getLogger().handlers):
-        if isinstance(handler, _Outlet):
-            handler.uninstall()
+    """Undo every :func:`setup_logging`; harmless if there was none."""
+    for outlet in _outlets():
+        outlet.uninstall()
 
 
 def log_file_name(pattern: str, context_name: str, now: datetime) -> str:
@@ -102,7 +119,9 @@ class RateLimit:
 
     def admit(self, record: logging.LogRecord) -> int | None:
         """Return how many messages were suppressed at this place since the last one; None suppresses this one too."""
-        place = _Place(record.name, record.levelno, str(record.msg))
+        # "%s" is what those log who have formatted their message themselves, as Python does with its warnings.
+        text = record.getMessage() if record.msg == "%s" else str(record.msg)
+        place = _Place(record.name, record.levelno, text)
         now = self._clock()
         bucket = self._buckets.pop(place, _Bucket(self._burst, now, 0))
         tokens = min(self._burst, bucket.tokens + (now - bucket.since) * self._rate)
@@ -148,6 +167,13 @@ class _Levels(NamedTuple):
             return cls(logging.DEBUG, logging.DEBUG, loggers)
         return cls(number[console_loglevel or config.console_loglevel], number[config.loglevel], loggers)
 
+    def of_loggers(self) -> Iterator[tuple[str, int]]:
+        """The levels of loggers that let through what is wanted; "" is the root logger."""
+        if "" not in self.loggers:
+            # The lower of both, or a console level below the level of the file would have no effect.
+            yield "", min(self.console, self.file)
+        yield from self.loggers.items()
+
     def wanted_in_file(self, record: logging.LogRecord) -> bool:
         """The logger's own level decides, else that of the nearest logger above it."""
         name = record.name
@@ -161,15 +187,48 @@ class _UtcFormatter(logging.Formatter):
 
     default_msec_format = "%s.%03d"
 
-    def __init__(self) -> None:
-        super().__init__(_FORMAT)
+    def __init__(self, layout: str = _FORMAT) -> None:
+        super().__init__(layout)
         self.converter = time.gmtime
+
+
+class _FileFormatter(_UtcFormatter):
+    """Each line says which process of which context wrote it: several may write to one file, and people grep in it."""
+
+    def __init__(self, context_name: str) -> None:
+        super().__init__(_FILE_FORMAT)
+        self._context_name = context_name
+
+    def format(self, record: logging.LogRecord) -> str:
+        execution = EXECUTION.get()
+        record.origin = self._context_name if execution is None else execution.context.name
+        first, *more = super().format(record).rstrip("\n").split("\n")
+        if not more:
+            return first
+        head = self.formatMessage(logging.makeLogRecord({**record.__dict__, "message": ""}))
+        return "\n".join([first, *(head + line for line in more)])
 
 
 class _LogFile(RotatingFileHandler):
     def write_line(self, text: str) -> None:
         """Write a message that has been formatted, after starting a new file if this one is full."""
+        self._follow()
         self.emit(logging.makeLogRecord({"msg": text}))
+
+    def _follow(self) -> None:
+        """Open the file again if somebody has moved it away, as logrotate does."""
+        if os.name == "nt" or self.stream is None:
+            return
+        opened = os.fstat(self.stream.fileno())
+        try:
+            found = os.stat(self.baseFilename)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
+        else:
+            if (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino):
+                return
+        self.stream.close()
+        self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> NoReturn:
         """Leave errors to the outlet instead of printing each of them; called while one is handled."""
@@ -177,37 +236,50 @@ class _LogFile(RotatingFileHandler):
 
 
 class _Outlet(logging.Handler):
-    """The handler on the root logger: limits the rate, then writes to the console and the file.
+    """A handler on the root logger: limits the rate, then writes to the console and the file.
+
+    Args:
+        context_name: The context that it is for.
+        levels: What is logged where.
+        limit: Decides which messages are too many; None lets all pass.
 
     Attributes:
-        file: The log file; None if there is none or it has failed.
+        levels: What is logged where.
+        path: The log file; None if there is none.
+        file: The same, open; None if another outlet writes it, or it has failed.
     """
 
-    def __init__(self, levels: _Levels, limit: RateLimit | None) -> None:
+    def __init__(self, context_name: str, levels: _Levels, limit: RateLimit | None) -> None:
         super().__init__()
         self.setFormatter(_UtcFormatter())
+        self.levels = levels
+        self.path: str | None = None
         self.file: _LogFile | None = None
-        self._levels = levels
+        self._context_name = context_name
+        self._in_file = _FileFormatter(context_name)
         self._limit = limit
         self._file_failed = False
-        self._changed: dict[str, tuple[int, int]] = {}
 
     def install(self) -> None:
         """Join the handlers of the root logger and set the levels of loggers."""
-        # The lower of both, or a console level below the level of the file would have no effect.
-        self._set_level("", self._levels.loggers.get("", min(self._levels.console, self._levels.file)))
-        for name, level in self._levels.loggers.items():
-            self._set_level(name, level)
         logging.getLogger().addHandler(self)
+        _GLOBALS.adjust()
+
+    def open_file(self, path: str, config: CfgLogging) -> None:
+        """Write to a file as well; it is opened once, also if several contexts write to it."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self.path = os.path.realpath(path)
+        if not any(outlet.file is not None and outlet.path == self.path for outlet in _outlets()):
+            self.file = _open_log_file(path, config)
 
     def uninstall(self) -> None:
         """Leave the root logger; levels that somebody changed since are left alone."""
+        if self not in logging.getLogger().handlers:
+            return
+        self._tell_what_ends_it()
         logging.getLogger().removeHandler(self)
-        for name, (before, level) in self._changed.items():
-            logger = logging.getLogger(name)
-            if logger.level == level:
-                logger.setLevel(before)
         self.close()
+        _GLOBALS.adjust()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message where it belongs, unless there were too many like it."""
@@ -215,38 +287,54 @@ class _Outlet(logging.Handler):
         if suppressed is None:
             return
         try:
-            text = self.format(record)
+            record.getMessage()
         except Exception:  # noqa: BLE001 - arguments that do not fit or cannot be printed: logging shows who passed them
-            self.handleError(record)
+            if _outlets()[:1] == [self]:
+                self.handleError(record)
             return
-        self._write(record, _suppressed_text(text, suppressed) if suppressed else text)
+        self._write(record, suppressed)
 
     def close(self) -> None:
         """Tell what was suppressed without having been told yet, and close the log file."""
         self.acquire()
         try:
             for record in self._limit.suppressed() if self._limit is not None else ():
-                self._write(record, self.format(record))
+                self._write(record, 0)
             self._limit = None
             self._close_file()
         finally:
             self.release()
         super().close()
 
-    def _set_level(self, name: str, level: int) -> None:
-        logger = logging.getLogger(name)
-        self._changed.setdefault(name, (logger.level, level))
-        logger.setLevel(level)
+    def _write(self, record: logging.LogRecord, suppressed: int) -> None:
+        wanted = self.levels.wanted_in_file(record)
+        if wanted:
+            self.write_to_file(record, suppressed)
+        outlets = _outlets()
+        if outlets and outlets[0] is not self:
+            return
+        level = min((outlet.levels.console for outlet in outlets), default=self.levels.console)
+        if (record.levelno >= level and not _is_shown_by_others(record)) or (self._file_failed and wanted):
+            _to_stderr(_suppressed_text(self.format(record), suppressed))
 
-    def _write(self, record: logging.LogRecord, text: str) -> None:
-        wanted = self._levels.wanted_in_file(record)
-        if self.file is not None and wanted:
-            try:
-                self.file.write_line(text)
-            except OSError as error:
-                self._give_up_file(self.file.baseFilename, error)
-        if record.levelno >= self._levels.console or (self._file_failed and wanted):
-            _to_stderr(text)
+    def write_to_file(self, record: logging.LogRecord, suppressed: int = 0) -> None:
+        """Write a message to the file alone, if there is one."""
+        self.acquire()
+        try:
+            if self.file is not None:
+                self.file.write_line(_suppressed_text(self._in_file.format(record), suppressed))
+        except OSError as error:
+            assert self.file is not None
+            self._give_up_file(self.file.baseFilename, error)
+        finally:
+            self.release()
+
+    def _tell_what_ends_it(self) -> None:
+        # "with qmi.start(...)" takes logging down before the interpreter gets to see what nobody catches.
+        error = sys.exc_info()[1]
+        writers = [outlet for outlet in _outlets() if outlet.file is not None and outlet.path == self.path]
+        if isinstance(error, Exception | KeyboardInterrupt) and writers:
+            writers[0].write_to_file(_record_of(f"Context {self._context_name} is left because of an exception", error))
 
     def _give_up_file(self, path: str, error: OSError) -> None:
         self._file_failed = True
@@ -255,14 +343,152 @@ class _Outlet(logging.Handler):
         _to_stderr(self.format(logging.LogRecord(_logger.name, logging.ERROR, "", 0, reason, (), None)))
 
     def _close_file(self) -> None:
-        if self.file is not None:
-            with suppress(OSError):  # what could not be written still cannot be
-                self.file.close()
-            self.file = None
+        file, self.file = self.file, None
+        if file is None:
+            return
+        for other in _outlets():
+            if other is not self and other.path == self.path and not self._file_failed:
+                other.file = file  # it goes on being written
+                return
+        with suppress(OSError):  # what could not be written still cannot be
+            file.close()
+
+
+def _outlets() -> list[_Outlet]:
+    """The outlets that are installed, oldest first."""
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, _Outlet)]
+
+
+class _Globals:
+    """What outlets change for the whole process: levels, hooks, warnings. Undone when the last outlet has gone."""
+
+    def __init__(self) -> None:
+        self._levels: dict[str, tuple[int, int]] = {}
+        self._hooks: _Hooks | None = None
+        self._mutex = threading.Lock()
+
+    def adjust(self) -> None:
+        """Fit everything to the outlets that there are now."""
+        with self._mutex:
+            outlets = _outlets()
+            wanted: dict[str, int] = {}
+            for outlet in outlets:
+                for name, level in outlet.levels.of_loggers():
+                    wanted[name] = min(level, wanted.get(name, level))
+            if "" in wanted and not any("" in outlet.levels.loggers for outlet in outlets):
+                before = self._levels.get("", (logging.getLogger().level, 0))[0]
+                wanted[""] = min(wanted[""], before)  # handlers of others may need what we do not
+            for name in {*self._levels, *wanted}:
+                self._set_level(name, wanted.get(name))
+            if outlets and self._hooks is None:
+                self._hooks = _Hooks()
+            elif not outlets and self._hooks is not None:
+                self._hooks.undo()
+                self._hooks = None
+
+    def _set_level(self, name: str, level: int | None) -> None:
+        logger = logging.getLogger(name)
+        before, ours = self._levels.get(name, (logger.level, logger.level))
+        changed = logger.level != ours  # by somebody else since: it is theirs
+        if level is None:
+            del self._levels[name]
+            if not changed:
+                logger.setLevel(before)
+        elif not changed:
+            logger.setLevel(level)
+            self._levels[name] = (before, level)
+
+
+class _Hooks:
+    """Has what nobody catches and what Python warns of written to the log files as well."""
+
+    def __init__(self) -> None:
+        self._active = True
+        self._before = (sys.excepthook, threading.excepthook, sys.unraisablehook)
+        sys.excepthook = self._uncaught
+        threading.excepthook = self._uncaught_in_thread
+        sys.unraisablehook = self._unraisable
+        showwarning = warnings.showwarning
+        logging.captureWarnings(True)
+        self._captures = warnings.showwarning is not showwarning  # else somebody has captured them before
+
+    def undo(self) -> None:
+        """Put back what was there. Where somebody has put a hook on top of ours, ours lets everything pass."""
+        self._active = False
+        uncaught, in_thread, unraisable = self._before
+        if sys.excepthook == self._uncaught:
+            sys.excepthook = uncaught
+        if threading.excepthook == self._uncaught_in_thread:
+            threading.excepthook = in_thread
+        if sys.unraisablehook == self._unraisable:
+            sys.unraisablehook = unraisable
+        if self._captures:
+            logging.captureWarnings(False)
+
+    def _uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        try:
+            self._write("An exception that nobody has caught ends the program", error)
+        finally:
+            self._before[0](kind, error, trace)
+
+    def _uncaught_in_thread(self, args: threading.ExceptHookArgs) -> None:
+        try:
+            if not issubclass(args.exc_type, SystemExit):
+                name = args.thread.name if args.thread is not None else "(unknown)"
+                self._write(f"An exception that nobody has caught ends thread {name!r}", args.exc_value)
+        finally:
+            self._before[1](args)
+
+    def _unraisable(self, args: sys.UnraisableHookArgs) -> None:
+        try:
+            what = args.err_msg or "Exception ignored in"
+            self._write(f"{what}: {_safe_repr(args.object)}" if args.object is not None else what, args.exc_value)
+        finally:
+            self._before[2](args)
+
+    def _write(self, text: str, error: BaseException | None) -> None:
+        for outlet in _outlets() if self._active else ():
+            record = _record_of(text, error)
+            if outlet.levels.wanted_in_file(record):
+                outlet.write_to_file(record)
+
+
+_GLOBALS = _Globals()
+
+
+def _record_of(text: str, error: BaseException | None) -> logging.LogRecord:
+    if isinstance(error, KeyboardInterrupt):
+        return logging.LogRecord(_UNCAUGHT, logging.WARNING, "", 0, f"{text}: KeyboardInterrupt", (), None)
+    exc_info = None if error is None else (type(error), error, error.__traceback__)
+    return logging.LogRecord(_UNCAUGHT, logging.CRITICAL, "", 0, text, (), exc_info)
+
+
+def _safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - the user's own, of an object that is being torn down
+        return f"<{type(value).__name__}>"
+
+
+def _is_shown_by_others(record: logging.LogRecord) -> bool:
+    """Whether a handler of somebody else writes the record to the console."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        for handler in logger.handlers:
+            if _writes_to_console(handler) and record.levelno >= handler.level:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def _writes_to_console(handler: logging.Handler) -> bool:
+    if isinstance(handler, _Outlet | logging.FileHandler):
+        return False
+    stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
+    return stream is not None and stream in (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
 
 
 def _open_log_file(path: str, config: CfgLogging) -> _LogFile:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     return _LogFile(
         path, maxBytes=config.max_bytes, backupCount=config.backup_count, encoding="utf-8", errors="backslashreplace"
     )
@@ -276,6 +502,8 @@ def _to_stderr(text: str) -> None:
 
 
 def _suppressed_text(text: str, number: int) -> str:
+    if not number:
+        return text
     return f"{text} ({number} more like this {'was' if number == 1 else 'were'} suppressed)"
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qmi.blocking import QMI_Context
     from qmi.config.schema import CfgContext, CfgQmi
     from qmi.context import Context
+    from qmi.logs import LogSetup
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -36,6 +37,7 @@ class _Session:
     def reset(self) -> None:
         self.mutex = threading.RLock()
         self.default: QMI_Context | None = None
+        self.logs: LogSetup | None = None
 
 
 _SESSION = _Session()
@@ -87,10 +89,10 @@ def _load_config(config_file: Any, context_cfg: Mapping[str, Any] | None) -> Cfg
     return add_contexts(load_config(config_file), context_cfg)
 
 
-def _setup_logging(config: CfgQmi, context_name: str, console_loglevel: str | None) -> None:
+def _setup_logging(config: CfgQmi, context_name: str, console_loglevel: str | None) -> LogSetup:
     from qmi.logs import setup_logging
 
-    setup_logging(config, context_name, console_loglevel=console_loglevel)
+    return setup_logging(config, context_name, console_loglevel=console_loglevel)
 
 
 def start(
@@ -125,11 +127,11 @@ def start(
             )
         context = _make_context(context_name, _load_config(config_file, context_cfg))
         if init_logging:
-            _setup_logging(context.get_config(), context_name, console_loglevel)
+            _SESSION.logs = _setup_logging(context.get_config(), context_name, console_loglevel)
         try:
             context.start()
         except BaseException:
-            _shutdown_logging()
+            _end_logging()
             raise
         context.on_stopped = _default_stopped
         _SESSION.default = context
@@ -138,7 +140,14 @@ def start(
 
 def _default_stopped() -> None:
     _SESSION.default = None
-    _shutdown_logging()
+    _end_logging()
+
+
+def _end_logging() -> None:
+    # Only what start() has set up: contexts of other kinds may run beside this one, and log.
+    logs, _SESSION.logs = _SESSION.logs, None
+    if logs is not None:
+        logs.uninstall()
 
 
 def stop() -> None:
@@ -194,8 +203,7 @@ async def open_context(
     """
     face = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
     core = face.async_context
-    if init_logging:
-        _setup_logging(core.config, context_name, console_loglevel)
+    logs = _setup_logging(core.config, context_name, console_loglevel) if init_logging else None
     try:
         async with core.running():
             token = EXECUTION.set(Execution(face))
@@ -204,8 +212,8 @@ async def open_context(
             finally:
                 EXECUTION.reset(token)
     finally:
-        if init_logging:
-            _shutdown_logging()
+        if logs is not None:
+            logs.uninstall()
 
 
 for _verb in (start, stop, context, open_context):

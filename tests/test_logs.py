@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
 import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+import qmi
+from qmi.actors.execution import EXECUTION, Execution
 from qmi.config.schema import CfgLogging, CfgQmi
+from qmi.core.context import QMI_Context
 from qmi.errors import QMI_UsageException
 from qmi.logs import RateLimit, log_file_name, setup_logging, shutdown_logging
 
-LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| (\w+) +\| ([\w.]+) *\| (.*)\Z")
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| (\w+) +\| (?:[-\w()]+\[\d+\] \| )?([\w.]+) *\| (.*)\Z")
 rpc = logging.getLogger("qmi.core.rpc")
 
 
@@ -24,9 +31,11 @@ rpc = logging.getLogger("qmi.core.rpc")
 def levels_and_handlers_come_back() -> Iterator[None]:
     root = logging.getLogger()
     before = root.level, list(root.handlers)
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning
     yield
     shutdown_logging()
     assert (root.level, root.handlers) == before
+    assert hooks == (sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning)
     assert rpc.level == logging.NOTSET
 
 
@@ -204,9 +213,12 @@ def test_a_traceback_is_written_below_its_message(home: Path, capsys: pytest.Cap
         raise ValueError("boom")
     except ValueError:
         rpc.exception("it failed")
-    for text in (capsys.readouterr().err, (home / "qmi.log").read_text()):
-        assert " | it failed\nTraceback (most recent call last):\n" in text
-        assert text.endswith("ValueError: boom\n")
+    on_console = capsys.readouterr().err
+    assert " | it failed\nTraceback (most recent call last):\n" in on_console
+    assert on_console.endswith("ValueError: boom\n")
+    in_file = texts((home / "qmi.log").read_text())
+    assert in_file[:2] == ["it failed", "Traceback (most recent call last):"]
+    assert in_file[-1] == "ValueError: boom"
 
 
 def test_a_message_that_cannot_be_formatted_harms_nobody(
@@ -341,3 +353,220 @@ def test_messages_that_are_never_the_same_take_no_memory() -> None:
         assert limit.admit(record(f"number {number}")) == 0
         assert limit.admit(record(f"number {number}")) is None
     assert len(limit.suppressed()) == 1000
+
+
+# Several contexts
+
+
+def test_setups_of_several_contexts_are_taken_down_each_by_its_own(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def logged(name: str) -> list[str]:
+        return texts((home / name).read_text())
+
+    first = setup_logging(configured(home, logfile="a.log"), "a")
+    second = setup_logging(configured(home, logfile="b.log", console_loglevel="ERROR"), "b")
+    rpc.warning("one")
+    first.uninstall()
+    rpc.warning("two")
+    rpc.error("three")
+    third = setup_logging(configured(home, logfile="a.log", console_loglevel="INFO"), "a")
+    rpc.info("four")
+    second.uninstall()
+    third.uninstall()
+    third.uninstall()
+    rpc.critical("five")
+    assert logged("a.log") == ["one", "four"]
+    assert logged("b.log") == ["one", "two", "three", "four"]
+    assert texts(capsys.readouterr().err) == ["one", "three", "four"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_log_file_of_several_contexts_has_each_line_once(home: Path, order: tuple[int, int]) -> None:
+    setups = [setup_logging(configured(home), name) for name in ("a", "b")]
+    rpc.warning("one")
+    setups[order[0]].uninstall()
+    rpc.warning("two")
+    setups[order[1]].uninstall()
+    rpc.warning("three")
+    assert texts((home / "qmi.log").read_text()) == ["one", "two"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_levels_are_restored_in_any_order(order: tuple[int, int]) -> None:
+    root = logging.getLogger()
+    before = root.level
+    loglevels = [{"qmi.core.rpc": "DEBUG"}, {"qmi.core.rpc": "ERROR"}]
+    setups = [setup_logging(CfgQmi(logging=CfgLogging(loglevels=levels)), "a") for levels in loglevels]
+    assert rpc.level == logging.DEBUG
+    setups[order[0]].uninstall()
+    assert rpc.level == (logging.ERROR if order[0] == 0 else logging.DEBUG)
+    setups[order[1]].uninstall()
+    assert (rpc.level, root.level) == (logging.NOTSET, before)
+
+
+def test_open_context_beside_a_started_one_leaves_its_log_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "qmi.conf").write_text("{}")
+    outer = QMI_Context("outer")
+
+    async def inner(fail: bool) -> None:
+        cfg = {"inner": {"tcp_server_port": 1 if fail else 0, "host": "192.0.2.1" if fail else "127.0.0.1"}}
+        async with qmi.open_context("inner", context_cfg=cfg):
+            rpc.warning("inside")
+
+    with qmi.start("first"):
+        trio.run(inner, False)
+        rpc.warning("after the inner one")
+        with pytest.raises(qmi.core.exceptions.QMI_Exception):
+            trio.run(inner, True)
+        with pytest.raises(qmi.core.exceptions.QMI_Exception):
+            qmi.start("second")
+        with outer:
+            rpc.warning("with a plain one")
+        rpc.warning("at the end")
+    rpc.warning("too late")
+    lines = [text for level, _, text in messages((home / "qmi.log").read_text()) if level == "WARNING"]
+    assert lines == ["inside", "after the inner one", "with a plain one", "at the end"]
+    assert "Context inner is left because of an exception" in (home / "qmi.log").read_text()
+    assert "after the inner one" in capsys.readouterr().err
+
+
+# What nobody catches, and what others show
+
+
+def run_script(home: Path, script: str) -> tuple[str, str]:
+    """Run a script in a process of its own; return its standard error and its log file."""
+    (home / "qmi.conf").write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "HOME": str(home)},
+    )
+    return done.stderr, (home / "qmi.log").read_text()
+
+
+@pytest.mark.parametrize("with_block", [False, True])
+def test_an_exception_that_nobody_catches_is_in_the_log_file_and_shown_once(home: Path, with_block: bool) -> None:
+    start = "with qmi.start('lab'):\n    " if with_block else "qmi.start('lab')\n"
+    shown, logged = run_script(home, f"import qmi\n{start}raise ValueError('bo' + 'om')")
+    lines = [line for line in logged.splitlines() if "qmi.uncaught" in line]
+    assert lines[-1].endswith("| ValueError: boom")
+    assert all(re.search(r"\| lab\[\d+\] \|", line) for line in logged.splitlines())
+    assert shown.count("ValueError: boom") == 1
+
+
+def test_what_ends_a_thread_or_is_ignored_by_python_is_in_the_log_file_and_goes_on_to_others(home: Path) -> None:
+    seen: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", seen.append)
+        patch.setattr(sys, "unraisablehook", seen.append)
+        patch.setattr(sys, "excepthook", lambda *args: seen.append(args))
+        setup = setup_logging(configured(home), "lab")
+
+        def fail() -> None:
+            raise ValueError("in a thread")
+
+        thread = threading.Thread(target=fail, name="worker")
+        thread.start()
+        thread.join()
+
+        class Odd:
+            def __del__(self) -> None:
+                raise ValueError("in a finalizer")
+
+        del [Odd()][0]
+        gc.collect()
+        sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+        on_top = sys.excepthook
+        patch.setattr(sys, "excepthook", lambda *args: on_top(*args))
+        setup.uninstall()
+        sys.excepthook(ValueError, ValueError("too late"), None)
+    lines = texts((home / "qmi.log").read_text())
+    assert lines[0] == "An exception that nobody has caught ends thread 'worker'"
+    assert "ValueError: in a thread" in lines
+    assert "ValueError: in a finalizer" in lines
+    assert lines[-1] == "An exception that nobody has caught ends the program: KeyboardInterrupt"
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("captured_before", [False, True])
+def test_warnings_of_python_are_in_the_log_file_once(
+    home: Path, capsys: pytest.CaptureFixture[str], captured_before: bool
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(captured_before)
+        setup = setup_logging(configured(home), "lab")
+        warnings.warn("careful", UserWarning, stacklevel=1)
+        setup.uninstall()
+        assert (warnings.showwarning.__module__ == "logging") is captured_before
+        logging.captureWarnings(False)
+    lines = texts((home / "qmi.log").read_text())
+    assert len([line for line in lines if "UserWarning: careful" in line]) == 1
+    assert capsys.readouterr().err.count("UserWarning: careful") == 1
+
+
+def test_warnings_that_differ_are_not_limited_together(home: Path) -> None:
+    setup_logging(configured(home, rate_limit=0.001), "lab")
+    for number in (1, 2, 2):
+        logging.getLogger("py.warnings").warning("%s", f"warning {number}")
+    assert texts((home / "qmi.log").read_text()) == ["warning 1", "warning 2"]
+
+
+@pytest.mark.parametrize("where", ["", "my.script"])
+@pytest.mark.parametrize("stream", ["stderr", "stdout"])
+def test_a_console_handler_of_the_user_gives_no_double_lines(
+    where: str, stream: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = logging.StreamHandler(getattr(sys, stream))
+    handler.setLevel("ERROR")
+    logging.getLogger(where).addHandler(handler)
+    try:
+        setup_logging(configured(home), "lab")
+        logging.getLogger("my.script.part").error("an error")
+        logging.getLogger("my.script.part").warning("a warning")
+    finally:
+        logging.getLogger(where).removeHandler(handler)
+    out, err = capsys.readouterr()
+    assert (out + err).count("an error") == (out + err).count("a warning") == 1
+    assert texts((home / "qmi.log").read_text()) == ["an error", "a warning"]
+
+
+def test_basic_config_gives_no_double_lines_and_keeps_its_level(home: Path) -> None:
+    script = (
+        "import logging, qmi\nlogging.basicConfig(level=logging.DEBUG)\nwith qmi.start('lab'):\n"
+        "    logging.warning('once')\n    logging.debug('fine')\n"
+    )
+    shown, logged = run_script(home, script)
+    assert shown.count("once") == logged.count("once") == 1
+    assert shown.count("DEBUG:root:fine") == 1
+    assert "fine" not in logged
+
+
+def test_a_log_file_that_was_moved_away_is_opened_again(home: Path) -> None:
+    setup_logging(configured(home, logfile="logs/qmi.log"), "lab")
+    rpc.error("one")
+    (home / "logs" / "qmi.log").rename(home / "logs" / "old.log")
+    rpc.error("two")
+    (home / "logs" / "qmi.log").unlink()
+    (home / "logs" / "qmi.log").write_text("")
+    rpc.error("three")
+    (home / "logs").rename(home / "gone")
+    rpc.error("four")
+    assert texts((home / "gone" / "old.log").read_text()) == ["one"]
+    assert texts((home / "gone" / "qmi.log").read_text()) == ["three"]
+    assert texts((home / "logs" / "qmi.log").read_text()) == ["four"]
+
+
+def test_lines_name_the_context_that_they_come_from(home: Path) -> None:
+    setup_logging(configured(home), "outer")
+    rpc.error("outside\nand below")
+    token = EXECUTION.set(Execution(QMI_Context("inner")))
+    rpc.error("inside")
+    EXECUTION.reset(token)
+    lines = (home / "qmi.log").read_text().splitlines()
+    assert [line.split(" | ")[2] for line in lines] == [
+        f"{name}[{os.getpid()}]" for name in ("outer", "outer", "inner")
+    ]
