@@ -25,6 +25,7 @@ from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.
 
 if TYPE_CHECKING:
     from qmi.verbs import (
+        call,
         context,
         get_configured_contexts,
         get_instrument,
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
         get_task,
         info,
         list_rpc_objects,
+        locked,
         make_instrument,
         make_rpc_object,
         make_task,
         open_context,
+        rpc_async,
+        rpc_blocking,
+        rpc_nonblocking,
         show_contexts,
         show_instruments,
         show_network_contexts,
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "call",
     "context",
     "get_configured_contexts",
     "get_instrument",
@@ -54,10 +60,14 @@ __all__ = [
     "get_task",
     "info",
     "list_rpc_objects",
+    "locked",
     "make_instrument",
     "make_rpc_object",
     "make_task",
     "open_context",
+    "rpc_async",
+    "rpc_blocking",
+    "rpc_nonblocking",
     "show_contexts",
     "show_instruments",
     "show_network_contexts",

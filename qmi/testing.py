@@ -96,7 +96,7 @@ class StandInInstrument(Generic[D]):
 
     def __init__(self, driver: type[D]) -> None:
         check_class(driver, QMI_Instrument, "A stand-in")
-        self._methods = published_functions(driver)
+        self._methods = {name: method for name, method in published_functions(driver).items() if _is_own(name, method)}
         self._answers: dict[str, Callable[..., Any]] = {}
         self.calls: list[RecordedCall] = []
         self.driver = self._make_class(driver)
@@ -153,13 +153,14 @@ class StandInInstrument(Generic[D]):
 
     def _answer(self, instrument: QMI_Instrument, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         original = self._methods[method]
-        inspect.signature(original).bind(instrument, *args, **kwargs)
+        signature = _signature_of(original)
+        signature.bind(instrument, *args, **kwargs)
         self.calls.append(RecordedCall(method, args, kwargs))
         if method in self._answers:
             return self._answers[method](*args, **kwargs)
         if method in _OWN_STATE:
             return getattr(QMI_Instrument, method)(instrument)
-        if inspect.signature(original).return_annotation not in (None, "None", inspect.Signature.empty):
+        if signature.return_annotation not in (None, "None", inspect.Signature.empty):
             raise QMI_UsageException(
                 f"The stand-in does not know what {method}() answers; tell it by stand_in.returns({method!r}, ...)"
             )
@@ -216,8 +217,23 @@ class StandInInstrument(Generic[D]):
         }
         function = kinds[method_kind(original)]
         function.__name__, function.__doc__ = name, original.__doc__
-        function.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+        function.__signature__ = _signature_of(original)  # type: ignore[attr-defined]
         return function
+
+
+def _is_own(name: str, method: Any) -> bool:
+    # What every object has works in a stand-in as everywhere; only open() and its like are noted.
+    where = getattr(method, "__func__", method)
+    return name in _OWN_STATE or not getattr(where, "__module__", "").startswith("qmi.actors.")
+
+
+def _signature_of(method: Any) -> inspect.Signature:
+    """The signature of a method as a plain one has it, with ``self``."""
+    if inspect.isfunction(method):
+        return inspect.signature(method)
+    bound = inspect.signature(method.__get__(object(), object))
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    return bound.replace(parameters=[this, *bound.parameters.values()])
 
 
 def run_in_virtual_time(function: Callable[..., Awaitable[T]], *args: Any) -> T:

@@ -13,12 +13,14 @@ from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import TR, QMI_TaskRunner
+from qmi.actors.views import call, locked, rpc_async, rpc_blocking, rpc_nonblocking
 from qmi.session import context, open_context, start, stop
 
 if TYPE_CHECKING:
     from qmi.config.schema import CfgContext
 
 __all__ = [
+    "call",
     "context",
     "get_configured_contexts",
     "get_instrument",
@@ -26,10 +28,14 @@ __all__ = [
     "get_task",
     "info",
     "list_rpc_objects",
+    "locked",
     "make_instrument",
     "make_rpc_object",
     "make_task",
     "open_context",
+    "rpc_async",
+    "rpc_blocking",
+    "rpc_nonblocking",
     "show_contexts",
     "show_instruments",
     "show_network_contexts",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partialmethod
 from typing import Any
 
 import pytest
@@ -72,6 +73,37 @@ def stand_in() -> StandInInstrument[Camera]:
 def camera(stand_in: StandInInstrument[Camera]) -> Iterator[Any]:
     with qmi.start("standing-in", None):
         yield qmi.make_instrument("camera", stand_in.driver, "COM1", speed=1)
+
+
+class OddDriver(QMI_Instrument):
+    @staticmethod
+    @rpc_method
+    def static(a: int) -> int:
+        return a
+
+    @rpc_method
+    @classmethod
+    def of_class(cls, a: int) -> int:
+        return a
+
+    @rpc_method
+    def level(self, a: int, b: int) -> int:
+        return a + b
+
+    fixed: Any = partialmethod(level, 1)
+
+
+def test_stand_in_answers_for_methods_of_every_shape() -> None:
+    stand_in = StandInInstrument(OddDriver)
+    for name in ("static", "of_class", "fixed"):
+        stand_in.returns(name, name)
+    with qmi.start("test", None, init_logging=False):
+        x: Any = qmi.make_instrument("x", stand_in.driver)
+        assert [x.static(1), x.of_class(a=1), x.fixed(2)] == ["static", "of_class", "fixed"]
+        with pytest.raises(TypeError):
+            x.static()
+        assert (x.get_name(), x.get_category()) == ("x", "instrument")
+    assert [call.method for call in stand_in.calls] == ["static", "of_class", "fixed"]
 
 
 def test_calls_are_recorded_as_written(stand_in: StandInInstrument[Camera], camera: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar, NamedTuple
 
-from qmi.actors.interface import rpc_method
+from qmi.actors.interface import published, rpc_method
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.errors import QMI_InvalidOperationException
 
@@ -84,10 +84,12 @@ class QMI_Instrument(QMI_RpcObject):
         if self._is_open:
             raise QMI_InvalidOperationException(f"Instrument {self._name!r} is open already")
 
+    @published
     def __enter__(self) -> QMI_Instrument:
         self.open()
         return self
 
+    @published
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partialmethod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
@@ -18,16 +19,27 @@ from qmi.names import nearest
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+F = TypeVar("F")
 
 _MARK = "_rpc_method"
 _ANSWERED_BY = "_rpc_answered_by"
 
-PROXY_NAMES = frozenset(
-    {"address", "rpc_nonblocking", "rpc_async", "rpc_blocking", "call"}
-    | {"lock", "unlock", "is_locked", "force_unlock", "locked"}
-    | {"_rpc", "_rpc_interface", "_describe", "_wait", "_acquire"}
+RESERVED_NAMES = frozenset({"lock", "unlock", "is_locked", "force_unlock", "address", "rpc_nonblocking"})
+"""What every proxy has, whatever its driver declares. Anything else that proxies have gives way to a driver's names."""
+
+SPECIAL_METHODS = frozenset(
+    {"__enter__", "__exit__", "__aenter__", "__aexit__", "__call__", "__len__", "__getitem__", "__setitem__"}
+    | {"__delitem__", "__contains__", "__iter__", "__int__", "__float__"}
 )
-"""What every proxy has; an object cannot publish a method of such a name."""
+"""Special methods that a driver may publish. Those of blocks are called by ``with proxy``."""
+
+BLOCK_METHODS = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})
+
+GET_PROPERTY = "__rpc_get__"
+SET_PROPERTY = "__rpc_set__"
+ENTER_BLOCK = "__rpc_enter__"
+EXIT_BLOCK = "__rpc_exit__"
+"""Methods of every object that proxies call on their own account. No driver can publish methods of such names."""
 
 TIMEOUT_NAME = "rpc_timeout"
 """An argument that every method of a proxy takes, so that no method can have it for itself."""
@@ -89,6 +101,14 @@ class Method:
     direct: bool = False
 
 
+class PropertyInfo(NamedTuple):
+    """A property that proxies read and write: its name, the name of its type and its documentation."""
+
+    name: str
+    type_name: str
+    doc: str = ""
+
+
 class SignalInfo(NamedTuple):
     """A declared signal: its name and the names of its argument types."""
 
@@ -109,7 +129,11 @@ class Interface:
         signals: The declared signals.
         enter: Methods that ``with proxy:`` calls first.
         exit: Methods that it calls at the end.
+        properties: Values of the object that proxies read and write as attributes.
         views: The proxy classes that were made from it.
+        local: Constants that cannot be sent, so that only proxies of the same program have them.
+        driver: The class itself, in the program that has the object.
+        services: What proxies call on their own account: see :data:`GET_PROPERTY` and its like.
     """
 
     class_name: str
@@ -120,6 +144,10 @@ class Interface:
     signals: tuple[SignalInfo, ...] = ()
     enter: tuple[str, ...] = ()
     exit: tuple[str, ...] = ()
+    properties: Mapping[str, PropertyInfo] = field(default_factory=dict)
+    local: set[str] = field(default_factory=set, compare=False, repr=False)
+    driver: type | None = field(default=None, compare=False, repr=False)
+    services: Mapping[str, Method] = field(default_factory=dict, compare=False, repr=False)
     views: dict[type, type] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -167,6 +195,11 @@ def rpc_method(function: Callable[Concatenate[Any, P], R_co]) -> RpcMethod[P, R_
     return _mark(function, direct=False)
 
 
+def published(function: F) -> F:
+    """The same as :func:`rpc_method` for methods of the base classes, which keeps their types as they are."""
+    return cast("F", _mark(cast("Any", function), direct=False))
+
+
 def direct_method(function: Callable[Concatenate[Any, P], R_co]) -> RpcMethod[P, R_co]:
     """Publish a method that only asks or commands: it is answered at once, also while another method runs.
 
@@ -195,55 +228,116 @@ def answering_name(cls: type, name: str) -> str:
 
 
 def _mark(function: Callable[Concatenate[Any, P], R_co], direct: bool) -> RpcMethod[P, R_co]:
-    if not inspect.isfunction(function):
+    carrier: Any = function
+    if isinstance(carrier, staticmethod | classmethod):
+        carrier = carrier.__func__
+    elif isinstance(carrier, property):
+        carrier = carrier.fget
+    if not (inspect.isfunction(carrier) or isinstance(carrier, partialmethod)):
         raise QMI_UsageException(f"Only a method can be published; got {function!r}")
-    function.__dict__[_MARK] = direct
+    carrier.__dict__[_MARK] = direct
     return cast("RpcMethod[P, R_co]", function)
 
 
 def is_rpc_method(thing: object) -> bool:
     """Whether a function or method is published."""
-    return inspect.isroutine(thing) and hasattr(thing, _MARK)
+    return inspect.isroutine(thing) and _is_marked(thing)
+
+
+def _is_marked(value: Any) -> bool:
+    # What stands in a class; staticmethod and classmethod show the attributes of their function only sometimes.
+    value = getattr(value, "__func__", value)
+    if isinstance(value, partialmethod):
+        return _MARK in value.__dict__ or _is_marked(value.func)
+    return inspect.isroutine(value) and hasattr(value, _MARK)
+
+
+def _mark_of(value: Any) -> bool:
+    value = getattr(value, "__func__", value)
+    if isinstance(value, partialmethod):
+        return bool(value.__dict__[_MARK]) if _MARK in value.__dict__ else _mark_of(value.func)
+    return bool(getattr(value, _MARK, False))
 
 
 def method_kind(function: Callable[..., Any]) -> Kind:
     """What calling the function gives."""
-    if inspect.isasyncgenfunction(function):
+    plain: Any = getattr(function, "__func__", function)
+    while isinstance(plain, partialmethod):
+        plain = plain.func
+    if inspect.isasyncgenfunction(plain):
         return Kind.ASYNC_GENERATOR
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(plain):
         return Kind.ASYNC
-    return Kind.GENERATOR if inspect.isgeneratorfunction(function) else Kind.PLAIN
+    return Kind.GENERATOR if inspect.isgeneratorfunction(plain) else Kind.PLAIN
 
 
-def describe_method(name: str, function: Callable[..., Any]) -> Method:
+def describe_method(name: str, function: Callable[..., Any], cls: type | None = None) -> Method:
     """Describe one published method.
 
+    Args:
+        name: Its name.
+        function: The method as its class has it.
+        cls: The class, for messages.
+
     Raises:
-        QMI_UsageException: If it has an argument of a name that every proxy needs for itself.
+        QMI_UsageException: If it has an argument of a name that every proxy needs for itself, or no argument for the
+            object that it is called on.
     """
-    signature = inspect.signature(function)
-    if TIMEOUT_NAME in signature.parameters:
+    where = f"{cls.__qualname__}.{name}" if cls is not None else getattr(function, "__qualname__", name)
+    parameters = _parameters_of(where, function)
+    if any(parameter.name == TIMEOUT_NAME for parameter in parameters):
         raise QMI_UsageException(
-            f"{function.__qualname__}() cannot be published: its argument {TIMEOUT_NAME!r} belongs to the proxies, "
+            f"{where}() cannot be published: its argument {TIMEOUT_NAME!r} belongs to the proxies, "
             "which give each method one. Rename it"
         )
-    parameters = tuple(
-        Parameter(
-            parameter.name,
-            int(parameter.kind),
-            None if parameter.default is parameter.empty else repr(parameter.default),
-            _annotation_text(parameter.annotation),
-        )
-        for parameter in list(signature.parameters.values())[1:]
-    )
+    plain: Any = getattr(function, "__func__", function)
     return Method(
         name=name,
-        doc=inspect.getdoc(function) or "",
-        parameters=parameters,
-        returns=_annotation_text(signature.return_annotation),
+        doc=inspect.getdoc(plain.func if isinstance(plain, partialmethod) else plain) or "",
+        parameters=tuple(
+            Parameter(
+                parameter.name,
+                int(parameter.kind),
+                None if parameter.default is parameter.empty else _default_text(parameter.default),
+                _annotation_text(parameter.annotation),
+            )
+            for parameter in parameters
+        ),
+        returns=_annotation_text(_signature_of(where, plain).return_annotation),
         kind=method_kind(function),
-        direct=bool(getattr(function, _MARK, False)),
+        direct=_mark_of(function),
     )
+
+
+def _parameters_of(where: str, function: Any) -> list[inspect.Parameter]:
+    """The parameters that a caller fills in: all but the object (or the class) itself."""
+    if isinstance(function, staticmethod):
+        return list(_signature_of(where, function.__func__).parameters.values())
+    parameters = list(_signature_of(where, getattr(function, "__func__", function)).parameters.values())
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return parameters
+    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+        raise QMI_UsageException(
+            f"{where}() cannot be published: it takes no argument for the object that it is called on. "
+            "Write 'self' as its first one, or make it a @staticmethod"
+        )
+    return parameters[1:]
+
+
+def _signature_of(where: str, function: Any) -> inspect.Signature:
+    try:
+        if isinstance(function, partialmethod):
+            return inspect.signature(function.__get__(None, object))  # the object comes first, as in a function
+        return inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise QMI_UsageException(f"{where}() cannot be published: it has no signature ({error})") from error
+
+
+def _default_text(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - the repr of a user's class fails: its place is kept all the same
+        return f"<{type(value).__name__}>"
 
 
 def _annotation_text(annotation: Any) -> str | None:
@@ -255,40 +349,108 @@ def _annotation_text(annotation: Any) -> str | None:
 def published_functions(cls: type) -> dict[str, Callable[..., Any]]:
     """The published methods of a class by name; an override counts as published if what it overrides is.
 
+    They are as the class has them: functions, or a ``staticmethod``, ``classmethod`` or ``partialmethod``. A published
+    ``property`` is not among them, see :func:`properties_of`.
+
     Raises:
         QMI_UsageException: If a method has a name that every proxy needs for itself.
     """
     found: dict[str, Callable[..., Any]] = {}
     for name in dir(cls):
-        function = inspect.getattr_static(cls, name)
-        if not inspect.isfunction(function):
+        function: Any = inspect.getattr_static(cls, name)
+        if not (inspect.isfunction(function) or isinstance(function, staticmethod | classmethod | partialmethod)):
             continue
-        marked = next((vars(base)[name] for base in cls.__mro__ if is_rpc_method(vars(base).get(name))), None)
+        marked = next((vars(base)[name] for base in cls.__mro__ if _is_marked(vars(base).get(name))), None)
         if marked is None:
             continue
-        if name in PROXY_NAMES or name.startswith("__"):
-            raise QMI_UsageException(
-                f"{cls.__qualname__}.{name}() cannot be published: proxies have a {name!r} of their own. Rename it"
-            )
-        found[name] = function
-        if function is not marked:
-            function.__dict__.setdefault(_MARK, getattr(marked, _MARK))
+        _check_name(cls, name, "method")
+        found[name] = cast("Callable[..., Any]", function)
+        if function is not marked and not _is_marked(function):
+            carrier = getattr(function, "__func__", function)
+            if hasattr(carrier, "__dict__"):
+                carrier.__dict__.setdefault(_MARK, _mark_of(marked))
     return found
+
+
+def _check_name(cls: type, name: str, what: str) -> None:
+    """Refuse a name that a proxy cannot show.
+
+    Raises:
+        QMI_UsageException: Saying whose name it is.
+    """
+    shown = f"{cls.__qualname__}.{name}()" if what == "method" else f"{what.capitalize()} {cls.__qualname__}.{name}"
+    if name in RESERVED_NAMES:
+        raise QMI_UsageException(f"{shown} cannot be published: proxies have a {name!r} of their own. Rename it")
+    if name.startswith("__") and not (what == "method" and name in SPECIAL_METHODS):
+        raise QMI_UsageException(f"{shown} cannot be published: names that begin with two underscores are Python's own")
+
+
+def _declared_names(cls: type, attribute: str) -> list[str]:
+    names: dict[str, None] = {}
+    for base in reversed(cls.__mro__):
+        declared = vars(base).get(attribute, ())
+        if isinstance(declared, str):
+            raise QMI_UsageException(
+                f"{base.__qualname__}.{attribute} is a list or set of names; got the text {declared!r}. "
+                f"Write [{declared!r}]"
+            )
+        for name in sorted(declared) if isinstance(declared, set | frozenset) else declared:
+            if not isinstance(name, str):
+                raise QMI_UsageException(f"{base.__qualname__}.{attribute} holds names; got {name!r}")
+            names[name] = None
+    return list(names)
 
 
 def constants_of(cls: type) -> dict[str, Any]:
     """The constants that proxies show, by name.
 
     Raises:
-        QMI_UsageException: If a declared constant does not exist.
+        QMI_UsageException: If a declared constant does not exist, or has a name that proxies cannot show.
     """
     constants: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        for name in vars(base).get("_rpc_constants", ()):
-            if not hasattr(cls, name):
-                raise QMI_UsageException(f"{cls.__qualname__}._rpc_constants names {name!r}, which the class lacks")
-            constants[name] = getattr(cls, name)
+    for name in _declared_names(cls, "_rpc_constants"):
+        _check_name(cls, name, "constant")
+        if not hasattr(cls, name):
+            raise QMI_UsageException(f"{cls.__qualname__}._rpc_constants names {name!r}, which the class lacks")
+        value = constants[name] = getattr(cls, name)
+        if _is_marked(inspect.getattr_static(cls, name)) or isinstance(value, property):
+            raise QMI_UsageException(
+                f"{cls.__qualname__}._rpc_constants names {name!r}, which is no constant but a "
+                + ("property; name it in _rpc_properties" if isinstance(value, property) else "published method")
+            )
     return constants
+
+
+def properties_of(cls: type) -> dict[str, PropertyInfo]:
+    """The values that proxies read and write, by name: those in ``_rpc_properties``, and each published ``property``.
+
+    Raises:
+        QMI_UsageException: If a declared property does not exist, or has a name that proxies cannot show.
+    """
+    names = _declared_names(cls, "_rpc_properties")
+    for name in dir(cls):
+        found = inspect.getattr_static(cls, name)
+        if isinstance(found, property) and found.fget is not None and _is_marked(found.fget) and name not in names:
+            names.append(name)
+    properties: dict[str, PropertyInfo] = {}
+    for name in names:
+        _check_name(cls, name, "property")
+        try:
+            value = inspect.getattr_static(cls, name)
+        except AttributeError:
+            raise QMI_UsageException(
+                f"{cls.__qualname__}._rpc_properties names {name!r}, which the class lacks; "
+                f"give it a value in the class: {name} = ..."
+            ) from None
+        if isinstance(value, property):
+            annotation = inspect.signature(value.fget).return_annotation if value.fget is not None else None
+            text = _annotation_text(annotation) or "Any"
+            properties[name] = PropertyInfo(name, text, inspect.getdoc(value) or "")
+        elif _is_marked(value):
+            raise QMI_UsageException(f"{cls.__qualname__}._rpc_properties names {name!r}, which is a published method")
+        else:
+            properties[name] = PropertyInfo(name, type(value).__name__)
+    return properties
 
 
 def full_name(cls: type) -> str:
@@ -309,17 +471,59 @@ def describe_class(
     Raises:
         QMI_UsageException: If a declaration cannot be met.
     """
-    methods = {name: describe_method(name, function) for name, function in published_functions(cls).items()}
+    functions = published_functions(cls)
+    block = _block_services(functions)
+    methods = {
+        name: describe_method(name, function, cls) for name, function in functions.items() if name not in BLOCK_METHODS
+    }
+    constants, properties = constants_of(cls), properties_of(cls)
+    for signal in signals:
+        _check_name(cls, signal.name, "signal")
+    if both := set(constants) & set(properties):
+        names = ", ".join(sorted(both))
+        raise QMI_UsageException(
+            f"{cls.__qualname__} declares {names} as a constant and as a property; it is one of them"
+        )
     return Interface(
         class_name=full_name(cls),
         doc=inspect.getdoc(cls) or "",
         category=category,
         methods=MappingProxyType(methods),
-        constants=MappingProxyType(constants_of(cls)),
+        constants=MappingProxyType(constants),
         signals=signals,
-        enter=enter,
-        exit=exit,
+        enter=(ENTER_BLOCK,) if ENTER_BLOCK in block else enter,
+        exit=(EXIT_BLOCK,) if EXIT_BLOCK in block else exit,
+        properties=MappingProxyType(properties),
+        driver=cls,
+        services=MappingProxyType(block | (PROPERTY_SERVICES if properties else {})),
     )
+
+
+def block_method(functions: Mapping[str, Any], leaving: bool) -> str | None:
+    """The method of the driver's own that ``with proxy:`` calls on the object at either end; None if it has none.
+
+    Args:
+        functions: The published methods of the class.
+        leaving: Whether it is for the end of the block.
+    """
+    for name in ("__exit__", "__aexit__") if leaving else ("__enter__", "__aenter__"):
+        function = functions.get(name)
+        if function is not None and not _module_of(function).startswith("qmi.actors."):
+            return name
+    return None
+
+
+def _block_services(functions: Mapping[str, Any]) -> dict[str, Method]:
+    found = {ENTER_BLOCK: block_method(functions, False), EXIT_BLOCK: block_method(functions, True)}
+    return {
+        service: Method(service, kind=method_kind(functions[name]))
+        for service, name in found.items()
+        if name is not None
+    }
+
+
+PROPERTY_SERVICES = {name: Method(name) for name in (GET_PROPERTY, SET_PROPERTY)}
+BLOCK_SERVICES = {name: Method(name) for name in (ENTER_BLOCK, EXIT_BLOCK)}
 
 
 def placement_of(cls: type, base_modules: tuple[str, ...]) -> Placement:
@@ -335,10 +539,17 @@ def placement_of(cls: type, base_modules: tuple[str, ...]) -> Placement:
     declared = getattr(cls, "_rpc_placement", None)
     if isinstance(declared, Placement):
         return declared
-    own = [function for function in published_functions(cls).values() if function.__module__ not in base_modules]
+    own = [function for function in published_functions(cls).values() if _module_of(function) not in base_modules]
     if own and all(method_kind(function).is_async for function in own):
         return Placement.LOOP
     return Placement.THREAD
+
+
+def _module_of(function: Any) -> str:
+    function = getattr(function, "__func__", function)
+    while isinstance(function, partialmethod):
+        function = function.func
+    return str(function.__module__)
 
 
 class Source:
@@ -385,7 +596,7 @@ def unknown_method(interface: Interface, where: str, name: str, unpublished: boo
     text = f"{interface.short_name} {where} has no published method {name!r}"
     if unpublished:
         text += "; the class has it, but without @rpc_method"
-    near = nearest(name, [*interface.methods, *interface.constants])
+    near = nearest(name, [*interface.methods, *interface.constants, *interface.properties])
     return f"{text}. Did you mean {near!r}?" if near else text
 
 

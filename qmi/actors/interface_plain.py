@@ -5,7 +5,19 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from qmi.actors.interface import PROXY_NAMES, Interface, Kind, Method, Parameter, SignalInfo, signature_parameters
+from qmi.actors.interface import (
+    BLOCK_METHODS,
+    BLOCK_SERVICES,
+    RESERVED_NAMES,
+    SPECIAL_METHODS,
+    Interface,
+    Kind,
+    Method,
+    Parameter,
+    PropertyInfo,
+    SignalInfo,
+    signature_parameters,
+)
 
 
 def interface_to_plain(interface: Interface) -> list[Any]:
@@ -16,10 +28,13 @@ def interface_to_plain(interface: Interface) -> list[Any]:
         for method in interface.methods.values()
     ]  # fmt: skip
     signals = [[signal.name, list(signal.arg_types)] for signal in interface.signals]
-    return [
-        interface.class_name, interface.doc, interface.category, methods, dict(interface.constants), signals,
+    constants = {name: value for name, value in interface.constants.items() if name not in interface.local}
+    plain = [
+        interface.class_name, interface.doc, interface.category, methods, constants, signals,
         list(interface.enter), list(interface.exit),
     ]  # fmt: skip
+    # Those who know of no properties understand an interface that has none.
+    return [*plain, [[*info] for info in interface.properties.values()]] if interface.properties else plain
 
 
 def interface_from_plain(plain: Any) -> Interface:
@@ -28,9 +43,11 @@ def interface_from_plain(plain: Any) -> Interface:
     Raises:
         ValueError: If they are something else.
     """
-    name, doc, category, methods, constants, signals, enter, leave = _fields(
-        plain, str, str, str, list, dict, list, list, list
-    )
+    name, doc, category, methods, constants, signals, enter, leave, properties = _fields(
+        [*plain, []] if type(plain) is list and len(plain) == 8 else plain,
+        str, str, str, list, dict, list, list, list, list,
+    )  # fmt: skip
+    infos = [PropertyInfo(*_property_from_plain(info)) for info in properties]
     found = [_method_from_plain(method) for method in methods]
     return Interface(
         class_name=name,
@@ -39,16 +56,16 @@ def interface_from_plain(plain: Any) -> Interface:
         methods=MappingProxyType({method.name: method for method in found}),
         constants=MappingProxyType(_named(constants)),
         signals=tuple(SignalInfo(*_signal_from_plain(signal)) for signal in signals),
-        enter=tuple(_names(enter)),
-        exit=tuple(_names(leave)),
+        enter=tuple(_block(enter)),
+        exit=tuple(_block(leave)),
+        properties=MappingProxyType({info.name: info for info in infos}),
     )
 
 
 def _method_from_plain(plain: Any) -> Method:
     name, doc, parameters, returns, kind, direct = _fields(plain, str, str, list, _OPTIONAL, str, bool)
-    _names([name])
-    if name in PROXY_NAMES or name.startswith("__"):
-        raise ValueError(f"no method can be called {name!r}")
+    if name in BLOCK_METHODS or name not in SPECIAL_METHODS:
+        _published([name], "method")
     found = [Parameter(*_fields(parameter, str, int, _OPTIONAL, _OPTIONAL)) for parameter in parameters]
     method = Method(name, doc, tuple(found), returns, Kind(kind), direct)
     signature_parameters(method)
@@ -57,10 +74,16 @@ def _method_from_plain(plain: Any) -> Method:
 
 def _signal_from_plain(plain: Any) -> tuple[str, tuple[str, ...]]:
     name, types = _fields(plain, str, list)
-    _names([name])
+    _published([name], "signal")
     if not all(type(text) is str for text in types):
         raise ValueError("the types of a signal are texts")
     return name, tuple(types)
+
+
+def _property_from_plain(plain: Any) -> list[str]:
+    fields: list[str] = _fields(plain, str, str, str)
+    _published(fields[:1], "property")
+    return fields
 
 
 _OPTIONAL = object
@@ -82,6 +105,18 @@ def _names(plain: list[Any]) -> list[str]:
     return plain
 
 
+def _published(plain: list[Any], what: str) -> list[str]:
+    for name in _names(plain):
+        if name in RESERVED_NAMES or name.startswith("__"):
+            raise ValueError(f"no {what} can be called {name!r}")
+    return plain
+
+
+def _block(plain: list[Any]) -> list[str]:
+    # They are called as methods of the proxy, but for those that every object has.
+    return plain if all(name in BLOCK_SERVICES for name in _names(plain)) else _published(plain, "method")
+
+
 def _named(constants: dict[Any, Any]) -> dict[str, Any]:
-    _names(list(constants))
+    _published(list(constants), "constant")
     return constants

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
+from types import ModuleType, TracebackType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Self,
+    SupportsIndex,
+    TypeVar,
+    overload,
+)
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.handle import Handle, Router
-from qmi.actors.interface import Interface, Method, SignalInfo
-from qmi.actors.presentation import ProxyType, signature_of, unquote_signatures
+from qmi.actors.interface import BLOCK_SERVICES, ENTER_BLOCK, EXIT_BLOCK, Interface, Method, SignalInfo
+from qmi.actors.presentation import ProxyType, hinted_views, signature_of, unquote_signatures
+from qmi.actors.properties import PROPERTIES
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.bridge import refuse_on_loop
-from qmi.errors import QMI_UnknownRpcException
+from qmi.errors import QMI_UnknownRpcException, QMI_ValueNotSendableException
 from qmi.messages import LockAnswer
 from qmi.names import Address
 
@@ -20,38 +36,110 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+_ENTER, _EXIT = BLOCK_SERVICES[ENTER_BLOCK], BLOCK_SERVICES[EXIT_BLOCK]
+
 
 class _ProxyBase(metaclass=ProxyType):
     """What all views of an object share."""
 
-    __slots__ = ("__weakref__", "_rpc")
+    __slots__ = ("__rpc__", "__weakref__")
 
-    _rpc_interface: ClassVar[Interface] = Interface("builtins.object")
+    __rpc_interface__: ClassVar[Interface] = Interface("builtins.object")
+    __rpc_view__: ClassVar[str] = ""
+
+    if TYPE_CHECKING:
+        _rpc: Handle  # another name of __rpc__, where no driver has published one
 
     def __init__(self, handle: Handle) -> None:
-        self._rpc = handle
+        self.__rpc__ = handle
 
     @property
     def address(self) -> str:
         """Where the object lives: ``"context.object"``."""
-        return str(self._rpc.address)
+        return str(self.__rpc__.address)
+
+    @property
+    def __wrapped__(self) -> type:
+        """The class of the object if this program has it: where ``proxy??`` and :mod:`inspect` find the source."""
+        found = self.__rpc_interface__.driver or loaded_class(self.__rpc_interface__.class_name)
+        if found is None:
+            raise AttributeError(f"{self.__rpc_interface__.class_name} is not imported in this program")
+        return found
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in _ProxyBase.__slots__:  # pickle and copy ask before there is a handle
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        interface = self._rpc_interface
-        if name in interface.constants:
-            return interface.constants[name]
-        raise QMI_UnknownRpcException(self._rpc.explain_unknown(name))
+        raise QMI_UnknownRpcException(self.__rpc__.explain_unknown(name))
 
     def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), *self._rpc_interface.constants})
+        return dir(type(self))
+
+    def __bool__(self) -> bool:
+        return True  # a driver may have published a __len__, which nobody wants to call by "if proxy:"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        address = str(self.__rpc__.address)
+        raise QMI_ValueNotSendableException(
+            f"A proxy of {address} cannot be pickled, since it works only in this program. Send its address, "
+            f"proxy.address, and get the proxy anew in the other one: qmi.get_rpc_object({address!r})"
+        )
 
     def __repr__(self) -> str:
-        return f"<{self._describe()} for {self._rpc.address} ({self._rpc_interface.class_name})>"
+        return f"<{_WORDS[self.__rpc_view__]} for {self.__rpc__.address} ({self.__rpc_interface__.class_name})>"
 
-    def _describe(self) -> str:
-        raise AssertionError
+
+_WORDS = {"": "proxy", "blocking": "rpc proxy", "nonblocking": "non-blocking rpc proxy", "async": "async rpc proxy"}
+_ProxyBase._rpc = vars(_ProxyBase)["__rpc__"]
+
+
+def loaded_class(full_name: str) -> type | None:
+    """The class of a name, if its module is loaded in this program; nothing is imported for it."""
+    module, _, name = full_name.rpartition(".")
+    while module and module not in sys.modules:
+        module, _, outer = module.rpartition(".")
+        name = f"{outer}.{name}"
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = vars(found).get(part) if isinstance(found, type | ModuleType) else None
+    return found if isinstance(found, type) else None
+
+
+# No view calls its own methods: a driver may have published others of these names.
+
+
+def _wait(rpc: Handle, what: str, future: QMI_RpcFuture[T]) -> T:
+    if not future.done():
+        refuse_on_loop(f"{rpc.address}.{what}", f"await proxy.rpc_async.{what}")
+    return call_blocking(future, None)
+
+
+def _acquire(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
+    refuse_on_loop(f"{rpc.address}.lock()", "await proxy.rpc_async.lock()")
+    token = rpc.token_to_lock_with(lock_token)
+    future: QMI_RpcFuture[LockAnswer] | None = None
+    try:
+        future = rpc.acquire(timeout, token)
+        return rpc.granted(token, _wait(rpc, "lock()", future))
+    except BaseException:
+        rpc.undo_acquire(token, future)
+        raise
+
+
+async def _acquire_async(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
+    token = rpc.token_to_lock_with(lock_token)
+    future: QMI_RpcFuture[LockAnswer] | None = None
+    try:
+        future = rpc.acquire(timeout, token)
+        return rpc.granted(token, await call_async(future))
+    except BaseException:
+        rpc.undo_acquire(token, future)
+        raise
 
 
 class QMI_RpcProxy(_ProxyBase):
@@ -61,24 +149,17 @@ class QMI_RpcProxy(_ProxyBase):
     """
 
     __slots__ = ()
-
-    def _describe(self) -> str:
-        return "rpc proxy"
+    __rpc_view__ = "blocking"
 
     @property
     def rpc_nonblocking(self) -> Any:
         """The same object; here a method returns a future at once."""
-        return make_view(NonblockingProxy, self._rpc)
+        return make_view(NonblockingProxy, self.__rpc__)
 
     @property
     def rpc_async(self) -> Any:
         """The same object for a trio program; here a method is awaited."""
-        return make_view(AsyncProxy, self._rpc)
-
-    def _wait(self, what: str, future: QMI_RpcFuture[T]) -> T:
-        if not future.done():
-            refuse_on_loop(f"{self._rpc.address}.{what}", f"await proxy.rpc_async.{what}")
-        return call_blocking(future, None)
+        return make_view(AsyncProxy, self.__rpc__)
 
     def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
         """Lock the object for this proxy alone.
@@ -92,18 +173,7 @@ class QMI_RpcProxy(_ProxyBase):
         Returns:
             Whether the object is locked for this proxy now.
         """
-        return bool(self._acquire(timeout, lock_token))
-
-    def _acquire(self, timeout: float, lock_token: str | None) -> LockAnswer:
-        refuse_on_loop(f"{self._rpc.address}.lock()", "await proxy.rpc_async.lock()")
-        token = self._rpc.token_to_lock_with(lock_token)
-        future: QMI_RpcFuture[LockAnswer] | None = None
-        try:
-            future = self._rpc.acquire(timeout, token)
-            return self._rpc.granted(token, self._wait("lock()", future))
-        except BaseException:
-            self._rpc.undo_acquire(token, future)
-            raise
+        return bool(_acquire(self.__rpc__, timeout, lock_token))
 
     def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
         """Unlock the object.
@@ -115,16 +185,16 @@ class QMI_RpcProxy(_ProxyBase):
         Returns:
             True if it was locked and is not any more.
         """
-        token = self._rpc.token_to_release(lock_token)
-        return self._rpc.released(token, self._wait("unlock()", self._rpc.release(token, context_name)))
+        token = self.__rpc__.token_to_release(lock_token)
+        return self.__rpc__.released(token, _wait(self.__rpc__, "unlock()", self.__rpc__.release(token, context_name)))
 
     def is_locked(self) -> bool:
         """Whether anybody has locked the object. Answered at once."""
-        return self._wait("is_locked()", self._rpc.query_lock()) is not None
+        return _wait(self.__rpc__, "is_locked()", self.__rpc__.query_lock()) is not None
 
     def force_unlock(self) -> None:
         """Unlock the object, whoever locked it. Answered at once; logged as a warning."""
-        self._wait("force_unlock()", self._rpc.force_release())
+        _wait(self.__rpc__, "force_unlock()", self.__rpc__.force_release())
 
     @contextmanager
     def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> Iterator[QMI_RpcProxy]:
@@ -135,35 +205,43 @@ class QMI_RpcProxy(_ProxyBase):
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        before = self._rpc.token
-        answer = self._acquire(timeout, lock_token)
+        before = self.__rpc__.token
+        answer = _acquire(self.__rpc__, timeout, lock_token)
         if not answer:
-            raise self._rpc.not_granted(timeout, self._wait("is_locked()", self._rpc.query_lock()))
+            raise self.__rpc__.not_granted(timeout, _wait(self.__rpc__, "is_locked()", self.__rpc__.query_lock()))
         try:
             yield self
         finally:
             if answer == LockAnswer.GRANTED:
                 self.unlock(lock_token)
             elif lock_token is not None:
-                self._rpc.exchange_token(self._rpc.token_to_release(lock_token), before)
+                self.__rpc__.exchange_token(self.__rpc__.token_to_release(lock_token), before)
 
     def __enter__(self) -> QMI_RpcProxy:
-        for name in self._rpc_interface.enter:
-            getattr(self, name)()
+        for name in self.__rpc_interface__.enter:
+            if name == ENTER_BLOCK:
+                self.__rpc__.call_blocking(_ENTER, (), {}, None)
+            else:
+                getattr(self, name)()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        for name in self._rpc_interface.exit:
-            getattr(self, name)()
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        suppressed = False
+        for name in self.__rpc_interface__.exit:
+            if name == EXIT_BLOCK:
+                suppressed = bool(self.__rpc__.call_blocking(_EXIT, (error,), {}, None))
+            else:
+                getattr(self, name)()
+        return suppressed
 
 
 class NonblockingProxy(_ProxyBase):
     """An object whose methods return a future at once."""
 
     __slots__ = ()
-
-    def _describe(self) -> str:
-        return "non-blocking rpc proxy"
+    __rpc_view__ = "nonblocking"
 
 
 class AsyncProxy(_ProxyBase, Generic[T]):
@@ -173,19 +251,17 @@ class AsyncProxy(_ProxyBase, Generic[T]):
     """
 
     __slots__ = ()
-
-    def _describe(self) -> str:
-        return "async rpc proxy"
+    __rpc_view__ = "async"
 
     @property
     def rpc_nonblocking(self) -> Any:
         """The same object; here a method returns a future at once."""
-        return make_view(NonblockingProxy, self._rpc)
+        return make_view(NonblockingProxy, self.__rpc__)
 
     @property
     def rpc_blocking(self) -> Any:
         """The same object for code that runs in a thread."""
-        return make_view(QMI_RpcProxy, self._rpc)
+        return make_view(QMI_RpcProxy, self.__rpc__)
 
     @overload
     async def call(
@@ -205,30 +281,20 @@ class AsyncProxy(_ProxyBase, Generic[T]):
 
     async def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
         """Lock the object for this proxy alone; see :meth:`QMI_RpcProxy.lock`. Cancelling leaves it as it was."""
-        return bool(await self._acquire(timeout, lock_token))
-
-    async def _acquire(self, timeout: float, lock_token: str | None) -> LockAnswer:
-        token = self._rpc.token_to_lock_with(lock_token)
-        future: QMI_RpcFuture[LockAnswer] | None = None
-        try:
-            future = self._rpc.acquire(timeout, token)
-            return self._rpc.granted(token, await call_async(future))
-        except BaseException:
-            self._rpc.undo_acquire(token, future)
-            raise
+        return bool(await _acquire_async(self.__rpc__, timeout, lock_token))
 
     async def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
         """Unlock the object; see :meth:`QMI_RpcProxy.unlock`."""
-        token = self._rpc.token_to_release(lock_token)
-        return self._rpc.released(token, await call_async(self._rpc.release(token, context_name)))
+        token = self.__rpc__.token_to_release(lock_token)
+        return self.__rpc__.released(token, await call_async(self.__rpc__.release(token, context_name)))
 
     async def is_locked(self) -> bool:
         """Whether anybody has locked the object."""
-        return await call_async(self._rpc.query_lock()) is not None
+        return await call_async(self.__rpc__.query_lock()) is not None
 
     async def force_unlock(self) -> None:
         """Unlock the object, whoever locked it."""
-        await call_async(self._rpc.force_release())
+        await call_async(self.__rpc__.force_release())
 
     @asynccontextmanager
     async def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AsyncIterator[AsyncProxy[T]]:
@@ -239,29 +305,39 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        before = self._rpc.token
-        answer = await self._acquire(timeout, lock_token)
+        before = self.__rpc__.token
+        answer = await _acquire_async(self.__rpc__, timeout, lock_token)
         if not answer:
-            raise self._rpc.not_granted(timeout, await call_async(self._rpc.query_lock()))
+            raise self.__rpc__.not_granted(timeout, await call_async(self.__rpc__.query_lock()))
         try:
             yield self
         finally:
-            token = self._rpc.token_to_release(lock_token)
+            token = self.__rpc__.token_to_release(lock_token)
             if answer == LockAnswer.GRANTED:
                 # Not awaited: this must happen also when the block was cancelled.
-                self._rpc.release(token)
-                self._rpc.released(token, True)
+                self.__rpc__.release(token)
+                self.__rpc__.released(token, True)
             elif lock_token is not None:
-                self._rpc.exchange_token(token, before)
+                self.__rpc__.exchange_token(token, before)
 
     async def __aenter__(self) -> AsyncProxy[T]:
-        for name in self._rpc_interface.enter:
-            await getattr(self, name)()
+        for name in self.__rpc_interface__.enter:
+            if name == ENTER_BLOCK:
+                await self.__rpc__.call_async(_ENTER, (), {}, None)
+            else:
+                await getattr(self, name)()
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        for name in self._rpc_interface.exit:
-            await getattr(self, name)()
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        suppressed = False
+        for name in self.__rpc_interface__.exit:
+            if name == EXIT_BLOCK:
+                suppressed = bool(await self.__rpc__.call_async(_EXIT, (error,), {}, None))
+            else:
+                await getattr(self, name)()
+        return suppressed
 
 
 for _view in (QMI_RpcProxy, NonblockingProxy, AsyncProxy):
@@ -272,22 +348,22 @@ for _view in (QMI_RpcProxy, NonblockingProxy, AsyncProxy):
 
 
 def _blocking(method: Method) -> Callable[..., Any]:
-    def call(self: QMI_RpcProxy, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
-        return self._rpc.call_blocking(method, args, kwargs, rpc_timeout)
+    def call(self: QMI_RpcProxy, /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+        return self.__rpc__.call_blocking(method, args, kwargs, rpc_timeout)
 
     return call
 
 
 def _nonblocking(method: Method) -> Callable[..., Any]:
-    def call(self: NonblockingProxy, *args: Any, **kwargs: Any) -> QMI_RpcFuture[Any]:
-        return self._rpc.call_nonblocking(method, args, kwargs)
+    def call(self: NonblockingProxy, /, *args: Any, **kwargs: Any) -> QMI_RpcFuture[Any]:
+        return self.__rpc__.call_nonblocking(method, args, kwargs)
 
     return call
 
 
 def _async(method: Method) -> Callable[..., Any]:
-    async def call(self: AsyncProxy[Any], *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
-        return await self._rpc.call_async(method, args, kwargs, rpc_timeout)
+    async def call(self: AsyncProxy[Any], /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+        return await self.__rpc__.call_async(method, args, kwargs, rpc_timeout)
 
     return call
 
@@ -300,6 +376,12 @@ class ProxySignal:
     def __init__(self, handle: Handle, name: str) -> None:
         self._rpc = handle
         self._name = name
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def __repr__(self) -> str:
         return f"<signal {self._rpc.address}.{self._name}>"
@@ -335,7 +417,7 @@ def _signal(view: type[_ProxyBase], info: SignalInfo) -> property:
     kind = AsyncProxySignal if view is AsyncProxy else ProxySignal
 
     def get(self: _ProxyBase) -> ProxySignal:
-        return kind(self._rpc, info.name)
+        return kind(self.__rpc__, info.name)
 
     return property(get, doc=f"Signal with arguments ({', '.join(info.arg_types)}); ``subscribe`` with a receiver.")
 
@@ -351,24 +433,49 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
     suffix, factory, with_timeout = _VIEWS[view]
     name = f"{interface.short_name}{suffix}"
     module = interface.class_name.rpartition(".")[0]
-    namespace: dict[str, Any] = {
-        "__slots__": (),
-        "__doc__": interface.doc or view.__doc__,
-        "__module__": module,
-        "_rpc_interface": interface,
-    }
+    source = interface.driver or loaded_class(interface.class_name)
+    methods: dict[str, Any] = {}
     for method in interface.methods.values():
-        function = factory(method)
+        if method.name in _FOR_BLOCKING_ONLY and view is not QMI_RpcProxy:
+            continue
+        function: Any = factory(method)
         function.__name__ = method.name
         function.__qualname__ = f"{name}.{method.name}"
         function.__module__ = module
         function.__doc__ = method.doc
-        function.__signature__ = signature_of(method, with_timeout)  # type: ignore[attr-defined]
-        namespace[method.name] = function
+        function.__signature__ = signature_of(method, with_timeout)
+        if inspect.isfunction(written := getattr(source, method.name, None)):
+            function.__wrapped__ = written
+        methods[method.name] = function
     unquote_signatures(view)
-    for info in interface.signals:
-        namespace[info.name] = _signal(view, info)
+    namespace: dict[str, Any] = {
+        "__slots__": (),
+        "__doc__": interface.doc or view.__doc__,
+        "__module__": module,
+        "__rpc_interface__": interface,
+        **hinted_views(view, methods),
+        **{name: _constant(interface, name, value) for name, value in interface.constants.items()},
+        **{info.name: PROPERTIES[view.__rpc_view__](info) for info in interface.properties.values()},
+        **{info.name: _signal(view, info) for info in interface.signals},
+        **methods,
+    }
     return type(name, (view,), namespace)
+
+
+_FOR_BLOCKING_ONLY = frozenset(
+    {"__len__", "__contains__", "__iter__", "__int__", "__float__", "__setitem__", "__delitem__"}
+)
+"""Python wants their answers at once."""
+
+
+def _constant(interface: Interface, name: str, value: Any) -> property:
+    def get(self: _ProxyBase) -> Any:
+        return value
+
+    def refuse(self: _ProxyBase, new: Any) -> NoReturn:
+        raise AttributeError(f"{name} is a constant of {interface.short_name}, {value!r}, and cannot be set")
+
+    return property(get, refuse, doc=f"Constant: {value!r}")
 
 
 def make_view(view: type[_ProxyBase], handle: Handle) -> Any:
@@ -392,4 +499,4 @@ def make_async_proxy(router: Router, address: Address, interface: Interface) -> 
 
 def proxy_parts(value: object) -> tuple[Address, Interface] | None:
     """Address and interface of what a proxy stands for; None for anything else."""
-    return (value._rpc.address, value._rpc.interface) if isinstance(value, _ProxyBase) else None
+    return (value.__rpc__.address, value.__rpc__.interface) if isinstance(value, _ProxyBase) else None

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import inspect
+from collections.abc import Awaitable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from qmi.actors.interface import Interface, Placement, describe_class, placement_of
+from qmi.actors.interface import (
+    Interface,
+    Placement,
+    block_method,
+    describe_class,
+    placement_of,
+    published,
+    published_functions,
+)
 from qmi.actors.signals import SignalDescription, declared_signals, signal_infos
-from qmi.errors import QMI_UsageException
+from qmi.actors.structures import describe_structure, same_structure
+from qmi.errors import QMI_UnknownRpcException, QMI_UsageException
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,12 +34,17 @@ class QMI_RpcObject:
     method itself when the object is idle. That is for simulated and pure-Python objects: such a method cannot be
     left waiting in the background, so that Ctrl-C interrupts the method itself.
 
+    ``_rpc_constants`` names values of the class that proxies show and nobody changes. ``_rpc_properties`` names values
+    that proxies ask for and set: ``proxy.limit`` and ``proxy.limit = 2.0`` are calls like any other. A new value has
+    the structure of the one before: the same type, size and types of items.
+
     Args:
         context: The context that the object belongs to.
         name: Its name there.
     """
 
-    _rpc_constants: ClassVar[tuple[str, ...] | list[str]] = ()
+    _rpc_constants: ClassVar[Collection[str]] = ()
+    _rpc_properties: ClassVar[Collection[str]] = ()
     _rpc_placement: ClassVar[Placement | None] = None
     _rpc_enter: ClassVar[tuple[str, ...]] = ()
     _rpc_exit: ClassVar[tuple[str, ...]] = ()
@@ -70,19 +86,58 @@ class QMI_RpcObject:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>"
 
+    @published
     @classmethod
     def get_category(cls) -> str:
         """What kind of object this is: "instrument", "task", "context" or "object"."""
         return "object"
 
+    @published
     def get_name(self) -> str:
         """The object's name in its context."""
         return self._name
 
+    @published
     @classmethod
     def get_signals(cls) -> list[SignalDescription]:
         """The signals that the object publishes."""
         return declared_signals(cls)
+
+    # What proxies call on their own account; the interface says whether they may.
+
+    def __rpc_get__(self, name: str) -> Any:
+        _check_property(self, name)
+        return getattr(self, name)
+
+    def __rpc_set__(self, name: str, value: Any) -> None:
+        _check_property(self, name)
+        current = getattr(self, name)
+        if not same_structure(current, value):
+            raise QMI_UsageException(
+                f"Property {name} of {self._name!r} takes {describe_structure(current)}, as it is now; "
+                f"got {value!r} ({describe_structure(value)})"
+            )
+        try:
+            setattr(self, name, value)
+        except AttributeError as error:
+            found = inspect.getattr_static(type(self), name, None)
+            if isinstance(found, property) and found.fset is None:
+                raise QMI_UsageException(f"Property {name} of {self._name!r} can only be read") from error
+            raise
+
+    def __rpc_enter__(self) -> Any:
+        name = block_method(published_functions(type(self)), leaving=False)
+        assert name is not None
+        # The result is most often the object itself, for which its proxy stands.
+        result = getattr(self, name)()
+        return _awaited(result) if inspect.isawaitable(result) else None
+
+    def __rpc_exit__(self, error: BaseException | None) -> Any:
+        name = block_method(published_functions(type(self)), leaving=True)
+        assert name is not None
+        leave = getattr(self, name)
+        result = leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)
+        return _truth_of(result) if inspect.isawaitable(result) else bool(result)
 
     def _where_now(self) -> str:
         # Where the object's own code stands, if it has some that runs beside its methods; for messages.
@@ -100,27 +155,100 @@ class QMI_RpcObject:
 QMI_RpcObject.__module__ = "qmi.core.rpc"
 
 
+def _check_property(thing: QMI_RpcObject, name: str) -> None:
+    if name not in _described(type(thing)).interface.properties:
+        raise QMI_UnknownRpcException(f"{type(thing).__name__} {thing._name!r} has no property {name!r}")
+
+
+async def _awaited(result: Awaitable[Any]) -> None:
+    await result
+
+
+async def _truth_of(result: Awaitable[Any]) -> bool:
+    return bool(await result)
+
+
+class _Described(NamedTuple):
+    """What was made of a class, and of what: a module may be loaded again, and a class be given more."""
+
+    bases: list[tuple[type, dict[str, Any]]]
+    interface: Interface
+    placement: Placement
+
+    def is_of(self, cls: type) -> bool:
+        """Whether the class is still what this was made of."""
+        mro = cls.__mro__
+        if len(mro) != len(self.bases):
+            return False
+        try:
+            return all(
+                base is known and _content(base) == seen for base, (known, seen) in zip(mro, self.bases, strict=True)
+            )
+        except Exception:  # noqa: BLE001 - values of a class that cannot be compared: then it is looked at anew
+            return False
+
+
+def _content(cls: type) -> dict[str, Any]:
+    content = dict(vars(cls))
+    content.pop(_DESCRIBED, None)
+    for name in ("_rpc_constants", "_rpc_properties"):
+        if name in content:
+            content[name] = tuple(content[name])  # a list may grow
+    return content
+
+
+_DESCRIBED = "_rpc_described"
+
+
+def _described(cls: type[QMI_RpcObject]) -> _Described:
+    found = vars(cls).get(_DESCRIBED)
+    if isinstance(found, _Described):
+        return found
+    return _describe(cls)
+
+
+def _category_of(cls: type[QMI_RpcObject]) -> str:
+    for base in cls.__mro__:
+        found = vars(base).get("get_category")
+        if isinstance(found, classmethod | staticmethod):  # anything else of this name is the driver's own
+            category: str = found.__get__(None, cls)()
+            return category
+    raise AssertionError(cls)
+
+
+def _describe(cls: type[QMI_RpcObject]) -> _Described:
+    interface = describe_class(
+        cls,
+        category=_category_of(cls),
+        signals=signal_infos(cls),
+        enter=cls._rpc_enter,
+        exit=cls._rpc_exit,
+    )
+    before = vars(cls).get(_DESCRIBED)
+    if isinstance(before, _Described) and before.interface == interface:
+        interface = before.interface  # with the proxy classes that were made from it
+    placement = placement_of(cls, _BASE_MODULES)
+    described = _Described([(base, _content(base)) for base in cls.__mro__], interface, placement)
+    setattr(cls, _DESCRIBED, described)
+    return described
+
+
 def interface_of(cls: type[QMI_RpcObject]) -> Interface:
-    """The descriptor of a class, made when it is first needed."""
-    interface = vars(cls).get("_rpc_interface")
-    if not isinstance(interface, Interface):
-        interface = describe_class(
-            cls,
-            category=cls.get_category(),
-            signals=signal_infos(cls),
-            enter=cls._rpc_enter,
-            exit=cls._rpc_exit,
-        )
-        cls._rpc_interface = interface  # type: ignore[attr-defined]
-        cls._rpc_placed = placement_of(cls, _BASE_MODULES)  # type: ignore[attr-defined]
-    return interface
+    """The descriptor of a class as it is now.
+
+    Raises:
+        QMI_UsageException: If the class declares what cannot be published.
+    """
+    found = vars(cls).get(_DESCRIBED)
+    if isinstance(found, _Described) and found.is_of(cls):
+        return found.interface
+    return _describe(cls).interface
 
 
 def placement_for(cls: type[QMI_RpcObject]) -> Placement:
     """Where the plain methods of a class run."""
     interface_of(cls)
-    placement: Placement = vars(cls)["_rpc_placed"]
-    return placement
+    return _described(cls).placement
 
 
 def check_class(cls: object, base: type[QMI_RpcObject], what: str) -> None:

@@ -135,7 +135,7 @@ class Actor:
         Raises:
             QMI_UnknownRpcException: If there is none; the message has the nearest name that there is.
         """
-        method = self.interface.methods.get(name)
+        method = self.interface.methods.get(name) or self.interface.services.get(name)
         if method is None:
             raise QMI_UnknownRpcException(unknown_method(self.interface, self.where, name, self.has_unpublished(name)))
         return method

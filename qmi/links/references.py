@@ -1,12 +1,13 @@
-"""How proxies travel: as the address and the interface of their object."""
+"""How proxies travel, as the address and the interface of their object; and descriptions of signals."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qmi.actors.interface import Interface
+from qmi.actors.interface import Interface, full_name
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
-from qmi.actors.proxy import make_proxy, proxy_parts
+from qmi.actors.proxy import loaded_class, make_proxy, proxy_parts
+from qmi.actors.signals import SignalDescription
 from qmi.names import Address
 
 
@@ -24,6 +25,8 @@ class References:
         """Plain values for a proxy or an interface, None for anything else."""
         if isinstance(value, Interface):
             return ["interface", interface_to_plain(value)]
+        if isinstance(value, SignalDescription):
+            return ["signal", value.name, [full_name(kind) for kind in value.arg_types]]
         parts = proxy_parts(value)
         if parts is None:
             return None
@@ -40,7 +43,23 @@ class References:
             return interface_from_plain(plain[1])
         if type(plain) is list and len(plain) == 3 and plain[0] == "proxy" and _is_address(plain[1]):
             return make_proxy(self._router, Address(*plain[1]), interface_from_plain(plain[2]))
+        if type(plain) is list and len(plain) == 3 and plain[0] == "signal" and _are_texts([plain[1], plain[2]]):
+            return SignalDescription(plain[1], tuple(map(_type_of_name, plain[2])))
         raise ValueError("neither a proxy nor an interface")
+
+
+def _are_texts(plain: list[Any]) -> bool:
+    name, types = plain
+    return type(name) is str and type(types) is list and all(type(text) is str for text in types)
+
+
+def _type_of_name(name: str) -> type:
+    """The type of a signal's argument; an empty class of that name where this program does not have it."""
+    found = loaded_class(name)
+    if found is not None:
+        return found
+    module, _, short = name.rpartition(".")
+    return type(short, (), {"__module__": module})
 
 
 def _is_address(plain: Any) -> bool:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import inspect
 import pydoc
 import re
@@ -99,15 +98,6 @@ def test_a_proxy_takes_no_attribute(lab: QMI_Context) -> None:
         x.frequency  # noqa: B018
     with pytest.raises(AttributeError, match=r"'PlainProxy' object has no attribute '__array__'"):
         x.__array__  # noqa: B018
-
-
-def test_a_copy_is_a_proxy_of_the_same_object(lab: QMI_Context) -> None:
-    x = lab.make_instrument("x", Plain)
-    x.lock()
-    twin = copy.copy(x)
-    assert twin.add(1) == 3
-    with pytest.raises(TypeError):
-        copy.deepcopy(x)
 
 
 def test_proxies_of_one_class_share_their_class(lab: QMI_Context) -> None:

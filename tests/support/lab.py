@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgLimits, CfgQmi, CfgSecurity
@@ -39,6 +40,14 @@ def config(
 def make_context(name: str, **settings: Any) -> QMI_Context:
     """A context that is not started yet."""
     return QMI_Context(name, config(name, **settings))
+
+
+@contextmanager
+def two_contexts(**settings: Any) -> Iterator[tuple[QMI_Context, QMI_Context]]:
+    """A server and a client of it, connected."""
+    with make_context("server", **settings) as server, QMI_Context("client", config(**settings)) as client:
+        client.connect_to_peer("server", address(server))
+        yield server, client
 
 
 def address(context: QMI_Context) -> str:

@@ -1,0 +1,123 @@
+"""Properties of an object as its proxies show them: values of the object that are asked for and set by calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, NoReturn
+
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.handle import Handle
+from qmi.actors.interface import GET_PROPERTY, PROPERTY_SERVICES, SET_PROPERTY, PropertyInfo
+
+_GET, _SET = PROPERTY_SERVICES[GET_PROPERTY], PROPERTY_SERVICES[SET_PROPERTY]
+
+
+def _doc(info: PropertyInfo) -> str:
+    return f"Property of type {info.type_name}." + (f" {info.doc}" if info.doc else "")
+
+
+def _blocking(info: PropertyInfo) -> property:
+    name = info.name
+
+    def get(self: Any) -> Any:
+        return self.__rpc__.call_blocking(_GET, (name,), {}, None)
+
+    def set_to(self: Any, value: Any) -> None:
+        self.__rpc__.call_blocking(_SET, (name, value), {}, None)
+
+    return property(get, set_to, doc=_doc(info))
+
+
+class AsyncProperty:
+    """A property of an object for a trio program: ``await proxy.limit`` asks, ``await proxy.limit.set(2.0)`` sets."""
+
+    __slots__ = ("_name", "_rpc")
+
+    def __init__(self, handle: Handle, name: str) -> None:
+        self._rpc = handle
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<property {self._rpc.address}.{self._name}: await it, or await its set(...)>"
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.get().__await__()
+
+    async def get(self, *, rpc_timeout: float | None = None) -> Any:
+        """Ask for the value; being cancelled cancels the call.
+
+        Args:
+            rpc_timeout: How long to wait, in seconds.
+        """
+        return await self._rpc.call_async(_GET, (self._name,), {}, rpc_timeout)
+
+    async def set(self, value: Any, *, rpc_timeout: float | None = None) -> None:
+        """Set the value; being cancelled cancels the call.
+
+        Args:
+            value: Of the same type and size as the value before.
+            rpc_timeout: How long to wait, in seconds.
+
+        Raises:
+            QMI_UsageException: If it is of another type or size, or the property can only be read.
+        """
+        await self._rpc.call_async(_SET, (self._name, value), {}, rpc_timeout)
+
+
+class NonblockingProperty:
+    """A property of an object: ``get()`` and ``set(value)`` return a future at once."""
+
+    __slots__ = ("_name", "_rpc")
+
+    def __init__(self, handle: Handle, name: str) -> None:
+        self._rpc = handle
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<property {self._rpc.address}.{self._name}: get() and set(...) return futures>"
+
+    def get(self) -> QMI_RpcFuture[Any]:
+        """Ask for the value."""
+        return self._rpc.call_nonblocking(_GET, (self._name,), {})
+
+    def set(self, value: Any) -> QMI_RpcFuture[Any]:
+        """Set the value; see :meth:`AsyncProperty.set`."""
+        return self._rpc.call_nonblocking(_SET, (self._name, value), {})
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Ask for the value and wait for it; short for ``get().wait(timeout)``."""
+        return self.get().wait(timeout)
+
+
+def _async(info: PropertyInfo) -> property:
+    name = info.name
+
+    def get(self: Any) -> AsyncProperty:
+        return AsyncProperty(self.__rpc__, name)
+
+    def refuse(self: Any, value: Any) -> NoReturn:
+        raise AttributeError(f"Setting {name} of {self.__rpc__.address} has to be awaited: await proxy.{name}.set(...)")
+
+    return property(get, refuse, doc=_doc(info))
+
+
+def _nonblocking(info: PropertyInfo) -> property:
+    name = info.name
+
+    def get(self: Any) -> NonblockingProperty:
+        return NonblockingProperty(self.__rpc__, name)
+
+    def refuse(self: Any, value: Any) -> NoReturn:
+        raise AttributeError(
+            f"An assignment cannot return a future: write proxy.rpc_nonblocking.{name}.set(...), or proxy.{name} = ... "
+            "to wait until it is set"
+        )
+
+    return property(get, refuse, doc=_doc(info))
+
+
+PROPERTIES: dict[str, Callable[[PropertyInfo], property]] = {
+    "blocking": _blocking,
+    "nonblocking": _nonblocking,
+    "async": _async,
+}

@@ -1,0 +1,101 @@
+"""What proxies have beside their object's own names, as functions: they work whatever a driver calls its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
+
+from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy, make_view
+from qmi.errors import QMI_UsageException
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@overload
+def locked(  # type: ignore[overload-overlap]
+    proxy: AsyncProxy[T], timeout: float = 0.0, lock_token: str | None = None
+) -> AbstractAsyncContextManager[AsyncProxy[T]]: ...
+@overload
+def locked(proxy: T, timeout: float = 0.0, lock_token: str | None = None) -> AbstractContextManager[T]: ...
+def locked(proxy: Any, timeout: float = 0.0, lock_token: str | None = None) -> Any:
+    """Lock an object for the length of a ``with`` block, or of an ``async with`` block for an async proxy.
+
+    The same as ``proxy.locked(...)``, also for a driver that has a ``locked`` of its own.
+
+    Args:
+        proxy: A proxy of the object.
+        timeout: How long to wait for another holder to unlock, in seconds.
+        lock_token: A text of your own; whoever knows it can unlock from another proxy of the same context.
+
+    Raises:
+        QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
+    """
+    if isinstance(proxy, AsyncProxy):
+        return AsyncProxy.locked(proxy, timeout, lock_token)
+    if isinstance(proxy, QMI_RpcProxy):
+        return QMI_RpcProxy.locked(proxy, timeout, lock_token)
+    return _refuse("locked", proxy, "a proxy of an object, blocking or async")
+
+
+def rpc_async(proxy: Any) -> Any:
+    """The same object for a trio program, where a method is awaited: ``proxy.rpc_async``, whatever the driver has.
+
+    Args:
+        proxy: A proxy of any kind.
+    """
+    return _view("rpc_async", AsyncProxy, proxy)
+
+
+def rpc_blocking(proxy: Any) -> Any:
+    """The same object for code in a thread, where calling a method waits for its result.
+
+    Args:
+        proxy: A proxy of any kind.
+    """
+    return _view("rpc_blocking", QMI_RpcProxy, proxy)
+
+
+def rpc_nonblocking(proxy: Any) -> Any:
+    """The same object, where a method returns a future at once.
+
+    Args:
+        proxy: A proxy of any kind.
+    """
+    return _view("rpc_nonblocking", NonblockingProxy, proxy)
+
+
+@overload
+def call(
+    proxy: AsyncProxy[Any], method: Callable[Concatenate[Any, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+) -> Awaitable[R]: ...
+@overload
+def call(
+    proxy: AsyncProxy[Any], method: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs
+) -> Awaitable[R]: ...
+def call(proxy: AsyncProxy[Any], method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a method that is given as the driver's class has it: ``await qmi.call(nsg, NoisySineGenerator.get_sample)``.
+
+    The same as ``proxy.call(...)``, also for a driver that has a ``call`` of its own.
+
+    Args:
+        proxy: An async proxy.
+        method: The method; only its name counts, so that an override is called as usual.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+    """
+    if not isinstance(proxy, AsyncProxy):
+        _refuse("call", proxy, "an async proxy")
+    return AsyncProxy.call(proxy, method, *args, **kwargs)
+
+
+def _view(name: str, view: type[Any], proxy: Any) -> Any:
+    if not isinstance(proxy, QMI_RpcProxy | AsyncProxy | NonblockingProxy):
+        _refuse(name, proxy, "a proxy of an object")
+    return make_view(view, proxy.__rpc__)
+
+
+def _refuse(name: str, thing: Any, expected: str) -> NoReturn:
+    raise QMI_UsageException(f"{name}() takes {expected}; got {thing!r}")

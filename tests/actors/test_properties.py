@@ -1,0 +1,209 @@
+"""Properties of objects: asked for and set through proxies of every kind, here and in another program."""
+
+from __future__ import annotations
+
+import pydoc
+from functools import partial
+from typing import Any
+
+import pytest
+
+import qmi
+from qmi.actors.structures import describe_structure, same_structure
+from qmi.core.context import QMI_Context
+from qmi.core.exceptions import QMI_Exception, QMI_ObjectLockedException, QMI_UnknownRpcException, QMI_UsageException
+from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
+from qmi.messages import Call
+from qmi.names import Address
+from tests.support.in_trio import in_trio
+from tests.support.lab import two_contexts
+
+
+class Limited(QMI_RpcObject):
+    """A driver with properties."""
+
+    _rpc_constants = ("MAX",)
+    _rpc_properties = {"LIMIT", "RATE", "RANGE", "NOTHING", "TABLE"}  # noqa: RUF012 - as users write it
+    MAX = 100
+    LIMIT = 5
+    RATE = 1.0
+    RANGE: Any = [1, 2.0]  # noqa: RUF012
+    NOTHING = None
+    TABLE: Any = {"a": (1, "x")}  # noqa: RUF012
+
+    @rpc_method
+    def get_limit(self) -> int:
+        return self.LIMIT
+
+    @rpc_method
+    def private(self) -> Any:
+        return self._name
+
+
+class MoreLimited(Limited):
+    _rpc_properties = {"EXTRA"}  # noqa: RUF012
+    EXTRA = "text"
+
+    @property
+    @rpc_method
+    def failing(self) -> int:
+        """Fails."""
+        raise ValueError("no such luck")
+
+
+@pytest.mark.parametrize("placement", list(Placement))
+def test_property_is_asked_for_and_set(lab: QMI_Context, placement: Placement) -> None:
+    cls: Any = type("Limited", (Limited,), {"_rpc_placement": placement})
+    x: Any = lab.make_rpc_object("x", cls)
+    other: Any = lab.make_rpc_object("y", cls)
+    assert x.LIMIT == 5
+    x.LIMIT = 7
+    assert (x.LIMIT, x.get_limit(), lab.get_rpc_object("x").LIMIT) == (7, 7, 7)
+    assert (other.LIMIT, cls.LIMIT) == (5, 5), "it belongs to the object"
+    x.RANGE = [3, 4.5]
+    assert x.RANGE == [3, 4.5]
+
+
+def test_properties_of_base_classes_are_properties(lab: QMI_Context) -> None:
+    x: Any = lab.make_rpc_object("x", MoreLimited)
+    assert (x.LIMIT, x.EXTRA) == (5, "text")
+    with pytest.raises(ValueError, match="no such luck"):
+        x.failing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("LIMIT", "x", "takes int, as it is now; got 'x' (str)"),
+        ("LIMIT", 1.0, "takes int, as it is now; got 1.0 (float)"),
+        ("LIMIT", True, "takes int, as it is now; got True (bool)"),
+        ("LIMIT", None, "takes int, as it is now; got None (NoneType)"),
+        ("RATE", 1, "takes float, as it is now; got 1 (int)"),
+        ("NOTHING", 1, "takes NoneType, as it is now; got 1 (int)"),
+        ("RANGE", [1, 2.0, 3], "takes list of 2 items, as it is now; got [1, 2.0, 3] (list of 3 items)"),
+        ("RANGE", (1, 2.0), "takes list of 2 items, as it is now; got (1, 2.0) (tuple of 2 items)"),
+        ("RANGE", [1, 2], "takes list of 2 items"),
+        ("RANGE", [], "takes list of 2 items, as it is now; got [] (list of 0 items)"),
+        ("TABLE", {"b": (1, "x")}, "takes dict of 1 item"),
+        ("TABLE", {"a": (1, 2)}, "takes dict of 1 item"),
+    ],
+)
+def test_property_keeps_its_type(lab: QMI_Context, name: str, value: Any, found: str) -> None:
+    x: Any = lab.make_rpc_object("x", Limited)
+    before = getattr(x, name)
+    for set_to in (partial(setattr, x, name), lambda new: getattr(x.rpc_nonblocking, name).set(new).wait(10)):
+        with pytest.raises(QMI_UsageException) as raised:
+            set_to(value)
+        assert f"Property {name} of 'x' {found}" in str(raised.value)
+    assert getattr(x, name) == before
+
+
+def test_property_respects_the_lock() -> None:
+    with two_contexts() as (server, client):
+        server.make_rpc_object("x", Limited)
+        for context in (server, client):
+            mine: Any = context.get_rpc_object("server.x")
+            other: Any = client.get_rpc_object("server.x")
+            assert mine.lock()
+            with pytest.raises(QMI_ObjectLockedException, match="The object is locked by another proxy"):
+                other.LIMIT  # noqa: B018
+            with pytest.raises(QMI_ObjectLockedException):
+                other.LIMIT = 1
+            mine.LIMIT = 8
+            assert mine.LIMIT == 8
+            assert mine.unlock()
+
+
+def test_property_works_in_another_program() -> None:
+    with two_contexts() as (server, client):
+        here: Any = server.make_rpc_object("x", Limited)
+        x: Any = client.get_rpc_object("server.x")
+        x.LIMIT = 9
+        x.TABLE = {"a": (5, "y")}
+        assert (x.LIMIT, x.TABLE, here.LIMIT, x.MAX) == (9, {"a": (5, "y")}, 9, 100)
+        with pytest.raises(QMI_UsageException, match="takes int"):
+            x.LIMIT = 1.5
+
+
+def test_constant_cannot_be_set() -> None:
+    with two_contexts() as (server, client):
+        server.make_rpc_object("x", Limited)
+        for context in (server, client):
+            x: Any = context.get_rpc_object("server.x")
+            for view in (x, x.rpc_nonblocking, x.rpc_async):
+                with pytest.raises(AttributeError, match="MAX is a constant of Limited, 100, and cannot be set"):
+                    view.MAX = 5
+                assert view.MAX == 100
+
+
+def test_nonblocking_property_gives_futures(lab: QMI_Context) -> None:
+    x: Any = lab.make_rpc_object("x", Limited).rpc_nonblocking
+    x.LIMIT.set(6).wait(10)
+    assert x.LIMIT.get().wait(10) == x.LIMIT.wait(10) == 6
+    with pytest.raises(AttributeError, match=r"write proxy\.rpc_nonblocking\.LIMIT\.set\(\.\.\.\)"):
+        x.LIMIT = 7
+    assert "LIMIT" in repr(x.LIMIT)
+
+
+@in_trio
+async def test_async_property_is_awaited() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = await lab.make_rpc_object("x", Limited)
+        assert await x.LIMIT == 5
+        await x.LIMIT.set(6)
+        assert await x.LIMIT.get(rpc_timeout=10) == 6
+        assert "LIMIT" in repr(x.LIMIT), "nothing is asked until it is awaited"
+        with pytest.raises(AttributeError, match=r"has to be awaited: await proxy\.LIMIT\.set\(\.\.\.\)"):
+            x.LIMIT = 7
+        with pytest.raises(QMI_UsageException, match="takes int"):
+            await x.LIMIT.set("x")
+
+
+def test_properties_are_listed_in_help(lab: QMI_Context) -> None:
+    x = lab.make_rpc_object("x", MoreLimited)
+    text = pydoc.render_doc(x, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
+    for line in ("LIMIT", "Property of type int.", "Property of type list.", "Constant: 100", "type int. Fails."):
+        assert line in text
+    assert {"LIMIT", "RATE", "MAX", "failing"} <= set(dir(x))
+
+
+@pytest.mark.parametrize("method", ["__rpc_get__", "__rpc_set__", "__rpc_enter__", "__rpc_exit__"])
+@pytest.mark.parametrize("name", ["_name", "private", "MAX", "nothing"])
+def test_only_properties_are_reached_by_their_way(method: str, name: str) -> None:
+    with two_contexts() as (server, client):
+        server.make_rpc_object("x", Limited)
+        args = (name, "evil")[: 1 if method == "__rpc_get__" else 2]
+        call = Call("x", method, args)
+        future = client.async_context.request(Address("server", "x"), call)
+        with pytest.raises(QMI_Exception) as raised:
+            future.wait(10)
+        assert isinstance(raised.value, QMI_UnknownRpcException)
+        assert server.get_rpc_object("x").private() == "x"
+
+
+STRUCTURES: list[tuple[Any, Any, bool]] = [
+    ({1, "a"}, {2, "b"}, True),
+    ({1, "a"}, {2, 3}, False),
+    ({1}, frozenset({1}), False),
+    ({(1, "a")}, {(2, 3)}, False),
+    ((1, [2.0]), (3, [4.0]), True),
+    ((1, [2.0]), (3, (4.0,)), False),
+    ({"a": 1}, {"a": 2}, True),
+    (b"a", b"abc", True),
+    (b"a", "a", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "same"), STRUCTURES)
+def test_structures_are_compared(one: Any, other: Any, same: bool) -> None:
+    assert same_structure(one, other) is same
+    assert describe_structure(one)
+
+
+def test_arrays_are_compared_by_type_and_shape() -> None:
+    numpy = pytest.importorskip("numpy")
+    assert same_structure(numpy.zeros(3), numpy.ones(3))
+    assert not same_structure(numpy.zeros(3), numpy.zeros(4))
+    assert not same_structure(numpy.zeros(3), numpy.zeros(3, int))
+    assert not same_structure(numpy.float64(1), 1.0)
+    assert describe_structure(numpy.zeros((2, 3))) == "ndarray of float64 with shape (2, 3)"

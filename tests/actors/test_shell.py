@@ -1,0 +1,90 @@
+"""What an interactive shell shows of proxies: completion, signatures, documentation, the driver's source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import qmi
+from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+from tests.actors.test_properties import Limited
+from tests.support.lab import two_contexts
+
+pytest.importorskip("IPython")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+METHODS = {"get_sample", "set_amplitude", "open"}
+
+
+@pytest.fixture(scope="module")
+def shell() -> Any:
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    make: Any = InteractiveShell
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.color_info = False
+    return make(config=config)
+
+
+@pytest.fixture
+def nsg(shell: Any) -> Iterator[Any]:
+    with qmi.start("shell", None, init_logging=False):
+        nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+        shell.user_ns["nsg"] = nsg
+        yield nsg
+
+
+def completions(shell: Any, text: str, use_jedi: bool) -> set[str]:
+    shell.Completer.use_jedi = use_jedi
+    if not use_jedi:
+        return {match.rpartition(".")[2] for match in shell.Completer.complete(text)[1]}
+    from IPython.core.completer import provisionalcompleter
+
+    with provisionalcompleter():
+        return {found.text.rpartition(".")[2] for found in shell.Completer.completions(text, len(text))}
+
+
+@pytest.mark.parametrize("use_jedi", [False, True])
+@pytest.mark.parametrize("text", ["nsg.", "nsg.rpc_nonblocking.", "nsg.rpc_async.", "nsg.rpc_async.rpc_blocking."])
+def test_shell_completes_methods(shell: Any, nsg: Any, text: str, use_jedi: bool) -> None:
+    if use_jedi:
+        pytest.importorskip("jedi")
+    assert completions(shell, text, use_jedi) >= METHODS
+    prefixed = completions(shell, text + "get_s", use_jedi)
+    assert "get_sample" in prefixed
+
+
+def inspected(shell: Any, name: str, level: int) -> str:
+    found = shell.object_inspect_mime(name, detail_level=level)
+    return re.sub(r"\x1b\[[0-9;]*m", "", found["text/plain"])
+
+
+def test_shell_shows_the_source_of_the_driver(shell: Any, nsg: Any) -> None:
+    assert "class NoisySineGenerator(QMI_Instrument):" in inspected(shell, "nsg", 1)
+    assert "def get_sample(self) -> float:" in inspected(shell, "nsg.get_sample", 1)
+    assert "def get_sample(self) -> float:" in inspected(shell, "nsg.rpc_nonblocking.get_sample", 1)
+
+
+def test_shell_shows_signature_and_documentation(shell: Any, nsg: Any) -> None:
+    text = inspected(shell, "nsg.set_amplitude", 0)
+    assert "nsg.set_amplitude(" in text
+    assert "amplitude: float" in text or "value: float" in text
+    assert inspected(shell, "nsg", 0).count("A simulated generator of a sine wave") >= 1
+
+
+def test_shell_asks_no_object_for_its_properties(shell: Any) -> None:
+    with two_contexts() as (server, client):
+        server.make_rpc_object("x", Limited)
+        x: Any = client.get_rpc_object("server.x")
+        shell.user_ns["limited"] = x
+        assert x.lock()
+        other: Any = client.get_rpc_object("server.x")
+        shell.user_ns["limited"] = other
+        for use_jedi in (False, True):
+            assert {"LIMIT", "MAX"} <= completions(shell, "limited.", use_jedi)
+            completions(shell, "limited.LIMIT.", use_jedi)
+        assert x.unlock()
