@@ -48,7 +48,7 @@ class Carrier:
 
     Attributes:
         task: The task.
-        ended: Settled when the task has ended, however that was.
+        ended: Settled when the task has ended, however that was, with the error that it ended by or None.
         error: What it ended by, None if by nothing bad.
         abandoned: Why nobody waits for its end any more, None if it can be waited for.
     """
@@ -62,7 +62,7 @@ class Carrier:
         self._started = False
         self._mutex = threading.Lock()
         self.task: Any = None
-        self.ended: QMI_RpcFuture[None] = QMI_RpcFuture(f"the end of task {name!r}")
+        self.ended: QMI_RpcFuture[BaseException | None] = QMI_RpcFuture(f"the end of task {name!r}")
         self.error: BaseException | None = None
         self.abandoned: Exception | None = None
 
@@ -75,19 +75,39 @@ class Carrier:
         """The time that the task goes by, in seconds of a clock that does not jump."""
         return self._host.clock.now()
 
-    def start(self) -> None:
-        """Let the task run.
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by an error; then it can be started again."""
+        return self.ended.done() and self.error is not None and self.abandoned is None
+
+    def start(self) -> bool:
+        """Let the task run. One that has failed is made anew, where it will run.
+
+        Returns:
+            Whether it had failed before.
 
         Raises:
-            QMI_UsageException: If it was started, or stopped, before.
+            QMI_UsageException: If it was started, or stopped, before, and has not failed.
         """
-        with self._mutex:
-            if self._started:
-                raise QMI_UsageException(f"Task {self._name!r} was started already")
-            if self._requested:
+        with self._mutex:  # of several who start it again, one does
+            again = self.has_failed
+            if self._started and not again:
+                over = ", and has ended; only one that has failed can be started again" if self.ended.done() else ""
+                raise QMI_UsageException(f"Task {self._name!r} was started already{over}")
+            if self._requested and not again:
                 raise QMI_UsageException(f"Task {self._name!r} was stopped before it was started")
             self._started = True
-        self._begin()
+            if again:
+                # From here on whoever joins or stops the task means the new one.
+                self._requested = False
+                self.error = None
+                self.ended = QMI_RpcFuture(f"the end of task {self._name!r}")
+                self._renew()
+        if again:
+            self._begin_again()
+        else:
+            self._begin()
+        return again
 
     def request_stop(self) -> None:
         """Ask the task to end."""
@@ -137,6 +157,13 @@ class Carrier:
         raise AssertionError
 
     def _begin(self) -> None:
+        raise AssertionError
+
+    def _renew(self) -> None:
+        """Forget what belonged to the task that failed. Called with the mutex."""
+        raise AssertionError
+
+    def _begin_again(self) -> None:
         raise AssertionError
 
     def _interrupt(self) -> None:

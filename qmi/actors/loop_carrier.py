@@ -50,15 +50,31 @@ class LoopCarrier(Carrier):
         if self._requested:
             self._interrupt()
 
+    def _renew(self) -> None:
+        self._waiter = self._last_scope = self._running = None
+
+    def _begin_again(self) -> None:
+        self._running = self._host.run(self._make_and_run)
+        self._running.add_done_callback(self._over)
+        if self._requested:
+            self._interrupt()
+
+    async def _make_and_run(self) -> None:
+        EXECUTION.set(Execution(self._host.face))
+        failure = self._make_again()
+        precise = isinstance(self.task, QMI_LoopTask) and self.task._precise
+        self._waiter = self._host.clock.loop_waiter(name=self._name, precise=precise)
+        await self._run(failure)
+
     def _over(self) -> None:
         if self._waiter is not None:
             self._waiter.close()
-        self.ended.settle(None)
+        self.ended.settle(self.error)
 
-    async def _run(self) -> None:
+    async def _run(self, failure: BaseException | None = None) -> None:
         EXECUTION.set(Execution(self._host.face))
         try:
-            error = await self._run_once()
+            error = failure or await self._run_once()
             while (delay := self._after(error)) is not None:
                 await self.sleep_until(self.now() + delay)
                 error = self._make_again() or await self._run_once()

@@ -36,7 +36,7 @@ class TaskStatistics(NamedTuple):
     """What a task has done.
 
     Attributes:
-        state: "new", "running" or "ended".
+        state: "new", "running", "ended", or "failed" if an error ended it.
         end_reason: Why a loop ended by itself, or the error that ended the task; else None.
         restarts: How often it was started again after a failure.
         iterations: Iterations of its loop, since it was last started.
@@ -54,6 +54,21 @@ class TaskStatistics(NamedTuple):
     lateness_median: float = 0.0
     lateness_p99: float = 0.0
     lateness_worst: float = 0.0
+
+
+class TaskState(NamedTuple):
+    """How a task is.
+
+    Attributes:
+        state: "new", "running", "ended", or "failed" if an error ended it.
+        reason: The error, or why a loop ended by itself; else None.
+    """
+
+    state: str
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return self.state if self.reason is None else f"{self.state}: {self.reason}"
 
 
 class _Taken(NamedTuple):
@@ -153,12 +168,15 @@ class QMI_TaskRunner(QMI_RpcObject):
 
     @direct_method
     def start(self) -> None:
-        """Let the task run.
+        """Let the task run. One that has failed is made anew and runs again, with the settings that others have set.
+
+        An error of its constructor is then a failure like any other: :meth:`join` raises it.
 
         Raises:
-            QMI_UsageException: If it was started before.
+            QMI_UsageException: If it was started before, and has not failed.
         """
-        self._thread.start()
+        if self._thread.start():
+            self._restarts = None  # somebody has looked after it: the limit of restarts counts from here
 
     @direct_method
     def stop(self) -> None:
@@ -187,13 +205,12 @@ class QMI_TaskRunner(QMI_RpcObject):
         if not self._thread.is_running and not ended.done():
             raise QMI_UsageException(f"Task {self._name!r} was not started, so it will not end")
         joined: QMI_RpcFuture[str | None] = QMI_RpcFuture(f"the end of task {self._name!r}")
-        ended.add_done_callback(lambda: self._settle_join(joined))
+        ended.add_done_callback(lambda: self._settle_join(joined, ended.result()))
         if timeout is not None and not ended.done():
             self._context.async_context.run(self._expire_join, joined, timeout)
         return joined
 
-    def _settle_join(self, joined: QMI_RpcFuture[str | None]) -> None:
-        error = self._thread.error
+    def _settle_join(self, joined: QMI_RpcFuture[str | None], error: BaseException | None) -> None:
         if self._thread.abandoned is not None:
             joined.fail(self._thread.abandoned)
             return
@@ -219,6 +236,15 @@ class QMI_TaskRunner(QMI_RpcObject):
         """Whether the task was started and has not ended."""
         running: bool = self._thread.is_running
         return running
+
+    @direct_method
+    def get_state(self) -> TaskState:
+        """How the task is, and why if it has failed."""
+        ended = self._thread.ended.done()
+        error = self._thread.error
+        if not ended:
+            return TaskState("running" if self._thread.is_running else "new")
+        return TaskState("ended", self._end_reason()) if error is None else TaskState("failed", _brief(error))
 
     @direct_method
     def set_settings(self, settings: Any) -> None:
@@ -254,10 +280,10 @@ class QMI_TaskRunner(QMI_RpcObject):
     @direct_method
     def get_statistics(self) -> TaskStatistics:
         """What the task has done, and how punctual its loop was."""
-        ended = self._thread.ended.done()
-        state = "ended" if ended else "running" if self._thread.is_running else "new"
+        state = self.get_state()
         error = self._thread.error
-        statistics = TaskStatistics(state, _brief(error) if error else self._end_reason(), self._restart_count)
+        reason = _brief(error) if error else self._end_reason()  # also of a task that waits to be started again
+        statistics = TaskStatistics(state.state, reason, self._restart_count)
         if not isinstance(self.task, QMI_LoopTask):
             return statistics
         loop = self.task.loop_statistics()

@@ -57,14 +57,44 @@ class ThreadCarrier(Carrier):
             self._interrupt()
         self._worker.give(self._run)
 
-    def _run(self) -> None:
+    def _renew(self) -> None:
+        # The thread went with the task that failed.
+        ended = self.ended
+
+        def without_thread(error: Exception | None) -> None:
+            reason = QMI_RuntimeException("the context has stopped") if error is None else error
+            self.error = init_error(self._name, reason)
+            ended.settle(self.error)
+
+        self._worker = Worker(f"{self._host.face.name}.{self._name}", without_thread)
+        self._interrupts = Interrupt()
+        self._waiter = None
+
+    def _begin_again(self) -> None:
+        self._worker.give(self._make_and_run)
+        self._host.start_worker(self._worker)
+
+    def _make_and_run(self) -> None:
+        EXECUTION.set(Execution(self._host.face, (), self._interrupts))
+        failure = self._make_again()
+        precise = failure is None and isinstance(self.task, QMI_LoopTask) and self.task._precise
+        waiter = self._host.clock.thread_waiter(name=self._name, precise=precise)
+        with self._mutex:  # a request to stop finds the waiter, or is found here
+            self._waiter = waiter
+            requested = self._requested
+        if requested:
+            self._interrupt()
+        self._run(failure)
+
+    def _run(self, failure: BaseException | None = None) -> None:
         assert self._waiter is not None
+        worker, ended = self._worker, self.ended  # once it has ended, somebody may start it again
         with self._waiter:
-            error = self._run_once()
+            error = failure or self._run_once()
             while (delay := self._after(error)) is not None and self._waiter.wait_until(self.now() + delay):
                 error = self._make_again() or self._run_once()
-        self.ended.settle(None)
-        self._worker.finish()
+        ended.settle(self.error)
+        worker.finish()
 
     def _run_once(self) -> BaseException | None:
         try:

@@ -28,7 +28,17 @@ from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_TaskRunner, RestartRule
 from tests.support.lab import address, eventually, make_context
-from tests.support.tasks import AsyncLoop, Does, DoesAsync, PlainLoop, in_thread, open_bench, open_lab, task_of
+from tests.support.tasks import (
+    AsyncLoop,
+    Does,
+    DoesAsync,
+    PlainLoop,
+    in_thread,
+    open_bench,
+    open_lab,
+    runner_of,
+    task_of,
+)
 
 GATE = threading.Event()
 BUSY = threading.Event()
@@ -535,6 +545,177 @@ def test_without_a_rule_nothing_is_started_again(flaky: type[Flaky]) -> None:
         with pytest.raises(QMI_TaskRunException):
             task.join()
         assert flaky.made == 1
+
+
+# Who starts a task that has failed
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_failed_task_says_so_and_is_made_anew_by_another_start(flaky: type[Flaky], remote: bool) -> None:
+    flaky.failures = 1
+    with open_lab() as context, make_context("client") as client:
+        task: Any = context.make_task("task", flaky, loop_period=0.001)
+        if remote:
+            client.connect_to_peer("lab", address(context))
+            task = client.get_task("lab.task")
+        assert task.get_state() == ("new", None)
+        task.set_settings("kept")
+        task.start()
+        for _ in range(2):
+            with pytest.raises(QMI_TaskRunException, match=r"'task' failed: ValueError: failure, 0 to go"):
+                task.join()
+        assert task.get_state() == ("failed", "ValueError: failure, 0 to go")
+        assert str(task.get_state()) == "failed: ValueError: failure, 0 to go"
+        assert task.get_statistics()[:2] == ("failed", "ValueError: failure, 0 to go")
+        assert not task.is_running()
+        broken = task_of(context)
+        task.start()
+        assert task.is_running()
+        assert task.get_state() == ("running", None)
+        with pytest.raises(QMI_UsageException, match=r"'task' was started already$"):
+            task.start()
+        eventually(lambda: task.get_statistics().iterations > 2)
+        assert task_of(context) is not broken
+        assert task.get_settings() == "kept"
+        task.stop()
+        assert task.join() is None
+        assert task.get_state() == ("ended", None)
+        with pytest.raises(QMI_UsageException, match="has ended; only one that has failed can be started again"):
+            task.start()
+
+
+def test_a_task_that_fails_again_can_be_started_again_each_time(flaky: type[Flaky]) -> None:
+    flaky.failures = 3
+    with open_lab() as context:
+        before = threading.active_count()
+        task = context.make_task("task", flaky, loop_period=0.001)
+        for left in (2, 1, 0):
+            task.start()
+            with pytest.raises(QMI_TaskRunException, match=f"failure, {left} to go"):
+                task.join()
+        assert task.get_state().state == "failed"
+        eventually(lambda: threading.active_count() <= before)
+        task.start()
+        task.stop()
+        task.join()
+    assert flaky.made == 4
+
+
+def test_a_constructor_that_fails_at_another_start_is_a_failure_of_the_task(flaky: type[Flaky]) -> None:
+    flaky.failures = flaky.broken_constructors = 1
+    with open_lab() as context:
+        task = context.make_task("task", flaky, loop_period=0.001)
+        task.start()
+        with pytest.raises(QMI_TaskRunException):
+            task.join()
+        task.start()
+        with pytest.raises(QMI_TaskRunException, match="OSError: not there yet"):
+            task.join()
+        assert "not there yet" in str(task.get_state())
+        task.start()
+        task.stop()
+        task.join()
+
+
+def test_a_task_that_failed_by_its_constructor_or_while_it_was_stopped_can_be_started_again() -> None:
+    with open_lab() as context:
+        calls: list[int] = []
+
+        def once(task: Any) -> None:
+            calls.append(1)
+            if len(calls) == 1:
+                while not task.stop_requested():
+                    task._task_runner._thread._waiter.wait_until(1e9)
+                raise ValueError("while it was stopped")
+
+        task = context.make_task("task", Does, once)
+        task.start()
+        task.stop()
+        with pytest.raises(QMI_TaskRunException, match="while it was stopped"):
+            task.join()
+        task.start()
+        assert task.join() is None
+
+
+def test_the_limit_of_restarts_counts_anew_after_another_start(flaky: type[Flaky]) -> None:
+    flaky.failures = 5
+    rule = RestartRule(limit=1, window=100.0, first_delay=0.0)
+    with open_lab() as context:
+        task = context.make_task("task", flaky, loop_period=0.001, restart_rule=rule)
+        for left in (3, 1):
+            task.start()
+            with pytest.raises(QMI_TaskRunException, match=f"failure, {left} to go"):
+                task.join()
+        task.start()
+        eventually(lambda: task.get_statistics().iterations > 2)
+        task.stop()
+        task.join()
+
+
+def test_a_joiner_learns_of_the_failure_although_the_task_is_started_again_at_that_moment() -> None:
+    with open_lab() as context:
+        gate, runs = threading.Event(), list[int]()
+
+        def once(_: Any) -> None:
+            runs.append(1)
+            gate.wait(10)
+            if len(runs) == 1:
+                raise ValueError("the first time")
+
+        task = context.make_task("task", Does, once)
+        runner = runner_of(context)
+        # The first to be notified of the end starts the task again, before the joiner is notified.
+        runner._thread.ended.add_done_callback(runner.start)
+        task.start()
+        joined = runner._begin_join()
+        gate.set()
+        with pytest.raises(QMI_TaskRunException, match="the first time"):
+            joined.wait(10)
+        assert task.join() is None
+
+
+def test_many_threads_start_a_failed_task_and_exactly_one_does() -> None:
+    with open_lab() as context:
+        runs: list[int] = []
+
+        def work(task: Any) -> None:
+            runs.append(1)
+            if len(runs) % 2:
+                raise ValueError("odd")
+            task.sleep(60)
+
+        for number in range(10):
+            task = context.make_task(f"task{number}", Does, work)
+            task.start()
+            with pytest.raises(QMI_TaskRunException):
+                task.join()
+            starts = [in_thread(task.start) for _ in range(4)]
+            refused = 0
+            for future in starts:
+                try:
+                    future.wait(10)
+                except QMI_UsageException:
+                    refused += 1
+            assert refused == 3
+            task.stop()
+            task.join()
+        assert len(runs) == 20
+
+
+def test_a_stop_right_after_another_start_ends_the_task(flaky: type[Flaky]) -> None:
+    with open_lab() as context:
+        task = context.make_task("task", flaky, loop_period=60.0)
+        for _ in range(20):
+            flaky.failures = 1
+            task.start()
+            with pytest.raises(QMI_TaskRunException):
+                task.join(10)
+            flaky.failures = 0
+            task.start()
+            task.stop()
+            task.join(10)
+            flaky.failures = 0
+            task = context.make_task(f"task{flaky.made}", flaky, loop_period=60.0)
 
 
 def test_what_is_no_rule_is_refused() -> None:

@@ -233,7 +233,7 @@ def test_statistics_tell_what_a_task_did() -> None:
         plain.start()
         with pytest.raises(QMI_TaskRunException, match="Task 'plain' failed: ZeroDivisionError: division by zero"):
             plain.join()
-        assert plain.get_statistics() == TaskStatistics("ended", "ZeroDivisionError: division by zero")
+        assert plain.get_statistics() == TaskStatistics("failed", "ZeroDivisionError: division by zero")
 
 
 def test_join_with_a_timeout_returns_as_soon_as_the_task_ends(lab: QMI_Context) -> None:
