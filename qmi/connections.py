@@ -54,6 +54,9 @@ class Host(Home, Protocol):
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
         """There is a link to a context; ``restarted`` is None at the first time."""
 
+    def resume(self) -> None:
+        """Let objects begin calls whose answers had no room on a link, and have now."""
+
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A context is gone, with all that it held; for good, if nobody tries to reach it again."""
 
@@ -382,6 +385,10 @@ class Connections:
         assert hello is not None
         self._host.signals_here(signals, hello.context)
 
+    def relieved(self, link: Link) -> None:
+        """There is room again on a link that was full."""
+        self._host.resume()
+
     def lost(self, link: Link, loss: PeerLost) -> None:
         """The link is gone."""
         serving = self._serving.pop(link, None)
@@ -430,6 +437,7 @@ class _Reception:
         self.cancel = connections.cancel
         self.credit = connections.credit
         self.signals = connections.signals
+        self.relieved = connections.relieved
         self.lost = connections.lost
 
     def connected(self, link: Link, hello: Hello) -> None:

@@ -281,8 +281,10 @@ class Kernel:
             raise self.registry.gone(address)
         return None
 
-    def request(self, address: Address, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
-        """Send a message to an object, wherever it lives. Never blocks; every error comes with the future."""
+    def request(
+        self, address: Address, message: Request, *, soon: bool = False, patience: float | None = 0.0
+    ) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Every error comes with the future."""
         try:
             actor = self.find_actor(address)
             if actor is not None:
@@ -291,7 +293,7 @@ class Kernel:
         except Exception as error:  # goes to the caller
             return failed_future(str(address), error)
         method = f".{message.method}()" if isinstance(message, Call) else ""
-        return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon)
+        return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon, patience=patience)
 
     def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
         """Call a plain method of an object of another context, and await its result."""
@@ -333,6 +335,11 @@ class Kernel:
         """There is a link to a context; if it is not the first one, subscriptions are made again."""
         if restarted is not None:
             self.signalling.renew(origin.context, link, restarted)
+
+    def resume(self) -> None:
+        """Let objects begin calls whose answers had no room on a link, and have now."""
+        for actor in self.registry:
+            actor.resume()
 
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A context is gone, with all that it held."""

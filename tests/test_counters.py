@@ -285,7 +285,7 @@ def test_an_array_is_sent_from_its_own_memory(pair: tuple[QMI_Context, Any], mon
     written: list[Any] = []
     write = Outbound.write
 
-    def note(self: Outbound, buffers: list[Any], *args: Any, **options: Any) -> bool:
+    def note(self: Outbound, buffers: list[Any], *args: Any, **options: Any) -> Any:
         written.extend(buffers)
         return write(self, buffers, *args, **options)
 

@@ -18,6 +18,7 @@ PURE = {
     "qmi.config.schema",
     "qmi.config.structure",
     "qmi.config.syntax",
+    "qmi.actors.line",
     "qmi.actors.lock",
     "qmi.actors.schedule",
     "qmi.actors.interface",

@@ -20,7 +20,6 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ConnectionException,
     QMI_Exception,
-    QMI_MessageDeliveryException,
     QMI_NotDeliveredException,
     QMI_OutcomeUnknownException,
     QMI_RpcTimeoutException,
@@ -384,43 +383,6 @@ def test_fault_07_a_peer_that_never_reads_loses_its_link_and_nobody_else(caplog:
             assert time.monotonic() - begun < 3
             assert remote.echo("still") == "still"
         assert "it does not read: nothing could be written for 0.5 s" in caplog.text
-
-
-def test_a_result_that_finds_too_much_unread_becomes_an_error(here: QMI_Context) -> None:
-    with make_context("srv", max_unsent_bytes=100_000) as server, ChaosProxy(server.get_tcp_server_port()) as proxy:
-        server.make_instrument("bench", Bench)
-        here.connect_to_peer("srv", proxy.address)
-        bench = here.get_instrument("srv.bench")
-        proxy.back.stall()
-        first = bench.rpc_nonblocking.echo(bytes(30_000_000))
-        others = [bench.rpc_nonblocking.echo(number) for number in range(3)]
-        link = server.async_context.connections.link_to("here")
-        assert link is not None
-        eventually(lambda: link._peer.served_request_count == 0)
-        proxy.back.go_on()
-        assert first.wait(10) == bytes(30_000_000)
-        for future in others:
-            with pytest.raises(QMI_MessageDeliveryException, match="could not be sent"):
-                future.wait(10)
-        assert bench.echo("again") == "again"
-
-
-def test_a_request_that_finds_too_much_unread_is_not_delivered() -> None:
-    with (
-        make_context("srv") as server,
-        make_context("here", max_unsent_bytes=100_000) as here,
-        ChaosProxy(server.get_tcp_server_port()) as proxy,
-    ):
-        server.make_instrument("bench", Bench)
-        here.connect_to_peer("srv", proxy.address)
-        bench = here.get_instrument("srv.bench")
-        proxy.there.stall()
-        first = bench.rpc_nonblocking.echo(bytes(30_000_000))
-        with pytest.raises(QMI_NotDeliveredException, match="MiB wait for peer 'srv'"):
-            bench.echo(1)
-        proxy.there.go_on()
-        assert first.wait(10) == bytes(30_000_000)
-        assert bench.echo("again") == "again"
 
 
 def test_fault_21_of_two_threads_that_take_one_name_one_gets_it() -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from qmi.actors.receiver import QMI_SignalReceiver
+from qmi.actors.receiver import QMI_SignalReceiver, Told
 from qmi.actors.subscriptions import Subscriptions, Topic
 from qmi.errors import QMI_Exception
 from qmi.messages import Origin, Signal, Undecodable
@@ -91,6 +91,9 @@ class Exchange:
         self._outlets: dict[Topic, Outlet] = {}
         self._failing: set[tuple[Topic, Origin]] = set()
         self._undecodable: set[Topic] = set()
+        # Of topics of other contexts, the number of the signal that is due. A peer leaves out what finds no room on its
+        # link, so that a number that is left out is a gap.
+        self._due: dict[tuple[str, ...], int] = {}
 
     # Publishing
 
@@ -146,8 +149,26 @@ class Exchange:
         with self.mutex:
             for topic, row in groupby(told, _TOPIC):
                 together = list(row)
-                for receiver in self._receivers.of(Topic(*topic)):
-                    receiver.deliver(together)
+                receivers = self._receivers.of(Topic(*topic))
+                if not receivers:
+                    continue
+                first, last = together[0][4], together[-1][4]
+                due = self._due.get(topic, first)
+                self._due[topic] = last + 1
+                if first == due and last - first == len(together) - 1:
+                    for receiver in receivers:
+                        receiver.deliver(together)
+                else:
+                    self._deliver_with_gaps(Topic(*topic), receivers, together, due)
+
+    @staticmethod
+    def _deliver_with_gaps(topic: Topic, receivers: tuple[QMI_SignalReceiver, ...], told: list[Told], due: int) -> None:
+        for one in told:
+            for receiver in receivers:
+                if one[4] > due:
+                    receiver.mark_gap(topic, "dropped")
+                receiver.deliver((one,))
+            due = one[4] + 1
 
     def _missed(self, topic: Topic, reason: str) -> None:
         """A signal came whose arguments could not be rebuilt: its receivers count it as dropped."""
@@ -166,6 +187,8 @@ class Exchange:
     def subscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool:
         """Add a receiver; False if it was there before."""
         with self.mutex:
+            if not self._receivers.of(topic):
+                self._due.pop(topic, None)
             new = self._receivers.add(topic, receiver)
             if new:
                 receiver.add_source()
@@ -175,6 +198,8 @@ class Exchange:
         """Take a receiver away; True if it was the topic's last, None if it was none."""
         with self.mutex:
             last = self._receivers.remove(topic, receiver)
+            if last:
+                self._due.pop(topic, None)
             if last is not None:
                 receiver.remove_source(topic)
             return last
@@ -216,6 +241,7 @@ class Exchange:
 
     def _end(self, topics: list[Topic], why: str) -> None:
         for topic in topics:
+            self._due.pop(topic, None)
             for receiver in self._receivers.drop_topic(topic):
                 receiver.remove_source(topic, why)
 
@@ -227,5 +253,6 @@ class Exchange:
     def mark_gap(self, topic: Topic, gap: str) -> None:
         """Signals of a topic may be missing."""
         with self.mutex:
+            self._due.pop(topic, None)
             for receiver in self._receivers.of(topic):
                 receiver.mark_gap(topic, gap)

@@ -55,13 +55,17 @@ class Router(Protocol):
             QMI_Exception: If it should live here but does not, or if this context has stopped.
         """
 
-    def request(self, address: Address, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
-        """Send a message to an object, wherever it lives. Never blocks; every error comes with the future.
+    def request(
+        self, address: Address, message: Request, *, soon: bool = False, patience: float | None = 0.0
+    ) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Every error comes with the future.
 
         Args:
             address: The object.
             message: The message.
             soon: Whether a message to another context may wait a moment for others that go out together with it.
+            patience: For how many seconds this may block while too much waits to be sent to that context; None: as
+                long as the context takes any of it.
         """
 
     def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
@@ -129,21 +133,23 @@ class Handle:
                 result = call_in_thread(actor, turn, args, kwargs)
                 return self._stream(result) if method.kind.is_stream else result
         call = Call(self.address.object, name, args, kwargs, self.token, chain)
-        return call_blocking(self._request(method, call, soon=False), limit)
+        return call_blocking(self._request(method, call, soon=False, patience=limit), limit)
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
         """Call a method; the future gives its result."""
         if INTERRUPTS.due:
             INTERRUPTS.strike()
         # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
-        return self._request(method, Call(self.address.object, method.name, args, kwargs, self.token))
+        return self._request(method, Call(self.address.object, method.name, args, kwargs, self.token), patience=None)
 
-    def _request(self, method: Method, call: Call, *, soon: bool = True) -> QMI_RpcFuture[Any]:
+    def _request(
+        self, method: Method, call: Call, *, soon: bool = True, patience: float | None = 0.0
+    ) -> QMI_RpcFuture[Any]:
         actor = self._actor
         if actor is not None and actor.mailbox.closed is None:
             future = actor.handle(call, self.router.origin)
         else:
-            future = self.router.request(self.address, call, soon=soon)
+            future = self.router.request(self.address, call, soon=soon, patience=patience)
         if not method.direct:
             future.callee = self.address
         if not method.kind.is_stream:

@@ -1,22 +1,27 @@
-"""Whose turn it is: one at a time, first come first served.
+"""Whose turn it is: one at a time; the programs that wait take turns, each in the order in which it came.
 
 A *turn* is anything that needs the object for itself: a method call, a lock acquisition, the next item of a stream,
-the end of the object. The mailbox only keeps the order; what a turn does, and in which thread, is the runner's
-business. All that merely asks or commands goes past the mailbox and is answered at once.
+the end of the object. The mailbox only keeps the order (:mod:`qmi.actors.line`); what a turn does, and in which thread,
+is the runner's business. All that merely asks or commands goes past the mailbox and is answered at once.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from qmi.actors.line import Line
 
 T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
     """The line of turns at one object.
+
+    Args:
+        new_line: Makes the line, when first somebody has to wait.
 
     Attributes:
         mutex: Guards the line, and whatever else must change together with it. Held for microseconds, never while
@@ -25,13 +30,15 @@ class Mailbox(Generic[T]):
         closed: The error for those who come too late, or None while the object takes turns.
     """
 
-    __slots__ = ("_line", "closed", "current", "mutex")
+    __slots__ = ("_line", "_new_line", "_passed_over", "closed", "current", "mutex")
 
-    def __init__(self) -> None:
+    def __init__(self, new_line: Callable[[], Line[T]] = Line) -> None:
         self.mutex: threading.Lock = threading.Lock()
         self.current: T | None = None
         self.closed: BaseException | None = None
-        self._line: deque[T] | None = None
+        self._new_line = new_line
+        self._line: Line[T] | None = None
+        self._passed_over = False  # those who wait, since all of them are held
 
     def __len__(self) -> int:
         return len(self._line) if self._line else 0
@@ -48,23 +55,65 @@ class Mailbox(Generic[T]):
         with self.mutex:
             if self.closed is not None:
                 raise copy.copy(self.closed)  # each caller gets a traceback of its own
-            if self.current is None:
+            if self.current is None and not self._passed_over:
                 self.current = turn
                 return True
             return self.enter_locked(turn)
 
     def enter_locked(self, turn: T, first: bool = False) -> bool:
         """The same for who holds the mutex already, and perhaps with the right to go first."""
-        if self.current is None:
+        line = self._line
+        if self.current is None and (first or line is None or not line.has_row_of(turn)):
             self.current = turn
             return True
-        if self._line is None:
-            self._line = deque()
+        if line is None:
+            self._line = line = self._new_line()
         if first:
-            self._line.appendleft(turn)
+            line.put_first(turn)
         else:
-            self._line.append(turn)
+            line.append(turn)
         return False
+
+    def park(self, turn: T) -> None:
+        """Stand in line although nobody else may be there: the turn is held. Then call :meth:`resume` if it is not.
+
+        Raises:
+            BaseException: What was given to :meth:`close`.
+        """
+        with self.mutex:
+            if self.closed is not None:
+                raise copy.copy(self.closed)
+            if self._line is None:
+                self._line = self._new_line()
+            self._line.append(turn)
+            self._passed_over = self.current is None
+
+    def resume(self) -> T | None:
+        """Look again whether those in line are held.
+
+        Returns:
+            The one whose turn it is now, if it was nobody's: the caller has to see to it.
+        """
+        with self.mutex:
+            return self._take_next() if self.current is None else None
+
+    def _take_next(self, after: T | None = None) -> T | None:
+        # With the mutex.
+        line = self._line
+        if not line:
+            self.current = None
+            self._passed_over = False
+            return None
+        following = line.peek()
+        if following is after and after is not None:
+            line.take(after)  # Ctrl-C came below when its turn came
+            return self._take_next()
+        self._passed_over = following is None
+        # In this order Ctrl-C, wherever it comes, cannot lose a turn.
+        self.current = following
+        if following is not None:
+            line.take(following)
+        return following
 
     def leave(self, turn: T) -> T | None:
         """End the current turn.
@@ -76,14 +125,10 @@ class Mailbox(Generic[T]):
         with self.mutex:
             if self.current is not turn:
                 return None
-            line = self._line
-            if not line:
+            if not self._line:
                 self.current = None
                 return None
-            # In this order Ctrl-C, wherever it comes, cannot lose a turn.
-            self.current = following = line[0]
-            line.popleft()
-            return following
+            return self._take_next(turn)
 
     def withdraw(self, turn: T) -> bool:
         """Leave the line; False if the turn is not in it (any more)."""
@@ -92,11 +137,7 @@ class Mailbox(Generic[T]):
 
     def withdraw_locked(self, turn: T) -> bool:
         """The same for who holds the mutex already."""
-        try:
-            (self._line or deque()).remove(turn)
-        except ValueError:
-            return False
-        return True
+        return bool(self._line) and self._line.remove(turn)  # type: ignore[union-attr]
 
     def close(self, error: BaseException) -> list[T]:
         """Take no more turns.
@@ -107,6 +148,7 @@ class Mailbox(Generic[T]):
         with self.mutex:
             self.closed = self.closed or error
             turns, self._line = list(self._line or ()), None
+            self._passed_over = False
             return turns
 
     def waiting(self) -> list[T]:

@@ -43,7 +43,8 @@ class ReceivedSignal(_Received):
         receiver_seqnr: Counts what came to this receiver, dropped signals included.
         seqnr: Counts what the publisher published under this name.
         timestamp: When it was published, in seconds since the epoch, by the publisher's clock.
-        gap: Why signals may be missing before this one: "resumed" or "restarted" after the link was lost; else None.
+        gap: Why signals may be missing before this one: "resumed" or "restarted" after the link was lost, "dropped"
+            when the publisher's program left some out since too much waited on the link; else None.
             For events of a receiver with ``report_gaps``, what happened.
         is_gap: Whether this is no signal but such an event.
     """
@@ -114,7 +115,8 @@ class QMI_SignalReceiver:
         discard_policy: What it drops when it is full.
         report_gaps: Whether it gets an event, with ``is_gap`` set and no arguments, as soon as signals may be missing.
             Its ``gap`` says what happened: "lost" (the link was lost, and is being restored), "resumed" or "restarted"
-            (the link is back, and so is the publisher's program or a new one in its place; signals come again), or
+            (the link is back, and so is the publisher's program or a new one in its place; signals come again),
+            "dropped" (signals were left out, since more came than the link could take; ``seqnr`` says how many), or
             "ended" (no more signals will come). Without it, the next signal after a gap has its ``gap`` set.
 
     Attributes:

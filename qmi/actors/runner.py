@@ -11,6 +11,7 @@ import inspect
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from qmi.actors.ending import dispatch_end
@@ -19,6 +20,7 @@ from qmi.actors.future import QMI_RpcFuture, call_cycle
 from qmi.actors.guard import Guard
 from qmi.actors.host import ActorStatistics, Host
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
+from qmi.actors.line import Line
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.making import construct
 from qmi.actors.running import run_async, run_plain
@@ -44,6 +46,7 @@ from qmi.messages import (
 )
 from qmi.names import Address
 
+_new_line: Final = partial(Line[Turn], attrgetter("origin"), attrgetter("is_held"))
 _CALLS: Final = (CallTurn, InlineTurn, PullTurn, WaitedTurn)
 
 
@@ -79,7 +82,7 @@ class Actor:
         self.placement: Placement = placement
         self.object: Any = None
         self.alone: Execution | None = None  # what code of a turn belongs to that nothing else waits for
-        self.mailbox: Mailbox[Turn] = Mailbox()
+        self.mailbox: Mailbox[Turn] = Mailbox(_new_line)
         self.host: Host = host
         self.guard: Guard = Guard(self)
         self.worker: Worker | None = None
@@ -193,7 +196,11 @@ class Actor:
             answer = CallFuture(what)
         else:
             answer.what = what
-        self.enter(CallTurn(self, call, method, origin, answer))
+        turn = CallTurn(self, call, method, origin, answer)
+        if answer.is_held():
+            self._park(turn)
+        else:
+            self.enter(turn)
         return answer
 
     def _direct(self, call: Call, what: str) -> QMI_RpcFuture[Any]:
@@ -232,6 +239,19 @@ class Actor:
             return
         if mine:
             self.dispatch(turn)
+
+    def _park(self, turn: CallTurn) -> None:
+        try:
+            self.mailbox.park(turn)
+        except Exception as error:  # the object is gone
+            turn.fail(error)
+            return
+        if not turn.is_held:  # there was room again before it stood in line, so that nobody would have looked
+            self.resume()
+
+    def resume(self) -> None:
+        """See to turns that were held, if they are not any more."""
+        self.dispatch(self.mailbox.resume())
 
     def give_up(self, turn: Turn) -> None:
         """Nobody waits for this turn any more: it leaves the line, or is cancelled if it runs in the loop."""

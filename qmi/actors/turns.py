@@ -47,6 +47,11 @@ class Turn:
         """What it is, for people: ``"get_sample()"``."""
         return f"{self.name}()"
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it must not come yet, since its answer would find no room on its way."""
+        return False
+
     def claim(self) -> bool:
         """Take it on; True for exactly one of those who try."""
         return self._claim.acquire(False)
@@ -78,6 +83,10 @@ class CallFuture(QMI_RpcFuture[Any]):
         """What the actor is doing."""
         turn = self.turn
         return super().explain() if turn is None else turn.actor.explain_busy()
+
+    def is_held(self) -> bool:
+        """Whether the turn must not come yet."""
+        return False
 
     def _give_up(self) -> None:
         turn = self.turn
@@ -115,6 +124,11 @@ class CallTurn(Turn):
     def linger(self, busy: Callable[[], bool]) -> None:
         """Called by the thread that ran it and has nothing left to do; ``busy`` is whether that has changed."""
         self.future.linger(busy)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it must not come yet."""
+        return not self.given_up and self.future.is_held()
 
     @property
     def chain(self) -> tuple[str, ...]:

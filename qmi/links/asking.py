@@ -7,11 +7,14 @@ import time
 from collections import deque
 from typing import Any
 
+from qmi.actors.execution import current_interrupt
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.streams import END
+from qmi.bridge import ThreadWaiter, on_any_loop
 from qmi.errors import QMI_Exception
 from qmi.messages import Failure, Reply, Request, Value
 from qmi.net.link import Link
+from qmi.net.room import NoRoomException
 
 _WINDOW = 8
 """Items of a stream that may be on their way at once."""
@@ -165,14 +168,58 @@ class _RemoteStream:
         self._link.loop.soon(self.leave)
 
 
-def ask(link: Link, what: str, message: Request, *, soon: bool = False) -> QMI_RpcFuture[Any]:
-    """Send a request on a link, at once or soon. Never blocks; every error comes with the future."""
+def ask(
+    link: Link, what: str, message: Request, *, soon: bool = False, patience: float | None = 0.0
+) -> QMI_RpcFuture[Any]:
+    """Send a request on a link, at once or soon. Every error comes with the future.
+
+    Args:
+        link: The link.
+        what: The request, for messages.
+        message: The request.
+        soon: Whether it may wait for others that go out together with it.
+        patience: For how many seconds the calling thread may wait if too much waits on the link already; None: as long
+            as the other side takes any of it. On an event loop, nothing waits here.
+    """
     call = RemoteCall(link, what)
     try:
-        link.send_request(message, call, soon=soon)
+        try:
+            link.send_request(message, call, soon=soon)
+        except NoRoomException as refusal:
+            if patience == 0 or on_any_loop():
+                raise
+            _send_when_there_is_room(link, call, message, refusal, patience)
     except QMI_Exception as error:  # not sendable, or not delivered: the caller's
         call.fail(error)
     except BaseException:  # Ctrl-C: nobody will wait for the answer
         call.request_cancel()
         raise
     return call
+
+
+def _send_when_there_is_room(
+    link: Link, call: RemoteCall, message: Request, refusal: NoRoomException, patience: float | None
+) -> None:
+    # A link on which the other side takes nothing ends by itself.
+    deadline = None if patience is None else time.monotonic() + patience
+    interrupt = current_interrupt()
+    while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise refusal
+        waiter = ThreadWaiter()
+        if interrupt is not None:
+            interrupt.enter(waiter)
+        try:
+            link.room.wait(waiter, left)
+        finally:
+            if interrupt is not None:
+                interrupt.leave(waiter)
+        if interrupt is not None:
+            interrupt.check()
+        try:
+            link.send_request(message, call, encoded=refusal.encoded)
+        except NoRoomException as again:  # others were quicker
+            refusal = again
+        else:
+            return

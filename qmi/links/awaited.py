@@ -13,10 +13,11 @@ import trio
 
 from qmi.actors.future import no_answer
 from qmi.bridge import TaskWaiter
-from qmi.errors import QMI_Exception, QMI_RpcTimeoutException
+from qmi.errors import QMI_Exception, QMI_NotDeliveredException, QMI_RpcTimeoutException
 from qmi.messages import Call, Failure, Reply, Value
 from qmi.names import Address
 from qmi.net.link import Link
+from qmi.net.room import NoRoomException
 
 
 class AwaitedCall(TaskWaiter):
@@ -76,12 +77,12 @@ async def ask_and_await(
         link = link_to(address.context)
         awaited = AwaitedCall(link)
         try:
-            link.send_request(call, awaited, soon=True)
-            link.await_here()
             if timeout is None:
+                await _send(link, call, awaited)
                 await awaited.wait()
             else:
                 with trio.move_on_after(timeout):
+                    await _send(link, call, awaited)
                     await awaited.wait()
         finally:
             answer, awaited.answer = awaited.answer, None
@@ -92,9 +93,25 @@ async def ask_and_await(
         raise
     if isinstance(answer, Value):
         return answer.value
+    if not awaited.number:
+        raise QMI_NotDeliveredException(
+            f"{address}.{call.method}() was not sent within {timeout:g} s, since {link.explain_full()}; "
+            "it was not carried out, repeating it is safe"
+        )
     if answer is None:
         raise QMI_RpcTimeoutException(no_answer(f"{address}.{call.method}()", timeout, link.explain_silence()))
     try:
         raise answer.error
     finally:
         del answer  # the traceback refers to this frame, which must not refer to the error
+
+
+async def _send(link: Link, call: Call, awaited: AwaitedCall) -> None:
+    encoded = None
+    while not awaited.number:
+        try:
+            link.send_request(call, awaited, soon=True, encoded=encoded)
+        except NoRoomException as refusal:
+            encoded = refusal.encoded
+            await link.room.wait_in_task()
+    link.await_here()

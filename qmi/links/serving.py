@@ -48,6 +48,10 @@ class _Answer(CallFuture):
         except Exception:  # it must not take the thread down that ended the call
             _logger.exception("The answer to %s could not be sent", self.what)
 
+    def is_held(self) -> bool:
+        """Whether the answer would find too much waiting on the link: then the call is not begun yet."""
+        return self._serving.link.is_full()
+
     def give_up(self) -> None:
         """Tell the object that nobody waits, also if this was cancelled before the object had it."""
         self._give_up()

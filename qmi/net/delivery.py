@@ -79,6 +79,9 @@ class Owner(Protocol):
     def signals(self, link: Link, signals: list[Signal]) -> None:
         """Objects of the other side published something, in this order."""
 
+    def relieved(self, link: Link) -> None:
+        """There is room again on a link that was found full. On the loop."""
+
     def lost(self, link: Link, loss: PeerLost) -> None:
         """The link is gone. The last call."""
 
@@ -118,6 +121,15 @@ class Delivery:
             if for_sinks or not self._over:
                 tell(self, event)
         except Exception as error:  # whoever was told has failed: that ends this link alone
+            _logger.exception("The link to %s ends by a fault of this program", self._link.title)
+            self._failed(f"a fault of this program: {type(error).__name__}: {error}")
+
+    def relieved(self) -> None:
+        """There is room again; as :meth:`deliver`."""
+        try:
+            if not self._over:
+                self._owner.relieved(self._link)
+        except Exception as error:  # as above
             _logger.exception("The link to %s ends by a fault of this program", self._link.title)
             self._failed(f"a fault of this program: {type(error).__name__}: {error}")
 

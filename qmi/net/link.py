@@ -18,8 +18,8 @@ from typing import Any
 import trio
 
 from qmi.bridge import Loop
-from qmi.errors import QMI_MessageDeliveryException
-from qmi.messages import Failure, Reply, Request, Signal, Value
+from qmi.messages import Call, Failure, Reply, Request, Signal, Value
+from qmi.net.codec import Encoded
 from qmi.net.delivery import Delivery, Owner, Sink, is_for_the_loop
 from qmi.net.events import Connected, Event, LossKind, PeerLost
 from qmi.net.frames import Buffer
@@ -27,6 +27,7 @@ from qmi.net.handshake import Hello
 from qmi.net.open_requests import describe, not_delivered
 from qmi.net.outbound import Outbound
 from qmi.net.peer import HEARTBEAT, PING, Peer
+from qmi.net.room import NoRoomException, Room
 from qmi.net.rush import Rush
 from qmi.net.wire import Wire
 
@@ -49,8 +50,8 @@ class Link:
         owner: Gets what comes in.
         loop: The loop that :meth:`run` runs in.
         where: Address of the other side, for people.
-        max_unsent: How many bytes may wait to be written before the other side counts as stalled.
-        unsent_timeout: How long nothing of them may be taken, in seconds.
+        max_unsent: How many bytes may wait to be written before senders have to wait, and signals are dropped.
+        unsent_timeout: How long the other side may take nothing of what waits, in seconds.
         readers: How many links may be read by threads of their own when there is a rush; None: not this one.
     """
 
@@ -72,7 +73,6 @@ class Link:
         self._last_heard = time.monotonic()
         self._peer = peer
         self.loop = loop
-        self._max_unsent = max_unsent
         self._unsent_timeout = unsent_timeout
         self._readers = readers if hasattr(select, "poll") else None
         self._mutex = threading.Lock()
@@ -83,7 +83,12 @@ class Link:
             begun=peer.handed_over,
             failed=lambda: loop.now_or_soon(self._check_fault),
             stuck=lambda: self._wake_timer.set(),
+            relieved=self._relieved,
+            capacity=max_unsent,
         )
+        self.room: Room = Room(self.is_full)
+        self.dropped_signals: int = 0
+        self._dropping = False
         self._awaited = 0.0
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
@@ -282,6 +287,7 @@ class Link:
             events = self._peer.lose(reason, kind)
             self._write_own()
         self._dispatch(events)
+        self.room.tell()
 
     @property
     def writes(self) -> int:
@@ -344,27 +350,45 @@ class Link:
     # -- sending, from any thread
 
     @trio.lowlevel.enable_ki_protection
-    def send_request(self, message: Request, sink: Sink, *, soon: bool = False) -> None:
+    def send_request(self, message: Request, sink: Sink, *, soon: bool = False, encoded: Encoded | None = None) -> None:
         """Send a request; the sink gets its number, and then its answer.
 
         Args:
             message: The request.
             sink: Gets the answer.
             soon: Whether it may wait for others that go out together with it, if others are open already.
+            encoded: The message, if it was encoded before.
 
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent.
-            QMI_NotDeliveredException: If the link is gone, or too much waits to be written.
+            NoRoomException: If too much waits to be written; see :attr:`room`.
+            QMI_NotDeliveredException: If the link is gone, or too many requests are open.
         """
-        encoded = self._peer.encode_request(message)
+        encoded = encoded or self._peer.encode_request(message)
         with self._mutex:
-            if self._out.size > self._max_unsent:
-                raise not_delivered(describe(message), self.title, self._too_much())
+            # Only calls can be large. What locks, unlocks or asks is never held up.
+            if self._out.may_be_full and type(message) is Call and self._peer.is_ready and self._out.is_full():
+                error = not_delivered(describe(message), self.title, self._too_much())
+                raise NoRoomException(str(error), encoded)
             number, buffers = self._peer.send_request(message, encoded)
             sink.number = number
             self._delivery.expect(number, sink)
-            rest = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
-        self._out.settle(rest, patient=not soon)
+            left = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
+        self._out.settle(left, patient=not soon)
+
+    def is_full(self) -> bool:
+        """Whether too much waits to be written; False once the link is gone. The owner hears when there is room."""
+        if not self._out.may_be_full:
+            return False
+        with self._mutex:
+            return self._peer.is_ready and self._out.is_full()
+
+    def _relieved(self) -> None:
+        if self._dropping:
+            self._dropping = False
+            _logger.warning("Signals go to %s again; %d were dropped so far", self.title, self.dropped_signals)
+        self.room.tell()
+        self._delivery.relieved()
 
     def cancel_request(self, number: int) -> None:
         """Give up a request, or leave its stream; its sink gets nothing more."""
@@ -383,7 +407,7 @@ class Link:
         self._say(self._peer.send_credit, number, count)
 
     def send_signal(self, signal: Signal, encoded: dict[Hashable, Any] | None = None) -> None:
-        """Tell the other side of a signal. One that does not read its signals loses the link.
+        """Tell the other side of a signal. It is dropped, and counted, if too much waits to be written.
 
         Args:
             signal: The signal.
@@ -393,12 +417,16 @@ class Link:
             QMI_ValueNotSendableException: If an argument cannot be sent.
             QMI_NotDeliveredException: If the link is gone.
         """
+        if self._out.may_be_full and self.is_full():
+            self.dropped_signals += 1
+            if not self._dropping:
+                self._dropping = True
+                _logger.warning("Signals to %s are dropped: %s", self.title, self._too_much())
+            return
         shared = {} if encoded is None else encoded
         key = self._encodes_like
         if key not in shared:
             shared[key] = self._peer.encode_request(signal)
-        if self._out.size > self._max_unsent and self._out.fault is None:
-            self._out.fault = f"it does not read: {self._too_much()}"
         # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
         self._say(self._peer.send_signal, signal, shared[key], soon=True, patient=False)
 
@@ -407,9 +435,7 @@ class Link:
         self.send_reply(number, Value(value))
 
     def send_reply(self, number: int, reply: Reply) -> None:
-        """Answer a request. Instead of a value an error goes out if too much waits to be written already."""
-        if isinstance(reply, Value) and self._out.size > self._max_unsent:
-            reply = Failure(QMI_MessageDeliveryException(f"The result could not be sent: {self._too_much()}"))
+        """Answer a request. Answers are never dropped: while :meth:`is_full`, no more calls should be begun."""
         more = self._peer.served_request_count > 1
         self._say(self._peer.send_reply, number, reply, self._peer.encode_reply(reply), soon=more)
 
@@ -443,13 +469,13 @@ class Link:
         if self.is_up:
             with self._mutex:
                 self._out.pulse(HEARTBEAT)
-            self._out.settle(False)
+            self._out.settle(None)
 
     @trio.lowlevel.enable_ki_protection
     def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False, patient: bool = True) -> None:
         with self._mutex:
-            rest = self._out.write(make(*args), soon=soon)
-        self._out.settle(rest, patient=patient)
+            left = self._out.write(make(*args), soon=soon)
+        self._out.settle(left, patient=patient)
 
     def _write_own(self) -> None:
         # What the protocol itself has to say; with the mutex, in which the link may just have been lost. The last words
@@ -458,6 +484,10 @@ class Link:
             self._out.write_from_anywhere(self._peer.data_to_send())
         else:
             self._out.end()
+
+    def explain_full(self) -> str:
+        """What waits to be written, for messages."""
+        return self._too_much()
 
     def _too_much(self) -> str:
         return f"{self._out.size / (1 << 20):.1f} MiB wait for {self.title} to read them"

@@ -5,6 +5,9 @@ all the rest: the first message goes out at once, what follows on its heels is *
 there is enough of it, when somebody waits for an answer, or when the loop looks for it. What the socket does not take
 at once, a thread goes on writing if it is large and the other side keeps up; else a task in the loop does.
 
+Large buffers are written from the memory of the values themselves, but only until the sender's call returns: a driver
+that fills one array again and again must not change what it has returned before. So whatever is left then is copied.
+
 The link's mutex guards all this: a method says so if it must be called without it.
 """
 
@@ -25,8 +28,11 @@ from qmi.net.wire import FULL, Unsent, Wire
 _BURST = 0.0002
 """What is said within so many seconds after something was written may wait for what comes next."""
 _LARGE = 1 << 16
-_MOMENT = 0.001
+_MOMENT = 0.02
 """A thread that has more than so many bytes to write waits for the socket itself, at most so many seconds each time."""
+_LONGEST = 0.1
+_PACE = 100e6
+"""It goes on for so many seconds, and longer only as far as so many bytes go out in each second."""
 
 
 class Outbound:
@@ -39,6 +45,8 @@ class Outbound:
         begun: Called with the number of a request when the connection has taken its first byte.
         failed: Called in the loop or a thread, without the mutex, when writing has failed.
         stuck: Called in the loop when something waits for the socket to take more.
+        relieved: Called in the loop when there is room again after :meth:`is_full` was true.
+        capacity: How many bytes may wait before this counts as full.
 
     Attributes:
         fault: Why nothing is written any more, None as long as all is well.
@@ -54,6 +62,8 @@ class Outbound:
         begun: Callable[[int], object],
         failed: Callable[[], object],
         stuck: Callable[[], object],
+        relieved: Callable[[], object] = lambda: None,
+        capacity: int = 64 << 20,
     ) -> None:
         self._wire = wire
         self._loop = loop
@@ -61,6 +71,9 @@ class Outbound:
         self._begun = begun
         self._failed = failed
         self._stuck = stuck
+        self._relieved = relieved
+        self._capacity = capacity
+        self._found_full = False
         self.fault: str | None = None
         self.writes: int = 0
         self._queue: deque[Unsent] = deque()
@@ -84,6 +97,17 @@ class Outbound:
     def is_empty(self) -> bool:
         """Whether nothing waits to be written."""
         return not self._queue
+
+    @property
+    def may_be_full(self) -> bool:
+        """Whether :meth:`is_full` is worth asking; without the mutex."""
+        return self._found_full or self._size > self._capacity
+
+    def is_full(self) -> bool:
+        """Whether more bytes wait than should. Whoever gets True hears by ``relieved`` when half of them are gone."""
+        if self._size > self._capacity:
+            self._found_full = True
+        return self._found_full
 
     def stalled_since(self) -> float | None:
         """Since when nothing has been taken of what waits, as monotonic time; None if nothing waits for the socket."""
@@ -136,29 +160,55 @@ class Outbound:
             with self._mutex:
                 self._held = False
                 rest = not self._waiting and self.write_queue()
-            self.settle(rest)
+            if rest:  # what is held is small, and nobody's memory
+                self._go_on(not self._loop.is_here())
+            self._tell_fault()
 
-    def settle(self, rest: bool, *, patient: bool = True) -> None:
+    def settle(self, left: Unsent | None, *, patient: bool = True) -> None:
         """See to what :meth:`write` has left, if it has, and to its fault. Without the mutex.
 
+        When this returns, nothing is written any more from the memory of the values that were sent.
+
         Args:
-            rest: What :meth:`write` returned.
+            left: What :meth:`write` returned.
             patient: Whether this thread may go on writing as long as the other side keeps up.
         """
-        if rest:
-            self._go_on(patient and not self._loop.is_here())
+        if left is not None:
+            try:
+                if not left.behind:
+                    self._go_on(patient and not self._loop.is_here())
+            finally:  # also after Ctrl-C: the message goes out whole all the same
+                self._own(left)
         self._tell_fault()
 
     def _go_on(self, patient: bool) -> None:
         # The loop has other things to do, and would be slower.
         over = False
         try:
+            end = time.monotonic() + _LONGEST + self._size / _PACE
             while not over and patient and self._size > _LARGE and self._wire.is_writable(_MOMENT):
                 with self._mutex:
                     over = not self.write_queue()
+                patient = time.monotonic() < end
         finally:
             if not over:
                 self._loop.now_or_soon(self._writer_needed)
+
+    def _own(self, left: Unsent) -> None:
+        # The loop, or another thread, may be writing from this memory meanwhile. It does so with the mutex, and finds
+        # either the sender's memory, which does not change before this returns, or the copy. Copying takes
+        # milliseconds, for which nobody is to wait.
+        with self._mutex:
+            borrowed = left.borrowed()
+        try:
+            copies = [bytes(view) for view in borrowed]
+        except MemoryError:
+            size = sum(map(len, borrowed))
+            self.fault = self.fault or f"there is no memory for {size} bytes that it has not read yet"
+            return
+        with self._mutex:
+            for view, copied in zip(borrowed, copies, strict=True):
+                left.exchange(view, copied)
 
     def _tell_fault(self) -> None:
         if self.fault is not None:
@@ -166,7 +216,7 @@ class Outbound:
 
     # -- with the mutex
 
-    def write(self, buffers: list[Buffer], number: int | None = None, *, soon: bool = False) -> bool:
+    def write(self, buffers: list[Buffer], number: int | None = None, *, soon: bool = False) -> Unsent | None:
         """Write a message.
 
         Args:
@@ -175,19 +225,25 @@ class Outbound:
             soon: Whether it may be held.
 
         Returns:
-            Whether something is left that the caller has to give to :meth:`settle`.
+            What is left for the caller to give to :meth:`settle`, None if there is nothing.
         """
         if not buffers or self._ended or self.fault is not None:
-            return False
+            return None
         queue = self._queue
         if not (queue and queue[-1].add(buffers, number)):
             queue.append(Unsent(buffers, number))
+        entry = queue[-1]
         self._size += total_size(buffers)
-        return not (soon and self._hold()) and not self._waiting and self.write_queue()
+        if soon and self._hold():
+            return None
+        if self._waiting:
+            entry.behind = True
+            return entry if len(buffers) > 1 else None
+        return entry if self.write_queue() else None
 
     def write_from_anywhere(self, buffers: list[Buffer]) -> None:
         """Write a message, and leave the rest to the loop if the socket does not take all of it."""
-        if self.write(buffers):
+        if self.write(buffers) is not None:
             self._loop.now_or_soon(self._writer_needed)
 
     def _hold(self) -> bool:
@@ -224,6 +280,9 @@ class Outbound:
         except OSError as error:
             self._waiting = False
             self.fault = f"the connection was lost: {error.strerror or error}"
+        if self._found_full and self._size <= self._capacity // 2:
+            self._found_full = False
+            self._loop.soon(self._relieved)
         if not self._waiting:
             self._progress = 0.0
         elif not self._progress:
@@ -256,6 +315,9 @@ class Outbound:
         self._cut = self._cut or bool(self._queue and self._queue[0].counts)
         self._ended = True
         self._held = False
+        if self._found_full:
+            self._found_full = False
+            self._loop.soon(self._relieved)
         self._queue.clear()
         self._size = 0
 

@@ -41,9 +41,10 @@ class Unsent:
         buffers: All that has to be written.
         size: Bytes in all.
         counts: Bytes that the connection took, one number for each time.
+        behind: Whether it was put behind what waited for the socket already.
     """
 
-    __slots__ = ("_ends", "_numbers", "buffers", "counts", "size")
+    __slots__ = ("_ends", "_numbers", "behind", "buffers", "counts", "size")
 
     def __init__(self, buffers: list[Buffer], number: int | None = None) -> None:
         self.buffers: list[Buffer] = list(buffers)
@@ -52,6 +53,7 @@ class Unsent:
         self._numbers: list[int | None] = [number]
         self.size: int = total_size(buffers)
         self.counts: list[int] = []
+        self.behind: bool = False
 
     def add(self, buffers: list[Buffer], number: int | None = None) -> bool:
         """Append a part that goes out with it; False if it is too large for that, or is being written already."""
@@ -85,6 +87,35 @@ class Unsent:
         drop_sent(rest, sum(self.counts))
         return rest
 
+    def borrowed(self) -> list[memoryview]:
+        """The memory of others in what has not been written yet.
+
+        A buffer that was written in part is split, so that its first part need not be copied. The bytes of a ``bytes``
+        object are nobody's to change, and do not count.
+        """
+        taken = sum(self.counts)
+        found: list[memoryview] = []
+        index = 0
+        while index < len(self.buffers):
+            buffer = self.buffers[index]
+            size = len(buffer)
+            if taken < size and type(buffer) is memoryview and not _never_changes(buffer):
+                if taken > 0:
+                    self.buffers[index : index + 1] = [buffer[:taken], buffer[taken:]]
+                    self._ends = [end + 1 if end > index else end for end in self._ends]
+                    size = taken
+                else:
+                    found.append(buffer)
+            taken = max(taken - size, 0)
+            index += 1
+        return found
+
+    def exchange(self, borrowed: memoryview, copied: bytes) -> None:
+        """Write from a copy what would have been written from the memory of somebody else."""
+        for index, buffer in enumerate(self.buffers):
+            if buffer is borrowed:
+                self.buffers[index] = copied
+
     def begun(self) -> list[int]:
         """The requests of which the connection has taken a byte."""
         taken = sum(self.counts)
@@ -99,6 +130,10 @@ class Unsent:
                 taken -= total_size(self.buffers[begin:end])
             begin = end
         return numbers
+
+
+def _never_changes(buffer: memoryview) -> bool:
+    return buffer.readonly and type(buffer.obj) is bytes
 
 
 class Wire(Protocol):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qmi.actors.line import Line
 from qmi.actors.mailbox import Mailbox
 
 
@@ -82,3 +83,55 @@ def test_turns_run_one_at_a_time_in_the_order_of_their_coming(steps: list[tuple[
             if turn in model[1:]:
                 model.remove(turn)
         assert [box.current, *box.waiting()] == [*(model or (None,))]
+
+
+def by_letter(held: set[str]) -> Mailbox[str]:
+    return Mailbox(lambda: Line(lambda turn: turn[0], lambda turn: turn[0] in held))
+
+
+def test_mailbox_passes_over_who_is_held_and_comes_back_to_them() -> None:
+    held = {"a"}
+    box = by_letter(held)
+    box.park("a1")
+    box.park("a2")
+    assert box.resume() is None
+    assert box.enter("b1"), "nobody else waits for who is held"
+    assert not box.enter("b2")
+    assert box.leave("b1") == "b2"
+    assert box.leave("b2") is None
+    assert (box.current, box.waiting()) == (None, ["a1", "a2"])
+    held.clear()
+    assert box.resume() == "a1"
+    assert box.resume() is None
+    assert box.leave("a1") == "a2"
+    assert box.leave("a2") is None
+    assert box.enter("a3")
+
+
+def test_mailbox_lets_nobody_overtake_the_held_turns_of_its_own_origin() -> None:
+    held = {"a"}
+    box = by_letter(held)
+    box.park("a1")
+    held.clear()  # and before anybody looks again
+    assert not box.enter("a2")
+    assert box.resume() == "a1"
+    assert box.leave("a1") == "a2"
+
+
+def test_mailbox_that_is_closed_hands_back_who_is_held() -> None:
+    box = by_letter({"a"})
+    box.park("a1")
+    assert box.close(RuntimeError("gone")) == ["a1"]
+    with pytest.raises(RuntimeError, match="gone"):
+        box.park("a2")
+    with box.mutex:
+        assert box.enter_locked("end")
+
+
+def test_mailbox_forgets_a_turn_that_ctrl_c_left_in_line_when_it_came() -> None:
+    box: Mailbox[str] = Mailbox()
+    box.enter("a")
+    box.enter("b")
+    box.enter("c")
+    box.current = "b"  # the next step, which did not come, takes it out of the line
+    assert box.leave("b") == "c"

@@ -79,6 +79,9 @@ class Owner:
         while link.credit(number):
             link.send_item(number, number)
 
+    def relieved(self, link: Link) -> None:
+        self.told.append(("relieved",))
+
     def signals(self, link: Link, signals: list[Signal]) -> None:
         self.told += [("signal", signal) for signal in signals]
 
@@ -342,18 +345,23 @@ def test_a_probe_is_answered_by_the_living_only() -> None:
     run(main)
 
 
-def deaf(pair: Pair) -> None:
-    """Let the second link stop reading."""
+def deaf(pair: Pair) -> Callable[[], None]:
+    """Let the second link stop reading, until what is returned is called."""
+    hears = trio.Event()
+    receive = pair.b._receive
+    wait_readable = pair.b._wait_readable
 
-    def receive() -> tuple[bool, list[Any]]:
-        return False, []
+    async def wait() -> bool:
+        await hears.wait()
+        return await wait_readable()
 
-    async def never() -> bool:
-        await trio.sleep_forever()
-        raise AssertionError
+    def wake() -> None:
+        pair.b._receive = receive  # type: ignore[method-assign]
+        hears.set()
 
-    pair.b._receive = receive  # type: ignore[method-assign]
-    pair.b._wait_readable = never  # type: ignore[method-assign]
+    pair.b._receive = lambda: (False, [])  # type: ignore[method-assign]
+    pair.b._wait_readable = wait  # type: ignore[method-assign]
+    return wake
 
 
 def test_a_request_that_is_cancelled_before_it_went_out_never_goes_out() -> None:
@@ -472,14 +480,20 @@ def test_a_peer_that_does_not_read_is_lost_after_a_while() -> None:
     run(main)
 
 
-def test_signals_that_are_not_read_cost_the_link() -> None:
+def test_signals_that_find_no_room_are_dropped_and_counted() -> None:
     async def main() -> None:
         async with joined(buffer=8192, max_unsent=1000) as pair:
-            deaf(pair)
+            wake = deaf(pair)
             pair.a.send_signal(Signal("bench", "sig", (bytes(10_000_000),), 0, 0.0))
             pair.a.send_signal(SIGNAL)
-            assert pair.a.loss is not None
-            assert "it does not read: 9.5 MiB wait" in pair.a.loss.reason
+            pair.a.send_signal(SIGNAL)
+            assert pair.a.loss is None
+            assert pair.a.dropped_signals == 2
+            wake()
+            await until(lambda: ("relieved",) in pair.owners[0].told)
+            pair.a.send_signal(SIGNAL)
+            await until(lambda: [told[0] for told in pair.owners[1].told].count("signal") == 2)
+            assert pair.a.dropped_signals == 2
 
     run(main)
 

@@ -348,3 +348,146 @@ def test_nothing_is_written_for_nothing(bench: Bench) -> None:
         bench.out.write_last([])
     assert bench.written == []
     assert bench.loop.due == []
+
+
+class Memory:
+    """An array that its driver fills again after each answer."""
+
+    def __init__(self, size: int) -> None:
+        self.array = bytearray(size)
+
+    def fill(self, byte: int) -> list[Any]:
+        self.array[:] = bytes((byte,)) * len(self.array)
+        return [b"head", memoryview(self.array)]
+
+
+@pytest.mark.parametrize("here", [False, True], ids=["thread", "loop"])
+@pytest.mark.parametrize("room", [0, 2, 4, 5, 40_000, 100_003], ids=lambda room: f"{room} bytes are taken")
+def test_memory_of_others_is_read_only_until_its_sender_goes_on(bench: Bench, room: int, here: bool) -> None:
+    memory = Memory(100_000)
+    bench.loop.here = here
+    bench.wire.room = room
+    for byte in (1, 2, 3):  # the second and the third wait behind the first
+        with bench.mutex:
+            left = bench.out.write(memory.fill(byte))
+        bench.out.settle(left)
+    memory.fill(9)
+    bench.wire.room = 1 << 30
+    with bench.mutex:
+        assert not bench.out.write_queue()
+    assert b"".join(bench.wire.written) == b"".join(b"head" + bytes((byte,)) * 100_000 for byte in (1, 2, 3))
+    assert bench.out.is_empty
+    assert bench.out.size == 0
+
+
+def test_memory_of_others_is_not_copied_if_it_goes_out_at_once(bench: Bench) -> None:
+    memory = Memory(100_000)
+    bench.wire.room = 30_000
+    bench.wire.refills = [50_000, 50_000]
+    with bench.mutex:
+        left = bench.out.write(memory.fill(1))
+    assert left is not None
+    bench.out.settle(left)
+    assert bench.out.is_empty
+    assert any(buffer.obj is memory.array for buffer in left.buffers if isinstance(buffer, memoryview))
+
+
+def test_what_cannot_change_is_not_copied(bench: Bench) -> None:
+    data = bytes(100_000)
+    bench.wire.room = 10
+    with bench.mutex:
+        left = bench.out.write([b"head", memoryview(data)])
+    bench.out.settle(left)
+    assert left is not None
+    assert left.buffers[1].obj is data  # type: ignore[union-attr]
+
+
+def test_memory_is_copied_also_when_ctrl_c_interrupts_the_sender(bench: Bench) -> None:
+    memory = Memory(100_000)
+    bench.wire.room = 10
+    bench.wire.refills = [KeyboardInterrupt()]
+    with bench.mutex:
+        left = bench.out.write(memory.fill(1))
+    with pytest.raises(KeyboardInterrupt):
+        bench.out.settle(left)
+    memory.fill(9)
+    bench.wire.room = 1 << 30
+    with bench.mutex:
+        bench.out.write_queue()
+    assert b"".join(bench.wire.written) == b"head" + bytes((1,)) * 100_000
+
+
+def test_a_request_is_taken_back_while_its_memory_is_copied(bench: Bench) -> None:
+    memory = Memory(100_000)
+    bench.wire.room = 0
+    for byte in (1, 2, 3):
+        with bench.mutex:
+            left = bench.out.write(memory.fill(byte), byte)
+        if byte == 2:
+            with bench.mutex:
+                bench.out.remove(2)
+        bench.out.settle(left)
+    bench.wire.room = 1 << 30
+    with bench.mutex:
+        bench.out.write_queue()
+    assert b"".join(bench.wire.written) == b"".join(b"head" + bytes((byte,)) * 100_000 for byte in (1, 3))
+
+
+def test_a_copy_that_finds_no_memory_ends_the_link(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scarce(bytes):
+        def __new__(cls, *args: Any) -> Scarce:
+            raise MemoryError
+
+    memory = Memory(100_000)
+    bench.wire.room = 10
+    with bench.mutex:
+        left = bench.out.write(memory.fill(1))
+    monkeypatch.setattr(outbound_module, "bytes", Scarce, raising=False)
+    bench.out.settle(left)
+    assert bench.out.fault == "there is no memory for 99994 bytes that it has not read yet"
+    assert bench.failed
+
+
+def test_a_thread_is_kept_only_as_long_as_the_pace_allows(bench: Bench) -> None:
+    bench.wire.room = 0
+    took: list[float] = []
+
+    def slowly(patience: float) -> bool:
+        bench.clock.now += 0.015
+        took.append(0.015)
+        bench.wire.room += 1
+        return True
+
+    bench.wire.is_writable = slowly  # type: ignore[method-assign]
+    bench.say("x" * 200_000)
+    assert 0.1 <= sum(took) < 0.15
+    assert len(bench.loop.due) == 1
+
+
+def test_who_finds_it_full_hears_when_half_of_it_is_gone(bench: Bench) -> None:
+    told: list[int] = []
+    wire: Any = bench.wire
+    loop: Any = bench.loop
+    out = Outbound(
+        wire, loop, bench.mutex, begun=lambda _: None, failed=lambda: None, stuck=lambda: None,
+        relieved=lambda: told.append(out.size), capacity=100,
+    )  # fmt: skip
+    bench.wire.room = 0
+    for _ in range(3):
+        with bench.mutex:
+            assert not out.is_full()
+            out.write([b"x" * 40])
+    with bench.mutex:
+        assert out.is_full()
+        bench.wire.room = 119
+        out.write_queue()
+    bench.loop.turn()
+    assert told == []
+    bench.wire.room = 100
+    with bench.mutex:
+        assert out.is_full(), "there was no room in between"
+        out.write_queue()
+    bench.loop.turn()
+    assert told == [0]
+    with bench.mutex:
+        assert not out.is_full()

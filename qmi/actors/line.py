@@ -1,0 +1,105 @@
+"""Who is next: the programs that wait take turns, and the turns of one program keep their order.
+
+Each *origin* (a program) has a row of its own. After a turn of one row comes a turn of the next one, so that a program
+that has asked for much keeps nobody else waiting for longer than one turn. A row whose first turn is *held* (its answer
+would find no room on the link of its program) is passed over as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+def _one_origin(turn: object) -> Hashable:
+    return None
+
+
+def _never_held(turn: object) -> bool:
+    return False
+
+
+class Line(Generic[T]):
+    """The turns that wait at one object. Not safe for threads.
+
+    Args:
+        origin: Tells whose turn it is.
+        is_held: Whether a turn must not come yet.
+    """
+
+    __slots__ = ("_is_held", "_origin", "_rows", "_size", "_urgent")
+
+    def __init__(
+        self, origin: Callable[[T], Hashable] = _one_origin, is_held: Callable[[T], bool] = _never_held
+    ) -> None:
+        self._origin = origin
+        self._is_held = is_held
+        self._urgent: deque[T] = deque()
+        self._rows: dict[Hashable, deque[T]] = {}  # the row that is next is the first
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[T]:
+        """Those who wait: first those with the right to go first, then row by row."""
+        yield from self._urgent
+        for row in self._rows.values():
+            yield from row
+
+    def append(self, turn: T) -> None:
+        """Stand at the end of the row of its origin."""
+        origin = self._origin(turn)
+        row = self._rows.get(origin)
+        if row is None:
+            self._rows[origin] = row = deque()
+        row.append(turn)
+        self._size += 1
+
+    def put_first(self, turn: T) -> None:
+        """Go before all others, whoever they are."""
+        self._urgent.appendleft(turn)
+        self._size += 1
+
+    def has_row_of(self, turn: T) -> bool:
+        """Whether others of the same origin wait."""
+        return self._origin(turn) in self._rows
+
+    def peek(self) -> T | None:
+        """The turn that is next; None if there is none, or all are held."""
+        if self._urgent:
+            return self._urgent[0]
+        for row in self._rows.values():
+            if not self._is_held(row[0]):
+                return row[0]
+        return None
+
+    def take(self, turn: T) -> None:
+        """Remove the turn that :meth:`peek` returned; its origin is the last to be next again."""
+        if self.remove(turn):
+            origin = self._origin(turn)
+            row = self._rows.pop(origin, None)
+            if row is not None:
+                self._rows[origin] = row
+
+    def remove(self, turn: T) -> bool:
+        """Remove a turn; False if it is not here."""
+        if turn in self._urgent:
+            self._urgent.remove(turn)
+            self._size -= 1
+            return True
+        origin = self._origin(turn)
+        row = self._rows.get(origin)
+        if row is None or turn not in row:
+            return False
+        if row[0] is turn:
+            row.popleft()
+        else:
+            row.remove(turn)
+        self._size -= 1
+        if not row:
+            del self._rows[origin]
+        return True
