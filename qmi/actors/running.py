@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from qmi.actors.runner import Actor
 
 
+_UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""Results of these types stay what they are, whatever the object does next."""
+
+
 def begin(actor: Actor, turn: Turn) -> None:
     """A turn starts to run."""
     turn.since = time.monotonic()
@@ -55,11 +59,7 @@ def run_plain(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn) -> None:
                 return
             value.close()
             error = actor.stopped()
-    following = actor.mailbox.leave(turn)
-    if error is None:
-        turn.settle(value)
-    else:
-        _refuse(actor, turn, error)
+    following = _end(actor, turn, value, error)
     if following is not None:
         actor.dispatch(following)
     elif actor.worker is not None:
@@ -98,12 +98,21 @@ async def run_async(
     finally:
         if started is not None:
             started.close()  # does nothing unless it was cancelled before it began
-        following = actor.mailbox.leave(turn)
-        if error is None:
-            turn.settle(value)
-        else:
-            _refuse(actor, turn, error)
-        actor.dispatch(following)
+        actor.dispatch(_end(actor, turn, value, error))
+
+
+def _end(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn, value: Any, error: BaseException | None) -> Turn | None:
+    """Answer, and end the turn; returns the next one."""
+    if error is None and turn.is_sent and type(value) not in _UNCHANGING:
+        # The next turn may fill the same buffer again, and another thread may run it as soon as this one has ended.
+        turn.settle(value)
+        return actor.mailbox.leave(turn)
+    following = actor.mailbox.leave(turn)
+    if error is None:
+        turn.settle(value)
+    else:
+        _refuse(actor, turn, error)
+    return following
 
 
 def _is_to_be_awaited(turn: CallTurn | PullTurn | WaitedTurn, value: Any) -> bool:

@@ -48,6 +48,11 @@ class Turn:
         return f"{self.name}()"
 
     @property
+    def is_sent(self) -> bool:
+        """Whether its result goes to another program."""
+        return False
+
+    @property
     def is_held(self) -> bool:
         """Whether it must not come yet, since its answer would find no room on its way."""
         return False
@@ -74,6 +79,9 @@ class CallFuture(QMI_RpcFuture[Any]):
     """
 
     __slots__ = ("turn",)
+
+    is_sent: bool = False
+    """Whether the result goes to another program."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
@@ -124,6 +132,11 @@ class CallTurn(Turn):
     def linger(self, busy: Callable[[], bool]) -> None:
         """Called by the thread that ran it and has nothing left to do; ``busy`` is whether that has changed."""
         self.future.linger(busy)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether its result goes to another program."""
+        return self.future.is_sent
 
     @property
     def is_held(self) -> bool:
@@ -280,6 +293,11 @@ class PullTurn(Turn):
         self.future: CallFuture = future
         self.closing: bool = closing
         future.turn = self
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether its result goes to another program, as it may."""
+        return True
 
     def invoke(self, target: Any) -> Any:
         """Make the next item."""

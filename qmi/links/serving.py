@@ -35,6 +35,8 @@ class _Answer(CallFuture):
 
     __slots__ = ("_serving", "cancelled", "number")
 
+    is_sent = True
+
     def __init__(self, serving: Serving, number: int, what: str) -> None:
         super().__init__(what)
         self._serving = serving

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from qmi.actors.interface import Placement
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_NotDeliveredException
 from qmi.core.instrument import QMI_Instrument
@@ -78,6 +79,7 @@ class Camera(QMI_Instrument):
     def publish(self, kind: str, count: int) -> None:
         for number in range(count):
             self.frame.publish(self._fill(kind, number))
+        self.ended.set()
 
     @rpc_method
     def keep(self, value: Any) -> None:
@@ -102,6 +104,11 @@ class Bench:
         link = server.async_context.connections.link_to("here")
         assert link is not None
         self.link = link
+
+    def is_idle(self) -> bool:
+        """Whether the camera does nothing, and may fill its buffer again."""
+        actor = self.server.async_context.registry.get("camera")
+        return actor is not None and actor.mailbox.current is None
 
 
 @pytest.fixture
@@ -155,7 +162,7 @@ def test_result_is_what_the_driver_returned_although_it_fills_its_buffer_again(
 ) -> None:
     bench.proxy.back.stall()
     futures = [getattr(bench.remote.rpc_nonblocking, method)(kind, number) for number in (1, 2, 3)]
-    eventually(lambda: bench.camera.done == 3 and bench.link._peer.served_request_count == 0)
+    eventually(lambda: bench.camera.done == 3 and bench.is_idle())
     bench.camera._fill(kind, 9)
     bench.proxy.back.go_on()
     assert [numbers_in(future.wait(20)) for future in futures] == [{1}, {2}, {3}]
@@ -169,7 +176,7 @@ def test_item_of_a_stream_is_what_the_driver_yielded(bench: Bench, kind: str) ->
     stream = future.wait(20)
     bench.proxy.back.stall()
     first = stream._source.next()
-    eventually(lambda: bench.camera.ended.is_set() and bench.link._peer.served_request_count == 0)
+    eventually(lambda: bench.camera.ended.is_set() and bench.is_idle())
     bench.camera._fill(kind, 9)
     bench.proxy.back.go_on()
     assert numbers_in(first.wait(20)) == {0}
@@ -182,7 +189,7 @@ def test_signal_says_what_was_published(bench: Bench, kind: str) -> None:
     bench.remote.frame.subscribe(receiver)
     bench.proxy.back.stall()
     future = bench.remote.rpc_nonblocking.publish(kind, 4)
-    eventually(lambda: bench.link._peer.served_request_count == 0)
+    eventually(lambda: bench.camera.ended.is_set() and bench.is_idle())
     bench.camera._fill(kind, 9)
     bench.proxy.back.go_on()
     future.wait(20)
@@ -209,7 +216,7 @@ def test_results_wait_for_a_client_that_reads_later(bench: Bench) -> None:
     bench.proxy.back.stall()
     futures = [bench.remote.rpc_nonblocking.take("array", number) for number in range(16)]
     eventually(bench.link.is_full)
-    eventually(lambda: bench.server.async_context.registry.get("camera").mailbox.current is None)  # type: ignore[union-attr]
+    eventually(bench.is_idle)
     assert bench.camera.done < 8, "calls whose results have no room are not begun"
     local = bench.server.get_instrument("camera")
     assert local.size(b"xyz") == 3, "others use the object meanwhile"
@@ -222,7 +229,7 @@ def test_call_that_is_held_can_be_cancelled(bench: Bench) -> None:
     bench.proxy.back.stall()
     futures = [bench.remote.rpc_nonblocking.take("array", number) for number in range(16)]
     eventually(bench.link.is_full)
-    eventually(lambda: bench.server.async_context.registry.get("camera").mailbox.current is None)  # type: ignore[union-attr]
+    eventually(bench.is_idle)
     begun = bench.camera.done
     for future in futures[begun:]:
         future.cancel()
@@ -338,3 +345,30 @@ def test_calls_of_another_program_wait_for_one_call_only(bench: Bench) -> None:
         assert [future.wait(10) for future in theirs] == [1000, 1001, 1002]
         assert [future.wait(10) for future in futures] == list(range(500))
     assert bench.camera.sizes == [0, 1000, 1, 1001, 2, 1002, *range(3, 500)]
+
+
+@pytest.mark.parametrize("placement", [Placement.THREAD, Placement.CALLER])
+def test_result_is_encoded_before_the_next_turn_may_change_it(bench: Bench, placement: Placement) -> None:
+    class Log(QMI_Instrument):
+        def __init__(self, context: QMI_Context, name: str) -> None:
+            super().__init__(context, name)
+            self.lines: list[int] = []
+
+        @rpc_method
+        def add(self, line: int) -> list[int]:
+            self.lines.append(line)
+            return self.lines
+
+    Log._rpc_placement = placement
+    log = bench.server.make_instrument("log", Log)
+    encode, seen = bench.link._peer.encode_reply, []
+
+    def encode_late(reply: Any) -> Any:
+        if isinstance(getattr(reply, "value", None), list):
+            later = log.rpc_nonblocking.add(2)
+            seen.append(later.done())
+        return encode(reply)
+
+    bench.link._peer.encode_reply = encode_late  # type: ignore[method-assign]
+    assert bench.client.get_instrument("srv.log").add(1) == [1]
+    assert seen == [False]
