@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import trio
 
 from qmi.errors import QMI_BlockingOnLoopException
+from qmi.forks import LoopDescriptors, abandon_in_child
 
 GLANCE = 0.25
 """How often, in seconds, the main thread looks for Ctrl-C while it waits."""
@@ -168,15 +169,30 @@ class TaskWaiter:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
 
+class _EndedLoop:
+    """The token of a loop that is not there."""
+
+    def run_sync_soon(self, *_: object) -> None:
+        raise trio.RunFinishedError
+
+
 class Loop:
     """A running event loop, as the threads beside it see it. Made on the loop itself."""
 
-    __slots__ = ("_breathed", "_ident", "_token")
+    __slots__ = ("__weakref__", "_breathed", "_descriptors", "_ident", "_token")
 
     def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+        self._token: Any = trio.lowlevel.current_trio_token()
         self._ident = threading.get_ident()
         self._breathed = time.monotonic()
+        self._descriptors = LoopDescriptors()
+        abandon_in_child(self)
+
+    def abandon(self) -> None:
+        """This is a forked child, in which the loop does not run."""
+        self._ident = -1
+        self._token = _EndedLoop()
+        self._descriptors.close()
 
     async def breathe(self) -> None:
         """Notice a cancellation, and now and then let others run: for calls that would not be a checkpoint else.

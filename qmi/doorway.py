@@ -14,6 +14,7 @@ import trio
 from qmi._version import __version__
 from qmi.bridge import Loop
 from qmi.config.schema import CfgQmi, CfgSecurity
+from qmi.forks import close_in_child
 from qmi.links.references import References
 from qmi.messages import Origin
 from qmi.names import HostPort
@@ -165,7 +166,7 @@ async def tcp_connect(where: HostPort) -> socket.socket:
             stream = await trio.open_tcp_stream(where.host, where.port)
         except OSError as error:
             raise _plain_reason(error) from error
-        return socket.socket(fileno=stream.socket.detach())
+        return close_in_child(socket.socket(fileno=stream.socket.detach()))
     raise TimeoutError(f"nobody answered within {_CONNECT_TIMEOUT:g} s")
 
 

@@ -247,6 +247,9 @@ class Kernel:
         """From now on every use raises what the function returns: this process only inherited the context."""
         self._state = "disowned"
         self._why_not = why
+        self._mutex = threading.Lock()
+        for actor in self.registry.everybody():
+            actor.abandon(why)
         self.registry = Registry(self.name)  # what is in the old one has no thread in this process
 
     # What actors need (Host) and proxies need (Router)

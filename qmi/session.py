@@ -54,6 +54,7 @@ def _after_fork_in_child() -> None:
         core.disown(inherited)
     PORTALS.reset()
     _SESSION.reset()
+    EXECUTION.set(None)  # what goes on here is not the code of the parent's object any more
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import trio
@@ -69,6 +70,7 @@ class QMI_RpcFuture(Generic[T]):
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None
 
     def __repr__(self) -> str:
         state = "pending" if not self._done else "done" if self._error is None else f"failed: {_name_of(self._error)}"
@@ -226,6 +228,14 @@ class QMI_RpcFuture(Generic[T]):
         """Ask the callee to give up, and go on waiting for how the call ends."""
         if not self._done:
             self._give_up()
+
+    def abandon(self, error: BaseException) -> None:
+        """This is a forked child, to which no answer comes: waiting raises, and nobody else is told."""
+        if self._once.acquire(False):
+            self._callbacks = []
+            self._error = error
+            self._traceback = None
+            self._done = True
 
     def settle(self, value: T) -> bool:
         """Give the call its value; False if it has ended already."""

@@ -10,6 +10,8 @@ import os
 import sys
 from typing import Any, Final
 
+from qmi.forks import abandon_in_child
+
 __all__ = ["TimerFd", "open_timer", "remove_timer_slack"]
 
 _PR_SET_TIMERSLACK: Final = 29
@@ -50,7 +52,7 @@ def remove_timer_slack() -> bool:
 class TimerFd:
     """A timer of the kernel on the monotonic clock whose descriptor is readable when it has fired."""
 
-    __slots__ = ("_reference", "_set", "_value", "fd")
+    __slots__ = ("__weakref__", "_reference", "_set", "_value", "fd")
 
     def __init__(self, fd: int, settime: Any) -> None:
         self.fd: int = fd
@@ -58,6 +60,7 @@ class TimerFd:
         timer = _Itimerspec()
         self._value = timer.it_value
         self._reference = ctypes.byref(timer)
+        abandon_in_child(self)  # whoever arms it there would arm that of the parent
 
     def arm(self, t: float) -> None:
         """Fire at this time of ``time.monotonic()``; forgets that it fired before, so there is nothing to read."""
@@ -68,6 +71,10 @@ class TimerFd:
         if self._set(self.fd, _TFD_TIMER_ABSTIME, self._reference, None) != 0:
             code = ctypes.get_errno()
             raise OSError(code, f"timerfd_settime for {t!r}: {os.strerror(code)}")
+
+    def abandon(self) -> None:
+        """This is a forked child, which has its own timers."""
+        self.close()
 
     def close(self) -> None:
         """Give the descriptor back; once is enough, more does no harm."""

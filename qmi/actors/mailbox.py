@@ -151,6 +151,10 @@ class Mailbox(Generic[T]):
             self._passed_over = False
             return turns
 
+    def everybody(self) -> list[T]:
+        """All turns, without the mutex: for a forked child, where a thread that is not there may have held it."""
+        return [*([] if self.current is None else [self.current]), *(self._line or ())]
+
     def waiting(self) -> list[T]:
         """Those in line, for who wants to look."""
         with self.mutex:

@@ -34,6 +34,10 @@ class Registry:
         with self._mutex:
             return iter(list(self._actors.values()))
 
+    def everybody(self) -> list[Actor]:
+        """The actors, without the mutex: for a forked child, where another thread may have held it."""
+        return list(self._actors.values())
+
     def reserve(self, name: str) -> None:
         """Take a name.
 

@@ -33,6 +33,7 @@ from qmi.errors import (
     QMI_RuntimeException,
     QMI_UnknownRpcException,
 )
+from qmi.forks import end_child
 from qmi.messages import (
     Acquire,
     Call,
@@ -321,6 +322,17 @@ class Actor:
         self.mailbox.leave(turn)
         self.kick()
 
+    def abandon(self, why: Callable[[], Exception]) -> None:
+        """This is a forked child, in which the object has no thread and no loop: all that waits for it fails.
+
+        Nothing is told to anybody: who waits for an answer does so in the parent, where it will come.
+        """
+        before, self.mailbox = self.mailbox, _InheritedMailbox(self.where, why())
+        for turn in before.everybody():
+            future = getattr(turn, "future", None)
+            if isinstance(future, QMI_RpcFuture):
+                future.abandon(why())
+
     # Streams
 
     def remember_stream(self, stream: ActorStream) -> None:
@@ -368,6 +380,23 @@ class Actor:
         """Let the object's thread end, if it has one."""
         if self.worker is not None:
             self.worker.finish()
+
+
+class _InheritedMailbox(Mailbox[Turn]):
+    """The mailbox of an object in a forked child: it takes no turns, and none ends here."""
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: str, error: BaseException) -> None:
+        super().__init__()
+        self._where = where
+        self.closed = error
+
+    def leave(self, turn: Turn) -> Turn | None:
+        """The thread that forked is back from the object's method; what follows is the parent's to do."""
+        if not isinstance(turn, InlineTurn):  # which comes back into the code of the caller, as from any fork
+            end_child(f"{self._where}.{turn.what}")
+        return None
 
 
 def failed_future(what: str, error: BaseException) -> QMI_RpcFuture[Any]:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import trio
 
+from qmi.forks import abandon_in_child, end_child
+
 Job = Callable[[], object]
 
 
@@ -24,13 +26,19 @@ class Worker:
         lost: Called if the thread cannot start, with the reason, or is left behind, with None.
     """
 
-    __slots__ = ("_jobs", "_lost", "_thread", "name")
+    __slots__ = ("__weakref__", "_inherited", "_jobs", "_lost", "_thread", "name")
 
     def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
         self.name: str = name
         self._lost = lost
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._inherited = False
+        abandon_in_child(self)
+
+    def abandon(self) -> None:
+        """This is a forked child: if this thread forked, it ends when its job does, and else is not here."""
+        self._inherited = True
 
     def give(self, job: Job) -> None:
         """Have a job done after those that were given before."""
@@ -71,6 +79,8 @@ class Worker:
             if job is None:
                 return
             job()
+            if self._inherited:
+                end_child(self.name)
             del job  # what the job refers to must not live until the next one comes
 
     def is_current(self) -> bool:

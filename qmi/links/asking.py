@@ -11,7 +11,7 @@ from qmi.actors.execution import current_interrupt
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.streams import END
 from qmi.bridge import ThreadWaiter, on_any_loop
-from qmi.errors import QMI_Exception
+from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.messages import Failure, Reply, Request, Value
 from qmi.net.link import Link
 from qmi.net.room import NoRoomException
@@ -53,6 +53,16 @@ class RemoteCall(QMI_RpcFuture[Any]):
             self._link.cancel_request(self.number)
 
     # What the link calls (Sink)
+
+    def orphan(self) -> None:
+        """This is a forked child, to which no answer comes."""
+        self.abandon(
+            QMI_UsageException(
+                f"This process was forked while {self.what} was under way; the answer goes to its parent"
+            )
+        )
+        if self._stream is not None:
+            self._stream.orphan()
 
     def reply(self, reply: Reply) -> None:
         """The answer, or the error that ended the request or its stream."""
@@ -120,6 +130,15 @@ class _RemoteStream:
                 return
         for future in wanted:
             self._give(future, item)
+
+    def orphan(self) -> None:
+        """This is a forked child, to which no item comes."""
+        fault = QMI_UsageException(f"This process was forked while {self.what} was read; its items go to its parent")
+        self._mutex = threading.Lock()  # another thread may have held it
+        self._ended = _Fault(fault)
+        wanted, self._wanted = self._wanted, deque()
+        for future in wanted:
+            future.abandon(fault)
 
     def next(self) -> QMI_RpcFuture[Any]:
         """Ask for the next item; END after the last."""

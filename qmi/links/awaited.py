@@ -55,6 +55,9 @@ class AwaitedCall(TaskWaiter):
     def stream_ended(self) -> None:
         """The end of that stream."""
 
+    def orphan(self) -> None:
+        """This is a forked child, in which the task that waits does not run."""
+
 
 async def ask_and_await(
     link_to: Callable[[str], Link], address: Address, call: Call, timeout: float | None = None

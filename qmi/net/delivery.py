@@ -52,6 +52,9 @@ class Sink(Protocol):
     def stream_ended(self) -> None:
         """The stream has no more items."""
 
+    def orphan(self) -> None:
+        """This is a forked child, to which no answer comes. Wakes nobody: who waits, does so in the parent."""
+
 
 class Owner(Protocol):
     """Who the link belongs to.
@@ -112,6 +115,12 @@ class Delivery:
     def forget(self, number: int) -> None:
         """Nobody waits for the answer to a request any more."""
         self._sinks.pop(number, None)
+
+    def abandon(self) -> None:
+        """This is a forked child, to which no answer comes."""
+        sinks, self._sinks = self._sinks, {}
+        for sink in sinks.values():
+            sink.orphan()
 
     def deliver(self, event: Event) -> None:
         """Tell of one event. Never raises: a fault of this program ends this link, not the program."""

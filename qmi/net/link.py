@@ -18,6 +18,7 @@ from typing import Any
 import trio
 
 from qmi.bridge import Loop
+from qmi.forks import abandon_in_child
 from qmi.messages import Call, Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Encoded
 from qmi.net.delivery import Delivery, Owner, Sink, is_for_the_loop
@@ -96,6 +97,14 @@ class Link:
         self._encodes_like = id(peer.limits)  # which all links of a context have in common; hashing them takes longer
         self._delivery = Delivery(self, owner, self._fail)
         self._rush = Rush(self)
+
+        abandon_in_child(self)
+
+    def abandon(self) -> None:
+        """This is a forked child: the link is the parent's. Whoever waits here for an answer gets none."""
+        self._out.fault = self._out.fault or "this process was forked from the one that has the link"
+        self._peer.is_ready = False
+        self._delivery.abandon()
 
     def __repr__(self) -> str:
         return f"<link to {self.title}>"

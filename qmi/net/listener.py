@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from qmi.errors import QMI_ConfigurationException, QMI_UsageException
+from qmi.forks import close_in_child
 from qmi.names import HostPort
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -39,7 +40,7 @@ def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "") ->
         )[0]
     except OSError as error:
         raise QMI_ConfigurationException(f"Cannot listen on host {host!r}: {error.strerror or error}") from error
-    sock = socket.socket(family, kind, proto)
+    sock = close_in_child(socket.socket(family, kind, proto))
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -86,6 +87,7 @@ class Listener:
     async def _accept(self) -> None:
         try:
             sock, address = self._sock.accept()
+            close_in_child(sock)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(self._sock)
         except OSError as error:

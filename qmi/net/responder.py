@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 
 import trio
 
+from qmi.forks import close_in_child
 from qmi.names import HostPort
 from qmi.net.discovery import MAX_SIZE, Answer, Question, read_answer, write_question
 from qmi.net.loopback import is_loopback
@@ -57,7 +58,7 @@ class Responder:
         return [address for address in broadcasts if is_loopback(address)]
 
     def _bind(self, address: str) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         try:
@@ -134,7 +135,7 @@ async def ask(
     packet = write_question(question)
     found: dict[tuple[str, HostPort], Answer] = {}
     with ExitStack() as stack:
-        sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        sock = stack.enter_context(close_in_child(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.setblocking(False)
         targets = [(address, port) for address in addresses]

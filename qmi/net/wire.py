@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import trio
 
+from qmi.forks import close_in_child
 from qmi.net.frames import Buffer, drop_sent, total_size
 from qmi.net.tls import explain
 
@@ -197,7 +198,7 @@ class PlainWire:
     may_hold_more = False
 
     def __init__(self, sock: socket.socket) -> None:
-        self.sock: socket.socket = sock
+        self.sock: socket.socket = close_in_child(sock)
         self._gather = hasattr(sock, "sendmsg")
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -47,6 +47,9 @@ class Answer:
     def stream_ended(self) -> None:
         self.got.append("ended")
 
+    def orphan(self) -> None:
+        raise AssertionError("this process is no child")
+
 
 class Owner:
     """Accepts everybody, answers each call by its arguments, and keeps what it is told."""
