@@ -43,6 +43,14 @@ def find_config_file(config_file: str | os.PathLike[str] | None = "") -> Path | 
     return default if default.exists() else None
 
 
+def where_looked() -> str:
+    """Which configuration files are read when none is named, and why none of them was; for a message."""
+    variable = os.environ.get("QMI_CONFIG")
+    default = Path.home() / DEFAULT_NAME
+    there = "there" if default.exists() else "not there"
+    return f"$QMI_CONFIG ({variable or 'not set'}), {default} ({there})"
+
+
 def load_config(config_file: str | os.PathLike[str] | None = "") -> CfgQmi:
     """Find, read and check the configuration; without a file, return the defaults.
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qmi.config.loader import load_config
+from qmi.config.loader import load_config, where_looked
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.proc.arguments import Arguments, parse_arguments
@@ -114,6 +114,11 @@ class _Cli:
         self, *, names: Sequence[str] | None = None, starting: bool, default_all: bool = False
     ) -> list[Target]:
         typed = self._arguments
+        if self._config.config_file is None:
+            raise QMI_UsageException(
+                f"No configuration file was found, so no programs are known. Looked for: {where_looked()}. "
+                "Name one with --config"
+            )
         request = Request(typed.names if names is None else names, typed.all, typed.locals, starting, default_all)
         return select(self._config, request, local_hosts(context.host for context in self._config.contexts.values()))
 

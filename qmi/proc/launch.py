@@ -17,7 +17,7 @@ from pathlib import Path
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.proc.child import Child
-from qmi.proc.output import last_lines, make_output_dir, open_output
+from qmi.proc.output import last_error, last_lines, make_output_dir, open_output
 from qmi.proc.peers import Absent, PeerLink, Present
 from qmi.proc.process import (
     ProcessIdentity,
@@ -33,7 +33,7 @@ from qmi.proc.process import (
 from qmi.proc.program import Program, program_of
 from qmi.proc.records import Record, Records
 from qmi.proc.selection import Target
-from qmi.proc.status import duration
+from qmi.proc.status import duration, failed_text
 
 _POLL = 0.05
 _LAST_WORDS = 3
@@ -209,9 +209,10 @@ class Launcher:
             return Offline()
         # A stop forgets the record, so this program ended by itself.
         output = Path(record.output)
-        return Offline(
-            f"process {record.pid} ended without being stopped. Its output is in {output}{_quoted(output, _LAST_WORDS)}"
-        )
+        words = f"Its output is in {output}{_quoted(output, _LAST_WORDS)}"
+        if failure := last_error(output) or record.ended:
+            return Offline(failed_text(record.pid, failure, words))
+        return Offline(f"process {record.pid} ended without being stopped. {words}")
 
     def _refuse_if_there(self, target: Target) -> None:
         found = self.look(target)
@@ -279,10 +280,11 @@ class Launcher:
                     f"process {child.pid} runs, but did not answer at {target.address} within "
                     f"{self._times.start:g} s: {found}. Its output is in {child.output}{_quoted(child.output)}"
                 )
-        self._records.forget(target.name)
-        raise QMI_RuntimeException(
-            f"{child.how_it_ended()} at start. Its output is in {child.output}{_quoted(child.output)}"
-        )
+        # What is remembered says why, to whoever asks later.
+        how = f"{child.how_it_ended()} at start"
+        module = target.context.program_module or ""
+        self._records.write(target.name, Record(child.pid, identity.born, module, str(child.output), how))
+        raise QMI_RuntimeException(f"{how}. Its output is in {child.output}{_quoted(child.output)}")
 
     def _find(self, target: Target) -> tuple[ProcessIdentity | None, bool]:
         """The process of the program, and whether it answers."""

@@ -13,7 +13,7 @@ from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseErr
 from qmi.proc.peers import Absent, Answer, PeerLink, Present
 from qmi.proc.selection import Target
 from qmi.proc.ssh_errors import Culprit, RemoteError
-from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, State, Status
+from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, State, Status, exit_code_offline
 
 
 class Remote(Protocol):
@@ -97,7 +97,7 @@ class One:
         if isinstance(found, Running):
             return replace(_status(target, State.RUNNING, found.pid, found.version), seconds=found.seconds)
         if isinstance(found, Offline):
-            return _status(target, State.OFFLINE, detail=found.reason)
+            return _status(target, State.OFFLINE, detail=found.reason, exit_code=exit_code_offline(found.reason))
         return _status(target, State.FAILED, found.pid, detail=found.reason, exit_code=EXIT_FAILED)
 
     def _look_remote(self, target: Target) -> Status:
@@ -121,7 +121,7 @@ class One:
             return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
         if reply.value:
             return _status(target, State.RUNNING, reply.value)
-        return _status(target, State.OFFLINE, detail=reply.text)
+        return _status(target, State.OFFLINE, detail=reply.text, exit_code=exit_code_offline(reply.text))
 
     def _start_remote(self, target: Target) -> Status:
         if isinstance(answer := self._ask(target), Present):

@@ -16,6 +16,10 @@ from qmi.proc.commands import Place, clean
 
 _TAIL = 8192
 _CHUNK = 65536
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?::|\Z)")
+_GROUP = re.compile(r" +\| ")
+"""Before each line of an exception in a group."""
+_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| ")
 
 
 def output_dir(config: CfgQmi, name: str = "") -> Path:
@@ -120,6 +124,17 @@ def last_lines(path: Path, count: int = 10) -> str:
     except OSError:
         return ""
     return "\n".join([line for line in lines if not line.startswith("# ") or " qmi_proc: " not in line][-count:])
+
+
+def last_error(path: Path) -> str:
+    """The last line of the traceback that an output file ends with; empty if it ends with something else."""
+    lines = [_GROUP.sub("", line) for line in last_lines(path, _TAIL).splitlines()]
+    begins = [index for index, line in enumerate(lines) if "Traceback (most recent call last):" in line]
+    for line in lines[begins[-1] + 1 :] if begins else ():
+        # Below its header, a traceback is indented until the exception itself.
+        if not line.startswith(" "):
+            return line if _EXCEPTION.match(line) and lines[-1].strip() and not _LOG_LINE.match(lines[-1]) else ""
+    return ""
 
 
 def follow(read: Callable[[Place | None], tuple[Place, bytes]], wait: Callable[[], bool]) -> Iterator[bytes]:

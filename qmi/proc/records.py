@@ -42,12 +42,14 @@ class Record:
         born: Start time of the process, as in `ProcessIdentity`.
         module: The program.
         output: File with its output.
+        ended: How it ended at its start; empty if it got further.
     """
 
     pid: int
     born: str
     module: str
     output: str
+    ended: str = ""
 
     @property
     def identity(self) -> ProcessIdentity:
@@ -71,11 +73,12 @@ class Records:
         try:
             text = self._path(name).read_text("utf-8")
             found = json.loads(text if len(text) <= _MAX_SIZE else "")
-            record = Record(found["pid"], found["born"], found["module"], found["output"])
+            record = Record(found["pid"], found["born"], found["module"], found["output"], found.get("ended", ""))
         except (OSError, ValueError, TypeError, KeyError):
             return None
         good = isinstance(record.pid, int) and all(isinstance(x, str) for x in (record.born, record.module))
-        return record if good and isinstance(record.output, str) else None
+        good = good and isinstance(record.output, str) and isinstance(record.ended, str)
+        return record if good else None
 
     def write(self, name: str, record: Record) -> None:
         """Remember a program; what was there before is replaced as a whole or not at all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,6 +30,19 @@ class State(enum.Enum):
     def final(self) -> bool:
         """Whether nothing more will come."""
         return self not in (State.WAITING, State.STARTING, State.STOPPING, State.ASKING)
+
+
+_FAILED = re.compile(r"process \d+ failed: ")
+
+
+def failed_text(pid: int, failure: str, words: str) -> str:
+    """What is said of a program that was started and has failed since."""
+    return f"process {pid} failed: {failure}. {words}"
+
+
+def exit_code_offline(reason: str) -> int:
+    """The exit code for a program that does not run, by what is said of it, here or by another machine."""
+    return EXIT_FAILED if _FAILED.match(reason) else EXIT_OK
 
 
 EXIT_OK = 0

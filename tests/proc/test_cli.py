@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from tests.proc.support import (
     FixedDiscovery,
     TextLink,
     dying,
+    free_port,
     quiet,
     talker,
 )
@@ -119,6 +121,47 @@ def test_fault_27_a_bad_configuration_has_exit_code_2_and_starts_nothing(
 def test_fault_27_a_configuration_file_that_is_missing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert qmi_proc("--config", "none.conf", "status") == 2
     assert "none.conf does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise RuntimeError('first line\\nsecond line')", "RuntimeError: first line"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("def f(:", "SyntaxError: invalid syntax"),
+        ("raise ExceptionGroup('several', [ValueError('boom')])", "ExceptionGroup: several (1 sub-exception)"),
+        ("import sys; sys.exit('no laser')", "ended with exit status 1 at start"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL at start"),
+    ],
+)
+@pytest.mark.parametrize("port", [False, True])
+def test_the_status_of_a_program_that_failed_at_its_start_says_why(
+    home: Path, program: str, reason: str, port: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "broken_program.py").write_text(program)
+    context = {"enabled": True, "program_module": "broken_program", "python_path": "~"}
+    settings = {"contexts": {"demo": {**context, **({"tcp_server_port": free_port()} if port else {})}}}
+    (home / "qmi.conf").write_text(json.dumps({**settings, "process_management": {"output_dir": "${qmi_home}"}}))
+    assert qmi_proc("start", "demo") == 1
+    capsys.readouterr()
+    for _ in range(2):
+        assert qmi_proc("status") == 1
+        out = capsys.readouterr().out
+        assert re.match(rf"demo: OFFLINE: process \d+ failed: {re.escape(reason)}\. Its output is in {home}/demo_", out)
+    assert qmi_proc("stop", "demo") == 0
+    assert qmi_proc("status") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", ["status", "start --all", "stop demo", "restart --locals", "logs demo", "systemd"]
+)
+def test_without_a_configuration_file_it_is_told_where_one_was_looked_for(
+    home: Path, arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert qmi_proc(*arguments.split()) == 2
+    err = capsys.readouterr().err
+    assert f"Looked for: $QMI_CONFIG (not set), {home}/qmi.conf (not there). Name one with --config" in err
 
 
 @pytest.mark.parametrize(

@@ -323,6 +323,10 @@ def test_fault_29_a_program_that_dies_at_start_is_told_with_its_last_words(
         launcher(config, Times(settle=10)).start(target(config, "q"))
     for part in [*parts, f"Its output is in {home}/out/q_"]:
         assert part in str(caught.value)
+    found = launcher(config).look(target(config, "q"))
+    assert isinstance(found, Offline)
+    assert f" failed: {parts[0]}. Its output is in {home}/out/q_" in found.reason
+    assert launcher(config).stop(target(config, "q")) is None
     assert launcher(config).look(target(config, "q")) == Offline()
 
 

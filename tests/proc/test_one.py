@@ -125,6 +125,7 @@ def test_a_remote_status_is_this(home: Path, answer: Answer, state: State) -> No
         (Ok(7), State.RUNNING, 7, "", 0),
         (Ok(0), State.OFFLINE, None, "", 0),
         (Ok(0, "process 7 ended"), State.OFFLINE, None, "process 7 ended", 0),
+        (Ok(0, "process 7 failed: X: y. Its"), State.OFFLINE, None, "process 7 failed: X: y. Its", 1),
         (Err("no such context"), State.FAILED, None, "no such context", 1),
         (DOWN, State.UNKNOWN, None, "host: lab-pc did not answer within 10 s", 1),
     ],
