@@ -448,6 +448,15 @@ class QMI_Context:
         """Whether there is a link to a context."""
         return self._core.has_peer_context(peer_context_name)
 
+    def network_failures(self) -> dict[str, int]:
+        """How often something of the network has failed since the start, by what failed and why.
+
+        Returns:
+            A number for each cause that occurred, such as ``"link: no sign of life"``, ``"link: protocol error"``,
+            ``"connection: came to nothing"`` or ``"listener: fault of this program"``.
+        """
+        return self._core.network_failures()
+
     def discover_peer_contexts(
         self, workgroup_name_filter: str | None = None, context_name_filter: str = "*"
     ) -> list[PeerDescriptor]:

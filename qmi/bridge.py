@@ -7,6 +7,7 @@ number of times. Futures, mailboxes and links know nothing else about who waits 
 from __future__ import annotations
 
 import _thread
+import logging
 import math
 import threading
 import time
@@ -18,6 +19,8 @@ import trio
 
 from qmi.errors import QMI_BlockingOnLoopException
 from qmi.forks import LoopDescriptors, abandon_in_child
+
+_logger = logging.getLogger("qmi.core.context")
 
 GLANCE = 0.25
 """How often, in seconds, the main thread looks for Ctrl-C while it waits."""
@@ -176,6 +179,14 @@ class _EndedLoop:
         raise trio.RunFinishedError
 
 
+def _contained(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    # trio ends the whole run if a function that another thread has handed over raises: no such function is worth that.
+    try:
+        function(*args)
+    except Exception:
+        _logger.exception("A function that was handed to the event loop failed")
+
+
 class Loop:
     """A running event loop, as the threads beside it see it. Made on the loop itself."""
 
@@ -217,7 +228,7 @@ class Loop:
             False if the loop has ended, so that the function will never be called.
         """
         try:
-            self._token.run_sync_soon(function, *args)
+            self._token.run_sync_soon(_contained, function, args)
         except trio.RunFinishedError:
             return False
         return True

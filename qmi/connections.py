@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import trio
@@ -23,9 +23,12 @@ from qmi.links.references import References
 from qmi.links.serving import Home, Serving
 from qmi.messages import Origin, Request, Signal
 from qmi.names import ASKER_PREFIX, HostPort, check_name, parse_host_port
+from qmi.net.bounds import describe_error
 from qmi.net.events import LossKind, PeerLost
+from qmi.net.failures import Failures
 from qmi.net.handshake import Hello, Role
 from qmi.net.link import Link
+from qmi.net.peer import FAULT
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -33,6 +36,9 @@ _PROBE_TIME = 1.0
 _CROSSING = "is connecting to this one itself"
 _REPLACED = "replaced by a new link of the same context"
 _CROSSING_TIME = 2.0
+_BURST = 100
+"""Lines of one kind about contexts that come and go: so many at once, then one a second."""
+_KEPT_FOR = 1.0
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
@@ -77,6 +83,20 @@ class Member(NamedTuple):
     reconnect: bool
 
 
+class Former(NamedTuple):
+    """A context that was connected: what is kept of it, so that it is known again when it comes back.
+
+    Attributes:
+        origin: Who it was.
+        address: Where it was connected to; None if it connected to this context.
+        reconnect: Whether it was to be connected again after a loss.
+    """
+
+    origin: Origin
+    address: HostPort | None
+    reconnect: bool
+
+
 class _Dial:
     """An attempt to connect to another context."""
 
@@ -105,9 +125,11 @@ class Connections:
         self._members: dict[str, Member] = {}
         self._serving: dict[Link, Serving] = {}
         self._dials: dict[str, _Dial] = {}
-        self._former: dict[str, Member] = {}
+        self._former: dict[str, Former] = {}
         self._returning: dict[str, trio.CancelScope] = {}
         self._closing = False
+        self.failures: Failures = Failures()
+        self._kept_back = trio.Event()
 
     # What others may ask, from any thread
 
@@ -142,14 +164,31 @@ class Connections:
         Raises:
             QMI_Exception: If the context cannot listen where it should, or its certificate is no good.
         """
-        self._doorway = Doorway(self._host, References(self._host))
+        self.failures.on_kept = lambda: self._host.loop.now_or_soon(self._kept_back.set)
+        self._host.spawn(self._tell_kept_lines)
+        self._doorway = Doorway(self._host, References(self._host), self.failures)
         period = self._config.limits.peer_timeout / 8
         self._lifesigns = LifeSigns(self._host.loop, self._links, period=period)
-        self._entrance = Entrance(self._host, self._doorway, lambda proven: _Reception(self, proven=proven))
+        self._entrance = Entrance(
+            self._host, self._doorway, lambda proven: _Reception(self, proven=proven), self.failures
+        )
         self._entrance.open()
         configured = self._host.configured()
         for name in configured.connect_to_peers if configured is not None else ():
-            self._host.spawn(self._connect_at_start, name)
+            self._spawn("dial", f"Context {name!r} is not connected at the start", self._connect_at_start, name)
+
+    def _spawn(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: Any) -> bool:
+        # Nothing that fails in a task of this kind may end the context: see qmi.net.failures.
+        return self._host.spawn(self.failures.contain, cause, what, function, *args)
+
+    async def _tell_kept_lines(self) -> None:
+        # Of a flood of lines, those that were not written are counted in the next one. If none comes, here.
+        while True:
+            await self._kept_back.wait()
+            self._kept_back = trio.Event()
+            await trio.sleep(_KEPT_FOR)
+            while self.failures.tell_kept():
+                await trio.sleep(_KEPT_FOR)
 
     async def _connect_at_start(self, name: str) -> None:
         configured = self._host.configured()
@@ -175,6 +214,7 @@ class Connections:
         for member in list(self._members.values()):
             member.link.close(f"context {self._host.name!r} has stopped")
             await member.link.ended.wait()
+        self.failures.tell_kept(now=True)
 
     # Connecting
 
@@ -226,7 +266,7 @@ class Connections:
         if name in self._dials:
             raise QMI_UsageException(f"Context {self._host.name!r} is connecting to {name!r} already")
         dial = _Dial(name, where, reconnect)
-        if not self._host.spawn(self._dial, dial):
+        if not self._spawn("dial", f"Connecting to context {name!r} ends by a fault of this program", self._dial, dial):
             raise QMI_ConnectionException(f"Context {self._host.name!r} is stopping")
         self._dials[name] = dial
         try:
@@ -259,6 +299,9 @@ class Connections:
                 await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
         except OSError as error:
             return error.strerror or str(error)
+        except Exception as error:  # nobody foresaw it: this attempt has failed, and nothing else
+            self.failures.fault("dial", f"Connecting to context {dial.name!r} ends by {FAULT}", error)
+            return f"{FAULT}: {describe_error(error)}"
         return dial.link.loss.reason if dial.link is not None and dial.link.loss is not None else "the link was lost"
 
     async def _meet(self, dial: _Dial) -> None:
@@ -290,9 +333,15 @@ class Connections:
         with trio.CancelScope() as scope:
             self._returning[name] = scope
             while self.link_to(name) is None:
-                with suppress(QMI_ConnectionException, QMI_UsageException):
+                try:
                     await self._connect_to(name, where, True)
                     break
+                except (QMI_ConnectionException, QMI_UsageException):
+                    pass
+                except Exception as error:  # nobody foresaw it; the next attempt may succeed all the same
+                    self.failures.fault(
+                        "dial", f"Connecting to context {name!r} again is tried later after {FAULT}", error
+                    )
                 await trio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)
         if self._returning.get(name) is scope:
@@ -306,7 +355,7 @@ class Connections:
         member = self._members.get(name)
         if member is not None and member.link.is_up:
             # The name is taken. If its holder is dead, that only was not noticed yet.
-            self._host.spawn(self._challenge, member, link, hello)
+            self._spawn("link", f"Who context {name!r} is was not found out", self._challenge, member, link, hello)
         elif name in self._dials and self._host.name < name:
             # Both connect at the same time; the link that the smaller name makes is the one that stays.
             link.refuse(f"context {self._host.name!r} {_CROSSING}")
@@ -316,6 +365,12 @@ class Connections:
             link.accept()
 
     async def _challenge(self, member: Member, link: Link, hello: Hello) -> None:
+        try:
+            await self._compare(member, link, hello)
+        except Exception as error:  # of the two links, the new one ends
+            link.fault("finding out whether its name is free", error)
+
+    async def _compare(self, member: Member, link: Link, hello: Hello) -> None:
         if not await member.link.probe(_PROBE_TIME):
             member.link.close(_REPLACED)
             await member.link.ended.wait()
@@ -345,7 +400,7 @@ class Connections:
             if waiting is not dial:
                 waiting.scope.cancel()  # the other side was faster
 
-    def _member(self, link: Link, origin: Origin, dial: _Dial | None, before: Member | None) -> Member:
+    def _member(self, link: Link, origin: Origin, dial: _Dial | None, before: Former | None) -> Member:
         for wish in (dial, self._dials.get(origin.context)):
             if wish is not None:
                 return Member(link, origin, wish.where, wish.reconnect)
@@ -353,16 +408,17 @@ class Connections:
             return Member(link, origin, before.address, before.reconnect)
         return Member(link, origin, None, False)
 
-    def _tell(self, link: Link, hello: Hello, before: Member | None, origin: Origin) -> None:
-        name = hello.context
+    def _tell(self, link: Link, hello: Hello, before: Former | None, origin: Origin) -> None:
+        name, report = hello.context, partial(self.failures.report, burst=_BURST)
         if hello.library != __version__ and not self._host.suppress_version_mismatch_warnings:
-            _logger.warning("Context %s runs version %s, this one %s", name, hello.library, __version__)
+            text = "Context %s runs version %s, this one %s"
+            report("version", logging.WARNING, text, name, hello.library, __version__)
         if before is None:
-            _logger.log(_usual_level(name), "Connected to context %s at %s", name, link.where)
+            report("connected", _usual_level(name), "Connected to context %s at %s", name, link.where)
         else:
             how = "resumed" if before.origin == origin else "restarted"
             level = logging.WARNING if before.reconnect else logging.INFO
-            _logger.log(level, "Connected to context %s at %s again, which was %s", name, link.where, how)
+            report("back", level, "Connected to context %s at %s again, which was %s", name, link.where, how)
 
     def request(self, link: Link, number: int, message: Request) -> None:
         """The other side asks for something."""
@@ -391,9 +447,16 @@ class Connections:
 
     def lost(self, link: Link, loss: PeerLost) -> None:
         """The link is gone."""
+        if loss.kind not in (LossKind.CLOSED, LossKind.GOODBYE):
+            self.failures.count(f"link: {loss.kind.value}")
         serving = self._serving.pop(link, None)
-        if serving is not None:
-            serving.end()
+        try:
+            if serving is not None:
+                serving.end()
+        finally:  # whatever becomes of its requests, its locks go
+            self._forget(link, loss)
+
+    def _forget(self, link: Link, loss: PeerLost) -> None:
         name = link.hello.context if link.hello is not None else ""
         member = self._members.get(name)
         if member is None or member.link is not link:
@@ -404,16 +467,25 @@ class Connections:
         back = member.reconnect and not unwanted
         if not unwanted and not name.startswith(ASKER_PREFIX):
             self._remember(name, member)
+        self._tell_loss(name, link, loss)
+        try:
+            self._host.peer_gone(member.origin, loss.reason, not back)
+        finally:
+            if back and member.address is not None:
+                what = f"Context {name!r} is not connected again"
+                self._spawn("dial", what, self._come_back, name, member.address)
+
+    def _tell_loss(self, name: str, link: Link, loss: PeerLost) -> None:
+        if loss.kind is LossKind.FAULT:  # the link has told already
+            return
         level = _usual_level(name) if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
-        _logger.log(level, "The link to context %s at %s is gone: %s", name, link.where, loss.reason)
-        self._host.peer_gone(member.origin, loss.reason, not back)
-        if back and member.address is not None:
-            self._host.spawn(self._come_back, name, member.address)
+        text = "The link to context %s at %s is gone: %s"
+        self.failures.report("gone", level, text, name, link.where, loss.reason, burst=_BURST)
 
     def _remember(self, name: str, member: Member) -> None:
         # When it comes again, it is known whether it was restarted.
         self._former.pop(name, None)
-        self._former[name] = member
+        self._former[name] = Former(member.origin, member.address, member.reconnect)
         if len(self._former) > self._config.limits.max_links:
             del self._former[next(iter(self._former))]
 

@@ -18,7 +18,9 @@ from qmi.forks import close_in_child
 from qmi.links.references import References
 from qmi.messages import Origin
 from qmi.names import HostPort
+from qmi.net.bounds import describe_error
 from qmi.net.delivery import Owner
+from qmi.net.failures import Failures
 from qmi.net.frames import Limits
 from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.link import Link
@@ -46,9 +48,11 @@ class Doorway:
     Args:
         host: The context.
         references: How proxies travel.
+        failures: Counts and tells what nobody foresaw.
     """
 
-    def __init__(self, host: Host, references: References) -> None:
+    def __init__(self, host: Host, references: References, failures: Failures | None = None) -> None:
+        self._failures = failures or Failures()
         limits = host.config.limits
         self._host = host
         self._references = references
@@ -126,6 +130,7 @@ class Doorway:
             max_unsent=limits.max_unsent_bytes,
             unsent_timeout=limits.unsent_timeout,
             readers=self._readers,
+            failures=self._failures,
         )
         ready(link)
         await link.run()
@@ -166,6 +171,8 @@ async def tcp_connect(where: HostPort) -> socket.socket:
             stream = await trio.open_tcp_stream(where.host, where.port)
         except OSError as error:
             raise _plain_reason(error) from error
+        except (RuntimeError, MemoryError) as error:  # names are looked up by a thread, of which there is none left
+            raise ConnectionError(f"the system has nothing left to connect with: {describe_error(error)}") from error
         return close_in_child(socket.socket(fileno=stream.socket.detach()))
     raise TimeoutError(f"nobody answered within {_CONNECT_TIMEOUT:g} s")
 

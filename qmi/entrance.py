@@ -13,12 +13,15 @@ from typing import Protocol
 import trio
 
 from qmi._version import __version__
+from qmi.config.rules import printable
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.doorway import Doorway
 from qmi.finding import everywhere
 from qmi.names import HostPort
 from qmi.net.delivery import Owner
 from qmi.net.discovery import reply_to
+from qmi.net.events import LossKind
+from qmi.net.failures import Failures
 from qmi.net.handshake import Role
 from qmi.net.link import Link
 from qmi.net.listener import Listener, listen
@@ -51,9 +54,17 @@ class Entrance:
         host: The context.
         doorway: Makes links of connections.
         receive: Makes the owner of a stranger's link, which calls what it is given when he has proven himself.
+        failures: Counts and tells what fails.
     """
 
-    def __init__(self, host: Host, doorway: Doorway, receive: Callable[[Callable[[], object]], Owner]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        doorway: Doorway,
+        receive: Callable[[Callable[[], object]], Owner],
+        failures: Failures | None = None,
+    ) -> None:
+        self._failures = failures or Failures()
         self._host = host
         self._config = host.config
         self._doorway = doorway
@@ -82,7 +93,7 @@ class Entrance:
             self._listen(LOOPBACK if configured.host is None else configured.host, configured.tcp_server_port)
 
     def _listen(self, host: str, port: int) -> None:
-        self._listener = listener = Listener(listen(host, port, holder_of), self._accepted)
+        self._listener = listener = Listener(listen(host, port, holder_of), self._accepted, self._failures)
         self._doorway.own_address = str(listener.address)
         if not self._doorway.is_guarded and not is_loopback(listener.address.host):
             _logger.warning(
@@ -91,7 +102,9 @@ class Entrance:
                 self._host.name,
                 listener.address,
             )
-        self._host.spawn(listener.run)
+        self._host.spawn(
+            self._failures.contain, "listener", "This context accepts no connections any more", listener.run
+        )
         _logger.info("Context %s listens on %s", self._host.name, listener.address)
         discovery = self._config.discovery
         if discovery.enabled:
@@ -100,8 +113,11 @@ class Entrance:
                 host=listener.address.host,
                 port=discovery.port,
                 broadcasts=everywhere(self._config),
+                failures=self._failures,
             )
-            self._host.spawn(responder.run)
+            self._host.spawn(
+                self._failures.contain, "responder", "This context cannot be found any more", responder.run
+            )
 
     def _answer_question(self, packet: bytes, asker: str) -> bytes | None:
         assert self._listener is not None
@@ -136,7 +152,8 @@ class Entrance:
                 oldest.cancel()
         scope = trio.CancelScope()
         self._strangers[scope] = trio.current_time()
-        if not self._host.spawn(self._serve, sock, where, scope):
+        what = f"A connection from {where} ends by a fault of this program"
+        if not self._host.spawn(self._failures.contain, "connection", what, self._serve, sock, where, scope):
             sock.close()
 
     def _proven(self, stranger: trio.CancelScope) -> None:
@@ -156,13 +173,19 @@ class Entrance:
                 owner = self._receive(partial(self._proven, scope))
                 await self._doorway.enter(sock, Role.LISTENING, where, owner, ready=ready)
         except OSError as error:
-            _logger.warning("A connection from %s was refused: %s", where, error)
+            self._failures.count("connection: refused")
+            self._failures.report(
+                "refused", logging.WARNING, "A connection from %s was refused: %s", where, printable(str(error))
+            )
         finally:
             self._proven(scope)
             sock.close()
         loss = link.loss if link is not None else None
-        if link is not None and loss is not None and link.hello is None and not self._closing:
-            _logger.warning("A connection from %s came to nothing: %s", where, loss.reason)
+        if link is None or loss is None or link.hello is not None or self._closing or loss.kind is LossKind.FAULT:
+            return
+        reason = "others waited for its place" if scope.cancelled_caught else loss.reason
+        self._failures.count("connection: came to nothing")
+        self._failures.report("nothing", logging.WARNING, "A connection from %s came to nothing: %s", where, reason)
 
 
 def holder_of(port: int) -> str:

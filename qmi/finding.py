@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from qmi.config.schema import CfgQmi
-from qmi.errors import QMI_ConnectionException
+from qmi.errors import QMI_ConnectionException, QMI_UsageException
 from qmi.names import HostPort
+from qmi.net.bounds import describe_error
 from qmi.net.discovery import Answer
 from qmi.net.loopback import LOOPBACK, LOOPBACK_BROADCAST
 from qmi.net.responder import ask
@@ -40,7 +41,7 @@ async def find(config: CfgQmi, name: str) -> HostPort:
     """Where a context is.
 
     Raises:
-        QMI_ConnectionException: If it is not configured, and does not answer.
+        QMI_ConnectionException: If it is not configured, and does not answer; or the network cannot be asked.
     """
     if (where := configured(config, name)) is not None:
         return where
@@ -70,16 +71,25 @@ async def discover(
         pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
         addresses: Where to ask; None asks on this machine and wherever is configured.
         enough: Wait no longer when so many have answered.
+
+    Raises:
+        QMI_ConnectionException: If the network cannot be asked.
+        QMI_UsageException: If the workgroup or the pattern is too long.
     """
     settings = config.discovery
-    return await ask(
-        config.workgroup if workgroup is None else workgroup,
-        pattern,
-        addresses=everywhere(config) if addresses is None else addresses,
-        port=settings.port,
-        timeout=settings.timeout,
-        enough=enough,
-    )
+    try:
+        return await ask(
+            config.workgroup if workgroup is None else workgroup,
+            pattern,
+            addresses=everywhere(config) if addresses is None else addresses,
+            port=settings.port,
+            timeout=settings.timeout,
+            enough=enough,
+        )
+    except ValueError as error:
+        raise QMI_UsageException(str(error)) from error
+    except (OSError, MemoryError) as error:  # no descriptor left, most of all
+        raise QMI_ConnectionException(f"The network cannot be asked for contexts: {describe_error(error)}") from error
 
 
 def everywhere(config: CfgQmi) -> list[str]:

@@ -334,6 +334,14 @@ class Kernel:
         """Hand signals of another context to those who subscribed."""
         self.exchange.arrived(signals, publisher_context)
 
+    def network_failures(self) -> dict[str, int]:
+        """How often something of the network has failed since the start, by what failed and why.
+
+        The keys are texts such as ``"link: no sign of life"``, ``"link: protocol error"``, ``"connection: refused"``
+        and ``"listener: fault of this program"``. A cause that never occurred is not there.
+        """
+        return self.connections.failures.counts()
+
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
         """There is a link to a context; if it is not the first one, subscriptions are made again."""
         if restarted is not None:
@@ -347,7 +355,10 @@ class Kernel:
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A context is gone, with all that it held."""
         for actor in self.registry:
-            actor.guard.leave(origin)
+            try:
+                actor.guard.leave(origin)
+            except Exception:  # one object's trouble; the locks of all others must go as well
+                _logger.exception("The locks of context %r at %s could not be released", origin.context, actor.address)
         self.signalling.peer_gone(origin, reason, for_good)
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:

@@ -7,11 +7,14 @@ with the process: a program that is suspended gives none.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from qmi.bridge import Loop
+
+_logger = logging.getLogger("qmi.core.messaging")
 
 
 class Pulse(Protocol):
@@ -39,10 +42,15 @@ class LifeSigns:
         self._thread = threading.Thread(target=self._watch, name="qmi-lifesigns", daemon=True)
 
     def start(self) -> None:
-        """Begin; does nothing after the first time."""
+        """Begin; does nothing after the first time. If there is no thread left, the next time may have one."""
         if self._thread.ident is None:
             self._answered.set()
-            self._thread.start()
+            try:
+                self._thread.start()
+            except (RuntimeError, MemoryError) as error:
+                _logger.warning(
+                    "There is no thread to keep links alive with while the event loop is blocked: %s", error
+                )
 
     def stop(self) -> None:
         """End; does not wait for the thread."""
@@ -52,7 +60,10 @@ class LifeSigns:
         while not self._stopped.wait(self._period):
             if not self._answered.is_set():
                 for pulse in self._pulses():
-                    pulse.beat()
+                    try:
+                        pulse.beat()
+                    except Exception:  # one link's trouble; the others want to be kept alive, too
+                        _logger.exception("No sign of life could be given")
                 continue
             self._answered.clear()
             if not self._loop.soon(self._answered.set):

@@ -47,8 +47,8 @@ class _Answer(CallFuture):
         super()._finish()
         try:
             self._serving.answer(self)
-        except Exception:  # it must not take the thread down that ended the call
-            _logger.exception("The answer to %s could not be sent", self.what)
+        except Exception as error:  # it must not take the thread down that ended the call
+            self._serving.link.fault(f"answering a request to {self.what}", error)
 
     def is_held(self) -> bool:
         """Whether the answer would find too much waiting on the link: then the call is not begun yet."""
@@ -163,7 +163,10 @@ class Serving:
         """The link is gone: nobody waits for anything any more."""
         self._ended = True
         for number in list(self._open):
-            self.cancel(number)
+            try:
+                self.cancel(number)
+            except Exception:  # the others are to learn of it all the same
+                _logger.exception("A request to %s could not be cancelled", self._origin.context)
 
 
 class _Pump:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from qmi.config.rules import printable
 from qmi.messages import (
     Acquire,
     Call,
@@ -39,6 +40,7 @@ MAX_CREDIT = 1 << 20
 EARLIEST = -62_135_596_800.0
 LATEST = 253_402_300_799.0
 """The first second of year 1 and the last one of year 9999: what ``datetime`` can show."""
+_LONGEST_ERROR = 300
 
 
 class OutOfBounds(ValueError):
@@ -56,6 +58,18 @@ def describe_value(value: object) -> str:
     if kind in (str, bytes, bytearray, list, tuple, dict, set, frozenset):
         return f"{kind.__name__} of length {len(value)}"  # type: ignore[arg-type]
     return f"a value of type {kind.__name__[:MAX_NAME]}"
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and the text of an exception, short and safe to write; that of its cause if it is a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    name = type(error).__name__
+    try:
+        text = printable(str(error)[:_LONGEST_ERROR])
+    except Exception:  # noqa: BLE001 - the text of an exception is made by code that may fail as well
+        text = ""
+    return f"{name}: {text}" if text else name
 
 
 class Bound(Protocol):
@@ -420,18 +434,23 @@ def check_payload(kind: int, payload: Any, *, newer: bool, fault: Callable[[str]
     raise fault(f"a packet of kind {what} brings {describe_value(payload)}; expected {bound.expected}")
 
 
-def check_own(message: Any) -> str | None:
-    """Say which field of a message of this program is out of bounds, and how; None if all are within.
+def fields_to_wire(message: Any) -> list[Any]:
+    """Return the fields of a message of this program as they are sent.
 
     Args:
         message: A request or a signal.
+
+    Raises:
+        OutOfBounds: If the other side would refuse one of them.
     """
+    found = []
     for name, bound in MESSAGES[type(message)]:
         value = getattr(message, name)
         try:
             wire = bound.to_wire(value)
-        except Exception:  # noqa: BLE001 - a value of another type than the field; what follows says so
+        except (TypeError, ValueError, AttributeError):  # a value of another type than the field has
             wire = value
         if not bound.accepts(wire):
-            return f"{name}: expected {bound.expected}, got {describe_value(value)}"
-    return None
+            raise OutOfBounds(f"{name}: expected {bound.expected}, got {describe_value(value)}")
+        found.append(wire)
+    return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from qmi.messages import Reply, Request, Signal, Subscribe, Unsubscribe
+from qmi.errors import QMI_OutcomeUnknownException
+from qmi.messages import Failure, Reply, Request, Signal, Subscribe, Unsubscribe
 from qmi.net.events import (
     CancelReceived,
     Connected,
@@ -25,8 +25,6 @@ from qmi.net.handshake import Hello
 
 if TYPE_CHECKING:
     from qmi.net.link import Link
-
-_logger = logging.getLogger("qmi.core.messaging")
 
 
 class Sink(Protocol):
@@ -98,10 +96,10 @@ class Delivery:
     Args:
         link: The link.
         owner: Its owner.
-        failed: Called with the reason if somebody who was told has failed.
+        failed: Called with what was being done, and the exception, if somebody who was told has failed.
     """
 
-    def __init__(self, link: Link, owner: Owner, failed: Callable[[str], object]) -> None:
+    def __init__(self, link: Link, owner: Owner, failed: Callable[[str, Exception], object]) -> None:
         self._link = link
         self._owner = owner
         self._failed = failed
@@ -130,8 +128,23 @@ class Delivery:
             if for_sinks or not self._over:
                 tell(self, event)
         except Exception as error:  # whoever was told has failed: that ends this link alone
-            _logger.exception("The link to %s ends by a fault of this program", self._link.title)
-            self._failed(f"a fault of this program: {type(error).__name__}: {error}")
+            self._failed(f"passing on {type(event).__name__}", error)
+
+    def finish(self, loss: PeerLost) -> None:
+        """Tell whoever still waits that the link is gone, if a fault has kept that from being told. Never raises.
+
+        Args:
+            loss: Why it is gone.
+        """
+        while self._sinks:
+            number, _ = next(iter(self._sinks.items()))
+            error = QMI_OutcomeUnknownException(
+                f"Lost {self._link.title} ({loss.reason}); the outcome is unknown, it may or may not have been carried "
+                "out"
+            )
+            self.deliver(ReplyReceived(number, Failure(error)))
+        if not self._over:
+            self.deliver(loss)
 
     def relieved(self) -> None:
         """There is room again; as :meth:`deliver`."""

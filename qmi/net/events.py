@@ -5,7 +5,7 @@ What comes with each call is not frozen, for the reason that :mod:`qmi.messages`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ class LossKind(Enum):
     SILENT = "no sign of life"
     REFUSED = "refused"
     PROTOCOL = "protocol error"
+    FAULT = "fault of this program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,17 @@ class SignalsReceived:
 
 @dataclass(frozen=True, slots=True)
 class PeerLost:
-    """The last event: the link is gone, for a reason that a person understands."""
+    """The last event: the link is gone, for a reason that a person understands.
+
+    Attributes:
+        kind: What ended it.
+        reason: The words for it.
+        error: The exception that nobody foresaw, if that was it.
+    """
 
     kind: LossKind
     reason: str
+    error: Exception | None = field(default=None, compare=False, repr=False)
 
 
 Event: TypeAlias = (

@@ -12,7 +12,9 @@ import logging
 import select
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import trio
@@ -20,14 +22,16 @@ import trio
 from qmi.bridge import Loop
 from qmi.forks import abandon_in_child
 from qmi.messages import Call, Failure, Reply, Request, Signal, Value
+from qmi.net.bounds import describe_error
 from qmi.net.codec import Encoded
 from qmi.net.delivery import Delivery, Owner, Sink, is_for_the_loop
 from qmi.net.events import Connected, Event, LossKind, PeerLost
+from qmi.net.failures import Failures
 from qmi.net.frames import Buffer
 from qmi.net.handshake import Hello
 from qmi.net.open_requests import describe, not_delivered
 from qmi.net.outbound import Outbound
-from qmi.net.peer import HEARTBEAT, PING, Peer
+from qmi.net.peer import FAULT, HEARTBEAT, PING, Peer
 from qmi.net.room import NoRoomException, Room
 from qmi.net.rush import Rush
 from qmi.net.wire import Wire
@@ -38,6 +42,8 @@ _TURN = 0.002
 _RUSH = 16
 _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
+_LEND_AGAIN = 1.0
+"""After so many seconds it is tried again to have a thread read, if there was none left."""
 _NEW_DEADLINES = frozenset({Connected, PeerLost})
 """After these the timer has others to wait for, or none."""
 
@@ -54,6 +60,7 @@ class Link:
         max_unsent: How many bytes may wait to be written before senders have to wait, and signals are dropped.
         unsent_timeout: How long the other side may take nothing of what waits, in seconds.
         readers: How many links may be read by threads of their own when there is a rush; None: not this one.
+        failures: Counts and tells what nobody foresaw.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Link:
         max_unsent: int = 64 << 20,
         unsent_timeout: float = 10.0,
         readers: trio.CapacityLimiter | None = None,
+        failures: Failures | None = None,
     ) -> None:
         self.where = where
         self.ended: trio.Event = trio.Event()
@@ -95,7 +103,11 @@ class Link:
         self._heard = trio.Event()
         self._probes = 0
         self._encodes_like = id(peer.limits)  # which all links of a context have in common; hashing them takes longer
-        self._delivery = Delivery(self, owner, self._fail)
+        self._delivery = Delivery(self, owner, self._note_fault)
+        self._failures = failures or Failures()
+        self._untold = [FAULT]
+        self._scope = trio.CancelScope()
+        self._lend_again = 0.0
         self._rush = Rush(self)
 
         abandon_in_child(self)
@@ -155,19 +167,75 @@ class Link:
     # -- the life of the link, on the loop
 
     async def run(self) -> None:
-        """Drive the link until it is lost; if cancelled, it is closed in good order."""
+        """Drive the link until it is lost; if cancelled, it is closed in good order.
+
+        No exception leaves a link but those that end the program or the context: what nobody foresaw ends it, with one
+        line in the log.
+        """
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._close_if_cancelled)
-                nursery.start_soon(self._out.run)
-                nursery.start_soon(self._watch_time)
-                self._say(self._peer.data_to_send)
-                await self._read()
-                nursery.cancel_scope.cancel()
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._contain, "closing", self._close_if_cancelled)
+                    nursery.start_soon(self._contain, "writing", self._out.run)
+                    nursery.start_soon(self._contain, "watching the time", self._watch_time)
+                    await self._contain("reading", self._begin_and_read)
+                    nursery.cancel_scope.cancel()
         finally:
-            self.close("the context is stopping")
-            self._wire.close()
-            self.ended.set()
+            self._end()
+
+    async def _contain(self, doing: str, part: Callable[[], Awaitable[None]]) -> None:
+        # One part of the link: if it fails, the link ends, and nothing else does.
+        try:
+            await part()
+        except* Exception as group:
+            self.fault(doing, group)
+
+    async def _begin_and_read(self) -> None:
+        self._say(self._peer.data_to_send)
+        await self._read()
+
+    def _end(self) -> None:
+        # Each step is taken whatever becomes of the others.
+        for step in (partial(self.close, "the context is stopping"), self._wire.close, self._finish):
+            try:
+                step()
+            except Exception as error:  # as everywhere in a link
+                self._note_fault("ending", error)
+        self.ended.set()
+
+    def _finish(self) -> None:
+        fallback = PeerLost(LossKind.FAULT, self._out.fault or FAULT)
+        self._delivery.finish(self._peer.lost or fallback)
+
+    # -- faults that nobody foresaw
+
+    def fault(self, doing: str, error: Exception) -> None:
+        """End the link by an exception that nobody foresaw. From any thread; never raises.
+
+        Args:
+            doing: What this side was doing, after "while".
+            error: The exception.
+        """
+        self._note_fault(doing, error)
+        with suppress(Exception):  # the loop has no memory for it; whoever reads sees the fault all the same
+            self.loop.now_or_soon(self._end_by_fault)
+
+    def _note_fault(self, doing: str, error: Exception) -> None:
+        # Several parts may fail by one cause, in the loop and in threads: one of them tells, since `pop` is one step.
+        with suppress(IndexError):
+            self._untold.pop()
+            self._failures.fault("link", f"The link to {self.title} ends by {FAULT} while {doing}", error)
+        if self._out.fault is None:
+            self._out.fault = f"{FAULT} while {doing}: {describe_error(error)}"
+
+    def _end_by_fault(self) -> None:
+        try:
+            self._check_fault()
+        except Exception as error:  # not even that works: the reader is ended by force, and `_end` does the rest
+            self._note_fault("ending", error)
+            self._scope.cancel()
+            with suppress(Exception):
+                self._wire.shut()
 
     async def _close_if_cancelled(self) -> None:
         try:
@@ -213,6 +281,9 @@ class Link:
         except OSError as error:
             self._out.fault = self._out.fault or f"the connection was lost: {error.strerror or error}"
             return False, []
+        except Exception as error:  # here, since a thread may be reading that belongs to somebody else
+            self.fault("reading", error)
+            return False, []
         if self._probes:
             self.loop.now_or_soon(self._tell_probes)
         return size == len(memory) or self._wire.may_hold_more, events
@@ -221,7 +292,25 @@ class Link:
         # A thread that waits for this link alone answers sooner than a loop that waits for everything.
         if self._readers is None or self._readers.available_tokens < 1 or self.is_wanted_by_loop:
             return []
-        return await trio.to_thread.run_sync(self._rush.serve, limiter=self._readers)
+        if time.monotonic() < self._lend_again:
+            return []
+        try:
+            return await trio.to_thread.run_sync(self._serve_rush, limiter=self._readers)
+        except (RuntimeError, OSError, MemoryError) as error:  # the system has no thread left: the loop reads on
+            self._lend_again = time.monotonic() + _LEND_AGAIN
+            self._failures.count("link: no thread")
+            self._failures.report(
+                "no thread", logging.WARNING, "There is no thread to read the link to %s with, the loop goes on: %s",
+                self.title, describe_error(error),
+            )  # fmt: skip
+            return []
+
+    def _serve_rush(self) -> list[Event]:
+        try:
+            return self._rush.serve()
+        except Exception as error:  # not to be taken for a thread that cannot be started
+            self.fault("reading in a thread", error)
+            return []
 
     def descriptor(self) -> int:
         """The socket, for who waits for it; negative if it is closed."""
@@ -245,14 +334,20 @@ class Link:
             timeout: For how long to read at most, in seconds.
             reading: Whether the caller may read, if nobody else does.
         """
-        self._out.flush()
-        if reading:
-            self._rush.assist(done, timeout)
+        try:
+            self._out.flush()
+            if reading:
+                self._rush.assist(done, timeout)
+        except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
+            self.fault("reading for a caller", error)
 
     def linger(self, busy: Callable[[], bool]) -> None:
         """Look for the next message, for a moment; for a thread that has just answered one."""
-        self._out.flush()
-        self._rush.linger(busy)
+        try:
+            self._out.flush()
+            self._rush.linger(busy)
+        except Exception as error:  # the object's thread has nothing to do with it
+            self.fault("reading between two calls", error)
 
     async def _wait_readable(self) -> bool:
         try:
@@ -283,12 +378,11 @@ class Link:
 
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
+            if type(event) is PeerLost and event.error is not None:
+                self._note_fault(event.reason.removeprefix(f"{FAULT} while "), event.error)
             self._delivery.deliver(event)
             if type(event) in _NEW_DEADLINES:
                 self._wake_timer.set()
-
-    def _fail(self, fault: str) -> None:
-        self._out.fault = fault
 
     def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
         with self._mutex:
@@ -304,8 +398,10 @@ class Link:
         return self._out.writes
 
     def _check_fault(self) -> None:
+        if self._out.error is not None:
+            self._note_fault("writing", self._out.error)
         if self._out.fault is not None and self._peer.lost is None:
-            self._lose(self._out.fault)
+            self._lose(self._out.fault, LossKind.DISCONNECTED if self._untold else LossKind.FAULT)
             self._hang_up()
 
     # -- the handshake and the end, on the loop
@@ -475,10 +571,13 @@ class Link:
 
     def beat(self) -> None:
         """Give a sign of life on behalf of a loop that is blocked."""
-        if self.is_up:
-            with self._mutex:
-                self._out.pulse(HEARTBEAT)
-            self._out.settle(None)
+        try:
+            if self.is_up:
+                with self._mutex:
+                    self._out.pulse(HEARTBEAT)
+                self._out.settle(None)
+        except Exception as error:  # the thread that beats has other links
+            self.fault("giving a sign of life", error)
 
     @trio.lowlevel.enable_ki_protection
     def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False, patient: bool = True) -> None:

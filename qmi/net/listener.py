@@ -13,13 +13,16 @@ import trio
 from qmi.errors import QMI_ConfigurationException, QMI_UsageException
 from qmi.forks import close_in_child
 from qmi.names import HostPort
+from qmi.net.failures import Failures
 
 _logger = logging.getLogger("qmi.core.messaging")
 
 _BACKLOG = 1024
 _PAUSE = 0.1
 _COMPLAINT_EVERY = 10.0
-_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What the system says when it has nothing left for now, so that the same may work a moment later."""
+_A_FAULT = "a fault of this program"
 
 
 def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "") -> socket.socket:
@@ -65,22 +68,34 @@ class Listener:
     Args:
         sock: A listening socket.
         accepted: Awaited with each connection and the address of its other side; until it returns, none is accepted.
+        failures: Counts and tells what nobody foresaw.
     """
 
-    def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket, HostPort], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        accepted: Callable[[socket.socket, HostPort], Awaitable[None]],
+        failures: Failures | None = None,
+    ) -> None:
         self._sock = sock
         self._accepted = accepted
+        self._failures = failures or Failures()
         self._complained = float("-inf")
         host, port = sock.getsockname()[:2]
         self.address: HostPort = HostPort(host, port)
 
     async def run(self) -> None:
-        """Accept until cancelled."""
+        """Accept until cancelled or closed. What nobody foresaw fails one connection at most: the listener goes on."""
         try:
-            while True:
-                await self._accept()
-        except trio.ClosedResourceError:  # by close()
-            pass
+            while self._sock.fileno() >= 0:
+                try:
+                    await self._accept()
+                except* Exception as group:
+                    if self._sock.fileno() >= 0:  # else it was closed while it waited
+                        self._failures.fault(
+                            "listener", f"The listener on {self.address} goes on after {_A_FAULT}", group
+                        )
+                        await trio.sleep(_PAUSE)
         finally:
             self.close()
 
@@ -94,13 +109,13 @@ class Listener:
             if self._sock.fileno() < 0:
                 raise trio.ClosedResourceError from error
             # Anything else is the fault of one connection that has gone before it was accepted.
-            if error.errno in _OUT_OF_RESOURCES:
+            if error.errno in OUT_OF_RESOURCES:
                 self._complain(error)
-            await trio.sleep(_PAUSE if error.errno in _OUT_OF_RESOURCES else 0)
+            await trio.sleep(_PAUSE if error.errno in OUT_OF_RESOURCES else 0)
         else:
             try:
                 await self._accepted(sock, HostPort(*address[:2]))
-            except trio.Cancelled:
+            except BaseException:
                 sock.close()
                 raise
             await trio.lowlevel.checkpoint()

@@ -22,6 +22,7 @@ from contextlib import suppress
 import trio
 
 from qmi.bridge import Loop
+from qmi.net.bounds import describe_error
 from qmi.net.frames import Buffer, total_size
 from qmi.net.wire import FULL, Unsent, Wire
 
@@ -50,6 +51,7 @@ class Outbound:
 
     Attributes:
         fault: Why nothing is written any more, None as long as all is well.
+        error: The exception that nobody foresaw, if that is why.
         writes: How often something was given to the connection.
     """
 
@@ -75,6 +77,7 @@ class Outbound:
         self._capacity = capacity
         self._found_full = False
         self.fault: str | None = None
+        self.error: Exception | None = None
         self.writes: int = 0
         self._queue: deque[Unsent] = deque()
         self._size = 0
@@ -280,6 +283,10 @@ class Outbound:
         except OSError as error:
             self._waiting = False
             self.fault = f"the connection was lost: {error.strerror or error}"
+        except Exception as error:  # nobody foresaw it; the link tells and ends, without the mutex
+            self._waiting = False
+            self.error = self.error or error
+            self.fault = f"a fault of this program while writing: {describe_error(error)}"
         if self._found_full and self._size <= self._capacity // 2:
             self._found_full = False
             self._loop.soon(self._relieved)

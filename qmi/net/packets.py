@@ -25,7 +25,7 @@ from qmi.messages import (
     Unsubscribe,
 )
 from qmi.net import plain, shortcuts
-from qmi.net.bounds import KIND, MAX_INT, MESSAGES, OutOfBounds, check_own, describe_value
+from qmi.net.bounds import KIND, MAX_INT, MESSAGES, OutOfBounds, describe_value, fields_to_wire
 from qmi.net.codec import Codec, Encoded
 from qmi.net.frames import Frame, ProtocolError
 from qmi.net.kinds import Kind
@@ -98,11 +98,11 @@ def encode_message(codec: Codec, message: Request | Signal) -> Encoded:
         payload = shortcuts.encode_signal(message)
     if payload is not None:
         return Encoded(payload, [])
-    if (fault := check_own(message)) is not None:
-        raise QMI_ValueNotSendableException(f"{type(message).__name__} cannot be sent: {fault}")
     cls = type(message)
-    values = [_NUMBERS.get(cls, 0)]
-    values += [field.bound.to_wire(getattr(message, field.name)) for field in MESSAGES[cls]]
+    try:
+        values = [_NUMBERS.get(cls, 0), *fields_to_wire(message)]
+    except OutOfBounds as error:
+        raise QMI_ValueNotSendableException(f"{cls.__name__} cannot be sent: {error}") from None
     return codec.encode_fields(values, _NAMES[cls])
 
 

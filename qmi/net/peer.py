@@ -36,11 +36,12 @@ Rules for the driver:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from qmi.config.rules import printable
-from qmi.net.bounds import check_payload
+from qmi.net.bounds import check_payload, describe_error
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
 from qmi.net.events import (
     Connected,
@@ -63,6 +64,17 @@ HEARTBEAT = write_packet(Kind.PONG, 0)[0]
 PING = write_packet(Kind.PING, 0)[0]
 _FOR_THE_LINK = frozenset({Kind.HELLO, Kind.REFUSAL, Kind.PING, Kind.PONG, Kind.GOODBYE})
 """What concerns the link itself; all else is read by :mod:`qmi.net.incoming`."""
+FAULT = "a fault of this program"
+"""Begins the reason of a loss that nobody foresaw; the other side is told no more than that."""
+
+
+def _kind_of_frame(kind: int | None) -> str:
+    if kind is None:
+        return "a frame that could not be decoded"
+    try:
+        return f"a frame of kind {Kind(kind).name}"
+    except ValueError:
+        return f"a frame of kind {kind}"
 
 
 class Peer(Sending):
@@ -160,8 +172,10 @@ class Peer(Sending):
         if self.lost is not None:
             return events
         self._heartbeat.heard(now)
+        kind: int | None = None
         try:
             for frame in frames:
+                kind = None
                 if not self.is_ready:
                     kind, number, payload = read_first_packet(frame)
                 else:
@@ -178,6 +192,8 @@ class Peer(Sending):
                     break
         except ProtocolError as error:
             events += self._fail(str(error))
+        except Exception as error:  # nobody foresaw it: whatever bytes do to this side ends this link alone
+            events += self.fault(f"handling {_kind_of_frame(kind)}", error)
         return events
 
     def _is_over(self) -> bool:
@@ -187,6 +203,19 @@ class Peer(Sending):
         stage = self._handshake.stage
         self._outbox.append(self._text(Kind.GOODBYE if stage is Stage.READY else Kind.REFUSAL, fault))
         return self.lose(fault, LossKind.PROTOCOL)
+
+    def fault(self, doing: str, error: Exception) -> list[Event]:
+        """The link cannot go on, by an exception of this program that nobody foresaw; the other side learns that much.
+
+        Args:
+            doing: What this side was doing, after "while".
+            error: The exception.
+        """
+        if self.lost is not None:
+            return []
+        with suppress(Exception):  # without memory there are no last words
+            self._outbox.append(self._text(Kind.GOODBYE if self.is_ready else Kind.REFUSAL, FAULT))
+        return self.lose(f"{FAULT} while {doing}: {describe_error(error)}", LossKind.FAULT, error)
 
     # -- time
 
@@ -230,11 +259,11 @@ class Peer(Sending):
             self._outbox.append(self._text(Kind.GOODBYE, reason))
         return self.lose(reason, LossKind.CLOSED)
 
-    def lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> list[Event]:
+    def lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED, error: Exception | None = None) -> list[Event]:
         """The link is gone: every open request ends now."""
         if self.lost is not None:
             return []
-        self._lost = lost = PeerLost(kind, reason)
+        self._lost = lost = PeerLost(kind, reason, error)
         self.is_ready = False
         return [*self._requests.lose_all(self.title, reason), lost]
 

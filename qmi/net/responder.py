@@ -7,13 +7,15 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import trio
 
 from qmi.forks import close_in_child
 from qmi.names import HostPort
 from qmi.net.discovery import MAX_SIZE, Answer, Question, read_answer, write_question
+from qmi.net.failures import Failures
+from qmi.net.listener import OUT_OF_RESOURCES
 from qmi.net.loopback import is_loopback
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -32,11 +34,19 @@ class Responder:
         host: Where the context listens. If only this machine can connect, only this machine is answered.
         port: The UDP port for questions.
         broadcasts: The addresses that questions are sent to.
+        failures: Counts and tells what nobody foresaw.
     """
 
     def __init__(
-        self, answer: Callable[[bytes, str], bytes | None], *, host: str, port: int, broadcasts: Sequence[str]
+        self,
+        answer: Callable[[bytes, str], bytes | None],
+        *,
+        host: str,
+        port: int,
+        broadcasts: Sequence[str],
+        failures: Failures | None = None,
     ) -> None:
+        self._failures = failures or Failures()
         self._answer = answer
         self._port = port
         self._complained = float("-inf")
@@ -59,20 +69,23 @@ class Responder:
 
     def _bind(self, address: str) -> socket.socket:
         sock = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         try:
-            sock.bind((address, self._port))
-        except OSError:
-            if not address:
-                sock.close()
-                raise
-            sock.bind(("", self._port))  # not every system can bind to a broadcast address
-        sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            try:
+                sock.bind((address, self._port))
+            except OSError:
+                if not address:
+                    raise
+                sock.bind(("", self._port))  # not every system can bind to a broadcast address
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
     async def run(self) -> None:
-        """Answer until cancelled."""
+        """Answer until cancelled. What nobody foresaw fails one question at most: the responder goes on."""
         try:
             async with trio.open_nursery() as nursery:
                 for sock in self._sockets:
@@ -82,6 +95,14 @@ class Responder:
                 sock.close()
 
     async def _serve(self, sock: socket.socket) -> None:
+        while True:
+            try:
+                await self._serve_many(sock)
+            except* Exception as group:
+                self._failures.fault("responder", "Answering who looks for contexts goes on after a fault", group)
+                await trio.sleep(_BREATH)
+
+    async def _serve_many(self, sock: socket.socket) -> None:
         served = 0
         while True:
             try:
@@ -130,12 +151,15 @@ async def ask(
 
     Returns:
         The answers, each context once, in the order of their names.
+
+    Raises:
+        OSError: If there is no descriptor for the question, not even after the timeout; or the system refuses it.
+        ValueError: If the workgroup or the pattern is too long.
     """
     question = Question(secrets.randbits(60), workgroup, pattern)
     packet = write_question(question)
     found: dict[tuple[str, HostPort], Answer] = {}
-    with ExitStack() as stack:
-        sock = stack.enter_context(close_in_child(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
+    with await _open(timeout) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.setblocking(False)
         targets = [(address, port) for address in addresses]
@@ -147,6 +171,18 @@ async def ask(
                     _collect(sock, question, found)
                 nursery.cancel_scope.cancel()
     return sorted(found.values(), key=lambda answer: (answer.name, answer.address))
+
+
+async def _open(timeout: float) -> socket.socket:
+    # A lack of descriptors may be over in a moment.
+    deadline = trio.current_time() + timeout
+    while True:
+        try:
+            return close_in_child(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        except OSError as error:
+            if error.errno not in OUT_OF_RESOURCES or trio.current_time() >= deadline:
+                raise
+            await trio.sleep(_BREATH)
 
 
 async def _send(sock: socket.socket, packet: bytes, targets: list[tuple[str, int]]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Acquire, Call, Origin, Signal, Token
 from qmi.net import bounds, packets, plain
-from qmi.net.bounds import Field, OutOfBounds, check_own, describe_value
+from qmi.net.bounds import Field, OutOfBounds, describe_value, fields_to_wire
 from qmi.net.codec import Codec
 from qmi.net.codec.tags import Own
 from qmi.net.events import Connected, Event, HelloReceived, LossKind, PeerLost
@@ -83,7 +83,7 @@ def test_messages_at_their_bounds_are_read() -> None:
             continue
         read: Any = packets.read_signal if kind is Kind.SIGNAL else packets.read_request
         found = read(payload, newer=False)
-        assert check_own(found) is None
+        fields_to_wire(found)
 
 
 @pytest.mark.parametrize("kind", [-1, 256, 2**64, HUGE, -HUGE], ids=describe_value)

@@ -229,7 +229,7 @@ def test_a_fault_of_the_owner_ends_the_link_and_not_the_program(caplog: pytest.L
             assert isinstance(answer.got[0], Failure)
             assert isinstance(answer.got[0].error, QMI_OutcomeUnknownException)
             assert pair.b.loss is not None
-            assert "a fault of this program: RuntimeError: a bug" in pair.b.loss.reason
+            assert "a fault of this program while passing on RequestReceived: RuntimeError: a bug" in pair.b.loss.reason
 
     run(main)
     assert "The link to peer 'a' at here ends" in caplog.text or "The link to peer 'a' ends" in caplog.text

@@ -79,6 +79,10 @@ def test_where_a_broadcast_address_cannot_be_bound_every_address_is(monkeypatch:
     assert run(one) == [("a", "127.0.0.1:5")]
 
 
+class Over(BaseException):
+    """Ends a test; the boundary of the responder lets it pass, since it is no Exception."""
+
+
 class Troubled:
     """A socket with answers of its own."""
 
@@ -88,7 +92,7 @@ class Troubled:
 
     def recvfrom(self, size: int) -> Any:
         if not self.steps:
-            raise trio.TooSlowError  # ends the test
+            raise Over  # ends the test
         step = self.steps.pop(0)
         if isinstance(step, Exception):
             raise step
@@ -110,7 +114,7 @@ def test_trouble_is_logged_once_a_minute_and_a_flood_lets_others_breathe(caplog:
     async def main() -> None:
         await one.run()
 
-    with pytest.RaisesGroup(trio.TooSlowError):
+    with pytest.RaisesGroup(Over):
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert sock.sent == 401
     assert caplog.text.count("Trouble with discovery: first") == 1
