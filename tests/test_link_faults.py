@@ -258,8 +258,6 @@ JUNK = {
     "cancels nothing": pack(head(Kind.CANCEL, 77) + b"\xf6")[0],
     "credit for nothing": pack(head(Kind.CREDIT, 77) + b"\x01")[0],
     "second hello": raw_hello("raw"),
-    "closed tag": pack(head(Kind.REQUEST, 5) + b"\xd8\x23\x61a")[0],
-    "too deep": pack(head(Kind.REQUEST, 5) + b"\x81" * 5000 + b"\xf6")[0],
 }
 
 
