@@ -152,8 +152,7 @@ class Delivery:
             if not self._over:
                 self._owner.relieved(self._link)
         except Exception as error:  # as above
-            _logger.exception("The link to %s ends by a fault of this program", self._link.title)
-            self._failed(f"a fault of this program: {type(error).__name__}: {error}")
+            self._failed("telling that it takes more", error)
 
     def _reply(self, event: ReplyReceived) -> None:
         if (sink := self._sinks.pop(event.number, None)) is not None:
