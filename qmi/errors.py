@@ -18,6 +18,7 @@
     │   ├── QMI_ConnectionException            (also ConnectionError) no link to another context can be made
     │   ├── QMI_ContextStoppedException        the context that should answer has stopped
     │   ├── QMI_ObjectLockedException          another proxy holds the lock
+    │   │   └── QMI_LockLostException          the caller's own lock was taken away
     │   ├── QMI_ObjectRemovedException         the object is gone
     │   └── QMI_RemoteException                an exception of a type that the caller does not have
     ├── QMI_SignalSubscriptionException
@@ -57,6 +58,7 @@ __all__ = [
     "QMI_InstrumentException",
     "QMI_InvalidOperationException",
     "QMI_InvalidValueException",
+    "QMI_LockLostException",
     "QMI_MessageDeliveryException",
     "QMI_NoActiveContextException",
     "QMI_NotDeliveredException",
@@ -150,6 +152,10 @@ class QMI_ContextStoppedException(QMI_RuntimeException):
 
 class QMI_ObjectLockedException(QMI_RuntimeException):
     """The object is locked by another proxy, so the call was refused."""
+
+
+class QMI_LockLostException(QMI_ObjectLockedException):
+    """The lock that the caller relied on was taken away or lost with a link, so the call was refused."""
 
 
 class QMI_ObjectRemovedException(QMI_RuntimeException):

@@ -263,6 +263,13 @@ class Kernel:
             return False
         return True
 
+    def address_of(self, origin: Origin) -> str:
+        """Where a context is, for people; empty for this one, and for one that there is no link to."""
+        try:
+            return "" if origin == self.origin else self.connections.address_of(origin.context)
+        except KeyError:
+            return ""
+
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread. From any thread."""
 

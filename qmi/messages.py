@@ -27,6 +27,10 @@ class Origin(NamedTuple):
     incarnation: str
 
 
+BLOCK = "block:"
+"""How the secret of a ``locked()`` block begins."""
+
+
 class Token(NamedTuple):
     """What a proxy shows to prove that it holds a lock.
 
@@ -40,6 +44,11 @@ class Token(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<{'custom' if self.custom else 'automatic'} token>"
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it stands for a ``locked()`` block, and not for a plain ``lock()``."""
+        return not self.custom and self.secret.startswith(BLOCK)
 
 
 class LockInfo(NamedTuple):
@@ -93,14 +102,21 @@ class Acquire:
         object: Name of the object.
         token: The token that the lock shall belong to.
         timeout: How long to wait for another holder, in seconds.
-        held: A token that the sender was granted before, if it has one. If the lock still belongs to that one, it goes
-            on doing so.
+        held: A token that the sender was granted before, if it has one: of the block that it is in, or of its proxy.
+        grant: An automatic token that stands for this request alone, so that exactly what it was granted can be
+            released; None if ``token`` does. A block is known by it (:attr:`Token.is_block`).
     """
 
     object: str
     token: Token
     timeout: float = 0.0
     held: Token | None = None
+    grant: Token | None = None
+
+    @property
+    def key(self) -> Token:
+        """What stands for this request alone."""
+        return self.grant or self.token
 
 
 @dataclass(slots=True)

@@ -156,6 +156,8 @@ def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_C
         other.run("mine.echo(1)")
     # A new link: no old lock, no late answer.
     other.run(f"c.connect_to_peer('here', {address(here)!r})")
+    with pytest.raises(RemoteFailure, match="the link to context 'srv' was lost, and its locks with it"):
+        other.run("mine.echo(1)")
     assert other.run("mine.echo(2)") == 2
     assert not other.run("mine.is_locked()")
     assert bench.echo("new") == "new"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -13,6 +15,7 @@ from qmi.actors.execution import EXECUTION, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
 from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
 from qmi.actors.interface import Interface, Method, unknown_method
+from qmi.actors.lock_block import Block, block_at
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
@@ -28,6 +31,7 @@ from qmi.errors import (
 )
 from qmi.interrupts import INTERRUPTS
 from qmi.messages import (
+    BLOCK,
     Acquire,
     Call,
     ForceRelease,
@@ -40,6 +44,10 @@ from qmi.messages import (
     Token,
 )
 from qmi.names import Address
+
+_logger = logging.getLogger("qmi.core.rpc")
+
+T = TypeVar("T")
 
 
 class Router(Protocol):
@@ -85,16 +93,18 @@ class Handle:
         router: The context.
         address: Where the object lives.
         interface: What it offers.
-        token: The lock token that its calls show, or None.
+        token: The token of the proxy's plain lock, or None.
+        open_blocks: How many ``locked()`` blocks of it are open, of all threads and tasks.
     """
 
-    __slots__ = ("__weakref__", "_actor", "address", "interface", "router", "token")
+    __slots__ = ("__weakref__", "_actor", "address", "interface", "open_blocks", "router", "token")
 
     def __init__(self, router: Router, address: Address, interface: Interface) -> None:
         self.router: Router = router
         self.address: Address = address
         self.interface: Interface = interface
         self.token: Token | None = None
+        self.open_blocks: int = 0
         self._actor: Actor | None = None
 
     def _find_actor(self) -> Actor | None:
@@ -123,16 +133,25 @@ class Handle:
                 # Nothing here may refer to the turn when its error is raised, whose traceback refers to this.
                 return call_and_wait(
                     actor,
-                    WaitedTurn(here, args, kwargs, self.token, chain, self.router.origin),
+                    WaitedTurn(
+                        here,
+                        args,
+                        kwargs,
+                        self._shown_token() if self.open_blocks else self.token,
+                        chain,
+                        self.router.origin,
+                    ),
                     limit,
                     None if execution is None else execution.interrupt,
                 )
             if limit is None and runs_in_thread_of_caller(actor, here):
                 actor.check_cycle(name, chain)
-                turn = InlineTurn(here, self.token, chain, self.router.origin)
+                token = self._shown_token() if self.open_blocks else self.token
+                turn = InlineTurn(here, token, chain, self.router.origin)
                 result = call_in_thread(actor, turn, args, kwargs)
                 return self._stream(result) if method.kind.is_stream else result
-        call = Call(self.address.object, name, args, kwargs, self.token, chain)
+        token = self._shown_token() if self.open_blocks else self.token
+        call = Call(self.address.object, name, args, kwargs, token, chain)
         return call_blocking(self._request(method, call, soon=False, patience=limit), limit)
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
@@ -140,7 +159,8 @@ class Handle:
         if INTERRUPTS.due:
             INTERRUPTS.strike()
         # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
-        return self._request(method, Call(self.address.object, method.name, args, kwargs, self.token), patience=None)
+        token = self._shown_token() if self.open_blocks else self.token
+        return self._request(method, Call(self.address.object, method.name, args, kwargs, token), patience=None)
 
     def _request(
         self, method: Method, call: Call, *, soon: bool = True, patience: float | None = 0.0
@@ -173,13 +193,14 @@ class Handle:
         except QMI_Exception:  # it is gone; who tries in a loop must let others run all the same
             await trio.lowlevel.checkpoint()
             raise
+        token = self._shown_token() if self.open_blocks else self.token
         if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
-            call = Call(self.address.object, name, args, kwargs, self.token, chain)
+            call = Call(self.address.object, name, args, kwargs, token, chain)
             if actor is None and not method.kind.is_stream:
                 return await self.router.call_elsewhere(self.address, call, limit)
             return await call_async(self._request(method, call), limit)
         actor.check_cycle(name, chain)
-        turn = InlineTurn(actor.method(name), self.token, chain, self.router.origin)
+        turn = InlineTurn(actor.method(name), token, chain, self.router.origin)
         if limit is None:
             result = await call_in_task(actor, turn, args, kwargs)
         else:
@@ -198,52 +219,84 @@ class Handle:
 
     # Locking: each is a future, which the views wait for in their own way
 
-    def token_to_lock_with(self, custom: str | None) -> Token:
-        """The token that the lock shall belong to."""
-        return check_token(custom) or Token(secrets.token_hex(16))
+    def _shown_token(self) -> Token | None:
+        # What calls show while there are blocks at this proxy: those of the thread or task that is in one show the
+        # block's own token, all others that of a plain lock.
+        block = block_at(self)
+        return self.token if block is None else block.key
 
-    def acquire(self, timeout: float | None, token: Token) -> QMI_RpcFuture[LockAnswer]:
-        """Ask for the lock; the token is the proxy's if it is granted.
+    def token_to_lock_with(self, custom: str | None) -> Token:
+        """The token that a plain lock shall belong to."""
+        token = check_token(custom)
+        if token is not None:
+            return token
+        if self.token is not None and self.open_blocks and block_at(self) is not None:
+            return self.token  # below the block, which shows a token of its own
+        return Token(secrets.token_hex(16))
+
+    def new_block(self, custom: str | None) -> Block:
+        """A block that is to be entered."""
+        return Block(self, Token(BLOCK + secrets.token_hex(16)), check_token(custom))
+
+    def acquire(self, timeout: float | None, token: Token, key: Token | None = None) -> QMI_RpcFuture[LockAnswer]:
+        """Ask for the lock.
 
         A proxy that holds the lock already keeps it, with the token that it has, unless a custom one is asked for.
+
+        Args:
+            timeout: How long to wait for another holder, in seconds; None waits for ever.
+            token: What the lock shall belong to.
+            key: What stands for this request alone, if ``token`` does not.
         """
         if INTERRUPTS.due:
             INTERRUPTS.strike()
         limit = check_timeout(timeout)
-        held = None if token.custom else self.token
-        message = Acquire(self.address.object, token, math.inf if limit is None else limit, held)
+        is_block = key is not None and key.is_block
+        block = block_at(self, token if token.custom else None)
+        if block is not None:
+            held: Token | None = block.key
+        else:
+            held = None if token.custom and not is_block else self.token
+        message = Acquire(self.address.object, token, math.inf if limit is None else limit, held, key)
         future = self.router.request(self.address, message)
         future.callee = self.address
         return future
 
+    def new_key(self, token: Token) -> Token | None:
+        """What stands for a request for a plain lock, if the token that it asks with does not."""
+        return Token(secrets.token_hex(16)) if token.custom else None
+
     def granted(self, token: Token, answer: LockAnswer) -> LockAnswer:
-        """Take note of the answer to :meth:`acquire`."""
+        """Take note of the answer to a request for a plain lock."""
         if answer == LockAnswer.GRANTED or (answer and token.custom):
             self.token = token
         return answer
 
-    def undo_acquire(self, token: Token, future: QMI_RpcFuture[LockAnswer] | None) -> None:
+    def undo_acquire(self, key: Token, future: QMI_RpcFuture[LockAnswer] | None) -> None:
         """Nobody will learn that the lock was granted, so it must not be.
 
         Args:
-            token: What it was asked for with.
+            key: What stands for the request.
             future: The answer, if the caller got that far.
         """
-        if token == self.token:
+        if key == self.token:
             return
-        if future is not None:
-            future.cancel()
-        if future is not None and isinstance(future.error(), QMI_CancelledCallException):
-            if self.address.context == self.router.origin.context:
-                return  # the object here knows that the caller gave up
-        elif future is not None and not (
-            future.done() and future.error() is None and future.result() == LockAnswer.GRANTED
-        ):
+        if future is None:
+            self.release_at_once(key)
             return
-        self.router.request(self.address, Release(self.address.object, token))
+        future.cancel()
+        # The answer may come in this very moment, in another thread: it has claimed the future, but has not written its
+        # value yet. So it is looked at when it is there, which is now unless that is so. Releasing by the key takes
+        # back what this request was granted, and nothing else; where the request was withdrawn, it has no effect.
+        future.add_done_callback(lambda: self._release_unless_refused(key, future))
+
+    def _release_unless_refused(self, key: Token, future: QMI_RpcFuture[LockAnswer]) -> None:
+        error = future.error()
+        if isinstance(error, QMI_CancelledCallException) or (error is None and future.result() == LockAnswer.GRANTED):
+            self.release_at_once(key)
 
     def token_to_release(self, custom: str | None) -> Token | None:
-        """The token that the lock should belong to."""
+        """The token that the proxy's plain lock should belong to."""
         return check_token(custom) or self.token
 
     def release(self, token: Token | None, context_name: str | None = None) -> QMI_RpcFuture[bool]:
@@ -252,16 +305,53 @@ class Handle:
             INTERRUPTS.strike()
         return self.router.request(self.address, Release(self.address.object, token, context_name))
 
+    def release_at_once(self, key: Token) -> QMI_RpcFuture[bool]:
+        """Give a grant back. Nothing is raised on the way, and Ctrl-C that is due has to wait."""
+        return self.router.request(self.address, Release(self.address.object, key))
+
     def released(self, token: Token | None, answer: bool) -> bool:
-        """Take note of the answer to :meth:`release`."""
-        if answer:
-            self.exchange_token(token, None)
+        """Take note of the answer to :meth:`release`: a lock that could not be released is not there."""
+        if token is not None and self.token == token and (answer or not token.custom):
+            self.token = None
         return answer
 
-    def exchange_token(self, old: Token | None, new: Token | None) -> None:
-        """Show another token from now on, unless another thread has locked the object with this proxy meanwhile."""
-        if self.token == old:
-            self.token = new
+    def note_release(self, future: QMI_RpcFuture[bool]) -> None:
+        """Have it logged if a block ends that had lost its lock."""
+        future.add_done_callback(lambda: self._log_release(future))
+
+    def _log_release(self, future: QMI_RpcFuture[bool]) -> None:
+        error = future.error()
+        if error is not None:
+            _logger.info("The lock of a block at %s is not given back, but gone: %s", self.address, error)
+        elif not future.result():
+            _logger.warning("A locked() block at %s had lost its lock before its end", self.address)
+
+    def wait_for_release(self, future: QMI_RpcFuture[bool]) -> None:
+        """Wait until the grant of a block is given back. It is on its way already, whatever ends the wait."""
+        self.note_release(future)
+        if not future.done():
+            with suppress(QMI_Exception):  # the object or the link is gone, and the lock with it
+                call_blocking(future, None)
+
+    def wait(self, what: str, future: QMI_RpcFuture[T], instead: str) -> T:
+        """Wait for an answer; an error on a loop, unless there is one already.
+
+        Args:
+            what: What was asked, for the message.
+            future: The answer.
+            instead: What to write on a loop.
+        """
+        if not future.done():
+            refuse_on_loop(f"{self.address}.{what}", instead)
+        return call_blocking(future, None)
+
+    async def await_lock(self, future: QMI_RpcFuture[LockAnswer]) -> LockAnswer:
+        """Await the answer to :meth:`acquire`."""
+        return await call_async(future)
+
+    async def await_info(self) -> LockInfo | None:
+        """Ask who holds the lock."""
+        return await call_async(self.query_lock())
 
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""

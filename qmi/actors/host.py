@@ -20,6 +20,9 @@ class Host(Protocol):
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
         """Start a task in the context's nursery; False if that takes no more. On the loop only."""
 
+    def address_of(self, origin: Origin) -> str:
+        """Where a context is, for people; empty for this one, and for one that there is no link to."""
+
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread. From any thread."""
 

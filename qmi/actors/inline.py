@@ -44,15 +44,17 @@ def call_in_thread(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs
         try:
             if not actor.mailbox.enter(turn):
                 _wait_in_thread(turn)
-            elif actor.guard.is_locked:
+            if turn.token is not None or actor.guard.is_locked:
                 _check_lock(actor, turn)
             return _run(actor, turn, outer, args, kwargs)
         finally:
             actor.end_inline(turn)
     except BaseException as caught:
-        if not (turn.since and isinstance(caught, Exception)):
+        if not isinstance(caught, Exception):
             EXECUTION.set(outer)
             actor.abandon_inline(turn)
+        elif not turn.since:
+            actor.leave_inline(turn)
         error = presentable(caught, f"{actor.where}.{turn.what}")
         if error is caught:
             raise
@@ -100,7 +102,7 @@ async def call_in_task(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kw
         await actor.host.loop.breathe()
         if not actor.mailbox.enter(turn):
             await _wait_in_task(turn)
-        elif actor.guard.is_locked:
+        if turn.token is not None or actor.guard.is_locked:
             _check_lock(actor, turn)
         return await _run_in_task(actor, turn, args, kwargs)
     except BaseException as caught:

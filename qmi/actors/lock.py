@@ -1,29 +1,37 @@
 """Who may call an object: the rules as one table, and who waits for the lock.
 
-Whoever asks stands in one of three relations to the lock (:class:`Standing`); for each thing that can be asked
+Whoever asks stands in one of four relations to the lock (:class:`Standing`); for each thing that can be asked
 (:class:`Ask`) the table :data:`RULES` says what happens. Nothing else decides.
 
-The relation is a matter of tokens. An *automatic* token belongs to one proxy in one incarnation of a context; nobody
-can guess it and it dies with that context. A *custom* token belongs to the name of a context, so that a restarted
-program can release what it locked before.
+The relation is a matter of tokens. An *automatic* token belongs to one proxy, or to one ``locked()`` block, in one
+incarnation of a context; nobody can guess it and it dies with that context. A *custom* token belongs to the name of a
+context, so that a restarted program can release what it locked before.
+
+Grants are stacked: a block within a block, or within a plain lock, of the same owner gets a grant on top of that one's,
+and only the top one may call. When it is released, the one below holds the lock again. Each grant has a key of its own,
+so that a release takes exactly that grant away, wherever it is in the stack.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
-from qmi.messages import LockInfo, Origin, Token
+from qmi.messages import LockAnswer, LockInfo, Origin, Token
 
 W = TypeVar("W")
+
+REMEMBERED = 128
+"""How many grants a lock remembers that ended, so that calls which still show them are told why."""
 
 
 class Standing(Enum):
     """How somebody stands to a lock."""
 
     FREE = "nobody holds it"
+    FORMER = "nobody holds it, and the asker does not know that its own lock is gone"
     MINE = "the one who asks holds it"
     OTHERS = "somebody else holds it"
 
@@ -33,6 +41,7 @@ class Ask(Enum):
 
     CALL = "call a method"
     ACQUIRE = "lock"
+    NEST = "lock for a block, or for a proxy while a block of its own holds the lock"
     RELEASE = "unlock"
     FORCE = "force unlock"
     LEAVE = "the asker's context is gone"
@@ -46,114 +55,228 @@ class Verdict(Enum):
     GRANT = "the asker holds the lock from now on"
     KEEP = "nothing changes, and that is what was asked for"
     WAIT = "not now"
-    FREED = "the lock is free from now on"
+    FREED = "the grant is gone from now on"
     DENY = "nothing changes, which is not what was asked for"
 
 
 RULES: Mapping[tuple[Ask, Standing], Verdict] = {
     (Ask.CALL, Standing.FREE): Verdict.ALLOW,
+    (Ask.CALL, Standing.FORMER): Verdict.REFUSE,
     (Ask.CALL, Standing.MINE): Verdict.ALLOW,
     (Ask.CALL, Standing.OTHERS): Verdict.REFUSE,
     (Ask.ACQUIRE, Standing.FREE): Verdict.GRANT,
+    (Ask.ACQUIRE, Standing.FORMER): Verdict.GRANT,
     (Ask.ACQUIRE, Standing.MINE): Verdict.KEEP,
     (Ask.ACQUIRE, Standing.OTHERS): Verdict.WAIT,
+    (Ask.NEST, Standing.FREE): Verdict.GRANT,
+    (Ask.NEST, Standing.FORMER): Verdict.GRANT,
+    (Ask.NEST, Standing.MINE): Verdict.GRANT,
+    (Ask.NEST, Standing.OTHERS): Verdict.WAIT,
     (Ask.RELEASE, Standing.FREE): Verdict.DENY,
+    (Ask.RELEASE, Standing.FORMER): Verdict.DENY,
     (Ask.RELEASE, Standing.MINE): Verdict.FREED,
     (Ask.RELEASE, Standing.OTHERS): Verdict.DENY,
     (Ask.FORCE, Standing.FREE): Verdict.KEEP,
+    (Ask.FORCE, Standing.FORMER): Verdict.KEEP,
     (Ask.FORCE, Standing.MINE): Verdict.FREED,
     (Ask.FORCE, Standing.OTHERS): Verdict.FREED,
     (Ask.LEAVE, Standing.FREE): Verdict.KEEP,
+    (Ask.LEAVE, Standing.FORMER): Verdict.KEEP,
     (Ask.LEAVE, Standing.MINE): Verdict.FREED,
     (Ask.LEAVE, Standing.OTHERS): Verdict.KEEP,
 }
 
+_ANSWERS: Mapping[Verdict, LockAnswer] = {
+    Verdict.GRANT: LockAnswer.GRANTED,
+    Verdict.KEEP: LockAnswer.KEPT,
+    Verdict.WAIT: LockAnswer.REFUSED,
+}
+
 
 class Holder(NamedTuple):
-    """Who holds a lock.
+    """Who holds a lock, or held it when a block of its own was entered.
 
     Attributes:
         origin: The context that it was granted to.
-        token: What proves it.
+        token: What proves it: automatic, or a text of the user's.
+        key: What proves it as well, and stands for this grant alone.
         info: What others may know.
     """
 
     origin: Origin
     token: Token
+    key: Token
     info: LockInfo
+
+    def is_proved_by(self, origin: Origin, token: Token | None) -> bool:
+        """Whether this token, shown by this context, is the holder's."""
+        if token is None or token not in (self.key, self.token):
+            return False
+        return origin.context == self.origin.context if token.custom else origin == self.origin
 
 
 class Lock(Generic[W]):
     """The lock of one object, and those who wait for it (``W``), first come first served.
 
     It is not safe for threads: the object's mailbox guards it.
+
+    Attributes:
+        holder: The grant whose owner may call, or None while the lock is free.
     """
 
-    __slots__ = ("_grants", "_waiters", "holder")
+    __slots__ = ("_below", "_grants", "_past", "_waiters", "holder")
 
     def __init__(self) -> None:
         self.holder: Holder | None = None
+        self._below: list[Holder] | None = None
         self._grants = 0
+        self._past: dict[Token, str] | None = None
         self._waiters: deque[W] | None = None
+
+    def holders(self) -> list[Holder]:
+        """All grants, the one that may call last."""
+        return [*(self._below or ()), *(() if self.holder is None else (self.holder,))]
 
     def standing(self, origin: Origin, token: Token | None) -> Standing:
         """How the one who shows this token stands to the lock."""
         holder = self.holder
         if holder is None:
-            return Standing.FREE
-        if token is None or token != holder.token:
-            return Standing.OTHERS
-        same = origin.context == holder.origin.context if token.custom else origin == holder.origin
-        return Standing.MINE if same else Standing.OTHERS
+            return Standing.FORMER if self.is_lost(token) else Standing.FREE
+        return Standing.MINE if holder.is_proved_by(origin, token) else Standing.OTHERS
 
     def may_call(self, origin: Origin, token: Token | None) -> bool:
         """Whether a method call may run."""
-        return self.holder is None or RULES[Ask.CALL, self.standing(origin, token)] is Verdict.ALLOW
+        return RULES[Ask.CALL, self.standing(origin, token)] is Verdict.ALLOW
 
-    def acquire(self, origin: Origin, token: Token, now: float) -> bool:
-        """Lock it; False if somebody else holds it.
+    # Grants that ended
+
+    def is_lost(self, token: Token | None) -> bool:
+        """Whether a token is that of a grant which ended without its owner's doing, or which is not known here."""
+        if token is None or token.custom:
+            return False
+        if any(token in (holder.key, holder.token) for holder in self.holders()):
+            return False
+        return self._past is None or self._past.get(token) != ""
+
+    def reason(self, token: Token | None) -> str | None:
+        """Why a lost grant is gone; None if that is not known."""
+        return (self._past or {}).get(token) or None  # type: ignore[arg-type]
+
+    def remember(self, token: Token, reason: str = "") -> None:
+        """Note that a grant ended, by its owner's doing if there is no reason."""
+        if self._past is None:
+            self._past = {}
+        self._past.pop(token, None)
+        self._past[token] = reason
+        if len(self._past) > REMEMBERED:
+            del self._past[next(iter(self._past))]
+
+    # What changes the holder
+
+    def verdict(self, origin: Origin, token: Token, held: Token | None = None, key: Token | None = None) -> LockAnswer:
+        """What the answer to :meth:`acquire` would be now."""
+        ask, standing = self._ask(origin, token, held, key or token)
+        return _ANSWERS[RULES[ask, standing]]
+
+    def _ask(self, origin: Origin, token: Token, held: Token | None, key: Token) -> tuple[Ask, Standing]:
+        top = self.holder
+        known = self.standing(origin, token)
+        if top is None:
+            return Ask.ACQUIRE, known
+        mine = self.standing(origin, held)
+        if key.is_block:
+            # Who knows the text of a plain lock may have a block in it, and so may the program that was restarted in
+            # the midst of a block. Another thread's block is not entered by showing its text.
+            foreign = top.key.is_block and top.origin == origin
+            return Ask.NEST, known if known is Standing.MINE and not foreign else mine
+        if known is Standing.MINE or mine is not Standing.MINE:
+            return Ask.ACQUIRE, known
+        if not top.key.is_block or any(holder.is_proved_by(origin, token) for holder in self._below or ()):
+            return Ask.ACQUIRE, mine
+        return Ask.NEST, mine
+
+    def acquire(
+        self, origin: Origin, token: Token, now: float, held: Token | None = None, key: Token | None = None
+    ) -> LockAnswer:
+        """Lock it; refused if somebody else holds it.
 
         Args:
             origin: The context that asks.
             token: What the lock shall belong to.
             now: The time that others are shown, as seconds since the epoch.
+            held: What the one who asks was granted before.
+            key: What stands for this request alone, if ``token`` does not.
         """
-        verdict = RULES[Ask.ACQUIRE, self.standing(origin, token)]
-        if verdict is Verdict.GRANT:
-            self._grants += 1
-            self.holder = Holder(origin, token, LockInfo(origin.context, f"$lock_{self._grants}", now))
-        return verdict is not Verdict.WAIT
+        key = key or token
+        ask, standing = self._ask(origin, token, held, key)
+        answer = _ANSWERS[RULES[ask, standing]]
+        if answer is not LockAnswer.GRANTED:
+            return answer
+        self._grants += 1
+        if self._past is not None:
+            self._past.pop(key, None)
+        grant = Holder(origin, token, key, LockInfo(origin.context, f"$lock_{self._grants}", now))
+        if self.holder is None:
+            self.holder = grant
+            return answer
+        if self._below is None:
+            self._below = []
+        if key.is_block:
+            self._below.append(self.holder)
+            self.holder = grant
+        else:  # it outlives the block that holds the lock now
+            self._below.insert(0, grant)
+        return answer
 
     def release(self, origin: Origin, token: Token | None) -> bool:
-        """Unlock it; False if the token is not the one that it was locked with."""
-        return self._free(RULES[Ask.RELEASE, self.standing(origin, token)])
+        """End the grant that the token proves; False if there is none.
 
-    def force(self) -> bool:
-        """Unlock it, whoever holds it; False if nobody did."""
-        return self._free(RULES[Ask.FORCE, Standing.FREE if self.holder is None else Standing.OTHERS])
+        A text ends the plain lock that it was given for, and all blocks in which it is used.
+        """
+        gone = [holder for holder in self.holders() if holder.is_proved_by(origin, token)]
+        reason = f"unlocked with its lock_token by context {origin.context!r}"
+        for holder in gone:
+            self.remember(holder.key, "" if holder.key == token or not holder.key.is_block else reason)
+        return self._end(gone, Ask.RELEASE)
+
+    def force(self, reason: str = "unlocked by force") -> bool:
+        """Unlock it, whoever holds it; False if nobody did.
+
+        Args:
+            reason: What those who held it are told.
+        """
+        gone = self.holders()
+        for holder in gone:
+            self.remember(holder.key, reason)
+        return self._end(gone, Ask.FORCE)
 
     def leave(self, origin: Origin) -> bool:
-        """A context is gone: an automatic lock of it is void, a custom one stays. True if that freed the lock."""
-        holder = self.holder
-        if holder is None:
-            standing = Standing.FREE
-        elif holder.origin == origin and not holder.token.custom:
-            standing = Standing.MINE
-        else:
-            standing = Standing.OTHERS
-        return self._free(RULES[Ask.LEAVE, standing])
+        """A context is gone: its automatic locks are void, custom ones stay. True if there were any."""
+        gone = [holder for holder in self.holders() if holder.origin == origin and not holder.token.custom]
+        for holder in gone:
+            self.remember(holder.key, f"the link to context {origin.context!r} was lost, and its locks with it")
+        return self._end(gone, Ask.LEAVE)
 
-    def _free(self, verdict: Verdict) -> bool:
-        if verdict is not Verdict.FREED:
+    def _end(self, gone: list[Holder], ask: Ask) -> bool:
+        held = Standing.MINE if gone else Standing.OTHERS
+        standing = Standing.FREE if self.holder is None else held
+        if RULES[ask, standing] is not Verdict.FREED:
             return False
-        self.holder = None
+        left = [holder for holder in self.holders() if holder not in gone]
+        self.holder = left.pop() if left else None
+        self._below = left or None
         return True
 
-    def wait(self, waiter: W) -> None:
-        """Stand in line."""
+    # Those who wait
+
+    def wait(self, waiter: W, first: bool = False) -> None:
+        """Stand in line; at its head if it had been there before."""
         if self._waiters is None:
             self._waiters = deque()
-        self._waiters.append(waiter)
+        if first:
+            self._waiters.appendleft(waiter)
+        else:
+            self._waiters.append(waiter)
 
     def give_up(self, waiter: W) -> bool:
         """Leave the line; False if not in it."""
@@ -167,9 +290,13 @@ class Lock(Generic[W]):
         """Those in line, for who wants to look."""
         return list(self._waiters or ())
 
-    def next_waiter(self) -> W | None:
-        """Take the first in line, if there is one."""
-        return self._waiters.popleft() if self._waiters else None
+    def next_waiter(self, may_have: Callable[[W], bool] = lambda _: True) -> W | None:
+        """Take the first in line that may have the lock now, if there is one."""
+        for waiter in self._waiters or ():
+            if may_have(waiter):
+                self.give_up(waiter)
+                return waiter
+        return None
 
     def clear_waiters(self) -> list[W]:
         """Send everybody in line away."""

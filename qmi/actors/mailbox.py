@@ -123,12 +123,16 @@ class Mailbox(Generic[T]):
             one: somebody else has ended it before.
         """
         with self.mutex:
-            if self.current is not turn:
-                return None
-            if not self._line:
-                self.current = None
-                return None
-            return self._take_next(turn)
+            return self.leave_locked(turn)
+
+    def leave_locked(self, turn: T) -> T | None:
+        """The same for who holds the mutex already."""
+        if self.current is not turn:
+            return None
+        if not self._line:
+            self.current = None
+            return None
+        return self._take_next(turn)
 
     def withdraw(self, turn: T) -> bool:
         """Leave the line; False if the turn is not in it (any more)."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable
 from types import ModuleType, TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -24,12 +23,13 @@ from typing import (
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.handle import Handle, Router
 from qmi.actors.interface import BLOCK_SERVICES, ENTER_BLOCK, EXIT_BLOCK, Interface, Method, SignalInfo
+from qmi.actors.lock_block import AsyncLockBlock, LockBlock
 from qmi.actors.presentation import ProxyType, hinted_views, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.bridge import refuse_on_loop
 from qmi.errors import QMI_UnknownRpcException, QMI_ValueNotSendableException
-from qmi.messages import LockAnswer
+from qmi.messages import LockAnswer, LockInfo
 from qmi.names import Address
 
 P = ParamSpec("P")
@@ -114,31 +114,31 @@ def loaded_class(full_name: str) -> type | None:
 
 
 def _wait(rpc: Handle, what: str, future: QMI_RpcFuture[T]) -> T:
-    if not future.done():
-        refuse_on_loop(f"{rpc.address}.{what}", f"await proxy.rpc_async.{what}")
-    return call_blocking(future, None)
+    return rpc.wait(what, future, f"await proxy.rpc_async.{what}")
 
 
 def _acquire(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
     refuse_on_loop(f"{rpc.address}.lock()", "await proxy.rpc_async.lock()")
     token = rpc.token_to_lock_with(lock_token)
+    key = rpc.new_key(token)
     future: QMI_RpcFuture[LockAnswer] | None = None
     try:
-        future = rpc.acquire(timeout, token)
+        future = rpc.acquire(timeout, token, key)
         return rpc.granted(token, _wait(rpc, "lock()", future))
     except BaseException:
-        rpc.undo_acquire(token, future)
+        rpc.undo_acquire(key or token, future)
         raise
 
 
 async def _acquire_async(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
     token = rpc.token_to_lock_with(lock_token)
+    key = rpc.new_key(token)
     future: QMI_RpcFuture[LockAnswer] | None = None
     try:
-        future = rpc.acquire(timeout, token)
+        future = rpc.acquire(timeout, token, key)
         return rpc.granted(token, await call_async(future))
     except BaseException:
-        rpc.undo_acquire(token, future)
+        rpc.undo_acquire(key or token, future)
         raise
 
 
@@ -162,7 +162,7 @@ class QMI_RpcProxy(_ProxyBase):
         return make_view(AsyncProxy, self.__rpc__)
 
     def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
-        """Lock the object for this proxy alone.
+        """Lock the object for this proxy alone. All threads and tasks that use this proxy may call.
 
         A method that runs is waited for, so that the object is idle when this returns True.
 
@@ -196,26 +196,25 @@ class QMI_RpcProxy(_ProxyBase):
         """Unlock the object, whoever locked it. Answered at once; logged as a warning."""
         _wait(self.__rpc__, "force_unlock()", self.__rpc__.force_release())
 
-    @contextmanager
-    def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> Iterator[QMI_RpcProxy]:
+    def lock_info(self) -> LockInfo | None:
+        """Who holds the lock and since when; None if nobody does. Answered at once."""
+        return _wait(self.__rpc__, "lock_info()", self.__rpc__.query_lock())
+
+    def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> LockBlock[Self]:
         """Lock the object for the length of a ``with`` block.
 
-        A block within another one leaves the lock to that one.
+        The block belongs to the thread that entered it. Its calls go through; those of other threads are refused, also
+        at this very proxy, and their blocks wait their turn, first come first served. A block within another one of the
+        same thread, or within a plain :meth:`lock` of this proxy, leaves the lock to that one.
+
+        Args:
+            timeout: How long to wait for another holder, in seconds.
+            lock_token: A text of your own; see :meth:`lock`.
 
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        before = self.__rpc__.token
-        answer = _acquire(self.__rpc__, timeout, lock_token)
-        if not answer:
-            raise self.__rpc__.not_granted(timeout, _wait(self.__rpc__, "is_locked()", self.__rpc__.query_lock()))
-        try:
-            yield self
-        finally:
-            if answer == LockAnswer.GRANTED:
-                self.unlock(lock_token)
-            elif lock_token is not None:
-                self.__rpc__.exchange_token(self.__rpc__.token_to_release(lock_token), before)
+        return LockBlock(self, timeout, lock_token)
 
     def __enter__(self) -> QMI_RpcProxy:
         for name in self.__rpc_interface__.enter:
@@ -296,29 +295,20 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         """Unlock the object, whoever locked it."""
         await call_async(self.__rpc__.force_release())
 
-    @asynccontextmanager
-    async def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AsyncIterator[AsyncProxy[T]]:
-        """Lock the object for the length of an ``async with`` block.
+    async def lock_info(self) -> LockInfo | None:
+        """Who holds the lock and since when; None if nobody does."""
+        return await self.__rpc__.await_info()
 
-        A block within another one leaves the lock to that one.
+    def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AsyncLockBlock[Self]:
+        """Lock the object for the length of an ``async with`` block; see :meth:`QMI_RpcProxy.locked`.
+
+        The block belongs to the task that entered it. Tasks that are started in it may call as well; a block of their
+        own excludes their siblings and the parent until it ends.
 
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        before = self.__rpc__.token
-        answer = await _acquire_async(self.__rpc__, timeout, lock_token)
-        if not answer:
-            raise self.__rpc__.not_granted(timeout, await call_async(self.__rpc__.query_lock()))
-        try:
-            yield self
-        finally:
-            token = self.__rpc__.token_to_release(lock_token)
-            if answer == LockAnswer.GRANTED:
-                # Not awaited: this must happen also when the block was cancelled.
-                self.__rpc__.release(token)
-                self.__rpc__.released(token, True)
-            elif lock_token is not None:
-                self.__rpc__.exchange_token(token, before)
+        return AsyncLockBlock(self, timeout, lock_token)
 
     async def __aenter__(self) -> AsyncProxy[T]:
         for name in self.__rpc_interface__.enter:

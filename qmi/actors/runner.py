@@ -48,7 +48,7 @@ from qmi.messages import (
 from qmi.names import Address
 
 _new_line: Final = partial(Line[Turn], attrgetter("origin"), attrgetter("is_held"))
-_CALLS: Final = (CallTurn, InlineTurn, PullTurn, WaitedTurn)
+_CALLS: Final = (CallTurn, PullTurn, WaitedTurn)
 
 
 class Actor:
@@ -127,7 +127,7 @@ class Actor:
             return
         self.worker = None
         turn = self.mailbox.current
-        if turn is not None and turn.claim():
+        if turn is not None and not isinstance(turn, AcquireTurn | InlineTurn) and turn.claim():
             turn.fail(QMI_RuntimeException(f"There is no thread for {self.where}: {error}"))
             self.dispatch(self.mailbox.leave(turn))
 
@@ -158,8 +158,9 @@ class Actor:
         """
         try:
             return self._handle(message, origin, answer)
-        except BaseException:
-            self.kick()
+        except BaseException as caught:
+            if not isinstance(caught, Exception):
+                self.kick()
             raise
 
     def _handle(self, message: Request, origin: Origin, answer: CallFuture | None) -> QMI_RpcFuture[Any]:
@@ -171,7 +172,7 @@ class Actor:
         if isinstance(message, Release):
             future.settle(self.guard.release(message, origin))
         elif isinstance(message, ForceRelease):
-            self.guard.force_release()
+            self.guard.force_release(origin)
             future.settle(None)
         elif isinstance(message, QueryLock):
             future.settle(self.guard.info())
@@ -268,30 +269,51 @@ class Actor:
     def kick(self) -> None:
         """See to the current turn again: Ctrl-C may have come between a turn's grant and whoever had to see to it.
 
-        That does no harm to a turn that runs, because it can be claimed only once.
+        Only for a caller that was broken off by what is no Exception. Another thread may be seeing to the same turn at
+        the same time, so that everything that :meth:`dispatch` does to a turn may be done twice: a call can be claimed
+        only once, whoever runs a call itself asks the lock itself, and an acquisition is decided only once.
         """
-        self.dispatch(self.mailbox.current)
+        turn = self.mailbox.current
+        refusal = getattr(turn, "refusal", None)
+        if turn is not None and refusal is not None:  # broken off before its caller was told
+            turn.fail(refusal)
+            turn = self.mailbox.leave(turn)
+        self.dispatch(turn)
 
     def dispatch(self, turn: Turn | None) -> None:
         """See to it that the current turn, and all that can be done at once after it, is done."""
         while turn is not None:
             if isinstance(turn, _CALLS):
                 # One that was given up is sent as well: whether it runs is decided by who claims it.
-                refusal = self.guard.refusal(turn) if self.guard.is_locked and not turn.given_up else None
-                if refusal is None and self._send(turn):
+                asks = (turn.token is not None or self.guard.is_locked) and not turn.given_up
+                refusal = self.guard.refusal(turn) if asks else None
+                if refusal is None:
+                    if self._send(turn):
+                        return
+                    turn.fail(self.stopped())
+                elif not self._refuse(turn, refusal):
                     return
-                turn.fail(refusal or self.stopped())
+            elif isinstance(turn, InlineTurn):
+                turn.grant()
+                return
             elif isinstance(turn, AcquireTurn):
-                self.guard.take_turn(turn)
+                turn = self.guard.take_turn(turn)
+                continue
             elif isinstance(turn, EndTurn):
                 dispatch_end(self, turn)
                 return
             turn = self.mailbox.leave(turn)
 
-    def _send(self, turn: CallTurn | InlineTurn | PullTurn | WaitedTurn) -> bool:
-        if isinstance(turn, InlineTurn):
-            turn.grant()
-            return True
+    def _refuse(self, turn: CallTurn | PullTurn | WaitedTurn, refusal: BaseException) -> bool:
+        # The lock may have changed since somebody else let the same turn through: who claims it decides.
+        with self.mailbox.mutex:
+            if not turn.claim():
+                return False
+            turn.refusal = refusal
+        turn.fail(refusal)
+        return True
+
+    def _send(self, turn: CallTurn | PullTurn | WaitedTurn) -> bool:
         if not isinstance(turn, WaitedTurn):  # which is for threads only
             is_async = turn.stream.is_async if isinstance(turn, PullTurn) else turn.method.kind.is_async
             if is_async or self.placement is Placement.LOOP:
@@ -314,6 +336,12 @@ class Actor:
     def end_inline(self, turn: InlineTurn) -> None:
         """The caller is done with an inline turn, however far it got. May be called again."""
         self.dispatch(self.mailbox.leave(turn))
+
+    def leave_inline(self, turn: InlineTurn) -> None:
+        """The same for a caller that gave up before its turn, which may come in this very moment."""
+        turn.given_up = True
+        self.mailbox.withdraw(turn)
+        self.end_inline(turn)
 
     def abandon_inline(self, turn: InlineTurn) -> None:
         """The same for a caller that was interrupted anywhere, also in the middle of :meth:`end_inline`."""

@@ -32,7 +32,10 @@ class Turn:
         given_up: Whether nobody waits for it any more.
     """
 
-    __slots__ = ("_claim", "given_up", "name", "origin", "scope", "since")
+    __slots__ = ("_claim", "given_up", "name", "origin", "refusal", "scope", "since")
+
+    refusal: BaseException
+    """Why the lock refused it; set under the mailbox's mutex, and only if it did."""
 
     def __init__(self, name: str, origin: Origin) -> None:
         self.name: str = name
@@ -322,21 +325,22 @@ class AcquireTurn(Turn):
     """A lock acquisition.
 
     Attributes:
-        woken: Whether it waited for the lock and comes back because that was released.
+        answer: What was decided, once and for all; None before. Guarded by the mailbox's mutex.
+        error: Why it was refused, if not because somebody else holds the lock.
     """
 
-    __slots__ = ("future", "request", "woken")
+    __slots__ = ("answer", "error", "future", "request")
 
     def __init__(self, request: Acquire, origin: Origin, future: QMI_RpcFuture[LockAnswer]) -> None:
         super().__init__("lock", origin)
         self.request: Acquire = request
-        self.woken: bool = False
+        self.answer: LockAnswer | None = None
+        self.error: BaseException | None = None
         self.future: QMI_RpcFuture[LockAnswer] = future
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""
-        if self.claim():
-            self.future.fail(error)
+        self.future.fail(error)
 
 
 class EndTurn(Turn):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
+from qmi.actors.lock_block import LockBlock
 from qmi.core.exceptions import QMI_ObjectLockedException
 from qmi.core.rpc import QMI_RpcProxy
 
@@ -91,9 +92,10 @@ def open_close(thing: C) -> Iterator[C]:
         thing.close()
 
 
-@contextmanager
-def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
+def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> AbstractContextManager[L]:
     """Lock an object for the length of a ``with`` block; a block within another one leaves the lock to that one.
+
+    The block of a proxy belongs to the thread that entered it, as that of its method ``locked()`` does.
 
     Args:
         thing: A proxy.
@@ -104,9 +106,12 @@ def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
         QMI_ObjectLockedException: If the lock is not granted; the block does not run.
     """
     if isinstance(thing, QMI_RpcProxy):
-        with thing.locked(*args, **kwargs):
-            yield thing
-        return
+        return LockBlock(thing, *args, **kwargs)
+    return _lock_unlock(thing, *args, **kwargs)
+
+
+@contextmanager
+def _lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
     if not thing.lock(*args, **kwargs):
         raise QMI_ObjectLockedException(f"{thing!r} could not be locked: another proxy holds it")
     token = kwargs.get("lock_token", args[1] if len(args) > 1 else None)
