@@ -46,7 +46,7 @@ def test_token_secrets_do_not_appear_in_errors() -> None:
         request = messages.Acquire("nsg", token, timeout)  # type: ignore[arg-type]
         with pytest.raises(QMI_ValueNotSendableException) as refused:
             packets.encode_message(codec, request)
-        payload = [1, "nsg", [*token], timeout, None]
+        payload = [1, "nsg", [*token], timeout, None, None]
         with pytest.raises(ProtocolError) as caught:
             packets.read_request(payload, newer=False)
         for error in (refused, caught):
