@@ -177,11 +177,14 @@ class Guard:
     async def _expire(self, turn: AcquireTurn) -> None:
         with trio.move_on_after(turn.request.timeout):
             await turn.future.ended()
-        if turn.future.done():
-            return
+        if not turn.future.done():
+            self.time_out(turn)
+
+    def time_out(self, turn: AcquireTurn) -> None:
+        """The caller has waited long enough: the request is refused, unless it is granted in this very moment."""
         with self._actor.mailbox.mutex:
             if turn.answer is not None:
-                return  # granted in this very moment: whoever decided that tells the caller
+                return  # whoever decided that tells the caller
             following = self._leave(turn)
         self._tell(turn)
         self._actor.dispatch(following)

@@ -97,7 +97,7 @@ def packet(kind: Any, number: Any, payload: Any) -> list[Buffer]:
 
 SAMPLES: dict[type, tuple[Any, ...]] = {
     Call: ("bench", "echo", [1], {}, None, []),
-    Acquire: ("bench", ["secret", False], 0.0, None),
+    Acquire: ("bench", ["secret", False], 0.0, None, None),
     Release: ("bench", None, None),
     Signal: ("bench", "told", [1], 0, 1.0),
 }

@@ -1,0 +1,138 @@
+"""Whatever concerns a lock, at each step of whatever else does: it is never held by one who gave up, and never lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.turns import AcquireTurn
+from qmi.core.context import QMI_Context
+from qmi.core.exceptions import QMI_ObjectLockedException
+from qmi.messages import LockAnswer, Token
+from tests.actors.test_guard import actor_of, check_idle, wait_until
+from tests.support.drivers import Inline, Plain
+from tests.support.lock_step import OtherThread, interleave_at
+
+FILES = ("guard.py", "runner.py", "mailbox.py", "lock.py", "future.py", "turns.py", "inline.py", "handle.py")
+
+
+def in_locks(filename: str) -> bool:
+    return "/qmi/actors/" in filename and filename.endswith(FILES)
+
+
+class Scene:
+    """A lock that one proxy holds and two more wait for, and what can happen to it. Nothing here waits."""
+
+    def __init__(self, lab: QMI_Context) -> None:
+        self.lab = lab
+        self.actor = actor_of(lab, "x")
+        self.proxies: list[Any] = [lab.get_instrument("x") for _ in range(4)]
+        self.requests: dict[Token, QMI_RpcFuture[LockAnswer]] = {}
+        self.asked: list[Token] = []
+        self.undone: set[Token] = set()
+        self.turns: list[AcquireTurn] = []
+        self.later: list[QMI_RpcFuture[Any]] = []
+        self.held = self.ask(0)
+        self.ask(1)
+        self.ask(2)
+
+    def ask(self, who: int, timeout: float | None = None) -> Token:
+        handle = self.proxies[who]._rpc
+        token: Token = handle.token_to_lock_with(None)
+        self.requests[token] = handle.acquire(timeout, token)
+        self.asked.append(token)
+        self.turns += [turn for turn in self.actor.guard._lock.waiting() if turn not in self.turns]
+        return token
+
+    def future(self, who: int) -> QMI_RpcFuture[LockAnswer]:
+        return self.requests[self.asked[who]]
+
+    def release(self) -> None:
+        self.proxies[0]._rpc.release(self.held)
+
+    def cancel_first(self) -> None:
+        self.future(1).cancel()
+
+    def cancel_last(self) -> None:
+        self.future(2).cancel()
+
+    def time_out(self) -> None:
+        self.actor.guard.time_out(self.turns[0])
+
+    def force(self) -> None:
+        self.proxies[3]._rpc.force_release()
+
+    def leave(self) -> None:
+        self.actor.guard.leave(self.lab.async_context.origin)
+
+    def new_request(self) -> None:
+        self.ask(3)
+
+    def refused_request(self) -> None:
+        self.ask(3, timeout=0)
+
+    def kick(self) -> None:
+        self.actor.kick()
+
+    def call(self) -> None:
+        self.later.append(self.proxies[3].rpc_nonblocking.count())
+
+    def undo(self) -> None:
+        """A caller that was interrupted takes its request back."""
+        token = self.asked[1]
+        self.undone.add(token)
+        self.proxies[1]._rpc.undo_acquire(token, self.requests[token])
+
+    def is_free(self) -> bool:
+        """Whether another thread could do anything now."""
+        return not self.actor.mailbox.mutex.locked()
+
+    def check(self) -> None:
+        """Let everybody who has the lock give it back, until nobody has it."""
+        guard = self.actor.guard
+        for future in self.later:
+            with suppress(QMI_ObjectLockedException):
+                future.wait(10)
+        while (holder := guard._lock.holder) is not None:
+            assert holder.key not in self.undone, "held by one who gave up"
+            future = self.requests[holder.key]
+            assert future.done()
+            assert future.error() is None, "held by one who gave up"
+            assert future.result() == LockAnswer.GRANTED
+            assert self.proxies[0]._rpc.release(holder.key).wait(10)
+        for future in self.requests.values():
+            assert future.done(), "forgotten"
+        wait_until(lambda: self.actor.mailbox.current is None)
+        check_idle(self.actor)
+        assert self.proxies[3].count() >= 1
+
+
+ACTIONS = [
+    *("release", "cancel_first", "cancel_last", "time_out", "force", "leave", "new_request", "refused_request"),
+    *("kick", "call", "undo"),
+]
+
+
+@pytest.mark.parametrize("cls", [Plain, Inline])
+@pytest.mark.parametrize("second", ACTIONS)
+@pytest.mark.parametrize("first", [name for name in ACTIONS if name not in ("kick", "refused_request")])
+def test_lock_two_things_at_once_at_each_step(lab: QMI_Context, cls: type[Any], first: str, second: str) -> None:
+    lab.make_instrument("x", cls)
+    with OtherThread() as other:
+        for number in itertools.count(1):
+            scene = Scene(lab)
+            one: Callable[[], None] = getattr(scene, first)
+            two: Callable[[], None] = getattr(scene, second)
+            came = interleave_at(number, one, partial(other.do, two), in_locks, scene.is_free)
+            if not came:
+                two()
+            scene.check()
+            if not came:
+                break
+    assert number > 5
