@@ -43,7 +43,7 @@ class Scene:
         self.ask(2)
 
     def ask(self, who: int, timeout: float | None = None) -> Token:
-        handle = self.proxies[who]._rpc
+        handle = self.proxies[who].__rpc__
         token: Token = handle.token_to_lock_with(None)
         self.requests[token] = handle.acquire(timeout, token)
         self.asked.append(token)
@@ -54,7 +54,7 @@ class Scene:
         return self.requests[self.asked[who]]
 
     def release(self) -> None:
-        self.proxies[0]._rpc.release(self.held)
+        self.proxies[0].__rpc__.release(self.held)
 
     def cancel_first(self) -> None:
         self.future(1).cancel()
@@ -66,7 +66,7 @@ class Scene:
         self.actor.guard.time_out(self.turns[0])
 
     def force(self) -> None:
-        self.proxies[3]._rpc.force_release()
+        self.proxies[3].__rpc__.force_release()
 
     def leave(self) -> None:
         self.actor.guard.leave(self.lab.async_context.origin)
@@ -87,7 +87,7 @@ class Scene:
         """A caller that was interrupted takes its request back."""
         token = self.asked[1]
         self.undone.add(token)
-        self.proxies[1]._rpc.undo_acquire(token, self.requests[token])
+        self.proxies[1].__rpc__.undo_acquire(token, self.requests[token])
 
     def is_free(self) -> bool:
         """Whether another thread could do anything now."""
@@ -105,7 +105,7 @@ class Scene:
             assert future.done()
             assert future.error() is None, "held by one who gave up"
             assert future.result() == LockAnswer.GRANTED
-            assert self.proxies[0]._rpc.release(holder.key).wait(10)
+            assert self.proxies[0].__rpc__.release(holder.key).wait(10)
         for future in self.requests.values():
             assert future.done(), "forgotten"
         wait_until(lambda: self.actor.mailbox.current is None)
