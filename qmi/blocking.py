@@ -20,11 +20,12 @@ from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import TR, QMI_TaskRunner
-from qmi.bridge import refuse_on_loop
+from qmi.bridge import on_any_loop, refuse_on_loop
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.context import Context
 from qmi.errors import QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
 from qmi.finding import PeerDescriptor
+from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
 from qmi.portal import PORTALS
 
@@ -124,7 +125,8 @@ class QMI_Context:
             QMI_NoActiveContextException: If it does not run.
             QMI_UsageException: If called by one of its own objects, which it would have to wait for.
         """
-        refuse_on_loop("QMI_Context.stop()", "async with qmi.open_context(...) as context:")
+        if on_any_loop():  # nothing that is pending is raised before: the instruments would stay open
+            refuse_on_loop("QMI_Context.stop()", "async with qmi.open_context(...) as context:")
         self._core.check_own()
         if self._ended is None or (self._ended.done() and self not in PORTALS.users()):
             raise QMI_NoActiveContextException(f"Context {self.name!r} does not run")
@@ -330,6 +332,8 @@ class QMI_Context:
             QMI_UnknownNameException: If there is no such object; that is a ``ValueError`` too.
             QMI_ConnectionException: If its context cannot be reached.
         """
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         address = self._core.resolve(name)
         if auto_connect and address.context != self.name and not self.has_peer_context(address.context):
             self.connect_to_peer(address.context, host_port, ignore_duplicate=True)

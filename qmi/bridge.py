@@ -19,6 +19,7 @@ import trio
 
 from qmi.errors import QMI_BlockingOnLoopException
 from qmi.forks import LoopDescriptors, abandon_in_child
+from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -158,6 +159,7 @@ class TaskWaiter:
         if task is not None:
             trio.lowlevel.reschedule(task)
 
+    @trio.lowlevel.enable_ki_protection  # else Ctrl-C could come between noting the task and its sleep
     async def wait(self) -> None:
         """Wait to be woken. A checkpoint; if cancelled, being woken later has no effect."""
         if self._woken:
@@ -244,6 +246,8 @@ class Loop:
 def refuse_on_loop(what: str, instead: str) -> None:
     """Raise if the calling thread runs an event loop: waiting here would stop everything else on it.
 
+    For the beginning of whatever may block: an interrupt that is pending is raised here, too.
+
     Args:
         what: What would block.
         instead: What to write instead.
@@ -253,3 +257,5 @@ def refuse_on_loop(what: str, instead: str) -> None:
     """
     if on_any_loop():
         raise QMI_BlockingOnLoopException(f"{what} would block the event loop; write '{instead}'")
+    if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        INTERRUPTS.look()

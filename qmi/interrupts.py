@@ -2,100 +2,183 @@
 
 Python raises KeyboardInterrupt between any two instructions of the main thread. In the middle of a call that would
 leave an object with a turn that nobody ends: whoever stops a measurement loop by Ctrl-C could not use the instrument
-any more. So as long as contexts run, a handler looks at what was interrupted, and if that is this library's own
-machinery, the signal is sent again a moment later. Calls pay nothing for this.
+any more. So as long as contexts run, a handler looks at what was interrupted, and acts by the tables in
+:mod:`qmi.interrupt_rules`. What has to wait is *pending*: the signal is sent again a moment later.
+
+Calls pay next to nothing for it: each looks whether something is pending, and whether the handler is still there.
 """
 
 from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
 import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from functools import wraps
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Final, ParamSpec, TypeVar
 
+import trio
+
+from qmi.interrupt_rules import (
+    CALLS_USER_CODE,
+    MACHINERY,
+    RULES,
+    RULES_FOR_THE_SECOND,
+    TAKEN_OVER,
+    Handler,
+    Place,
+    Runs,
+    Then,
+    who_runs,
+    who_runs_in_trio,
+)
+
+try:
+    from _signal import getsignal as _getsignal  # type: ignore[import-not-found]
+except ImportError:  # another interpreter than CPython
+    from signal import getsignal as _getsignal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SIGINT: Final = int(signal.SIGINT)
+current_handler: Final[Callable[[int], Any]] = _getsignal
+"""The function behind ``signal.getsignal``, which takes a fiftieth of its time: each call of a method looks."""
 AGAIN = 0.0005
 """How soon, in seconds, an interrupt is tried again that came at a bad moment."""
+AGAIN_AFTER_RELEASE = 0.01
+"""The same for one that came during a release, which may take long."""
 
 _ROOT = Path(__file__).parent
-MACHINERY = frozenset(
-    {
-        *("actors", "links", "net", "blocking.py", "bridge.py", "connections.py", "context.py"),
-        *("doorway.py", "entrance.py", "finding.py", "kernel.py", "portal.py", "session.py", "signalling.py"),
-    }
-)
-"""Rooms and files in which a thread must not be interrupted; what they call counts as theirs."""
-
-WAITS = frozenset(
-    {
-        ("bridge.py", "wait_on"),
-        ("bridge.py", "_wait_and_glance"),
-        ("net/rush.py", "Rush._poll"),
-        ("net/wire.py", "PlainWire.is_writable"),
-    }
-)
-"""But in these functions it waits, and Ctrl-C is to end the wait."""
-
-CALLS_USER_CODE = frozenset(
-    {
-        ("actors/inline.py", "_run"),
-        ("actors/making.py", "_construct"),
-        ("kernel.py", "Kernel._in_context"),
-    }
-)
-"""And what these functions call is the user's."""
+_CALLERS = frozenset(file for file, _ in CALLS_USER_CODE)
 
 
 class InterruptHandler:
-    """A handler for Ctrl-C, in place of Python's own.
+    """A handler for Ctrl-C, in place of Python's own and of trio's, as long as somebody uses it.
 
-    It leaves handlers alone that somebody else has set, and does nothing outside the main thread.
+    Handlers that somebody else has set are left alone. Outside the main thread, where nobody can set one, the next
+    blocking call of the main thread takes over.
 
     Attributes:
-        due: Whether an interrupt came at a bad moment and has yet to strike.
+        due: Whether an interrupt came at a bad moment and has yet to be raised.
+        handler: What is set as the handler; always the very same object.
     """
 
-    __slots__ = ("_again", "_installed", "due")
+    __slots__ = ("_again", "_previous", "_run", "_users", "due", "handler")
 
     def __init__(self) -> None:
         self.due: bool = False
+        self.handler: Final[Callable[[int, FrameType | None], None]] = self._handle
         self._again = False
-        self._installed = False
+        self._users = 0
+        self._previous: Any = signal.default_int_handler
+        self._run: trio.lowlevel.TrioToken | None = None  # the trio run whose handler was replaced
+
+    # Who handles Ctrl-C
 
     def install(self) -> None:
-        """Take over from Python's own handler."""
-        if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
+        """Somebody needs it: take over from Python's own handler, or trio's."""
+        self._users += 1
+        self._take_over()
 
     def uninstall(self) -> None:
-        """Give back to Python's own handler; without effect in other threads, where that is impossible."""
-        if self._installed and _in_main_thread() and signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._installed = False
+        """Somebody needs it no more; after the last one, the handler that was there comes back."""
+        self._users -= 1
+        if not self._users:
+            self._hand_back()
 
-    def strike(self) -> None:
-        """Raise what is due; for the beginning of calls, so that a loop of nothing but calls ends, too."""
-        if _in_main_thread():
+    def _take_over(self) -> None:
+        if self._users and _in_main_thread() and self.whose() in TAKEN_OVER:
+            self._previous = current_handler(SIGINT)
+            self._run = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
+            signal.signal(SIGINT, self.handler)
+
+    def _hand_back(self) -> None:
+        if not _in_main_thread() or current_handler(SIGINT) is not self.handler:
+            return
+        previous, self._previous = self._previous, signal.default_int_handler
+        run, self._run = self._run, None
+        here = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
+        # The handler of a trio run that has ended would swallow every Ctrl-C.
+        signal.signal(SIGINT, previous if run is None or run is here else signal.default_int_handler)
+
+    def whose(self) -> Handler:
+        """Whose handler there is now."""
+        handler = current_handler(SIGINT)
+        if handler is self.handler:
+            return Handler.OURS
+        if handler is signal.default_int_handler:
+            return Handler.PYTHON
+        if not callable(handler):
+            return Handler.NONE
+        return Handler.TRIO if getattr(handler, "__module__", "").startswith("trio.") else Handler.PROGRAM
+
+    def is_exposed(self) -> bool:
+        """Whether this is the main thread and a handler of the program may raise an exception here at any moment."""
+        return current_handler(SIGINT) is not self.handler and _in_main_thread() and self.whose() is Handler.PROGRAM
+
+    # What calls do first
+
+    def look(self) -> None:
+        """Take over if Python's own handler is back, and raise what is pending, unless this is a release.
+
+        For the beginning of calls. A loop of nothing but calls might never be interrupted elsewhere.
+        """
+        if not _in_main_thread():
+            return
+        if current_handler(SIGINT) is not self.handler:
+            self._take_over()
+        if self.due:
+            self.raise_pending(sys._getframe(1))
+
+    def raise_pending(self, frame: FrameType | None) -> None:
+        """Raise what is pending, unless this is a release; in the main thread only.
+
+        Args:
+            frame: Where the stack of the caller begins.
+        """
+        if self.due and _in_main_thread() and who_runs(_places(frame)) not in (Runs.RELEASE, Runs.RELEASE_WAIT):
             self.due = False
             raise KeyboardInterrupt
 
-    def _handle(self, number: int, frame: FrameType | None) -> Any:
+    def postpone(self) -> bool:
+        """Have a KeyboardInterrupt raised a moment later instead of now; False where Ctrl-C is not handled here."""
+        if not _in_main_thread() or current_handler(SIGINT) is not self.handler:
+            return False
+        self.due = True
+        _thread.start_new_thread(self._try_again, ())
+        return True
+
+    # When Ctrl-C comes
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self._again = self._again, False
         if again and not self.due:
-            return  # it has struck in the meantime
-        if may_interrupt(frame):
+            return  # it was raised in the meantime
+        if not self._users:  # the last one left in another thread
+            self._hand_back()
+        if trio.lowlevel.in_trio_run():
+            then = RULES[who_runs_in_trio(_places(frame), protected=trio.lowlevel.currently_ki_protected())]
+        else:
+            rules = RULES_FOR_THE_SECOND if self.due and not again else RULES
+            then = rules[who_runs(_places(frame))]
+        if then is Then.TRIO and _deliver_to_trio():
+            self.due = False
+        elif then in (Then.RAISE, Then.TRIO):
             self.due = False
             signal.default_int_handler(number, frame)
-        if again or not self.due:
+        elif again or not self.due:
             self.due = True
             # No threading.Thread: what was interrupted may hold the locks of that module.
-            _thread.start_new_thread(self._try_again, ())
+            _thread.start_new_thread(self._try_again, (AGAIN if then is Then.LATER else AGAIN_AFTER_RELEASE,))
 
-    def _try_again(self) -> None:
-        time.sleep(AGAIN)
+    def _try_again(self, delay: float = AGAIN) -> None:
+        time.sleep(delay)
         main_thread = threading.main_thread().ident
         if not self.due or main_thread is None:
             return
@@ -108,31 +191,112 @@ class InterruptHandler:
 
 INTERRUPTS = InterruptHandler()
 """The one of this process: a signal belongs to the process, whoever handles it."""
+HANDLER: Final = INTERRUPTS.handler
 
 
 def may_interrupt(frame: FrameType | None) -> bool:
-    """Whether an exception may be raised in this frame: it belongs to the user, or to a wait."""
-    innermost = frame
-    while frame is not None:
-        place = _place(frame.f_code)
-        if place in WAITS:
-            return True
-        if place in CALLS_USER_CODE:
-            return frame is not innermost
-        if place is not None:
-            return False
-        frame = frame.f_back
+    """Whether an exception may be raised in this frame at once, outside of trio."""
+    return RULES[who_runs(_places(frame))] is Then.RAISE
+
+
+def _deliver_to_trio() -> bool:
+    """Have the trio run of this thread raise KeyboardInterrupt in its main task; False if this trio cannot.
+
+    This is what trio's own handler calls. There is no public name for it; a test pins it.
+    """
+    from trio._core import _run
+
+    runner = getattr(_run.GLOBAL_RUN_CONTEXT, "runner", None)
+    deliver = getattr(runner, "deliver_ki", None)
+    if deliver is None:
+        return False
+    deliver()
     return True
 
 
-def _place(code: CodeType) -> tuple[str, str] | None:
-    """File and function of a piece of the machinery; None for other code."""
+def _places(frame: FrameType | None) -> Iterator[Place | None]:
+    while frame is not None:
+        yield _place(frame.f_code)
+        frame = frame.f_back
+
+
+def _place(code: CodeType) -> Place | None:
+    """File and function of a piece of this library that the rules name; None for other code."""
     try:
         path = Path(code.co_filename).relative_to(_ROOT)
     except ValueError:
         return None
-    return (path.as_posix(), code.co_qualname) if path.parts[0] in MACHINERY else None
+    place = (path.as_posix(), code.co_qualname)
+    if path.parts[0] in MACHINERY:
+        return place
+    return place if place[0] in _CALLERS and place in CALLS_USER_CODE else None
 
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+# Blocks whose exit is a release
+
+
+class SafeBlock(AbstractContextManager[T]):
+    """A ``with`` block that Ctrl-C never leaves without its exit: it comes before, or is raised when that is done.
+
+    The frames of :mod:`contextlib` are nobody's: an exception that is raised there, when the generator has given back
+    what it has acquired or before it goes on, would skip the rest of the generator. These methods are the library's.
+    """
+
+    __slots__ = ("_block",)
+
+    def __init__(self, block: AbstractContextManager[T]) -> None:
+        self._block = block
+
+    def __enter__(self) -> T:
+        return self._block.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        suppressed = self._block.__exit__(kind, error, traceback)
+        if INTERRUPTS.due:
+            INTERRUPTS.raise_pending(sys._getframe(1))
+        return suppressed
+
+
+class AsyncSafeBlock(AbstractAsyncContextManager[T]):
+    """The same for ``async with``: trio raises KeyboardInterrupt at a checkpoint, if not before or after."""
+
+    __slots__ = ("_block",)
+
+    def __init__(self, block: AbstractAsyncContextManager[T]) -> None:
+        self._block = block
+
+    async def __aenter__(self) -> T:
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._block.__aexit__(kind, error, traceback)
+
+
+def safe_contextmanager(function: Callable[P, Iterator[T]]) -> Callable[P, SafeBlock[T]]:
+    """Like :func:`contextlib.contextmanager`, for a generator that gives back at its end what it has taken."""
+    make = contextmanager(function)
+
+    @wraps(function)
+    def block(*args: P.args, **kwargs: P.kwargs) -> SafeBlock[T]:
+        return SafeBlock(make(*args, **kwargs))
+
+    return block
+
+
+def safe_asynccontextmanager(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AsyncSafeBlock[T]]:
+    """The same for ``async with``."""
+    make = asynccontextmanager(function)
+
+    @wraps(function)
+    def block(*args: P.args, **kwargs: P.kwargs) -> AsyncSafeBlock[T]:
+        return AsyncSafeBlock(make(*args, **kwargs))
+
+    return block

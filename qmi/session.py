@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qmi.actors.execution import EXECUTION, Execution
 from qmi.bridge import refuse_on_loop
 from qmi.errors import QMI_NoActiveContextException, QMI_UsageException
+from qmi.interrupts import INTERRUPTS
 from qmi.portal import PORTALS, RUNNING
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ async def open_context(
     face = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
     core = face.async_context
     logs = _setup_logging(core.config, context_name, console_loglevel) if init_logging else None
+    INTERRUPTS.install()
     try:
         async with core.running():
             token = EXECUTION.set(Execution(face))
@@ -213,6 +215,7 @@ async def open_context(
             finally:
                 EXECUTION.reset(token)
     finally:
+        INTERRUPTS.uninstall()
         if logs is not None:
             logs.uninstall()
 

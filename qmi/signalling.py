@@ -14,7 +14,7 @@ from qmi.actors.registry import Registry
 from qmi.actors.runner import Actor
 from qmi.actors.subscriptions import Topic
 from qmi.connections import Connections
-from qmi.errors import QMI_SignalSubscriptionException
+from qmi.errors import QMI_CancelledCallException, QMI_SignalSubscriptionException
 from qmi.links.asking import ask
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address, nearest
@@ -89,8 +89,19 @@ class Signalling:
             done.fail(QMI_SignalSubscriptionException(f"Cannot subscribe to {address}.{signal}: {error}"))
         else:
             if new:
-                done.add_done_callback(lambda: done.error() and self.exchange.unsubscribe(topic, receiver))
+                done.add_done_callback(partial(self._undo, topic, receiver, done))
         return done
+
+    def _undo(self, topic: Topic, receiver: QMI_SignalReceiver, done: QMI_RpcFuture[None]) -> None:
+        # What was asked for and then given up, the peer may have done already; it must not send signals to nobody.
+        error = done.error()
+        if error is None:
+            return
+        with self._order:
+            last = self.exchange.unsubscribe(topic, receiver)
+            link = self._host.connections.link_to(topic.context)
+            if last and link is not None and isinstance(error, QMI_CancelledCallException):
+                ask(link, done.what, Unsubscribe(topic.object, topic.signal))
 
     def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription. Never blocks; every error comes with the future."""

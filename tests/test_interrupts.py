@@ -8,18 +8,22 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
+import trio
 
 import qmi
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
-from qmi.interrupts import CALLS_USER_CODE, INTERRUPTS, MACHINERY, WAITS, InterruptHandler, may_interrupt
+from qmi.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WAITS, Handler
+from qmi.interrupts import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
 from qmi.names import Address
+from qmi.utils.context_managers import open_close
 
 ROOT = Path(__file__).parents[1] / "qmi"
 
@@ -83,7 +87,7 @@ def test_ctrl_c_at_any_moment_leaves_an_instrument_that_works(cls: str, statemen
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
-@pytest.mark.parametrize(("file", "name"), sorted(WAITS | CALLS_USER_CODE))
+@pytest.mark.parametrize(("file", "name"), sorted(WAITS | CALLS_USER_CODE | RELEASES))
 def test_the_functions_that_are_named_exist(file: str, name: str) -> None:
     thing: object = importlib.import_module("qmi." + file.removesuffix(".py").replace("/", "."))
     for part in name.split("."):
@@ -95,7 +99,7 @@ def test_the_machinery_is_every_room_that_a_message_goes_through() -> None:
     settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())
     (layers,) = (c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
     rooms = [room for layer in layers for room in layer.split(" | ")]
-    between = set(rooms[rooms.index("session") : rooms.index("bridge") + 1])
+    between = set(rooms[rooms.index("session") : rooms.index("interrupts") + 1])
     assert {room.removesuffix(".py") for room in MACHINERY} == between - {"logs", "lifesigns", "watchdog"}
     assert all((ROOT / room).exists() for room in MACHINERY)
 
@@ -147,7 +151,7 @@ def test_other_threads_can_start_contexts_and_are_never_struck(python_handles_ct
             with qmi.start("thread", None):
                 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
             INTERRUPTS.due = True
-            INTERRUPTS.strike()
+            INTERRUPTS.look()
         except BaseException as error:
             errors.append(error)
 
@@ -157,7 +161,7 @@ def test_other_threads_can_start_contexts_and_are_never_struck(python_handles_ct
     assert errors == []
     assert INTERRUPTS.due
     with pytest.raises(KeyboardInterrupt):
-        INTERRUPTS.strike()
+        INTERRUPTS.look()
     assert not INTERRUPTS.due
 
 
@@ -241,7 +245,7 @@ def test_a_signal_is_sent_again_only_while_it_is_due(python_handles_ctrl_c: None
     handler._try_again()
     handler.due = True
     with pytest.raises(KeyboardInterrupt):
-        handler._try_again()
+        let_it_come(handler)
     assert not handler.due
     handler.uninstall()
 
@@ -254,5 +258,125 @@ def test_systems_without_signals_for_threads_are_served_too(
     handler.due = True
     monkeypatch.delattr(signal, "pthread_kill", raising=False)
     with pytest.raises(KeyboardInterrupt):
-        handler._try_again()
+        let_it_come(handler)
     handler.uninstall()
+
+
+def let_it_come(handler: InterruptHandler) -> None:
+    """Wait in the main thread for what another thread sends again."""
+    threading.Thread(target=handler._try_again).start()
+    while handler.due:  # what is sent without a signal of the system does not end a sleep
+        time.sleep(0.001)
+
+
+def test_trio_raises_what_is_delivered_in_its_main_task() -> None:
+    # There is no public name for what is called here; this pins it.
+    async def main() -> str:
+        assert _deliver_to_trio()
+        try:
+            await trio.sleep(10)
+        except KeyboardInterrupt:
+            return "raised"
+        return "not raised"
+
+    assert not _deliver_to_trio()
+    assert trio.run(main) == "raised"
+
+
+def test_handler_of_a_trio_run_is_taken_over_and_comes_back(python_handles_ctrl_c: None) -> None:
+    async def main() -> None:
+        handler = InterruptHandler()
+        trios = signal.getsignal(signal.SIGINT)
+        assert handler.whose() is Handler.TRIO
+        handler.install()
+        assert handler.whose() is Handler.OURS
+        handler.uninstall()
+        assert signal.getsignal(signal.SIGINT) is trios
+
+    trio.run(main)
+
+
+def test_handler_of_a_trio_run_that_has_ended_does_not_come_back(python_handles_ctrl_c: None) -> None:
+    handler = InterruptHandler()
+
+    async def main() -> None:
+        handler.install()
+
+    trio.run(main)
+    handler.uninstall()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("theirs", "whose", "taken"),
+    [
+        (signal.default_int_handler, Handler.PYTHON, True),
+        (signal.SIG_IGN, Handler.NONE, False),
+        (signal.SIG_DFL, Handler.NONE, False),
+        (lambda number, frame: None, Handler.PROGRAM, False),
+    ],
+)
+def test_handler_that_came_back_is_looked_at_again(
+    theirs: Any, whose: Handler, taken: bool, python_handles_ctrl_c: None
+) -> None:
+    with qmi.start("look", None):
+        signal.signal(signal.SIGINT, theirs)
+        assert INTERRUPTS.whose() is whose
+        assert INTERRUPTS.is_exposed() is (whose is Handler.PROGRAM)
+        qmi.make_instrument("one", NoisySineGenerator).get_sample()
+        assert (INTERRUPTS.whose() is Handler.OURS) is taken
+        assert taken or signal.getsignal(signal.SIGINT) is theirs
+
+
+def test_main_thread_takes_over_when_another_thread_has_started_the_context(python_handles_ctrl_c: None) -> None:
+    thread = threading.Thread(target=lambda: qmi.start("elsewhere", None))
+    thread.start()
+    thread.join()
+    assert INTERRUPTS.whose() is Handler.PYTHON
+    qmi.make_instrument("one", NoisySineGenerator).get_sample()
+    assert INTERRUPTS.whose() is Handler.OURS
+    thread = threading.Thread(target=qmi.stop)
+    thread.start()
+    thread.join()
+    assert INTERRUPTS.whose() is Handler.OURS  # only the main thread can give back
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert INTERRUPTS.whose() is Handler.PYTHON
+
+
+def test_release_that_hangs_is_broken_off_by_the_second_ctrl_c(python_handles_ctrl_c: None) -> None:
+    entered = threading.Event()
+
+    class Hanging(QMI_Instrument):
+        @rpc_method
+        def close(self) -> None:
+            super().close()
+            entered.set()
+            released.wait(30)
+
+    def press_twice() -> None:
+        entered.wait(30)
+        signal.pthread_kill(main, signal.SIGINT)
+        due.append(until(lambda: INTERRUPTS.due))
+        signal.pthread_kill(main, signal.SIGINT)
+
+    main = threading.get_ident()
+    released = threading.Event()
+    due: list[bool] = []
+    with qmi.start("hang", None):
+        one = qmi.make_instrument("one", Hanging)
+        thread = threading.Thread(target=press_twice)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt), open_close(one):
+            pass
+        released.set()
+        thread.join()
+    assert due == [True]
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Look in a thread that nobody can wake, since a signal handler sets what is looked for."""
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.001)
+    return condition()

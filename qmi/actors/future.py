@@ -21,6 +21,7 @@ from qmi.errors import (
     QMI_RpcTimeoutException,
     QMI_UsageException,
 )
+from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.names import Address
 
 _logger = logging.getLogger("qmi.core.rpc")
@@ -98,6 +99,8 @@ class QMI_RpcFuture(Generic[T]):
         if not self._done:
             if on_any_loop():
                 refuse_on_loop(f"Waiting for {self.what}", "await future")
+            if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+                INTERRUPTS.look()
             limit = check_timeout(timeout)
             if limit != 0:  # somebody who only looks does not wait
                 self._check_cycle()
@@ -339,6 +342,10 @@ def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
     """Wait for a call on behalf of a caller who has no other use for the future: leaving the wait gives it up."""
     try:
         return future.wait(timeout)
+    except KeyboardInterrupt:
+        if not future.cancel() and future.error() is None and INTERRUPTS.postpone():
+            return future.result()  # it ended in this very moment: what was done must not be lost, let alone undone
+        raise
     except BaseException:
         future.cancel()
         raise

@@ -29,7 +29,7 @@ from qmi.errors import (
     QMI_RpcTimeoutException,
     QMI_UsageException,
 )
-from qmi.interrupts import INTERRUPTS
+from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import (
     BLOCK,
     Acquire,
@@ -118,8 +118,8 @@ class Handle:
 
     def call_blocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and wait for its result."""
-        if INTERRUPTS.due:
-            INTERRUPTS.strike()
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         name = method.name
         if on_any_loop():
             refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
@@ -156,8 +156,8 @@ class Handle:
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
         """Call a method; the future gives its result."""
-        if INTERRUPTS.due:
-            INTERRUPTS.strike()
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
         token = self._shown_token() if self.open_blocks else self.token
         return self._request(method, Call(self.address.object, method.name, args, kwargs, token), patience=None)
@@ -185,6 +185,8 @@ class Handle:
 
     async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and await its result; being cancelled cancels the call."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         name = method.name
         limit = check_timeout(timeout)
         chain = current_chain()
@@ -248,8 +250,8 @@ class Handle:
             token: What the lock shall belong to.
             key: What stands for this request alone, if ``token`` does not.
         """
-        if INTERRUPTS.due:
-            INTERRUPTS.strike()
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         limit = check_timeout(timeout)
         is_block = key is not None and key.is_block
         block = block_at(self, token if token.custom else None)
@@ -301,8 +303,8 @@ class Handle:
 
     def release(self, token: Token | None, context_name: str | None = None) -> QMI_RpcFuture[bool]:
         """Ask to unlock."""
-        if INTERRUPTS.due:
-            INTERRUPTS.strike()
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         return self.router.request(self.address, Release(self.address.object, token, context_name))
 
     def release_at_once(self, key: Token) -> QMI_RpcFuture[bool]:
@@ -331,19 +333,21 @@ class Handle:
         self.note_release(future)
         if not future.done():
             with suppress(QMI_Exception):  # the object or the link is gone, and the lock with it
-                call_blocking(future, None)
+                future.wait()
 
-    def wait(self, what: str, future: QMI_RpcFuture[T], instead: str) -> T:
+    def wait(self, what: str, future: QMI_RpcFuture[T], instead: str, *, release: bool = False) -> T:
         """Wait for an answer; an error on a loop, unless there is one already.
 
         Args:
             what: What was asked, for the message.
             future: The answer.
             instead: What to write on a loop.
+            release: Whether what was asked gives something back. Then whoever stops waiting does not take the request
+                back: it may not have gone out yet.
         """
         if not future.done():
             refuse_on_loop(f"{self.address}.{what}", instead)
-        return call_blocking(future, None)
+        return future.wait() if release else call_blocking(future, None)
 
     async def await_lock(self, future: QMI_RpcFuture[LockAnswer]) -> LockAnswer:
         """Await the answer to :meth:`acquire`."""
@@ -355,24 +359,28 @@ class Handle:
 
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""
-        if INTERRUPTS.due:
-            INTERRUPTS.strike()
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         return self.router.request(self.address, ForceRelease(self.address.object))
 
     def query_lock(self) -> QMI_RpcFuture[LockInfo | None]:
         """Ask who holds it."""
-        if INTERRUPTS.due:
-            INTERRUPTS.strike()
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         return self.router.request(self.address, QueryLock(self.address.object))
 
     # Signals
 
     def subscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of this name put into a receiver."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         return self.router.subscribe(self.address, signal, check_receiver(receiver))
 
     def unsubscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         return self.router.unsubscribe(self.address, signal, check_receiver(receiver))
 
     def explain_unknown(self, name: str) -> str:

@@ -113,8 +113,8 @@ def loaded_class(full_name: str) -> type | None:
 # No view calls its own methods: a driver may have published others of these names.
 
 
-def _wait(rpc: Handle, what: str, future: QMI_RpcFuture[T]) -> T:
-    return rpc.wait(what, future, f"await proxy.rpc_async.{what}")
+def _wait(rpc: Handle, what: str, future: QMI_RpcFuture[T], *, release: bool = False) -> T:
+    return rpc.wait(what, future, f"await proxy.rpc_async.{what}", release=release)
 
 
 def _acquire(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
@@ -186,7 +186,9 @@ class QMI_RpcProxy(_ProxyBase):
             True if it was locked and is not any more.
         """
         token = self.__rpc__.token_to_release(lock_token)
-        return self.__rpc__.released(token, _wait(self.__rpc__, "unlock()", self.__rpc__.release(token, context_name)))
+        return self.__rpc__.released(
+            token, _wait(self.__rpc__, "unlock()", self.__rpc__.release(token, context_name), release=True)
+        )
 
     def is_locked(self) -> bool:
         """Whether anybody has locked the object. Answered at once."""
@@ -194,7 +196,7 @@ class QMI_RpcProxy(_ProxyBase):
 
     def force_unlock(self) -> None:
         """Unlock the object, whoever locked it. Answered at once; logged as a warning."""
-        _wait(self.__rpc__, "force_unlock()", self.__rpc__.force_release())
+        _wait(self.__rpc__, "force_unlock()", self.__rpc__.force_release(), release=True)
 
     def lock_info(self) -> LockInfo | None:
         """Who holds the lock and since when; None if nobody does. Answered at once."""
@@ -386,7 +388,7 @@ class ProxySignal:
 
     def unsubscribe(self, receiver: QMI_SignalReceiver) -> None:
         """End a subscription; what is in the receiver stays there."""
-        call_blocking(self._rpc.unsubscribe(self._name, receiver), None)
+        self._rpc.unsubscribe(self._name, receiver).wait()
 
 
 class AsyncProxySignal(ProxySignal):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.bridge import Loop
+from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import Origin, Token
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class RpcStream:
     def __next__(self) -> Any:
         if self._ended:
             raise StopIteration
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         try:
             item = call_blocking(self._source.next(), None)
         except BaseException:

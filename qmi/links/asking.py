@@ -11,7 +11,8 @@ from qmi.actors.execution import current_interrupt
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.streams import END
 from qmi.bridge import ThreadWaiter, on_any_loop
-from qmi.errors import QMI_Exception, QMI_UsageException
+from qmi.errors import QMI_Exception, QMI_NotDeliveredException, QMI_UsageException
+from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import Failure, Reply, Request, Value
 from qmi.net.link import Link
 from qmi.net.room import NoRoomException
@@ -28,11 +29,12 @@ class RemoteCall(QMI_RpcFuture[Any]):
         what: The request, for messages.
     """
 
-    __slots__ = ("_link", "_stream", "number")
+    __slots__ = ("_left_to_loop", "_link", "_stream", "number")
 
     def __init__(self, link: Link, what: str) -> None:
         super().__init__(what)
         self._link = link
+        self._left_to_loop = False
         self._stream: _RemoteStream | None = None
         self.number: int = 0
 
@@ -51,6 +53,23 @@ class RemoteCall(QMI_RpcFuture[Any]):
     def _give_up(self) -> None:
         if self.number:
             self._link.cancel_request(self.number)
+        elif self._left_to_loop:
+            self._left_to_loop = False
+            self._link.loop.soon(self._give_up)  # it has been sent by then
+
+    def leave_to_loop(self, message: Request) -> None:
+        """Have the loop send the request, for a thread in which an exception may come anywhere."""
+        self._left_to_loop = True
+        if not self._link.loop.soon(self._send, message):
+            self.fail(QMI_NotDeliveredException(f"{self.what} was not delivered: the event loop has ended"))
+
+    def _send(self, message: Request) -> None:
+        if self.done():
+            return  # the caller has given up
+        try:
+            self._link.send_request(message, self)
+        except Exception as error:  # goes to the caller
+            self.fail(error)
 
     # What the link calls (Sink)
 
@@ -201,6 +220,9 @@ def ask(
             as the other side takes any of it. On an event loop, nothing waits here.
     """
     call = RemoteCall(link, what)
+    if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+        call.leave_to_loop(message)
+        return call
     try:
         try:
             link.send_request(message, call, soon=soon)

@@ -21,6 +21,7 @@ import trio
 
 from qmi.bridge import Loop
 from qmi.forks import abandon_in_child
+from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import Call, Failure, Reply, Request, Signal, Value
 from qmi.net.bounds import describe_error
 from qmi.net.codec import Encoded
@@ -90,6 +91,7 @@ class Link:
             loop,
             self._mutex,
             begun=peer.handed_over,
+            taken_back=peer.taken_back,
             failed=lambda: loop.now_or_soon(self._check_fault),
             stuck=lambda: self._wake_timer.set(),
             relieved=self._relieved,
@@ -334,6 +336,9 @@ class Link:
             timeout: For how long to read at most, in seconds.
             reading: Whether the caller may read, if nobody else does.
         """
+        if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+            self.loop.soon(self._out.flush)  # and the loop reads, which cannot be interrupted in the midst of a message
+            return
         try:
             self._out.flush()
             if reading:
@@ -386,7 +391,6 @@ class Link:
 
     def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
         with self._mutex:
-            self._out.note_progress()
             events = self._peer.lose(reason, kind)
             self._write_own()
         self._dispatch(events)
@@ -426,7 +430,6 @@ class Link:
         """End the link; the other side learns the reason."""
         self._out.flush()
         with self._mutex:
-            self._out.note_progress()
             events = self._peer.close(reason)
             self._write_own()
         self._dispatch(events)
@@ -475,10 +478,16 @@ class Link:
             if self._out.may_be_full and type(message) is Call and self._peer.is_ready and self._out.is_full():
                 error = not_delivered(describe(message), self.title, self._too_much())
                 raise NoRoomException(str(error), encoded)
-            number, buffers = self._peer.send_request(message, encoded)
-            sink.number = number
-            self._delivery.expect(number, sink)
-            left = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
+            number = self._peer.next_number
+            try:
+                _, buffers = self._peer.send_request(message, encoded)
+                sink.number = number
+                self._delivery.expect(number, sink)
+                left = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
+            except BaseException:  # an interrupt that came by a handler of the program: nobody will wait for the answer
+                if self._peer.next_number != number:
+                    self._out.write(self._cancel(number))
+                raise
         self._out.settle(left, patient=not soon)
 
     def is_full(self) -> bool:
@@ -500,7 +509,6 @@ class Link:
         self._say(self._cancel, number)
 
     def _cancel(self, number: int) -> list[Buffer]:
-        self._out.note_progress()
         self._delivery.forget(number)
         buffers = self._peer.cancel_request(number)
         if not buffers:
@@ -581,9 +589,17 @@ class Link:
 
     @trio.lowlevel.enable_ki_protection
     def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False, patient: bool = True) -> None:
+        if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+            self.loop.soon(self._say_now, make, args)
+            return
         with self._mutex:
             left = self._out.write(make(*args), soon=soon)
         self._out.settle(left, patient=patient)
+
+    def _say_now(self, make: Callable[..., list[Buffer]], args: tuple[Any, ...]) -> None:
+        with self._mutex:
+            rest = self._out.write(make(*args))
+        self._out.settle(rest)
 
     def _write_own(self) -> None:
         # What the protocol itself has to say; with the mutex, in which the link may just have been lost. The last words

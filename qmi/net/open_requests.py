@@ -99,6 +99,11 @@ class OpenRequests:
         """Whether this side may open no more requests."""
         return len(self._asked) >= self.limit
 
+    @property
+    def next_number(self) -> int:
+        """The number of the request that is opened next."""
+        return self._last_asked + 1
+
     def too_many(self, what: str, peer: str) -> QMI_NotDeliveredException:
         """Return the error of a request that cannot be opened because of all the others."""
         return QMI_NotDeliveredException(
@@ -107,14 +112,20 @@ class OpenRequests:
 
     def ask(self, what: str) -> int:
         """Open a request of this side."""
-        self._last_asked = number = self._last_asked + 1
+        number = self._last_asked + 1
         self._asked[number] = what
         self._queued.add(number)
+        self._last_asked = number
         return number
 
     def handed_over(self, number: int) -> None:
         """The transport is about to get the first byte of a request."""
         self._queued.discard(number)
+
+    def taken_back(self, number: int) -> None:
+        """The transport did not take the first byte of a request after all."""
+        if number in self._asked and number not in self._cancelled:
+            self._queued.add(number)
 
     def cancel(self, number: int) -> bool:
         """Stop waiting for a request of this side; True if the other side must be told."""
@@ -133,7 +144,8 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was never asked, or is a stream and ended by a value.
         """
-        self._check_asked(number)
+        if not self._is_open(number):
+            return False
         if by_value and number in self._credit and number not in self._cancelled:
             raise ProtocolError(f"request {number} is a stream, but was answered by a value")
         del self._asked[number]
@@ -149,8 +161,7 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was never asked, or is a stream already.
         """
-        self._check_asked(number)
-        if number in self._cancelled:
+        if not self._is_open(number) or number in self._cancelled:
             return False
         if number in self._credit:
             raise ProtocolError(f"request {number} was answered by a second stream")
@@ -179,8 +190,7 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was not due.
         """
-        self._check_asked(number)
-        if number in self._cancelled:
+        if not self._is_open(number) or number in self._cancelled:
             return False
         if not self._credit.get(number):
             raise ProtocolError(f"an item came for request {number} without credit")
@@ -193,14 +203,18 @@ class OpenRequests:
         Raises:
             ProtocolError: If it is no stream.
         """
-        self._check_asked(number)
+        if not self._is_open(number):
+            return False
         if number not in self._credit and number not in self._cancelled:
             raise ProtocolError(f"a stream ended for request {number}, which is none")
         return self.answered(number)
 
-    def _check_asked(self, number: int) -> None:
-        if number not in self._asked or number in self._queued:
-            raise ProtocolError(f"an answer came to request {number}, which is not open")
+    def _is_open(self, number: int) -> bool:
+        # What comes to a request that is not open any more is dropped: this side may have forgotten it, and the link is
+        # for all others, too.
+        if not 0 < number <= self._last_asked or number in self._queued:
+            raise ProtocolError(f"an answer came to request {number}, which was not asked")
+        return number in self._asked
 
     def serve(self, number: int) -> bool:
         """Open a request of the other side; False if there are too many.

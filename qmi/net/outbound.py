@@ -43,7 +43,8 @@ class Outbound:
         wire: The connection.
         loop: The loop of the link.
         mutex: The link's.
-        begun: Called with the number of a request when the connection has taken its first byte.
+        begun: Called with the number of a request before the connection gets its first byte.
+        taken_back: Called with it if the connection did not take that byte.
         failed: Called in the loop or a thread, without the mutex, when writing has failed.
         stuck: Called in the loop when something waits for the socket to take more.
         relieved: Called in the loop when there is room again after :meth:`is_full` was true.
@@ -62,6 +63,7 @@ class Outbound:
         mutex: threading.Lock,
         *,
         begun: Callable[[int], object],
+        taken_back: Callable[[int], object],
         failed: Callable[[], object],
         stuck: Callable[[], object],
         relieved: Callable[[], object] = lambda: None,
@@ -71,6 +73,7 @@ class Outbound:
         self._loop = loop
         self._mutex = mutex
         self._begun = begun
+        self._taken_back = taken_back
         self._failed = failed
         self._stuck = stuck
         self._relieved = relieved
@@ -270,10 +273,9 @@ class Outbound:
             while queue:
                 entry = queue[0]
                 if sum(entry.counts) < entry.size:
-                    self._wire.put(entry)
+                    self._put(entry)
                     self.writes += 1
                     self._progress = 0.0
-                    self.note_progress()
                 else:
                     queue.popleft()
                     self._size -= entry.size
@@ -296,11 +298,18 @@ class Outbound:
             self._progress = time.monotonic()
         return self._waiting
 
-    def note_progress(self) -> None:
-        """Tell of requests that have begun to go out: whoever wrote them may have been interrupted."""
-        if self._queue and self._queue[0].counts:
-            for number in self._queue[0].begun():
-                self._begun(number)
+    def _put(self, entry: Unsent) -> None:
+        # Its requests have begun before their first byte is out. Otherwise an answer could come to one that has not, or
+        # one could be taken out of the queue that the other side has seen, if whoever writes is interrupted in between.
+        waiting = entry.not_begun()
+        for number in waiting:
+            self._begun(number)
+        try:
+            self._wire.put(entry)
+        finally:
+            if waiting and sum(entry.counts) < entry.size:
+                for number in entry.not_begun():
+                    self._taken_back(number)
 
     def pulse(self, beat: Buffer) -> None:
         """Write something, on behalf of a loop that is blocked: what waits already, or a sign of life."""

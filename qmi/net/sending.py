@@ -60,6 +60,11 @@ class Sending(ABC):
         """
         return encode_message(self._codec, message)
 
+    @property
+    def next_number(self) -> int:
+        """The number of the request that is sent next."""
+        return self._requests.next_number
+
     def send_request(self, message: Request, encoded: Encoded | None = None) -> tuple[int, list[Buffer]]:
         """Open a request.
 
@@ -80,6 +85,10 @@ class Sending(ABC):
     def handed_over(self, number: int) -> None:
         """The transport is about to get the first byte of this request: from now on its loss is "outcome unknown"."""
         self._requests.handed_over(number)
+
+    def taken_back(self, number: int) -> None:
+        """The transport did not get the first byte of this request after all."""
+        self._requests.taken_back(number)
 
     def cancel_request(self, number: int) -> list[Buffer]:
         """Give up a request, or leave its stream. Nothing to write: take the request out of the queue."""

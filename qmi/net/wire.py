@@ -117,6 +117,11 @@ class Unsent:
             if buffer is borrowed:
                 self.buffers[index] = copied
 
+    def not_begun(self) -> list[int]:
+        """The requests of which the connection has taken nothing yet."""
+        begun = self.begun() if self.counts else []
+        return [number for number in self._numbers if number is not None and number not in begun]
+
     def begun(self) -> list[int]:
         """The requests of which the connection has taken a byte."""
         taken = sum(self.counts)

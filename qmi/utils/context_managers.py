@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from qmi.actors.lock_block import LockBlock
 from qmi.core.exceptions import QMI_ObjectLockedException
 from qmi.core.rpc import QMI_RpcProxy
+from qmi.interrupts import safe_contextmanager
 
 
 class _StartStop(Protocol):
@@ -45,7 +46,7 @@ C = TypeVar("C", bound=_OpenClose)
 L = TypeVar("L", bound=_LockUnlock)
 
 
-@contextmanager
+@safe_contextmanager
 def start_stop(thing: S, *args: Any, **kwargs: Any) -> Iterator[S]:
     """Start something for the length of a ``with`` block, and stop it also if the block fails.
 
@@ -61,7 +62,7 @@ def start_stop(thing: S, *args: Any, **kwargs: Any) -> Iterator[S]:
         thing.stop()
 
 
-@contextmanager
+@safe_contextmanager
 def start_stop_join(thing: J, *args: Any, **kwargs: Any) -> Iterator[J]:
     """Start a task for the length of a ``with`` block; then stop it and wait until it has stopped.
 
@@ -78,7 +79,7 @@ def start_stop_join(thing: J, *args: Any, **kwargs: Any) -> Iterator[J]:
         thing.join()
 
 
-@contextmanager
+@safe_contextmanager
 def open_close(thing: C) -> Iterator[C]:
     """Open an instrument for the length of a ``with`` block, and close it also if the block fails.
 
@@ -110,7 +111,7 @@ def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> AbstractContextManager[L
     return _lock_unlock(thing, *args, **kwargs)
 
 
-@contextmanager
+@safe_contextmanager
 def _lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
     if not thing.lock(*args, **kwargs):
         raise QMI_ObjectLockedException(f"{thing!r} could not be locked: another proxy holds it")
@@ -124,7 +125,7 @@ def _lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
             thing.unlock(lock_token=token)
 
 
-@contextmanager
+@safe_contextmanager
 def subscribe_unsubscribe(signal: _Signal, receiver: Any = None) -> Iterator[Any]:
     """Subscribe to a signal for the length of a ``with`` block.
 

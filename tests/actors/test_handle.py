@@ -284,7 +284,7 @@ def test_ctrl_c_that_came_while_nothing_waited_ends_whatever_is_done_next(
     class Due:
         due = True
 
-        def strike(self) -> None:
+        def look(self) -> None:
             struck.set()
             raise KeyboardInterrupt
 

@@ -94,6 +94,7 @@ class Bench:
             loop,
             self.mutex,
             begun=self.begun.append,
+            taken_back=self.begun.remove,
             failed=lambda: self.failed.append(1),
             stuck=lambda: self.stuck.append(1),
         )
@@ -469,7 +470,7 @@ def test_who_finds_it_full_hears_when_half_of_it_is_gone(bench: Bench) -> None:
     wire: Any = bench.wire
     loop: Any = bench.loop
     out = Outbound(
-        wire, loop, bench.mutex, begun=lambda _: None, failed=lambda: None, stuck=lambda: None,
+        wire, loop, bench.mutex, begun=print, taken_back=print, failed=lambda: None, stuck=lambda: None,
         relieved=lambda: told.append(out.size), capacity=100,
     )  # fmt: skip
     bench.wire.room = 0
