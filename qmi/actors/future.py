@@ -343,8 +343,14 @@ def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
     try:
         return future.wait(timeout)
     except KeyboardInterrupt:
-        if not future.cancel() and future.error() is None and INTERRUPTS.postpone():
-            return future.result()  # it ended in this very moment: what was done must not be lost, let alone undone
+        if future.cancel():
+            raise
+        # It ended in this very moment, or another thread is about to say so: what was done must not be lost, let alone
+        # stay done with nobody to undo it.
+        if not future.done():
+            future._block(None)
+        if future.error() is None and INTERRUPTS.postpone():
+            return future.result()
         raise
     except BaseException:
         future.cancel()
