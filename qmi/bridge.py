@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 import trio
 
-from qmi.errors import QMI_BlockingOnLoopException
+from qmi.errors import QMI_BlockingOnLoopException, QMI_UsageException
 from qmi.forks import LoopDescriptors, abandon_in_child
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 
@@ -29,6 +30,7 @@ GLANCE = 0.25
 _HOLD = 0.001
 
 on_any_loop: Callable[[], bool] = trio.lowlevel.in_trio_run
+in_task: Callable[[], bool] = trio.lowlevel.in_trio_task
 
 
 class Waiter(Protocol):
@@ -241,6 +243,34 @@ class Loop:
             function(*args)
             return True
         return self.soon(function, *args)
+
+
+def refuse_outside_trio(what: str, blocking: str) -> None:
+    """Raise unless the calling code runs in a trio task: nothing else can await what this library offers.
+
+    For the beginning of whatever is awaited, before anything is sent.
+
+    Args:
+        what: What was awaited.
+        blocking: The blocking function that does the same.
+
+    Raises:
+        QMI_UsageException: In asyncio (a notebook is such a program), or without any event loop.
+    """
+    if in_task():
+        return
+    raise QMI_UsageException(
+        f"{what} can be awaited in a trio program only, and this is {_where_else()}. Nothing was done. "
+        f"Instead write '{blocking}(...)' without await; or 'await asyncio.to_thread({blocking}, ...)' in asyncio; or "
+        "'%autoawait trio' once in IPython or Jupyter, and then await"
+    )
+
+
+def _where_else() -> str:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        return "asyncio (as in a notebook)"
+    return "another event loop, or none"
 
 
 def refuse_on_loop(what: str, instead: str) -> None:

@@ -16,6 +16,7 @@ from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.runner import Actor
 from qmi.actors.task_runner import TR, QMI_TaskRunner
+from qmi.bridge import refuse_outside_trio
 from qmi.errors import QMI_Exception
 from qmi.finding import PeerDescriptor
 from qmi.kernel import Kernel
@@ -45,6 +46,7 @@ class Context(Kernel):
             QMI_DuplicateNameException: If the name is taken.
             Exception: Whatever the constructor raises; then the name is free again.
         """
+        _check_task("make_rpc_object")
         future = self.make(name, cls, args, kwargs)
         try:
             return self._async_proxy(await call_async(future))
@@ -59,6 +61,7 @@ class Context(Kernel):
 
     async def remove_rpc_object(self, proxy: AsyncProxy[Any]) -> None:
         """Remove an object of this context; whoever waits for it gets an error."""
+        _check_task("remove_rpc_object")
         await call_async(self.begin_remove(parse_address(proxy.address)))
 
     def _async_proxy(self, actor: Actor) -> AsyncProxy[Any]:
@@ -75,6 +78,7 @@ class Context(Kernel):
         **kwargs: Any,
     ) -> AsyncProxy[TR]:
         """Make a task; see :meth:`.QMI_Context.make_task`."""
+        _check_task("make_task")
         return self._async_proxy(
             await call_async(self.make_task_actor(name, task_class, args, kwargs, task_runner, restart_rule))
         )
@@ -93,6 +97,7 @@ class Context(Kernel):
             QMI_UnknownNameException: If there is no such object.
             QMI_ConnectionException: If its context cannot be reached.
         """
+        _check_task("get_rpc_object")
         address = self.resolve(name)
         if auto_connect and address.context != self.name:
             await self.connections.connect(address.context, host_port, ignore_duplicate=True)
@@ -113,6 +118,7 @@ class Context(Kernel):
         self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
     ) -> None:
         """Have each signal of an object put into a receiver; see :meth:`.QMI_Context.subscribe_signal`."""
+        _check_task("subscribe_signal")
         address = Address(publisher_context or self.name, publisher_name)
         await call_async(self.subscribe(address, signal_name, check_receiver(receiver)))
 
@@ -120,6 +126,7 @@ class Context(Kernel):
         self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
     ) -> None:
         """End a subscription."""
+        _check_task("unsubscribe_signal")
         address = Address(publisher_context or self.name, publisher_name)
         await call_async(self.unsubscribe(address, signal_name, check_receiver(receiver)))
 
@@ -132,6 +139,7 @@ class Context(Kernel):
         reconnect: bool = False,
     ) -> None:
         """Connect to another context; see :meth:`.QMI_Context.connect_to_peer`."""
+        _check_task("connect_to_peer")
         self.check_running()
         await self.connections.connect(
             peer_context_name, peer_address, ignore_duplicate=ignore_duplicate, reconnect=reconnect
@@ -139,6 +147,7 @@ class Context(Kernel):
 
     async def disconnect_from_peer(self, peer_context_name: str) -> None:
         """End the link to another context; see :meth:`.QMI_Context.disconnect_from_peer`."""
+        _check_task("disconnect_from_peer")
         await self.connections.disconnect(peer_context_name)
 
     def has_peer_context(self, peer_context_name: str) -> bool:
@@ -149,6 +158,7 @@ class Context(Kernel):
         self, workgroup_name_filter: str | None = None, context_name_filter: str = "*"
     ) -> list[PeerDescriptor]:
         """Look for contexts on the network; see :meth:`.QMI_Context.discover_peer_contexts`."""
+        _check_task("discover_peer_contexts")
         return await self.connections.discover(workgroup_name_filter, context_name_filter)
 
     async def list_rpc_objects(self, category: str | None = None) -> list[tuple[str, str]]:
@@ -157,6 +167,7 @@ class Context(Kernel):
         Args:
             category: "instrument", "task", ... or None for all.
         """
+        _check_task("list_rpc_objects")
         self.check_running()
         found = [(str(address), face.class_name) for address, face in self.objects(category)]
         for name in self.connections.names():
@@ -176,6 +187,7 @@ class Context(Kernel):
         Returns:
             Whether somebody did.
         """
+        _check_task("wait_until_shutdown")
         with trio.move_on_after(float("inf") if seconds is None else seconds):
             await self.shutdown.ended()
         return self.shutdown.done()
@@ -189,6 +201,10 @@ class Context(Kernel):
             QMI_UsageException: If the arguments are not those that were declared.
         """
         self.signalling.publish(publisher_name, signal_name, *args)
+
+
+def _check_task(name: str) -> None:
+    refuse_outside_trio(f"{name}() of a context of a trio program", f"qmi.context().{name}")
 
 
 Context.__module__ = "qmi.core.context"

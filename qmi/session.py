@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from qmi.actors.execution import EXECUTION, Execution
-from qmi.bridge import refuse_on_loop
+from qmi.bridge import refuse_on_loop, refuse_outside_trio
 from qmi.errors import QMI_NoActiveContextException, QMI_UsageException
 from qmi.interrupts import INTERRUPTS
 from qmi.portal import PORTALS, RUNNING
@@ -203,6 +203,7 @@ async def open_context(
         QMI_UsageException: If the name will not do.
         QMI_ConfigurationException: If the configuration is not usable; all faults are listed.
     """
+    refuse_outside_trio("A context of open_context()", "qmi.start")
     face = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
     core = face.async_context
     logs = _setup_logging(core.config, context_name, console_loglevel) if init_logging else None

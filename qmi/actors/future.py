@@ -14,7 +14,7 @@ import trio
 
 from qmi.actors.execution import EXECUTION, current_chain
 from qmi.actors.faults import text_of
-from qmi.bridge import TaskWaiter, ThreadWaiter, on_any_loop, refuse_on_loop
+from qmi.bridge import TaskWaiter, ThreadWaiter, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
 from qmi.errors import (
     QMI_CallCycleException,
     QMI_CancelledCallException,
@@ -182,6 +182,8 @@ class QMI_RpcFuture(Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> T:
+        if not in_task():
+            refuse_outside_trio(f"The future of {self.what}", "future.wait")
         if not self._done:
             self._check_cycle()
         await self.ended()

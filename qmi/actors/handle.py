@@ -21,7 +21,7 @@ from qmi.actors.runner import Actor
 from qmi.actors.streams import RpcStream
 from qmi.actors.turns import InlineTurn, WaitedTurn
 from qmi.actors.waited import call_and_wait, runs_in_thread_of_object
-from qmi.bridge import Loop, on_any_loop, refuse_on_loop
+from qmi.bridge import Loop, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_Exception,
@@ -185,6 +185,8 @@ class Handle:
 
     async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and await its result; being cancelled cancels the call."""
+        if not in_task():
+            refuse_outside_trio(f"{self.address}.{method.name}()", f"proxy.{method.name}")
         if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         name = method.name

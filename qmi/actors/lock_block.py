@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture
+from qmi.bridge import refuse_outside_trio
 from qmi.errors import QMI_UsageException
 from qmi.messages import LockAnswer, Token
 
@@ -163,6 +164,7 @@ class AsyncLockBlock(_Entrance[V]):
     __slots__ = ()
 
     async def __aenter__(self) -> V:
+        refuse_outside_trio(f"{self._handle.address}.locked()", "proxy.locked")
         block = self._prepare()
         future: QMI_RpcFuture[LockAnswer] | None = None
         try:

@@ -27,7 +27,7 @@ from qmi.actors.lock_block import AsyncLockBlock, LockBlock
 from qmi.actors.presentation import ProxyType, hinted_views, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES
 from qmi.actors.receiver import QMI_SignalReceiver
-from qmi.bridge import refuse_on_loop
+from qmi.bridge import refuse_on_loop, refuse_outside_trio
 from qmi.errors import QMI_UnknownRpcException, QMI_ValueNotSendableException
 from qmi.messages import LockAnswer, LockInfo
 from qmi.names import Address
@@ -130,7 +130,12 @@ def _acquire(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
         raise
 
 
+def _check_task(rpc: Handle, name: str) -> None:
+    refuse_outside_trio(f"{rpc.address}.{name}()", f"proxy.{name}")
+
+
 async def _acquire_async(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
+    _check_task(rpc, "lock")
     token = rpc.token_to_lock_with(lock_token)
     key = rpc.new_key(token)
     future: QMI_RpcFuture[LockAnswer] | None = None
@@ -286,19 +291,23 @@ class AsyncProxy(_ProxyBase, Generic[T]):
 
     async def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
         """Unlock the object; see :meth:`QMI_RpcProxy.unlock`."""
+        _check_task(self.__rpc__, "unlock")
         token = self.__rpc__.token_to_release(lock_token)
         return self.__rpc__.released(token, await call_async(self.__rpc__.release(token, context_name)))
 
     async def is_locked(self) -> bool:
         """Whether anybody has locked the object."""
+        _check_task(self.__rpc__, "is_locked")
         return await call_async(self.__rpc__.query_lock()) is not None
 
     async def force_unlock(self) -> None:
         """Unlock the object, whoever locked it."""
+        _check_task(self.__rpc__, "force_unlock")
         await call_async(self.__rpc__.force_release())
 
     async def lock_info(self) -> LockInfo | None:
         """Who holds the lock and since when; None if nobody does."""
+        _check_task(self.__rpc__, "lock_info")
         return await self.__rpc__.await_info()
 
     def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AsyncLockBlock[Self]:
@@ -398,10 +407,12 @@ class AsyncProxySignal(ProxySignal):
 
     async def subscribe(self, receiver: QMI_SignalReceiver) -> None:  # type: ignore[override]
         """Have each signal put into a receiver; see :meth:`ProxySignal.subscribe`."""
+        _check_task(self._rpc, f"{self._name}.subscribe")
         await call_async(self._rpc.subscribe(self._name, receiver))
 
     async def unsubscribe(self, receiver: QMI_SignalReceiver) -> None:  # type: ignore[override]
         """End a subscription; what is in the receiver stays there."""
+        _check_task(self._rpc, f"{self._name}.unsubscribe")
         await call_async(self._rpc.unsubscribe(self._name, receiver))
 
 

@@ -13,7 +13,7 @@ import trio
 
 from qmi.actors.execution import current_interrupt
 from qmi.actors.subscriptions import Topic
-from qmi.bridge import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
+from qmi.bridge import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop, refuse_outside_trio
 from qmi.errors import QMI_SignalSubscriptionException, QMI_TimeoutException, QMI_UsageException
 
 
@@ -303,6 +303,7 @@ class QMI_SignalReceiver:
         Raises:
             QMI_SignalSubscriptionException: If none can come, because all that it was subscribed to is gone for good.
         """
+        refuse_outside_trio("The next signal of a receiver", "receiver.get_next_signal")
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             waiter = TaskWaiter()

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
-from qmi.bridge import Loop
+from qmi.bridge import Loop, in_task, refuse_outside_trio
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import Origin, Token
 
@@ -161,6 +161,8 @@ class RpcStream:
         return self
 
     async def __anext__(self) -> Any:
+        if not in_task():
+            refuse_outside_trio(f"The next item of {self._source.what}", "next")
         if self._ended:
             raise StopAsyncIteration
         try:
