@@ -14,12 +14,15 @@ objects of this program and of others::
 Programs that are written with trio use :func:`open_context` and ``await``.
 """
 
+# This is the package of the distribution qmi-trio: qmi_trio_guard looks for these words.
+
 from __future__ import annotations
 
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from qmi import _distributions  # noqa: F401 - refuses to share the package with another distribution
 from qmi._version import __version__
 from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
 
