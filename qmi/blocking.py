@@ -21,6 +21,7 @@ from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.bridge import on_any_loop, refuse_on_loop
+from qmi.config.rules import printable
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.context import Context
 from qmi.errors import QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
@@ -557,7 +558,8 @@ def _nothing() -> None:
     pass
 
 
-def _show(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def _show(header: tuple[str, ...], found: Sequence[tuple[str, ...]]) -> None:
+    rows = [tuple(printable(cell) for cell in row) for row in found]
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     line = " ".join("-" * width for width in widths)
     for row in (header, None, *rows, None):

@@ -322,6 +322,11 @@ class Kernel:
             )
         return link
 
+    def explain_busy(self, name: str) -> str:
+        """What one of the objects here is busy with, or an empty text."""
+        actor = self.registry.get(name)
+        return "" if actor is None else actor.explain_busy()
+
     # What links need (Home)
 
     def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:

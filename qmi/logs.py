@@ -29,7 +29,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from qmi.actors.execution import EXECUTION
 from qmi.config.places import DATE_FORMAT, DATETIME_FORMAT, Places
-from qmi.config.rules import LOG_LEVELS
+from qmi.config.rules import LOG_LEVELS, printable, printable_lines
 from qmi.config.schema import CfgLogging, CfgQmi
 from qmi.errors import QMI_UsageException
 
@@ -37,6 +37,9 @@ _logger = logging.getLogger("qmi.core.logging_init")
 
 _FORMAT = "%(asctime)s | %(levelname)-8s | %(name)-22s | %(message)s"
 _FILE_FORMAT = "%(asctime)s | %(levelname)-8s | %(origin)s[%(process)d] | %(name)-22s | %(message)s"
+_MARGIN = "    "
+_MARK = "| "
+"""What every line of a message but its first one begins with: so no message looks like two."""
 _UNCAUGHT = "qmi.uncaught"
 _MOST_PLACES = 1000
 
@@ -191,6 +194,25 @@ class _UtcFormatter(logging.Formatter):
         super().__init__(layout)
         self.converter = time.gmtime
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message; what others have put into it can look neither like another one nor obey a terminal."""
+        first, *more, trace = self._parts(record)
+        lines = [_MARGIN + _MARK + line for line in more]
+        # A traceback is shown as Python shows it. None of its own lines begins with a digit, as a message does.
+        lines += [_MARGIN + _MARK + line if line[:1].isdigit() else line for line in trace.split("\n") if trace]
+        return "\n".join([first, *lines])
+
+    def _parts(self, record: logging.LogRecord) -> list[str]:
+        """The lines of the message, and then its traceback as one text."""
+        record.message = record.getMessage()
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        found = [text.rstrip("\n") for text in (record.exc_text, record.stack_info) if text]
+        lines = printable_lines(self.formatMessage(record)).rstrip("\n").split("\n")
+        return [*lines, printable_lines("\n".join(found))]
+
 
 class _FileFormatter(_UtcFormatter):
     """Each line says which process of which context wrote it: several may write to one file, and people grep in it."""
@@ -202,11 +224,13 @@ class _FileFormatter(_UtcFormatter):
     def format(self, record: logging.LogRecord) -> str:
         execution = EXECUTION.get()
         record.origin = self._context_name if execution is None else execution.context.name
-        first, *more = super().format(record).rstrip("\n").split("\n")
+        first, *more, trace = self._parts(record)
+        if trace:
+            more += trace.split("\n")
         if not more:
             return first
-        head = self.formatMessage(logging.makeLogRecord({**record.__dict__, "message": ""}))
-        return "\n".join([first, *(head + line for line in more)])
+        head = printable(self.formatMessage(logging.makeLogRecord({**record.__dict__, "message": ""})))
+        return "\n".join([first, *(head + _MARK + line for line in more)])
 
 
 class _LogFile(RotatingFileHandler):

@@ -55,7 +55,7 @@ def log_at_every_level(name: str) -> None:
 
 
 def texts(text: str) -> list[str]:
-    return [message for _, _, message in messages(text)]
+    return [message.removeprefix("| ") for _, _, message in messages(text)]
 
 
 def test_a_line_looks_as_in_the_tutorial(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,9 @@ class Owner(Protocol):
     def request_shutdown(self) -> None:
         """Ask it to end."""
 
+    def explain_busy(self, name: str) -> str:
+        """What one of its objects is busy with, or an empty text."""
+
 
 class ContextObject(QMI_RpcObject):
     """What a context tells about itself, and how it is asked to end."""
@@ -84,6 +87,18 @@ class ContextObject(QMI_RpcObject):
             if descriptor.address.object == name:
                 return descriptor
         raise QMI_UnknownNameException(f"Context {self._owner.name!r} has no object named {name!r}")
+
+    @direct_method
+    def explain_busy(self, name: str) -> str:
+        """What keeps an object from answering: with what it is busy, for how long and for whom, and where it stands.
+
+        Args:
+            name: The object.
+
+        Returns:
+            An empty text if it is idle, or not there.
+        """
+        return self._owner.explain_busy(name)
 
     @direct_method
     def shutdown_context(self, hard: bool = False) -> None:

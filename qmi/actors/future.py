@@ -15,6 +15,7 @@ import trio
 from qmi.actors.execution import EXECUTION, current_chain
 from qmi.actors.faults import text_of
 from qmi.bridge import TaskWaiter, ThreadWaiter, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
+from qmi.config.rules import printable
 from qmi.errors import (
     QMI_CallCycleException,
     QMI_CancelledCallException,
@@ -136,7 +137,7 @@ class QMI_RpcFuture(Generic[T]):
         if not self._done:
             if interrupt is not None:
                 interrupt.check()
-            raise QMI_RpcTimeoutException(self.explain_timeout(timeout))
+            raise QMI_RpcTimeoutException(no_answer(self.what, timeout, self.explain(patience_for(timeout))))
 
     def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
         """Do what a thread that waits can do to have the answer sooner.
@@ -156,13 +157,17 @@ class QMI_RpcFuture(Generic[T]):
     def linger(self, busy: Callable[[], bool]) -> None:
         """Called by a thread that has answered and has nothing left to do; ``busy`` is whether that has changed."""
 
-    def explain(self) -> str:
-        """What the callee is doing, or an empty text."""
+    def explain(self, patience: float = 0.0) -> str:
+        """What the callee is doing, or an empty text.
+
+        Args:
+            patience: How long it may take to find out, in seconds, where somebody else has to be asked.
+        """
         return "" if self._explain is None else self._explain()
 
-    def explain_timeout(self, timeout: float | None) -> str:
-        """The message for a wait that took too long."""
-        return no_answer(self.what, timeout, self.explain())
+    async def explain_async(self, patience: float) -> str:
+        """The same for a task."""
+        return self.explain()
 
     async def ended(self) -> None:
         """Wait until the call has ended, however it ends."""
@@ -291,6 +296,18 @@ class QMI_RpcFuture(Generic[T]):
                 _logger.exception("What was to be called at the end of %s failed", self.what)
 
 
+_MOST_PATIENCE = 0.3
+_LEAST_PATIENCE = 0.1
+
+
+def patience_for(timeout: float | None) -> float:
+    """How long a wait that took too long may take longer to learn what the callee does, in seconds.
+
+    Somebody who only looks, with a timeout of 0, does not wait for that either.
+    """
+    return min(_MOST_PATIENCE, max(_LEAST_PATIENCE, timeout)) if timeout else 0.0
+
+
 def call_cycle(chain: tuple[str, ...], callee: str, what: str) -> QMI_CallCycleException:
     """The error for a call that would wait for itself.
 
@@ -316,7 +333,7 @@ def no_answer(what: str, timeout: float | None, busy: str) -> str:
 
 
 def _name_of(error: BaseException) -> str:
-    text = text_of(error)
+    text = printable(text_of(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -368,7 +385,8 @@ async def call_async(future: QMI_RpcFuture[T], timeout: float | None = None) -> 
             return await future
         with trio.move_on_after(timeout):
             return await future
-        raise QMI_RpcTimeoutException(future.explain_timeout(timeout))
+        busy = await future.explain_async(patience_for(timeout))
+        raise QMI_RpcTimeoutException(no_answer(future.what, timeout, busy))
     except BaseException:
         future.cancel()
         raise

@@ -22,6 +22,7 @@ from qmi.actors.streams import RpcStream
 from qmi.actors.turns import InlineTurn, WaitedTurn
 from qmi.actors.waited import call_and_wait, runs_in_thread_of_object
 from qmi.bridge import Loop, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
+from qmi.config.rules import printable
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_Exception,
@@ -397,7 +398,7 @@ class Handle:
 
     def not_granted(self, timeout: float, info: LockInfo | None) -> QMI_ObjectLockedException:
         """The error for a block that needed the lock and did not get it."""
-        holder = f" It is held by context {info.context!r} ({info.label})" if info is not None else ""
+        holder = f" It is held by context {info.context!r} ({printable(info.label)})" if info is not None else ""
         return QMI_ObjectLockedException(f"{self.address} could not be locked within {timeout:g} s.{holder}")
 
 

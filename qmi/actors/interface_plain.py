@@ -18,6 +18,7 @@ from qmi.actors.interface import (
     SignalInfo,
     signature_parameters,
 )
+from qmi.config.rules import printable, printable_lines
 
 
 def interface_to_plain(interface: Interface) -> list[Any]:
@@ -50,9 +51,9 @@ def interface_from_plain(plain: Any) -> Interface:
     infos = [PropertyInfo(*_property_from_plain(info)) for info in properties]
     found = [_method_from_plain(method) for method in methods]
     return Interface(
-        class_name=name,
+        class_name=printable(name),
         doc=doc,
-        category=category,
+        category=printable(category),
         methods=MappingProxyType({method.name: method for method in found}),
         constants=MappingProxyType(_named(constants)),
         signals=tuple(SignalInfo(*_signal_from_plain(signal)) for signal in signals),
@@ -77,7 +78,7 @@ def _signal_from_plain(plain: Any) -> tuple[str, tuple[str, ...]]:
     _published([name], "signal")
     if not all(type(text) is str for text in types):
         raise ValueError("the types of a signal are texts")
-    return name, tuple(types)
+    return name, tuple(printable(text) for text in types)
 
 
 def _property_from_plain(plain: Any) -> list[str]:
@@ -96,7 +97,8 @@ def _fields(plain: Any, *kinds: type) -> list[Any]:
         good = value is None or type(value) is str if kind is _OPTIONAL else type(value) is kind
         if not good:
             raise ValueError("a field of an interface has the wrong type")
-    return plain
+    # It is shown by help() and repr(), and must not get to write to a terminal.
+    return [printable_lines(value) if type(value) is str else value for value in plain]
 
 
 def _names(plain: list[Any]) -> list[str]:

@@ -13,10 +13,8 @@ from qmi.actors.clock import LoopWaiter
 from qmi.actors.execution import EXECUTION, Execution
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.loop_task import QMI_LoopTask, split_cancelled
+from qmi.actors.whereabouts import is_drivers
 from qmi.errors import QMI_ContextStoppedException
-
-_TRIO = Path(trio.__file__).parent
-_OWN = Path(__file__).parent
 
 
 class LoopCarrier(Carrier):
@@ -129,7 +127,7 @@ class LoopCarrier(Carrier):
         step = self._coroutine
         while (frame := getattr(step, "cr_frame", None)) is not None:
             file = Path(frame.f_code.co_filename)
-            if not file.is_relative_to(_TRIO) and not file.is_relative_to(_OWN):
+            if is_drivers(str(file)):
                 place = f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"
             step = step.cr_await
         return place

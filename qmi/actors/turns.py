@@ -90,7 +90,7 @@ class CallFuture(QMI_RpcFuture[Any]):
         super().__init__(what)
         self.turn: CallTurn | PullTurn | None = None
 
-    def explain(self) -> str:
+    def explain(self, patience: float = 0.0) -> str:
         """What the actor is doing."""
         turn = self.turn
         return super().explain() if turn is None else turn.actor.explain_busy()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 
 import trio
 
+from qmi.actors.whereabouts import line_in_thread
 from qmi.forks import abandon_in_child, end_child
 
 Job = Callable[[], object]
@@ -93,21 +92,4 @@ class Worker:
         frame = None if ident is None else sys._current_frames().get(ident)
         if frame is None:
             return ""
-        stack = traceback.extract_stack(frame)
-        base = max((index for index, entry in enumerate(stack) if entry.name == "_work"), default=len(stack))
-        for entry in reversed(stack[base + 1 :]):
-            if not _is_waiting_code(entry.filename):
-                return f"{entry.filename}:{entry.lineno} in {entry.name}"
-        return ""
-
-
-_TRIO = os.path.dirname(trio.__file__)
-_OWN = tuple(f"/qmi/{room}" for room in ("actors/", "bridge.py", "context.py", "portal.py"))
-
-
-def _is_waiting_code(filename: str) -> bool:
-    return (
-        filename.startswith(_TRIO)
-        or filename.endswith("threading.py")
-        or any(part in filename.replace("\\", "/") for part in _OWN)
-    )
+        return line_in_thread(frame, __file__)

@@ -61,7 +61,16 @@ def show(value: object) -> str:
 
 def printable(text: str) -> str:
     """Return a text with what a terminal would obey, or cannot encode, written as escapes."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines: newlines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
 def _is_text(value: object) -> bool:

@@ -7,18 +7,30 @@ import time
 from collections import deque
 from typing import Any
 
+import trio
+
 from qmi.actors.execution import current_interrupt
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.streams import END
 from qmi.bridge import ThreadWaiter, on_any_loop
-from qmi.errors import QMI_Exception, QMI_NotDeliveredException, QMI_UsageException
+from qmi.config.rules import printable
+from qmi.errors import (
+    QMI_CancelledCallException,
+    QMI_Exception,
+    QMI_NotDeliveredException,
+    QMI_RpcTimeoutException,
+    QMI_UsageException,
+)
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
-from qmi.messages import Failure, Reply, Request, Value
+from qmi.messages import Call, Failure, Reply, Request, Value
+from qmi.names import CONTEXT_OBJECT_NAME
 from qmi.net.link import Link
 from qmi.net.room import NoRoomException
 
 _WINDOW = 8
 """Items of a stream that may be on their way at once."""
+_LONGEST_TEXT = 2000
+"""Characters of what the other side says that its object is busy with."""
 
 
 class RemoteCall(QMI_RpcFuture[Any]):
@@ -38,9 +50,28 @@ class RemoteCall(QMI_RpcFuture[Any]):
         self._stream: _RemoteStream | None = None
         self.number: int = 0
 
-    def explain(self) -> str:
-        """When the other side was last heard from."""
-        return self._link.explain_silence()
+    def explain(self, patience: float = 0.0) -> str:
+        """What the object over there is busy with, if it says so in time; else when the other side was last heard."""
+        question = self._ask_what_it_does(patience)
+        if question is None:
+            return self._link.explain_silence()
+        try:
+            question.wait(patience)
+        except (QMI_RpcTimeoutException, QMI_Exception):  # its reason is of no interest: the call's own one is
+            question.cancel()
+        return busy_or_silent(self._link, question, patience)
+
+    async def explain_async(self, patience: float) -> str:
+        """The same for a task."""
+        question = self._ask_what_it_does(patience)
+        if question is None:
+            return self._link.explain_silence()
+        return await _hear(self._link, question, patience)
+
+    def _ask_what_it_does(self, patience: float) -> QMI_RpcFuture[Any] | None:
+        if self.callee is None or not patience or not self._link.is_up:
+            return None
+        return ask_what_it_does(self._link, self.callee.object)
 
     def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
         began = time.monotonic()
@@ -110,6 +141,39 @@ class RemoteCall(QMI_RpcFuture[Any]):
         """The stream has no more items."""
         if self._stream is not None:
             self._stream.put(END)
+
+
+def ask_what_it_does(link: Link, name: str) -> QMI_RpcFuture[Any]:
+    """Ask the context at the other end what one of its objects is busy with. Answered at once, past the line."""
+    question = Call(CONTEXT_OBJECT_NAME, "explain_busy", (name,))
+    return ask(link, f"what {name} is busy with", question)
+
+
+def busy_or_silent(link: Link, question: QMI_RpcFuture[Any], patience: float) -> str:
+    """What the other side said that its object is busy with; else what this side knows of the link."""
+    if question.done() and question.error() is None and isinstance(text := question.result(), str):
+        if text:
+            return printable(text[:_LONGEST_TEXT])
+        return link.explain_silence()
+    if not link.is_up or (question.done() and not isinstance(question.error(), QMI_CancelledCallException)):
+        return link.explain_silence()  # it is gone, or too old to know the question
+    return f"{link.explain_silence()}, and did not say within {patience:g} s what the object is busy with"
+
+
+async def _hear(link: Link, question: QMI_RpcFuture[Any], patience: float) -> str:
+    try:
+        with trio.move_on_after(patience):
+            await question.ended()
+    finally:
+        question.cancel()
+    return busy_or_silent(link, question, patience)
+
+
+async def explain_awaited(link: Link, name: str, patience: float) -> str:
+    """What an object over there is busy with, for a task whose call took too long; see :meth:`RemoteCall.explain`."""
+    if not patience or not link.is_up:
+        return link.explain_silence()
+    return await _hear(link, ask_what_it_does(link, name), patience)
 
 
 class _Fault:

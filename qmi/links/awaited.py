@@ -11,9 +11,10 @@ from typing import Any
 
 import trio
 
-from qmi.actors.future import no_answer
+from qmi.actors.future import no_answer, patience_for
 from qmi.bridge import TaskWaiter
 from qmi.errors import QMI_Exception, QMI_NotDeliveredException, QMI_RpcTimeoutException
+from qmi.links.asking import explain_awaited
 from qmi.messages import Call, Failure, Reply, Value
 from qmi.names import Address
 from qmi.net.link import Link
@@ -87,6 +88,10 @@ async def ask_and_await(
                 with trio.move_on_after(timeout):
                     await _send(link, call, awaited)
                     await awaited.wait()
+                if awaited.answer is None and awaited.number:
+                    # Asked before the call is given up, which may end what it is busy with.
+                    busy = await explain_awaited(link, address.object, patience_for(timeout))
+                    raise QMI_RpcTimeoutException(no_answer(f"{address}.{call.method}()", timeout, busy))
         finally:
             answer, awaited.answer = awaited.answer, None
             if answer is None and awaited.number:
@@ -101,8 +106,7 @@ async def ask_and_await(
             f"{address}.{call.method}() was not sent within {timeout:g} s, since {link.explain_full()}; "
             "it was not carried out, repeating it is safe"
         )
-    if answer is None:
-        raise QMI_RpcTimeoutException(no_answer(f"{address}.{call.method}()", timeout, link.explain_silence()))
+    assert answer is not None, "else it was given up, or ended by an error"
     try:
         raise answer.error
     finally:

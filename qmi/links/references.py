@@ -63,4 +63,8 @@ def _type_of_name(name: str) -> type:
 
 
 def _is_address(plain: Any) -> bool:
-    return type(plain) is list and len(plain) == 2 and all(type(part) is str for part in plain)
+    return (
+        type(plain) is list
+        and len(plain) == 2
+        and all(type(part) is str and part.isprintable() and part for part in plain)
+    )

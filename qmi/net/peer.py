@@ -241,7 +241,11 @@ class Peer(Sending):
             return self.lose(reason, LossKind.SILENT)
         pulse = self._heartbeat.check(now)
         if pulse is Pulse.DEAD:
-            reason = f"no sign of life for {self.limits.silence:g} s"
+            reason = (
+                f"no sign of life for {self.limits.silence:g} s (the setting limits.peer_timeout allows no more): its "
+                "network or computer is gone, its program is stopped, or a driver in it holds the interpreter, as a "
+                "C library does that does not release the GIL"
+            )
             self._outbox.append(self._text(Kind.GOODBYE, reason))
             return self.lose(reason, LossKind.SILENT)
         if pulse is Pulse.PING:

@@ -105,7 +105,7 @@ class Program:
             env=desk.environment,
             timeout=HARD_LIMIT,
             encoding="utf-8",
-            exceptions="replace",  # Ctrl-C may cut a character in two
+            codec_errors="replace",  # Ctrl-C may cut a character in two
             dimensions=(50, 1000),
         )
         self.child.delaybeforesend = None

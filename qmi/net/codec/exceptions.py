@@ -9,6 +9,7 @@ import builtins
 import traceback
 from typing import Any, cast
 
+from qmi.config.rules import printable, printable_lines
 from qmi.errors import QMI_RemoteException
 from qmi.net.codec.named_types import ABSENT, find_type, static_lookup
 
@@ -25,7 +26,11 @@ class RemoteTraceback(Exception):
     """Shown as the cause of a remote exception: where it was raised, on the other side."""
 
     def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""' if self.args else ""
+        if not self.args:
+            return ""
+        # Each line is marked: however it reads, it cannot pass for what this program itself prints after it.
+        marked = "".join(f"| {line}\n" for line in str(self.args[0]).splitlines())
+        return f'\n"""\n{marked}"""'
 
 
 def cut(text: str, limit: int) -> str:
@@ -76,10 +81,15 @@ def rebuild_exception(name: tuple[str, str], text: str, trace: str, args: list[A
     A type that does not derive from ``Exception`` (KeyboardInterrupt, SystemExit) always becomes a stand-in: it must
     not end the program that receives it.
     """
+    # All these texts go to terminals and logs. What a terminal would obey must not get there.
+    text, trace = printable_lines(text), printable_lines(trace)
+    args = [printable_lines(arg) if type(arg) is str else arg for arg in args]
+    if type(notes := state.get("__notes__")) is list:
+        state = {**state, "__notes__": [printable_lines(note) if type(note) is str else note for note in notes]}
     cls = find_type(*name)
     error = _make(cls, args) if cls is not None and issubclass(cls, Exception) else None
     if error is None:
-        full = name[1] if name[0] == "builtins" else ".".join(name)
+        full = printable(name[1] if name[0] == "builtins" else ".".join(name))
         error = QMI_RemoteException(f"{full}: {text}" if text else full, full)
         state = {key: value for key, value in state.items() if key == "__notes__"}
     _set_state(error, state)
