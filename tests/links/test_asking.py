@@ -302,7 +302,7 @@ async def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_
         async with bench.locked():
             assert await bench.is_locked()
         assert not await bench.is_locked()
-        with pytest.raises(QMI_RpcTimeoutException, match="there.async is busy with forever"):
+        with pytest.raises(QMI_RpcTimeoutException, match=r"there\.async is busy with forever"):
             await coro.forever(rpc_timeout=0.05)
         with pytest.raises(UserError):
             await bench.fail("user")

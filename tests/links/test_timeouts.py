@@ -38,7 +38,8 @@ class Driver(QMI_Instrument):
         pass
 
 
-WHERE = Driver.measure.__code__.co_firstlineno + 3
+MEASURE: Any = Driver.measure
+WHERE = MEASURE.__code__.co_firstlineno + 3
 BUSY = (
     r"srv\.dev is busy with measure\(\) for \d+\.\d s, called from context '(cli|srv)', "
     rf"now at .*test_timeouts\.py:{WHERE} in measure"
