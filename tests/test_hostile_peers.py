@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 from typing import Any
 
@@ -14,18 +15,31 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qmi.context import Context
-from qmi.errors import QMI_Exception
-from qmi.messages import Call
+from qmi.errors import QMI_ConnectionException, QMI_RuntimeException
+from qmi.links.answers import ANSWERS
+from qmi.messages import (
+    Acquire,
+    Call,
+    Describe,
+    ForceRelease,
+    LockAnswer,
+    LockInfo,
+    QueryLock,
+    Release,
+    Subscribe,
+    Token,
+    Unsubscribe,
+)
 from qmi.names import Address
 from qmi.net import bounds
 from qmi.net.bounds import Field
 from qmi.net.codec import Codec
-from qmi.net.events import LossKind
+from qmi.net.events import LossKind, RequestReceived
 from qmi.net.frames import Buffer, pack
-from qmi.net.handshake import Hello
+from qmi.net.handshake import Hello, Role
 from qmi.net.kinds import Kind
 from tests.support.devices import Bench
-from tests.support.extremes import HUGE, ODD, bad_packets, beyond, messages, odd_packets, packet, within
+from tests.support.extremes import HUGE, ODD, bad_packets, beyond, odd_packets, packet
 from tests.support.lab import config
 from tests.support.raw import Raw, client, server
 
@@ -55,7 +69,7 @@ async def living() -> AsyncIterator[Living]:
 
 def run(test: Callable[[Living], Awaitable[None]]) -> None:
     async def main() -> None:
-        with trio.fail_after(60):
+        with trio.fail_after(25):
             async with living() as lab:
                 await test(lab)
                 await lab.check()
@@ -86,3 +100,133 @@ def test_fault_41_packet_out_of_bounds_ends_its_own_link_alone(
 
     run(test)
     assert "fault of this program" not in caplog.text
+
+
+@pytest.mark.parametrize("side", [client, server], ids=["client", "server"])
+@pytest.mark.parametrize("field", bounds.HELLO, ids=lambda field: field.name)
+def test_fault_41_hello_out_of_bounds_ends_its_own_connection_alone(
+    field: Field, side: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def as_client(lab: Living, buffers: list[Buffer]) -> None:
+        async with client(lab.context, ready=False) as raw:
+            await raw.send(buffers)
+            lost = await raw.read_to_the_end()
+            assert lost.kind in (LossKind.REFUSED, LossKind.DISCONNECTED)
+
+    async def as_server(lab: Living, buffers: list[Buffer]) -> None:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        where = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+
+        async def connect() -> None:
+            with pytest.raises(QMI_ConnectionException, match="cannot be connected"):
+                await lab.context.connect_to_peer("raw", where)
+
+        async with listener, trio.open_nursery() as nursery:
+            nursery.start_soon(connect)
+            async with await listener.accept() as stream:
+                await Raw(stream, Role.LISTENING, "raw").send(buffers)
+
+    async def test(lab: Living) -> None:
+        hello = Hello(context="raw", incarnation="1", workgroup="default").to_wire()
+        for value in beyond(field.bound):
+            encoded = Codec().encode([0, 0, {**hello, field.name: value}])
+            await (as_client if side is client else as_server)(lab, pack(encoded.payload, encoded.segments))
+        assert not [cause for cause in lab.context.network_failures() if "fault" in cause]
+
+    run(test)
+    assert "fault of this program" not in caplog.text
+
+
+REQUESTS: dict[str, Any] = {
+    cls.__name__: make
+    for cls, make in {
+        Acquire: Acquire("bench", Token("t"), 0.0),
+        Release: Release("bench", None),
+        ForceRelease: ForceRelease("bench"),
+        QueryLock: QueryLock("bench"),
+        Describe: Describe("bench"),
+        Subscribe: Subscribe("bench", "told"),
+        Unsubscribe: Unsubscribe("bench", "told"),
+    }.items()
+}
+ODD_ANSWERS: tuple[Any, ...] = (
+    *ODD,
+    LockInfo("x", HUGE, 1.0),  # type: ignore[arg-type]
+    LockInfo("x", "y", math.nan),
+    LockInfo(None, "y", 1.0),  # type: ignore[arg-type]
+    LockAnswer.GRANTED,
+)
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_fault_41_answer_of_another_type_is_an_error_of_its_own_request(name: str) -> None:
+    message = REQUESTS[name]
+    bound = ANSWERS[type(message)]
+
+    async def test(lab: Living) -> None:
+        async with server(lab.context) as raw:
+            for value in ODD_ANSWERS:
+                future = lab.context.request(Address("raw", "bench"), message)
+                while not any(isinstance(event, RequestReceived) for event in raw.events):
+                    await raw.read()
+                (request,) = [event for event in raw.events if isinstance(event, RequestReceived)]
+                raw.events.clear()
+                await raw.send(packet(Kind.VALUE, request.number, value))
+                await future.ended()
+                if bound.accepts(value):
+                    assert future.error() is None
+                else:
+                    assert isinstance(future.error(), QMI_RuntimeException)
+                    assert f"expected {bound.expected}" in str(future.error())
+            await lab.check()
+            assert lab.context.has_peer_context("raw")
+
+    run(test)
+
+
+@pytest.mark.parametrize("name", ["a stream", "items", "an end"])
+@pytest.mark.parametrize("message", [QueryLock("bench"), Call("bench", "get")], ids=["query", "call"])
+def test_fault_41_stream_that_nobody_asked_for_harms_nobody(name: str, message: Any) -> None:
+    async def test(lab: Living) -> None:
+        async with server(lab.context) as raw:
+            future = lab.context.request(Address("raw", "bench"), message)
+            while not any(isinstance(event, RequestReceived) for event in raw.events):
+                await raw.read()
+            (request,) = [event for event in raw.events if isinstance(event, RequestReceived)]
+            kinds = {"a stream": [Kind.STREAM], "items": [Kind.STREAM, Kind.ITEM], "an end": [Kind.STREAM, Kind.END]}
+            for kind in kinds[name]:
+                await raw.send(packet(kind, request.number, None))
+            await future.ended()
+            await lab.check()
+
+    run(test)
+
+
+@pytest.mark.parametrize("side", [client, server], ids=["client", "server"])
+def test_fault_41_any_mixture_of_odd_packets_harms_nobody(side: Any) -> None:
+    everything = [part for _, part in odd_packets()]
+    mixtures = st.lists(st.sampled_from(everything), min_size=1, max_size=6)
+
+    async def test(lab: Living) -> None:
+        count = 0
+
+        async def send(mixture: list[list[Buffer]]) -> None:
+            nonlocal count
+            count += 1
+            async with side(lab.context, f"raw{count}") as raw:
+                if side is server:
+                    lab.context.request(Address(f"raw{count}", "bench"), Call("bench", "get"))
+                with suppress(trio.BrokenResourceError):
+                    for buffers in mixture:
+                        await raw.send(buffers)
+            assert await lab.remote.echo(count) == count
+
+        @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+        @given(mixtures)
+        def check(mixture: list[list[Buffer]]) -> None:
+            trio.from_thread.run(send, mixture)
+
+        await trio.to_thread.run_sync(check)
+        assert not [cause for cause in lab.context.network_failures() if "fault" in cause]
+
+    run(test)

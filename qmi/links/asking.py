@@ -19,11 +19,14 @@ from qmi.errors import (
     QMI_Exception,
     QMI_NotDeliveredException,
     QMI_RpcTimeoutException,
+    QMI_RuntimeException,
     QMI_UsageException,
 )
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.links.answers import ANSWERS, find_fault
 from qmi.messages import Call, Failure, Reply, Request, Value
 from qmi.names import CONTEXT_OBJECT_NAME
+from qmi.net.bounds import Bound
 from qmi.net.link import Link
 from qmi.net.room import NoRoomException
 
@@ -141,6 +144,29 @@ class RemoteCall(QMI_RpcFuture[Any]):
         """The stream has no more items."""
         if self._stream is not None:
             self._stream.put(END)
+
+
+class _CheckedCall(RemoteCall):
+    """A request whose answer is of a known type: all but calls of methods."""
+
+    __slots__ = ("_bound",)
+
+    def __init__(self, link: Link, what: str, bound: Bound) -> None:
+        super().__init__(link, what)
+        self._bound = bound
+
+    def reply(self, reply: Reply) -> None:
+        """The answer, which becomes an error if it is of another type."""
+        if isinstance(reply, Value):
+            fault = find_fault(self._bound, reply.value, self.what, self._link.title)
+            if fault is not None:
+                reply = Failure(fault)
+        super().reply(reply)
+
+    def stream_opened(self) -> None:
+        """The answer is a stream, which no such request has."""
+        self._link.cancel_request(self.number)
+        self.fail(QMI_RuntimeException(f"{self._link.title} answered {self.what} with a stream; none was expected"))
 
 
 def ask_what_it_does(link: Link, name: str) -> QMI_RpcFuture[Any]:
@@ -283,7 +309,8 @@ def ask(
         patience: For how many seconds the calling thread may wait if too much waits on the link already; None: as long
             as the other side takes any of it. On an event loop, nothing waits here.
     """
-    call = RemoteCall(link, what)
+    bound = ANSWERS.get(type(message))
+    call = RemoteCall(link, what) if bound is None else _CheckedCall(link, what, bound)
     if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
         call.leave_to_loop(message)
         return call

@@ -329,6 +329,26 @@ class Field(NamedTuple):
         return self.bound.convert(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Record(_Same):
+    """A named tuple whose fields have bounds: a named type is rebuilt by name, with whatever fields were sent."""
+
+    kind: type
+    fields: tuple[Field, ...]
+
+    @property
+    def expected(self) -> str:
+        """The words that complete "expected ..."."""
+        inner = ", ".join(f"{field.name}: {field.bound.expected}" for field in self.fields)
+        return f"{self.kind.__name__} ({inner})"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether it is of that type, and each field within bounds."""
+        return type(value) is self.kind and all(
+            field.bound.accepts(getattr(value, field.name, None)) for field in self.fields
+        )
+
+
 # -- the table
 
 KIND = Whole(0, 255)

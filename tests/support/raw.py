@@ -73,9 +73,16 @@ async def server(context: Context, name: str = "raw") -> AsyncIterator[Raw]:
     """A server that a context has connected to."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
+    connected = trio.Event()
+
+    async def connect() -> None:
+        await context.connect_to_peer(name, f"127.0.0.1:{port}")
+        connected.set()
+
     async with listener, trio.open_nursery() as nursery:
-        nursery.start_soon(context.connect_to_peer, name, f"127.0.0.1:{port}")
+        nursery.start_soon(connect)
         async with await listener.accept() as stream:
             raw = Raw(stream, Role.LISTENING, name)
             await raw.get_ready()
+            await connected.wait()
             yield raw
