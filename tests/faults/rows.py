@@ -45,4 +45,8 @@ ROWS: Mapping[int, str] = {
     38: "server restarts under 100 clients",
     39: "wall clock jumps",
     40: "all of it at once, for a while",
+    41: "packets with fields out of bounds, to a context and from one",
+    42: "an exception that nobody foresaw, at any call of a link, listener, responder or dial",
+    43: "no thread, no descriptor or no memory left for a link",
+    44: "a flood of connections that come to nothing",
 }
