@@ -206,8 +206,8 @@ class Connections:
     async def stop(self) -> None:
         """End every link, and listen no more."""
         self._closing = True
-        self._lifesigns.stop()
-        if self._entrance is not None:
+        if self._entrance is not None:  # else it was cancelled before it had started
+            self._lifesigns.stop()
             self._entrance.close()
         for scope in self._returning.values():
             scope.cancel()

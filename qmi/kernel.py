@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 import trio
+from tricycle import open_service_nursery
 
 from qmi._version import __version__
 from qmi.actors.clock import Clock, MonotonicClock
@@ -103,20 +104,29 @@ class Kernel:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Start the context, and stop it at the end of the block, whatever ends it."""
+        """Start the context, and stop it at the end of the block, whatever ends it.
+
+        The order of the end is always the same: the block, with its ``finally`` clauses; tasks, with what they do at
+        their end; other objects; links. So whatever cancels the block must not reach the others before: they run in a
+        *service* nursery.
+        """
         error: BaseException | None = None
         self.check_can_start()
         RUNNING.add(self)
-        async with trio.open_nursery() as nursery:
+        async with open_service_nursery() as services:
+            services.start_soon(self._serve, ready := trio.Event())
             try:
-                await self._start(nursery)
+                with trio.CancelScope(shield=True):
+                    await ready.wait()
+                await self._start()
                 with watched():
                     yield self
             except BaseException as caught:  # raised again below, without the nursery's wrapping
                 error = caught
             with trio.CancelScope(shield=True):
                 await self._stop()
-            nursery.cancel_scope.cancel()
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
         RUNNING.discard(self)
         _logger.info("Context %s has stopped", self.name)
         try:
@@ -136,9 +146,15 @@ class Kernel:
                 raise QMI_UsageException(f"Context {self.name!r} was started before; make a new one to start again")
             self._state = "starting"
 
-    async def _start(self, nursery: trio.Nursery) -> None:
+    async def _serve(self, ready: trio.Event) -> None:
+        # All actors and links run in here. A nursery within the service nursery, because that makes each of its tasks
+        # more expensive, and some calls are tasks.
+        async with trio.open_nursery() as self._nursery:
+            ready.set()
+            await trio.sleep_forever()
+
+    async def _start(self) -> None:
         self.loop = Loop()
-        self._nursery = nursery
         self._state = "running"
         _logger.info("Starting context %s (qmi %s, pid %d)", self.name, __version__, os.getpid())
         if self.config.config_file is not None:
