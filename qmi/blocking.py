@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -24,9 +25,10 @@ from qmi.bridge import on_any_loop, refuse_on_loop
 from qmi.config.rules import printable
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.context import Context
-from qmi.errors import QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
+from qmi.errors import QMI_Exception, QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
 from qmi.finding import PeerDescriptor
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.messages import QueryLock
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
 from qmi.portal import PORTALS
 
@@ -379,15 +381,32 @@ class QMI_Context:
 
     def show_rpc_objects(self) -> None:
         """Print the objects that can be reached."""
-        _show(("address", "type"), self.list_rpc_objects())
+        self._show_objects(("address", "type"), self.list_rpc_objects())
 
     def show_instruments(self) -> None:
         """Print the instruments that can be reached."""
-        _show(("address", "type"), self.list_rpc_objects("instrument"))
+        self._show_objects(("address", "type"), self.list_rpc_objects("instrument"))
 
     def show_tasks(self) -> None:
         """Print the tasks that can be reached."""
-        _show(("address", "type"), self.list_rpc_objects("task"))
+        self._show_objects(("address", "type"), self.list_rpc_objects("task"))
+
+    def _show_objects(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+        # Who holds a lock is shown only if somebody does. All are asked before the first answer is waited for.
+        addresses = [parse_address(row[0]) for row in rows]
+        answers = [self._core.request(address, QueryLock(address.object)) for address in addresses]
+        deadline = time.monotonic() + LOCKS_SHOWN_WITHIN
+        holders: list[str] = []
+        for answer in answers:
+            try:
+                info = answer.wait(max(0.0, deadline - time.monotonic()))
+            except QMI_Exception:  # it has gone meanwhile, or its program does not answer
+                info = None
+            holders.append("" if info is None else info.describe())
+        if any(holders):
+            header = (*header, "locked by")
+            rows = [(*row, holder) for row, holder in zip(rows, holders, strict=True)]
+        _show(header, rows)
 
     def show_contexts(self) -> None:
         """Print the contexts that this program knows: itself, the configured ones, and those it is connected to."""
@@ -552,6 +571,10 @@ class QMI_Context:
 
 
 QMI_Context.__module__ = "qmi.core.context"
+
+
+LOCKS_SHOWN_WITHIN = 2.0
+"""How long ``show_...()`` waits for the answers of other programs about locks, in seconds."""
 
 
 def _nothing() -> None:

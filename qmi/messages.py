@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -63,6 +64,11 @@ class LockInfo(NamedTuple):
     context: str
     label: str
     since: float
+
+    def describe(self) -> str:
+        """The same for people."""
+        since = datetime.fromtimestamp(self.since, UTC)
+        return f"context {self.context!r} ({self.label}) since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import TR, QMI_TaskRunner
-from qmi.actors.views import call, locked, rpc_async, rpc_blocking, rpc_nonblocking
+from qmi.actors.views import call, lock_info, locked, rpc_async, rpc_blocking, rpc_nonblocking
 from qmi.session import context, open_context, start, stop
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "get_task",
     "info",
     "list_rpc_objects",
+    "lock_info",
     "locked",
     "make_instrument",
     "make_rpc_object",

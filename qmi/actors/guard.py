@@ -88,7 +88,7 @@ class Guard:
         return self._lock.holder is not None or self._lock.reason(turn.token) is not None
 
     def _held(self, info: LockInfo) -> str:
-        return f"{self._actor.where} is held by context {info.context!r} ({info.label}) since {_utc(info.since)}"
+        return f"{self._actor.where} is held by {info.describe()}"
 
     def _lost(self, token: Token, reason: str | None, info: LockInfo | None) -> str:
         why = reason or "it is not known here, because the link was lost or the program of the object was restarted"

@@ -398,7 +398,7 @@ class Handle:
 
     def not_granted(self, timeout: float, info: LockInfo | None) -> QMI_ObjectLockedException:
         """The error for a block that needed the lock and did not get it."""
-        holder = f" It is held by context {info.context!r} ({printable(info.label)})" if info is not None else ""
+        holder = f" It is held by {printable(info.describe())}" if info is not None else ""
         return QMI_ObjectLockedException(f"{self.address} could not be locked within {timeout:g} s.{holder}")
 
 

@@ -22,6 +22,8 @@ from qmi.errors import QMI_UnknownRpcException, QMI_UsageException
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from qmi.messages import LockInfo
+
 _BASE_MODULES = ("qmi.actors.rpc_object", "qmi.actors.instrument")
 
 
@@ -75,6 +77,9 @@ class QMI_RpcObject:
 
         def force_unlock(self) -> None:
             """Unlock the object, whoever locked it."""
+
+        def lock_info(self) -> LockInfo | None:
+            """Who holds the lock and since when; None if nobody does."""
 
         def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AbstractContextManager[Any]:
             """Lock the object for the length of a ``with`` block."""

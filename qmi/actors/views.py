@@ -8,6 +8,7 @@ from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
 
 from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy, make_view
 from qmi.errors import QMI_UsageException
+from qmi.messages import LockInfo
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +39,25 @@ def locked(proxy: Any, timeout: float = 0.0, lock_token: str | None = None) -> A
     if isinstance(proxy, QMI_RpcProxy):
         return QMI_RpcProxy.locked(proxy, timeout, lock_token)
     return _refuse("locked", proxy, "a proxy of an object, blocking or async")
+
+
+@overload
+def lock_info(proxy: AsyncProxy[Any]) -> Awaitable[LockInfo | None]: ...
+@overload
+def lock_info(proxy: Any) -> LockInfo | None: ...
+def lock_info(proxy: Any) -> Any:
+    """Who holds the lock of an object and since when; None if nobody does. To be awaited for an async proxy.
+
+    The same as ``proxy.lock_info()``, also for a driver that has a ``lock_info`` of its own.
+
+    Args:
+        proxy: A proxy of the object.
+    """
+    if isinstance(proxy, AsyncProxy):
+        return AsyncProxy.lock_info(proxy)
+    if isinstance(proxy, QMI_RpcProxy):
+        return QMI_RpcProxy.lock_info(proxy)
+    return _refuse("lock_info", proxy, "a proxy of an object, blocking or async")
 
 
 def rpc_async(proxy: Any) -> Any:
