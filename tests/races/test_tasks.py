@@ -86,6 +86,64 @@ async def test_a_lock_has_one_holder_in_any_order() -> None:
         assert not await (await srv.get_rpc_object("vault")).is_locked()
 
 
+@in_trio
+async def test_lock_blocks_of_tasks_at_one_proxy_exclude_each_other() -> None:
+    async with pair() as (srv, cli):
+        for cls in (Async, Plain, Inline):
+            name = f"vault_{cls.__name__.lower()}"
+            await srv.make_rpc_object(name, cls)
+            inside: list[int] = []
+
+            async def visit(who: int, proxy: Any, inside: list[int] = inside) -> None:
+                for _ in range(many(6)):
+                    async with proxy.locked(timeout=20):
+                        inside.append(who)
+                        await proxy.add(1)
+                        async with proxy.locked():
+                            await proxy.add(1)
+                        assert inside == [who]
+                        inside.remove(who)
+
+            proxies = [await srv.get_rpc_object(name), await cli.get_rpc_object(f"srv.{name}")]
+            async with trio.open_nursery() as nursery:
+                for who in range(6):
+                    nursery.start_soon(visit, who, proxies[who % 2])
+            # The end of a block is not waited for; a question on the same link is answered after it.
+            assert not await proxies[1].is_locked()
+            assert await proxies[0].add(1) == 3
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("cls", [Async, Plain])
+@in_trio
+async def test_lock_block_that_is_waited_for_can_be_cancelled_at_each_step(cls: type[Any], where: str) -> None:
+    async with pair() as (srv, cli):
+        await srv.make_rpc_object("vault", cls)
+        shared = await (srv if where == "here" else cli).get_rpc_object("srv.vault")
+        other = await srv.get_rpc_object("vault")
+
+        async def hold(entered: trio.Event) -> None:
+            async with shared.locked(5):
+                entered.set()
+                await shared.add(1)
+
+        async def scenario() -> None:
+            async with trio.open_nursery() as nursery:
+                entered = trio.Event()
+                nursery.start_soon(hold, entered)
+                await entered.wait()
+                async with shared.locked(timeout=5), shared.locked(timeout=5):
+                    await shared.add(1)
+
+        async def check() -> None:
+            assert shared.__rpc__.open_blocks == 0
+            assert await other.lock(timeout=5), "the lock was lost with who gave up"
+            assert await other.unlock()
+            assert await shared.add(1) == 3
+
+        assert await cancel_at_each_step(scenario, check) >= 3
+
+
 @pytest.mark.parametrize("cls", [Async, Plain, SyncLoop])
 @in_trio(limit=LIMIT)
 async def test_a_call_over_a_link_can_be_cancelled_at_each_step(cls: type[Any]) -> None:

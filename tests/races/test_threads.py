@@ -14,6 +14,7 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from tests.races.hunting import LIMIT, at_once, many, restless_threads, rounds
 from tests.support.drivers import Async, Inline, Mixed, Plain, SyncLoop
+from tests.support.lab import two_contexts
 
 KINDS: list[type[Any]] = [Plain, Inline, SyncLoop]
 
@@ -114,6 +115,58 @@ def test_a_lock_has_one_holder(lab: QMI_Context, cls: type[Any]) -> None:
     at_once(lambda: visit(1), lambda: visit(2), lambda: visit(3), intrude)
     assert sorted(entered) == sorted([1, 2, 3] * many(40))
     assert not lab.get_rpc_object("vault").is_locked()
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("cls", [*KINDS, Async])
+def test_lock_blocks_of_threads_at_one_proxy_exclude_each_other(cls: type[Any], where: str) -> None:
+    with two_contexts() as (server, client):
+        server.make_rpc_object("vault", cls)
+        proxy = (server if where == "here" else client).get_rpc_object("server.vault")
+        method = "double" if cls is SyncLoop else "add"
+        inside: list[int] = []
+
+        def visit(who: int) -> None:
+            for _ in range(many(25)):
+                with proxy.locked(timeout=20):
+                    inside.append(who)
+                    getattr(proxy, method)(1)
+                    with proxy.locked():
+                        getattr(proxy, method)(1)
+                    assert inside == [who]
+                    inside.remove(who)
+
+        def intrude() -> None:
+            for _ in range(many(25)):
+                try:
+                    getattr(proxy, method)(1)
+                except QMI_ObjectLockedException:
+                    continue
+
+        at_once(lambda: visit(1), lambda: visit(2), lambda: visit(3), intrude)
+        assert inside == []
+        assert not proxy.is_locked()
+
+
+def test_lock_that_is_forced_while_threads_fight_for_it_is_held_by_nobody_at_the_end(lab: QMI_Context) -> None:
+    for cls in (Plain, Inline, Async):
+        proxy: Any = lab.make_rpc_object(f"vault_{cls.__name__.lower()}", cls)
+
+        def visit(proxy: Any = proxy) -> None:
+            for _ in range(many(25)):
+                try:
+                    with proxy.locked(timeout=20):
+                        proxy.add(1)
+                except QMI_ObjectLockedException:
+                    continue
+
+        def force(proxy: Any = proxy) -> None:
+            for _ in range(many(25)):
+                proxy.force_unlock()
+
+        at_once(visit, visit, force)
+        assert not proxy.is_locked()
+        assert proxy.add(1) == 3
 
 
 def test_a_lock_that_is_given_up_in_the_moment_it_is_granted_is_not_lost(lab: QMI_Context) -> None:
