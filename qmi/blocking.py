@@ -83,10 +83,12 @@ class QMI_Context:
     # Life
 
     def start(self) -> None:
-        """Start the context.
+        """Start the context, and connect to the peers that its configuration names in ``connect_to_peers``.
 
         Raises:
             QMI_UsageException: If it was started before.
+            QMI_ConnectionException: If one of those peers cannot be reached (and ``allow_missing_peers`` is not set);
+                all of them are named, and nothing stays behind.
         """
         refuse_on_loop("QMI_Context.start()", "async with qmi.open_context(...) as context:")
         if self._ended is not None:
@@ -113,6 +115,7 @@ class QMI_Context:
             await self._stop_event.wait()
 
     async def _ask_to_stop(self) -> None:
+        self._core.give_up_start()
         self._stop_event.set()
 
     def _left(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +16,7 @@ from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.doorway import Doorway, tcp_connect
 from qmi.entrance import Entrance
-from qmi.errors import QMI_ConnectionException, QMI_UsageException
+from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_UsageException
 from qmi.finding import PeerDescriptor, discover, find
 from qmi.finding import configured as configured_address
 from qmi.lifesigns import LifeSigns
@@ -33,7 +34,8 @@ from qmi.net.peer import FAULT
 _logger = logging.getLogger("qmi.core.messaging")
 
 _PROBE_TIME = 1.0
-_CROSSING = "is connecting to this one itself"
+_ALREADY = "is connected already"
+_HAS_STOPPED = "has stopped"
 _REPLACED = "replaced by a new link of the same context"
 _CROSSING_TIME = 2.0
 _BURST = 100
@@ -75,12 +77,14 @@ class Member(NamedTuple):
         origin: Who it is.
         address: Where it was connected to; None if it connected to this context.
         reconnect: Whether to connect again after a loss.
+        wanted: Whether this context was asked to connect to it; else only the other one was.
     """
 
     link: Link
     origin: Origin
     address: HostPort | None
     reconnect: bool
+    wanted: bool = True
 
 
 class Former(NamedTuple):
@@ -97,13 +101,21 @@ class Former(NamedTuple):
     reconnect: bool
 
 
+class _Gone(NamedTuple):
+    """How a link ended, for who asks for it later."""
+
+    when: float
+    reason: str
+
+
 class _Dial:
     """An attempt to connect to another context."""
 
-    def __init__(self, name: str, where: HostPort, reconnect: bool) -> None:
+    def __init__(self, name: str, where: HostPort, reconnect: bool, background: bool) -> None:
         self.name = name
         self.where = where
         self.reconnect = reconnect
+        self.background = background
         self.outcome: QMI_RpcFuture[None] = QMI_RpcFuture(f"the connection to {name!r}")
         self.scope: trio.CancelScope = trio.CancelScope()
         self.link: Link | None = None
@@ -127,6 +139,7 @@ class Connections:
         self._dials: dict[str, _Dial] = {}
         self._former: dict[str, Former] = {}
         self._returning: dict[str, trio.CancelScope] = {}
+        self._gone: dict[str, _Gone] = {}
         self._closing = False
         self.failures: Failures = Failures()
         self._kept_back = trio.Event()
@@ -137,6 +150,20 @@ class Connections:
         """The link to a context, None if there is none."""
         member = self._members.get(name)
         return member.link if member is not None and member.link.is_up else None
+
+    def why_no_link(self, name: str) -> str:
+        """Why there is no link to a context, and what to do, for a message."""
+        gone = self._gone.get(name)
+        if gone is None:
+            return f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one"
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(gone.when)) + " UTC"
+        if name in self._returning:
+            advice = "it is being connected again"
+        else:
+            advice = f"connect_to_peer({name!r}) connects to it again"
+        if gone.reason.endswith(f"context {name!r} {_HAS_STOPPED}"):
+            return f"Context {name!r} has stopped, at {when}; once it runs again, {advice}"
+        return f"There is no connection to context {name!r} since {when} ({gone.reason}); {advice}"
 
     def names(self) -> list[str]:
         """The contexts that are connected."""
@@ -159,7 +186,7 @@ class Connections:
     # Starting and stopping, on the loop
 
     def start(self) -> None:
-        """Listen, answer who looks for contexts, and connect to the configured peers.
+        """Listen, and answer who looks for contexts.
 
         Raises:
             QMI_Exception: If the context cannot listen where it should, or its certificate is no good.
@@ -173,9 +200,47 @@ class Connections:
             self._host, self._doorway, lambda proven: _Reception(self, proven=proven), self.failures
         )
         self._entrance.open()
-        configured = self._host.configured()
-        for name in configured.connect_to_peers if configured is not None else ():
-            self._spawn("dial", f"Context {name!r} is not connected at the start", self._connect_at_start, name)
+
+    async def connect_to_configured(self) -> None:
+        """Connect to the configured peers, all at once.
+
+        Those that the configuration lets be missing are looked for in the background until they are there.
+
+        Raises:
+            QMI_ConnectionException: If one cannot be connected that has to be; all of those are named.
+        """
+        own = self._host.configured()
+        if own is None or not own.connect_to_peers:
+            return
+        may_be_missing = own.reconnect if own.allow_missing_peers is None else own.allow_missing_peers
+        names = list(dict.fromkeys(own.connect_to_peers))
+        faults: dict[str, QMI_Exception] = {}
+
+        async def connect(name: str) -> None:
+            try:
+                await self.connect(name, None, ignore_duplicate=True, reconnect=own.reconnect or may_be_missing)
+            except QMI_Exception as error:
+                faults[name] = error
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(connect, name)
+        missing = [name for name in names if name in faults]
+        if not may_be_missing or self._host.name in missing:
+            self._refuse_to_start(missing, names, faults)
+        for name in missing:
+            _logger.warning("%s. This goes on being tried in the background", faults[name])
+            where = configured_address(self._config, name)
+            self._spawn("dial", f"Context {name!r} is not connected", self._come_back, name, where)
+
+    def _refuse_to_start(self, missing: list[str], names: list[str], faults: dict[str, QMI_Exception]) -> None:
+        if missing:
+            number = f"{len(missing)} of the {len(names)} contexts" if len(names) > 1 else "the context"
+            raise QMI_ConnectionException(
+                f"Context {self._host.name!r} cannot start, since {number} in its connect_to_peers cannot be reached:\n"
+                + "\n".join(f"  {faults[name]}" for name in missing)
+                + f"\nIf it may start without, set contexts.{self._host.name}.allow_missing_peers to true"
+            )
 
     def _spawn(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: Any) -> bool:
         # Nothing that fails in a task of this kind may end the context: see qmi.net.failures.
@@ -190,19 +255,6 @@ class Connections:
             while self.failures.tell_kept():
                 await trio.sleep(_KEPT_FOR)
 
-    async def _connect_at_start(self, name: str) -> None:
-        configured = self._host.configured()
-        reconnect = configured is not None and configured.reconnect
-        try:
-            await self.connect(name, None, ignore_duplicate=True, reconnect=reconnect)
-        except (QMI_ConnectionException, QMI_UsageException) as error:
-            where = configured_address(self._config, name)
-            if reconnect and where is not None:
-                _logger.info("%s; trying again", error)
-                await self._come_back(name, where)
-            else:
-                _logger.warning("%s", error)
-
     async def stop(self) -> None:
         """End every link, and listen no more."""
         self._closing = True
@@ -212,7 +264,7 @@ class Connections:
         for scope in self._returning.values():
             scope.cancel()
         for member in list(self._members.values()):
-            member.link.close(f"context {self._host.name!r} has stopped")
+            member.link.close(f"context {self._host.name!r} {_HAS_STOPPED}")
             await member.link.ended.wait()
         self.failures.tell_kept(now=True)
 
@@ -237,17 +289,38 @@ class Connections:
         if name == self._host.name:
             raise QMI_UsageException(f"Context {name!r} cannot connect to itself")
         where = None if address is None else parse_host_port(address)
-        if ignore_duplicate:
-            while (dial := self._dials.get(name)) is not None and self.link_to(name) is None:
-                await dial.outcome.ended()  # somebody else of this program connects to it just now
-                await trio.lowlevel.checkpoint()
-        if self.link_to(name) is not None:
-            if ignore_duplicate:
-                return
-            raise QMI_UsageException(f"Context {self._host.name!r} is connected to {name!r} already")
+        while (dial := self._dials.get(name)) is not None and self.link_to(name) is None:
+            if not (ignore_duplicate or dial.background):
+                break
+            await dial.outcome.ended()  # somebody else of this program connects to it just now
+            await trio.lowlevel.checkpoint()
+        member = self._members.get(name)
+        if member is not None and member.link.is_up and self._will_do(member, where, ignore_duplicate):
+            self._want(name, member, where, reconnect)
+            return
         if where is None:
             where = await find(self._config, name)
         await self._connect_to(name, where, reconnect)
+
+    def _will_do(self, member: Member, where: HostPort | None, ignore_duplicate: bool) -> bool:
+        """Whether the link that there is is the one that somebody wants to make."""
+        if ignore_duplicate:
+            return True
+        if member.wanted:
+            raise QMI_UsageException(
+                f"Context {self._host.name!r} is connected to {member.origin.context!r} already, "
+                f"at {self.address_of(member.origin.context)}"
+            )
+        # The other one has connected to this context. If another address is meant, whoever is there will tell.
+        hello = member.link.hello
+        listens = hello.address if hello is not None else ""
+        return where is None or listens.rpartition(":")[2] == str(where.port)
+
+    def _want(self, name: str, member: Member, where: HostPort | None, reconnect: bool) -> None:
+        if not member.wanted or (reconnect and not member.reconnect):
+            address = where or member.address or configured_address(self._config, name)
+            again = reconnect or member.reconnect
+            self._members[name] = member._replace(address=address, reconnect=again, wanted=True)
 
     async def discover(self, workgroup: str | None, pattern: str) -> list[PeerDescriptor]:
         """Look for contexts on the network; this one is not among them.
@@ -262,10 +335,10 @@ class Connections:
             PeerDescriptor(answer.name, str(answer.address)) for answer in answers if (answer.name, answer.port) != own
         ]
 
-    async def _connect_to(self, name: str, where: HostPort, reconnect: bool) -> None:
+    async def _connect_to(self, name: str, where: HostPort, reconnect: bool, *, background: bool = False) -> None:
         if name in self._dials:
             raise QMI_UsageException(f"Context {self._host.name!r} is connecting to {name!r} already")
-        dial = _Dial(name, where, reconnect)
+        dial = _Dial(name, where, reconnect, background)
         if not self._spawn("dial", f"Connecting to context {name!r} ends by a fault of this program", self._dial, dial):
             raise QMI_ConnectionException(f"Context {self._host.name!r} is stopping")
         self._dials[name] = dial
@@ -281,8 +354,11 @@ class Connections:
         try:
             with dial.scope:
                 reason = await self._dial_once(dial)
-                if reason.endswith(_CROSSING) and not dial.outcome.done():
-                    await self._meet(dial)
+                member = self._members.get(dial.name)
+                if reason.endswith(_ALREADY) and member is not None and member.link.is_up:
+                    # The other side knows this context: its own link, which came meanwhile, or by another address.
+                    self._want(dial.name, member, dial.where, dial.reconnect)
+                    dial.outcome.settle(None)
         finally:
             if self._dials.get(dial.name) is dial:
                 del self._dials[dial.name]
@@ -293,7 +369,7 @@ class Connections:
             dial.link = made
 
         try:
-            sock = await tcp_connect(dial.where)
+            sock = await tcp_connect(dial.where, self._config.limits.connect_timeout)
             with sock:
                 owner = _Reception(self, dial)
                 await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
@@ -303,11 +379,6 @@ class Connections:
             self.failures.fault("dial", f"Connecting to context {dial.name!r} ends by {FAULT}", error)
             return f"{FAULT}: {describe_error(error)}"
         return dial.link.loss.reason if dial.link is not None and dial.link.loss is not None else "the link was lost"
-
-    async def _meet(self, dial: _Dial) -> None:
-        # The other side refused because it connects to this one itself: its link will do.
-        with trio.move_on_after(_CROSSING_TIME):
-            await dial.outcome.ended()
 
     async def disconnect(self, name: str) -> None:
         """End the link to a context.
@@ -328,13 +399,14 @@ class Connections:
         member.link.close(f"context {self._host.name!r} disconnected")
         await member.link.ended.wait()
 
-    async def _come_back(self, name: str, where: HostPort) -> None:
+    async def _come_back(self, name: str, where: HostPort | None) -> None:
         delay = _FIRST_DELAY
         with trio.CancelScope() as scope:
             self._returning[name] = scope
             while self.link_to(name) is None:
                 try:
-                    await self._connect_to(name, where, True)
+                    known = where or await find(self._config, name)
+                    await self._connect_to(name, known, True, background=True)
                     break
                 except (QMI_ConnectionException, QMI_UsageException):
                     pass
@@ -351,18 +423,30 @@ class Connections:
 
     def hello(self, link: Link, hello: Hello) -> None:
         """Somebody wants in."""
+        if link.loss is not None:  # it has gone while others were asked
+            return
         name = hello.context
         member = self._members.get(name)
         if member is not None and member.link.is_up:
             # The name is taken. If its holder is dead, that only was not noticed yet.
             self._spawn("link", f"Who context {name!r} is was not found out", self._challenge, member, link, hello)
         elif name in self._dials and self._host.name < name:
-            # Both connect at the same time; the link that the smaller name makes is the one that stays.
-            link.refuse(f"context {self._host.name!r} {_CROSSING}")
+            # Both connect at the same time; the link that the smaller name makes is the one that stays, if it is made.
+            what = f"Whether context {name!r} is connected was not found out"
+            self._spawn("link", what, self._cross, self._dials[name], link, hello)
         elif member is None and len(self._members) >= self._config.limits.max_links:
             link.refuse(f"context {self._host.name!r} has {len(self._members)} links, which is its limit")
         else:
             link.accept()
+
+    async def _cross(self, dial: _Dial, link: Link, hello: Hello) -> None:
+        # Decided here alone: the side with the larger name accepts whatever comes. Its own attempt waits meanwhile.
+        with trio.move_on_after(min(_CROSSING_TIME, self._config.limits.hello_timeout / 2)):
+            await dial.outcome.ended()
+        if not dial.outcome.done():  # only the other side can reach this one, it seems
+            dial.scope.cancel()
+            await dial.outcome.ended()
+        self.hello(link, hello)
 
     async def _challenge(self, member: Member, link: Link, hello: Hello) -> None:
         try:
@@ -375,20 +459,27 @@ class Connections:
             member.link.close(_REPLACED)
             await member.link.ended.wait()
             self.hello(link, hello)  # somebody else may have been faster
+        elif link.loss is not None:
+            return
         elif member.origin.incarnation == hello.incarnation:
-            link.refuse(f"context {hello.context!r} is connected already")
+            link.refuse(f"context {hello.context!r} {_ALREADY}")
         else:
-            holder = member.link.hello
-            where = (holder.address if holder is not None else "") or member.link.where
-            pid = holder.pid if holder is not None else 0
-            link.refuse(f"the name {hello.context!r} is in use by {where}, pid {pid}")
+            link.refuse(_in_use(member))
 
     def connected(self, link: Link, hello: Hello, dial: _Dial | None) -> None:
         """The handshake is done."""
         name, origin = hello.context, Origin(hello.context, hello.incarnation)
-        if self.link_to(name) is not None:
+        holder = self._members.get(name)
+        if holder is not None and holder.link.is_up:
+            if dial is not None and holder.origin == origin:
+                self._want(name, holder, dial.where, dial.reconnect)
+                dial.outcome.settle(None)
+            elif dial is not None:
+                what = f"Context {name!r} at {dial.where} cannot be connected"
+                dial.outcome.fail(QMI_ConnectionException(f"{what}: {_in_use(holder)}"))
             link.close("connected twice")
             return
+        self._gone.pop(name, None)
         before = self._former.pop(name, None)
         self._members[name] = self._member(link, origin, dial, before)
         self._serving[link] = Serving(self._host, link, origin)
@@ -405,8 +496,8 @@ class Connections:
             if wish is not None:
                 return Member(link, origin, wish.where, wish.reconnect)
         if before is not None:  # it came back by itself; that it is to be connected again still holds
-            return Member(link, origin, before.address, before.reconnect)
-        return Member(link, origin, None, False)
+            return Member(link, origin, before.address, before.reconnect, wanted=before.reconnect)
+        return Member(link, origin, None, False, wanted=False)
 
     def _tell(self, link: Link, hello: Hello, before: Former | None, origin: Origin) -> None:
         name, report = hello.context, partial(self.failures.report, burst=_BURST)
@@ -465,8 +556,13 @@ class Connections:
         replaced = loss.reason == _REPLACED
         unwanted = self._closing or (loss.kind is LossKind.CLOSED and not replaced)
         back = member.reconnect and not unwanted
-        if not unwanted and not name.startswith(ASKER_PREFIX):
-            self._remember(name, member)
+        if not name.startswith(ASKER_PREFIX):
+            if not unwanted:
+                self._remember(name, member)
+            self._gone.pop(name, None)
+            self._gone[name] = _Gone(time.time(), loss.reason)
+            if len(self._gone) > self._config.limits.max_links:
+                del self._gone[next(iter(self._gone))]
         self._tell_loss(name, link, loss)
         try:
             self._host.peer_gone(member.origin, loss.reason, not back)
@@ -488,6 +584,12 @@ class Connections:
         self._former[name] = Former(member.origin, member.address, member.reconnect)
         if len(self._former) > self._config.limits.max_links:
             del self._former[next(iter(self._former))]
+
+
+def _in_use(holder: Member) -> str:
+    hello = holder.link.hello
+    where = (hello.address if hello is not None else "") or holder.link.where
+    return f"the name {holder.origin.context!r} is in use by {where}, pid {hello.pid if hello is not None else 0}"
 
 
 def _usual_level(name: str) -> int:

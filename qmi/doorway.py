@@ -28,7 +28,6 @@ from qmi.net.peer import Peer
 from qmi.net.tls import check_workgroup, client_context, peer_identity, server_context
 from qmi.net.wire import PlainWire, TlsWire, Wire
 
-_CONNECT_TIMEOUT = 10.0
 _READERS = 8
 """Links of a context that may be read by threads of their own at the same time."""
 
@@ -160,13 +159,17 @@ def _tls_contexts(security: CfgSecurity) -> tuple[ssl.SSLContext, ssl.SSLContext
     return client_context(**files), server_context(**files)
 
 
-async def tcp_connect(where: HostPort) -> socket.socket:
+async def tcp_connect(where: HostPort, timeout: float) -> socket.socket:
     """Open a TCP connection.
 
+    Args:
+        where: The address.
+        timeout: Within which time, in seconds.
+
     Raises:
-        OSError: If that is not possible within ten seconds.
+        OSError: If that is not possible in time.
     """
-    with trio.move_on_after(_CONNECT_TIMEOUT):
+    with trio.move_on_after(timeout):
         try:
             stream = await trio.open_tcp_stream(where.host, where.port)
         except OSError as error:
@@ -174,7 +177,7 @@ async def tcp_connect(where: HostPort) -> socket.socket:
         except (RuntimeError, MemoryError) as error:  # names are looked up by a thread, of which there is none left
             raise ConnectionError(f"the system has nothing left to connect with: {describe_error(error)}") from error
         return close_in_child(socket.socket(fileno=stream.socket.detach()))
-    raise TimeoutError(f"nobody answered within {_CONNECT_TIMEOUT:g} s")
+    raise TimeoutError(f"nobody answered within {timeout:g} s")
 
 
 def _plain_reason(error: OSError) -> OSError:

@@ -91,6 +91,14 @@ class Entrance:
             self._listen(LOOPBACK, 0)
         elif configured.tcp_server_port is not None:
             self._listen(LOOPBACK if configured.host is None else configured.host, configured.tcp_server_port)
+        elif configured.host is not None:
+            _logger.warning(
+                "Context %s has a host in the configuration (%s), but no tcp_server_port: it does not listen, and "
+                "nobody can connect to it. Set contexts.%s.tcp_server_port, or leave host out",
+                self._host.name,
+                configured.host,
+                self._host.name,
+            )
 
     def _listen(self, host: str, port: int) -> None:
         self._listener = listener = Listener(listen(host, port, holder_of), self._accepted, self._failures)

@@ -50,9 +50,10 @@ async def find(config: CfgQmi, name: str) -> HostPort:
         found = await discover(config, None, name, addresses, enough=1)
         if found:
             return found[0].address
+    known = "has no tcp_server_port in the configuration" if name in config.contexts else "is not in the configuration"
     raise QMI_ConnectionException(
-        f"Context {name!r} was not found: it is not in the configuration, and nobody of that name answered on the "
-        "network. Is it running? Give its address as 'host:port' if you know it"
+        f"Context {name!r} was not found: it {known}, and nobody of that name answered on the network. "
+        "Is it running? Give its address as 'host:port' if you know it"
     )
 
 

@@ -86,6 +86,8 @@ class Kernel:
         self.registry: Registry = Registry(name)
         self.started: float = time.time()
         self.shutdown: QMI_RpcFuture[None] = QMI_RpcFuture(f"the shutdown of context {name!r}")
+        self._start_scope = trio.CancelScope()
+        self._stopping_since: float = 0.0
         self._stop_handlers: list[Callable[[], object]] = []
         self._nursery: trio.Nursery | None = None
         self._state = "not started"
@@ -161,12 +163,21 @@ class Kernel:
             _logger.info("Configuration read from %s", self.config.config_file)
         await call_async(self._make_plain(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
         self.connections.start()
+        with self._start_scope:
+            await self.connections.connect_to_configured()
+        if self._start_scope.cancelled_caught:
+            raise QMI_ContextStoppedException(f"The start of context {self.name!r} was given up")
         _logger.info("Context %s is ready", self.name)
+
+    def give_up_start(self) -> None:
+        """Wait no longer for peers. On the loop."""
+        self._start_scope.cancel()
 
     async def _stop(self) -> None:
         if self._nursery is None:
             return
         self._state = "stopping"
+        self._stopping_since = time.time()
         self.request_shutdown()
         await self._run_stop_handlers()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
@@ -333,9 +344,7 @@ class Kernel:
         """
         link = self.connections.link_to(name)
         if link is None:
-            raise QMI_NotDeliveredException(
-                f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one"
-            )
+            raise QMI_NotDeliveredException(self.connections.why_no_link(name))
         return link
 
     def explain_busy(self, name: str) -> str:
@@ -348,15 +357,24 @@ class Kernel:
     def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
         """Hand a message of another context to an object of this one."""
         if isinstance(message, (Subscribe, Unsubscribe)):
+            if self._stopping_since:
+                answer.fail(self._absent(message.object))
+                return
             answer.follow(self.signalling.serve(message, origin, link))
             return
         actor = self.registry.get(message.object)
         if actor is None:
-            answer.fail(self.registry.unknown(message.object))
+            answer.fail(self._absent(message.object))
             return
         future = actor.handle(message, origin, answer)
         if future is not answer:
             answer.follow(future)
+
+    def _absent(self, name: str) -> QMI_Exception:
+        if not self._stopping_since:
+            return self.registry.unknown(name)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._stopping_since))
+        return QMI_ContextStoppedException(f"Context {self.name!r} is stopping, since {when} UTC")
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
         """Hand signals of another context to those who subscribed."""

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psutil
 import pytest
 import trio
 
+import qmi
+from qmi.actors.future import QMI_RpcFuture
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
 from qmi.context import Context
 from qmi.core.context import QMI_Context
@@ -22,10 +27,12 @@ from qmi.core.exceptions import (
     QMI_OutcomeUnknownException,
     QMI_UsageException,
 )
+from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.entrance import holder_of
 from qmi.messages import Origin
 from qmi.net.discovery import Answer, read_question, write_answer
 from qmi.net.link import Link
+from qmi.portal import PORTALS
 from tests.support.chaos import ChaosProxy
 from tests.support.devices import Bench
 from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, SERVER, address, config, eventually, make_context
@@ -131,17 +138,273 @@ def test_a_configured_peer_is_found_by_its_name(srv: QMI_Context) -> None:
         assert client.get_instrument("srv.bench").echo(1) == 1
 
 
-def test_peers_that_the_configuration_names_are_connected_at_the_start(
+# At the start
+
+
+def reaching(srv: QMI_Context, *missing: str, **own: Any) -> QMI_Context:
+    """A client whose configuration names a server that is there, and others that are not."""
+    contexts = {"srv": CfgContext(host="127.0.0.1", tcp_server_port=srv.get_tcp_server_port())}
+    contexts |= {name: CfgContext(host="127.0.0.1", tcp_server_port=free_port()) for name in missing}
+    own = {"connect_to_peers": [*missing, "srv", "srv"], **own}
+    return QMI_Context("client", config("client", contexts=contexts, context=own))
+
+
+def test_start_returns_when_the_peers_of_the_configuration_are_connected(srv: QMI_Context) -> None:
+    for _ in range(3):
+        with reaching(srv) as client:
+            assert client.get_instrument("srv.bench").echo(1) == 1
+    with reaching(srv, reconnect=True, allow_missing_peers=False) as client:
+        assert client.get_instrument("srv.bench").echo(1) == 1
+
+
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_start_names_every_peer_that_cannot_be_connected_and_undoes_everything(srv: QMI_Context, kind: str) -> None:
+    begun = time.monotonic()
+    client = reaching(srv, "gone", "lost")
+    start = client.start if kind == "blocking" else partial(trio.run, enter, client.get_config())
+    with pytest.raises(QMI_ConnectionException) as caught:
+        start()
+    lines = str(caught.value).splitlines()
+    assert lines[0] == (
+        "Context 'client' cannot start, since 2 of the 3 contexts in its connect_to_peers cannot be reached:"
+    )
+    assert re.fullmatch(r"  Context 'gone' at 127.0.0.1:\d+ cannot be connected: .*refused", lines[1])
+    assert re.fullmatch(r"  Context 'lost' at 127.0.0.1:\d+ cannot be connected: .*refused", lines[2])
+    assert lines[3] == "If it may start without, set contexts.client.allow_missing_peers to true"
+    assert time.monotonic() - begun < 5
+    assert client not in PORTALS.users()
+    eventually(lambda: not srv.has_peer_context("client"))
+    with reaching(srv) as again:
+        assert again.has_peer_context("srv")
+
+
+async def enter(cfg: CfgQmi) -> None:
+    async with qmi.open_context("client", config=cfg, init_logging=False):
+        raise AssertionError("it must not start")
+
+
+@pytest.mark.parametrize(
+    ("peer", "reason"),
+    [
+        ("unknown", "'unknown' was not found: it is not in the configuration"),
+        ("portless", "'portless' was not found: it has no tcp_server_port in the configuration"),
+        ("other", r"'other' at 127.0.0.1:\d+ cannot be connected: .*expected context 'other' .*this is context 'srv'"),
+        ("client", "'client' cannot connect to itself"),
+        ("silent", r"'silent' at 127.0.0.1:\d+ cannot be connected: .*0.3 s"),
+    ],
+)
+def test_whatever_keeps_a_peer_from_being_connected_at_the_start_is_told(
+    srv: QMI_Context, peer: str, reason: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        contexts = {
+            "other": CfgContext(host="127.0.0.1", tcp_server_port=srv.get_tcp_server_port()),
+            "silent": CfgContext(host="127.0.0.1", tcp_server_port=silent.getsockname()[1]),
+            "portless": CfgContext(host="127.0.0.1"),
+        }
+        own = {"connect_to_peers": [peer], "allow_missing_peers": peer == "client"}
+        client = QMI_Context("client", config("client", contexts=contexts, context=own, hello_timeout=0.3))
+        with pytest.raises(QMI_ConnectionException, match=reason):
+            client.start()
+
+
+def test_a_connection_that_takes_too_long_at_the_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any, **__: Any) -> Any:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(trio, "open_tcp_stream", never)
+    contexts = {f"far{n}": CfgContext(host="192.0.2.1", tcp_server_port=1) for n in range(20)}
+    own = {"connect_to_peers": list(contexts)}
+    client = QMI_Context("client", config("client", contexts=contexts, context=own, connect_timeout=0.2))
+    begun = time.monotonic()
+    with pytest.raises(QMI_ConnectionException, match=r"'far19' at 192.0.2.1:1 .* nobody answered within 0.2 s"):
+        client.start()
+    assert time.monotonic() - begun < 3
+
+
+def test_peers_that_may_be_missing_are_connected_when_they_come(
     srv: QMI_Context, caplog: pytest.LogCaptureFixture
 ) -> None:
-    contexts = {
-        "srv": CfgContext(host="127.0.0.1", tcp_server_port=srv.get_tcp_server_port()),
-        "gone": CfgContext(host="127.0.0.1", tcp_server_port=free_port()),
+    client = reaching(srv, "late", allow_missing_peers=True)
+    late_port = client.get_configured_contexts()["late"].tcp_server_port
+    assert late_port is not None
+    with client:
+        assert client.has_peer_context("srv")
+        assert not client.has_peer_context("late")
+        (warning,) = (r.getMessage() for r in caplog.records if "in the background" in r.getMessage())
+        assert re.match(r"Context 'late' at 127.0.0.1:\d+ cannot be connected: .*goes on being tried", warning)
+        for _ in range(2):  # it is missed again after a loss
+            with make_context("late", port=late_port) as late:
+                late.make_instrument("bench", Bench)
+                client.connect_to_peer("late", ignore_duplicate=True)
+                eventually(lambda: client.has_peer_context("late"))
+                assert client.get_instrument("late.bench").echo(1) == 1
+            eventually(lambda: not client.has_peer_context("late"))
+
+
+def test_ctrl_c_while_start_waits_for_peers_ends_it_and_leaves_others_running(
+    srv: QMI_Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        contexts = {"silent": CfgContext(host="127.0.0.1", tcp_server_port=silent.getsockname()[1])}
+        own = {"connect_to_peers": ["silent"]}
+        client = QMI_Context("client", config("client", contexts=contexts, context=own, hello_timeout=30.0))
+        wait = QMI_RpcFuture.wait
+
+        def interrupted(future: QMI_RpcFuture[Any], timeout: float | None = None) -> Any:
+            if future.what != "the start of context 'client'":
+                return wait(future, timeout)
+            with silent.accept()[0] as sock:
+                sock.recv(1)  # the hello: start() waits for the answer
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(QMI_RpcFuture, "wait", interrupted)
+        begun = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            client.start()
+        ended = client._ended
+        assert ended is not None
+        with pytest.raises(Exception, match=r"was given up|cannot be reached"):
+            ended.wait(10)
+        assert time.monotonic() - begun < 10
+    assert srv.get_instrument("bench").echo(1) == 1
+
+
+def test_a_host_without_a_port_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    cfg = config(contexts={"lab": CfgContext(host="127.0.0.1")})
+    with QMI_Context("lab", cfg) as lab:
+        assert lab.get_tcp_server_port() == 0
+    (warning,) = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    assert "host in the configuration (127.0.0.1), but no tcp_server_port: it does not listen" in warning
+    assert "Set contexts.lab.tcp_server_port" in warning
+
+
+# Both sides
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_connecting_to_a_context_that_has_connected_already_succeeds(
+    here: QMI_Context, srv: QMI_Context, known: bool, reconnect: bool
+) -> None:
+    srv.connect_to_peer("here", address(here))
+    eventually(lambda: here.has_peer_context("srv"))
+    here.connect_to_peer("srv", address(srv) if known else None, reconnect=reconnect)
+    assert here.get_instrument("srv.bench").echo(1) == 1
+    for one in (here, srv):
+        assert len(one.async_context.connections._serving) == 1
+    with pytest.raises(QMI_UsageException, match=r"is connected to 'srv' already, at 127.0.0.1:\d+"):
+        here.connect_to_peer("srv", address(srv))
+    assert here.async_context.connections._members["srv"].reconnect is reconnect
+
+
+def test_connecting_by_another_address_to_a_context_that_has_connected_already_succeeds(
+    here: QMI_Context, srv: QMI_Context
+) -> None:
+    srv.connect_to_peer("here", address(here))
+    eventually(lambda: here.has_peer_context("srv"))
+    with ChaosProxy(srv.get_tcp_server_port()) as proxy:
+        here.connect_to_peer("srv", proxy.address)
+    assert here.get_instrument("srv.bench").echo(1) == 1
+    with make_context("srv") as other, make_context("third") as third:
+        third.connect_to_peer("here", address(here))
+        eventually(lambda: here.has_peer_context("third"))
+        where = rf"'srv' at {address(other)} cannot be connected: the name 'srv' is in use by {address(srv)}, pid \d+"
+        srv.disconnect_from_peer("here")
+        eventually(lambda: not here.has_peer_context("srv"))
+        srv.connect_to_peer("here", address(here))
+        eventually(lambda: here.has_peer_context("srv"))
+        with pytest.raises(QMI_ConnectionException, match=where):
+            here.connect_to_peer("srv", address(other))
+    assert here.get_instrument("srv.bench").echo(2) == 2
+
+
+def test_a_context_that_cannot_be_reached_is_connected_by_its_own_link() -> None:
+    # "aa" connects to an address of "zz" that does not answer, while "zz" connects to "aa".
+    with make_context("aa", hello_timeout=1.0) as first, make_context("zz") as second, ThreadPoolExecutor(1) as pool:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            stuck = pool.submit(first.connect_to_peer, "zz", f"127.0.0.1:{silent.getsockname()[1]}")
+            with silent.accept()[0]:
+                second.connect_to_peer("aa", address(first))
+                stuck.result(10)
+        for one, other in ((first, "zz"), (second, "aa")):
+            eventually(lambda one=one, other=other: one.has_peer_context(other))  # type: ignore[misc]
+            assert len(one.async_context.connections._serving) == 1
+
+
+# What is told of a server that has stopped
+
+
+@pytest.mark.parametrize("remote", ["call", "get", "subscribe", "async"])
+def test_a_call_to_a_context_that_has_stopped_says_when(here: QMI_Context, remote: str) -> None:
+    with make_context("other") as other:
+        other.make_instrument("bench", Bench)
+        here.connect_to_peer("other", address(other))
+        bench = here.get_instrument("other.bench")
+    eventually(lambda: not here.has_peer_context("other"))
+    uses: dict[str, Callable[[], Any]] = {
+        "call": partial(bench.echo, 1),
+        "get": partial(here.get_instrument, "other.bench"),
+        "subscribe": partial(here.subscribe_signal, "other", "bench", "sig", QMI_SignalReceiver()),
+        "async": lambda: here.async_context.run(here.async_context.get_instrument, "other.bench").wait(10),
     }
-    own = {"connect_to_peers": ["gone", "srv"]}
-    with QMI_Context("client", config("client", contexts=contexts, context=own)) as client:
-        eventually(lambda: client.has_peer_context("srv"))
-        eventually(lambda: "Context 'gone' at 127.0.0.1" in caplog.text)
+    with pytest.raises(Exception, match=r"Context 'other' has stopped, at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; once it"):
+        uses[remote]()
+    with pytest.raises(QMI_NotDeliveredException, match=r"There is no connection to context 'never'; connect_to_peer"):
+        here.get_instrument("never.bench")
+
+
+def test_a_call_to_a_context_that_was_lost_says_when_and_why(here: QMI_Context) -> None:
+    with Program() as other:
+        other.run(SERVER + "c = make_context('srv')\nc.start()\nbench = c.make_instrument('bench', Bench)")
+        here.connect_to_peer("srv", f"127.0.0.1:{other.run('c.get_tcp_server_port()')}")
+        bench = here.get_instrument("srv.bench")
+    eventually(lambda: not here.has_peer_context("srv"))
+    with pytest.raises(
+        QMI_NotDeliveredException, match=r"There is no connection to context 'srv' since \d{4}.* UTC \(.+\)"
+    ):
+        bench.echo(1)
+    with make_context("third") as third:
+        here.connect_to_peer("third", address(third))
+        here.disconnect_from_peer("third")
+        with pytest.raises(QMI_NotDeliveredException, match=r"'third' since .* \(context 'here' disconnected\)"):
+            here.get_instrument("third.bench")
+        here.connect_to_peer("third", address(third))
+
+
+def test_a_call_to_a_context_that_is_stopping_says_so(here: QMI_Context) -> None:
+    other = make_context("other")
+    other.start()
+    bench = other.make_instrument("bench", Bench)
+    other.make_instrument("last", Bench)
+    here.connect_to_peer("other", address(other))
+    proxy, last = here.get_instrument("other.bench"), here.get_instrument("other.last")
+    running = proxy.rpc_nonblocking.block()
+    gate = actor_object(other, "bench")
+    assert gate.entered.wait(10)
+    del bench
+    thread = threading.Thread(target=other.stop)
+    thread.start()
+    eventually(lambda: other.async_context.registry.get("last") is None)
+    with pytest.raises(Exception, match=r"Context 'other' (has stopped|is stopping, since \d{4}.* UTC)"):
+        last.echo(1)
+    with pytest.raises(Exception, match=r"Context 'other' is stopping, since \d{4}.* UTC"):
+        here.get_instrument("other.nobody")
+    with pytest.raises(Exception, match=r"Context 'other' is stopping"):
+        here.subscribe_signal("other", "nobody", "sig", QMI_SignalReceiver())
+    gate.gate.set()
+    thread.join()
+    with suppress(Exception):
+        running.wait(10)
+
+
+def actor_object(context: QMI_Context, name: str) -> Any:
+    actor = context.async_context.registry.get(name)
+    assert actor is not None
+    return actor.object
+
+
+# On the network
 
 
 def test_auto_connect_works_from_several_threads_at_once(here: QMI_Context, srv: QMI_Context) -> None:

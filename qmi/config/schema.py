@@ -82,13 +82,15 @@ class CfgContext:
     Attributes:
         host: Address that the context listens on, and where others find it.
         tcp_server_port: TCP port that the context listens on; 0 takes any free port. None: no server.
-        connect_to_peers: Names of contexts to connect to at the start.
+        connect_to_peers: Names of contexts to connect to at the start, which fails if one cannot be reached.
         enabled: Whether ``qmi_proc`` includes this context in ``--all`` and ``--locals``.
         program_module: Module that ``qmi_proc`` runs as the program of this context.
         program_args: Command line arguments of that program.
         python_path: Directories for the program's ``PYTHONPATH``, separated as there.
         virtualenv_path: Virtual environment that the program runs in.
         reconnect: Whether a lost connection to a peer is made again.
+        allow_missing_peers: Whether the context starts without those of ``connect_to_peers`` that cannot be reached.
+            They are connected in the background when they are there, also after a loss. None: as ``reconnect``.
         stop_grace: Seconds that a driver which does not return is waited for when the context stops.
     """
 
@@ -101,6 +103,7 @@ class CfgContext:
     python_path: Path | None = None
     virtualenv_path: FileName | None = None
     reconnect: Flag = False
+    allow_missing_peers: Flag | None = None
     stop_grace: PositiveOrZero = 5.0
 
 
@@ -177,6 +180,7 @@ class CfgLimits:
         max_unsent_bytes: Bytes that may wait for a slow peer, per link.
         unsent_timeout: Seconds that they may wait, per link.
         max_open_requests: Requests that may wait for their answer, per link.
+        connect_timeout: Seconds within which a connection to a peer must be made.
         peer_timeout: Seconds of silence after which a peer counts as lost.
     """
 
@@ -190,6 +194,7 @@ class CfgLimits:
     max_unsent_bytes: Count = 64 * MIB
     unsent_timeout: Positive = 10.0
     max_open_requests: Count = 10_000
+    connect_timeout: Positive = 10.0
     peer_timeout: Positive = 15.0
 
 

@@ -57,7 +57,8 @@ def start_order(targets: Sequence[Target]) -> Order:
     }
     warnings = tuple(
         f"{', '.join(circle)} connect to each other in a circle (connect_to_peers): "
-        "they are taken in the order of the configuration file"
+        "they are taken in the order of the configuration file; one that starts before its peer needs "
+        "allow_missing_peers"
         for circle in circles
     )
     return Order(after, warnings)
