@@ -119,6 +119,8 @@ class _Dial:
         self.outcome: QMI_RpcFuture[None] = QMI_RpcFuture(f"the connection to {name!r}")
         self.scope: trio.CancelScope = trio.CancelScope()
         self.link: Link | None = None
+        self.yields = False
+        self.closed = trio.Event()
 
 
 class Connections:
@@ -349,7 +351,6 @@ class Connections:
             raise
 
     async def _dial(self, dial: _Dial) -> None:
-        what = f"Context {dial.name!r} at {dial.where} cannot be connected"
         reason = f"context {self._host.name!r} is stopping"
         try:
             with dial.scope:
@@ -360,9 +361,15 @@ class Connections:
                     self._want(dial.name, member, dial.where, dial.reconnect)
                     dial.outcome.settle(None)
         finally:
-            if self._dials.get(dial.name) is dial:
-                del self._dials[dial.name]
-            dial.outcome.fail(QMI_ConnectionException(f"{what}: {reason}"))  # unless there is a link, or was
+            dial.closed.set()
+            if not dial.yields:
+                self._end_dial(dial, reason)
+
+    def _end_dial(self, dial: _Dial, reason: str) -> None:
+        if self._dials.get(dial.name) is dial:
+            del self._dials[dial.name]
+        what = f"Context {dial.name!r} at {dial.where} cannot be connected"
+        dial.outcome.fail(QMI_ConnectionException(f"{what}: {reason}"))  # unless there is a link, or was
 
     async def _dial_once(self, dial: _Dial) -> str:
         def ready(made: Link) -> None:
@@ -443,10 +450,19 @@ class Connections:
         # Decided here alone: the side with the larger name accepts whatever comes. Its own attempt waits meanwhile.
         with trio.move_on_after(min(_CROSSING_TIME, self._config.limits.hello_timeout / 2)):
             await dial.outcome.ended()
-        if not dial.outcome.done():  # only the other side can reach this one, it seems
-            dial.scope.cancel()
+        if dial.outcome.done():
+            self.hello(link, hello)
+            return
+        # Only the other side can reach this one, it seems: its link becomes the outcome of the attempt. That has to be
+        # over before, or each side could accept the link of the other and drop its own.
+        dial.yields = True
+        dial.scope.cancel()
+        await dial.closed.wait()
+        if link.loss is None:
+            link.accept()
+        with trio.move_on_after(_CROSSING_TIME):
             await dial.outcome.ended()
-        self.hello(link, hello)
+        self._end_dial(dial, "it was connecting to this one itself, and was lost")
 
     async def _challenge(self, member: Member, link: Link, hello: Hello) -> None:
         try:
