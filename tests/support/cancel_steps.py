@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import trio
 
+from qmi.interrupts import INTERRUPTS
+
 T = TypeVar("T")
 
 
@@ -96,6 +98,7 @@ def interrupt_at(
     sys.settrace(trace)
     try:
         function()
+        INTERRUPTS.look()  # raises what was put off until the call had kept its outcome
     except KeyboardInterrupt:
         assert left == 0
     finally:
