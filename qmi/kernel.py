@@ -39,13 +39,14 @@ from qmi.errors import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
     QMI_Exception,
+    QMI_InvalidOperationException,
     QMI_NotDeliveredException,
     QMI_ObjectRemovedException,
     QMI_UsageException,
 )
 from qmi.links.asking import ask
 from qmi.links.awaited import ask_and_await
-from qmi.messages import Call, Describe, Origin, Request, Signal, Subscribe, Unsubscribe
+from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.link import Link
 from qmi.portal import RUNNING
@@ -352,6 +353,40 @@ class Kernel:
         actor = self.registry.get(name)
         return "" if actor is None else actor.explain_busy()
 
+    def check_remote_shutdown(self, origin: Origin | None) -> None:
+        """Raise if the configuration does not let this context be shut down by that one.
+
+        Raises:
+            QMI_InvalidOperationException: As above.
+        """
+        if origin is None or origin == self.origin or self.own_config().allow_remote_shutdown:
+            return
+        _logger.warning("Context %s refused to be shut down by %s", self.name, self.describe_origin(origin))
+        raise QMI_InvalidOperationException(
+            f"Context {self.name!r} does not let other contexts shut it down "
+            f"(contexts.{self.name}.allow_remote_shutdown is false): stop its program on its own machine"
+        )
+
+    def check_remote_force_unlock(self, name: str, origin: Origin) -> None:
+        """The same for a lock of an object that another context wants to force.
+
+        Raises:
+            QMI_InvalidOperationException: If it may not.
+        """
+        if self.own_config().allow_remote_force_unlock:
+            return
+        _logger.warning("%s.%s: forced unlocking by %s was refused", self.name, name, self.describe_origin(origin))
+        raise QMI_InvalidOperationException(
+            f"Context {self.name!r} does not let other contexts force its locks "
+            f"(contexts.{self.name}.allow_remote_force_unlock is false): ask who holds it, or unlock it over there"
+        )
+
+    def describe_origin(self, origin: Origin | None) -> str:
+        """Which context something came from, where that is, and its process; for the log."""
+        if origin is None or origin == self.origin:
+            return f"context {self.name!r} itself"
+        return f"context {origin.context!r}{self.connections.whereabouts(origin)}"
+
     # What links need (Home)
 
     def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
@@ -366,6 +401,8 @@ class Kernel:
         if actor is None:
             answer.fail(self._absent(message.object))
             return
+        if type(message) is ForceRelease:
+            self.check_remote_force_unlock(message.object, origin)
         future = actor.handle(message, origin, answer)
         if future is not answer:
             answer.follow(future)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 import threading
 import time
@@ -23,11 +24,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from types import TracebackType
 from typing import NamedTuple, NoReturn, Protocol
 
 from qmi.actors.execution import EXECUTION
+from qmi.config.files import make_private_dirs, open_private
 from qmi.config.places import DATE_FORMAT, DATETIME_FORMAT, Places
 from qmi.config.rules import LOG_LEVELS, printable, printable_lines
 from qmi.config.schema import CfgLogging, CfgQmi
@@ -234,6 +237,25 @@ class _FileFormatter(_UtcFormatter):
 
 
 class _LogFile(RotatingFileHandler):
+    """A log file for this user alone, unless it was there before; a link is not followed. New ones get its mode."""
+
+    _permissions: int | None = None
+
+    def _open(self) -> TextIOWrapper:
+        handle = self._opener(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        return open(handle, "a", encoding=self.encoding, errors=self.errors)
+
+    def _opener(self, path: str, flags: int) -> int:
+        try:
+            handle = open_private(path, flags | os.O_EXCL, device=True)
+        except FileExistsError:
+            handle = open_private(path, flags, device=True)
+        else:
+            if self._permissions is not None and hasattr(os, "fchmod"):
+                os.fchmod(handle, self._permissions)
+        self._permissions = stat.S_IMODE(os.fstat(handle).st_mode)
+        return handle
+
     def write_line(self, text: str) -> None:
         """Write a message that has been formatted, after starting a new file if this one is full."""
         self._follow()
@@ -247,7 +269,7 @@ class _LogFile(RotatingFileHandler):
         try:
             found = os.stat(self.baseFilename)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
+            make_private_dirs(os.path.dirname(self.baseFilename))
         else:
             if (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino):
                 return
@@ -291,7 +313,7 @@ class _Outlet(logging.Handler):
 
     def open_file(self, path: str, config: CfgLogging) -> None:
         """Write to a file as well; it is opened once, also if several contexts write to it."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_private_dirs(os.path.dirname(path))
         self.path = os.path.realpath(path)
         if not any(outlet.file is not None and outlet.path == self.path for outlet in _outlets()):
             self.file = _open_log_file(path, config)

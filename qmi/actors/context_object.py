@@ -8,9 +8,11 @@ import threading
 from typing import Any, NamedTuple, Protocol
 
 from qmi._version import __version__
+from qmi.actors.execution import CALLER
 from qmi.actors.interface import Interface, Placement, direct_method
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.errors import QMI_UnknownNameException
+from qmi.messages import Origin
 from qmi.names import Address
 
 _logger = logging.getLogger("qmi.core.context")
@@ -42,6 +44,12 @@ class Owner(Protocol):
 
     def request_shutdown(self) -> None:
         """Ask it to end."""
+
+    def check_remote_shutdown(self, origin: Origin | None) -> None:
+        """Raise if the context does not let this one end it."""
+
+    def describe_origin(self, origin: Origin | None) -> str:
+        """Which context something came from, where that is, and its process."""
 
     def explain_busy(self, name: str) -> str:
         """What one of its objects is busy with, or an empty text."""
@@ -106,8 +114,14 @@ class ContextObject(QMI_RpcObject):
 
         Args:
             hard: End its process at once, without waiting for anything.
+
+        Raises:
+            QMI_InvalidOperationException: If its configuration does not let other contexts do that.
         """
-        _logger.warning("Context %s is asked to shut down%s", self._owner.name, " hard" if hard else "")
+        origin = CALLER.get()
+        self._owner.check_remote_shutdown(origin)
+        who = self._owner.describe_origin(origin)
+        _logger.warning("Context %s is asked to shut down%s by %s", self._owner.name, " hard" if hard else "", who)
         self._owner.request_shutdown()
         if hard:
             # The answer has to get out first.

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from qmi.bridge import Interrupt
+from qmi.messages import Origin
 
 
 class Execution(NamedTuple):
@@ -23,6 +24,10 @@ class Execution(NamedTuple):
 
 
 EXECUTION: ContextVar[Execution | None] = ContextVar("qmi_execution", default=None)
+
+
+CALLER: ContextVar[Origin | None] = ContextVar("qmi_caller", default=None)
+"""The context that a direct method is called by, while one runs."""
 
 
 def current_chain() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from qmi.actors.ending import dispatch_end
-from qmi.actors.execution import Execution, current_chain
+from qmi.actors.execution import CALLER, Execution, current_chain
 from qmi.actors.future import QMI_RpcFuture, call_cycle
 from qmi.actors.guard import Guard
 from qmi.actors.host import ActorStatistics, Host
@@ -190,7 +190,7 @@ class Actor:
         try:
             method = self.method(call.method)
             if method.direct:
-                return self._direct(call, what)
+                return self._direct(call, what, origin)
             self.check_cycle(call.method, call.chain)
         except Exception as error:  # goes to the caller
             return failed_future(what, error)
@@ -205,9 +205,13 @@ class Actor:
             self.enter(turn)
         return answer
 
-    def _direct(self, call: Call, what: str) -> QMI_RpcFuture[Any]:
+    def _direct(self, call: Call, what: str, origin: Origin) -> QMI_RpcFuture[Any]:
         name = answering_name(type(self.object), call.method)
-        value = getattr(self.object, name)(*call.args, **call.kwargs)
+        token = CALLER.set(origin)
+        try:
+            value = getattr(self.object, name)(*call.args, **call.kwargs)
+        finally:
+            CALLER.reset(token)
         if isinstance(value, QMI_RpcFuture):
             return value
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(what)

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import attrs
 
+from qmi.config.files import read_file
 from qmi.config.places import Places, place_faults
+from qmi.config.rules import printable
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.config.structure import report, structure
 from qmi.config.syntax import parse
 from qmi.errors import QMI_ConfigurationException
 
 DEFAULT_NAME = "qmi.conf"
+_MAX_SIZE = 16 << 20
 
 
 def find_config_file(config_file: str | os.PathLike[str] | None = "") -> Path | None:
@@ -36,18 +39,44 @@ def find_config_file(config_file: str | os.PathLike[str] | None = "") -> Path | 
     for name, origin in ((os.fspath(config_file), ""), (os.environ.get("QMI_CONFIG", ""), " (from $QMI_CONFIG)")):
         if name:
             path = _absolute(name, Path.cwd())
-            if not path.exists():
+            if not _is_there(path, origin):
                 raise QMI_ConfigurationException(f"The configuration file {path}{origin} does not exist")
             return path
-    default = Path.home() / DEFAULT_NAME
-    return default if default.exists() else None
+    default = _default()
+    return default if _is_there(default) else None
+
+
+def _default() -> Path:
+    try:
+        return Path.home() / DEFAULT_NAME
+    except RuntimeError as error:
+        raise QMI_ConfigurationException(
+            f"The home directory, where {DEFAULT_NAME} is looked for, is not known: {error}. Set $HOME or $QMI_CONFIG"
+        ) from error
+
+
+def _is_there(path: Path, origin: str = "") -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise QMI_ConfigurationException(
+                f"The configuration file {path}{origin} is a link to {os.readlink(path)}, which does not exist"
+            ) from error
+        return False
+    except (OSError, ValueError) as error:  # a folder that may not be searched, links in a circle, a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise QMI_ConfigurationException(
+            f"The configuration file {printable(str(path))}{origin} cannot be looked for: {reason}"
+        ) from error
+    return True
 
 
 def where_looked() -> str:
     """Which configuration files are read when none is named, and why none of them was; for a message."""
     variable = os.environ.get("QMI_CONFIG")
-    default = Path.home() / DEFAULT_NAME
-    there = "there" if default.exists() else "not there"
+    default = _default()
+    there = "there" if _is_there(default) else "not there"
     return f"$QMI_CONFIG ({variable or 'not set'}), {default} ({there})"
 
 
@@ -86,7 +115,7 @@ def parse_config(text: str, subject: str = "The configuration") -> CfgQmi:
 
 def _read(path: Path, subject: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_file(path, _MAX_SIZE).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         fault = f"line {line}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x}"

@@ -92,6 +92,8 @@ class CfgContext:
         allow_missing_peers: Whether the context starts without those of ``connect_to_peers`` that cannot be reached.
             They are connected in the background when they are there, also after a loss. None: as ``reconnect``.
         stop_grace: Seconds that a driver which does not return is waited for when the context stops.
+        allow_remote_shutdown: Whether other contexts, ``qmi_proc`` among them, may ask this one to shut down.
+        allow_remote_force_unlock: Whether other contexts may unlock what somebody else has locked here.
     """
 
     host: Host | None = None
@@ -105,6 +107,8 @@ class CfgContext:
     reconnect: Flag = False
     allow_missing_peers: Flag | None = None
     stop_grace: PositiveOrZero = 5.0
+    allow_remote_shutdown: Flag = True
+    allow_remote_force_unlock: Flag = True
 
 
 @define

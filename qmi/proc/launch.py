@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.proc.child import Child
 from qmi.proc.output import last_error, last_lines, make_output_dir, open_output
-from qmi.proc.peers import Absent, PeerLink, Present
+from qmi.proc.peers import Absent, PeerLink, Present, StopRefusedError
 from qmi.proc.process import (
     ProcessIdentity,
     age,
+    find_marked,
     identify,
     is_alive,
     is_descendant,
@@ -31,7 +33,7 @@ from qmi.proc.process import (
     wait_gone,
 )
 from qmi.proc.program import Program, program_of
-from qmi.proc.records import Record, Records
+from qmi.proc.records import MARK, Record, Records
 from qmi.proc.selection import Target
 from qmi.proc.status import duration, failed_text
 
@@ -184,7 +186,8 @@ class Launcher:
         Raises:
             QMI_RuntimeException: If it does not end, or may not be signalled.
         """
-        with self._records.guard(target.name):
+        # Without a home that can be written to, nothing is remembered; what listens on its port can be asked.
+        with self._records.guard(target.name, needed=target.address is None):
             identity, answers = self._find(target)
             if identity is None:
                 # What is remembered of it is stale: the number may be another program's by now.
@@ -193,20 +196,34 @@ class Launcher:
             if pid is not None and pid != identity.pid:
                 return None
             ours = self._is_ours(target, identity)
-            how = ""
-            if not self._stop_softly(target, identity, answers=answers, ours=ours):
-                how = self._stop_hard(target, identity, ours=ours)
+            refusal = ""
+            try:
+                if self._stop_softly(target, identity, answers=answers, ours=ours):
+                    self._records.forget(target.name)
+                    return ""
+            except StopRefusedError as exc:
+                refusal = str(exc)
+            how = self._stop_hard(target, identity, ours=ours, refusal=refusal)
             self._records.forget(target.name)
             return how
 
     def _remembered(self, name: str) -> ProcessIdentity | None:
         record = self._records.read(name)
-        return record.identity if record is not None and is_alive(record.identity) else None
+        if record is None or record.pid or not record.mark:
+            return record.identity if record is not None and is_alive(record.identity) else None
+        # Whoever started it was killed before the number could be written down.
+        identity = find_marked(MARK, record.mark)
+        if identity is not None:
+            with contextlib.suppress(QMI_RuntimeException):  # then it is looked for again
+                self._records.write(name, replace(record, pid=identity.pid, born=identity.born))
+        return identity
 
     def _offline(self, name: str) -> Offline:
         record = self._records.read(name)
         if record is None:
             return Offline()
+        if not record.pid and not record.ended:
+            return Offline("a start of it was broken off before its program ran")
         # A stop forgets the record, so this program ended by itself.
         output = Path(record.output)
         words = f"Its output is in {output}{_quoted(output, _LAST_WORDS)}"
@@ -237,14 +254,15 @@ class Launcher:
         try:
             # Before anything runs: what cannot be remembered could not be stopped.
             module = target.context.program_module or ""
-            self._records.write(target.name, Record(0, "", module, str(path)))
+            mark = secrets.token_hex(16)
+            self._records.write(target.name, Record(0, "", module, str(path), mark=mark))
             # start_new_session: neither the end of this terminal nor Ctrl-C in it reaches the program.
             process = subprocess.Popen(
                 program.arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **program.environment},
+                env={**os.environ, **program.environment, MARK: mark},
                 start_new_session=True,
             )
         except OSError as exc:
@@ -256,7 +274,7 @@ class Launcher:
         identity = identify(process.pid) or ProcessIdentity(process.pid, "ended")
         child = Child(process, path)
         try:
-            self._records.write(target.name, Record(identity.pid, identity.born, module, str(path)))
+            self._records.write(target.name, Record(identity.pid, identity.born, module, str(path), mark=mark))
         except QMI_RuntimeException:
             process.kill()
             raise
@@ -319,7 +337,17 @@ class Launcher:
         # A process that we cannot see: what we can see is that it no longer answers.
         return wait_silent(self._link, target, identity.pid, deadline, ask=self._times.ask)
 
-    def _stop_hard(self, target: Target, identity: ProcessIdentity, *, ours: bool) -> str:
+    def _stop_hard(self, target: Target, identity: ProcessIdentity, *, ours: bool, refusal: str) -> str:
+        if refusal and not ours:
+            raise QMI_RuntimeException(
+                f"{refusal}; process {identity.pid} is not known to be it (it was not started from here): not signalled"
+            )
+        why = refusal or "it did not stop when asked"
+        if refusal:
+            # What it would do when asked, it does when its own machine asks.
+            with contextlib.suppress(PermissionError):
+                if not send_signal(identity, signal.SIGINT) or wait_gone(identity, self._times.soft):
+                    return f"ended by SIGINT, since {why}"
         if not ours:
             address = target.address
             assert address is not None, "without a port, every process is known by its record"
@@ -334,7 +362,7 @@ class Launcher:
         for number, seconds in ((signal.SIGTERM, self._times.terminate), (_KILL, self._times.kill)):
             try:
                 if not send_signal(identity, number) or wait_gone(identity, seconds):
-                    return f"ended by {number.name}, since it did not stop when asked"
+                    return f"ended by {number.name}, since {why}"
             except PermissionError as exc:
                 raise QMI_RuntimeException(f"process {identity.pid} may not be signalled: {exc}") from exc
         raise QMI_RuntimeException(

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from qmi._version import __version__
 from qmi.config.loader import completed
 from qmi.config.schema import CfgQmi, CfgSecurity
-from qmi.errors import QMI_RuntimeException
+from qmi.errors import QMI_InvalidOperationException, QMI_RuntimeException
 from qmi.messages import Call, Failure, Request
 from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
 from qmi.net.events import Connected, Event, PeerLost, ReplyReceived
 from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.peer import Peer
-from qmi.proc.peers import Absent, Answer, Present, Stranger
+from qmi.proc.peers import Absent, Answer, Present, StopRefusedError, Stranger
 
 if TYPE_CHECKING:
     import ssl
@@ -59,7 +59,9 @@ class SocketLink:
         """Ask the context to stop; see `qmi.proc.peers.PeerLink`."""
         try:
             self.call(name, address, "shutdown_context", timeout=timeout, hard=hard)
-        except QMI_RuntimeException:
+        except QMI_RuntimeException as exc:
+            if isinstance(exc.__cause__, QMI_InvalidOperationException):
+                raise StopRefusedError("it does not let others stop it (allow_remote_shutdown)") from exc
             return False
         return True
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from qmi.errors import QMI_ConfigurationException, QMI_Exception
 from qmi.proc.commands import Command, Err, Look, Ok, Reply, Start, Stop, parse_already_running
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times, wait_silent
-from qmi.proc.peers import Absent, Answer, PeerLink, Present
+from qmi.proc.peers import Absent, Answer, PeerLink, Present, StopRefusedError
 from qmi.proc.selection import Target
 from qmi.proc.ssh_errors import Culprit, RemoteError
 from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, State, Status, exit_code_offline
@@ -154,7 +154,10 @@ class One:
     def _stop_over_link(self, target: Target, pid: int) -> bool:
         assert target.address is not None, "only a context with an address can have answered"
         deadline = time.monotonic() + self._times.soft
-        asked = self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask)
+        try:
+            asked = self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask)
+        except StopRefusedError:  # its own machine may
+            return False
         return asked and wait_silent(self._link, target, pid, deadline, ask=self._times.ask)
 
     def _request(self, target: Target, command: Command, done: Callable[[Answer | None], bool]) -> tuple[Reply, str]:

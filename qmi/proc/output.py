@@ -9,6 +9,7 @@ from datetime import datetime
 from glob import escape, glob
 from pathlib import Path
 
+from qmi.config.files import make_private_dirs, open_private, open_to_read
 from qmi.config.places import Places
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException, QMI_UsageException
@@ -39,7 +40,7 @@ def make_output_dir(config: CfgQmi, name: str) -> Path:
     directory = output_dir(config, name)
     if "$" in (config.process_management.output_dir or ""):
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_private_dirs(directory)
         except OSError as exc:
             raise _refused(directory, exc.strerror) from exc
     return directory
@@ -70,7 +71,8 @@ def open_output(directory: Path, name: str, command: str, *, now: datetime) -> t
     path = _output_file(directory, name, f"{now:%Y%m%d_%H%M%S}")
     line = f"# {now:%Y-%m-%d %H:%M:%S} qmi_proc: {clean(command)}\n".encode("utf-8", "replace")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+        handle = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.set_blocking(handle, True)  # for the program, whose output it becomes
     except OSError as exc:
         raise _refused(path, exc.strerror) from exc
     try:
@@ -118,7 +120,7 @@ def read_output(directory: Path, name: str, place: Place | None, *, size: int = 
 def last_lines(path: Path, count: int = 10) -> str:
     """The last lines of an output file as text; empty if it cannot be read or has only the line of ours."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_to_read(path), "rb") as file:
             file.seek(max(path.stat().st_size - _TAIL, 0))
             lines = file.read(_TAIL).decode("utf-8", "replace").splitlines()
     except OSError:
@@ -171,7 +173,7 @@ def _latest_stamp(directory: Path, name: str) -> str | None:
 
 def _read_at(path: Path, offset: int, size: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_to_read(path), "rb") as file:
             file.seek(offset)
             return file.read(size)
     except OSError:

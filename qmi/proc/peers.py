@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from qmi.errors import QMI_RuntimeException
 from qmi.names import HostPort
 
 
@@ -47,6 +48,10 @@ class Stranger:
 Answer: TypeAlias = Present | Absent | Stranger
 
 
+class StopRefusedError(QMI_RuntimeException):
+    """The context does not let others stop it."""
+
+
 class PeerLink(Protocol):
     """The two things that process management wants from a running context."""
 
@@ -70,6 +75,9 @@ class PeerLink(Protocol):
             address: Where it listens.
             hard: Whether its process should end at once, instead of finishing what it does.
             timeout: Seconds to wait for the confirmation.
+
+        Raises:
+            StopRefusedError: If its configuration does not allow others to stop it.
         """
         ...
 

@@ -46,6 +46,16 @@ def identify(pid: int) -> ProcessIdentity | None:
         return None
 
 
+def find_marked(variable: str, mark: str) -> ProcessIdentity | None:
+    """The oldest live process that has a variable of this value in its environment, as far as this user may know."""
+    found = []
+    for process in psutil.process_iter(["create_time"]):
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(variable) == mark and (identity := identify(process.pid)) is not None:
+                found.append((process.info["create_time"], process.pid, identity))
+    return min(found)[2] if found else None
+
+
 def is_alive(identity: ProcessIdentity) -> bool:
     """Whether that very process still runs."""
     return identify(identity.pid) == identity

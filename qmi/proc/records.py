@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from qmi.config.files import make_private_dirs, open_private, read_file
 from qmi.config.places import qmi_home_dir
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
@@ -31,6 +32,8 @@ else:
 
 
 _MAX_SIZE = 65536
+MARK = "QMI_PROC_START"
+"""The variable with the mark of a start."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Record:
         module: The program.
         output: File with its output.
         ended: How it ended at its start; empty if it got further.
+        mark: What only the processes of this start have in their environment (see `MARK`), to find a program by whose
+            number could not be written down any more.
     """
 
     pid: int
@@ -50,6 +55,7 @@ class Record:
     module: str
     output: str
     ended: str = ""
+    mark: str = ""
 
     @property
     def identity(self) -> ProcessIdentity:
@@ -71,13 +77,12 @@ class Records:
     def read(self, name: str) -> Record | None:
         """Return what is remembered of a context; None if nothing is, or nothing usable."""
         try:
-            text = self._path(name).read_text("utf-8")
-            found = json.loads(text if len(text) <= _MAX_SIZE else "")
-            record = Record(found["pid"], found["born"], found["module"], found["output"], found.get("ended", ""))
-        except (OSError, ValueError, TypeError, KeyError):
+            found = json.loads(read_file(self._path(name), _MAX_SIZE, follow=False).decode())
+            texts = [found["born"], found["module"], found["output"], found.get("ended", ""), found.get("mark", "")]
+            record = Record(found["pid"], *texts)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        good = isinstance(record.pid, int) and all(isinstance(x, str) for x in (record.born, record.module))
-        good = good and isinstance(record.output, str) and isinstance(record.ended, str)
+        good = isinstance(record.pid, int) and all(isinstance(text, str) for text in texts)
         return record if good else None
 
     def write(self, name: str, record: Record) -> None:
@@ -91,7 +96,7 @@ class Records:
         path = self._path(name)
         part = ""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_dirs(self.directory)
             handle, part = tempfile.mkstemp(prefix=f".{name}-", dir=self.directory)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(asdict(record), file)
@@ -108,17 +113,24 @@ class Records:
             self._path(name).unlink()
 
     @contextlib.contextmanager
-    def guard(self, name: str) -> Iterator[None]:
+    def guard(self, name: str, *, needed: bool = True) -> Iterator[None]:
         """Keep other starts and stops of this context waiting, also those of other programs.
 
+        Args:
+            name: The context.
+            needed: Whether to go on without if the file for that cannot be made: a stop over a link needs no file.
+
         Raises:
-            QMI_RuntimeException: If the file for that cannot be made.
+            QMI_RuntimeException: If it is needed and cannot be made.
         """
         path = self.directory / f".{name}.lock"
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = path.open("wb")
+            make_private_dirs(self.directory)
+            file = os.fdopen(open_private(path, os.O_WRONLY | os.O_CREAT), "wb")
         except OSError as exc:
+            if not needed:
+                yield
+                return
             raise QMI_RuntimeException(f"Cannot write {path}, which guards start and stop: {exc.strerror}") from exc
         with file:
             # A file system without locks must not keep programs from being started.

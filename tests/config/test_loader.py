@@ -272,7 +272,8 @@ BAD: dict[str, tuple[str, list[str]]] = {
             "contexts.a.host: expected a host name or address without spaces, found 1",
             (
                 "contexts.a.port: unknown key; known here are host, tcp_server_port, connect_to_peers, enabled, "
-                "program_module, program_args, python_path, virtualenv_path, reconnect, stop_grace"
+                "program_module, program_args, python_path, virtualenv_path, reconnect, stop_grace, "
+                "allow_remote_shutdown, allow_remote_force_unlock"
             ),
             'contexts.b.enabled: expected true or false, found "yes"',
             'log: unknown key; did you mean "logging"?',

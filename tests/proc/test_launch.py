@@ -197,9 +197,9 @@ def test_fault_26_an_output_directory_that_cannot_be_written_refuses_the_start(h
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_fault_26_a_full_disk_refuses_the_start(home: Path) -> None:
+def test_fault_26_a_full_disk_refuses_the_start(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_in(home, q=quiet())
-    (home / "out" / "q_20240101_000000.out").symlink_to("/dev/full")
+    monkeypatch.setattr("qmi.proc.output.open_private", lambda path, flags: os.open("/dev/full", os.O_WRONLY))
     one = Launcher(config, TextLink(), times=QUICK, now=lambda: datetime(2024, 1, 1))
     with pytest.raises(QMI_RuntimeException, match=r"out/q_20240101_000000\.out: No space left on device"):
         one.start(target(config, "q"))

@@ -40,9 +40,8 @@ def test_fault_26_a_directory_that_cannot_be_written_is_refused_with_the_path(tm
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_fault_26_a_full_disk_is_refused_with_the_path(tmp_path: Path) -> None:
-    path = tmp_path / "a_20240229_130559.out"
-    path.symlink_to("/dev/full")
+def test_fault_26_a_full_disk_is_refused_with_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.proc.output.open_private", lambda path, flags: os.open("/dev/full", os.O_WRONLY))
     handles = len(os.listdir("/proc/self/fd"))
     with pytest.raises(QMI_RuntimeException, match=r"a_20240229_130559\.out: No space left"):
         open_output(tmp_path, "a", "x", now=NOW)
