@@ -270,11 +270,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         [
             f"workgroup: expected {A_NAME}, found 7",
             "contexts.a.host: expected a host name or address without spaces, found 1",
-            (
-                "contexts.a.port: unknown key; known here are host, tcp_server_port, connect_to_peers, enabled, "
-                "program_module, program_args, python_path, virtualenv_path, reconnect, stop_grace, "
-                "allow_remote_shutdown, allow_remote_force_unlock"
-            ),
+            "contexts.a.port: unknown key; known here are " + ", ".join(f.name for f in attrs.fields(CfgContext)),
             'contexts.b.enabled: expected true or false, found "yes"',
             'log: unknown key; did you mean "logging"?',
         ],
