@@ -33,13 +33,18 @@ _logger = logging.getLogger("qmi.core.rpc")
 
 
 class Guard:
-    """The lock of one actor."""
+    """The lock of one actor.
 
-    __slots__ = ("_actor", "_lock", "_woken")
+    Attributes:
+        lock: The rules and the holder; to be changed by this class only.
+    """
+
+    __slots__ = ("_actor", "_lock", "_woken", "lock")
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
         self._lock: Lock[AcquireTurn] = Lock()
+        self.lock: Lock[AcquireTurn] = self._lock
         # The waiter that stands in line because the lock can be had; there is at most one, so that they keep their
         # order. Guarded by the mailbox's mutex.
         self._woken: AcquireTurn | None = None
@@ -102,10 +107,24 @@ class Guard:
 
     # Asking for the lock
 
-    def acquire(self, request: Acquire, origin: Origin) -> QMI_RpcFuture[LockAnswer]:
-        """Ask for the lock. It is refused if somebody else holds it for too long."""
+    def acquire(
+        self, request: Acquire, origin: Origin, answer: QMI_RpcFuture[LockAnswer] | None = None
+    ) -> QMI_RpcFuture[LockAnswer]:
+        """Ask for the lock. It is refused if somebody else holds it for too long.
+
+        Args:
+            request: What is asked for.
+            origin: Who asks.
+            answer: The future to use, which may have been given up already. Were there one future here and another one
+                for the link, the second could be given up after the first had been told of the grant.
+        """
         actor = self._actor
-        future: QMI_RpcFuture[LockAnswer] = QMI_RpcFuture(f"{actor.where}.lock()", explain=actor.explain_busy)
+        what = f"{actor.where}.lock()"
+        if answer is None:
+            future: QMI_RpcFuture[LockAnswer] = QMI_RpcFuture(what, explain=actor.explain_busy)
+        else:
+            future = answer
+            future.what = what
         turn = AcquireTurn(request, origin, future)
         future.on_cancel = partial(self._abandon, turn)
         with actor.mailbox.mutex:

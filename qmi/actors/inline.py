@@ -44,7 +44,7 @@ def call_in_thread(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs
         try:
             if not actor.mailbox.enter(turn):
                 _wait_in_thread(turn)
-            if turn.token is not None or actor.guard.is_locked:
+            if turn.token is not None or actor.guard.lock.holder is not None:
                 _check_lock(actor, turn)
             return _run(actor, turn, outer, args, kwargs)
         finally:
@@ -102,7 +102,7 @@ async def call_in_task(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kw
         await actor.host.loop.breathe()
         if not actor.mailbox.enter(turn):
             await _wait_in_task(turn)
-        if turn.token is not None or actor.guard.is_locked:
+        if turn.token is not None or actor.guard.lock.holder is not None:
             _check_lock(actor, turn)
         return await _run_in_task(actor, turn, args, kwargs)
     except BaseException as caught:

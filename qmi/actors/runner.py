@@ -167,7 +167,7 @@ class Actor:
         if isinstance(message, Call):
             return self.submit(message, origin, answer)
         if isinstance(message, Acquire):
-            return self.guard.acquire(message, origin)
+            return self.guard.acquire(message, origin, answer)
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(f"{type(message).__name__} at {self.where}")
         if isinstance(message, Release):
             future.settle(self.guard.release(message, origin))

@@ -19,7 +19,7 @@ from qmi.utils.context_managers import lock_unlock
 from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.support.drivers import Async, Inline, Mixed, Plain
 from tests.support.in_trio import in_trio, settled
-from tests.support.lab import two_contexts
+from tests.support.lab import make_context, two_contexts
 from tests.support.lock_step import OtherThread
 
 BLOCKS: dict[str, Callable[..., Any]] = {
@@ -422,6 +422,49 @@ def test_calls_of_a_block_whose_lock_is_lost_are_refused_until_its_end(
         assert "A locked() block at server.x had lost its lock before its end" in caplog.messages
         assert proxy.add(1) == 3
         assert not other.is_locked()
+
+
+def test_calls_of_a_block_are_refused_after_a_restart_of_the_program_of_the_object() -> None:
+    server = make_context("server")
+    server.start()
+    server.make_instrument("x", Plain)
+    with make_context("client") as client:
+        client.connect_to_peer("server", f"127.0.0.1:{server.get_tcp_server_port()}")
+        proxy, plain = client.get_rpc_object("server.x"), client.get_rpc_object("server.x")
+        with proxy.locked():
+            server.stop()
+            wait_until(lambda: not client.has_peer_context("server"))
+            with make_context("server") as again:
+                again.make_instrument("x", Plain)
+                client.connect_to_peer("server", f"127.0.0.1:{again.get_tcp_server_port()}")
+                for _ in range(2):
+                    with pytest.raises(QMI_LockLostException, match="it is not known here"):
+                        proxy.add(1)
+                assert plain.add(1) == 3
+                assert again.get_instrument("x").lock()
+                with pytest.raises(QMI_ObjectLockedException, match="locked by another proxy"):
+                    proxy.add(1)
+
+
+@pytest.mark.parametrize("how", ["object removed", "context stopped", "link lost"])
+def test_lock_block_ends_quietly_when_there_is_nothing_left_to_give_back(how: str) -> None:
+    server, client = make_context("server"), make_context("client")
+    server.start()
+    client.start()
+    try:
+        server.make_instrument("x", Plain)
+        client.connect_to_peer("server", f"127.0.0.1:{server.get_tcp_server_port()}")
+        with client.get_rpc_object("server.x").locked():
+            if how == "object removed":
+                server.remove_rpc_object(server.get_instrument("x"))
+            elif how == "context stopped":
+                server.stop()
+            else:
+                client.disconnect_from_peer("server")
+    finally:
+        client.stop()
+        if how != "context stopped":
+            server.stop()
 
 
 def test_block_with_a_text_survives_the_loss_of_its_link() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -11,10 +13,10 @@ from typing import Any
 import pytest
 
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.turns import AcquireTurn
+from qmi.actors.turns import AcquireTurn, CallFuture
 from qmi.core.context import QMI_Context
-from qmi.core.exceptions import QMI_ObjectLockedException
-from qmi.messages import LockAnswer, Token
+from qmi.core.exceptions import QMI_ObjectLockedException, QMI_ObjectRemovedException
+from qmi.messages import Acquire, LockAnswer, Token
 from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.support.drivers import Inline, Plain
 from tests.support.lock_step import OtherThread, interleave_at
@@ -45,7 +47,11 @@ class Scene:
     def ask(self, who: int, timeout: float | None = None) -> Token:
         handle = self.proxies[who].__rpc__
         token: Token = handle.token_to_lock_with(None)
-        self.requests[token] = handle.acquire(timeout, token)
+        if who == 2:  # as from another program: the future is that of the link
+            request = Acquire("x", token, math.inf)
+            self.requests[token] = self.actor.handle(request, self.lab.async_context.origin, CallFuture("x"))
+        else:
+            self.requests[token] = handle.acquire(timeout, token)
         self.asked.append(token)
         self.turns += [turn for turn in self.actor.guard._lock.waiting() if turn not in self.turns]
         return token
@@ -135,4 +141,28 @@ def test_lock_two_things_at_once_at_each_step(lab: QMI_Context, cls: type[Any], 
             scene.check()
             if not came:
                 break
+    assert number > 5
+
+
+@pytest.mark.parametrize("first", ["new_request", "release", "cancel_first", "time_out", "force"])
+def test_lock_waiters_are_answered_when_the_object_ends_at_any_step(first: str) -> None:
+    error = QMI_ObjectRemovedException("lab.x was removed from its context")
+    for number in itertools.count(1):
+        with QMI_Context("lab") as lab, OtherThread() as other:
+            lab.make_instrument("x", Plain)
+            scene = Scene(lab)
+
+            def end(scene: Scene = scene) -> None:
+                """How an object begins to end."""
+                waiting = scene.actor.mailbox.close(error)
+                with scene.actor.mailbox.mutex:
+                    waiting.extend(scene.actor.guard.clear_waiters())
+                for turn in waiting:
+                    turn.fail(copy.copy(error))
+
+            came = interleave_at(number, getattr(scene, first), partial(other.do, end), in_locks, scene.is_free)
+            if not came:
+                break
+            assert [future for future in scene.requests.values() if not future.done()] == []
+            assert scene.actor.mailbox.current is None
     assert number > 5
