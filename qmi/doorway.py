@@ -21,7 +21,7 @@ from qmi.names import HostPort
 from qmi.net.bounds import describe_error
 from qmi.net.delivery import Owner
 from qmi.net.failures import Failures
-from qmi.net.frames import Limits
+from qmi.net.frames import Arrivals, Limits
 from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.link import Link
 from qmi.net.peer import Peer
@@ -60,12 +60,17 @@ class Doorway:
             body=limits.max_body_bytes,
             frame=limits.max_frame_bytes,
             depth=limits.max_depth,
+            objects=limits.max_frame_objects,
             open_requests=limits.max_open_requests,
+            request_bytes=limits.max_request_bytes,
+            arriving=limits.max_arriving_bytes,
             hello_timeout=limits.hello_timeout,
             ping_after=min(4.0, limits.peer_timeout / 4),
             silence=limits.peer_timeout * 14 / 15,
         )
         self._tls = _tls_contexts(host.config.security)
+        self._arrivals = Arrivals(self._limits.arriving)
+        self._decoders = trio.CapacityLimiter(1)  # two would only take the interpreter from each other
         self._readers = trio.CapacityLimiter(_READERS)
         self.own_address = ""
 
@@ -118,6 +123,7 @@ class Doorway:
             persistent=self._references.lower,
             restore=self._references.restore,
             where=str(where),
+            arrivals=self._arrivals,
         )
         limits = self._host.config.limits
         link = Link(
@@ -130,6 +136,7 @@ class Doorway:
             unsent_timeout=limits.unsent_timeout,
             readers=self._readers,
             failures=self._failures,
+            decoders=self._decoders,
         )
         ready(link)
         await link.run()

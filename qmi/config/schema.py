@@ -180,11 +180,15 @@ class CfgLimits:
         max_links: Links in all.
         max_body_bytes: Bytes of CBOR in a frame.
         max_frame_bytes: Bytes of a whole frame, arrays included.
+        max_frame_objects: Objects that a frame may become: a list or dict counts 8, a named value 40, an error 120, a
+            proxy 800. The unit is about ten bytes of memory.
         max_depth: Levels that values may be nested, sent or received.
-        max_unsent_bytes: Bytes that may wait for a slow peer, per link.
-        unsent_timeout: Seconds that they may wait, per link.
+        max_arriving_bytes: Bytes of arrays of more than 64 MiB that arrive at the same time, on all links together.
+        max_unsent_bytes: Bytes that may wait for a slow peer before its calls and its own requests wait, per link.
+        unsent_timeout: Seconds in which a peer must take some of them, per link.
         max_open_requests: Requests that may wait for their answer, per link.
         connect_timeout: Seconds within which a connection to a peer must be made.
+        max_request_bytes: Bytes of memory that these may take up, per link; one of any size is always allowed.
         peer_timeout: Seconds of silence after which a peer counts as lost.
     """
 
@@ -194,11 +198,14 @@ class CfgLimits:
     max_links: Count = 2000
     max_body_bytes: Size = 4 * MIB
     max_frame_bytes: Size = 1 * GIB
+    max_frame_objects: Count = 4_000_000
     max_depth: Depth = 64
+    max_arriving_bytes: Size = 2 * GIB
     max_unsent_bytes: Count = 64 * MIB
     unsent_timeout: Positive = 10.0
     max_open_requests: Count = 10_000
     connect_timeout: Positive = 10.0
+    max_request_bytes: Size = 96 * MIB
     peer_timeout: Positive = 15.0
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import marshal
+import threading
+from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 from qmi.actors.interface import Interface, full_name
@@ -20,6 +24,7 @@ class References:
 
     def __init__(self, router: Any) -> None:
         self._router = router
+        self._interfaces = _Interfaces()
 
     def lower(self, value: object) -> Any:
         """Plain values for a proxy or an interface, None for anything else."""
@@ -40,12 +45,48 @@ class References:
             ValueError: If they make no sense.
         """
         if type(plain) is list and len(plain) == 2 and plain[0] == "interface":
-            return interface_from_plain(plain[1])
+            return self._interfaces.of(plain[1])
         if type(plain) is list and len(plain) == 3 and plain[0] == "proxy" and _is_address(plain[1]):
-            return make_proxy(self._router, Address(*plain[1]), interface_from_plain(plain[2]))
+            return make_proxy(self._router, Address(*plain[1]), self._interfaces.of(plain[2]))
         if type(plain) is list and len(plain) == 3 and plain[0] == "signal" and _are_texts([plain[1], plain[2]]):
             return SignalDescription(plain[1], tuple(map(_type_of_name, plain[2])))
         raise ValueError("neither a proxy nor an interface")
+
+
+class _Interfaces:
+    """Interfaces by their content: of many proxies of one class, the first is checked and gets a class of its own."""
+
+    _MAX_BYTES = 2 << 20
+    """For so many bytes on the wire, interfaces are kept."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._found: OrderedDict[bytes, Interface] = OrderedDict()
+        self._size = 0
+
+    def of(self, plain: Any) -> Interface:
+        """The interface that the plain values stand for.
+
+        Raises:
+            ValueError: If they make no sense.
+        """
+        try:
+            key = marshal.dumps(plain, 2)  # which tells apart what Python's own types tell apart, and never refers back
+        except ValueError:  # a constant of some other type
+            return interface_from_plain(plain)
+        with self._mutex:
+            interface = self._found.get(key)
+            if interface is not None:
+                self._found.move_to_end(key)
+                return interface
+        interface = interface_from_plain(plain)
+        with self._mutex:
+            if key not in self._found and len(key) <= self._MAX_BYTES // 8:
+                self._found[key] = interface
+                self._size += len(key)
+                while self._size > self._MAX_BYTES:
+                    self._size -= len(self._found.popitem(last=False)[0])
+        return interface
 
 
 def _are_texts(plain: list[Any]) -> bool:
@@ -58,6 +99,11 @@ def _type_of_name(name: str) -> type:
     found = loaded_class(name)
     if found is not None:
         return found
+    return _unknown_type(name)
+
+
+@lru_cache(256)
+def _unknown_type(name: str) -> type:
     module, _, short = name.rpartition(".")
     return type(short, (), {"__module__": module})
 

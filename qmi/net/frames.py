@@ -9,7 +9,9 @@ A frame is a fixed header, a table with the size of each segment, one body, and 
 
 The first five bytes never change their meaning, so that two versions that cannot talk can still say which they are.
 Sizes are judged from the header alone, before memory is taken. A segment is received straight into its own final
-memory: :meth:`FrameReader.get_buffer` hands out the part that is still missing.
+memory: :meth:`FrameReader.get_buffer` hands out the part that is still missing. That memory is asked for when its first
+byte is about to come, so that a sender has to send what it wants others to have memory for. If there is none, what is
+left of the frame is read and thrown away, and the link goes on: the frame is *lacking*.
 """
 
 from __future__ import annotations
@@ -56,6 +58,9 @@ class Limits:
         objects: How many objects a frame may become, in the units of :mod:`qmi.net.codec.budget`: a list or dict counts
             8, a named value 40, an error 120, a proxy 800, each item of a packed list 1 or 2.
         open_requests: Requests of one side that have no answer yet.
+        request_bytes: What these may take up together, in bytes of memory as :func:`cost_of` estimates them; one
+            request is always allowed.
+        arriving: Bytes of large segments that are arriving at the same time, on all links that share these limits.
         hello_timeout: Seconds until the handshake must be done.
         ping_after: Seconds of silence after which the other side is asked for a sign of life.
         silence: Seconds of silence after which the other side is dead; below 15, so that the loss is known within 15.
@@ -68,9 +73,24 @@ class Limits:
     depth: int = 64
     objects: int = 4_000_000
     open_requests: int = 10_000
+    request_bytes: int = 96 << 20
+    arriving: int = 2 << 30
     hello_timeout: float = 5.0
     ping_after: float = 4.0
     silence: float = 14.0
+
+
+class Lacking(tuple[()]):
+    """Stands for the segments of a frame for which there was no memory; has none of them, but is not false.
+
+    Attributes:
+        size: How many bytes they have together.
+    """
+
+    size: int = 0
+
+    def __bool__(self) -> bool:
+        return True
 
 
 class Frame(NamedTuple):
@@ -78,6 +98,57 @@ class Frame(NamedTuple):
 
     body: bytes | bytearray
     segments: Sequence[Any] = ()
+
+
+_PER_BYTE = 17
+"""For how many bytes of memory a byte of CBOR may stand that begins no container: three bytes of text take up 51."""
+_PER_CONTAINER = 80
+_MOST_CONTAINERS = 40 << 20
+"""What the limit of objects in a frame leaves, by default."""
+_CONTAINERS = bytes(range(0x80, 0xC0))
+CHEAP = 1024
+"""A body of up to so many bytes does not count."""
+LARGE_BODY = 1 << 16
+"""Decoding a body of more bytes takes so long that nobody else is to wait for it."""
+
+
+def cost_of(body: bytes | bytearray, segments: int) -> int:
+    """Estimate how much memory a frame becomes at most, in a fraction of the time that decoding takes.
+
+    Args:
+        body: Its body.
+        segments: Bytes in its segments.
+    """
+    containers = len(body) - len(body.translate(None, _CONTAINERS))
+    return _PER_BYTE * len(body) + min(_PER_CONTAINER * containers, _MOST_CONTAINERS) + segments
+
+
+class Arrivals:
+    """The large segments that are arriving, on all links of a context. Safe for threads: each step is one of a dict.
+
+    What is announced has to be kept free for it, although it may never come.
+
+    Args:
+        limit: How many bytes may be announced together.
+    """
+
+    MODEST = 64 << 20
+    """A segment of up to so many bytes is always allowed: nobody can keep the others from sending such."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._announced: dict[int, int] = {}
+
+    def begin(self, reader: object, size: int) -> bool:
+        """A segment is about to come; False if there are too many others."""
+        if size > self.MODEST and sum(list(self._announced.values())) + size > self._limit:
+            return False
+        self._announced[id(reader)] = self._announced.get(id(reader), 0) + size
+        return True
+
+    def end(self, reader: object) -> None:
+        """The frame is complete, or never will be."""
+        self._announced.pop(id(reader), None)
 
 
 def allocate(size: int) -> Any:
@@ -90,6 +161,18 @@ def allocate(size: int) -> Any:
     if numpy is not None and hasattr(numpy, "empty"):
         return numpy.empty(size, "u1")
     return mmap.mmap(-1, size) if size >= 1 << 18 else bytearray(size)
+
+
+def is_affordable(body: int) -> bool:
+    """Whether there is address space for what a body of so many bytes may become.
+
+    The decoder ends the whole program when it gets none. This only asks, and gives back at once what it got.
+    """
+    try:
+        mmap.mmap(-1, _PER_BYTE * body + _MOST_CONTAINERS).close()
+    except (MemoryError, OSError, ValueError):
+        return False
+    return True
 
 
 def pack(body: bytes, segments: Sequence[memoryview] = ()) -> list[Buffer]:
@@ -123,29 +206,76 @@ def drop_sent(buffers: list[Buffer], sent: int) -> None:
 
 
 class _Partial:
-    """A frame of which some bytes are still missing: memory for each part, filled one after the other."""
+    """A frame of which some bytes are still missing: memory for each part, filled one after the other.
 
-    __slots__ = ("body", "body_size", "count", "filled", "missing", "segments", "table", "total")
+    Attributes:
+        target: The part that is being filled: the table, then the body, then each segment.
+        filled: How many bytes of it are there.
+        dropping: How many bytes of the frame are still to be thrown away, if there is no memory for them.
+    """
+
+    __slots__ = ("body", "body_size", "dropping", "filled", "segments", "sizes", "table", "target", "total")
 
     def __init__(self, body_size: int, count: int, total: int) -> None:
-        self.body_size, self.count, self.total = body_size, count, total
-        self.table = bytearray(8 * count)
+        self.body_size, self.total = body_size, total
+        self.table: bytearray | None = bytearray(8 * count)
+        self.target = memoryview(self.table)
+        self.sizes: tuple[int, ...] = ()
         self.body: bytearray | None = None
-        self.segments: list[Any] = []
-        self.missing: list[memoryview] = []
+        self.segments: list[Any] | Lacking = []
         self.filled = 0
+        self.dropping = 0
 
-    def plan(self, limits: Limits, allocator: Allocator) -> None:
-        """Take memory for the body and the segments, now that all sizes are known."""
-        sizes = struct.unpack(f">{self.count}Q", self.table)
+    def advance(self, allocator: Allocator) -> bool:
+        """Take memory for the next part, now that the one before it is there; False if there is none.
+
+        Raises:
+            ProtocolError: If the table contradicts the header, or there is no memory for the body.
+        """
+        self.filled = 0
+        if self.table is not None:
+            self._read_table(self.table)
+            return True
+        if type(self.segments) is Lacking:
+            return False
+        done = len(self.segments)
+        if done == len(self.sizes):
+            return False
+        try:
+            memory = allocator(self.sizes[done])
+            self.target = memoryview(memory).cast("B")
+        except (MemoryError, OSError, ValueError, OverflowError):
+            self.dropping = sum(self.sizes[done:])
+            self.segments = Lacking()
+            self.segments.size = self.total
+            self.target = memoryview(b"")
+            return self.dropping > 0
+        self.segments.append(memory)  # type: ignore[union-attr]
+        return True
+
+    def _read_table(self, table: bytearray) -> None:
+        self.sizes = sizes = struct.unpack(f">{len(table) // 8}Q", table)
+        self.table = None
         if sum(sizes) != self.total:
             raise ProtocolError(f"a frame announces {self.total} bytes in segments, its table says {sum(sizes)}")
         if 0 in sizes:
             raise ProtocolError("a frame announces an empty segment")
-        self.body = bytearray(self.body_size)
-        self.segments = [allocator(size) for size in sizes]
-        self.missing = [memoryview(part).cast("B") for part in (self.body, *self.segments) if len(part)]
-        self.missing.reverse()
+        try:
+            self.body = bytearray(self.body_size)
+        except MemoryError:
+            raise ProtocolError(f"there is no memory for a message of {self.body_size} bytes") from None
+        self.target = memoryview(self.body)
+
+    def take(self, view: memoryview) -> int:
+        """Put as many bytes where they belong as belong there; returns how many those are."""
+        if self.dropping:
+            taken = min(self.dropping, len(view))
+            self.dropping -= taken
+            return taken
+        taken = min(len(self.target) - self.filled, len(view))
+        self.target[self.filled : self.filled + taken] = view[:taken]
+        self.filled += taken
+        return taken
 
 
 class FrameReader:
@@ -159,8 +289,9 @@ class FrameReader:
         minor: Minor version in the last header; this side's before the first.
     """
 
-    def __init__(self, limits: Limits, *, allocator: Allocator = allocate) -> None:
+    def __init__(self, limits: Limits, *, allocator: Allocator = allocate, arrivals: Arrivals | None = None) -> None:
         self.limits = limits
+        self._arrivals = arrivals or Arrivals(limits.arriving)
         self.minor: int = MINOR
         self._max_body = self._max_frame = self._max_whole = limits.hello
         self._max_segments = 0
@@ -176,6 +307,15 @@ class FrameReader:
         self._max_whole = min(self._max_body, self._max_frame)
         self._max_segments = self.limits.segments
 
+    def _reserve(self, size: int) -> Any:
+        if not self._arrivals.begin(self, size):
+            raise MemoryError
+        return self._allocator(size)
+
+    def abandon(self) -> None:
+        """No more bytes will come."""
+        self._arrivals.end(self)
+
     @property
     def between_frames(self) -> bool:
         """Whether all bytes so far made up complete frames."""
@@ -184,8 +324,8 @@ class FrameReader:
     def get_buffer(self) -> memoryview:
         """Return memory to receive into: the missing part of a segment if there is a large one, else scratch."""
         partial = self._partial
-        if partial is not None and partial.missing:
-            target = partial.missing[-1][partial.filled :]
+        if partial is not None and partial.table is None and not partial.dropping:
+            target = partial.target[partial.filled :]
             if len(target) >= SEGMENT_THRESHOLD:
                 self._lent = target
                 return target
@@ -249,7 +389,10 @@ class FrameReader:
         self._check_sizes(body, count, total)
         if not count and len(rest) >= body:
             return rest[body:], Frame(bytes(rest[:body]))
-        self._partial = _Partial(body, count, total)
+        try:
+            self._partial = _Partial(body, count, total)
+        except MemoryError:
+            raise ProtocolError(f"there is no memory for a frame with {count} segments") from None
         return rest, self._settle()
 
     def _check_start(self, head: Buffer) -> None:
@@ -277,26 +420,16 @@ class FrameReader:
             raise ProtocolError(f"a frame announces {total} bytes in segments, but no segment")
 
     def _fill(self, partial: _Partial, view: memoryview) -> tuple[memoryview, Frame | None]:
-        target = partial.missing[-1] if partial.body is not None else memoryview(partial.table)
-        taken = min(len(target) - partial.filled, len(view))
-        target[partial.filled : partial.filled + taken] = view[:taken]
-        partial.filled += taken
-        return view[taken:], self._settle()
+        return view[partial.take(view) :], self._settle()
 
     def _settle(self) -> Frame | None:
         """Move on to the next part where one is complete; return the frame after the last."""
         partial = self._partial
         assert partial is not None
-        if partial.body is None:
-            if partial.filled < len(partial.table):
-                return None
-            partial.plan(self.limits, self._allocator)
-            partial.filled = 0
-        while partial.missing and partial.filled == len(partial.missing[-1]):
-            partial.missing.pop()
-            partial.filled = 0
-        if partial.missing:
-            return None
-        self._partial = None
-        assert partial.body is not None
-        return Frame(partial.body, partial.segments)
+        while not partial.dropping and partial.filled == len(partial.target):
+            if not partial.advance(self._reserve):
+                self._partial = None
+                self._arrivals.end(self)
+                assert partial.body is not None
+                return Frame(partial.body, partial.segments)
+        return None

@@ -25,14 +25,15 @@ from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import Call, Failure, Reply, Request, Signal, Value
 from qmi.net.bounds import describe_error
 from qmi.net.codec import Encoded
+from qmi.net.collector import collector_at_rest
 from qmi.net.delivery import Delivery, Owner, Sink, is_for_the_loop
 from qmi.net.events import Connected, Event, LossKind, PeerLost
 from qmi.net.failures import Failures
-from qmi.net.frames import Buffer
+from qmi.net.frames import Buffer, Frame
 from qmi.net.handshake import Hello
 from qmi.net.open_requests import describe, not_delivered
 from qmi.net.outbound import Outbound
-from qmi.net.peer import FAULT, HEARTBEAT, PING, Peer
+from qmi.net.peer import FAULT, HEARTBEAT, PING, Packet, Peer
 from qmi.net.room import NoRoomException, Room
 from qmi.net.rush import Rush
 from qmi.net.wire import Wire
@@ -45,6 +46,9 @@ _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
 _LEND_AGAIN = 1.0
 """After so many seconds it is tried again to have a thread read, if there was none left."""
+_LONG = 0.01
+_LONGEST_PAUSE = 0.2
+"""Decoding that takes longer than the one is followed by a pause, of as many seconds as it took, or of the other."""
 _NEW_DEADLINES = frozenset({Connected, PeerLost})
 """After these the timer has others to wait for, or none."""
 
@@ -62,6 +66,7 @@ class Link:
         unsent_timeout: How long the other side may take nothing of what waits, in seconds.
         readers: How many links may be read by threads of their own when there is a rush; None: not this one.
         failures: Counts and tells what nobody foresaw.
+        decoders: How many threads may decode large messages beside the loop; None: one for this link.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Link:
         unsent_timeout: float = 10.0,
         readers: trio.CapacityLimiter | None = None,
         failures: Failures | None = None,
+        decoders: trio.CapacityLimiter | None = None,
     ) -> None:
         self.where = where
         self.ended: trio.Event = trio.Event()
@@ -97,7 +103,10 @@ class Link:
             relieved=self._relieved,
             capacity=max_unsent,
         )
-        self.room: Room = Room(self.is_full)
+        self.room: Room = Room(lambda: self._peer.lacks_room or self.is_full())
+        self._put_off = False
+        self._decoders = decoders
+        peer.defers_large = True
         self.dropped_signals: int = 0
         self._dropping = False
         self._awaited = 0.0
@@ -252,6 +261,7 @@ class Link:
             more, events = self._receive()
             self._dispatch(events)
             del events  # what came must not live until something else comes
+            await self._decode_large()
             self._check_fault()
             if more:
                 if time.monotonic() - busy_since > _TURN:
@@ -266,6 +276,7 @@ class Link:
             if reads == _RUSH:
                 if busy_since - rush_since < _RUSH_TIME:
                     self._dispatch(await self._lend())
+                    await self._decode_large()
                     self._check_fault()
                 reads, rush_since = 0, time.monotonic()
 
@@ -288,7 +299,47 @@ class Link:
             return False, []
         if self._probes:
             self.loop.now_or_soon(self._tell_probes)
+        if self._put_off:
+            self._tell_room()
         return size == len(memory) or self._wire.may_hold_more, events
+
+    async def _decode_large(self) -> None:
+        # Nothing is read before it is done. The other links go on: what holds the interpreter in that thread gives it
+        # away every few milliseconds where it runs Python, and at the end where it does not. Then the loop and the
+        # objects have it for as long, before the next large message is decoded.
+        while (frame := self._peer.large_frame) is not None:
+            decoders = self._decoders = self._decoders or trio.CapacityLimiter(1)
+            async with decoders:
+                begun = time.monotonic()
+                try:
+                    found = await trio.to_thread.run_sync(self._decode, frame, limiter=trio.CapacityLimiter(1))
+                except RuntimeError:  # no thread can be started
+                    found = self._decode(frame)
+                events = self._decoded(found)
+                del frame, found  # what came must not live until something else comes
+                self._dispatch(events)
+                del events
+                took = time.monotonic() - begun
+                if took > _LONG:
+                    await trio.sleep(min(took, _LONGEST_PAUSE))
+
+    def _decode(self, frame: Frame) -> Packet | Exception:
+        with collector_at_rest():
+            return self._peer.decode(frame)
+
+    def _decoded(self, found: Packet | Exception) -> list[Event]:
+        with self._mutex:
+            events = self._peer.decoded(found, time.monotonic())
+            self._write_own()
+        if self._put_off:
+            self._tell_room()
+        return events
+
+    def _tell_room(self) -> None:
+        # Who was put off has set both with the mutex, and registered before looking again.
+        if not self._peer.lacks_room:
+            self._put_off = False
+            self.room.tell()
 
     async def _lend(self) -> list[Event]:
         # A thread that waits for this link alone answers sooner than a loop that waits for everything.
@@ -322,11 +373,14 @@ class Link:
         """Read in a thread that has the right to; see :class:`~qmi.net.rush.Source`."""
         more, events = self._receive()
         deliver = self._delivery.deliver
-        for index, event in enumerate(events):
-            if is_for_the_loop(event):
-                return more, events[index:]
-            deliver(event)
-        return more, []
+        while True:
+            for index, event in enumerate(events):
+                if is_for_the_loop(event):
+                    return more, events[index:]
+                deliver(event)
+            if (frame := self._peer.large_frame) is None:
+                return more, []
+            events = self._decoded(self._decode(frame))
 
     def assist(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
         """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
@@ -388,13 +442,13 @@ class Link:
             self._delivery.deliver(event)
             if type(event) in _NEW_DEADLINES:
                 self._wake_timer.set()
+                self.room.tell()
 
     def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
         with self._mutex:
             events = self._peer.lose(reason, kind)
             self._write_own()
         self._dispatch(events)
-        self.room.tell()
 
     @property
     def writes(self) -> int:
@@ -473,14 +527,18 @@ class Link:
             QMI_NotDeliveredException: If the link is gone, or too many requests are open.
         """
         encoded = encoded or self._peer.encode_request(message)
+        cost = self._peer.cost_of(encoded)
         with self._mutex:
             # Only calls can be large. What locks, unlocks or asks is never held up.
             if self._out.may_be_full and type(message) is Call and self._peer.is_ready and self._out.is_full():
                 error = not_delivered(describe(message), self.title, self._too_much())
                 raise NoRoomException(str(error), encoded)
+            if cost and not self._peer.has_room_for(cost):
+                self._put_off = True
+                raise NoRoomException(str(not_delivered(describe(message), self.title, self._too_much())), encoded)
             number = self._peer.next_number
             try:
-                _, buffers = self._peer.send_request(message, encoded)
+                _, buffers = self._peer.send_request(message, encoded, cost)
                 sink.number = number
                 self._delivery.expect(number, sink)
                 left = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
@@ -513,6 +571,8 @@ class Link:
         buffers = self._peer.cancel_request(number)
         if not buffers:
             self._out.remove(number)
+            if self._put_off:
+                self.loop.soon(self._tell_room)
         return buffers
 
     def send_credit(self, number: int, count: int) -> None:
@@ -614,4 +674,7 @@ class Link:
         return self._too_much()
 
     def _too_much(self) -> str:
+        if self._peer.lacks_room:
+            limit = self._peer.limits.request_bytes >> 20
+            return f"large requests that take up {limit} MiB in {self.title} have no answer yet"
         return f"{self._out.size / (1 << 20):.1f} MiB wait for {self.title} to read them"

@@ -61,15 +61,61 @@ class Served(NamedTuple):
 _FRESH = Served()
 
 
+class _Costs:
+    """How much memory the large ones among the requests of one side take up.
+
+    Args:
+        limit: How much they may.
+    """
+
+    __slots__ = ("_costs", "_limit", "_sum")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._costs: dict[int, int] = {}
+        self._sum = 0
+
+    def has_room(self, cost: int) -> bool:
+        """Whether one more may be open."""
+        return not cost or not self._costs or self._sum + cost <= self._limit
+
+    def add(self, number: int, cost: int) -> None:
+        """One more is open."""
+        self._costs[number] = cost
+        self._sum += cost
+
+    def remove(self, number: int) -> bool:
+        """A request is not open any more; whether it was a large one."""
+        cost = self._costs.pop(number, None)
+        if cost is None:
+            return False
+        self._sum -= cost
+        return True
+
+    def clear(self) -> None:
+        """None is open any more."""
+        self._costs.clear()
+        self._sum = 0
+
+
 class OpenRequests:
     """The requests of both sides; numbers only ever grow, so that no late answer meets a new request.
 
     Args:
         limit: How many may be open in each direction.
+        limit_bytes: How much memory they may take up in each direction; a single one is always allowed.
+
+    Attributes:
+        lacks_room: Whether a request of this side had to be put off because of the bytes of others, and no answer to
+            one of these has come since.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_bytes: int = 96 << 20) -> None:
         self.limit = limit
+        self.limit_bytes = limit_bytes
+        self.lacks_room: bool = False
+        self._asked_costs = _Costs(limit_bytes)
+        self._served_costs = _Costs(limit_bytes)
         self._last_asked = 0
         self._last_served = 0
         # What is open on this side, with what it is; and the few of which there is more to say. An object for each
@@ -110,13 +156,26 @@ class OpenRequests:
             f"{what} was not sent to {peer}: {self.limit} requests to it have no answer yet, which is the limit"
         )
 
-    def ask(self, what: str) -> int:
-        """Open a request of this side."""
+    def has_room_to_ask(self, cost: int) -> bool:
+        """Whether a large request may go out. If not, :attr:`lacks_room` is set until that may have changed."""
+        if cost and not self._asked_costs.has_room(cost):
+            self.lacks_room = True
+            return False
+        return True
+
+    def ask(self, what: str, cost: int = 0) -> int:
+        """Open a request of this side, which takes up so much memory if it is a large one."""
         number = self._last_asked + 1
         self._asked[number] = what
         self._queued.add(number)
+        if cost:
+            self._asked_costs.add(number, cost)
         self._last_asked = number
         return number
+
+    def _free(self, number: int) -> None:
+        if self._asked_costs.remove(number):
+            self.lacks_room = False
 
     def handed_over(self, number: int) -> None:
         """The transport is about to get the first byte of a request."""
@@ -134,6 +193,7 @@ class OpenRequests:
         if number in self._queued:
             self._queued.remove(number)
             del self._asked[number]
+            self._free(number)
             return False
         self._cancelled.add(number)
         return True
@@ -149,6 +209,7 @@ class OpenRequests:
         if by_value and number in self._credit and number not in self._cancelled:
             raise ProtocolError(f"request {number} is a stream, but was answered by a value")
         del self._asked[number]
+        self._free(number)
         self._credit.pop(number, None)
         if number in self._cancelled:
             self._cancelled.remove(number)
@@ -166,6 +227,7 @@ class OpenRequests:
         if number in self._credit:
             raise ProtocolError(f"request {number} was answered by a second stream")
         self._credit[number] = 0
+        self._free(number)
         return True
 
     def give_credit(self, number: int, count: int) -> bool:
@@ -216,6 +278,19 @@ class OpenRequests:
             raise ProtocolError(f"an answer came to request {number}, which was not asked")
         return number in self._asked
 
+    def has_room_to_serve(self, cost: int) -> bool:
+        """Whether a large request of the other side may be open besides those that are."""
+        return self._served_costs.has_room(cost)
+
+    def note_cost(self, number: int, cost: int) -> None:
+        """A request of the other side takes up so much memory, if it is open at all."""
+        if cost and number in self._served:
+            self._served_costs.add(number, cost)
+
+    def free_served(self, number: int) -> None:
+        """A request of the other side is answered by a stream, whose items count for themselves."""
+        self._served_costs.remove(number)
+
     def serve(self, number: int) -> bool:
         """Open a request of the other side; False if there are too many.
 
@@ -248,6 +323,7 @@ class OpenRequests:
     def finish(self, number: int) -> None:
         """This side has answered a request."""
         del self._served[number]
+        self._served_costs.remove(number)
 
     def find_served(self, number: int) -> Served | None:
         """Return a request that the other side talks about, None if it has been answered.
@@ -272,6 +348,9 @@ class OpenRequests:
         self._cancelled.clear()
         self._credit.clear()
         self._served.clear()
+        self._asked_costs.clear()
+        self._served_costs.clear()
+        self.lacks_room = False
         return events
 
     def _lost(self, number: int, what: str, peer: str, reason: str) -> Exception:

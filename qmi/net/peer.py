@@ -30,15 +30,19 @@ Rules for the driver:
   ``end_stream`` or a ``Failure``; also after ``CancelReceived``: the answer frees the number.
 - ``cancel_request`` is also how a consumer leaves a stream. No event comes for that number any more. If it returns
   nothing, the request had not been handed over: take its buffers out of the queue.
+- With ``defers_large``, after everything that was received: while there is a ``large_frame``, ``decode`` it without the
+  lock, beside the loop, give the outcome to ``decoded``, and handle its events as those of reading. Nothing is read
+  meanwhile.
 - A program whose loop is blocked cannot answer pings. A watchdog thread may write :data:`HEARTBEAT` between two frames.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from qmi.config.rules import printable
 from qmi.net.bounds import check_payload, describe_error
@@ -51,14 +55,27 @@ from qmi.net.events import (
     PeerLost,
     SignalsReceived,
 )
-from qmi.net.frames import MINOR, Buffer, Frame, FrameReader, Limits, ProtocolError
+from qmi.net.frames import (
+    CHEAP,
+    LARGE_BODY,
+    MINOR,
+    Arrivals,
+    Buffer,
+    Frame,
+    FrameReader,
+    Lacking,
+    Limits,
+    ProtocolError,
+    cost_of,
+    is_affordable,
+)
 from qmi.net.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.heartbeat import Heartbeat, Pulse
 from qmi.net.incoming import RequestRefused, read_message
-from qmi.net.kinds import Kind
+from qmi.net.kinds import REQUEST, Kind
 from qmi.net.packets import read_first_packet, read_packet
 from qmi.net.sending import Sending, write_packet
-from qmi.net.undecodable import read_undecodable
+from qmi.net.undecodable import UnaffordableValue, peek, read_undecodable
 
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]
 PING = write_packet(Kind.PING, 0)[0]
@@ -77,6 +94,14 @@ def _kind_of_frame(kind: int | None) -> str:
         return f"a frame of kind {kind}"
 
 
+Packet: TypeAlias = tuple[int, int, Any]
+"""Kind, number and payload."""
+
+
+def _cost(frame: Frame) -> int:
+    return cost_of(frame.body, sum(memoryview(segment).nbytes for segment in frame.segments))
+
+
 class Peer(Sending):
     """One side of a link. See the module for how to drive it.
 
@@ -90,6 +115,11 @@ class Peer(Sending):
         persistent: Returns plain values for an object that travels as a reference, None for any other.
         restore: Makes an object of those plain values; raises ValueError if they make no sense.
         where: Address of the other side, for messages.
+        arrivals: What arrives on all links of the context; None if this link is on its own.
+
+    Attributes:
+        defers_large: Whether the driver decodes large frames (:attr:`large_frame`); else they are decoded where they
+            are received.
     """
 
     def __init__(
@@ -104,10 +134,15 @@ class Peer(Sending):
         persistent: Persistent | None = None,
         restore: Restore | None = None,
         where: str = "",
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.limits: Limits = limits or Limits()
-        super().__init__(Codec(self.limits, persistent=persistent, restore=restore), self.limits.open_requests)
-        self._reader = FrameReader(self.limits)
+        codec = Codec(self.limits, persistent=persistent, restore=restore)
+        super().__init__(codec, self.limits.open_requests, self.limits.request_bytes)
+        self._reader = FrameReader(self.limits, arrivals=arrivals)
+        self._later: deque[Frame] = deque()
+        self.defers_large: bool = False
+        self._cost = 0
         self._handshake = Handshake(role, hello, expected=expected, certified=certified)
         self._heartbeat = Heartbeat(now, ping_after=self.limits.ping_after, silence=self.limits.silence)
         self._hello_due = now + self.limits.hello_timeout
@@ -176,6 +211,9 @@ class Peer(Sending):
         try:
             for frame in frames:
                 kind = None
+                if self._later or frame[1] or len(frame[0]) > CHEAP:
+                    self._handle_heavy(frame, events, now)
+                    continue
                 if not self.is_ready:
                     kind, number, payload = read_first_packet(frame)
                 else:
@@ -195,6 +233,76 @@ class Peer(Sending):
         except Exception as error:  # nobody foresaw it: whatever bytes do to this side ends this link alone
             events += self.fault(f"handling {_kind_of_frame(kind)}", error)
         return events
+
+    # Large bodies are decoded by the driver of the link, without its lock and beside its loop. Until one has been, all
+    # that came after it waits, so that everything is handled in the order in which it came.
+
+    @property
+    def large_frame(self) -> Frame | None:
+        """A frame to be given to :meth:`decode`, and its outcome to :meth:`decoded`; until then nothing may be read."""
+        return self._later[0] if self._later else None
+
+    def decode(self, frame: Frame) -> Packet | Exception:
+        """Decode a frame; any thread may do that, without the lock. Takes up to a second."""
+        try:
+            self._check_affordable(frame)
+            return read_packet(self._codec, frame)
+        except Exception as error:
+            return error
+
+    def decoded(self, found: Packet | Exception, now: float) -> list[Event]:
+        """Handle :attr:`large_frame`, and what came after it."""
+        events: list[Event] = []
+        if self._later:
+            self._heartbeat.heard(now)
+            try:
+                self._handle_decoded(self._later.popleft(), found, events, now)
+                while self._later and len(self._later[0].body) <= LARGE_BODY:
+                    frame = self._later.popleft()
+                    self._handle_decoded(frame, self.decode(frame), events, now)
+            except ProtocolError as error:
+                events += self._fail(str(error))
+            except Exception as error:  # as in _receive
+                events += self.fault("handling a large frame", error)
+        return events
+
+    def _handle_heavy(self, frame: Frame, events: list[Event], now: float) -> None:
+        if not self.is_ready:
+            kind, _, payload = read_first_packet(frame)
+            self._handle(kind, payload, events, now)
+        elif self._later or (self.defers_large and len(frame.body) > LARGE_BODY):
+            self._later.append(frame)
+        else:
+            self._handle_decoded(frame, self.decode(frame), events, now)
+
+    def _check_affordable(self, frame: Frame) -> None:
+        if isinstance(frame.segments, Lacking):
+            raise UnaffordableValue(f"there is no memory for arrays of {frame.segments.size} bytes")
+        packet = peek(frame.body)
+        # Frames are decoded and handled one by one, so that this is still there when the request is noted.
+        self._cost = _cost(frame) if packet is not None and packet[0] == REQUEST else 0
+        if not self._requests.has_room_to_serve(self._cost):
+            raise UnaffordableValue(
+                f"requests of this peer that have no answer yet take up more than {self.limits.request_bytes >> 20} MiB"
+            )
+        if len(frame.body) > LARGE_BODY and not is_affordable(len(frame.body)):
+            raise UnaffordableValue(f"there is no memory for a message of {len(frame.body)} bytes")
+
+    def _handle_decoded(self, frame: Frame, found: Packet | Exception, events: list[Event], now: float) -> None:
+        if self.lost is not None:
+            return
+        if isinstance(found, UndecodableValue):
+            self._handle_undecodable(frame.body, found, events)
+            return
+        if isinstance(found, Exception):
+            raise found
+        kind, number, payload = found
+        if kind in _FOR_THE_LINK:
+            self._handle(kind, payload, events, now)
+            return
+        self._handle_message(kind, number, payload, events)
+        if kind == REQUEST:
+            self._requests.note_cost(number, self._cost)
 
     def _is_over(self) -> bool:
         return self._lost is not None
@@ -225,7 +333,7 @@ class Peer(Sending):
             return float("inf")
         if self._handshake.stage is not Stage.READY:
             return self._hello_due
-        if self._reader.between_frames:
+        if self._reader.between_frames and not self._later:
             return self._heartbeat.due
         return min(self._heartbeat.due, self._last_pong + self.limits.ping_after)
 
@@ -239,6 +347,8 @@ class Peer(Sending):
             reason = f"the handshake was not done within {self.limits.hello_timeout:g} s"
             self._outbox.append(self._text(Kind.REFUSAL, reason))
             return self.lose(reason, LossKind.SILENT)
+        if self._later:
+            self._heartbeat.heard(now)  # this side does not listen
         pulse = self._heartbeat.check(now)
         if pulse is Pulse.DEAD:
             reason = (
@@ -250,7 +360,7 @@ class Peer(Sending):
             return self.lose(reason, LossKind.SILENT)
         if pulse is Pulse.PING:
             self._outbox.append(PING)
-        if not self._reader.between_frames and now >= self._last_pong + self.limits.ping_after:
+        if (self._later or not self._reader.between_frames) and now >= self._last_pong + self.limits.ping_after:
             # Who sends a frame for minutes cannot ask: its ping would stand behind the frame.
             self._pong(now)
         return []
@@ -269,6 +379,8 @@ class Peer(Sending):
             return []
         self._lost = lost = PeerLost(kind, reason, error)
         self.is_ready = False
+        self._later.clear()
+        self._reader.abandon()
         return [*self._requests.lose_all(self.title, reason), lost]
 
     # -- sending

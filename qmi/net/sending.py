@@ -9,11 +9,14 @@ from qmi.errors import QMI_RuntimeException, QMI_ValueNotSendableException
 from qmi.messages import Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Codec, Encoded
 from qmi.net.events import PeerLost
-from qmi.net.frames import Buffer, pack, small_frame
+from qmi.net.frames import CHEAP, Buffer, cost_of, pack, small_frame
 from qmi.net.kinds import REQUEST, VALUE, Kind
 from qmi.net.open_requests import OpenRequests, describe, not_delivered
 from qmi.net.packets import encode_message, head
 
+_HEAD = 11
+"""How many bytes of a body are in front of the payload, at most."""
+_COST_OF_HEAD = 2000
 _NOTHING = Encoded(b"\xf6", [])
 
 
@@ -31,14 +34,15 @@ class Sending(ABC):
     Args:
         codec: Encodes what is sent.
         open_requests: How many requests may be open in each direction.
+        request_bytes: How much memory these may take up.
 
     Attributes:
         is_ready: Whether the handshake is done and the link is there.
     """
 
-    def __init__(self, codec: Codec, open_requests: int) -> None:
+    def __init__(self, codec: Codec, open_requests: int, request_bytes: int = 96 << 20) -> None:
         self._codec = codec
-        self._requests = OpenRequests(open_requests)
+        self._requests = OpenRequests(open_requests, request_bytes)
         self._lost: PeerLost | None = None
         self.is_ready: bool = False
 
@@ -65,8 +69,24 @@ class Sending(ABC):
         """The number of the request that is sent next."""
         return self._requests.next_number
 
-    def send_request(self, message: Request, encoded: Encoded | None = None) -> tuple[int, list[Buffer]]:
-        """Open a request.
+    @property
+    def lacks_room(self) -> bool:
+        """Whether requests are put off until the other side has answered some of the large ones that it has."""
+        return self._requests.lacks_room
+
+    def cost_of(self, encoded: Encoded) -> int:
+        """Estimate what a request takes up at the other side, in bytes of memory; 0 if it is small. Needs no lock."""
+        payload, segments = encoded
+        if len(payload) <= CHEAP - _HEAD and not segments:
+            return 0
+        return cost_of(payload, sum(segment.nbytes for segment in segments)) + _COST_OF_HEAD
+
+    def has_room_for(self, cost: int) -> bool:
+        """Whether a request may go out, for the cost of those that the other side has not answered yet."""
+        return not cost or not self.is_ready or self._requests.has_room_to_ask(cost)
+
+    def send_request(self, message: Request, encoded: Encoded | None = None, cost: int = 0) -> tuple[int, list[Buffer]]:
+        """Open a request, whose cost was found to have room.
 
         Returns:
             Its number, which is never used again, and what must be written.
@@ -79,7 +99,7 @@ class Sending(ABC):
         self._check_ready(message)
         if self._requests.is_full:
             raise self._requests.too_many(describe(message), self.title)
-        number = self._requests.ask(describe(message))
+        number = self._requests.ask(describe(message), cost)
         return number, write_packet(REQUEST, number, encoded)
 
     def handed_over(self, number: int) -> None:
@@ -137,6 +157,7 @@ class Sending(ABC):
         if self.lost is not None:
             return []
         self._requests.note(number, streaming=True)
+        self._requests.free_served(number)
         return write_packet(Kind.STREAM, number)
 
     def credit(self, number: int) -> int:

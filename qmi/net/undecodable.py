@@ -11,17 +11,21 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from qmi.config.rules import printable
-from qmi.errors import QMI_ValueNotSendableException
+from qmi.errors import QMI_Exception, QMI_NotDeliveredException, QMI_ValueNotSendableException
 from qmi.messages import Failure, Signal, Undecodable
 from qmi.net.bounds import MAX_INT
 from qmi.net.codec import UndecodableValue
 from qmi.net.codec.budget import NotWellFormed, read_head
 from qmi.net.events import Event, ReplyReceived, SignalsReceived
-from qmi.net.frames import Buffer, ProtocolError
+from qmi.net.frames import Buffer
 from qmi.net.kinds import Kind
 from qmi.net.open_requests import OpenRequests
 
 _MAX_NAME = 200
+
+
+class UnaffordableValue(UndecodableValue):
+    """There is no memory for a value now, or its sender has too many others."""
 
 
 class Answer(NamedTuple):
@@ -29,7 +33,7 @@ class Answer(NamedTuple):
 
     kind: Kind
     number: int
-    error: QMI_ValueNotSendableException | None
+    error: QMI_Exception | None
 
 
 _Outcome: TypeAlias = tuple[Event | None, Answer | None]
@@ -59,44 +63,49 @@ def read_undecodable(requests: OpenRequests, body: Buffer, fault: UndecodableVal
     handler = _HANDLERS.get(kind)
     if size != 3 or handler is None or number > MAX_INT:
         raise fault
-    return handler(requests, number, body[place:], str(fault))
+    return handler(requests, number, body[place:], fault)
 
 
-def _on_request(requests: OpenRequests, number: int, payload: bytes, reason: str) -> _Outcome:
+def _on_request(requests: OpenRequests, number: int, payload: bytes, fault: UndecodableValue) -> _Outcome:
     if requests.serve(number):
         requests.finish(number)
     what = ".".join(_names(payload)) or "a request"
-    return None, Answer(Kind.FAILURE, number, _error(f"The arguments of {what} cannot be rebuilt there", reason))
+    error: QMI_Exception
+    if isinstance(fault, UnaffordableValue):
+        error = QMI_NotDeliveredException(f"{what} was not carried out, repeating it later is safe: {fault}")
+    else:
+        error = _error(f"The arguments of {what} cannot be rebuilt there", fault)
+    return None, Answer(Kind.FAILURE, number, error)
 
 
-def _on_reply(requests: OpenRequests, number: int, payload: bytes, reason: str) -> _Outcome:
-    error = _error(f"The result of {requests.what(number)} cannot be rebuilt here", reason)
+def _on_reply(requests: OpenRequests, number: int, payload: bytes, fault: UndecodableValue) -> _Outcome:
+    error = _error(f"The result of {requests.what(number)} cannot be rebuilt here", fault)
     return (ReplyReceived(number, Failure(error)) if requests.answered(number) else None), None
 
 
-def _on_failure(requests: OpenRequests, number: int, payload: bytes, reason: str) -> _Outcome:
-    error = _error(f"{requests.what(number)} failed, but its error cannot be rebuilt here", reason)
+def _on_failure(requests: OpenRequests, number: int, payload: bytes, fault: UndecodableValue) -> _Outcome:
+    error = _error(f"{requests.what(number)} failed, but its error cannot be rebuilt here", fault)
     return (ReplyReceived(number, Failure(error)) if requests.answered(number) else None), None
 
 
-def _on_item(requests: OpenRequests, number: int, payload: bytes, reason: str) -> _Outcome:
+def _on_item(requests: OpenRequests, number: int, payload: bytes, fault: UndecodableValue) -> _Outcome:
     if not requests.item_came(number):
         return None, None
-    error = _error(f"An item of {requests.what(number)} cannot be rebuilt here", reason)
+    error = _error(f"An item of {requests.what(number)} cannot be rebuilt here", fault)
     requests.cancel(number)  # the stream goes on there until it hears of this
     return ReplyReceived(number, Failure(error)), Answer(Kind.CANCEL, number, None)
 
 
-def _on_signal(requests: OpenRequests, number: int, payload: bytes, reason: str) -> _Outcome:
+def _on_signal(requests: OpenRequests, number: int, payload: bytes, fault: UndecodableValue) -> _Outcome:
     names = _names(payload)
     if len(names) != 2:
-        raise ProtocolError(reason)
+        raise fault
     args = Undecodable()
-    args.reason = reason
+    args.reason = str(fault)
     return SignalsReceived([Signal(names[0], names[1], args, 0, 0.0)]), None
 
 
-_HANDLERS: dict[int, Callable[[OpenRequests, int, bytes, str], _Outcome]] = {
+_HANDLERS: dict[int, Callable[[OpenRequests, int, bytes, UndecodableValue], _Outcome]] = {
     Kind.REQUEST: _on_request,
     Kind.VALUE: _on_reply,
     Kind.FAILURE: _on_failure,
@@ -105,8 +114,20 @@ _HANDLERS: dict[int, Callable[[OpenRequests, int, bytes, str], _Outcome]] = {
 }
 
 
-def _error(text: str, reason: str) -> QMI_ValueNotSendableException:
-    return QMI_ValueNotSendableException(f"{text}: {reason}")
+def _error(text: str, fault: UndecodableValue) -> QMI_ValueNotSendableException:
+    return QMI_ValueNotSendableException(f"{text}: {fault}")
+
+
+def peek(body: Buffer) -> tuple[int, int] | None:
+    """Return kind and number of a packet without decoding it; None if it is no packet."""
+    start = bytes(body[:20])
+    try:
+        size, place = _expect(start, 0, 4)
+        kind, place = _expect(start, place, 0)
+        number, place = _expect(start, place, 0)
+    except NotWellFormed:
+        return None
+    return (kind, number) if size == 3 else None
 
 
 def _expect(body: bytes, place: int, wanted: int) -> tuple[int, int]:

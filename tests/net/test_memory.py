@@ -1,0 +1,321 @@
+"""Memory is asked for as it arrives; where there is none, that ends one request, or one link, and nothing else."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmi.errors import QMI_NotDeliveredException, QMI_ValueNotSendableException
+from qmi.messages import Call, Failure, Signal, Undecodable, Value
+from qmi.net import frames as frames_module
+from qmi.net import peer as peer_module
+from qmi.net.codec import Encoded
+from qmi.net.events import Event, ItemReceived, PeerLost, ReplyReceived, RequestReceived, SignalsReceived
+from qmi.net.frames import (
+    CHEAP,
+    HEADER,
+    LARGE_BODY,
+    MAGIC,
+    MAJOR,
+    MINOR,
+    Arrivals,
+    FrameReader,
+    Lacking,
+    Limits,
+    cost_of,
+    pack,
+)
+from qmi.net.frames import ProtocolError as Fault
+from qmi.net.kinds import Kind
+from qmi.net.open_requests import OpenRequests
+from qmi.net.packets import head
+from qmi.net.peer import Peer
+from tests.net.test_peer import ask, give, pair, raw
+
+ARRAY = np.zeros(100_000)
+NO_MEMORY = [
+    MemoryError(), OSError(12, "Cannot allocate memory"), ValueError("array is too big"), OverflowError("too large")
+]  # fmt: skip
+
+
+def without_memory(peer: Peer, error: Exception | None = None) -> None:
+    def allocator(size: int) -> Any:
+        raise error or MemoryError
+
+    peer._reader._allocator = allocator
+
+
+def error_in(events: list[Event]) -> BaseException:
+    """The error in the only event, which is an answer."""
+    (event,) = events
+    assert isinstance(event, ReplyReceived)
+    assert isinstance(event.reply, Failure)
+    return event.reply.error
+
+
+def still_works(a: Peer, b: Peer) -> None:
+    number = ask(a, b)
+    assert give(a, b.send_reply(number, Value(7))) == [ReplyReceived(number, Value(7))]
+
+
+@pytest.mark.parametrize(
+    ("cause", "cut"), [*((error, 1 << 20) for error in NO_MEMORY), *((MemoryError(), cut) for cut in (1, 1000, 65536))]
+)
+def test_request_without_memory_for_its_array_is_refused_and_the_link_goes_on(cause: Exception, cut: int) -> None:
+    a, b = pair()
+    allocator = b._reader._allocator
+    without_memory(b, cause)
+    number, buffers = a.send_request(Call("bench", "echo", (ARRAY[:: 8 if cut == 1 else 1].copy(), bytes(20_000))))
+    a.handed_over(number)
+    data = raw(buffers)
+    for begin in range(0, len(data), cut):
+        assert b.receive_data(data[begin : begin + cut], 0.0) == []
+    assert b.lost is None
+    error = error_in(give(a, b.data_to_send()))
+    assert type(error) is QMI_NotDeliveredException
+    assert "bench.echo was not carried out, repeating it later is safe: there is no memory" in str(error)
+    b._reader._allocator = allocator
+    still_works(a, b)
+
+
+def test_result_without_memory_for_its_array_fails_its_call() -> None:
+    a, b = pair()
+    number = ask(a, b)
+    allocator = a._reader._allocator
+    without_memory(a)
+    error = error_in(give(a, b.send_reply(number, Value({"x": ARRAY}))))
+    assert isinstance(error, QMI_ValueNotSendableException)
+    assert "there is no memory for arrays of 800000 bytes" in str(error)
+    a._reader._allocator = allocator
+    still_works(a, b)
+
+
+def test_item_without_memory_for_its_array_ends_its_stream() -> None:
+    a, b = pair()
+    number = ask(a, b)
+    give(a, b.open_stream(number))
+    give(b, a.send_credit(number, 2))
+    without_memory(a)
+    assert "there is no memory" in str(error_in(give(a, b.send_item(number, ARRAY))))
+    assert give(a, b.send_item(number, ARRAY)) == []
+    assert not any(isinstance(event, ItemReceived) for event in give(b, a.data_to_send()))
+
+
+def test_signal_without_memory_for_its_array_is_dropped() -> None:
+    a, b = pair()
+    without_memory(a)
+    (event,) = give(a, b.send_signal(Signal("bench", "frame", (ARRAY,), 3, 1.0)))
+    assert isinstance(event, SignalsReceived)
+    assert type(event.signals[0].args) is Undecodable
+
+
+def test_second_array_without_memory_frees_the_first() -> None:
+    given: list[int] = []
+
+    def allocator(size: int) -> bytearray:
+        given.append(size)
+        if len(given) == 2:
+            raise MemoryError
+        return bytearray(size)
+
+    reader = FrameReader(Limits(), allocator=allocator)
+    reader.open_up()
+    parts = [memoryview(bytes(size)) for size in (20_000, 30_000, 40_000)]
+    data = raw(pack(b"body", parts)) + raw(pack(b"next", []))
+    first, second = reader.feed(data)
+    assert isinstance(first.segments, Lacking)
+    assert first.segments.size == 90_000
+    assert first.segments, "or it would be taken for a frame without segments"
+    assert (second.body, second.segments) == (b"next", ())
+    assert given == [20_000, 30_000], "memory is asked for one segment after the other"
+
+
+def test_memory_is_not_asked_for_before_the_bytes_in_front_of_it_are_there() -> None:
+    given: list[int] = []
+    reader = FrameReader(Limits(), allocator=lambda size: given.append(size) or bytearray(size))  # type: ignore[func-returns-value]
+    reader.open_up()
+    sizes = [16384] * 4000
+    head = HEADER.pack(MAGIC, MAJOR, MINOR, 4, len(sizes), sum(sizes)) + struct.pack(f">{len(sizes)}Q", *sizes)
+    assert list(reader.feed(head)) == []
+    assert given == []
+    assert list(reader.feed(b"body")) == []
+    assert given == [16384]
+    assert list(reader.feed(bytes(16384 * 10))) == []
+    assert given == [16384] * 11
+
+
+def test_body_without_memory_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scarce(bytearray):
+        def __init__(self, size: int = 0) -> None:
+            if size > 1000:
+                raise MemoryError
+            super().__init__(size)
+
+    reader = FrameReader(Limits())
+    reader.open_up()
+    monkeypatch.setattr(frames_module, "bytearray", Scarce, raising=False)
+    with pytest.raises(Fault, match="there is no memory for a message of 100000 bytes"):
+        list(reader.feed(HEADER.pack(MAGIC, MAJOR, MINOR, 100_000, 0, 0) + bytes(10)))
+
+
+def test_large_body_that_cannot_be_decoded_for_want_of_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = pair()
+    monkeypatch.setattr(peer_module, "is_affordable", lambda size: size < LARGE_BODY)
+    number, buffers = a.send_request(Call("bench", "echo", ("x" * 100_000,)))
+    a.handed_over(number)
+    assert give(b, buffers) == []
+    assert "there is no memory for a message of 1000" in str(error_in(give(a, b.data_to_send())))
+
+
+def test_arrivals_leave_room_for_modest_ones() -> None:
+    arrivals = Arrivals(300 << 20)
+    one, two, three = object(), object(), object()
+    assert arrivals.begin(one, 200 << 20)
+    assert not arrivals.begin(two, 200 << 20)
+    assert arrivals.begin(three, 64 << 20)
+    arrivals.end(one)
+    assert arrivals.begin(two, 200 << 20)
+    arrivals.end(one)
+
+
+def test_arrival_ends_with_its_frame_and_with_its_link() -> None:
+    a, b = pair()
+    arrivals = b._reader._arrivals
+    number, buffers = a.send_request(Call("bench", "echo", (ARRAY,)))
+    a.handed_over(number)
+    data = raw(buffers)
+    b.receive_data(data[:-1], 0.0)
+    assert len(arrivals._announced) == 1
+    b.receive_data(data[-1:], 0.0)
+    assert arrivals._announced == {}
+    b.receive_data(data[:-1], 0.0)
+    b.lose("gone")
+    assert arrivals._announced == {}
+
+
+# The bytes of open requests
+
+SMALL = Limits(request_bytes=1 << 20)
+
+
+def test_requests_beyond_the_bytes_of_a_peer_are_refused() -> None:
+    a, b = pair(SMALL)
+    text = "x" * 40_000  # may be 680,000 bytes of memory, as far as this side knows before it looks
+    message = Call("bench", "echo", (text,))
+    numbers = []
+    events: list[Any] = []
+    for _ in range(3):
+        number, buffers = a.send_request(message)
+        a.handed_over(number)
+        numbers.append(number)
+        events += give(b, buffers)
+    assert [type(event) for event in events] == [RequestReceived]
+    replies = give(a, b.data_to_send())
+    assert [reply.number for reply in replies if isinstance(reply, ReplyReceived)] == numbers[1:]
+    for reply in replies:
+        error = error_in([reply])
+        assert type(error) is QMI_NotDeliveredException
+        assert "take up more than 1 MiB" in str(error)
+    give(a, b.send_reply(numbers[0], Value(None)))
+    number, buffers = a.send_request(message)
+    a.handed_over(number)
+    assert [type(event) for event in give(b, buffers)] == [RequestReceived]
+
+
+def test_one_request_of_any_size_is_allowed() -> None:
+    requests = OpenRequests(10, 1000)
+    assert requests.has_room_to_ask(5000)
+    number = requests.ask("x", 5000)
+    assert not requests.has_room_to_ask(1)
+    assert requests.has_room_to_ask(0), "small ones do not count"
+    assert requests.lacks_room
+    requests.handed_over(number)
+    requests.answered(number)
+    assert [requests.lacks_room] == [False]
+    assert requests.has_room_to_ask(5000)
+
+
+@pytest.mark.parametrize("end", ["answer", "cancel in time", "stream", "loss"])
+def test_bytes_of_a_request_are_free_when_it_ends(end: str) -> None:
+    requests = OpenRequests(10, 1000)
+    number = requests.ask("x", 900)
+    assert not requests.has_room_to_ask(900)
+    if end == "cancel in time":
+        requests.cancel(number)
+    elif end == "loss":
+        requests.lose_all("peer", "gone")
+    else:
+        requests.handed_over(number)
+        requests.stream_opened(number) if end == "stream" else requests.answered(number)
+    assert not requests.lacks_room
+    assert requests.has_room_to_ask(900)
+
+
+def test_bytes_of_a_cancelled_request_are_free_when_the_other_side_says_so() -> None:
+    requests = OpenRequests(10, 1000)
+    number = requests.ask("x", 900)
+    requests.handed_over(number)
+    requests.cancel(number)
+    assert not requests.has_room_to_ask(900)
+    requests.answered(number)
+    assert requests.has_room_to_ask(900)
+
+
+@given(st.binary(max_size=3000), st.integers(1, 1 << 40))
+def test_cost_of_a_request_is_for_its_sender_at_least_what_it_is_for_its_receiver(payload: bytes, number: int) -> None:
+    a, _ = pair()
+    body = head(Kind.REQUEST, number) + payload
+    theirs = cost_of(body, 0) if len(body) > CHEAP else 0
+    assert a.cost_of(Encoded(payload, [])) >= theirs
+
+
+# Large messages
+
+
+def test_large_frame_waits_to_be_decoded_and_keeps_its_place() -> None:
+    a, b = pair()
+    b.defers_large = True
+    data = b""
+    for value in (1, "x" * 100_000, 2, "y" * 100_000, 3):
+        number, buffers = a.send_request(Call("bench", "echo", (value,)))
+        a.handed_over(number)
+        data += raw(buffers)
+    events: list[Any] = [*b.receive_data(data, 0.0)]
+    assert [event.number for event in events] == [1]
+    decoded = 0
+    while (frame := b.large_frame) is not None:
+        found = b.decode(frame)
+        events += b.decoded(found, 0.0)
+        decoded += 1
+    assert [event.number for event in events] == [1, 2, 3, 4, 5]
+    assert decoded == 2
+
+
+def test_peer_that_waits_for_its_large_frame_is_not_silent_and_gives_a_sign_of_life() -> None:
+    a, b = pair()
+    b.defers_large = True
+    number, buffers = a.send_request(Call("bench", "echo", ("x" * 100_000,)))
+    a.handed_over(number)
+    b.receive_data(raw(buffers), 0.0)
+    for now in range(1, 60):
+        assert b.tick(float(now)) == []
+        assert b.next_deadline() <= now + b.limits.silence
+    assert b.data_to_send(), "or the other side would think that this one is gone"
+    assert b.lost is None
+
+
+def test_large_frame_that_makes_no_sense_ends_the_link() -> None:
+    _, b = pair()
+    b.defers_large = True
+    assert b.receive_data(raw(pack(b"\xff" * 100_000, [])), 0.0) == []
+    frame = b.large_frame
+    assert frame is not None
+    events = b.decoded(b.decode(frame), 0.0)
+    assert isinstance(events[-1], PeerLost)
+    assert b.large_frame is None
+    assert b.decoded(Fault("late"), 0.0) == []
