@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -20,10 +21,10 @@ from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_UsageExceptio
 from qmi.finding import PeerDescriptor, discover, find
 from qmi.finding import configured as configured_address
 from qmi.lifesigns import LifeSigns
-from qmi.links.references import References
-from qmi.links.serving import Home, Serving
+from qmi.links.references import Interfaces, References
+from qmi.links.serving import Home, RenamedServing, Serving
 from qmi.messages import Origin, Request, Signal
-from qmi.names import ASKER_PREFIX, HostPort, check_name, parse_host_port
+from qmi.names import ASKER_PREFIX, MAX_NAME_LENGTH, HostPort, check_name, parse_host_port
 from qmi.net.bounds import describe_error
 from qmi.net.events import LossKind, PeerLost
 from qmi.net.failures import Failures
@@ -86,16 +87,23 @@ class Member(NamedTuple):
     reconnect: bool
     wanted: bool = True
 
+    @property
+    def real_name(self) -> str:
+        """What it calls itself; what it is known as here may be another name."""
+        return self.link.hello.context if self.link.hello is not None else self.origin.context
+
 
 class Former(NamedTuple):
     """A context that was connected: what is kept of it, so that it is known again when it comes back.
 
     Attributes:
+        real_name: What it calls itself.
         origin: Who it was.
         address: Where it was connected to; None if it connected to this context.
         reconnect: Whether it was to be connected again after a loss.
     """
 
+    real_name: str
     origin: Origin
     address: HostPort | None
     reconnect: bool
@@ -138,6 +146,7 @@ class Connections:
         self._lifesigns: LifeSigns
         self._members: dict[str, Member] = {}
         self._serving: dict[Link, Serving] = {}
+        self._known_as: dict[Link, str] = {}
         self._dials: dict[str, _Dial] = {}
         self._former: dict[str, Former] = {}
         self._returning: dict[str, trio.CancelScope] = {}
@@ -153,8 +162,18 @@ class Connections:
         member = self._members.get(name)
         return member.link if member is not None and member.link.is_up else None
 
+    def has(self, name: str) -> bool:
+        """Whether a context of this name is connected, whatever it is known as here."""
+        if self.link_to(name) is not None:
+            return True
+        return any(member.real_name == name and member.link.is_up for member in list(self._members.values()))
+
     def why_no_link(self, name: str) -> str:
         """Why there is no link to a context, and what to do, for a message."""
+        others = [key for key, member in list(self._members.items()) if member.real_name == name and key != name]
+        if others:
+            known = " and ".join(repr(key) for key in others)
+            return f"There is no connection to the first context {name!r}; another one of this name is {known} here"
         gone = self._gone.get(name)
         if gone is None:
             return f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one"
@@ -203,7 +222,7 @@ class Connections:
         """
         self.failures.on_kept = lambda: self._host.loop.now_or_soon(self._kept_back.set)
         self._host.spawn(self._tell_kept_lines)
-        self._doorway = Doorway(self._host, References(self._host), self.failures)
+        self._doorway = Doorway(self._host, partial(References, self._host, Interfaces()), self.failures)
         period = self._config.limits.peer_timeout / 8
         self._lifesigns = LifeSigns(self._host.loop, self._links, period=period)
         self._entrance = Entrance(
@@ -441,18 +460,57 @@ class Connections:
         if link.loss is not None:  # it has gone while others were asked
             return
         name = hello.context
-        member = self._members.get(name)
-        if member is not None and member.link.is_up:
+        member = self._holder(hello)
+        if member is not None:
             # The name is taken. If its holder is dead, that only was not noticed yet.
             self._spawn("link", f"Who context {name!r} is was not found out", self._challenge, member, link, hello)
         elif name in self._dials and self._host.name < name:
             # Both connect at the same time; the link that the smaller name makes is the one that stays, if it is made.
             what = f"Whether context {name!r} is connected was not found out"
             self._spawn("link", what, self._cross, self._dials[name], link, hello)
-        elif member is None and len(self._members) >= self._config.limits.max_links:
+        else:
+            self._admit(link, name)
+
+    def _admit(self, link: Link, name: str) -> None:
+        if name not in self._members and len(self._members) >= self._config.limits.max_links:
             link.refuse(f"context {self._host.name!r} has {len(self._members)} links, which is its limit")
         else:
             link.accept()
+
+    def _holder(self, hello: Hello) -> Member | None:
+        """The link that stands in the way of a new one: of the same program, or else of the same name."""
+        first = self._members.get(hello.context)
+        if first is None or not first.link.is_up:
+            first = None
+        if first is not None and first.origin.incarnation == hello.incarnation:
+            return first
+        for member in list(self._members.values()) if first is not None else ():
+            if (member.real_name, member.origin.incarnation) == (hello.context, hello.incarnation):
+                return member if member.link.is_up else first
+        return first
+
+    def _name_for(self, hello: Hello, dial: _Dial | None) -> str | None:
+        """What a context is to be known as here; None if that is up to somebody else who is connected.
+
+        Clients that nobody connects to by name may share one: a script that runs twice. The first is known by it, the
+        others as ``name(2)``, ``name(3)``; everything that depends on a name depends on that one. One whose link was
+        lost is known as before when it comes back.
+        """
+        name, holder = hello.context, self._holder(hello)
+        if holder is not None and (dial is not None or not _may_share(holder, hello)):
+            return None
+        for known, former in self._former.items():
+            same = former.real_name == name and former.origin.incarnation == hello.incarnation
+            if same and known != name and self.link_to(known) is None:
+                return known
+        if holder is None:
+            return name
+        for number in itertools.count(2):
+            ending = f"({number})"
+            known = name[: MAX_NAME_LENGTH - len(ending)] + ending
+            if known != self._host.name and known not in self._config.contexts and self.link_to(known) is None:
+                break
+        return known
 
     async def _cross(self, dial: _Dial, link: Link, hello: Hello) -> None:
         # Decided here alone: the side with the larger name accepts whatever comes. Its own attempt waits meanwhile.
@@ -487,33 +545,44 @@ class Connections:
             return
         elif member.origin.incarnation == hello.incarnation:
             link.refuse(f"context {hello.context!r} {_ALREADY}")
+        elif _may_share(member, hello):
+            self._admit(link, "")
         else:
             link.refuse(_in_use(member))
 
     def connected(self, link: Link, hello: Hello, dial: _Dial | None) -> None:
         """The handshake is done."""
-        name, origin = hello.context, Origin(hello.context, hello.incarnation)
-        holder = self._members.get(name)
-        if holder is not None and holder.link.is_up:
-            if dial is not None and holder.origin == origin:
-                self._want(name, holder, dial.where, dial.reconnect)
-                dial.outcome.settle(None)
-            elif dial is not None:
-                what = f"Context {name!r} at {dial.where} cannot be connected"
-                dial.outcome.fail(QMI_ConnectionException(f"{what}: {_in_use(holder)}"))
-            link.close("connected twice")
+        name = self._name_for(hello, dial)
+        if name is None:
+            self._connected_twice(link, hello, dial)
             return
+        origin = Origin(name, hello.incarnation)
+        self._known_as[link] = name
+        if name != hello.context:
+            self._doorway.call_otherwise(link, hello.context, name)
         self._gone.pop(name, None)
         before = self._former.pop(name, None)
         self._members[name] = self._member(link, origin, dial, before)
-        self._serving[link] = Serving(self._host, link, origin)
+        serving = Serving if name == hello.context else partial(RenamedServing, real_name=hello.context)
+        self._serving[link] = serving(self._host, link, origin)
         self._lifesigns.start()
-        self._tell(link, hello, before, origin)
+        self._tell(name, link, hello, before, origin)
         self._host.peer_connected(origin, link, None if before is None else before.origin != origin)
         if (waiting := self._dials.pop(name, None)) is not None:
             waiting.outcome.settle(None)
             if waiting is not dial:
                 waiting.scope.cancel()  # the other side was faster
+
+    def _connected_twice(self, link: Link, hello: Hello, dial: _Dial | None) -> None:
+        holder = self._holder(hello)
+        if dial is not None and holder is not None:
+            if holder.origin.incarnation == hello.incarnation:
+                self._want(dial.name, holder, dial.where, dial.reconnect)
+                dial.outcome.settle(None)
+            else:
+                what = f"Context {dial.name!r} at {dial.where} cannot be connected"
+                dial.outcome.fail(QMI_ConnectionException(f"{what}: {_in_use(holder)}"))
+        link.close("connected twice")
 
     def _member(self, link: Link, origin: Origin, dial: _Dial | None, before: Former | None) -> Member:
         for wish in (dial, self._dials.get(origin.context)):
@@ -523,8 +592,11 @@ class Connections:
             return Member(link, origin, before.address, before.reconnect, wanted=before.reconnect)
         return Member(link, origin, None, False, wanted=False)
 
-    def _tell(self, link: Link, hello: Hello, before: Former | None, origin: Origin) -> None:
-        name, report = hello.context, partial(self.failures.report, burst=_BURST)
+    def _tell(self, name: str, link: Link, hello: Hello, before: Former | None, origin: Origin) -> None:
+        report = partial(self.failures.report, burst=_BURST)
+        if name != hello.context:
+            text = "Context %s at %s (pid %d) is known as %s here: another program has its name"
+            report("renamed", logging.INFO, text, hello.context, link.where, hello.pid, name)
         if hello.library != __version__ and not self._host.suppress_version_mismatch_warnings:
             text = "Context %s runs version %s, this one %s"
             report("version", logging.WARNING, text, name, hello.library, __version__)
@@ -554,7 +626,7 @@ class Connections:
         """Objects of the other side published something."""
         hello = link.hello
         assert hello is not None
-        self._host.signals_here(signals, hello.context)
+        self._host.signals_here(signals, self._known_as.get(link) or hello.context)
 
     def relieved(self, link: Link) -> None:
         """There is room again on a link that was full."""
@@ -572,7 +644,7 @@ class Connections:
             self._forget(link, loss)
 
     def _forget(self, link: Link, loss: PeerLost) -> None:
-        name = link.hello.context if link.hello is not None else ""
+        name = self._known_as.pop(link, "")
         member = self._members.get(name)
         if member is None or member.link is not link:
             return
@@ -605,15 +677,22 @@ class Connections:
     def _remember(self, name: str, member: Member) -> None:
         # When it comes again, it is known whether it was restarted.
         self._former.pop(name, None)
-        self._former[name] = Former(member.origin, member.address, member.reconnect)
+        self._former[name] = Former(member.real_name, member.origin, member.address, member.reconnect)
         if len(self._former) > self._config.limits.max_links:
             del self._former[next(iter(self._former))]
+
+
+def _may_share(holder: Member, hello: Hello) -> bool:
+    """Whether two programs may have one name: neither can be connected to by it."""
+    first = holder.link.hello
+    clients = first is not None and not first.server and not hello.server
+    return clients and holder.origin.incarnation != hello.incarnation and not holder.wanted
 
 
 def _in_use(holder: Member) -> str:
     hello = holder.link.hello
     where = (hello.address if hello is not None else "") or holder.link.where
-    return f"the name {holder.origin.context!r} is in use by {where}, pid {hello.pid if hello is not None else 0}"
+    return f"the name {holder.real_name!r} is in use by {where}, pid {hello.pid if hello is not None else 0}"
 
 
 def _usual_level(name: str) -> int:

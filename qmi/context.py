@@ -152,7 +152,7 @@ class Context(Kernel):
 
     def has_peer_context(self, peer_context_name: str) -> bool:
         """Whether there is a link to a context."""
-        return self.connections.link_to(peer_context_name) is not None
+        return self.connections.has(peer_context_name)
 
     async def discover_peer_contexts(
         self, workgroup_name_filter: str | None = None, context_name_filter: str = "*"
@@ -175,7 +175,9 @@ class Context(Kernel):
             with suppress(QMI_Exception):  # it went away meanwhile
                 for entry in await call_async(self.request(Address(name, CONTEXT_OBJECT_NAME), call)):
                     if category is None or entry.category == category:
-                        found.append((str(entry.address), entry.interface.class_name))
+                        # By the name that the context has here, which may not be its own.
+                        address = Address(name, entry.address.object)
+                        found.append((str(address), entry.interface.class_name))
         return found
 
     async def wait_until_shutdown(self, seconds: float | None = None) -> bool:

@@ -46,11 +46,11 @@ class Doorway:
 
     Args:
         host: The context.
-        references: How proxies travel.
+        references: Makes what knows how proxies travel, for each link.
         failures: Counts and tells what nobody foresaw.
     """
 
-    def __init__(self, host: Host, references: References, failures: Failures | None = None) -> None:
+    def __init__(self, host: Host, references: Callable[[], References], failures: Failures | None = None) -> None:
         self._failures = failures or Failures()
         limits = host.config.limits
         self._host = host
@@ -72,7 +72,9 @@ class Doorway:
         self._arrivals = Arrivals(self._limits.arriving)
         self._decoders = trio.CapacityLimiter(1)  # two would only take the interpreter from each other
         self._readers = trio.CapacityLimiter(_READERS)
+        self._by_link: dict[Link, References] = {}
         self.own_address = ""
+        self.is_server = False
 
     @property
     def is_guarded(self) -> bool:
@@ -112,7 +114,9 @@ class Doorway:
             pid=os.getpid(),
             address=self.own_address,
             wanted=expected or "",
+            server=self.is_server,
         )
+        references = self._references()
         peer = Peer(
             role,
             hello,
@@ -120,8 +124,8 @@ class Doorway:
             expected=expected,
             certified=certified,
             limits=self._limits,
-            persistent=self._references.lower,
-            restore=self._references.restore,
+            persistent=references.lower,
+            restore=references.restore,
             where=str(where),
             arrivals=self._arrivals,
         )
@@ -138,8 +142,17 @@ class Doorway:
             failures=self._failures,
             decoders=self._decoders,
         )
-        ready(link)
-        await link.run()
+        self._by_link[link] = references
+        try:
+            ready(link)
+            await link.run()
+        finally:
+            del self._by_link[link]
+
+    def call_otherwise(self, link: Link, name: str, known_as: str) -> None:
+        """From now on, the other side of a link is known here by another name than it has itself."""
+        self._by_link[link].call_otherwise(name, known_as)
+        link.encode_apart()
 
     async def _prove(self, sock: socket.socket, role: Role, expected: str | None) -> tuple[Wire, Identity | None]:
         if self._tls is None:

@@ -90,6 +90,7 @@ class Entrance:
             # Others on this machine can find and use it; nobody else can.
             self._listen(LOOPBACK, 0)
         elif configured.tcp_server_port is not None:
+            self._doorway.is_server = True
             self._listen(LOOPBACK if configured.host is None else configured.host, configured.tcp_server_port)
         elif configured.host is not None:
             _logger.warning(

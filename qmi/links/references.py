@@ -20,11 +20,20 @@ class References:
 
     Args:
         router: Makes proxies work at this end.
+        interfaces: What is known of interfaces; all links of a context share it.
     """
 
-    def __init__(self, router: Any) -> None:
+    def __init__(self, router: Any, interfaces: Interfaces | None = None) -> None:
         self._router = router
-        self._interfaces = _Interfaces()
+        self._interfaces = interfaces or Interfaces()
+        self._there: dict[str, str] = {}
+        self._here: dict[str, str] = {}
+
+    def call_otherwise(self, name: str, known_as: str) -> None:
+        """The other side is known here by another name, since a third program has its own: translate between them."""
+        # That third one has a name there, too, or its objects would be taken for those of the other side.
+        self._there = {known_as: name, name: f"{name}(1)"}
+        self._here = {there: here for here, there in self._there.items()}
 
     def lower(self, value: object) -> Any:
         """Plain values for a proxy or an interface, None for anything else."""
@@ -36,7 +45,8 @@ class References:
         if parts is None:
             return None
         address, interface = parts
-        return ["proxy", [*address], interface_to_plain(interface)]
+        context = self._there.get(address.context, address.context)
+        return ["proxy", [context, address.object], interface_to_plain(interface)]
 
     def restore(self, plain: Any) -> Any:
         """The proxy or interface that the plain values stand for.
@@ -47,13 +57,15 @@ class References:
         if type(plain) is list and len(plain) == 2 and plain[0] == "interface":
             return self._interfaces.of(plain[1])
         if type(plain) is list and len(plain) == 3 and plain[0] == "proxy" and _is_address(plain[1]):
-            return make_proxy(self._router, Address(*plain[1]), self._interfaces.of(plain[2]))
+            context, name = plain[1]
+            address = Address(self._here.get(context, context), name)
+            return make_proxy(self._router, address, self._interfaces.of(plain[2]))
         if type(plain) is list and len(plain) == 3 and plain[0] == "signal" and _are_texts([plain[1], plain[2]]):
             return SignalDescription(plain[1], tuple(map(_type_of_name, plain[2])))
         raise ValueError("neither a proxy nor an interface")
 
 
-class _Interfaces:
+class Interfaces:
     """Interfaces by their content: of many proxies of one class, the first is checked and gets a class of its own."""
 
     _MAX_BYTES = 2 << 20

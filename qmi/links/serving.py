@@ -12,7 +12,7 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.streams import END, ActorStream
 from qmi.actors.turns import CallFuture
 from qmi.errors import QMI_CancelledCallException, QMI_Exception, QMI_RuntimeException
-from qmi.messages import Acquire, Origin, Release, Request, Signal
+from qmi.messages import Acquire, Call, Origin, Release, Request, Signal
 from qmi.net.link import Link
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -167,6 +167,31 @@ class Serving:
                 self.cancel(number)
             except Exception:  # the others are to learn of it all the same
                 _logger.exception("A request to %s could not be cancelled", self._origin.context)
+
+
+class RenamedServing(Serving):
+    """What is asked for by a context that is known here by another name than it has itself.
+
+    Args:
+        home: The context.
+        link: The link.
+        origin: Who is at its other end, by the name that is known here.
+        real_name: What it calls itself.
+    """
+
+    def __init__(self, home: Home, link: Link, origin: Origin, *, real_name: str) -> None:
+        super().__init__(home, link, origin)
+        self._prefix = f"{real_name}."
+        self._known_as = f"{origin.context}."
+
+    def request(self, number: int, message: Request) -> None:
+        """The other side asks for something; who waits for it is told by names that are known here."""
+        if isinstance(message, Call) and message.chain:
+            message.chain = tuple(
+                self._known_as + waiting.removeprefix(self._prefix) if waiting.startswith(self._prefix) else waiting
+                for waiting in message.chain
+            )
+        super().request(number, message)
 
 
 class _Pump:

@@ -58,6 +58,7 @@ class Hello:
         address: "host:port" where the context listens, empty if it does not.
         minor: Minor version of the protocol that it speaks.
         wanted: The context that the connecting side means to reach, empty for any.
+        server: Whether others connect to it by its name; of those that say nothing, that is assumed.
     """
 
     context: str
@@ -68,6 +69,7 @@ class Hello:
     address: str = ""
     minor: int = MINOR
     wanted: str = ""
+    server: bool = True
 
     def to_wire(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -83,7 +85,8 @@ class Hello:
         if type(found) is not dict:
             raise ProtocolError(f"a hello is a map of fields, got {describe_value(found)}")
         try:
-            return cls(**{field.name: field.read(found.get(field.name)) for field in HELLO})
+            fields = {field.name: field.read(found.get(field.name)) for field in HELLO}
+            return cls(**fields, server=found.get("server") is not False)
         except OutOfBounds as error:
             raise ProtocolError(f"hello.{error}") from None
 

@@ -123,6 +123,10 @@ class Link:
 
         abandon_in_child(self)
 
+    def encode_apart(self) -> None:
+        """Nothing that is sent here is encoded as for another link: names differ."""
+        self._encodes_like = id(self)
+
     def abandon(self) -> None:
         """This is a forked child: the link is the parent's. Whoever waits here for an answer gets none."""
         self._out.fault = self._out.fault or "this process was forked from the one that has the link"

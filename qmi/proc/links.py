@@ -101,6 +101,7 @@ class SocketLink:
             library=__version__,
             pid=os.getpid(),
             wanted=name,
+            server=False,
         )
         now = time.monotonic()
         peer = Peer(

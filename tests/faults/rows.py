@@ -26,7 +26,7 @@ ROWS: Mapping[int, str] = {
     19: "several exceptions in one task",
     20: "exception in a constructor or in open()",
     21: "name taken or not allowed",
-    22: "two contexts of one name connect",
+    22: "two contexts of one name connect: servers, or a server and a client",
     23: "port in use",
     24: "1,000 connections",
     25: "out of file descriptors",
