@@ -6,11 +6,15 @@ any more. So as long as contexts run, a handler looks at what was interrupted, a
 :mod:`qmi.interrupt_rules`. What has to wait is *pending*: the signal is sent again a moment later.
 
 Calls pay next to nothing for it: each looks whether something is pending, and whether the handler is still there.
+
+SIGTERM and SIGHUP would end the process at once. Where nobody else handles them, they are handled the same way: the
+program ends by an exception, as it does after Ctrl-C, so that blocks are left and contexts are stopped.
 """
 
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import threading
@@ -20,7 +24,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from functools import wraps
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import trio
 
@@ -54,8 +58,19 @@ AGAIN = 0.0005
 AGAIN_AFTER_RELEASE = 0.01
 """The same for one that came during a release, which may take long."""
 
+PATIENCE = 30.0
+"""For how long, in seconds, a program may do what it does at its end; then its contexts are stopped all the same."""
+END_SIGNALS: Final = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 _ROOT = Path(__file__).parent
 _CALLERS = frozenset(file for file, _ in CALLS_USER_CODE)
+
+
+class ProgramEnd(SystemExit):
+    """The process was told to end by a signal; its exit code says by which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
 
 
 class InterruptHandler:
@@ -67,15 +82,29 @@ class InterruptHandler:
     Attributes:
         due: Whether an interrupt came at a bad moment and has yet to be raised.
         handler: What is set as the handler; always the very same object.
+        ended_by: The signal that has told this process to end, if one has.
+        raised_end: Whether :class:`ProgramEnd` has been raised for it.
+        bodies: Cancel the blocks of the contexts of trio programs; called when the process is told to end.
+        overdue: Stops all contexts; called in a thread when the process has taken too long to end.
     """
 
-    __slots__ = ("_again", "_previous", "_run", "_users", "due", "handler")
+    __slots__ = (
+        *("_again", "_cancelled_bodies", "_number", "_pid", "_previous", "_run", "_users"),
+        *("bodies", "due", "ended_by", "handler", "overdue", "raised_end"),
+    )
 
     def __init__(self) -> None:
         self.due: bool = False
         self.handler: Final[Callable[[int, FrameType | None], None]] = self._handle
+        self.ended_by: int | None = None
+        self.raised_end: bool = False
+        self.bodies: list[Callable[[], object]] = []
+        self.overdue: Callable[[int], object] = lambda number: None
         self._again = False
+        self._cancelled_bodies = False
+        self._number = SIGINT  # what is due
         self._users = 0
+        self._pid = os.getpid()
         self._previous: Any = signal.default_int_handler
         self._run: trio.lowlevel.TrioToken | None = None  # the trio run whose handler was replaced
 
@@ -84,6 +113,7 @@ class InterruptHandler:
     def install(self) -> None:
         """Somebody needs it: take over from Python's own handler, or trio's."""
         self._users += 1
+        self._pid = os.getpid()
         self._take_over()
 
     def uninstall(self) -> None:
@@ -93,13 +123,23 @@ class InterruptHandler:
             self._hand_back()
 
     def _take_over(self) -> None:
-        if self._users and _in_main_thread() and self.whose() in TAKEN_OVER:
+        if not self._users or not _in_main_thread():
+            return
+        if self.whose() in TAKEN_OVER:
             self._previous = current_handler(SIGINT)
             self._run = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
             signal.signal(SIGINT, self.handler)
+        for number in END_SIGNALS:
+            if current_handler(number) == signal.SIG_DFL:  # not ignored, as under nohup, and not the program's
+                signal.signal(number, self.handler)
 
     def _hand_back(self) -> None:
-        if not _in_main_thread() or current_handler(SIGINT) is not self.handler:
+        if not _in_main_thread():
+            return
+        for number in END_SIGNALS:
+            if current_handler(number) is self.handler:
+                signal.signal(number, signal.SIG_DFL)
+        if current_handler(SIGINT) is not self.handler:
             return
         previous, self._previous = self._previous, signal.default_int_handler
         run, self._run = self._run, None
@@ -143,14 +183,36 @@ class InterruptHandler:
             frame: Where the stack of the caller begins.
         """
         if self.due and _in_main_thread() and who_runs(_places(frame)) not in (Runs.RELEASE, Runs.RELEASE_WAIT):
-            self.due = False
-            raise KeyboardInterrupt
+            self._raise(self._number)
+
+    def _raise(self, number: int) -> NoReturn:
+        self.due = False
+        if number == SIGINT:
+            signal.default_int_handler(number, None)  # which raises it without a line of this file in the traceback
+        self.raised_end = True
+        raise ProgramEnd(number)
+
+    def end_of_body(self) -> None:
+        """End the program if it was told to: its block was cancelled for that.
+
+        Raises:
+            ProgramEnd: If it was.
+        """
+        if self.ended_by is not None:
+            self._raise(self.ended_by)
+
+    def reset(self) -> None:
+        """Leave all signals to whoever had them before; for a process that was forked."""
+        self._users = 0
+        self.due = False
+        self.bodies.clear()
+        self._hand_back()
 
     def postpone(self) -> bool:
         """Have a KeyboardInterrupt raised a moment later instead of now; False where Ctrl-C is not handled here."""
         if not _in_main_thread() or current_handler(SIGINT) is not self.handler:
             return False
-        self.due = True
+        self.due, self._number = True, SIGINT
         _thread.start_new_thread(self._try_again, ())
         return True
 
@@ -160,22 +222,34 @@ class InterruptHandler:
         again, self._again = self._again, False
         if again and not self.due:
             return  # it was raised in the meantime
-        if not self._users:  # the last one left in another thread
-            self._hand_back()
-        if trio.lowlevel.in_trio_run():
-            then = RULES[who_runs_in_trio(_places(frame), protected=trio.lowlevel.currently_ki_protected())]
-        else:
-            rules = RULES_FOR_THE_SECOND if self.due and not again else RULES
-            then = rules[who_runs(_places(frame))]
+        self._check_users(number)
+        if number != SIGINT and not again:
+            self._begin_end(number)
+        then = self._decide(frame, second=self.due and not again)
+        if number != SIGINT and self._cancelled_bodies and trio.lowlevel.in_trio_run():
+            return  # the block of the context was cancelled, and ends the program when it has ended
         if then is Then.TRIO and _deliver_to_trio():
             self.due = False
         elif then in (Then.RAISE, Then.TRIO):
-            self.due = False
-            signal.default_int_handler(number, frame)
+            self._raise(number)
         elif again or not self.due:
-            self.due = True
+            self.due, self._number = True, number
             # No threading.Thread: what was interrupted may hold the locks of that module.
             _thread.start_new_thread(self._try_again, (AGAIN if then is Then.LATER else AGAIN_AFTER_RELEASE,))
+
+    def _check_users(self, number: int) -> None:
+        if os.getpid() != self._pid:  # in a child that was forked, and has not got around to reset() yet
+            self.reset()
+        if not self._users:  # the last one left in another thread
+            self._hand_back()
+            if number != SIGINT:
+                signal.raise_signal(number)
+
+    @staticmethod
+    def _decide(frame: FrameType | None, *, second: bool) -> Then:
+        if trio.lowlevel.in_trio_run():
+            return RULES[who_runs_in_trio(_places(frame), protected=trio.lowlevel.currently_ki_protected())]
+        return (RULES_FOR_THE_SECOND if second else RULES)[who_runs(_places(frame))]
 
     def _try_again(self, delay: float = AGAIN) -> None:
         time.sleep(delay)
@@ -184,9 +258,26 @@ class InterruptHandler:
             return
         self._again = True
         if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(main_thread, signal.SIGINT)
+            signal.pthread_kill(main_thread, self._number)
         else:  # Windows
-            _thread.interrupt_main()
+            _thread.interrupt_main(signal.Signals(self._number))
+
+    def _begin_end(self, number: int) -> None:
+        if self.ended_by is not None:
+            return
+        self.ended_by = number
+        self._cancelled_bodies = bool(self.bodies)
+        for cancel in list(self.bodies):
+            cancel()
+        _thread.start_new_thread(self._enforce_end, (number,))
+
+    def _enforce_end(self, number: int) -> None:
+        # Somebody may swallow the exception (a prompt does), or never come to an end.
+        time.sleep(PATIENCE)
+        try:
+            self.overdue(number)
+        finally:
+            os._exit(128 + number)
 
 
 INTERRUPTS = InterruptHandler()

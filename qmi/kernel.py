@@ -126,8 +126,8 @@ class Kernel:
                     yield self
             except BaseException as caught:  # raised again below, without the nursery's wrapping
                 error = caught
-            with trio.CancelScope(shield=True):
-                await self._stop()
+            pressed = await self._stop_in_spite_of_ctrl_c(services)
+            error = error or pressed
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
         RUNNING.discard(self)
@@ -148,6 +148,29 @@ class Kernel:
             if self._state != "not started":
                 raise QMI_UsageException(f"Context {self.name!r} was started before; make a new one to start again")
             self._state = "starting"
+
+    async def _stop_in_spite_of_ctrl_c(self, services: trio.Nursery) -> BaseException | None:
+        # KeyboardInterrupt comes in the main task of a trio run, shielded or not: another task stops the context. The
+        # first one is kept until that is done, and the second one breaks it off.
+        stopped, scope = trio.Event(), trio.CancelScope(shield=True)
+        services.start_soon(self._stop_and_tell, scope, stopped)
+        pressed: BaseException | None = None
+        while not stopped.is_set():
+            try:
+                with trio.CancelScope(shield=True):
+                    await stopped.wait()
+            except KeyboardInterrupt as caught:
+                if pressed is not None:
+                    scope.cancel()
+                pressed = caught
+        return pressed
+
+    async def _stop_and_tell(self, scope: trio.CancelScope, stopped: trio.Event) -> None:
+        try:
+            with scope:
+                await self._stop()
+        finally:
+            stopped.set()
 
     async def _serve(self, ready: trio.Event) -> None:
         # All actors and links run in here. A nursery within the service nursery, because that makes each of its tasks

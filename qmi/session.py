@@ -8,11 +8,15 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from qmi.actors.execution import EXECUTION, Execution
 from qmi.bridge import refuse_on_loop, refuse_outside_trio
@@ -55,6 +59,7 @@ def _after_fork_in_child() -> None:
         core.disown(inherited)
     PORTALS.reset()
     _SESSION.reset()
+    INTERRUPTS.reset()
     EXECUTION.set(None)  # what goes on here is not the code of the parent's object any more
 
 
@@ -64,13 +69,29 @@ if hasattr(os, "register_at_fork"):
 
 @atexit.register
 def _stop_at_exit() -> None:
+    by = INTERRUPTS.ended_by
+    _stop_all(by)
+    if by is not None and not INTERRUPTS.raised_end:  # it came within a trio run, which knows KeyboardInterrupt only
+        logging.shutdown()
+        sys.stdout.flush()
+        signal.signal(by, signal.SIG_DFL)
+        signal.raise_signal(by)
+
+
+def _stop_all(by: int | None) -> None:
     for context in list(PORTALS.users()):
-        _logger.warning("Context %s still runs at the exit of the program; call qmi.stop() before", context.name)
+        if by is None:
+            _logger.warning("Context %s still runs at the exit of the program; call qmi.stop() before", context.name)
+        else:
+            _logger.warning("Context %s is stopped, since the program got %s", context.name, signal.Signals(by).name)
         try:
             context.stop()
         except Exception:  # the program ends whatever happens here
             _logger.exception("Context %s could not be stopped", context.name)
     _shutdown_logging()
+
+
+INTERRUPTS.overdue = _stop_all
 
 
 def _shutdown_logging() -> None:
@@ -212,13 +233,27 @@ async def open_context(
         async with core.running():
             token = EXECUTION.set(Execution(face))
             try:
-                yield core
+                with _cancelled_at_the_end_of_the_process(core):
+                    yield core
             finally:
                 EXECUTION.reset(token)
     finally:
         INTERRUPTS.uninstall()
         if logs is not None:
             logs.uninstall()
+    INTERRUPTS.end_of_body()
+
+
+@contextmanager
+def _cancelled_at_the_end_of_the_process(core: Context) -> Iterator[None]:
+    # SIGTERM and SIGHUP come in the main thread, which may be another one than that of this loop.
+    with trio.CancelScope() as scope:
+        cancel = partial(core.loop.soon, scope.cancel)
+        INTERRUPTS.bodies.append(cancel)
+        try:
+            yield
+        finally:
+            INTERRUPTS.bodies.remove(cancel)
 
 
 for _verb in (start, stop, context, open_context):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -50,6 +51,15 @@ class Local(QMI_Instrument):
     def release_rpc_object(self) -> None:
         """Switch it off."""
         self._source.off("instrument")
+        super().release_rpc_object()
+
+
+class Pressing(Local):
+    """Somebody presses Ctrl-C while it is released."""
+
+    def release_rpc_object(self) -> None:
+        """Press it."""
+        os.kill(os.getpid(), signal.SIGINT)
         super().release_rpc_object()
 
 
@@ -217,3 +227,31 @@ async def test_sibling_that_fails_cancels_the_block_but_not_what_it_uses() -> No
         with pytest.raises(ExceptionGroup):
             await fail_beside(use, where, began)
     assert heard == ["block"]
+
+
+def test_ctrl_c_while_a_trio_context_stops_is_raised_when_all_is_released() -> None:
+    heard: list[str] = []
+
+    async def main() -> None:
+        async with source() as (there, where), trio.open_nursery():
+            try:
+                async with qmi.open_context("here", config=config("here"), init_logging=False) as here:
+                    await here.connect_to_peer("there", where)
+                    remote = await here.get_instrument("there.source")
+                    for name, cls in (("first", Local), ("second", Pressing)):
+                        await (await here.make_instrument(name, cls)).use(remote.rpc_blocking)
+            finally:
+                with trio.CancelScope(shield=True):
+                    heard.extend(await (await there.get_instrument("source")).get_heard())
+
+    async def limited() -> None:
+        with trio.fail_after(20):
+            await main()
+
+    with pytest.raises(BaseException) as raised:
+        trio.run(limited)
+    caught = raised.value
+    while isinstance(caught, BaseExceptionGroup):
+        (caught,) = caught.exceptions
+    assert isinstance(caught, KeyboardInterrupt)
+    assert heard == ["instrument", "instrument"]

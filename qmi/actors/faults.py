@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from qmi.errors import QMI_RuntimeException
+from qmi.interrupts import ProgramEnd
 
 
 def text_of(error: BaseException) -> str:
@@ -19,11 +20,12 @@ def presentable(error: BaseException, where: str) -> BaseException:
     """The error as the caller gets it.
 
     SystemExit, KeyboardInterrupt and their like must not end the program of a caller who did not raise them. Only in
-    the main thread a KeyboardInterrupt is what it seems: there Python raises it when somebody presses Ctrl-C.
+    the main thread a KeyboardInterrupt is what it seems: there Python raises it when somebody presses Ctrl-C. The same
+    goes for what this library raises when the process is told to end.
     """
     if isinstance(error, Exception):
         return error
-    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+    if isinstance(error, KeyboardInterrupt | ProgramEnd) and threading.current_thread() is threading.main_thread():
         return error
     wrapped = QMI_RuntimeException(f"{where} raised {type(error).__name__}: {text_of(error)}")
     wrapped.__cause__ = error

@@ -1,0 +1,257 @@
+"""SIGTERM and SIGHUP close instruments as Ctrl-C does; the process ends with the status of the signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_exit import DRIVER, end_of, program
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+
+
+def tell_to_end(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal when the program says that it is ready."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+
+
+READY = "print('ready', flush=True)"
+PROGRAMS = {
+    "sleep": f"begin(); {READY}; time.sleep(1000)",
+    "wait for a shutdown": f"begin(); {READY}; qmi.context().wait_until_shutdown()",
+    "loop of short calls": f"one = begin(); {READY}\nwhile True: one.count()",
+    "loop of calls that the caller runs": f"""
+begin()
+nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+{READY}
+while True: nsg.get_sample()
+""",
+    "method that the caller runs": f"""
+begin()
+nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+{READY}
+try:
+    nsg.wait(1000.0)
+except Exception as error:
+    print("swallowed", error)
+""",
+    "with blocks": f"""
+with start_stop(qmi, "exit", None), open_close(qmi.make_instrument("one", Driver)):
+    {READY}
+    time.sleep(1000)
+""",
+    "block that locks": f"""
+one = begin()
+with one.locked():
+    {READY}
+    time.sleep(1000)
+""",
+    "errors are swallowed": f"""
+begin()
+{READY}
+try:
+    time.sleep(1000)
+except Exception:
+    pass
+""",
+    "a context that another thread started": f"""
+thread = threading.Thread(target=begin)
+thread.start()
+thread.join()
+qmi.get_instrument("one").count()
+{READY}
+time.sleep(1000)
+""",
+    "trio": f"""
+import trio
+async def main():
+    async with qmi.open_context("exit", None) as context:
+        one = await context.make_instrument("one", Driver)
+        await one.open()
+        {READY}
+        await trio.sleep_forever()
+trio.run(main)
+print("went on")
+""",
+    "trio in another thread": f"""
+import trio
+async def main():
+    async with qmi.open_context("exit", None) as context:
+        one = await context.make_instrument("one", Driver)
+        await one.open()
+        {READY}
+        await trio.sleep_forever()
+from qmi.interrupts import INTERRUPTS
+INTERRUPTS.install()
+thread = threading.Thread(target=lambda: trio.run(main))
+thread.start()
+threading.Event().wait()
+""",
+    "trio beside a blocking context": f"""
+import trio
+begin()
+async def main():
+    {READY}
+    await trio.sleep_forever()
+trio.run(main)
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "script"),
+    [
+        *(pytest.param(signal.SIGTERM, script, id=f"SIGTERM, {what}") for what, script in PROGRAMS.items()),
+        *(pytest.param(signal.SIGHUP, PROGRAMS[what], id=f"SIGHUP, {what}") for what in ("sleep", "trio")),
+    ],
+)
+def test_program_that_is_told_to_end_closes_its_instruments(number: int, script: str, home: Path) -> None:
+    with program(script, home) as process:
+        tell_to_end(process, number)
+        code, output, messages = end_of(process)
+    assert code in (128 + number, -number), messages
+    assert output.replace("released nsg\n", "") == "closed\nreleased one\n"
+    assert "Traceback" not in messages or "trio.run" in script
+
+
+def test_finally_clauses_run_before_the_instruments_are_closed(home: Path) -> None:
+    script = f"""
+one = begin()
+try:
+    {READY}
+    time.sleep(1000)
+finally:
+    print("count", one.count())
+"""
+    with program(script, home) as process:
+        tell_to_end(process, signal.SIGTERM)
+        assert end_of(process)[:2] == (143, "count 1\nclosed\nreleased one\n")
+
+
+def test_block_of_a_trio_program_may_clean_up_when_it_is_told_to_end(home: Path) -> None:
+    script = f"""
+import trio
+async def main():
+    async with qmi.open_context("exit", None) as context:
+        one = await context.make_instrument("one", Driver)
+        await one.open()
+        try:
+            {READY}
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                print("count", await one.count())
+trio.run(main)
+"""
+    with program(script, home) as process:
+        tell_to_end(process, signal.SIGTERM)
+        assert end_of(process)[:2] == (143, "count 1\nclosed\nreleased one\n")
+
+
+def test_handler_of_the_program_is_left_alone(home: Path) -> None:
+    script = f"""
+signal.signal(signal.SIGTERM, lambda *_: (print("mine", flush=True), sys.exit(7)))
+begin()
+{READY}
+time.sleep(1000)
+"""
+    with program(script, home) as process:
+        tell_to_end(process, signal.SIGTERM)
+        assert end_of(process)[:2] == (7, "mine\nclosed\nreleased one\n")
+
+
+def test_signal_that_is_ignored_stays_ignored(home: Path) -> None:
+    script = f"""
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+begin()
+assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+{READY}
+signal.raise_signal(signal.SIGHUP)
+qmi.stop()
+"""
+    with program(script, home) as process:
+        assert end_of(process)[:2] == (0, "ready\nclosed\nreleased one\n")
+
+
+def test_handlers_go_with_the_last_context(home: Path) -> None:
+    script = f"""
+qmi.start("exit", None)
+qmi.stop()
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+{READY}
+time.sleep(1000)
+"""
+    with program(script, home) as process:
+        tell_to_end(process, signal.SIGTERM)
+        assert end_of(process)[0] == -signal.SIGTERM
+
+
+def test_forked_child_ends_as_any_other(home: Path) -> None:
+    script = """
+begin()
+read, write = os.pipe()
+child = os.fork()
+if not child:
+    os.write(write, b"x")
+    time.sleep(1000)
+os.read(read, 1)
+os.kill(child, signal.SIGTERM)
+print("child", os.waitpid(child, 0)[1], flush=True)
+qmi.stop()
+"""
+    with program(script, home) as process:
+        code, output, _ = end_of(process)
+    assert (code, output) == (0, f"child {int(signal.SIGTERM)}\nclosed\nreleased one\n")
+
+
+def test_program_that_does_not_end_is_ended_when_its_time_is_over(home: Path) -> None:
+    script = f"""
+import qmi.interrupts
+qmi.interrupts.PATIENCE = 0.2
+begin()
+{READY}
+while True:
+    try:
+        time.sleep(1000)
+    except BaseException:  # as a prompt does
+        pass
+"""
+    with program(script, home) as process:
+        tell_to_end(process, signal.SIGTERM)
+        code, output, messages = end_of(process)
+    assert (code, output) == (143, "closed\nreleased one\n")
+    assert "is stopped, since the program got SIGTERM" in messages
+
+
+TAKE_THE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+
+
+def test_terminal_that_is_closed_closes_the_instruments(home: Path) -> None:
+    # What an SSH session that breaks off does to the program in it.
+    (home / "script.py").write_text(
+        TAKE_THE_TERMINAL + DRIVER + f"begin(); open('ready', 'w').close(); {READY}; time.sleep(1000)"
+    )
+    leader, follower = os.openpty()
+    with open(home / "output", "w") as output, subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=home, stdin=follower, stdout=output, stderr=output, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            os.close(follower)
+            end = time.monotonic() + 20
+            while not (home / "ready").exists() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.01)
+            os.close(leader)
+            assert process.wait(20) == 128 + signal.SIGHUP
+        finally:
+            process.kill()
+    assert "closed\nreleased one\n" in (home / "output").read_text()
