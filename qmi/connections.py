@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -634,7 +635,7 @@ class Connections:
 
     def lost(self, link: Link, loss: PeerLost) -> None:
         """The link is gone."""
-        if loss.kind not in (LossKind.CLOSED, LossKind.GOODBYE):
+        if loss.kind not in (LossKind.CLOSED, LossKind.GOODBYE, LossKind.FAULT):  # the link itself counts the last
             self.failures.count(f"link: {loss.kind.value}")
         serving = self._serving.pop(link, None)
         try:
@@ -648,24 +649,20 @@ class Connections:
         member = self._members.get(name)
         if member is None or member.link is not link:
             return
-        del self._members[name]
         replaced = loss.reason == _REPLACED
         unwanted = self._closing or (loss.kind is LossKind.CLOSED and not replaced)
         back = member.reconnect and not unwanted
-        if not name.startswith(ASKER_PREFIX):
-            if not unwanted:
-                self._remember(name, member)
-            self._gone.pop(name, None)
-            self._gone[name] = _Gone(time.time(), loss.reason)
-            if len(self._gone) > self._config.limits.max_links:
-                del self._gone[next(iter(self._gone))]
-        self._tell_loss(name, link, loss)
-        try:
-            self._host.peer_gone(member.origin, loss.reason, not back)
-        finally:
+        what = f"Context {name!r} is not connected again"
+        with ExitStack() as steps:  # each is taken whatever becomes of the others; the last one first
             if back and member.address is not None:
-                what = f"Context {name!r} is not connected again"
-                self._spawn("dial", what, self._come_back, name, member.address)
+                steps.callback(self._spawn, "dial", what, self._come_back, name, member.address)
+            steps.callback(self._host.peer_gone, member.origin, loss.reason, not back)
+            steps.callback(self._tell_loss, name, link, loss)
+            if not name.startswith(ASKER_PREFIX):
+                steps.callback(self._note_gone, name, loss)
+                if not unwanted:
+                    steps.callback(self._remember, name, member)
+            del self._members[name]
 
     def _tell_loss(self, name: str, link: Link, loss: PeerLost) -> None:
         if loss.kind is LossKind.FAULT:  # the link has told already
@@ -673,6 +670,12 @@ class Connections:
         level = _usual_level(name) if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
         text = "The link to context %s at %s is gone: %s"
         self.failures.report("gone", level, text, name, link.where, loss.reason, burst=_BURST)
+
+    def _note_gone(self, name: str, loss: PeerLost) -> None:
+        self._gone.pop(name, None)
+        self._gone[name] = _Gone(time.time(), loss.reason)
+        if len(self._gone) > self._config.limits.max_links:
+            del self._gone[next(iter(self._gone))]
 
     def _remember(self, name: str, member: Member) -> None:
         # When it comes again, it is known whether it was restarted.

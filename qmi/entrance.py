@@ -161,9 +161,14 @@ class Entrance:
                 oldest.cancel()
         scope = trio.CancelScope()
         self._strangers[scope] = trio.current_time()
-        what = f"A connection from {where} ends by a fault of this program"
-        if not self._host.spawn(self._failures.contain, "connection", what, self._serve, sock, where, scope):
-            sock.close()
+        begun = False
+        try:
+            what = f"A connection from {where} ends by a fault of this program"
+            begun = self._host.spawn(self._failures.contain, "connection", what, self._serve, sock, where, scope)
+        finally:
+            if not begun:
+                self._proven(scope)
+                sock.close()
 
     def _proven(self, stranger: trio.CancelScope) -> None:
         # He is no stranger any more, or has gone: his place is free for another one.

@@ -105,6 +105,7 @@ class Delivery:
         self._failed = failed
         self._sinks: dict[int, Sink] = {}
         self._over = False
+        self._told = False
 
     def expect(self, number: int, sink: Sink) -> None:
         """There will be an answer to a request."""
@@ -143,7 +144,8 @@ class Delivery:
                 "out"
             )
             self.deliver(ReplyReceived(number, Failure(error)))
-        if not self._over:
+        if not self._told:  # not at all, or the owner has failed while it was: its locks must not stay
+            self._over = False
             self.deliver(loss)
 
     def relieved(self) -> None:
@@ -191,6 +193,7 @@ class Delivery:
     def _lost(self, event: PeerLost) -> None:
         self._over = True
         self._owner.lost(self._link, event)
+        self._told = True
 
 
 class _Way(NamedTuple):

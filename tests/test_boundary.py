@@ -1,0 +1,247 @@
+"""An exception that nobody foresaw, at any call of a link, listener, responder or dial, ends that one thing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import trio
+
+from qmi.connections import Connections
+from qmi.context import Context
+from qmi.entrance import Entrance
+from qmi.errors import QMI_ConnectionException
+from qmi.messages import Acquire, Call, Signal, Subscribe, Token
+from qmi.net.events import Event, ReplyReceived
+from qmi.net.handshake import Role
+from qmi.net.listener import Listener
+from qmi.net.responder import Responder, ask
+from tests.support.devices import Bench
+from tests.support.injection import Injector
+from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, config
+from tests.support.raw import Raw
+
+ERRORS: tuple[Callable[[], Exception], ...] = (
+    MemoryError,
+    lambda: RecursionError("maximum recursion depth exceeded"),
+    lambda: ValueError("Exceeds the limit (4300 digits) for integer string conversion"),
+    lambda: RuntimeError("can't start new thread"),
+    lambda: OSError(24, "Too many open files"),
+    lambda: ExceptionGroup("several", [OverflowError("int too large to convert to float"), KeyError("x")]),
+    AssertionError,
+)
+LINK_ROOMS = ("net/", "links/", "connections.py", "doorway.py", "entrance.py", "lifesigns.py")
+EVERY = [
+    pytest.param(False, id="some"), pytest.param(True, id="every", marks=[pytest.mark.slow, pytest.mark.timeout(900)])
+]  # fmt: skip
+_SOME = 9
+"""Each call is tried by the slow tests, with each error; one of so many by the others."""
+
+
+@pytest.fixture(autouse=True)
+def every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is kept back, however many faults there are."""
+    monkeypatch.setattr("qmi.net.failures._FAULT_BURST", 1_000_000)
+    monkeypatch.setattr("qmi.connections._BURST", 1_000_000)
+
+
+class Lab:
+    """A context with an instrument, another one that is linked with it, and somebody whose calls fail."""
+
+    def __init__(self, context: Context, other: Context, bench: Any, remote: Any) -> None:
+        self.context = context
+        self.other = other
+        self.bench = bench
+        self.remote = remote
+
+    async def check(self) -> None:
+        """The instrument answers here and over the other link, and holds nothing of whoever is gone."""
+        assert await self.bench.echo(1) == 1
+        assert await self.remote.echo(2) == 2
+        assert not await self.bench.is_locked()
+
+    async def forget(self) -> None:
+        """Wait until nothing is left of the peer."""
+        connections = self.context.connections
+        entrance = connections._entrance
+        assert entrance is not None
+        with trio.fail_after(10):
+            while "raw" in connections._members or entrance._strangers or "raw" in connections._dials:
+                await trio.sleep(0.001)
+
+    def faults(self) -> int:
+        """How many exceptions were counted."""
+        counts = [*self.context.network_failures().items(), *self.other.network_failures().items()]
+        return sum(count for cause, count in counts if cause.endswith("fault of this program"))
+
+
+@asynccontextmanager
+async def lab() -> AsyncIterator[Lab]:
+    async with Context("srv", config("srv")).running() as context, Context("good", config("good")).running() as other:
+        bench = await context.make_instrument("bench", Bench)
+        await other.connect_to_peer("srv", f"127.0.0.1:{context.connections.port}")
+        yield Lab(context, other, bench, await other.get_instrument("srv.bench"))
+
+
+async def converse(raw: Raw) -> None:
+    """Everything that a peer may want; over as soon as the other side ends the link."""
+    peer = raw.peer
+    with suppress(trio.BrokenResourceError):
+        await raw.send(peer.data_to_send())
+        while not peer.is_ready and peer.lost is None:
+            await raw.read()
+            if peer.theirs is not None and not peer.is_ready and peer.lost is None:
+                raw.events += peer.accept(0.0)
+                await raw.send(peer.data_to_send())
+        messages = (
+            Call("bench", "echo", ([1, "x"],)), Call("bench", "nothing"), Acquire("bench", Token("t")),
+            Subscribe("bench", "told"), Call("$context", "get_version"),
+        )  # fmt: skip
+        for message in messages:
+            if peer.lost is not None:
+                return
+            number, buffers = peer.send_request(message)
+            peer.handed_over(number)
+            await raw.send(buffers)
+            while peer.lost is None and not any(answers(event, number) for event in raw.events):
+                await raw.read()
+        if peer.lost is None:
+            await raw.send(peer.send_signal(Signal("x", "y", (1,), 0, 1.0)))
+            await raw.send(peer.cancel_request(peer.send_request(Call("bench", "echo", (1,)))[0]))
+            peer.close("enough")
+            await raw.send(peer.data_to_send())
+
+
+def answers(event: Event, number: int) -> bool:
+    return isinstance(event, ReplyReceived) and event.number == number
+
+
+async def as_client(lab: Lab) -> None:
+    """The peer connects to the context."""
+    async with await trio.open_tcp_stream("127.0.0.1", lab.context.connections.port) as stream:
+        await converse(Raw(stream, Role.CONNECTING, "raw"))
+
+
+async def as_server(lab: Lab) -> None:
+    """The context connects to the peer."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    where = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+
+    async def connect() -> None:
+        try:
+            await lab.context.connect_to_peer("raw", where)
+        except QMI_ConnectionException:
+            nursery.cancel_scope.cancel()
+
+    async with listener, trio.open_nursery() as nursery:
+        nursery.start_soon(connect)
+        nursery.start_soon(accept, listener, nursery)
+
+
+async def as_stranger(lab: Lab) -> None:
+    """Two connect one after the other: the first one's connection may come to nothing."""
+    for name in ("lost", "raw"):
+        async with await trio.open_tcp_stream("127.0.0.1", lab.context.connections.port) as stream:
+            raw = Raw(stream, Role.CONNECTING, name)
+            with suppress(trio.BrokenResourceError):
+                await raw.send(raw.peer.data_to_send())
+            while not raw.peer.is_ready and raw.peer.lost is None:
+                await raw.read()
+            was_let_in = raw.peer.is_ready
+            raw.peer.close("enough")
+            with suppress(trio.BrokenResourceError):
+                await raw.send(raw.peer.data_to_send())
+    assert was_let_in
+
+
+async def as_asker(lab: Lab) -> None:
+    """Somebody looks for the context."""
+    for _ in range(2):
+        found = await ask("default", "srv", addresses=[LOOPBACK_BROADCAST], port=DISCOVERY_PORT, timeout=5.0, enough=1)
+        assert [answer.name for answer in found] == ["srv"]
+
+
+async def accept(listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+    async with await listener.accept() as stream:
+        await converse(Raw(stream, Role.LISTENING, "raw"))
+    nursery.cancel_scope.cancel()
+
+
+def inject(
+    injector: Injector, scenario: Callable[[Lab], Awaitable[None]], caplog: pytest.LogCaptureFixture, *, every: bool
+) -> None:
+    """Let a scenario happen once, and then again for each call that it makes, which fails."""
+    caplog.set_level(logging.INFO)
+
+    async def once(lab: Lab, nth: int, error: Callable[[], Exception]) -> None:
+        caplog.clear()
+        before = lab.faults()
+        with injector.failing(nth, error):
+            try:
+                with trio.fail_after(5):
+                    await scenario(lab)
+            except trio.TooSlowError:
+                raise AssertionError((nth, injector.failed, error())) from None
+            try:
+                await lab.forget()
+            except trio.TooSlowError:
+                raise AssertionError((nth, injector.failed, error())) from None
+        await lab.check()
+        told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        told = [record for record in told if "A connection from" not in record.getMessage() or record.exc_info]
+        faults = [record for record in told if record.exc_info]
+        found = (nth, injector.failed, [record.getMessage() for record in told])
+        assert len(faults) <= 1, found
+        assert lab.faults() - before == len(faults), found
+        assert len(told) <= 1 + len(faults), found
+
+    async def main() -> None:
+        async with lab() as made:
+            await once(made, 0, ValueError)
+            await once(made, 0, ValueError)  # what is only done the first time has been
+            for index, number in enumerate(injector.numbers() if every else injector.numbers()[::_SOME]):
+                for error in ERRORS if every else (ERRORS[index % len(ERRORS)],):
+                    await once(made, number, error)
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_fault_42_exception_at_any_call_of_a_link_ends_that_link_alone(
+    every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    injector = Injector(*LINK_ROOMS)
+    serve = Entrance._serve
+    marked = injector.mark(serve)
+    monkeypatch.setattr(Entrance, "_serve", marked)
+    inject(injector, as_client, caplog, every=every)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_fault_42_exception_at_any_call_of_a_dial_fails_that_attempt_alone(
+    every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    injector = Injector(*LINK_ROOMS)
+    monkeypatch.setattr(Connections, "_dial", injector.mark(Connections._dial))
+    inject(injector, as_server, caplog, every=every)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_fault_42_exception_at_any_call_of_a_listener_costs_one_connection_at_most(
+    every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    injector = Injector("net/listener.py", "net/loopback.py", "entrance.py", "connections.py", "names.py")
+    monkeypatch.setattr(Listener, "run", injector.mark(Listener.run, always=True))
+    inject(injector, as_stranger, caplog, every=every)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_fault_42_exception_at_any_call_of_a_responder_costs_one_question_at_most(
+    every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    injector = Injector("net/", "entrance.py")
+    monkeypatch.setattr(Responder, "run", injector.mark(Responder.run, always=True))
+    inject(injector, as_asker, caplog, every=every)
