@@ -37,6 +37,7 @@ LINK_ROOMS = ("net/", "links/", "connections.py", "doorway.py", "entrance.py", "
 EVERY = [
     pytest.param(False, id="some"), pytest.param(True, id="every", marks=[pytest.mark.slow, pytest.mark.timeout(900)])
 ]  # fmt: skip
+_LOGGER = "qmi.core.messaging"
 _SOME = 9
 """Each call is tried by the slow tests, with each error; one of so many by the others."""
 
@@ -190,7 +191,7 @@ def inject(
             except trio.TooSlowError:
                 raise AssertionError((nth, injector.failed, error())) from None
         await lab.check()
-        told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        told = [record for record in caplog.records if record.levelno >= logging.WARNING and record.name == _LOGGER]
         told = [record for record in told if "A connection from" not in record.getMessage() or record.exc_info]
         faults = [record for record in told if record.exc_info]
         found = (nth, injector.failed, [record.getMessage() for record in told])
