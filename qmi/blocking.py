@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import trio
 
 from qmi._version import __version__
+from qmi.actors.context_object import ObjectListing, RpcObjectDescriptor
 from qmi.actors.execution import EXECUTION, current_chain, current_interrupt
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
@@ -23,7 +24,7 @@ from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.bridge import on_any_loop, refuse_on_loop
 from qmi.config.rules import printable
-from qmi.config.schema import CfgContext, CfgQmi
+from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
 from qmi.context import Context
 from qmi.errors import QMI_Exception, QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
 from qmi.finding import PeerDescriptor
@@ -35,6 +36,15 @@ from qmi.portal import PORTALS
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=QMI_RpcObject)
+
+
+class InfoText(str):
+    """A text of several lines that a prompt shows as it is, not in quotes on one line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 class QMI_Context:
@@ -49,6 +59,8 @@ class QMI_Context:
     Attributes:
         on_stopped: Called when the context has stopped.
     """
+
+    DEFAULT_UDP_RESPONDER_PORT = CfgDiscovery().port
 
     def __init__(self, name: str, config: CfgQmi | None = None) -> None:
         if config is not None:
@@ -161,6 +173,11 @@ class QMI_Context:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
+    @property
+    def _active(self) -> bool:
+        # Whether it runs; tests of drivers look here.
+        return self._ended is not None and not self._ended.done()
+
     # Configuration
 
     def get_config(self) -> CfgQmi:
@@ -210,12 +227,16 @@ class QMI_Context:
     # Objects
 
     def make_rpc_object(
-        self, name: str, rpc_object_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        rpc_object_name: str,
+        rpc_object_class: Callable[Concatenate[Any, str, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """Make an object in this context and return a proxy of it.
 
         Args:
-            name: Its name.
+            rpc_object_name: Its name.
             rpc_object_class: Its class, derived from :class:`~qmi.core.rpc.QMI_RpcObject`.
             args: Further arguments of its constructor.
             kwargs: Further keyword arguments of its constructor.
@@ -226,7 +247,7 @@ class QMI_Context:
             Exception: Whatever the constructor raises; then the name is free again.
         """
         refuse_on_loop("make_rpc_object()", "await context.make_rpc_object(...)")
-        future = self._core.make(name, rpc_object_class, args, kwargs)  # type: ignore[arg-type]
+        future = self._core.make(rpc_object_name, rpc_object_class, args, kwargs)  # type: ignore[arg-type]
         try:
             actor = call_blocking(future, None)
         except BaseException:
@@ -236,16 +257,20 @@ class QMI_Context:
         return proxy
 
     def make_instrument(
-        self, name: str, instrument_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        instrument_name: str,
+        instrument_class: Callable[Concatenate[Any, str, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """Make an instrument; see :meth:`make_rpc_object`."""
         self._core.check_running()
         check_class(instrument_class, QMI_Instrument, "An instrument")
-        return self.make_rpc_object(name, instrument_class, *args, **kwargs)
+        return self.make_rpc_object(instrument_name, instrument_class, *args, **kwargs)
 
     def make_task(
         self,
-        name: str,
+        task_name: str,
         task_class: type[QMI_Task[Any, Any]],
         *args: Any,
         task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
@@ -255,7 +280,7 @@ class QMI_Context:
         """Make a task in this context and return a proxy of its runner.
 
         Args:
-            name: Its name.
+            task_name: Its name.
             task_class: Its class, derived from :class:`~qmi.core.task.QMI_Task`.
             args: Further arguments of its constructor.
             task_runner: Class of its runner.
@@ -269,7 +294,7 @@ class QMI_Context:
         """
         refuse_on_loop("make_task()", "await context.make_task(...)")
         actor = call_blocking(
-            self._core.make_task_actor(name, task_class, args, kwargs, task_runner, restart_rule), None
+            self._core.make_task_actor(task_name, task_class, args, kwargs, task_runner, restart_rule), None
         )
         proxy: TR = make_proxy(self._core, actor.address, actor.interface)
         return proxy
@@ -302,11 +327,7 @@ class QMI_Context:
     def unsubscribe_signal(
         self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
     ) -> None:
-        """End a subscription; what is in the receiver stays there.
-
-        Raises:
-            QMI_SignalSubscriptionException: If the receiver is not subscribed.
-        """
+        """End a subscription; what is in the receiver stays there. Harmless if there is none."""
         self._run(
             "unsubscribe_signal()",
             self._core.unsubscribe_signal,
@@ -322,15 +343,15 @@ class QMI_Context:
         Raises:
             QMI_UnknownNameException: If there is no such object.
             QMI_SignalSubscriptionException: If it declares no such signal.
-            QMI_UsageException: If the arguments are not those that were declared.
+            QMI_UsageException: If the arguments are not those that were declared, and the signal is strict.
         """
         self._core.publish_signal(publisher_name, signal_name, *args)
 
-    def get_rpc_object(self, name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    def get_rpc_object(self, rpc_object_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
         """Return a proxy of an object that exists.
 
         Args:
-            name: ``"context.object"``, or the object's name alone if it is in this context.
+            rpc_object_name: ``"context.object"``, or the object's name alone if it is in this context.
             auto_connect: Whether to connect to the context first if need be.
             host_port: Where to connect to; None looks into the configuration and then on the network.
 
@@ -340,7 +361,7 @@ class QMI_Context:
         """
         if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
-        address = self._core.resolve(name)
+        address = self._core.resolve(rpc_object_name)
         if auto_connect and address.context != self.name and not self.has_peer_context(address.context):
             self.connect_to_peer(address.context, host_port, ignore_duplicate=True)
         future = self._core.interface_at(address)
@@ -349,8 +370,18 @@ class QMI_Context:
         return make_proxy(self._core, address, call_blocking(future, None))
 
     get_rpc_object_by_name = get_rpc_object
-    get_instrument = get_rpc_object
-    get_task = get_rpc_object
+
+    def get_instrument(self, instrument_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+        """Return a proxy of an instrument that exists; see :meth:`get_rpc_object`."""
+        return self.get_rpc_object(instrument_name, auto_connect, host_port)
+
+    def get_task(self, task_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+        """Return a proxy of the runner of a task that exists; see :meth:`get_rpc_object`."""
+        return self.get_rpc_object(task_name, auto_connect, host_port)
+
+    def make_proxy(self, rpc_object_descriptor: RpcObjectDescriptor) -> Any:
+        """Return a proxy of an object that a context has told about; see :meth:`get_rpc_object`."""
+        return self.get_rpc_object(str(rpc_object_descriptor.address))
 
     def remove_rpc_object(self, proxy: QMI_RpcProxy | Any) -> None:
         """Remove an object of this context. Whoever waits for it gets an error.
@@ -368,11 +399,13 @@ class QMI_Context:
         """Return a proxy of a context itself: its version, process, objects, and how to shut it down."""
         return self.get_rpc_object(f"{context_name}.{CONTEXT_OBJECT_NAME}")
 
-    def get_rpc_object_descriptors(self) -> list[Any]:
-        """What this context says about its objects."""
-        from qmi.actors.context_object import RpcObjectDescriptor
+    def get_rpc_object_descriptors(self) -> list[RpcObjectDescriptor]:
+        """What this context says about its objects: address, category and class of each."""
+        return self._core.descriptors()
 
-        return [RpcObjectDescriptor(address, face.category, face) for address, face in self._core.objects()]
+    def get_rpc_object_descriptor(self, rpc_object_name: str) -> RpcObjectDescriptor | None:
+        """What this context says about one of its objects, with all that it offers; None if there is none."""
+        return self._core.descriptor(rpc_object_name)
 
     def list_rpc_objects(self, category: str | None = None) -> list[tuple[str, str]]:
         """The objects that can be reached, as pairs of address and class name.
@@ -382,17 +415,26 @@ class QMI_Context:
         """
         return self._run("list_rpc_objects()", self._core.list_rpc_objects, category)
 
-    def show_rpc_objects(self) -> None:
-        """Print the objects that can be reached."""
-        self._show_objects(("address", "type"), self.list_rpc_objects())
+    def _listed(self, category: str | None) -> list[ObjectListing]:
+        return self._run("list_rpc_objects()", self._core.list_objects, category)
+
+    def show_rpc_objects(self, category: str | None = None) -> None:
+        """Print the objects that can be reached.
+
+        Args:
+            category: "instrument", "task", ... or None for all.
+        """
+        rows = [(entry.address, entry.shown_class) for entry in self._listed(category)]
+        self._show_objects(("address", "type"), rows)
 
     def show_instruments(self) -> None:
         """Print the instruments that can be reached."""
-        self._show_objects(("address", "type"), self.list_rpc_objects("instrument"))
+        self.show_rpc_objects("instrument")
 
     def show_tasks(self) -> None:
-        """Print the tasks that can be reached."""
-        self._show_objects(("address", "type"), self.list_rpc_objects("task"))
+        """Print the tasks that can be reached, with the class of each and its state."""
+        rows = [(entry.address, entry.shown_class, entry.state or "-") for entry in self._listed("task")]
+        self._show_objects(("address", "type", "state"), rows)
 
     def _show_objects(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         # Who holds a lock is shown only if somebody does. All are asked before the first answer is waited for.
@@ -559,7 +601,7 @@ class QMI_Context:
         """The version of the library."""
         return __version__
 
-    def info(self) -> str:
+    def info(self) -> InfoText:
         """What there is to say about this context, on several lines."""
         rows = [
             ("context", self.name),
@@ -570,10 +612,11 @@ class QMI_Context:
             ("home directory", self.get_qmi_home_dir()),
             ("objects", str(len(self._core.objects()))),
         ]
-        return "\n".join(f"{key + ':':16}{value}" for key, value in rows)
+        return InfoText("\n".join(f"{key + ':':16}{value}" for key, value in rows))
 
 
 QMI_Context.__module__ = "qmi.core.context"
+QMI_Context.PeerDescriptor = PeerDescriptor  # type: ignore[attr-defined]
 
 
 LOCKS_SHOWN_WITHIN = 2.0

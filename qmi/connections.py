@@ -18,7 +18,13 @@ from qmi.bridge import Loop
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.doorway import Doorway, tcp_connect
 from qmi.entrance import Entrance
-from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_UsageException
+from qmi.errors import (
+    QMI_ConnectionException,
+    QMI_ConnectionRefusedException,
+    QMI_Exception,
+    QMI_NotConnectedException,
+    QMI_UsageException,
+)
 from qmi.finding import PeerDescriptor, discover, find
 from qmi.finding import configured as configured_address
 from qmi.lifesigns import LifeSigns
@@ -130,6 +136,7 @@ class _Dial:
         self.link: Link | None = None
         self.yields = False
         self.closed = trio.Event()
+        self.refused = False
 
 
 class Connections:
@@ -397,7 +404,8 @@ class Connections:
         if self._dials.get(dial.name) is dial:
             del self._dials[dial.name]
         what = f"Context {dial.name!r} at {dial.where} cannot be connected"
-        dial.outcome.fail(QMI_ConnectionException(f"{what}: {reason}"))  # unless there is a link, or was
+        failure = QMI_ConnectionRefusedException if dial.refused else QMI_ConnectionException
+        dial.outcome.fail(failure(f"{what}: {reason}"))  # unless there is a link, or was
 
     async def _dial_once(self, dial: _Dial) -> str:
         def ready(made: Link) -> None:
@@ -409,6 +417,7 @@ class Connections:
                 owner = _Reception(self, dial)
                 await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
         except OSError as error:
+            dial.refused = isinstance(error, ConnectionRefusedError)
             return error.strerror or str(error)
         except Exception as error:  # nobody foresaw it: this attempt has failed, and nothing else
             self.failures.fault("dial", f"Connecting to context {dial.name!r} ends by {FAULT}", error)
@@ -430,7 +439,7 @@ class Connections:
             return
         member = self._members.get(name)
         if member is None:
-            raise QMI_UsageException(f"Context {self._host.name!r} is not connected to {name!r}")
+            raise QMI_NotConnectedException(f"Context {self._host.name!r} is not connected to {name!r}")
         member.link.close(f"context {self._host.name!r} disconnected")
         await member.link.ended.wait()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 from typing import Any, TypeVar
 
 import trio
 
+from qmi.actors.context_object import ObjectListing
 from qmi.actors.future import call_async
 from qmi.actors.handle import check_receiver
 from qmi.actors.instrument import QMI_Instrument
@@ -17,11 +18,13 @@ from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.runner import Actor
 from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.bridge import refuse_outside_trio
-from qmi.errors import QMI_Exception
+from qmi.errors import QMI_Exception, QMI_MessageDeliveryException, QMI_UnknownRpcException
 from qmi.finding import PeerDescriptor
 from qmi.kernel import Kernel
 from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
+
+_logger = logging.getLogger("qmi.core.context")
 
 T = TypeVar("T", bound=QMI_RpcObject)
 
@@ -168,17 +171,39 @@ class Context(Kernel):
             category: "instrument", "task", ... or None for all.
         """
         _check_task("list_rpc_objects")
+        return [(entry.address, entry.class_name) for entry in await self.list_objects(category)]
+
+    async def list_objects(self, category: str | None = None) -> list[ObjectListing]:
+        """The objects that can be reached, with category, class and state of each.
+
+        Args:
+            category: "instrument", "task", ... or None for all.
+        """
         self.check_running()
-        found = [(str(address), face.class_name) for address, face in self.objects(category)]
+        found = self.objects_here(category)
         for name in self.connections.names():
-            call = Call(CONTEXT_OBJECT_NAME, "get_rpc_object_descriptors")
-            with suppress(QMI_Exception):  # it went away meanwhile
-                for entry in await call_async(self.request(Address(name, CONTEXT_OBJECT_NAME), call)):
-                    if category is None or entry.category == category:
-                        # By the name that the context has here, which may not be its own.
-                        address = Address(name, entry.address.object)
-                        found.append((str(address), entry.interface.class_name))
+            try:
+                found += await self._objects_of(name, category)
+            except QMI_MessageDeliveryException:  # it went away meanwhile
+                pass
+            except (QMI_Exception, TypeError) as error:
+                _logger.warning("The objects of context %r cannot be listed: %s", name, error)
         return found
+
+    async def _objects_of(self, name: str, category: str | None) -> list[ObjectListing]:
+        address = Address(name, CONTEXT_OBJECT_NAME)
+        try:
+            call = Call(CONTEXT_OBJECT_NAME, "list_objects", (category,))
+            told = [ObjectListing(*entry) for entry in await call_async(self.request(address, call))]
+        except QMI_UnknownRpcException:  # an older version, which tells more than is wanted
+            call = Call(CONTEXT_OBJECT_NAME, "get_rpc_object_descriptors")
+            told = [
+                ObjectListing(str(entry.address), entry.category, *2 * (entry.interface.class_name,))
+                for entry in await call_async(self.request(address, call))
+                if category is None or entry.category == category
+            ]
+        # By the name that the context has here, which may not be its own.
+        return [entry._replace(address=f"{name}.{entry.address.rpartition('.')[2]}") for entry in told]
 
     async def wait_until_shutdown(self, seconds: float | None = None) -> bool:
         """Wait until somebody asks this program to end.
@@ -200,7 +225,7 @@ class Context(Kernel):
         Raises:
             QMI_UnknownNameException: If there is no such object.
             QMI_SignalSubscriptionException: If it declares no such signal.
-            QMI_UsageException: If the arguments are not those that were declared.
+            QMI_UsageException: If the arguments are not those that were declared, and the signal is strict.
         """
         self.signalling.publish(publisher_name, signal_name, *args)
 

@@ -205,4 +205,5 @@ def _plain_reason(error: OSError) -> OSError:
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    return ConnectionError(getattr(cause, "strerror", None) or str(cause or error))
+    kind = ConnectionRefusedError if isinstance(cause, ConnectionRefusedError) else ConnectionError
+    return kind(getattr(cause, "strerror", None) or str(cause or error))

@@ -5,6 +5,7 @@
     QMI_Exception
     ├── QMI_ApplicationException
     ├── QMI_ConfigurationException
+    │   └── QMI_MissingConfigurationException  (also FileNotFoundError) the file is not there
     ├── QMI_DuplicateNameException
     ├── QMI_EndOfInputException                (also EOFError)
     ├── QMI_InstrumentException
@@ -16,10 +17,12 @@
     │   ├── QMI_CallCycleException             objects would wait for each other for ever
     │   ├── QMI_CancelledCallException         the caller gave up, or its call was dropped
     │   ├── QMI_ConnectionException            (also ConnectionError) no link to another context can be made
-    │   ├── QMI_ContextStoppedException        the context that should answer has stopped
+    │   │   ├── QMI_ConnectionRefusedException  (also ConnectionRefusedError) nobody listens there
+    │   │   └── QMI_PeerNotFoundException      (also QMI_UnknownNameException) nobody of that name was found
+    │   ├── QMI_ContextStoppedException        (also QMI_MessageDeliveryException, QMI_InvalidOperationException)
     │   ├── QMI_ObjectLockedException          another proxy holds the lock
     │   │   └── QMI_LockLostException          the caller's own lock was taken away
-    │   ├── QMI_ObjectRemovedException         the object is gone
+    │   ├── QMI_ObjectRemovedException         (also QMI_MessageDeliveryException, QMI_UnknownNameException)
     │   └── QMI_RemoteException                an exception of a type that the caller does not have
     ├── QMI_SignalSubscriptionException
     ├── QMI_TaskInitException
@@ -28,14 +31,18 @@
     ├── QMI_TimeoutException                   (also TimeoutError)
     │   └── QMI_RpcTimeoutException
     ├── QMI_TransportDescriptorException
-    ├── QMI_UnknownNameException
+    ├── QMI_UnknownNameException               (also ValueError)
     ├── QMI_UnknownRpcException                (also AttributeError)
     ├── QMI_UsageException
     │   ├── QMI_BlockingOnLoopException        a blocking call where only ``await`` may wait
     │   ├── QMI_InvalidValueException           (also ValueError) an argument whose value cannot work
-    │   └── QMI_NoActiveContextException
+    │   ├── QMI_NoActiveContextException
+    │   ├── QMI_NotConnectedException          (also QMI_UnknownNameException) there is no link to that context
+    │   └── QMI_NotStartedException            (also QMI_InvalidOperationException) the context does not run yet
     ├── QMI_ValueNotSendableException          (also TypeError) an argument or result that cannot cross a link
     └── QMI_WrongThreadException
+
+Where a class is new, it is also what programs catch that were written before it was: "also" says what that is.
 
 Users import these from :mod:`qmi.core.exceptions`, which is what tracebacks show.
 """
@@ -51,6 +58,7 @@ __all__ = [
     "QMI_CancelledCallException",
     "QMI_ConfigurationException",
     "QMI_ConnectionException",
+    "QMI_ConnectionRefusedException",
     "QMI_ContextStoppedException",
     "QMI_DuplicateNameException",
     "QMI_EndOfInputException",
@@ -60,11 +68,15 @@ __all__ = [
     "QMI_InvalidValueException",
     "QMI_LockLostException",
     "QMI_MessageDeliveryException",
+    "QMI_MissingConfigurationException",
     "QMI_NoActiveContextException",
+    "QMI_NotConnectedException",
     "QMI_NotDeliveredException",
+    "QMI_NotStartedException",
     "QMI_ObjectLockedException",
     "QMI_ObjectRemovedException",
     "QMI_OutcomeUnknownException",
+    "QMI_PeerNotFoundException",
     "QMI_RemoteException",
     "QMI_RpcTimeoutException",
     "QMI_RuntimeException",
@@ -100,6 +112,10 @@ class QMI_ConfigurationException(QMI_Exception):
     def __init__(self, message: str = "", faults: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.faults: tuple[str, ...] = tuple(faults)
+
+
+class QMI_MissingConfigurationException(QMI_ConfigurationException, FileNotFoundError):
+    """The configuration file that was named does not exist."""
 
 
 class QMI_DuplicateNameException(QMI_Exception):
@@ -146,7 +162,7 @@ class QMI_ConnectionException(QMI_RuntimeException, ConnectionError):
     """A link to another context could not be made."""
 
 
-class QMI_ContextStoppedException(QMI_RuntimeException):
+class QMI_ContextStoppedException(QMI_RuntimeException, QMI_MessageDeliveryException, QMI_InvalidOperationException):
     """The context that owns the object has stopped."""
 
 
@@ -156,10 +172,6 @@ class QMI_ObjectLockedException(QMI_RuntimeException):
 
 class QMI_LockLostException(QMI_ObjectLockedException):
     """The lock that the caller relied on was taken away or lost with a link, so the call was refused."""
-
-
-class QMI_ObjectRemovedException(QMI_RuntimeException):
-    """The object was removed from its context."""
 
 
 class QMI_RemoteException(QMI_RuntimeException):
@@ -206,6 +218,18 @@ class QMI_UnknownNameException(QMI_Exception, ValueError):
     """There is nothing of that name."""
 
 
+class QMI_ObjectRemovedException(QMI_RuntimeException, QMI_MessageDeliveryException, QMI_UnknownNameException):
+    """The object was removed from its context."""
+
+
+class QMI_ConnectionRefusedException(QMI_ConnectionException, ConnectionRefusedError):
+    """Nobody listens at the address of the other context."""
+
+
+class QMI_PeerNotFoundException(QMI_ConnectionException, QMI_UnknownNameException):
+    """Another context is not in the configuration, and nobody of its name answered on the network."""
+
+
 class QMI_UnknownRpcException(QMI_Exception, AttributeError):
     """The object has no published method of that name."""
 
@@ -224,6 +248,14 @@ class QMI_InvalidValueException(QMI_UsageException, ValueError):
 
 class QMI_NoActiveContextException(QMI_UsageException):
     """There is no active context; ``qmi.start()`` makes one."""
+
+
+class QMI_NotConnectedException(QMI_UsageException, QMI_UnknownNameException):
+    """There is no link to the context that was named."""
+
+
+class QMI_NotStartedException(QMI_UsageException, QMI_InvalidOperationException):
+    """The context was made but not started."""
 
 
 class QMI_ValueNotSendableException(QMI_Exception, TypeError):

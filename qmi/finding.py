@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from qmi.config.schema import CfgQmi
-from qmi.errors import QMI_ConnectionException, QMI_UsageException
+import trio
+
+from qmi.config.schema import CfgDiscovery, CfgQmi
+from qmi.errors import QMI_ConnectionException, QMI_PeerNotFoundException, QMI_UsageException
 from qmi.names import HostPort
 from qmi.net.bounds import describe_error
 from qmi.net.discovery import Answer
@@ -41,7 +45,7 @@ async def find(config: CfgQmi, name: str) -> HostPort:
     """Where a context is.
 
     Raises:
-        QMI_ConnectionException: If it is not configured, and does not answer; or the network cannot be asked.
+        QMI_PeerNotFoundException: If it is not configured, and does not answer; or the network cannot be asked.
     """
     if (where := configured(config, name)) is not None:
         return where
@@ -51,7 +55,7 @@ async def find(config: CfgQmi, name: str) -> HostPort:
         if found:
             return found[0].address
     known = "has no tcp_server_port in the configuration" if name in config.contexts else "is not in the configuration"
-    raise QMI_ConnectionException(
+    raise QMI_PeerNotFoundException(
         f"Context {name!r} was not found: it {known}, and nobody of that name answered on the network. "
         "Is it running? Give its address as 'host:port' if you know it"
     )
@@ -96,3 +100,71 @@ async def discover(
 def everywhere(config: CfgQmi) -> list[str]:
     """The broadcast addresses of this machine and of all networks that are configured, each once."""
     return list(dict.fromkeys((LOOPBACK_BROADCAST, *config.discovery.broadcast_addresses)))
+
+
+class PingedContext(NamedTuple):
+    """What a context says of itself; names as bytes, as in the packet.
+
+    Attributes:
+        pid: Its process.
+        name: Its name.
+        workgroup_name: Its workgroup.
+        port: Its TCP port.
+    """
+
+    pid: int
+    name: bytes
+    workgroup_name: bytes
+    port: int
+
+
+class PingPacket(NamedTuple):
+    """An answer: the context that it came from."""
+
+    context: PingedContext
+
+
+class PingResponse(NamedTuple):
+    """An answer, and how it came.
+
+    Attributes:
+        received_timestamp: When it came, in seconds since the epoch; the same for all answers to one question.
+        incoming_address: Host and TCP port where the context can be reached.
+        response_packet: What it says.
+    """
+
+    received_timestamp: float
+    incoming_address: tuple[str, int]
+    response_packet: PingPacket
+
+
+def ping_qmi_contexts(
+    workgroup_name_filter: str, context_name_filter: str = "*", timeout: float = 0.1
+) -> list[PingResponse]:
+    """Look for contexts on the network without having one.
+
+    Args:
+        workgroup_name_filter: Their workgroup.
+        context_name_filter: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+        timeout: How long to wait for answers, in seconds.
+
+    Raises:
+        QMI_ConnectionException: If the network cannot be asked.
+        QMI_UsageException: If a filter is too long.
+    """
+    config = CfgQmi(discovery=CfgDiscovery(timeout=timeout))
+    with ThreadPoolExecutor(1, "ping") as pool:  # so that it can be called in a trio program, too
+        answers = pool.submit(lambda: trio.run(discover, config, workgroup_name_filter, context_name_filter)).result()
+    now = time.time()
+    return [
+        PingResponse(
+            now,
+            (answer.host, answer.port),
+            PingPacket(PingedContext(answer.pid, answer.name.encode(), answer.workgroup.encode(), answer.port)),
+        )
+        for answer in answers
+    ]
+
+
+for _public in (PingPacket, PingResponse, PingedContext, ping_qmi_contexts):
+    _public.__module__ = "qmi.core.context"

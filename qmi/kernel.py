@@ -17,7 +17,7 @@ from tricycle import open_service_nursery
 
 from qmi._version import __version__
 from qmi.actors.clock import Clock, MonotonicClock
-from qmi.actors.context_object import ContextObject
+from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDescriptor
 from qmi.actors.ending import end_actor
 from qmi.actors.exchange import Exchange
 from qmi.actors.execution import EXECUTION, Execution, current_chain
@@ -41,6 +41,7 @@ from qmi.errors import (
     QMI_Exception,
     QMI_InvalidOperationException,
     QMI_NotDeliveredException,
+    QMI_NotStartedException,
     QMI_ObjectRemovedException,
     QMI_UsageException,
 )
@@ -286,7 +287,7 @@ class Kernel:
             return
         self.check_own()
         if self._state in ("not started", "starting"):
-            raise QMI_UsageException(f"Context {self.name!r} is not started")
+            raise QMI_NotStartedException(f"Context {self.name!r} is not started")
         raise QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
 
     def check_own(self) -> None:
@@ -416,13 +417,13 @@ class Kernel:
         """Hand a message of another context to an object of this one."""
         if isinstance(message, (Subscribe, Unsubscribe)):
             if self._stopping_since:
-                answer.fail(self._absent(message.object))
+                answer.fail(self._absent(message))
                 return
             answer.follow(self.signalling.serve(message, origin, link))
             return
         actor = self.registry.get(message.object)
         if actor is None:
-            answer.fail(self._absent(message.object))
+            answer.fail(self._absent(message))
             return
         if type(message) is ForceRelease:
             self.check_remote_force_unlock(message.object, origin)
@@ -430,9 +431,11 @@ class Kernel:
         if future is not answer:
             answer.follow(future)
 
-    def _absent(self, name: str) -> QMI_Exception:
+    def _absent(self, message: Request) -> QMI_Exception:
         if not self._stopping_since:
-            return self.registry.unknown(name)
+            # Who calls an object knows that there was one; only who asks for it may be wrong about its name.
+            asked = isinstance(message, (Describe, Subscribe, Unsubscribe))
+            return (self.registry.unknown if asked else self.registry.gone_here)(message.object)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._stopping_since))
         return QMI_ContextStoppedException(f"Context {self.name!r} is stopping, since {when} UTC")
 
@@ -603,6 +606,32 @@ class Kernel:
             for address, interface in found
             if (category is None and address.object != CONTEXT_OBJECT_NAME) or interface.category == category
         ]
+
+    def descriptors(self) -> list[RpcObjectDescriptor]:
+        """What others are told about all objects of this context: it must be little, however much they offer."""
+        return [
+            RpcObjectDescriptor(address, face.category, Interface(face.class_name, category=face.category))
+            for address, face in self.objects()
+        ]
+
+    def descriptor(self, name: str) -> RpcObjectDescriptor | None:
+        """What others are told about one object, with all that it offers; None if there is none."""
+        actor = self.registry.get(name)
+        if actor is None:
+            return None
+        return RpcObjectDescriptor(actor.address, actor.interface.category, actor.interface)
+
+    def objects_here(self, category: str | None = None) -> list[ObjectListing]:
+        """The objects of this context, for lists."""
+        return [self._listing(address, face) for address, face in self.objects(category)]
+
+    def _listing(self, address: Address, face: Interface) -> ObjectListing:
+        actor = self.registry.get(address.object)
+        runner = None if actor is None else actor.object
+        shown, state = face.class_name, ""
+        if isinstance(runner, QMI_TaskRunner):
+            shown, state = runner.task_class_name, runner.task_state
+        return ObjectListing(str(address), face.category, face.class_name, shown, state)
 
     # Stopping
 

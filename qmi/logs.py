@@ -69,7 +69,7 @@ def setup_logging(config: CfgQmi, context_name: str, *, console_loglevel: str | 
     Raises:
         QMI_UsageException: If there is no such level.
     """
-    if console_loglevel is not None and console_loglevel not in LOG_LEVELS:
+    if console_loglevel is not None and console_loglevel not in logging.getLevelNamesMapping():
         raise QMI_UsageException(f"Unknown log level {console_loglevel!r}: expected one of {', '.join(LOG_LEVELS)}")
     levels = _Levels.of(config.logging, console_loglevel)
     limit = None

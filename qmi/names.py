@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from qmi.errors import QMI_UsageException
+from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 
 MAX_NAME_LENGTH = 63
 _NAME = re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z")
@@ -91,7 +91,7 @@ def parse_host_port(text: str) -> HostPort:
     """Read ``"host:port"``; an IPv6 host stands in brackets: ``"[::1]:40001"``.
 
     Raises:
-        QMI_UsageException: If the text is not a host and a port.
+        QMI_InvalidValueException: If the text is not a host and a port.
     """
     host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -99,7 +99,7 @@ def parse_host_port(text: str) -> HostPort:
         host = host[1:-1]
     good_host = bool(host) and (bracketed or ":" not in host) and not re.search(r"[\s\[\]]", host)
     if not (colon and good_host and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise QMI_UsageException(
+        raise QMI_InvalidValueException(
             f"Invalid address {text!r}: expected 'host:port' such as '192.168.1.5:40001', "
             "or '[fe80::1]:40001' for IPv6, with a port from 0 to 65535"
         )

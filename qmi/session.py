@@ -173,6 +173,16 @@ def _end_logging() -> None:
         logs.uninstall()
 
 
+def get_default() -> Any:
+    """The default context; None if there is none."""
+    return _SESSION.default
+
+
+def set_default(context: Any) -> None:
+    """Make a context the default one; None leaves none. Nothing is started or stopped."""
+    _SESSION.default = context
+
+
 def stop() -> None:
     """Stop the default context: tasks first, then instruments and other objects, then the links.
 
@@ -183,6 +193,8 @@ def stop() -> None:
     if default is None:
         raise QMI_NoActiveContextException("There is no active context to stop; qmi.start() makes one")
     default.stop()
+    if _SESSION.default is default:  # one that somebody put there
+        _SESSION.default = None
 
 
 def context() -> QMI_Context:

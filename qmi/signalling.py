@@ -111,10 +111,7 @@ class Signalling:
             link = self._host.connections.link_to(address.context)
             if last and link is not None:
                 return ask(link, done.what, Unsubscribe(address.object, signal))
-        if last is None:
-            done.fail(QMI_SignalSubscriptionException(f"The receiver is not subscribed to {address}.{signal}"))
-        else:
-            done.settle(None)
+        done.settle(None)  # also if it was not subscribed: then there is nothing to end
         return done
 
     def publish(self, publisher_name: str, signal_name: str, *args: Any) -> None:
@@ -123,7 +120,7 @@ class Signalling:
         Raises:
             QMI_UnknownNameException: If there is no such object.
             QMI_SignalSubscriptionException: If it declares no such signal.
-            QMI_UsageException: If the arguments are not those that were declared.
+            QMI_UsageException: If the arguments are not those that were declared, and the signal is strict.
         """
         self._host.check_running()
         actor = self._host.registry.get(publisher_name)

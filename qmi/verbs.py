@@ -14,9 +14,11 @@ from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import TR, QMI_TaskRunner
 from qmi.actors.views import call, lock_info, locked, rpc_async, rpc_blocking, rpc_nonblocking
+from qmi.errors import QMI_NoActiveContextException
 from qmi.session import context, open_context, start, stop
 
 if TYPE_CHECKING:
+    from qmi.blocking import InfoText
     from qmi.config.schema import CfgContext
 
 __all__ = [
@@ -51,21 +53,21 @@ _T = TypeVar("_T", bound=QMI_RpcObject)
 
 
 def make_rpc_object(
-    name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
     """Make an object in the context and return a proxy of it; see :meth:`.QMI_Context.make_rpc_object`."""
-    return context().make_rpc_object(name, rpc_object_class, *args, **kwargs)
+    return context().make_rpc_object(rpc_object_name, rpc_object_class, *args, **kwargs)
 
 
 def make_instrument(
-    name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
     """Make an instrument in the context and return a proxy of it; see :meth:`.QMI_Context.make_instrument`."""
-    return context().make_instrument(name, instrument_class, *args, **kwargs)
+    return context().make_instrument(instrument_name, instrument_class, *args, **kwargs)
 
 
 def make_task(
-    name: str,
+    task_name: str,
     task_class: type[QMI_Task[Any, Any]],
     *args: Any,
     task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
@@ -73,36 +75,56 @@ def make_task(
     **kwargs: Any,
 ) -> TR:
     """Make a task in the context and return a proxy of its runner; see :meth:`.QMI_Context.make_task`."""
-    return context().make_task(name, task_class, *args, task_runner=task_runner, restart_rule=restart_rule, **kwargs)
+    return context().make_task(
+        task_name, task_class, *args, task_runner=task_runner, restart_rule=restart_rule, **kwargs
+    )
 
 
-def get_rpc_object(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+def get_rpc_object(rpc_object_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
     """Return a proxy of an object that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_rpc_object(name, auto_connect, host_port)
+    return context().get_rpc_object(rpc_object_name, auto_connect, host_port)
 
 
-def get_instrument(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+def get_instrument(instrument_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
     """Return a proxy of an instrument that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_instrument(name, auto_connect, host_port)
+    return context().get_instrument(instrument_name, auto_connect, host_port)
 
 
-def get_task(name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+def get_task(task_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
     """Return a proxy of a task that exists; see :meth:`.QMI_Context.get_rpc_object`."""
-    return context().get_task(name, auto_connect, host_port)
+    return context().get_task(task_name, auto_connect, host_port)
 
 
-def list_rpc_objects(category: str | None = None) -> list[tuple[str, str]]:
+def list_rpc_objects(
+    category: str | None = None, *, rpc_object_baseclass: type[QMI_RpcObject] | str | None = None
+) -> list[tuple[str, str]]:
     """The objects that can be reached, as pairs of address and class name.
 
     Args:
         category: "instrument", "task", ... or None for all.
+        rpc_object_baseclass: The same, or a class such as ``QMI_Instrument``.
     """
-    return context().list_rpc_objects(category)
+    return context().list_rpc_objects(_category(category, rpc_object_baseclass))
 
 
-def show_rpc_objects() -> None:
-    """Print the objects that can be reached."""
-    context().show_rpc_objects()
+def show_rpc_objects(
+    category: str | None = None, *, rpc_object_baseclass: type[QMI_RpcObject] | str | None = None
+) -> None:
+    """Print the objects that can be reached.
+
+    Args:
+        category: "instrument", "task", ... or None for all.
+        rpc_object_baseclass: The same, or a class such as ``QMI_Instrument``.
+    """
+    context().show_rpc_objects(_category(category, rpc_object_baseclass))
+
+
+def _category(category: str | None, base: type[QMI_RpcObject] | str | None) -> str | None:
+    if base is None:
+        return category
+    if isinstance(base, str):
+        return base
+    return None if base is QMI_RpcObject else base.get_category()
 
 
 def show_instruments() -> None:
@@ -130,9 +152,14 @@ def get_configured_contexts() -> dict[str, CfgContext]:
     return context().get_configured_contexts()
 
 
-def info() -> str:
-    """What there is to say about the context, on several lines."""
-    return context().info()
+def info() -> InfoText:
+    """What there is to say about the context, on several lines; also that there is none."""
+    try:
+        return context().info()
+    except QMI_NoActiveContextException as error:
+        from qmi.blocking import InfoText
+
+        return InfoText(error)
 
 
 for _name in __all__:

@@ -26,14 +26,17 @@ from tests.support.in_trio import in_trio
 
 
 def test_a_program_has_one_default_context() -> None:
-    for verb in (qmi.context, qmi.stop, qmi.info, qmi.list_rpc_objects):
+    for verb in (qmi.context, qmi.stop, qmi.list_rpc_objects):
         with pytest.raises(QMI_NoActiveContextException, match=r"qmi\.start\(\) makes one"):
             verb()
+    assert repr(qmi.info()) == "There is no active context; qmi.start() makes one"
     with qmi.start("lab", None, init_logging=False) as context:
         assert qmi.context() is context
         with pytest.raises(QMI_UsageException, match=r"already has a context, 'lab'; call qmi\.stop\(\)"):
             qmi.start("other", None, init_logging=False)
         assert "context:        lab" in qmi.info()
+        assert repr(qmi.info()) == qmi.info()
+        assert "\n" in repr(qmi.info())
     with pytest.raises(QMI_NoActiveContextException):
         qmi.context()
 

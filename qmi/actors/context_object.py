@@ -26,7 +26,7 @@ class RpcObjectDescriptor(NamedTuple):
     Attributes:
         address: Where it lives.
         category: "instrument", "task" or "object".
-        interface: What it offers.
+        interface: What it offers. In a list of all objects it has no more than the name of the class.
     """
 
     address: Address
@@ -34,13 +34,37 @@ class RpcObjectDescriptor(NamedTuple):
     interface: Interface
 
 
+class ObjectListing(NamedTuple):
+    """One line of a list of objects.
+
+    Attributes:
+        address: ``"context.object"``.
+        category: "instrument", "task" or "object".
+        class_name: Full name of its class.
+        shown_class: The same; for a task that of the task itself, and not of its runner.
+        state: What a task does: "new", "running" or how it ended; empty for other objects.
+    """
+
+    address: str
+    category: str
+    class_name: str
+    shown_class: str
+    state: str = ""
+
+
 class Owner(Protocol):
     """The context behind the object."""
 
     name: str
 
-    def objects(self, category: str | None = None) -> list[tuple[Address, Interface]]:
-        """The objects that it has."""
+    def descriptors(self) -> list[RpcObjectDescriptor]:
+        """The objects that it has, in short."""
+
+    def descriptor(self, name: str) -> RpcObjectDescriptor | None:
+        """One of them, with all that it offers."""
+
+    def objects_here(self, category: str | None = None) -> list[ObjectListing]:
+        """The objects that it has, for lists."""
 
     def request_shutdown(self) -> None:
         """Ask it to end."""
@@ -81,8 +105,17 @@ class ContextObject(QMI_RpcObject):
 
     @direct_method
     def get_rpc_object_descriptors(self) -> list[RpcObjectDescriptor]:
-        """Everything that lives in the context."""
-        return [RpcObjectDescriptor(address, face.category, face) for address, face in self._owner.objects()]
+        """Everything that lives in the context: address, category and class of each."""
+        return self._owner.descriptors()
+
+    @direct_method
+    def list_objects(self, category: str | None = None) -> list[tuple[str, ...]]:
+        """The same for lists: the fields of an :class:`ObjectListing` for each.
+
+        Args:
+            category: "instrument", "task", ... or None for all.
+        """
+        return [tuple(entry) for entry in self._owner.objects_here(category)]
 
     @direct_method
     def get_rpc_object_descriptor(self, name: str) -> RpcObjectDescriptor:
@@ -91,9 +124,9 @@ class ContextObject(QMI_RpcObject):
         Raises:
             QMI_UnknownNameException: If there is none of that name.
         """
-        for descriptor in self.get_rpc_object_descriptors():
-            if descriptor.address.object == name:
-                return descriptor
+        descriptor = self._owner.descriptor(name)
+        if descriptor is not None:
+            return descriptor
         raise QMI_UnknownNameException(f"Context {self._owner.name!r} has no object named {name!r}")
 
     @direct_method

@@ -116,6 +116,13 @@ class SignalInfo(NamedTuple):
     arg_types: tuple[str, ...]
 
 
+class RpcConstantDescriptor(NamedTuple):
+    """A constant of an object: its name and its value."""
+
+    name: str
+    value: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Interface:
     """All that a proxy needs to know.
@@ -154,6 +161,28 @@ class Interface:
     def short_name(self) -> str:
         """The name of the class without its module."""
         return self.class_name.rpartition(".")[2]
+
+    # The same under names that scripts read.
+
+    @property
+    def rpc_class_module(self) -> str:
+        """The module of the class."""
+        return self.class_name.rpartition(".")[0]
+
+    @property
+    def rpc_class_name(self) -> str:
+        """The name of the class without its module."""
+        return self.short_name
+
+    @property
+    def rpc_class_docstring(self) -> str:
+        """The documentation of the class."""
+        return self.doc
+
+    @property
+    def constant_descriptors(self) -> list[RpcConstantDescriptor]:
+        """The constants, one after the other."""
+        return [RpcConstantDescriptor(name, value) for name, value in self.constants.items()]
 
 
 if TYPE_CHECKING:
@@ -401,6 +430,25 @@ def _declared_names(cls: type, attribute: str) -> list[str]:
     return list(names)
 
 
+def _check_value(cls: type, name: str, where: str) -> None:
+    """Refuse the name of something that is no value of the class.
+
+    Raises:
+        QMI_UsageException: Saying what it is instead.
+    """
+    what = f"{cls.__qualname__}.{where} names {name!r}"
+    try:
+        found = inspect.getattr_static(cls, name)
+    except AttributeError:
+        raise QMI_UsageException(f"{what}, which the class lacks; give it a value in the class: {name} = ...") from None
+    if isinstance(found, property):
+        raise QMI_UsageException(f"{what}, which is a Python property; write @rpc_method below its @property instead")
+    if inspect.isfunction(found) or isinstance(found, staticmethod | classmethod | partialmethod):
+        raise QMI_UsageException(f"{what}, which is a method and no value; publish it with @rpc_method")
+    if hasattr(found, "__get__"):
+        raise QMI_UsageException(f"{what}, which is no value but a {type(found).__name__}")
+
+
 def constants_of(cls: type) -> dict[str, Any]:
     """The constants that proxies show, by name.
 
@@ -410,14 +458,8 @@ def constants_of(cls: type) -> dict[str, Any]:
     constants: dict[str, Any] = {}
     for name in _declared_names(cls, "_rpc_constants"):
         _check_name(cls, name, "constant")
-        if not hasattr(cls, name):
-            raise QMI_UsageException(f"{cls.__qualname__}._rpc_constants names {name!r}, which the class lacks")
-        value = constants[name] = getattr(cls, name)
-        if _is_marked(inspect.getattr_static(cls, name)) or isinstance(value, property):
-            raise QMI_UsageException(
-                f"{cls.__qualname__}._rpc_constants names {name!r}, which is no constant but a "
-                + ("property; name it in _rpc_properties" if isinstance(value, property) else "published method")
-            )
+        _check_value(cls, name, "_rpc_constants")
+        constants[name] = getattr(cls, name)
     return constants
 
 
@@ -435,21 +477,13 @@ def properties_of(cls: type) -> dict[str, PropertyInfo]:
     properties: dict[str, PropertyInfo] = {}
     for name in names:
         _check_name(cls, name, "property")
-        try:
-            value = inspect.getattr_static(cls, name)
-        except AttributeError:
-            raise QMI_UsageException(
-                f"{cls.__qualname__}._rpc_properties names {name!r}, which the class lacks; "
-                f"give it a value in the class: {name} = ..."
-            ) from None
-        if isinstance(value, property):
-            annotation = inspect.signature(value.fget).return_annotation if value.fget is not None else None
-            text = _annotation_text(annotation) or "Any"
-            properties[name] = PropertyInfo(name, text, inspect.getdoc(value) or "")
-        elif _is_marked(value):
-            raise QMI_UsageException(f"{cls.__qualname__}._rpc_properties names {name!r}, which is a published method")
-        else:
-            properties[name] = PropertyInfo(name, type(value).__name__)
+        value = inspect.getattr_static(cls, name, None)
+        if isinstance(value, property) and value.fget is not None and _is_marked(value.fget):
+            annotation = inspect.signature(value.fget).return_annotation
+            properties[name] = PropertyInfo(name, _annotation_text(annotation) or "Any", inspect.getdoc(value) or "")
+            continue
+        _check_value(cls, name, "_rpc_properties")
+        properties[name] = PropertyInfo(name, type(value).__name__)
     return properties
 
 
@@ -600,5 +634,5 @@ def unknown_method(interface: Interface, where: str, name: str, unpublished: boo
     return f"{text}. Did you mean {near!r}?" if near else text
 
 
-for _public in (Placement, rpc_method, is_rpc_method):
+for _public in (Placement, RpcConstantDescriptor, rpc_method, is_rpc_method):
     _public.__module__ = "qmi.core.rpc"

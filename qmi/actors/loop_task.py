@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -63,6 +64,8 @@ class QMI_LoopTask(QMI_Task[ST, SG]):
         self._loop_period = loop_period
         self._policy = policy
         self._precise = precise
+        # For tasks that keep the next status here until update_status() takes it.
+        self._status_fifo: deque[Any] = deque(maxlen=1)
 
     # What an author writes
 

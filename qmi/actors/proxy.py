@@ -113,6 +113,14 @@ def loaded_class(full_name: str) -> type | None:
 # No view calls its own methods: a driver may have published others of these names.
 
 
+def _check_block(interface: Interface, what: str) -> None:
+    if not interface.enter:
+        raise NotImplementedError(
+            f"'{what}' does nothing for {interface.short_name}: it is no instrument or task, and publishes no "
+            "__enter__() and __exit__() of its own. To lock it: with proxy.locked():"
+        )
+
+
 def _wait(rpc: Handle, what: str, future: QMI_RpcFuture[T], *, release: bool = False) -> T:
     return rpc.wait(what, future, f"await proxy.rpc_async.{what}", release=release)
 
@@ -224,6 +232,7 @@ class QMI_RpcProxy(_ProxyBase):
         return LockBlock(self, timeout, lock_token)
 
     def __enter__(self) -> QMI_RpcProxy:
+        _check_block(self.__rpc_interface__, "with")
         for name in self.__rpc_interface__.enter:
             if name == ENTER_BLOCK:
                 self.__rpc__.call_blocking(_ENTER, (), {}, None)
@@ -322,6 +331,7 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         return AsyncLockBlock(self, timeout, lock_token)
 
     async def __aenter__(self) -> AsyncProxy[T]:
+        _check_block(self.__rpc_interface__, "async with")
         for name in self.__rpc_interface__.enter:
             if name == ENTER_BLOCK:
                 await self.__rpc__.call_async(_ENTER, (), {}, None)
@@ -476,7 +486,7 @@ def _constant(interface: Interface, name: str, value: Any) -> property:
         return value
 
     def refuse(self: _ProxyBase, new: Any) -> NoReturn:
-        raise AttributeError(f"{name} is a constant of {interface.short_name}, {value!r}, and cannot be set")
+        raise AttributeError(f"{name} is an RPC constant of {interface.short_name}, {value!r}, and cannot be set")
 
     return property(get, refuse, doc=f"Constant: {value!r}")
 

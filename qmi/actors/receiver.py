@@ -123,6 +123,9 @@ class QMI_SignalReceiver:
         dropped: How many signals it has dropped, because it was full or because they could not be rebuilt here.
     """
 
+    DISCARD_OLD = SignalReceiverDiscardPolicy.DISCARD_OLD
+    DISCARD_NEW = SignalReceiverDiscardPolicy.DISCARD_NEW
+
     def __init__(
         self,
         max_queue_length: int = 10000,
@@ -133,7 +136,10 @@ class QMI_SignalReceiver:
         if isinstance(max_queue_length, bool) or not isinstance(max_queue_length, int) or max_queue_length < 1:
             raise QMI_UsageException(f"The length of a queue is a whole number from 1 on; got {max_queue_length!r}")
         if not isinstance(discard_policy, SignalReceiverDiscardPolicy):
-            raise QMI_UsageException(f"{discard_policy!r} is no SignalReceiverDiscardPolicy")
+            raise QMI_UsageException(
+                "discard_policy is QMI_SignalReceiver.DISCARD_OLD or QMI_SignalReceiver.DISCARD_NEW; "
+                f"got {discard_policy!r}"
+            )
         self._policy = discard_policy
         self._limit = max_queue_length
         self._report_gaps = report_gaps

@@ -89,6 +89,10 @@ class Registry:
         """The error for a proxy of an object that is not there (any more)."""
         return QMI_ObjectRemovedException(f"{address} was removed from its context")
 
+    def gone_here(self, name: str) -> QMI_ObjectRemovedException:
+        """The same for an object of this context."""
+        return self.gone(Address(self._context, name))
+
     def unique_name(self, prefix: str) -> str:
         """A name that nobody has got before."""
         with self._mutex:

@@ -85,6 +85,7 @@ class QMI_RpcObject:
             """Lock the object for the length of a ``with`` block."""
 
     def __init__(self, context: Any, name: str) -> None:
+        _described(type(self))  # also where no context makes it, as in tests of a driver: a bad name is refused
         self._context = context
         self._name = name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from numbers import Complex, Integral, Real
 from typing import Any, Final, NamedTuple, overload
@@ -9,6 +10,10 @@ from typing import Any, Final, NamedTuple, overload
 from qmi.actors.exchange import Outlet
 from qmi.actors.interface import SignalInfo
 from qmi.errors import QMI_UsageException
+
+_logger = logging.getLogger("qmi.core.pubsub")
+
+_LONGEST_SHOWN = 200
 
 # What Python takes for a number of a kind, numpy's numbers included.
 _ACCEPTED: Final[Mapping[type, type]] = {int: Integral, float: Real, complex: Complex}
@@ -43,9 +48,10 @@ class QMI_Signal:
     Args:
         arg_types: Types of the arguments. An ``int`` is fine where a ``float`` is declared, and so are numpy's numbers;
             ``object`` takes anything.
+        strict: Whether publishing anything else raises. If not, it is published, with one warning in the log.
     """
 
-    def __init__(self, arg_types: Sequence[type] = ()) -> None:
+    def __init__(self, arg_types: Sequence[type] = (), *, strict: bool = False) -> None:
         for kind in arg_types:
             if not isinstance(kind, type):
                 raise QMI_UsageException(f"A signal is declared with the types of its arguments; got {kind!r}")
@@ -54,6 +60,8 @@ class QMI_Signal:
         # Types of arguments that need no look: those that were declared, or those that were published last.
         self._fits: tuple[type, ...] = self.arg_types
         self.name: str = ""
+        self.strict: bool = strict
+        self._told: set[str] = set()
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -72,24 +80,42 @@ class QMI_Signal:
         return registered
 
     def check(self, publisher: str, args: tuple[Any, ...]) -> None:
-        """Compare arguments with the declaration.
+        """Compare arguments with the declaration; what does not fit is told once for each publisher, and goes out.
 
         Raises:
-            QMI_UsageException: If they are of other types, or more or fewer.
+            QMI_UsageException: If they do not fit and the signal is strict.
         """
+        fault = self._mismatch(publisher, args)
+        kinds = tuple(map(type, args))
+        if fault is None:
+            if all(map(issubclass, kinds, self._accepted)):  # and do not only say that they are
+                self._fits = kinds
+            return
+        if self.strict:
+            raise QMI_UsageException(fault)
+        # A task that has run for years does not end over this. Two threads may both tell, which does no harm.
+        if publisher not in self._told:
+            self._told.add(publisher)
+            _logger.warning("%s. It is published all the same; this is said once", fault)
+
+    def _mismatch(self, publisher: str, args: tuple[Any, ...]) -> str | None:
         if len(args) != len(self.arg_types):
-            raise QMI_UsageException(
-                f"Signal {publisher}.{self.name} has {len(self.arg_types)} arguments; {len(args)} were published"
-            )
+            return f"Signal {publisher}.{self.name} has {len(self.arg_types)} arguments; {len(args)} were published"
         for index, (value, kind, accepted) in enumerate(zip(args, self.arg_types, self._accepted, strict=True)):
             if not isinstance(value, accepted):
-                raise QMI_UsageException(
+                return (
                     f"Argument {index + 1} of signal {publisher}.{self.name} is declared as {kind.__name__}; "
-                    f"{value!r} of type {type(value).__name__} was published"
+                    f"{_shown(value)} of type {type(value).__name__} was published"
                 )
-        kinds = tuple(map(type, args))
-        if all(map(issubclass, kinds, self._accepted)):  # and do not only say that they are
-            self._fits = kinds
+        return None
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - the repr of a user's class fails, which must not keep the signal from going out
+        return "something"
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 
 class QMI_RegisteredSignal:
@@ -107,7 +133,7 @@ class QMI_RegisteredSignal:
         """Tell everybody who has subscribed. Never waits for them.
 
         Raises:
-            QMI_UsageException: If the arguments are not those that were declared.
+            QMI_UsageException: If the arguments are not those that were declared, and the signal is strict.
         """
         signal = self._signal
         if tuple(map(type, args)) != signal._fits:

@@ -10,7 +10,7 @@ import trio
 
 from qmi.actors.carrier import Carrier
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.interface import Interface, Placement, answered_by, direct_method
+from qmi.actors.interface import Interface, Placement, answered_by, direct_method, full_name
 from qmi.actors.loop_carrier import LoopCarrier
 from qmi.actors.loop_task import QMI_LoopTask, is_async_task
 from qmi.actors.restart import RestartRule, Restarts
@@ -247,13 +247,13 @@ class QMI_TaskRunner(QMI_RpcObject):
         return TaskState("ended", self._end_reason()) if error is None else TaskState("failed", _brief(error))
 
     @direct_method
-    def set_settings(self, settings: Any) -> None:
+    def set_settings(self, new_settings: Any) -> None:
         """Give the task new settings; it takes them when it next calls ``update_settings``. The last ones count.
 
         Args:
-            settings: What the task expects.
+            new_settings: What the task expects.
         """
-        self._pending.append(_Taken(copied(settings)))
+        self._pending.append(_Taken(copied(new_settings)))
 
     @direct_method
     def get_settings(self) -> Any:
@@ -274,8 +274,19 @@ class QMI_TaskRunner(QMI_RpcObject):
 
     @direct_method
     def get_task_class_name(self) -> str:
-        """The name of the task's class."""
-        return self._task_class.__name__
+        """The full name of the task's class: ``"module.Class"``."""
+        return self.task_class_name
+
+    @property
+    def task_class_name(self) -> str:
+        """The same, for the program that has the task."""
+        return full_name(self._task_class)
+
+    @property
+    def task_state(self) -> str:
+        """What the task does, for lists: "new", "running" or how it ended."""
+        statistics = QMI_TaskRunner.get_statistics(self)
+        return f"{statistics.state}: {statistics.end_reason}" if statistics.end_reason else statistics.state
 
     @direct_method
     def get_statistics(self) -> TaskStatistics:

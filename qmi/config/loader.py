@@ -14,7 +14,7 @@ from qmi.config.rules import printable
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.config.structure import report, structure
 from qmi.config.syntax import parse
-from qmi.errors import QMI_ConfigurationException
+from qmi.errors import QMI_ConfigurationException, QMI_MissingConfigurationException
 
 DEFAULT_NAME = "qmi.conf"
 _MAX_SIZE = 16 << 20
@@ -40,7 +40,7 @@ def find_config_file(config_file: str | os.PathLike[str] | None = "") -> Path | 
         if name:
             path = _absolute(name, Path.cwd())
             if not _is_there(path, origin):
-                raise QMI_ConfigurationException(f"The configuration file {path}{origin} does not exist")
+                raise QMI_MissingConfigurationException(f"The configuration file {path}{origin} does not exist")
             return path
     default = _default()
     return default if _is_there(default) else None
@@ -113,6 +113,19 @@ def parse_config(text: str, subject: str = "The configuration") -> CfgQmi:
     return structure(values, subject)
 
 
+def read_config_text(path: Path, subject: str) -> str:
+    """Return the text of a configuration file.
+
+    Args:
+        path: The file.
+        subject: What to call it in messages.
+
+    Raises:
+        QMI_ConfigurationException: If it cannot be read, or is no UTF-8.
+    """
+    return _read(path, subject)
+
+
 def _read(path: Path, subject: str) -> str:
     try:
         return read_file(path, _MAX_SIZE).decode("utf-8-sig")
@@ -120,6 +133,8 @@ def _read(path: Path, subject: str) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         fault = f"line {line}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x}"
         raise report(subject, [fault]) from None
+    except FileNotFoundError as error:
+        raise QMI_MissingConfigurationException(f"{subject} does not exist") from error
     except OSError as error:
         raise QMI_ConfigurationException(f"{subject} cannot be read: {error.strerror}") from error
 

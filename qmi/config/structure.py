@@ -76,6 +76,21 @@ def add_contexts(config: CfgQmi, context_cfg: Mapping[str, Mapping[str, object] 
     return attrs.evolve(config, contexts={**config.contexts, **contexts})
 
 
+def structure_section(values: object, section: type[_T]) -> _T:
+    """Return one section of a configuration that plain values describe.
+
+    Raises:
+        QMI_ConfigurationException: If anything is wrong with them; ``faults`` has one line for each fault.
+    """
+    return _structured(values, section, f"The section {section.__name__}")
+
+
+def unstructure_section(section: object) -> dict[str, object]:
+    """Return the plain values of one section of a configuration."""
+    values: dict[str, object] = _CONVERTER.unstructure(section)
+    return values
+
+
 def report(subject: str, faults: list[str]) -> QMI_ConfigurationException:
     """Return the exception that lists all faults of a configuration, one line each."""
     number = "a fault" if len(faults) == 1 else f"{len(faults)} faults"

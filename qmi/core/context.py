@@ -1,7 +1,25 @@
 """Contexts."""
 
+from qmi.actors.interface import rpc_method
 from qmi.blocking import QMI_Context
 from qmi.context import Context
-from qmi.finding import PeerDescriptor
+from qmi.core.config_defs import CfgContext, CfgQmi
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import QMI_RpcObject, QMI_RpcProxy
+from qmi.core.task import QMI_Task, QMI_TaskRunner
+from qmi.finding import PeerDescriptor, ping_qmi_contexts
 
-__all__ = ["Context", "PeerDescriptor", "QMI_Context"]
+__all__ = [
+    "CfgContext",
+    "CfgQmi",
+    "Context",
+    "PeerDescriptor",
+    "QMI_Context",
+    "QMI_Instrument",
+    "QMI_RpcObject",
+    "QMI_RpcProxy",
+    "QMI_Task",
+    "QMI_TaskRunner",
+    "ping_qmi_contexts",
+    "rpc_method",
+]

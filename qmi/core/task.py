@@ -1,17 +1,39 @@
 """Tasks: procedures that run in the background of a program."""
 
+from qmi.actors.interface import rpc_method
 from qmi.actors.loop_task import QMI_LoopTask
 from qmi.actors.restart import RestartRule
+from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.actors.schedule import QMI_LoopTaskMissedLoopPolicy
+from qmi.actors.signals import QMI_RegisteredSignal, QMI_Signal, SignalDescription
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import QMI_TaskRunner, TaskState, TaskStatistics
+from qmi.core.exceptions import (
+    QMI_TaskInitException,
+    QMI_TaskRunException,
+    QMI_TaskStopException,
+    QMI_UsageException,
+    QMI_WrongThreadException,
+)
+from qmi.core.thread import QMI_Thread
 
 __all__ = [
     "QMI_LoopTask",
     "QMI_LoopTaskMissedLoopPolicy",
+    "QMI_RegisteredSignal",
+    "QMI_RpcObject",
+    "QMI_Signal",
     "QMI_Task",
+    "QMI_TaskInitException",
+    "QMI_TaskRunException",
     "QMI_TaskRunner",
+    "QMI_TaskStopException",
+    "QMI_Thread",
+    "QMI_UsageException",
+    "QMI_WrongThreadException",
     "RestartRule",
+    "SignalDescription",
     "TaskState",
     "TaskStatistics",
+    "rpc_method",
 ]

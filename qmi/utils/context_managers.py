@@ -12,26 +12,41 @@ from qmi.core.rpc import QMI_RpcProxy
 from qmi.interrupts import safe_contextmanager
 
 
-class _StartStop(Protocol):
-    def start(self, *args: Any, **kwargs: Any) -> Any: ...
+class StartStoppable(Protocol):
+    """What can be started and stopped."""
 
-    def stop(self) -> Any: ...
+    def start(self, *args: Any, **kwargs: Any) -> Any:
+        """Start it."""
 
-
-class _StartStopJoin(_StartStop, Protocol):
-    def join(self) -> Any: ...
-
-
-class _OpenClose(Protocol):
-    def open(self) -> Any: ...
-
-    def close(self) -> Any: ...
+    def stop(self) -> Any:
+        """Stop it."""
 
 
-class _LockUnlock(Protocol):
-    def lock(self, *args: Any, **kwargs: Any) -> bool: ...
+class StartStopJoinable(StartStoppable, Protocol):
+    """What can be started and stopped, and waited for."""
 
-    def unlock(self, *args: Any, **kwargs: Any) -> Any: ...
+    def join(self) -> Any:
+        """Wait until it has ended."""
+
+
+class OpenClosable(Protocol):
+    """What can be opened and closed."""
+
+    def open(self) -> Any:
+        """Open it."""
+
+    def close(self) -> Any:
+        """Close it."""
+
+
+class LockUnlockable(Protocol):
+    """What can be locked and unlocked."""
+
+    def lock(self, *args: Any, **kwargs: Any) -> bool:
+        """Lock it."""
+
+    def unlock(self, *args: Any, **kwargs: Any) -> Any:
+        """Unlock it."""
 
 
 class _Signal(Protocol):
@@ -40,10 +55,10 @@ class _Signal(Protocol):
     def unsubscribe(self, receiver: Any) -> Any: ...
 
 
-S = TypeVar("S", bound=_StartStop)
-J = TypeVar("J", bound=_StartStopJoin)
-C = TypeVar("C", bound=_OpenClose)
-L = TypeVar("L", bound=_LockUnlock)
+S = TypeVar("S", bound=StartStoppable)
+J = TypeVar("J", bound=StartStopJoinable)
+C = TypeVar("C", bound=OpenClosable)
+L = TypeVar("L", bound=LockUnlockable)
 
 
 @safe_contextmanager
@@ -113,7 +128,7 @@ def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> AbstractContextManager[L
 
 @safe_contextmanager
 def _lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
-    if not thing.lock(*args, **kwargs):
+    if thing.lock(*args, **kwargs) is False:  # what returns nothing raises if it fails
         raise QMI_ObjectLockedException(f"{thing!r} could not be locked: another proxy holds it")
     token = kwargs.get("lock_token", args[1] if len(args) > 1 else None)
     try:

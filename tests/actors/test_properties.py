@@ -131,7 +131,7 @@ def test_constant_cannot_be_set() -> None:
         for context in (server, client):
             x: Any = context.get_rpc_object("server.x")
             for view in (x, x.rpc_nonblocking, x.rpc_async):
-                with pytest.raises(AttributeError, match="MAX is a constant of Limited, 100, and cannot be set"):
+                with pytest.raises(AttributeError, match="MAX is an RPC constant of Limited, 100, and cannot be set"):
                     view.MAX = 5
                 assert view.MAX == 100
 

@@ -73,8 +73,6 @@ def check(proxy: Any, kind: str, name: str) -> None:
     assert proxy.lock()
     assert proxy.unlock()
     assert repr(proxy).startswith("<rpc proxy for ")
-    with proxy as entered:
-        assert entered is proxy
     assert isinstance(qmi.rpc_async(proxy), AsyncProxy)
     assert isinstance(qmi.rpc_blocking(qmi.rpc_async(proxy)), QMI_RpcProxy)
 
@@ -319,10 +317,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"_rpc_constants": ["A"]}, r"Odd\._rpc_constants names 'A', which the class lacks"),
     ({"_rpc_constants": "A", "A": 1}, r"Odd\._rpc_constants is a list or set of names; got the text 'A'"),
     ({"_rpc_constants": [1]}, r"Odd\._rpc_constants holds names; got 1"),
-    ({"_rpc_constants": ["f"], "f": rpc_method(lambda self: 1)}, "which is no constant but a published method"),
-    ({"_rpc_constants": ["f"], "f": property(lambda self: 1)}, "no constant but a property; name it in _rpc_prop"),
+    ({"_rpc_constants": ["f"], "f": rpc_method(lambda self: 1)}, "which is a method and no value"),
+    (
+        {"_rpc_constants": ["f"], "f": property(lambda self: 1)},
+        "which is a Python property; write @rpc_method below its @property",
+    ),
     ({"_rpc_properties": {"A"}}, r"_rpc_properties names 'A', which the class lacks; give it a value in the class"),
-    ({"_rpc_properties": {"f"}, "f": rpc_method(lambda self: 1)}, "names 'f', which is a published method"),
+    ({"_rpc_properties": {"f"}, "f": rpc_method(lambda self: 1)}, "names 'f', which is a method and no value"),
+    ({"_rpc_properties": {"f"}, "f": property(lambda self: 1)}, "which is a Python property; write @rpc_method below"),
+    ({"_rpc_properties": {"f"}, "f": staticmethod(lambda: 1)}, "which is a method and no value"),
+    ({"_rpc_constants": {"f"}, "f": classmethod(lambda cls: 1)}, "which is a method and no value"),
+    ({"_rpc_constants": {"release_rpc_object"}}, "which is a method and no value"),
+    ({"_rpc_constants": {"sig"}, "sig": QMI_Signal([int])}, "which is no value but a QMI_Signal"),
+    ({"_rpc_properties": {"sig"}, "sig": QMI_Signal([int])}, "which is no value but a QMI_Signal"),
     ({"_rpc_properties": {"A"}, "_rpc_constants": ["A"], "A": 1}, "declares A as a constant and as a property"),
     ({"_rpc_properties": {"__doc__"}}, r"Property Odd\.__doc__ cannot be published: names that begin with two"),
 ]
@@ -428,6 +435,17 @@ def test_with_calls_the_block_that_overrides_the_one_of_instruments(lab: QMI_Con
     with x:
         assert x.get_state() == (True, True)
     assert x.get_state() == (True, False)
+
+
+def test_with_needs_a_block(lab: QMI_Context) -> None:
+    x: Any = lab.make_rpc_object("x", Shapes)
+    with pytest.raises(NotImplementedError, match=r"'with' does nothing for Shapes: .* publishes no __enter__"), x:
+        raise AssertionError
+
+
+def test_an_object_that_no_context_makes_is_checked_as_well() -> None:
+    with pytest.raises(QMI_UsageException, match="proxies have a 'lock' of their own"):
+        driver("method", "lock")(None, "x")
 
 
 @pytest.mark.parametrize("cls", [Block, AsyncBlock])

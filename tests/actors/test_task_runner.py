@@ -162,7 +162,7 @@ def test_everything_that_only_asks_or_commands_is_answered_while_a_custom_method
     assert task.is_running()
     task.set_settings(Settings(1.0, 2.0))
     assert task.get_status() is None
-    assert task.get_task_class_name() == "Controlled"
+    assert task.get_task_class_name() == f"{__name__}.Controlled"
     task.stop()
     assert task.join() is None
     assert not blocked.done()

@@ -1,0 +1,108 @@
+"""The default context of a program, and the verbs that use it, for scripts and tests that reach for them here.
+
+``_qmi_context`` is the default context itself, or None: tests put one of their own there for a while.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from qmi import session
+from qmi.config.loader import load_config as _load_config
+from qmi.config.schema import CfgQmi
+from qmi.verbs import (
+    context,
+    get_configured_contexts,
+    get_instrument,
+    get_rpc_object,
+    get_task,
+    info,
+    list_rpc_objects,
+    make_instrument,
+    make_rpc_object,
+    make_task,
+    show_contexts,
+    show_instruments,
+    show_network_contexts,
+    show_rpc_objects,
+    show_tasks,
+    start,
+    stop,
+)
+
+__all__ = [
+    "context",
+    "create_config_from_file",
+    "get_configured_contexts",
+    "get_instrument",
+    "get_rpc_object",
+    "get_task",
+    "info",
+    "list_rpc_objects",
+    "make_instrument",
+    "make_rpc_object",
+    "make_task",
+    "show_contexts",
+    "show_instruments",
+    "show_network_contexts",
+    "show_rpc_objects",
+    "show_tasks",
+    "start",
+    "stop",
+]
+
+if TYPE_CHECKING:
+    _qmi_context: Any
+
+
+def create_config_from_file(config_file: str | None) -> CfgQmi:
+    """Find, read and check the configuration, as :func:`qmi.start` does.
+
+    Args:
+        config_file: The configuration file; "" looks at ``$QMI_CONFIG`` and then for ``qmi.conf`` in the home
+            directory, None uses no file.
+
+    Raises:
+        QMI_ConfigurationException: If it is not usable; all faults are listed.
+    """
+    return _load_config(config_file)
+
+
+def _connect_to_peers() -> None:
+    """Connect the default context to the peers that its configuration names, unless it is connected already."""
+    default = context()
+    for name in default.get_context_config().connect_to_peers:
+        default.connect_to_peer(name, ignore_duplicate=True)
+
+
+def _clear_global_context() -> None:
+    """Forget the default context, whether it runs or not."""
+    session.set_default(None)
+
+
+class _Module(ModuleType):
+    """This module: its ``_qmi_context`` is where the verbs look."""
+
+    _is_deleted = False
+
+    @property
+    def _qmi_context(self) -> Any:
+        if self._is_deleted:
+            raise AttributeError("_qmi_context")
+        return session.get_default()
+
+    @_qmi_context.setter
+    def _qmi_context(self, value: Any) -> None:
+        self._is_deleted = False
+        session.set_default(value)
+
+    @_qmi_context.deleter
+    def _qmi_context(self) -> None:
+        # Those who put something here for a while delete it, and then put back what was there if that leaves nothing.
+        self._is_deleted = True
+        session.set_default(None)
+
+
+sys.modules[__name__].__class__ = _Module
