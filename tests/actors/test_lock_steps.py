@@ -89,6 +89,14 @@ class Scene:
     def call(self) -> None:
         self.later.append(self.proxies[3].rpc_nonblocking.count())
 
+    def refused_call(self) -> None:
+        """A call that the lock refuses; of an inline object, in the thread that makes it."""
+        if self.actor.mailbox.current is not None:
+            self.call()  # it would wait for what stands still
+            return
+        with suppress(QMI_ObjectLockedException):
+            self.proxies[3].count()
+
     def undo(self) -> None:
         """A caller that was interrupted takes its request back."""
         token = self.asked[1]
@@ -121,7 +129,7 @@ class Scene:
 
 ACTIONS = [
     *("release", "cancel_first", "cancel_last", "time_out", "force", "leave", "new_request", "refused_request"),
-    *("kick", "call", "undo"),
+    *("kick", "call", "refused_call", "undo"),
 ]
 
 
