@@ -30,13 +30,15 @@ class Block:
     Attributes:
         handle: The proxy that it was entered at; None after its end, so that nothing is kept alive by the contexts of
             tasks that remember it.
+        is_open: Whether it is counted among the blocks of the proxy.
         key: What its calls show.
         text: The user's own token, if it has one.
     """
 
-    __slots__ = ("handle", "key", "text")
+    __slots__ = ("handle", "is_open", "key", "text")
 
     def __init__(self, handle: Handle, key: Token, text: Token | None) -> None:
+        self.is_open: bool = False
         self.handle: Handle | None = handle
         self.key: Token = key
         self.text: Token | None = text
@@ -63,13 +65,15 @@ def block_at(handle: Handle, text: Token | None = None) -> Block | None:
 def _open(block: Block, handle: Handle) -> None:
     with _MUTEX:
         handle.open_blocks += 1
+        block.is_open = True
     _BLOCKS.set((*(other for other in _BLOCKS.get() if other.handle is not None), block))
 
 
 def _close(block: Block, handle: Handle) -> None:
     with _MUTEX:
-        if block.handle is None:
+        if not block.is_open:
             return
+        block.is_open = False
         block.handle = None
         handle.open_blocks -= 1
     _BLOCKS.set(tuple(other for other in _BLOCKS.get() if other.handle is not None))
@@ -117,9 +121,8 @@ class _Entrance(Generic[V]):
     def _undo(self, block: Block, future: QMI_RpcFuture[LockAnswer] | None) -> None:
         # Whatever broke the entrance off, from the request to the last line of _enter().
         self._handle.undo_acquire(block.key, future)
-        if self._block is not None or block_at(self._handle) is block:
-            _close(block, self._handle)
-            self._block = None
+        _close(block, self._handle)
+        self._block = None
 
     def _leave(self) -> QMI_RpcFuture[bool] | None:
         # The release goes out before anything else is done, and nothing on the way to it raises.

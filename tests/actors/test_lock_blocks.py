@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import pytest
 import trio
 
 import qmi
+from qmi.actors import lock_block
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException, QMI_UsageException
 from qmi.utils.context_managers import lock_unlock
 from tests.actors.test_guard import actor_of, check_idle, wait_until
+from tests.actors.test_inline import in_qmi
+from tests.support.cancel_steps import interrupt_at
 from tests.support.drivers import Async, Inline, Mixed, Plain
 from tests.support.in_trio import in_trio, settled
 from tests.support.lab import make_context, two_contexts
@@ -230,6 +234,57 @@ def test_future_begun_in_a_block_is_a_call_without_a_lock_after_its_end(lab: QMI
     assert running.wait(10) == "passed"
     assert later.wait(10) == 3
     assert other.add(1) == 3
+
+
+@pytest.mark.parametrize("cls", [Inline, Plain, Async])
+@pytest.mark.parametrize("situation", ["free", "held by the proxy", "in a block", "held by another"])
+def test_fault_15_ctrl_c_at_any_line_of_the_entrance_to_a_block_leaves_no_lock(
+    lab: QMI_Context, cls: type[Any], situation: str
+) -> None:
+    x: Any = lab.make_rpc_object("x", cls)
+    other: Any = lab.get_rpc_object("x")
+    actor = actor_of(lab, "x")
+
+    def no_mutex_is_held() -> bool:
+        return not actor.mailbox.mutex.locked() and not lock_block._MUTEX.locked()
+
+    for number in itertools.count(1):
+        outer = x.locked()
+        if situation == "held by another":
+            assert other.lock()
+        elif situation == "held by the proxy":
+            assert x.lock()
+        elif situation == "in a block":
+            outer.__enter__()
+        entered: list[Any] = []
+
+        def enter(entered: list[Any] = entered) -> None:
+            block = x.locked(0.001 if situation == "held by another" else 0.0)
+            with suppress(QMI_ObjectLockedException):
+                block.__enter__()
+                entered.append(block)
+
+        interrupted = interrupt_at(number, enter, in_qmi, no_mutex_is_held)
+        for block in entered:  # also if Ctrl-C was put off until then
+            assert x.add(1) == 3
+            block.__exit__(None, None, None)
+        holders = actor.guard._lock.holders()
+        assert len(holders) == (situation != "free"), number
+        if situation == "held by another":
+            assert other.unlock()
+        elif situation == "held by the proxy":
+            assert x.add(1) == 3
+            assert x.unlock()
+        elif situation == "in a block":
+            assert x.add(1) == 3
+            outer.__exit__(None, None, None)
+        assert x.__rpc__.open_blocks == 0, number
+        assert other.add(1) == 3
+        wait_until(lambda: actor.mailbox.current is None)
+        check_idle(actor)
+        if not interrupted:
+            break
+    assert number > 10
 
 
 # Tasks
