@@ -38,6 +38,7 @@ from qmi.net.failures import Failures
 from qmi.net.handshake import Hello, Role
 from qmi.net.link import Link
 from qmi.net.peer import FAULT
+from qmi.net.shares import Shares
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -482,8 +483,9 @@ class Connections:
             self._admit(link, name)
 
     def _admit(self, link: Link, name: str) -> None:
-        if name not in self._members and len(self._members) >= self._config.limits.max_links:
-            link.refuse(f"context {self._host.name!r} has {len(self._members)} links, which is its limit")
+        refusal = None if name in self._members else self._lacks_link(link.machine)
+        if refusal is not None:
+            link.refuse(f"context {self._host.name!r} {refusal}")
         else:
             link.accept()
 
@@ -521,6 +523,17 @@ class Connections:
             if known != self._host.name and known not in self._config.contexts and self.link_to(known) is None:
                 break
         return known
+
+    def _lacks_link(self, machine: str) -> str | None:
+        own = sum(member.link.machine == machine for member in self._members.values())
+        limits = self._config.limits
+        shares = Shares(
+            total=limits.max_links,
+            per_address=limits.max_links_per_address,
+            local=limits.max_local_links,
+            kept=limits.reserved_links,
+        )
+        return shares.refusal(machine, own, len(self._members))
 
     async def _cross(self, dial: _Dial, link: Link, hello: Hello) -> None:
         # Decided here alone: the side with the larger name accepts whatever comes. Its own attempt waits meanwhile.

@@ -15,7 +15,7 @@ from cbor2 import CBORTag, dumps
 
 from qmi.actors.interface_plain import interface_from_plain
 from qmi.core.context import QMI_Context
-from qmi.core.exceptions import QMI_NotDeliveredException
+from qmi.core.exceptions import QMI_ConnectionException, QMI_NotDeliveredException
 from qmi.net.codec import Codec
 from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
@@ -68,7 +68,7 @@ ANNOUNCED = {
 
 
 @pytest.mark.parametrize("announced", ANNOUNCED, ids=str)
-def test_program_with_little_memory_outlives_what_strangers_announce(program: Program, announced: str) -> None:
+def test_fault_09_program_with_little_memory_outlives_what_strangers_announce(program: Program, announced: str) -> None:
     remote: Any = Remote(program)
     with make_context("good") as good:
         good.connect_to_peer("srv", remote.address)
@@ -86,7 +86,7 @@ def test_program_with_little_memory_outlives_what_strangers_announce(program: Pr
         assert bench.echo(bytes(1_000_000)) == bytes(1_000_000)
 
 
-def test_program_with_little_memory_refuses_a_large_array_and_goes_on(program: Program) -> None:
+def test_fault_09_program_with_little_memory_refuses_a_large_array_and_goes_on(program: Program) -> None:
     remote = Remote(program)
     with make_context("good") as good:
         good.connect_to_peer("srv", remote.address)
@@ -128,7 +128,7 @@ class SlowDecoding:
         monkeypatch.setattr(Codec, "decode", slowly)
 
 
-def test_large_message_is_decoded_beside_the_loop_and_in_its_place(
+def test_fault_47_large_message_is_decoded_beside_the_loop_and_in_its_place(
     server: QMI_Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make_context("good") as good, RawPeer(server) as raw:
@@ -225,7 +225,7 @@ def packet(number: int, kind: str, *, most: int = (4 << 20) - 2000) -> bytes:
     "kind",
     ["ints", "floats", "texts", "lists", "dicts", "sets", "nested", "tuples", "exceptions", "arrays", "proxies"],
 )
-def test_fault_09_eight_large_requests_cost_little_memory_and_keep_nobody_waiting(program: Program, kind: str) -> None:
+def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waiting(program: Program, kind: str) -> None:
     remote: Any = Remote(program)
     with make_context("good") as good, RawPeer(remote) as raw:
         good.connect_to_peer("srv", remote.address)
@@ -271,3 +271,14 @@ def test_collector_rests_until_the_last_of_several_is_done() -> None:
         assert not gc.isenabled(), "the program has switched it off"
     finally:
         gc.enable()
+
+
+def test_fault_47_machine_that_has_its_links_is_refused_with_the_limit_that_it_has_reached() -> None:
+    with make_context("srv", max_local_links=2) as server:
+        with RawPeer(server, "one"), RawPeer(server, "two"):
+            with make_context("late") as late:
+                with pytest.raises(QMI_ConnectionException, match=r"2 links of this machine.*limits\.max_local_links"):
+                    late.connect_to_peer("srv", address(server))
+        eventually(lambda: not server.has_peer_context("one") and not server.has_peer_context("two"))
+        with make_context("next") as following:
+            following.connect_to_peer("srv", address(server))

@@ -24,6 +24,7 @@ PURE = {
     "qmi.actors.interface",
     "qmi.actors.subscriptions",
     "qmi.net.frames",
+    "qmi.net.shares",
     "qmi.net.codec",
     "qmi.net.handshake",
     "qmi.net.peer",

@@ -178,6 +178,9 @@ class CfgLimits:
         hello_timeout: Seconds within which the hello must be done.
         max_unproven_links: Links whose hello is not done yet.
         max_links: Links in all.
+        max_links_per_address: Links from one other machine; all of a /64 network of IPv6 count as one.
+        max_local_links: Links from programs on this machine.
+        reserved_links: How many of the last links go only to machines that have fewer than eight.
         max_body_bytes: Bytes of CBOR in a frame.
         max_frame_bytes: Bytes of a whole frame, arrays included.
         max_frame_objects: Objects that a frame may become: a list or dict counts 8, a named value 40, an error 120, a
@@ -196,6 +199,9 @@ class CfgLimits:
     hello_timeout: Positive = 5.0
     max_unproven_links: Count = 64
     max_links: Count = 2000
+    max_links_per_address: Count = 256
+    max_local_links: Count = 1800
+    reserved_links: CountOrZero = 100
     max_body_bytes: Size = 4 * MIB
     max_frame_bytes: Size = 1 * GIB
     max_frame_objects: Count = 4_000_000

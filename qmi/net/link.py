@@ -36,6 +36,7 @@ from qmi.net.outbound import Outbound
 from qmi.net.peer import FAULT, HEARTBEAT, PING, Packet, Peer
 from qmi.net.room import NoRoomException, Room
 from qmi.net.rush import Rush
+from qmi.net.shares import machine_of
 from qmi.net.wire import Wire
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -84,6 +85,7 @@ class Link:
         decoders: trio.CapacityLimiter | None = None,
     ) -> None:
         self.where = where
+        self.machine: str = machine_of(where)
         self.ended: trio.Event = trio.Event()
         self._wire = wire
         self._last_heard = time.monotonic()

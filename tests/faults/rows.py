@@ -49,4 +49,7 @@ ROWS: Mapping[int, str] = {
     42: "an exception that nobody foresaw, at any call of a link, listener, responder or dial",
     43: "no thread, no descriptor or no memory left for a link",
     44: "a flood of connections that come to nothing",
+    45: "a buffer that is filled again before the other side has read it",
+    46: "a peer that reads slowly",
+    47: "one peer that asks for all memory, time or links",
 }

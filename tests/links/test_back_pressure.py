@@ -157,7 +157,7 @@ KINDS = ["array", "columns", "part", "wide", "structured", "bytearray"]
         ("take_several", "array"),
     ],
 )
-def test_result_is_what_the_driver_returned_although_it_fills_its_buffer_again(
+def test_fault_45_result_is_what_the_driver_returned_although_it_fills_its_buffer_again(
     bench: Bench, method: str, kind: str
 ) -> None:
     bench.proxy.back.stall()
@@ -197,7 +197,7 @@ def test_signal_says_what_was_published(bench: Bench, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["array", "bytearray", "structured"])
-def test_argument_is_what_the_caller_gave(bench: Bench, kind: str) -> None:
+def test_fault_45_argument_is_what_the_caller_gave(bench: Bench, kind: str) -> None:
     own = Camera(bench.client, "own")
     bench.proxy.there.stall()
     futures = [bench.remote.rpc_nonblocking.keep(own._fill(kind, number)) for number in (1, 2, 3)]
@@ -212,7 +212,7 @@ def test_argument_is_what_the_caller_gave(bench: Bench, kind: str) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_unsent_bytes": BIG}])
-def test_results_wait_for_a_client_that_reads_later(bench: Bench) -> None:
+def test_fault_46_results_wait_for_a_client_that_reads_later(bench: Bench) -> None:
     bench.proxy.back.stall()
     futures = [bench.remote.rpc_nonblocking.take("array", number) for number in range(16)]
     eventually(bench.link.is_full)
@@ -253,7 +253,7 @@ def test_calls_that_are_held_are_forgotten_with_their_link(bench: Bench) -> None
 
 @pytest.mark.parametrize("report", [False, True])
 @pytest.mark.parametrize("limits", [{"max_unsent_bytes": 2 * BIG}])
-def test_signals_that_have_no_room_are_dropped_and_the_receiver_is_told(bench: Bench, report: bool) -> None:
+def test_fault_46_signals_that_have_no_room_are_dropped_and_the_receiver_is_told(bench: Bench, report: bool) -> None:
     receiver = QMI_SignalReceiver(report_gaps=report)
     bench.remote.frame.subscribe(receiver)
     bench.proxy.back.stall()
@@ -272,7 +272,7 @@ def test_signals_that_have_no_room_are_dropped_and_the_receiver_is_told(bench: B
 
 
 @pytest.mark.parametrize("limits", [{"max_unsent_bytes": BIG}])
-def test_calls_with_large_arguments_wait_for_room(bench: Bench) -> None:
+def test_fault_46_calls_with_large_arguments_wait_for_room(bench: Bench) -> None:
     bench.proxy.there.stall()
     sent = threading.Event()
     futures: list[Any] = []
@@ -332,7 +332,7 @@ def test_call_that_waits_for_room_ends_with_the_link(bench: Bench) -> None:
         bench.remote.size(b"xyz")
 
 
-def test_calls_of_another_program_wait_for_one_call_only(bench: Bench) -> None:
+def test_fault_47_calls_of_another_program_wait_for_one_call_only(bench: Bench) -> None:
     with make_context("other") as other:
         other.connect_to_peer("srv", f"127.0.0.1:{bench.server.get_tcp_server_port()}")
         bench.remote.rpc_nonblocking.wait()
