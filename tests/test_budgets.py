@@ -275,10 +275,9 @@ def test_collector_rests_until_the_last_of_several_is_done() -> None:
 
 def test_fault_47_machine_that_has_its_links_is_refused_with_the_limit_that_it_has_reached() -> None:
     with make_context("srv", max_local_links=2) as server:
-        with RawPeer(server, "one"), RawPeer(server, "two"):
-            with make_context("late") as late:
-                with pytest.raises(QMI_ConnectionException, match=r"2 links of this machine.*limits\.max_local_links"):
-                    late.connect_to_peer("srv", address(server))
+        refused = pytest.raises(QMI_ConnectionException, match=r"2 links of this machine.*limits\.max_local_links")
+        with RawPeer(server, "one"), RawPeer(server, "two"), make_context("late") as late, refused:
+            late.connect_to_peer("srv", address(server))
         eventually(lambda: not server.has_peer_context("one") and not server.has_peer_context("two"))
         with make_context("next") as following:
             following.connect_to_peer("srv", address(server))
