@@ -237,6 +237,7 @@ class Connections:
         self._entrance = Entrance(
             self._host, self._doorway, lambda proven: _Reception(self, proven=proven), self.failures
         )
+        self._doorway.warn_of_certificate()
         self._entrance.open()
 
     async def connect_to_configured(self) -> None:

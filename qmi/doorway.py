@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
@@ -24,9 +25,13 @@ from qmi.net.failures import Failures
 from qmi.net.frames import Arrivals, Limits
 from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.link import Link
+from qmi.net.own_certificate import certificate_warnings
 from qmi.net.peer import Peer
+from qmi.net.revocation import RevocationList
 from qmi.net.tls import check_workgroup, client_context, peer_identity, server_context
 from qmi.net.wire import PlainWire, TlsWire, Wire
+
+_logger = logging.getLogger("qmi.core.messaging")
 
 _READERS = 8
 """Links of a context that may be read by threads of their own at the same time."""
@@ -71,10 +76,25 @@ class Doorway:
         self._tls = _tls_contexts(host.config.security)
         self._arrivals = Arrivals(self._limits.arriving)
         self._decoders = trio.CapacityLimiter(1)  # two would only take the interpreter from each other
+        revoked = host.config.security.revoked
+        self._revoked = None if revoked is None else RevocationList(revoked)
         self._readers = trio.CapacityLimiter(_READERS)
         self._by_link: dict[Link, References] = {}
         self.own_address = ""
         self.is_server = False
+
+    def warn_of_certificate(self) -> None:
+        """Say in the log what is wrong with the certificate and key of this context, or soon will be."""
+        security = self._host.config.security
+        if security.enabled:
+            for warning in certificate_warnings(
+                ca_file=str(security.ca),
+                cert_file=str(security.certificate),
+                key_file=str(security.key),
+                context=self._host.name,
+                workgroup=self._host.config.workgroup,
+            ):
+                _logger.warning("%s", warning)
 
     @property
     def is_guarded(self) -> bool:
@@ -160,7 +180,10 @@ class Doorway:
         server = role is Role.LISTENING
         wire = TlsWire(sock, self._tls[server], server=server)
         with trio.move_on_after(self._limits.hello_timeout):
-            identity = peer_identity(await wire.handshake())
+            certificate = await wire.handshake()
+            identity = peer_identity(certificate)
+            if self._revoked is not None:
+                self._revoked.check(certificate)
             fault = check_workgroup(identity, self._host.config.workgroup, expected=expected)
             if fault is not None:
                 raise PermissionError(fault)

@@ -18,7 +18,7 @@ import trio
 
 import qmi
 from qmi.core.instrument import QMI_Instrument
-from qmi.core.rpc import rpc_method
+from qmi.core.rpc import Placement, rpc_method
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WAITS, Handler
 from qmi.interrupts import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
@@ -207,6 +207,8 @@ def bad_frame() -> FrameType:
 
 class Prober(NoisySineGenerator):
     """Runs in the thread of its caller."""
+
+    _rpc_placement = Placement.CALLER
 
     @rpc_method
     def probe(self) -> tuple[bool, bool]:

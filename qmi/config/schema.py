@@ -150,15 +150,20 @@ class CfgSecurity:
         ca: Certificate of the authority that every peer's certificate must come from (PEM).
         certificate: Certificate of this program (PEM).
         key: Private key that belongs to the certificate (PEM).
+        revoked: List of certificates that are refused although the authority made them, by their serial numbers. It
+            is read again when it changes.
     """
 
     ca: FileName | None = None
     certificate: FileName | None = None
     key: FileName | None = None
+    revoked: FileName | None = None
 
     def __attrs_post_init__(self) -> None:
         given = {"ca": self.ca, "certificate": self.certificate, "key": self.key}
         missing = [name for name, value in given.items() if value is None]
+        if len(missing) == len(given) and self.revoked is not None:
+            raise QMI_ConfigurationException("expected ca, certificate and key beside revoked, found only revoked")
         if 0 < len(missing) < len(given):
             found = " and ".join(name for name in given if name not in missing)
             raise QMI_ConfigurationException(f"expected ca, certificate and key together, found only {found}")

@@ -41,6 +41,7 @@ class SocketLink:
         security = completed(config, "qmi_proc").security
         self._tls = _tls_of(security)
         self._certified_name = _name_in(security)
+        self._revoked = security.revoked
 
     def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
         """Say who runs at the address as the context of that name; see `qmi.proc.peers.PeerLink`."""
@@ -87,7 +88,12 @@ class SocketLink:
 
             plain.settimeout(_left(deadline))
             with self._tls.wrap_socket(plain) as protected:
-                identity = peer_identity(protected.getpeercert())
+                certificate = protected.getpeercert()
+                identity = peer_identity(certificate)
+                if self._revoked is not None:
+                    from qmi.net.revocation import RevocationList
+
+                    RevocationList(self._revoked).check(certificate)
                 yield from self._over(protected, identity, name, address, deadline)
 
     def _over(

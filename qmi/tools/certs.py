@@ -4,10 +4,13 @@
 
     python -m qmi.tools.certs ca                               # once per laboratory: ca.pem, ca.key
     python -m qmi.tools.certs cert srv --workgroup lab1        # once per context:    srv.pem, srv.key
+    python -m qmi.tools.certs show srv                         # whose it is, its serial number, when it ends
+    python -m qmi.tools.certs renew srv                        # before it expires:   new srv.pem, srv.key
+    python -m qmi.tools.certs revoke srv                       # lost or stolen:      a line in revoked.txt
 
 Copy ``ca.pem``, ``srv.pem`` and ``srv.key`` to the machine where the context ``srv`` runs and name them in its
-configuration. ``ca.key`` signs certificates: keep it where no context runs. The name ``*`` makes a certificate for any
-context of the workgroup.
+configuration. Whoever was given ``revoked.txt`` refuses the certificates in it. ``ca.key`` signs certificates: keep it
+where no context runs. The name ``*`` makes a certificate for any context of the workgroup.
 """
 
 from __future__ import annotations
@@ -16,16 +19,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from qmi.config.files import make_private_dirs, open_private
+from qmi.config.rules import printable
 from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import check_name
+from qmi.net.revocation import parse_serial, read_revoked
 
 DEFAULT_DAYS = 3650
 
@@ -55,7 +63,13 @@ def make_ca(directory: Path, *, name: str = "QMI CA", days: int = DEFAULT_DAYS) 
 
 
 def make_certificate(
-    directory: Path, context: str, *, workgroup: str = "default", hosts: Sequence[str] = (), days: int = DEFAULT_DAYS
+    directory: Path,
+    context: str,
+    *,
+    workgroup: str = "default",
+    hosts: Sequence[str] = (),
+    days: int = DEFAULT_DAYS,
+    into: Path | None = None,
 ) -> tuple[Path, Path]:
     """Make the certificate of a context with the CA in the same directory.
 
@@ -65,6 +79,7 @@ def make_certificate(
         workgroup: Recorded in the certificate; only contexts of one workgroup connect.
         hosts: Names of the machine, for other programs that look at the certificate.
         days: How long it is valid.
+        into: Where the new files go instead.
 
     Returns:
         The files of the certificate and its key.
@@ -77,7 +92,8 @@ def make_certificate(
     if not 0 < len(workgroup) <= 64:
         raise QMI_UsageException(f"A workgroup has 1 to 64 characters in a certificate, got {workgroup!r}")
     stem = "any" if context == "*" else context
-    files = directory / f"{stem}.pem", directory / f"{stem}.key"
+    place = directory if into is None else into
+    files = place / f"{stem}.pem", place / f"{stem}.key"
     _check_free(*files)
     authority, authority_key = _load_ca(directory)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -100,6 +116,93 @@ def make_certificate(
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(h) for h in hosts]), critical=False)
     _write_pair(files, key, builder.sign(authority_key, hashes.SHA256()))
     return files
+
+
+def renew_certificate(directory: Path, stem: str, *, days: int = DEFAULT_DAYS) -> tuple[Path, Path]:
+    """Make a new certificate, with a new key, in place of one that ends; the old files get the ending ``.old``.
+
+    Args:
+        directory: Where the CA and the files of the certificate are.
+        stem: Name of the files without their ending: the context, or ``any``.
+        days: How long it is valid.
+
+    Returns:
+        The files of the certificate and its key.
+
+    Raises:
+        QMI_UsageException: If there is no such certificate, or no CA.
+    """
+    files = directory / f"{stem}.pem", directory / f"{stem}.key"
+    old = load_certificate(files[0])
+    names = {entry.oid: str(entry.value) for entry in old.subject}
+    hosts: Sequence[str] = ()
+    with suppress(x509.ExtensionNotFound):
+        extension = old.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        hosts = extension.value.get_values_for_type(x509.DNSName)
+    context, workgroup = names.get(NameOID.COMMON_NAME, ""), names.get(NameOID.ORGANIZATION_NAME, "")
+    with TemporaryDirectory(dir=directory) as aside:
+        # Made aside first: whatever goes wrong, the old files are there.
+        made = make_certificate(directory, context, workgroup=workgroup, hosts=hosts, days=days, into=Path(aside))
+        for new, file in zip(made, files, strict=True):
+            if file.exists():
+                os.replace(file, file.with_name(f"{file.name}.old"))
+            os.replace(new, file)
+    return files
+
+
+def revoke(directory: Path, what: str) -> tuple[Path, str, bool]:
+    """Put a certificate on the list of those that are refused: ``revoked.txt``.
+
+    Args:
+        directory: Where the list is.
+        what: A serial number in hexadecimal digits, a certificate file, or the name of its context.
+
+    Returns:
+        The list, the serial number, and whether it was not on the list before.
+
+    Raises:
+        QMI_UsageException: If there is no such certificate, or the list cannot be read or written.
+    """
+    file = next((path for path in (Path(what), directory / f"{what}.pem") if path.is_file()), None)
+    try:
+        number = parse_serial(what) if file is None else load_certificate(file).serial_number
+    except ValueError as error:
+        raise QMI_UsageException(
+            f"There is no certificate {what!r} in {directory}, and it is no serial number in hexadecimal digits"
+        ) from error
+    note = what if file is None else load_certificate(file).subject.rfc4514_string()
+    path = directory / "revoked.txt"
+    try:
+        known = read_revoked(str(path)) if path.exists() else frozenset()
+        if number not in known:
+            with os.fdopen(
+                open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "w", encoding="utf-8"
+            ) as list_file:
+                list_file.write(f"{number:x}  # {printable(note)}, revoked on {datetime.now(UTC):%Y-%m-%d}\n")
+    except (OSError, ValueError) as error:
+        raise QMI_UsageException(f"The list {path} cannot be used: {error}") from error
+    return path, f"{number:x}", number not in known
+
+
+def load_certificate(file: Path) -> x509.Certificate:
+    """Read a certificate.
+
+    Raises:
+        QMI_UsageException: If there is none.
+    """
+    try:
+        return x509.load_pem_x509_certificate(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise QMI_UsageException(
+            f"There is no certificate in {file}: {getattr(error, 'strerror', '') or error}"
+        ) from error
+
+
+def describe(certificate: x509.Certificate) -> str:
+    """Say in one line whose a certificate is, its serial number, and when it ends."""
+    end = certificate.not_valid_after_utc
+    name = printable(certificate.subject.rfc4514_string())
+    return f"{name}, serial number {certificate.serial_number:x}, valid until {end:%Y-%m-%d}"
 
 
 def _builder(
@@ -167,12 +270,16 @@ def _write_pair(files: tuple[Path, Path], key: ec.EllipticCurvePrivateKey, certi
 def _write_new(file: Path, data: bytes, mode: int) -> None:
     """Write a file that did not exist, never readable by more people than its mode says."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private_dirs(file.parent)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
         raise QMI_UsageException(f"{file} cannot be written: {error.strerror}") from error
     with open(descriptor, "wb") as stream:
         stream.write(data)
+
+
+def _stem(context: str) -> str:
+    return "any" if context == "*" else context
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,7 +292,13 @@ def _parser() -> argparse.ArgumentParser:
     cert.add_argument("context", help="name of the context, or '*' for any of the workgroup")
     cert.add_argument("--workgroup", "-w", default="default", help="workgroup of the context (default: %(default)s)")
     cert.add_argument("--host", action="append", default=[], help="name of its machine; can be given several times")
-    for command in (ca, cert):
+    renew = commands.add_parser("renew", help="make a new certificate and key in place of those of a context")
+    renew.add_argument("context", help="name of the context, or '*' for any of the workgroup")
+    revoked = commands.add_parser("revoke", help="add a certificate to revoked.txt, the list of those that are refused")
+    revoked.add_argument("certificate", help="name of its context, its file, or its serial number")
+    show = commands.add_parser("show", help="show whose a certificate is, its serial number, and when it ends")
+    show.add_argument("certificate", help="name of its context, or its file")
+    for command in (ca, cert, renew):
         command.add_argument("--days", type=int, default=DEFAULT_DAYS, help="how long it is valid (%(default)s)")
     return parser
 
@@ -197,6 +310,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "ca":
             files = make_ca(options.directory, name=options.name, days=options.days)
             advice = f"Keep {files[1]} secret: whoever has it can make certificates."
+        elif options.command == "revoke":
+            path, serial, new = revoke(options.directory, options.certificate)
+            how = "is revoked now" if new else "was revoked already"
+            sys.stdout.write(
+                f"The certificate with serial number {serial} {how}, in {path}. Copy that to every machine, where "
+                "'security.revoked' names it; it is read again when it changes. Links that are open stay open.\n"
+            )
+            return 0
+        elif options.command == "show":
+            named = Path(options.certificate)
+            file = named if named.is_file() else options.directory / f"{_stem(options.certificate)}.pem"
+            sys.stdout.write(describe(load_certificate(file)) + "\n")
+            return 0
+        elif options.command == "renew":
+            stem = _stem(options.context)
+            old = f"{load_certificate(options.directory / f'{stem}.pem').serial_number:x}"
+            files = renew_certificate(options.directory, stem, days=options.days)
+            advice = (
+                "Copy both to the machine of the context, and start it again. If the old key may be in other hands: "
+                f"'python -m qmi.tools.certs revoke {old}'."
+            )
         else:
             files = make_certificate(
                 options.directory, options.context, workgroup=options.workgroup, hosts=options.host, days=options.days

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from qmi.core.instrument import QMI_Instrument, QMI_InstrumentIdentification
-from qmi.core.rpc import Placement, rpc_method
+from qmi.core.rpc import rpc_method
 
 
 class NoisySineGenerator(QMI_Instrument):
@@ -20,8 +20,6 @@ class NoisySineGenerator(QMI_Instrument):
         context: The context that the instrument belongs to.
         name: Its name there.
     """
-
-    _rpc_placement = Placement.CALLER
 
     def __init__(self, context: Any, name: str) -> None:
         super().__init__(context, name)
