@@ -368,10 +368,12 @@ class Connections:
             workgroup: Their workgroup; None is that of this context.
             pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
         """
-        own = (self._host.name, self.port)
+        own, incarnation = (self._host.name, self.port), self._host.origin.incarnation
         answers = await discover(self._config, workgroup, pattern)
         return [
-            PeerDescriptor(answer.name, str(answer.address)) for answer in answers if (answer.name, answer.port) != own
+            PeerDescriptor(answer.name, str(answer.address))
+            for answer in answers
+            if (answer.incarnation != incarnation if answer.incarnation else (answer.name, answer.port) != own)
         ]
 
     async def _connect_to(self, name: str, where: HostPort, reconnect: bool, *, background: bool = False) -> None:

@@ -17,6 +17,7 @@ from qmi.config.rules import printable
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.doorway import Doorway
 from qmi.finding import everywhere
+from qmi.messages import Origin
 from qmi.names import HostPort
 from qmi.net.delivery import Owner
 from qmi.net.discovery import reply_to
@@ -24,7 +25,7 @@ from qmi.net.events import LossKind
 from qmi.net.failures import Failures
 from qmi.net.handshake import Role
 from qmi.net.link import Link
-from qmi.net.listener import Listener, listen
+from qmi.net.listener import Listener, listen_everywhere
 from qmi.net.loopback import LOOPBACK, is_loopback
 from qmi.net.responder import Responder
 
@@ -39,6 +40,7 @@ class Host(Protocol):
 
     name: str
     config: CfgQmi
+    origin: Origin
 
     def configured(self) -> CfgContext | None:
         """The settings of the context, None if it is not configured."""
@@ -69,7 +71,7 @@ class Entrance:
         self._config = host.config
         self._doorway = doorway
         self._receive = receive
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
         self._strangers: dict[trio.CancelScope, float] = {}
         self._place_free = trio.Event()
         self._closing = False
@@ -77,7 +79,7 @@ class Entrance:
     @property
     def port(self) -> int:
         """The TCP port that this context listens on; 0 if it does not."""
-        return 0 if self._listener is None else self._listener.address.port
+        return self._listeners[0].address.port if self._listeners else 0
 
     def open(self) -> None:
         """Listen, and answer who looks for contexts, as far as the configuration wants that.
@@ -102,24 +104,20 @@ class Entrance:
             )
 
     def _listen(self, host: str, port: int) -> None:
-        self._listener = listener = Listener(listen(host, port, holder_of), self._accepted, self._failures)
-        self._doorway.own_address = str(listener.address)
-        if not self._doorway.is_guarded and not is_loopback(listener.address.host):
-            _logger.warning(
-                "Context %s listens on %s without TLS: everybody in the network can use its instruments. "
-                "Set its host to 127.0.0.1, or add a security section",
-                self._host.name,
-                listener.address,
+        sockets = listen_everywhere(host, port, holder_of)
+        self._listeners = [Listener(sock, self._accepted, self._failures) for sock in sockets]
+        self._doorway.own_address = str(self._public().address)
+        self._warn(host)
+        for listener in self._listeners:
+            self._host.spawn(
+                self._failures.contain, "listener", "This context accepts no connections any more", listener.run
             )
-        self._host.spawn(
-            self._failures.contain, "listener", "This context accepts no connections any more", listener.run
-        )
-        _logger.info("Context %s listens on %s", self._host.name, listener.address)
+            _logger.info("Context %s listens on %s", self._host.name, listener.address)
         discovery = self._config.discovery
         if discovery.enabled:
             responder = Responder(
                 self._answer_question,
-                host=listener.address.host,
+                host=self._public().address.host,
                 port=discovery.port,
                 broadcasts=everywhere(self._config),
                 failures=self._failures,
@@ -128,24 +126,52 @@ class Entrance:
                 self._failures.contain, "responder", "This context cannot be found any more", responder.run
             )
 
+    def _public(self) -> Listener:
+        """The listener that others reach most likely."""
+        public = [listener for listener in self._listeners if not is_loopback(listener.address.host)]
+        return (public or self._listeners)[0]
+
+    def _warn(self, host: str) -> None:
+        public = self._public().address
+        if is_loopback(public.host):
+            if not is_loopback(host):  # a name, then: Debian gives the name of the machine to 127.0.1.1
+                _logger.warning(
+                    "Context %s listens on %s only, which is what %r stands for on this machine (see /etc/hosts): "
+                    "no other machine can reach it. Set its host to the address that others know, or to 0.0.0.0",
+                    self._host.name,
+                    " and ".join(str(listener.address) for listener in self._listeners),
+                    host,
+                )
+        elif not self._doorway.is_guarded:
+            _logger.warning(
+                "Context %s listens on %s without TLS: everybody in the network can use its instruments. "
+                "Set its host to 127.0.0.1, or add a security section",
+                self._host.name,
+                public,
+            )
+
     def _answer_question(self, packet: bytes, asker: str) -> bytes | None:
-        assert self._listener is not None
+        hosts = [listener.address.host for listener in self._listeners]
+        near = is_loopback(asker)
+        # The asker speaks IPv4. Who is on this machine gets its own address, everybody else one of the network.
+        hosts.sort(key=lambda host: (is_loopback(host) is not near and not _is_wildcard(host), ":" in host))
         return reply_to(
             packet,
             asker_host=asker,
             name=self._host.name,
             workgroup=self._config.workgroup,
-            host=self._listener.address.host,
-            port=self._listener.address.port,
+            host=hosts[0],
+            port=self.port,
             version=__version__,
             pid=os.getpid(),
+            incarnation=self._host.origin.incarnation,
         )
 
     def close(self) -> None:
         """Listen no more, and send away whoever has not proven himself."""
         self._closing = True
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for scope in list(self._strangers):
             scope.cancel()
 
@@ -200,6 +226,10 @@ class Entrance:
         reason = "others waited for its place" if scope.cancelled_caught else loss.reason
         self._failures.count("connection: came to nothing")
         self._failures.report("nothing", logging.WARNING, "A connection from %s came to nothing: %s", where, reason)
+
+
+def _is_wildcard(host: str) -> bool:
+    return host in ("0.0.0.0", "::")
 
 
 def holder_of(port: int) -> str:

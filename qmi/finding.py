@@ -14,7 +14,7 @@ from qmi.errors import QMI_ConnectionException, QMI_PeerNotFoundException, QMI_U
 from qmi.names import HostPort
 from qmi.net.bounds import describe_error
 from qmi.net.discovery import Answer
-from qmi.net.loopback import LOOPBACK, LOOPBACK_BROADCAST
+from qmi.net.loopback import LOOPBACK, LOOPBACK_BROADCAST, is_loopback
 from qmi.net.responder import ask
 
 
@@ -45,15 +45,23 @@ async def find(config: CfgQmi, name: str) -> HostPort:
     """Where a context is.
 
     Raises:
-        QMI_PeerNotFoundException: If it is not configured, and does not answer; or the network cannot be asked.
+        QMI_PeerNotFoundException: If it is not configured, and nobody answers.
+        QMI_ConnectionException: If several answer, or the network cannot be asked.
     """
     if (where := configured(config, name)) is not None:
         return where
-    # This machine first: most contexts are here, and then nobody else needs to be asked.
-    for addresses in ([LOOPBACK_BROADCAST], config.discovery.broadcast_addresses):
-        found = await discover(config, None, name, addresses, enough=1)
-        if found:
-            return found[0].address
+    # All answers, although the first one would do: of two programs of one name, none is the right one by chance.
+    programs: dict[object, Answer] = {}
+    for answer in sorted(await discover(config, None, name), key=lambda answer: not is_loopback(answer.host)):
+        programs.setdefault(answer.incarnation or (answer.pid, answer.port), answer)
+    if len(programs) == 1:
+        return next(iter(programs.values())).address
+    if programs:
+        found = ", ".join(f"{answer.address} (pid {answer.pid})" for answer in programs.values())
+        raise QMI_ConnectionException(
+            f"{len(programs)} contexts on the network are called {name!r}: {found}. Give the address of the one "
+            "that is meant, as 'host:port', or give them names of their own"
+        )
     known = "has no tcp_server_port in the configuration" if name in config.contexts else "is not in the configuration"
     raise QMI_PeerNotFoundException(
         f"Context {name!r} was not found: it {known}, and nobody of that name answered on the network. "

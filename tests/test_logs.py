@@ -410,7 +410,7 @@ def test_open_context_beside_a_started_one_leaves_its_log_alone(home: Path, caps
     outer = QMI_Context("outer")
 
     async def inner(fail: bool) -> None:
-        cfg = {"inner": {"tcp_server_port": 1 if fail else 0, "host": "192.0.2.1" if fail else "127.0.0.1"}}
+        cfg = {"inner": {"tcp_server_port": 1 if fail else 0, "host": "198.51.100.7" if fail else "127.0.0.1"}}
         async with qmi.open_context("inner", context_cfg=cfg):
             rpc.warning("inside")
 

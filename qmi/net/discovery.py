@@ -51,6 +51,7 @@ class Answer(NamedTuple):
         port: Its TCP port.
         version: Version of this library.
         pid: Process id.
+        incarnation: Tells one program from another; empty if an older version answered.
     """
 
     nonce: int
@@ -60,6 +61,7 @@ class Answer(NamedTuple):
     port: int
     version: str
     pid: int
+    incarnation: str = ""
 
     @property
     def address(self) -> HostPort:
@@ -110,7 +112,7 @@ def read_answer(data: bytes, *, source_host: str, question: Question) -> Answer 
 
 
 def reply_to(data: bytes, *, asker_host: str, name: str, workgroup: str, host: str, port: int, version: str,
-             pid: int) -> bytes | None:  # fmt: skip
+             pid: int, incarnation: str = "") -> bytes | None:  # fmt: skip
     """Return what a context answers to a packet: None to junk, to other workgroups, and if it cannot be reached.
 
     Args:
@@ -122,13 +124,14 @@ def reply_to(data: bytes, *, asker_host: str, name: str, workgroup: str, host: s
         port: Its TCP port, 0 if it does not listen.
         version: Version of this library.
         pid: Process id.
+        incarnation: Of this context.
     """
     question = read_question(data)
     if question is None or not port or not _matches(question, name, workgroup):
         return None
     if is_loopback(host) and not is_loopback(asker_host):
         return None
-    return write_answer(Answer(question.nonce, name, workgroup, host, port, version, pid), len(data))
+    return write_answer(Answer(question.nonce, name, workgroup, host, port, version, pid, incarnation), len(data))
 
 
 def _matches(question: Question, name: str, workgroup: str) -> bool:
@@ -141,6 +144,12 @@ def _read(magic: bytes, data: bytes, fields: Sequence[Field]) -> dict[str, Any] 
         return None
     try:
         found = plain.decode(data[len(magic) :], padded=True)
-        return {field.name: field.read(found.get(field.name)) for field in fields} if type(found) is dict else None
+        if type(found) is not dict:
+            return None
+        read = {field.name: field.read(found.get(field.name)) for field in fields}
     except (ProtocolError, OutOfBounds):
         return None
+    incarnation = found.get("incarnation")
+    if magic == ANSWER and type(incarnation) is str and len(incarnation) <= bounds.MAX_NAME:
+        read["incarnation"] = incarnation
+    return read

@@ -19,19 +19,90 @@ _logger = logging.getLogger("qmi.core.messaging")
 
 _BACKLOG = 1024
 _PAUSE = 0.1
+_TRIES = 20
+_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _COMPLAINT_EVERY = 10.0
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What the system says when it has nothing left for now, so that the same may work a moment later."""
 _A_FAULT = "a fault of this program"
 
 
-def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "") -> socket.socket:
+def listen_everywhere(host: str, port: int, holder: Callable[[int], str] = lambda _: "") -> list[socket.socket]:
+    """Open a listening socket at each address of a name, all on one port.
+
+    Addresses that this machine does not have at the moment are left out, as long as one is left.
+
+    Args:
+        host: Name or address of an interface of this machine; "" is every one of them.
+        port: The port; 0 takes one that is free at all addresses.
+        holder: As for :func:`listen`.
+
+    Raises:
+        QMI_UsageException: If the port is in use.
+        QMI_ConfigurationException: If the host is none of this machine's, or the port may not be used.
+    """
+    addresses = _addresses_of(host, port)
+    for attempt in range(_TRIES):
+        sockets: list[socket.socket] = []
+        try:
+            _listen_at(addresses, port, holder, sockets, strict=port != 0 or attempt + 1 == _TRIES)
+        except _OtherPortError:  # what was free at one address is not at another
+            pass
+        except BaseException:
+            _close(sockets)
+            raise
+        else:
+            return sockets
+        _close(sockets)
+    raise AssertionError("the last attempt is strict")
+
+
+class _OtherPortError(Exception):
+    """The port that the system has chosen will not do."""
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _addresses_of(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise QMI_ConfigurationException(f"Cannot listen on host {host!r}: {error.strerror or error}") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _listen_at(
+    addresses: list[str], port: int, holder: Callable[[int], str], sockets: list[socket.socket], *, strict: bool
+) -> None:
+    missing: Exception | None = None
+    for address in addresses:
+        try:
+            sockets.append(listen(address, port, holder, apart=len(addresses) > 1))
+        except QMI_UsageException as error:
+            if sockets and not strict:
+                raise _OtherPortError from error
+            raise
+        except QMI_ConfigurationException as error:
+            if getattr(error.__cause__, "errno", None) not in _NOT_HERE:
+                raise
+            missing = error
+        else:
+            port = sockets[0].getsockname()[1]
+    if missing is not None and not sockets:
+        raise missing
+
+
+def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "", *, apart: bool = False) -> socket.socket:
     """Open a listening socket.
 
     Args:
         host: Name or address of an interface of this machine; "" is every one of them.
         port: The port; 0 takes a free one.
         holder: Says who holds a port, for the message.
+        apart: Whether an IPv6 address leaves those of IPv4 to another socket.
 
     Raises:
         QMI_UsageException: If the port is in use.
@@ -43,9 +114,15 @@ def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "") ->
         )[0]
     except OSError as error:
         raise QMI_ConfigurationException(f"Cannot listen on host {host!r}: {error.strerror or error}") from error
-    sock = close_in_child(socket.socket(family, kind, proto))
+    try:
+        sock = close_in_child(socket.socket(family, kind, proto))
+    except OSError as error:  # no IPv6 on this machine, or no descriptors
+        text = f"Cannot listen on {HostPort(host, port)}: {error.strerror or error}"
+        raise QMI_ConfigurationException(text) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if apart and family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
         sock.listen(_BACKLOG)
         sock.setblocking(False)

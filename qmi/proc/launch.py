@@ -400,12 +400,12 @@ def _cannot_bind(target: Target) -> str:
     assert target.address is not None
     host, port = target.address
     try:
-        family, kind, proto, _, where = socket.getaddrinfo(
+        for family, kind, proto, _, where in socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, proto) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(where)
+        ):
+            with socket.socket(family, kind, proto) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(where)
     except OSError as exc:
         return "it cannot be opened a second time" if exc.errno == errno.EADDRINUSE else ""
     return ""
