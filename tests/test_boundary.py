@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -12,16 +14,21 @@ import trio
 
 from qmi.connections import Connections
 from qmi.context import Context
+from qmi.core.context import QMI_Context
 from qmi.entrance import Entrance
-from qmi.errors import QMI_ConnectionException
+from qmi.errors import QMI_ConnectionException, QMI_MessageDeliveryException
 from qmi.messages import Acquire, Call, Signal, Subscribe, Token
+from qmi.net.delivery import Delivery
 from qmi.net.events import Event, ReplyReceived
 from qmi.net.handshake import Role
 from qmi.net.listener import Listener
+from qmi.net.peer import Peer
 from qmi.net.responder import Responder, ask
+from qmi.net.rush import Rush
+from qmi.net.wire import PlainWire
 from tests.support.devices import Bench
 from tests.support.injection import Injector
-from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, config
+from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, address, config, eventually, make_context
 from tests.support.raw import Raw
 
 ERRORS: tuple[Callable[[], Exception], ...] = (
@@ -246,3 +253,62 @@ def test_fault_42_exception_at_any_call_of_a_responder_costs_one_question_at_mos
     injector = Injector("net/", "entrance.py")
     monkeypatch.setattr(Responder, "run", injector.mark(Responder.run, always=True))
     inject(injector, as_asker, caplog, every=every)
+
+
+STEPS: dict[str, tuple[type, str]] = {
+    "reading a socket": (PlainWire, "read_into"),
+    "reading frames": (Peer, "buffer_updated"),
+    "asking for memory": (Peer, "get_buffer"),
+    "writing": (PlainWire, "put"),
+    "passing on": (Delivery, "deliver"),
+    "polling": (Rush, "_poll"),
+}
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, ValueError])
+@pytest.mark.parametrize("step", STEPS)
+def test_fault_42_exception_in_a_thread_that_reads_or_writes_ends_that_link_alone(
+    step: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cls, name = STEPS[step]
+    original = getattr(cls, name)
+    armed, struck = threading.Event(), threading.Event()
+
+    def fail(self: Any, *args: Any) -> Any:
+        # Once, and in a thread that belongs to a caller or an object, or was lent to the link; not on the loop.
+        if armed.is_set() and threading.current_thread().name != "qmi-loop":
+            armed.clear()
+            struck.set()
+            raise error("injected")
+        return original(self, *args)
+
+    with make_context("srv") as srv, make_context("here") as here, make_context("other") as other:
+        srv.make_instrument("bench", Bench)
+        for context in (here, other):
+            context.connect_to_peer("srv", address(srv))
+        bench = here.get_instrument("srv.bench")
+        monkeypatch.setattr(cls, name, fail)
+        armed.set()
+        deadline = time.monotonic() + 20
+        with suppress(QMI_MessageDeliveryException, error):  # of whoever was under way; a caller may meet it itself
+            while not struck.is_set() and time.monotonic() < deadline:  # a rush begins after some calls
+                assert bench.echo(1) == 1
+            bench.echo(2)
+        assert struck.is_set()
+        eventually(lambda: other.get_instrument("srv.bench").echo(3) == 3)
+        assert srv.get_instrument("bench").echo(4) == 4
+        here.connect_to_peer("srv", address(srv), ignore_duplicate=True)
+        eventually(lambda: echoes(here, address(srv)))
+        faults = [record for record in caplog.records if record.exc_info]
+        assert len(faults) <= 1, [record.getMessage() for record in faults]
+        counted = [context.network_failures().get("link: fault of this program", 0) for context in (srv, here)]
+        assert sum(counted) == len(faults)
+
+
+def echoes(context: QMI_Context, where: str) -> bool:
+    """Whether a new link works, which may be the second one if the fault of the first was not known yet."""
+    try:
+        context.connect_to_peer("srv", where, ignore_duplicate=True)
+        return bool(context.get_instrument("srv.bench").echo(5) == 5)
+    except (QMI_MessageDeliveryException, QMI_ConnectionException):
+        return False
