@@ -24,6 +24,7 @@
     │   │   └── QMI_LockLostException          the caller's own lock was taken away
     │   ├── QMI_ObjectRemovedException         (also QMI_MessageDeliveryException, QMI_UnknownNameException)
     │   └── QMI_RemoteException                an exception of a type that the caller does not have
+    │       └── QMI_RemoteExceptionGroup       (also ExceptionGroup) such a group, with its members
     ├── QMI_SignalSubscriptionException
     ├── QMI_TaskInitException
     ├── QMI_TaskRunException
@@ -78,6 +79,7 @@ __all__ = [
     "QMI_OutcomeUnknownException",
     "QMI_PeerNotFoundException",
     "QMI_RemoteException",
+    "QMI_RemoteExceptionGroup",
     "QMI_RpcTimeoutException",
     "QMI_RuntimeException",
     "QMI_SignalSubscriptionException",
@@ -184,6 +186,26 @@ class QMI_RemoteException(QMI_RuntimeException):
     def __init__(self, message: str = "", type_name: str = "") -> None:
         super().__init__(message)
         self.type_name = type_name
+
+
+class QMI_RemoteExceptionGroup(QMI_RemoteException, ExceptionGroup[Exception]):
+    """A remote exception group whose type is not available on this side; it has the members.
+
+    Attributes:
+        type_name: Full name of the remote group's type.
+    """
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception], type_name: str = "") -> QMI_RemoteExceptionGroup:
+        """Make the group."""
+        return ExceptionGroup.__new__(cls, message, exceptions)
+
+    def __init__(self, message: str, exceptions: Sequence[Exception], type_name: str = "") -> None:
+        super().__init__(message, type_name)
+        self.args = (message, list(exceptions))
+
+    def derive(self, excs: Sequence[Exception]) -> QMI_RemoteExceptionGroup:  # type: ignore[override]
+        """Make a group of some of the members, as ``except*`` does."""
+        return QMI_RemoteExceptionGroup(self.message, excs, self.type_name)
 
 
 class QMI_SignalSubscriptionException(QMI_Exception):

@@ -13,7 +13,7 @@ from typing import Any
 from qmi.messages import Call, Signal
 from qmi.net.bounds import EARLIEST, LATEST, MAX_CHAIN, MAX_INT, MAX_NAME, MAX_TOKEN
 from qmi.net.codec import Codec, encode_each, encode_scalars
-from qmi.net.codec.encode import SCALARS
+from qmi.net.codec.rows import SCALARS
 from qmi.net.frames import ProtocolError
 from qmi.net.kinds import REQUEST, VALUE
 

@@ -27,7 +27,7 @@ from qmi.net.codec import Codec
 from qmi.net.codec.exceptions import RemoteTraceback
 from qmi.net.codec.named_types import find_type
 from qmi.net.codec.tags import Own
-from qmi.net.codec.unknown import UnknownTypeValue
+from qmi.net.codec.unknown import UnknownTuple, UnknownTypeValue
 from qmi.net.frames import ProtocolError
 
 CODEC = Codec()
@@ -171,6 +171,19 @@ def named(tag: Own, qualname: str, *fields: Any, module: str = HERE) -> bytes:
     return dumps(CBORTag(tag, [module, qualname, *fields]))
 
 
+def failed(
+    qualname: str,
+    text: str,
+    trace: str,
+    args: Any,
+    state: Any,
+    members: Any = None,
+    module: str = HERE,
+    whole: Any = True,
+) -> bytes:
+    return named(Own.EXCEPTION, qualname, text, trace, args, state, members or {}, whole, module=module)
+
+
 @pytest.fixture(autouse=True)
 def no_code_ran() -> Any:
     RAN.clear()
@@ -181,10 +194,10 @@ def no_code_ran() -> Any:
 @pytest.mark.parametrize(
     ("payload", "kind"),
     [
-        (named(Own.ENUM, "TrapEnum", "A", 1), TrapEnum),
-        (named(Own.ENUM, "TrapEnum", "Z", 9), UnknownTypeValue),
-        (named(Own.ENUM, "TrapFlag", "A|B", 3), UnknownTypeValue),
-        (named(Own.ENUM, "TrapData", "x", 3), UnknownTypeValue),
+        (named(Own.ENUM, "TrapEnum", "A", 1, ""), TrapEnum),
+        (named(Own.ENUM, "TrapEnum", "Z", 9, ""), UnknownTypeValue),
+        (named(Own.ENUM, "TrapFlag", "A|B", 3, ""), TrapFlag),
+        (named(Own.ENUM, "TrapData", "x", 3, ""), UnknownTypeValue),
         (named(Own.DATACLASS, "TrapData", "x", 3), TrapData),
         (named(Own.DATACLASS, "TrapData", "y", 3), UnknownTypeValue),
         (named(Own.DATACLASS, "PropertyData", "x", 3), UnknownTypeValue),
@@ -194,19 +207,19 @@ def no_code_ran() -> Any:
         (named(Own.DATACLASS, "TrapData.__init__", "x", 3), UnknownTypeValue),
         (named(Own.DATACLASS, "nothing.x", "x", 3), UnknownTypeValue),
         (named(Own.NAMED_TUPLE, "TrapTuple", "a", 3), TrapTuple),
-        (named(Own.NAMED_TUPLE, "TrapTuple", "b", 3), UnknownTypeValue),
-        (named(Own.NAMED_TUPLE, "TrapData", "x", 3), UnknownTypeValue),
+        (named(Own.NAMED_TUPLE, "TrapTuple", "b", 3), UnknownTuple),
+        (named(Own.NAMED_TUPLE, "TrapData", "x", 3), UnknownTuple),
         (named(Own.DATACLASS, "Popen", "args", 3, module="subprocess"), UnknownTypeValue),
         (named(Own.DATACLASS, "antigravity", module="antigravity"), UnknownTypeValue),
         (named(Own.DATACLASS, "Thing", "x", 1, module="qmi_lazy_test"), UnknownTypeValue),
-        (named(Own.EXCEPTION, "TrapError", "text", "trace", [1, 2], {"danger": 1, "note": 2}), TrapError),
-        (named(Own.EXCEPTION, "TrapOSError", "text", "trace", [2, "no"], {}), TrapOSError),
-        (named(Own.EXCEPTION, "TrapData", "text", "trace", [], {}), QMI_RemoteException),
-        (named(Own.EXCEPTION, "NoSuchError", "text", "trace", [], {}), QMI_RemoteException),
-        (named(Own.EXCEPTION, "SystemExit", "3", "trace", [3], {}, module="builtins"), QMI_RemoteException),
-        (named(Own.EXCEPTION, "KeyboardInterrupt", "", "", [], {}, module="builtins"), QMI_RemoteException),
-        (named(Own.EXCEPTION, "UnicodeDecodeError", "t", "", [1], {}, module="builtins"), QMI_RemoteException),
-        (named(Own.EXCEPTION, "OSError", "t", "", [2, "no"], {}, module="builtins"), QMI_RemoteException),
+        (failed("TrapError", "text", "trace", [1, 2], {"danger": 1, "note": 2}), TrapError),
+        (failed("TrapOSError", "text", "trace", [2, "no"], {}), TrapOSError),
+        (failed("TrapData", "text", "trace", [], {}), QMI_RemoteException),
+        (failed("NoSuchError", "text", "trace", [], {}), QMI_RemoteException),
+        (failed("SystemExit", "3", "trace", [3], {}, module="builtins"), QMI_RemoteException),
+        (failed("KeyboardInterrupt", "", "", [], {}, module="builtins"), QMI_RemoteException),
+        (failed("UnicodeDecodeError", "t", "", [1], {}, module="builtins"), QMI_RemoteException),
+        (failed("OSError", "t", "", [2, "no"], {}, module="builtins"), OSError),
     ],
 )  # fmt: skip
 def test_named_types_are_rebuilt_without_their_code(
@@ -224,7 +237,7 @@ def test_named_types_are_rebuilt_without_their_code(
 @pytest.mark.parametrize(
     "payload",
     [
-        dumps(CBORTag(258, [CBORTag(Own.ENUM, [HERE, "HashFlag", "A", 1])])),
+        dumps(CBORTag(258, [CBORTag(Own.ENUM, [HERE, "HashFlag", "A", 1, ""])])),
         dumps(CBORTag(Own.DICT, [CBORTag(Own.DATACLASS, [HERE, "TrapData", "x", 1]), 1])),
         dumps(CBORTag(Own.FROZENSET, [CBORTag(Own.NAMED_TUPLE, [HERE, "TrapTuple", "a", 1])])),
         dumps(CBORTag(258, [k * (2**61 - 1) for k in range(1, 200)])),
@@ -306,9 +319,9 @@ class Unformattable(Exception):
         (ValueError(*["z" * 10_000] * 40), ValueError, "zzz"),
         (ValueError(open, ["\ud800"]), ValueError, "open"),
         (ValueError(KeyError("inner")), ValueError, "inner"),
-        (Unprintable(), Unprintable, None),
-        (ValueError(Unprintable()), ValueError, None),
-        (Unformattable(), Unformattable, ""),
+        (Unprintable(), QMI_RemoteException, "Unprintable that cannot be printed: RuntimeError"),
+        (ValueError(Unprintable()), ValueError, "Unprintable"),
+        (Unformattable(), QMI_RemoteException, "Unformattable"),
     ],
     ids=lambda value: str(type(value)),
 )  # fmt: skip
@@ -352,7 +365,7 @@ def array(tag: int, data: bytes) -> CBORTag:
         dumps(CBORTag(Own.ENUM, [1, 2, 3, 4])), dumps(CBORTag(Own.ENUM, ["m", "q", 3, 4])), named(Own.DATACLASS, "X",
         "a"),
         named(Own.DATACLASS, "X", "a", 1, "a", 2), named(Own.DATACLASS, "X", 1, 1), dumps(CBORTag(Own.DATACLASS, [])),
-        named(Own.EXCEPTION, "X", "t", "t", [], []), named(Own.EXCEPTION, "X", "t", "t", [], {b"k": 1}),
+        failed("X", "t", "t", [], []), failed("X", "t", "t", [], {b"k": 1}),
         dumps(CBORTag(Own.SEGMENT, 0)), dumps(CBORTag(Own.BYTES, CBORTag(Own.SEGMENT, 0))), dumps(CBORTag(Own.BYTES,
         3)),
         dumps(array(86, b"1234567")), dumps(array(86, b"")) + b"x", dumps(CBORTag(40, [[2], array(86, b"")])),
@@ -427,7 +440,8 @@ def test_fault_08_mutated_payloads_are_values_or_protocol_errors(sample: bytes, 
 
 
 def test_no_pickle_no_import_no_eval_in_the_room() -> None:
-    room = Path(sys.modules["qmi.net.codec"].__file__ or "").parent
-    for file in room.glob("*.py"):
+    room = Path(sys.modules["qmi.net"].__file__ or "").parent
+    for file in room.rglob("*.py"):
         for word in ("pickle", "importlib", "eval(", "exec(", "__import__", "__reduce__"):
-            assert word not in file.read_text(encoding="utf-8"), (file.name, word)
+            if (file.name, word) != ("loading.py", "importlib"):  # whose names are fixed
+                assert word not in file.read_text(encoding="utf-8"), (file.name, word)

@@ -1,8 +1,8 @@
 """What values become on a link and back; :mod:`qmi.net.codec.table` says which types travel, and how."""
 
 from qmi.net.codec.codec import Codec, Encoded, UndecodableValue, encode_each, encode_scalars
-from qmi.net.codec.decode import Restore
-from qmi.net.codec.encode import SCALARS, Persistent
+from qmi.net.codec.rows import SCALARS, Persistent, Restore
+from qmi.net.codec.unknown import UnknownTypeValue
 
 __all__ = [
     "SCALARS",
@@ -11,6 +11,7 @@ __all__ = [
     "Persistent",
     "Restore",
     "UndecodableValue",
+    "UnknownTypeValue",
     "encode_each",
     "encode_scalars",
 ]

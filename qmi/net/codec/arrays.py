@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import sys
 from typing import Any
 
 from cbor2 import CBORTag
 
+from qmi.net.codec.rows import Decoding, Encoding, Malformed, Refusal, Row, sized, typed
 from qmi.net.codec.tags import COLUMN_MAJOR, ROW_MAJOR, TYPED_ARRAYS, Own
-from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
+from qmi.net.codec.unknown import NamedKind, UnknownTypeValue, make_unknown
 
-_PLAIN_DTYPE = re.compile(r"[<>|=][biufcSUV][0-9]{1,9}|[<>|=][mM]8(\[[0-9]{0,9}[A-Za-z]{1,7}\])?")
+_UNITS = "Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as|generic"
+_PLAIN_DTYPE = re.compile(rf"[<>|=][biufcSUV][0-9]{{1,9}}|[<>|=][mM]8(\[([1-9][0-9]{{0,8}})?({_UNITS})\])?", re.ASCII)
 _TAG_TO_DTYPE = {tag: name for name, tag in TYPED_ARRAYS.items()}
 MAX_DIMENSIONS = 32
+"""More than these are not taken by every numpy that is in use."""
+MAX_DTYPE_DEPTH = 8
+"""How many structures and arrays may be inside each other in one element."""
+_MAX_CHARACTER = 0x10FFFF
 
 
 class UnsendableArray(Exception):
@@ -27,7 +34,7 @@ def loaded_numpy() -> Any:
     return module if hasattr(module, "ndarray") else None
 
 
-def describe_dtype(dtype: Any) -> Any:
+def describe_dtype(dtype: Any, depth: int = 0) -> Any:
     """Return an element type as text, or as lists if it has a structure.
 
     Raises:
@@ -37,14 +44,20 @@ def describe_dtype(dtype: Any) -> Any:
         raise UnsendableArray(
             f"elements of dtype {dtype} are Python objects; give the array a plain dtype, or send a list"
         )
+    if depth > MAX_DTYPE_DEPTH:
+        raise UnsendableArray(f"its dtype is nested deeper than {MAX_DTYPE_DEPTH} levels")
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return ["a", describe_dtype(base), list(shape)]
+        if len(shape) > MAX_DIMENSIONS:
+            raise UnsendableArray(f"an element has {len(shape)} dimensions; the limit is {MAX_DIMENSIONS}")
+        return ["a", describe_dtype(base, depth + 1), list(shape)]
     if dtype.names is not None:
         fields = []
         for name in dtype.names:
             kind, offset, *title = dtype.fields[name]
-            fields.append([name, describe_dtype(kind), offset, *map(str, title)])
+            if title and type(title[0]) is not str:
+                raise UnsendableArray(f"the title of field {name!r} is no text: {title[0]!r:.80}")
+            fields.append([name, describe_dtype(kind, depth + 1), offset, *title])
         return ["s", dtype.itemsize, fields]
     text = dtype.str
     if not _PLAIN_DTYPE.fullmatch(text):
@@ -52,7 +65,7 @@ def describe_dtype(dtype: Any) -> Any:
     return text
 
 
-def build_dtype(described: Any) -> Any:
+def build_dtype(described: Any, depth: int = 0) -> Any:
     """Return the element type that was described.
 
     Raises:
@@ -65,17 +78,22 @@ def build_dtype(described: Any) -> Any:
         if not _PLAIN_DTYPE.fullmatch(described):
             raise ValueError(f"{described[:40]!r} is no element type")
         return np.dtype(described)
-    if type(described) is not list or len(described) != 3:
+    if type(described) is not list or len(described) != 3 or depth > MAX_DTYPE_DEPTH:
         raise ValueError("an element type is a text or a list of three")
     kind, first, second = described
     if kind == "a":
-        return np.dtype((build_dtype(first), tuple(_sizes(second))))
-    if kind != "s" or type(second) is not list:
+        return np.dtype((build_dtype(first, depth + 1), tuple(_sizes(second))))
+    if kind != "s" or type(second) is not list or type(first) is not int:
         raise ValueError("the structure of an element type is not known")
     spec: dict[str, list[Any]] = {"names": [], "formats": [], "offsets": [], "titles": []}
-    for name, kind, offset, *title in second:
+    for field in second:
+        if type(field) is not list or len(field) not in (3, 4):
+            raise ValueError("a field of an element type has a name, a type, an offset, perhaps a title")
+        name, kind, offset, *title = field
+        if type(name) is not str or type(offset) is not int or (title and type(title[0]) is not str):
+            raise ValueError("name and title of a field of an element type are texts, its offset is a number")
         spec["names"].append(name)
-        spec["formats"].append(build_dtype(kind))
+        spec["formats"].append(build_dtype(kind, depth + 1))
         spec["offsets"].append(offset)
         spec["titles"].append(title[0] if title else None)
     if not any(spec["titles"]):
@@ -89,24 +107,40 @@ def _sizes(value: Any) -> list[int]:
     return value
 
 
-def lower_array(array: Any, put_away: Any) -> CBORTag:
-    """Turn an array into tags around its bytes.
+def has_strange_text(array: Any) -> bool:
+    """Whether an array has texts with numbers that are no characters: numpy fails when such an element is read."""
+    import numpy as np
 
-    Args:
-        array: A ``numpy.ndarray``, of any layout.
-        put_away: Called with the array's bytes as an array of unsigned bytes; returns what stands for them.
+    dtype = array.dtype
+    if dtype.names is not None:
+        return any(has_strange_text(array[name]) for name in dtype.names)
+    if dtype.kind != "U" or not array.size or not dtype.itemsize:
+        return False
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return bool(flat.view(f"{dtype.byteorder}u4").max() > _MAX_CHARACTER)
+
+
+# -- lowering
+
+
+def lower_array(encoding: Encoding, array: Any) -> CBORTag:
+    """Turn an array of any layout into tags around its bytes, which are not copied if they lie together.
 
     Raises:
-        UnsendableArray: If its elements cannot be sent.
+        UnsendableArray: If it cannot be sent.
     """
     import numpy as np
 
     described = describe_dtype(array.dtype)
     if array.dtype.itemsize == 0 and array.size:
         raise UnsendableArray(f"elements of dtype {array.dtype} have no bytes")
+    if array.ndim > MAX_DIMENSIONS:
+        raise UnsendableArray(f"it has {array.ndim} dimensions, the limit is {MAX_DIMENSIONS}; reshape it")
+    if array.dtype.kind in "UV" and has_strange_text(array):
+        raise UnsendableArray("it has texts with numbers that are no characters")
     by_column = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
     flat = np.ascontiguousarray(array.T if by_column else array).reshape(-1)
-    data = put_away(flat.view("u1") if flat.nbytes else np.empty(0, "u1"))
+    data = encoding.put_away(flat.view("u1") if flat.nbytes else np.empty(0, "u1"))
     tag = TYPED_ARRAYS.get(described) if type(described) is str else None
     tagged = CBORTag(Own.ARRAY, [described, data]) if tag is None else CBORTag(tag, data)
     if array.ndim == 1 and (tag is not None or array.dtype.itemsize):
@@ -120,15 +154,44 @@ def lower_scalar(value: Any) -> CBORTag:
     Raises:
         UnsendableArray: If it cannot be sent.
     """
-    import numpy as np
+    dtype = value.dtype
+    if dtype.kind in "US":
+        return CBORTag(Own.SCALAR, [dtype.kind, str(value) if dtype.kind == "U" else bytes(value)])
+    described = describe_dtype(dtype)
+    if dtype.itemsize == 0:
+        raise UnsendableArray("it has no bytes")
+    if dtype.kind == "V":
+        import numpy as np
 
-    array = np.asarray(value)
-    described = describe_dtype(array.dtype)
-    return CBORTag(Own.SCALAR, [described, array.tobytes()])
+        if has_strange_text(np.asarray(value).reshape(1)):
+            raise UnsendableArray("it has texts with numbers that are no characters")
+    return CBORTag(Own.SCALAR, [described, value.tobytes()])
 
 
-def raise_flat(described: Any, data: Any) -> Any:
-    """Make a one-dimensional array around bytes, which it keeps; a stand-in if numpy is not here or lacks the dtype.
+def lower_numpy(encoding: Encoding, value: Any) -> Any:
+    """Lower an array or scalar; None if the value is none.
+
+    Raises:
+        Refusal: If it cannot be sent.
+    """
+    numpy = loaded_numpy()
+    if numpy is None:
+        return None
+    try:
+        if type(value) is numpy.ndarray:
+            return lower_array(encoding, value)
+        if isinstance(value, numpy.generic):
+            return lower_scalar(value)
+    except UnsendableArray as error:
+        raise Refusal(f"cannot be sent: {error}") from None
+    return None
+
+
+# -- rebuilding
+
+
+def decode_flat(described: Any, data: Any) -> Any:
+    """Make a one-dimensional array around bytes, which it keeps; unknown if numpy is not here or lacks the dtype.
 
     Raises:
         ValueError: If the bytes do not fit the element type.
@@ -136,7 +199,8 @@ def raise_flat(described: Any, data: Any) -> Any:
     try:
         dtype = build_dtype(described)
     except (ImportError, TypeError):
-        return UnknownTypeValue(NamedKind.ARRAY, "numpy:ndarray", {"dtype": str(described), "data": bytes(data)})
+        fields = {"dtype": str(described), "data": bytes(data)}
+        return UnknownTypeValue(NamedKind.ARRAY, "numpy:ndarray", fields, "numpy is not installed here, or too old")
     import numpy as np
 
     if dtype.hasobject:
@@ -149,40 +213,93 @@ def raise_flat(described: Any, data: Any) -> Any:
         return np.empty(0, dtype)
     if type(data) is bytes:
         data = bytearray(data)  # an array that was writable there is writable here
-    return np.frombuffer(data, dtype)
+    array = np.frombuffer(data, dtype)
+    if dtype.kind in "UV" and has_strange_text(array):
+        raise ValueError("an array has texts with numbers that are no characters")
+    return array
 
 
-def raise_typed(tag: int, data: Any) -> Any:
-    """Make an array of an element type of RFC 8746."""
-    return raise_flat(_TAG_TO_DTYPE[tag], data)
+def _raw_array(decoding: Decoding, payload: Any, _: bool) -> Any:
+    described, data = sized(payload, 2)
+    return decode_flat(described, decoding.take(data))
 
 
-def raise_shaped(sizes: Any, flat: Any, *, by_column: bool) -> Any:
-    """Give an array its shape.
+def _typed_array(tag: int) -> Row:
+    described = _TAG_TO_DTYPE[tag]
 
-    Raises:
-        ValueError: If it does not have that many elements.
-    """
+    def rebuild(decoding: Decoding, payload: Any, _: bool) -> Any:
+        return decode_flat(described, decoding.take(payload))
+
+    return Row(tag, rebuild)
+
+
+def _shaped(payload: Any, *, by_column: bool) -> Any:
+    sizes, flat = sized(payload, 2)
     shape = _sizes(sizes)
     if type(flat) is UnknownTypeValue:
-        return UnknownTypeValue(flat.type_kind, flat.type_name, {**flat.fields, "shape": tuple(shape)})
+        return UnknownTypeValue(flat.type_kind, flat.type_name, {**flat.fields, "shape": tuple(shape)}, flat.reason)
     numpy = loaded_numpy()
     if numpy is None or type(flat) is not numpy.ndarray or flat.ndim != 1:
-        raise ValueError("a shape is given to something that is no flat array")
+        raise Malformed("a shape is given to something that is no flat array")
     if math.prod(shape) != flat.size:
-        raise ValueError(f"an array of shape {shape} does not have {flat.size} elements")
+        raise Malformed(f"an array of shape {shape} does not have {flat.size} elements")
     return flat.reshape(shape, order="F" if by_column else "C")
 
 
-def raise_scalar(described: Any, data: Any) -> Any:
-    """Make a numpy scalar.
+def _by_row(decoding: Decoding, payload: Any, _: bool) -> Any:
+    return _shaped(payload, by_column=False)
 
-    Raises:
-        ValueError: If the bytes are not exactly one element.
-    """
-    flat = raise_flat(described, data)
+
+def _by_column(decoding: Decoding, payload: Any, _: bool) -> Any:
+    return _shaped(payload, by_column=True)
+
+
+def _scalar(decoding: Decoding, payload: Any, _: bool) -> Any:
+    described, data = sized(payload, 2)
+    if described in ("U", "S"):
+        typed(data, str if described == "U" else bytes)
+        try:
+            import numpy as np
+        except ImportError:
+            return _unknown_scalar(described, data, data)
+        return np.str_(data) if described == "U" else np.bytes_(data)
+    typed(data, bytes)
+    flat = decode_flat(described, data)
     if type(flat) is UnknownTypeValue:
-        return flat
+        return _unknown_scalar(flat.dtype, data, plain_number(described, data))
     if flat.size != 1:
-        raise ValueError(f"a scalar has {flat.size} elements")
+        raise Malformed(f"a scalar has {flat.size} elements")
     return flat[0]
+
+
+def _unknown_scalar(described: str, data: Any, acting: Any) -> UnknownTypeValue:
+    fields = {"dtype": described, "data": data}
+    return make_unknown(NamedKind.ARRAY, "numpy:generic", fields, "numpy is not installed here, or too old", acting)
+
+
+def scalar_without_numpy(described: str, data: bytes) -> UnknownTypeValue:
+    """Return what stands for a numpy scalar where numpy is not."""
+    return _unknown_scalar(described, data, plain_number(described, data))
+
+
+_FORMATS = {"b1": "?", "f2": "e", "f4": "f", "f8": "d", **{f"{kind}{size}": code for kind, codes in
+            (("i", "bhiq"), ("u", "BHIQ")) for size, code in zip((1, 2, 4, 8), codes, strict=True)}}  # fmt: skip
+
+
+def plain_number(described: Any, data: bytes) -> Any:
+    """Return the number that a numpy scalar was, without numpy; None if Python has no such number."""
+    code = _FORMATS.get(described[1:]) if type(described) is str else None
+    form = struct.Struct((">" if described[:1] == ">" else "<") + code) if code else None
+    if form is None or form.size != len(data):
+        return None
+    (number,) = form.unpack(data)
+    return int(number) if type(number) is bool else number
+
+
+ROWS = (
+    Row(ROW_MAJOR, _by_row),
+    Row(COLUMN_MAJOR, _by_column),
+    Row(Own.ARRAY, _raw_array),
+    Row(Own.SCALAR, _scalar),
+    *(_typed_array(tag) for tag in TYPED_ARRAYS.values()),
+)

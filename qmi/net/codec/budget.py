@@ -18,7 +18,7 @@ WEIGHTS: dict[int, int] = {
     Own.EXCEPTION: 120, Own.PERSISTENT: 800,
 }  # fmt: skip
 """What a tag counts, besides the list in it; all others count ``TAGGED``."""
-_MAX_PER_BYTE = 256
+MAX_PER_BYTE = 256
 _CONTAINERS = bytes(range(0x80, 0xC0))
 _SMALL_TAGS = bytes(range(0xC0, 0xD9))
 _WIDE_TAGS = b"\xda\xdb"
@@ -37,7 +37,7 @@ def is_within(body: bytes | bytearray, limit: int) -> bool:
         NotWellFormed: If it is not exactly one item of CBOR, or has items of indefinite length. Not every such body is
             noticed: the decoder finds the others.
     """
-    if len(body) * _MAX_PER_BYTE <= limit or _at_most(body) <= limit:
+    if len(body) * MAX_PER_BYTE <= limit or _at_most(body) <= limit:
         return True
     return weigh(body, limit) <= limit
 

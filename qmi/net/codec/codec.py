@@ -1,10 +1,7 @@
 """What values become on a link and back: CBOR for the small, segments of raw memory for the large.
 
-What can be sent: None, bool, int, float, complex, str, bytes, bytearray; list, tuple, set, frozenset, dict,
-mappingproxy; datetime, date, time, timedelta, Decimal, Fraction, UUID, range, slice; numpy arrays of any layout and
-byte order and numpy scalars (no object dtype); members of enums, named tuples, dataclasses and exceptions, which travel
-by name; and what the ``persistent`` hook takes (proxies). They come back equal and of the same type, except that a time
-zone comes back as its offset at that time, and that a named type that the receiver has not imported comes back as a
+:mod:`qmi.net.codec.table` lists what travels, and ``docs/values.md`` tells users. Values come back equal and of the
+same type. A named type that the receiver has not imported comes back as an
 :class:`~qmi.net.codec.unknown.UnknownTypeValue` (an exception as a ``QMI_RemoteException``).
 
 Buffers of 16 KiB and more are not copied: they are the sender's memory until they have been written, and the
@@ -21,9 +18,11 @@ from cbor2 import CBORDecodeError, dumps, loads
 
 from qmi.config.rules import printable
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net.codec.budget import is_well_formed, is_within
-from qmi.net.codec.decode import Raising, Restore
-from qmi.net.codec.encode import SCALARS, Lowering, Persistent, Refusal, find_refusal
+from qmi.net.codec.budget import MAX_PER_BYTE, is_well_formed, is_within
+from qmi.net.codec.decode import Decoder
+from qmi.net.codec.encode import Encoder, find_refusal
+from qmi.net.codec.packed import has_long_integer
+from qmi.net.codec.rows import SCALARS, Persistent, Refusal, Restore
 from qmi.net.codec.tags import MAX_INTEGER_BITS
 from qmi.net.frames import Limits, ProtocolError
 
@@ -52,7 +51,7 @@ class Encoded(NamedTuple):
 
 
 def encode_scalars(value: Any) -> bytes | None:
-    """Encode what consists of scalars and needs no lowering: most of what is ever sent.
+    """Encode what consists of scalars and needs no encoder: most of what is ever sent.
 
     Args:
         value: A scalar, a list of scalars, or a dict of scalars with texts as keys.
@@ -98,8 +97,11 @@ class Codec:
         self._persistent = persistent
         self._restore = restore
         # What a value of that depth can take, with its envelope and an array as its leaf.
-        self._max_cbor_depth = 3 * self._limits.depth + 10
-        self._plain = Raising((), restore)
+        self._max_cbor_depth = 4 * self._limits.depth + 20
+        # Below this size no limit can be broken but that of the segments.
+        self._quick = min(MAX_INTEGER_BITS // 8, self._limits.objects // MAX_PER_BYTE, self._limits.body - _RESERVE)
+        # Packed lists in a body without segments are no more objects than the body's size allows.
+        self._plain = Decoder((), restore)
 
     def encode(self, value: Any, name: str = "value") -> Encoded:
         """Encode one value, which a refusal calls by this name.
@@ -109,8 +111,8 @@ class Codec:
         """
         if type(value) in SCALARS and (payload := encode_scalars(value)) is not None:
             return Encoded(payload, [])
-        lowering = Lowering(self._persistent, self._limits.depth)
-        return self._write(self._lower(lowering, value, name, 0), lowering, name, whole=True)
+        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects)
+        return self._write(self._lower(encoder, value, name, 0), encoder, name, whole=True)
 
     def encode_fields(self, values: Sequence[Any], names: Sequence[str]) -> Encoded:
         """Encode a list of values, each with a name for refusals. The list and a list or dict in it cost no depth.
@@ -118,25 +120,25 @@ class Codec:
         Raises:
             QMI_ValueNotSendableException: If one cannot be sent; the message says where the reason sits.
         """
-        lowering = Lowering(self._persistent, self._limits.depth)
+        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects)
         plain = list(values)
         for index, value in enumerate(plain):
             if type(value) not in SCALARS:
-                plain[index] = self._lower(lowering, value, names[index], -1)
-        return self._write(plain, lowering, names, whole=False)
+                plain[index] = self._lower(encoder, value, names[index], -1)
+        return self._write(plain, encoder, names, whole=False)
 
     @staticmethod
-    def _lower(lowering: Lowering, value: Any, name: str, depth: int) -> Any:
+    def _lower(encoder: Encoder, value: Any, name: str, depth: int) -> Any:
         try:
-            return lowering.lower(value, depth)
+            return encoder.lower(value, depth)
         except Refusal as refusal:
-            raise _not_sendable(refusal.under(name)) from None
+            raise refusal.under(name).as_error() from None
         except Exception as error:  # user's code (a property, a time zone): it fails this call alone
             raise QMI_ValueNotSendableException(
                 f"{name} cannot be sent: reading it raised {type(error).__name__}: {error}"
             ) from error
 
-    def _write(self, plain: Any, lowering: Lowering, names: Any, *, whole: bool) -> Encoded:
+    def _write(self, plain: Any, encoder: Encoder, names: Any, *, whole: bool) -> Encoded:
         try:
             payload = dumps(plain)
         except Exception as error:  # whatever cbor2 refuses fails this call alone
@@ -144,19 +146,18 @@ class Codec:
             for name, part in parts:
                 refusal = find_refusal(part, name)
                 if refusal is not None:
-                    raise _not_sendable(refusal) from None
+                    raise refusal.as_error() from None
             raise QMI_ValueNotSendableException(f"{parts[-1][0]} cannot be sent: {error}") from error
-        if len(payload) > MAX_INTEGER_BITS // 8:
-            self._check_size(payload, lowering, [(names, plain)] if whole else list(zip(names, plain, strict=True)))
-        elif lowering.segments:
-            self._check_total(payload, lowering, [(names, plain)] if whole else list(zip(names, plain, strict=True)))
-        return Encoded(payload, lowering.segments)
+        if len(payload) > self._quick or encoder.segments:
+            self._check_size(payload, encoder, [(names, plain)] if whole else list(zip(names, plain, strict=True)))
+        return Encoded(payload, encoder.segments)
 
-    def _check_size(self, payload: bytes, lowering: Lowering, parts: list[tuple[str, Any]]) -> None:
-        for name, part in parts:
-            refusal = find_refusal(part, name)
-            if refusal is not None:
-                raise _not_sendable(refusal)
+    def _check_size(self, payload: bytes, encoder: Encoder, parts: list[tuple[str, Any]]) -> None:
+        if has_long_integer(payload):
+            for name, part in parts:
+                refusal = find_refusal(part, name)
+                if refusal is not None:
+                    raise refusal.as_error()
         if not is_within(payload, self._limits.objects - _RESERVE):
             raise QMI_ValueNotSendableException(f"{_largest(parts)} has too many objects: {_too_many(self._limits)}")
         if len(payload) > self._limits.body - _RESERVE:
@@ -164,11 +165,12 @@ class Codec:
                 f"{_largest(parts)} is too large to be sent: {len(payload)} bytes besides its large buffers, the limit "
                 f"is {self._limits.body - _RESERVE}; a numpy array or bytes may have {self._limits.frame}"
             )
-        self._check_total(payload, lowering, parts)
+        if encoder.segments:
+            self._check_total(payload, encoder, parts)
 
-    def _check_total(self, payload: bytes, lowering: Lowering, parts: list[tuple[str, Any]]) -> None:
-        count = len(lowering.segments)
-        total = len(payload) + sum(segment.nbytes for segment in lowering.segments) + 8 * count
+    def _check_total(self, payload: bytes, encoder: Encoder, parts: list[tuple[str, Any]]) -> None:
+        count = len(encoder.segments)
+        total = len(payload) + sum(segment.nbytes for segment in encoder.segments) + 8 * count
         if total > self._limits.frame - _RESERVE or count > self._limits.segments:
             raise QMI_ValueNotSendableException(
                 f"{_largest(parts)} is too large to be sent: {total} bytes in {count} large buffers, "
@@ -182,20 +184,20 @@ class Codec:
             UndecodableValue: If it is CBOR, but not what :meth:`encode` makes.
             ProtocolError: If it is no CBOR.
         """
-        raising = Raising(segments, self._restore) if segments else self._plain
+        decoder = Decoder(segments, self._restore, self._limits.objects) if segments else self._plain
         try:
             if not is_within(payload, self._limits.objects):
                 raise UndecodableValue(f"a message has too many objects: {_too_many(self._limits)}")
             found, seal = loads(
                 b"".join((b"\x82", payload, _SEALED)),
-                semantic_decoders=raising,
+                semantic_decoders=decoder,
                 max_depth=self._max_cbor_depth,
                 allow_indefinite=False,
                 allow_duplicate_keys=False,
                 strict_hashable_types=True,
             )
             if segments:
-                raising.finish()
+                decoder.finish()
         except CBORDecodeError as error:
             cause = error.__cause__
             raise _fault(payload, f"{cause or error}") from error
@@ -231,8 +233,3 @@ def _weight(plain: Any) -> int:
         return len(dumps(plain))
     except Exception:  # noqa: BLE001 - only a guess for a message
         return 0
-
-
-def _not_sendable(refusal: Refusal) -> QMI_ValueNotSendableException:
-    gap = "" if refusal.reason.startswith(":") else " "
-    return QMI_ValueNotSendableException(f"{refusal.path}{gap}{refusal.reason}")

@@ -1,25 +1,65 @@
 """How an exception travels: its type by name, its arguments, its attributes, and its traceback as text.
 
 An exception always arrives, whatever is in it: what cannot be sent is replaced by its text, what is too long is cut.
+The receiver makes it of its own class only where that cannot make a printed traceback fail; else a remote exception,
+which has the text and the attributes, stands for it.
 """
 
 from __future__ import annotations
 
 import builtins
 import traceback
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from cbor2 import CBORTag
+
 from qmi.config.rules import printable, printable_lines
-from qmi.errors import QMI_RemoteException
+from qmi.errors import QMI_RemoteException, QMI_RemoteExceptionGroup
 from qmi.net.codec.named_types import ABSENT, find_type, static_lookup
+from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, fields_of
+from qmi.net.codec.tags import Own
 
 MAX_TEXT = 16 << 10
 MAX_TRACEBACK = 64 << 10
 MAX_STATE = 256 << 10
+MAX_TOTAL = 768 << 10
+"""Characters in an exception and all that are in it; those met later go in brief."""
+_MAX_NAME = 200
+_MAX_NOTES = 100
 
 _BASE = BaseException.__dict__
+_MRO: Any = type.__dict__["__mro__"]
 _BUILTIN = frozenset(v for v in vars(builtins).values() if isinstance(v, type) and issubclass(v, BaseException))
-_MEMBERS = {ImportError: ("name", "path"), NameError: ("name",), AttributeError: ("name",)}
+_TEXT = (str, type(None))
+_NUMBER = (int, type(None))
+_NAME = (str, bytes, int, type(None))
+_ANY = (object,)
+_MEMBERS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
+    OSError: {"errno": _ANY, "strerror": _ANY, "filename": _NAME, "filename2": _NAME},
+    UnicodeEncodeError: {"encoding": (str,), "object": (str,), "start": (int,), "end": (int,), "reason": (str,)},
+    UnicodeDecodeError: {"encoding": (str,), "object": (bytes,), "start": (int,), "end": (int,), "reason": (str,)},
+    UnicodeTranslateError: {"object": (str,), "start": (int,), "end": (int,), "reason": (str,)},
+    ImportError: {"name": _TEXT, "path": _TEXT, "msg": _ANY},
+    NameError: {"name": _TEXT},
+    AttributeError: {"name": _TEXT},
+    StopIteration: {"value": _ANY},
+    SystemExit: {"code": _ANY},
+    SyntaxError: {
+        "msg": _ANY, "filename": _TEXT, "lineno": _NUMBER, "offset": _NUMBER, "text": _TEXT, "end_lineno": _NUMBER,
+        "end_offset": _NUMBER, "print_file_and_line": _ANY,
+    },
+    BaseExceptionGroup: {"message": (str,), "exceptions": (list,)},
+}  # fmt: skip
+"""What builtin exceptions keep beside ``args`` and their dictionary, and of which types."""
+_MADE_OF_MEMBERS = (UnicodeEncodeError, UnicodeDecodeError, UnicodeTranslateError, BaseExceptionGroup)
+"""What cannot be made of nothing."""
+_RESERVED = frozenset(dir(BaseException)) - {"__notes__"}
+_METHODS = (
+    types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
+    staticmethod, classmethod,
+)  # fmt: skip
 
 
 class RemoteTraceback(Exception):
@@ -49,74 +89,328 @@ def text_of(value: object) -> str:
         return f"<{type(value).__qualname__} that cannot be printed: {type(error).__name__}>"
 
 
-def traceback_of(error: BaseException) -> str:
-    """Return the formatted traceback, with causes and notes."""
+def traceback_of(error: BaseException, *, chain: bool) -> str:
+    """Return the formatted traceback with notes; with causes if the whole chain is asked for."""
     try:
-        return cut("".join(traceback.format_exception(error)), MAX_TRACEBACK)
+        return cut("".join(traceback.format_exception(error, chain=chain)), MAX_TRACEBACK)
     except Exception as fault:  # noqa: BLE001 - user's code; the error itself must still arrive
         return f"{type(error).__qualname__} (its traceback cannot be printed: {type(fault).__name__})\n"
 
 
-def arguments_of(error: BaseException) -> tuple[Any, ...]:
-    """Return what rebuilds the exception; an OSError keeps its file names apart from its ``args``."""
-    args = tuple(_BASE["args"].__get__(error))
-    if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
-        extra = (error.filename,) if error.filename2 is None else (error.filename, None, error.filename2)
-        return args + extra
-    return args
+# -- lowering: [module, qualname, text, traceback, arguments, attributes, members, whether it is whole]
 
 
-def attributes_of(error: BaseException) -> dict[str, Any]:
-    """Return the exception's attributes, notes among them."""
+class ErrorEncoder:
+    """Lowers one exception and the exceptions in it, each once: one that was met before becomes its text.
+
+    Args:
+        encoding: Lowers what is no exception.
+        depth: How many containers are around the outermost exception.
+        max_depth: How many there may be.
+    """
+
+    def __init__(self, encoding: Encoding, max_depth: int) -> None:
+        self._encoding = encoding
+        self._max_depth = max_depth
+        self._met: set[int] = set()
+        self._left = 0
+
+    def lower(self, error: BaseException, depth: int) -> Any:
+        """Lower an exception; never raises."""
+        if id(error) in self._met:
+            return text_of(error)
+        outermost = not self._met
+        if outermost:
+            self._left = MAX_TOTAL
+        self._met.add(id(error))
+        try:
+            return self._lower(error, depth, outermost=outermost)
+        finally:
+            if outermost:
+                self._met.clear()
+
+    def _lower(self, error: BaseException, depth: int, *, outermost: bool) -> CBORTag:
+        cls = type(error)
+        name = [cut(cls.__module__, _MAX_NAME), cut(cls.__qualname__, _MAX_NAME)]
+        if depth >= self._max_depth or self._left <= 0:
+            return self.brief(error)
+        text, trace = text_of(error), traceback_of(error, chain=outermost)
+        self._left -= len(text) + len(trace)
+        parts = _Parts(self, depth + 1)
+        state = parts.attributes(error)
+        members = parts.members(error)
+        args = [parts.tame(arg) for arg in tuple(_BASE["args"].__get__(error))]
+        if parts.size > MAX_STATE:
+            args, parts.whole = [text], False
+        self._left -= parts.size
+        whole = parts.whole and _is_printable(error)
+        return CBORTag(Own.EXCEPTION, [*name, text, trace, args, state, members, whole])
+
+    def brief(self, error: BaseException) -> CBORTag:
+        """Lower type and text alone."""
+        cls = type(error)
+        name = [cut(cls.__module__, _MAX_NAME), cut(cls.__qualname__, _MAX_NAME)]
+        text = cut(text_of(error), 2 * _MAX_NAME)
+        self._left -= len(text)
+        return CBORTag(Own.EXCEPTION, [*name, text, "", [text], {}, {}, False])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further exception should be added, not even in brief."""
+        return self._left < -MAX_TOTAL
+
+    def lower_part(self, value: Any, depth: int) -> tuple[Any, int]:
+        """Lower a part of an exception that is none; returns its size, too.
+
+        Raises:
+            Refusal: If it cannot be sent.
+        """
+        return self._encoding.lower_small(value, depth, MAX_STATE)
+
+
+class _Parts:
+    """The parts of one exception: how much they are together, and whether all of them can be sent as they are."""
+
+    def __init__(self, errors: ErrorEncoder, depth: int) -> None:
+        self._errors = errors
+        self._depth = depth
+        self.size: int = 0
+        self.whole: bool = True
+
+    def attributes(self, error: BaseException) -> dict[str, Any]:
+        found = {}
+        notes = _BASE["__dict__"].__get__(error).get("__notes__")
+        if type(notes) is list:
+            texts = [cut(note, MAX_TEXT) for note in notes[:_MAX_NOTES] if isinstance(note, str)]
+            found["__notes__"] = texts
+        for key, value in _state_of(error).items():
+            if key == "__notes__":
+                continue
+            if type(key) is not str or not _may_be_set(type(error), key) or self._add(found, key, value) is False:
+                self.whole = False
+        return found
+
+    def members(self, error: BaseException) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for base, names in _MEMBERS.items():
+            if not isinstance(error, base):
+                continue
+            for name, kinds in names.items():
+                value = base.__dict__[name].__get__(error)
+                if base is BaseExceptionGroup and name == "exceptions":
+                    found[name] = self._group(value)
+                elif not isinstance(value, kinds):
+                    self.whole = False
+                elif base is BaseExceptionGroup:
+                    found[name] = cut(str(value), MAX_TEXT)
+                elif self._add(found, name, value) is False:
+                    self.whole = False
+        return found
+
+    def _group(self, members: Sequence[BaseException]) -> list[Any]:
+        found = []
+        for error in members:
+            if self._errors.is_full:
+                self.whole = False
+                break
+            plain = self._errors.lower(error, self._depth)
+            found.append(self._errors.brief(error) if type(plain) is str else plain)
+        return found
+
+    def tame(self, value: Any) -> Any:
+        """Lower an argument, or its text if that is impossible."""
+        if type(value) is str:
+            text = cut(value, MAX_TEXT)
+            self.size += len(text)
+            self.whole = self.whole and text == value
+            return text
+        found: dict[str, Any] = {}
+        if self._add(found, "", value):
+            return found[""]
+        self.whole = False
+        text = text_of(value)
+        self.size += len(text)
+        return text
+
+    def _add(self, found: dict[str, Any], key: str, value: Any) -> bool:
+        """Lower a part if it can be sent and is not too long."""
+        if isinstance(value, BaseException):
+            found[key] = self._errors.lower(value, self._depth)
+            return type(found[key]) is not str
+        if type(value) in (list, tuple) and any(isinstance(item, BaseException) for item in value):
+            if len(value) > MAX_STATE // 16:
+                return False
+            items = [self.tame(item) for item in value]
+            found[key] = items if type(value) is list else CBORTag(Own.TUPLE, items)
+            return self.size <= MAX_STATE
+        try:
+            plain, size = self._errors.lower_part(value, self._depth)
+        except Exception:  # noqa: BLE001 - Refusal, and user's code: the exception goes without this part
+            return False
+        if self.size + size > MAX_STATE:
+            return False
+        self.size += size
+        found[key] = plain
+        return True
+
+
+def _state_of(error: BaseException) -> dict[str, Any]:
+    """Return the exception's dictionary, and what its class keeps in slots."""
     found = dict(_BASE["__dict__"].__get__(error))
-    for base, names in _MEMBERS.items():
-        if isinstance(error, base):
-            found.update((name, base.__dict__[name].__get__(error)) for name in names)
+    for base in _MRO.__get__(type(error)):
+        if base in _BUILTIN or base is object:
+            continue
+        for name, slot in vars(base).items():
+            if type(slot) is types.MemberDescriptorType and name not in found:
+                try:
+                    found[name] = slot.__get__(error)
+                except AttributeError:  # not set
+                    continue
     return found
 
 
-def rebuild_exception(name: tuple[str, str], text: str, trace: str, args: list[Any], state: dict[str, Any]) -> Any:
-    """Return the exception of this name with its traceback attached, or a stand-in.
+def _may_be_set(cls: type, name: str) -> bool:
+    """Whether a rebuilt exception may have this in its dictionary or slot: it hides no method and calls no setter."""
+    if name in _RESERVED:
+        return False
+    declared = static_lookup(cls, name)
+    if declared is ABSENT:
+        return True
+    if type(declared) is types.MemberDescriptorType:
+        return declared.__objclass__ not in _BUILTIN
+    return not isinstance(declared, _METHODS) and static_lookup(type(declared), "__set__") is ABSENT
 
-    A type that does not derive from ``Exception`` (KeyboardInterrupt, SystemExit) always becomes a stand-in: it must
-    not end the program that receives it.
+
+def _is_printable(error: BaseException) -> bool:
+    try:
+        str(error)
+        repr(error)
+        "".join(traceback.format_exception_only(error))
+    except Exception:  # noqa: BLE001 - user's code: the receiver shall not meet it
+        return False
+    return True
+
+
+# -- rebuilding
+
+
+def _exception(decoding: Decoding, payload: Any, _: bool) -> Any:
+    kinds = (str, str, str, str, list, dict, dict, bool)
+    module, qualname, text, trace, args, state, members, whole = fields_of(payload, *kinds)
+    return rebuild_exception((module, qualname), text, trace, args, state, members, whole=whole)
+
+
+def rebuild_exception(
+    name: tuple[str, str],
+    text: str,
+    trace: str,
+    args: list[Any],
+    state: dict[str, Any],
+    members: Mapping[str, Any] | None = None,
+    *,
+    whole: bool = True,
+) -> Any:
+    """Return the exception of this name with its traceback attached, or what stands for it.
+
+    A type that does not derive from ``Exception`` (KeyboardInterrupt, SystemExit) is always replaced: it must not end
+    the program that receives it.
+
+    Raises:
+        Malformed: If an attribute would hide what every exception has.
     """
+    for key, value in state.items():
+        if type(key) is not str or key in _RESERVED:
+            raise Malformed(f"{key!r} cannot be an attribute of an exception")
+        if key == "__notes__" and (type(value) is not list or any(type(note) is not str for note in value)):
+            raise Malformed("the notes of an exception are no texts")
     # All these texts go to terminals and logs. What a terminal would obey must not get there.
     text, trace = printable_lines(text), printable_lines(trace)
     args = [printable_lines(arg) if type(arg) is str else arg for arg in args]
-    if type(notes := state.get("__notes__")) is list:
-        state = {**state, "__notes__": [printable_lines(note) if type(note) is str else note for note in notes]}
+    if "__notes__" in state:
+        state = {**state, "__notes__": [printable_lines(note) for note in state["__notes__"]]}
+    found = members or {}
+    members = {key: _printable_member(key, value, found) for key, value in found.items() if type(key) is str}
     cls = find_type(*name)
-    error = _make(cls, args) if cls is not None and issubclass(cls, Exception) else None
+    error = None
+    if cls is not None and issubclass(cls, Exception) and (whole or _prints_safely(cls)):
+        error = _make(cls, args, members)
     if error is None:
-        full = printable(name[1] if name[0] == "builtins" else ".".join(name))
-        error = QMI_RemoteException(f"{full}: {text}" if text else full, full)
-        state = {key: value for key, value in state.items() if key == "__notes__"}
+        error = _stand_in(name, text, members)
+        state.pop("type_name", None)
+        state = {**{key: value for key, value in members.items() if key not in ("exceptions", "message")}, **state}
     _set_state(error, state)
     _BASE["__cause__"].__set__(error, RemoteTraceback(trace))
     return error
 
 
-def _make(cls: type, args: list[Any]) -> Exception | None:
+def _printable_member(name: str, value: Any, members: Mapping[str, Any]) -> Any:
+    """Return a member as it may be printed; an OSError prints its file names by ``repr`` anyway."""
+    shown = name in ("strerror", "msg", "message", "reason", "text") or (name == "filename" and "lineno" in members)
+    return printable_lines(value) if shown and type(value) is str else value
+
+
+def _prints_safely(cls: type) -> bool:
+    """Whether an exception of this class can be printed although a part of it is missing."""
+    return (
+        getattr(static_lookup(cls, "__str__"), "__objclass__", None) in _BUILTIN
+        and getattr(static_lookup(cls, "__repr__"), "__objclass__", None) in _BUILTIN
+        and static_lookup(cls, "__getattr__") is ABSENT
+        and getattr(static_lookup(cls, "__getattribute__"), "__objclass__", None) in (*_BUILTIN, object)
+        and static_lookup(cls, "__notes__") is ABSENT
+    )
+
+
+def _stand_in(name: tuple[str, str], text: str, members: Mapping[str, Any]) -> Exception:
+    full = printable(name[1] if name[0] == "builtins" else ".".join(name))
+    inner, message = members.get("exceptions"), members.get("message")
+    if type(inner) is list and inner and type(message) is str and all(isinstance(item, Exception) for item in inner):
+        return QMI_RemoteExceptionGroup(f"{full}: {message}", inner, full)
+    return QMI_RemoteException(f"{full}: {text}" if text else full, full)
+
+
+def _make(cls: type, args: list[Any], members: Mapping[str, Any]) -> Exception | None:
     """Make the exception through the builtin type that it is made of, never through its own code."""
-    base: Any = next(base for base in type.__dict__["__mro__"].__get__(cls) if base in _BUILTIN)
+    base: Any = next(base for base in _MRO.__get__(cls) if base in _BUILTIN)
+    made_of = next((kind for kind in _MADE_OF_MEMBERS if issubclass(base, kind)), None)
     try:
-        error: Any = base.__new__(cls, *args)
+        if made_of is not None:
+            parts = [members[name] for name in _MEMBERS[made_of]]
+            error: Any = base.__new__(cls, *parts)
+            if made_of is not BaseExceptionGroup:
+                base.__init__(error, *parts)
+        else:
+            error = base.__new__(cls)
+            base.__init__(error)
         if type(error) is not cls:
             return None
-        base.__init__(error, *args)
-    except (TypeError, ValueError, OverflowError):
+        for kind, names in _MEMBERS.items():
+            if made_of is None and issubclass(base, kind):
+                _set_members(error, kind, names, members)
+    except (TypeError, ValueError, OverflowError, KeyError, AttributeError):
         return None
+    _BASE["args"].__set__(error, tuple(args))
     return cast(Exception, error)
+
+
+def _set_members(error: Any, kind: type, names: Mapping[str, tuple[type, ...]], members: Mapping[str, Any]) -> None:
+    for name, kinds in names.items():
+        if members.get(name) is not None:  # what is not set must stay so: an OSError prints it
+            if not isinstance(members[name], kinds):
+                raise TypeError(name)
+            kind.__dict__[name].__set__(error, members[name])
 
 
 def _set_state(error: BaseException, state: dict[str, Any]) -> None:
     rest = _BASE["__dict__"].__get__(error)
     for name, value in state.items():
-        owner = next((base for base in _MEMBERS if name in _MEMBERS[base] and isinstance(error, base)), None)
-        if owner is not None:
-            owner.__dict__[name].__set__(error, value)
-        elif name != "__notes__" or (type(value) is list and all(type(note) is str for note in value)):
+        if name == "__notes__":
+            rest[name] = value
+        elif _may_be_set(type(error), name):
             declared = static_lookup(type(error), name)
-            if declared is ABSENT or static_lookup(type(declared), "__set__") is ABSENT:  # else it may be a property
+            if type(declared) is types.MemberDescriptorType:
+                declared.__set__(error, value)
+            else:
                 rest[name] = value
+
+
+ROWS = (Row(Own.EXCEPTION, _exception),)

@@ -9,29 +9,21 @@ from __future__ import annotations
 import dataclasses
 import sys
 import types
-import uuid
 from abc import ABCMeta
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum, EnumType, Flag
-from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
-import qmi.errors
-from qmi.net.codec.tags import MAX_KEYS_PER_HASH
-from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
+from cbor2 import CBORTag
+
+from qmi.net.codec.loading import find_own_module
+from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Refusal, Row, sized, typed
+from qmi.net.codec.tags import MAX_INTEGER_BITS, Own
+from qmi.net.codec.unknown import NOT_IMPORTED, NamedKind, make_unknown
 
 _MODULE_DICT: Any = vars(types.ModuleType)["__dict__"]
 _CLASS_DICT: Any = type.__dict__["__dict__"]
 _CLASS_MRO: Any = type.__dict__["__mro__"]
-_OWN_ERRORS = frozenset(qmi.errors.__all__)
-_KEYS = frozenset({
-    type(None), bool, int, float, complex, str, bytes, datetime, date, time, timedelta, Decimal, Fraction, uuid.UUID,
-    range,
-})  # fmt: skip
-_PLAIN_HASHES = (Enum.__dict__["__hash__"], int.__hash__, str.__hash__, float.__hash__)
-_PLAIN_READS = (object.__getattribute__, int.__getattribute__, str.__getattribute__, float.__getattribute__)
-_PLAIN_EQUALS = (object.__eq__, int.__eq__, str.__eq__, float.__eq__)
+PLAIN_READS = (object.__getattribute__, int.__getattribute__, str.__getattribute__, float.__getattribute__)
 _FLAG_WALKERS = [
     found.__func__
     for name, found in vars(Flag).items()
@@ -50,10 +42,8 @@ def static_lookup(cls: type, name: str) -> Any:
 
 
 def find_type(module: str, qualname: str) -> type | None:
-    """Return the class of this name in a module that is imported already, or None."""
-    if module in ("qmi.core.exceptions", "qmi.errors") and qualname in _OWN_ERRORS:
-        module = "qmi.errors"  # the public path may not be imported
-    found: Any = sys.modules.get(module)
+    """Return the class of this name in a module that is imported already or is this library's, or None."""
+    found: Any = sys.modules.get(module) or find_own_module(module)
     if not issubclass(type(found), types.ModuleType):
         return None
     names = _MODULE_DICT.__get__(found)
@@ -81,58 +71,185 @@ def dataclass_fields(cls: type) -> tuple[str, ...] | None:
     return tuple(field.name for field in dataclasses.fields(cls))
 
 
-def rebuild_enum(module: str, qualname: str, name: str | None, value: Any) -> Any:
-    """Return the member of this name, or a stand-in."""
+_BASES: dict[str, type] = {"int": int, "float": float, "str": str, "bytes": bytes, "tuple": tuple}
+_MAX_MEMBER = 4096
+"""Bytes of an enum member's value that are sent for those who lack the type."""
+_MAX_COMBINATIONS = 4096
+"""An enum keeps each combination of flags that was ever made; more than these are not made for a peer."""
+
+
+# -- enums: [module, qualname, name of the member, its value or None, what the value is]
+
+
+def lower_enum(encoding: Encoding, member: Enum, depth: int) -> CBORTag:
+    """Lower a member of an enum: its name, and its value for those who do not have the type."""
+    cls = type(member)
+    value = member._value_
+    if type(value) is int:
+        plain = value if value.bit_length() <= MAX_INTEGER_BITS else None
+    elif type(value) in SCALARS and type(value) is not str:
+        plain = value
+    else:
+        try:
+            plain, _ = encoding.lower_small(value, depth + 1, _MAX_MEMBER)
+        except Exception:  # noqa: BLE001 - Refusal, and user's code: its name is enough for those who have the type
+            plain = None
+    name = next((name for name, base in _BASES.items() if issubclass(cls, base)), "")
+    if not name and issubclass(cls, Flag):
+        name = "int"
+    return CBORTag(Own.ENUM, [cls.__module__, cls.__qualname__, member._name_, plain, name])
+
+
+def _enum(decoding: Decoding, payload: Any, _: bool) -> Any:
+    module, qualname, name, value, base = sized(payload, 5)
+    if name is not None:
+        typed(name, str)
+    return rebuild_enum(typed(module, str), typed(qualname, str), name, value, typed(base, str))
+
+
+def rebuild_enum(module: str, qualname: str, name: str | None, value: Any, base: str = "") -> Any:
+    """Return the member of this name, or what stands for it."""
+    reason = NOT_IMPORTED
     cls = find_type(module, qualname)
-    if cls is not None and type(cls) is EnumType:
-        members = _CLASS_DICT.__get__(cls).get("_member_map_")
-        if type(members) is dict and name in members:
-            return members[name]
-        if issubclass(cls, Flag) and type(value) is int and members:
-            member = _combine_flag(cls, value)
+    if cls is not None:
+        reason = "this program has another type of that name"
+        if issubclass(type(cls), EnumType):
+            member = _find_member(cls, name, value, base)
             if member is not None:
                 return member
-    return UnknownTypeValue(NamedKind.ENUM, f"{module}:{qualname}", {"name": name, "value": value})
+            reason = "this program's type has no such member"
+    acting = value if type(value) is _BASES.get(base) else None
+    return make_unknown(NamedKind.ENUM, f"{module}:{qualname}", {"name": name, "value": value}, reason, acting)
+
+
+def _find_member(cls: type, name: str | None, value: Any, base: str) -> Any:
+    members = _CLASS_DICT.__get__(cls).get("_member_map_")
+    if type(members) is not dict:
+        return None
+    if name in members:
+        return members[name]
+    if base and type(value) in (int, str):
+        # A member that the class made of a value, in a ``_missing_`` of its own.
+        found = _CLASS_DICT.__get__(cls).get("_value2member_map_")
+        if type(found) is dict and value in found:
+            return found[value]
+    if issubclass(cls, Flag) and type(value) is int:
+        return _combine_flag(cls, value)
+    return None
 
 
 def _combine_flag(cls: type[Flag], value: int) -> Flag | None:
-    """Return a combination of flags, if making it runs only the standard library's code."""
+    """Return a combination of flags, made by the standard library's code alone; unnamed bits stay where they may."""
     own = _CLASS_DICT.__get__(cls)
     walker = static_lookup(cls, "_iter_member_")
+    known = own.get("_value2member_map_")
     standard = (
-        static_lookup(cls, "_missing_") is _CLASS_DICT.__get__(Flag)["_missing_"]
+        type(cls) is EnumType
+        and type(known) is dict
+        and len(known) < _MAX_COMBINATIONS
         and static_lookup(cls, "__setattr__") is object.__setattr__
-        and static_lookup(cls, "__getattribute__") in _PLAIN_READS
+        and static_lookup(cls, "__getattr__") is ABSENT
+        and static_lookup(cls, "__getattribute__") in PLAIN_READS
         and type(walker) in (classmethod, types.MethodType)
         and walker.__func__ in _FLAG_WALKERS
-        and own.get("_new_member_") in (object.__new__, int.__new__)
         and own.get("_member_type_") in (object, int)
     )
-    if not standard or value < 0 or value & ~own.get("_flag_mask_", 0):
+    if not standard:
+        return None
+    if value in known:
+        return cast("Flag", known[value])
+    if value < 0 or value.bit_length() > MAX_INTEGER_BITS:
         return None
     try:
-        member = cls(value)
-    except ValueError:  # a class that refuses combinations
+        # Not by calling the class: its ``_missing_`` may be the user's.
+        member = _CLASS_DICT.__get__(Flag)["_missing_"].__func__(cls, value)
+    except ValueError:  # a class that refuses this combination
         return None
-    return member if type(member) is cls else None
+    return member if type(member) is cls and member._value_ == value else None
 
 
-def rebuild_named_tuple(module: str, qualname: str, names: tuple[str, ...], values: list[Any]) -> Any:
-    """Return the named tuple, or a stand-in if there is no such class here with the same fields."""
+# -- named tuples and dataclasses: [module, qualname, name of a field, its value, ...]
+
+
+def lower_fields(
+    encoding: Encoding, tag: int, module: str, qualname: str, fields: list[tuple[str, Any]], depth: int
+) -> CBORTag:
+    """Lower a value that has named fields."""
+    encoding.check_depth(depth)
+    flat: list[Any] = [module, qualname]
+    for name, value in fields:
+        try:
+            flat += (name, encoding.lower(value, depth + 1))
+        except Refusal as refusal:
+            raise refusal.under(f".{name}") from None
+    return CBORTag(tag, flat)
+
+
+def lower_named_tuple(encoding: Encoding, value: tuple[Any, ...], names: tuple[str, ...], depth: int) -> CBORTag:
+    """Lower a named tuple."""
+    cls = type(value)
+    items = tuple.__iter__(value)
+    fields = list(zip(names, items, strict=True))
+    return lower_fields(encoding, Own.NAMED_TUPLE, cls.__module__, cls.__qualname__, fields, depth)
+
+
+def lower_dataclass(encoding: Encoding, value: Any, names: tuple[str, ...], depth: int) -> CBORTag:
+    """Lower an instance of a dataclass."""
+    cls = type(value)
+    fields = [(name, getattr(value, name)) for name in names]
+    return lower_fields(encoding, Own.DATACLASS, cls.__module__, cls.__qualname__, fields, depth)
+
+
+def _read_fields(payload: Any) -> tuple[str, str, tuple[str, ...], list[Any]]:
+    flat = typed(payload, list)
+    if len(flat) < 2 or len(flat) % 2:
+        raise Malformed("a field of a named value is not complete")
+    names = tuple(typed(name, str) for name in flat[2::2])
+    if len(set(names)) != len(names):
+        raise Malformed("a field of a named value comes twice")
+    return typed(flat[0], str), typed(flat[1], str), names, flat[3::2]
+
+
+def _named_tuple(decoding: Decoding, payload: Any, _: bool) -> Any:
+    """Return the named tuple, or what stands for it if there is no such class here with the same fields."""
+    module, qualname, names, values = _read_fields(payload)
     cls = find_type(module, qualname)
     if cls is not None and type(cls) is type and field_names(cls) == names:
-        return tuple.__new__(cls, values)
-    return UnknownTypeValue(NamedKind.NAMED_TUPLE, f"{module}:{qualname}", dict(zip(names, values, strict=True)))
+        return _checked(tuple.__new__(cls, values), cls)
+    fields = dict(zip(names, values, strict=True))
+    return make_unknown(NamedKind.NAMED_TUPLE, f"{module}:{qualname}", fields, _reason(cls), tuple(values))
 
 
-def rebuild_dataclass(module: str, qualname: str, names: tuple[str, ...], values: list[Any]) -> Any:
-    """Return the dataclass instance, or a stand-in if there is no such class here with the same fields."""
+def _dataclass(decoding: Decoding, payload: Any, _: bool) -> Any:
+    """Return the dataclass instance, or what stands for it if there is no such class here with the same fields."""
+    module, qualname, names, values = _read_fields(payload)
     cls = find_type(module, qualname)
     if cls is not None and dataclass_fields(cls) == names:
         made = _fill(cls, names, values)
         if made is not ABSENT:
-            return made
-    return UnknownTypeValue(NamedKind.DATACLASS, f"{module}:{qualname}", dict(zip(names, values, strict=True)))
+            return _checked(made, cls)
+    fields = dict(zip(names, values, strict=True))
+    return make_unknown(NamedKind.DATACLASS, f"{module}:{qualname}", fields, _reason(cls))
+
+
+def _reason(cls: type | None) -> str:
+    return NOT_IMPORTED if cls is None else "this program's type of that name cannot be rebuilt from these fields"
+
+
+def _checked(made: Any, cls: type) -> Any:
+    """Let the author of a class check what was rebuilt without calling the class.
+
+    Raises:
+        Malformed: If the check fails, with the author's message.
+    """
+    check = static_lookup(cls, "__qmi_check__")
+    if type(check) is types.FunctionType:
+        try:
+            check(made)
+        except Exception as error:  # the author's code: it refuses this value
+            detail = f"{type(error).__name__}: {error}"
+            raise Malformed(f"{cls.__qualname__} refuses what arrived: {detail}") from error
+    return made
 
 
 def _fill(cls: type, names: tuple[str, ...], values: list[Any]) -> Any:
@@ -160,41 +277,8 @@ def _fill(cls: type, names: tuple[str, ...], values: list[Any]) -> Any:
     return made
 
 
-def is_plain_key(value: Any) -> bool:
-    """Whether hashing and comparing the value runs no user's code, so that it may be a key or a member of a set."""
-    cls = type(value)
-    if cls in _KEYS:
-        return True
-    if cls is UnknownTypeValue:
-        return all(is_plain_key(field) for field in value.fields.values())
-    if issubclass(cls, Enum):
-        return (
-            static_lookup(cls, "__hash__") in _PLAIN_HASHES
-            and static_lookup(cls, "__eq__") in _PLAIN_EQUALS
-            and static_lookup(cls, "__getattribute__") in _PLAIN_READS
-        )
-    if issubclass(cls, (tuple, frozenset)):
-        plain = cls in (tuple, frozenset) or (
-            static_lookup(cls, "__hash__") is tuple.__hash__
-            and static_lookup(cls, "__eq__") is tuple.__eq__
-            and static_lookup(cls, "__iter__") is tuple.__iter__
-        )
-        return plain and all(is_plain_key(item) for item in value)
-    generic = getattr(sys.modules.get("numpy"), "generic", ())
-    return cls.__module__ == "numpy" and issubclass(cls, generic) and cls.__name__ != "void"
-
-
-def check_hashes(keys: list[Any]) -> None:
-    """Refuse keys that are no plain ones, or that were chosen to collide.
-
-    Raises:
-        ValueError: With what is wrong.
-    """
-    counts: dict[int, int] = {}
-    for key in keys:
-        if not is_plain_key(key):
-            raise ValueError(f"{type(key).__qualname__} cannot be a key of a dict or a member of a set here")
-        hashed = hash(key)
-        count = counts[hashed] = counts.get(hashed, 0) + 1
-        if count > MAX_KEYS_PER_HASH:
-            raise ValueError(f"more than {MAX_KEYS_PER_HASH} keys have the same hash")
+ROWS = (
+    Row(Own.ENUM, _enum),
+    Row(Own.NAMED_TUPLE, _named_tuple),
+    Row(Own.DATACLASS, _dataclass),
+)

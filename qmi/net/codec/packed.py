@@ -1,0 +1,246 @@
+"""Long lists of numbers, texts or numpy scalars: one run of bytes instead of one item of CBOR for each.
+
+They are written and read several times as quickly, and they may be larger than the CBOR of a frame: the bytes
+travel as a segment. The payload is ``[form, what the form needs, bytes]``::
+
+    "d"  floats      "q"  integers of 64 bits      "?"  bools
+    "s"  texts, joined by the text that the second field says, which is in none of them
+    "n"  numpy scalars of the element type that the second field says
+    "c"  anything that is None, bool, int, float or str, as a list of CBOR
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cbor2 import CBORTag, dumps, loads
+
+from qmi.net.codec import arrays
+from qmi.net.codec.keys import check_keys
+from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Row, sized, typed
+from qmi.net.codec.tags import MAX_INTEGER_BITS, NEGATIVE_BIGINT, POSITIVE_BIGINT, Own
+from qmi.net.codec.unknown import UnknownTypeValue
+
+PACK_FROM = 128
+"""A list of fewer items is written by cbor2 as quickly."""
+_SEPARATORS = ("\0", "\x1f", "\ue000", "\U0010fffd")
+_SWAP = sys.byteorder == "big"
+_TEXT_COST = 2
+_NUMPY_COST = 1
+
+
+def pack(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
+    """Return what stands for a list of at least :data:`PACK_FROM` items; None if it has no packed form."""
+    kinds = list(map(type, values))
+    first = kinds[0]
+    if kinds.count(first) == len(kinds):
+        pack_all = _PACKERS.get(first)
+        if pack_all is not None:
+            found = pack_all(encoding, values)
+            if found is not None:
+                return found
+        elif first not in SCALARS:
+            return _pack_numpy(encoding, values, first)
+    if SCALARS.issuperset(kinds):
+        return _pack_mixed(encoding, values)
+    return None
+
+
+def _packed(encoding: Encoding, form: str, detail: Any, data: Any, objects: int) -> CBORTag:
+    encoding.spend(objects)
+    return CBORTag(Own.PACKED, [form, detail, encoding.put_away(data)])
+
+
+def _pack_floats(encoding: Encoding, values: Sequence[float]) -> CBORTag:
+    return _packed(encoding, "d", None, _little(array("d", values)), len(values))
+
+
+def _pack_integers(encoding: Encoding, values: Sequence[int]) -> CBORTag | None:
+    try:
+        return _packed(encoding, "q", None, _little(array("q", values)), len(values))
+    except OverflowError:
+        return None
+
+
+def _little(numbers: array[Any]) -> array[Any]:
+    if _SWAP:
+        numbers.byteswap()
+    return numbers
+
+
+def _pack_bools(encoding: Encoding, values: Sequence[bool]) -> CBORTag:
+    return _packed(encoding, "?", None, bytes(values), len(values))
+
+
+def _pack_texts(encoding: Encoding, values: Sequence[str]) -> CBORTag | None:
+    for separator in _SEPARATORS:
+        joined = separator.join(values)
+        if joined.count(separator) == len(values) - 1:
+            try:
+                return _packed(encoding, "s", separator, joined.encode(), _TEXT_COST * len(values))
+            except UnicodeEncodeError:  # half of a surrogate pair: whoever refuses it says where it is
+                return None
+    return None
+
+
+def _pack_mixed(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
+    try:
+        data = dumps(values if type(values) is list else list(values))
+    except Exception:  # noqa: BLE001 - whatever cbor2 refuses: whoever refuses it says where it is
+        return None
+    if has_long_integer(data):
+        return None
+    return _packed(encoding, "c", None, data, _TEXT_COST * len(values))
+
+
+def _pack_numpy(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag | None:
+    numpy = arrays.loaded_numpy()
+    if numpy is None or not issubclass(kind, numpy.generic):
+        return None
+    dtype = values[0].dtype
+    if dtype.kind not in "biufcmM" or (dtype.kind in "mM" and any(value.dtype != dtype for value in values)):
+        return None
+    flat = numpy.array(values, dtype=dtype)
+    return _packed(encoding, "n", arrays.describe_dtype(dtype), flat.view("u1"), len(values) * _NUMPY_COST)
+
+
+_PACKERS: dict[type, Callable[[Encoding, Any], CBORTag | None]] = {
+    float: _pack_floats, int: _pack_integers, bool: _pack_bools, str: _pack_texts,
+}  # fmt: skip
+
+
+def has_long_integer(payload: bytes) -> bool:
+    """Whether there may be an integer beyond the limit in some CBOR: one of 64 KiB or more has such a head."""
+    if len(payload) <= MAX_INTEGER_BITS // 8:
+        return False
+    return any(start in payload for start in (b"\xc2\x5a", b"\xc3\x5a", b"\xc2\x5b", b"\xc3\x5b"))
+
+
+def pack_dict(encoding: Encoding, value: dict[Any, Any], depth: int) -> CBORTag | None:
+    """Return what stands for a large dict whose keys have a packed form; None if they have not."""
+    keys = list(value)
+    kind = type(keys[0])
+    if kind not in SCALARS or kind is type(None):
+        return None
+    packed = pack(encoding, keys)
+    if packed is None:
+        return None
+    check_keys(keys)
+    return CBORTag(Own.PACKED_DICT, [packed, encoding.items(list(value.values()), depth)])
+
+
+# -- unpacking
+
+
+def _unpack(decoding: Decoding, payload: Any, _: bool) -> Any:
+    form, detail, data = sized(payload, 3)
+    unpack = _UNPACKERS.get(form) if type(form) is str else None
+    if unpack is None:
+        raise Malformed("the form of a packed list is not known")
+    return unpack(decoding, detail, decoding.take(data))
+
+
+def _unpack_numbers(code: str) -> Callable[[Decoding, Any, Any], Any]:
+    def unpack(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
+        numbers = array(code)
+        decoding.spend(len(data) // numbers.itemsize)
+        numbers.frombytes(data)
+        return _little(numbers).tolist()
+
+    return unpack
+
+
+def _unpack_bools(decoding: Decoding, detail: Any, data: Any) -> list[bool]:
+    decoding.spend(len(data))
+    try:
+        return list(map((False, True).__getitem__, bytes(data)))
+    except IndexError:
+        raise Malformed("a bool is neither 0 nor 1") from None
+
+
+def _unpack_texts(decoding: Decoding, detail: Any, data: Any) -> list[str]:
+    if detail not in _SEPARATORS:
+        raise Malformed("the separator of packed texts is not known")
+    text = str(data, "utf-8")
+    decoding.spend(_TEXT_COST * (text.count(detail) + 1))
+    return text.split(detail)
+
+
+def _unpack_numpy(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
+    flat = arrays.decode_flat(detail, data)
+    if type(flat) is UnknownTypeValue:
+        return _without_numpy(decoding, detail, bytes(data))
+    decoding.spend(flat.size * _NUMPY_COST)
+    return list(flat)
+
+
+def _without_numpy(decoding: Decoding, described: Any, data: bytes) -> list[Any]:
+    digits = described[2:].partition("[")[0] if type(described) is str else ""
+    size = int(digits) if digits.isdecimal() else 0
+    if not 0 < size <= 64 or len(data) % size:
+        raise Malformed("packed scalars do not fit their element type")
+    decoding.spend(len(data) // size * _NUMPY_COST)
+    return [arrays.scalar_without_numpy(described, data[at : at + size]) for at in range(0, len(data), size)]
+
+
+class _BigIntegers(dict[int, Any]):
+    """The tags that may be in a list of scalars."""
+
+    def __missing__(self, tag: int) -> Any:
+        raise Malformed(f"CBOR tag {tag} is not used in a packed list")
+
+
+def big_integer(value: Any) -> int:
+    """Return the integer that a byte string stands for."""
+    data = typed(value, bytes)
+    if len(data) * 8 > MAX_INTEGER_BITS:
+        raise Malformed(f"an integer of {len(data)} bytes; the limit is {MAX_INTEGER_BITS // 8}")
+    return int.from_bytes(data)
+
+
+_BIG = _BigIntegers({
+    POSITIVE_BIGINT: lambda value, _: big_integer(value),
+    NEGATIVE_BIGINT: lambda value, _: -1 - big_integer(value),
+})  # fmt: skip
+
+
+def _unpack_mixed(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
+    data = bytes(data)
+    decoding.spend(_TEXT_COST * _length(data))
+    # The seal's place: cbor2 ignores what follows the first item.
+    found, end = loads(b"".join((b"\x82", data, b"\x00")), semantic_decoders=_BIG, max_depth=4, allow_indefinite=False)
+    if type(found) is not list or end != 0 or not SCALARS.issuperset(map(type, found)):
+        raise Malformed("a packed list has something else than scalars in it")
+    return found
+
+
+def _length(data: bytes) -> int:
+    """Return the length that a list announces."""
+    head = data[0] if data else 0
+    if not 0x80 <= head <= 0x9B:
+        raise Malformed("packed scalars are no list")
+    if head < 0x98:
+        return head & 0x1F
+    return int.from_bytes(data[1 : 1 + (1 << (head & 3))])
+
+
+def _unpack_dict(decoding: Decoding, payload: Any, _: bool) -> dict[Any, Any]:
+    keys, values = sized(payload, 2)
+    if len(typed(keys, list)) != len(typed(values, list)):
+        raise Malformed("a dict does not have as many values as keys")
+    check_keys(keys)
+    found = dict(zip(keys, values, strict=True))
+    if len(found) != len(keys):
+        raise Malformed("a key of a dict comes twice")
+    return found
+
+
+_UNPACKERS: dict[str, Callable[[Decoding, Any, Any], Any]] = {
+    "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "?": _unpack_bools, "s": _unpack_texts,
+    "n": _unpack_numpy, "c": _unpack_mixed,
+}  # fmt: skip
+
+ROWS = (Row(Own.PACKED, _unpack), Row(Own.PACKED_DICT, _unpack_dict))

@@ -1,0 +1,141 @@
+"""What a type that travels says of itself, and what the encoder and the decoder offer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from qmi.errors import QMI_ValueNotSendableException
+
+Persistent: TypeAlias = Callable[[Any], Any]
+Restore: TypeAlias = Callable[[Any], Any]
+
+SCALARS = frozenset({type(None), bool, int, float, str})
+"""What cbor2 writes and reads as it is."""
+
+
+class Refusal(Exception):
+    """A value that cannot be sent; the steps that lead to it are added on the way out."""
+
+    def __init__(self, reason: str, step: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.steps: list[str] = [step] if step else []
+
+    def under(self, step: str) -> Refusal:
+        """Add the step that led here."""
+        self.steps.append(step)
+        return self
+
+    @property
+    def path(self) -> str:
+        """Where the value sits, as in ``result[2].lock``."""
+        return "".join(reversed(self.steps))
+
+    def as_error(self) -> QMI_ValueNotSendableException:
+        """Return what the caller gets to see."""
+        gap = "" if self.reason.startswith(":") else " "
+        return QMI_ValueNotSendableException(f"{self.path}{gap}{self.reason}")
+
+
+class Malformed(ValueError):
+    """The payload of a tag is not what it should be."""
+
+
+class Encoding(Protocol):
+    """What a row may use to lower a value to what CBOR has."""
+
+    def lower(self, value: Any, depth: int) -> Any:
+        """Return what stands for a value that has ``depth`` containers around it."""
+
+    def items(self, values: Any, depth: int) -> Any:
+        """Return what stands for the items of a sequence that has ``depth`` containers around it."""
+
+    def put_away(self, buffer: Any) -> Any:
+        """Return what stands for bytes: themselves, or the number of a segment if they are many."""
+
+    def spend(self, objects: int) -> None:
+        """Count objects that the receiver will make of packed bytes."""
+
+    def lower_small(self, value: Any, depth: int, limit: int) -> tuple[Any, int]:
+        """Return what stands for a value, and its size; refuses it if that is more than so many bytes."""
+
+    def check_depth(self, depth: int) -> None:
+        """Refuse a container that has too many around it."""
+
+
+class Decoding(Protocol):
+    """What a row may use to rebuild a value."""
+
+    def take(self, value: Any) -> Any:
+        """Return the bytes of a payload: themselves, or those of a segment."""
+
+    def spend(self, objects: int) -> None:
+        """Count objects that are about to be made."""
+
+    def restore(self, plain: Any) -> Any:
+        """Return the object that plain values stand for."""
+
+
+class Row(NamedTuple):
+    """How one kind of value travels.
+
+    Attributes:
+        tag: The CBOR tag that announces it.
+        rebuild: Makes the value: (decoding, payload, immutable) -> value; raises ValueError if the payload is wrong.
+        types: The types whose values are lowered this way; none if they are found otherwise.
+        lower: (encoding, value, depth) -> what stands for it, tag included; raises Refusal if it cannot be sent.
+    """
+
+    tag: int
+    rebuild: Callable[[Any, Any, bool], Any]
+    types: tuple[type, ...] = ()
+    lower: Callable[[Any, Any, int], Any] | None = None
+
+
+def typed(value: Any, kind: type) -> Any:
+    """Return the value if it is exactly of this type."""
+    if type(value) is not kind:
+        raise Malformed(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def sized(value: Any, size: int) -> list[Any]:
+    """Return a list of this length."""
+    if len(typed(value, list)) != size:
+        raise Malformed(f"expected {size} items, got {len(value)}")
+    return value  # type: ignore[no-any-return]
+
+
+def fields_of(value: Any, *kinds: type) -> list[Any]:
+    """Return a list whose items have these types."""
+    for item, kind in zip(sized(value, len(kinds)), kinds, strict=True):
+        typed(item, kind)
+    return value  # type: ignore[no-any-return]
+
+
+def type_name(value: object) -> str:
+    """Name the type of a value as a person would."""
+    cls = type(value)
+    full = f"{cls.__module__}.{cls.__qualname__}"
+    return _NICE_NAMES.get(full, full.removeprefix("builtins."))
+
+
+_NICE_NAMES = {
+    "_thread.lock": "threading.Lock",
+    "_thread.RLock": "threading.RLock",
+    "builtins.generator": "a generator",
+    "builtins.coroutine": "a coroutine",
+    "builtins.async_generator": "an async generator",
+    "builtins.function": "a function",
+    "builtins.method": "a method",
+    "builtins.module": "a module",
+    "builtins.type": "a class",
+}
+
+
+def texts(value: Any) -> Sequence[str]:
+    """Return a list of texts."""
+    if any(type(item) is not str for item in typed(value, list)):
+        raise Malformed("expected a list of texts")
+    return value  # type: ignore[no-any-return]
