@@ -208,8 +208,12 @@ def test_a_body_of_small_items_does_not_become_a_hundred_times_its_size(item: by
 
 def test_more_objects_than_the_limit_are_refused_by_the_sender_with_the_place() -> None:
     codec = Codec(Limits(objects=100_000))
-    with pytest.raises(QMI_ValueNotSendableException, match=r"result has too many objects: the limit is 100000"):
+    with pytest.raises(QMI_ValueNotSendableException, match=r"result\[.*\] has too many lists, dicts or named values"):
         codec.encode([[[1]] for _ in range(70_000)], "result")
+    with pytest.raises(QMI_ValueNotSendableException, match=r"result has too many objects: the limit is 100000"):
+        codec.encode([KeyError(number) for number in range(2_000)], "result")
+    with pytest.raises(QMI_ValueNotSendableException, match="result has more items than may be sent at once"):
+        codec.encode([1.5] * 200_000, "result")
     assert len(codec.encode([[] for _ in range(10_000)], "result").payload) > 10_000
 
 
