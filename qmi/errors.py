@@ -195,13 +195,18 @@ class QMI_RemoteExceptionGroup(QMI_RemoteException, ExceptionGroup[Exception]):
         type_name: Full name of the remote group's type.
     """
 
-    def __new__(cls, message: str, exceptions: Sequence[Exception], type_name: str = "") -> QMI_RemoteExceptionGroup:
-        """Make the group."""
-        return ExceptionGroup.__new__(cls, message, exceptions)
+    def __new__(
+        cls, message: str = "", exceptions: Sequence[Exception] = (), type_name: str = ""
+    ) -> QMI_RemoteExceptionGroup:
+        """Make the group; one without members has its own text as its member, since no group may be empty."""
+        return ExceptionGroup.__new__(cls, message, exceptions or [QMI_RemoteException(message)])
 
-    def __init__(self, message: str, exceptions: Sequence[Exception], type_name: str = "") -> None:
+    def __init__(self, message: str = "", exceptions: Sequence[Exception] = (), type_name: str = "") -> None:
         super().__init__(message, type_name)
-        self.args = (message, list(exceptions))
+        self.args = (message, list(self.exceptions))
+
+    def __str__(self) -> str:
+        return self.message
 
     def derive(self, excs: Sequence[Exception]) -> QMI_RemoteExceptionGroup:  # type: ignore[override]
         """Make a group of some of the members, as ``except*`` does."""
