@@ -316,11 +316,8 @@ class Kernel:
         return True
 
     def address_of(self, origin: Origin) -> str:
-        """Where a context is, for people; empty for this one, and for one that there is no link to."""
-        try:
-            return "" if origin == self.origin else self.connections.address_of(origin.context)
-        except KeyError:
-            return ""
+        """Where a context is, and its process, for people; empty for this one, and for one that there is no link to."""
+        return "" if origin == self.origin else self.connections.whereabouts(origin)
 
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread. From any thread."""
@@ -409,7 +406,8 @@ class Kernel:
         """Which context something came from, where that is, and its process; for the log."""
         if origin is None or origin == self.origin:
             return f"context {self.name!r} itself"
-        return f"context {origin.context!r}{self.connections.whereabouts(origin)}"
+        where = self.connections.whereabouts(origin)
+        return f"context {origin.context!r}" + (f" ({where})" if where else "")
 
     # What links need (Home)
 

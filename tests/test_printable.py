@@ -28,6 +28,7 @@ from qmi.logs import setup_logging
 from qmi.names import Address
 from qmi.net.codec.exceptions import rebuild_exception
 from qmi.proc.commands import clean
+from qmi.proc.output import PrintableText
 from qmi.proc.render import PlainReporter
 from qmi.proc.status import State, Status
 
@@ -106,6 +107,7 @@ WAYS: dict[str, Callable[[str], str]] = {
     "an error that is unknown here": lambda text: remote(("elsewhere" + text, "Error"), text),
     "qmi_proc": reported,
     "a line of qmi_proc": clean,
+    "output of a program on a terminal": lambda text: PrintableText().feed(text.encode("utf-8", "surrogatepass")),
 }
 
 
@@ -170,6 +172,11 @@ def test_proxy_of_an_address_that_cannot_be_printed_is_refused(part: str) -> Non
     plain = ["proxy", [part, "dev"], interface_to_plain(Interface("lab.Cls"))]
     with pytest.raises(ValueError):
         References(None).restore(plain)
+
+
+def test_character_that_is_cut_in_two_is_shown_whole() -> None:
+    text = PrintableText()
+    assert "".join(text.feed(bytes([byte])) for byte in "5 µm\n".encode()) == "5 µm\n"
 
 
 def test_data_of_an_error_stays_as_it_is() -> None:

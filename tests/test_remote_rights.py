@@ -32,7 +32,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[QMI_Context, QMI_Cont
         yield there, here, request.param
 
 
-WHO = rf"context 'cli' at 127\.0\.0\.1:\d+ \(pid {os.getpid()}\)"
+WHO = rf"context 'cli' \(127\.0\.0\.1:\d+, pid {os.getpid()}\)"
 
 
 @pytest.mark.parametrize("hard", [False, True])
@@ -73,6 +73,7 @@ def test_forced_unlocking_by_another_context_is_allowed_or_refused(
     if allowed:
         other.force_unlock()
         assert not mine.is_locked()
+        assert re.search(rf"srv\.dev: {WHO} took the lock from context 'srv'", caplog.text)
     else:
         with pytest.raises(QMI_InvalidOperationException, match=r"contexts\.srv\.allow_remote_force_unlock is false"):
             other.force_unlock()

@@ -25,7 +25,7 @@ from qmi.proc.machine import local_hosts
 from qmi.proc.manager import Manager
 from qmi.proc.one import One
 from qmi.proc.order import start_order
-from qmi.proc.output import follow, latest_output_dir, read_output
+from qmi.proc.output import PrintableText, follow, latest_output_dir, read_output
 from qmi.proc.peers import Discovery, FoundContext, PeerLink
 from qmi.proc.render import JsonReporter, PlainReporter, Reporter, write_line
 from qmi.proc.selection import Request, Target, select
@@ -163,6 +163,7 @@ class _Cli:
     def _logs(self) -> int:
         [target] = self._targets(starting=False)
         going_on = self._arguments.follow
+        text = PrintableText() if getattr(sys.stdout, "isatty", bool)() else None
         with self._remote_hosts([target]) as remote:
 
             def read(place: Place | None) -> tuple[Place, bytes]:
@@ -171,8 +172,12 @@ class _Cli:
                 return remote.read_output(target.host, target.name, place)
 
             for piece in follow(read, lambda: going_on and self._outside.pause(_FOLLOW_INTERVAL)):
-                sys.stdout.buffer.write(piece)
-                sys.stdout.buffer.flush()
+                if text is None:
+                    sys.stdout.buffer.write(piece)
+                    sys.stdout.buffer.flush()
+                else:  # it may have come from elsewhere, and must not be obeyed by a terminal
+                    sys.stdout.write(text.feed(piece))
+                    sys.stdout.flush()
         return EXIT_OK
 
     def _remote_hosts(self, targets: Iterable[Target]) -> AbstractContextManager[RemoteHosts | None]:

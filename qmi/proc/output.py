@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from qmi.config.files import make_private_dirs, open_private, open_to_read
 from qmi.config.places import Places
+from qmi.config.rules import printable_lines
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException, QMI_UsageException
 from qmi.proc.commands import Place, clean
@@ -157,6 +159,17 @@ def follow(read: Callable[[Place | None], tuple[Place, bytes]], wait: Callable[[
         else:
             # One more look after the end was announced: what came in between is not lost.
             more = wait()
+
+
+class PrintableText:
+    """Makes a text that comes in pieces of bytes safe for a terminal."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def feed(self, piece: bytes) -> str:
+        """Return the next part of the text; a character that is cut in two comes with the next piece."""
+        return printable_lines(self._decoder.decode(piece))
 
 
 def _output_file(directory: Path, name: str, stamp: str) -> Path:
