@@ -185,6 +185,7 @@ def _file_names(config: CfgQmi) -> Iterator[_Named]:
         ("security.ca", security.ca, None),
         ("security.certificate", security.certificate, None),
         ("security.key", security.key, None),
+        ("security.revoked", security.revoked, None),
     ]
     for setting, text, check in given:
         if text:
