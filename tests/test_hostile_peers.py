@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +14,6 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmi.context import Context
 from qmi.errors import QMI_ConnectionException, QMI_RuntimeException
 from qmi.links.answers import ANSWERS
 from qmi.messages import (
@@ -38,33 +37,9 @@ from qmi.net.events import LossKind, RequestReceived
 from qmi.net.frames import Buffer, pack
 from qmi.net.handshake import Hello, Role
 from qmi.net.kinds import Kind
-from tests.support.devices import Bench
 from tests.support.extremes import HUGE, ODD, bad_packets, beyond, odd_packets, packet
-from tests.support.lab import config
+from tests.support.living import Living, living
 from tests.support.raw import Raw, client, server
-
-
-class Living:
-    """A context with an instrument, and another context that is linked with it."""
-
-    def __init__(self, context: Context, other: Context, bench: Any, remote: Any) -> None:
-        self.context = context
-        self.other = other
-        self.bench = bench
-        self.remote = remote
-
-    async def check(self) -> None:
-        """The instrument answers here and over the link."""
-        assert await self.bench.echo(1) == 1
-        assert await self.remote.echo(2) == 2
-
-
-@asynccontextmanager
-async def living() -> AsyncIterator[Living]:
-    async with Context("srv", config("srv")).running() as context, Context("good", config("good")).running() as other:
-        bench = await context.make_instrument("bench", Bench)
-        await other.connect_to_peer("srv", f"127.0.0.1:{context.connections.port}")
-        yield Living(context, other, bench, await other.get_instrument("srv.bench"))
 
 
 def run(test: Callable[[Living], Awaitable[None]]) -> None:
@@ -96,7 +71,7 @@ def test_fault_41_packet_out_of_bounds_ends_its_own_link_alone(
                 assert lost.kind in (LossKind.GOODBYE, LossKind.DISCONNECTED), lost
                 if lost.kind is LossKind.GOODBYE:
                     assert "fault of this program" not in lost.reason
-        assert not [cause for cause in lab.context.network_failures() if "fault" in cause]
+        assert not lab.faults()
 
     run(test)
     assert "fault of this program" not in caplog.text
@@ -131,7 +106,7 @@ def test_fault_41_hello_out_of_bounds_ends_its_own_connection_alone(
         for value in beyond(field.bound):
             encoded = Codec().encode([0, 0, {**hello, field.name: value}])
             await (as_client if side is client else as_server)(lab, pack(encoded.payload, encoded.segments))
-        assert not [cause for cause in lab.context.network_failures() if "fault" in cause]
+        assert not lab.faults()
 
     run(test)
     assert "fault of this program" not in caplog.text
@@ -227,6 +202,6 @@ def test_fault_41_any_mixture_of_odd_packets_harms_nobody(side: Any) -> None:
             trio.from_thread.run(send, mixture)
 
         await trio.to_thread.run_sync(check)
-        assert not [cause for cause in lab.context.network_failures() if "fault" in cause]
+        assert not lab.faults()
 
     run(test)

@@ -18,6 +18,7 @@ from qmi.net.frames import pack
 from qmi.net.handshake import Hello, Role
 from qmi.net.peer import Peer
 from qmi.proc.commands import Err, Ok, Start, Stop, already_running, format_command, format_reply
+from tests.support.extremes import odd_packets
 
 VALUES = (
     None, True, 1, -1, 2**70, -(2**70), 1.5, 2j, "text", b"bytes", bytearray(b"x"), [1, [2]], (1, 2), {1, 2},
@@ -54,6 +55,8 @@ def peer() -> Iterator[bytes]:
     stream = b"".join(_conversation())
     yield b"\x00" + stream
     bodies = [body[21:] for body in _conversation()]
+    odd = [b"".join(map(bytes, buffers))[21:] for _, buffers in odd_packets()]
+    bodies += odd[::23]
     yield b"\x01" + b"".join(bytes((len(body),)) + body for body in bodies if len(body) < 256)
     for body in bodies:
         if len(body) < 256:
@@ -82,6 +85,14 @@ def _conversation() -> Iterator[bytes]:
     yield from (bytes(part) for part in theirs.data_to_send())
 
 
+def living() -> Iterator[bytes]:
+    """What a peer says in good order, and packets from the table of bounds, to a server and to a client."""
+    stream = b"".join(bytes((len(part),)) + part for part in _conversation() if len(part) < 128)
+    for side in (b"\x00", b"\xff"):
+        yield side + stream
+        yield side + b"".join((0x8000 + 97 * number).to_bytes(2) for number in range(6))
+
+
 def discovery() -> Iterator[bytes]:
     """A question and an answer."""
     yield write_question(Question(7, "lab", "n*"))
@@ -106,5 +117,5 @@ def config() -> Iterator[bytes]:
 
 
 SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
-    maker.__name__: maker for maker in (frames, codec, handshake, peer, discovery, server_lines, config)
+    maker.__name__: maker for maker in (frames, codec, handshake, peer, living, discovery, server_lines, config)
 }

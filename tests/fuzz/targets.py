@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
+import trio
 from cbor2 import CBORTag, dumps
 
 from qmi.config.loader import parse_config
 from qmi.errors import QMI_ConfigurationException, QMI_ValueNotSendableException
 from qmi.messages import Call, Value
-from qmi.names import HostPort
+from qmi.names import Address, HostPort
 from qmi.net.codec import Codec
 from qmi.net.codec.tags import Own
 from qmi.net.discovery import Question, read_answer, read_question, reply_to
@@ -33,9 +35,13 @@ from qmi.proc.commands import (
     parse_command,
     parse_reply,
 )
+from tests.support.extremes import odd_packets
+from tests.support.living import living as living_context
+from tests.support.raw import client, server
 
 LIMITS = Limits(body=1 << 16, frame=1 << 20, segments=64)
 _SEGMENT = b"\xff--\xff"
+_ODD = [b"".join(map(bytes, buffers)) for _, buffers in odd_packets()]
 _EXCEPTION = dumps(CBORTag(Own.EXCEPTION, None))[:-1]
 
 
@@ -82,6 +88,37 @@ def peer(data: bytes) -> None:
         stream = _framed(stream)
     outcomes = [_talk(chunks) for chunks in _ways(stream)]
     assert outcomes[0] == outcomes[1] == outcomes[2], outcomes
+
+
+def living(data: bytes) -> None:
+    """What a client or a server sends to a context that runs: no link but its own ends, and nothing is a fault.
+
+    The first byte says which side sends. Then, again and again: a byte below 128 is the length of what follows and is
+    sent as it is; two bytes from 128 on are the number of a packet that is made from the table of bounds.
+    """
+    parts: list[bytes] = []
+    rest = data[1:]
+    while rest and len(parts) < 8:
+        if rest[0] < 128:
+            parts.append(rest[1 : 1 + rest[0]])
+            rest = rest[1 + rest[0] :]
+        else:
+            parts.append(_ODD[int.from_bytes(rest[:2]) % len(_ODD)])
+            rest = rest[2:]
+    trio.run(_live, client if data[:1] < b"\x80" else server, parts)
+
+
+async def _live(side: Any, parts: list[bytes]) -> None:
+    with trio.fail_after(10):
+        async with living_context() as lab:
+            async with side(lab.context) as raw:
+                if side is server:
+                    lab.context.request(Address("raw", "bench"), Call("bench", "get"))
+                with suppress(trio.BrokenResourceError):
+                    for part in parts:
+                        await raw.send([part])
+            await lab.check()
+            assert not lab.faults(), lab.faults()
 
 
 def discovery(data: bytes) -> None:
@@ -134,7 +171,7 @@ def config(data: bytes) -> None:
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (frames, codec, handshake, peer, discovery, server_lines, config)
+    target.__name__: target for target in (frames, codec, handshake, peer, living, discovery, server_lines, config)
 }
 
 
