@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -226,6 +226,14 @@ class QMI_Context:
 
     # Objects
 
+    @overload
+    def make_rpc_object(
+        self, name: str, rpc_object_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
+    ) -> T: ...
+    @overload
+    def make_rpc_object(
+        self, name: str, rpc_object_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
     def make_rpc_object(
         self,
         rpc_object_name: str,
@@ -239,7 +247,8 @@ class QMI_Context:
             rpc_object_name: Its name.
             rpc_object_class: Its class, derived from :class:`~qmi.core.rpc.QMI_RpcObject`.
             args: Further arguments of its constructor.
-            kwargs: Further keyword arguments of its constructor.
+            kwargs: Further keyword arguments of its constructor. ``replace=True`` is not for the constructor, unless it
+                has such a parameter: it removes an object of this name first.
 
         Raises:
             QMI_UsageException: If the name or the class will not do.
@@ -256,6 +265,14 @@ class QMI_Context:
         proxy: T = make_proxy(self._core, actor.address, actor.interface)
         return proxy
 
+    @overload
+    def make_instrument(
+        self, name: str, instrument_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
+    ) -> T: ...
+    @overload
+    def make_instrument(
+        self, name: str, instrument_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
     def make_instrument(
         self,
         instrument_name: str,
@@ -285,7 +302,8 @@ class QMI_Context:
             args: Further arguments of its constructor.
             task_runner: Class of its runner.
             restart_rule: Whether and how it is started again if it fails; None does as its runner says.
-            kwargs: Further keyword arguments of its constructor.
+            kwargs: Further keyword arguments of its constructor. ``replace=True`` is not for the constructor, unless it
+                has such a parameter: it removes an object of this name first.
 
         Raises:
             QMI_UsageException: If the name or a class will not do.

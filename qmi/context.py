@@ -42,7 +42,8 @@ class Context(Kernel):
             name: Its name in this context.
             cls: Its class.
             args: Further arguments of its constructor.
-            kwargs: Further keyword arguments of its constructor.
+            kwargs: Further keyword arguments of its constructor. ``replace=True`` is not for the constructor, unless it
+                has such a parameter: it removes an object of this name first.
 
         Raises:
             QMI_UsageException: If the name or the class will not do.

@@ -26,7 +26,7 @@ from qmi.actors.interface import Interface, Placement
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
 from qmi.actors.restart import RestartRule
-from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for
+from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for, take_replace
 from qmi.actors.runner import Actor, failed_future
 from qmi.actors.task import QMI_Task
 from qmi.actors.task_runner import QMI_TaskRunner, make_runner, task_interface
@@ -489,7 +489,8 @@ class Kernel:
         self.check_running()
         check_name(name, "object")
         check_class(cls, QMI_RpcObject, "An object")
-        return self._make_plain(name, cls, args, kwargs)
+        replace, kwargs = take_replace(cls, kwargs)
+        return self._make_or_replace(name, replace, partial(self._make_plain, name, cls, args, kwargs))
 
     def make_task_actor(
         self,
@@ -512,8 +513,30 @@ class Kernel:
         check_class(task_runner, QMI_TaskRunner, "The runner of a task")
         if not isinstance(restart_rule, RestartRule | None):
             raise QMI_UsageException(f"restart_rule is a RestartRule or None; got {restart_rule!r}")
+        replace, kwargs = take_replace(task_class, kwargs)
         make = partial(make_runner, task_runner, restart_rule, self.face, name, task_class, args, kwargs)
-        return self._make(name, make, task_interface(task_runner, task_class), placement_for(task_runner))
+        interface, placement = task_interface(task_runner, task_class), placement_for(task_runner)
+        return self._make_or_replace(name, replace, partial(self._make, name, make, interface, placement))
+
+    def _make_or_replace(
+        self, name: str, replace: bool, make: Callable[[], QMI_RpcFuture[Actor]]
+    ) -> QMI_RpcFuture[Actor]:
+        old = self.registry.get(name) if replace else None
+        if old is None:
+            return make()
+        made: QMI_RpcFuture[Actor] = QMI_RpcFuture(f"the making of {old.address}")
+        removed = self.begin_remove(old.address)
+
+        def go_on() -> None:
+            if made.done():  # nobody waits for it any more
+                return
+            try:
+                made.follow(make())
+            except Exception as error:  # goes to the caller
+                made.fail(error)
+
+        removed.add_done_callback(go_on)
+        return made
 
     def _make_plain(
         self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -146,7 +146,8 @@ def start(
     with _SESSION.mutex:
         if _SESSION.default is not None:
             raise QMI_UsageException(
-                f"This program already has a context, {_SESSION.default.name!r}; call qmi.stop() before another start()"
+                f"This program already has a context, {_SESSION.default.name!r}: qmi.context() returns it. Call "
+                "qmi.stop() before another start()"
             )
         context = _make_context(context_name, _load_config(config_file, context_cfg))
         if init_logging:

@@ -7,7 +7,7 @@ actors and trio; ``qmi/__init__.py`` is run by whoever imports any part of the p
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from qmi.actors.restart import RestartRule
 from qmi.actors.rpc_object import QMI_RpcObject
@@ -52,6 +52,12 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T", bound=QMI_RpcObject)
 
 
+@overload
+def make_rpc_object(name: str, rpc_object_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any) -> _T: ...
+@overload
+def make_rpc_object(
+    name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T: ...
 def make_rpc_object(
     rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
@@ -59,6 +65,12 @@ def make_rpc_object(
     return context().make_rpc_object(rpc_object_name, rpc_object_class, *args, **kwargs)
 
 
+@overload
+def make_instrument(name: str, instrument_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any) -> _T: ...
+@overload
+def make_instrument(
+    name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T: ...
 def make_instrument(
     instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:

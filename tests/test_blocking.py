@@ -67,9 +67,9 @@ def test_wrong_classes_are_refused() -> None:
     with QMI_Context("lab") as lab:
         for cls in (int, Plain(None, "x"), None, Async):
             with pytest.raises(QMI_UsageException, match="An instrument is made from a class derived from"):
-                lab.make_instrument("x", cls)  # type: ignore[arg-type, type-var]
+                lab.make_instrument("x", cls)  # type: ignore[call-overload]
         with pytest.raises(QMI_UsageException, match="QMI_RpcObject; got class int"):
-            lab.make_rpc_object("x", int)  # type: ignore[arg-type, type-var]
+            lab.make_rpc_object("x", int)  # type: ignore[call-overload]
         with pytest.raises(QMI_UsageException, match="takes a proxy; got 5"):
             lab.remove_rpc_object(5)
         with pytest.raises(QMI_UsageException):

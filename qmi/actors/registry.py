@@ -46,7 +46,11 @@ class Registry:
         """
         with self._mutex:
             if name in self._actors or name in self._reserved:
-                raise QMI_DuplicateNameException(f"Context {self._context!r} already has an object named {name!r}")
+                raise QMI_DuplicateNameException(
+                    f"Context {self._context!r} already has an object named {name!r}. get_instrument({name!r}) (or "
+                    f"get_task, get_rpc_object) returns a proxy of it; make_instrument({name!r}, ..., replace=True) "
+                    "removes it and makes it anew"
+                )
             self._reserved.add(name)
 
     def free(self, name: str) -> None:

@@ -257,6 +257,22 @@ def placement_for(cls: type[QMI_RpcObject]) -> Placement:
     return _described(cls).placement
 
 
+def take_replace(cls: type, kwargs: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Whether the caller asked to replace an object of the same name, and the arguments of the constructor.
+
+    A constructor with a parameter of that name gets the argument itself.
+
+    Raises:
+        QMI_UsageException: If it is neither True nor False.
+    """
+    if "replace" not in kwargs or "replace" in inspect.signature(cls).parameters:
+        return False, kwargs
+    replace = kwargs["replace"]
+    if not isinstance(replace, bool):
+        raise QMI_UsageException(f"replace must be True or False, got {replace!r}")
+    return replace, {name: value for name, value in kwargs.items() if name != "replace"}
+
+
 def check_class(cls: object, base: type[QMI_RpcObject], what: str) -> None:
     """Refuse to make an object of a class that is not meant for it.
 

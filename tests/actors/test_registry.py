@@ -71,7 +71,7 @@ def test_fault_21_bad_names_are_refused(lab: QMI_Context, name: str) -> None:
 
 def test_fault_21_a_name_that_is_no_text_is_refused(lab: QMI_Context) -> None:
     with pytest.raises(QMI_UsageException, match=r"An? object name is a string; got 5"):
-        lab.make_instrument(5, Plain)  # type: ignore[arg-type]
+        lab.make_instrument(5, Plain)  # type: ignore[call-overload]
 
 
 def test_unknown_names_come_with_a_hint(lab: QMI_Context) -> None:

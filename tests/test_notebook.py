@@ -1,0 +1,186 @@
+"""A notebook: a real ipykernel, with cells that are run, interrupted and run again."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ipykernel")
+jupyter_client = pytest.importorskip("jupyter_client")
+
+LIMIT = 30.0
+"""How long anything may take, in seconds."""
+
+SERVER = """
+from qmi.core.context import QMI_Context
+from qmi.core.config_defs import CfgContext, CfgQmi
+from qmi.core.instrument import QMI_Instrument
+from qmi.core.rpc import rpc_method
+import threading
+
+class Driver(QMI_Instrument):
+    @rpc_method
+    def measure(self):
+        return 1.0
+
+    @rpc_method
+    async def long(self):
+        import trio
+        await trio.sleep_forever()
+
+def serve():
+    server = QMI_Context("server", CfgQmi(contexts={"server": CfgContext(host="127.0.0.1", tcp_server_port=0)}))
+    server.start()
+    server.make_instrument("one", Driver)
+    return server
+"""
+
+CONNECT = """
+import qmi
+from served import Driver, serve
+server = serve()
+qmi.start("notebook", None)
+qmi.context().connect_to_peer("server", "127.0.0.1:%d" % server.get_tcp_server_port())
+one = qmi.get_instrument("server.one")
+link = qmi.context()._core.connections.link_to("server")
+"""
+
+
+class Notebook:
+    """A kernel, and a person in front of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._manager = jupyter_client.KernelManager()
+        # The kernel of the Python that runs the tests, whatever is installed elsewhere.
+        self._manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self._manager.start_kernel(cwd=str(directory), extra_arguments=["--HistoryManager.enabled=False"])
+        self._client = self._manager.blocking_client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=LIMIT)
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+    def begin(self, code: str) -> str:
+        """Run a cell, and go on as soon as it runs: before, a kernel ignores the stop button."""
+        message = str(self._client.execute(f"print('begun', flush=True)\n{code}"))
+        while self._next(message)[1].get("text") != "begun\n":
+            pass
+        return message
+
+    def end(self, message: str) -> tuple[str, str]:
+        """What a cell has printed or returned, and the error that ended it."""
+        output, error = "", ""
+        while True:
+            kind, content = self._next(message)
+            if kind == "stream":
+                output += content["text"]
+            elif kind == "execute_result":
+                output += content["data"]["text/plain"] + "\n"
+            elif kind == "error":
+                error = f"{content['ename']}: {content['evalue']}"
+            elif kind == "status" and content["execution_state"] == "idle":
+                return output, error
+
+    def _next(self, message: str) -> tuple[str, dict[str, Any]]:
+        while True:
+            found = self._client.get_iopub_msg(timeout=LIMIT)
+            if found["parent_header"].get("msg_id") == message:
+                return found["msg_type"], found["content"]
+
+    def run(self, code: str) -> tuple[str, str]:
+        """Run a cell to its end."""
+        return self.end(str(self._client.execute(code)))
+
+    def interrupt(self) -> None:
+        """Press the stop button."""
+        self._manager.interrupt_kernel()
+
+    def complete(self, code: str) -> list[str]:
+        """Press TAB at the end of this."""
+        message = self._client.complete(code)
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end:
+            reply = self._client.get_shell_msg(timeout=LIMIT)
+            if reply["parent_header"].get("msg_id") == message:
+                return list(reply["content"]["matches"])
+        raise queue.Empty
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
+    (tmp_path / "served.py").write_text(SERVER)
+    made = Notebook(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_cell_that_calls_another_program_is_interrupted_200_times_and_the_link_survives(notebook: Notebook) -> None:
+    assert notebook.run(CONNECT) == ("", "")
+    for number in range(200):
+        # Quick calls and a long one; the button is pressed at any moment of them.
+        cell = notebook.begin("while True: one.measure()" if number % 2 else "one.measure(); one.long()")
+        notebook.interrupt()
+        assert notebook.end(cell)[1].startswith("KeyboardInterrupt"), number
+    check = "(one.measure(rpc_timeout=10), qmi.context()._core.connections.link_to('server') is link)"
+    assert notebook.run(check) == ("(1.0, True)\n", "")
+    assert notebook.run("qmi.stop(); server.stop()") == ("", "")
+
+
+def test_cells_are_run_again_awaited_and_interrupted(notebook: Notebook) -> None:
+    assert notebook.run(CONNECT) == ("", "")
+    # The first cell once more: the error says what to do.
+    _, error = notebook.run('qmi.start("notebook", None)')
+    assert error.startswith("QMI_UsageException: This program already has a context, 'notebook'")
+    assert "qmi.stop()" in error
+    assert "qmi.context()" in error
+    assert notebook.run("qmi.context().name") == ("'notebook'\n", "")
+    # An instrument is made twice.
+    assert notebook.run('mine = qmi.make_instrument("mine", Driver)') == ("", "")
+    _, error = notebook.run('mine = qmi.make_instrument("mine", Driver)')
+    assert "get_instrument('mine')" in error
+    assert "replace=True" in error
+    assert notebook.run('mine = qmi.make_instrument("mine", Driver, replace=True); mine.measure()') == ("1.0\n", "")
+    # A cell that awaits is refused, and the ways that the error names work.
+    _, error = notebook.run("await one.rpc_async.measure()")
+    assert error.startswith("QMI_UsageException: server.one.measure() can be awaited in a trio program only")
+    assert notebook.run("one.measure()") == ("1.0\n", "")
+    assert notebook.run("import asyncio\nawait asyncio.to_thread(one.measure)") == ("1.0\n", "")
+    # The stop button, in a call of this program and in one of another.
+    for call in ("one.long()", "mine.long()"):
+        cell = notebook.begin(call)
+        notebook.interrupt()
+        assert notebook.end(cell)[1].startswith("KeyboardInterrupt")
+    assert notebook.run("one.measure(), mine.measure()") == ("(1.0, 1.0)\n", "")
+    assert notebook.run("%autoawait trio") == ("", "")
+    assert notebook.run("await one.rpc_async.measure()") == ("1.0\n", "")
+    cell = notebook.begin("await one.rpc_async.long()")
+    notebook.interrupt()
+    assert "KeyboardInterrupt" in notebook.end(cell)[1]
+    assert notebook.run("await one.rpc_async.measure()") == ("1.0\n", "")
+    for code in ("one.", "one.rpc_nonblocking.", "one.rpc_async."):
+        assert "measure" in [found.rpartition(".")[2] for found in notebook.complete(code)], code
+    assert notebook.run("qmi.stop(); server.stop()") == ("", "")
+
+
+def test_driver_that_was_reloaded_is_made_with_its_new_methods(notebook: Notebook, tmp_path: Path) -> None:
+    assert notebook.run("import importlib, qmi, served; qmi.start('notebook', None)")[1] == ""
+    assert notebook.run("one = qmi.make_instrument('one', served.Driver); one.measure()") == ("1.0\n", "")
+    more = "return self.more()\n\n    @rpc_method\n    def more(self):\n        return 2.0"
+    (tmp_path / "served.py").write_text(SERVER.replace("return 1.0", more))
+    assert notebook.run("served = importlib.reload(served)") == ("", "")
+    cell = "one = qmi.make_instrument('one', served.Driver, replace=True); one.measure(), one.more()"
+    assert notebook.run(cell) == ("(2.0, 2.0)\n", "")
+    assert notebook.run("qmi.stop()") == ("", "")
