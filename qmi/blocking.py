@@ -228,11 +228,15 @@ class QMI_Context:
 
     @overload
     def make_rpc_object(
-        self, name: str, rpc_object_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
+        self, rpc_object_name: str, rpc_object_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
     ) -> T: ...
     @overload
     def make_rpc_object(
-        self, name: str, rpc_object_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        rpc_object_name: str,
+        rpc_object_class: Callable[Concatenate[Any, str, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T: ...
     def make_rpc_object(
         self,
@@ -267,11 +271,15 @@ class QMI_Context:
 
     @overload
     def make_instrument(
-        self, name: str, instrument_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
+        self, instrument_name: str, instrument_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
     ) -> T: ...
     @overload
     def make_instrument(
-        self, name: str, instrument_class: Callable[Concatenate[Any, str, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        instrument_name: str,
+        instrument_class: Callable[Concatenate[Any, str, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T: ...
     def make_instrument(
         self,

@@ -53,10 +53,12 @@ _T = TypeVar("_T", bound=QMI_RpcObject)
 
 
 @overload
-def make_rpc_object(name: str, rpc_object_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any) -> _T: ...
+def make_rpc_object(
+    rpc_object_name: str, rpc_object_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any
+) -> _T: ...
 @overload
 def make_rpc_object(
-    name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T: ...
 def make_rpc_object(
     rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
@@ -66,10 +68,12 @@ def make_rpc_object(
 
 
 @overload
-def make_instrument(name: str, instrument_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any) -> _T: ...
+def make_instrument(
+    instrument_name: str, instrument_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any
+) -> _T: ...
 @overload
 def make_instrument(
-    name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T: ...
 def make_instrument(
     instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
