@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
@@ -49,6 +50,10 @@ from qmi.names import Address
 _logger = logging.getLogger("qmi.core.rpc")
 
 T = TypeVar("T")
+
+
+_MOMENT = 0.01
+"""A call that waits for so few seconds before it is sent has all of its time left."""
 
 
 class Router(Protocol):
@@ -153,7 +158,12 @@ class Handle:
                 return self._stream(result) if method.kind.is_stream else result
         token = self._shown_token() if self.open_blocks else self.token
         call = Call(self.address.object, name, args, kwargs, token, chain)
-        return call_blocking(self._request(method, call, soon=False, patience=limit), limit)
+        if limit is None:
+            return call_blocking(self._request(method, call, soon=False, patience=None), None)
+        begun = time.monotonic()
+        future = self._request(method, call, soon=False, patience=limit)
+        waited = time.monotonic() - begun  # until there was room to send it
+        return call_blocking(future, limit if waited < _MOMENT else max(limit - waited, 0.0))
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
         """Call a method; the future gives its result."""

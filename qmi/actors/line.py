@@ -28,9 +28,12 @@ class Line(Generic[T]):
     Args:
         origin: Tells whose turn it is.
         is_held: Whether a turn must not come yet.
+
+    Attributes:
+        size: How many wait.
     """
 
-    __slots__ = ("_is_held", "_origin", "_rows", "_size", "_urgent")
+    __slots__ = ("_is_held", "_last_origin", "_last_row", "_origin", "_rows", "_urgent", "size")
 
     def __init__(
         self, origin: Callable[[T], Hashable] = _one_origin, is_held: Callable[[T], bool] = _never_held
@@ -38,11 +41,15 @@ class Line(Generic[T]):
         self._origin = origin
         self._is_held = is_held
         self._urgent: deque[T] = deque()
-        self._rows: dict[Hashable, deque[T]] = {}  # the row that is next is the first
-        self._size = 0
+        # The row that is next is the first. One that is empty stays if it is the only one: most objects are used by one
+        # program, whose turns come and go.
+        self._rows: dict[Hashable, deque[T]] = {}
+        self._last_origin: Hashable = self  # hashing an origin for each turn would take longer than all the rest
+        self._last_row: deque[T] = deque()
+        self.size: int = 0
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def __iter__(self) -> Iterator[T]:
         """Those who wait: first those with the right to go first, then row by row."""
@@ -53,53 +60,62 @@ class Line(Generic[T]):
     def append(self, turn: T) -> None:
         """Stand at the end of the row of its origin."""
         origin = self._origin(turn)
-        row = self._rows.get(origin)
-        if row is None:
-            self._rows[origin] = row = deque()
-        row.append(turn)
-        self._size += 1
+        if origin is not self._last_origin:
+            self._last_row = self._rows.setdefault(origin, deque())
+            self._last_origin = origin
+        self._last_row.append(turn)
+        self.size += 1
 
     def put_first(self, turn: T) -> None:
         """Go before all others, whoever they are."""
         self._urgent.appendleft(turn)
-        self._size += 1
+        self.size += 1
 
     def has_row_of(self, turn: T) -> bool:
         """Whether others of the same origin wait."""
-        return self._origin(turn) in self._rows
+        return bool(self._rows.get(self._origin(turn)))
 
     def peek(self) -> T | None:
         """The turn that is next; None if there is none, or all are held."""
         if self._urgent:
             return self._urgent[0]
         for row in self._rows.values():
-            if not self._is_held(row[0]):
+            if row and not self._is_held(row[0]):
                 return row[0]
         return None
 
     def take(self, turn: T) -> None:
         """Remove the turn that :meth:`peek` returned; its origin is the last to be next again."""
-        if self.remove(turn):
-            origin = self._origin(turn)
-            row = self._rows.pop(origin, None)
-            if row is not None:
-                self._rows[origin] = row
+        urgent, rows = self._urgent, self._rows
+        if urgent and urgent[0] is turn:
+            urgent.popleft()
+            self.size -= 1
+            return
+        for origin, row in rows.items():
+            if row and row[0] is turn:
+                row.popleft()
+                self.size -= 1
+                if len(rows) > 1:
+                    self._drop(origin)
+                    if row:
+                        rows[origin] = row
+                return
+
+    def _drop(self, origin: Hashable) -> None:
+        del self._rows[origin]
+        self._last_origin = self
 
     def remove(self, turn: T) -> bool:
         """Remove a turn; False if it is not here."""
         if turn in self._urgent:
             self._urgent.remove(turn)
-            self._size -= 1
-            return True
-        origin = self._origin(turn)
-        row = self._rows.get(origin)
-        if row is None or turn not in row:
-            return False
-        if row[0] is turn:
-            row.popleft()
         else:
+            origin = self._origin(turn)
+            row = self._rows.get(origin)
+            if not row or turn not in row:
+                return False
             row.remove(turn)
-        self._size -= 1
-        if not row:
-            del self._rows[origin]
+            if not row and len(self._rows) > 1:
+                self._drop(origin)
+        self.size -= 1
         return True

@@ -100,7 +100,7 @@ class Mailbox(Generic[T]):
     def _take_next(self, after: T | None = None) -> T | None:
         # With the mutex.
         line = self._line
-        if not line:
+        if line is None or not line.size:
             self.current = None
             self._passed_over = False
             return None

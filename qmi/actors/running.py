@@ -103,7 +103,7 @@ async def run_async(
 
 def _end(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn, value: Any, error: BaseException | None) -> Turn | None:
     """Answer, and end the turn; returns the next one."""
-    if error is None and turn.is_sent and type(value) not in _UNCHANGING:
+    if error is None and type(value) not in _UNCHANGING and turn.is_sent:
         # The next turn may fill the same buffer again, and another thread may run it as soon as this one has ended.
         turn.settle(value)
         return actor.mailbox.leave(turn)
