@@ -40,7 +40,9 @@ def _lower_numpy(value: Any) -> tuple[str, Parts] | None:
             return "numpy.ma.masked", {}
         if type(value) is masked.MaskedArray:
             mask = None if value.mask is masked.nomask else numpy.array(value.mask)
-            parts = {"data": numpy.asarray(value), "mask": mask, "fill_value": numpy.asarray(value.fill_value)}
+            fill = value.fill_value
+            fill = None if fill == masked.default_fill_value(value.dtype) else numpy.asarray(fill)
+            parts = {"data": numpy.asarray(value), "mask": mask, "fill_value": fill}
             return "numpy.ma.MaskedArray", parts | {"hard": bool(value.hardmask)}
     if type(value) is numpy.recarray:
         return "numpy.recarray", {"data": numpy.asarray(value)}
@@ -57,11 +59,12 @@ def _array(data: Any) -> Any:
 
 def _read_masked(parts: Parts) -> Any:
     masked = load_library("numpy.ma")
-    data, fill = _array(parts["data"]), _array(parts["fill_value"])
+    data = _array(parts["data"])
+    fill = None if parts["fill_value"] is None else _array(parts["fill_value"])[()]
     mask = masked.nomask if parts["mask"] is None else _array(parts["mask"])
     if parts["mask"] is not None and mask.shape != data.shape:
         raise Malformed("a mask does not fit its array")
-    return masked.MaskedArray(data, mask=mask, fill_value=fill[()], hard_mask=bool(parts["hard"]))
+    return masked.MaskedArray(data, mask=mask, fill_value=fill, hard_mask=bool(parts["hard"]))
 
 
 # -- xarray

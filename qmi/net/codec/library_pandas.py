@@ -89,7 +89,7 @@ def _column(pandas: Any, values: Any) -> Parts:
         plain = pandas.DatetimeIndex(values).tz_convert("UTC").tz_localize(None).to_numpy()
         return {"form": "zoned", "data": plain, "zone": _zone_text(dtype.tz)}
     if isinstance(dtype, pandas.PeriodDtype):
-        return {"form": "period", "ordinals": values.array.asi8.copy(), "frequency": dtype.freq.freqstr}
+        return {"form": "period", "ordinals": values.array.asi8.copy(), "frequency": dtype.name[len("period[") : -1]}
     if isinstance(dtype, pandas.IntervalDtype):
         found = values.array
         left, right = _column(pandas, found.left), _column(pandas, found.right)
