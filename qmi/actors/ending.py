@@ -53,6 +53,9 @@ async def end_actor(actor: Actor, error: Exception, deadline: float) -> bool:
         if not future.done():
             last.claim()
             _leave_behind(actor, error)
+        else:
+            # Proxies that have called it may live on, and know the actor; the driver and what it holds must not.
+            actor.object = None
         actor.finish_thread()
     if (failure := future.error()) is not None:
         _logger.error("%s could not be released", actor.where, exc_info=failure)

@@ -7,6 +7,7 @@ commands is done at once by whoever asks, under the mailbox's mutex.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import time
 from collections.abc import Callable, Coroutine
@@ -206,10 +207,13 @@ class Actor:
         return answer
 
     def _direct(self, call: Call, what: str, origin: Origin) -> QMI_RpcFuture[Any]:
-        name = answering_name(type(self.object), call.method)
+        target = self.object
+        if target is None:  # it has been released since the caller found it
+            raise copy.copy(self.mailbox.closed) or self.stopped()
+        name = answering_name(type(target), call.method)
         token = CALLER.set(origin)
         try:
-            value = getattr(self.object, name)(*call.args, **call.kwargs)
+            value = getattr(target, name)(*call.args, **call.kwargs)
         finally:
             CALLER.reset(token)
         if isinstance(value, QMI_RpcFuture):
