@@ -47,6 +47,7 @@ from qmi.errors import (
 )
 from qmi.links.asking import ask
 from qmi.links.awaited import ask_and_await
+from qmi.links.constants import check_constants
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.link import Link
@@ -547,6 +548,7 @@ class Kernel:
     def _make(
         self, name: str, make: Callable[[], QMI_RpcObject], interface: Interface, placement: Placement
     ) -> QMI_RpcFuture[Actor]:
+        check_constants(interface)
         self.registry.reserve(name)
         actor = Actor(self, Address(self.name, name), interface, placement)
         future = actor.construct(make)

@@ -138,7 +138,8 @@ class Interface:
         exit: Methods that it calls at the end.
         properties: Values of the object that proxies read and write as attributes.
         views: The proxy classes that were made from it.
-        local: Constants that cannot be sent, so that only proxies of the same program have them.
+        local: Whether a constant cannot be sent, so that only proxies of the same program have it; for those that were
+            looked at.
         driver: The class itself, in the program that has the object.
         services: What proxies call on their own account: see :data:`GET_PROPERTY` and its like.
     """
@@ -152,7 +153,7 @@ class Interface:
     enter: tuple[str, ...] = ()
     exit: tuple[str, ...] = ()
     properties: Mapping[str, PropertyInfo] = field(default_factory=dict)
-    local: set[str] = field(default_factory=set, compare=False, repr=False)
+    local: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
     driver: type | None = field(default=None, compare=False, repr=False)
     services: Mapping[str, Method] = field(default_factory=dict, compare=False, repr=False)
     views: dict[type, type] = field(default_factory=dict, compare=False, repr=False)

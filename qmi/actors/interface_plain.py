@@ -29,7 +29,7 @@ def interface_to_plain(interface: Interface) -> list[Any]:
         for method in interface.methods.values()
     ]  # fmt: skip
     signals = [[signal.name, list(signal.arg_types)] for signal in interface.signals]
-    constants = {name: value for name, value in interface.constants.items() if name not in interface.local}
+    constants = {name: value for name, value in interface.constants.items() if not interface.local.get(name)}
     plain = [
         interface.class_name, interface.doc, interface.category, methods, constants, signals,
         list(interface.enter), list(interface.exit),

@@ -7,9 +7,10 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from qmi.config.schema import CfgQmi
-from qmi.errors import QMI_Exception
+from qmi.errors import QMI_Exception, QMI_UnknownRpcException
 from qmi.net.discovery import MAX_SIZE, Answer, Question, read_answer, write_question
 from qmi.proc.links import SocketLink
 from qmi.proc.peers import FoundContext
@@ -57,11 +58,22 @@ class NetworkDiscovery:
 
     def _look_into(self, answer: Answer, timeout: float) -> FoundContext:
         objects: tuple[tuple[str, str], ...] | None = None
-        # The descriptors may be stand-ins, of another version's type: all that is read of them is two names.
-        with contextlib.suppress(QMI_Exception, AttributeError, TypeError):
-            found = self._link.call(answer.name, answer.address, "get_rpc_object_descriptors", timeout=timeout)
-            objects = tuple((str(entry.address.object), str(entry.interface.class_name)) for entry in found)
+        with contextlib.suppress(QMI_Exception, AttributeError, TypeError, ValueError):
+            try:
+                listed = self._link.call(answer.name, answer.address, "list_objects", timeout=timeout)
+            except QMI_UnknownRpcException:  # an older version
+                listed = self._link.call(answer.name, answer.address, "get_rpc_object_descriptors", timeout=timeout)
+            objects = tuple(map(_named, listed))
         return FoundContext(answer.name, answer.address, answer.pid, answer.version, objects)
+
+
+def _named(entry: Any) -> tuple[str, str]:
+    """Name and class of an object as they are shown; of a task, its own class and what it does."""
+    if isinstance(entry, list | tuple) and all(isinstance(text, str) for text in entry):
+        address, _, _, shown_class, state = entry
+        return address.rpartition(".")[2], f"{shown_class} ({state})" if state else shown_class
+    # A descriptor of an older version. It may be a stand-in: all that is read of it is two names.
+    return str(entry.address.object), str(entry.interface.class_name)
 
 
 def _packets(sock: socket.socket, seconds: float) -> Iterator[tuple[bytes, str]]:

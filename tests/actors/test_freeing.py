@@ -148,7 +148,7 @@ class MortalTask(QMI_Task[Any, Any]):
 
 
 class MortalAsyncTask(MortalTask):
-    async def run(self) -> None:
+    async def run(self) -> None:  # type: ignore[override]
         await trio.sleep_forever()
 
 
