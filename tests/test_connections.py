@@ -22,6 +22,7 @@ from qmi.context import Context
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ConnectionException,
+    QMI_LockLostException,
     QMI_MessageDeliveryException,
     QMI_NotDeliveredException,
     QMI_OutcomeUnknownException,
@@ -546,6 +547,8 @@ def test_a_proxy_works_again_after_reconnecting_and_waiting_callers_learn_of_the
             eventually(lambda: here.has_peer_context("srv"))
             assert not bench.is_locked()
             gate.set()
+            with pytest.raises(QMI_LockLostException):  # its lock went with the link
+                bench.echo(1)
             assert bench.echo(1) == 1
         assert caplog.text.count("Connected to context srv at") == 3
         assert caplog.text.count("which was resumed") >= 3
@@ -585,6 +588,8 @@ def test_fault_38_a_restarted_server_is_told_apart(
             second.run(begin)
             eventually(lambda: here.has_peer_context("srv"), 5)
             assert not bench.is_locked()
+            with pytest.raises(QMI_LockLostException):
+                bench.echo(2)
             assert bench.echo(2) == 2
         assert seen[:3] == [("connected", None), ("gone", False), ("connected", True)]
         assert "which was restarted" in caplog.text
