@@ -200,7 +200,7 @@ FORKS = ["child_sees", "multiprocess", "run_program", "child_of_loop_sees"]
 
 
 @pytest.mark.parametrize("way", FORKS)
-def test_child_has_no_socket_timer_or_poller_of_its_parents_context(pair: Pair, way: str) -> None:
+def test_fault_48_child_has_no_socket_timer_or_poller_of_its_parents_context(pair: Pair, way: str) -> None:
     assert pair.server.run("len(ours()) > 3")  # the listener, the link, what wakes the loop
     assert pair.client.run(f"dev.{way}()") == []
     assert pair.client.run("plain.add(1, 2)") == 3
@@ -221,7 +221,7 @@ def test_child_closes_the_timers_of_punctual_tasks(pair: Pair) -> None:
     assert pair.server.run("timer.fd >= 0")
 
 
-def test_child_keeps_neither_the_port_nor_the_links_of_its_parent() -> None:
+def test_fault_48_child_keeps_neither_the_port_nor_the_links_of_its_parent() -> None:
     with Program() as server, Program() as client:
         pair = Pair(server, client)
         _keeps_neither_port_nor_link(pair, client.run("dev.fork_and_stay()"))
@@ -247,7 +247,7 @@ def _keeps_neither_port_nor_link(pair: Pair, child: int) -> None:
 
 
 @pytest.mark.parametrize("way", ["come_back", "fail_back", "leave_back", "come_back_in_loop"])
-def test_child_that_comes_back_from_a_method_cannot_answer(pair: Pair, way: str) -> None:
+def test_fault_48_child_that_comes_back_from_a_method_cannot_answer(pair: Pair, way: str) -> None:
     side, child = pair.client.run(f"dev.{way}()")
     assert side == "parent"
     status = pair.server.run(f"os.waitpid({child}, 0)[1]")
@@ -305,7 +305,7 @@ def test_answer_that_is_under_way_is_not_waited_for_in_the_child(pair: Pair, pro
 
 
 @pytest.mark.parametrize("way", ["start_again", "start_again_in_loop"])
-def test_child_may_start_a_context_of_its_own(pair: Pair, way: str) -> None:
+def test_fault_48_child_may_start_a_context_of_its_own(pair: Pair, way: str) -> None:
     assert pair.client.run(f"dev.{way}(0)") == ("child", True, 3)
     assert pair.client.run("plain.add(1, 2)") == 3
 

@@ -27,6 +27,7 @@ from qmi.links.references import References
 from qmi.logs import setup_logging
 from qmi.names import Address
 from qmi.net.codec.exceptions import rebuild_exception
+from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
 from qmi.proc.commands import clean
 from qmi.proc.output import PrintableText
 from qmi.proc.render import PlainReporter
@@ -106,6 +107,12 @@ WAYS: dict[str, Callable[[str], str]] = {
     "an error of ours": lambda text: remote(("qmi.core.exceptions", "QMI_InstrumentException"), text),
     "an error that is unknown here": lambda text: remote(("elsewhere" + text, "Error"), text),
     "qmi_proc": reported,
+    "a value of an unknown type": lambda text: repr(
+        UnknownTypeValue(NamedKind.DATACLASS, f"lab:Cls{text}", {f"field{text}": text})
+    ),
+    "a member of an unknown enum": lambda text: repr(
+        UnknownTypeValue(NamedKind.ENUM, f"lab:Cls{text}", {"name": text, "value": text})
+    ),
     "a line of qmi_proc": clean,
     "output of a program on a terminal": lambda text: PrintableText().feed(text.encode("utf-8", "surrogatepass")),
 }
@@ -113,7 +120,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("text", EVIL.values(), ids=EVIL)
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_way_out_is_printable(way: Callable[[str], str], text: str) -> None:
+def test_fault_49_way_out_is_printable(way: Callable[[str], str], text: str) -> None:
     shown = way(text)
     assert [char for char in shown if not char.isprintable() and char not in "\n\t"] == []
 
@@ -126,7 +133,7 @@ def test_log_is_printable_on_the_console(text: str, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("text", [FORGED, FORGED.replace("\n", "\r\n"), "a\n\n\nb", "\n" + FORGED, FORGED + "\n"])
-def test_log_message_cannot_look_like_two(text: str, capsys: Any, tmp_path: Path) -> None:
+def test_fault_49_log_message_cannot_look_like_two(text: str, capsys: Any, tmp_path: Path) -> None:
     setup = setup_logging(CfgQmi(log_dir=str(tmp_path)), "srv")
     try:
         logging.getLogger("test").warning("peer says %s", text)

@@ -73,7 +73,9 @@ def test_private_file_is_opened_nowhere_else(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
-def test_log_file_is_opened_nowhere_else(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fault_51_log_file_is_opened_nowhere_else(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = prepare(kind, tmp_path / "qmi.log")
     setup = setup_logging(CfgQmi(log_dir=str(tmp_path)), "srv")
     logging.getLogger("test").error("secret")
@@ -85,7 +87,7 @@ def test_log_file_is_opened_nowhere_else(tmp_path: Path, kind: str, capsys: pyte
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
-def test_output_file_is_opened_nowhere_else(tmp_path: Path, kind: str) -> None:
+def test_fault_51_output_file_is_opened_nowhere_else(tmp_path: Path, kind: str) -> None:
     words = prepare(kind, tmp_path / "srv_20260102_030405.out")
     with pytest.raises(QMI_RuntimeException, match=words):
         open_output(tmp_path, "srv", "python", now=NOW)
@@ -93,7 +95,7 @@ def test_output_file_is_opened_nowhere_else(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
-def test_record_and_its_lock_are_opened_nowhere_else(tmp_path: Path, kind: str) -> None:
+def test_fault_51_record_and_its_lock_are_opened_nowhere_else(tmp_path: Path, kind: str) -> None:
     records = Records(tmp_path)
     prepare(kind, tmp_path / ".srv.lock")
     with pytest.raises(QMI_RuntimeException, match="guards start and stop"), records.guard("srv"):

@@ -52,4 +52,8 @@ ROWS: Mapping[int, str] = {
     45: "a buffer that is filled again before the other side has read it",
     46: "a peer that reads slowly",
     47: "one peer that asks for all memory, time or links",
+    48: "a driver that forks",
+    49: "text from elsewhere that a terminal obeys, or that looks like a line of the log",
+    50: "a start of a program that is killed in its midst",
+    51: "a link, a FIFO or a device under a name that can be guessed",
 }

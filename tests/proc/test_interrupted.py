@@ -55,7 +55,7 @@ def killed_start(moment: str, home: Path) -> CfgQmi:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_start_that_is_killed_before_or_after_its_record_starts_nothing_twice(home: Path, moment: str) -> None:
+def test_fault_50_start_that_is_killed_before_or_after_its_record_starts_nothing_twice(home: Path, moment: str) -> None:
     config = killed_start(moment, home)
     one, at = Launcher(config, TextLink(), times=QUICK), target(config, "a")
     with pytest.raises(AlreadyRunningError) as caught:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from qmi.config.rules import printable
+
 NOT_IMPORTED = "a type that this program has not imported"
 
 
@@ -64,10 +66,12 @@ class UnknownTypeValue:
         return hash(self._identity())
 
     def __repr__(self) -> str:
-        name = self.type_name.replace(":", ".")
+        # The names are the sender's; what is printed here must not be obeyed by a terminal.
+        name = printable(self.type_name.replace(":", "."))
         if self.type_kind is NamedKind.ENUM:
-            return f"<{name}.{self.fields.get('name')}: {self.fields.get('value')!r} ({self.reason})>"
-        fields = ", ".join(f"{key}={value!r}" for key, value in self.fields.items())
+            member = printable(str(self.fields.get("name")))
+            return f"<{name}.{member}: {self.fields.get('value')!r} ({self.reason})>"
+        fields = ", ".join(f"{printable(str(key))}={value!r}" for key, value in self.fields.items())
         return f"<{name}({fields}): {self.reason}>"
 
 
