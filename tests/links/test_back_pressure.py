@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -12,11 +13,13 @@ import trio
 import trio.testing
 
 from qmi.actors.interface import Placement
+from qmi.config.schema import CfgSecurity
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_NotDeliveredException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
+from qmi.tools.certs import make_ca, make_certificate
 from tests.support.chaos import ChaosProxy
 from tests.support.lab import eventually, make_context
 
@@ -372,3 +375,32 @@ def test_result_is_encoded_before_the_next_turn_may_change_it(bench: Bench, plac
     bench.link._peer.encode_reply = encode_late  # type: ignore[method-assign]
     assert bench.client.get_instrument("srv.log").add(1) == [1]
     assert seen == [False]
+
+
+def test_fault_45_result_over_tls_is_what_the_driver_returned(tmp_path: Path) -> None:
+    make_ca(tmp_path)
+    for name in ("srv", "here"):
+        make_certificate(tmp_path, name)
+
+    def security(name: str) -> CfgSecurity:
+        return CfgSecurity(
+            ca=str(tmp_path / "ca.pem"), certificate=str(tmp_path / f"{name}.pem"), key=str(tmp_path / f"{name}.key")
+        )
+
+    with (
+        make_context("srv", security=security("srv"), max_unsent_bytes=2 * BIG) as server,
+        make_context("here", security=security("here")) as client,
+        ChaosProxy(server.get_tcp_server_port()) as proxy,
+    ):
+        server.make_instrument("camera", Camera)
+        actor = server.async_context.registry.get("camera")
+        assert actor is not None
+        client.connect_to_peer("srv", proxy.address)
+        bench = Bench(server, client, proxy, actor.object)
+        proxy.back.stall()
+        futures = [bench.remote.rpc_nonblocking.take("array", number) for number in range(1, 9)]
+        eventually(bench.link.is_full)
+        eventually(bench.is_idle)
+        bench.camera._fill("array", 9)
+        proxy.back.go_on()
+        assert [numbers_in(future.wait(30)) for future in futures] == [{number} for number in range(1, 9)]
