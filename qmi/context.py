@@ -21,8 +21,10 @@ from qmi.bridge import refuse_outside_trio
 from qmi.errors import QMI_Exception, QMI_MessageDeliveryException, QMI_UnknownRpcException
 from qmi.finding import PeerDescriptor
 from qmi.kernel import Kernel
+from qmi.links.answers import check_listing
 from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
+from qmi.net.bounds import describe_error
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -187,8 +189,8 @@ class Context(Kernel):
                 found += await self._objects_of(name, category)
             except QMI_MessageDeliveryException:  # it went away meanwhile
                 pass
-            except (QMI_Exception, TypeError) as error:
-                _logger.warning("The objects of context %r cannot be listed: %s", name, error)
+            except (QMI_Exception, TypeError, AttributeError) as error:  # what it told makes no sense
+                _logger.warning("The objects of context %r cannot be listed: %s", name, describe_error(error))
         return found
 
     async def _objects_of(self, name: str, category: str | None) -> list[ObjectListing]:
@@ -203,6 +205,7 @@ class Context(Kernel):
                 for entry in await call_async(self.request(address, call))
                 if category is None or entry.category == category
             ]
+        check_listing(told)
         # By the name that the context has here, which may not be its own.
         return [entry._replace(address=f"{name}.{entry.address.rpartition('.')[2]}") for entry in told]
 

@@ -37,6 +37,7 @@ from qmi.net.events import LossKind, RequestReceived
 from qmi.net.frames import Buffer, pack
 from qmi.net.handshake import Hello, Role
 from qmi.net.kinds import Kind
+from tests.support.devices import Bench
 from tests.support.extremes import HUGE, ODD, bad_packets, beyond, odd_packets, packet
 from tests.support.living import Living, living
 from tests.support.raw import Raw, client, server
@@ -205,3 +206,32 @@ def test_fault_41_any_mixture_of_odd_packets_harms_nobody(side: Any) -> None:
         assert not lab.faults()
 
     run(test)
+
+
+LISTS: tuple[Any, ...] = (
+    None, 1, HUGE, "x", [1], [HUGE], [None], [[1, 2, 3, 4]], [["a.b", HUGE, "c", "d"]], [("a.b", "c", "d", "e", HUGE)],
+    [["a.b"] * 9], [{}], {"a": 1}, [["a.b", "x", "y", "z"], 7],
+)  # fmt: skip
+
+
+def test_fault_41_list_of_objects_that_makes_no_sense_hides_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(raw: Raw, value: Any) -> None:
+        while True:
+            while not any(isinstance(event, RequestReceived) for event in raw.events):
+                await raw.read()
+            for event in raw.events:
+                if isinstance(event, RequestReceived):
+                    await raw.send(packet(Kind.VALUE, event.number, value))
+            raw.events.clear()
+
+    async def test(lab: Living) -> None:
+        await lab.other.make_instrument("mine", Bench)
+        for number, value in enumerate(LISTS):
+            async with server(lab.context, f"raw{number}") as raw, trio.open_nursery() as nursery:
+                nursery.start_soon(answer, raw, value)
+                found = [address for address, _ in await lab.context.list_rpc_objects("instrument")]
+                assert found == ["srv.bench", "good.mine"]
+                nursery.cancel_scope.cancel()
+
+    run(test)
+    assert caplog.text.count("cannot be listed") == len(LISTS)

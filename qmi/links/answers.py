@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qmi.actors.context_object import ObjectListing
 from qmi.actors.interface import Interface
 from qmi.errors import QMI_RuntimeException
 from qmi.messages import (
@@ -18,7 +19,7 @@ from qmi.messages import (
     Subscribe,
     Unsubscribe,
 )
-from qmi.net.bounds import NAME, NOTHING, TIMESTAMP, Bound, Exactly, Field, Maybe, Record, describe_value
+from qmi.net.bounds import NAME, NOTHING, TIMESTAMP, Bound, Exactly, Field, Maybe, Record, Text, describe_value
 
 ANSWERS: Mapping[type, Bound] = {
     Acquire: Exactly(LockAnswer),
@@ -32,6 +33,22 @@ ANSWERS: Mapping[type, Bound] = {
     Unsubscribe: NOTHING,
 }
 """The answer to a call is the user's, and any value; statistics are only shown."""
+
+
+_SHOWN = Text(1 << 16)
+_LISTING = Record(ObjectListing, tuple(Field(name, _SHOWN) for name in ObjectListing._fields))
+
+
+def check_listing(told: list[ObjectListing]) -> None:
+    """Check what another context says of its objects.
+
+    Raises:
+        QMI_RuntimeException: If a field is no text.
+    """
+    for entry in told:
+        if not _LISTING.accepts(entry):
+            found = ", ".join(map(describe_value, entry))
+            raise QMI_RuntimeException(f"an object is described by texts; got {found}")
 
 
 def find_fault(bound: Bound, value: Any, what: str, peer: str) -> QMI_RuntimeException | None:
