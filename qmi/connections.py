@@ -401,8 +401,13 @@ class Connections:
                     dial.outcome.settle(None)
         finally:
             dial.closed.set()
-            if not dial.yields:
-                self._end_dial(dial, reason)
+            try:
+                if not dial.yields:
+                    self._end_dial(dial, reason)
+            except Exception:  # told by the boundary of this task; whoever waits must not do so for ever
+                self._dials.pop(dial.name, None)
+                dial.outcome.fail(QMI_ConnectionException(f"Context {dial.name!r} cannot be connected: {FAULT}"))
+                raise
 
     def _end_dial(self, dial: _Dial, reason: str) -> None:
         if self._dials.get(dial.name) is dial:

@@ -87,7 +87,7 @@ class Injector:
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
-        if event != "call" or not self._counts(code) or not self._is_victim():
+        if event != "call" or code.co_name == "<genexpr>" or not self._counts(code) or not self._is_victim():
             return
         if code.co_flags & _SUSPENDS and frame.f_lineno != code.co_firstlineno:
             return  # it only goes on; what waits within it could never end if this were to fail
