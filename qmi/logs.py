@@ -380,7 +380,8 @@ class _Outlet(logging.Handler):
         error = sys.exc_info()[1]
         writers = [outlet for outlet in _outlets() if outlet.file is not None and outlet.path == self.path]
         if isinstance(error, Exception | KeyboardInterrupt) and writers:
-            writers[0].write_to_file(_record_of(f"Context {self._context_name} ends while this exception passes or is handled", error))
+            text = f"Context {self._context_name} ends while this exception passes or is handled"
+            writers[0].write_to_file(_record_of(text, error))
 
     def _give_up_file(self, path: str, error: OSError) -> None:
         self._file_failed = True
