@@ -547,7 +547,7 @@ def test_a_proxy_works_again_after_reconnecting_and_waiting_callers_learn_of_the
             eventually(lambda: here.has_peer_context("srv"))
             assert not bench.is_locked()
             gate.set()
-            with pytest.raises(QMI_LockLostException):  # its lock went with the link
+            with pytest.raises(QMI_LockLostException, match="the link to context 'here' was lost"):
                 bench.echo(1)
             assert bench.echo(1) == 1
         assert caplog.text.count("Connected to context srv at") == 3
@@ -588,7 +588,7 @@ def test_fault_38_a_restarted_server_is_told_apart(
             second.run(begin)
             eventually(lambda: here.has_peer_context("srv"), 5)
             assert not bench.is_locked()
-            with pytest.raises(QMI_LockLostException):
+            with pytest.raises(QMI_LockLostException, match="or the program of the object was restarted"):
                 bench.echo(2)
             assert bench.echo(2) == 2
         assert seen[:3] == [("connected", None), ("gone", False), ("connected", True)]

@@ -69,6 +69,8 @@ def test_two_machines_find_each_other_connect_with_tls_and_survive_their_cable(w
         wire.plug()
         eventually(lambda: right.run("c.has_peer_context('left')"), 20)
         left.run("c.async_context.registry.get('bench').object.gate.set()")
+        with pytest.raises(RemoteFailure, match="LockLost"):
+            right.run("b.echo(2)")
         assert right.run("b.echo(2)") == 2
         assert "again, which was resumed" in right.errors
 
