@@ -252,8 +252,7 @@ def interface_of(cls: type[QMI_RpcObject]) -> Interface:
 
 
 def placement_for(cls: type[QMI_RpcObject]) -> Placement:
-    """Where the plain methods of a class run."""
-    interface_of(cls)
+    """Where the plain methods of a class run, as of when it was last described."""
     return _described(cls).placement
 
 
