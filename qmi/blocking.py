@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -189,8 +190,8 @@ class QMI_Context:
         return self._core.own_config()
 
     def get_configured_contexts(self) -> dict[str, CfgContext]:
-        """The settings of all configured contexts by name."""
-        return dict(self._core.config.contexts)
+        """The settings of all configured contexts by name, in the order of the configuration."""
+        return OrderedDict(self._core.config.contexts)
 
     def get_qmi_home_dir(self) -> str:
         """The home directory of the library."""

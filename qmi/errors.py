@@ -37,6 +37,7 @@
     ├── QMI_UsageException
     │   ├── QMI_BlockingOnLoopException        a blocking call where only ``await`` may wait
     │   ├── QMI_InvalidValueException           (also ValueError) an argument whose value cannot work
+    │   ├── QMI_LogLevelException              (also QMI_ConfigurationException) there is no such log level
     │   ├── QMI_NoActiveContextException
     │   ├── QMI_NotConnectedException          (also QMI_UnknownNameException) there is no link to that context
     │   └── QMI_NotStartedException            (also QMI_InvalidOperationException) the context does not run yet
@@ -68,6 +69,7 @@ __all__ = [
     "QMI_InvalidOperationException",
     "QMI_InvalidValueException",
     "QMI_LockLostException",
+    "QMI_LogLevelException",
     "QMI_MessageDeliveryException",
     "QMI_MissingConfigurationException",
     "QMI_NoActiveContextException",
@@ -271,6 +273,10 @@ class QMI_BlockingOnLoopException(QMI_UsageException):
 
 class QMI_InvalidValueException(QMI_UsageException, ValueError):
     """An argument of the right kind whose value cannot work."""
+
+
+class QMI_LogLevelException(QMI_UsageException, QMI_ConfigurationException):
+    """There is no log level of that name."""
 
 
 class QMI_NoActiveContextException(QMI_UsageException):

@@ -34,7 +34,7 @@ from qmi.config.files import make_private_dirs, open_private
 from qmi.config.places import DATE_FORMAT, DATETIME_FORMAT, Places
 from qmi.config.rules import LOG_LEVELS, printable, printable_lines
 from qmi.config.schema import CfgLogging, CfgQmi
-from qmi.errors import QMI_UsageException
+from qmi.errors import QMI_LogLevelException
 
 _logger = logging.getLogger("qmi.core.logging_init")
 
@@ -67,10 +67,10 @@ def setup_logging(config: CfgQmi, context_name: str, *, console_loglevel: str | 
         console_loglevel: Goes before the level for the console in the configuration.
 
     Raises:
-        QMI_UsageException: If there is no such level.
+        QMI_LogLevelException: If there is no such level.
     """
     if console_loglevel is not None and console_loglevel not in logging.getLevelNamesMapping():
-        raise QMI_UsageException(f"Unknown log level {console_loglevel!r}: expected one of {', '.join(LOG_LEVELS)}")
+        raise QMI_LogLevelException(f"Unknown log level {console_loglevel!r}: expected one of {', '.join(LOG_LEVELS)}")
     levels = _Levels.of(config.logging, console_loglevel)
     limit = None
     if config.logging.rate_limit is not None:

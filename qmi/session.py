@@ -152,6 +152,8 @@ def start(
         context = _make_context(context_name, _load_config(config_file, context_cfg))
         if init_logging:
             _SESSION.logs = _setup_logging(context.get_config(), context_name, console_loglevel)
+            if console_loglevel is not None:
+                context.get_config().logging.console_loglevel = console_loglevel
         try:
             context.start()
         except BaseException:

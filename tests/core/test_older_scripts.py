@@ -113,10 +113,11 @@ def test_names_by_keyword() -> None:
 
 @pytest.mark.parametrize("level", ["WARN", "WARNING", "FATAL", "NOTSET", "DEBUG"])
 def test_log_levels_have_the_names_that_logging_knows(level: str) -> None:
-    with qmi.start("old", None, console_loglevel=level):
-        pass
-    with pytest.raises(QMI_UsageException, match="Unknown log level 'SILENT'"):
-        qmi.start("old", None, console_loglevel="SILENT")
+    with qmi.start("old", None, console_loglevel=level) as context:
+        assert context.get_config().logging.console_loglevel == level
+    for kind in (QMI_UsageException, QMI_ConfigurationException):
+        with pytest.raises(kind, match="Unknown log level 'SILENT'"):
+            qmi.start("old", None, console_loglevel="SILENT")
 
 
 def test_policies_are_attributes_of_the_receiver() -> None:
