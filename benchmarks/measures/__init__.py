@@ -10,6 +10,7 @@ ORDER = (
     "flight_tasks",
     "array_rate",
     "array_memory",
+    "values",
     "signals_local",
     "signals_link",
     "loop_lateness",

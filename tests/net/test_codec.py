@@ -454,3 +454,19 @@ def test_flags_that_do_not_exist_here_become_standins(value: int) -> None:
     ).payload
     assert type(CODEC.decode(payload)) is UnknownTypeValue
     assert through(Strict.A | Strict.B) is Strict.A | Strict.B
+
+
+def test_floats_that_look_like_a_long_integer_on_the_wire_are_packed_all_the_same() -> None:
+    heads = [
+        b"\xc2\x5a\x00\x02\x00\x00\x00\x00",
+        b"\xc3\x5b\x00\x00\x00\x00\x00\x02",
+        b"\xc2\x5a\x00\x01\x00\x00\x00\x00",
+    ]
+    value: list[Any] = [None]
+    for head in heads * 30_000:
+        value.append(float(np.frombuffer(head, ">f8")[0]))
+    encoded = CODEC.encode(value)
+    assert len(encoded.payload) < 100
+    assert through(value) == value
+    with pytest.raises(QMI_ValueNotSendableException, match=r"\[90001\] is an integer of 600001 bits"):
+        CODEC.encode([*value, 1 << 600_000])

@@ -22,6 +22,7 @@ MAX_DIMENSIONS = 32
 MAX_DTYPE_DEPTH = 8
 """How many structures and arrays may be inside each other in one element."""
 _MAX_CHARACTER = 0x10FFFF
+_UNREADABLE = "numpy cannot read some elements: texts with numbers that are no characters, or dates without a unit"
 
 
 class UnsendableArray(Exception):
@@ -107,13 +108,15 @@ def _sizes(value: Any) -> list[int]:
     return value
 
 
-def has_strange_text(array: Any) -> bool:
-    """Whether an array has texts with numbers that are no characters: numpy fails when such an element is read."""
+def has_unreadable(array: Any) -> bool:
+    """Whether numpy fails when an element is read: texts with numbers that are no characters, dates without a unit."""
     import numpy as np
 
     dtype = array.dtype
     if dtype.names is not None:
-        return any(has_strange_text(array[name]) for name in dtype.names)
+        return any(has_unreadable(array[name]) for name in dtype.names)
+    if dtype.kind == "M" and np.datetime_data(dtype)[0] == "generic":
+        return not bool(np.isnat(array).all())
     if dtype.kind != "U" or not array.size or not dtype.itemsize:
         return False
     flat = np.ascontiguousarray(array).reshape(-1)
@@ -136,8 +139,8 @@ def lower_array(encoding: Encoding, array: Any) -> CBORTag:
         raise UnsendableArray(f"elements of dtype {array.dtype} have no bytes")
     if array.ndim > MAX_DIMENSIONS:
         raise UnsendableArray(f"it has {array.ndim} dimensions, the limit is {MAX_DIMENSIONS}; reshape it")
-    if array.dtype.kind in "UV" and has_strange_text(array):
-        raise UnsendableArray("it has texts with numbers that are no characters")
+    if array.dtype.kind in "UVM" and has_unreadable(array):
+        raise UnsendableArray(_UNREADABLE)
     by_column = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
     flat = np.ascontiguousarray(array.T if by_column else array).reshape(-1)
     data = encoding.put_away(flat.view("u1") if flat.nbytes else np.empty(0, "u1"))
@@ -160,11 +163,11 @@ def lower_scalar(value: Any) -> CBORTag:
     described = describe_dtype(dtype)
     if dtype.itemsize == 0:
         raise UnsendableArray("it has no bytes")
-    if dtype.kind == "V":
+    if dtype.kind in "VM":
         import numpy as np
 
-        if has_strange_text(np.asarray(value).reshape(1)):
-            raise UnsendableArray("it has texts with numbers that are no characters")
+        if has_unreadable(np.asarray(value).reshape(1)):
+            raise UnsendableArray(_UNREADABLE)
     return CBORTag(Own.SCALAR, [described, value.tobytes()])
 
 
@@ -214,8 +217,8 @@ def decode_flat(described: Any, data: Any) -> Any:
     if type(data) is bytes:
         data = bytearray(data)  # an array that was writable there is writable here
     array = np.frombuffer(data, dtype)
-    if dtype.kind in "UV" and has_strange_text(array):
-        raise ValueError("an array has texts with numbers that are no characters")
+    if dtype.kind in "UVM" and has_unreadable(array):
+        raise ValueError("an array has elements that numpy cannot read")
     return array
 
 

@@ -28,7 +28,7 @@ from qmi.net.codec.named_types import (
     lower_fields,
     lower_named_tuple,
 )
-from qmi.net.codec.packed import PACK_FROM, pack, pack_dict
+from qmi.net.codec.packed import PACK_FROM, PACK_NUMPY_FROM, pack, pack_dict, pack_numpy
 from qmi.net.codec.rows import SCALARS, Persistent, Refusal, type_name
 from qmi.net.codec.table import BY_TYPE
 from qmi.net.codec.tags import MAX_INTEGER_BITS, Own
@@ -103,6 +103,10 @@ class Encoder:
                 return packed
         if SCALARS.issuperset(map(type, values)):
             return list(values)
+        if PACK_NUMPY_FROM <= len(values) < PACK_FROM and len(kinds := set(map(type, values))) == 1:
+            packed = pack_numpy(self, values, kinds.pop())
+            if packed is not None:
+                return packed
         result: list[Any] = []
         lower, deeper = self.lower, depth + 1
         try:

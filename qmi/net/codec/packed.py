@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cbor2 import CBORTag, dumps, loads
+from cbor2 import CBORDecodeError, CBORTag, dumps, loads
 
 from qmi.net.codec import arrays
 from qmi.net.codec.keys import check_keys
@@ -26,6 +26,9 @@ from qmi.net.codec.unknown import UnknownTypeValue
 
 PACK_FROM = 128
 """A list of fewer items is written by cbor2 as quickly."""
+PACK_NUMPY_FROM = 4
+_MIXED_SIZE = 1 << 20
+"""Larger lists of scalars have no integers beyond 64 bits: they would be counted by their bytes."""
 _SEPARATORS = ("\0", "\x1f", "\ue000", "\U0010fffd")
 _SWAP = sys.byteorder == "big"
 _TEXT_COST = 2
@@ -43,7 +46,7 @@ def pack(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
             if found is not None:
                 return found
         elif first not in SCALARS:
-            return _pack_numpy(encoding, values, first)
+            return pack_numpy(encoding, values, first)
     if SCALARS.issuperset(kinds):
         return _pack_mixed(encoding, values)
     return None
@@ -91,12 +94,15 @@ def _pack_mixed(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
         data = dumps(values if type(values) is list else list(values))
     except Exception:  # noqa: BLE001 - whatever cbor2 refuses: whoever refuses it says where it is
         return None
-    if has_long_integer(data):
-        return None
+    if len(data) > _MIXED_SIZE or has_long_integer(data):
+        most = 64 if len(data) > _MIXED_SIZE else MAX_INTEGER_BITS
+        if any(type(value) is int and value.bit_length() > most for value in values):
+            return None
     return _packed(encoding, "c", None, data, _TEXT_COST * len(values))
 
 
-def _pack_numpy(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag | None:
+def pack_numpy(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag | None:
+    """Return what stands for numpy scalars of one type; None for anything else."""
     numpy = arrays.loaded_numpy()
     if numpy is None or not issubclass(kind, numpy.generic):
         return None
@@ -112,11 +118,22 @@ _PACKERS: dict[type, Callable[[Encoding, Any], CBORTag | None]] = {
 }  # fmt: skip
 
 
+_LONG_HEADS = tuple((tag + width, size) for tag in (b"\xc2", b"\xc3") for width, size in ((b"\x5a", 4), (b"\x5b", 8)))
+
+
 def has_long_integer(payload: bytes) -> bool:
-    """Whether there may be an integer beyond the limit in some CBOR: one of 64 KiB or more has such a head."""
-    if len(payload) <= MAX_INTEGER_BITS // 8:
+    """Whether there may be an integer beyond the limit in some CBOR: other bytes can look like the head of one."""
+    limit = MAX_INTEGER_BITS // 8
+    if len(payload) <= limit:
         return False
-    return any(start in payload for start in (b"\xc2\x5a", b"\xc3\x5a", b"\xc2\x5b", b"\xc3\x5b"))
+    for head, size in _LONG_HEADS:
+        place = payload.find(head)
+        while place >= 0:
+            begin = place + len(head) + size
+            if limit <= int.from_bytes(payload[place + len(head) : begin]) <= len(payload) - begin:
+                return True
+            place = payload.find(head, place + 1)
+    return False
 
 
 def pack_dict(encoding: Encoding, value: dict[Any, Any], depth: int) -> CBORTag | None:
@@ -210,10 +227,18 @@ _BIG = _BigIntegers({
 def _unpack_mixed(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
     data = bytes(data)
     decoding.spend(_TEXT_COST * _length(data))
-    # The seal's place: cbor2 ignores what follows the first item.
-    found, end = loads(b"".join((b"\x82", data, b"\x00")), semantic_decoders=_BIG, max_depth=4, allow_indefinite=False)
-    if type(found) is not list or end != 0 or not SCALARS.issuperset(map(type, found)):
-        raise Malformed("a packed list has something else than scalars in it")
+    sealed = b"".join((b"\x82", data, b"\x00"))  # cbor2 ignores what follows the first item
+    try:
+        # At this depth there can be no list in the list.
+        found, end = loads(sealed, semantic_decoders=_BIG, max_depth=2, allow_indefinite=False)
+    except CBORDecodeError:
+        # Or there is a large integer, which counts as a level.
+        decoding.spend(len(data))
+        found, end = loads(sealed, semantic_decoders=_BIG, max_depth=3, allow_indefinite=False)
+        if type(found) is not list or not SCALARS.issuperset(map(type, found)):
+            raise Malformed("a packed list has something else than scalars in it") from None
+    if type(found) is not list or end != 0:
+        raise Malformed("packed scalars are no list")
     return found
 
 
