@@ -172,8 +172,8 @@ def _with_full_names(config: CfgQmi, directory: Path) -> CfgSecurity:
     for name, value in given.items():
         if value is None:
             continue
-        text = Places(config, values={"context": "\0"}).resolve(value)
-        if "\0" in text:  # known when there is a context
+        text = Places(config, values={"context": "\x01"}).resolve(value)
+        if "\x01" in text:  # known when there is a context
             full[name] = value if os.path.isabs(text) else os.path.join(_literal(directory), value)
         else:
             known[name] = str(directory / text)

@@ -51,11 +51,11 @@ def make_output_dir(config: CfgQmi, name: str) -> Path:
 def latest_output_dir(config: CfgQmi, name: str) -> Path:
     """The directory with the latest output of a context: its name may contain the time of the start."""
     here = output_dir(config, name)
-    times = {"date": "\0", "datetime": "\0"}
+    times = {"date": "\x01", "datetime": "\x01"}
     pattern = Places(config, name, values=times).output_dir()
-    if "\0" not in pattern:
+    if "\x01" not in pattern:
         return here
-    found = [Path(path) for path in glob(escape(pattern).replace("\0", "*")) if _latest_stamp(Path(path), name)]
+    found = [Path(path) for path in glob(escape(pattern).replace("\x01", "*")) if _latest_stamp(Path(path), name)]
     return max(found, key=lambda path: _latest_stamp(path, name) or "", default=here)
 
 
