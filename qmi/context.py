@@ -189,7 +189,7 @@ class Context(Kernel):
                 found += await self._objects_of(name, category)
             except QMI_MessageDeliveryException:  # it went away meanwhile
                 pass
-            except (QMI_Exception, TypeError, AttributeError) as error:  # what it told makes no sense
+            except (QMI_Exception, TypeError, ValueError, AttributeError) as error:  # what it told makes no sense
                 _logger.warning("The objects of context %r cannot be listed: %s", name, describe_error(error))
         return found
 
@@ -197,11 +197,11 @@ class Context(Kernel):
         address = Address(name, CONTEXT_OBJECT_NAME)
         try:
             call = Call(CONTEXT_OBJECT_NAME, "list_objects", (category,))
-            told = [ObjectListing(*entry) for entry in await call_async(self.request(address, call))]
+            told = list(map(_listing, await call_async(self.request(address, call))))
         except QMI_UnknownRpcException:  # an older version, which tells more than is wanted
             call = Call(CONTEXT_OBJECT_NAME, "get_rpc_object_descriptors")
             told = [
-                ObjectListing(str(entry.address), entry.category, *2 * (entry.interface.class_name,))
+                _listing((str(entry.address), entry.category, *2 * (entry.interface.class_name,), ""))
                 for entry in await call_async(self.request(address, call))
                 if category is None or entry.category == category
             ]
@@ -236,6 +236,18 @@ class Context(Kernel):
 
 def _check_task(name: str) -> None:
     refuse_outside_trio(f"{name}() of a context of a trio program", f"qmi.context().{name}")
+
+
+def _listing(told: Any) -> ObjectListing:
+    """What a peer tells of one of its objects.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    entry = ObjectListing(*told)
+    if not all(type(text) is str for text in entry):
+        raise TypeError(f"it tells of an object by {type(told).__name__} of something else than texts")
+    return entry
 
 
 Context.__module__ = "qmi.core.context"

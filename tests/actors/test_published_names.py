@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import pydoc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partialmethod, wraps
 from typing import Any, ClassVar
 
@@ -555,6 +557,24 @@ def test_every_object_answers_for_its_name_and_signals() -> None:
 
 
 # Sending and copying
+
+
+def test_copies_of_a_proxy_are_the_proxy(lab: QMI_Context) -> None:
+    @dataclass
+    class Setup:
+        laser: Any
+        lasers: list[Any]
+        signal: Any
+
+    x: Any = lab.make_rpc_object("x", driver("signal", "sig"))
+    for view in (x, x.rpc_nonblocking, x.rpc_async):
+        assert copy.copy(view) is view
+        assert copy.deepcopy(view) is view
+        setup = Setup(view, [view], view.sig)
+        assert asdict(setup)["laser"] is view
+        assert asdict(setup)["lasers"][0] is view
+    assert x.lock()
+    assert copy.copy(x).get_name() == "x"
 
 
 def test_pickling_a_proxy_says_what_to_do(lab: QMI_Context) -> None:

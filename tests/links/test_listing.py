@@ -109,7 +109,18 @@ def test_a_peer_that_fails_to_list_its_objects_is_told_of(
         client.make_instrument("x", QMI_Instrument)
         monkeypatch.setattr(ContextObject, "list_objects", fail)
         assert client.list_rpc_objects() == [("client.x", "qmi.core.instrument.QMI_Instrument")]
-        assert "The objects of context 'server' cannot be listed: no list today" in caplog.text
+        assert "The objects of context 'server' cannot be listed: QMI_UsageException: no list today" in caplog.text
+
+
+@pytest.mark.parametrize("told", [7, None, ["x"], [["server.x", "object"]], [[1, 2, 3, 4, 5]], [("a",) * 9]])
+def test_a_peer_that_tells_nonsense_of_its_objects_hides_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, told: Any
+) -> None:
+    with two_contexts() as (_, client):
+        client.make_instrument("x", QMI_Instrument)
+        monkeypatch.setattr(ContextObject, "list_objects", lambda self, category=None: told)
+        assert client.list_rpc_objects() == [("client.x", "qmi.core.instrument.QMI_Instrument")]
+        assert "The objects of context 'server' cannot be listed" in caplog.text
 
 
 class Unsendable(QMI_RpcObject):
