@@ -71,10 +71,14 @@ class Notebook:
 
     def begin(self, code: str) -> str:
         """Run a cell, and go on as soon as it runs: before, a kernel ignores the stop button."""
-        message = str(self._client.execute(f"print('begun', flush=True)\n{code}"))
-        while self._next(message)[1].get("text") != "begun\n":
-            pass
+        message = self._execute(f"print('begun', flush=True)\n{code}")
+        while not (content := self._next(message)[1]).get("text", "").startswith("begun"):
+            assert content.get("execution_state") != "idle", "the cell did not run"
         return message
+
+    def _execute(self, code: str) -> str:
+        # A kernel drops cells that come right behind one that failed, unless that said otherwise.
+        return str(self._client.execute(code, stop_on_error=False))
 
     def end(self, message: str) -> tuple[str, str]:
         """What a cell has printed or returned, and the error that ended it."""
@@ -98,7 +102,7 @@ class Notebook:
 
     def run(self, code: str) -> tuple[str, str]:
         """Run a cell to its end."""
-        return self.end(str(self._client.execute(code)))
+        return self.end(self._execute(code))
 
     def interrupt(self) -> None:
         """Press the stop button."""

@@ -1,0 +1,93 @@
+"""Requests that were forgotten: their answers are dropped; and which of them have begun to go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from qmi.net.frames import ProtocolError
+from qmi.net.open_requests import OpenRequests
+from tests.net.test_outbound import Bench, Clock
+
+ANSWERS: dict[str, Callable[[OpenRequests, int], bool]] = {
+    "value": lambda requests, number: requests.answered(number, by_value=True),
+    "failure": lambda requests, number: requests.answered(number),
+    "stream": lambda requests, number: requests.stream_opened(number),
+    "item": lambda requests, number: requests.item_came(number),
+    "end of a stream": lambda requests, number: requests.stream_ended(number),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_answer_to_a_request_that_is_not_open_any_more_is_dropped(answer: Callable[[OpenRequests, int], bool]) -> None:
+    requests = OpenRequests(10)
+    number = requests.ask("one.method")
+    requests.handed_over(number)
+    assert requests.answered(number)
+    assert not answer(requests, number)
+    forgotten = requests.ask("one.method")
+    assert not requests.cancel(forgotten)  # nothing of it had gone out
+    assert not answer(requests, forgotten)
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_answer_to_what_was_never_asked_ends_the_link(answer: Callable[[OpenRequests, int], bool]) -> None:
+    requests = OpenRequests(10)
+    waiting = requests.ask("one.method")
+    for number in (0, -1, waiting, waiting + 1, 1 << 40):
+        with pytest.raises(ProtocolError, match="was not asked"):
+            answer(requests, number)
+
+
+def test_request_that_was_taken_back_has_not_gone_out() -> None:
+    requests = OpenRequests(10)
+    number = requests.ask("one.method")
+    requests.handed_over(number)
+    requests.taken_back(number)
+    assert not requests.cancel(number)
+    assert requests.asked_count == 0
+    requests.taken_back(number)
+    assert requests.asked_count == 0
+
+
+def test_request_has_begun_before_its_first_byte_is_out() -> None:
+    bench = Bench(Clock())
+    seen: list[list[int]] = []
+    put = bench.wire.put
+
+    def watched(unsent: object) -> None:
+        seen.append(list(bench.begun))
+        put(unsent)  # type: ignore[arg-type]
+
+    bench.wire.put = watched  # type: ignore[method-assign]
+    bench.say("request", 1)
+    assert (seen, bench.begun) == ([[1]], [1])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BlockingIOError])
+def test_request_of_which_nothing_was_taken_has_not_begun(error: type[BaseException]) -> None:
+    bench = Bench(Clock())
+
+    def put(unsent: object) -> None:
+        raise error
+
+    bench.wire.put = put  # type: ignore[method-assign, assignment]
+    try:
+        bench.say("request", 1)
+    except KeyboardInterrupt:
+        assert error is KeyboardInterrupt
+    assert bench.begun == []
+
+
+def test_request_that_was_interrupted_behind_its_first_byte_has_begun() -> None:
+    bench = Bench(Clock())
+
+    def put(unsent: object) -> None:
+        unsent.counts.append(3)  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    bench.wire.put = put  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        bench.say("request", 1)
+    assert bench.begun == [1]
