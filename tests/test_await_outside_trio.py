@@ -127,7 +127,7 @@ def lab() -> Iterator[QMI_Context]:
 
 @pytest.mark.parametrize("run", [in_asyncio, in_no_loop])
 @pytest.mark.parametrize("make", CALLS.values(), ids=CALLS)
-def test_await_outside_trio_is_refused_before_anything_is_done(
+def test_fault_55_await_outside_trio_is_refused_before_anything_is_done(
     lab: QMI_Context, make: Callable[[Any], Any], run: Callable[[Any], Any]
 ) -> None:
     SEEN.clear()

@@ -130,7 +130,7 @@ def run(where: str, cases: dict[str, tuple[str, str]], cls: str, *, handler: str
 
 
 @pytest.mark.parametrize("cls", ["Driver", "NoisySineGenerator"])
-def test_block_that_ctrl_c_leaves_has_released_what_it_took(cls: str) -> None:
+def test_fault_53_block_that_ctrl_c_leaves_has_released_what_it_took(cls: str) -> None:
     run(LOCAL, BLOCKS, cls)
 
 
@@ -144,7 +144,7 @@ def test_subscription_or_stream_for_a_block_that_ctrl_c_leaves_is_over(where: st
 
 
 @pytest.mark.parametrize("handler", ["pass", PYTHONS_OWN, PROGRAMS_OWN], ids=["ours", "python's", "the program's"])
-def test_link_survives_ctrl_c_whoever_handles_it(handler: str) -> None:
+def test_fault_53_link_survives_ctrl_c_whoever_handles_it(handler: str) -> None:
     run(REMOTE, CALLS, "Driver", handler=handler)
 
 
@@ -229,7 +229,7 @@ async def make(main):
 
 @pytest.mark.parametrize("use", ["await proxy.get_sample()", "sum(range(100)); await proxy.get_sample()"])
 @pytest.mark.parametrize(("where", "call", "end"), TRIO_IN_A_SCRIPT.values(), ids=TRIO_IN_A_SCRIPT)
-def test_trio_run_that_ctrl_c_ends_has_run_every_finally(where: str, call: str, end: str, use: str) -> None:
+def test_fault_53_trio_run_that_ctrl_c_ends_has_run_every_finally(where: str, call: str, end: str, use: str) -> None:
     begin = "from functools import partial\nfrom qmi.interrupts import INTERRUPTS\nimport trio\n"
     program = POUND + begin + where.format(cls="Driver") + IN_TRIO.format(use=use, run=call, end=end)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)

@@ -113,7 +113,7 @@ trio.run(main)
         *(pytest.param(signal.SIGHUP, PROGRAMS[what], id=f"SIGHUP, {what}") for what in ("sleep", "trio")),
     ],
 )
-def test_program_that_is_told_to_end_closes_its_instruments(number: int, script: str, home: Path) -> None:
+def test_fault_52_program_that_is_told_to_end_closes_its_instruments(number: int, script: str, home: Path) -> None:
     with program(script, home) as process:
         tell_to_end(process, number)
         code, output, messages = end_of(process)
@@ -235,7 +235,7 @@ while True:
 TAKE_THE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
 
 
-def test_terminal_that_is_closed_closes_the_instruments(home: Path) -> None:
+def test_fault_52_terminal_that_is_closed_closes_the_instruments(home: Path) -> None:
     # What an SSH session that breaks off does to the program in it.
     (home / "script.py").write_text(
         TAKE_THE_TERMINAL + DRIVER + f"begin(); open('ready', 'w').close(); {READY}; time.sleep(1000)"

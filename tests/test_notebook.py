@@ -131,7 +131,7 @@ def notebook(tmp_path: Path) -> Iterator[Notebook]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_cell_that_calls_another_program_is_interrupted_200_times_and_the_link_survives(notebook: Notebook) -> None:
+def test_fault_53_cell_that_is_interrupted_200_times_keeps_its_link(notebook: Notebook) -> None:
     assert notebook.run(CONNECT) == ("", "")
     for number in range(200):
         # Quick calls and a long one; the button is pressed at any moment of them.

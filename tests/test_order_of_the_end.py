@@ -148,7 +148,7 @@ ENDS: dict[str, Callable[[trio.CancelScope], None]] = {
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("task", [AsyncLoop, PlainLoop, PlainTask])
-def test_end_of_a_trio_context_keeps_links_until_block_tasks_and_instruments_are_done(
+def test_fault_54_end_of_a_trio_context_keeps_links_until_all_else_is_done(
     task: type[Any], end: Callable[[trio.CancelScope], None]
 ) -> None:
     async def use(where: str, scope: trio.CancelScope) -> None:

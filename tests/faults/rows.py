@@ -56,4 +56,8 @@ ROWS: Mapping[int, str] = {
     49: "text from elsewhere that a terminal obeys, or that looks like a line of the log",
     50: "a start of a program that is killed in its midst",
     51: "a link, a FIFO or a device under a name that can be guessed",
+    52: "SIGTERM, SIGHUP, a terminal that is closed",
+    53: "Ctrl-C anywhere: in a call, at a release, in a trio run, in a notebook, whoever handles it",
+    54: "a scope around a context is cancelled, its block fails",
+    55: "await in asyncio or in a notebook",
 }

@@ -72,7 +72,7 @@ def test_request_of_which_nothing_was_taken_has_not_begun(error: type[BaseExcept
     def put(unsent: object) -> None:
         raise error
 
-    bench.wire.put = put  # type: ignore[method-assign, assignment]
+    bench.wire.put = put  # type: ignore[method-assign]
     try:
         bench.say("request", 1)
     except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def test_request_that_was_interrupted_behind_its_first_byte_has_begun() -> None:
         unsent.counts.append(3)  # type: ignore[attr-defined]
         raise KeyboardInterrupt
 
-    bench.wire.put = put  # type: ignore[method-assign, assignment]
+    bench.wire.put = put  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         bench.say("request", 1)
     assert bench.begun == [1]
