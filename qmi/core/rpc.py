@@ -19,6 +19,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.thread import QMI_Thread
 from qmi.core.util import check_value_structures_equal, is_valid_object_name
+from qmi.net.codec.unknown import UnknownTypeValue
 
 __all__ = [
     "AsyncProperty",
@@ -42,6 +43,7 @@ __all__ = [
     "RpcObjectDescriptor",
     "RpcStream",
     "SignalDescription",
+    "UnknownTypeValue",
     "check_value_structures_equal",
     "is_rpc_method",
     "is_valid_object_name",

@@ -98,8 +98,9 @@ class Codec:
         self._restore = restore
         # What a value of that depth can take, with its envelope and an array as its leaf.
         self._max_cbor_depth = 4 * self._limits.depth + 20
+        self._few = self._limits.objects // MAX_PER_BYTE
         # Below this size no limit can be broken but that of the segments.
-        self._quick = min(MAX_INTEGER_BITS // 8, self._limits.objects // MAX_PER_BYTE, self._limits.body - _RESERVE)
+        self._quick = min(MAX_INTEGER_BITS // 8, self._few, self._limits.body - _RESERVE)
         # Packed lists in a body without segments are no more objects than the body's size allows.
         self._plain = Decoder((), restore)
 
@@ -186,7 +187,7 @@ class Codec:
         """
         decoder = Decoder(segments, self._restore, self._limits.objects) if segments else self._plain
         try:
-            if not is_within(payload, self._limits.objects):
+            if len(payload) > self._few and not is_within(payload, self._limits.objects):
                 raise UndecodableValue(f"a message has too many objects: {_too_many(self._limits)}")
             found, seal = loads(
                 b"".join((b"\x82", payload, _SEALED)),

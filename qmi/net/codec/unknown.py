@@ -140,3 +140,6 @@ def make_unknown(
         # Fields win over the methods of a tuple, as in a named tuple.
         vars(made).update({name: fields[name] for name in ("count", "index") if name in fields})
     return made
+
+
+UnknownTypeValue.__module__ = "qmi.core.rpc"
