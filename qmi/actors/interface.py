@@ -415,6 +415,15 @@ def _check_name(cls: type, name: str, what: str) -> None:
         raise QMI_UsageException(f"{shown} cannot be published: names that begin with two underscores are Python's own")
 
 
+def check_signal_name(cls: type, name: str) -> None:
+    """Refuse a signal whose name a proxy cannot show.
+
+    Raises:
+        QMI_UsageException: Saying whose name it is.
+    """
+    _check_name(cls, name, "signal")
+
+
 def _declared_names(cls: type, attribute: str) -> list[str]:
     names: dict[str, None] = {}
     for base in reversed(cls.__mro__):
@@ -513,7 +522,7 @@ def describe_class(
     }
     constants, properties = constants_of(cls), properties_of(cls)
     for signal in signals:
-        _check_name(cls, signal.name, "signal")
+        check_signal_name(cls, signal.name)
     if both := set(constants) & set(properties):
         names = ", ".join(sorted(both))
         raise QMI_UsageException(

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import trio
 
 from qmi.actors.carrier import Carrier
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.interface import Interface, Placement, answered_by, direct_method, full_name
+from qmi.actors.interface import (
+    Interface,
+    Placement,
+    answered_by,
+    check_signal_name,
+    direct_method,
+    full_name,
+    published,
+)
 from qmi.actors.loop_carrier import LoopCarrier
 from qmi.actors.loop_task import QMI_LoopTask, is_async_task
 from qmi.actors.restart import RestartRule, Restarts
 from qmi.actors.rpc_object import QMI_RpcObject, interface_of
-from qmi.actors.signals import QMI_Signal, signal_infos
+from qmi.actors.signals import QMI_Signal, SignalDescription, declared_signals, signal_infos
 from qmi.actors.task import QMI_Task, copied
 from qmi.actors.thread_carrier import ThreadCarrier
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
@@ -163,6 +172,12 @@ class QMI_TaskRunner(QMI_RpcObject):
     def get_category(cls) -> str:
         """What kind of object this is."""
         return "task"
+
+    @published
+    def get_signals(self) -> list[SignalDescription]:  # type: ignore[override]
+        """The signals of the runner and of its task."""
+        found = {signal.name: signal for cls in (type(self), self._task_class) for signal in declared_signals(cls)}
+        return list(found.values())
 
     # What proxies call
 
@@ -361,13 +376,6 @@ def task_interface(runner: type[QMI_TaskRunner], task: type[QMI_Task[Any, Any]])
     """What a proxy of a task offers: the methods of its runner, and the signals of both."""
     base = interface_of(runner)
     signals = {signal.name: signal for signal in (*base.signals, *signal_infos(task))}
-    return Interface(
-        class_name=base.class_name,
-        doc=base.doc,
-        category=base.category,
-        methods=base.methods,
-        constants=base.constants,
-        signals=tuple(signals.values()),
-        enter=base.enter,
-        exit=base.exit,
-    )
+    for name in signals:
+        check_signal_name(task, name)
+    return replace(base, signals=tuple(signals.values()), views={})

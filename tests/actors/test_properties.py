@@ -12,7 +12,9 @@ import qmi
 from qmi.actors.structures import describe_structure, same_structure
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_ObjectLockedException, QMI_UnknownRpcException, QMI_UsageException
+from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
+from qmi.core.task import QMI_Task, QMI_TaskRunner
 from qmi.messages import Call
 from qmi.names import Address
 from tests.support.in_trio import in_trio
@@ -62,6 +64,41 @@ def test_property_is_asked_for_and_set(lab: QMI_Context, placement: Placement) -
     assert (other.LIMIT, cls.LIMIT) == (5, 5), "it belongs to the object"
     x.RANGE = [3, 4.5]
     assert x.RANGE == [3, 4.5]
+
+
+class RunnerWithProperties(QMI_TaskRunner):
+    _rpc_properties = ("FACTOR",)
+    _rpc_constants = ("KIND",)
+    FACTOR = 1.0
+    KIND = "runner"
+    sig_runner = QMI_Signal([int])
+
+
+class PropertyTask(QMI_Task[Any, Any]):
+    sig_task = QMI_Signal([float])
+
+    def run(self) -> None:
+        self.sleep(60)
+
+
+def test_runner_of_a_task_has_properties() -> None:
+    with two_contexts() as (server, client):
+        server.make_task("t", PropertyTask, task_runner=RunnerWithProperties)
+        for context in (server, client):
+            task: Any = context.get_task("server.t")
+            task.FACTOR = task.FACTOR + 1.0
+            assert task.KIND == "runner"
+            names = {signal.name: signal.arg_types for signal in task.get_signals()}
+            assert names["sig_runner"] == (int,)
+            assert names["sig_task"] == (float,)
+            assert task.sig_task
+        assert task.FACTOR == 3.0
+
+
+def test_signal_of_a_task_has_no_reserved_name(lab: QMI_Context) -> None:
+    cls = type("Task", (PropertyTask,), {"lock": QMI_Signal([int])})
+    with pytest.raises(QMI_UsageException, match=r"Signal Task\.lock cannot be published: proxies have a 'lock'"):
+        lab.make_task("t", cls)
 
 
 def test_properties_of_base_classes_are_properties(lab: QMI_Context) -> None:
