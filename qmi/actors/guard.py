@@ -88,9 +88,13 @@ class Guard:
         return QMI_ObjectLockedException(f"The object is locked by another proxy: {self._held(holder.info)}")
 
     def _concerns(self, turn: PullTurn) -> bool:
-        # A stream shows the token of the call that opened it, which may have been released long ago: longer than the
-        # lock remembers. While nobody holds the lock, only news of a loss ends it.
-        return self._lock.holder is not None or self._lock.reason(turn.token) is not None
+        # An item that is made ahead shows the token of the call that opened the stream. It may have been released long
+        # ago, longer than the lock remembers: while nobody holds the lock, only news of a loss ends the stream. And the
+        # consumer may have entered another block since then, on top of the one that the stream was opened in.
+        lock = self._lock
+        if lock.holder is None:
+            return lock.reason(turn.token) is not None
+        return not (turn.is_ahead and lock.has_grant(turn.origin, turn.token))
 
     def _held(self, info: LockInfo) -> str:
         return f"{self._actor.where} is held by {info.describe()}"

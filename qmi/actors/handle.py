@@ -192,7 +192,7 @@ class Handle:
         return streamed
 
     def _stream(self, source: Any) -> RpcStream:
-        return RpcStream(source, self.router.loop)
+        return RpcStream(source, self.router.loop, self._shown_token)
 
     async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and await its result; being cancelled cancels the call."""

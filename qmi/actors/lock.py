@@ -101,18 +101,32 @@ class Holder(NamedTuple):
         token: What proves it: automatic, or a text of the user's.
         key: What proves it as well, and stands for this grant alone.
         info: What others may know.
+        outer: The key of the grant that a block was granted on top of; None if the lock was free.
     """
 
     origin: Origin
     token: Token
     key: Token
     info: LockInfo
+    outer: Token | None = None
 
     def is_proved_by(self, origin: Origin, token: Token | None) -> bool:
         """Whether this token, shown by this context, is the holder's."""
         if token is None or token not in (self.key, self.token):
             return False
         return origin.context == self.origin.context if token.custom else origin == self.origin
+
+
+class _Ended(NamedTuple):
+    """A grant that ended.
+
+    Attributes:
+        reason: Why, if not by its owner's doing.
+        outer: The grant that the owner was left with, if it has ended a block inside of another one.
+    """
+
+    reason: str = ""
+    outer: Token | None = None
 
 
 class Lock(Generic[W]):
@@ -130,7 +144,7 @@ class Lock(Generic[W]):
         self.holder: Holder | None = None
         self._below: list[Holder] | None = None
         self._grants = 0
-        self._past: dict[Token, str] | None = None
+        self._past: dict[Token, _Ended] | None = None
         self._waiters: deque[W] | None = None
 
     def holders(self) -> list[Holder]:
@@ -146,7 +160,19 @@ class Lock(Generic[W]):
 
     def may_call(self, origin: Origin, token: Token | None) -> bool:
         """Whether a method call may run."""
-        return RULES[Ask.CALL, self.standing(origin, token)] is Verdict.ALLOW
+        return RULES[Ask.CALL, self.standing(origin, self._left_with(token))] is Verdict.ALLOW
+
+    def has_grant(self, origin: Origin, token: Token | None) -> bool:
+        """Whether a token is that of any grant, of one that a block was granted on top of as well."""
+        shown = self._left_with(token)
+        return any(holder.is_proved_by(origin, shown) for holder in self.holders())
+
+    def _left_with(self, token: Token | None) -> Token | None:
+        # A call that was begun in a block, and comes when that has ended: its owner has the outer block or lock still.
+        past = self._past
+        while past is not None and token in past and (outer := past[token].outer) is not None:
+            token = outer
+        return token
 
     # Grants that ended
 
@@ -156,18 +182,27 @@ class Lock(Generic[W]):
             return False
         if any(token in (holder.key, holder.token) for holder in self.holders()):
             return False
-        return self._past is None or self._past.get(token) != ""
+        ended = self._past.get(token) if self._past is not None else None
+        return ended is None or ended.reason != ""
 
     def reason(self, token: Token | None) -> str | None:
         """Why a lost grant is gone; None if that is not known."""
-        return (self._past or {}).get(token) or None  # type: ignore[arg-type]
+        shown = self._left_with(token)
+        ended = self._past.get(shown) if self._past is not None and shown is not None else None
+        return ended.reason or None if ended is not None else None
 
-    def remember(self, token: Token, reason: str = "") -> None:
-        """Note that a grant ended, by its owner's doing if there is no reason."""
+    def remember(self, token: Token, reason: str = "", outer: Token | None = None) -> None:
+        """Note that a grant ended.
+
+        Args:
+            token: Its key.
+            reason: Why, if not by its owner's doing.
+            outer: The grant that its owner is left with.
+        """
         if self._past is None:
             self._past = {}
         self._past.pop(token, None)
-        self._past[token] = reason
+        self._past[token] = _Ended(reason, outer)
         if len(self._past) > REMEMBERED:
             del self._past[next(iter(self._past))]
 
@@ -215,17 +250,18 @@ class Lock(Generic[W]):
         self._grants += 1
         if self._past is not None:
             self._past.pop(key, None)
-        grant = Holder(origin, token, key, LockInfo(origin.context, f"$lock_{self._grants}", now))
-        if self.holder is None:
-            self.holder = grant
+        info = LockInfo(origin.context, f"$lock_{self._grants}", now)
+        top = self.holder
+        if top is None:
+            self.holder = Holder(origin, token, key, info)
             return answer
         if self._below is None:
             self._below = []
         if key.is_block:
-            self._below.append(self.holder)
-            self.holder = grant
+            self._below.append(top)
+            self.holder = Holder(origin, token, key, info, top.key)
         else:  # it outlives the block that holds the lock now
-            self._below.insert(0, grant)
+            self._below.insert(0, Holder(origin, token, key, info))
         return answer
 
     def release(self, origin: Origin, token: Token | None) -> bool:
@@ -236,7 +272,8 @@ class Lock(Generic[W]):
         gone = [holder for holder in self.holders() if holder.is_proved_by(origin, token)]
         reason = f"unlocked with its lock_token by context {origin.context!r}"
         for holder in gone:
-            self.remember(holder.key, "" if holder.key == token or not holder.key.is_block else reason)
+            own = holder.key == token or not holder.key.is_block
+            self.remember(holder.key, "" if own else reason, holder.outer if own else None)
         return self._end(gone, Ask.RELEASE)
 
     def force(self, reason: str = "unlocked by force") -> bool:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture
-from qmi.bridge import refuse_outside_trio
+from qmi.bridge import refuse_on_loop, refuse_outside_trio
 from qmi.errors import QMI_UsageException
 from qmi.messages import LockAnswer, Token
 
@@ -44,6 +44,7 @@ class Block:
         self.text: Token | None = text
 
 
+_INSTEAD = "async with proxy.rpc_async.locked()"
 _BLOCKS: ContextVar[tuple[Block, ...]] = ContextVar("qmi_blocks", default=())
 # Guards the counters of all handles: threads that share a proxy enter and leave blocks at the same time. Calls read
 # the counter without it: a thread that is in a block has counted it before its first call there.
@@ -141,11 +142,12 @@ class LockBlock(_Entrance[V]):
     __slots__ = ()
 
     def __enter__(self) -> V:
+        refuse_on_loop(f"{self._handle.address}.locked()", _INSTEAD)  # also where the lock could be had at once
         block = self._prepare()
         future: QMI_RpcFuture[LockAnswer] | None = None
         try:
             future = self._ask(block)
-            if self._handle.wait("locked()", future, "async with proxy.rpc_async.locked()"):
+            if self._handle.wait("locked()", future, _INSTEAD):
                 return self._enter(block)
         except BaseException:
             self._undo(block, future)

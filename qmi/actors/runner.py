@@ -45,6 +45,7 @@ from qmi.messages import (
     QueryStatistics,
     Release,
     Request,
+    Token,
 )
 from qmi.names import Address
 
@@ -231,13 +232,15 @@ class Actor:
         if chain and self.where in chain:
             raise call_cycle(chain, self.where, f"{self.where}.{method}()")
 
-    def pull(self, stream: ActorStream, closing: bool = False) -> QMI_RpcFuture[Any]:
-        """Ask for the next item of a stream, or for its end."""
+    def pull(
+        self, stream: ActorStream, token: Token | None, *, ahead: bool = False, closing: bool = False
+    ) -> QMI_RpcFuture[Any]:
+        """Ask for the next item of a stream, or for its end; see :class:`PullTurn`."""
         what = f"{self.where}.{stream.what}"
         if self.where in current_chain() and not closing:
             return failed_future(what, QMI_CallCycleException(f"{self.where} would wait for itself: {what}"))
         future = CallFuture(what)
-        self.enter(PullTurn(self, stream, future, closing))
+        self.enter(PullTurn(self, stream, future, token, ahead=ahead, closing=closing))
         return future
 
     def enter(self, turn: Turn) -> None:

@@ -6,7 +6,7 @@ generator's pace. A consumer that leaves closes the generator.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
@@ -33,8 +33,12 @@ class Source(Protocol):
 
     what: str
 
-    def next(self) -> QMI_RpcFuture[Any]:
-        """Ask for the next item; :data:`END` after the last."""
+    def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
+        """Ask for the next item; :data:`END` after the last.
+
+        Args:
+            token: The reader's lock token, where the item is made now.
+        """
 
     def leave(self) -> QMI_RpcFuture[Any]:
         """The consumer wants no more."""
@@ -70,13 +74,17 @@ class ActorStream:
 
     # What the consumer's side calls
 
-    def next(self) -> QMI_RpcFuture[Any]:
+    def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
         """Ask for the next item; :data:`END` after the last."""
-        return self._actor.pull(self)
+        return self._actor.pull(self, token)
+
+    def next_ahead(self) -> QMI_RpcFuture[Any]:
+        """The same, before anybody reads it."""
+        return self._actor.pull(self, self.token, ahead=True)
 
     def leave(self) -> QMI_RpcFuture[Any]:
         """The consumer wants no more."""
-        return self._actor.pull(self, closing=True)
+        return self._actor.pull(self, self.token, closing=True)
 
     def drop(self) -> None:
         """The caller gave up before the stream got there: a generator that has not begun needs no more than this."""
@@ -127,13 +135,15 @@ class RpcStream:
     Args:
         source: Where the items come from.
         loop: The loop of the context that it was made by.
+        token: Tells the lock token of the running code, at the proxy that it came from.
     """
 
-    __slots__ = ("__weakref__", "_ended", "_loop", "_source")
+    __slots__ = ("__weakref__", "_ended", "_loop", "_source", "_token")
 
-    def __init__(self, source: Source, loop: Loop) -> None:
+    def __init__(self, source: Source, loop: Loop, token: Callable[[], Token | None]) -> None:
         self._source = source
         self._loop = loop
+        self._token = token
         self._ended = False
 
     def __repr__(self) -> str:
@@ -148,7 +158,7 @@ class RpcStream:
         if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         try:
-            item = call_blocking(self._source.next(), None)
+            item = call_blocking(self._source.next(self._token()), None)
         except BaseException:
             self.close()
             raise
@@ -166,7 +176,7 @@ class RpcStream:
         if self._ended:
             raise StopAsyncIteration
         try:
-            item = await call_async(self._source.next())
+            item = await call_async(self._source.next(self._token()))
         except BaseException:
             self.close()
             raise

@@ -283,15 +283,27 @@ class WaitedTurn(Turn):
 
 
 class PullTurn(Turn):
-    """The next item of a stream."""
+    """The next item of a stream.
 
-    __slots__ = ("actor", "chain", "closing", "future", "stream", "token")
+    Args:
+        actor: The object.
+        stream: The stream.
+        future: What gets the item.
+        token: The token of whoever reads the stream.
+        ahead: Whether nobody reads it yet: the token is that of the call which opened the stream.
+        closing: Whether the stream is to end instead.
+    """
 
-    def __init__(self, actor: Actor, stream: Any, future: CallFuture, closing: bool) -> None:
+    __slots__ = ("actor", "chain", "closing", "future", "is_ahead", "stream", "token")
+
+    def __init__(
+        self, actor: Actor, stream: Any, future: CallFuture, token: Token | None, *, ahead: bool, closing: bool
+    ) -> None:
         super().__init__(stream.name, stream.origin)
         self.actor: Actor = actor
         self.stream: Any = stream
-        self.token: Token | None = stream.token
+        self.token: Token | None = token
+        self.is_ahead: bool = ahead
         self.chain: tuple[str, ...] = stream.chain
         self.future: CallFuture = future
         self.closing: bool = closing

@@ -24,7 +24,7 @@ from qmi.errors import (
 )
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.links.answers import ANSWERS, find_fault
-from qmi.messages import Call, Failure, Reply, Request, Value
+from qmi.messages import Call, Failure, Reply, Request, Token, Value
 from qmi.names import CONTEXT_OBJECT_NAME
 from qmi.net.bounds import Bound
 from qmi.net.link import Link
@@ -249,8 +249,8 @@ class _RemoteStream:
         for future in wanted:
             future.abandon(fault)
 
-    def next(self) -> QMI_RpcFuture[Any]:
-        """Ask for the next item; END after the last."""
+    def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
+        """Ask for the next item; END after the last. The other side asks for it ahead, with its own token."""
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
         with self._mutex:
             if self._items:

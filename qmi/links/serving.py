@@ -221,7 +221,7 @@ class _Pump:
         # The item before may have been sent in the turn that made it: what is asked for here is not asked by that turn.
         token = EXECUTION.set(None)
         try:
-            future = self._source.next()
+            future = self._source.next_ahead()
         finally:
             EXECUTION.reset(token)
         future.add_done_callback(lambda: self._pulled(future))

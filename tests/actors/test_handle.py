@@ -338,6 +338,11 @@ async def test_locking_in_the_blocking_way_on_the_loop_is_refused_even_if_the_lo
         x: Any = await lab.make_rpc_object("x", Async)
         with pytest.raises(QMI_BlockingOnLoopException, match=r"write 'await proxy\.rpc_async\.lock\(\)'"):
             x.rpc_blocking.lock()
+        with (
+            pytest.raises(QMI_BlockingOnLoopException, match=r"write 'async with proxy\.rpc_async\.locked\(\)'"),
+            x.rpc_blocking.locked(),
+        ):
+            pass
         assert not await x.is_locked()
 
 

@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -234,6 +234,90 @@ def test_future_begun_in_a_block_is_a_call_without_a_lock_after_its_end(lab: QMI
     assert running.wait(10) == "passed"
     assert later.wait(10) == 3
     assert other.add(1) == 3
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("outer", ["plain", "block", "two blocks"])
+def test_future_begun_in_an_inner_block_is_a_call_of_the_outer_one_after_its_end(
+    where: str, outer: str, gate: Any
+) -> None:
+    make = lab_alone() if where == "here" else two_contexts()
+    with make as (server, client):
+        server.make_instrument("x", Plain, gate)
+        x: Any = client.get_instrument("server.x")
+        with x.locked() if outer != "plain" else plainly_locked(x):
+            if outer == "two blocks":
+                with x.locked(), x.locked():
+                    running, later = x.rpc_nonblocking.block(), x.rpc_nonblocking.add(1)
+            else:
+                with x.locked():
+                    running, later = x.rpc_nonblocking.block(), x.rpc_nonblocking.add(1)
+            gate.open.set()
+            assert running.wait(10) == "passed"
+            assert later.wait(10) == 3
+
+
+@contextmanager
+def lab_alone() -> Iterator[tuple[QMI_Context, QMI_Context]]:
+    with QMI_Context("server") as lab:
+        yield lab, lab
+
+
+@contextmanager
+def plainly_locked(proxy: Any) -> Iterator[None]:
+    assert proxy.lock()
+    yield
+    assert proxy.unlock()
+
+
+def test_future_begun_in_an_inner_block_is_refused_if_the_outer_one_lost_the_lock(lab: QMI_Context, gate: Any) -> None:
+    x: Any = lab.make_instrument("x", Plain, gate)
+    with x.locked():
+        with x.locked():
+            running, later = x.rpc_nonblocking.block(), x.rpc_nonblocking.add(1)
+        lab.get_instrument("x").force_unlock()
+        gate.open.set()
+        assert running.wait(10) == "passed"
+        with pytest.raises(QMI_LockLostException, match="force_unlock"):
+            later.wait(10)
+
+
+MANY = 100
+"""More items than a link has on their way at once."""
+
+
+@pytest.mark.parametrize("cls", [Inline, Plain, Async])
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize(
+    ("opened", "read"),
+    [("in a block", "in an inner block"), ("in a block", "after it"), ("under a plain lock", "in an inner block")],
+)
+def test_stream_is_read_by_whoever_may_call(where: str, cls: type[Any], opened: str, read: str) -> None:
+    with bench(where, cls) as (x, _, _), ExitStack() as outer:
+        outer.enter_context(plainly_locked(x) if opened == "under a plain lock" else x.locked())
+        items = x.numbers(MANY)
+        assert next(items) == 0
+        if read == "after it":
+            outer.close()
+        with x.locked() if read == "in an inner block" else nullcontext():
+            assert [next(items) for _ in range(MANY - 2)] == list(range(1, MANY - 1))
+        assert list(items) == [MANY - 1]
+
+
+@pytest.mark.parametrize("cls", [Inline, Plain, Async])
+@pytest.mark.parametrize("own", ["block", "plain"])
+def test_stream_that_was_opened_before_a_lock_is_read_by_its_owner_alone(
+    lab: QMI_Context, cls: type[Any], own: str
+) -> None:
+    lab.make_rpc_object("x", cls)
+    x: Any = lab.get_rpc_object("x")
+    items, others_items = x.numbers(3), lab.get_rpc_object("x").numbers(3)
+    assert next(items) == next(others_items) == 0
+    with x.locked() if own == "block" else plainly_locked(x):
+        assert next(items) == 1
+        with pytest.raises(QMI_ObjectLockedException):
+            next(others_items)
+    assert next(items) == 2
 
 
 @pytest.mark.parametrize("cls", [Inline, Plain, Async])

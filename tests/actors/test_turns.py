@@ -40,7 +40,7 @@ def every_turn() -> list[Turn]:
     return [
         call_turn(),
         InlineTurn(METHOD, TOKEN, (), LAB),
-        PullTurn(ACTOR, Stream(), CallFuture("the item"), closing=False),
+        PullTurn(ACTOR, Stream(), CallFuture("the item"), TOKEN, ahead=False, closing=False),
         AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]()),
         EndTurn(LAB, QMI_RpcFuture[None]()),
         WaitedTurn(METHOD, (), {}, TOKEN, (), LAB),

@@ -178,7 +178,7 @@ def test_item_of_a_stream_is_what_the_driver_yielded(bench: Bench, kind: str) ->
     bench.proxy.back.go_on()
     stream = future.wait(20)
     bench.proxy.back.stall()
-    first = stream._source.next()
+    first = stream._source.next(None)
     eventually(lambda: bench.camera.ended.is_set() and bench.is_idle())
     bench.camera._fill(kind, 9)
     bench.proxy.back.go_on()
