@@ -253,3 +253,11 @@ def test_parts_that_make_no_sense_are_refused_or_harmless(kind: str, parts: Any)
     assert {name.partition(".")[0] for name in set(sys.modules) - before} <= {
         name.partition(".")[0] for name in LIBRARIES
     }
+
+
+def test_quantity_of_astropy_keeps_its_unit() -> None:
+    units = pytest.importorskip("astropy.units")
+    for value in (3.5 * units.m / units.s**2, np.arange(4.0) * units.mV, np.arange(5000.0) * units.K):
+        found = through([value])[0]
+        assert found.unit == value.unit
+        assert np.array_equal(found.value, value.value)
