@@ -137,8 +137,8 @@ class QMI_SignalReceiver:
             raise QMI_UsageException(f"The length of a queue is a whole number from 1 on; got {max_queue_length!r}")
         if not isinstance(discard_policy, SignalReceiverDiscardPolicy):
             raise QMI_UsageException(
-                "discard_policy is QMI_SignalReceiver.DISCARD_OLD or QMI_SignalReceiver.DISCARD_NEW; "
-                f"got {discard_policy!r}"
+                f"discard_policy: {discard_policy!r} is no SignalReceiverDiscardPolicy; "
+                "expected QMI_SignalReceiver.DISCARD_OLD or QMI_SignalReceiver.DISCARD_NEW"
             )
         self._policy = discard_policy
         self._limit = max_queue_length

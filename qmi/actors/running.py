@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import time
 from collections.abc import Coroutine
@@ -123,4 +124,6 @@ def _is_to_be_awaited(turn: CallTurn | PullTurn | WaitedTurn, value: Any) -> boo
 
 def _refuse(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn, error: BaseException) -> None:
     actor.errors += 1
+    if actor.object is None:  # it has been released; a call that came in all the same found nothing to run on
+        error = copy.copy(actor.mailbox.closed) or actor.stopped()
     turn.fail(presentable(error, f"{actor.where}.{turn.what}"))

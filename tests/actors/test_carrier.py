@@ -283,7 +283,7 @@ def test_many_join_at_once_while_others_ask_and_one_stops() -> None:
         joins = [in_thread(task.join) for _ in range(8)]
         for _ in range(100):
             assert task.is_running()
-            assert task.get_task_class_name() == "PlainLoop"
+            assert task.get_task_class_name() == f"{PlainLoop.__module__}.PlainLoop"
         assert not any(future.done() for future in joins)
         task.stop()
         assert [future.wait(10) for future in joins] == [None] * 8

@@ -195,8 +195,8 @@ BAD = [
     ("text: str = nsg.get_sample()", "assignment"),
     ("nsg.set_frequency('fast')", "call-overload|arg-type"),
     ("nsg.set_frequency()", "call-overload|call-arg"),
-    ("qmi.make_instrument('x', NoisySineGenerator, 5)", "arg-type|call-arg"),
-    ("qmi.make_instrument('x', int)", "arg-type|type-var"),
+    ("qmi.make_instrument('x', NoisySineGenerator, 5)", "arg-type|call-arg|call-overload"),
+    ("qmi.make_instrument('x', int)", "arg-type|type-var|call-overload"),
 ]
 
 
