@@ -202,7 +202,7 @@ def items(kind: str) -> bytes:
         "sets": dumps(CBORTag(SET, [1])),
         "nested": b"\x81\x81\x81\x81\x80",
         "tuples": dumps(CBORTag(Own.TUPLE, [1])),
-        "exceptions": dumps(CBORTag(Own.EXCEPTION, ["builtins", "ValueError", "x", "", ["x"], {}])),
+        "exceptions": dumps(CBORTag(Own.EXCEPTION, ["builtins", "ValueError", "x", "", ["x"], {}, {}, True])),
         "arrays": dumps(CBORTag(Own.ARRAY, ["<f8", bytes(8)])),
         "proxies": dumps(CBORTag(Own.PERSISTENT, ["proxy", ["srv", "bench"], interface])),
     }[kind]
@@ -233,11 +233,8 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
         bench.echo(1)
         raw.sock.sendall(call(1, "block"))
         data = b"".join(packet(number, kind) for number in range(2, 10))
-        begun = time.monotonic()
         with collector_at_rest():
-            Codec(restore=lambda plain: plain).decode(packet(2, kind)[HEADER.size :])
-        # On a machine that others use, too, even the undivided time of one decoding may be longer than the goal.
-        goal = max(0.3, 2.5 * (time.monotonic() - begun))
+            Codec(restore=lambda plain: plain).decode(packet(2, kind)[HEADER.size :])  # it is one that is accepted
         before = remote.process.memory_info().rss
         worst, most = 0.0, 0
         sender = threading.Thread(target=raw.sock.sendall, args=(data,))
@@ -253,7 +250,7 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
                 quiet_since = time.monotonic()
         sender.join()
         assert most < 256 * MIB
-        assert worst < goal
+        assert worst < 0.3
 
 
 def test_collector_rests_until_the_last_of_several_is_done() -> None:

@@ -14,10 +14,11 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from cbor2 import CBORDecodeError, dumps, loads
+from cbor2 import CBORDecodeError, dumps
 
 from qmi.config.rules import printable
 from qmi.errors import QMI_ValueNotSendableException
+from qmi.net.codec import pieces
 from qmi.net.codec.budget import MAX_PER_BYTE, is_well_formed, is_within
 from qmi.net.codec.decode import Decoder
 from qmi.net.codec.encode import Encoder, find_refusal
@@ -189,7 +190,7 @@ class Codec:
         try:
             if len(payload) > self._few and not is_within(payload, self._limits.objects):
                 raise UndecodableValue(f"a message has too many objects: {_too_many(self._limits)}")
-            found, seal = loads(
+            found, seal = pieces.decode(
                 b"".join((b"\x82", payload, _SEALED)),
                 semantic_decoders=decoder,
                 max_depth=self._max_cbor_depth,

@@ -16,9 +16,9 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cbor2 import CBORDecodeError, CBORTag, dumps, loads
+from cbor2 import CBORDecodeError, CBORTag, dumps
 
-from qmi.net.codec import arrays
+from qmi.net.codec import arrays, pieces
 from qmi.net.codec.keys import check_keys
 from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Row, sized, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS, NEGATIVE_BIGINT, POSITIVE_BIGINT, Own
@@ -230,11 +230,11 @@ def _unpack_mixed(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
     sealed = b"".join((b"\x82", data, b"\x00"))  # cbor2 ignores what follows the first item
     try:
         # At this depth there can be no list in the list.
-        found, end = loads(sealed, semantic_decoders=_BIG, max_depth=2, allow_indefinite=False)
+        found, end = pieces.decode(sealed, semantic_decoders=_BIG, max_depth=2, allow_indefinite=False)
     except CBORDecodeError:
         # Or there is a large integer, which counts as a level.
         decoding.spend(len(data))
-        found, end = loads(sealed, semantic_decoders=_BIG, max_depth=3, allow_indefinite=False)
+        found, end = pieces.decode(sealed, semantic_decoders=_BIG, max_depth=3, allow_indefinite=False)
         if type(found) is not list or not SCALARS.issuperset(map(type, found)):
             raise Malformed("a packed list has something else than scalars in it") from None
     if type(found) is not list or end != 0:
