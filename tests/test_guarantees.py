@@ -29,3 +29,10 @@ def test_each_promise_is_held_by_tests_that_exist(promise: str, text: str) -> No
 def test_promises_are_numbered_in_order() -> None:
     assert [int(promise.partition(".")[0]) for promise in PROMISES] == list(range(1, len(PROMISES) + 1))
     assert len(PROMISES) > 20
+
+
+def test_decisions_are_numbered_in_order() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
+    for record in records:
+        assert record.read_text().startswith(f"# {int(record.name[:4])}. "), record
