@@ -48,7 +48,8 @@ from qmi.errors import (
 from qmi.links.asking import ask
 from qmi.links.awaited import ask_and_await
 from qmi.links.constants import check_constants
-from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Unsubscribe
+from qmi.links.owed import OwedReleases
+from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.link import Link
 from qmi.portal import RUNNING
@@ -99,6 +100,7 @@ class Kernel:
         self.clock: Clock = MonotonicClock()
         self.exchange: Exchange = Exchange(name)
         self.connections: Connections = Connections(self)
+        self._owed = OwedReleases()
         self.signalling: Signalling = Signalling(self, self.exchange)
         self.suppress_version_mismatch_warnings = False
 
@@ -355,6 +357,18 @@ class Kernel:
         method = f".{message.method}()" if isinstance(message, Call) else ""
         return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon, patience=patience)
 
+    def release_later(self, address: Address, key: Token) -> None:
+        """Release a grant of an object of another context as soon as there is a link to it.
+
+        Args:
+            address: The object.
+            key: What stands for the grant.
+        """
+        self._owed.add(address, key)
+        link = self.connections.link_to(address.context)
+        if link is not None and link.is_up:  # it is back already, so that nobody would send it
+            self._owed.pay(address.context, link)
+
     def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
         """Call a plain method of an object of another context, and await its result."""
         return ask_and_await(self.link_to, address, call, timeout)
@@ -454,6 +468,9 @@ class Kernel:
         """There is a link to a context; if it is not the first one, subscriptions are made again."""
         if restarted is not None:
             self.signalling.renew(origin.context, link, restarted)
+        if restarted:
+            self._owed.forget(origin.context)
+        self._owed.pay(origin.context, link)
 
     def resume(self) -> None:
         """Let objects begin calls whose answers had no room on a link, and have now."""

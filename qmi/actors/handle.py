@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
@@ -27,7 +27,9 @@ from qmi.config.rules import printable
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_Exception,
+    QMI_NotDeliveredException,
     QMI_ObjectLockedException,
+    QMI_OutcomeUnknownException,
     QMI_RpcTimeoutException,
     QMI_UsageException,
 )
@@ -52,6 +54,7 @@ _logger = logging.getLogger("qmi.core.rpc")
 T = TypeVar("T")
 
 
+LINK_GONE: Final = (QMI_NotDeliveredException, QMI_OutcomeUnknownException)
 _MOMENT = 0.01
 """A call that waits for so few seconds before it is sent has all of its time left."""
 
@@ -81,6 +84,9 @@ class Router(Protocol):
             patience: For how many seconds this may block while too much waits to be sent to that context; None: as
                 long as the context takes any of it.
         """
+
+    def release_later(self, address: Address, key: Token) -> None:
+        """Release a grant of an object of another context as soon as there is a link to it."""
 
     def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
         """Call a plain method of an object of another context, and await its result for so many seconds at most."""
@@ -287,28 +293,40 @@ class Handle:
             self.token = token
         return answer
 
-    def undo_acquire(self, key: Token, future: QMI_RpcFuture[LockAnswer] | None) -> None:
+    def undo_acquire(self, key: Token, future: QMI_RpcFuture[LockAnswer] | None, *, stays: bool = False) -> None:
         """Nobody will learn that the lock was granted, so it must not be.
 
         Args:
             key: What stands for the request.
             future: The answer, if the caller got that far.
+            stays: Whether the lock would outlive the link, since it has a text.
         """
         if key == self.token:
             return
         if future is None:
-            self.release_at_once(key)
+            self._release_for_sure(key, stays)
             return
         future.cancel()
         # The answer may come in this very moment, in another thread: it has claimed the future, but has not written its
         # value yet. So it is looked at when it is there, which is now unless that is so. Releasing by the key takes
         # back what this request was granted, and nothing else; where the request was withdrawn, it has no effect.
-        future.add_done_callback(lambda: self._release_unless_refused(key, future))
+        future.add_done_callback(lambda: self._release_unless_refused(key, future, stays))
 
-    def _release_unless_refused(self, key: Token, future: QMI_RpcFuture[LockAnswer]) -> None:
+    def _release_unless_refused(self, key: Token, future: QMI_RpcFuture[LockAnswer], stays: bool) -> None:
         error = future.error()
         if isinstance(error, QMI_CancelledCallException) or (error is None and future.result() == LockAnswer.GRANTED):
-            self.release_at_once(key)
+            self._release_for_sure(key, stays)
+        elif stays and isinstance(error, QMI_OutcomeUnknownException):
+            self.router.release_later(self.address, key)
+
+    def _release_for_sure(self, key: Token, stays: bool) -> None:
+        future = self.release_at_once(key)
+        if stays:
+            future.add_done_callback(lambda: self._release_when_linked(key, future))
+
+    def _release_when_linked(self, key: Token, future: QMI_RpcFuture[bool]) -> None:
+        if isinstance(future.error(), LINK_GONE):
+            self.router.release_later(self.address, key)
 
     def token_to_release(self, custom: str | None) -> Token | None:
         """The token that the proxy's plain lock should belong to."""
@@ -330,20 +348,26 @@ class Handle:
             self.token = None
         return answer
 
-    def note_release(self, future: QMI_RpcFuture[bool]) -> None:
-        """Have it logged if a block ends that had lost its lock."""
-        future.add_done_callback(lambda: self._log_release(future))
+    def note_release(self, block: Block, future: QMI_RpcFuture[bool]) -> None:
+        """See to what becomes of the release at the end of a block.
 
-    def _log_release(self, future: QMI_RpcFuture[bool]) -> None:
+        It is logged if the lock was lost before. If it stays while there is no link, it is released later.
+        """
+        future.add_done_callback(lambda: self._end_release(block, future))
+
+    def _end_release(self, block: Block, future: QMI_RpcFuture[bool]) -> None:
         error = future.error()
-        if error is not None:
+        if block.text is not None and isinstance(error, LINK_GONE):
+            self.router.release_later(self.address, block.key)
+            _logger.info("The lock of a block at %s is given back when there is a link: %s", self.address, error)
+        elif error is not None:
             _logger.info("The lock of a block at %s is not given back, but gone: %s", self.address, error)
         elif not future.result():
             _logger.warning("A locked() block at %s had lost its lock before its end", self.address)
 
-    def wait_for_release(self, future: QMI_RpcFuture[bool]) -> None:
+    def wait_for_release(self, block: Block, future: QMI_RpcFuture[bool]) -> None:
         """Wait until the grant of a block is given back. It is on its way already, whatever ends the wait."""
-        self.note_release(future)
+        self.note_release(block, future)
         if not future.done():
             with suppress(QMI_Exception):  # the object or the link is gone, and the lock with it
                 future.wait()

@@ -121,15 +121,12 @@ class _Entrance(Generic[V]):
 
     def _undo(self, block: Block, future: QMI_RpcFuture[LockAnswer] | None) -> None:
         # Whatever broke the entrance off, from the request to the last line of _enter().
-        self._handle.undo_acquire(block.key, future)
+        self._handle.undo_acquire(block.key, future, stays=block.text is not None)
         _close(block, self._handle)
         self._block = None
 
-    def _leave(self) -> QMI_RpcFuture[bool] | None:
+    def _leave(self, block: Block) -> QMI_RpcFuture[bool]:
         # The release goes out before anything else is done, and nothing on the way to it raises.
-        block = self._block
-        if block is None:
-            return None
         future = self._handle.release_at_once(block.key)
         self._block = None
         _close(block, self._handle)
@@ -158,9 +155,8 @@ class LockBlock(_Entrance[V]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        future = self._leave()
-        if future is not None:
-            self._handle.wait_for_release(future)
+        if (block := self._block) is not None:
+            self._handle.wait_for_release(block, self._leave(block))
 
 
 class AsyncLockBlock(_Entrance[V]):
@@ -185,6 +181,5 @@ class AsyncLockBlock(_Entrance[V]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # Not awaited: this must happen also when the block was cancelled.
-        future = self._leave()
-        if future is not None:
-            self._handle.note_release(future)
+        if (block := self._block) is not None:
+            self._handle.note_release(block, self._leave(block))

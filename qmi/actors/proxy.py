@@ -134,7 +134,7 @@ def _acquire(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
         future = rpc.acquire(timeout, token, key)
         return rpc.granted(token, _wait(rpc, "lock()", future))
     except BaseException:
-        rpc.undo_acquire(key or token, future)
+        rpc.undo_acquire(key or token, future, stays=token.custom)
         raise
 
 
@@ -151,7 +151,7 @@ async def _acquire_async(rpc: Handle, timeout: float, lock_token: str | None) ->
         future = rpc.acquire(timeout, token, key)
         return rpc.granted(token, await call_async(future))
     except BaseException:
-        rpc.undo_acquire(key or token, future)
+        rpc.undo_acquire(key or token, future, stays=token.custom)
         raise
 
 
