@@ -80,7 +80,9 @@ def _stop_at_exit() -> None:
 
 def _stop_all(by: int | None) -> None:
     for context in list(PORTALS.users()):
-        if by is None:
+        if not context._active:  # somebody stopped it who did not wait for its end, because of Ctrl-C
+            pass
+        elif by is None:
             _logger.warning("Context %s still runs at the exit of the program; call qmi.stop() before", context.name)
         else:
             _logger.warning("Context %s is stopped, since the program got %s", context.name, signal.Signals(by).name)

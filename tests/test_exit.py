@@ -217,6 +217,27 @@ def test_ctrl_c_while_stopping(home: Path) -> None:
     assert any("exit.one does not end and is left behind" in line for line in messages_of(messages))
 
 
+def test_context_that_ended_after_ctrl_c_broke_its_stop_off_needs_no_warning(home: Path) -> None:
+    script = """
+class Slow(Driver):
+    def release_rpc_object(self):
+        print("ready", flush=True)
+        entered.wait()
+
+context = qmi.core.context.QMI_Context("exit")
+context.start()
+context.make_instrument("one", Slow)
+try:
+    context.stop()
+except KeyboardInterrupt:
+    entered.set()
+    context._ended.wait(10)
+"""
+    with program("import qmi.core.context\n" + script, home) as process:
+        interrupt(process)
+        assert end_of(process) == (0, "", "")
+
+
 def test_stop_returns_although_a_driver_is_stuck(home: Path) -> None:
     script = "begin().rpc_nonblocking.block(); entered.wait(); qmi.stop()"
     with program(script, home) as process:
