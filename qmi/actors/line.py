@@ -31,15 +31,18 @@ class Line(Generic[T]):
 
     Attributes:
         size: How many wait.
+        only_row: The row of all who wait, if they are of one origin and none has the right to go first; else None. Who
+            takes the first one away counts :attr:`size` down.
+        is_held: Whether a turn must not come yet.
     """
 
-    __slots__ = ("_is_held", "_last_origin", "_last_row", "_origin", "_rows", "_urgent", "size")
+    __slots__ = ("_last_origin", "_last_row", "_origin", "_rows", "_urgent", "is_held", "only_row", "size")
 
     def __init__(
         self, origin: Callable[[T], Hashable] = _one_origin, is_held: Callable[[T], bool] = _never_held
     ) -> None:
         self._origin = origin
-        self._is_held = is_held
+        self.is_held: Callable[[T], bool] = is_held
         self._urgent: deque[T] = deque()
         # The row that is next is the first. One that is empty stays if it is the only one: most objects are used by one
         # program, whose turns come and go.
@@ -47,6 +50,7 @@ class Line(Generic[T]):
         self._last_origin: Hashable = self  # hashing an origin for each turn would take longer than all the rest
         self._last_row: deque[T] = deque()
         self.size: int = 0
+        self.only_row: deque[T] | None = None
 
     def __len__(self) -> int:
         return self.size
@@ -63,6 +67,7 @@ class Line(Generic[T]):
         if origin is not self._last_origin:
             self._last_row = self._rows.setdefault(origin, deque())
             self._last_origin = origin
+            self._note_rows()
         self._last_row.append(turn)
         self.size += 1
 
@@ -70,6 +75,11 @@ class Line(Generic[T]):
         """Go before all others, whoever they are."""
         self._urgent.appendleft(turn)
         self.size += 1
+        self.only_row = None
+
+    def _note_rows(self) -> None:
+        rows = self._rows
+        self.only_row = next(iter(rows.values())) if len(rows) == 1 and not self._urgent else None
 
     def has_row_of(self, turn: T) -> bool:
         """Whether others of the same origin wait."""
@@ -80,7 +90,7 @@ class Line(Generic[T]):
         if self._urgent:
             return self._urgent[0]
         for row in self._rows.values():
-            if row and not self._is_held(row[0]):
+            if row and not self.is_held(row[0]):
                 return row[0]
         return None
 
@@ -90,6 +100,7 @@ class Line(Generic[T]):
         if urgent and urgent[0] is turn:
             urgent.popleft()
             self.size -= 1
+            self._note_rows()
             return
         for origin, row in rows.items():
             if row and row[0] is turn:
@@ -99,6 +110,7 @@ class Line(Generic[T]):
                     self._drop(origin)
                     if row:
                         rows[origin] = row
+                    self._note_rows()
                 return
 
     def _drop(self, origin: Hashable) -> None:
@@ -109,6 +121,7 @@ class Line(Generic[T]):
         """Remove a turn; False if it is not here."""
         if turn in self._urgent:
             self._urgent.remove(turn)
+            self._note_rows()
         else:
             origin = self._origin(turn)
             row = self._rows.get(origin)
@@ -117,5 +130,6 @@ class Line(Generic[T]):
             row.remove(turn)
             if not row and len(self._rows) > 1:
                 self._drop(origin)
+                self._note_rows()
         self.size -= 1
         return True

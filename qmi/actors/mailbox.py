@@ -55,9 +55,13 @@ class Mailbox(Generic[T]):
         with self.mutex:
             if self.closed is not None:
                 raise copy.copy(self.closed)  # each caller gets a traceback of its own
-            if self.current is None and not self._passed_over:
-                self.current = turn
-                return True
+            if self.current is None:
+                if not self._passed_over:
+                    self.current = turn
+                    return True
+            elif self._line is not None:  # as in enter_locked
+                self._line.append(turn)
+                return False
             return self.enter_locked(turn)
 
     def enter_locked(self, turn: T, first: bool = False) -> bool:
@@ -104,6 +108,15 @@ class Mailbox(Generic[T]):
             self.current = None
             self._passed_over = False
             return None
+        if row := line.only_row:
+            # The same as below, since nobody else can be next. Most objects are used by one program at a time.
+            first = row[0]
+            if first is not after and not line.is_held(first):
+                self._passed_over = False
+                self.current = first
+                row.popleft()
+                line.size -= 1
+                return first
         following = line.peek()
         if following is after and after is not None:
             line.take(after)  # Ctrl-C came below when its turn came
@@ -123,13 +136,18 @@ class Mailbox(Generic[T]):
             one: somebody else has ended it before.
         """
         with self.mutex:
+            line = self._line
+            if self.current is turn and (line is None or not line.size):  # as in leave_locked: most calls wait alone
+                self.current = None
+                return None
             return self.leave_locked(turn)
 
     def leave_locked(self, turn: T) -> T | None:
         """The same for who holds the mutex already."""
         if self.current is not turn:
             return None
-        if not self._line:
+        line = self._line
+        if line is None or not line.size:
             self.current = None
             return None
         return self._take_next(turn)

@@ -96,7 +96,7 @@ class CallFuture(QMI_RpcFuture[Any]):
         return super().explain() if turn is None else turn.actor.explain_busy()
 
     def is_held(self) -> bool:
-        """Whether the turn must not come yet."""
+        """Whether the turn must not come yet; only if its result is sent."""
         return False
 
     def _give_up(self) -> None:
@@ -110,13 +110,14 @@ class CallFuture(QMI_RpcFuture[Any]):
 class CallTurn(Turn):
     """A method call whose caller waits for a future."""
 
-    __slots__ = ("actor", "call", "future", "method")
+    __slots__ = ("actor", "call", "future", "method", "token")
 
     def __init__(self, actor: Actor, call: Call, method: Method, origin: Origin, future: CallFuture) -> None:
         super().__init__(call.method, origin)
         self.actor: Actor = actor
         self.call: Call = call
         self.method: Method = method
+        self.token: Token | None = call.token
         self.future: CallFuture = future
         future.turn = self
 
@@ -144,17 +145,13 @@ class CallTurn(Turn):
     @property
     def is_held(self) -> bool:
         """Whether it must not come yet."""
-        return not self.given_up and self.future.is_held()
+        future = self.future  # one that is not sent is never held
+        return future.is_sent and not self.given_up and future.is_held()
 
     @property
     def chain(self) -> tuple[str, ...]:
         """The objects that wait for it."""
         return self.call.chain
-
-    @property
-    def token(self) -> Token | None:
-        """The caller's lock token."""
-        return self.call.token
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""

@@ -66,27 +66,30 @@ class _Costs:
 
     Args:
         limit: How much they may.
+
+    Attributes:
+        by_number: The cost of each.
     """
 
-    __slots__ = ("_costs", "_limit", "_sum")
+    __slots__ = ("_limit", "_sum", "by_number")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._costs: dict[int, int] = {}
+        self.by_number: dict[int, int] = {}
         self._sum = 0
 
     def has_room(self, cost: int) -> bool:
         """Whether one more may be open."""
-        return not cost or not self._costs or self._sum + cost <= self._limit
+        return not cost or not self.by_number or self._sum + cost <= self._limit
 
     def add(self, number: int, cost: int) -> None:
         """One more is open."""
-        self._costs[number] = cost
+        self.by_number[number] = cost
         self._sum += cost
 
     def remove(self, number: int) -> bool:
         """A request is not open any more; whether it was a large one."""
-        cost = self._costs.pop(number, None)
+        cost = self.by_number.pop(number, None)
         if cost is None:
             return False
         self._sum -= cost
@@ -94,7 +97,7 @@ class _Costs:
 
     def clear(self) -> None:
         """None is open any more."""
-        self._costs.clear()
+        self.by_number.clear()
         self._sum = 0
 
 
@@ -106,6 +109,7 @@ class OpenRequests:
         limit_bytes: How much memory they may take up in each direction; a single one is always allowed.
 
     Attributes:
+        last_asked: The number of the last request of this side; they are counted from 1.
         lacks_room: Whether a request of this side had to be put off because of the bytes of others, and no answer to
             one of these has come since.
     """
@@ -116,7 +120,7 @@ class OpenRequests:
         self.lacks_room: bool = False
         self._asked_costs = _Costs(limit_bytes)
         self._served_costs = _Costs(limit_bytes)
-        self._last_asked = 0
+        self.last_asked: int = 0
         self._last_served = 0
         # What is open on this side, with what it is; and the few of which there is more to say. An object for each
         # would be work for the garbage collector.
@@ -145,11 +149,6 @@ class OpenRequests:
         """Whether this side may open no more requests."""
         return len(self._asked) >= self.limit
 
-    @property
-    def next_number(self) -> int:
-        """The number of the request that is opened next."""
-        return self._last_asked + 1
-
     def too_many(self, what: str, peer: str) -> QMI_NotDeliveredException:
         """Return the error of a request that cannot be opened because of all the others."""
         return QMI_NotDeliveredException(
@@ -165,12 +164,12 @@ class OpenRequests:
 
     def ask(self, what: str, cost: int = 0) -> int:
         """Open a request of this side, which takes up so much memory if it is a large one."""
-        number = self._last_asked + 1
+        number = self.last_asked + 1
         self._asked[number] = what
         self._queued.add(number)
         if cost:
             self._asked_costs.add(number, cost)
-        self._last_asked = number
+        self.last_asked = number
         return number
 
     def _free(self, number: int) -> None:
@@ -204,12 +203,13 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was never asked, or is a stream and ended by a value.
         """
-        if not self._is_open(number):
-            return False
+        if number not in self._asked or number in self._queued:
+            return self._is_open(number)
         if by_value and number in self._credit and number not in self._cancelled:
             raise ProtocolError(f"request {number} is a stream, but was answered by a value")
         del self._asked[number]
-        self._free(number)
+        if self._asked_costs.by_number:
+            self._free(number)
         self._credit.pop(number, None)
         if number in self._cancelled:
             self._cancelled.remove(number)
@@ -274,7 +274,7 @@ class OpenRequests:
     def _is_open(self, number: int) -> bool:
         # What comes to a request that is not open any more is dropped: this side may have forgotten it, and the link is
         # for all others, too.
-        if not 0 < number <= self._last_asked or number in self._queued:
+        if not 0 < number <= self.last_asked or number in self._queued:
             raise ProtocolError(f"an answer came to request {number}, which was not asked")
         return number in self._asked
 
@@ -323,7 +323,8 @@ class OpenRequests:
     def finish(self, number: int) -> None:
         """This side has answered a request."""
         del self._served[number]
-        self._served_costs.remove(number)
+        if self._served_costs.by_number:
+            self._served_costs.remove(number)
 
     def find_served(self, number: int) -> Served | None:
         """Return a request that the other side talks about, None if it has been answered.

@@ -51,6 +51,7 @@ class Outbound:
         capacity: How many bytes may wait before this counts as full.
 
     Attributes:
+        may_be_full: Whether :meth:`is_full` is worth asking; read without the mutex. Always true while that is.
         fault: Why nothing is written any more, None as long as all is well.
         error: The exception that nobody foresaw, if that is why.
         writes: How often something was given to the connection.
@@ -79,6 +80,7 @@ class Outbound:
         self._relieved = relieved
         self._capacity = capacity
         self._found_full = False
+        self.may_be_full: bool = False  # an attribute, since each call looks at it several times
         self.fault: str | None = None
         self.error: Exception | None = None
         self.writes: int = 0
@@ -104,15 +106,11 @@ class Outbound:
         """Whether nothing waits to be written."""
         return not self._queue
 
-    @property
-    def may_be_full(self) -> bool:
-        """Whether :meth:`is_full` is worth asking; without the mutex."""
-        return self._found_full or self._size > self._capacity
-
     def is_full(self) -> bool:
         """Whether more bytes wait than should. Whoever gets True hears by ``relieved`` when half of them are gone."""
         if self._size > self._capacity:
             self._found_full = True
+        self.may_be_full = self._found_full
         return self._found_full
 
     def stalled_since(self) -> float | None:
@@ -240,6 +238,8 @@ class Outbound:
             queue.append(Unsent(buffers, number))
         entry = queue[-1]
         self._size += total_size(buffers)
+        if self._size > self._capacity:
+            self.may_be_full = True
         if soon and self._hold():
             return None
         if self._waiting:
@@ -290,7 +290,7 @@ class Outbound:
             self.error = self.error or error
             self.fault = f"a fault of this program while writing: {describe_error(error)}"
         if self._found_full and self._size <= self._capacity // 2:
-            self._found_full = False
+            self._found_full = self.may_be_full = False
             self._loop.soon(self._relieved)
         if not self._waiting:
             self._progress = 0.0
@@ -332,7 +332,7 @@ class Outbound:
         self._ended = True
         self._held = False
         if self._found_full:
-            self._found_full = False
+            self._found_full = self.may_be_full = False
             self._loop.soon(self._relieved)
         self._queue.clear()
         self._size = 0

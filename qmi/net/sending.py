@@ -67,7 +67,7 @@ class Sending(ABC):
     @property
     def next_number(self) -> int:
         """The number of the request that is sent next."""
-        return self._requests.next_number
+        return self._requests.last_asked + 1
 
     @property
     def lacks_room(self) -> bool:

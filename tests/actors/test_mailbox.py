@@ -135,3 +135,58 @@ def test_mailbox_forgets_a_turn_that_ctrl_c_left_in_line_when_it_came() -> None:
     box.enter("c")
     box.current = "b"  # the next step, which did not come, takes it out of the line
     assert box.leave("b") == "c"
+
+
+class GeneralLine(Line[tuple[str, int]]):
+    """A line that has no short way: nobody ever knows that there is one row only."""
+
+    def _note_rows(self) -> None:
+        self.only_row = None
+
+
+@given(
+    st.sets(st.sampled_from("abc")),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["enter", "first", "leave", "park", "resume", "withdraw", "hold", "free"]),
+            st.tuples(st.sampled_from("abc"), st.integers(0, 3)),
+        ),
+        max_size=60,
+    ),
+)
+def test_mailbox_with_one_row_does_what_the_general_way_does(
+    held: set[str], steps: list[tuple[str, tuple[str, int]]]
+) -> None:
+    def is_held(turn: tuple[str, int]) -> bool:
+        return turn[0] in held
+
+    def origin(turn: tuple[str, int]) -> str:
+        return turn[0]
+
+    boxes = [Mailbox(lambda kind=kind: kind(origin, is_held)) for kind in (Line, GeneralLine)]  # type: ignore[misc]
+
+    def act(box: Mailbox[tuple[str, int]], action: str, turn: tuple[str, int]) -> object:
+        if action in ("hold", "free"):
+            held.add(turn[0]) if action == "hold" else held.discard(turn[0])
+        elif action == "leave":
+            return None if box.current is None else box.leave(box.current)
+        elif action == "resume":
+            return box.resume()
+        elif action == "withdraw":
+            return box.withdraw(turn)
+        elif turn != box.current and turn not in box.waiting():
+            if action == "park":
+                box.park(turn)
+                return None
+            if action == "enter":
+                return box.enter(turn)
+            with box.mutex:
+                return box.enter_locked(turn, first=True)
+        return None
+
+    for action, turn in steps:
+        done = [
+            (act(box, action, turn), box.current, box.waiting(), len(box), bool(box._line and box._line.size))
+            for box in boxes
+        ]
+        assert done[0] == done[1]

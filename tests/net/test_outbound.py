@@ -473,11 +473,17 @@ def test_who_finds_it_full_hears_when_half_of_it_is_gone(bench: Bench) -> None:
         wire, loop, bench.mutex, begun=print, taken_back=print, failed=lambda: None, stuck=lambda: None,
         relieved=lambda: told.append(out.size), capacity=100,
     )  # fmt: skip
+
+    def worth_asking() -> bool:
+        return out.may_be_full
+
     bench.wire.room = 0
     for _ in range(3):
         with bench.mutex:
             assert not out.is_full()
+            assert not worth_asking()
             out.write([b"x" * 40])
+    assert worth_asking()
     with bench.mutex:
         assert out.is_full()
         bench.wire.room = 119
@@ -486,9 +492,28 @@ def test_who_finds_it_full_hears_when_half_of_it_is_gone(bench: Bench) -> None:
     assert told == []
     bench.wire.room = 100
     with bench.mutex:
+        assert worth_asking()
         assert out.is_full(), "there was no room in between"
         out.write_queue()
     bench.loop.turn()
     assert told == [0]
+    assert not worth_asking()
     with bench.mutex:
         assert not out.is_full()
+
+
+def test_outbound_that_nobody_found_full_does_not_stay_worth_asking() -> None:
+    bench = Bench(Clock())
+    bench.out._capacity = 100
+
+    def worth_asking() -> bool:
+        return bench.out.may_be_full
+
+    bench.wire.room = 0
+    with bench.mutex:
+        bench.out.write([b"x" * 101], 1)
+        assert worth_asking()
+        bench.wire.room = 101
+        bench.out.write_queue()
+        assert not bench.out.is_full()
+    assert not worth_asking()
