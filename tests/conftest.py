@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 
@@ -9,6 +10,20 @@ import pytest
 
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Take what is there by now, thousands of tests and all libraries, away from the garbage collector.
+
+    Tests that look whether something is freed call it, and it would go through all of this each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Give it back: Hypothesis, which may be imported only now, asks the collector who refers to what."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -80,11 +80,11 @@ class Carrier:
         """Whether it has ended by an error; then it can be started again."""
         return self.ended.done() and self.error is not None and self.abandoned is None
 
-    def start(self) -> bool:
+    def start(self, anew: Callable[[], object] = lambda: None) -> None:
         """Let the task run. One that has failed is made anew, where it will run.
 
-        Returns:
-            Whether it had failed before.
+        Args:
+            anew: Called, with the mutex, if it had failed, before it can fail again. Must not raise.
 
         Raises:
             QMI_UsageException: If it was started, or stopped, before, and has not failed.
@@ -103,11 +103,11 @@ class Carrier:
                 self.error = None
                 self.ended = QMI_RpcFuture(f"the end of task {self._name!r}")
                 self._renew()
+                anew()
         if again:
             self._begin_again()
         else:
             self._begin()
-        return again
 
     def request_stop(self) -> None:
         """Ask the task to end."""

@@ -163,6 +163,11 @@ class QMI_TaskRunner(QMI_RpcObject):
         self.sig_restarted.publish(self._restart_count, f"{type(error).__name__}: {error}")
         return decision.delay
 
+    def _forget_restarts(self) -> None:
+        # Somebody has looked after the task: the limit counts from here. The task's thread is not begun yet; if it
+        # were, the first failure might be counted with those of before, or be forgotten.
+        self._restarts = None
+
     @property
     def task(self) -> Any:
         """The task, for methods of a subclass."""
@@ -190,8 +195,7 @@ class QMI_TaskRunner(QMI_RpcObject):
         Raises:
             QMI_UsageException: If it was started before, and has not failed.
         """
-        if self._thread.start():
-            self._restarts = None  # somebody has looked after it: the limit of restarts counts from here
+        self._thread.start(self._forget_restarts)
 
     @direct_method
     def stop(self) -> None:

@@ -14,6 +14,8 @@ import trio
 
 from qmi.actors.carrier import Carrier
 from qmi.actors.interface import Placement
+from qmi.actors.loop_carrier import LoopCarrier
+from qmi.actors.thread_carrier import ThreadCarrier
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_Exception,
@@ -637,7 +639,19 @@ def test_a_task_that_failed_by_its_constructor_or_while_it_was_stopped_can_be_st
         assert task.join() is None
 
 
-def test_the_limit_of_restarts_counts_anew_after_another_start(flaky: type[Flaky]) -> None:
+@pytest.mark.parametrize("how", ["at once", "failed before start() returns"])
+def test_the_limit_of_restarts_counts_anew_after_another_start(
+    flaky: type[Flaky], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how != "at once":
+        for kind in (ThreadCarrier, LoopCarrier):
+            begin = kind._begin_again
+
+            def begin_and_fail(self: Carrier, begin: Callable[[Any], object] = begin) -> None:
+                begin(self)
+                eventually(lambda: flaky.failures in (1, 0))
+
+            monkeypatch.setattr(kind, "_begin_again", begin_and_fail)
     flaky.failures = 5
     rule = RestartRule(limit=1, window=100.0, first_delay=0.0)
     with open_lab() as context:

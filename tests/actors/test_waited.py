@@ -198,9 +198,10 @@ def test_what_is_left_to_a_loop_that_has_ended_is_an_error() -> None:
     context.start()
     x: Any = context.make_rpc_object("x", Leaves)
     actor = actor_of(context, "x")
-    worker = actor.worker
+    worker, driver = actor.worker, actor.object
     context.stop()
-    # As if the call had slipped in just before, and the thread were still there.
+    # As if the call had slipped in just before, and the thread and the driver were still there.
+    actor.object = driver
     actor.mailbox.closed = actor.mailbox.current = None
     x._rpc._actor = actor
     waiting = in_thread(x.forever)

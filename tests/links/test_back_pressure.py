@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +25,9 @@ from qmi.tools.certs import make_ca, make_certificate
 from tests.support.chaos import ChaosProxy
 from tests.support.lab import eventually, make_context
 
-BIG = 8 << 20  # more than the sockets of this machine take at once, together with the first of them
+BIG = 2 << 20
+"""More than twice what the sockets between the two contexts take, so that a link that is full stays so."""
+_WINDOW = 1 << 16
 
 
 class Camera(QMI_Instrument):
@@ -107,11 +111,23 @@ class Bench:
         link = server.async_context.connections.link_to("here")
         assert link is not None
         self.link = link
+        for sender in (link, client.async_context.connections.link_to("srv")):
+            assert sender is not None
+            with socket.socket(fileno=os.dup(sender.descriptor())) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WINDOW)
 
     def is_idle(self) -> bool:
         """Whether the camera does nothing, and may fill its buffer again."""
         actor = self.server.async_context.registry.get("camera")
         return actor is not None and actor.mailbox.current is None
+
+    def wait_until_held(self, count: int) -> None:
+        """Wait until the link has no room any more for the results of so many calls, and none of them runs."""
+        eventually(self.link.is_full)  # from now on, until the proxy goes on, no call begins
+        actor = self.server.async_context.registry.get("camera")
+        assert actor is not None
+        # All have come; one that came before the link was full has ended, too.
+        eventually(lambda: self.is_idle() and self.camera.done + len(actor.mailbox) == count)
 
 
 @pytest.fixture
@@ -124,7 +140,7 @@ def bench(limits: dict[str, Any]) -> Iterator[Bench]:
     with (
         make_context("srv", **limits) as server,
         make_context("here", **limits) as client,
-        ChaosProxy(server.get_tcp_server_port()) as proxy,
+        ChaosProxy(server.get_tcp_server_port(), _WINDOW) as proxy,
     ):
         server.make_instrument("camera", Camera)
         actor = server.async_context.registry.get("camera")
@@ -218,8 +234,7 @@ def test_fault_45_argument_is_what_the_caller_gave(bench: Bench, kind: str) -> N
 def test_fault_46_results_wait_for_a_client_that_reads_later(bench: Bench) -> None:
     bench.proxy.back.stall()
     futures = [bench.remote.rpc_nonblocking.take("array", number) for number in range(16)]
-    eventually(bench.link.is_full)
-    eventually(bench.is_idle)
+    bench.wait_until_held(16)
     assert bench.camera.done < 8, "calls whose results have no room are not begun"
     local = bench.server.get_instrument("camera")
     assert local.size(b"xyz") == 3, "others use the object meanwhile"
@@ -231,8 +246,7 @@ def test_fault_46_results_wait_for_a_client_that_reads_later(bench: Bench) -> No
 def test_call_that_is_held_can_be_cancelled(bench: Bench) -> None:
     bench.proxy.back.stall()
     futures = [bench.remote.rpc_nonblocking.take("array", number) for number in range(16)]
-    eventually(bench.link.is_full)
-    eventually(bench.is_idle)
+    bench.wait_until_held(16)
     begun = bench.camera.done
     for future in futures[begun:]:
         future.cancel()
@@ -390,7 +404,7 @@ def test_fault_45_result_over_tls_is_what_the_driver_returned(tmp_path: Path) ->
     with (
         make_context("srv", security=security("srv"), max_unsent_bytes=2 * BIG) as server,
         make_context("here", security=security("here")) as client,
-        ChaosProxy(server.get_tcp_server_port()) as proxy,
+        ChaosProxy(server.get_tcp_server_port(), _WINDOW) as proxy,
     ):
         server.make_instrument("camera", Camera)
         actor = server.async_context.registry.get("camera")
@@ -399,8 +413,7 @@ def test_fault_45_result_over_tls_is_what_the_driver_returned(tmp_path: Path) ->
         bench = Bench(server, client, proxy, actor.object)
         proxy.back.stall()
         futures = [bench.remote.rpc_nonblocking.take("array", number) for number in range(1, 9)]
-        eventually(bench.link.is_full)
-        eventually(bench.is_idle)
+        bench.wait_until_held(8)
         bench.camera._fill("array", 9)
         proxy.back.go_on()
         assert [numbers_in(future.wait(30)) for future in futures] == [{number} for number in range(1, 9)]

@@ -87,6 +87,8 @@ class ChaosProxy:
 
     Args:
         port: The port of the server; can be changed later, for connections to come.
+        window: How many bytes the proxy's own sockets take in while it carries nothing; None leaves it to the system,
+            which takes some MiB, sooner or later.
 
     Attributes:
         port: Where to connect to.
@@ -95,12 +97,14 @@ class ChaosProxy:
         accepted: Number of connections.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, window: int | None = None) -> None:
         self.target = port
+        self._window = window
         self.there, self.back = Way(), Way()
         self.accepted = 0
         self._pairs: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._narrow(self._listener)  # whatever it accepts is the same
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -128,14 +132,21 @@ class ChaosProxy:
         for sock in pairs:
             reset(sock)
 
+    def _narrow(self, sock: socket.socket) -> None:
+        if self._window is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window)
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client = self._listener.accept()[0]
                 self.accepted += 1
+                server = socket.socket()
+                self._narrow(server)
                 try:
-                    server = socket.create_connection(("127.0.0.1", self.target))
+                    server.connect(("127.0.0.1", self.target))
                 except OSError:
+                    server.close()
                     reset(client)
                     continue
                 self._pairs += [client, server]
