@@ -132,10 +132,14 @@ class QMI_Context:
         self._stop_event.set()
 
     def _left(self) -> None:
-        PORTALS.leave(self)
-        # Two threads may stop the context at once; what is called must not see a context that was started since.
-        on_stopped, self.on_stopped = self.on_stopped, _nothing
-        on_stopped()
+        INTERRUPTS.install()  # Ctrl-C that comes when no context is left is raised when all this is done
+        try:
+            PORTALS.leave(self)
+            # Two threads may stop the context at once; what is called must not see a context that was started since.
+            on_stopped, self.on_stopped = self.on_stopped, _nothing
+            on_stopped()
+        finally:
+            INTERRUPTS.uninstall()
 
     def stop(self) -> None:
         """Stop the context: tasks first, then the objects in reverse order of their making, then the links.

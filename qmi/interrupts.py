@@ -89,7 +89,7 @@ class InterruptHandler:
     """
 
     __slots__ = (
-        *("_again", "_cancelled_bodies", "_number", "_pid", "_previous", "_run", "_users"),
+        *("_again", "_cancelled_bodies", "_mutex", "_number", "_pid", "_previous", "_run", "_users"),
         *("bodies", "due", "ended_by", "handler", "overdue", "raised_end"),
     )
 
@@ -105,6 +105,10 @@ class InterruptHandler:
         self._number = SIGINT  # what is due
         self._users = 0
         self._pid = os.getpid()
+        # Guards the number of users. A thread also holds it while it sends a signal again, and the main thread while it
+        # hands the handlers back, so that no other handler is called for what has been raised already. The handler
+        # itself never takes it.
+        self._mutex = _thread.allocate_lock()
         self._previous: Any = signal.default_int_handler
         self._run: trio.lowlevel.TrioToken | None = None  # the trio run whose handler was replaced
 
@@ -112,15 +116,28 @@ class InterruptHandler:
 
     def install(self) -> None:
         """Somebody needs it: take over from Python's own handler, or trio's."""
-        self._users += 1
+        with self._mutex:
+            self._users += 1
+            if self._users == 1:
+                self._again = False  # what was sent again may have come when the handler was not there any more
         self._pid = os.getpid()
         self._take_over()
 
     def uninstall(self) -> None:
-        """Somebody needs it no more; after the last one, the handler that was there comes back."""
-        self._users -= 1
-        if not self._users:
+        """Somebody needs it no more; after the last one, the handler that was there comes back.
+
+        What is pending then goes to that one, at once: nobody would raise it later, or somebody twice.
+        """
+        with self._mutex:
+            self._users -= 1
+            if self._users or not _in_main_thread():
+                return
+            pending, self.due = self.due, False
             self._hand_back()
+        if pending and self._number == SIGINT:
+            signal.raise_signal(SIGINT)
+        elif pending:
+            self._raise(self._number)
 
     def _take_over(self) -> None:
         if not self._users or not _in_main_thread():
@@ -205,6 +222,7 @@ class InterruptHandler:
         """Leave all signals to whoever had them before; for a process that was forked."""
         self._users = 0
         self.due = False
+        self._mutex = _thread.allocate_lock()  # another thread of the parent may have held it
         self.bodies.clear()
         self._hand_back()
 
@@ -254,13 +272,14 @@ class InterruptHandler:
     def _try_again(self, delay: float = AGAIN) -> None:
         time.sleep(delay)
         main_thread = threading.main_thread().ident
-        if not self.due or main_thread is None:
-            return
-        self._again = True
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(main_thread, self._number)
-        else:  # Windows
-            _thread.interrupt_main(signal.Signals(self._number))
+        with self._mutex:
+            if not self.due or main_thread is None:
+                return
+            self._again = True
+            if hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(main_thread, self._number)
+            else:  # Windows
+                _thread.interrupt_main(signal.Signals(self._number))
 
     def _begin_end(self, number: int) -> None:
         if self.ended_by is not None:

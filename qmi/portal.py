@@ -113,10 +113,14 @@ class Portals:
         """Use the portal, which is started for the first one."""
         with self._mutex:
             if self._portal is None:
-                portal = Portal()
-                portal.start()
+                INTERRUPTS.install()  # first, so that Ctrl-C does not come between the steps that follow
+                try:
+                    portal = Portal()
+                    portal.start()
+                except BaseException:
+                    INTERRUPTS.uninstall()
+                    raise
                 self._portal = portal
-                INTERRUPTS.install()
             self._users.append(user)
             return self._portal
 

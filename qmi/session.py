@@ -152,18 +152,26 @@ def start(
                 "qmi.stop() before another start()"
             )
         context = _make_context(context_name, _load_config(config_file, context_cfg))
+        INTERRUPTS.install()  # else Ctrl-C could come between two of the steps that follow
+        try:
+            _start_default(context, init_logging, console_loglevel)
+        finally:
+            INTERRUPTS.uninstall()
+    return context
+
+
+def _start_default(context: QMI_Context, init_logging: bool, console_loglevel: str | None) -> None:
+    try:
         if init_logging:
-            _SESSION.logs = _setup_logging(context.get_config(), context_name, console_loglevel)
+            _SESSION.logs = _setup_logging(context.get_config(), context.name, console_loglevel)
             if console_loglevel is not None:
                 context.get_config().logging.console_loglevel = console_loglevel
-        try:
-            context.start()
-        except BaseException:
-            _end_logging()
-            raise
-        context.on_stopped = _default_stopped
-        _SESSION.default = context
-    return context
+        context.start()
+    except BaseException:
+        _end_logging()
+        raise
+    context.on_stopped = _default_stopped
+    _SESSION.default = context
 
 
 def _default_stopped() -> None:

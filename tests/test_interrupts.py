@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,12 +19,16 @@ import pytest
 import trio
 
 import qmi
+from qmi import interrupts, session
+from qmi.context import Context
+from qmi.core.exceptions import QMI_NoActiveContextException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, rpc_method
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WAITS, Handler
 from qmi.interrupts import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
 from qmi.names import Address
+from qmi.portal import Portal
 from qmi.utils.context_managers import open_close
 
 ROOT = Path(__file__).parents[1] / "qmi"
@@ -187,6 +193,65 @@ def test_an_interrupt_that_has_struck_does_not_come_again(python_handles_ctrl_c:
     handler._handle(signal.SIGINT, sys._getframe())
     handler._try_again()
     assert not handler.due
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [(Portal, "start"), (session, "_setup_logging"), (Context, "__init__"), (session, "_end_logging")],
+)
+def test_start_or_stop_that_ctrl_c_meets_before_or_after_all_contexts_leaves_nothing_behind(
+    python_handles_ctrl_c: None, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str
+) -> None:
+    original = getattr(owner, step)
+    struck: list[str] = []
+
+    def start_and_stop() -> None:
+        qmi.start("steps", None)
+        qmi.stop()
+        threading.Event().wait(30)
+
+    def strike(*args: Any, **kwargs: Any) -> Any:
+        value = original(*args, **kwargs)
+        if not struck:
+            struck.append(step)
+            signal.raise_signal(signal.SIGINT)
+        return value
+
+    handlers = logging.getLogger().handlers[:], logging.getLogger("qmi").handlers[:]
+    monkeypatch.setattr(owner, step, strike)
+    with pytest.raises(KeyboardInterrupt):
+        start_and_stop()
+    with suppress(QMI_NoActiveContextException):
+        qmi.stop()
+    assert struck
+    assert (logging.getLogger().handlers, logging.getLogger("qmi").handlers) == handlers
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    for thread in threading.enumerate():
+        if thread.name == "qmi-loop":
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("resent", [False, True])
+def test_interrupt_that_is_pending_when_the_last_user_leaves_is_raised_once(
+    python_handles_ctrl_c: None, monkeypatch: pytest.MonkeyPatch, resent: bool
+) -> None:
+    handler = InterruptHandler()
+    frame = bad_frame()
+    monkeypatch.setattr(interrupts, "AGAIN", 3600.0)  # the thread that sends it again comes too late
+    handler.install()
+    handler._handle(signal.SIGINT, frame)
+    if resent:  # or has just sent it, and the handler was not called yet
+        handler._again = True
+    with pytest.raises(KeyboardInterrupt):
+        handler.uninstall()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    handler._try_again(0.0)
+    handler.install()
+    handler.look()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    handler.uninstall()
 
 
 def bad_frame() -> FrameType:
