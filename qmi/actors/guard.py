@@ -131,11 +131,12 @@ class Guard:
             future.what = what
         turn = AcquireTurn(request, origin, future)
         future.on_cancel = partial(self._abandon, turn)
-        with actor.mailbox.mutex:
-            possible = self._may_have(turn)
-        if not possible and request.timeout <= 0:
-            future.settle(LockAnswer.REFUSED)
-            return future
+        if request.timeout <= 0:
+            with actor.mailbox.mutex:
+                possible = self._may_have(turn)
+            if not possible:
+                future.settle(LockAnswer.REFUSED)
+                return future
         actor.enter(turn)
         if 0 < request.timeout < math.inf and not future.done():
             actor.spawn(turn, self._expire, turn)
@@ -248,7 +249,8 @@ class Guard:
             freed = self._lock.release(origin, request.token)
             turn = self._wake_next() if freed else None
             # It may have been given back before: by a caller that was interrupted, and could not know.
-            known = request.token is not None and not request.token.custom and not self._lock.is_lost(request.token)
+            token = request.token
+            known = not freed and token is not None and not token.custom and not self._lock.is_lost(token)
         if not freed and self._drop_requests(request, origin):
             return False
         if not freed and not known and holder is not None:

@@ -27,7 +27,13 @@ REMEMBERED = 128
 """How many grants a lock remembers that ended, so that calls which still show them are told why."""
 
 
-class Standing(Enum):
+class _Word(Enum):
+    """Members are keys of tables that each locked call looks into; the hash of Enum is a function of Python."""
+
+    __hash__ = object.__hash__
+
+
+class Standing(_Word):
     """How somebody stands to a lock."""
 
     FREE = "nobody holds it"
@@ -36,7 +42,7 @@ class Standing(Enum):
     OTHERS = "somebody else holds it"
 
 
-class Ask(Enum):
+class Ask(_Word):
     """What can be asked of a lock."""
 
     CALL = "call a method"
@@ -47,7 +53,7 @@ class Ask(Enum):
     LEAVE = "the asker's context is gone"
 
 
-class Verdict(Enum):
+class Verdict(_Word):
     """What becomes of it."""
 
     ALLOW = "the call may run"
@@ -149,7 +155,10 @@ class Lock(Generic[W]):
 
     def holders(self) -> list[Holder]:
         """All grants, the one that may call last."""
-        return [*(self._below or ()), *(() if self.holder is None else (self.holder,))]
+        holder = self.holder
+        if self._below:
+            return self._below if holder is None else [*self._below, holder]
+        return [] if holder is None else [holder]
 
     def standing(self, origin: Origin, token: Token | None) -> Standing:
         """How the one who shows this token stands to the lock."""
@@ -180,7 +189,7 @@ class Lock(Generic[W]):
         """Whether a token is that of a grant which ended without its owner's doing, or which is not known here."""
         if token is None or token.custom:
             return False
-        if any(token in (holder.key, holder.token) for holder in self.holders()):
+        if self.holder is not None and any(token in (holder.key, holder.token) for holder in self.holders()):
             return False
         ended = self._past.get(token) if self._past is not None else None
         return ended is None or ended.reason != ""
@@ -215,9 +224,9 @@ class Lock(Generic[W]):
 
     def _ask(self, origin: Origin, token: Token, held: Token | None, key: Token) -> tuple[Ask, Standing]:
         top = self.holder
+        if top is None:  # who asks anew need not know that an earlier lock is gone
+            return Ask.ACQUIRE, Standing.FREE
         known = self.standing(origin, token)
-        if top is None:
-            return Ask.ACQUIRE, known
         mine = self.standing(origin, held)
         if key.is_block:
             # Who knows the text of a plain lock may have a block in it, and so may the program that was restarted in
@@ -299,8 +308,9 @@ class Lock(Generic[W]):
         standing = Standing.FREE if self.holder is None else held
         if RULES[ask, standing] is not Verdict.FREED:
             return False
-        left = [holder for holder in self.holders() if holder not in gone]
-        self.holder = left.pop() if left else None
+        left = [holder for holder in self._below or () if holder not in gone]
+        if self.holder in gone:
+            self.holder = left.pop() if left else None
         self._below = left or None
         return True
 
