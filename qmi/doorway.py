@@ -27,6 +27,7 @@ from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.link import Link
 from qmi.net.own_certificate import certificate_warnings
 from qmi.net.peer import Peer
+from qmi.net.request_memory import RequestMemory
 from qmi.net.revocation import RevocationList
 from qmi.net.tls import check_workgroup, client_context, peer_identity, server_context
 from qmi.net.wire import PlainWire, TlsWire, Wire
@@ -68,6 +69,7 @@ class Doorway:
             objects=limits.max_frame_objects,
             open_requests=limits.max_open_requests,
             request_bytes=limits.max_request_bytes,
+            all_request_bytes=limits.max_all_request_bytes,
             arriving=limits.max_arriving_bytes,
             hello_timeout=limits.hello_timeout,
             ping_after=min(4.0, limits.peer_timeout / 4),
@@ -75,6 +77,7 @@ class Doorway:
         )
         self._tls = _tls_contexts(host.config.security)
         self._arrivals = Arrivals(self._limits.arriving)
+        self._memory = RequestMemory(self._limits.all_request_bytes, self._limits.arriving)
         self._decoders = trio.CapacityLimiter(1)  # two would only take the interpreter from each other
         revoked = host.config.security.revoked
         self._revoked = None if revoked is None else RevocationList(revoked)
@@ -148,6 +151,7 @@ class Doorway:
             restore=references.restore,
             where=str(where),
             arrivals=self._arrivals,
+            memory=self._memory,
         )
         limits = self._host.config.limits
         link = Link(

@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import psutil
@@ -16,13 +17,16 @@ from cbor2 import CBORTag, dumps
 from qmi.actors.interface_plain import interface_from_plain
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_ConnectionException, QMI_NotDeliveredException
+from qmi.messages import Call
 from qmi.net.codec import Codec
 from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
 from qmi.net.collector import collector_at_rest
-from qmi.net.frames import HEADER, LARGE_BODY, MAGIC, MAJOR, MINOR, small_frame
+from qmi.net.costs import LARGE_BODY
+from qmi.net.frames import HEADER, MAGIC, MAJOR, MINOR, small_frame
 from qmi.net.kinds import Kind
 from qmi.net.packets import head
+from qmi.net.peer import Peer
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, eventually, make_context
 from tests.support.programs import Program
@@ -169,6 +173,68 @@ def test_context_stops_while_a_large_message_is_decoded(monkeypatch: pytest.Monk
     timer.join()
 
 
+def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qmi.net.link._PATIENCE", 0.1)
+    with (
+        make_context("srv", max_all_request_bytes=3 * MIB) as server,
+        make_context("good") as good,
+        ExitStack() as stack,
+    ):
+        server.make_instrument("bench", Bench)
+        server.make_instrument("free", Bench)
+        good.connect_to_peer("srv", address(server))
+        one, two = (stack.enter_context(RawPeer(server, name)) for name in ("one", "two"))
+        one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
+        actor: Any = server.async_context.registry.get("bench")
+        assert actor.object.entered.wait(10)
+        for text in ("y" * 120_000, "z"):
+            number, buffers = two.peer.send_request(Call("bench", "note", (text,)))
+            two.peer.handed_over(number)
+            two.write(buffers)
+        events: list[Any] = []
+        while not events:
+            events += two.read()
+        error = events[0].reply.error
+        assert type(error) is QMI_NotDeliveredException
+        assert "bench.note was not carried out" in str(error)
+        assert "3 MiB are allowed" in str(error)
+        free = good.get_instrument("srv.free")
+        assert free.echo("a" * 50_000) == "a" * 50_000, "a little is left for everybody"
+        monkeypatch.setattr("qmi.net.link._PATIENCE", 10)
+        two.sock.sendall(call(3, "note", "y" * 120_000))
+        actor.object.gate.set()
+        bench = server.get_instrument("bench")
+        eventually(lambda: [note[:1] for note in bench.notes()] == ["b", "x", "z", "y"])
+        eventually(lambda: not any(server.async_context.connections._doorway._memory.used))
+
+
+def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.net.link._PATIENCE", 60)
+    waiting = threading.Event()
+    reserve = Peer.reserve
+
+    def note(peer: Peer, wake: Any) -> bool:
+        done = reserve(peer, wake)
+        if not done:
+            waiting.set()
+        return done
+
+    monkeypatch.setattr(Peer, "reserve", note)
+    with make_context("srv", max_all_request_bytes=3 * MIB) as server, ExitStack() as stack:
+        server.make_instrument("bench", Bench)
+        one, two = (stack.enter_context(RawPeer(server, name)) for name in ("one", "two"))
+        one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
+        actor: Any = server.async_context.registry.get("bench")
+        assert actor.object.entered.wait(10)
+        two.sock.sendall(call(1, "note", "y" * 120_000))
+        assert waiting.wait(10)
+        server.disconnect_from_peer("two")
+        assert not server.has_peer_context("two")
+        actor.object.gate.set()
+
+
 def test_interfaces_of_one_content_are_made_once(server: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
@@ -225,20 +291,25 @@ def packet(number: int, kind: str, *, most: int = (4 << 20) - 2000) -> bytes:
     "kind",
     ["ints", "floats", "texts", "lists", "dicts", "sets", "nested", "tuples", "exceptions", "arrays", "proxies"],
 )
-def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waiting(program: Program, kind: str) -> None:
+@pytest.mark.parametrize("links", [1, 8])
+def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waiting(
+    program: Program, kind: str, links: int
+) -> None:
     remote: Any = Remote(program)
-    with make_context("good") as good, RawPeer(remote) as raw:
+    with make_context("good") as good, ExitStack() as stack:
+        raws = [stack.enter_context(RawPeer(remote, f"raw{number}")) for number in range(links)]
         good.connect_to_peer("srv", remote.address)
         bench = good.get_instrument("srv.good")
         bench.echo(1)
-        raw.sock.sendall(call(1, "block"))
-        data = b"".join(packet(number, kind) for number in range(2, 10))
+        raws[0].sock.sendall(call(1, "block"))
+        data = b"".join(packet(number, kind) for number in range(2, 2 + 8 // links))
         with collector_at_rest():
             Codec(restore=lambda plain: plain).decode(packet(2, kind)[HEADER.size :])  # it is one that is accepted
         before = remote.process.memory_info().rss
         worst, most = 0.0, 0
-        sender = threading.Thread(target=raw.sock.sendall, args=(data,))
-        sender.start()
+        senders = [threading.Thread(target=raw.sock.sendall, args=(data,)) for raw in raws]
+        for sender in senders:
+            sender.start()
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < 1.0:
             begun = time.monotonic()
@@ -246,9 +317,10 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
             wait = time.monotonic() - begun
             worst = max(worst, wait)
             most = max(most, remote.process.memory_info().rss - before)
-            if wait > 0.05 or sender.is_alive():
+            if wait > 0.05 or any(sender.is_alive() for sender in senders):
                 quiet_since = time.monotonic()
-        sender.join()
+        for sender in senders:
+            sender.join()
         assert most < 256 * MIB
         assert worst < 0.3
 

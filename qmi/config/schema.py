@@ -191,12 +191,14 @@ class CfgLimits:
         max_frame_objects: Objects that a frame may become: a list or dict counts 8, a named value 40, an error 120, a
             proxy 800. The unit is about ten bytes of memory.
         max_depth: Levels that values may be nested, sent or received.
-        max_arriving_bytes: Bytes of arrays of more than 64 MiB that arrive at the same time, on all links together.
+        max_arriving_bytes: Bytes of arrays of more than 64 MiB that arrive at the same time, on all links together; and
+            of arrays in requests that have no answer yet.
         max_unsent_bytes: Bytes that may wait for a slow peer before its calls and its own requests wait, per link.
         unsent_timeout: Seconds in which a peer must take some of them, per link.
         max_open_requests: Requests that may wait for their answer, per link.
         connect_timeout: Seconds within which a connection to a peer must be made.
         max_request_bytes: Bytes of memory that these may take up, per link; one of any size is always allowed.
+        max_all_request_bytes: Bytes of memory that those of all links may take up, besides arrays.
         peer_timeout: Seconds of silence after which a peer counts as lost.
     """
 
@@ -217,6 +219,7 @@ class CfgLimits:
     max_open_requests: Count = 10_000
     connect_timeout: Positive = 10.0
     max_request_bytes: Size = 96 * MIB
+    max_all_request_bytes: Size = 128 * MIB
     peer_timeout: Positive = 15.0
 
 

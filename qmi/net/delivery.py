@@ -14,6 +14,7 @@ from qmi.net.events import (
     Event,
     HelloReceived,
     ItemReceived,
+    LargeFrameReceived,
     PeerLost,
     ReplyReceived,
     RequestReceived,
@@ -190,6 +191,9 @@ class Delivery:
     def _connected(self, event: Connected) -> None:
         self._owner.connected(self._link, event.hello)
 
+    def _large_frame(self, event: LargeFrameReceived) -> None:
+        """The loop looks for it after each reading; a thread that reads has to leave it to the loop."""
+
     def _lost(self, event: PeerLost) -> None:
         self._over = True
         self._owner.lost(self._link, event)
@@ -213,6 +217,7 @@ _WAYS: dict[type, _Way] = {
     CreditReceived: _Way(Delivery._credit),
     HelloReceived: _Way(Delivery._hello, anywhere=False),
     Connected: _Way(Delivery._connected, anywhere=False),
+    LargeFrameReceived: _Way(Delivery._large_frame, anywhere=False),
     PeerLost: _Way(Delivery._lost, anywhere=False),
 }
 

@@ -100,6 +100,11 @@ class SignalsReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class LargeFrameReceived:
+    """A frame has come that is to be decoded beside the loop; see :attr:`qmi.net.peer.Peer.large_frame`."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLost:
     """The last event: the link is gone, for a reason that a person understands.
 
@@ -125,5 +130,6 @@ Event: TypeAlias = (
     | StreamEnded
     | CreditReceived
     | SignalsReceived
+    | LargeFrameReceived
     | PeerLost
 )

@@ -58,9 +58,11 @@ class Limits:
         objects: How many objects a frame may become, in the units of :mod:`qmi.net.codec.budget`: a list or dict counts
             8, a named value 40, an error 120, a proxy 800, each item of a packed list 1 or 2.
         open_requests: Requests of one side that have no answer yet.
-        request_bytes: What these may take up together, in bytes of memory as :func:`cost_of` estimates them; one
+        request_bytes: What these may take up together, in bytes of memory as :mod:`qmi.net.costs` estimates them; one
             request is always allowed.
-        arriving: Bytes of large segments that are arriving at the same time, on all links that share these limits.
+        all_request_bytes: What those on all links that share these limits may take up together, besides arrays.
+        arriving: Bytes of large segments that are arriving at the same time, on all links that share these limits; and
+            of all segments of their requests that have no answer yet.
         hello_timeout: Seconds until the handshake must be done.
         ping_after: Seconds of silence after which the other side is asked for a sign of life.
         silence: Seconds of silence after which the other side is dead; below 15, so that the loss is known within 15.
@@ -74,6 +76,7 @@ class Limits:
     objects: int = 4_000_000
     open_requests: int = 10_000
     request_bytes: int = 96 << 20
+    all_request_bytes: int = 128 << 20
     arriving: int = 2 << 30
     hello_timeout: float = 5.0
     ping_after: float = 4.0
@@ -98,29 +101,6 @@ class Frame(NamedTuple):
 
     body: bytes | bytearray
     segments: Sequence[Any] = ()
-
-
-_PER_BYTE = 17
-"""For how many bytes of memory a byte of CBOR may stand that begins no container: three bytes of text take up 51."""
-_PER_CONTAINER = 80
-_MOST_CONTAINERS = 40 << 20
-"""What the limit of objects in a frame leaves, by default."""
-_CONTAINERS = bytes(range(0x80, 0xC0))
-CHEAP = 1024
-"""A body of up to so many bytes does not count."""
-LARGE_BODY = 1 << 16
-"""Decoding a body of more bytes takes so long that nobody else is to wait for it."""
-
-
-def cost_of(body: bytes | bytearray, segments: int) -> int:
-    """Estimate how much memory a frame becomes at most, in a fraction of the time that decoding takes.
-
-    Args:
-        body: Its body.
-        segments: Bytes in its segments.
-    """
-    containers = len(body) - len(body.translate(None, _CONTAINERS))
-    return _PER_BYTE * len(body) + min(_PER_CONTAINER * containers, _MOST_CONTAINERS) + segments
 
 
 class Arrivals:
@@ -161,18 +141,6 @@ def allocate(size: int) -> Any:
     if numpy is not None and hasattr(numpy, "empty"):
         return numpy.empty(size, "u1")
     return mmap.mmap(-1, size) if size >= 1 << 18 else bytearray(size)
-
-
-def is_affordable(body: int) -> bool:
-    """Whether there is address space for what a body of so many bytes may become.
-
-    The decoder ends the whole program when it gets none. This only asks, and gives back at once what it got.
-    """
-    try:
-        mmap.mmap(-1, _PER_BYTE * body + _MOST_CONTAINERS).close()
-    except (MemoryError, OSError, ValueError):
-        return False
-    return True
 
 
 def pack(body: bytes, segments: Sequence[memoryview] = ()) -> list[Buffer]:

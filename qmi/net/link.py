@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from qmi.bridge import Loop
+from qmi.bridge import Loop, TaskWaiter
 from qmi.forks import abandon_in_child
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import Call, Failure, Reply, Request, Signal, Value
@@ -47,9 +47,8 @@ _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
 _LEND_AGAIN = 1.0
 """After so many seconds it is tried again to have a thread read, if there was none left."""
-_LONG = 0.01
-_LONGEST_PAUSE = 0.2
-"""Decoding that takes longer than the one is followed by a pause, of as many seconds as it took, or of the other."""
+_PATIENCE = 5.0
+"""For how many seconds a large request waits for memory that those of others take up."""
 _NEW_DEADLINES = frozenset({Connected, PeerLost})
 """After these the timer has others to wait for, or none."""
 
@@ -107,7 +106,8 @@ class Link:
         )
         self.room: Room = Room(lambda: self._peer.lacks_room or self.is_full())
         self._put_off = False
-        self._decoders = decoders
+        self._decoders = decoders or trio.CapacityLimiter(1)
+        self._memory_free: TaskWaiter | None = None
         peer.defers_large = True
         self.dropped_signals: int = 0
         self._dropping = False
@@ -310,24 +310,38 @@ class Link:
         return size == len(memory) or self._wire.may_hold_more, events
 
     async def _decode_large(self) -> None:
-        # Nothing is read before it is done. The other links go on: what holds the interpreter in that thread gives it
-        # away every few milliseconds where it runs Python, and at the end where it does not. Then the loop and the
-        # objects have it for as long, before the next large message is decoded.
-        while (frame := self._peer.large_frame) is not None:
-            decoders = self._decoders = self._decoders or trio.CapacityLimiter(1)
-            async with decoders:
-                begun = time.monotonic()
-                try:
-                    found = await trio.to_thread.run_sync(self._decode, frame, limiter=trio.CapacityLimiter(1))
-                except RuntimeError:  # no thread can be started
-                    found = self._decode(frame)
-                events = self._decoded(found)
-                del frame, found  # what came must not live until something else comes
-                self._dispatch(events)
-                del events
-                took = time.monotonic() - begun
-                if took > _LONG:
-                    await trio.sleep(min(took, _LONGEST_PAUSE))
+        # Nothing is read before it is done. The other links go on: the thread that decodes gives the interpreter away
+        # every few milliseconds (qmi.net.codec.pieces).
+        while self._peer.large_frame is not None:
+            try:
+                await self._wait_for_memory()
+                async with self._decoders:
+                    await self._decode_next()
+            finally:
+                with self._mutex:
+                    self._peer.cancel_reservation()
+
+    async def _wait_for_memory(self) -> None:
+        # For a moment only: what comes after the message on this link may be what others wait for. Then it is refused.
+        with trio.move_on_after(_PATIENCE):
+            while self._peer.lost is None:
+                self._memory_free = waiter = TaskWaiter()
+                with self._mutex:
+                    if self._peer.reserve(waiter.wake):
+                        return
+                await waiter.wait()
+
+    async def _decode_next(self) -> None:
+        frame = self._peer.large_frame
+        if frame is None:  # the link was lost meanwhile
+            return
+        try:
+            found = await trio.to_thread.run_sync(self._decode, frame, limiter=trio.CapacityLimiter(1))
+        except RuntimeError:  # no thread can be started
+            found = self._decode(frame)
+        events = self._decoded(found)
+        del frame, found  # what came must not live until something else comes
+        self._dispatch(events)
 
     def _decode(self, frame: Frame) -> Packet | Exception:
         with collector_at_rest():
@@ -378,15 +392,11 @@ class Link:
     def read_once(self) -> tuple[bool, list[Event]]:
         """Read in a thread that has the right to; see :class:`~qmi.net.rush.Source`."""
         more, events = self._receive()
-        deliver = self._delivery.deliver
-        while True:
-            for index, event in enumerate(events):
-                if is_for_the_loop(event):
-                    return more, events[index:]
-                deliver(event)
-            if (frame := self._peer.large_frame) is None:
-                return more, []
-            events = self._decoded(self._decode(frame))
+        for index, event in enumerate(events):
+            if is_for_the_loop(event):
+                return more, events[index:]
+            self._delivery.deliver(event)
+        return more, []
 
     def assist(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
         """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
@@ -449,6 +459,8 @@ class Link:
             if type(event) in _NEW_DEADLINES:
                 self._wake_timer.set()
                 self.room.tell()
+                if self._memory_free is not None:
+                    self._memory_free.wake()
 
     def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
         with self._mutex:

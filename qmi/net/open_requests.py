@@ -20,8 +20,10 @@ from qmi.messages import (
     Unsubscribe,
 )
 from qmi.net.bounds import MAX_CREDIT
+from qmi.net.costs import Cost
 from qmi.net.events import CancelReceived, Event, ReplyReceived
 from qmi.net.frames import ProtocolError
+from qmi.net.request_memory import Share
 
 _VERBS: dict[type, str] = {
     Acquire: "lock",
@@ -107,6 +109,7 @@ class OpenRequests:
     Args:
         limit: How many may be open in each direction.
         limit_bytes: How much memory they may take up in each direction; a single one is always allowed.
+        share: What those of the other side take up, of what all links of the context may; None: nothing counts it.
 
     Attributes:
         last_asked: The number of the last request of this side; they are counted from 1.
@@ -114,12 +117,13 @@ class OpenRequests:
             one of these has come since.
     """
 
-    def __init__(self, limit: int, limit_bytes: int = 96 << 20) -> None:
+    def __init__(self, limit: int, limit_bytes: int = 96 << 20, share: Share | None = None) -> None:
         self.limit = limit
         self.limit_bytes = limit_bytes
         self.lacks_room: bool = False
         self._asked_costs = _Costs(limit_bytes)
         self._served_costs = _Costs(limit_bytes)
+        self._share = share
         self.last_asked: int = 0
         self._last_served = 0
         # What is open on this side, with what it is; and the few of which there is more to say. An object for each
@@ -282,14 +286,17 @@ class OpenRequests:
         """Whether a large request of the other side may be open besides those that are."""
         return self._served_costs.has_room(cost)
 
-    def note_cost(self, number: int, cost: int) -> None:
-        """A request of the other side takes up so much memory, if it is open at all."""
-        if cost and number in self._served:
-            self._served_costs.add(number, cost)
+    def note_cost(self, number: int, cost: Cost) -> None:
+        """A request of the other side takes up so much memory, which was reserved, if it is open at all."""
+        if number in self._served:
+            self._served_costs.add(number, cost.total)
+            if self._share is not None:
+                self._share.assign(number)
 
     def free_served(self, number: int) -> None:
-        """A request of the other side is answered by a stream, whose items count for themselves."""
-        self._served_costs.remove(number)
+        """A request of the other side is answered, or is by a stream, whose items count for themselves."""
+        if self._served_costs.remove(number) and self._share is not None:
+            self._share.remove(number)
 
     def serve(self, number: int) -> bool:
         """Open a request of the other side; False if there are too many.
@@ -324,7 +331,7 @@ class OpenRequests:
         """This side has answered a request."""
         del self._served[number]
         if self._served_costs.by_number:
-            self._served_costs.remove(number)
+            self.free_served(number)
 
     def find_served(self, number: int) -> Served | None:
         """Return a request that the other side talks about, None if it has been answered.
@@ -351,6 +358,8 @@ class OpenRequests:
         self._served.clear()
         self._asked_costs.clear()
         self._served_costs.clear()
+        if self._share is not None:
+            self._share.clear()
         self.lacks_room = False
         return events
 

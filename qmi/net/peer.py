@@ -30,16 +30,16 @@ Rules for the driver:
   ``end_stream`` or a ``Failure``; also after ``CancelReceived``: the answer frees the number.
 - ``cancel_request`` is also how a consumer leaves a stream. No event comes for that number any more. If it returns
   nothing, the request had not been handed over: take its buffers out of the queue.
-- With ``defers_large``, after everything that was received: while there is a ``large_frame``, ``decode`` it without the
-  lock, beside the loop, give the outcome to ``decoded``, and handle its events as those of reading. Nothing is read
-  meanwhile.
+- With ``defers_large``, after ``LargeFrameReceived``: while there is a ``large_frame``, ``reserve`` its memory,
+  ``decode`` it without the lock, beside the loop, give the outcome to ``decoded``, and handle its events as those of
+  reading. Nothing is read meanwhile.
 - A program whose loop is blocked cannot answer pings. A watchdog thread may write :data:`HEARTBEAT` between two frames.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -47,17 +47,17 @@ from typing import Any, TypeAlias
 from qmi.config.rules import printable
 from qmi.net.bounds import check_payload, describe_error
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
+from qmi.net.costs import CHEAP, LARGE_BODY, Cost, costs_of, is_affordable, is_slow
 from qmi.net.events import (
     Connected,
     Event,
     HelloReceived,
+    LargeFrameReceived,
     LossKind,
     PeerLost,
     SignalsReceived,
 )
 from qmi.net.frames import (
-    CHEAP,
-    LARGE_BODY,
     MINOR,
     Arrivals,
     Buffer,
@@ -66,14 +66,13 @@ from qmi.net.frames import (
     Lacking,
     Limits,
     ProtocolError,
-    cost_of,
-    is_affordable,
 )
 from qmi.net.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.heartbeat import Heartbeat, Pulse
 from qmi.net.incoming import RequestRefused, read_message
 from qmi.net.kinds import REQUEST, Kind
 from qmi.net.packets import read_first_packet, read_packet
+from qmi.net.request_memory import RequestMemory, Share
 from qmi.net.sending import Sending, write_packet
 from qmi.net.undecodable import UnaffordableValue, peek, read_undecodable
 
@@ -98,8 +97,12 @@ Packet: TypeAlias = tuple[int, int, Any]
 """Kind, number and payload."""
 
 
-def _cost(frame: Frame) -> int:
-    return cost_of(frame.body, sum(memoryview(segment).nbytes for segment in frame.segments))
+def _size_of_segments(frame: Frame) -> int:
+    return sum(memoryview(segment).nbytes for segment in frame.segments)
+
+
+def _is_slow(frame: Frame) -> bool:
+    return is_slow(frame.body, _size_of_segments(frame))
 
 
 class Peer(Sending):
@@ -116,6 +119,7 @@ class Peer(Sending):
         restore: Makes an object of those plain values; raises ValueError if they make no sense.
         where: Address of the other side, for messages.
         arrivals: What arrives on all links of the context; None if this link is on its own.
+        memory: What the requests on all links of the context take up; None as above.
 
     Attributes:
         defers_large: Whether the driver decodes large frames (:attr:`large_frame`); else they are decoded where they
@@ -135,14 +139,16 @@ class Peer(Sending):
         restore: Restore | None = None,
         where: str = "",
         arrivals: Arrivals | None = None,
+        memory: RequestMemory | None = None,
     ) -> None:
         self.limits: Limits = limits or Limits()
         codec = Codec(self.limits, persistent=persistent, restore=restore)
-        super().__init__(codec, self.limits.open_requests, self.limits.request_bytes)
+        self._share = Share(memory or RequestMemory(self.limits.all_request_bytes, self.limits.arriving))
+        super().__init__(codec, self.limits.open_requests, self.limits.request_bytes, self._share)
         self._reader = FrameReader(self.limits, arrivals=arrivals)
         self._later: deque[Frame] = deque()
         self.defers_large: bool = False
-        self._cost = 0
+        self._cost: Cost | None = None  # of the frame that is being handled, if it was needed
         self._handshake = Handshake(role, hello, expected=expected, certified=certified)
         self._heartbeat = Heartbeat(now, ping_after=self.limits.ping_after, silence=self.limits.silence)
         self._hello_due = now + self.limits.hello_timeout
@@ -242,6 +248,26 @@ class Peer(Sending):
         """A frame to be given to :meth:`decode`, and its outcome to :meth:`decoded`; until then nothing may be read."""
         return self._later[0] if self._later else None
 
+    def reserve(self, wake: Callable[[], object]) -> bool:
+        """Keep memory free for :attr:`large_frame`; with the lock.
+
+        Args:
+            wake: Called from any thread when it is worth trying again; must not raise.
+
+        Returns:
+            Whether to decode it now: there is memory, or waiting for some is of no use.
+        """
+        frame = self.large_frame
+        if frame is None or isinstance(frame.segments, Lacking):
+            return True
+        cost = self._cost_of(frame)
+        return not self._requests.has_room_to_serve(cost.total) or self._share.reserve(cost, wake)
+
+    def cancel_reservation(self) -> None:
+        """What was reserved is not needed; with the lock."""
+        self._cost = None
+        self._share.cancel()
+
     def decode(self, frame: Frame) -> Packet | Exception:
         """Decode a frame; any thread may do that, without the lock. Takes up to a second."""
         try:
@@ -257,20 +283,24 @@ class Peer(Sending):
             self._heartbeat.heard(now)
             try:
                 self._handle_decoded(self._later.popleft(), found, events, now)
-                while self._later and len(self._later[0].body) <= LARGE_BODY:
+                while self._later and not _is_slow(self._later[0]):
                     frame = self._later.popleft()
                     self._handle_decoded(frame, self.decode(frame), events, now)
             except ProtocolError as error:
                 events += self._fail(str(error))
             except Exception as error:  # as in _receive
                 events += self.fault("handling a large frame", error)
+        else:  # the link was lost meanwhile
+            self.cancel_reservation()
         return events
 
     def _handle_heavy(self, frame: Frame, events: list[Event], now: float) -> None:
         if not self.is_ready:
             kind, _, payload = read_first_packet(frame)
             self._handle(kind, payload, events, now)
-        elif self._later or (self.defers_large and len(frame.body) > LARGE_BODY):
+        elif self._later or (self.defers_large and _is_slow(frame)):
+            if not self._later:
+                events.append(LargeFrameReceived())
             self._later.append(frame)
         else:
             self._handle_decoded(frame, self.decode(frame), events, now)
@@ -278,17 +308,35 @@ class Peer(Sending):
     def _check_affordable(self, frame: Frame) -> None:
         if isinstance(frame.segments, Lacking):
             raise UnaffordableValue(f"there is no memory for arrays of {frame.segments.size} bytes")
-        packet = peek(frame.body)
-        # Frames are decoded and handled one by one, so that this is still there when the request is noted.
-        self._cost = _cost(frame) if packet is not None and packet[0] == REQUEST else 0
-        if not self._requests.has_room_to_serve(self._cost):
+        cost = self._cost_of(frame)
+        if not self._requests.has_room_to_serve(cost.total):
             raise UnaffordableValue(
                 f"requests of this peer that have no answer yet take up more than {self.limits.request_bytes >> 20} MiB"
+            )
+        if not self._share.reserve(cost):
+            limits = self._share.memory.limits
+            raise UnaffordableValue(
+                "requests of all peers that have no answer yet take up too much memory: "
+                f"{limits.values >> 20} MiB are allowed, and {limits.arrays >> 20} MiB for arrays"
             )
         if len(frame.body) > LARGE_BODY and not is_affordable(len(frame.body)):
             raise UnaffordableValue(f"there is no memory for a message of {len(frame.body)} bytes")
 
+    def _cost_of(self, frame: Frame) -> Cost:
+        # Frames are decoded and handled one by one, so that this is still there when the request is noted.
+        if self._cost is None:
+            packet = peek(frame.body)
+            is_request = packet is not None and packet[0] == REQUEST
+            self._cost = costs_of(frame.body, _size_of_segments(frame)) if is_request else Cost()
+        return self._cost
+
     def _handle_decoded(self, frame: Frame, found: Packet | Exception, events: list[Event], now: float) -> None:
+        try:
+            self._handle_found(frame, found, events, now)
+        finally:
+            self.cancel_reservation()
+
+    def _handle_found(self, frame: Frame, found: Packet | Exception, events: list[Event], now: float) -> None:
         if self.lost is not None:
             return
         if isinstance(found, UndecodableValue):
@@ -302,7 +350,7 @@ class Peer(Sending):
             return
         self._handle_message(kind, number, payload, events)
         if kind == REQUEST:
-            self._requests.note_cost(number, self._cost)
+            self._requests.note_cost(number, self._cost_of(frame))
 
     def _is_over(self) -> bool:
         return self._lost is not None

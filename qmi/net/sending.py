@@ -8,11 +8,13 @@ from typing import Any
 from qmi.errors import QMI_RuntimeException, QMI_ValueNotSendableException
 from qmi.messages import Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Codec, Encoded
+from qmi.net.costs import CHEAP, cost_of
 from qmi.net.events import PeerLost
-from qmi.net.frames import CHEAP, Buffer, cost_of, pack, small_frame
+from qmi.net.frames import Buffer, pack, small_frame
 from qmi.net.kinds import REQUEST, VALUE, Kind
 from qmi.net.open_requests import OpenRequests, describe, not_delivered
 from qmi.net.packets import encode_message, head
+from qmi.net.request_memory import Share
 
 _HEAD = 11
 """How many bytes of a body are in front of the payload, at most."""
@@ -35,14 +37,15 @@ class Sending(ABC):
         codec: Encodes what is sent.
         open_requests: How many requests may be open in each direction.
         request_bytes: How much memory these may take up.
+        share: What those of the other side take up, of what all links may.
 
     Attributes:
         is_ready: Whether the handshake is done and the link is there.
     """
 
-    def __init__(self, codec: Codec, open_requests: int, request_bytes: int = 96 << 20) -> None:
+    def __init__(self, codec: Codec, open_requests: int, request_bytes: int, share: Share) -> None:
         self._codec = codec
-        self._requests = OpenRequests(open_requests, request_bytes)
+        self._requests = OpenRequests(open_requests, request_bytes, share)
         self._lost: PeerLost | None = None
         self.is_ready: bool = False
 

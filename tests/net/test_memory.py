@@ -15,19 +15,26 @@ from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net import frames as frames_module
 from qmi.net import peer as peer_module
 from qmi.net.codec import Encoded
-from qmi.net.events import Event, ItemReceived, PeerLost, ReplyReceived, RequestReceived, SignalsReceived
+from qmi.net.costs import CHEAP, LARGE_BODY, Cost, cost_of
+from qmi.net.events import (
+    Event,
+    ItemReceived,
+    LargeFrameReceived,
+    PeerLost,
+    ReplyReceived,
+    RequestReceived,
+    SignalsReceived,
+)
 from qmi.net.frames import (
-    CHEAP,
     HEADER,
-    LARGE_BODY,
     MAGIC,
     MAJOR,
     MINOR,
     Arrivals,
+    Frame,
     FrameReader,
     Lacking,
     Limits,
-    cost_of,
     pack,
 )
 from qmi.net.frames import ProtocolError as Fault
@@ -35,6 +42,7 @@ from qmi.net.kinds import Kind
 from qmi.net.open_requests import OpenRequests
 from qmi.net.packets import head
 from qmi.net.peer import Peer
+from qmi.net.request_memory import RequestMemory
 from tests.net.test_peer import ask, give, pair, raw
 
 ARRAY = np.zeros(100_000)
@@ -274,6 +282,136 @@ def test_cost_of_a_request_is_for_its_sender_at_least_what_it_is_for_its_receive
     assert a.cost_of(Encoded(payload, [])) >= theirs
 
 
+# The bytes of the requests on all links
+
+
+def shared(count: int, values: int = 1 << 22) -> tuple[RequestMemory, list[tuple[Peer, Peer]]]:
+    """Links of one context: each with its client."""
+    memory = RequestMemory(values, 1 << 22)
+    pairs = [pair() for _ in range(count)]
+    for _, server in pairs:
+        server._share.memory = memory
+    return memory, pairs
+
+
+def request(client: Peer, value: Any) -> tuple[int, bytes]:
+    number, buffers = client.send_request(Call("bench", "echo", (value,)))
+    client.handed_over(number)
+    return number, raw(buffers)
+
+
+LARGE_VALUES = {
+    "text": "x" * 150_000,
+    "array": np.zeros(300_000),
+    "numbers": [1.5] * 60_000,
+    "scalars": [np.uint8(1)] * 60_000,
+}
+
+
+@pytest.mark.parametrize("kind", LARGE_VALUES)
+@pytest.mark.parametrize("end", ["answer", "failure", "stream", "loss"])
+def test_requests_of_many_peers_are_refused_beyond_what_they_may_take_up_together(kind: str, end: str) -> None:
+    memory, pairs = shared(4)
+    accepted = []
+    for client, server in pairs:
+        number, data = request(client, LARGE_VALUES[kind])
+        events = server.receive_data(data, 0.0)
+        if events:
+            accepted.append((server, number))
+            continue
+        error = error_in(give(client, server.data_to_send()))
+        assert type(error) is QMI_NotDeliveredException
+        assert "requests of all peers that have no answer yet take up too much memory" in str(error)
+    assert len(accepted) in (1, 2)
+    for server, number in accepted:
+        if end == "loss":
+            server.lose("gone")
+        elif end == "stream":
+            server.open_stream(number)
+        else:
+            server.send_reply(number, Value(None) if end == "answer" else Failure(ValueError()))
+    assert memory.used == Cost()
+    client, server = pairs[-1]
+    assert server.receive_data(request(client, LARGE_VALUES[kind])[1], 0.0)
+
+
+def test_little_is_left_for_every_peer() -> None:
+    _, pairs = shared(30)
+    for client, server in pairs:
+        _, data = request(client, "x" * 50_000)
+        assert [type(event) for event in server.receive_data(data, 0.0)] == [RequestReceived]
+
+
+def test_large_request_waits_for_memory_of_others() -> None:
+    memory, ((one, first), (two, second)) = shared(2)
+    number, data = request(one, "x" * 200_000)
+    first.receive_data(data, 0.0)
+    second.defers_large = True
+    second.receive_data(request(two, "x" * 200_000)[1], 0.0)
+    woken: list[bool] = []
+    assert not second.reserve(lambda: woken.append(True))
+    first.send_reply(number, Value(None))
+    assert woken == [True]
+    assert second.reserve(lambda: woken.append(True))
+    frame = second.large_frame
+    assert frame is not None
+    assert [type(event) for event in second.decoded(second.decode(frame), 0.0)] == [RequestReceived]
+    second.lose("gone")
+    assert memory.used == Cost()
+
+
+@pytest.mark.parametrize("moment", ["before it is decoded", "while it is decoded"])
+def test_memory_is_free_when_the_link_of_a_large_frame_is_lost(moment: str) -> None:
+    memory, ((client, server),) = shared(1)
+    server.defers_large = True
+    server.receive_data(request(client, "x" * 200_000)[1], 0.0)
+    frame = server.large_frame
+    assert frame is not None
+    assert server.reserve(lambda: None)
+    found = server.decode(frame) if moment == "while it is decoded" else None
+    server.lose("gone")
+    if found is None:
+        server.cancel_reservation()
+    else:
+        assert server.decoded(found, 0.0) == []
+    assert memory.used == Cost()
+
+
+@pytest.mark.parametrize("what", ["nonsense", "too many requests", "unknown tag"])
+def test_memory_is_free_when_a_request_is_refused(what: str) -> None:
+    memory, ((_, server),) = shared(1)
+    if what == "too many requests":
+        server._requests.limit = 0
+    body = (
+        head(Kind.REQUEST, 1)
+        + {
+            "nonsense": b"\xff" * 2000,
+            "unknown tag": b"\x87\x00\x65bench\x64echo\x81\xd9\xff\xff\x59\x07\xd0" + bytes(2000) + b"\xa0\xf6\x80",
+            "too many requests": b"\x87\x00\x65bench\x64echo\x81\x59\x07\xd0" + bytes(2000) + b"\xa0\xf6\x80",
+        }[what]
+    )
+    give(server, pack(body, []))
+    assert (server.lost is not None) == (what == "nonsense")
+    assert memory.used == Cost()
+
+
+def test_packed_lists_count_what_they_become() -> None:
+    a, b = pair()
+    for value, least in (([np.uint8(1)] * 100_000, 33), ([1.5] * 100_000, 32), (["abc"] * 100_000, 60)):
+        encoded = a.encode_request(Call("bench", "echo", (value,)))
+        assert a.cost_of(encoded) > 100_000 * least
+        assert b.decode(Frame(head(Kind.REQUEST, 1) + encoded.payload, encoded.segments))
+
+
+@pytest.mark.parametrize(
+    "value", [[np.uint8(1)] * 600_000, [True] * 600_000, ["a", None] * 200_000], ids=["scalars", "bools", "mixed"]
+)
+def test_small_frame_with_a_large_packed_list_is_decoded_beside_the_loop(value: list[Any]) -> None:
+    client, server = pair()
+    server.defers_large = True
+    assert server.receive_data(request(client, value)[1], 0.0) == [LargeFrameReceived()]
+
+
 # Large messages
 
 
@@ -286,9 +424,11 @@ def test_large_frame_waits_to_be_decoded_and_keeps_its_place() -> None:
         a.handed_over(number)
         data += raw(buffers)
     events: list[Any] = [*b.receive_data(data, 0.0)]
-    assert [event.number for event in events] == [1]
+    assert events == [RequestReceived(1, events[0].message), LargeFrameReceived()]
+    events.pop()
     decoded = 0
     while (frame := b.large_frame) is not None:
+        assert b.reserve(lambda: None)
         found = b.decode(frame)
         events += b.decoded(found, 0.0)
         decoded += 1
@@ -312,7 +452,7 @@ def test_peer_that_waits_for_its_large_frame_is_not_silent_and_gives_a_sign_of_l
 def test_large_frame_that_makes_no_sense_ends_the_link() -> None:
     _, b = pair()
     b.defers_large = True
-    assert b.receive_data(raw(pack(b"\xff" * 100_000, [])), 0.0) == []
+    assert b.receive_data(raw(pack(b"\xff" * 100_000, [])), 0.0) == [LargeFrameReceived()]
     frame = b.large_frame
     assert frame is not None
     events = b.decoded(b.decode(frame), 0.0)

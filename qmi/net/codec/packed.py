@@ -27,6 +27,8 @@ from qmi.net.codec.unknown import UnknownTypeValue
 PACK_FROM = 128
 """A list of fewer items is written by cbor2 as quickly."""
 PACK_NUMPY_FROM = 4
+_PART = 1 << 16
+"""So many items are unpacked at a time, which takes some milliseconds."""
 _MIXED_SIZE = 1 << 20
 """Larger lists of scalars have no integers beyond 64 bits: they would be counted by their bytes."""
 _SEPARATORS = ("\0", "\x1f", "\ue000", "\U0010fffd")
@@ -160,20 +162,30 @@ def _unpack(decoding: Decoding, payload: Any, _: bool) -> Any:
     return unpack(decoding, detail, decoding.take(data))
 
 
+def _in_parts(size: int, make: Callable[[int, int], list[Any]]) -> list[Any]:
+    # Other threads have the interpreter between two parts.
+    found = make(0, _PART)
+    for begin in range(_PART, size, _PART):
+        found += make(begin, begin + _PART)
+    return found
+
+
 def _unpack_numbers(code: str) -> Callable[[Decoding, Any, Any], Any]:
     def unpack(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
         numbers = array(code)
         decoding.spend(len(data) // numbers.itemsize)
         numbers.frombytes(data)
-        return _little(numbers).tolist()
+        numbers = _little(numbers)
+        return _in_parts(len(numbers), lambda begin, end: numbers[begin:end].tolist())
 
     return unpack
 
 
 def _unpack_bools(decoding: Decoding, detail: Any, data: Any) -> list[bool]:
     decoding.spend(len(data))
+    flags = bytes(data)
     try:
-        return list(map((False, True).__getitem__, bytes(data)))
+        return _in_parts(len(flags), lambda begin, end: list(map((False, True).__getitem__, flags[begin:end])))
     except IndexError:
         raise Malformed("a bool is neither 0 nor 1") from None
 
@@ -183,7 +195,12 @@ def _unpack_texts(decoding: Decoding, detail: Any, data: Any) -> list[str]:
         raise Malformed("the separator of packed texts is not known")
     text = str(data, "utf-8")
     decoding.spend(_TEXT_COST * (text.count(detail) + 1))
-    return text.split(detail)
+    *found, rest = text.split(detail, _PART)
+    while detail in rest:
+        *more, rest = rest.split(detail, _PART)
+        found += more
+    found.append(rest)
+    return found
 
 
 def _unpack_numpy(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
@@ -191,7 +208,7 @@ def _unpack_numpy(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
     if type(flat) is UnknownTypeValue:
         return _without_numpy(decoding, detail, bytes(data))
     decoding.spend(flat.size * _NUMPY_COST)
-    return list(flat)
+    return _in_parts(flat.size, lambda begin, end: list(flat[begin:end]))
 
 
 def _without_numpy(decoding: Decoding, described: Any, data: bytes) -> list[Any]:

@@ -1,0 +1,94 @@
+"""How much memory a frame may become, estimated from its bytes in a fraction of the time that decoding takes."""
+
+from __future__ import annotations
+
+import mmap
+from typing import NamedTuple
+
+from qmi.net.codec.tags import Own
+
+CHEAP = 1024
+"""A body of up to so many bytes does not count."""
+LARGE_BODY = 1 << 16
+"""Decoding a body of more bytes takes so long that nobody else is to wait for it."""
+_LARGE_LISTS = 1 << 19
+"""So do packed lists of more bytes."""
+_PER_BYTE = 17
+"""For how many bytes of memory a byte of CBOR may stand that begins no container: three bytes of text take up 51."""
+_PER_SCALAR = 40
+"""For how many a byte of packed numpy scalars may."""
+_PER_ITEM = 20
+"""For how many a byte of packed texts, bools and mixed scalars may."""
+_PER_NUMBER = 5
+"""For how many a byte of packed numbers of 64 bits may, itself included."""
+_PER_CONTAINER = 80
+_MOST_CONTAINERS = 40 << 20
+"""What the limit of objects in a frame leaves, by default; so does the next."""
+_MOST_SCALARS = 160 << 20
+_CONTAINERS = bytes(range(0x80, 0xC0))
+_PACKED = Own.PACKED.to_bytes(2)
+_FORM = b"\xd9" + _PACKED + b"\x83\x61"
+
+
+class Cost(NamedTuple):
+    """Bytes of memory.
+
+    Attributes:
+        values: What CBOR and packed lists become.
+        arrays: Arrays and ``bytes``, which take up what was sent.
+    """
+
+    values: int = 0
+    arrays: int = 0
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.values + self.arrays
+
+
+def costs_of(body: bytes | bytearray, segments: int) -> Cost:
+    """Estimate how much memory a frame becomes at most.
+
+    Args:
+        body: Its body.
+        segments: Bytes in its segments.
+    """
+    containers = len(body) - len(body.translate(None, _CONTAINERS))
+    values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS)
+    packed = body.count(_PACKED)
+    if not packed:
+        return Cost(values + _PER_BYTE * len(body), segments)
+    numbers = sum(body.count(_FORM + form) for form in (b"d", b"q"))
+    if packed == numbers:
+        return Cost(values + _PER_BYTE * len(body) + _PER_NUMBER * segments)
+    others = sum(body.count(_FORM + form) for form in (b"s", b"c", b"?"))
+    factor = _PER_ITEM if packed == numbers + others else _PER_SCALAR
+    return Cost(values + min(factor * (len(body) + segments), _MOST_SCALARS) + segments)
+
+
+def cost_of(body: bytes | bytearray, segments: int) -> int:
+    """Estimate how much memory a frame becomes at most, arrays included; see :func:`costs_of`."""
+    return costs_of(body, segments).total
+
+
+def is_slow(body: bytes | bytearray, segments: int) -> bool:
+    """Whether decoding a frame takes so long that nobody else is to wait for it.
+
+    Args:
+        body: Its body.
+        segments: Bytes in its segments.
+    """
+    return len(body) > LARGE_BODY or (segments > _LARGE_LISTS and _PACKED in body)
+
+
+def is_affordable(body: int) -> bool:
+    """Whether there is address space for what a body of so many bytes may become.
+
+    The decoder ends the whole program when it gets none. This only asks, and gives back at once what it got.
+    """
+    try:
+        mmap.mmap(-1, _PER_BYTE * body + _MOST_CONTAINERS).close()
+    except (MemoryError, OSError, ValueError):
+        return False
+    return True
