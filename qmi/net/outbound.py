@@ -86,6 +86,7 @@ class Outbound:
         self.writes: int = 0
         self._queue: deque[Unsent] = deque()
         self._size = 0
+        self._excess = 0  # bytes of short messages that were added while there was no room
         self._wrote = 0.0
         self._held = False  # what is in the queue, for what comes after it
         self._watched = False  # for that, by the loop
@@ -237,15 +238,26 @@ class Outbound:
         if not (queue and queue[-1].add(buffers, number)):
             queue.append(Unsent(buffers, number))
         entry = queue[-1]
-        self._size += total_size(buffers)
+        size = total_size(buffers)
+        self._size += size
         if self._size > self._capacity:
             self.may_be_full = True
+            if size < FULL:
+                self._count_excess(size)
         if soon and self._hold():
             return None
         if self._waiting:
             entry.behind = True
             return entry if len(buffers) > 1 else None
         return entry if self.write_queue() else None
+
+    def _count_excess(self, size: int) -> None:
+        # Results, calls and signals wait or are dropped when the link is full. All else is short, and goes on: answers
+        # to who asks for locks, descriptions, or what does not exist. Who reads a little now and then could ask for
+        # ever.
+        self._excess += size
+        if self._excess > self._capacity and self.fault is None:
+            self.fault = f"it asks for much more than it reads: {self._size} bytes wait"
 
     def write_from_anywhere(self, buffers: list[Buffer]) -> None:
         """Write a message, and leave the rest to the loop if the socket does not take all of it."""
@@ -292,6 +304,8 @@ class Outbound:
         if self._found_full and self._size <= self._capacity // 2:
             self._found_full = self.may_be_full = False
             self._loop.soon(self._relieved)
+        if self._excess and self._size <= self._capacity // 2:
+            self._excess = 0
         if not self._waiting:
             self._progress = 0.0
         elif not self._progress:

@@ -517,3 +517,33 @@ def test_outbound_that_nobody_found_full_does_not_stay_worth_asking() -> None:
         bench.out.write_queue()
         assert not bench.out.is_full()
     assert not worth_asking()
+
+
+def test_peer_that_asks_for_more_than_it_reads_is_given_up(bench: Bench) -> None:
+    """Answers that are never held up are short; who reads a little now and then could ask for them for ever."""
+    bench.out._capacity = 1000
+    bench.wire.room = 0
+    for _ in range(30):
+        bench.say("x" * 100)
+        bench.wire.room = 1  # it reads, so that there is progress
+        with bench.mutex:
+            bench.out.write_queue()
+        if bench.out.fault is not None:
+            break
+    assert bench.out.fault == f"it asks for much more than it reads: {bench.out.size} bytes wait"
+    assert 1900 < bench.out.size < 2200
+    assert bench.failed
+
+
+@pytest.mark.parametrize("size", [100, FULL])
+def test_peer_that_reads_again_may_ask_again_and_large_results_do_not_count(bench: Bench, size: int) -> None:
+    bench.out._capacity = 1000
+    for _ in range(10):
+        bench.wire.room = 0
+        bench.say("y" * 901)
+        for _ in range(10 if size < FULL else 30):
+            bench.say("x" * size)
+        bench.wire.room = 1 << 30
+        with bench.mutex:
+            bench.out.write_queue()
+    assert bench.out.fault is None
