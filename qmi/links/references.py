@@ -68,8 +68,8 @@ class References:
 class Interfaces:
     """Interfaces by their content: of many proxies of one class, the first is checked and gets a class of its own."""
 
-    _MAX_BYTES = 2 << 20
-    """For so many bytes on the wire, interfaces are kept."""
+    _MAX_BYTES = 16 << 20
+    """So many bytes of memory are taken up by interfaces that are kept, as far as :meth:`_cost` knows."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -93,12 +93,17 @@ class Interfaces:
                 return interface
         interface = interface_from_plain(plain)
         with self._mutex:
-            if key not in self._found and len(key) <= self._MAX_BYTES // 8:
+            if key not in self._found and self._cost(key) <= self._MAX_BYTES // 8:
                 self._found[key] = interface
-                self._size += len(key)
+                self._size += self._cost(key)
                 while self._size > self._MAX_BYTES:
-                    self._size -= len(self._found.popitem(last=False)[0])
+                    self._size -= self._cost(self._found.popitem(last=False)[0])
         return interface
+
+    @staticmethod
+    def _cost(key: bytes) -> int:
+        # The class of its proxies takes up most of it.
+        return 8192 + 4 * len(key)
 
 
 def _are_texts(plain: list[Any]) -> bool:

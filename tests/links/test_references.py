@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from qmi.core.exceptions import QMI_NotDeliveredException
+from qmi.links.references import Interfaces
 from tests.links.conftest import Lab
 from tests.support.devices import Bench
 from tests.support.lab import address, make_context
@@ -33,3 +34,14 @@ def test_a_proxy_of_a_third_context_works_where_that_is_connected(lab: Lab) -> N
         lab.here.connect_to_peer("third", address(third))
         assert far.echo(1) == 1
         assert lab.bench.use(far, "echo", 2) == 2
+
+
+def test_interfaces_that_a_peer_makes_up_are_not_kept_without_end() -> None:
+    interfaces = Interfaces()
+    for number in range(3000):
+        interfaces.of([f"m.C{number}", "", "object", [], {}, [], [], []])
+    assert len(interfaces._found) <= 2048, "each of them has classes of 8 KB or more"
+    long = "x" * 100_000
+    for number in range(100):
+        interfaces.of([f"m.D{number}", long, "object", [], {}, [], [], []])
+    assert len(interfaces._found) < 50
