@@ -38,6 +38,9 @@ class Then(Enum):
     TRIO = "trio raises it in its main task, at the next checkpoint"
 
 
+PATIENCE: Final = 30.0
+"""For how long, in seconds, a program that SIGTERM or SIGHUP has told to end may take before its contexts are stopped."""
+
 RULES: Final[dict[Runs, Then]] = {
     Runs.USER: Then.RAISE,
     Runs.WAIT: Then.RAISE,

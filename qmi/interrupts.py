@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import select
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ import trio
 from qmi.interrupt_rules import (
     CALLS_USER_CODE,
     MACHINERY,
+    PATIENCE,
     RULES,
     RULES_FOR_THE_SECOND,
     TAKEN_OVER,
@@ -57,9 +59,6 @@ AGAIN = 0.0005
 """How soon, in seconds, an interrupt is tried again that came at a bad moment."""
 AGAIN_AFTER_RELEASE = 0.01
 """The same for one that came during a release, which may take long."""
-
-PATIENCE = 30.0
-"""For how long, in seconds, a program may do what it does at its end; then its contexts are stopped all the same."""
 END_SIGNALS: Final = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 _ROOT = Path(__file__).parent
@@ -285,6 +284,7 @@ class InterruptHandler:
         if self.ended_by is not None:
             return
         self.ended_by = number
+        mute_closed_outputs()
         self._cancelled_bodies = bool(self.bodies)
         for cancel in list(self.bodies):
             cancel()
@@ -344,6 +344,30 @@ def _place(code: CodeType) -> Place | None:
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+def mute_closed_outputs() -> None:
+    """Let standard output and standard error go nowhere if nobody can read them any more.
+
+    That is so when a terminal or an SSH session was closed, or the reader of a pipe has ended. Whatever is printed
+    would raise OSError, and a driver that prints a line before it switches its heater off would leave it on.
+    """
+    if not hasattr(select, "poll"):  # Windows
+        return
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            output = -1 if stream is None else stream.fileno()
+        except (OSError, ValueError):  # closed, or no file
+            continue
+        if output < 0:
+            continue
+        poll = select.poll()
+        poll.register(output, 0)  # reports errors alone
+        found = dict(poll.poll(0)).get(output, 0)
+        if found & (select.POLLERR | select.POLLHUP):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, output)
+            os.close(nowhere)
 
 
 # Blocks whose exit is a release

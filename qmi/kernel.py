@@ -45,6 +45,7 @@ from qmi.errors import (
     QMI_ObjectRemovedException,
     QMI_UsageException,
 )
+from qmi.interrupts import mute_closed_outputs
 from qmi.links.asking import ask
 from qmi.links.awaited import ask_and_await
 from qmi.links.constants import check_constants
@@ -206,6 +207,7 @@ class Kernel:
             return
         self._state = "stopping"
         self._stopping_since = time.time()
+        mute_closed_outputs()  # what drivers print at their end must not keep them from their end
         self.request_shutdown()
         await self._run_stop_handlers()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")

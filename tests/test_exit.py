@@ -330,3 +330,30 @@ def test_ctrl_c_at_a_prompt_gives_the_prompt_back(home: Path) -> None:
         assert prompt.type("qmi.make_instrument('two', Driver).count()") == "1\n"
         assert "left behind" in prompt.type("qmi.stop()")
         assert prompt.leave()[0] == 0
+
+
+LOUD = """
+class Loud(Driver):
+    @rpc_method
+    def close(self):
+        print("switching off", flush=True)
+        open("off", "w").close()
+        super().close()
+"""
+
+
+@pytest.mark.parametrize("block", [True, False], ids=["left by a with block", "stopped at exit"])
+def test_instruments_are_closed_although_nobody_reads_what_is_printed(block: bool, home: Path) -> None:
+    # As in "python script.py | head", or "ssh host python script.py" when the connection is lost.
+    script = LOUD + (
+        'with start_stop(qmi, "exit", None):\n    one = qmi.make_instrument("one", Loud)\n    one.open()\n'
+        if block
+        else "begin(Loud)\nif True:\n"
+    )
+    script += '    while True: print("ready", flush=True)\n'
+    with program(script, home) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.stdout.close()
+        assert process.wait(SOON) != 0
+    assert (home / "off").exists()

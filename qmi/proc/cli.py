@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _WATCH_INTERVAL = 2.0
 _FOLLOW_INTERVAL = 0.2
+_ON_THE_WAY = 10.0
+"""What an answer over SSH may take beyond the work that is done there."""
 _TERMINAL_VARIABLES = {"FORCE_COLOR", "TTY_COMPATIBLE"}
 """With these, rich may take a pipe for a terminal."""
 
@@ -180,12 +182,14 @@ class _Cli:
                     sys.stdout.flush()
         return EXIT_OK
 
-    def _remote_hosts(self, targets: Iterable[Target]) -> AbstractContextManager[RemoteHosts | None]:
+    def _remote_hosts(self, targets: Sequence[Target]) -> AbstractContextManager[RemoteHosts | None]:
         if all(target.local for target in targets):
             return nullcontext()
-        from qmi.proc.remote import RemoteHosts
+        from qmi.proc.remote import RemoteHosts, SshLimits
 
-        return RemoteHosts(self._config.process_management.hosts, limits=self._outside.ssh)
+        longest = max(self._outside.times.longest_stop(target.context) for target in targets)
+        limits = self._outside.ssh or SshLimits(answer=longest + _ON_THE_WAY)
+        return RemoteHosts(self._config.process_management.hosts, limits=limits)
 
     def _ps(self) -> int:
         seconds = self._outside.times.ask

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from qmi.config.schema import CfgQmi
+from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_RuntimeException
+from qmi.interrupt_rules import PATIENCE
 from qmi.proc.child import Child
 from qmi.proc.output import last_error, last_lines, make_output_dir, open_output
 from qmi.proc.peers import Absent, PeerLink, Present, StopRefusedError
@@ -49,17 +50,28 @@ class Times:
         ask: For the answer of a context that is asked who it is.
         start: For a program to be up.
         settle: How long a program without a TCP port must live to count as started.
-        soft: For a program to end after it was asked to.
-        terminate: For it to end after SIGTERM.
+        soft: For a program to end after it was asked to; comes on top of the ``stop_grace`` of its context.
+        terminate: For it to end after SIGTERM; likewise. Before that is over, the program itself has stopped its
+            contexts, whatever else it does: SIGKILL leaves its instruments as they are.
         kill: For it to be gone after SIGKILL.
     """
 
     ask: float = 2.0
     start: float = 30.0
     settle: float = 0.5
-    soft: float = 10.0
-    terminate: float = 5.0
+    soft: float = 5.0
+    terminate: float = PATIENCE + 5.0
     kill: float = 5.0
+
+    def fit(self, context: CfgContext) -> Times:
+        """The times for a program of this context, which waits for stuck drivers for its ``stop_grace``."""
+        grace = context.stop_grace
+        return replace(self, soft=self.soft + grace, terminate=self.terminate + grace)
+
+    def longest_stop(self, context: CfgContext) -> float:
+        """The most that a stop of a program of this context takes."""
+        fitting = self.fit(context)
+        return 3 * self.ask + 2 * fitting.soft + fitting.terminate + self.kill
 
 
 class AlreadyRunningError(QMI_RuntimeException):
@@ -320,7 +332,7 @@ class Launcher:
         return target.address is not None and listens_on(identity, target.address.port)
 
     def _stop_softly(self, target: Target, identity: ProcessIdentity, *, answers: bool, ours: bool) -> bool:
-        deadline = time.monotonic() + self._times.soft
+        deadline = time.monotonic() + self._times.fit(target.context).soft
         if target.address is not None:
             if answers:
                 asked = self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask)
@@ -342,35 +354,37 @@ class Launcher:
             raise QMI_RuntimeException(
                 f"{refusal}; process {identity.pid} is not known to be it (it was not started from here): not signalled"
             )
+        times = self._times.fit(target.context)
         why = refusal or "it did not stop when asked"
         if refusal:
             # What it would do when asked, it does when its own machine asks.
             with contextlib.suppress(PermissionError):
-                if not send_signal(identity, signal.SIGINT) or wait_gone(identity, self._times.soft):
+                if not send_signal(identity, signal.SIGINT) or wait_gone(identity, times.soft):
                     return f"ended by SIGINT, since {why}"
         if not ours:
             address = target.address
             assert address is not None, "without a port, every process is known by its record"
-            deadline = time.monotonic() + self._times.terminate
-            asked = self._link.request_stop(target.name, address, hard=True, timeout=self._times.ask)
+            deadline = time.monotonic() + times.terminate
+            asked = self._link.request_stop(target.name, address, hard=True, timeout=times.ask)
             if asked and self._wait_stopped(target, identity, deadline, ours=False):
                 return "ended by a hard stop, since it did not stop when asked"
             raise QMI_RuntimeException(
-                f"it did not stop within {self._times.soft:g} s, and process {identity.pid} is not known to be it "
+                f"it did not stop within {times.soft:g} s, and process {identity.pid} is not known to be it "
                 f"(it was not started from here, and does not listen on the context's port): not signalled"
             )
-        for number, seconds in ((signal.SIGTERM, self._times.terminate), (_KILL, self._times.kill)):
+        for number, seconds in ((signal.SIGTERM, times.terminate), (_KILL, times.kill)):
             try:
                 if not send_signal(identity, number) or wait_gone(identity, seconds):
-                    return f"ended by {number.name}, since {why}"
+                    return f"ended by {number.name}, since {why}{_LEFT if number is not signal.SIGTERM else ''}"
             except PermissionError as exc:
                 raise QMI_RuntimeException(f"process {identity.pid} may not be signalled: {exc}") from exc
         raise QMI_RuntimeException(
-            f"process {identity.pid} is still there {self._times.kill:g} s after SIGKILL: it hangs in the kernel"
+            f"process {identity.pid} is still there {times.kill:g} s after SIGKILL: it hangs in the kernel"
         )
 
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+_LEFT = ", nor by SIGTERM; its instruments were not closed"
 
 
 def wait_silent(link: PeerLink, target: Target, pid: int, deadline: float, *, ask: float) -> bool:

@@ -106,9 +106,10 @@ class One:
             return self._look_through_helper(target)
         if isinstance(answer, Present):
             return _status(target, State.RUNNING, answer.pid, answer.version)
+        if answer == Absent():
+            return self._look_for_reason(target)
         if isinstance(answer, Absent):
-            # That nothing listens there is what everybody expects of a program that does not run.
-            return _status(target, State.OFFLINE, detail="" if answer == Absent() else answer.reason)
+            return _status(target, State.OFFLINE, detail=answer.reason)
         detail = f"{target.address} is not this context: {answer.what}"
         return _status(target, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
 
@@ -117,11 +118,18 @@ class One:
             reply = self._carry(target.host, Look(target.name))
         except RemoteError as exc:
             return _status(target, State.UNKNOWN, detail=str(exc), exit_code=EXIT_FAILED)
-        if isinstance(reply, Err):
-            return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
-        if reply.value:
-            return _status(target, State.RUNNING, reply.value)
-        return _status(target, State.OFFLINE, detail=reply.text, exit_code=exit_code_offline(reply.text))
+        return _seen_by_helper(target, reply)
+
+    def _look_for_reason(self, target: Target) -> Status:
+        """Nothing listens at its port: its machine knows whether it was stopped or has failed."""
+        try:
+            reply = self._carry(target.host, Look(target.name))
+        except RemoteError as exc:
+            return _status(target, State.OFFLINE, detail=f"whether it has failed is not known: {exc}")
+        if isinstance(reply, Ok) and reply.value:
+            seen = f"nothing listens at {target.address} as seen from here"
+            return _status(target, State.RUNNING, reply.value, detail=seen)
+        return _seen_by_helper(target, reply)
 
     def _start_remote(self, target: Target) -> Status:
         if isinstance(answer := self._ask(target), Present):
@@ -153,7 +161,7 @@ class One:
 
     def _stop_over_link(self, target: Target, pid: int) -> bool:
         assert target.address is not None, "only a context with an address can have answered"
-        deadline = time.monotonic() + self._times.soft
+        deadline = time.monotonic() + self._times.fit(target.context).soft
         try:
             asked = self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask)
         except StopRefusedError:  # its own machine may
@@ -196,6 +204,14 @@ class One:
         if target.address is None:
             return None
         return self._link.ask(target.name, target.address, timeout=self._times.ask)
+
+
+def _seen_by_helper(target: Target, reply: Reply) -> Status:
+    if isinstance(reply, Err):
+        return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
+    if reply.value:
+        return _status(target, State.RUNNING, reply.value)
+    return _status(target, State.OFFLINE, detail=reply.text, exit_code=exit_code_offline(reply.text))
 
 
 def _status(

@@ -34,14 +34,14 @@ class SshLimits:
     Attributes:
         login: Seconds for reaching a host and logging in.
         ready: Seconds for the helper to get ready.
-        answer: Seconds for the answer to a command; more than starting or stopping a program may take.
+        answer: Seconds for the answer to a command; more than starting or stopping a program may take (see `Times`).
         keepalive: Seconds of silence after which a sign of life is asked for; three unanswered ones end the connection.
         channels: Helpers on one host at a time. OpenSSH allows 10.
     """
 
     login: float = 10.0
     ready: float = 10.0
-    answer: float = 60.0
+    answer: float = 90.0
     keepalive: float = 3.0
     channels: int = 8
 

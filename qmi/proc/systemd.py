@@ -5,12 +5,15 @@ Starting programs again when they fail is the service manager's work, not ours: 
 
 from __future__ import annotations
 
+import math
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
+from qmi.proc.launch import Times
 from qmi.proc.program import program_of
 from qmi.proc.selection import Target
 
@@ -54,9 +57,12 @@ def unit_text(
             *(f"Environment={_quoted(f'{key}={value}')}" for key, value in program.environment.items()),
             "Restart=on-failure",
             "RestartSec=5",
-            # Ctrl-C is what a program leaves its "with" statements by; systemd goes on to SIGKILL.
-            "KillSignal=SIGINT",
-            "TimeoutStopSec=30",
+            # The program itself, and not what it has started: drivers may need their helpers to switch things off.
+            "KillMode=mixed",
+            "KillSignal=SIGTERM",
+            f"SuccessExitStatus={128 + signal.SIGTERM}",
+            # Before that is over, the program has stopped its contexts, whatever else it does. Then comes SIGKILL.
+            f"TimeoutStopSec={math.ceil(Times().fit(target.context).terminate)}",
             "",
             "[Install]",
             "WantedBy=default.target",

@@ -105,11 +105,14 @@ def talker(name: str, *modes: str, peers: Sequence[str] = (), port: int | None =
         program_args=[str(port), name, *modes],
         python_path=str(PROGRAMS),
         connect_to_peers=list(peers),
+        stop_grace=0.0,
     )
 
 
 def quiet(what: str = "") -> CfgContext:
-    return CfgContext(enabled=True, program_module="quiet", program_args=[what], python_path=str(PROGRAMS))
+    return CfgContext(
+        enabled=True, program_module="quiet", program_args=[what], python_path=str(PROGRAMS), stop_grace=0.0
+    )
 
 
 def dying() -> CfgContext:

@@ -35,7 +35,9 @@ def remote_one(home: Path, link: ScriptedLink, remote: ScriptedRemote, seen: lis
 
 
 def far(home: Path, *, port: bool = True) -> object:
-    config = config_in(home, a=CfgContext(host="lab-pc", tcp_server_port=4000 if port else None, program_module="m"))
+    config = config_in(
+        home, a=CfgContext(host="lab-pc", tcp_server_port=4000 if port else None, program_module="m", stop_grace=0.0)
+    )
     return target(config, "a", local=False)
 
 
@@ -105,7 +107,6 @@ def test_a_remote_stop_ends_like_this(
     ("answer", "state"),
     [
         (HERE, State.RUNNING),
-        (Absent(), State.OFFLINE),
         (Absent("the host does not answer"), State.OFFLINE),
         (Stranger("a teapot"), State.FAILED),
     ],
@@ -135,6 +136,26 @@ def test_without_a_port_the_far_end_is_asked_for_the_status(
 ) -> None:
     remote = ScriptedRemote(reply)
     status = remote_one(home, ScriptedLink(HERE), remote).status(far(home, port=False))  # type: ignore[arg-type]
+    assert (status.state, status.pid, status.detail, status.exit_code) == (state, pid, detail, code)
+    assert remote.seen == [("lab-pc", Look("a"))]
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "pid", "detail", "code"),
+    [
+        (Ok(0), State.OFFLINE, None, "", 0),
+        (Ok(0, "process 7 ended"), State.OFFLINE, None, "process 7 ended", 0),
+        (Ok(0, "process 7 failed: X: y. Its"), State.OFFLINE, None, "process 7 failed: X: y. Its", 1),
+        (Ok(7), State.RUNNING, 7, "nothing listens at lab-pc:4000 as seen from here", 0),
+        (Err("the process does not answer"), State.FAILED, None, "the process does not answer", 1),
+        (DOWN, State.OFFLINE, None, f"whether it has failed is not known: {DOWN}", 0),
+    ],
+)
+def test_remote_program_that_does_not_listen_is_looked_for_on_its_machine(
+    home: Path, reply: Ok | Err | Exception, state: State, pid: int | None, detail: str, code: int
+) -> None:
+    remote = ScriptedRemote(reply)
+    status = remote_one(home, ScriptedLink(Absent()), remote).status(far(home))  # type: ignore[arg-type]
     assert (status.state, status.pid, status.detail, status.exit_code) == (state, pid, detail, code)
     assert remote.seen == [("lab-pc", Look("a"))]
 
