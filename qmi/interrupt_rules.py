@@ -39,7 +39,7 @@ class Then(Enum):
 
 
 PATIENCE: Final = 30.0
-"""For how long, in seconds, a program that SIGTERM or SIGHUP has told to end may take before its contexts are stopped."""
+"""How long, in seconds, a program may take that SIGTERM or SIGHUP has told to end; then its contexts are stopped."""
 
 RULES: Final[dict[Runs, Then]] = {
     Runs.USER: Then.RAISE,

@@ -446,6 +446,12 @@ class _Globals:
             self._levels[name] = (before, level)
 
 
+class _RanCell(Protocol):
+    """What IPython tells of a cell that it has run."""
+
+    error_in_exec: BaseException | None
+
+
 class _Hooks:
     """Has what nobody catches and what Python warns of written to the log files as well."""
 
@@ -458,6 +464,10 @@ class _Hooks:
         showwarning = warnings.showwarning
         logging.captureWarnings(True)
         self._captures = warnings.showwarning is not showwarning  # else somebody has captured them before
+        # A notebook, or IPython in a terminal, shows the exceptions of its cells itself.
+        self._shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        if self._shell is not None:
+            self._shell.events.register("post_run_cell", self._cell_has_run)
 
     def undo(self) -> None:
         """Put back what was there. Where somebody has put a hook on top of ours, ours lets everything pass."""
@@ -471,6 +481,9 @@ class _Hooks:
             sys.unraisablehook = unraisable
         if self._captures:
             logging.captureWarnings(False)
+        if self._shell is not None:
+            with suppress(ValueError):  # somebody has reset the shell
+                self._shell.events.unregister("post_run_cell", self._cell_has_run)
 
     def _uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
@@ -485,6 +498,10 @@ class _Hooks:
                 self._write(f"An exception that nobody has caught ends thread {name!r}", args.exc_value)
         finally:
             self._before[1](args)
+
+    def _cell_has_run(self, result: _RanCell) -> None:
+        if isinstance(result.error_in_exec, Exception | KeyboardInterrupt):
+            self._write("An exception that nobody has caught ends a cell", result.error_in_exec)
 
     def _unraisable(self, args: sys.UnraisableHookArgs) -> None:
         try:

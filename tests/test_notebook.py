@@ -188,3 +188,22 @@ def test_driver_that_was_reloaded_is_made_with_its_new_methods(notebook: Noteboo
     cell = "one = qmi.make_instrument('one', served.Driver, replace=True); one.measure(), one.more()"
     assert notebook.run(cell) == ("(2.0, 2.0)\n", "")
     assert notebook.run("qmi.stop()") == ("", "")
+
+
+def test_exception_in_a_cell_is_in_the_log_file(notebook: Notebook, tmp_path: Path) -> None:
+    (tmp_path / "qmi.conf").write_text("{}")
+    (tmp_path / "lab").mkdir()
+    config = f"import os, qmi; os.environ['QMI_HOME'] = {str(tmp_path / 'lab')!r}; qmi.start('notebook', 'qmi.conf')"
+    # Also of the very cell that starts the context; those of others stay out.
+    assert notebook.run(config + "\n1 / 0")[1] == "ZeroDivisionError: division by zero"
+    assert notebook.run("print('fine')") == ("fine\n", "")
+    assert notebook.run("await undefined_name")[1].startswith("NameError")
+    assert notebook.run("qmi.stop()") == ("", "")
+    assert notebook.run("{}['after the stop']")[1].startswith("KeyError")
+    lines = (tmp_path / "lab" / "qmi.log").read_text().splitlines()
+    said = [line for line in lines if "An exception that nobody has caught ends a cell" in line]
+    assert len(said) == 2
+    assert all(" | CRITICAL | notebook[" in line for line in said)
+    assert [line for line in lines if line.endswith("ZeroDivisionError: division by zero")]
+    assert [line for line in lines if "| NameError: name 'undefined_name'" in line]
+    assert not [line for line in lines if "KeyError" in line]

@@ -1,4 +1,4 @@
-"""Instruments are closed before a program has to end: under ``qmi_proc stop``, systemd, and when an SSH session ends."""
+"""Instruments are closed before a program has to end: by ``qmi_proc stop``, by systemd, with its SSH session."""
 
 from __future__ import annotations
 

@@ -41,5 +41,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[3] == "swallows":
-        qmi.interrupts.PATIENCE = 0.2  # type: ignore[misc]
+        vars(qmi.interrupts)["PATIENCE"] = 0.2
     main()
