@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -118,10 +118,12 @@ class Former(NamedTuple):
 
 
 class _Gone(NamedTuple):
-    """How a link ended, for who asks for it later."""
+    """How a link ended, for who asks for it later; and whether its context can be connected to by its name."""
 
     when: float
     reason: str
+    real_name: str
+    reachable: bool
 
 
 class _Dial:
@@ -181,18 +183,23 @@ class Connections:
         """Why there is no link to a context, and what to do, for a message."""
         others = [key for key, member in list(self._members.items()) if member.real_name == name and key != name]
         if others:
-            known = " and ".join(repr(key) for key in others)
-            return f"There is no connection to the first context {name!r}; another one of this name is {known} here"
+            known = "another one of this name is" if len(others) == 1 else "others of this name are"
+            keys = " and ".join(map(repr, sorted(others)))
+            return f"There is no connection to the first context {name!r}; {known} {keys} here"
         gone = self._gone.get(name)
         if gone is None:
             return f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one"
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(gone.when)) + " UTC"
-        if name in self._returning:
-            advice = "it is being connected again"
+        stopped = gone.reason.endswith(f"context {gone.real_name!r} {_HAS_STOPPED}")
+        if not gone.reachable:
+            advice = "it is a client, and has to connect again itself"
         else:
-            advice = f"connect_to_peer({name!r}) connects to it again"
-        if gone.reason.endswith(f"context {name!r} {_HAS_STOPPED}"):
-            return f"Context {name!r} has stopped, at {when}; once it runs again, {advice}"
+            again = f"connect_to_peer({name!r}) connects to it again"
+            if name in self._returning:
+                again = "it is being connected again"
+            advice = f"once it runs again, {again}" if stopped else again
+        if stopped:
+            return f"Context {name!r} has stopped, at {when}; {advice}"
         return f"There is no connection to context {name!r} since {when} ({gone.reason}); {advice}"
 
     def names(self) -> list[str]:
@@ -278,8 +285,16 @@ class Connections:
             raise QMI_ConnectionException(
                 f"Context {self._host.name!r} cannot start, since {number} in its connect_to_peers cannot be reached:\n"
                 + "\n".join(f"  {faults[name]}" for name in missing)
-                + f"\nIf it may start without, set contexts.{self._host.name}.allow_missing_peers to true"
+                + ("\n" + " ".join(self._advice(missing)))
             )
+
+    def _advice(self, missing: list[str]) -> Iterator[str]:
+        own = self._host.name
+        if own in missing:
+            yield f"Take {own!r} out of its own connect_to_peers."
+        if missing != [own]:
+            setting = f"contexts.{own}.allow_missing_peers"
+            yield f"Start them before this one or, if it may start without, set {setting} to true"
 
     def _spawn(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: Any) -> bool:
         # Nothing that fails in a task of this kind may end the context: see qmi.net.failures.
@@ -689,7 +704,7 @@ class Connections:
             steps.callback(self._host.peer_gone, member.origin, loss.reason, not back)
             steps.callback(self._tell_loss, name, link, loss)
             if not name.startswith(ASKER_PREFIX):
-                steps.callback(self._note_gone, name, loss)
+                steps.callback(self._note_gone, name, member, loss)
                 if not unwanted:
                     steps.callback(self._remember, name, member)
             del self._members[name]
@@ -701,9 +716,11 @@ class Connections:
         text = "The link to context %s at %s is gone: %s"
         self.failures.report("gone", level, text, name, link.where, loss.reason, burst=_BURST)
 
-    def _note_gone(self, name: str, loss: PeerLost) -> None:
+    def _note_gone(self, name: str, member: Member, loss: PeerLost) -> None:
+        hello = member.link.hello
+        reachable = member.address is not None or (hello is not None and bool(hello.address))
         self._gone.pop(name, None)
-        self._gone[name] = _Gone(time.time(), loss.reason)
+        self._gone[name] = _Gone(time.time(), loss.reason, member.real_name, reachable and member.real_name == name)
         if len(self._gone) > self._config.limits.max_links:
             del self._gone[next(iter(self._gone))]
 

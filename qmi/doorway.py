@@ -232,5 +232,10 @@ def _plain_reason(error: OSError) -> OSError:
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    kind = ConnectionRefusedError if isinstance(cause, ConnectionRefusedError) else ConnectionError
-    return kind(getattr(cause, "strerror", None) or str(cause or error))
+    if isinstance(cause, ConnectionRefusedError):
+        return ConnectionRefusedError("nothing listens there: connection refused")
+    found = cause if isinstance(cause, OSError) else error
+    if isinstance(found, socket.gaierror):
+        return ConnectionError(f"its host name is not known ({found.strerror})")
+    # Text of trio's own repeats the address; the number tells the same without.
+    return ConnectionError(os.strerror(found.errno) if found.errno is not None and found.errno > 0 else str(found))

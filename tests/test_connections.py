@@ -169,9 +169,12 @@ def test_start_names_every_peer_that_cannot_be_connected_and_undoes_everything(s
     assert lines[0] == (
         "Context 'client' cannot start, since 2 of the 3 contexts in its connect_to_peers cannot be reached:"
     )
-    assert re.fullmatch(r"  Context 'gone' at 127.0.0.1:\d+ cannot be connected: .*refused", lines[1])
-    assert re.fullmatch(r"  Context 'lost' at 127.0.0.1:\d+ cannot be connected: .*refused", lines[2])
-    assert lines[3] == "If it may start without, set contexts.client.allow_missing_peers to true"
+    reason = "cannot be connected: nothing listens there: connection refused"
+    assert re.fullmatch(rf"  Context 'gone' at 127.0.0.1:\d+ {reason}", lines[1])
+    assert re.fullmatch(rf"  Context 'lost' at 127.0.0.1:\d+ {reason}", lines[2])
+    assert lines[3] == (
+        "Start them before this one or, if it may start without, set contexts.client.allow_missing_peers to true"
+    )
     assert time.monotonic() - begun < 5
     assert client not in PORTALS.users()
     eventually(lambda: not srv.has_peer_context("client"))
@@ -331,6 +334,24 @@ def test_a_context_that_cannot_be_reached_is_connected_by_its_own_link() -> None
         for one, other in ((first, "zz"), (second, "aa")):
             eventually(lambda one=one, other=other: one.has_peer_context(other))  # type: ignore[misc]
             assert len(one.async_context.connections._serving) == 1
+
+
+@pytest.mark.parametrize("may_be_missing", [True, False])
+def test_start_says_what_to_do_if_a_context_is_its_own_peer(may_be_missing: bool) -> None:
+    own = {"connect_to_peers": ["client"], "allow_missing_peers": may_be_missing}
+    with pytest.raises(QMI_ConnectionException) as caught:
+        QMI_Context("client", config("client", context=own)).start()
+    assert str(caught.value).splitlines()[1:] == [
+        "  Context 'client' cannot connect to itself",
+        "Take 'client' out of its own connect_to_peers.",
+    ]
+
+
+def test_connecting_to_a_host_that_there_is_not_says_so(here: QMI_Context) -> None:
+    with pytest.raises(
+        QMI_ConnectionException, match=r"at nobody\.invalid:1 cannot be connected: its host name is not"
+    ):
+        here.connect_to_peer("other", "nobody.invalid:1")
 
 
 # What is told of a server that has stopped

@@ -228,3 +228,30 @@ def test_a_script_that_runs_twice_is_served_twice() -> None:
         one.kill()
         eventually(lambda: srv.async_context.connections.names() == ["script(2)"])
         assert two.run("b.lock(timeout=10)")
+
+
+def test_client_that_is_gone_has_to_come_by_itself(srv: QMI_Context, clients: list[QMI_Context]) -> None:
+    for client in clients:
+        client.make_instrument("voice", Voice)
+    third, second = srv.get_instrument("script(3).voice"), srv.get_instrument("script(2).voice")
+    first = srv.get_instrument("script.voice")
+    clients[2].disconnect_from_peer("srv")
+    eventually(lambda: srv._core.connections.names() == ["script", "script(2)"])
+    with pytest.raises(
+        QMI_NotDeliveredException, match=r"disconnected\); it is a client, and has to connect again itself"
+    ):
+        third.say("x")
+    clients[2].connect_to_peer("srv", address(srv))
+    assert third.say("x").endswith(": x")
+    clients[0].stop()
+    eventually(lambda: srv._core.connections.names() == ["script(2)", "script(3)"])
+    with pytest.raises(
+        QMI_NotDeliveredException, match=r"others of this name are 'script\(2\)' and 'script\(3\)' here"
+    ):
+        first.say("x")
+    clients[1].stop()
+    eventually(lambda: srv._core.connections.names() == ["script(3)"])
+    with pytest.raises(
+        QMI_NotDeliveredException, match=r"'script\(2\)' has stopped, at .* UTC; it is a client, and has"
+    ):
+        second.say("x")
