@@ -75,7 +75,7 @@ def test_each_client_keeps_the_name_that_it_is_known_by(srv: QMI_Context, client
     clients[0].disconnect_from_peer("srv")
     eventually(lambda: srv.async_context.connections.names() == ["script(2)", "script(3)"])
     assert srv.has_peer_context("script")
-    with pytest.raises(QMI_NotDeliveredException, match=r"this name is 'script\(2\)' and 'script\(3\)' here"):
+    with pytest.raises(QMI_NotDeliveredException, match=r"this name are 'script\(2\)' and 'script\(3\)' here"):
         srv.make_peer_context_proxy("script")
     clients[1].disconnect_from_peer("srv")
     eventually(lambda: srv.async_context.connections.names() == ["script(3)"])
