@@ -230,28 +230,27 @@ def test_a_script_that_runs_twice_is_served_twice() -> None:
         assert two.run("b.lock(timeout=10)")
 
 
-def test_client_that_is_gone_has_to_come_by_itself(srv: QMI_Context, clients: list[QMI_Context]) -> None:
-    for client in clients:
-        client.make_instrument("voice", Voice)
-    third, second = srv.get_instrument("script(3).voice"), srv.get_instrument("script(2).voice")
-    first = srv.get_instrument("script.voice")
-    clients[2].disconnect_from_peer("srv")
-    eventually(lambda: srv._core.connections.names() == ["script", "script(2)"])
-    with pytest.raises(
-        QMI_NotDeliveredException, match=r"disconnected\); it is a client, and has to connect again itself"
-    ):
-        third.say("x")
-    clients[2].connect_to_peer("srv", address(srv))
-    assert third.say("x").endswith(": x")
-    clients[0].stop()
-    eventually(lambda: srv._core.connections.names() == ["script(2)", "script(3)"])
-    with pytest.raises(
-        QMI_NotDeliveredException, match=r"others of this name are 'script\(2\)' and 'script\(3\)' here"
-    ):
-        first.say("x")
-    clients[1].stop()
-    eventually(lambda: srv._core.connections.names() == ["script(3)"])
-    with pytest.raises(
-        QMI_NotDeliveredException, match=r"'script\(2\)' has stopped, at .* UTC; it is a client, and has"
-    ):
-        second.say("x")
+def test_client_that_is_gone_has_to_come_by_itself(srv: QMI_Context) -> None:
+    with ExitStack() as third, ExitStack() as second:
+        with ExitStack() as first:
+            clients = [joined(stack, srv) for stack in (first, second, third)]
+            for client in clients:
+                client.make_instrument("voice", Voice)
+            names = ["script", "script(2)", "script(3)"]
+            voices = [srv.get_instrument(f"{name}.voice") for name in names]
+            clients[2].disconnect_from_peer("srv")
+            eventually(lambda: srv._core.connections.names() == names[:2])
+            gone = r"disconnected\); it is a client, and has to connect again itself"
+            with pytest.raises(QMI_NotDeliveredException, match=gone):
+                voices[2].say("x")
+            clients[2].connect_to_peer("srv", address(srv))
+            assert voices[2].say("x").endswith(": x")
+        eventually(lambda: srv._core.connections.names() == names[1:])
+        others = r"others of this name are 'script\(2\)' and 'script\(3\)' here"
+        with pytest.raises(QMI_NotDeliveredException, match=others):
+            voices[0].say("x")
+        second.close()
+        eventually(lambda: srv._core.connections.names() == names[2:])
+        stopped = r"'script\(2\)' has stopped, at .* UTC; it is a client, and has to connect again itself"
+        with pytest.raises(QMI_NotDeliveredException, match=stopped):
+            voices[1].say("x")
