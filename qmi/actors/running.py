@@ -91,7 +91,9 @@ async def run_async(
                 value = await value
             error = None
         if turn.scope.cancelled_caught:
-            error = QMI_CancelledCallException(f"{actor.where}.{turn.what} was cancelled")
+            # The object may have ended before there was a scope to cancel: then nobody has told the caller yet.
+            gone = None if turn.given_up else copy.copy(actor.mailbox.closed)
+            error = gone or QMI_CancelledCallException(f"{actor.where}.{turn.what} was cancelled")
     except trio.Cancelled:
         raise
     except BaseException as caught:  # goes to the caller; the loop lives on

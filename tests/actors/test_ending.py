@@ -159,6 +159,21 @@ def test_a_release_that_never_ends_is_left_behind_and_named(
     assert where in caplog.text
 
 
+@pytest.mark.parametrize("what", ["call", "item of a stream"])
+@in_trio
+async def test_turn_that_has_come_but_not_begun_when_the_object_ends_is_told_so(what: str) -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = await lab.make_rpc_object("x", Async)
+        if what == "item of a stream":
+            items = await x.numbers(3)
+            future = items._source.next(None)
+        else:  # the loop runs it when this task waits for the first time
+            future = x.rpc_nonblocking.add(1)
+        await lab.remove_rpc_object(x)
+        with pytest.raises(QMI_ObjectRemovedException, match="removed"):
+            await future
+
+
 @in_trio
 async def test_a_release_in_the_loop_that_never_ends_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     class Stuck(Async):
