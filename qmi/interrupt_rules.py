@@ -122,6 +122,11 @@ RELEASES: Final[frozenset[Place]] = frozenset(
 """These functions give something back; nothing is raised before that is done."""
 
 
+FINALIZER: Final[Place] = ("", "a finalizer")
+"""The place of ``__del__`` and of what weak references call. Python prints an exception that is raised there, and goes
+on as if nothing had happened; so it counts as a release."""
+
+
 def who_runs(stack: Iterable[Place | None]) -> Runs:
     """Who runs in a thread, outside of trio.
 
@@ -131,6 +136,8 @@ def who_runs(stack: Iterable[Place | None]) -> Runs:
     inner: Runs | None = None
     innermost = True
     for place in stack:
+        if place == FINALIZER:
+            return Runs.RELEASE if inner is Runs.LIBRARY else Runs.RELEASE_WAIT
         if place in RELEASES:
             return Runs.RELEASE if inner in (None, Runs.LIBRARY) else Runs.RELEASE_WAIT
         if inner is None and place is not None:

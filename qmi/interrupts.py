@@ -26,11 +26,13 @@ from functools import wraps
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+from weakref import WeakSet, WeakValueDictionary
 
 import trio
 
 from qmi.interrupt_rules import (
     CALLS_USER_CODE,
+    FINALIZER,
     MACHINERY,
     PATIENCE,
     RULES,
@@ -62,6 +64,7 @@ AGAIN_AFTER_RELEASE = 0.01
 END_SIGNALS: Final = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 _ROOT = Path(__file__).parent
+_WEAK = frozenset({WeakSet.__init__.__code__.co_filename, WeakValueDictionary.__init__.__code__.co_filename})
 _CALLERS = frozenset(file for file, _ in CALLS_USER_CODE)
 
 
@@ -331,7 +334,9 @@ def _places(frame: FrameType | None) -> Iterator[Place | None]:
 
 
 def _place(code: CodeType) -> Place | None:
-    """File and function of a piece of this library that the rules name; None for other code."""
+    """File and function of a piece of this library that the rules name, or a finalizer; None for other code."""
+    if code.co_name == "__del__" or (code.co_filename in _WEAK and code.co_name in ("remove", "_remove", "__call__")):
+        return FINALIZER
     try:
         path = Path(code.co_filename).relative_to(_ROOT)
     except ValueError:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qmi.interrupt_rules import RULES, RULES_FOR_THE_SECOND, Place, Runs, Then, who_runs, who_runs_in_trio
+from qmi.interrupt_rules import FINALIZER, RULES, RULES_FOR_THE_SECOND, Place, Runs, Then, who_runs, who_runs_in_trio
 
 WAIT = ("bridge.py", "wait_on")
 CALL = ("actors/handle.py", "Handle.call_blocking")
@@ -25,6 +25,10 @@ STACKS: dict[str, tuple[list[Place | None], Runs]] = {
     "what contextlib does at an exit": ([None, EXIT, None], Runs.RELEASE),
     "an unlock at an exit": ([CALL, UNLOCK, None, EXIT, None], Runs.RELEASE),
     "a close that the caller runs at an exit": ([None, CALLS_USER, CALL, None, EXIT, None], Runs.RELEASE_WAIT),
+    "a finalizer": ([FINALIZER, None], Runs.RELEASE_WAIT),
+    "what a finalizer calls": ([None, FINALIZER, CALL, None], Runs.RELEASE_WAIT),
+    "a call in a finalizer": ([CALL, FINALIZER, None], Runs.RELEASE),
+    "a wait in a finalizer": ([WAIT, CALL, FINALIZER, None], Runs.RELEASE_WAIT),
     "a lock in a method that an exit calls": ([WAIT, CALL, None, CALLS_USER, EXIT, None], Runs.RELEASE_WAIT),
 }
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import tomllib
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -252,6 +253,50 @@ def test_interrupt_that_is_pending_when_the_last_user_leaves_is_raised_once(
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     handler.uninstall()
+
+
+class Finalized:
+    """Strikes when it is forgotten."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def forget_what_is_weakly_referred_to(kind: str) -> None:
+    class Thing: ...
+
+    thing = Thing()
+    weak: Any = {"set": weakref.WeakSet, "values": weakref.WeakValueDictionary, "keys": weakref.WeakKeyDictionary}[
+        kind
+    ]()
+    if kind == "set":
+        weak.add(thing)
+    else:
+        weak.update({1: thing} if kind == "values" else {thing: 1})
+
+    def strike(frame: FrameType, event: str, arg: object) -> None:
+        if event == "call" and frame.f_code.co_name in ("remove", "_remove"):
+            sys.setprofile(None)
+            INTERRUPTS._handle(signal.SIGINT, frame)
+
+    sys.setprofile(strike)
+    try:
+        del thing
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("kind", ["__del__", "set", "values", "keys"])
+def test_interrupt_in_a_finalizer_is_not_lost(python_handles_ctrl_c: None, kind: str) -> None:
+    def forget() -> None:
+        if kind == "__del__":
+            Finalized()
+        else:
+            forget_what_is_weakly_referred_to(kind)
+        threading.Event().wait(30)
+
+    with qmi.start("finalizers", None), pytest.raises(KeyboardInterrupt):
+        forget()
 
 
 def bad_frame() -> FrameType:
