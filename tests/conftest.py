@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.examples import choose
+
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever asks for the slow tests gets many examples, too."""
+    choose(thorough="not slow" not in config.getoption("markexpr"))
 
 
 def pytest_collection_finish() -> None:
@@ -19,11 +26,6 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    """Give it back: Hypothesis, which may be imported only now, asks the collector who refers to what."""
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

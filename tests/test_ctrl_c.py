@@ -129,21 +129,29 @@ def run(where: str, cases: dict[str, tuple[str, str]], cls: str, *, handler: str
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", ""), done.stderr
 
 
-@pytest.mark.parametrize("cls", ["Driver", "NoisySineGenerator"])
+@pytest.mark.parametrize("cls", [pytest.param("Driver", marks=pytest.mark.slow), "NoisySineGenerator"])
 def test_fault_53_block_that_ctrl_c_leaves_has_released_what_it_took(cls: str) -> None:
     run(LOCAL, BLOCKS, cls)
 
 
+@pytest.mark.slow
 def test_block_over_a_link_that_ctrl_c_leaves_has_released_what_it_took() -> None:
     run(REMOTE, BLOCKS, "Driver")
 
 
-@pytest.mark.parametrize("where", [LOCAL, REMOTE], ids=["here", "over a link"])
+@pytest.mark.parametrize("where", [pytest.param(LOCAL, marks=pytest.mark.slow), REMOTE], ids=["here", "over a link"])
 def test_subscription_or_stream_for_a_block_that_ctrl_c_leaves_is_over(where: str) -> None:
     run(where, SUBSCRIPTION, "Driver")
 
 
-@pytest.mark.parametrize("handler", ["pass", PYTHONS_OWN, PROGRAMS_OWN], ids=["ours", "python's", "the program's"])
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param("pass", id="ours"),
+        pytest.param(PYTHONS_OWN, id="python's", marks=pytest.mark.slow),
+        pytest.param(PROGRAMS_OWN, id="the program's", marks=pytest.mark.slow),
+    ],
+)
 def test_fault_53_link_survives_ctrl_c_whoever_handles_it(handler: str) -> None:
     run(REMOTE, CALLS, "Driver", handler=handler)
 
@@ -227,8 +235,23 @@ async def make(main):
 }
 
 
-@pytest.mark.parametrize("use", ["await proxy.get_sample()", "sum(range(100)); await proxy.get_sample()"])
-@pytest.mark.parametrize(("where", "call", "end"), TRIO_IN_A_SCRIPT.values(), ids=TRIO_IN_A_SCRIPT)
+USUAL = ("beside a blocking context", "in a context of its own")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "await proxy.get_sample()",
+        pytest.param("sum(range(100)); await proxy.get_sample()", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(
+    ("where", "call", "end"),
+    [
+        pytest.param(*script, id=what, marks=() if what in USUAL else pytest.mark.slow)
+        for what, script in TRIO_IN_A_SCRIPT.items()
+    ],
+)
 def test_fault_53_trio_run_that_ctrl_c_ends_has_run_every_finally(where: str, call: str, end: str, use: str) -> None:
     begin = "from functools import partial\nfrom qmi.interrupts import INTERRUPTS\nimport trio\n"
     program = POUND + begin + where.format(cls="Driver") + IN_TRIO.format(use=use, run=call, end=end)

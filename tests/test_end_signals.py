@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_exit import DRIVER, end_of, program
+from tests.test_exit import DRIVER, SOON, end_of, program
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 
@@ -106,11 +106,19 @@ trio.run(main)
 }
 
 
+USUAL = ("sleep", "loop of short calls", "method that the caller runs", "trio", "trio in another thread")
+"""Each starts a program of its own; the others are tried with the slow tests."""
+
+
 @pytest.mark.parametrize(
     ("number", "script"),
     [
-        *(pytest.param(signal.SIGTERM, script, id=f"SIGTERM, {what}") for what, script in PROGRAMS.items()),
-        *(pytest.param(signal.SIGHUP, PROGRAMS[what], id=f"SIGHUP, {what}") for what in ("sleep", "trio")),
+        *(
+            pytest.param(signal.SIGTERM, script, id=f"SIGTERM, {what}", marks=() if what in USUAL else pytest.mark.slow)
+            for what, script in PROGRAMS.items()
+        ),
+        pytest.param(signal.SIGHUP, PROGRAMS["sleep"], id="SIGHUP, sleep", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, PROGRAMS["trio"], id="SIGHUP, trio"),
     ],
 )
 def test_fault_52_program_that_is_told_to_end_closes_its_instruments(number: int, script: str, home: Path) -> None:
@@ -247,11 +255,11 @@ def test_fault_52_terminal_that_is_closed_closes_the_instruments(home: Path) -> 
     ) as process:  # fmt: skip
         try:
             os.close(follower)
-            end = time.monotonic() + 20
+            end = time.monotonic() + SOON
             while not (home / "ready").exists() and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.01)
             os.close(leader)
-            assert process.wait(20) == 128 + signal.SIGHUP
+            assert process.wait(SOON) == 128 + signal.SIGHUP
         finally:
             process.kill()
     assert "closed\nreleased one\n" in (home / "output").read_text()

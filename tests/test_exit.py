@@ -15,8 +15,8 @@ import pytest
 
 from tests.tutorial.desk import Desk
 
-SOON = 10.0
-"""When a program must have ended, in seconds; its own waits are shorter or endless."""
+SOON = 25.0
+"""When a program must have ended, in seconds, though the machine does much else; its own waits are longer."""
 
 DRIVER = """
 import os, signal, sys, threading, time
@@ -111,7 +111,13 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize(("script", "status", "last"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize(
+    ("script", "status", "last"),
+    [
+        pytest.param(*end, id=what, marks=() if what in ("forgotten stop", "sys.exit") else pytest.mark.slow)
+        for what, end in ENDS.items()
+    ],
+)
 def test_program_without_stop_is_shut_down_in_order(script: str, status: int, last: str, home: Path) -> None:
     with program(script, home) as process:
         code, output, messages = end_of(process)
@@ -129,7 +135,13 @@ WITH_BLOCKS = {
 }
 
 
-@pytest.mark.parametrize(("statement", "status"), WITH_BLOCKS.values(), ids=WITH_BLOCKS)
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [
+        pytest.param(*end, id=what, marks=() if what in ("exception", "end") else pytest.mark.slow)
+        for what, end in WITH_BLOCKS.items()
+    ],
+)
 def test_with_blocks_need_no_warning(statement: str, status: int, home: Path) -> None:
     script = f"""
 with start_stop(qmi, "exit", None):
@@ -164,7 +176,7 @@ def test_ctrl_c_in_a_blocking_call_leaves_a_stuck_driver_behind(home: Path) -> N
         begin = time.monotonic()
         code, _, messages = end_of(process)
     assert code == -signal.SIGINT
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < SOON
     assert "KeyboardInterrupt" in messages
     forgotten, stuck = messages_of(messages)
     assert forgotten == FORGOTTEN
@@ -246,7 +258,7 @@ def test_stop_returns_although_a_driver_is_stuck(home: Path) -> None:
     assert "left behind" in messages
 
 
-@pytest.mark.parametrize("call", ["one.count()", "nsg.get_sample()"])
+@pytest.mark.parametrize("call", ["one.count()", pytest.param("nsg.get_sample()", marks=pytest.mark.slow)])
 def test_daemon_threads_that_keep_calling_do_not_keep_the_program(call: str, home: Path) -> None:
     script = f"""
 one = begin()
@@ -298,7 +310,11 @@ trio.run(main)
 
 @pytest.mark.parametrize(
     ("statement", "status", "error"),
-    [("raise ZeroDivisionError", 1, "ZeroDivisionError"), ("sys.exit(3)", 3, ""), ("pass", 0, "")],
+    [
+        pytest.param("raise ZeroDivisionError", 1, "ZeroDivisionError", marks=pytest.mark.slow),
+        ("sys.exit(3)", 3, ""),
+        pytest.param("pass", 0, "", marks=pytest.mark.slow),
+    ],
 )
 def test_trio_program_releases_its_instruments(statement: str, status: int, error: str, home: Path) -> None:
     with program(TRIO.format(statement=statement), home) as process:

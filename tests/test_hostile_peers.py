@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ConnectionException, QMI_RuntimeException
@@ -38,6 +38,7 @@ from qmi.net.frames import Buffer, pack
 from qmi.net.handshake import Hello, Role
 from qmi.net.kinds import Kind
 from tests.support.devices import Bench
+from tests.support.examples import examples
 from tests.support.extremes import HUGE, ODD, bad_packets, beyond, odd_packets, packet
 from tests.support.living import Living, living
 from tests.support.raw import Raw, client, server
@@ -197,7 +198,7 @@ def test_fault_41_any_mixture_of_odd_packets_harms_nobody(side: Any) -> None:
                         await raw.send(buffers)
             assert await lab.remote.echo(count) == count
 
-        @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+        @examples(60)
         @given(mixtures)
         def check(mixture: list[list[Buffer]]) -> None:
             trio.from_thread.run(send, mixture)

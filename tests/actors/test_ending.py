@@ -364,7 +364,13 @@ def test_an_object_cannot_remove_itself(lab: QMI_Context) -> None:
     assert x.add(1) == 3
 
 
-@pytest.mark.parametrize(("cls", "count"), [(Async, 10_000), (Plain, 1_000), (Inline, 300)])
+@pytest.mark.parametrize(
+    ("cls", "count"),
+    [
+        *((Async, 1_000), (Plain, 200), (Inline, 300)),
+        *(pytest.param(Async, 10_000, marks=pytest.mark.slow), pytest.param(Plain, 1_000, marks=pytest.mark.slow)),
+    ],
+)
 def test_many_objects_live_in_one_process(cls: type[Any], count: int) -> None:
     context = QMI_Context("crowd")
     with context:

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from qmi.actors.lock import REMEMBERED, RULES, Ask, Lock, Standing, Verdict
 from qmi.messages import BLOCK, LockAnswer, Origin, Token
+from tests.support.examples import examples
 
 LAB = Origin("lab", "1")
 LAB_AGAIN = Origin("lab", "2")
@@ -276,5 +276,5 @@ class LockAgainstModel(RuleBasedStateMachine):
         assert (self.lock.holder is None) == (not self.stack)
 
 
-LockAgainstModel.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+LockAgainstModel.TestCase.settings = examples(100, stateful_step_count=30)
 test_fault_37_no_sequence_of_requests_steals_a_lock = LockAgainstModel.TestCase

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import trio
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -22,6 +21,7 @@ from qmi.bridge import Interrupt
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException
 from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.support.drivers import Async, Inline, Plain
+from tests.support.examples import examples
 from tests.support.lab import address, make_context
 
 PATIENCE = 600.0
@@ -394,9 +394,7 @@ class AsyncLocksAgainstModel(LocksAgainstModel):
     cls = Async
 
 
-_SETTINGS = settings(
-    max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+_SETTINGS = examples(8, stateful_step_count=30)
 LocksAgainstModel.TestCase.settings = _SETTINGS
 InlineLocksAgainstModel.TestCase.settings = _SETTINGS
 AsyncLocksAgainstModel.TestCase.settings = _SETTINGS

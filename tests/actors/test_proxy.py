@@ -200,6 +200,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 def test_an_editor_and_mypy_know_the_driver(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     head = GOOD.partition("sample: float")[0]

@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.actors.restart import RestartRule, Restarts
 from qmi.errors import QMI_UsageException
+from tests.support.examples import examples
 
 RULE = RestartRule(limit=4, window=60.0, first_delay=1.0, growth=3.0, longest_delay=10.0)
 
@@ -53,7 +54,7 @@ def test_growth_beyond_any_number_is_the_longest_delay() -> None:
     assert delays == [1.0] + [2.0] * 99
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(
     limit=st.integers(0, 5),
     window=st.floats(0.1, 100.0),

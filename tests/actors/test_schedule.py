@@ -5,12 +5,13 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.actors.lateness import LatenessHistogram
 from qmi.actors.schedule import ON_TIME, Decision, MissReport, QMI_LoopTaskMissedLoopPolicy, Schedule, check_period
 from qmi.errors import QMI_UsageException
+from tests.support.examples import examples
 
 IMMEDIATE = QMI_LoopTaskMissedLoopPolicy.IMMEDIATE
 SKIP = QMI_LoopTaskMissedLoopPolicy.SKIP
@@ -157,7 +158,7 @@ periods = st.floats(1e-6, 1e4)
 works = st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 5.0)), min_size=1, max_size=60)
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(period=periods, origin=st.floats(0.0, 1e7), steps=works)
 def test_skip_never_leaves_its_grid(period: float, origin: float, steps: list[tuple[float, float]]) -> None:
     schedule = begun(SKIP, period, origin)
@@ -176,7 +177,7 @@ def test_skip_never_leaves_its_grid(period: float, origin: float, steps: list[tu
     assert schedule.statistics().missed == number - len(steps)
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(period=st.sampled_from([1e-3, 0.1, 1.0, 7.3]), steps=works)
 def test_immediate_never_bursts(period: float, steps: list[tuple[float, float]]) -> None:
     schedule = begun(IMMEDIATE, period)
@@ -202,7 +203,7 @@ def test_immediate_never_bursts(period: float, steps: list[tuple[float, float]])
             assert sum(first <= s <= first + span * period - slack for s in starts[i:]) <= span + 2
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(period=st.sampled_from([1e-3, 0.25, 2.0]), work=st.lists(st.floats(0.0, 1.5), min_size=1, max_size=30))
 def test_terminate_ends_at_the_first_miss_and_says_why(period: float, work: list[float]) -> None:
     schedule = begun(TERMINATE, period, 0.0)
@@ -339,7 +340,7 @@ def test_an_empty_histogram_is_all_zero() -> None:
     assert LatenessHistogram().summary() == (0, 0.0, 0.0, 0.0)
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(st.lists(st.one_of(st.floats(0.0, 1e-6), st.floats(0.0, 1.0), st.floats(0.0, 1e8)), min_size=1, max_size=200))
 def test_percentiles_are_right_within_their_bins(delays: list[float]) -> None:
     histogram = LatenessHistogram()

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.actors.subscriptions import Subscriptions, Topic
+from tests.support.examples import examples
 
 A = Topic("lab", "nsg", "sig_a")
 B = Topic("lab", "nsg", "sig_b")
@@ -65,7 +66,7 @@ def test_each_change_is_told_with_its_topic() -> None:
     assert changed == [A, B, A, B]
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([A, B, C]), st.integers(0, 3))))
 def test_any_sequence_agrees_with_plain_sets(steps: list[tuple[bool, Topic, int]]) -> None:
     table: Subscriptions[int] = Subscriptions()

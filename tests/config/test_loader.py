@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.config.loader import find_config_file, load_config, parse_config
@@ -13,6 +13,7 @@ from qmi.config.schema import CfgContext, CfgQmi
 from qmi.config.structure import unstructure
 from qmi.errors import QMI_ConfigurationException
 from tests.config.strategies import configurations, json_values
+from tests.support.examples import examples
 
 A_NAME = "a name of 1 to 63 letters, digits, '-', '_', '(' or ')'"
 A_LEVEL = "a log level (DEBUG, INFO, WARNING, ERROR, CRITICAL)"
@@ -379,7 +380,7 @@ def test_key_files_are_found_beside_the_configuration(home: Path, tmp_path: Path
 
 
 @given(configurations)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_a_configuration_survives_being_written_to_a_file(config: CfgQmi) -> None:
     text = "# all of it\n" + json.dumps(unstructure(config))
     assert parse_config(text) == config
@@ -387,7 +388,7 @@ def test_a_configuration_survives_being_written_to_a_file(config: CfgQmi) -> Non
 
 
 @given(json_values.map(json.dumps) | st.text(max_size=30))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_text_is_a_configuration_or_is_refused(text: str) -> None:
     try:
         config = parse_config(text)

@@ -5,19 +5,20 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.config.schema import CfgContext, CfgLimits, CfgQmi
 from qmi.config.structure import add_contexts, checked, path_text, structure, unstructure
 from qmi.errors import QMI_ConfigurationException
 from tests.config.strategies import configurations, json_values
+from tests.support.examples import examples
 
 A_NAME = "a name of 1 to 63 letters, digits, '-', '_', '(' or ')'"
 
 
 @given(configurations)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_configuration_survives_being_unstructured(config: CfgQmi) -> None:
     plain = unstructure(config)
     assert structure(json.loads(json.dumps(plain))) == config
@@ -25,7 +26,7 @@ def test_a_configuration_survives_being_unstructured(config: CfgQmi) -> None:
 
 
 @given(json_values | st.dictionaries(st.integers() | st.none(), json_values, max_size=2))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_plain_values_make_a_configuration_or_a_list_of_faults(values: object) -> None:
     config: CfgQmi | None = None
     faults: tuple[str, ...] = ()

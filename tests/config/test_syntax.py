@@ -5,12 +5,13 @@ from typing import Any
 
 import json5
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.config.syntax import parse, strip_comments
 from qmi.errors import QMI_ConfigurationException
 from tests.config.strategies import json_values
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_json5_with_hash_comments_is_read(text: str, values: Any) -> None:
 
 
 @given(json_values)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_all_of_json_is_read(values: Any) -> None:
     text = json.dumps(values)
     assert repr(parse(text, "here")) == repr(json.loads(text))
@@ -41,7 +42,7 @@ def test_all_of_json_is_read(values: Any) -> None:
 
 
 @given(st.text(st.sampled_from("{}[]:,\"'ab1.#/*\\ \n+-e0x")) | st.text(max_size=20))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
     faults: tuple[str, ...] = ()
     try:
@@ -53,7 +54,7 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
 
 
 @given(st.text(st.sampled_from("#\"'\\/*ab\n ")))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_without_its_comments_a_text_keeps_its_lines_and_columns(text: str) -> None:
     stripped = strip_comments(text)
     assert [len(line) for line in stripped.split("\n")] == [len(line) for line in text.split("\n")]

@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS
+from tests.support.examples import examples
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 CASES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
@@ -27,7 +28,7 @@ def test_fault_08_well_formed_and_damaged_inputs_do_no_harm(target: str) -> None
     seeds = list(SEEDS[target]())
     changes = st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=4), st.integers(0, 4)), max_size=4)
 
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(st.sampled_from(seeds), changes)
     def check(seed: bytes, changes: list[tuple[int, bytes, int]]) -> None:
         for place, put, drop in changes:
@@ -42,7 +43,7 @@ def test_fault_08_well_formed_and_damaged_inputs_do_no_harm(target: str) -> None
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_fault_08_any_bytes_do_no_harm(target: str) -> None:
-    @settings(deadline=None, max_examples=40)
+    @examples(40)
     @given(st.binary(max_size=200))
     def check(data: bytes) -> None:
         TARGETS[target](data)

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -27,6 +27,7 @@ from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec
 from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
 from qmi.net.frames import Limits, ProtocolError
+from tests.support.examples import examples
 
 CODEC = Codec()
 
@@ -137,7 +138,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=250)
+@examples(250)
 @given(values)
 def test_any_value_comes_back_equal_and_of_the_same_type(value: Any) -> None:
     assert same(value, through(value))

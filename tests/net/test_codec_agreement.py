@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
@@ -27,6 +27,7 @@ from qmi.net.codec import Codec, Encoded
 from qmi.net.frames import Limits
 from tests.net.test_codec import Color, Level, Mode, Point, Settings, same, values
 from tests.support.bare_decoder import BareDecoder
+from tests.support.examples import examples
 
 CODEC = Codec()
 
@@ -228,7 +229,7 @@ def test_value_that_shares_its_parts_does_not_keep_the_encoder_busy_for_ever(wra
         Codec(Limits(objects=200_000)).encode(value)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(values)
 def test_any_value_survives_a_receiver_that_imported_nothing(bare: BareDecoder, value: Any) -> None:
     encoded = CODEC.encode(value)
@@ -249,7 +250,7 @@ for _value in AWKWARD:
         SAMPLES.append(Encoded(_encoded.payload, [memoryview(bytes(part[:64])) for part in _encoded.segments]))
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(SAMPLES),
     st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 255)), min_size=1, max_size=4),

@@ -14,7 +14,7 @@ import cbor2
 import numpy as np
 import pytest
 from cbor2 import CBORTag, dumps
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import (
@@ -29,6 +29,7 @@ from qmi.net.codec.named_types import find_type
 from qmi.net.codec.tags import Own
 from qmi.net.codec.unknown import UnknownTuple, UnknownTypeValue
 from qmi.net.frames import ProtocolError
+from tests.support.examples import examples
 
 CODEC = Codec()
 RAN: list[str] = []
@@ -426,7 +427,7 @@ def test_each_segment_is_used_exactly_once() -> None:
         CODEC.decode(dumps(CBORTag(Own.SEGMENT, 0)), [bytearray(b"abc")])
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.binary(max_size=60))
 def test_fault_08_any_bytes_are_a_value_or_a_protocol_error(data: bytes) -> None:
     try:
@@ -446,7 +447,7 @@ SAMPLES = [
 ]
 
 
-@settings(deadline=None, max_examples=400)
+@examples(400)
 @given(st.sampled_from(SAMPLES), st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), min_size=1, max_size=4))
 def test_fault_08_mutated_payloads_are_values_or_protocol_errors(sample: bytes, changes: list[tuple[int, int]]) -> None:
     data = bytearray(sample)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from cbor2 import CBORTag, dumps
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.net.discovery import (
@@ -20,6 +20,7 @@ from qmi.net.discovery import (
     write_answer,
     write_question,
 )
+from tests.support.examples import examples
 
 ASKED = Question(2**63, "lab")
 ME: dict[str, Any] = {
@@ -62,7 +63,7 @@ def test_fault_36_who_answers_whom(question: Question, changes: dict[str, Any], 
     assert (reply_to(write_question(question), **{**ME, **changes}) is not None) is answers
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.text(max_size=63), st.text(max_size=128), st.integers(0, QUESTION_SIZE))
 def test_fault_36_an_answer_is_never_larger_than_its_question(name: str, workgroup: str, size: int) -> None:
     answer = Answer(2**64 - 1, name, workgroup, "f" * 45, 65535, "1.2.3", 2**31)
@@ -111,7 +112,7 @@ def test_fault_36_junk_gets_no_answer(data: bytes) -> None:
     assert reply_to(data, **ME) is None
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(st.sampled_from([b"", QUESTION, ANSWER]), st.binary(max_size=60))
 def test_fault_36_any_packet_is_understood_or_none(magic: bytes, data: bytes) -> None:
     assert isinstance(read_question(magic + data), (Question, type(None)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.net.frames import (
@@ -27,6 +27,7 @@ from qmi.net.frames import (
     pack,
     total_size,
 )
+from tests.support.examples import examples
 
 LIMITS = Limits(hello=4096, body=1 << 16, frame=1 << 20, segments=8)
 Outcome = list[tuple[bytes, list[bytes]] | str]
@@ -63,7 +64,7 @@ bodies = st.binary(min_size=1, max_size=300)
 frames_strategy = st.lists(st.tuples(bodies, st.lists(st.binary(min_size=1, max_size=400), max_size=4)), max_size=5)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(frames_strategy, st.lists(st.integers(0, 5000), max_size=8))
 def test_frames_come_back_however_their_bytes_are_cut(frames: list[tuple[bytes, list[bytes]]], cuts: list[int]) -> None:
     data = joined(frames)
@@ -73,7 +74,7 @@ def test_frames_come_back_however_their_bytes_are_cut(frames: list[tuple[bytes, 
     assert collect(reader(), [data[n : n + 1] for n in range(len(data))]) == expected
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     frames_strategy, st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 255)), min_size=1, max_size=3), st.data()
 )
@@ -203,7 +204,7 @@ def test_packing_does_not_copy_segments() -> None:
     assert total_size(buffers) == HEADER.size + 8 + 1 + SEGMENT_THRESHOLD
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=6), st.lists(st.integers(0, 30), max_size=20))
 def test_partial_writes_lose_nothing(parts: list[bytes], writes: list[int]) -> None:
     buffers: list[Buffer] = list(parts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cbor2 import dumps
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import (
@@ -55,6 +55,7 @@ from qmi.net.handshake import Hello, Identity, Role
 from qmi.net.kinds import Kind
 from qmi.net.packets import head
 from qmi.net.peer import HEARTBEAT, Peer
+from tests.support.examples import examples
 
 CALL = Call("nsg", "get", (1, 2.5), {"x": "y"})
 GET = Call("nsg", "get")
@@ -525,7 +526,7 @@ def fed(chunks: list[bytes]) -> list[str]:
     return [str(event) for chunk in chunks for event in b.receive_data(chunk, 0.0)]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     st.lists(st.tuples(st.integers(0, len(TALK) - 1), st.integers(0, 255)), max_size=3),
     st.lists(st.integers(0, len(TALK)), max_size=6),
@@ -544,7 +545,7 @@ def test_fault_08_events_do_not_depend_on_how_bytes_arrive(changes: list[tuple[i
         assert fed([bytes(data[n : n + 1]) for n in range(len(data))]) == whole
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(st.binary(min_size=1, max_size=80))
 def test_fault_08_any_body_gives_an_event_or_a_protocol_error(data: bytes) -> None:
     _, b = pair()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
@@ -26,6 +25,7 @@ from qmi.net.events import (
 from qmi.net.frames import Buffer, Limits
 from qmi.net.handshake import Hello, Role
 from qmi.net.peer import Peer
+from tests.support.examples import examples
 
 
 class Side:
@@ -212,5 +212,5 @@ class Joined(RuleBasedStateMachine):
                 assert side.ended[number] == expected.__name__
 
 
-Joined.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+Joined.TestCase.settings = examples(60, stateful_step_count=40)
 test_each_request_ends_exactly_once = Joined.TestCase

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.proc.commands import (
@@ -33,6 +33,7 @@ from qmi.proc.commands import (
     piece_of,
     piece_reply,
 )
+from tests.support.examples import examples
 
 NAMES = st.from_regex(re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z", re.ASCII), fullmatch=True)
 PIDS = st.integers(1, MAX_PID)
@@ -43,7 +44,7 @@ COMMANDS = st.one_of(
     st.builds(Look, NAMES),
     st.builds(Read, NAMES, st.none() | PLACES),
 )
-quick = settings(deadline=None, max_examples=100)
+quick = examples(100)
 
 
 @quick

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.config.schema import CfgContext
 from qmi.proc.order import start_order
 from qmi.proc.selection import Target
+from tests.support.examples import examples
 
 
 def targets(**peers: str) -> list[Target]:
@@ -44,7 +45,7 @@ def test_a_circle_keeps_the_order_of_the_file_and_is_named() -> None:
     assert second.startswith("y, z connect")
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(st.dictionaries(st.sampled_from("abcdef"), st.text("abcdef", max_size=4)))
 def test_every_context_comes_once_and_after_its_peers_but_for_circles(peers: dict[str, str]) -> None:
     order = start_order(targets(**peers))
