@@ -134,7 +134,7 @@ ACTIONS = [
 
 
 def pairs() -> Iterator[Any]:
-    """Every pair of actions with both kinds of objects; one of six of them in a usual run, and each action in several."""
+    """Every pair of actions with both kinds of objects; a usual run has one of six, and each action in several."""
     firsts = [name for name in ACTIONS if name not in ("kick", "refused_request")]
     for row, first in enumerate(firsts):
         for column, second in enumerate(ACTIONS):
