@@ -604,12 +604,13 @@ class Connections:
             return
         origin = Origin(name, hello.incarnation)
         self._known_as[link] = name
+        serving: Callable[..., Serving] = Serving
         if name != hello.context:
-            self._doorway.call_otherwise(link, hello.context, name)
+            references = self._doorway.call_otherwise(link, hello.context, name)
+            serving = partial(RenamedServing, chain_here=references.chain_here)
         self._gone.pop(name, None)
         before = self._former.pop(name, None)
         self._members[name] = self._member(link, origin, dial, before)
-        serving = Serving if name == hello.context else partial(RenamedServing, real_name=hello.context)
         self._serving[link] = serving(self._host, link, origin)
         self._lifesigns.start()
         self._tell(name, link, hello, before, origin)

@@ -173,10 +173,16 @@ class Doorway:
         finally:
             del self._by_link[link]
 
-    def call_otherwise(self, link: Link, name: str, known_as: str) -> None:
-        """From now on, the other side of a link is known here by another name than it has itself."""
-        self._by_link[link].call_otherwise(name, known_as)
-        link.encode_apart()
+    def call_otherwise(self, link: Link, name: str, known_as: str) -> References:
+        """From now on, the other side of a link is known here by another name than it has itself.
+
+        Returns:
+            What translates between the names of both sides.
+        """
+        references = self._by_link[link]
+        references.call_otherwise(name, known_as)
+        link.encode_apart(references.chain_there)
+        return references
 
     async def _prove(self, sock: socket.socket, role: Role, expected: str | None) -> tuple[Wire, Identity | None]:
         if self._tls is None:

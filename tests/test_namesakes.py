@@ -11,7 +11,12 @@ import pytest
 
 from qmi.config.schema import CfgContext
 from qmi.core.context import QMI_Context
-from qmi.core.exceptions import QMI_ConnectionException, QMI_NotDeliveredException, QMI_RuntimeException
+from qmi.core.exceptions import (
+    QMI_CallCycleException,
+    QMI_ConnectionException,
+    QMI_NotDeliveredException,
+    QMI_RuntimeException,
+)
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
@@ -180,6 +185,26 @@ def test_calls_of_one_client_by_way_of_the_server_reach_another_one(
     result = benches[1].call_other("srv.bench", "call_other", "script(3).mine", "echo", 5)
     assert result == 5
     del srv
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_cycle_through_the_server_is_noticed_at_each_client(
+    srv: QMI_Context, clients: list[QMI_Context], number: int
+) -> None:
+    # mine -> bench of the server -> more -> mine, where the first and the last two are objects of one client.
+    known_as = ["script", "script(2)", "script(3)"][number]
+    for client in clients:
+        client.make_instrument("mine", Bench)
+        client.make_instrument("more", Bench)
+    mine = clients[number].get_instrument("script.mine")
+    with pytest.raises(
+        QMI_CallCycleException, match=r"script\.mine -> srv\.bench -> script\.more -> script\.mine\.echo"
+    ):
+        mine.call_other("srv.bench", "call_other", f"{known_as}.more", "call_other", "script.mine", "echo", 1)
+    # The way to another client of that name is none.
+    other = ["script(2)", "script(3)", "script"][number]
+    assert mine.call_other("srv.bench", "call_other", f"{other}.more", "call_other", "script.mine", "echo", 1) == 1
+    assert srv.has_peer_context(known_as)
 
 
 def test_each_client_can_be_asked_to_shut_down(srv: QMI_Context, clients: list[QMI_Context]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +35,14 @@ class References:
         # That third one has a name there, too, or its objects would be taken for those of the other side.
         self._there = {known_as: name, name: f"{name}(1)"}
         self._here = {there: here for here, there in self._there.items()}
+
+    def chain_there(self, chain: tuple[str, ...]) -> tuple[str, ...]:
+        """The objects that wait for a call, by the names that they have at the other side."""
+        return tuple(_renamed(address, self._there) for address in chain)
+
+    def chain_here(self, chain: tuple[str, ...]) -> tuple[str, ...]:
+        """The same, by the names that they have here."""
+        return tuple(_renamed(address, self._here) for address in chain)
 
     def lower(self, value: object) -> Any:
         """Plain values for a proxy or an interface, None for anything else."""
@@ -104,6 +113,11 @@ class Interfaces:
     def _cost(key: bytes) -> int:
         # The class of its proxies takes up most of it.
         return 8192 + 4 * len(key)
+
+
+def _renamed(address: str, names: Mapping[str, str]) -> str:
+    context, dot, name = address.partition(".")
+    return names.get(context, context) + dot + name
 
 
 def _are_texts(plain: list[Any]) -> bool:

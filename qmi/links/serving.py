@@ -176,21 +176,24 @@ class RenamedServing(Serving):
         home: The context.
         link: The link.
         origin: Who is at its other end, by the name that is known here.
-        real_name: What it calls itself.
+        chain_here: Gives the objects that wait for a call the names that they have here.
     """
 
-    def __init__(self, home: Home, link: Link, origin: Origin, *, real_name: str) -> None:
+    def __init__(
+        self,
+        home: Home,
+        link: Link,
+        origin: Origin,
+        *,
+        chain_here: Callable[[tuple[str, ...]], tuple[str, ...]],
+    ) -> None:
         super().__init__(home, link, origin)
-        self._prefix = f"{real_name}."
-        self._known_as = f"{origin.context}."
+        self._chain_here = chain_here
 
     def request(self, number: int, message: Request) -> None:
         """The other side asks for something; who waits for it is told by names that are known here."""
         if isinstance(message, Call) and message.chain:
-            message.chain = tuple(
-                self._known_as + waiting.removeprefix(self._prefix) if waiting.startswith(self._prefix) else waiting
-                for waiting in message.chain
-            )
+            message.chain = self._chain_here(message.chain)
         super().request(number, message)
 
 

@@ -125,9 +125,14 @@ class Link:
 
         abandon_in_child(self)
 
-    def encode_apart(self) -> None:
-        """Nothing that is sent here is encoded as for another link: names differ."""
+    def encode_apart(self, chain_there: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        """Nothing that is sent here is encoded as for another link: names differ.
+
+        Args:
+            chain_there: Gives the objects that wait for a call the names that they have at the other side.
+        """
         self._encodes_like = id(self)
+        self._peer.chain_there = chain_there
 
     def abandon(self) -> None:
         """This is a forked child: the link is the parent's. Whoever waits here for an answer gets none."""

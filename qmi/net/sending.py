@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from qmi.errors import QMI_RuntimeException, QMI_ValueNotSendableException
-from qmi.messages import Failure, Reply, Request, Signal, Value
+from qmi.messages import Call, Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Codec, Encoded
 from qmi.net.costs import CHEAP, cost_of
 from qmi.net.events import PeerLost
@@ -41,6 +43,8 @@ class Sending(ABC):
 
     Attributes:
         is_ready: Whether the handshake is done and the link is there.
+        chain_there: Gives the waiting objects of a call the names that they have at the other side; None if these
+            are the same.
     """
 
     def __init__(self, codec: Codec, open_requests: int, request_bytes: int, share: Share) -> None:
@@ -48,6 +52,7 @@ class Sending(ABC):
         self._requests = OpenRequests(open_requests, request_bytes, share)
         self._lost: PeerLost | None = None
         self.is_ready: bool = False
+        self.chain_there: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None
 
     @property
     def lost(self) -> PeerLost | None:
@@ -65,6 +70,8 @@ class Sending(ABC):
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent, with the place where it sits.
         """
+        if self.chain_there is not None and type(message) is Call and message.chain:
+            message = replace(message, chain=self.chain_there(message.chain))
         return encode_message(self._codec, message)
 
     @property
