@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 import subprocess
 import sys
 import time
@@ -67,6 +68,22 @@ class Environment:
         run = [str(self.python), "-c", "import qmi; print(qmi.__version__)"]
         done = subprocess.run(run, capture_output=True, text=True, timeout=60, cwd=self.folder)
         return "" if done.returncode == 0 else done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("editable", [True, False])
+def test_folder_of_that_name_in_the_working_directory_does_not_hide_the_package(tmp_path: Path, editable: bool) -> None:
+    source = tmp_path / "checkout"
+    shutil.copytree(ROOT / "qmi", source / "qmi", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "qmi_trio_guard.py"):
+        shutil.copy(ROOT / name, source)
+    environment = Environment(tmp_path)
+    try:
+        environment.pip("install", "--no-deps", *(["-e"] if editable else []), source)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"what builds packages cannot be had here: {error.stderr.decode().splitlines()[-1]}")
+    (tmp_path / "qmi").mkdir()
+    assert environment.imports() == ""
 
 
 @pytest.mark.slow
