@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -67,6 +66,8 @@ class LockInfo(NamedTuple):
 
     def describe(self) -> str:
         """The same for people."""
+        from datetime import UTC, datetime  # nothing else here needs it, and everybody imports this
+
         since = datetime.fromtimestamp(self.since, UTC)
         return f"context {self.context!r} ({self.label}) since {since:%Y-%m-%d %H:%M:%S} UTC"
 

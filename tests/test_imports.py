@@ -11,7 +11,7 @@ NOT_BY_IMPORT = ["qmi.actors", "qmi.session", "qmi.verbs", "socket", "ssl", "tri
 NOT_BY_VERBS = [
     *("asyncssh", "cattrs", "cbor2", "cryptography", "json5", "numpy", "psutil", "rich", "tricycle", "trio.testing"),
     *("qmi.config.loader", "qmi.config.schema", "qmi.connections", "qmi.logs", "qmi.net", "qmi.proc", "qmi.testing"),
-    *("qmi.tools", "qmi.utils"),
+    *("qmi.tools", "qmi.utils", "qmi.config", "qmi.actors.proxy", "qmi.actors.runner", "datetime", "json", "sysconfig"),
 ]
 NOT_BY_START = ["asyncssh", "cryptography", "json5", "numpy", "psutil", "rich", "qmi.proc", "qmi.testing", "qmi.tools"]
 

@@ -15,7 +15,6 @@ import trio
 from qmi.actors.execution import EXECUTION, current_chain
 from qmi.actors.faults import text_of
 from qmi.bridge import TaskWaiter, ThreadWaiter, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
-from qmi.config.rules import printable
 from qmi.errors import (
     QMI_CallCycleException,
     QMI_CancelledCallException,
@@ -333,6 +332,8 @@ def no_answer(what: str, timeout: float | None, busy: str) -> str:
 
 
 def _name_of(error: BaseException) -> str:
+    from qmi.config.rules import printable  # which `from qmi import *` does without
+
     text = printable(text_of(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
 
-from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy, make_view
 from qmi.errors import QMI_UsageException
 from qmi.messages import LockInfo
+
+if TYPE_CHECKING:
+    from qmi.actors.proxy import AsyncProxy
+
+# Proxies are imported where they are looked at: whoever has one has imported them, and `from qmi import *` need not.
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +38,8 @@ def locked(proxy: Any, timeout: float = 0.0, lock_token: str | None = None) -> A
     Raises:
         QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
     """
+    from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
+
     if isinstance(proxy, AsyncProxy):
         return AsyncProxy.locked(proxy, timeout, lock_token)
     if isinstance(proxy, QMI_RpcProxy):
@@ -53,6 +59,8 @@ def lock_info(proxy: Any) -> Any:
     Args:
         proxy: A proxy of the object.
     """
+    from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
+
     if isinstance(proxy, AsyncProxy):
         return AsyncProxy.lock_info(proxy)
     if isinstance(proxy, QMI_RpcProxy):
@@ -66,6 +74,8 @@ def rpc_async(proxy: Any) -> Any:
     Args:
         proxy: A proxy of any kind.
     """
+    from qmi.actors.proxy import AsyncProxy
+
     return _view("rpc_async", AsyncProxy, proxy)
 
 
@@ -75,6 +85,8 @@ def rpc_blocking(proxy: Any) -> Any:
     Args:
         proxy: A proxy of any kind.
     """
+    from qmi.actors.proxy import QMI_RpcProxy
+
     return _view("rpc_blocking", QMI_RpcProxy, proxy)
 
 
@@ -84,6 +96,8 @@ def rpc_nonblocking(proxy: Any) -> Any:
     Args:
         proxy: A proxy of any kind.
     """
+    from qmi.actors.proxy import NonblockingProxy
+
     return _view("rpc_nonblocking", NonblockingProxy, proxy)
 
 
@@ -106,12 +120,16 @@ def call(proxy: AsyncProxy[Any], method: Callable[..., Any], *args: Any, **kwarg
         args: Its arguments.
         kwargs: Its keyword arguments.
     """
+    from qmi.actors.proxy import AsyncProxy
+
     if not isinstance(proxy, AsyncProxy):
         _refuse("call", proxy, "an async proxy")
     return AsyncProxy.call(proxy, method, *args, **kwargs)
 
 
 def _view(name: str, view: type[Any], proxy: Any) -> Any:
+    from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy, make_view
+
     if not isinstance(proxy, QMI_RpcProxy | AsyncProxy | NonblockingProxy):
         _refuse(name, proxy, "a proxy of an object")
     return make_view(view, proxy.__rpc__)

@@ -8,9 +8,9 @@ what a user could have written (the drivers of this package) is the driver's.
 from __future__ import annotations
 
 import os
-import sysconfig
 import traceback
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -18,10 +18,17 @@ import trio
 
 _PACKAGE = Path(__file__).parents[1]
 _LIKE_USERS = tuple(f"{_PACKAGE / room}{os.sep}" for room in ("instruments", "tools"))
-_STANDARD = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)}
 _OWN = f"{_PACKAGE}{os.sep}"
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
-_SYSTEM = tuple(f"{path}{os.sep}" for path in (str(Path(trio.__file__).parent), *_STANDARD) if path)
+_TRIO = f"{Path(trio.__file__).parent}{os.sep}"
+
+
+@cache
+def _standard() -> tuple[str, ...]:
+    import sysconfig  # which takes as long to import as a tenth of this library
+
+    paths = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)}
+    return tuple(f"{path}{os.sep}" for path in paths if path)
 
 
 def is_drivers(filename: str) -> bool:
@@ -30,10 +37,10 @@ def is_drivers(filename: str) -> bool:
         return True
     if filename.startswith(("<frozen", _OWN)):
         return False
-    if not filename.startswith(_SYSTEM):
-        return True
+    if filename.startswith(_TRIO):
+        return False
     # Installed packages lie below the standard library.
-    return any(part in filename for part in _INSTALLED) and not filename.startswith(_SYSTEM[0])
+    return not filename.startswith(_standard()) or any(part in filename for part in _INSTALLED)
 
 
 def line_of_driver(entries: Iterable[traceback.FrameSummary]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import math
 import re
 import unicodedata
@@ -52,6 +51,8 @@ def show(value: object) -> str:
         return "an object {...}"
     if isinstance(value, list | tuple):
         return "a list [...]"
+    import json  # only messages need it, and trio does without
+
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # a value that no file can contain, from a program; or 5,000 digits

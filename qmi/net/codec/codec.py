@@ -10,7 +10,7 @@ receiver's array is the memory that was received into.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from qmi.net.codec.tags import MAX_INTEGER_BITS
 from qmi.net.frames import Limits, ProtocolError
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
-_SEAL = secrets.token_bytes(8)
+_SEAL = os.urandom(8)
 _SEALED = b"\x48" + _SEAL
 _RESERVE = 256
 _SMALL = 16384
