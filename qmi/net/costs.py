@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from typing import NamedTuple
 
 from qmi.net.codec.tags import Own
@@ -26,6 +27,7 @@ _MOST_CONTAINERS = 40 << 20
 """What the limit of objects in a frame leaves, by default; so does the next."""
 _MOST_SCALARS = 160 << 20
 _CONTAINERS = bytes(range(0x80, 0xC0))
+_MANY_BYTES = 4096
 _PACKED = Own.PACKED.to_bytes(2)
 _FORM = b"\xd9" + _PACKED + b"\x83\x61"
 
@@ -47,6 +49,14 @@ class Cost(NamedTuple):
         return self.values + self.arrays
 
 
+def count_containers(body: bytes | bytearray) -> int:
+    """Return how many bytes could be the head of a list or dict: those from 0x80 to 0xBF."""
+    numpy = sys.modules.get("numpy") if len(body) >= _MANY_BYTES else None
+    if numpy is not None and hasattr(numpy, "count_nonzero"):  # else another thread is just importing it
+        return int(numpy.count_nonzero(numpy.frombuffer(body, "i1") < -64))  # the same in a fraction of the time
+    return len(body) - len(body.translate(None, _CONTAINERS))
+
+
 def costs_of(body: bytes | bytearray, segments: int) -> Cost:
     """Estimate how much memory a frame becomes at most.
 
@@ -54,7 +64,7 @@ def costs_of(body: bytes | bytearray, segments: int) -> Cost:
         body: Its body.
         segments: Bytes in its segments.
     """
-    containers = len(body) - len(body.translate(None, _CONTAINERS))
+    containers = count_containers(body)
     values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS)
     packed = body.count(_PACKED)
     if not packed:

@@ -30,6 +30,8 @@ from qmi.net.codec import Codec, Encoded
 from qmi.net.frames import Frame, ProtocolError
 from qmi.net.kinds import Kind
 
+_LAST_KIND = KIND.high
+
 
 class UnknownRequest(Exception):
     """A newer version asked for something that this version does not have."""
@@ -73,7 +75,7 @@ def _check_packet(found: Any) -> tuple[int, int, Any]:
     kind, number, payload = found
     if type(kind) is not int or type(number) is not int:
         raise ProtocolError("a body is not made of kind, number and payload")
-    if not (0 <= kind <= KIND.high and 0 <= number <= MAX_INT):
+    if not (0 <= kind <= _LAST_KIND and 0 <= number <= MAX_INT):
         raise ProtocolError(f"a packet has kind {describe_value(kind)} and number {describe_value(number)}")
     return kind, number, payload
 
@@ -91,16 +93,17 @@ def encode_message(codec: Codec, message: Request | Signal) -> Encoded:
     Raises:
         QMI_ValueNotSendableException: If an argument cannot be sent, or a field is out of bounds.
     """
-    payload = None
+    payload = fields = None
     if isinstance(message, Call):
         payload = shortcuts.encode_call(message)
+        fields = shortcuts.list_fields(message) if payload is None else None
     elif isinstance(message, Signal):
         payload = shortcuts.encode_signal(message)
     if payload is not None:
         return Encoded(payload, [])
     cls = type(message)
     try:
-        values = [_NUMBERS.get(cls, 0), *fields_to_wire(message)]
+        values = [_NUMBERS.get(cls, 0), *(fields or fields_to_wire(message))]
     except OutOfBounds as error:
         raise QMI_ValueNotSendableException(f"{cls.__name__} cannot be sent: {error}") from None
     return codec.encode_fields(values, _NAMES[cls])
@@ -119,10 +122,10 @@ def read_request(payload: Any, *, newer: bool) -> Request:
     """
     if type(payload) is shortcuts.Bare:
         return payload.call
+    if type(payload) is list and (call := shortcuts.read_call(payload)) is not None:
+        return call
     if type(payload) is not list or not payload or not KIND.accepts(payload[0]):
         raise ProtocolError("a request has no kind")
-    if (call := shortcuts.read_call(payload)) is not None:
-        return call
     if not 0 <= payload[0] < len(_REQUESTS):
         if newer:
             raise UnknownRequest(f"this version of QMI does not know requests of kind {payload[0]}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from qmi.messages import Call, Signal
 from qmi.net.bounds import EARLIEST, LATEST, MAX_CHAIN, MAX_INT, MAX_NAME, MAX_TOKEN
-from qmi.net.codec import Codec, encode_each, encode_scalars
+from qmi.net.codec import OTHER, Codec, copy_of_scalars, encode_each, encode_scalars
 from qmi.net.codec.rows import SCALARS
 from qmi.net.frames import ProtocolError
 from qmi.net.kinds import REQUEST, VALUE
@@ -29,6 +29,7 @@ _FEW = 23
 _LISTS = [bytes((0x80 + size,)) for size in range(_FEW + 1)]
 """The heads of lists of so many items; up to 23, the number of them fits into one byte."""
 _SHORT = 256
+_TEXT = frozenset({str})
 _CODEC = Codec()
 
 
@@ -56,8 +57,12 @@ def encode_call(call: Call) -> bytes | None:
         opening = _opening(7, call.object, call.method)
     except (ValueError, TypeError):
         return None
-    if len(args) > _FEW or not (SCALARS.issuperset(map(type, args)) and SCALARS.issuperset(map(type, kwargs.values()))):
+    if len(args) > _FEW or not SCALARS.issuperset(map(type, kwargs.values())):
         return None
+    if not SCALARS.issuperset(map(type, args)):
+        args = tuple(map(copy_of_scalars, args))
+        if OTHER in args:
+            return None
     found = encode_each(args)
     if found is None:
         return None
@@ -71,6 +76,20 @@ def encode_call(call: Call) -> bytes | None:
         return None
     rest = encode_scalars([dict(kwargs), token, list(call.chain)])
     return None if rest is None else opening + rest[1:]
+
+
+def list_fields(call: Call) -> list[Any] | None:
+    """The fields of a call as :func:`qmi.net.bounds.fields_to_wire` gives them, if it needs no token and no chain."""
+    args, kwargs = call.args, call.kwargs
+    if call.token is not None or call.chain != () or type(args) is not tuple or type(kwargs) is not dict:
+        return None
+    if kwargs and not (_TEXT.issuperset(map(type, kwargs)) and max(map(len, kwargs)) <= MAX_NAME):
+        return None
+    try:
+        _opening(7, call.object, call.method)  # it knows these names, or refuses them
+    except (ValueError, TypeError):
+        return None
+    return [call.object, call.method, list(args), dict(kwargs), None, []]
 
 
 def encode_signal(signal: Signal) -> bytes | None:

@@ -20,6 +20,7 @@ from qmi.net.events import Event, ReplyReceived, SignalsReceived
 from qmi.net.frames import Buffer
 from qmi.net.kinds import Kind
 from qmi.net.open_requests import OpenRequests
+from qmi.net.shortcuts import HEAD
 
 _MAX_NAME = 200
 
@@ -120,6 +121,10 @@ def _error(text: str, fault: UndecodableValue) -> QMI_ValueNotSendableException:
 
 def peek(body: Buffer) -> tuple[int, int] | None:
     """Return kind and number of a packet without decoding it; None if it is no packet."""
+    if len(body) >= HEAD.size:
+        first, kind, width, number = HEAD.unpack_from(body)
+        if first == 0x83 and kind < 24 and width == 0x1A:  # as below: so nearly all packets begin
+            return kind, number
     start = bytes(body[:20])
     try:
         size, place = _expect(start, 0, 4)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Call, QueryLock, Signal, Token
 from qmi.net import packets, shortcuts
-from qmi.net.bounds import MAX_INT, MESSAGES
+from qmi.net.bounds import MAX_INT, MESSAGES, fields_to_wire
 from qmi.net.codec import Codec, Encoded
+from qmi.net.codec.encode import Encoder
+from qmi.net.costs import count_containers
 from qmi.net.frames import Frame, ProtocolError
 from qmi.net.kinds import Kind
 from qmi.net.sending import write_packet
+from qmi.net.undecodable import peek
 
 CODEC = Codec()
 
@@ -151,3 +155,52 @@ def test_fields_of_other_types_are_looked_at_by_the_general_way(fields: list[Any
     assert shortcuts.read_call(fields) is None
     if fields[:3] != [0, "a", "b"] or len(fields) != 6 or fields[4] != 0:
         assert shortcuts.read_signal(fields) is None
+
+
+few = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), texts)
+nested = st.recursive(
+    few, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(few, inner, max_size=3), st.tuples(inner))
+)
+
+
+@given(st.one_of(nested, st.lists(few, min_size=120, max_size=135), st.dictionaries(texts, few)))
+def test_a_result_of_scalars_is_written_as_the_encoder_writes_it(value: Any) -> None:
+    encoder = Encoder(max_depth=64)
+    assert CODEC.encode(value) == CODEC._write(encoder.lower(value, 0), encoder, "value", whole=True)
+
+
+@given(
+    st.builds(Call, texts, texts, st.lists(nested, max_size=3).map(tuple), st.dictionaries(texts, nested, max_size=2))
+)
+def test_fields_of_a_call_are_those_that_the_bounds_give(call: Call) -> None:
+    assert shortcuts.list_fields(call) == fields_to_wire(call)
+    assert packets.encode_message(CODEC, call) == generally(call)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call("o" * 256, "m"), Call("o", "m" * 256), Call("\ud800", "m"), Call("o", "m", kwargs={"k" * 256: []}),
+        Call("o", "m", kwargs={1: []}),  # type: ignore[dict-item]
+        Call("o", "m", [1]), Call("o", "m", token=Token("secret")), Call("o", "m", chain=("a.b",)),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_fields_of_an_unusual_call_are_left_to_the_bounds(call: Call) -> None:
+    assert shortcuts.list_fields(call) is None
+
+
+@given(st.integers(0, 255), st.integers(0, 1 << 60), st.binary(max_size=30))
+def test_kind_and_number_are_seen_as_they_are_decoded(kind: int, number: int, rest: bytes) -> None:
+    body = dumps([kind, number, rest])
+    assert peek(body) == (kind, number)
+    assert peek(body[:1] + body) is None
+
+
+@pytest.mark.parametrize("body", [bytes(range(256)) * 20, b"\x80" * 5000, b"\x7f\xc0\xbf" * 2000, bytes(range(256))])
+def test_containers_are_counted_alike_with_numpy_and_without(body: bytes) -> None:
+    expected = sum(0x80 <= byte < 0xC0 for byte in body)
+    pytest.importorskip("numpy")
+    assert count_containers(body) == count_containers(bytearray(body)) == expected
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delitem(sys.modules, "numpy")
+        assert count_containers(body) == expected

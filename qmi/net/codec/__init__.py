@@ -1,10 +1,11 @@
 """What values become on a link and back; :mod:`qmi.net.codec.table` says which types travel, and how."""
 
-from qmi.net.codec.codec import Codec, Encoded, UndecodableValue, encode_each, encode_scalars
+from qmi.net.codec.codec import OTHER, Codec, Encoded, UndecodableValue, copy_of_scalars, encode_each, encode_scalars
 from qmi.net.codec.rows import SCALARS, Persistent, Restore
 from qmi.net.codec.unknown import UnknownTypeValue
 
 __all__ = [
+    "OTHER",
     "SCALARS",
     "Codec",
     "Encoded",
@@ -12,6 +13,7 @@ __all__ = [
     "Restore",
     "UndecodableValue",
     "UnknownTypeValue",
+    "copy_of_scalars",
     "encode_each",
     "encode_scalars",
 ]

@@ -10,9 +10,9 @@ receiver's array is the memory that was received into.
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cbor2 import CBORDecodeError, dumps
 
@@ -22,15 +22,18 @@ from qmi.net.codec import pieces
 from qmi.net.codec.budget import MAX_PER_BYTE, is_well_formed, is_within
 from qmi.net.codec.decode import Decoder
 from qmi.net.codec.encode import Encoder, find_refusal
-from qmi.net.codec.packed import has_long_integer
+from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.codec.rows import SCALARS, Persistent, Refusal, Restore
 from qmi.net.codec.tags import MAX_INTEGER_BITS
 from qmi.net.frames import Limits, ProtocolError
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
-_SEAL = os.urandom(8)
+_SEAL = secrets.token_bytes(8)
 _SEALED = b"\x48" + _SEAL
 _RESERVE = 256
+_CONTAINERS = frozenset({list, dict})
+_TEXT = frozenset({str})
+OTHER: Final = object()
 _SMALL = 16384
 """Up to so many bytes, what consists of scalars alone can break no limit that can be configured."""
 
@@ -65,6 +68,23 @@ def encode_scalars(value: Any) -> bytes | None:
     except Exception:  # noqa: BLE001 - whatever cbor2 refuses
         return None
     return payload if len(payload) <= _SMALL else None
+
+
+def copy_of_scalars(value: Any) -> Any:
+    """Copy what consists of a few scalars, so that nobody can change it before it is encoded.
+
+    Returns:
+        The scalar, or a copy of the list, or of the dict with texts as keys; :data:`OTHER` if it is anything else, or
+        has so many items that they may be packed.
+    """
+    kind = type(value)
+    if kind in SCALARS:
+        return value
+    if kind is list and len(value) < PACK_FROM and SCALARS.issuperset(map(type, value)):
+        return list(value)
+    if kind is dict and len(value) < PACK_FROM and _TEXT.issuperset(map(type, value)):
+        return dict(value) if SCALARS.issuperset(map(type, value.values())) else OTHER
+    return OTHER
 
 
 def encode_each(values: Iterable[Any]) -> bytes | None:
@@ -111,7 +131,9 @@ class Codec:
         Raises:
             QMI_ValueNotSendableException: If it cannot be sent; the message says where the reason sits.
         """
-        if type(value) in SCALARS and (payload := encode_scalars(value)) is not None:
+        # As the encoder would do it; and what is small can break no limit.
+        plain = copy_of_scalars(value)
+        if plain is not OTHER and (payload := encode_scalars(plain)) is not None and len(payload) <= self._quick:
             return Encoded(payload, [])
         encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects)
         return self._write(self._lower(encoder, value, name, 0), encoder, name, whole=True)
@@ -125,7 +147,8 @@ class Codec:
         encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects)
         plain = list(values)
         for index, value in enumerate(plain):
-            if type(value) not in SCALARS:
+            # An empty list or dict, as most calls have some, stays what it is.
+            if (kind := type(value)) not in SCALARS and (value or kind not in _CONTAINERS):
                 plain[index] = self._lower(encoder, value, names[index], -1)
         return self._write(plain, encoder, names, whole=False)
 
