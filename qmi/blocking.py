@@ -393,7 +393,8 @@ class QMI_Context:
         if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         address = self._core.resolve(rpc_object_name)
-        if auto_connect and address.context != self.name and not self.has_peer_context(address.context):
+        is_there = host_port is None and self.has_peer_context(address.context)
+        if auto_connect and address.context != self.name and not is_there:
             self.connect_to_peer(address.context, host_port, ignore_duplicate=True)
         future = self._core.interface_at(address)
         if not future.done():

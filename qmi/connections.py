@@ -358,17 +358,25 @@ class Connections:
 
     def _will_do(self, member: Member, where: HostPort | None, ignore_duplicate: bool) -> bool:
         """Whether the link that there is is the one that somebody wants to make."""
+        # The other one may have connected to this context. If another address is meant, whoever is there will tell.
+        hello = member.link.hello
+        known = {str(member.address or ""), hello.address if hello is not None else ""}
+        meant = where is None or any(at.rpartition(":")[2] == str(where.port) for at in known)
         if ignore_duplicate:
+            if not meant:
+                name = member.origin.context
+                text = (
+                    "Context %s is connected to %s at %s already; the address %s is not used. disconnect_from_peer(%r) "
+                )
+                text += "makes way for a program of that name elsewhere"
+                _logger.warning(text, self._host.name, name, self.address_of(name), where, name)
             return True
         if member.wanted:
             raise QMI_UsageException(
                 f"Context {self._host.name!r} is connected to {member.origin.context!r} already, "
                 f"at {self.address_of(member.origin.context)}"
             )
-        # The other one has connected to this context. If another address is meant, whoever is there will tell.
-        hello = member.link.hello
-        listens = hello.address if hello is not None else ""
-        return where is None or listens.rpartition(":")[2] == str(where.port)
+        return meant
 
     def _want(self, name: str, member: Member, where: HostPort | None, reconnect: bool) -> None:
         if not member.wanted or (reconnect and not member.reconnect):

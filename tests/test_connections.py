@@ -354,6 +354,24 @@ def test_connecting_to_a_host_that_there_is_not_says_so(here: QMI_Context) -> No
         here.connect_to_peer("other", "nobody.invalid:1")
 
 
+def test_address_that_is_not_used_for_an_instrument_is_told(
+    here: QMI_Context, srv: QMI_Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Two programs of one name: the instrument is that of the one which is connected, whatever address is given.
+    with make_context("srv") as other:
+        other.make_instrument("bench", Bench)
+        for server, expected in ((srv, []), (srv, []), (other, [address(other)])):
+            caplog.clear()
+            here.get_instrument("srv.bench", auto_connect=True, host_port=address(server))
+            told = [record.getMessage() for record in caplog.records if "is not used" in record.getMessage()]
+            assert len(told) == len(expected)
+            assert all(
+                where in message and address(srv) in message for where, message in zip(expected, told, strict=True)
+            )
+        here.disconnect_from_peer("srv")
+        assert here.get_instrument("srv.bench", auto_connect=True, host_port=address(other)).echo(1) == 1
+
+
 # What is told of a server that has stopped
 
 
