@@ -6,8 +6,12 @@ import array
 import collections
 import dataclasses
 import enum
+import io
+import ipaddress
 import pathlib
+import re
 import threading
+import traceback
 import urllib.error
 import zoneinfo
 from collections.abc import Iterator
@@ -17,6 +21,7 @@ from email.message import Message
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
@@ -170,7 +175,7 @@ AWKWARD: list[Any] = [
     datetime(2020, 7, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo")),
     Decimal("sNaN"), slice([1], {2: 3}), np.ma.masked_array([1, 2], [False, True]), np.ma.masked,
     np.recarray(2, [("a", "i4")]),
-    np.ones((1, 1)).view(np.matrix), [[[[]]]], {"a": {1: {(2,): [3]}}},
+    np.ones((1, 1)).view(np.matrix), np.recarray(2, [("a", "i4")])[0], [[[[]]]], {"a": {1: {(2,): [3]}}},
 ]  # fmt: skip
 
 
@@ -625,3 +630,124 @@ def test_check_of_an_author_runs_on_what_arrives(wrap: Any) -> None:
         CODEC.decode(CODEC.encode(wrap(bad)).payload)
     with pytest.raises(UndecodableValue, match="Span refuses what arrived: ValueError: low must not be above high"):
         CODEC.decode(CODEC.encode(wrap(Span(3.0, 2.0))).payload)
+
+
+# -- errors that print themselves badly, or in exponential time
+
+
+class Deep(type):
+    """A metaclass that fails when an attribute of its classes is read."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__module__", "__qualname__", "__name__"):
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+class OfDeep(Exception, metaclass=Deep):
+    pass
+
+
+class Opaque(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Homeless(Exception):
+    pass
+
+
+Homeless.__module__ = None  # type: ignore[assignment]
+
+
+class Leaving(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Shouting(Exception):
+    def __repr__(self) -> str:
+        raise GeneratorExit
+
+
+@pytest.mark.parametrize("number", range(5), ids=["metaclass", "attributes", "module", "exit", "generator exit"])
+def test_error_whose_class_fails_when_it_is_read_arrives(bare: BareDecoder, number: int) -> None:
+    error = (OfDeep, Opaque, Homeless, Leaving, Shouting)[number]("m")
+    encoded = CODEC.encode(error)
+    check(bare, [error])
+    found = CODEC.decode(encoded.payload)
+    assert isinstance(found, Exception)
+    assert str(found) or repr(found)
+    "".join(traceback.format_exception(found))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(10**5000), KeyError({1: 10**5000}), OSError(10**5000, "x"), ValueError("x", [-(10**6000)]),
+     ExceptionGroup("g", [ValueError(10**5000)]), SyntaxError("m", ("f", 10**5000, 1, "t"))],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_error_that_cannot_be_printed_there_can_be_printed_here(bare: BareDecoder, error: Exception) -> None:
+    check(bare, error)
+    found = CODEC.decode(CODEC.encode(error).payload)
+    assert type(found) is type(error)
+    "".join([str(found), repr(found), *traceback.format_exception(found)])
+
+
+def test_group_that_shares_its_members_is_not_printed_for_ever(bare: BareDecoder) -> None:
+    error: Exception = ValueError("core")
+    for level in range(60):
+        error = ExceptionGroup(f"level {level}", [error, error])
+    encoded = CODEC.encode(error)
+    assert len(encoded.payload) < 1 << 20
+    check(bare, error)
+    assert type(CODEC.decode(encoded.payload)) is ExceptionGroup
+
+
+@pytest.mark.parametrize("name", [pathlib.Path("a/b"), pathlib.PureWindowsPath("C:/x"), "a\udc80", b"\xff", 5])
+def test_file_name_of_an_os_error_arrives(name: Any) -> None:
+    found = CODEC.decode(CODEC.encode(FileNotFoundError(2, "no such file", name)).payload)
+    shown = name.encode("utf-8", "backslashreplace").decode() if type(name) is str else name
+    assert (type(found), str(found)) == (FileNotFoundError, str(FileNotFoundError(2, "no such file", shown)))
+
+
+# -- places and hints
+
+
+@dataclasses.dataclass
+class Grown(list[int]):
+    gain: int = 1
+
+
+@dataclasses.dataclass(init=False)
+class Empty:
+    gain: int
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1, {"a": Empty()}], "result[1]['a'] cannot be sent: reading it raised AttributeError"),
+        ([Grown(2)], "it has fields and items; send its fields, and send list(value)"),
+        ({Spec(1.0): 2}, "send list(value.items())"),
+        ([pathlib.Path("\udc80")], "result[0] contains '\\udc80'"),
+        (collections.deque([1, "\udc80"]), "result[1] contains"),
+        ((1, ("\udc80",)), "result[1][0] contains"),
+        ({10**5000: ["\udc80"]}, "[<int>][0] contains"),
+        ({10**5000: open}, "[<int>]: builtin_function_or_method cannot be sent"),
+        (timezone(timedelta(hours=1), "\udc80"), "result contains"),
+        (memoryview(array.array("d", [1.5])), "send numpy.asarray(value)"),
+        (memoryview(b"ab"), "send bytes(value)"),
+        (ipaddress.ip_address("10.0.0.1"), "send str(value)"),
+        (re.compile("a"), "send value.pattern and value.flags"),
+        ({1: 2}.values(), "send list(value)"),
+        (collections.ChainMap({}), "send value.maps"),
+        (collections.UserDict({}), "send dict(value)"),
+        (io.BytesIO(b"a"), "send what is in it, as value.read()"),
+        (attrs.make_class("Made", ["x"])(1), "send attrs.asdict(value)"),
+    ],
+)
+def test_refusal_says_where_the_value_is_and_what_to_send(value: Any, text: str) -> None:
+    with pytest.raises(QMI_ValueNotSendableException) as caught:
+        CODEC.encode(value, "result")
+    assert text in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -261,3 +262,65 @@ def test_quantity_of_astropy_keeps_its_unit() -> None:
         found = through([value])[0]
         assert found.unit == value.unit
         assert np.array_equal(found.value, value.value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        xr.DataArray(pint.Quantity(np.ones(2), "m"), dims="x"),
+        xr.Dataset({"a": ("x", pint.Quantity(np.ones(2), "V"))}),
+        xr.DataArray(pd.Categorical(["a", "b"]), dims="x"),
+    ],
+    ids=["quantity", "quantity in a dataset", "categories"],
+)
+def test_data_of_xarray_keeps_its_unit_and_its_categories(array: Any) -> None:
+    found = through(array)
+    assert repr(found) == repr(array)
+    for name in ("x",) if type(array) is xr.DataArray else ():
+        assert type(found.variable.data).__name__ == type(array.variable.data).__name__
+        assert found.dims == (name,)
+
+
+def test_labels_that_must_be_unique_stay_so() -> None:
+    frame = pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False)
+    assert not through(frame).flags.allows_duplicate_labels
+    assert not through(frame["a"].set_flags(allows_duplicate_labels=False)).flags.allows_duplicate_labels
+    assert through(pd.DataFrame({"a": [1]})).flags.allows_duplicate_labels
+
+
+def test_record_of_a_record_array_keeps_its_fields() -> None:
+    found = through(np.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])[0])
+    assert (type(found), found.a, found["b"]) == (np.record, 1, 2.5)
+
+
+def test_power_of_a_unit_may_be_a_fraction() -> None:
+    found = through(pint.Quantity(1.0, "m") ** Fraction(1, 3))
+    assert float(dict(found.unit_items())["meter"]) == pytest.approx(1 / 3)
+
+
+class Odd:
+    """Cannot be sent."""
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (pd.DataFrame({"a": [1, 2], "b": ["x", Odd()]}), "value.iloc[1, 1]:"),
+        (pd.Series([1, [Odd()]]), "value[1][0]:"),
+        (xr.DataArray([1], dims="x", attrs={"u": Odd()}), "value.attrs['u']:"),
+        (xr.Dataset({"a": ("x", [1], {"u": Odd()})}), "value['a'].attrs['u']:"),
+        (xr.DataArray(np.array([1, Odd()], object), dims="x"), "value.values.flat[1]:"),
+        (xr.DataArray([1], dims="x", coords={"x": ("x", [1], {"u": Odd()})}), "value.coords['x'].attrs['u']:"),
+        (np.ma.array([Odd()], dtype=object), "value cannot be sent"),
+        (pd.date_range("2020", periods=3, freq=pd.offsets.CustomBusinessDay(holidays=["2020-01-03"])), "index.freq"),
+        (pd.array([1]), "send pandas.Series(value)"),
+        (pd.Categorical(["a"]), "send pandas.Series(value)"),
+        (pd.Interval(1, 2), "send value.left and value.right and value.closed"),
+        (pd.Period("2020", "M"), "send value.ordinal and value.freqstr"),
+        (pint.Unit("m"), "send 1 * value"),
+    ],
+)
+def test_refusal_names_the_place_as_the_library_does(value: Any, place: str) -> None:
+    with pytest.raises(QMI_ValueNotSendableException) as caught:
+        CODEC.encode(value)
+    assert place in str(caught.value)

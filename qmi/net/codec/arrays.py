@@ -183,7 +183,7 @@ def lower_numpy(encoding: Encoding, value: Any) -> Any:
     try:
         if type(value) is numpy.ndarray:
             return lower_array(encoding, value)
-        if isinstance(value, numpy.generic):
+        if isinstance(value, numpy.generic) and type(value) is not numpy.record:
             return lower_scalar(value)
     except UnsendableArray as error:
         raise Refusal(f"cannot be sent: {error}") from None

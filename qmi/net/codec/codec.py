@@ -157,11 +157,7 @@ class Codec:
         try:
             return encoder.lower(value, depth)
         except Refusal as refusal:
-            raise refusal.under(name).as_error() from None
-        except Exception as error:  # user's code (a property, a time zone): it fails this call alone
-            raise QMI_ValueNotSendableException(
-                f"{name} cannot be sent: reading it raised {type(error).__name__}: {error}"
-            ) from error
+            raise refusal.under(name).as_error() from refusal.__cause__
 
     def _write(self, plain: Any, encoder: Encoder, names: Any, *, whole: bool) -> Encoded:
         try:

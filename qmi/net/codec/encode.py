@@ -6,8 +6,11 @@ large buffers aside), then cbor2 writes bytes. Only a refusal costs the work of 
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import dataclasses
+import io
+import re
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
@@ -29,9 +32,9 @@ from qmi.net.codec.named_types import (
     lower_named_tuple,
 )
 from qmi.net.codec.packed import PACK_FROM, PACK_NUMPY_FROM, pack, pack_dict, pack_numpy
-from qmi.net.codec.rows import SCALARS, Persistent, Refusal, type_name
+from qmi.net.codec.rows import SCALARS, Persistent, Refusal, type_name, user_refusal
 from qmi.net.codec.table import BY_TYPE
-from qmi.net.codec.tags import MAX_INTEGER_BITS, Own
+from qmi.net.codec.tags import MAX_INTEGER_BITS, SET, Own
 from qmi.net.codec.unknown import UNKNOWN_TYPES, NamedKind, UnknownTypeValue
 from qmi.net.frames import SEGMENT_THRESHOLD
 
@@ -42,10 +45,16 @@ _UNKNOWN = frozenset(UNKNOWN_TYPES)
 _HINTS = (
     (tuple, "send tuple(value)"), (dict, "send dict(value)"), (list, "send list(value)"), (set, "send set(value)"),
     (frozenset, "send frozenset(value)"), (bool, "send bool(value)"), (int, "send int(value)"),
-    (float, "send float(value)"), (str, "send str(value)"), ((bytes, memoryview), "send bytes(value)"),
-    (bytearray, "send bytearray(value)"), (collections.abc.Iterator, "send list(value)"),
+    (float, "send float(value)"), (str, "send str(value)"), (bytes, "send bytes(value)"),
+    (bytearray, "send bytearray(value)"), (io.IOBase, "send what is in it, as value.read()"),
+    (collections.abc.Iterator, "send list(value)"),
+    (collections.abc.MappingView, "send list(value)"), (collections.ChainMap, "send value.maps"),
+    (collections.UserDict, "send dict(value)"), (collections.UserList, "send list(value)"),
+    (collections.UserString, "send str(value)"), (re.Pattern, "send value.pattern and value.flags"),
 )  # fmt: skip
-_PARTS = (("magnitude", "units"), ("value", "unit"), ("values", "index"), ("values", "coords"), ("data", "mask"))
+_WITH_CONTENT = (tuple, dict, list, set, frozenset, int, float, complex, str, bytes, bytearray, collections.deque)
+_PARTS = (("magnitude", "units"), ("value", "unit"), ("values", "index"), ("values", "coords"), ("data", "mask"),
+          ("left", "right", "closed"), ("ordinal", "freqstr"))  # fmt: skip
 """Attributes of values that are more than one array: a hint must not make anybody lose a unit or a mask."""
 
 
@@ -82,9 +91,14 @@ class Encoder:
         if kind in SCALARS:
             return value
         method = _METHODS.get(kind)
-        if method is not None:
-            return method(self, value, depth)
-        return self._lower_named(value, depth)
+        try:
+            if method is not None:
+                return method(self, value, depth)
+            return self._lower_named(value, depth)
+        except Refusal:
+            raise
+        except Exception as error:  # user's code (a property, a time zone): it fails this call alone
+            raise user_refusal(error) from error
 
     def check_depth(self, depth: int) -> None:
         """Refuse a container that has too many around it, or before it: a few lists in each other may be millions."""
@@ -130,7 +144,7 @@ class Encoder:
             try:
                 check_keys([key for key, _ in pairs])
             except (ValueError, TypeError) as error:
-                raise Refusal(f"has a key that cannot be sent: {error}") from None
+                raise Refusal(f"has a key that cannot be sent: {error}; send list(value.items())") from None
         flat: list[Any] = []
         for key, item in pairs:
             if not plain:
@@ -138,7 +152,7 @@ class Encoder:
             try:
                 flat.append(item if type(item) in SCALARS else self.lower(item, depth + 1))
             except Refusal as refusal:
-                raise refusal.under(f"[{exceptions.cut(repr(key), 80)}]") from None
+                raise refusal.under(f"[{_shown(key)}]") from None
         if plain:
             return dict(zip([key for key, _ in pairs], flat, strict=True))
         return CBORTag(Own.DICT, flat)
@@ -230,6 +244,10 @@ class Encoder:
         if names is None and dataclasses.is_dataclass(cls):
             names = tuple(field.name for field in dataclasses.fields(value))
         if names is not None:
+            if isinstance(value, _WITH_CONTENT):
+                raise Refusal(
+                    f": {type_name(value)} cannot be sent: it has fields and items; send its fields, and {_hint(value)}"
+                )
             return lower_dataclass(self, value, names, depth)
         return self._lower_foreign(value, depth)
 
@@ -261,7 +279,30 @@ def _hint(value: object) -> str | None:
     numpy = arrays.loaded_numpy()
     if numpy is not None and isinstance(value, numpy.ndarray):
         return "send numpy.asarray(value), and beside it what the class adds to that"
+    if isinstance(value, memoryview):
+        return "send bytes(value)" if value.ndim == 1 and value.itemsize == 1 else "send numpy.asarray(value)"
+    if hasattr(cls, "__attrs_attrs__"):
+        return "send attrs.asdict(value)"
+    if hasattr(cls, "model_dump") and hasattr(cls, "model_fields"):
+        return "send value.model_dump()"
+    if cls.__module__ == "ipaddress":
+        return "send str(value)"
+    if hasattr(cls, "_from_sequence"):
+        return "send pandas.Series(value)"
+    if hasattr(cls, "is_compatible_with"):  # a unit of pint
+        return "send 1 * value"
     return next((hint for base, hint in _HINTS if isinstance(value, base)), None)
+
+
+def _shown(key: object) -> str:
+    try:
+        return exceptions.cut(repr(key), 80)
+    except Exception:  # noqa: BLE001 - user's code, or an integer of too many digits
+        return f"<{type_name(key)}>"
+
+
+_SEQUENCES = (Own.TUPLE, Own.FROZENSET, SET)
+"""The tags whose list is one of items of the value; that of any other has its parts, which have no place."""
 
 
 def find_refusal(plain: Any, name: str) -> Refusal | None:
@@ -291,7 +332,9 @@ def _parts(plain: Any, name: str) -> Iterator[tuple[Any, str]]:
         pairs = zip(flat[::2], flat[1::2], strict=True)
         for key, item in pairs:
             yield key, f"{name} (a key)"
-            yield item, f"{name}[{key!r}]"
+            yield item, f"{name}[{_shown(key)}]"
+    elif type(plain) is CBORTag and type(plain.value) is list and plain.tag not in _SEQUENCES:
+        yield from ((item, name) for item in plain.value)
     elif type(plain) is CBORTag:
         yield plain.value, name
     elif type(plain) is list:

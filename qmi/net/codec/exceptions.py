@@ -11,6 +11,7 @@ import builtins
 import traceback
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, cast
 
 from cbor2 import CBORTag
@@ -28,13 +29,15 @@ MAX_TOTAL = 768 << 10
 """Characters in an exception and all that are in it; those met later go in brief."""
 _MAX_NAME = 200
 _MAX_NOTES = 100
+_MAX_PRINTED = 10_000
+"""Errors in a group and its causes that Python is asked to print: it prints one that is met twice twice."""
 
 _BASE = BaseException.__dict__
 _MRO: Any = type.__dict__["__mro__"]
 _BUILTIN = frozenset(v for v in vars(builtins).values() if isinstance(v, type) and issubclass(v, BaseException))
 _TEXT = (str, type(None))
 _NUMBER = (int, type(None))
-_NAME = (str, bytes, int, type(None))
+_NAME = (str, bytes, int, type(None), PurePath)
 _ANY = (object,)
 _MEMBERS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
     OSError: {"errno": _ANY, "strerror": _ANY, "filename": _NAME, "filename2": _NAME},
@@ -55,6 +58,8 @@ _MEMBERS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
 """What builtin exceptions keep beside ``args`` and their dictionary, and of which types."""
 _MADE_OF_MEMBERS = (UnicodeEncodeError, UnicodeDecodeError, UnicodeTranslateError, BaseExceptionGroup)
 """What cannot be made of nothing."""
+_FAULTS = (Exception, SystemExit, GeneratorExit)
+"""What a user's way to print an error may raise without ending this program; not Ctrl-C, which may come at any time."""
 _RESERVED = frozenset(dir(BaseException)) - {"__notes__"}
 _METHODS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
@@ -85,16 +90,40 @@ def text_of(value: object) -> str:
     """Return ``str(value)`` of a bounded size; values that cannot be printed are named by their type."""
     try:
         return cut(str(value), MAX_TEXT)
-    except Exception as error:  # noqa: BLE001 - user's code; its error becomes part of the text
+    except _FAULTS as error:  # user's code; its error becomes part of the text
         return f"<{type(value).__qualname__} that cannot be printed: {type(error).__name__}>"
 
 
 def traceback_of(error: BaseException, *, chain: bool) -> str:
     """Return the formatted traceback with notes; with causes if the whole chain is asked for."""
     try:
+        if _prints_too_much(error):
+            frames = "".join(traceback.format_tb(_BASE["__traceback__"].__get__(error)))
+            return cut(f"{frames}{type(error).__qualname__}: {text_of(error)}\n", MAX_TRACEBACK)
         return cut("".join(traceback.format_exception(error, chain=chain)), MAX_TRACEBACK)
-    except Exception as fault:  # noqa: BLE001 - user's code; the error itself must still arrive
+    except _FAULTS as fault:  # user's code; the error itself must still arrive
         return f"{type(error).__qualname__} (its traceback cannot be printed: {type(fault).__name__})\n"
+
+
+def _prints_too_much(error: BaseException) -> bool:
+    """Whether the groups in an error, each counted as often as it is met, are too many to be printed."""
+    left, found = [error], 0
+    while left:
+        met = left.pop()
+        found += 1
+        if found > _MAX_PRINTED:
+            return True
+        if issubclass(type(met), BaseExceptionGroup):
+            left.extend(BaseExceptionGroup.__dict__["exceptions"].__get__(met))
+    return False
+
+
+def _name_of(error: BaseException) -> list[str]:
+    """Return module and name of an exception's class, whatever the class makes of them."""
+    cls = type(error)
+    qualname = type.__dict__["__qualname__"].__get__(cls)
+    module = type.__dict__["__module__"].__get__(cls)
+    return [cut(module, _MAX_NAME) if type(module) is str else "?", cut(qualname, _MAX_NAME)]
 
 
 # -- lowering: [module, qualname, text, traceback, arguments, attributes, members, whether it is whole]
@@ -125,13 +154,15 @@ class ErrorEncoder:
         self._met.add(id(error))
         try:
             return self._lower(error, depth, outermost=outermost)
+        except _FAULTS as fault:  # user's code: a metaclass, an attribute
+            text = f"<an error that cannot be read: {type(fault).__qualname__}>"
+            return CBORTag(Own.EXCEPTION, [*_name_of(error), text, "", [text], {}, {}, False])
         finally:
             if outermost:
                 self._met.clear()
 
     def _lower(self, error: BaseException, depth: int, *, outermost: bool) -> CBORTag:
-        cls = type(error)
-        name = [cut(cls.__module__, _MAX_NAME), cut(cls.__qualname__, _MAX_NAME)]
+        name = _name_of(error)
         if depth >= self._max_depth or self._left <= 0:
             return self.brief(error)
         text, trace = text_of(error), traceback_of(error, chain=outermost)
@@ -143,13 +174,15 @@ class ErrorEncoder:
         if parts.size > MAX_STATE:
             args, parts.whole = [text], False
         self._left -= parts.size
-        whole = parts.whole and _is_printable(error)
+        whole = parts.whole
+        if not _is_printable(error):  # nor can it be there: its text stands for what it is printed from
+            whole, args = False, [text]
+            members = {key: found for key, found in members.items() if key in ("message", "exceptions")}
         return CBORTag(Own.EXCEPTION, [*name, text, trace, args, state, members, whole])
 
     def brief(self, error: BaseException) -> CBORTag:
         """Lower type and text alone."""
-        cls = type(error)
-        name = [cut(cls.__module__, _MAX_NAME), cut(cls.__qualname__, _MAX_NAME)]
+        name = _name_of(error)
         text = cut(text_of(error), 2 * _MAX_NAME)
         self._left -= len(text)
         return CBORTag(Own.EXCEPTION, [*name, text, "", [text], {}, {}, False])
@@ -193,7 +226,7 @@ class _Parts:
     def members(self, error: BaseException) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for base, names in _MEMBERS.items():
-            if not isinstance(error, base):
+            if not issubclass(type(error), base):
                 continue
             for name, kinds in names.items():
                 value = base.__dict__[name].__get__(error)
@@ -205,6 +238,8 @@ class _Parts:
                     found[name] = cut(str(value), MAX_TEXT)
                 elif self._add(found, name, value) is False:
                     self.whole = False
+                    if kinds is _NAME:  # a file's name that is no text: it is printed by ``repr`` anyway
+                        found[name] = cut(str(value), MAX_TEXT)
         return found
 
     def _group(self, members: Sequence[BaseException]) -> list[Any]:
@@ -282,11 +317,13 @@ def _may_be_set(cls: type, name: str) -> bool:
 
 
 def _is_printable(error: BaseException) -> bool:
+    if _prints_too_much(error):
+        return False
     try:
         str(error)
         repr(error)
         "".join(traceback.format_exception_only(error))
-    except Exception:  # noqa: BLE001 - user's code: the receiver shall not meet it
+    except _FAULTS:  # user's code: the receiver shall not meet it
         return False
     return True
 
@@ -357,6 +394,7 @@ def _prints_safely(cls: type) -> bool:
         and static_lookup(cls, "__getattr__") is ABSENT
         and getattr(static_lookup(cls, "__getattribute__"), "__objclass__", None) in (*_BUILTIN, object)
         and static_lookup(cls, "__notes__") is ABSENT
+        and static_lookup(type(cls), "__getattribute__") is type.__getattribute__
     )
 
 

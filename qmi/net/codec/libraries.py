@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from cbor2 import CBORTag
@@ -21,6 +23,7 @@ from qmi.net.codec.unknown import NamedKind, make_unknown
 Parts = dict[str, Any]
 _UNIT = re.compile(r"[^\W\d]\w{0,60}")
 _MAX_UNIT = 500
+_POWERS = (int, float, Fraction, Decimal)
 
 
 class _NotKnownHere(Exception):
@@ -32,7 +35,11 @@ class _NotKnownHere(Exception):
 
 def _lower_numpy(value: Any) -> tuple[str, Parts] | None:
     numpy = loaded_library("numpy")
-    if numpy is None or not hasattr(numpy, "ndarray") or not isinstance(value, numpy.ndarray):
+    if numpy is None or not hasattr(numpy, "ndarray"):
+        return None
+    if type(value) is numpy.record:
+        return "numpy.record", {"data": numpy.asarray(value).reshape(1)}
+    if not isinstance(value, numpy.ndarray):
         return None
     masked = loaded_library("numpy.ma")
     if masked is not None and isinstance(value, masked.MaskedArray):
@@ -97,20 +104,42 @@ def _named(name: Any) -> str:
 
 
 def _variable(variable: Any) -> Parts:
-    data = variable.values
+    data = variable.data
+    if type(data).__module__.startswith("dask."):
+        data = variable.values
+    elif _is_pint(data):
+        return _described(variable, data)
+    elif not hasattr(data, "dtype") or type(data).__module__.partition(".")[0] == "pandas":
+        return _described(variable, {"series": load_library("pandas").Series(data)})
+    elif type(data) is not load_library("numpy").ndarray:
+        raise Refusal(f"holds a {type(data).__qualname__}, which cannot be sent; send its parts")
     if data.dtype.hasobject:
         data = {"shape": list(data.shape), "items": list(data.reshape(-1))}
+    return _described(variable, data)
+
+
+def _described(variable: Any, data: Any) -> Parts:
     return {"dims": [_named(name) for name in variable.dims], "data": data, "attrs": dict(variable.attrs)}
 
 
 def _read_variable(parts: Parts) -> Any:
     data = parts["data"]
-    if type(data) is dict:
+    if type(data) is dict and "series" in data:
+        data = _extension(data["series"])
+    elif type(data) is dict:
         made = load_library("numpy").empty(len(data["items"]), dtype=object)
         for place, item in enumerate(typed(data["items"], list)):
             made[place] = item
         data = made.reshape(typed(data["shape"], list))
-    return load_library("xarray").Variable(tuple(typed(parts["dims"], list)), _array(data), typed(parts["attrs"], dict))
+    elif not _is_pint(data):
+        _array(data)
+    return load_library("xarray").Variable(tuple(typed(parts["dims"], list)), data, typed(parts["attrs"], dict))
+
+
+def _extension(series: Any) -> Any:
+    if type(series) is not load_library("pandas").Series:
+        raise Malformed("expected a series")
+    return series.array
 
 
 def _read_variables(parts: Any) -> Parts:
@@ -130,6 +159,11 @@ def _read_dataset(parts: Parts) -> Any:
 # -- quantities
 
 
+def _is_pint(value: Any) -> bool:
+    pint = loaded_library("pint")
+    return pint is not None and isinstance(value, getattr(pint, "Quantity", ()))
+
+
 def _lower_pint(value: Any) -> tuple[str, Parts] | None:
     pint = loaded_library("pint")
     quantity: Any = getattr(pint, "Quantity", ())
@@ -145,7 +179,7 @@ def _read_pint(parts: Parts) -> Any:
     registry = pint.get_application_registry()
     units = {}
     for name, power in typed(parts["units"], dict).items():
-        if type(name) is not str or not _UNIT.fullmatch(name) or not isinstance(power, int | float):
+        if type(name) is not str or not _UNIT.fullmatch(name) or not isinstance(power, _POWERS):
             raise Malformed(f"{name!r:.80} is no unit")
         try:
             units[registry.get_name(name)] = power
@@ -182,6 +216,7 @@ _READERS: Mapping[str, Callable[[Parts], Any]] = {
     "numpy.ma.MaskedArray": _read_masked,
     "numpy.ma.masked": lambda parts: load_library("numpy.ma").masked,
     "numpy.recarray": lambda parts: _array(parts["data"]).view(load_library("numpy").recarray),
+    "numpy.record": lambda parts: _array(parts["data"]).view(load_library("numpy").recarray)[0],
     "numpy.matrix": lambda parts: _array(parts["data"]).view(load_library("numpy").matrix),
     "xarray.Variable": _read_variable,
     "xarray.DataArray": _read_data_array,
@@ -191,6 +226,30 @@ _READERS: Mapping[str, Callable[[Parts], Any]] = {
     **library_pandas.READERS,
 }
 KINDS = frozenset(_READERS)
+
+
+_PLACES = (
+    (r"\['series'\]\[(\d+)\]\['items'\]\[(\d+)\]", r".iloc[\2, \1]"),
+    (r"\['values'\]\['items'\]\[(\d+)\]", r"[\1]"),
+    (r"\['variables'\](\['.*?'\])", r"\1"),
+    (r"\['coords'\](\['.*?'\])", r".coords\1"),
+    (r"\['variable'\]", ""),
+    (r"\['data'\]", ""),
+    (r"\['items'\]\[(\d+)\]", r".values.flat[\1]"),
+    (r"\['(attrs|index|columns|name|magnitude|dims)'\]", r".\1"),
+)
+"""How the parts of a value are named here -> how its user writes them; in this order, at the beginning of a path."""
+
+
+def _placed(refusal: Refusal) -> Refusal:
+    """Return a refusal whose path goes through the value, not through the parts that are made of it here."""
+    path, done = refusal.path, ""
+    for pattern, replacement in _PLACES:
+        found = re.match(pattern, path)
+        if found is not None:
+            done += found.expand(replacement)
+            path = path[found.end() :]
+    return Refusal(refusal.reason, done + path)
 
 
 def lower_library(encoding: Encoding, value: Any, depth: int) -> CBORTag | None:
@@ -203,7 +262,10 @@ def lower_library(encoding: Encoding, value: Any, depth: int) -> CBORTag | None:
         found = lower(value)
         if found is not None:
             kind, parts = found
-            return CBORTag(Own.LIBRARY, [kind, encoding.lower(parts, depth)])
+            try:
+                return CBORTag(Own.LIBRARY, [kind, encoding.lower(parts, depth)])
+            except Refusal as refusal:
+                raise _placed(refusal) from refusal.__cause__
     return None
 
 

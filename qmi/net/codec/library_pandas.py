@@ -50,7 +50,8 @@ def lower(value: Any) -> tuple[str, Parts] | None:
 
 
 def _attrs(value: Any) -> Parts:
-    return {"attrs": dict(value.attrs)} if value.attrs else {}
+    unique = {} if value.flags.allows_duplicate_labels else {"unique_labels": True}
+    return unique | ({"attrs": dict(value.attrs)} if value.attrs else {})
 
 
 def _frame(pandas: Any, frame: Any) -> Parts:
@@ -120,6 +121,8 @@ def _index(pandas: Any, index: Any) -> Parts:
         return {"form": "multi", "levels": levels, "codes": [codes.copy() for codes in index.codes], "names": names}
     dated = isinstance(index, pandas.DatetimeIndex | pandas.TimedeltaIndex)
     frequency = index.freqstr if dated else None
+    if frequency is not None and pandas.tseries.frequencies.to_offset(frequency) != index.freq:
+        raise Refusal(f"has the frequency {index.freq!r}, which cannot be sent; set index.freq to None, or send a copy")
     return {"form": "values", "values": _column(pandas, index), "names": names, "frequency": frequency}
 
 
@@ -147,6 +150,8 @@ def _with_attrs(made: Any, parts: Parts) -> Any:
     attrs = parts.get("attrs")
     if type(attrs) is dict:
         made.attrs.update(attrs)
+    if parts.get("unique_labels") is True:
+        made.flags.allows_duplicate_labels = False
     return made
 
 

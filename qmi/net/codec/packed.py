@@ -39,9 +39,9 @@ _NUMPY_COST = 1
 
 def pack(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
     """Return what stands for a list of at least :data:`PACK_FROM` items; None if it has no packed form."""
-    kinds = list(map(type, values))
-    first = kinds[0]
-    if kinds.count(first) == len(kinds):
+    kinds = set(map(type, values))
+    if len(kinds) == 1:
+        (first,) = kinds
         pack_all = _PACKERS.get(first)
         if pack_all is not None:
             found = pack_all(encoding, values)

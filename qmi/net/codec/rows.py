@@ -38,6 +38,21 @@ class Refusal(Exception):
         return QMI_ValueNotSendableException(f"{self.path}{gap}{self.reason}")
 
 
+def user_refusal(error: Exception) -> Refusal:
+    """Return the refusal of a value whose own code failed when it was read."""
+    refusal = Refusal(f"cannot be sent: reading it raised {type(error).__name__}: {_text_of(error)}")
+    refusal.__cause__ = error
+    return refusal
+
+
+def _text_of(error: Exception) -> str:
+    """Return the text of an error, or what stands for it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - user's code
+        return "(it cannot be printed)"
+
+
 class Malformed(ValueError):
     """The payload of a tag is not what it should be."""
 
