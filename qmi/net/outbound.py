@@ -31,6 +31,8 @@ _BURST = 0.0002
 _LARGE = 1 << 16
 _MOMENT = 0.02
 """A thread that has more than so many bytes to write waits for the socket itself, at most so many seconds each time."""
+_COPYING = 1e9
+"""And longer by as many seconds as copying takes at so many bytes a second: it would have to copy what is left."""
 _LONGEST = 0.1
 _PACE = 100e6
 """It goes on for so many seconds, and longer only as far as so many bytes go out in each second."""
@@ -191,7 +193,9 @@ class Outbound:
         over = False
         try:
             end = time.monotonic() + _LONGEST + self._size / _PACE
-            while not over and patient and self._size > _LARGE and self._wire.is_writable(_MOMENT):
+            while not over and patient and self._size > _LARGE:
+                if not self._wire.is_writable(_MOMENT + self._size / _COPYING):
+                    break
                 with self._mutex:
                     over = not self.write_queue()
                 patient = time.monotonic() < end

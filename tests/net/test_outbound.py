@@ -547,3 +547,22 @@ def test_peer_that_reads_again_may_ask_again_and_large_results_do_not_count(benc
         with bench.mutex:
             bench.out.write_queue()
     assert bench.out.fault is None
+
+
+def test_outbound_waits_for_room_about_as_long_as_a_copy_would_take(bench: Bench) -> None:
+    # A receiver on a busy machine stands still for longer than 20 ms; a second copy of 100 MB would not go out sooner.
+    waited: list[float] = []
+
+    def never(patience: float) -> bool:
+        waited.append(patience)
+        return False
+
+    bench.wire.is_writable = never  # type: ignore[method-assign]
+    bench.wire.room = 0
+    for size in (100_000, 10_000_000):
+        with bench.mutex:
+            rest = bench.out.write([memoryview(bytearray(size)), b""])
+        if rest is not None:
+            rest.behind = False
+        bench.out.settle(rest)
+    assert waited == pytest.approx([0.0201, 0.0301], abs=1e-3)
