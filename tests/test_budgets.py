@@ -189,6 +189,8 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
+        memory = server.async_context.connections._doorway._memory
+        eventually(lambda: any(memory.used))
         for text in ("y" * 120_000, "z"):
             number, buffers = two.peer.send_request(Call("bench", "note", (text,)))
             two.peer.handed_over(number)
@@ -207,7 +209,7 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         actor.object.gate.set()
         bench = server.get_instrument("bench")
         eventually(lambda: [note[:1] for note in bench.notes()] == ["b", "x", "z", "y"])
-        eventually(lambda: not any(server.async_context.connections._doorway._memory.used))
+        eventually(lambda: not any(memory.used))
 
 
 def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +230,8 @@ def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.Mo
         one.sock.sendall(call(1, "block") + call(2, "note", "x" * 120_000))
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
+        memory = server.async_context.connections._doorway._memory
+        eventually(lambda: any(memory.used))
         two.sock.sendall(call(1, "note", "y" * 120_000))
         assert waiting.wait(10)
         server.disconnect_from_peer("two")
@@ -323,6 +327,30 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
             sender.join()
         assert most < 256 * MIB
         assert worst < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tuples", "exceptions", "dicts", "ints"])
+def test_fault_47_flood_of_messages_of_many_keeps_nobody_waiting(program: Program, kind: str) -> None:
+    remote: Any = Remote(program)
+    with make_context("good") as good, ExitStack() as stack:
+        good.connect_to_peer("srv", remote.address)
+        bench = good.get_instrument("srv.good")
+        bench.echo(1)
+        raws = [stack.enter_context(RawPeer(remote, f"raw{number}")) for number in range(16)]
+        frames = b"".join(packet(number, kind, most=60_000) for number in range(1, 11))
+        senders = [threading.Thread(target=raw.sock.sendall, args=(frames,)) for raw in raws]
+        for sender in senders:
+            sender.start()
+        waits = []
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            bench.echo(1)
+            waits.append(time.monotonic() - begun)
+        for sender in senders:
+            sender.join()
+        assert max(waits) < 0.3
 
 
 def test_collector_rests_until_the_last_of_several_is_done() -> None:

@@ -10,10 +10,14 @@ from qmi.net.codec.tags import Own
 
 CHEAP = 1024
 """A body of up to so many bytes does not count."""
-LARGE_BODY = 1 << 16
+LARGE_BODY = 1 << 14
 """Decoding a body of more bytes takes so long that nobody else is to wait for it."""
+_MANY_TAGS = 100
+"""So do more named values, errors and the like: each of them is made by Python code."""
 _LARGE_LISTS = 1 << 19
 """So do packed lists of more bytes."""
+_LONG_BODY = 1 << 16
+"""A thread that reads a link leaves a larger body to the loop, which has one decoded at a time."""
 _PER_BYTE = 17
 """For how many bytes of memory a byte of CBOR may stand that begins no container: three bytes of text take up 51."""
 _PER_SCALAR = 40
@@ -28,6 +32,7 @@ _MOST_CONTAINERS = 40 << 20
 _MOST_SCALARS = 160 << 20
 _CONTAINERS = bytes(range(0x80, 0xC0))
 _MANY_BYTES = 4096
+_TAGS = bytes(range(0xC0, 0xDC))
 _PACKED = Own.PACKED.to_bytes(2)
 _FORM = b"\xd9" + _PACKED + b"\x83\x61"
 
@@ -89,7 +94,19 @@ def is_slow(body: bytes | bytearray, segments: int) -> bool:
         body: Its body.
         segments: Bytes in its segments.
     """
-    return len(body) > LARGE_BODY or (segments > _LARGE_LISTS and _PACKED in body)
+    if len(body) > LARGE_BODY or (segments > _LARGE_LISTS and _PACKED in body):
+        return True
+    return len(body) - len(body.translate(None, _TAGS)) > _MANY_TAGS
+
+
+def is_very_slow(body: bytes | bytearray, segments: int) -> bool:
+    """Whether it takes so long that it must not be done for several links at the same time.
+
+    Args:
+        body: Its body.
+        segments: Bytes in its segments.
+    """
+    return len(body) > _LONG_BODY or (segments > _LARGE_LISTS and _PACKED in body)
 
 
 def is_affordable(body: int) -> bool:

@@ -192,7 +192,7 @@ class Delivery:
         self._owner.connected(self._link, event.hello)
 
     def _large_frame(self, event: LargeFrameReceived) -> None:
-        """The loop looks for it after each reading; a thread that reads has to leave it to the loop."""
+        """Whoever reads looks for it afterwards."""
 
     def _lost(self, event: PeerLost) -> None:
         self._over = True
@@ -217,7 +217,7 @@ _WAYS: dict[type, _Way] = {
     CreditReceived: _Way(Delivery._credit),
     HelloReceived: _Way(Delivery._hello, anywhere=False),
     Connected: _Way(Delivery._connected, anywhere=False),
-    LargeFrameReceived: _Way(Delivery._large_frame, anywhere=False),
+    LargeFrameReceived: _Way(Delivery._large_frame),
     PeerLost: _Way(Delivery._lost, anywhere=False),
 }
 

@@ -27,7 +27,7 @@ from qmi.net.bounds import describe_error
 from qmi.net.codec import Encoded
 from qmi.net.collector import collector_at_rest
 from qmi.net.delivery import Delivery, Owner, Sink, is_for_the_loop
-from qmi.net.events import Connected, Event, LossKind, PeerLost
+from qmi.net.events import Connected, Event, LargeFrameReceived, LossKind, PeerLost
 from qmi.net.failures import Failures
 from qmi.net.frames import Buffer, Frame
 from qmi.net.handshake import Hello
@@ -397,11 +397,17 @@ class Link:
     def read_once(self) -> tuple[bool, list[Event]]:
         """Read in a thread that has the right to; see :class:`~qmi.net.rush.Source`."""
         more, events = self._receive()
-        for index, event in enumerate(events):
-            if is_for_the_loop(event):
-                return more, events[index:]
-            self._delivery.deliver(event)
-        return more, []
+        deliver = self._delivery.deliver
+        while True:
+            for index, event in enumerate(events):
+                if is_for_the_loop(event):
+                    return more, events[index:]
+                deliver(event)
+            if (frame := self._peer.large_frame) is None:
+                return more, []
+            if self._peer.has_very_large_frame:
+                return more, [LargeFrameReceived()]
+            events = self._decoded(self._decode(frame))
 
     def assist(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
         """Help a caller that waits for an answer: write what was held back, and read if there is a rush.

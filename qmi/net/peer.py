@@ -47,7 +47,7 @@ from typing import Any, TypeAlias
 from qmi.config.rules import printable
 from qmi.net.bounds import check_payload, describe_error
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
-from qmi.net.costs import CHEAP, LARGE_BODY, Cost, costs_of, is_affordable, is_slow
+from qmi.net.costs import CHEAP, LARGE_BODY, Cost, costs_of, is_affordable, is_slow, is_very_slow
 from qmi.net.events import (
     Connected,
     Event,
@@ -247,6 +247,11 @@ class Peer(Sending):
     def large_frame(self) -> Frame | None:
         """A frame to be given to :meth:`decode`, and its outcome to :meth:`decoded`; until then nothing may be read."""
         return self._later[0] if self._later else None
+
+    @property
+    def has_very_large_frame(self) -> bool:
+        """Whether :attr:`large_frame` is so large that only one of all links is to be decoded at a time."""
+        return bool(self._later) and is_very_slow(self._later[0].body, _size_of_segments(self._later[0]))
 
     def reserve(self, wake: Callable[[], object]) -> bool:
         """Keep memory free for :attr:`large_frame`; with the lock.

@@ -404,9 +404,19 @@ def test_packed_lists_count_what_they_become() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [[np.uint8(1)] * 600_000, [True] * 600_000, ["a", None] * 200_000], ids=["scalars", "bools", "mixed"]
+    "value",
+    [
+        [np.uint8(1)] * 600_000,
+        [True] * 600_000,
+        ["a", None] * 200_000,
+        [(1, 2)] * 300,
+        [ValueError()] * 101,
+        "x" * 17_000,
+        [{"a": 1}] * 5000,
+    ],
+    ids=["scalars", "bools", "mixed", "tuples", "errors", "text", "dicts"],
 )
-def test_small_frame_with_a_large_packed_list_is_decoded_beside_the_loop(value: list[Any]) -> None:
+def test_frame_that_takes_long_is_decoded_beside_the_loop(value: Any) -> None:
     client, server = pair()
     server.defers_large = True
     assert server.receive_data(request(client, value)[1], 0.0) == [LargeFrameReceived()]
