@@ -117,6 +117,7 @@ RELEASES: Final[frozenset[Place]] = frozenset(
         ("blocking.py", "QMI_Context.unsubscribe_signal"),
         ("interrupts.py", "AsyncSafeBlock.__aexit__"),
         ("interrupts.py", "SafeBlock.__exit__"),
+        ("session.py", "_stop_all"),
     }
 )
 """These functions give something back; nothing is raised before that is done."""

@@ -228,6 +228,11 @@ class InterruptHandler:
         self.bodies.clear()
         self._hand_back()
 
+    def drop_pending(self) -> None:
+        """The program is at its end: nobody is left whom an exception could stop."""
+        with self._mutex:
+            self.due = False
+
     def postpone(self) -> bool:
         """Have a KeyboardInterrupt raised a moment later instead of now; False where Ctrl-C is not handled here."""
         if not _in_main_thread() or current_handler(SIGINT) is not self.handler:
@@ -244,6 +249,8 @@ class InterruptHandler:
             return  # it was raised in the meantime
         self._check_users(number)
         if number != SIGINT and not again:
+            if self.raised_end:
+                return  # it ends already, and whatever it does for that must not be torn
             self._begin_end(number)
         then = self._decide(frame, second=self.due and not again)
         if number != SIGINT and self._cancelled_bodies and trio.lowlevel.in_trio_run():

@@ -70,7 +70,14 @@ if hasattr(os, "register_at_fork"):
 @atexit.register
 def _stop_at_exit() -> None:
     by = INTERRUPTS.ended_by
-    _stop_all(by)
+    INTERRUPTS.install()  # to the end of it all: a signal must not meet the steps between two contexts
+    try:
+        _stop_all(by)
+    except KeyboardInterrupt:
+        _logger.warning("Ctrl-C has broken the stop at the exit of the program off; instruments may still be open")
+    finally:
+        INTERRUPTS.drop_pending()
+        INTERRUPTS.uninstall()
     if by is not None and not INTERRUPTS.raised_end:  # it came within a trio run, which knows KeyboardInterrupt only
         logging.shutdown()
         sys.stdout.flush()

@@ -144,6 +144,40 @@ finally:
         assert end_of(process)[:2] == (143, "count 1\nclosed\nreleased one\n")
 
 
+@pytest.mark.parametrize("again", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("where", ["at the exit", "at the end of a block", "in a finally clause"])
+def test_another_signal_does_not_break_the_orderly_end_off(home: Path, again: str, where: str) -> None:
+    begin = "begin(Slow)"
+    body = {
+        "at the exit": f"{begin}\n{READY}\ntime.sleep(1000)",
+        "at the end of a block": f"{begin}\nwith qmi.context():\n    {READY}\n    time.sleep(1000)",
+        "in a finally clause": f"{begin}\ntry:\n    {READY}\n    time.sleep(1000)\nfinally:\n    qmi.stop()",
+    }[where]
+    script = f"""
+from qmi.interrupts import InterruptHandler
+handled = threading.Event()
+original = InterruptHandler._check_users
+def check_users(self, number):
+    original(self, number)
+    handled.set()
+
+class Slow(Driver):
+    @rpc_method
+    def close(self):
+        InterruptHandler._check_users = check_users
+        signal.pthread_kill(threading.main_thread().ident, signal.{again})
+        assert handled.wait(10)
+        super().close()
+
+{body}
+"""
+    with program(script, home) as process:
+        tell_to_end(process, signal.SIGTERM)
+        code, output, messages = end_of(process)
+    assert output == "closed\nreleased one\n", messages
+    assert code == 143 if again != "SIGINT" or where == "at the exit" else code in (143, -signal.SIGINT, 130)
+
+
 def test_block_of_a_trio_program_may_clean_up_when_it_is_told_to_end(home: Path) -> None:
     script = f"""
 import trio
