@@ -16,7 +16,7 @@ import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
-from qmi.core.rpc import rpc_method
+from qmi.core.rpc import Placement, rpc_method
 from qmi.core.config_defs import CfgContext, CfgQmi
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.utils.context_managers import lock_unlock, open_close, subscribe_unsubscribe
@@ -29,6 +29,9 @@ class Driver(QMI_Instrument):
     @rpc_method
     def items(self):
         yield from range(20)
+
+class Inline(NoisySineGenerator):
+    _rpc_placement = Placement.CALLER
 
 go = threading.Event()
 main = threading.main_thread().ident
@@ -129,7 +132,7 @@ def run(where: str, cases: dict[str, tuple[str, str]], cls: str, *, handler: str
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", ""), done.stderr
 
 
-@pytest.mark.parametrize("cls", [pytest.param("Driver", marks=pytest.mark.slow), "NoisySineGenerator"])
+@pytest.mark.parametrize("cls", [pytest.param("Driver", marks=pytest.mark.slow), "Inline"])
 def test_fault_53_block_that_ctrl_c_leaves_has_released_what_it_took(cls: str) -> None:
     run(LOCAL, BLOCKS, cls)
 

@@ -30,13 +30,13 @@ PROGRAMS = {
     "loop of short calls": f"one = begin(); {READY}\nwhile True: one.count()",
     "loop of calls that the caller runs": f"""
 begin()
-nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+nsg = qmi.make_instrument("nsg", Inline)
 {READY}
 while True: nsg.get_sample()
 """,
     "method that the caller runs": f"""
 begin()
-nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+nsg = qmi.make_instrument("nsg", Inline)
 {READY}
 try:
     nsg.wait(1000.0)

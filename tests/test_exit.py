@@ -22,7 +22,7 @@ DRIVER = """
 import os, signal, sys, threading, time
 import qmi
 from qmi.core.instrument import QMI_Instrument
-from qmi.core.rpc import rpc_method
+from qmi.core.rpc import Placement, rpc_method
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.utils.context_managers import open_close, start_stop
 
@@ -48,6 +48,9 @@ class Driver(QMI_Instrument):
     def release_rpc_object(self):
         super().release_rpc_object()
         print("released", self._name, flush=True)
+
+class Inline(NoisySineGenerator):
+    _rpc_placement = Placement.CALLER
 
 class Stuck(Driver):
     def release_rpc_object(self):
@@ -186,7 +189,7 @@ def test_ctrl_c_in_a_blocking_call_leaves_a_stuck_driver_behind(home: Path) -> N
 def test_ctrl_c_in_a_call_that_the_caller_runs_itself(home: Path) -> None:
     script = """
 begin()
-nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+nsg = qmi.make_instrument("nsg", Inline)
 try:
     print("ready", flush=True)
     nsg.wait(1000.0)
@@ -262,7 +265,7 @@ def test_stop_returns_although_a_driver_is_stuck(home: Path) -> None:
 def test_daemon_threads_that_keep_calling_do_not_keep_the_program(call: str, home: Path) -> None:
     script = f"""
 one = begin()
-nsg = qmi.make_instrument("nsg", NoisySineGenerator)
+nsg = qmi.make_instrument("nsg", Inline)
 calls = threading.Semaphore(0)
 def work():
     while True:

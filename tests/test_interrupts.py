@@ -38,13 +38,16 @@ POUND = """
 import random, signal, sys, threading, time
 import qmi
 from qmi.core.instrument import QMI_Instrument
-from qmi.core.rpc import rpc_method
+from qmi.core.rpc import Placement, rpc_method
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 
 class Driver(QMI_Instrument):
     @rpc_method
     def get_sample(self):
         return 1
+
+class Inline(NoisySineGenerator):
+    _rpc_placement = Placement.CALLER
 
 go = threading.Event()
 main = threading.main_thread().ident
@@ -90,8 +93,8 @@ def python_handles_ctrl_c() -> Iterator[None]:
     ("statement", "cls"),
     [
         ("one.get_sample()", "Driver"),
-        ("one.lock(timeout=1); one.unlock()", "NoisySineGenerator"),
-        pytest.param("one.get_sample()", "NoisySineGenerator", marks=pytest.mark.slow),
+        ("one.lock(timeout=1); one.unlock()", "Inline"),
+        pytest.param("one.get_sample()", "Inline", marks=pytest.mark.slow),
         pytest.param("one.lock(timeout=1); one.unlock()", "Driver", marks=pytest.mark.slow),
     ],
 )
