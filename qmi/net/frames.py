@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 MAGIC = b"QMI"
+_TLS_RECORDS = (b"\x16\x03", b"\x15\x03")
 MAJOR = 1
 MINOR = 0
 HEADER = struct.Struct(">3sBBIIQ")
@@ -367,7 +368,8 @@ class FrameReader:
         """Refuse foreign bytes and other versions as soon as their first bytes are there."""
         start = bytes(head[:3])
         if len(start) == 3 and start != MAGIC:
-            raise ProtocolError(f"this is no frame of QMI: it begins with {start!r}")
+            hint = ", as TLS does: both sides need a security section, or neither" if start[:2] in _TLS_RECORDS else ""
+            raise ProtocolError(f"this is no frame of QMI: it begins with {start!r}{hint}")
         if len(head) >= 5 and head[3] != MAJOR:
             raise VersionError(
                 f"the other side speaks version {head[3]}.{head[4]} of the protocol, this side {MAJOR}.{MINOR}; "

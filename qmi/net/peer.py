@@ -205,6 +205,13 @@ class Peer(Sending):
 
     def receive_eof(self, now: float) -> list[Event]:
         """The connection was closed by the other side."""
+        if self._handshake.role is Role.CONNECTING and self.theirs is None and self._reader.between_frames:
+            # Whoever wants TLS, or something else altogether, does not say so to someone who speaks like this.
+            return self.lose(
+                "it closed the connection before it said who it is. It is no context, or it has just ended, or only "
+                "one side uses TLS: both need a security section, or neither",
+                LossKind.DISCONNECTED,
+            )
         where = "between two messages" if self._reader.between_frames else "in the middle of a message"
         return self.lose(f"the connection was closed {where}", LossKind.DISCONNECTED)
 

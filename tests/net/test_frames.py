@@ -103,7 +103,9 @@ def test_fault_08_good_frames_before_a_malformed_one_are_delivered() -> None:
         ((MAGIC, MAJOR, MINOR, 1, 9, 100), "9 segments, the limit is 8"),
         ((MAGIC, MAJOR, MINOR, 1, 1, 1 << 40), "the limit is 1048576"),
         ((MAGIC, MAJOR, MINOR, 1, 0, 5), "but no segment"),
-        ((b"XMI", MAJOR, MINOR, 1, 0, 0), "no frame of QMI"),
+        ((b"XMI", MAJOR, MINOR, 1, 0, 0), r"no frame of QMI: it begins with b'XMI'\Z"),
+        ((b"\x16\x03\x01", MAJOR, MINOR, 1, 0, 0), "as TLS does: both sides need a security section, or neither"),
+        ((b"\x15\x03\x03", MAJOR, MINOR, 1, 0, 0), "as TLS does"),
     ],
 )
 def test_fault_09_a_header_alone_is_enough_to_refuse_a_frame(

@@ -224,6 +224,16 @@ def lost_error(events: list[Event], number: int) -> BaseException:
     return found[0].error
 
 
+def test_connection_that_is_closed_before_the_hello_may_have_been_for_tls() -> None:
+    reason = make(Role.CONNECTING, "a", expected="b").receive_eof(1.0)[-1]
+    assert isinstance(reason, PeerLost)
+    assert reason.reason.startswith("it closed the connection before it said who it is")
+    assert "only one side uses TLS: both need a security section, or neither" in reason.reason
+    assert make(Role.LISTENING, "b").receive_eof(1.0)[-1] == PeerLost(
+        LossKind.DISCONNECTED, "the connection was closed between two messages"
+    )
+
+
 def test_fault_01_and_02_loss_tells_unknown_outcomes_from_what_was_never_sent() -> None:
     a, b = pair(where="10.0.0.5:1")
     sent, queued, cancelled = ask(a, b), a.send_request(Acquire("nsg", Token("s")))[0], ask(a, b)

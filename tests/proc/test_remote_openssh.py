@@ -13,11 +13,16 @@ import pytest
 
 from qmi.config.schema import CfgContext
 from qmi.proc.commands import Err, Look, Ok, Start, Stop, parse_already_running
+from qmi.proc.launch import Launcher
+from qmi.proc.one import One
 from qmi.proc.output import follow
+from qmi.proc.peers import Absent
 from qmi.proc.process import identify
 from qmi.proc.records import Records
 from qmi.proc.remote import RemoteHosts
+from qmi.proc.selection import Target
 from qmi.proc.ssh_errors import Culprit, RemoteError
+from qmi.proc.status import State
 from tests.proc.ssh_support import (
     LIMITS,
     SSHD,
@@ -29,7 +34,7 @@ from tests.proc.ssh_support import (
     process_host,
     sessions,
 )
-from tests.proc.support import dying, quiet, talker, wait_for
+from tests.proc.support import QUICK, ScriptedLink, config_in, dying, free_port, quiet, talker, wait_for
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed (Debian: openssh-server)")
 
@@ -77,6 +82,19 @@ def test_programs_are_started_and_stopped_on_another_host(home: Path, keys: Keys
         assert "exit status 3" in failed.message
         unknown = remote.request("lab", Start("fra"))
         assert unknown == Err(f"Context 'fra' is not configured in {config}. Did you mean 'far'?")
+
+
+def test_status_of_a_program_on_another_host_says_why_it_failed(home: Path, keys: Keys, server: object) -> None:
+    config = far_config(home, bad=dying())
+    far = CfgContext(host="lab", tcp_server_port=free_port(), program_module="quiet")
+    with lab(keys, config) as remote:
+        assert isinstance(remote.request("lab", Start("bad")), Err)
+        link = ScriptedLink(Absent())
+        one = One(Launcher(config_in(home), link), remote, link, lambda status: None, times=QUICK)
+        status = one.status(Target("bad", far, local=False))
+    assert (status.state, status.exit_code) == (State.OFFLINE, 1)
+    assert "failed: ended with exit status 3 at start" in status.detail
+    assert str(home / "out" / "bad_") in status.detail
 
 
 def test_output_is_read_from_another_host(home: Path, keys: Keys, server: object) -> None:
