@@ -115,7 +115,7 @@ def is_affordable(body: int) -> bool:
     The decoder ends the whole program when it gets none. This only asks, and gives back at once what it got.
     """
     try:
-        mmap.mmap(-1, _PER_BYTE * body + _MOST_CONTAINERS).close()
+        mmap.mmap(-1, _PER_BYTE * body + min(_PER_CONTAINER * body, _MOST_CONTAINERS)).close()
     except (MemoryError, OSError, ValueError):
         return False
     return True

@@ -15,7 +15,7 @@ from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net import frames as frames_module
 from qmi.net import peer as peer_module
 from qmi.net.codec import Encoded
-from qmi.net.costs import CHEAP, LARGE_BODY, Cost, cost_of
+from qmi.net.costs import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
 from qmi.net.events import (
     Event,
     ItemReceived,
@@ -469,3 +469,19 @@ def test_large_frame_that_makes_no_sense_ends_the_link() -> None:
     assert isinstance(events[-1], PeerLost)
     assert b.large_frame is None
     assert b.decoded(Fault("late"), 0.0) == []
+
+
+def test_modest_message_needs_modest_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Map:
+        def __init__(self, _: int, size: int) -> None:
+            asked.append(size)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("qmi.net.costs.mmap.mmap", Map)
+    assert is_affordable(20_000)
+    assert is_affordable(4 << 20)
+    assert asked[0] < 2 << 20
+    assert asked[1] > 100 << 20
