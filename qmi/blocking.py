@@ -176,12 +176,22 @@ class QMI_Context:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.stop()
+        if self._active:  # else somebody stopped it before
+            self.stop()
 
     @property
     def _active(self) -> bool:
         # Whether it runs; tests of drivers look here.
         return self._ended is not None and not self._ended.done()
+
+    @property
+    def _used(self) -> bool:
+        # Whether it was started, now or before; likewise.
+        return self._ended is not None
+
+    @property
+    def _config(self) -> CfgQmi:
+        return self._core.config
 
     # Configuration
 
@@ -636,7 +646,7 @@ class QMI_Context:
     def info(self) -> InfoText:
         """What there is to say about this context, on several lines."""
         rows = [
-            ("context", self.name),
+            ("context", repr(self.name)),
             ("workgroup", self.workgroup_name),
             ("version", __version__),
             ("pid", str(os.getpid())),

@@ -245,7 +245,7 @@ class Loop:
         return self.soon(function, *args)
 
 
-def refuse_outside_trio(what: str, blocking: str) -> None:
+def refuse_outside_trio(what: str, blocking: str, instead: tuple[str, str] | None = None) -> None:
     """Raise unless the calling code runs in a trio task: nothing else can await what this library offers.
 
     For the beginning of whatever is awaited, before anything is sent.
@@ -253,15 +253,17 @@ def refuse_outside_trio(what: str, blocking: str) -> None:
     Args:
         what: What was awaited.
         blocking: The blocking function that does the same.
+        instead: What to write where that is no function: without await, and as arguments of ``asyncio.to_thread``.
 
     Raises:
         QMI_UsageException: In asyncio (a notebook is such a program), or without any event loop.
     """
     if in_task():
         return
+    written, in_thread = instead or (f"{blocking}(...)", f"{blocking}, ...")
     raise QMI_UsageException(
         f"{what} can be awaited in a trio program only, and this is {_where_else()}. Nothing was done. "
-        f"Instead write '{blocking}(...)' without await; or 'await asyncio.to_thread({blocking}, ...)' in asyncio; or "
+        f"Instead write '{written}' without await; or 'await asyncio.to_thread({in_thread})' in asyncio; or "
         "'%autoawait trio' once in IPython or Jupyter, and then await"
     )
 

@@ -40,7 +40,8 @@
     │   ├── QMI_LogLevelException              (also QMI_ConfigurationException) there is no such log level
     │   ├── QMI_NoActiveContextException
     │   ├── QMI_NotConnectedException          (also QMI_UnknownNameException) there is no link to that context
-    │   └── QMI_NotStartedException            (also QMI_InvalidOperationException) the context does not run yet
+    │   ├── QMI_NotStartedException            (also QMI_InvalidOperationException) the context does not run yet
+    │   └── QMI_UnknownPlaceholderException    (also KeyError) a file name has an unknown name behind its ``$``
     ├── QMI_ValueNotSendableException          (also TypeError) an argument or result that cannot cross a link
     └── QMI_WrongThreadException
 
@@ -91,6 +92,7 @@ __all__ = [
     "QMI_TimeoutException",
     "QMI_TransportDescriptorException",
     "QMI_UnknownNameException",
+    "QMI_UnknownPlaceholderException",
     "QMI_UnknownRpcException",
     "QMI_UsageException",
     "QMI_ValueNotSendableException",
@@ -273,6 +275,12 @@ class QMI_BlockingOnLoopException(QMI_UsageException):
 
 class QMI_InvalidValueException(QMI_UsageException, ValueError):
     """An argument of the right kind whose value cannot work."""
+
+
+class QMI_UnknownPlaceholderException(QMI_UsageException, KeyError):
+    """There is something behind a dollar sign in a file name that is neither a placeholder nor a variable."""
+
+    __str__ = Exception.__str__  # that of KeyError shows the quoted text
 
 
 class QMI_LogLevelException(QMI_UsageException, QMI_ConfigurationException):

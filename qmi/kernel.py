@@ -356,7 +356,7 @@ class Kernel:
             link = self.link_to(address.context)
         except Exception as error:  # goes to the caller
             return failed_future(str(address), error)
-        method = f".{message.method}()" if isinstance(message, Call) else ""
+        method = f".{message.what}" if isinstance(message, Call) else ""
         return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon, patience=patience)
 
     def release_later(self, address: Address, key: Token) -> None:

@@ -72,6 +72,34 @@ class LockInfo(NamedTuple):
         return f"context {self.context!r} ({self.label}) since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
+GET_PROPERTY = "__rpc_get__"
+SET_PROPERTY = "__rpc_set__"
+ENTER_BLOCK = "__rpc_enter__"
+EXIT_BLOCK = "__rpc_exit__"
+"""Methods of every object that proxies call on their own account. No driver can publish methods of such names."""
+
+SERVICE_NAMES = frozenset({GET_PROPERTY, SET_PROPERTY, ENTER_BLOCK, EXIT_BLOCK})
+
+_BLOCK_TEXTS = {ENTER_BLOCK: "__enter__()", EXIT_BLOCK: "__exit__()"}
+
+
+def call_text(method: str, args: tuple[Any, ...] = ()) -> str:
+    """What a call is, for messages: ``"get_sample()"``; for a property its name, without parentheses.
+
+    Args:
+        method: Name of the method.
+        args: Its arguments, if they are known; only those of properties matter.
+    """
+    if method not in SERVICE_NAMES:
+        return f"{method}()"
+    if method in _BLOCK_TEXTS:
+        return _BLOCK_TEXTS[method]
+    # It may come from another program, which can send anything.
+    named = bool(args) and isinstance(args[0], str) and args[0].isidentifier()
+    name = args[0] if named else "a property"
+    return name if method == GET_PROPERTY else f"{name} (set)"
+
+
 @dataclass(slots=True)
 class Call:
     """Run a published method. The answer is its result, or a stream if the method is a generator.
@@ -91,6 +119,11 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     token: Token | None = None
     chain: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """What it is, for messages."""
+        return call_text(self.method, self.args)
 
 
 class LockAnswer(IntEnum):

@@ -66,7 +66,7 @@ def check_name(name: str, what: str) -> str:
     else:
         bad = sorted({char for char in name if not _NAME.match(char)})
         fault = "it contains " + ", ".join(repr(char) for char in bad)
-    raise QMI_UsageException(f"Invalid {what} name {name!r}: {fault}. Allowed are {_ALLOWED}")
+    raise QMI_InvalidValueException(f"Invalid {what} name {name!r}: {fault}. Allowed are {_ALLOWED}")
 
 
 def parse_address(text: str, default_context: str | None = None) -> Address:
@@ -80,7 +80,7 @@ def parse_address(text: str, default_context: str | None = None) -> Address:
     context, dot, name = text.partition(".")
     if not dot:
         if default_context is None:
-            raise QMI_UsageException(f"Invalid object address {text!r}: expected 'context.object'")
+            raise QMI_InvalidValueException(f"Invalid object address {text!r}: expected 'context.object'")
         context, name = default_context, text
     if name != CONTEXT_OBJECT_NAME:
         check_name(name, "object")

@@ -34,7 +34,7 @@ def test_a_program_has_one_default_context() -> None:
         assert qmi.context() is context
         with pytest.raises(QMI_UsageException, match=r"already has a context, 'lab': qmi\.context\(\).*qmi\.stop\(\)"):
             qmi.start("other", None, init_logging=False)
-        assert "context:        lab" in qmi.info()
+        assert "context:        'lab'" in qmi.info()
         assert repr(qmi.info()) == qmi.info()
         assert "\n" in repr(qmi.info())
     with pytest.raises(QMI_NoActiveContextException):
@@ -208,3 +208,15 @@ def test_what_a_forked_process_inherits_says_so() -> None:
         "QMI_UsageException This process was forked from one that had a context. A conte",
         "QMI_NoActiveContextException There is no active context; qmi.start() makes one",
     ], done.stderr
+
+
+def test_a_block_ends_a_context_that_was_stopped_within_or_before_it() -> None:
+    context = QMI_Context("lab", None)
+    assert not context._used
+    with context:
+        assert context._active
+        context.stop()
+    assert not context._active
+    with context:
+        assert context._used
+        assert not context._active

@@ -36,6 +36,10 @@ from qmi.errors import (
 from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import (
     BLOCK,
+    ENTER_BLOCK,
+    EXIT_BLOCK,
+    GET_PROPERTY,
+    SERVICE_NAMES,
     Acquire,
     Call,
     ForceRelease,
@@ -46,6 +50,7 @@ from qmi.messages import (
     Release,
     Request,
     Token,
+    call_text,
 )
 from qmi.names import Address
 
@@ -134,7 +139,7 @@ class Handle:
             INTERRUPTS.look()
         name = method.name
         if on_any_loop():
-            refuse_on_loop(f"{self.address}.{name}()", f"await proxy.rpc_nonblocking.{name}(...)")
+            refuse_on_loop(f"{self.address}.{call_text(name, args)}", _awaited_form(name, args))
         execution = EXECUTION.get()
         chain = () if execution is None else execution.chain
         limit = None if timeout is None else check_timeout(timeout)
@@ -203,7 +208,8 @@ class Handle:
     async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and await its result; being cancelled cancels the call."""
         if not in_task():
-            refuse_outside_trio(f"{self.address}.{method.name}()", f"proxy.{method.name}")
+            what = f"{self.address}.{call_text(method.name, args)}"
+            refuse_outside_trio(what, f"proxy.{method.name}", _blocking_form(method.name, args))
         if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         name = method.name
@@ -458,3 +464,24 @@ def check_receiver(receiver: Any) -> QMI_SignalReceiver:
     if not isinstance(receiver, QMI_SignalReceiver):
         raise QMI_UsageException(f"Signals go to a QMI_SignalReceiver; got {receiver!r}")
     return receiver
+
+
+def _awaited_form(name: str, args: tuple[Any, ...]) -> str:
+    """What to write on an event loop instead of a blocking call."""
+    if name not in SERVICE_NAMES:
+        return f"await proxy.rpc_nonblocking.{name}(...)"
+    if name in (ENTER_BLOCK, EXIT_BLOCK):
+        return "async with proxy.rpc_async:"
+    shown = f"await proxy.rpc_async.{args[0]}"
+    return shown if name == GET_PROPERTY else f"{shown}.set(...)"
+
+
+def _blocking_form(name: str, args: tuple[Any, ...]) -> tuple[str, str] | None:
+    """What to write where nothing can be awaited, with a blocking proxy; None for a call of a method."""
+    if name not in SERVICE_NAMES:
+        return None
+    if name in (ENTER_BLOCK, EXIT_BLOCK):
+        return "with proxy:", "function_with_this_block"
+    if name == GET_PROPERTY:
+        return f"proxy.{args[0]}", f"getattr, proxy, {args[0]!r}"
+    return f"proxy.{args[0]} = ...", f"setattr, proxy, {args[0]!r}, ..."

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from qmi.errors import QMI_UsageException
+from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, GET_PROPERTY, SET_PROPERTY
 from qmi.names import nearest
 
 P = ParamSpec("P")
@@ -34,12 +35,6 @@ SPECIAL_METHODS = frozenset(
 """Special methods that a driver may publish. Those of blocks are called by ``with proxy``."""
 
 BLOCK_METHODS = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})
-
-GET_PROPERTY = "__rpc_get__"
-SET_PROPERTY = "__rpc_set__"
-ENTER_BLOCK = "__rpc_enter__"
-EXIT_BLOCK = "__rpc_exit__"
-"""Methods of every object that proxies call on their own account. No driver can publish methods of such names."""
 
 TIMEOUT_NAME = "rpc_timeout"
 """An argument that every method of a proxy takes, so that no method can have it for itself."""
@@ -141,7 +136,7 @@ class Interface:
         local: Whether a constant cannot be sent, so that only proxies of the same program have it; for those that were
             looked at.
         driver: The class itself, in the program that has the object.
-        services: What proxies call on their own account: see :data:`GET_PROPERTY` and its like.
+        services: What proxies call on their own account: see :data:`qmi.messages.SERVICE_NAMES`.
     """
 
     class_name: str
@@ -263,10 +258,19 @@ def _mark(function: Callable[Concatenate[Any, P], R_co], direct: bool) -> RpcMet
         carrier = carrier.__func__
     elif isinstance(carrier, property):
         carrier = carrier.fget
-    if not (inspect.isfunction(carrier) or isinstance(carrier, partialmethod)):
+    if not (_is_method(carrier) and hasattr(carrier, "__dict__")):
         raise QMI_UsageException(f"Only a method can be published; got {function!r}")
     carrier.__dict__[_MARK] = direct
     return cast("RpcMethod[P, R_co]", function)
+
+
+def _is_method(value: Any) -> bool:
+    """Whether a value is a method where it stands in a class: a function, or what a decorator has made of one."""
+    value = getattr(value, "__func__", value)
+    if isinstance(value, partialmethod) or inspect.isfunction(value):
+        return True
+    # functools.lru_cache and decorators that are classes: called with the object once they are bound to it.
+    return callable(value) and not isinstance(value, type) and hasattr(type(value), "__get__")
 
 
 def is_rpc_method(thing: object) -> bool:
@@ -279,7 +283,7 @@ def _is_marked(value: Any) -> bool:
     value = getattr(value, "__func__", value)
     if isinstance(value, partialmethod):
         return _MARK in value.__dict__ or _is_marked(value.func)
-    return inspect.isroutine(value) and hasattr(value, _MARK)
+    return (inspect.isroutine(value) or _is_method(value)) and hasattr(value, _MARK)
 
 
 def _mark_of(value: Any) -> bool:
@@ -314,7 +318,8 @@ def describe_method(name: str, function: Callable[..., Any], cls: type | None = 
             object that it is called on.
     """
     where = f"{cls.__qualname__}.{name}" if cls is not None else getattr(function, "__qualname__", name)
-    parameters = _parameters_of(where, function)
+    signature = _signature_of(where, function)
+    parameters = _parameters_of(where, function, signature)
     if any(parameter.name == TIMEOUT_NAME for parameter in parameters):
         raise QMI_UsageException(
             f"{where}() cannot be published: its argument {TIMEOUT_NAME!r} belongs to the proxies, "
@@ -333,17 +338,17 @@ def describe_method(name: str, function: Callable[..., Any], cls: type | None = 
             )
             for parameter in parameters
         ),
-        returns=_annotation_text(_signature_of(where, plain).return_annotation),
+        returns=_annotation_text(signature.return_annotation),
         kind=method_kind(function),
         direct=_mark_of(function),
     )
 
 
-def _parameters_of(where: str, function: Any) -> list[inspect.Parameter]:
+def _parameters_of(where: str, function: Any, signature: inspect.Signature) -> list[inspect.Parameter]:
     """The parameters that a caller fills in: all but the object (or the class) itself."""
+    parameters = list(signature.parameters.values())
     if isinstance(function, staticmethod):
-        return list(_signature_of(where, function.__func__).parameters.values())
-    parameters = list(_signature_of(where, getattr(function, "__func__", function)).parameters.values())
+        return parameters
     if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
         return parameters
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
@@ -355,6 +360,8 @@ def _parameters_of(where: str, function: Any) -> list[inspect.Parameter]:
 
 
 def _signature_of(where: str, function: Any) -> inspect.Signature:
+    """The signature of a method as it is written, the object that it is called on included."""
+    function = getattr(function, "__func__", function)
     try:
         if isinstance(function, partialmethod):
             return inspect.signature(function.__get__(None, object))  # the object comes first, as in a function
@@ -388,7 +395,9 @@ def published_functions(cls: type) -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
     for name in dir(cls):
         function: Any = inspect.getattr_static(cls, name)
-        if not (inspect.isfunction(function) or isinstance(function, staticmethod | classmethod | partialmethod)):
+        if not (
+            inspect.isfunction(function) or isinstance(function, staticmethod | classmethod) or _is_method(function)
+        ):
             continue
         marked = next((vars(base)[name] for base in cls.__mro__ if _is_marked(vars(base).get(name))), None)
         if marked is None:
@@ -453,7 +462,7 @@ def _check_value(cls: type, name: str, where: str) -> None:
         raise QMI_UsageException(f"{what}, which the class lacks; give it a value in the class: {name} = ...") from None
     if isinstance(found, property):
         raise QMI_UsageException(f"{what}, which is a Python property; write @rpc_method below its @property instead")
-    if inspect.isfunction(found) or isinstance(found, staticmethod | classmethod | partialmethod):
+    if _is_method(found) or isinstance(found, staticmethod | classmethod):
         raise QMI_UsageException(f"{what}, which is a method and no value; publish it with @rpc_method")
     if hasattr(found, "__get__"):
         raise QMI_UsageException(f"{what}, which is no value but a {type(found).__name__}")
@@ -476,25 +485,33 @@ def constants_of(cls: type) -> dict[str, Any]:
 def properties_of(cls: type) -> dict[str, PropertyInfo]:
     """The values that proxies read and write, by name: those in ``_rpc_properties``, and each published ``property``.
 
+    As for methods, an override counts as published if what it overrides is.
+
     Raises:
         QMI_UsageException: If a declared property does not exist, or has a name that proxies cannot show.
     """
     names = _declared_names(cls, "_rpc_properties")
-    for name in dir(cls):
+    marked = {name for base in cls.__mro__ for name, value in vars(base).items() if _is_marked_property(value)}
+    for name in sorted(marked):
         found = inspect.getattr_static(cls, name)
-        if isinstance(found, property) and found.fget is not None and _is_marked(found.fget) and name not in names:
+        # An override of another kind gives the name up, unless it is a value: then it is listed for what it is.
+        if name not in names and (isinstance(found, property) or not hasattr(found, "__get__")):
             names.append(name)
     properties: dict[str, PropertyInfo] = {}
     for name in names:
         _check_name(cls, name, "property")
         value = inspect.getattr_static(cls, name, None)
-        if isinstance(value, property) and value.fget is not None and _is_marked(value.fget):
+        if name in marked and isinstance(value, property) and value.fget is not None:
             annotation = inspect.signature(value.fget).return_annotation
             properties[name] = PropertyInfo(name, _annotation_text(annotation) or "Any", inspect.getdoc(value) or "")
             continue
         _check_value(cls, name, "_rpc_properties")
         properties[name] = PropertyInfo(name, type(value).__name__)
     return properties
+
+
+def _is_marked_property(value: object) -> bool:
+    return isinstance(value, property) and value.fget is not None and _is_marked(value.fget)
 
 
 def full_name(cls: type) -> str:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.handle import Handle
-from qmi.actors.interface import GET_PROPERTY, PROPERTY_SERVICES, SET_PROPERTY, PropertyInfo
+from qmi.actors.interface import PROPERTY_SERVICES, PropertyInfo
+from qmi.actors.proxy_part import ProxyPart
+from qmi.messages import GET_PROPERTY, SET_PROPERTY
 
 _GET, _SET = PROPERTY_SERVICES[GET_PROPERTY], PROPERTY_SERVICES[SET_PROPERTY]
+
+
+_FAILED = threading.local()
+
+
+def take_failure() -> AttributeError | None:
+    """The AttributeError that a property was read with just now in this thread, for ``__getattr__`` to raise."""
+    error: AttributeError | None = _FAILED.__dict__.pop("error", None)
+    return error
 
 
 def _doc(info: PropertyInfo) -> str:
@@ -20,7 +31,12 @@ def _blocking(info: PropertyInfo) -> property:
     name = info.name
 
     def get(self: Any) -> Any:
-        return self.__rpc__.call_blocking(_GET, (name,), {}, None)
+        try:
+            return self.__rpc__.call_blocking(_GET, (name,), {}, None)
+        except AttributeError as error:
+            # Python asks the proxy's __getattr__ now, and forgets this one.
+            _FAILED.error = error
+            raise
 
     def set_to(self: Any, value: Any) -> None:
         self.__rpc__.call_blocking(_SET, (name, value), {}, None)
@@ -28,14 +44,10 @@ def _blocking(info: PropertyInfo) -> property:
     return property(get, set_to, doc=_doc(info))
 
 
-class AsyncProperty:
+class AsyncProperty(ProxyPart):
     """A property of an object for a trio program: ``await proxy.limit`` asks, ``await proxy.limit.set(2.0)`` sets."""
 
-    __slots__ = ("_name", "_rpc")
-
-    def __init__(self, handle: Handle, name: str) -> None:
-        self._rpc = handle
-        self._name = name
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<property {self._rpc.address}.{self._name}: await it, or await its set(...)>"
@@ -64,14 +76,10 @@ class AsyncProperty:
         await self._rpc.call_async(_SET, (self._name, value), {}, rpc_timeout)
 
 
-class NonblockingProperty:
+class NonblockingProperty(ProxyPart):
     """A property of an object: ``get()`` and ``set(value)`` return a future at once."""
 
-    __slots__ = ("_name", "_rpc")
-
-    def __init__(self, handle: Handle, name: str) -> None:
-        self._rpc = handle
-        self._name = name
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<property {self._rpc.address}.{self._name}: get() and set(...) return futures>"

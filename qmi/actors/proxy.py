@@ -22,14 +22,15 @@ from typing import (
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.handle import Handle, Router
-from qmi.actors.interface import BLOCK_SERVICES, ENTER_BLOCK, EXIT_BLOCK, Interface, Method, SignalInfo
+from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
 from qmi.actors.presentation import ProxyType, hinted_views, signature_of, unquote_signatures
-from qmi.actors.properties import PROPERTIES
+from qmi.actors.properties import PROPERTIES, take_failure
+from qmi.actors.proxy_part import ProxyPart, refuse_pickling
 from qmi.actors.receiver import QMI_SignalReceiver
 from qmi.bridge import refuse_on_loop, refuse_outside_trio
-from qmi.errors import QMI_UnknownRpcException, QMI_ValueNotSendableException
-from qmi.messages import LockAnswer, LockInfo
+from qmi.errors import QMI_UnknownRpcException
+from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo
 from qmi.names import Address
 
 P = ParamSpec("P")
@@ -69,6 +70,8 @@ class _ProxyBase(metaclass=ProxyType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in _ProxyBase.__slots__:  # pickle and copy ask before there is a handle
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name in self.__rpc_interface__.properties and (error := take_failure()) is not None:
+            raise error
         raise QMI_UnknownRpcException(self.__rpc__.explain_unknown(name))
 
     def __dir__(self) -> list[str]:
@@ -84,11 +87,7 @@ class _ProxyBase(metaclass=ProxyType):
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        address = str(self.__rpc__.address)
-        raise QMI_ValueNotSendableException(
-            f"A proxy of {address} cannot be pickled, since it works only in this program. Send its address, "
-            f"proxy.address, and get the proxy anew in the other one: qmi.get_rpc_object({address!r})"
-        )
+        refuse_pickling(self.__rpc__, f"A proxy of {self.__rpc__.address}")
 
     def __repr__(self) -> str:
         return f"<{_WORDS[self.__rpc_view__]} for {self.__rpc__.address} ({self.__rpc_interface__.class_name})>"
@@ -379,20 +378,10 @@ def _async(method: Method) -> Callable[..., Any]:
     return call
 
 
-class ProxySignal:
+class ProxySignal(ProxyPart):
     """A signal of an object, as its proxy shows it."""
 
-    __slots__ = ("_name", "_rpc")
-
-    def __init__(self, handle: Handle, name: str) -> None:
-        self._rpc = handle
-        self._name = name
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<signal {self._rpc.address}.{self._name}>"

@@ -36,6 +36,7 @@ from qmi.errors import (
 )
 from qmi.forks import end_child
 from qmi.messages import (
+    SERVICE_NAMES,
     Acquire,
     Call,
     Describe,
@@ -46,6 +47,7 @@ from qmi.messages import (
     Release,
     Request,
     Token,
+    call_text,
 )
 from qmi.names import Address
 
@@ -194,7 +196,7 @@ class Actor:
 
     def submit(self, call: Call, origin: Origin, answer: CallFuture | None = None) -> QMI_RpcFuture[Any]:
         """Put a call in line. Never blocks; every error comes with the future."""
-        what = f"{self.where}.{call.method}()"
+        what = f"{self.where}.{call.method}()" if call.method not in SERVICE_NAMES else f"{self.where}.{call.what}"
         try:
             method = self.method(call.method)
             if method.direct:
@@ -236,7 +238,7 @@ class Actor:
             QMI_CallCycleException: If this object waits for the caller; the message prints the cycle.
         """
         if chain and self.where in chain:
-            raise call_cycle(chain, self.where, f"{self.where}.{method}()")
+            raise call_cycle(chain, self.where, f"{self.where}.{call_text(method)}")
 
     def pull(
         self, stream: ActorStream, token: Token | None, *, ahead: bool = False, closing: bool = False

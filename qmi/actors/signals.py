@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from numbers import Complex, Integral, Real
@@ -161,7 +162,11 @@ def declared_signals(cls: type) -> list[SignalDescription]:
         for name, value in vars(base).items()
         if isinstance(value, QMI_Signal)
     }
-    return [SignalDescription(name, signal.arg_types) for name, signal in found.items()]
+    # A class may give the name to something else.
+    current = {name: inspect.getattr_static(cls, name) for name in found}
+    return [
+        SignalDescription(name, signal.arg_types) for name, signal in current.items() if isinstance(signal, QMI_Signal)
+    ]
 
 
 def signal_infos(cls: type) -> tuple[SignalInfo, ...]:

@@ -12,7 +12,7 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Method
 from qmi.actors.streams import ActorStream
 from qmi.bridge import Waiter
-from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
+from qmi.messages import Acquire, Call, LockAnswer, Origin, Token, call_text
 
 if TYPE_CHECKING:
     from qmi.actors.runner import Actor
@@ -48,7 +48,7 @@ class Turn:
     @property
     def what(self) -> str:
         """What it is, for people: ``"get_sample()"``."""
-        return f"{self.name}()"
+        return call_text(self.name)
 
     @property
     def is_sent(self) -> bool:
@@ -120,6 +120,11 @@ class CallTurn(Turn):
         self.token: Token | None = call.token
         self.future: CallFuture = future
         future.turn = self
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return self.call.what
 
     def invoke(self, target: Any) -> Any:
         """Call the method of the object."""
@@ -247,6 +252,11 @@ class WaitedTurn(Turn):
         self.ended: bool = False
         self.lock: LockType = allocate_lock()
         self.lock.acquire()
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return call_text(self.name, self.args)
 
     def invoke(self, target: Any) -> Any:
         """Call the method of the object."""

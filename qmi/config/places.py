@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qmi.config.schema import CfgQmi
-from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
+from qmi.errors import (
+    QMI_ConfigurationException,
+    QMI_Exception,
+    QMI_UnknownPlaceholderException,
+    QMI_UsageException,
+)
 
 _PLACEHOLDER = re.compile(r"\$(?:\$|\{([^{}]*)\}|([A-Za-z_][A-Za-z0-9_]*))?")
 DATE_FORMAT = "%Y-%m-%d"
@@ -38,7 +43,11 @@ def log_dir(config: CfgQmi, context_name: str = "", now: datetime | None = None)
 
 
 def datastore_dir(config: CfgQmi, context_name: str = "", now: datetime | None = None) -> str:
-    """Return the directory for measured data: as configured, else the QMI home directory."""
+    """Return the directory for measured data, as configured.
+
+    Raises:
+        QMI_ConfigurationException: If none is configured.
+    """
     return Places(config, context_name, now).datastore()
 
 
@@ -59,8 +68,10 @@ def resolve_file_name(name: str, config: CfgQmi, context_name: str, now: datetim
         now: The time that date and time are taken from.
 
     Raises:
-        QMI_UsageException: If there is anything else behind a dollar sign, or no such user.
-        QMI_ConfigurationException: If the directory of the configuration file is wanted but no file was read.
+        QMI_UnknownPlaceholderException: If there is anything else behind a dollar sign; that is a ``KeyError`` too.
+        QMI_UsageException: If there is no such user.
+        QMI_ConfigurationException: If the directory for data is wanted but not configured, or that of the configuration
+            file but no file was read.
     """
     if not isinstance(name, str):
         raise QMI_UsageException(f"A file name is a string; got {name!r} of type {type(name).__name__}")
@@ -95,7 +106,7 @@ class Places:
                 return self._value(variable)
             if variable in os.environ:
                 return os.environ[variable]
-            raise QMI_UsageException(_complaint(name, match[0], variable))
+            raise QMI_UnknownPlaceholderException(_complaint(name, match[0], variable))
 
         return _expand_user(_PLACEHOLDER.sub(fill, name))
 
@@ -134,7 +145,15 @@ class Places:
         return self._below_home("log_dir", self.config.log_dir)
 
     def datastore(self) -> str:
-        """Return the directory for measured data, as a full path."""
+        """Return the directory for measured data, as a full path.
+
+        Raises:
+            QMI_ConfigurationException: If none is configured.
+        """
+        if self.config.datastore is None:
+            raise QMI_ConfigurationException(
+                'No directory for data is configured; write "datastore": "..." into the configuration'
+            )
         return self._below_home("datastore", self.config.datastore)
 
     def output_dir(self) -> str:

@@ -91,7 +91,7 @@ async def ask_and_await(
                 if awaited.answer is None and awaited.number:
                     # Asked before the call is given up, which may end what it is busy with.
                     busy = await explain_awaited(link, address.object, patience_for(timeout))
-                    raise QMI_RpcTimeoutException(no_answer(f"{address}.{call.method}()", timeout, busy))
+                    raise QMI_RpcTimeoutException(no_answer(f"{address}.{call.what}", timeout, busy))
         finally:
             answer, awaited.answer = awaited.answer, None
             if answer is None and awaited.number:
@@ -103,7 +103,7 @@ async def ask_and_await(
         return answer.value
     if not awaited.number:
         raise QMI_NotDeliveredException(
-            f"{address}.{call.method}() was not sent within {timeout:g} s, since {link.explain_full()}; "
+            f"{address}.{call.what} was not sent within {timeout:g} s, since {link.explain_full()}; "
             "it was not carried out, repeating it is safe"
         )
     assert answer is not None, "else it was given up, or ended by an error"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import abc
+import asyncio
+import copy
+import pickle
 import pydoc
+import threading
 from functools import partial
 from typing import Any
 
@@ -11,11 +16,18 @@ import pytest
 import qmi
 from qmi.actors.structures import describe_structure, same_structure
 from qmi.core.context import QMI_Context
-from qmi.core.exceptions import QMI_Exception, QMI_ObjectLockedException, QMI_UnknownRpcException, QMI_UsageException
+from qmi.core.exceptions import (
+    QMI_Exception,
+    QMI_ObjectLockedException,
+    QMI_RpcTimeoutException,
+    QMI_UnknownRpcException,
+    QMI_UsageException,
+    QMI_ValueNotSendableException,
+)
 from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task, QMI_TaskRunner
-from qmi.messages import Call
+from qmi.messages import Call, call_text
 from qmi.names import Address
 from tests.support.in_trio import in_trio
 from tests.support.lab import two_contexts
@@ -244,3 +256,174 @@ def test_arrays_are_compared_by_type_and_shape() -> None:
     assert not same_structure(numpy.zeros(3), numpy.zeros(3, int))
     assert not same_structure(numpy.float64(1), 1.0)
     assert describe_structure(numpy.zeros((2, 3))) == "ndarray of float64 with shape (2, 3)"
+
+
+class Awkward(QMI_RpcObject):
+    @property
+    @rpc_method
+    def broken(self) -> int:
+        raise AttributeError("the driver's own fault")
+
+    @property
+    @rpc_method
+    def plain(self) -> int:
+        """Overridden in several ways."""
+        return 1
+
+    @property
+    @rpc_method
+    @abc.abstractmethod
+    def abstract(self) -> int: ...
+
+
+class Overriding(Awkward):
+    plain = 7
+
+    @property
+    def abstract(self) -> int:
+        return 3
+
+
+class Method(Awkward):
+    def plain(self) -> int:  # type: ignore[override]
+        return 7
+
+
+def test_property_of_a_driver_that_lacks_an_attribute_says_so() -> None:
+    with two_contexts() as (server, client):
+        server.make_rpc_object("x", Awkward)
+        for context in (server, client):
+            x: Any = context.get_rpc_object_by_name("server.x")
+            for _ in range(2):
+                with pytest.raises(AttributeError, match="the driver's own fault"):
+                    _ = x.broken
+                with pytest.raises(QMI_UnknownRpcException, match="no published method 'brokn'"):
+                    _ = x.brokn
+            assert not hasattr(x, "broken")
+
+
+def test_property_that_overrides_a_published_one_is_published(lab: QMI_Context) -> None:
+    x: Any = lab.make_rpc_object("x", Overriding)
+    assert (x.plain, x.abstract) == (7, 3)
+    x.plain = 8
+    assert x.plain == 8
+    y: Any = lab.make_rpc_object("y", Method)
+    with pytest.raises(QMI_UnknownRpcException, match="the class has it, but without @rpc_method"):
+        y.plain()
+
+
+@pytest.mark.parametrize("part", ["sig", "nonblocking", "async", "async sig", "method"])
+def test_parts_of_a_proxy_are_copied_as_they_are_and_not_pickled(lab: QMI_Context, part: str) -> None:
+    class Driver(MoreLimited):
+        sig = QMI_Signal([int])
+
+    x: Any = lab.make_rpc_object("x", Driver)
+    thing = {
+        "sig": x.sig,
+        "nonblocking": x.rpc_nonblocking.LIMIT,
+        "async": x.rpc_async.LIMIT,
+        "async sig": x.rpc_async.sig,
+        "method": x.get_limit,
+    }[part]
+    with pytest.raises(QMI_ValueNotSendableException, match=r"cannot be pickled.*get_rpc_object\('lab\.x'\)"):
+        pickle.dumps(thing)
+    if part != "method":
+        assert copy.copy(thing) is copy.deepcopy(thing) is thing
+
+
+class Slow(QMI_RpcObject):
+    """A driver whose property waits, as others do for an answer of a device."""
+
+    _rpc_properties = ("LIMIT",)
+    LIMIT = 1
+
+    def __init__(self, context: Any, name: str) -> None:
+        super().__init__(context, name)
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        SLOW.append(self)
+
+    @property
+    @rpc_method
+    def level(self) -> int:
+        self.entered.set()
+        self.go_on.wait()
+        return 1
+
+    @level.setter
+    def level(self, value: int) -> None:
+        raise AssertionError(value)
+
+    @rpc_method
+    def get(self) -> int:
+        return 1
+
+
+SLOW: list[Slow] = []
+
+
+def test_property_is_named_in_messages_about_its_calls() -> None:
+    with two_contexts() as (server, client):
+        server.make_rpc_object("x", Slow)
+        driver = SLOW.pop()
+        for context in (server, client):
+            x: Any = context.get_rpc_object_by_name("server.x")
+            reading = x.rpc_nonblocking.level.get()
+            driver.entered.wait()
+            busy = r"server\.x is busy with level for"
+            with pytest.raises(QMI_RpcTimeoutException, match=rf"server\.x\.get\(\) within.*{busy}"):
+                x.get(rpc_timeout=0.01)
+            with pytest.raises(QMI_RpcTimeoutException, match=rf"server\.x\.level within.*{busy}"):
+                x.rpc_nonblocking.level.get().wait(0.01)
+            with pytest.raises(QMI_RpcTimeoutException, match=rf"server\.x\.LIMIT \(set\) within.*{busy}"):
+                x.rpc_nonblocking.LIMIT.set(2).wait(0.01)
+            driver.go_on.set()
+            assert reading.wait() == 1
+            driver.go_on.clear()
+            driver.entered.clear()
+
+
+async def _enter(x: Any) -> None:
+    async with x.rpc_async:
+        pass
+
+
+async def _read(x: Any) -> None:
+    await x.rpc_async.LIMIT
+
+
+async def _set(x: Any) -> None:
+    await x.rpc_async.LIMIT.set(3)
+
+
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        (_read, r"lab\.x\.LIMIT can be awaited.*'proxy\.LIMIT' without await.*to_thread\(getattr, proxy, 'LIMIT'\)"),
+        (_set, r"lab\.x\.LIMIT \(set\) can be.*'proxy\.LIMIT = \.\.\.'.*to_thread\(setattr, proxy, 'LIMIT', \.\.\.\)"),
+        (_enter, r"lab\.x\.__enter__\(\) can be awaited.*'with proxy:' without await"),
+    ],
+)
+def test_property_that_is_awaited_in_asyncio_is_named(lab: QMI_Context, use: Any, text: str) -> None:
+    class Driver(Limited):
+        @rpc_method
+        def __enter__(self) -> None: ...
+
+    x: Any = lab.make_rpc_object("x", Driver)
+    with pytest.raises(QMI_UsageException, match=text):
+        asyncio.run(use(x))
+
+
+@in_trio
+async def test_property_that_would_block_the_loop_names_what_to_write() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        x: Any = qmi.rpc_blocking(await lab.make_rpc_object("x", Limited))
+        with pytest.raises(QMI_UsageException, match=r"lab\.x\.LIMIT would block.*'await proxy\.rpc_async\.LIMIT'"):
+            _ = x.LIMIT
+        with pytest.raises(QMI_UsageException, match=r"'await proxy\.rpc_async\.LIMIT\.set\(\.\.\.\)'"):
+            x.LIMIT = 3
+
+
+@pytest.mark.parametrize("args", [(), (3,), ("a\x1b[31m",), ("\n" * 1000,)])
+def test_property_whose_name_makes_no_sense_is_not_shown(args: tuple[Any, ...]) -> None:
+    assert call_text("__rpc_get__", args) == "a property"
+    assert call_text("__rpc_set__", args) == "a property (set)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import pickle
 import pydoc
@@ -590,3 +591,79 @@ def test_locked_of_the_package_is_refused_like_the_one_of_the_proxy(lab: QMI_Con
     assert x.lock()
     with pytest.raises(QMI_ObjectLockedException), qmi.locked(lab.get_rpc_object("x")):
         raise AssertionError
+
+
+class Bound:
+    """A decorator that is a class."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else functools.partial(self.function, instance)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+class Decorated(QMI_RpcObject):
+    """Methods that decorators have made something else of."""
+
+    @functools.cache  # noqa: B019 - as users write it
+    @rpc_method
+    def cache_outside(self, value: int) -> int:
+        """Documented."""
+        return value
+
+    @rpc_method
+    @functools.lru_cache(3)  # noqa: B019
+    def cache_inside(self, value: int) -> int:
+        """Documented."""
+        return value
+
+    @Bound
+    @rpc_method
+    def bound_outside(self, value: int) -> int:
+        """Documented."""
+        return value
+
+    @rpc_method
+    @Bound
+    def bound_inside(self, value: int) -> int:
+        """Documented."""
+        return value
+
+
+@pytest.mark.parametrize("name", ["cache_outside", "cache_inside", "bound_outside", "bound_inside"])
+def test_a_method_in_a_decorator_that_makes_no_function_is_published(lab: QMI_Context, name: str) -> None:
+    x: Any = lab.make_rpc_object("x", Decorated)
+    method = getattr(x, name)
+    assert method(3) == 3
+    assert getattr(x.rpc_nonblocking, name)(4).wait() == 4
+    assert method.__doc__ == "Documented."
+    assert str(inspect.signature(method)) == "(value: int, *, rpc_timeout: float | None = None) -> int"
+
+
+def test_a_class_may_give_the_name_of_a_signal_to_something_else(lab: QMI_Context) -> None:
+    class Base(QMI_RpcObject):
+        signal = QMI_Signal([int])
+        other = QMI_Signal([int])
+
+    class Derived(Base):
+        _rpc_constants = ("signal",)
+        signal = 3  # type: ignore[assignment]
+
+        @rpc_method
+        def other(self) -> int:  # type: ignore[override]
+            return 4
+
+    x: Any = lab.make_rpc_object("x", Derived)
+    assert (x.signal, x.other(), x.get_signals()) == (3, 4, [])
+
+
+@pytest.mark.parametrize("name", ["a.b.c", "lab.bad name", "", "x" * 64])
+def test_a_name_that_cannot_be_one_is_a_value_error(lab: QMI_Context, name: str) -> None:
+    for clause in (ValueError, QMI_UsageException):
+        with pytest.raises(clause, match="Invalid object"):
+            lab.get_rpc_object_by_name(name)

@@ -37,7 +37,8 @@ def test_logs_and_data_are_in_the_qmi_home_unless_something_else_is_said(home: P
     assert log_dir(CfgQmi(qmi_home="/srv/qmi")) == "/srv/qmi"
     assert log_dir(CfgQmi(qmi_home="/srv/qmi", log_dir="logs")) == "/srv/qmi/logs"
     assert log_dir(CfgQmi(log_dir="/var/log/../tmp")) == "/var/tmp"
-    assert datastore_dir(CfgQmi()) == str(home)
+    with pytest.raises(QMI_ConfigurationException, match='No directory for data is configured; write "datastore"'):
+        datastore_dir(CfgQmi())
     assert datastore_dir(CfgQmi(qmi_home="/srv/qmi", datastore="~/data")) == str(home / "data")
 
 
@@ -192,3 +193,14 @@ def test_a_file_name_is_a_string() -> None:
 def test_the_configuration_directory_cannot_be_filled_in_without_a_file() -> None:
     with pytest.raises(QMI_ConfigurationException, match="no configuration file was read"):
         resolve_file_name("${config_dir}", CfgQmi(), "lab", NOW)
+
+
+def test_an_unknown_name_in_a_file_name_is_a_key_error_with_a_readable_text() -> None:
+    with pytest.raises(KeyError) as caught:
+        resolve_file_name("${nope}", CONFIG, "lab", NOW)
+    assert str(caught.value).startswith("Unknown '${nope}' in the file name '${nope}': expected")
+
+
+def test_a_name_below_a_directory_for_data_that_is_not_configured_is_a_fault() -> None:
+    with pytest.raises(QMI_ConfigurationException, match="No directory for data is configured"):
+        resolve_file_name("${datastore}/x", CfgQmi(), "lab", NOW)
