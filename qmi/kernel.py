@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -45,7 +46,7 @@ from qmi.errors import (
     QMI_ObjectRemovedException,
     QMI_UsageException,
 )
-from qmi.interrupts import mute_closed_outputs
+from qmi.interrupts import INTERRUPTS, mute_closed_outputs
 from qmi.links.asking import ask
 from qmi.links.awaited import ask_and_await
 from qmi.links.constants import check_constants
@@ -208,6 +209,8 @@ class Kernel:
         self._state = "stopping"
         self._stopping_since = time.time()
         mute_closed_outputs()  # what drivers print at their end must not keep them from their end
+        if (by := INTERRUPTS.ended_by) is not None:
+            _logger.warning("Context %s is stopped, since the program got %s", self.name, signal.Signals(by).name)
         self.request_shutdown()
         await self._run_stop_handlers()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")

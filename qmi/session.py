@@ -91,8 +91,6 @@ def _stop_all(by: int | None) -> None:
             pass
         elif by is None:
             _logger.warning("Context %s still runs at the exit of the program; call qmi.stop() before", context.name)
-        else:
-            _logger.warning("Context %s is stopped, since the program got %s", context.name, signal.Signals(by).name)
         try:
             context.stop()
         except Exception:  # the program ends whatever happens here

@@ -198,6 +198,19 @@ trio.run(main)
         assert end_of(process)[:2] == (143, "count 1\nclosed\nreleased one\n")
 
 
+@pytest.mark.parametrize("what", ["sleep", "with blocks", "trio"])
+def test_log_says_which_signal_ended_the_program(what: str, home: Path) -> None:
+    script = PROGRAMS[what].replace('"exit", None', '"exit", "qmi.conf"')
+    (home / "qmi.conf").write_text(f'{{"qmi_home": "{home}", "contexts": {{"exit": {{"stop_grace": 0.5}}}}}}')
+    definitions = DRIVER.replace('"exit", None', '"exit", "qmi.conf"')
+    with program(definitions + script, home) as process:
+        tell_to_end(process, signal.SIGTERM)
+        assert end_of(process)[0] == 143
+    lines = [line for line in (home / "qmi.log").read_text().splitlines() if "SIGTERM" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("| Context exit is stopped, since the program got SIGTERM")
+
+
 def test_handler_of_the_program_is_left_alone(home: Path) -> None:
     script = f"""
 signal.signal(signal.SIGTERM, lambda *_: (print("mine", flush=True), sys.exit(7)))
