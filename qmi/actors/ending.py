@@ -59,6 +59,8 @@ async def end_actor(actor: Actor, error: Exception, deadline: float) -> bool:
         actor.finish_thread()
     if (failure := future.error()) is not None:
         _logger.error("%s could not be released", actor.where, exc_info=failure)
+        # The frames of its traceback hold the driver, and the actor keeps its last turn.
+        last.future = QMI_RpcFuture(future.what)
     return future.done()
 
 

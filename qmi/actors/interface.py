@@ -7,7 +7,7 @@ documentation without having the driver's code.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partialmethod
@@ -383,18 +383,22 @@ def _annotation_text(annotation: Any) -> str | None:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def published_functions(cls: type) -> dict[str, Callable[..., Any]]:
+def published_functions(cls: type, names: Iterable[str] | None = None) -> dict[str, Callable[..., Any]]:
     """The published methods of a class by name; an override counts as published if what it overrides is.
 
     They are as the class has them: functions, or a ``staticmethod``, ``classmethod`` or ``partialmethod``. A published
     ``property`` is not among them, see :func:`properties_of`.
 
+    Args:
+        cls: The class.
+        names: Those to look at; None is all.
+
     Raises:
         QMI_UsageException: If a method has a name that every proxy needs for itself.
     """
     found: dict[str, Callable[..., Any]] = {}
-    for name in dir(cls):
-        function: Any = inspect.getattr_static(cls, name)
+    for name in dir(cls) if names is None else names:
+        function: Any = inspect.getattr_static(cls, name, None)
         if not (
             inspect.isfunction(function) or isinstance(function, staticmethod | classmethod) or _is_method(function)
         ):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Collection
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from qmi.actors.interface import (
+    BLOCK_METHODS,
     Interface,
     Placement,
     block_method,
@@ -132,14 +133,14 @@ class QMI_RpcObject:
             raise
 
     def __rpc_enter__(self) -> Any:
-        name = block_method(published_functions(type(self)), leaving=False)
+        name = block_method(published_functions(type(self), BLOCK_METHODS), leaving=False)
         assert name is not None
         # The result is most often the object itself, for which its proxy stands.
         result = getattr(self, name)()
         return _awaited(result) if inspect.isawaitable(result) else None
 
     def __rpc_exit__(self, error: BaseException | None) -> Any:
-        name = block_method(published_functions(type(self)), leaving=True)
+        name = block_method(published_functions(type(self), BLOCK_METHODS), leaving=True)
         assert name is not None
         leave = getattr(self, name)
         result = leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)

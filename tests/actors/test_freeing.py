@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -183,3 +184,21 @@ def test_objects_are_freed_with_their_context() -> None:
         task.start()
     assert_freed(3)
     del context
+
+
+@pytest.mark.parametrize("placement", list(Placement))
+def test_removed_object_whose_release_fails_is_freed(
+    lab: QMI_Context, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(Mortal):
+        _rpc_placement = placement
+
+        def release_rpc_object(self) -> None:
+            raise ValueError("it is stuck")
+
+    # A log record keeps the traceback, and who runs the tests keeps the records.
+    monkeypatch.setattr(logging.getLogger("qmi.core.rpc"), "disabled", True)
+    x: Any = lab.make_rpc_object("x", Stuck)
+    x.plain()
+    lab.remove_rpc_object(x)
+    assert_freed(1)
