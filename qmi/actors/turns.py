@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _thread import LockType, allocate_lock
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -135,8 +135,8 @@ class CallTurn(Turn):
         """Answer with what the method returned."""
         result = as_result(self.actor, self, value)
         self.future.turn = None
-        if not self.future.settle(result) and isinstance(result, ActorStream):
-            result.drop()
+        if not self.future.settle(result) and issubclass(type(result), ActorStream):
+            cast("ActorStream", result).drop()
 
     def linger(self, busy: Callable[[], bool]) -> None:
         """Called by the thread that ran it and has nothing left to do; ``busy`` is whether that has changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from qmi.actors.execution import EXECUTION
 from qmi.actors.future import QMI_RpcFuture
@@ -115,8 +115,8 @@ class Serving:
         number = answer.number
         error = answer.error()
         value = None if error is not None else answer.result()
-        if isinstance(value, ActorStream):
-            self._stream(answer, value)
+        if issubclass(type(value), ActorStream):  # `isinstance` would ask a value of the user what it is
+            self._stream(answer, cast("ActorStream", value))
             return
         self._forget(number)
         if error is not None:

@@ -11,7 +11,7 @@ import pytest
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
-from qmi.errors import QMI_ValueNotSendableException
+from qmi.errors import QMI_RemoteException, QMI_ValueNotSendableException
 from tests.support.lab import address, make_context
 
 
@@ -99,3 +99,93 @@ def test_signal_that_its_author_refuses_is_dropped_and_counted(meter: Any) -> No
     assert [signal.args for signal in found] == [(Percent(1.0),), (Percent(3.0),)]
     assert [signal.receiver_seqnr for signal in found] == [0, 2]
     assert receiver.dropped == 1
+
+
+class Liar:
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("no class")
+
+
+@dataclass
+class Trap:
+    value: int
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "value":
+            raise SystemExit(3)
+        return super().__getattribute__(name)
+
+
+class Ending(Exception):
+    def __init__(self, kind: type[BaseException]) -> None:
+        super().__init__(kind.__name__)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        raise self.kind("while it was printed")
+
+
+class Odd(QMI_Instrument):
+    sig = QMI_Signal([object])
+
+    @rpc_method
+    def lie(self) -> Any:
+        return Liar()
+
+    @rpc_method
+    def trap(self) -> Any:
+        return [Trap(1)]
+
+    @rpc_method
+    def publish(self) -> None:
+        self.sig.publish([Trap(1)])
+
+    @rpc_method
+    def fail(self, kind: str) -> None:
+        raise Ending({"exit": SystemExit, "leaving": GeneratorExit, "base": BaseException}[kind])
+
+    @rpc_method
+    def fail_in_groups(self) -> None:
+        error: Exception = ValueError("core")
+        for level in range(50):
+            error = ExceptionGroup(f"level {level}", [error, error])
+        raise error
+
+    @rpc_method
+    def ping(self) -> int:
+        return 1
+
+
+@pytest.fixture
+def odd() -> Iterator[Any]:
+    with make_context("here") as here, make_context("there") as there:
+        there.make_instrument("odd", Odd)
+        here.connect_to_peer("there", address(there))
+        found = here.get_instrument("there.odd")
+        yield found
+        assert here.has_peer_context("there")
+        assert found.ping() == 1
+
+
+def test_value_whose_code_ends_programs_fails_its_call_alone(odd: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(QMI_ValueNotSendableException, match="RuntimeError: no class"):
+        odd.lie()
+    with pytest.raises(
+        QMI_ValueNotSendableException, match=r"result\[0\] cannot be sent: reading it raised SystemExit"
+    ):
+        odd.trap()
+    odd.publish()
+    with pytest.raises(QMI_ValueNotSendableException, match="no class"):
+        odd.rpc_nonblocking.ping(Liar()).wait()
+
+
+@pytest.mark.parametrize("kind", ["exit", "leaving", "base"])
+def test_error_whose_text_ends_programs_is_an_error_of_its_call_alone(odd: Any, kind: str) -> None:
+    with pytest.raises(QMI_RemoteException, match="Ending that cannot be printed"):
+        odd.fail(kind)
+
+
+def test_error_of_groups_that_share_their_members_is_answered(odd: Any) -> None:
+    with pytest.raises(ExceptionGroup, match="level 49"):
+        odd.fail_in_groups()

@@ -665,14 +665,21 @@ class Leaving(Exception):
         raise SystemExit(3)
 
 
+class Interrupting(Exception):
+    def __str__(self) -> str:
+        raise BaseException("no Exception")
+
+
 class Shouting(Exception):
     def __repr__(self) -> str:
         raise GeneratorExit
 
 
-@pytest.mark.parametrize("number", range(5), ids=["metaclass", "attributes", "module", "exit", "generator exit"])
+@pytest.mark.parametrize(
+    "number", range(6), ids=["metaclass", "attributes", "module", "exit", "generator exit", "base"]
+)
 def test_error_whose_class_fails_when_it_is_read_arrives(bare: BareDecoder, number: int) -> None:
-    error = (OfDeep, Opaque, Homeless, Leaving, Shouting)[number]("m")
+    error = (OfDeep, Opaque, Homeless, Leaving, Shouting, Interrupting)[number]("m")
     encoded = CODEC.encode(error)
     check(bare, [error])
     found = CODEC.decode(encoded.payload)

@@ -32,7 +32,7 @@ from qmi.net.codec.named_types import (
     lower_named_tuple,
 )
 from qmi.net.codec.packed import PACK_FROM, PACK_NUMPY_FROM, pack, pack_dict, pack_numpy
-from qmi.net.codec.rows import SCALARS, Persistent, Refusal, type_name, user_refusal
+from qmi.net.codec.rows import SCALARS, Persistent, Refusal, let_ctrl_c_through, type_name, user_refusal
 from qmi.net.codec.table import BY_TYPE
 from qmi.net.codec.tags import MAX_INTEGER_BITS, SET, Own
 from qmi.net.codec.unknown import UNKNOWN_TYPES, NamedKind, UnknownTypeValue
@@ -97,7 +97,8 @@ class Encoder:
             return self._lower_named(value, depth)
         except Refusal:
             raise
-        except Exception as error:  # user's code (a property, a time zone): it fails this call alone
+        except BaseException as error:
+            let_ctrl_c_through(error)
             raise user_refusal(error) from error
 
     def check_depth(self, depth: int) -> None:

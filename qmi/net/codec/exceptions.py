@@ -19,7 +19,7 @@ from cbor2 import CBORTag
 from qmi.config.rules import printable, printable_lines
 from qmi.errors import QMI_RemoteException, QMI_RemoteExceptionGroup
 from qmi.net.codec.named_types import ABSENT, find_type, static_lookup
-from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, fields_of
+from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, fields_of, let_ctrl_c_through
 from qmi.net.codec.tags import Own
 
 MAX_TEXT = 16 << 10
@@ -58,8 +58,6 @@ _MEMBERS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
 """What builtin exceptions keep beside ``args`` and their dictionary, and of which types."""
 _MADE_OF_MEMBERS = (UnicodeEncodeError, UnicodeDecodeError, UnicodeTranslateError, BaseExceptionGroup)
 """What cannot be made of nothing."""
-_FAULTS = (Exception, SystemExit, GeneratorExit)
-"""What a user's way to print an error may raise without ending this program; not Ctrl-C, which may come at any time."""
 _RESERVED = frozenset(dir(BaseException)) - {"__notes__"}
 _METHODS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
@@ -90,7 +88,8 @@ def text_of(value: object) -> str:
     """Return ``str(value)`` of a bounded size; values that cannot be printed are named by their type."""
     try:
         return cut(str(value), MAX_TEXT)
-    except _FAULTS as error:  # user's code; its error becomes part of the text
+    except BaseException as error:  # noqa: BLE001 - user's code; its error becomes part of the text
+        let_ctrl_c_through(error)
         return f"<{type(value).__qualname__} that cannot be printed: {type(error).__name__}>"
 
 
@@ -101,7 +100,8 @@ def traceback_of(error: BaseException, *, chain: bool) -> str:
             frames = "".join(traceback.format_tb(_BASE["__traceback__"].__get__(error)))
             return cut(f"{frames}{type(error).__qualname__}: {text_of(error)}\n", MAX_TRACEBACK)
         return cut("".join(traceback.format_exception(error, chain=chain)), MAX_TRACEBACK)
-    except _FAULTS as fault:  # user's code; the error itself must still arrive
+    except BaseException as fault:  # noqa: BLE001 - user's code; the error itself must still arrive
+        let_ctrl_c_through(fault)
         return f"{type(error).__qualname__} (its traceback cannot be printed: {type(fault).__name__})\n"
 
 
@@ -154,7 +154,8 @@ class ErrorEncoder:
         self._met.add(id(error))
         try:
             return self._lower(error, depth, outermost=outermost)
-        except _FAULTS as fault:  # user's code: a metaclass, an attribute
+        except BaseException as fault:  # noqa: BLE001 - user's code: a metaclass, an attribute
+            let_ctrl_c_through(fault)
             text = f"<an error that cannot be read: {type(fault).__qualname__}>"
             return CBORTag(Own.EXCEPTION, [*_name_of(error), text, "", [text], {}, {}, False])
         finally:
@@ -323,7 +324,8 @@ def _is_printable(error: BaseException) -> bool:
         str(error)
         repr(error)
         "".join(traceback.format_exception_only(error))
-    except _FAULTS:  # user's code: the receiver shall not meet it
+    except BaseException as fault:  # noqa: BLE001 - user's code: the receiver shall not meet it
+        let_ctrl_c_through(fault)
         return False
     return True
 

@@ -38,18 +38,28 @@ class Refusal(Exception):
         return QMI_ValueNotSendableException(f"{self.path}{gap}{self.reason}")
 
 
-def user_refusal(error: Exception) -> Refusal:
+def let_ctrl_c_through(error: BaseException) -> None:
+    """Raise an error that may be Ctrl-C, which comes at any time.
+
+    Whatever else a user's code raises while a value is read or printed, SystemExit too, concerns that value only.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+
+
+def user_refusal(error: BaseException) -> Refusal:
     """Return the refusal of a value whose own code failed when it was read."""
     refusal = Refusal(f"cannot be sent: reading it raised {type(error).__name__}: {_text_of(error)}")
     refusal.__cause__ = error
     return refusal
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     """Return the text of an error, or what stands for it."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - user's code
+    except BaseException as fault:  # noqa: BLE001 - user's code
+        let_ctrl_c_through(fault)
         return "(it cannot be printed)"
 
 
