@@ -69,7 +69,9 @@ def test_the_program_is_started_watched_and_stopped(configured: Desk, section: S
     printed = re.sub(r"(?m)^(#|\d{4}-).*\n", "", output.read_text())
     assert re.fullmatch(r"just started.*\n(process is still running\n)+process now stopping\n", printed)
     assert "Context proc_demo has stopped" in output.read_text()
-    assert "qmi_proc_" not in output.read_text(), "asking for the status is nothing to log"
+    about_others = [line for line in output.read_text().splitlines() if "qmi_proc_" in line]
+    assert len(about_others) == 1, "asking for the status is nothing to log"
+    assert "Context proc_demo is asked to shut down by context 'qmi_proc_" in about_others[0]
 
 
 def test_further_options(configured: Desk) -> None:
