@@ -467,7 +467,8 @@ def _check_value(cls: type, name: str, where: str) -> None:
     if isinstance(found, property):
         raise QMI_UsageException(f"{what}, which is a Python property; write @rpc_method below its @property instead")
     if _is_method(found) or isinstance(found, staticmethod | classmethod):
-        raise QMI_UsageException(f"{what}, which is a method and no value; publish it with @rpc_method")
+        hint = f"take it out of {where}" if _is_marked(found) else "publish it with @rpc_method"
+        raise QMI_UsageException(f"{what}, which is a method and no value; {hint}")
     if hasattr(found, "__get__"):
         raise QMI_UsageException(f"{what}, which is no value but a {type(found).__name__}")
 

@@ -667,3 +667,10 @@ def test_a_name_that_cannot_be_one_is_a_value_error(lab: QMI_Context, name: str)
     for clause in (ValueError, QMI_UsageException):
         with pytest.raises(clause, match="Invalid object"):
             lab.get_rpc_object_by_name(name)
+
+
+@pytest.mark.parametrize("attribute", ["_rpc_constants", "_rpc_properties"])
+def test_a_published_method_among_the_values_is_to_be_taken_out(lab: QMI_Context, attribute: str) -> None:
+    content = {attribute: ["LEVEL"], "LEVEL": rpc_method(lambda self: 3)}
+    with pytest.raises(QMI_UsageException, match=f"a method and no value; take it out of {attribute}"):
+        lab.make_rpc_object("x", type("Driver", (QMI_RpcObject,), content))
