@@ -744,6 +744,7 @@ class Empty:
         ({10**5000: open}, "[<int>]: builtin_function_or_method cannot be sent"),
         (timezone(timedelta(hours=1), "\udc80"), "result contains"),
         (memoryview(array.array("d", [1.5])), "send numpy.asarray(value)"),
+        ([np.broadcast_to(np.float64(1), (10**6, 10**6))], "result[0] is an array of 8000000000000 bytes"),
         (memoryview(b"ab"), "send bytes(value)"),
         (ipaddress.ip_address("10.0.0.1"), "send str(value)"),
         (re.compile("a"), "send value.pattern and value.flags"),

@@ -139,6 +139,8 @@ def lower_array(encoding: Encoding, array: Any) -> CBORTag:
         raise UnsendableArray(f"elements of dtype {array.dtype} have no bytes")
     if array.ndim > MAX_DIMENSIONS:
         raise UnsendableArray(f"it has {array.ndim} dimensions, the limit is {MAX_DIMENSIONS}; reshape it")
+    if not array.flags.forc:  # it is copied
+        encoding.check_bytes(array.nbytes)
     if array.dtype.kind in "UVM" and has_unreadable(array):
         raise UnsendableArray(_UNREADABLE)
     by_column = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous

@@ -135,7 +135,7 @@ class Codec:
         plain = copy_of_scalars(value)
         if plain is not OTHER and (payload := encode_scalars(plain)) is not None and len(payload) <= self._quick:
             return Encoded(payload, [])
-        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects)
+        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects, self._limits.frame)
         return self._write(self._lower(encoder, value, name, 0), encoder, name, whole=True)
 
     def encode_fields(self, values: Sequence[Any], names: Sequence[str]) -> Encoded:
@@ -144,7 +144,7 @@ class Codec:
         Raises:
             QMI_ValueNotSendableException: If one cannot be sent; the message says where the reason sits.
         """
-        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects)
+        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects, self._limits.frame)
         plain = list(values)
         for index, value in enumerate(plain):
             # An empty list or dict, as most calls have some, stays what it is.

@@ -65,14 +65,22 @@ class Encoder:
         persistent: Returns plain values for an object that travels as a reference (a proxy), None for any other.
         max_depth: How many containers may be inside each other.
         objects: How many objects the packed lists may become at the receiver; None for any number.
+        largest: How many bytes an array may have; None for any number.
 
     Attributes:
         segments: The buffers that were put aside, in order.
     """
 
-    __slots__ = ("_containers", "_errors", "_inline", "_max_depth", "_objects", "_persistent", "segments")
+    __slots__ = ("_containers", "_errors", "_inline", "_largest", "_max_depth", "_objects", "_persistent", "segments")
 
-    def __init__(self, persistent: Persistent | None = None, max_depth: int = 64, objects: int | None = None) -> None:
+    def __init__(
+        self,
+        persistent: Persistent | None = None,
+        max_depth: int = 64,
+        objects: int | None = None,
+        largest: int | None = None,
+    ) -> None:
+        self._largest = largest
         self._objects = objects
         self._containers = _CONTAINERS if objects is None else objects // CONTAINER
         self._max_depth = max_depth
@@ -177,6 +185,12 @@ class Encoder:
             return bytes(view)
         self.segments.append(view.cast("B"))
         return CBORTag(Own.SEGMENT, len(self.segments) - 1)
+
+    def check_bytes(self, size: int) -> None:
+        """Refuse an array of so many bytes before it is copied: a view may have more of them than there is memory."""
+        largest = self._largest if self._inline is None else self._inline
+        if largest is not None and size > largest:
+            raise Refusal(f"is an array of {size} bytes; the limit is {largest}")
 
     def spend(self, objects: int) -> None:
         """Count objects that the receiver will make of packed bytes."""

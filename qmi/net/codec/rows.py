@@ -76,6 +76,9 @@ class Encoding(Protocol):
     def items(self, values: Any, depth: int) -> Any:
         """Return what stands for the items of a sequence that has ``depth`` containers around it."""
 
+    def check_bytes(self, size: int) -> None:
+        """Refuse an array of so many bytes before it is copied."""
+
     def put_away(self, buffer: Any) -> Any:
         """Return what stands for bytes: themselves, or the number of a segment if they are many."""
 
