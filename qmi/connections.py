@@ -138,7 +138,7 @@ class _Dial:
         self.scope: trio.CancelScope = trio.CancelScope()
         self.link: Link | None = None
         self.yields = False
-        self.closed = trio.Event()
+        self.closed: trio.Event = trio.Event()
         self.refused = False
 
 

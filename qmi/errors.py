@@ -207,7 +207,7 @@ class QMI_RemoteExceptionGroup(QMI_RemoteException, ExceptionGroup[Exception]):
 
     def __init__(self, message: str = "", exceptions: Sequence[Exception] = (), type_name: str = "") -> None:
         super().__init__(message, type_name)
-        self.args = (message, list(self.exceptions))
+        self.args: tuple[object, ...] = (message, list(self.exceptions))
 
     def __str__(self) -> str:
         return self.message
@@ -280,7 +280,8 @@ class QMI_InvalidValueException(QMI_UsageException, ValueError):
 class QMI_UnknownPlaceholderException(QMI_UsageException, KeyError):
     """There is something behind a dollar sign in a file name that is neither a placeholder nor a variable."""
 
-    __str__ = Exception.__str__  # that of KeyError shows the quoted text
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # that of KeyError shows the quoted text
 
 
 class QMI_LogLevelException(QMI_UsageException, QMI_ConfigurationException):

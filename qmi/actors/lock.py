@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from qmi.messages import LockAnswer, LockInfo, Origin, Token
 
@@ -30,7 +30,12 @@ REMEMBERED = 128
 class _Word(Enum):
     """Members are keys of tables that each locked call looks into; the hash of Enum is a function of Python."""
 
-    __hash__ = object.__hash__
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+
+    else:
+        __hash__ = object.__hash__
 
 
 class Standing(_Word):

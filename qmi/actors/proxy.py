@@ -52,7 +52,7 @@ class _ProxyBase(metaclass=ProxyType):
         _rpc: Handle  # another name of __rpc__, where no driver has published one
 
     def __init__(self, handle: Handle) -> None:
-        self.__rpc__ = handle
+        self.__rpc__: Handle = handle
 
     @property
     def address(self) -> str:

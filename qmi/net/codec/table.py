@@ -21,7 +21,7 @@ class SegmentMemory:
     __slots__ = ("memory",)
 
     def __init__(self, memory: Any) -> None:
-        self.memory = memory
+        self.memory: Any = memory
 
 
 def _segment(decoding: Any, payload: Any, _: bool) -> SegmentMemory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qmi.config.rules import printable
 
@@ -78,39 +78,72 @@ class UnknownTypeValue:
 class UnknownInt(UnknownTypeValue, int):
     """A value of an unknown type that is an int."""
 
-    __eq__ = int.__eq__
-    __hash__ = int.__hash__
-    __str__ = int.__repr__
+    if TYPE_CHECKING:
+
+        def __eq__(self, other: object) -> bool: ...
+        def __hash__(self) -> int: ...
+        def __str__(self) -> str: ...
+
+    else:
+        __eq__ = int.__eq__
+        __hash__ = int.__hash__
+        __str__ = int.__repr__
 
 
 class UnknownFloat(UnknownTypeValue, float):
     """A value of an unknown type that is a float."""
 
-    __eq__ = float.__eq__
-    __hash__ = float.__hash__
-    __str__ = float.__repr__
+    if TYPE_CHECKING:
+
+        def __eq__(self, other: object) -> bool: ...
+        def __hash__(self) -> int: ...
+        def __str__(self) -> str: ...
+
+    else:
+        __eq__ = float.__eq__
+        __hash__ = float.__hash__
+        __str__ = float.__repr__
 
 
 class UnknownStr(UnknownTypeValue, str):
     """A value of an unknown type that is a text."""
 
-    __eq__ = str.__eq__
-    __hash__ = str.__hash__
-    __str__ = str.__str__
+    if TYPE_CHECKING:
+
+        def __eq__(self, other: object) -> bool: ...
+        def __hash__(self) -> int: ...
+        def __str__(self) -> str: ...
+
+    else:
+        __eq__ = str.__eq__
+        __hash__ = str.__hash__
+        __str__ = str.__str__
 
 
 class UnknownBytes(UnknownTypeValue, bytes):
     """A value of an unknown type that is bytes."""
 
-    __eq__ = bytes.__eq__
-    __hash__ = bytes.__hash__
+    if TYPE_CHECKING:
+
+        def __eq__(self, other: object) -> bool: ...
+        def __hash__(self) -> int: ...
+
+    else:
+        __eq__ = bytes.__eq__
+        __hash__ = bytes.__hash__
 
 
 class UnknownTuple(UnknownTypeValue, tuple[Any, ...]):
     """A value of an unknown named tuple: it has its fields, and can be indexed and unpacked."""
 
-    __eq__ = tuple.__eq__
-    __hash__ = tuple.__hash__
+    if TYPE_CHECKING:
+
+        def __eq__(self, other: object) -> bool: ...
+        def __hash__(self) -> int: ...
+
+    else:
+        __eq__ = tuple.__eq__
+        __hash__ = tuple.__hash__
 
 
 _ACTING: Mapping[type, type[UnknownTypeValue]] = {
