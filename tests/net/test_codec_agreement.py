@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec, Encoded
+from qmi.net.codec.encode import Encoder
 from qmi.net.frames import Limits
 from tests.net.test_codec import Color, Level, Mode, Point, Settings, same, values
 from tests.support.bare_decoder import BareDecoder
@@ -716,6 +717,19 @@ def test_file_name_of_an_os_error_arrives(name: Any) -> None:
     found = CODEC.decode(CODEC.encode(FileNotFoundError(2, "no such file", name)).payload)
     shown = name.encode("utf-8", "backslashreplace").decode() if type(name) is str else name
     assert (type(found), str(found)) == (FileNotFoundError, str(FileNotFoundError(2, "no such file", shown)))
+
+
+def test_value_of_an_enum_member_is_lowered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered = []
+    original = Encoder.lower_small
+
+    def noted(self: Encoder, *args: Any) -> Any:
+        lowered.append(args)
+        return original(self, *args)
+
+    monkeypatch.setattr(Encoder, "lower_small", noted)
+    assert CODEC.decode(CODEC.encode([Channel.B] * 1000 + [Channel.C]).payload) == [Channel.B] * 1000 + [Channel.C]
+    assert len(lowered) == 2
 
 
 # -- places and hints

@@ -71,7 +71,17 @@ class Encoder:
         segments: The buffers that were put aside, in order.
     """
 
-    __slots__ = ("_containers", "_errors", "_inline", "_largest", "_max_depth", "_objects", "_persistent", "segments")
+    __slots__ = (
+        "_containers",
+        "_errors",
+        "_inline",
+        "_largest",
+        "_max_depth",
+        "_members",
+        "_objects",
+        "_persistent",
+        "segments",
+    )
 
     def __init__(
         self,
@@ -81,6 +91,7 @@ class Encoder:
         largest: int | None = None,
     ) -> None:
         self._largest = largest
+        self._members: dict[tuple[int, int], tuple[Enum, CBORTag]] | None = None
         self._objects = objects
         self._containers = _CONTAINERS if objects is None else objects // CONTAINER
         self._max_depth = max_depth
@@ -249,7 +260,7 @@ class Encoder:
                 return CBORTag(Own.PERSISTENT, self.lower(plain, depth))
         cls = type(value)
         if issubclass(cls, Enum):
-            return lower_enum(self, value, depth)
+            return self._member(value, depth)
         if issubclass(cls, BaseException):
             return self.lower_error(value, depth)
         names = field_names(cls)
@@ -265,6 +276,16 @@ class Encoder:
                 )
             return lower_dataclass(self, value, names, depth)
         return self._lower_foreign(value, depth)
+
+    def _member(self, member: Enum, depth: int) -> CBORTag:
+        """Lower a member of an enum, each once: a list may have one member, of a large value, a million times."""
+        if self._members is None:
+            self._members = {}
+        found = self._members.get((id(member), depth))
+        if found is None:
+            found = (member, lower_enum(self, member, depth))  # held, so that no other one gets its id
+            self._members[id(member), depth] = found
+        return found[1]
 
     def _lower_foreign(self, value: Any, depth: int) -> Any:
         """Lower a value of a library."""
