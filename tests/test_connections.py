@@ -664,6 +664,7 @@ def test_a_configured_context_that_reconnects_waits_for_a_server_that_is_not_the
             eventually(lambda: client.has_peer_context("srv"))
 
 
+@pytest.mark.slow
 def test_a_client_that_was_cut_off_silently_gets_in_again_at_once(srv: QMI_Context) -> None:
     # The server has not noticed that the old link is dead when the same client comes again.
     with (

@@ -131,6 +131,7 @@ def test_fault_03_a_client_that_dies_gives_its_lock_back(
         assert len(lines) == 1
 
 
+@pytest.mark.slow
 def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_Context, other: Program) -> None:
     other_limits = "peer_timeout=1.5"
     here.make_instrument("bench", Bench)
@@ -355,6 +356,7 @@ def test_fault_11_silent_and_dribbling_strangers_keep_nobody_out() -> None:
         eventually(lambda: not entrance._strangers)
 
 
+@pytest.mark.slow
 def test_fault_16_links_survive_a_blocked_loop(here: QMI_Context, other: Program) -> None:
     here.connect_to_peer("srv", serve(other, limits="peer_timeout=1.0"))
     bench = here.get_instrument("srv.bench")

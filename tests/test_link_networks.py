@@ -47,6 +47,7 @@ def security(lab: Path, name: str) -> str:
     return f"CfgSecurity(ca='{lab}/ca.pem', certificate='{lab}/{name}.pem', key='{lab}/{name}.key')"
 
 
+@pytest.mark.slow
 def test_two_machines_find_each_other_connect_with_tls_and_survive_their_cable(wire: Cable, lab: Path) -> None:
     with Program(wire.left.prefix) as left, Program(wire.right.prefix) as right:
         start(left, "left", wire.left, security(lab, "left"))
@@ -75,6 +76,7 @@ def test_two_machines_find_each_other_connect_with_tls_and_survive_their_cable(w
         assert "again, which was resumed" in right.errors
 
 
+@pytest.mark.slow
 def test_fault_04_a_pulled_cable_is_noticed_at_both_ends(wire: Cable) -> None:
     with Program(wire.left.prefix) as left, Program(wire.right.prefix) as right:
         start(left, "left", wire.left)

@@ -143,6 +143,7 @@ def test_fault_53_cell_that_is_interrupted_200_times_keeps_its_link(notebook: No
     assert notebook.run("qmi.stop(); server.stop()") == ("", "")
 
 
+@pytest.mark.slow
 def test_cells_are_run_again_awaited_and_interrupted(notebook: Notebook) -> None:
     assert notebook.run(CONNECT) == ("", "")
     # The first cell once more: the error says what to do.

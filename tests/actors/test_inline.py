@@ -215,13 +215,13 @@ def hasty() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_threads_that_race_for_objects_of_all_kinds_lose_nothing(lab: QMI_Context) -> None:
+@pytest.mark.parametrize("rounds", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_threads_that_race_for_objects_of_all_kinds_lose_nothing(lab: QMI_Context, rounds: int) -> None:
     for name, cls in (("plain", Plain), ("inline", Inline), ("loop", Async)):
         lab.make_rpc_object(name, cls)
     errors: list[BaseException] = []
     done: dict[str, int] = dict.fromkeys(("plain", "inline", "loop"), 0)
     mutex = threading.Lock()
-    rounds = 10
 
     def work(seed: int) -> None:
         try:

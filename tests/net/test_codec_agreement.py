@@ -702,6 +702,7 @@ def test_error_that_cannot_be_printed_there_can_be_printed_here(bare: BareDecode
     "".join([str(found), repr(found), *traceback.format_exception(found)])
 
 
+@pytest.mark.slow
 def test_group_that_shares_its_members_is_not_printed_for_ever(bare: BareDecoder) -> None:
     error: Exception = ValueError("core")
     for level in range(60):

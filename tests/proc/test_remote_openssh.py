@@ -182,6 +182,7 @@ def test_fault_32_a_connection_lost_while_the_helper_works(home: Path, keys: Key
         assert remote.request("lab", Stop("slow")) == Ok(1)
 
 
+@pytest.mark.slow
 def test_fault_33_twenty_programs_on_one_host(home: Path, keys: Keys, server: psutil.Popen) -> None:
     names = [f"q{number}" for number in range(20)]
     config = far_config(home, **{name: CfgContext(program_module="quiet", enabled=True) for name in names})

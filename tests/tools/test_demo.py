@@ -38,6 +38,7 @@ def test_it_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_three_programs_share_an_instrument(home: Path, output: io.StringIO) -> None:
     assert demo.main(["three-programs"], Stage(output, 80)) == 0
     text = " ".join(output.getvalue().split())

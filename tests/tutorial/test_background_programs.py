@@ -58,6 +58,7 @@ def test_the_program_runs_by_hand_until_ctrl_c(desk: Desk, section: Section) -> 
     assert program.wait()[1].endswith("KeyboardInterrupt\n")
 
 
+@pytest.mark.slow
 def test_the_program_is_started_watched_and_stopped(configured: Desk, section: Section) -> None:
     _, status, as_module, start = section.commands
     assert typed(configured, status) == typed(configured, as_module) == "OFFLINE"
