@@ -321,7 +321,7 @@ class Unformattable(Exception):
         (ValueError(open, ["\ud800"]), ValueError, "open"),
         (ValueError(KeyError("inner")), ValueError, "inner"),
         (Unprintable(), QMI_RemoteException, "Unprintable that cannot be printed: RuntimeError"),
-        (ValueError(Unprintable()), ValueError, "Unprintable"),
+        (ValueError(Unprintable()), ValueError, "ValueError that cannot be printed: RuntimeError"),
         (Unformattable(), QMI_RemoteException, "Unformattable"),
     ],
     ids=lambda value: str(type(value)),
