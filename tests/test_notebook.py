@@ -191,6 +191,7 @@ def test_driver_that_was_reloaded_is_made_with_its_new_methods(notebook: Noteboo
     assert notebook.run("qmi.stop()") == ("", "")
 
 
+@pytest.mark.slow
 def test_exception_in_a_cell_is_in_the_log_file(notebook: Notebook, tmp_path: Path) -> None:
     (tmp_path / "qmi.conf").write_text("{}")
     (tmp_path / "lab").mkdir()

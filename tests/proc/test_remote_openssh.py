@@ -148,6 +148,7 @@ def test_a_command_that_is_not_there_is_told(home: Path, keys: Keys, server: obj
     assert "/no/such/qmi_proc" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_fault_32_a_connection_lost_while_the_helper_works(home: Path, keys: Keys, server: psutil.Popen) -> None:
     config = far_config(home, slow=talker("slow", "after=0.5"))
     outcome: list[object] = []

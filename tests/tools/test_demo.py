@@ -88,6 +88,7 @@ def test_a_program_that_ends_early_is_named(home: Path) -> None:
         pytest.fail("it started")
 
 
+@pytest.mark.slow
 def test_at_a_terminal_there_is_a_progress_bar(home: Path) -> None:
     with Desk(home) as desk:
         desk.environment["TERM"] = "xterm-256color"
@@ -96,7 +97,13 @@ def test_at_a_terminal_there_is_a_progress_bar(home: Path) -> None:
         assert program.wait()[0] == 0
 
 
-@pytest.mark.parametrize(("chapter", "moment"), [("one-program", "measuring"), ("three-programs", "Alice measures")])
+@pytest.mark.parametrize(
+    ("chapter", "moment"),
+    [
+        ("one-program", "measuring"),
+        pytest.param("three-programs", "Alice measures", marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_ends_it_cleanly(chapter: str, moment: str, home: Path) -> None:
     with Desk(home) as desk:
         desk.environment["TERM"] = "xterm-256color"

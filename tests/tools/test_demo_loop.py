@@ -34,6 +34,7 @@ def test_the_loop_holds_what_it_is_told_to_in_virtual_time(monkeypatch: pytest.M
     assert len(held) == 100
 
 
+@pytest.mark.slow
 def test_another_program_is_watched_and_steered(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_loop, "STEPS", ((None, 20), (60.0, 40)))
     output = io.StringIO()

@@ -75,6 +75,7 @@ def test_the_program_is_started_watched_and_stopped(configured: Desk, section: S
     assert "Context proc_demo is asked to shut down by context 'qmi_proc_" in about_others[0]
 
 
+@pytest.mark.slow
 def test_further_options(configured: Desk) -> None:
     def lines(command: str) -> list[str]:
         done = configured.run(command)

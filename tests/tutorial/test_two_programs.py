@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import socket
 
+import pytest
+
 from tests.tutorial.desk import CONTEXT, LOG_LINES, STAMP, Desk, Prompt, follow
 from tests.tutorial.reader import Session, Tutorial
 
@@ -47,6 +49,7 @@ def test_accessing_a_remote_instrument(tutorial: Tutorial, desk: Desk) -> None:
     follow(desk.prompt(), tutorial[REMOTE].sessions[1], LOGGED)
 
 
+@pytest.mark.slow
 def test_table_of_network_contexts_has_the_columns_of_the_tutorial(tutorial: Tutorial, desk: Desk) -> None:
     port = configure(tutorial, desk)
     serve(desk, tutorial)
