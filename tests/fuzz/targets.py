@@ -112,11 +112,16 @@ async def _live(side: Any, parts: list[bytes]) -> None:
     with trio.fail_after(10):
         async with living_context() as lab:
             async with side(lab.context) as raw:
+                link = lab.context.connections.link_to("raw")
                 if side is server:
                     lab.context.request(Address("raw", "bench"), Call("bench", "get"))
                 with suppress(trio.BrokenResourceError):
                     for part in parts:
                         await raw.send([part])
+            # A peer may well lock the instrument: until its link has ended, and with a token of its own beyond that.
+            if link is not None:
+                await link.ended.wait()
+            await lab.bench.force_unlock()
             await lab.check()
             assert not lab.faults(), lab.faults()
 
