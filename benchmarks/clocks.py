@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import trio
 
-from qmi.actors.clock import MonotonicClock
-from qmi.actors.lateness import LatenessHistogram
-from qmi.actors.linux_timer import open_timer, remove_timer_slack
+from qmi.actors.clock.monotonic import MonotonicClock
+from qmi.actors.clock.timerfd import open_timer, remove_timer_slack
+from qmi.actors.tasks.lateness import LatenessHistogram
 
 RATES = (1000.0, 500.0, 10.0)
 BUSY_RATE = 10.0

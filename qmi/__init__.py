@@ -27,7 +27,7 @@ from qmi._version import __version__
 from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
 
 if TYPE_CHECKING:
-    from qmi.verbs import (
+    from qmi._api import (
         call,
         context,
         get_configured_contexts,
@@ -104,7 +104,7 @@ if not TYPE_CHECKING:
         """
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from qmi import verbs
+        from qmi import _api as verbs
 
         return globals().setdefault(name, getattr(verbs, name))
 

@@ -18,18 +18,18 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 import trio
 import trio.testing
 
-from qmi.actors.execution import EXECUTION, Execution
+from qmi.actors.actor import Actor
+from qmi.actors.clock.virtual import VirtualClock
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Kind, Placement, method_kind, published_functions
 from qmi.actors.rpc_object import check_class, placement_for
-from qmi.actors.runner import Actor
-from qmi.actors.virtual_clock import VirtualClock
 from qmi.config.schema import CfgQmi
 from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import QMI_UsageException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import QMI_RpcObject
 from qmi.core.task import QMI_TaskRunner
+from qmi.runtime.call_context import EXECUTION, Execution
 
 __all__ = [
     "RecordedCall",

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.connections import Connections
-from qmi.context import Context
+from qmi.contexts.async_context import Context
 from qmi.core.context import QMI_Context
-from qmi.entrance import Entrance
 from qmi.errors import QMI_ConnectionException, QMI_MessageDeliveryException
 from qmi.messages import Acquire, Call, Signal, Subscribe, Token
-from qmi.net.delivery import Delivery
-from qmi.net.events import Event, ReplyReceived
-from qmi.net.handshake import Role
-from qmi.net.listener import Listener
-from qmi.net.peer import Peer
-from qmi.net.responder import Responder, ask
-from qmi.net.rush import Rush
-from qmi.net.wire import PlainWire
+from qmi.net.discovery.udp import Responder, ask
+from qmi.net.io.dispatch import Delivery
+from qmi.net.io.listener import Listener
+from qmi.net.io.reader_handoff import Rush
+from qmi.net.io.transport import PlainWire
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import Event, ReplyReceived
+from qmi.net.protocol.handshake import Role
+from qmi.peers.acceptor import Entrance
+from qmi.peers.connections import Connections
 from tests.support.devices import Bench
 from tests.support.injection import Injector
 from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, address, config, eventually, make_context
@@ -40,7 +40,7 @@ ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: ExceptionGroup("several", [OverflowError("int too large to convert to float"), KeyError("x")]),
     AssertionError,
 )
-LINK_ROOMS = ("net/", "links/", "connections.py", "doorway.py", "entrance.py", "lifesigns.py")
+LINK_PACKAGES = ("net/", "peers/", "runtime/keepalive.py")
 EVERY = [
     pytest.param(False, id="some"), pytest.param(True, id="every", marks=[pytest.mark.slow, pytest.mark.timeout(900)])
 ]  # fmt: skip
@@ -52,8 +52,8 @@ _SOME = 9
 @pytest.fixture(autouse=True)
 def every_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """No line is kept back, however many faults there are."""
-    monkeypatch.setattr("qmi.net.failures._FAULT_BURST", 1_000_000)
-    monkeypatch.setattr("qmi.connections._BURST", 1_000_000)
+    monkeypatch.setattr("qmi.net.io.failures._FAULT_BURST", 1_000_000)
+    monkeypatch.setattr("qmi.peers.connections._BURST", 1_000_000)
 
 
 class Lab:
@@ -221,7 +221,7 @@ def inject(
 def test_fault_42_exception_at_any_call_of_a_link_ends_that_link_alone(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    injector = Injector(*LINK_ROOMS)
+    injector = Injector(*LINK_PACKAGES)
     serve = Entrance._serve
     marked = injector.mark(serve)
     monkeypatch.setattr(Entrance, "_serve", marked)
@@ -232,7 +232,7 @@ def test_fault_42_exception_at_any_call_of_a_link_ends_that_link_alone(
 def test_fault_42_exception_at_any_call_of_a_dial_fails_that_attempt_alone(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    injector = Injector(*LINK_ROOMS)
+    injector = Injector(*LINK_PACKAGES)
     monkeypatch.setattr(Connections, "_dial", injector.mark(Connections._dial))
     inject(injector, as_server, caplog, every=every)
 
@@ -241,7 +241,9 @@ def test_fault_42_exception_at_any_call_of_a_dial_fails_that_attempt_alone(
 def test_fault_42_exception_at_any_call_of_a_listener_costs_one_connection_at_most(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    injector = Injector("net/listener.py", "net/loopback.py", "entrance.py", "connections.py", "names.py")
+    injector = Injector(
+        "net/io/listener.py", "net/discovery/loopback.py", "peers/acceptor.py", "peers/connections.py", "names.py"
+    )
     monkeypatch.setattr(Listener, "run", injector.mark(Listener.run, always=True))
     inject(injector, as_stranger, caplog, every=every)
 
@@ -250,7 +252,7 @@ def test_fault_42_exception_at_any_call_of_a_listener_costs_one_connection_at_mo
 def test_fault_42_exception_at_any_call_of_a_responder_costs_one_question_at_most(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    injector = Injector("net/", "entrance.py")
+    injector = Injector("net/", "peers/acceptor.py")
     monkeypatch.setattr(Responder, "run", injector.mark(Responder.run, always=True))
     inject(injector, as_asker, caplog, every=every)
 

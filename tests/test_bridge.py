@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from qmi.bridge import Interrupt, Loop, TaskWaiter, ThreadWaiter, refuse_on_loop
 from qmi.core.exceptions import QMI_BlockingOnLoopException
+from qmi.runtime.wakeup import Interrupt, Loop, TaskWaiter, ThreadWaiter, refuse_on_loop
 from tests.support.in_trio import in_trio
 from tests.support.tasks import in_thread
 

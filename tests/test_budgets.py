@@ -21,12 +21,12 @@ from qmi.messages import Call
 from qmi.net.codec import Codec
 from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
-from qmi.net.collector import collector_at_rest
-from qmi.net.costs import LARGE_BODY
-from qmi.net.frames import HEADER, MAGIC, MAJOR, MINOR, small_frame
-from qmi.net.kinds import Kind
-from qmi.net.packets import head
-from qmi.net.peer import Peer
+from qmi.net.io.gc_pause import collector_at_rest
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.frames import HEADER, MAGIC, MAJOR, MINOR, small_frame
+from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.memory_estimate import LARGE_BODY
+from qmi.net.protocol.packets import head
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, eventually, make_context
 from tests.support.programs import Program
@@ -176,7 +176,7 @@ def test_context_stops_while_a_large_message_is_decoded(monkeypatch: pytest.Monk
 def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("qmi.net.link._PATIENCE", 0.1)
+    monkeypatch.setattr("qmi.net.io.link._PATIENCE", 0.1)
     with (
         make_context("srv", max_all_request_bytes=3 * MIB) as server,
         make_context("good") as good,
@@ -204,7 +204,7 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         assert "3 MiB are allowed" in str(error)
         free = good.get_instrument("srv.free")
         assert free.echo("a" * 50_000) == "a" * 50_000, "a little is left for everybody"
-        monkeypatch.setattr("qmi.net.link._PATIENCE", 10)
+        monkeypatch.setattr("qmi.net.io.link._PATIENCE", 10)
         two.sock.sendall(call(3, "note", "y" * 120_000))
         actor.object.gate.set()
         bench = server.get_instrument("bench")
@@ -213,7 +213,7 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
 
 
 def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qmi.net.link._PATIENCE", 60)
+    monkeypatch.setattr("qmi.net.io.link._PATIENCE", 60)
     waiting = threading.Event()
     reserve = Peer.reserve
 
@@ -246,7 +246,7 @@ def test_interfaces_of_one_content_are_made_once(server: QMI_Context, monkeypatc
         made.append(plain)
         return interface_from_plain(plain)
 
-    monkeypatch.setattr("qmi.links.references.interface_from_plain", count)
+    monkeypatch.setattr("qmi.peers.references.interface_from_plain", count)
     with make_context("good") as good:
         good.connect_to_peer("srv", address(server))
         bench = good.get_instrument("srv.bench")

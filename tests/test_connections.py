@@ -18,7 +18,8 @@ import trio
 import qmi
 from qmi.actors.future import QMI_RpcFuture
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
-from qmi.context import Context
+from qmi.contexts.async_context import Context
+from qmi.contexts.loop_thread import PORTALS
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ConnectionException,
@@ -29,11 +30,10 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.core.pubsub import QMI_SignalReceiver
-from qmi.entrance import holder_of
 from qmi.messages import Origin
-from qmi.net.discovery import Answer, read_question, write_answer
-from qmi.net.link import Link
-from qmi.portal import PORTALS
+from qmi.net.discovery.packets import Answer, read_question, write_answer
+from qmi.net.io.link import Link
+from qmi.peers.acceptor import holder_of
 from tests.support.chaos import ChaosProxy
 from tests.support.devices import Bench
 from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, SERVER, address, config, eventually, make_context
@@ -558,7 +558,7 @@ def test_a_dropped_version_warning_can_be_suppressed(
     here: QMI_Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with make_context("new") as new:
-        monkeypatch.setattr("qmi.connections.__version__", "9.9")
+        monkeypatch.setattr("qmi.peers.connections.__version__", "9.9")
         new.suppress_version_mismatch_warnings = True
         here.connect_to_peer("new", address(new))
         assert "Context new runs version" in caplog.text

@@ -18,14 +18,14 @@ import trio.testing
 import qmi
 import qmi.core.config_defs
 from qmi.actors.future import QMI_RpcFuture
-from qmi.bridge import Loop
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, rpc_method
-from qmi.links.asking import RemoteCall
-from qmi.net import outbound
-from qmi.net.outbound import Outbound
-from qmi.net.wire import FULL, PlainWire, Unsent
+from qmi.net.io import writer as outbound
+from qmi.net.io.transport import FULL, PlainWire, Unsent
+from qmi.net.io.writer import Outbound
+from qmi.peers.rpc_client import RemoteCall
+from qmi.runtime.wakeup import Loop
 from tests.support.lab import eventually
 
 CALLS = 50

@@ -256,7 +256,7 @@ USUAL = ("beside a blocking context", "in a context of its own")
     ],
 )
 def test_fault_53_trio_run_that_ctrl_c_ends_has_run_every_finally(where: str, call: str, end: str, use: str) -> None:
-    begin = "from functools import partial\nfrom qmi.interrupts import INTERRUPTS\nimport trio\n"
+    begin = "from functools import partial\nfrom qmi.runtime.sigint import INTERRUPTS\nimport trio\n"
     program = POUND + begin + where.format(cls="Driver") + IN_TRIO.format(use=use, run=call, end=end)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", ""), done.stderr

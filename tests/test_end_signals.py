@@ -89,7 +89,7 @@ async def main():
         await one.open()
         {READY}
         await trio.sleep_forever()
-from qmi.interrupts import INTERRUPTS
+from qmi.runtime.sigint import INTERRUPTS
 INTERRUPTS.install()
 thread = threading.Thread(target=lambda: trio.run(main))
 thread.start()
@@ -154,7 +154,7 @@ def test_another_signal_does_not_break_the_orderly_end_off(home: Path, again: st
         "in a finally clause": f"{begin}\ntry:\n    {READY}\n    time.sleep(1000)\nfinally:\n    qmi.stop()",
     }[where]
     script = f"""
-from qmi.interrupts import InterruptHandler
+from qmi.runtime.sigint import InterruptHandler
 handled = threading.Event()
 original = InterruptHandler._check_users
 def check_users(self, number):
@@ -270,8 +270,8 @@ qmi.stop()
 
 def test_program_that_does_not_end_is_ended_when_its_time_is_over(home: Path) -> None:
     script = f"""
-import qmi.interrupts
-qmi.interrupts.PATIENCE = 0.2
+import qmi.runtime.sigint
+qmi.runtime.sigint.PATIENCE = 0.2
 begin()
 {READY}
 while True:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from qmi.forks import EXIT_CODE
+from qmi.runtime.forks import EXIT_CODE
 from tests.support.programs import Program
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -212,7 +212,7 @@ def test_child_closes_the_timers_of_punctual_tasks(pair: Pair) -> None:
         "class Loop(QMI_LoopTask):\n"
         "    async def loop_iteration(self): pass\n"
         "    def loop_prepare(self): pass\n"
-        "from qmi.actors.linux_timer import open_timer\n"
+        "from qmi.actors.clock.timerfd import open_timer\n"
         "timer = open_timer()\n"
     )
     if pair.server.run("timer is None"):

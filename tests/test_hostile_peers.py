@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ConnectionException, QMI_RuntimeException
-from qmi.links.answers import ANSWERS
 from qmi.messages import (
     Acquire,
     Call,
@@ -30,13 +29,14 @@ from qmi.messages import (
     Unsubscribe,
 )
 from qmi.names import Address
-from qmi.net import bounds
-from qmi.net.bounds import Field
 from qmi.net.codec import Codec
-from qmi.net.events import LossKind, RequestReceived
-from qmi.net.frames import Buffer, pack
-from qmi.net.handshake import Hello, Role
-from qmi.net.kinds import Kind
+from qmi.net.protocol import bounds
+from qmi.net.protocol.bounds import Field
+from qmi.net.protocol.events import LossKind, RequestReceived
+from qmi.net.protocol.frames import Buffer, pack
+from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.kinds import Kind
+from qmi.peers.answer_types import ANSWERS
 from tests.support.devices import Bench
 from tests.support.examples import examples
 from tests.support.extremes import HUGE, ODD, bad_packets, beyond, odd_packets, packet

@@ -7,11 +7,19 @@ import sys
 
 import pytest
 
-NOT_BY_IMPORT = ["qmi.actors", "qmi.session", "qmi.verbs", "socket", "ssl", "trio"]
+NOT_BY_IMPORT = ["qmi.actors", "qmi.contexts.default", "qmi._api", "socket", "ssl", "trio"]
 NOT_BY_VERBS = [
     *("asyncssh", "cattrs", "cbor2", "cryptography", "json5", "numpy", "psutil", "rich", "tricycle", "trio.testing"),
-    *("qmi.config.loader", "qmi.config.schema", "qmi.connections", "qmi.logs", "qmi.net", "qmi.proc", "qmi.testing"),
-    *("qmi.tools", "qmi.utils", "qmi.config", "qmi.actors.proxy", "qmi.actors.runner", "datetime", "json", "sysconfig"),
+    *(
+        "qmi.config.loader",
+        "qmi.config.schema",
+        "qmi.peers.connections",
+        "qmi.runtime.logs",
+        "qmi.net",
+        "qmi.proc",
+        "qmi.testing",
+    ),
+    *("qmi.tools", "qmi.utils", "qmi.config", "qmi.actors.proxy", "qmi.actors.actor", "datetime", "json", "sysconfig"),
 ]
 NOT_BY_START = ["asyncssh", "cryptography", "json5", "numpy", "psutil", "rich", "qmi.proc", "qmi.testing", "qmi.tools"]
 
@@ -33,7 +41,7 @@ def imported(program: str) -> set[str]:
 )
 def test_nothing_is_imported_that_is_not_needed(program: str, unwanted: list[str]) -> None:
     found = imported(program)
-    assert ("qmi.session" in found) is ("start" in program)
+    assert ("qmi.contexts.default" in found) is ("start" in program)
     assert found & set(unwanted) == set()
 
 
@@ -43,7 +51,7 @@ def test_nothing_is_imported_that_is_not_needed(program: str, unwanted: list[str
         ("from qmi import *; print(start.__name__, make_task.__module__)", "start qmi"),
         ("from qmi import context; print(callable(context))", "True"),
         ("import qmi; print({'start', 'info', 'core', '__name__'} < set(dir(qmi)))", "True"),
-        ("import qmi; print(hasattr(qmi, 'strat'), 'qmi.verbs' in __import__('sys').modules)", "False False"),
+        ("import qmi; print(hasattr(qmi, 'strat'), 'qmi._api' in __import__('sys').modules)", "False False"),
         ("import qmi; help(qmi)", "task_runner: 'type[TR]' = <class 'qmi.core.task.QMI_TaskRunner'>"),
     ],
     ids=["star", "from", "dir", "misspelt", "help"],
@@ -53,6 +61,6 @@ def test_whoever_looks_finds_the_verbs_in_the_package(program: str, output: str)
     assert output in run.stdout
 
 
-@pytest.mark.parametrize("first", ["qmi.start('imports', None)", "import qmi.core.context", "import qmi.context"])
+@pytest.mark.parametrize("first", ["qmi.start('imports', None)", "import qmi.core.context"])
 def test_the_module_context_does_not_hide_the_function(first: str) -> None:
     imported(f"import qmi\n{first}\nassert callable(qmi.context), qmi.context\nif 'start' in {first!r}: qmi.stop()")

@@ -2,13 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from qmi.interrupt_rules import FINALIZER, RULES, RULES_FOR_THE_SECOND, Place, Runs, Then, who_runs, who_runs_in_trio
+from qmi.runtime.interrupt_rules import (
+    FINALIZER,
+    RULES,
+    RULES_FOR_THE_SECOND,
+    Place,
+    Runs,
+    Then,
+    who_runs,
+    who_runs_in_trio,
+)
 
-WAIT = ("bridge.py", "wait_on")
-CALL = ("actors/handle.py", "Handle.call_blocking")
+WAIT = ("runtime/wakeup.py", "wait_on")
+CALL = ("actors/call.py", "Handle.call_blocking")
 CALLS_USER = ("actors/inline.py", "_run")
 UNLOCK = ("actors/proxy.py", "QMI_RpcProxy.unlock")
-EXIT = ("interrupts.py", "SafeBlock.__exit__")
+EXIT = ("runtime/sigint.py", "SafeBlock.__exit__")
 
 STACKS: dict[str, tuple[list[Place | None], Runs]] = {
     "a script": ([None], Runs.USER),

@@ -20,19 +20,20 @@ import pytest
 import trio
 
 import qmi
-from qmi import interrupts, session
-from qmi.context import Context
+from qmi.contexts import default as session
+from qmi.contexts.async_context import Context
+from qmi.contexts.loop_thread import Portal
 from qmi.core.exceptions import QMI_NoActiveContextException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, rpc_method
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
-from qmi.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WAITS, Handler
-from qmi.interrupts import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
 from qmi.names import Address
-from qmi.portal import Portal
+from qmi.runtime import sigint as interrupts
+from qmi.runtime.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WAITS, Handler
+from qmi.runtime.sigint import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
 from qmi.utils.context_managers import open_close
 
-ROOT = Path(__file__).parents[1] / "qmi"
+ROOT = Path(__file__).parents[1]
 
 POUND = """
 import random, signal, sys, threading, time
@@ -112,13 +113,13 @@ def test_the_functions_that_are_named_exist(file: str, name: str) -> None:
     assert inspect.isfunction(thing)
 
 
-def test_the_machinery_is_every_room_that_a_message_goes_through() -> None:
-    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())
+def test_machinery_is_every_package_that_a_message_goes_through() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (layers,) = (c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
-    rooms = [room for layer in layers for room in layer.split(" | ")]
-    between = set(rooms[rooms.index("session") : rooms.index("interrupts") + 1])
-    assert {room.removesuffix(".py") for room in MACHINERY} == between - {"logs", "lifesigns", "watchdog"}
-    assert all((ROOT / room).exists() for room in MACHINERY)
+    packages = [package for layer in layers for package in layer.split(" | ")]
+    between = set(packages[packages.index("contexts") : packages.index("runtime")])
+    assert between | {"runtime/wakeup.py", "runtime/sigint.py"} == MACHINERY
+    assert all((ROOT / "qmi" / package).exists() for package in MACHINERY)
 
 
 def test_user_code_may_be_interrupted_and_what_the_machinery_calls_may_not() -> None:

@@ -13,6 +13,7 @@ import trio.testing
 import qmi
 from qmi.actors.turns import CallFuture
 from qmi.config.schema import CfgContext, CfgQmi
+from qmi.contexts.base import Kernel
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
@@ -26,7 +27,6 @@ from qmi.core.exceptions import (
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task
-from qmi.kernel import Kernel
 from qmi.messages import Call, Describe, QueryLock
 from qmi.names import Address
 from tests.support.drivers import Async, Plain

@@ -14,10 +14,10 @@ import pytest
 import trio
 import trio.testing
 
-from qmi.connections import Former
-from qmi.context import Context
+from qmi.contexts.async_context import Context
 from qmi.errors import QMI_ConnectionException, QMI_UsageException
-from qmi.net import failures as failures_module
+from qmi.net.io import failures as failures_module
+from qmi.peers.connections import Former
 from tests.support.devices import Bench
 from tests.support.lab import address, config, eventually, make_context
 from tests.support.raw import client
@@ -41,7 +41,7 @@ def test_fault_43_link_is_read_by_the_loop_when_there_is_no_thread_left(
         return await to_thread(function, *args, **kwargs)
 
     to_thread = trio.to_thread.run_sync
-    monkeypatch.setattr("qmi.net.link.trio.to_thread.run_sync", no_thread)
+    monkeypatch.setattr("qmi.net.io.link.trio.to_thread.run_sync", no_thread)
     with make_context("srv") as srv, make_context("here") as here:
         srv.make_instrument("bench", Bench)
         here.connect_to_peer("srv", address(srv))
@@ -91,7 +91,7 @@ def test_fault_43_dial_that_finds_no_thread_to_look_a_name_up_says_so(
         srv.make_instrument("bench", Bench)
         here.connect_to_peer("srv", address(srv))
         with monkeypatch.context() as patched:
-            patched.setattr("qmi.doorway.trio.open_tcp_stream", no_thread)
+            patched.setattr("qmi.peers.connector.trio.open_tcp_stream", no_thread)
             with pytest.raises(QMI_ConnectionException, match="the system has nothing left to connect with"):
                 here.connect_to_peer("other", "no.such.host.invalid:1")
         assert here.get_instrument("srv.bench").echo(1) == 1
@@ -120,7 +120,7 @@ def test_fault_43_question_is_asked_when_there_is_a_descriptor_again(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make_context("srv"), make_context("here") as here:
-        monkeypatch.setattr("qmi.net.responder.socket", Scarce([OSError(number, "none left")] * 2))
+        monkeypatch.setattr("qmi.net.discovery.udp.socket", Scarce([OSError(number, "none left")] * 2))
         assert [found.name for found in here.discover_peer_contexts(context_name_filter="srv")] == ["srv"]
 
 
@@ -133,7 +133,7 @@ def test_fault_43_question_that_finds_no_descriptor_is_an_error_of_the_one_who_a
     with make_context("srv") as srv:
         bench = srv.make_instrument("bench", Bench)
         with monkeypatch.context() as patched:
-            patched.setattr("qmi.net.responder.socket", Scarce([error] * 1000))
+            patched.setattr("qmi.net.discovery.udp.socket", Scarce([error] * 1000))
             for ask in (srv.discover_peer_contexts, lambda: srv.connect_to_peer("nowhere")):
                 with pytest.raises(QMI_ConnectionException, match="The network cannot be asked"):
                     ask()
@@ -165,7 +165,7 @@ def test_fault_43_dial_that_finds_no_descriptor_is_tried_again_where_reconnectin
     with make_context("srv") as srv, make_context("here") as here:
         srv.make_instrument("bench", Bench)
         here.connect_to_peer("srv", address(srv), reconnect=True)
-        monkeypatch.setattr("qmi.doorway.trio.open_tcp_stream", scarce)
+        monkeypatch.setattr("qmi.peers.connector.trio.open_tcp_stream", scarce)
         link = srv.async_context.connections.link_to("here")
         assert link is not None
         link.loop.soon(link.fault, "being tested", ValueError("a fault"))
@@ -213,7 +213,7 @@ def test_fault_44_flood_of_strangers_is_one_line_a_second_with_a_count(
 ) -> None:
     caplog.set_level(logging.WARNING)
     time = [1000.0]
-    monkeypatch.setattr("qmi.connections.Failures", lambda: failures_module.Failures(lambda: time[0]))
+    monkeypatch.setattr("qmi.peers.connections.Failures", lambda: failures_module.Failures(lambda: time[0]))
     with make_context("srv") as srv:
         bench = srv.make_instrument("bench", Bench)
         for second in range(3):

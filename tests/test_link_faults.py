@@ -26,9 +26,9 @@ from qmi.core.exceptions import (
     QMI_RpcTimeoutException,
     QMI_RuntimeException,
 )
-from qmi.net.frames import HEADER, MAGIC, MAJOR, MINOR, pack
-from qmi.net.kinds import Kind
-from qmi.net.packets import head
+from qmi.net.protocol.frames import HEADER, MAGIC, MAJOR, MINOR, pack
+from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.packets import head
 from tests.support.chaos import ChaosProxy, reset
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, eventually, make_context
@@ -166,8 +166,8 @@ def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_C
 
 
 def raw_hello(name: str, incarnation: str = "1", workgroup: str = "default") -> bytes:
-    from qmi.net.handshake import Hello, Role
-    from qmi.net.peer import Peer
+    from qmi.net.protocol.connection import Peer
+    from qmi.net.protocol.handshake import Hello, Role
 
     peer = Peer(Role.CONNECTING, Hello(context=name, incarnation=incarnation, workgroup=workgroup), now=0.0)
     return b"".join(bytes(part) for part in peer.data_to_send())
@@ -177,8 +177,8 @@ class RawPeer:
     """Somebody who speaks the protocol by hand."""
 
     def __init__(self, context: QMI_Context, name: str = "raw", receive_buffer: int | None = None) -> None:
-        from qmi.net.handshake import Hello, Role
-        from qmi.net.peer import Peer
+        from qmi.net.protocol.connection import Peer
+        from qmi.net.protocol.handshake import Hello, Role
 
         self.sock = socket.socket()
         if receive_buffer is not None:
@@ -209,8 +209,8 @@ class RawPeer:
 def call(number: int, method: str, *args: Any) -> bytes:
     from qmi.messages import Call
     from qmi.net.codec import Codec
-    from qmi.net.packets import encode_message
-    from qmi.net.sending import write_packet
+    from qmi.net.protocol.packets import encode_message
+    from qmi.net.protocol.send import write_packet
 
     encoded = encode_message(Codec(), Call("bench", method, args))
     return b"".join(bytes(part) for part in write_packet(Kind.REQUEST, number, encoded))
@@ -514,8 +514,8 @@ def test_fault_34_a_newer_minor_version_works(here: QMI_Context) -> None:
 def test_fault_37_a_lock_belongs_to_its_link_whatever_a_message_claims(
     here: QMI_Context, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from qmi.links.asking import ask
     from qmi.messages import Call, Release, Token
+    from qmi.peers.rpc_client import ask
 
     bench = here.make_instrument("bench", Bench)
     proxy: Any = bench

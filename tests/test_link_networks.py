@@ -129,7 +129,7 @@ def test_fault_36_a_flood_of_udp_stops_nobody(wire: Cable) -> None:
         assert left.run("c.has_peer_context('right')")
         assert left.errors.count("discovery") <= 1
         question = (
-            "import socket\nfrom qmi.net.discovery import *\n"
+            "import socket\nfrom qmi.net.discovery.packets import *\n"
             "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(5)\n"
             "q = write_question(Question(1, 'lab', '*'))\ns.sendto(q, ('10.213.7.1', 35999))\n"
             "a = s.recv(2000)\nlen(a) <= len(q)"

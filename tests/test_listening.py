@@ -11,8 +11,8 @@ import pytest
 from qmi.config.schema import CfgContext
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_ConfigurationException, QMI_ConnectionException, QMI_UsageException
-from qmi.net.discovery import Answer, Question, read_answer, reply_to, write_answer, write_question
-from qmi.net.listener import listen_everywhere
+from qmi.net.discovery.packets import Answer, Question, read_answer, reply_to, write_answer, write_question
+from qmi.net.io.listener import listen_everywhere
 from tests.support.devices import Bench
 from tests.support.lab import address, config, make_context
 
@@ -86,7 +86,7 @@ def test_a_port_that_is_taken_at_one_address_is_passed_over(hosts: Hosts, monkey
             raise OSError(98, "Address already in use")
         real(self, where)
 
-    monkeypatch.setattr("qmi.net.listener.errno.EADDRINUSE", 98)
+    monkeypatch.setattr("qmi.net.io.listener.errno.EADDRINUSE", 98)
     monkeypatch.setattr(socket.socket, "bind", bind)
     found = bound("lab-pc")
     assert [host for host, _ in found] == ["127.0.0.1", "127.0.0.2"]

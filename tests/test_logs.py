@@ -17,11 +17,11 @@ import pytest
 import trio
 
 import qmi
-from qmi.actors.execution import EXECUTION, Execution
 from qmi.config.schema import CfgLogging, CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.errors import QMI_UsageException
-from qmi.logs import RateLimit, log_file_name, setup_logging, shutdown_logging
+from qmi.runtime.call_context import EXECUTION, Execution
+from qmi.runtime.logs import RateLimit, log_file_name, setup_logging, shutdown_logging
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| (\w+) +\| (?:[-\w()]+\[\d+\] \| )?([\w.]+) *\| (.*)\Z")
 rpc = logging.getLogger("qmi.core.rpc")
@@ -299,7 +299,7 @@ def test_a_missing_standard_error_harms_nobody(stream: str | None, home: Path, m
 
 def test_what_is_still_suppressed_at_exit_is_told(home: Path) -> None:
     program = (
-        "import logging; from qmi.logs import *; from qmi.config.schema import *\n"
+        "import logging; from qmi.runtime.logs import *; from qmi.config.schema import *\n"
         "setup_logging(CfgQmi(logging=CfgLogging(rate_limit=0.001)), 'lab')\n"
         "for i in range(3): logging.error('again')\n"
     )

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import qmi
-from qmi.context import Context
+from qmi.contexts.async_context import Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_LoopTask, QMI_Task

@@ -5,8 +5,8 @@ import threading
 import pytest
 import trio
 
+from qmi.contexts.loop_thread import Portal, Portals
 from qmi.core.exceptions import QMI_RuntimeException
-from qmi.portal import Portal, Portals
 
 
 async def double(value: int) -> int:

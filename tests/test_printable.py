@@ -19,19 +19,19 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface, Kind, Method
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.proxy import make_proxy
-from qmi.blocking import _show
-from qmi.config.rules import printable, printable_lines
 from qmi.config.schema import CfgQmi
+from qmi.config.validators import printable, printable_lines
+from qmi.contexts.blocking_context import _show
 from qmi.errors import QMI_InstrumentException
-from qmi.links.references import References
-from qmi.logs import setup_logging
 from qmi.names import Address
 from qmi.net.codec.exceptions import rebuild_exception
 from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
-from qmi.proc.commands import clean
+from qmi.peers.references import References
+from qmi.proc.helper_protocol import clean
 from qmi.proc.output import PrintableText
 from qmi.proc.render import PlainReporter
 from qmi.proc.status import State, Status
+from qmi.runtime.logs import setup_logging
 
 EVIL = {
     "escape sequence": "\x1b[2J\x1b]0;title\x07",

@@ -12,8 +12,8 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_InvalidOperationException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
-from qmi.proc.links import SocketLink
-from qmi.proc.peers import StopRefusedError
+from qmi.proc.control_client import SocketLink
+from qmi.proc.control_protocol import StopRefusedError
 from tests.support.lab import address, config, make_context
 
 

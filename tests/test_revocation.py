@@ -15,10 +15,10 @@ from qmi.config.schema import CfgSecurity
 from qmi.core.exceptions import QMI_ConfigurationException, QMI_ConnectionException
 from qmi.errors import QMI_UsageException
 from qmi.names import HostPort
-from qmi.net.own_certificate import certificate_warnings
-from qmi.net.revocation import RevocationList, parse_revoked, parse_serial
-from qmi.proc.links import SocketLink
-from qmi.proc.peers import Present
+from qmi.net.io.own_certificate import certificate_warnings
+from qmi.net.io.revocation import RevocationList, parse_revoked, parse_serial
+from qmi.proc.control_client import SocketLink
+from qmi.proc.control_protocol import Present
 from qmi.tools.certs import load_certificate, main, make_ca, make_certificate, renew_certificate, revoke
 from tests.support.lab import address, config, make_context
 

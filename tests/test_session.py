@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import qmi
-from qmi import session
 from qmi.config.schema import CfgQmi
+from qmi.contexts import default as session
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
@@ -190,7 +190,7 @@ def test_what_a_forked_process_inherits_says_so() -> None:
     # In this process, as if it were the child: an honest fork of the whole test run would be no better a test.
     code = """if True:
         import os, sys, qmi
-        from qmi import session
+        from qmi.contexts import default as session
         qmi.start("lab", None, init_logging=False)
         inherited = qmi.context()
         session._after_fork_in_child()

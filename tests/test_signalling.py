@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.subscriptions import Topic
+from qmi.actors.pubsub.subscriptions import Topic
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ContextStoppedException,
@@ -20,7 +20,7 @@ from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address
-from qmi.signalling import Signalling, _log_failure
+from qmi.peers.subscriptions import Signalling, _log_failure
 from tests.support.lab import address, eventually, make_context
 
 

@@ -11,7 +11,7 @@ import trio
 import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
-from qmi.watchdog import Watchdog, culprit, watched
+from qmi.runtime.watchdog import Watchdog, culprit, watched
 from tests.support.in_trio import in_trio, settled
 
 BLOCKED = "The event loop has been blocked for"

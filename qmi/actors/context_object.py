@@ -8,12 +8,12 @@ import threading
 from typing import Any, NamedTuple, Protocol
 
 from qmi._version import __version__
-from qmi.actors.execution import CALLER
 from qmi.actors.interface import Interface, Placement, direct_method
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.errors import QMI_UnknownNameException
 from qmi.messages import Origin
 from qmi.names import Address
+from qmi.runtime.call_context import CALLER
 
 _logger = logging.getLogger("qmi.core.context")
 

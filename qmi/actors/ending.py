@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from qmi.actors.execution import EXECUTION, Execution
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.turns import EndTurn
+from qmi.runtime.call_context import EXECUTION, Execution
 
 if TYPE_CHECKING:
-    from qmi.actors.runner import Actor
+    from qmi.actors.actor import Actor
 
 _logger = logging.getLogger("qmi.core.rpc")
 

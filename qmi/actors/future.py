@@ -12,17 +12,17 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from qmi.actors.execution import EXECUTION, current_chain
-from qmi.actors.faults import text_of
-from qmi.bridge import TaskWaiter, ThreadWaiter, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
+from qmi.actors.user_errors import text_of
 from qmi.errors import (
     QMI_CallCycleException,
     QMI_CancelledCallException,
     QMI_RpcTimeoutException,
     QMI_UsageException,
 )
-from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.names import Address
+from qmi.runtime.call_context import EXECUTION, current_chain
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.wakeup import TaskWaiter, ThreadWaiter, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -332,7 +332,7 @@ def no_answer(what: str, timeout: float | None, busy: str) -> str:
 
 
 def _name_of(error: BaseException) -> str:
-    from qmi.config.rules import printable  # which `from qmi import *` does without
+    from qmi.config.validators import printable  # which `from qmi import *` does without
 
     text = printable(text_of(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

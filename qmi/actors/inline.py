@@ -13,13 +13,13 @@ from typing import Any
 
 import trio
 
-from qmi.actors.execution import EXECUTION, Execution, current_interrupt
-from qmi.actors.faults import presentable
+from qmi.actors.actor import Actor
 from qmi.actors.interface import Kind, Method, Placement
-from qmi.actors.runner import Actor
 from qmi.actors.running import begin, execution
 from qmi.actors.turns import InlineTurn, as_result
-from qmi.bridge import TaskWaiter, ThreadWaiter
+from qmi.actors.user_errors import presentable
+from qmi.runtime.call_context import EXECUTION, Execution, current_interrupt
+from qmi.runtime.wakeup import TaskWaiter, ThreadWaiter
 
 
 def runs_in_thread_of_caller(actor: Actor, method: Method) -> bool:

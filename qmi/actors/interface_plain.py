@@ -18,7 +18,7 @@ from qmi.actors.interface import (
     SignalInfo,
     signature_parameters,
 )
-from qmi.config.rules import printable, printable_lines
+from qmi.config.validators import printable, printable_lines
 
 
 def interface_to_plain(interface: Interface) -> list[Any]:

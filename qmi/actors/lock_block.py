@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture
-from qmi.bridge import refuse_on_loop, refuse_outside_trio
 from qmi.errors import QMI_UsageException
 from qmi.messages import LockAnswer, Token
+from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
 
 if TYPE_CHECKING:
-    from qmi.actors.handle import Handle
+    from qmi.actors.call import Handle
 
 
 class Block:

@@ -1,8 +1,8 @@
 """Whose turn it is: one at a time; the programs that wait take turns, each in the order in which it came.
 
 A *turn* is anything that needs the object for itself: a method call, a lock acquisition, the next item of a stream,
-the end of the object. The mailbox only keeps the order (:mod:`qmi.actors.line`); what a turn does, and in which thread,
-is the runner's business. All that merely asks or commands goes past the mailbox and is answered at once.
+the end of the object. The mailbox only keeps the order (:mod:`qmi.actors.fair_queue`); what a turn does, and in which
+thread, is the actor's business. All that merely asks or commands goes past the mailbox and is answered at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from qmi.actors.line import Line
+from qmi.actors.fair_queue import Line
 
 T = TypeVar("T")
 

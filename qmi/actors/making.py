@@ -8,15 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmi.actors.ending import dispatch_end
-from qmi.actors.execution import EXECUTION, Execution, current_chain
-from qmi.actors.faults import presentable
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Placement
 from qmi.actors.turns import EndTurn
+from qmi.actors.user_errors import presentable
 from qmi.errors import QMI_RuntimeException
+from qmi.runtime.call_context import EXECUTION, Execution, current_chain
 
 if TYPE_CHECKING:
-    from qmi.actors.runner import Actor
+    from qmi.actors.actor import Actor
 
 _logger = logging.getLogger("qmi.core.rpc")
 

@@ -20,18 +20,18 @@ from typing import (
     overload,
 )
 
+from qmi.actors.call import Handle, Router
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
-from qmi.actors.handle import Handle, Router
 from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
 from qmi.actors.presentation import ProxyType, hinted_views, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES, take_failure
 from qmi.actors.proxy_part import ProxyPart, refuse_pickling
-from qmi.actors.receiver import QMI_SignalReceiver
-from qmi.bridge import refuse_on_loop, refuse_outside_trio
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.errors import QMI_UnknownRpcException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo
 from qmi.names import Address
+from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
 
 P = ParamSpec("P")
 R = TypeVar("R")

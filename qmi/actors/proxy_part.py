@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, Self, SupportsIndex
 
-from qmi.actors.handle import Handle
+from qmi.actors.call import Handle
 from qmi.errors import QMI_ValueNotSendableException
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from qmi.actors.runner import Actor
+from qmi.actors.actor import Actor
 from qmi.errors import QMI_DuplicateNameException, QMI_ObjectRemovedException, QMI_UnknownNameException
 from qmi.names import Address, nearest
 

@@ -16,7 +16,7 @@ from qmi.actors.interface import (
     published,
     published_functions,
 )
-from qmi.actors.signals import SignalDescription, declared_signals, signal_infos
+from qmi.actors.pubsub.signal import SignalDescription, declared_signals, signal_infos
 from qmi.actors.structures import describe_structure, same_structure
 from qmi.errors import QMI_UnknownRpcException, QMI_UsageException
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from qmi.actors.execution import EXECUTION, Execution
-from qmi.actors.faults import presentable
 from qmi.actors.turns import CallTurn, InlineTurn, PullTurn, Turn, WaitedTurn
+from qmi.actors.user_errors import presentable
 from qmi.errors import QMI_CancelledCallException
+from qmi.runtime.call_context import EXECUTION, Execution
 
 if TYPE_CHECKING:
-    from qmi.actors.runner import Actor
+    from qmi.actors.actor import Actor
 
 
 _UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})

@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
-from qmi.bridge import Loop, in_task, refuse_outside_trio
-from qmi.interrupts import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.messages import Origin, Token
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.wakeup import Loop, in_task, refuse_outside_trio
 
 if TYPE_CHECKING:
-    from qmi.actors.runner import Actor
+    from qmi.actors.actor import Actor
 
 
 class End:

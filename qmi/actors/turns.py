@@ -11,11 +11,11 @@ import trio
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Method
 from qmi.actors.streams import ActorStream
-from qmi.bridge import Waiter
 from qmi.messages import Acquire, Call, LockAnswer, Origin, Token, call_text
+from qmi.runtime.wakeup import Waiter
 
 if TYPE_CHECKING:
-    from qmi.actors.runner import Actor
+    from qmi.actors.actor import Actor
 
 
 class Turn:

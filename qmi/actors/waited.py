@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from qmi.actors.actor import Actor
 from qmi.actors.future import no_answer
 from qmi.actors.interface import Kind, Method, Placement
-from qmi.actors.runner import Actor
 from qmi.actors.turns import WaitedTurn
-from qmi.bridge import Interrupt, wait_on
 from qmi.errors import QMI_RpcTimeoutException
+from qmi.runtime.wakeup import Interrupt, wait_on
 
 _PLAIN: Final = Kind.PLAIN  # looking it up in the enumeration would take longer than the rest
 _THREAD: Final = Placement.THREAD

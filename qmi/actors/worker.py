@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import trio
 
-from qmi.actors.whereabouts import line_in_thread
-from qmi.forks import abandon_in_child, end_child
+from qmi.actors.user_code import line_in_thread
+from qmi.runtime.forks import abandon_in_child, end_child
 
 Job = Callable[[], object]
 

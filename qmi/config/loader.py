@@ -9,11 +9,11 @@ from pathlib import Path
 import attrs
 
 from qmi.config.files import read_file
-from qmi.config.places import Places, place_faults
-from qmi.config.rules import printable
+from qmi.config.parser import parse
+from qmi.config.paths import Places, place_faults
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.config.structure import report, structure
-from qmi.config.syntax import parse
+from qmi.config.validators import printable
 from qmi.errors import QMI_ConfigurationException, QMI_MissingConfigurationException
 
 DEFAULT_NAME = "qmi.conf"

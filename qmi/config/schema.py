@@ -2,8 +2,8 @@
 
 Every setting is optional. A section is made by keyword, ``CfgContext(host="127.0.0.1", tcp_server_port=40001)``,
 and its values may be changed until a context starts with it. What each type accepts stands in
-:mod:`qmi.config.rules`; the rules are applied when a file is read and when a context starts, so that all faults can
-be reported together.
+:mod:`qmi.config.validators`; the rules are applied when a file is read and when a context starts, so that all faults
+can be reported together.
 """
 
 # No "from __future__ import annotations" here: the types are looked up by the reader of configuration files, and
@@ -11,7 +11,7 @@ be reported together.
 
 from attrs import define, field
 
-from qmi.config.rules import (
+from qmi.config.validators import (
     Count,
     CountOrZero,
     Depth,

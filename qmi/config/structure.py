@@ -18,8 +18,8 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from qmi.config.rules import Rule, printable, show
 from qmi.config.schema import CfgContext, CfgQmi
+from qmi.config.validators import Rule, printable, show
 from qmi.errors import QMI_ConfigurationException
 
 _T = TypeVar("_T")

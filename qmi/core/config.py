@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qmi.config.loader import read_config_text
-from qmi.config.syntax import parse
+from qmi.config.parser import parse
 from qmi.core.exceptions import QMI_ConfigurationException
 
 __all__ = ["dump_config_file", "dump_config_string", "load_config_file", "load_config_string"]

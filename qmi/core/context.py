@@ -1,13 +1,13 @@
 """Contexts."""
 
 from qmi.actors.interface import rpc_method
-from qmi.blocking import QMI_Context
-from qmi.context import Context
+from qmi.contexts.async_context import Context
+from qmi.contexts.blocking_context import QMI_Context
 from qmi.core.config_defs import CfgContext, CfgQmi
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import QMI_RpcObject, QMI_RpcProxy
 from qmi.core.task import QMI_Task, QMI_TaskRunner
-from qmi.finding import PeerDescriptor, ping_qmi_contexts
+from qmi.peers.resolver import PeerDescriptor, ping_qmi_contexts
 
 __all__ = [
     "CfgContext",

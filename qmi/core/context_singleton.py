@@ -9,10 +9,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from qmi import session
-from qmi.config.loader import load_config as _load_config
-from qmi.config.schema import CfgQmi
-from qmi.verbs import (
+from qmi._api import (
     context,
     get_configured_contexts,
     get_instrument,
@@ -31,6 +28,9 @@ from qmi.verbs import (
     start,
     stop,
 )
+from qmi.config.loader import load_config as _load_config
+from qmi.config.schema import CfgQmi
+from qmi.contexts import default as session
 
 __all__ = [
     "context",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from qmi.config.schema import CfgLogging, CfgQmi
-from qmi.logs import setup_logging, shutdown_logging
+from qmi.runtime.logs import setup_logging, shutdown_logging
 
 __all__ = ["start_logging", "stop_logging"]
 

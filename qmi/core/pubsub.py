@@ -1,8 +1,8 @@
 """Signals: what objects tell everybody who listens."""
 
 from qmi.actors.proxy import ProxySignal as QMI_SignalSubscriber
-from qmi.actors.receiver import QMI_SignalReceiver, ReceivedSignal, SignalReceiverDiscardPolicy
-from qmi.actors.signals import QMI_RegisteredSignal, QMI_Signal, SignalDescription
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal, SignalReceiverDiscardPolicy
+from qmi.actors.pubsub.signal import QMI_RegisteredSignal, QMI_Signal, SignalDescription
 from qmi.core.exceptions import (
     QMI_MessageDeliveryException,
     QMI_RuntimeException,

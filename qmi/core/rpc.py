@@ -7,8 +7,8 @@ from qmi.actors.interface import Placement, RpcConstantDescriptor, is_rpc_method
 from qmi.actors.properties import AsyncProperty, NonblockingProperty
 from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
 from qmi.actors.proxy import NonblockingProxy as QMI_RpcNonBlockingProxy
+from qmi.actors.pubsub.signal import QMI_RegisteredSignal, QMI_Signal, SignalDescription
 from qmi.actors.rpc_object import QMI_RpcObject
-from qmi.actors.signals import QMI_RegisteredSignal, QMI_Signal, SignalDescription
 from qmi.actors.streams import RpcStream
 from qmi.core.exceptions import (
     QMI_MessageDeliveryException,

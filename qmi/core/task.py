@@ -1,13 +1,13 @@
 """Tasks: procedures that run in the background of a program."""
 
 from qmi.actors.interface import rpc_method
-from qmi.actors.loop_task import QMI_LoopTask
-from qmi.actors.restart import RestartRule
+from qmi.actors.pubsub.signal import QMI_RegisteredSignal, QMI_Signal, SignalDescription
 from qmi.actors.rpc_object import QMI_RpcObject
-from qmi.actors.schedule import QMI_LoopTaskMissedLoopPolicy
-from qmi.actors.signals import QMI_RegisteredSignal, QMI_Signal, SignalDescription
-from qmi.actors.task import QMI_Task
-from qmi.actors.task_runner import QMI_TaskRunner, TaskState, TaskStatistics
+from qmi.actors.tasks.loop_task import QMI_LoopTask
+from qmi.actors.tasks.restart import RestartRule
+from qmi.actors.tasks.runner import QMI_TaskRunner, TaskState, TaskStatistics
+from qmi.actors.tasks.schedule import QMI_LoopTaskMissedLoopPolicy
+from qmi.actors.tasks.task import QMI_Task
 from qmi.core.exceptions import (
     QMI_TaskInitException,
     QMI_TaskRunException,

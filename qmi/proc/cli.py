@@ -19,22 +19,22 @@ from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.proc.arguments import Arguments, parse_arguments
 from qmi.proc.child import restore_ctrl_c
-from qmi.proc.commands import Place, clean
+from qmi.proc.control_protocol import Discovery, FoundContext, PeerLink
+from qmi.proc.controller import One
+from qmi.proc.helper_protocol import Place, clean
+from qmi.proc.helper_server import executor, serve
 from qmi.proc.launch import Launcher, Times
-from qmi.proc.machine import local_hosts
+from qmi.proc.local_hosts import local_hosts
 from qmi.proc.manager import Manager
-from qmi.proc.one import One
 from qmi.proc.order import start_order
 from qmi.proc.output import PrintableText, follow, latest_output_dir, read_output
-from qmi.proc.peers import Discovery, FoundContext, PeerLink
 from qmi.proc.render import JsonReporter, PlainReporter, Reporter, write_line
 from qmi.proc.selection import Request, Target, select
-from qmi.proc.server import executor, serve
 from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, exit_code
 from qmi.proc.systemd import unit_name, unit_text, write_units
 
 if TYPE_CHECKING:
-    from qmi.proc.remote import RemoteHosts, SshLimits
+    from qmi.proc.ssh.client import RemoteHosts, SshLimits
 
 _WATCH_INTERVAL = 2.0
 _FOLLOW_INTERVAL = 0.2
@@ -154,7 +154,7 @@ class _Cli:
             # Drawing needs half as much time to be imported as a command takes: a pipe does without.
             from rich.console import Console
 
-            from qmi.proc.live import LiveReporter
+            from qmi.proc.live_table import LiveReporter
 
             console = Console()
             if console.is_terminal:
@@ -185,7 +185,7 @@ class _Cli:
     def _remote_hosts(self, targets: Sequence[Target]) -> AbstractContextManager[RemoteHosts | None]:
         if all(target.local for target in targets):
             return nullcontext()
-        from qmi.proc.remote import RemoteHosts, SshLimits
+        from qmi.proc.ssh.client import RemoteHosts, SshLimits
 
         longest = max(self._outside.times.longest_stop(target.context) for target in targets)
         limits = self._outside.ssh or SshLimits(answer=longest + _ON_THE_WAY)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_RuntimeException
-from qmi.interrupt_rules import PATIENCE
 from qmi.proc.child import Child
+from qmi.proc.control_protocol import Absent, PeerLink, Present, StopRefusedError
 from qmi.proc.output import last_error, last_lines, make_output_dir, open_output
-from qmi.proc.peers import Absent, PeerLink, Present, StopRefusedError
+from qmi.proc.pidfiles import MARK, Record, Records
 from qmi.proc.process import (
     ProcessIdentity,
     age,
@@ -34,9 +34,9 @@ from qmi.proc.process import (
     wait_gone,
 )
 from qmi.proc.program import Program, program_of
-from qmi.proc.records import MARK, Record, Records
 from qmi.proc.selection import Target
 from qmi.proc.status import duration, failed_text
+from qmi.runtime.interrupt_rules import PATIENCE
 
 _POLL = 0.05
 _LAST_WORDS = 3

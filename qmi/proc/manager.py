@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from graphlib import TopologicalSorter
 
-from qmi.proc.one import Notify, One
+from qmi.proc.controller import Notify, One
 from qmi.proc.order import Order, start_order
 from qmi.proc.selection import Target
 from qmi.proc.status import EXIT_FAILED, State, Status, exit_code

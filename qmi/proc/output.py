@@ -11,11 +11,11 @@ from glob import escape, glob
 from pathlib import Path
 
 from qmi.config.files import make_private_dirs, open_private, open_to_read
-from qmi.config.places import Places
-from qmi.config.rules import printable_lines
+from qmi.config.paths import Places
 from qmi.config.schema import CfgQmi
+from qmi.config.validators import printable_lines
 from qmi.errors import QMI_RuntimeException, QMI_UsageException
-from qmi.proc.commands import Place, clean
+from qmi.proc.helper_protocol import Place, clean
 
 _TAIL = 8192
 _CHUNK = 65536

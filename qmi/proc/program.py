@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmi.config.places import Places
+from qmi.config.paths import Places
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException
 

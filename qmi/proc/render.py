@@ -1,4 +1,4 @@
-"""How states reach the reader: plain lines or JSON here; `qmi.proc.live` has the table for a terminal."""
+"""How states reach the reader: plain lines or JSON here; `qmi.proc.live_table` has the table for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self, TextIO
 
-from qmi.proc.commands import clean
+from qmi.proc.helper_protocol import clean
 from qmi.proc.status import Status, as_json, plain
 
 

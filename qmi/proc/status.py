@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qmi.proc.commands import already_running
+from qmi.proc.helper_protocol import already_running
 
 
 class State(enum.Enum):

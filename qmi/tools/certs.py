@@ -30,10 +30,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from qmi.config.files import make_private_dirs, open_private
-from qmi.config.rules import printable
+from qmi.config.validators import printable
 from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import check_name
-from qmi.net.revocation import parse_serial, read_revoked
+from qmi.net.io.revocation import parse_serial, read_revoked
 
 DEFAULT_DAYS = 3650
 

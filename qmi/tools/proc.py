@@ -6,8 +6,8 @@ import signal
 import sys
 
 from qmi.proc.cli import Outside, run
-from qmi.proc.find import NetworkDiscovery
-from qmi.proc.links import SocketLink
+from qmi.proc.control_client import SocketLink
+from qmi.proc.network_scan import NetworkDiscovery
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from qmi.actors.lock_block import LockBlock
 from qmi.core.exceptions import QMI_ObjectLockedException
 from qmi.core.rpc import QMI_RpcProxy
-from qmi.interrupts import safe_contextmanager
+from qmi.runtime.sigint import safe_contextmanager
 
 
 class StartStoppable(Protocol):

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.actors.carrier import Carrier
 from qmi.actors.interface import Placement
-from qmi.actors.loop_carrier import LoopCarrier
-from qmi.actors.thread_carrier import ThreadCarrier
+from qmi.actors.tasks.executor import Carrier
+from qmi.actors.tasks.loop_executor import LoopCarrier
+from qmi.actors.tasks.thread_executor import ThreadCarrier
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_Exception,

@@ -13,11 +13,11 @@ import pytest
 import trio
 import trio.testing
 
-from qmi.actors import clock as clock_module
-from qmi.actors import linux_timer
-from qmi.actors.aim import AimEarly
-from qmi.actors.clock import Clock, MonotonicClock, ThreadWaiter
-from qmi.actors.linux_timer import TimerFd, open_timer, remove_timer_slack
+from qmi.actors.clock import monotonic as clock_module
+from qmi.actors.clock import timerfd as linux_timer
+from qmi.actors.clock.monotonic import Clock, MonotonicClock, ThreadWaiter
+from qmi.actors.clock.timerfd import TimerFd, open_timer, remove_timer_slack
+from qmi.actors.clock.wakeup_latency import AimEarly
 
 needs_timerfd = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is there on Linux only")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from qmi.actors.exchange import Exchange, PeerSubscriber
-from qmi.actors.subscriptions import Topic
+from qmi.actors.pubsub.broker import Exchange, PeerSubscriber
+from qmi.actors.pubsub.subscriptions import Topic
 from qmi.core.exceptions import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.messages import Origin, Signal

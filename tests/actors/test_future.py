@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.actors.execution import EXECUTION, Execution
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
-from qmi.bridge import Interrupt
 from qmi.errors import (
     QMI_BlockingOnLoopException,
     QMI_CancelledCallException,
@@ -18,6 +16,8 @@ from qmi.errors import (
     QMI_TaskStopException,
     QMI_UsageException,
 )
+from qmi.runtime.call_context import EXECUTION, Execution
+from qmi.runtime.wakeup import Interrupt
 from tests.support.in_trio import in_trio
 
 

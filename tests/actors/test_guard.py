@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import qmi
-from qmi.actors.handle import Handle
+from qmi.actors.call import Handle
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_CancelledCallException,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import qmi
-from qmi.actors.handle import Handle
+from qmi.actors.call import Handle
 from qmi.actors.interface import Interface
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
@@ -276,7 +276,7 @@ async def test_a_timeout_of_a_call_that_the_task_runs_itself_names_what_the_obje
 def test_ctrl_c_that_came_while_nothing_waited_ends_whatever_is_done_next(
     lab: QMI_Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qmi.actors import handle as handle_module
+    from qmi.actors import call as handle_module
 
     x: Any = lab.make_instrument("x", Plain)
     struck = threading.Event()

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 import qmi
-from qmi.actors.execution import EXECUTION, Execution
 from qmi.actors.interface import Placement
-from qmi.bridge import Interrupt
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ObjectLockedException,
@@ -20,6 +18,8 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
+from qmi.runtime.call_context import EXECUTION, Execution
+from qmi.runtime.wakeup import Interrupt
 from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import interrupt_at
 from tests.support.drivers import Async, Gate, Inline, Plain
@@ -148,7 +148,7 @@ def test_a_task_that_is_stopped_waits_no_more(lab: QMI_Context, gate: Gate) -> N
 
 
 def in_qmi(filename: str) -> bool:
-    return "/qmi/actors/" in filename or filename.endswith("/qmi/bridge.py")
+    return "/qmi/actors/" in filename or filename.endswith("/qmi/runtime/wakeup.py")
 
 
 @pytest.mark.parametrize("cls", [Inline, Plain, Async])

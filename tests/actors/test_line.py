@@ -7,7 +7,7 @@ from operator import itemgetter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.line import Line
+from qmi.actors.fair_queue import Line
 
 Turn = tuple[str, int]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from qmi.actors.lock import REMEMBERED, RULES, Ask, Lock, Standing, Verdict
+from qmi.actors.lock_rules import REMEMBERED, RULES, Ask, Lock, Standing, Verdict
 from qmi.messages import BLOCK, LockAnswer, Origin, Token
 from tests.support.examples import examples
 

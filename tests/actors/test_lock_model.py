@@ -15,10 +15,10 @@ import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from qmi.actors.execution import EXECUTION, Execution
 from qmi.actors.turns import AcquireTurn
-from qmi.bridge import Interrupt
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException
+from qmi.runtime.call_context import EXECUTION, Execution
+from qmi.runtime.wakeup import Interrupt
 from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.support.drivers import Async, Inline, Plain
 from tests.support.examples import examples

@@ -21,7 +21,7 @@ from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.support.drivers import Inline, Plain
 from tests.support.lock_step import OtherThread, interleave_at
 
-FILES = ("guard.py", "runner.py", "mailbox.py", "lock.py", "future.py", "turns.py", "inline.py", "handle.py")
+FILES = ("lock_manager.py", "actor.py", "mailbox.py", "lock_rules.py", "future.py", "turns.py", "inline.py", "call.py")
 
 
 def in_locks(filename: str) -> bool:

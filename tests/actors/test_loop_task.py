@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.actors.loop_task import is_async_task, split_cancelled
+from qmi.actors.tasks.loop_task import is_async_task, split_cancelled
 from qmi.core.exceptions import QMI_InvalidValueException, QMI_TaskInitException, QMI_TaskRunException
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy, QMI_Task

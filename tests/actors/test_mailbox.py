@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.line import Line
+from qmi.actors.fair_queue import Line
 from qmi.actors.mailbox import Mailbox
 
 

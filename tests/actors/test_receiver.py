@@ -12,7 +12,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.subscriptions import Topic
+from qmi.actors.pubsub.subscriptions import Topic
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
     QMI_SignalSubscriptionException,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.restart import RestartRule, Restarts
+from qmi.actors.tasks.restart import RestartRule, Restarts
 from qmi.errors import QMI_UsageException
 from tests.support.examples import examples
 

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.lateness import LatenessHistogram
-from qmi.actors.schedule import ON_TIME, Decision, MissReport, QMI_LoopTaskMissedLoopPolicy, Schedule, check_period
+from qmi.actors.tasks.lateness import LatenessHistogram
+from qmi.actors.tasks.schedule import (
+    ON_TIME,
+    Decision,
+    MissReport,
+    QMI_LoopTaskMissedLoopPolicy,
+    Schedule,
+    check_period,
+)
 from qmi.errors import QMI_UsageException
 from tests.support.examples import examples
 

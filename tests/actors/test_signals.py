@@ -25,7 +25,7 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver, SignalDescription
 from qmi.core.rpc import rpc_method
 from qmi.messages import Signal
-from qmi.net.sending import Sending
+from qmi.net.protocol.send import Sending
 from qmi.utils.context_managers import subscribe_unsubscribe
 from tests.support.chaos import ChaosProxy
 from tests.support.lab import address, eventually, make_context

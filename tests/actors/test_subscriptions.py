@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.subscriptions import Subscriptions, Topic
+from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
 from tests.support.examples import examples
 
 A = Topic("lab", "nsg", "sig_a")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import qmi
-from qmi.actors.task import copied
+from qmi.actors.tasks.task import copied
 from qmi.core.exceptions import QMI_TaskRunException, QMI_UsageException
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.task import QMI_Task

@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from qmi.actors.clock import Clock, LoopWaiter, ThreadWaiter
-from qmi.actors.schedule import QMI_LoopTaskMissedLoopPolicy, Schedule
-from qmi.actors.virtual_clock import VirtualClock
+from qmi.actors.clock.monotonic import Clock, LoopWaiter, ThreadWaiter
+from qmi.actors.clock.virtual import VirtualClock
+from qmi.actors.tasks.schedule import QMI_LoopTaskMissedLoopPolicy, Schedule
 from qmi.errors import QMI_TimeoutException, QMI_UsageException
 
 IMMEDIATE = QMI_LoopTaskMissedLoopPolicy.IMMEDIATE

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.actors.execution import EXECUTION, Execution
 from qmi.actors.waited import runs_in_thread_of_object
-from qmi.bridge import Interrupt
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ContextStoppedException,
@@ -22,6 +20,8 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
+from qmi.runtime.call_context import EXECUTION, Execution
+from qmi.runtime.wakeup import Interrupt
 from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.support.drivers import Async, Gate, Inline, Mixed, Plain, SyncLoop
 from tests.support.tasks import in_thread

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from qmi.config import schema
-from qmi.config.rules import LOG_LEVELS
+from qmi.config.validators import LOG_LEVELS
 
 names = st.from_regex(r"[-_a-zA-Z0-9()]{1,63}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

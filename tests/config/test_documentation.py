@@ -10,7 +10,7 @@ import pytest
 
 from qmi.config import schema
 from qmi.config.loader import parse_config
-from qmi.config.places import PLACEHOLDERS, Places, place_faults
+from qmi.config.paths import PLACEHOLDERS, Places, place_faults
 
 TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 BLOCKS = ["\n".join(line[4:] for line in block.splitlines()) for block in re.findall(r"(?:^    .*\n|^\n)+", TEXT, re.M)]

@@ -16,9 +16,9 @@ from qmi.config.files import make_private_dirs, open_private, open_to_read, read
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgLogging, CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_RuntimeException
-from qmi.logs import setup_logging
 from qmi.proc.output import last_lines, open_output
-from qmi.proc.records import Record, Records
+from qmi.proc.pidfiles import Record, Records
+from qmi.runtime.logs import setup_logging
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="these are modes and kinds of files of POSIX")
 

@@ -10,7 +10,7 @@ import pytest
 
 import qmi
 from qmi.config.loader import load_config
-from qmi.config.places import Places, config_dir, datastore_dir, log_dir, qmi_home_dir, resolve_file_name
+from qmi.config.paths import Places, config_dir, datastore_dir, log_dir, qmi_home_dir, resolve_file_name
 from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.errors import QMI_ConfigurationException, QMI_UsageException

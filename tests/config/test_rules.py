@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
-from qmi.config import rules
-from qmi.config.rules import Rule, show
+from qmi.config import validators as rules
+from qmi.config.validators import Rule, show
 
 
 def rule(kind: Any) -> Rule:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.config.syntax import parse, strip_comments
+from qmi.config.parser import parse, strip_comments
 from qmi.errors import QMI_ConfigurationException
 from tests.config.strategies import json_values
 from tests.support.examples import examples

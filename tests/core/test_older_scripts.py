@@ -401,7 +401,7 @@ def test_contexts_are_pinged_without_having_one(monkeypatch: pytest.MonkeyPatch)
     from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST
 
     monkeypatch.setattr(
-        "qmi.finding.CfgDiscovery",
+        "qmi.peers.resolver.CfgDiscovery",
         lambda timeout: qmi.core.config_defs.CfgDiscovery(
             port=DISCOVERY_PORT, broadcast_addresses=[LOOPBACK_BROADCAST], timeout=timeout
         ),

@@ -12,12 +12,12 @@ import numpy
 
 from qmi.messages import Acquire, Call, Failure, Signal, Subscribe, Token, Value
 from qmi.net.codec import Codec
-from qmi.net.discovery import Answer, Question, write_answer, write_question
-from qmi.net.events import RequestReceived
-from qmi.net.frames import pack
-from qmi.net.handshake import Hello, Role
-from qmi.net.peer import Peer
-from qmi.proc.commands import Err, Ok, Start, Stop, already_running, format_command, format_reply
+from qmi.net.discovery.packets import Answer, Question, write_answer, write_question
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import RequestReceived
+from qmi.net.protocol.frames import pack
+from qmi.net.protocol.handshake import Hello, Role
+from qmi.proc.helper_protocol import Err, Ok, Start, Stop, already_running, format_command, format_reply
 from tests.support.extremes import odd_packets
 
 VALUES = (

@@ -19,12 +19,12 @@ from qmi.messages import Call, Value
 from qmi.names import Address, HostPort
 from qmi.net.codec import Codec
 from qmi.net.codec.tags import Own
-from qmi.net.discovery import Question, read_answer, read_question, reply_to
-from qmi.net.events import Event, HelloReceived, LossKind, PeerLost, ReplyReceived, RequestReceived
-from qmi.net.frames import Frame, FrameReader, Limits, ProtocolError, pack
-from qmi.net.handshake import Hello, Role
-from qmi.net.peer import Peer
-from qmi.proc.commands import (
+from qmi.net.discovery.packets import Question, read_answer, read_question, reply_to
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import Event, HelloReceived, LossKind, PeerLost, ReplyReceived, RequestReceived
+from qmi.net.protocol.frames import Frame, FrameReader, Limits, ProtocolError, pack
+from qmi.net.protocol.handshake import Hello, Role
+from qmi.proc.helper_protocol import (
     BadLineError,
     Err,
     Ok,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from qmi.context import Context
+from qmi.contexts.async_context import Context
 from qmi.core.context import QMI_Context
-from qmi.net.link import Link
+from qmi.net.io.link import Link
 from tests.support.devices import AsyncBench, Bench
 from tests.support.lab import address, config, eventually, make_context
 

@@ -93,7 +93,7 @@ def test_unknown_objects_and_methods_are_named(lab: Lab) -> None:
         lab.bench.ecco()
     # A peer is not to be trusted to ask only for what is published.
     link = lab.link(lab.here, "there")
-    from qmi.links.asking import ask
+    from qmi.peers.rpc_client import ask
 
     with pytest.raises(QMI_UnknownRpcException, match="no published method '__init__'"):
         ask(link, "x", Call("bench", "__init__", (None, "x"))).wait(5)

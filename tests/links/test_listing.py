@@ -16,7 +16,7 @@ from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task
 from qmi.messages import Call
 from qmi.names import Address
-from qmi.proc.find import _named
+from qmi.proc.network_scan import _named
 from tests.support.lab import two_contexts
 
 LISTED = f"{__name__}.Wordy"

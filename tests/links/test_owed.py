@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.actors.runner import Actor
+from qmi.actors.actor import Actor
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_MessageDeliveryException
 from tests.actors.test_guard import actor_of, check_idle

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from qmi.core.exceptions import QMI_NotDeliveredException
-from qmi.links.references import Interfaces
+from qmi.peers.references import Interfaces
 from tests.links.conftest import Lab
 from tests.support.devices import Bench
 from tests.support.lab import address, make_context

@@ -8,8 +8,8 @@ import pytest
 
 from qmi.actors.streams import ActorStream
 from qmi.core.exceptions import QMI_RuntimeException
-from qmi.links.serving import Serving
 from qmi.messages import Acquire, Call, Origin, Signal, Token
+from qmi.peers.rpc_server import Serving
 from tests.links.conftest import Lab
 
 

@@ -154,7 +154,7 @@ def test_who_only_looks_does_not_ask(pair: tuple[QMI_Context, QMI_Context], monk
     def ask(*_: object) -> None:
         raise AssertionError("nobody is asked")
 
-    monkeypatch.setattr("qmi.links.asking.ask_what_it_does", ask)
+    monkeypatch.setattr("qmi.peers.rpc_client.ask_what_it_does", ask)
     future = pair[1].get_rpc_object("srv.dev").rpc_nonblocking.measure()
     with pytest.raises(QMI_RpcTimeoutException, match="heard from"):
         future.wait(0)
@@ -212,6 +212,6 @@ def test_line_of_a_thread_is_the_drivers_whatever_its_functions_are_called(name:
     ],
 )
 def test_own_files_are_known_by_their_package(filename: str, drivers: bool) -> None:
-    from qmi.actors.whereabouts import is_drivers
+    from qmi.actors.user_code import is_drivers
 
     assert is_drivers(filename) is drivers

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Acquire, Call, Origin, Signal, Token
-from qmi.net import bounds, packets, plain
-from qmi.net.bounds import Field, OutOfBounds, describe_value, fields_to_wire
 from qmi.net.codec import Codec
 from qmi.net.codec.tags import Own
-from qmi.net.events import Connected, Event, HelloReceived, LossKind, PeerLost
-from qmi.net.frames import Frame, ProtocolError, pack
-from qmi.net.handshake import Hello, Role
-from qmi.net.kinds import Kind
-from qmi.net.peer import Peer
+from qmi.net.protocol import bounds, packets, plain
+from qmi.net.protocol.bounds import Field, OutOfBounds, describe_value, fields_to_wire
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import Connected, Event, HelloReceived, LossKind, PeerLost
+from qmi.net.protocol.frames import Frame, ProtocolError, pack
+from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.kinds import Kind
 from tests.support.extremes import HUGE, ODD, beyond, messages, within
 
 FIELDS = [

@@ -26,7 +26,7 @@ from hypothesis.extra import numpy as npst
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec
 from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
-from qmi.net.frames import Limits, ProtocolError
+from qmi.net.protocol.frames import Limits, ProtocolError
 from tests.support.examples import examples
 
 CODEC = Codec()

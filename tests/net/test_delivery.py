@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from qmi.messages import Acquire, Call, Reply, Signal, Subscribe, Token, Unsubscribe, Value
-from qmi.net.delivery import Delivery, is_for_the_loop
-from qmi.net.events import (
+from qmi.net.io.dispatch import Delivery, is_for_the_loop
+from qmi.net.protocol.events import (
     CancelReceived,
     Connected,
     CreditReceived,
@@ -23,7 +23,7 @@ from qmi.net.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.handshake import Hello
+from qmi.net.protocol.handshake import Hello
 
 HELLO = Hello(context="far", incarnation="1", workgroup="lab")
 SIGNALS = [Signal("nsg", "sig", (), 0, 1.0)]

@@ -7,7 +7,7 @@ from cbor2 import CBORTag, dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.net.discovery import (
+from qmi.net.discovery.packets import (
     ANSWER,
     MAX_SIZE,
     QUESTION,

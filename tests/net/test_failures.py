@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.net.bounds import describe_error
-from qmi.net.failures import Failures
+from qmi.net.io.failures import Failures
+from qmi.net.protocol.bounds import describe_error
 
 
 class Unprintable(Exception):
@@ -51,7 +51,7 @@ def test_fault_that_cannot_be_logged_is_counted_all_the_same(
         raise error
 
     failures = Failures()
-    monkeypatch.setattr("qmi.net.failures._logger.log", broken)
+    monkeypatch.setattr("qmi.net.io.failures._logger.log", broken)
     failures.fault("dial", "Connecting ends", ValueError())
     assert failures.counts() == {"dial: fault of this program": 1}
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from qmi.net.frames import ProtocolError
-from qmi.net.open_requests import OpenRequests
+from qmi.net.protocol.frames import ProtocolError
+from qmi.net.protocol.pending import OpenRequests
 from tests.net.test_outbound import Bench, Clock
 
 ANSWERS: dict[str, Callable[[OpenRequests, int], bool]] = {

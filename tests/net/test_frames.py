@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.net.frames import (
+from qmi.net.protocol.frames import (
     HEADER,
     MAGIC,
     MAJOR,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from qmi.net.heartbeat import Heartbeat, Pulse
+from qmi.net.protocol.heartbeat import Heartbeat, Pulse
 
 
 def beat() -> Heartbeat:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.net.line_limit import LineLimit
+from qmi.net.io.log_limit import LineLimit
 
 
 def test_line_limit_admits_one_line_a_second_with_the_count_of_the_others() -> None:

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.bridge import Loop
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Value
-from qmi.net import outbound
-from qmi.net.events import LossKind, PeerLost
-from qmi.net.frames import Limits
-from qmi.net.handshake import Hello, Role
-from qmi.net.link import Link
-from qmi.net.peer import Peer
-from qmi.net.wire import PlainWire, Unsent
+from qmi.net.io import writer as outbound
+from qmi.net.io.link import Link
+from qmi.net.io.transport import PlainWire, Unsent
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import LossKind, PeerLost
+from qmi.net.protocol.frames import Limits
+from qmi.net.protocol.handshake import Hello, Role
+from qmi.runtime.wakeup import Loop
 
 GET = Call("bench", "get", (1,))
 SIGNAL = Signal("bench", "sig", (1,), 0, 0.0)
@@ -238,7 +238,7 @@ def test_a_fault_of_the_owner_ends_the_link_and_not_the_program(caplog: pytest.L
 def test_in_a_rush_a_thread_reads_until_something_belongs_on_the_loop_or_nothing_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("qmi.net.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
+    monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
 
     async def main() -> None:
         async with joined(readers=trio.CapacityLimiter(2)) as pair:

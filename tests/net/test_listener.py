@@ -11,7 +11,7 @@ import trio.testing
 
 from qmi.errors import QMI_ConfigurationException, QMI_UsageException
 from qmi.names import HostPort
-from qmi.net.listener import Listener, listen
+from qmi.net.io.listener import Listener, listen
 
 
 def test_a_free_port_is_taken_and_connections_are_handed_on() -> None:

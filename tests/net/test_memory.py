@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from qmi.errors import QMI_NotDeliveredException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Signal, Undecodable, Value
-from qmi.net import frames as frames_module
-from qmi.net import peer as peer_module
 from qmi.net.codec import Encoded
-from qmi.net.costs import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
-from qmi.net.events import (
+from qmi.net.protocol import connection as peer_module
+from qmi.net.protocol import frames as frames_module
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import (
     Event,
     ItemReceived,
     LargeFrameReceived,
@@ -25,7 +25,7 @@ from qmi.net.events import (
     RequestReceived,
     SignalsReceived,
 )
-from qmi.net.frames import (
+from qmi.net.protocol.frames import (
     HEADER,
     MAGIC,
     MAJOR,
@@ -37,12 +37,12 @@ from qmi.net.frames import (
     Limits,
     pack,
 )
-from qmi.net.frames import ProtocolError as Fault
-from qmi.net.kinds import Kind
-from qmi.net.open_requests import OpenRequests
-from qmi.net.packets import head
-from qmi.net.peer import Peer
-from qmi.net.request_memory import RequestMemory
+from qmi.net.protocol.frames import ProtocolError as Fault
+from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
+from qmi.net.protocol.packets import head
+from qmi.net.protocol.pending import OpenRequests
+from qmi.net.protocol.request_memory import RequestMemory
 from tests.net.test_peer import ask, give, pair, raw
 
 ARRAY = np.zeros(100_000)
@@ -480,7 +480,7 @@ def test_modest_message_needs_modest_memory(monkeypatch: pytest.MonkeyPatch) -> 
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr("qmi.net.costs.mmap.mmap", Map)
+    monkeypatch.setattr("qmi.net.protocol.memory_estimate.mmap.mmap", Map)
     assert is_affordable(20_000)
     assert is_affordable(4 << 20)
     assert asked[0] < 2 << 20

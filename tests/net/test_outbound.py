@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.net import outbound as outbound_module
-from qmi.net.outbound import Outbound
-from qmi.net.wire import FULL, Unsent
+from qmi.net.io import writer as outbound_module
+from qmi.net.io.transport import FULL, Unsent
+from qmi.net.io.writer import Outbound
 
 
 class FakeLoop:

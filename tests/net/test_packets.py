@@ -9,10 +9,10 @@ import pytest
 
 from qmi import messages
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net import kinds, packets
-from qmi.net.bounds import MESSAGES
 from qmi.net.codec import Codec
-from qmi.net.frames import Frame, ProtocolError
+from qmi.net.protocol import kinds, packets
+from qmi.net.protocol.bounds import MESSAGES
+from qmi.net.protocol.frames import Frame, ProtocolError
 
 
 def test_every_message_travels_with_all_its_fields() -> None:
@@ -55,6 +55,6 @@ def test_token_secrets_do_not_appear_in_errors() -> None:
 
 
 def test_links_do_not_import_numpy_before_there_is_an_array() -> None:
-    code = "import sys, qmi.net.peer, qmi.net.discovery; print('numpy' in sys.modules)"
+    code = "import sys, qmi.net.protocol.connection, qmi.net.discovery.packets; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -35,7 +35,8 @@ from qmi.messages import (
     Unsubscribe,
     Value,
 )
-from qmi.net.events import (
+from qmi.net.protocol.connection import HEARTBEAT, Peer
+from qmi.net.protocol.events import (
     CancelReceived,
     Connected,
     CreditReceived,
@@ -50,11 +51,10 @@ from qmi.net.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.frames import MINOR, Buffer, Limits, pack
-from qmi.net.handshake import Hello, Identity, Role
-from qmi.net.kinds import Kind
-from qmi.net.packets import head
-from qmi.net.peer import HEARTBEAT, Peer
+from qmi.net.protocol.frames import MINOR, Buffer, Limits, pack
+from qmi.net.protocol.handshake import Hello, Identity, Role
+from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.packets import head
 from tests.support.examples import examples
 
 CALL = Call("nsg", "get", (1, 2.5), {"x": "y"})

@@ -10,7 +10,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException
 from qmi.messages import Call, Failure, Value
-from qmi.net.events import (
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import (
     CancelReceived,
     CreditReceived,
     Event,
@@ -22,9 +23,8 @@ from qmi.net.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.frames import Buffer, Limits
-from qmi.net.handshake import Hello, Role
-from qmi.net.peer import Peer
+from qmi.net.protocol.frames import Buffer, Limits
+from qmi.net.protocol.handshake import Hello, Role
 from tests.support.examples import examples
 
 

@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from qmi.net.discovery import reply_to
-from qmi.net.responder import Responder, ask
+from qmi.net.discovery.packets import reply_to
+from qmi.net.discovery.udp import Responder, ask
 
 PORT = 42_000 + os.getpid() % 18_000
 BROADCAST = "127.255.255.255"
@@ -73,7 +73,7 @@ def test_where_a_broadcast_address_cannot_be_bound_every_address_is(monkeypatch:
                 raise OSError("cannot assign")
             super().bind(address)
 
-    monkeypatch.setattr("qmi.net.responder.socket.socket", Windows)
+    monkeypatch.setattr("qmi.net.discovery.udp.socket.socket", Windows)
     one = Responder(answers("a"), host="127.0.0.1", port=PORT, broadcasts=[BROADCAST])
     assert [sock.getsockname()[0] for sock in one._sockets] == ["0.0.0.0"]
     assert run(one) == [("a", "127.0.0.1:5")]

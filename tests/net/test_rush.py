@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
-from qmi.net import rush as rush_module
-from qmi.net.events import Event, LossKind, PeerLost
-from qmi.net.rush import Rush
+from qmi.net.io import reader_handoff as rush_module
+from qmi.net.io.reader_handoff import Rush
+from qmi.net.protocol.events import Event, LossKind, PeerLost
 
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
 

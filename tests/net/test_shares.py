@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.net.shares import HERE, Shares, machine_of
+from qmi.net.io.link_quota import HERE, Shares, machine_of
 
 SHARES = Shares(total=200, per_address=50, local=120, kept=20)
 

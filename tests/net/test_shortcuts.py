@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Call, QueryLock, Signal, Token
-from qmi.net import packets, shortcuts
-from qmi.net.bounds import MAX_INT, MESSAGES, fields_to_wire
 from qmi.net.codec import Codec, Encoded
 from qmi.net.codec.encode import Encoder
-from qmi.net.costs import count_containers
-from qmi.net.frames import Frame, ProtocolError
-from qmi.net.kinds import Kind
-from qmi.net.sending import write_packet
-from qmi.net.undecodable import peek
+from qmi.net.protocol import fast_path as shortcuts
+from qmi.net.protocol import packets
+from qmi.net.protocol.bounds import MAX_INT, MESSAGES, fields_to_wire
+from qmi.net.protocol.frames import Frame, ProtocolError
+from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.memory_estimate import count_containers
+from qmi.net.protocol.send import write_packet
+from qmi.net.protocol.undecodable import peek
 
 CODEC = Codec()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from qmi.errors import QMI_ConfigurationException
-from qmi.net.handshake import Identity
-from qmi.net.tls import check_workgroup, client_context, explain, peer_identity, server_context
+from qmi.net.io.tls import check_workgroup, client_context, explain, peer_identity, server_context
+from qmi.net.protocol.handshake import Identity
 from qmi.tools.certs import make_ca, make_certificate
 
 

@@ -11,15 +11,16 @@ from cbor2 import CBORTag, dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.exchange import Exchange
-from qmi.actors.receiver import QMI_SignalReceiver
-from qmi.actors.subscriptions import Topic
+from qmi.actors.pubsub.broker import Exchange
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver
+from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net.codec import Codec, UndecodableValue
 from qmi.net.codec.budget import NotWellFormed, is_well_formed, is_within, weigh
 from qmi.net.codec.tags import Own
-from qmi.net.events import (
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import (
     CancelReceived,
     ItemReceived,
     PeerLost,
@@ -27,11 +28,10 @@ from qmi.net.events import (
     SignalsReceived,
     StreamOpened,
 )
-from qmi.net.frames import Limits, ProtocolError, pack
-from qmi.net.handshake import Role
-from qmi.net.kinds import Kind
-from qmi.net.packets import head
-from qmi.net.peer import Peer
+from qmi.net.protocol.frames import Limits, ProtocolError, pack
+from qmi.net.protocol.handshake import Role
+from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.packets import head
 from tests.net.test_peer import ask, give, make, pair, raw
 
 BAD = [

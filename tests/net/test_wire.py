@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from qmi.net.tls import client_context, server_context
-from qmi.net.wire import PlainWire, TlsWire, Unsent, Wire
+from qmi.net.io.tls import client_context, server_context
+from qmi.net.io.transport import PlainWire, TlsWire, Unsent, Wire
 from qmi.tools.certs import make_ca, make_certificate
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from qmi.messages import Call, Failure, Value
 from qmi.names import HostPort
-from qmi.net.events import HelloReceived, PeerLost, RequestReceived
-from qmi.net.handshake import Hello, Role
-from qmi.net.peer import Peer
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import HelloReceived, PeerLost, RequestReceived
+from qmi.net.protocol.handshake import Hello, Role
 
 
 @dataclass

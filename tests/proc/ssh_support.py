@@ -22,7 +22,7 @@ import asyncssh
 import psutil
 
 from qmi.config.schema import CfgContext, CfgProcessHost
-from qmi.proc.remote import SshLimits
+from qmi.proc.ssh.client import SshLimits
 from tests.proc.support import PROGRAMS, ROOT, free_port
 
 SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if os.access("/usr/sbin/sshd", os.X_OK) else None)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi
 from qmi.names import HostPort
-from qmi.proc.commands import Command, Ok, Reply
+from qmi.proc.control_protocol import Absent, Answer, FoundContext, Present, Stranger
+from qmi.proc.helper_protocol import Command, Ok, Reply
 from qmi.proc.launch import Times
-from qmi.proc.peers import Absent, Answer, FoundContext, Present, Stranger
 from qmi.proc.selection import Target
 
 PROGRAMS = Path(__file__).parent / "programs"

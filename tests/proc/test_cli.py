@@ -17,11 +17,11 @@ from qmi.config.schema import CfgContext
 from qmi.names import HostPort
 from qmi.proc import cli
 from qmi.proc.cli import Outside, run
-from qmi.proc.commands import MARKER, Err, Ok, Place, Reply
+from qmi.proc.control_protocol import FoundContext, PeerLink
+from qmi.proc.helper_protocol import MARKER, Err, Ok, Place, Reply
 from qmi.proc.launch import Times
 from qmi.proc.manager import Manager
-from qmi.proc.peers import FoundContext, PeerLink
-from qmi.proc.remote import RemoteHosts
+from qmi.proc.ssh.client import RemoteHosts
 from tests.proc.ssh_support import far_config
 from tests.proc.support import (
     HELPER,
@@ -94,7 +94,7 @@ def test_fault_23_a_port_in_use_has_exit_code_2(home: Path, capsys: pytest.Captu
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         configure(home, a=talker("a", port=port))
-        from qmi.proc.peers import Absent
+        from qmi.proc.control_protocol import Absent
         from tests.proc.support import ScriptedLink
 
         assert qmi_proc("start", "a", link=ScriptedLink(Absent())) == 2

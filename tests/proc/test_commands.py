@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.proc.commands import (
+from qmi.proc.helper_protocol import (
     MARKER,
     MAX_LINE,
     MAX_PID,

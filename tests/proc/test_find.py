@@ -13,10 +13,10 @@ from qmi.actors.interface import Interface
 from qmi.config.schema import CfgDiscovery, CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.names import Address, HostPort
-from qmi.net.discovery import reply_to
-from qmi.proc.find import NetworkDiscovery, _packets
-from qmi.proc.links import SocketLink
-from qmi.proc.peers import FoundContext
+from qmi.net.discovery.packets import reply_to
+from qmi.proc.control_client import SocketLink
+from qmi.proc.control_protocol import FoundContext
+from qmi.proc.network_scan import NetworkDiscovery, _packets
 
 DESCRIPTOR = RpcObjectDescriptor(Address("srv", "nsg"), "instrument", Interface("my.module.Driver"))
 

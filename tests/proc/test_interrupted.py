@@ -13,11 +13,11 @@ import pytest
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.names import HostPort
+from qmi.proc.control_protocol import Present, StopRefusedError
+from qmi.proc.controller import One
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, Running
-from qmi.proc.one import One
-from qmi.proc.peers import Present, StopRefusedError
+from qmi.proc.pidfiles import MARK, Record, Records
 from qmi.proc.process import find_marked, identify
-from qmi.proc.records import MARK, Record, Records
 from qmi.proc.status import State
 from tests.proc.support import QUICK, ROOT, ScriptedLink, TextLink, config_in, quiet, talker, target
 
@@ -25,7 +25,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from qmi.proc.launch import Launcher
-from qmi.proc.records import Records
+from qmi.proc.pidfiles import Records
 from tests.proc.support import QUICK, TextLink, config_in, quiet, talker, target
 
 moment, kind, port, home = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
@@ -97,7 +97,7 @@ def refuse_home(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("qmi.proc.records.make_private_dirs", refuse)
+    monkeypatch.setattr("qmi.proc.pidfiles.make_private_dirs", refuse)
 
 
 def test_stop_without_a_home_asks_over_the_link(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_RuntimeException
 from qmi.proc import launch
 from qmi.proc.child import Child, restore_ctrl_c
+from qmi.proc.control_protocol import Absent, Present, Stranger
 from qmi.proc.launch import (
     AlreadyRunningError,
     Launcher,
@@ -29,9 +30,8 @@ from qmi.proc.launch import (
     Unresponsive,
 )
 from qmi.proc.output import last_lines
-from qmi.proc.peers import Absent, Present, Stranger
+from qmi.proc.pidfiles import Record, Records
 from qmi.proc.process import identify
-from qmi.proc.records import Record, Records
 from tests.proc.support import (
     QUICK,
     ScriptedLink,

@@ -12,9 +12,9 @@ from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_RuntimeException
 from qmi.messages import Call
 from qmi.names import HostPort
-from qmi.net.tls import server_context
-from qmi.proc.links import SocketLink
-from qmi.proc.peers import Absent, Present, Stranger
+from qmi.net.io.tls import server_context
+from qmi.proc.control_client import SocketLink
+from qmi.proc.control_protocol import Absent, Present, Stranger
 from qmi.tools.certs import make_ca, make_certificate
 from tests.proc.peer_server import PeerServer
 from tests.proc.support import free_port

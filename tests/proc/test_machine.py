@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from qmi.proc import machine
-from qmi.proc.machine import local_hosts, own_addresses
+from qmi.proc import local_hosts as machine
+from qmi.proc.local_hosts import local_hosts, own_addresses
 from qmi.proc.selection import is_local
 
 

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from qmi.config.schema import CfgContext
+from qmi.proc.controller import One
 from qmi.proc.launch import Launcher
 from qmi.proc.manager import Manager
-from qmi.proc.one import One
 from qmi.proc.selection import Target
 from qmi.proc.status import State, Status, exit_code
 from tests.proc.support import QUICK, ScriptedRemote, TextLink, config_in, dying, talker, target

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from qmi.config.schema import CfgContext
-from qmi.proc.commands import Err, Look, Ok, Start, Stop
+from qmi.proc.control_protocol import Absent, Answer, Present, Stranger
+from qmi.proc.controller import One
+from qmi.proc.helper_protocol import Err, Look, Ok, Start, Stop
 from qmi.proc.launch import Launcher, Times
-from qmi.proc.one import One
-from qmi.proc.peers import Absent, Answer, Present, Stranger
-from qmi.proc.ssh_errors import Culprit, RemoteError
+from qmi.proc.ssh.errors import Culprit, RemoteError
 from qmi.proc.status import State, Status
 from tests.proc.support import (
     QUICK,

@@ -15,14 +15,14 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from qmi import kernel
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.interrupt_rules import PATIENCE
+from qmi.contexts import base as kernel
+from qmi.proc.control_client import SocketLink
 from qmi.proc.launch import Launcher, Times
-from qmi.proc.links import SocketLink
 from qmi.proc.selection import Target
 from qmi.proc.systemd import unit_text
+from qmi.runtime.interrupt_rules import PATIENCE
 from tests.proc.ssh_support import SSHD, make_keys, openssh, sessions
 from tests.proc.support import PROGRAMS, free_port, target, wait_for
 

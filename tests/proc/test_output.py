@@ -8,7 +8,7 @@ import pytest
 
 from qmi.config.schema import CfgProcessManagement, CfgQmi
 from qmi.errors import QMI_RuntimeException, QMI_UsageException
-from qmi.proc.commands import Place
+from qmi.proc.helper_protocol import Place
 from qmi.proc.output import follow, last_lines, open_output, output_dir, read_output
 
 NOW = datetime(2024, 2, 29, 13, 5, 59)

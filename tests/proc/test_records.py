@@ -8,8 +8,8 @@ import pytest
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
-from qmi.proc import records
-from qmi.proc.records import Record, Records
+from qmi.proc import pidfiles as records
+from qmi.proc.pidfiles import Record, Records
 
 RECORD = Record(12, "boot:77", "some.module", "/home/x/a.out")
 

@@ -14,11 +14,11 @@ import pytest
 
 from qmi.config.schema import CfgProcessHost
 from qmi.names import HostPort
-from qmi.proc import remote as remote_module
-from qmi.proc import ssh_helper
-from qmi.proc.commands import MARKER, Err, Look, Ok, Reply, Start, Stop, parse_command
-from qmi.proc.remote import RemoteHosts, SshLimits, ssh_endpoint
-from qmi.proc.ssh_errors import Culprit, RemoteError
+from qmi.proc.helper_protocol import MARKER, Err, Look, Ok, Reply, Start, Stop, parse_command
+from qmi.proc.ssh import client as remote_module
+from qmi.proc.ssh import helper as ssh_helper
+from qmi.proc.ssh.client import RemoteHosts, SshLimits, ssh_endpoint
+from qmi.proc.ssh.errors import Culprit, RemoteError
 from tests.proc.ssh_support import Keys, inner_server, make_keys
 from tests.proc.support import ROOT
 
@@ -150,9 +150,9 @@ def test_fault_30_a_host_that_is_down_is_told(keys: Keys, monkeypatch: pytest.Mo
 UNREACHABLE = """
 import sys, time
 from qmi.config.schema import CfgProcessHost
-from qmi.proc.commands import Look
-from qmi.proc.remote import RemoteHosts, SshLimits
-from qmi.proc.ssh_errors import RemoteError
+from qmi.proc.helper_protocol import Look
+from qmi.proc.ssh.client import RemoteHosts, SshLimits
+from qmi.proc.ssh.errors import RemoteError
 with RemoteHosts({"lab": CfgProcessHost("x", sys.argv[1])}, limits=SshLimits()) as remote:
     try:
         remote.request("lab", Look("a"))

@@ -12,16 +12,16 @@ import psutil
 import pytest
 
 from qmi.config.schema import CfgContext
-from qmi.proc.commands import Err, Look, Ok, Start, Stop, parse_already_running
+from qmi.proc.control_protocol import Absent
+from qmi.proc.controller import One
+from qmi.proc.helper_protocol import Err, Look, Ok, Start, Stop, parse_already_running
 from qmi.proc.launch import Launcher
-from qmi.proc.one import One
 from qmi.proc.output import follow
-from qmi.proc.peers import Absent
+from qmi.proc.pidfiles import Records
 from qmi.proc.process import identify
-from qmi.proc.records import Records
-from qmi.proc.remote import RemoteHosts
 from qmi.proc.selection import Target
-from qmi.proc.ssh_errors import Culprit, RemoteError
+from qmi.proc.ssh.client import RemoteHosts
+from qmi.proc.ssh.errors import Culprit, RemoteError
 from qmi.proc.status import State
 from tests.proc.ssh_support import (
     LIMITS,

@@ -8,7 +8,7 @@ from typing import TextIO
 import pytest
 from rich.console import Console
 
-from qmi.proc.live import LiveReporter
+from qmi.proc.live_table import LiveReporter
 from qmi.proc.render import JsonReporter, PlainReporter, Reporter
 from qmi.proc.status import State, Status
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from qmi.errors import QMI_UsageException
-from qmi.proc.commands import MARKER, MAX_LINE, Command, Err, Look, Ok, Place, Read, Reply, Start, Stop, piece_of
+from qmi.proc.control_protocol import Stranger
+from qmi.proc.helper_protocol import MARKER, MAX_LINE, Command, Err, Look, Ok, Place, Read, Reply, Start, Stop, piece_of
+from qmi.proc.helper_server import executor, serve
 from qmi.proc.launch import Launcher
-from qmi.proc.peers import Stranger
 from qmi.proc.selection import Target
-from qmi.proc.server import executor, serve
 from tests.proc.support import QUICK, ScriptedLink, TextLink, config_in, dying, quiet, talker, target
 
 

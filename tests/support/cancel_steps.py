@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from qmi.interrupts import INTERRUPTS
+from qmi.runtime.sigint import INTERRUPTS
 
 T = TypeVar("T")
 

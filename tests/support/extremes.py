@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from qmi.messages import Acquire, Call, Release, Signal
-from qmi.net import bounds
-from qmi.net.bounds import (
+from qmi.net.codec import Codec
+from qmi.net.protocol import bounds
+from qmi.net.protocol.bounds import (
     AnError,
     Anything,
     Bound,
@@ -22,10 +23,9 @@ from qmi.net.bounds import (
     TokenPair,
     Whole,
 )
-from qmi.net.codec import Codec
-from qmi.net.frames import Buffer, pack
-from qmi.net.kinds import Kind
-from qmi.net.packets import _REQUESTS
+from qmi.net.protocol.frames import Buffer, pack
+from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.packets import _REQUESTS
 
 HUGE = 10**5000
 ODD: tuple[Any, ...] = (

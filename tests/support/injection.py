@@ -20,10 +20,10 @@ import qmi
 ROOT = str(Path(qmi.__file__).parent)
 _BOUNDARY = frozenset(
     {
-        ("failures.py", None), ("line_limit.py", None), ("link.py", "_contain"), ("link.py", "fault"),
+        ("failures.py", None), ("log_limit.py", None), ("link.py", "_contain"), ("link.py", "fault"),
         ("link.py", "_note_fault"), ("link.py", "_end"), ("link.py", "_finish"), ("link.py", "_end_by_fault"),
-        ("delivery.py", "finish"), ("entrance.py", "_serve"), ("connections.py", "_dial"), ("serving.py", "_finish"),
-        ("listener.py", "run"), ("responder.py", "run"), ("responder.py", "_serve"),
+        ("dispatch.py", "finish"), ("acceptor.py", "_serve"), ("connections.py", "_dial"), ("rpc_server.py", "_finish"),
+        ("listener.py", "run"), ("udp.py", "run"), ("udp.py", "_serve"),
     }
 )  # fmt: skip
 """What catches and tells a fault. A second fault at the same time is another matter."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from qmi.context import Context
+from qmi.contexts.async_context import Context
 from tests.support.devices import Bench
 from tests.support.lab import config
 

@@ -9,10 +9,10 @@ from typing import Any
 import trio
 
 from qmi._version import __version__
-from qmi.context import Context
-from qmi.net.events import Event, PeerLost
-from qmi.net.handshake import Hello, Role
-from qmi.net.peer import Peer
+from qmi.contexts.async_context import Context
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import Event, PeerLost
+from qmi.net.protocol.handshake import Hello, Role
 
 
 class Raw:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from qmi.actors.clock import Clock, MonotonicClock
+from qmi.actors.clock.monotonic import Clock, MonotonicClock
+from qmi.actors.clock.virtual import VirtualClock
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.virtual_clock import VirtualClock
 from qmi.core.context import QMI_Context
 from qmi.core.task import QMI_LoopTask, QMI_Task
 from tests.support.lab import config

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from qmi.proc.cli import Outside
-from qmi.proc.find import NetworkDiscovery
-from qmi.proc.links import SocketLink
+from qmi.proc.control_client import SocketLink
+from qmi.proc.network_scan import NetworkDiscovery
 from qmi.tools import proc
 from tests.proc.support import free_port
 

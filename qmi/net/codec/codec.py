@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from cbor2 import CBORDecodeError, dumps
 
-from qmi.config.rules import printable
+from qmi.config.validators import printable
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import pieces
 from qmi.net.codec.budget import MAX_PER_BYTE, is_well_formed, is_within
@@ -25,7 +25,7 @@ from qmi.net.codec.encode import Encoder, find_refusal
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.codec.rows import SCALARS, Persistent, Refusal, Restore
 from qmi.net.codec.tags import MAX_INTEGER_BITS
-from qmi.net.frames import Limits, ProtocolError
+from qmi.net.protocol.frames import Limits, ProtocolError
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
 _SEAL = secrets.token_bytes(8)

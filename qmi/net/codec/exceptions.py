@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from cbor2 import CBORTag
 
-from qmi.config.rules import printable, printable_lines
+from qmi.config.validators import printable, printable_lines
 from qmi.errors import QMI_RemoteException, QMI_RemoteExceptionGroup
 from qmi.net.codec.named_types import ABSENT, find_type, static_lookup
 from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, fields_of, let_ctrl_c_through

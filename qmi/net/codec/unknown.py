@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from qmi.config.rules import printable
+from qmi.config.validators import printable
 
 NOT_IMPORTED = "a type that this program has not imported"
 

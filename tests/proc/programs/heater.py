@@ -5,7 +5,7 @@ import threading
 import time
 
 import qmi
-import qmi.interrupts
+import qmi.runtime.sigint
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
 
@@ -41,5 +41,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[3] == "swallows":
-        vars(qmi.interrupts)["PATIENCE"] = 0.2
+        vars(qmi.runtime.sigint)["PATIENCE"] = 0.2
     main()

@@ -1,0 +1,183 @@
+"""The verbs of a script, ``qmi.start()`` and its like: each does something with the context of the code that calls.
+
+They are the package's own functions to everybody who uses them. They have a module of their own because they need
+actors and trio; ``qmi/__init__.py`` is run by whoever imports any part of the package, and does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+
+from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.actors.tasks.restart import RestartRule
+from qmi.actors.tasks.runner import TR, QMI_TaskRunner
+from qmi.actors.tasks.task import QMI_Task
+from qmi.actors.views import call, lock_info, locked, rpc_async, rpc_blocking, rpc_nonblocking
+from qmi.contexts.default import context, open_context, start, stop
+from qmi.errors import QMI_NoActiveContextException
+
+if TYPE_CHECKING:
+    from qmi.config.schema import CfgContext
+    from qmi.contexts.blocking_context import InfoText
+
+__all__ = [
+    "call",
+    "context",
+    "get_configured_contexts",
+    "get_instrument",
+    "get_rpc_object",
+    "get_task",
+    "info",
+    "list_rpc_objects",
+    "lock_info",
+    "locked",
+    "make_instrument",
+    "make_rpc_object",
+    "make_task",
+    "open_context",
+    "rpc_async",
+    "rpc_blocking",
+    "rpc_nonblocking",
+    "show_contexts",
+    "show_instruments",
+    "show_network_contexts",
+    "show_rpc_objects",
+    "show_tasks",
+    "start",
+    "stop",
+]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T", bound=QMI_RpcObject)
+
+
+@overload
+def make_rpc_object(
+    rpc_object_name: str, rpc_object_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any
+) -> _T: ...
+@overload
+def make_rpc_object(
+    rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T: ...
+def make_rpc_object(
+    rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Make an object in the context and return a proxy of it; see :meth:`.QMI_Context.make_rpc_object`."""
+    return context().make_rpc_object(rpc_object_name, rpc_object_class, *args, **kwargs)
+
+
+@overload
+def make_instrument(
+    instrument_name: str, instrument_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any
+) -> _T: ...
+@overload
+def make_instrument(
+    instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T: ...
+def make_instrument(
+    instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Make an instrument in the context and return a proxy of it; see :meth:`.QMI_Context.make_instrument`."""
+    return context().make_instrument(instrument_name, instrument_class, *args, **kwargs)
+
+
+def make_task(
+    task_name: str,
+    task_class: type[QMI_Task[Any, Any]],
+    *args: Any,
+    task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
+    restart_rule: RestartRule | None = None,
+    **kwargs: Any,
+) -> TR:
+    """Make a task in the context and return a proxy of its runner; see :meth:`.QMI_Context.make_task`."""
+    return context().make_task(
+        task_name, task_class, *args, task_runner=task_runner, restart_rule=restart_rule, **kwargs
+    )
+
+
+def get_rpc_object(rpc_object_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    """Return a proxy of an object that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_rpc_object(rpc_object_name, auto_connect, host_port)
+
+
+def get_instrument(instrument_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    """Return a proxy of an instrument that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_instrument(instrument_name, auto_connect, host_port)
+
+
+def get_task(task_name: str, auto_connect: bool = False, host_port: str | None = None) -> Any:
+    """Return a proxy of a task that exists; see :meth:`.QMI_Context.get_rpc_object`."""
+    return context().get_task(task_name, auto_connect, host_port)
+
+
+def list_rpc_objects(
+    category: str | None = None, *, rpc_object_baseclass: type[QMI_RpcObject] | str | None = None
+) -> list[tuple[str, str]]:
+    """The objects that can be reached, as pairs of address and class name.
+
+    Args:
+        category: "instrument", "task", ... or None for all.
+        rpc_object_baseclass: The same, or a class such as ``QMI_Instrument``.
+    """
+    return context().list_rpc_objects(_category(category, rpc_object_baseclass))
+
+
+def show_rpc_objects(
+    category: str | None = None, *, rpc_object_baseclass: type[QMI_RpcObject] | str | None = None
+) -> None:
+    """Print the objects that can be reached.
+
+    Args:
+        category: "instrument", "task", ... or None for all.
+        rpc_object_baseclass: The same, or a class such as ``QMI_Instrument``.
+    """
+    context().show_rpc_objects(_category(category, rpc_object_baseclass))
+
+
+def _category(category: str | None, base: type[QMI_RpcObject] | str | None) -> str | None:
+    if base is None:
+        return category
+    if isinstance(base, str):
+        return base
+    return None if base is QMI_RpcObject else base.get_category()
+
+
+def show_instruments() -> None:
+    """Print the instruments that can be reached."""
+    context().show_instruments()
+
+
+def show_tasks() -> None:
+    """Print the tasks that can be reached."""
+    context().show_tasks()
+
+
+def show_contexts() -> None:
+    """Print the contexts that this program knows."""
+    context().show_contexts()
+
+
+def show_network_contexts() -> None:
+    """Print the contexts that answer on the network, and whether this one is connected to them."""
+    context().show_network_contexts()
+
+
+def get_configured_contexts() -> dict[str, CfgContext]:
+    """The settings of all configured contexts by name."""
+    return context().get_configured_contexts()
+
+
+def info() -> InfoText:
+    """What there is to say about the context, on several lines; also that there is none."""
+    try:
+        return context().info()
+    except QMI_NoActiveContextException as error:
+        from qmi.contexts.blocking_context import InfoText
+
+        return InfoText(error)
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "qmi"
+del _name

@@ -1,0 +1,487 @@
+"""How a proxy reaches its object: the one place where blocking, non-blocking and awaited calls part ways."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar
+
+import trio
+
+from qmi.actors.actor import Actor
+from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
+from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
+from qmi.actors.interface import Interface, Method, unknown_method
+from qmi.actors.lock_block import Block, block_at
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver
+from qmi.actors.streams import RpcStream
+from qmi.actors.turns import InlineTurn, WaitedTurn
+from qmi.actors.waited import call_and_wait, runs_in_thread_of_object
+from qmi.config.validators import printable
+from qmi.errors import (
+    QMI_CancelledCallException,
+    QMI_Exception,
+    QMI_NotDeliveredException,
+    QMI_ObjectLockedException,
+    QMI_OutcomeUnknownException,
+    QMI_RpcTimeoutException,
+    QMI_UsageException,
+)
+from qmi.messages import (
+    BLOCK,
+    ENTER_BLOCK,
+    EXIT_BLOCK,
+    GET_PROPERTY,
+    SERVICE_NAMES,
+    Acquire,
+    Call,
+    ForceRelease,
+    LockAnswer,
+    LockInfo,
+    Origin,
+    QueryLock,
+    Release,
+    Request,
+    Token,
+    call_text,
+)
+from qmi.names import Address
+from qmi.runtime.call_context import EXECUTION, current_chain
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.wakeup import Loop, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
+
+_logger = logging.getLogger("qmi.core.rpc")
+
+T = TypeVar("T")
+
+
+LINK_GONE: Final = (QMI_NotDeliveredException, QMI_OutcomeUnknownException)
+_MOMENT = 0.01
+"""A call that waits for so few seconds before it is sent has all of its time left."""
+
+
+class Router(Protocol):
+    """What a proxy needs of the context that it was made by."""
+
+    origin: Origin
+    loop: Loop
+
+    def find_actor(self, address: Address) -> Actor | None:
+        """The object if it lives in this context, None if it lives in another one.
+
+        Raises:
+            QMI_Exception: If it should live here but does not, or if this context has stopped.
+        """
+
+    def request(
+        self, address: Address, message: Request, *, soon: bool = False, patience: float | None = 0.0
+    ) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Every error comes with the future.
+
+        Args:
+            address: The object.
+            message: The message.
+            soon: Whether a message to another context may wait a moment for others that go out together with it.
+            patience: For how many seconds this may block while too much waits to be sent to that context; None: as
+                long as the context takes any of it.
+        """
+
+    def release_later(self, address: Address, key: Token) -> None:
+        """Release a grant of an object of another context as soon as there is a link to it."""
+
+    def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
+        """Call a plain method of an object of another context, and await its result for so many seconds at most."""
+
+    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of this name put into a receiver."""
+
+    def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription."""
+
+
+class Handle:
+    """A proxy's end of its object, shared by the blocking, the non-blocking and the async view of it.
+
+    Attributes:
+        router: The context.
+        address: Where the object lives.
+        interface: What it offers.
+        token: The token of the proxy's plain lock, or None.
+        open_blocks: How many ``locked()`` blocks of it are open, of all threads and tasks.
+    """
+
+    __slots__ = ("__weakref__", "_actor", "address", "interface", "open_blocks", "router", "token")
+
+    def __init__(self, router: Router, address: Address, interface: Interface) -> None:
+        self.router: Router = router
+        self.address: Address = address
+        self.interface: Interface = interface
+        self.token: Token | None = None
+        self.open_blocks: int = 0
+        self._actor: Actor | None = None
+
+    def _find_actor(self) -> Actor | None:
+        # The actor of the last call, unless it has ended since: then there may be another one of that name.
+        actor = self._actor
+        if actor is None or actor.mailbox.closed is not None:
+            self._actor = actor = self.router.find_actor(self.address)
+        return actor
+
+    # Calls
+
+    def call_blocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
+        """Call a method and wait for its result."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        name = method.name
+        if on_any_loop():
+            refuse_on_loop(f"{self.address}.{call_text(name, args)}", _awaited_form(name, args))
+        execution = EXECUTION.get()
+        chain = () if execution is None else execution.chain
+        limit = None if timeout is None else check_timeout(timeout)
+        actor = self._find_actor()
+        if actor is not None:
+            here = actor.method(name)
+            if runs_in_thread_of_object(actor, here):
+                # Nothing here may refer to the turn when its error is raised, whose traceback refers to this.
+                return call_and_wait(
+                    actor,
+                    WaitedTurn(
+                        here,
+                        args,
+                        kwargs,
+                        self._shown_token() if self.open_blocks else self.token,
+                        chain,
+                        self.router.origin,
+                    ),
+                    limit,
+                    None if execution is None else execution.interrupt,
+                )
+            if limit is None and runs_in_thread_of_caller(actor, here):
+                actor.check_cycle(name, chain)
+                token = self._shown_token() if self.open_blocks else self.token
+                turn = InlineTurn(here, token, chain, self.router.origin)
+                result = call_in_thread(actor, turn, args, kwargs)
+                return self._stream(result) if method.kind.is_stream else result
+        token = self._shown_token() if self.open_blocks else self.token
+        call = Call(self.address.object, name, args, kwargs, token, chain)
+        if limit is None:
+            return call_blocking(self._request(method, call, soon=False, patience=None), None)
+        begun = time.monotonic()
+        future = self._request(method, call, soon=False, patience=limit)
+        waited = time.monotonic() - begun  # until there was room to send it
+        return call_blocking(future, limit if waited < _MOMENT else max(limit - waited, 0.0))
+
+    def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
+        """Call a method; the future gives its result."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
+        token = self._shown_token() if self.open_blocks else self.token
+        return self._request(method, Call(self.address.object, method.name, args, kwargs, token), patience=None)
+
+    def _request(
+        self, method: Method, call: Call, *, soon: bool = True, patience: float | None = 0.0
+    ) -> QMI_RpcFuture[Any]:
+        actor = self._actor
+        if actor is not None and actor.mailbox.closed is None:
+            future = actor.handle(call, self.router.origin)
+        else:
+            future = self.router.request(self.address, call, soon=soon, patience=patience)
+        if not method.direct:
+            future.callee = self.address
+        if not method.kind.is_stream:
+            return future
+        # Nobody may ever see the value of this future: then the stream is forgotten, which ends it at its other end.
+        streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what, explain=future.explain)
+        streamed.callee = future.callee
+        streamed.follow(future, self._stream)
+        return streamed
+
+    def _stream(self, source: Any) -> RpcStream:
+        return RpcStream(source, self.router.loop, self._shown_token)
+
+    async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
+        """Call a method and await its result; being cancelled cancels the call."""
+        if not in_task():
+            what = f"{self.address}.{call_text(method.name, args)}"
+            refuse_outside_trio(what, f"proxy.{method.name}", _blocking_form(method.name, args))
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        name = method.name
+        limit = check_timeout(timeout)
+        chain = current_chain()
+        try:
+            actor = self._find_actor()
+        except QMI_Exception:  # it is gone; who tries in a loop must let others run all the same
+            await trio.lowlevel.checkpoint()
+            raise
+        token = self._shown_token() if self.open_blocks else self.token
+        if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
+            call = Call(self.address.object, name, args, kwargs, token, chain)
+            if actor is None and not method.kind.is_stream:
+                return await self.router.call_elsewhere(self.address, call, limit)
+            return await call_async(self._request(method, call), limit)
+        actor.check_cycle(name, chain)
+        turn = InlineTurn(actor.method(name), token, chain, self.router.origin)
+        if limit is None:
+            result = await call_in_task(actor, turn, args, kwargs)
+        else:
+            result = await self._call_in_task(actor, turn, args, kwargs, limit)
+        return self._stream(result) if method.kind.is_stream else result
+
+    async def _call_in_task(
+        self, actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float
+    ) -> Any:
+        with trio.move_on_after(timeout):
+            return await call_in_task(actor, turn, args, kwargs)
+        busy = actor.explain_busy()
+        raise QMI_RpcTimeoutException(
+            f"No answer from {self.address}.{turn.what} within {timeout:g} s" + (f": {busy}" if busy else "")
+        )
+
+    # Locking: each is a future, which the views wait for in their own way
+
+    def _shown_token(self) -> Token | None:
+        # What calls show while there are blocks at this proxy: those of the thread or task that is in one show the
+        # block's own token, all others that of a plain lock.
+        block = block_at(self)
+        return self.token if block is None else block.key
+
+    def token_to_lock_with(self, custom: str | None) -> Token:
+        """The token that a plain lock shall belong to."""
+        token = check_token(custom)
+        if token is not None:
+            return token
+        if self.token is not None and self.open_blocks and block_at(self) is not None:
+            return self.token  # below the block, which shows a token of its own
+        return Token(secrets.token_hex(16))
+
+    def new_block(self, custom: str | None) -> Block:
+        """A block that is to be entered."""
+        return Block(self, Token(BLOCK + secrets.token_hex(16)), check_token(custom))
+
+    def acquire(self, timeout: float | None, token: Token, key: Token | None = None) -> QMI_RpcFuture[LockAnswer]:
+        """Ask for the lock.
+
+        A proxy that holds the lock already keeps it, with the token that it has, unless a custom one is asked for.
+
+        Args:
+            timeout: How long to wait for another holder, in seconds; None waits for ever.
+            token: What the lock shall belong to.
+            key: What stands for this request alone, if ``token`` does not.
+        """
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        limit = check_timeout(timeout)
+        is_block = key is not None and key.is_block
+        block = block_at(self, token if token.custom else None)
+        if block is not None:
+            held: Token | None = block.key
+        else:
+            held = None if token.custom and not is_block else self.token
+        message = Acquire(self.address.object, token, math.inf if limit is None else limit, held, key)
+        future = self.router.request(self.address, message)
+        future.callee = self.address
+        return future
+
+    def new_key(self, token: Token) -> Token | None:
+        """What stands for a request for a plain lock, if the token that it asks with does not."""
+        return Token(secrets.token_hex(16)) if token.custom else None
+
+    def granted(self, token: Token, answer: LockAnswer) -> LockAnswer:
+        """Take note of the answer to a request for a plain lock."""
+        if answer == LockAnswer.GRANTED or (answer and token.custom):
+            self.token = token
+        return answer
+
+    def undo_acquire(self, key: Token, future: QMI_RpcFuture[LockAnswer] | None, *, stays: bool = False) -> None:
+        """Nobody will learn that the lock was granted, so it must not be.
+
+        Args:
+            key: What stands for the request.
+            future: The answer, if the caller got that far.
+            stays: Whether the lock would outlive the link, since it has a text.
+        """
+        if key == self.token:
+            return
+        if future is None:
+            self._release_for_sure(key, stays)
+            return
+        future.cancel()
+        # The answer may come in this very moment, in another thread: it has claimed the future, but has not written its
+        # value yet. So it is looked at when it is there, which is now unless that is so. Releasing by the key takes
+        # back what this request was granted, and nothing else; where the request was withdrawn, it has no effect.
+        future.add_done_callback(lambda: self._release_unless_refused(key, future, stays))
+
+    def _release_unless_refused(self, key: Token, future: QMI_RpcFuture[LockAnswer], stays: bool) -> None:
+        error = future.error()
+        if isinstance(error, QMI_CancelledCallException) or (error is None and future.result() == LockAnswer.GRANTED):
+            self._release_for_sure(key, stays)
+        elif stays and isinstance(error, QMI_OutcomeUnknownException):
+            self.router.release_later(self.address, key)
+
+    def _release_for_sure(self, key: Token, stays: bool) -> None:
+        future = self.release_at_once(key)
+        if stays:
+            future.add_done_callback(lambda: self._release_when_linked(key, future))
+
+    def _release_when_linked(self, key: Token, future: QMI_RpcFuture[bool]) -> None:
+        if isinstance(future.error(), LINK_GONE):
+            self.router.release_later(self.address, key)
+
+    def token_to_release(self, custom: str | None) -> Token | None:
+        """The token that the proxy's plain lock should belong to."""
+        return check_token(custom) or self.token
+
+    def release(self, token: Token | None, context_name: str | None = None) -> QMI_RpcFuture[bool]:
+        """Ask to unlock."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        return self.router.request(self.address, Release(self.address.object, token, context_name))
+
+    def release_at_once(self, key: Token) -> QMI_RpcFuture[bool]:
+        """Give a grant back. Nothing is raised on the way, and Ctrl-C that is due has to wait."""
+        return self.router.request(self.address, Release(self.address.object, key))
+
+    def released(self, token: Token | None, answer: bool) -> bool:
+        """Take note of the answer to :meth:`release`: a lock that could not be released is not there."""
+        if token is not None and self.token == token and (answer or not token.custom):
+            self.token = None
+        return answer
+
+    def note_release(self, block: Block, future: QMI_RpcFuture[bool]) -> None:
+        """See to what becomes of the release at the end of a block.
+
+        It is logged if the lock was lost before. If it stays while there is no link, it is released later.
+        """
+        future.add_done_callback(lambda: self._end_release(block, future))
+
+    def _end_release(self, block: Block, future: QMI_RpcFuture[bool]) -> None:
+        error = future.error()
+        if block.text is not None and isinstance(error, LINK_GONE):
+            self.router.release_later(self.address, block.key)
+            _logger.info("The lock of a block at %s is given back when there is a link: %s", self.address, error)
+        elif error is not None:
+            _logger.info("The lock of a block at %s is not given back, but gone: %s", self.address, error)
+        elif not future.result():
+            _logger.warning("A locked() block at %s had lost its lock before its end", self.address)
+
+    def wait_for_release(self, block: Block, future: QMI_RpcFuture[bool]) -> None:
+        """Wait until the grant of a block is given back. It is on its way already, whatever ends the wait."""
+        self.note_release(block, future)
+        if not future.done():
+            with suppress(QMI_Exception):  # the object or the link is gone, and the lock with it
+                future.wait()
+
+    def wait(self, what: str, future: QMI_RpcFuture[T], instead: str, *, release: bool = False) -> T:
+        """Wait for an answer; an error on a loop, unless there is one already.
+
+        Args:
+            what: What was asked, for the message.
+            future: The answer.
+            instead: What to write on a loop.
+            release: Whether what was asked gives something back. Then whoever stops waiting does not take the request
+                back: it may not have gone out yet.
+        """
+        if not future.done():
+            refuse_on_loop(f"{self.address}.{what}", instead)
+        return future.wait() if release else call_blocking(future, None)
+
+    async def await_lock(self, future: QMI_RpcFuture[LockAnswer]) -> LockAnswer:
+        """Await the answer to :meth:`acquire`."""
+        return await call_async(future)
+
+    async def await_info(self) -> LockInfo | None:
+        """Ask who holds the lock."""
+        return await call_async(self.query_lock())
+
+    def force_release(self) -> QMI_RpcFuture[None]:
+        """Ask to unlock, whoever holds it."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        return self.router.request(self.address, ForceRelease(self.address.object))
+
+    def query_lock(self) -> QMI_RpcFuture[LockInfo | None]:
+        """Ask who holds it."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        return self.router.request(self.address, QueryLock(self.address.object))
+
+    # Signals
+
+    def subscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of this name put into a receiver."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        return self.router.subscribe(self.address, signal, check_receiver(receiver))
+
+    def unsubscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription."""
+        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        return self.router.unsubscribe(self.address, signal, check_receiver(receiver))
+
+    def explain_unknown(self, name: str) -> str:
+        """Why the proxy has no attribute of this name."""
+        try:
+            actor = self.router.find_actor(self.address)
+        except QMI_Exception:  # it is gone, and only what it offered is known
+            actor = None
+        return unknown_method(
+            self.interface, str(self.address), name, actor is not None and actor.has_unpublished(name)
+        )
+
+    def not_granted(self, timeout: float, info: LockInfo | None) -> QMI_ObjectLockedException:
+        """The error for a block that needed the lock and did not get it."""
+        holder = f" It is held by {printable(info.describe())}" if info is not None else ""
+        return QMI_ObjectLockedException(f"{self.address} could not be locked within {timeout:g} s.{holder}")
+
+
+def check_token(custom: Any) -> Token | None:
+    """A lock token that somebody typed.
+
+    Raises:
+        QMI_UsageException: If it is neither None nor a text.
+    """
+    if custom is None:
+        return None
+    if not isinstance(custom, str) or not custom:
+        raise QMI_UsageException(f"A lock token is a text that is not empty; got {type(custom).__name__}")
+    return Token(custom, custom=True)
+
+
+def check_receiver(receiver: Any) -> QMI_SignalReceiver:
+    """A receiver that somebody gave.
+
+    Raises:
+        QMI_UsageException: If it is none.
+    """
+    if not isinstance(receiver, QMI_SignalReceiver):
+        raise QMI_UsageException(f"Signals go to a QMI_SignalReceiver; got {receiver!r}")
+    return receiver
+
+
+def _awaited_form(name: str, args: tuple[Any, ...]) -> str:
+    """What to write on an event loop instead of a blocking call."""
+    if name not in SERVICE_NAMES:
+        return f"await proxy.rpc_nonblocking.{name}(...)"
+    if name in (ENTER_BLOCK, EXIT_BLOCK):
+        return "async with proxy.rpc_async:"
+    shown = f"await proxy.rpc_async.{args[0]}"
+    return shown if name == GET_PROPERTY else f"{shown}.set(...)"
+
+
+def _blocking_form(name: str, args: tuple[Any, ...]) -> tuple[str, str] | None:
+    """What to write where nothing can be awaited, with a blocking proxy; None for a call of a method."""
+    if name not in SERVICE_NAMES:
+        return None
+    if name in (ENTER_BLOCK, EXIT_BLOCK):
+        return "with proxy:", "function_with_this_block"
+    if name == GET_PROPERTY:
+        return f"proxy.{args[0]}", f"getattr, proxy, {args[0]!r}"
+    return f"proxy.{args[0]} = ...", f"setattr, proxy, {args[0]!r}, ..."

@@ -1,0 +1,1 @@
+"""Clocks: how loop tasks and virtual time wait."""

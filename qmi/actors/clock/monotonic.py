@@ -1,0 +1,236 @@
+"""Which clock tasks go by, and how to wait for a time on it punctually: in threads and in the loop.
+
+The clock is monotonic: whatever happens to the wall clock, nothing here notices. It is an object and not a function so
+that tests can put :class:`qmi.actors.clock.virtual.VirtualClock` in its place.
+
+Make a waiter *before* starting the thread or task that will wait in it, and close it when that ends (a virtual clock
+waits for all its waiters, so it must know them from the start)::
+
+    clock = MonotonicClock()
+
+    with clock.thread_waiter(name="task") as waiter:     # a plain loop, in its own thread
+        schedule.begin(clock.now())
+        while waiter.wait_until(schedule.next_start):    # ends when another thread calls waiter.interrupt()
+            ...
+
+    with clock.loop_waiter(name="task") as waiter:       # an async loop
+        schedule.begin(clock.now())
+        while True:
+            await waiter.sleep_until(schedule.next_start)    # ends by cancellation
+            ...
+
+How punctual: each waiter learns how late it is woken as a rule and sets its timers early by that, see
+:mod:`qmi.actors.clock.wakeup_latency`; what that gains stands in ``benchmarks/NOTES.md``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+import trio
+
+from qmi.actors.clock.timerfd import TimerFd, open_timer, remove_timer_slack
+from qmi.actors.clock.wakeup_latency import AimEarly
+
+__all__ = ["Clock", "LoopWaiter", "MonotonicClock", "ThreadWaiter"]
+
+# To sleep and be woken takes longer than this, so it is spun in any case.
+_TOO_SHORT_TO_SLEEP: Final = 10e-6
+# One sleep is at most a day, far from what a C type can hold; the wait goes on after it.
+_LONGEST_SLEEP: Final = 86400.0
+
+
+class ThreadWaiter(Protocol):
+    """Waits for times in one thread. Only :meth:`interrupt` may be called from others."""
+
+    def wait_until(self, t: float) -> bool:
+        """Block until this time: True when it is reached, False when interrupted, also before the call."""
+        ...
+
+    def interrupt(self) -> None:
+        """End the wait at once, from any thread. Every later wait ends at once too, until :meth:`clear`."""
+        ...
+
+    def clear(self) -> None:
+        """Forget the interruption."""
+        ...
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody interrupted the waiter and nobody cleared that."""
+        ...
+
+    def close(self) -> None:
+        """Release what the waiter holds; nobody may wait in it any more."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class LoopWaiter(Protocol):
+    """Waits for times in one trio task."""
+
+    async def sleep_until(self, t: float) -> None:
+        """Wait until this time. Always a checkpoint, also when the time is over; can be cancelled at any moment."""
+        ...
+
+    def close(self) -> None:
+        """Release what the waiter holds; nobody may wait in it any more."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Clock(Protocol):
+    """Tells the time and lets threads and trio tasks wait for it. ``name`` says who waits, for messages."""
+
+    def now(self) -> float:
+        """Seconds since some moment in the past; never goes back."""
+        ...
+
+    def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadWaiter:
+        """A waiter for one thread; ``precise`` as in :class:`MonotonicClock`."""
+        ...
+
+    def loop_waiter(self, *, name: str = "", precise: bool = False) -> LoopWaiter:
+        """A waiter for one trio task; ``precise`` as in :class:`MonotonicClock`."""
+        ...
+
+
+class MonotonicClock:
+    """The real clock, ``time.monotonic()``.
+
+    ``precise=True`` makes a waiter spin for the last stretch of each wait. The stretch is learned: as long as all but
+    one in fifty wake-ups take, at most 1 ms. It costs that much processor time per wait (some 100 to 500 µs: at 500 Hz
+    up to a quarter of one processor), during which the GIL is held, so other Python threads stand still; in the loop,
+    everything else that runs there stands still as well. Without it, a waiter spins in a quarter of the waits and for
+    some microseconds, never for more than a tenth of the wait or 0.5 ms.
+    """
+
+    def now(self) -> float:
+        """Seconds since some moment in the past; never goes back."""
+        return time.monotonic()
+
+    def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadWaiter:
+        """A waiter for one thread."""
+        return _ThreadWaiter(_aim(precise))
+
+    def loop_waiter(self, *, name: str = "", precise: bool = False) -> LoopWaiter:
+        """A waiter for one trio task; uses one descriptor on Linux."""
+        return _LoopWaiter(_aim(precise), open_timer())
+
+
+def _aim(precise: bool) -> AimEarly:
+    if precise:
+        return AimEarly(quantile=0.98, share=1.0, longest=1e-3, first=150e-6)
+    return AimEarly(quantile=0.25, share=0.1, longest=0.5e-3)
+
+
+class _Closing:
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _ThreadWaiter(_Closing):
+    """Waits in a lock that nobody has but :meth:`interrupt` to give: the cheapest wait with a timeout there is."""
+
+    def __init__(self, aim: AimEarly) -> None:
+        self._aim = aim
+        self._guard = threading.Lock()
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._interrupted = False
+        self._slack_removed_in: int | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        return self._interrupted
+
+    def interrupt(self) -> None:
+        with self._guard:
+            if not self._interrupted:
+                self._interrupted = True
+                self._gate.release()
+
+    def clear(self) -> None:
+        with self._guard:
+            self._interrupted = False
+            # Free if the interruption ended no wait, else taken by the wait that it ended.
+            self._gate.acquire(blocking=False)
+
+    def wait_until(self, t: float) -> bool:
+        now = time.monotonic
+        left = t - now()
+        while left > _TOO_SHORT_TO_SLEEP and not self._interrupted:
+            early = self._aim.early(left)
+            if early >= left:
+                break
+            if self._sleep(min(left - early, _LONGEST_SLEEP)):
+                return False
+            left = t - now()
+            if left <= early:
+                self._aim.woke(early - left)
+                break
+        while now() < t and not self._interrupted:
+            pass
+        return not self._interrupted
+
+    def _sleep(self, seconds: float) -> bool:
+        """Whether the sleep was interrupted."""
+        me = threading.get_ident()
+        if self._slack_removed_in != me:
+            remove_timer_slack()
+            self._slack_removed_in = me
+        return self._gate.acquire(timeout=seconds)
+
+
+class _LoopWaiter(_Closing):
+    """Waits for a timer of its own to become readable; trio's sleep, which counts milliseconds, where there is none."""
+
+    def __init__(self, aim: AimEarly, timer: TimerFd | None) -> None:
+        self._aim = aim
+        self._timer = timer
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+
+    async def sleep_until(self, t: float) -> None:
+        now = time.monotonic
+        left = t - now()
+        early = self._aim.early(left)
+        if left <= _TOO_SHORT_TO_SLEEP or early >= left:
+            await trio.lowlevel.checkpoint()
+        else:
+            target = t - early
+            while now() < target:
+                await self._sleep_until(min(target, now() + _LONGEST_SLEEP))
+            self._aim.woke(now() - target)
+        while now() < t:
+            pass
+
+    async def _sleep_until(self, target: float) -> None:
+        if self._timer is None:
+            await trio.sleep(max(0.0, target - time.monotonic()))
+        else:
+            self._timer.arm(target)
+            await trio.lowlevel.wait_readable(self._timer.fd)

@@ -1,0 +1,93 @@
+"""What Linux alone offers for punctual waiting: a timer with a descriptor, and a thread without timer slack.
+
+Everything here says no, rather than failing, where the platform does not have it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from typing import Any, Final
+
+from qmi.runtime.forks import abandon_in_child
+
+__all__ = ["TimerFd", "open_timer", "remove_timer_slack"]
+
+_PR_SET_TIMERSLACK: Final = 29
+_CLOCK_MONOTONIC: Final = 1
+_TFD_TIMER_ABSTIME: Final = 1
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
+
+
+def _c_library() -> ctypes.PyDLL | None:
+    """The C library with calls that keep the GIL: none of those made here can block."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return ctypes.PyDLL(None, use_errno=True)
+    except OSError:
+        return None
+
+
+def remove_timer_slack() -> bool:
+    """Let the kernel wake this thread when its timers end, not up to 50 µs later (the default, to save power).
+
+    Holds for the calling thread until it ends. Returns whether it worked.
+    """
+    prctl = getattr(_c_library(), "prctl", None)
+    if prctl is None:
+        return False
+    one, none = ctypes.c_ulong(1), ctypes.c_ulong(0)
+    return bool(prctl(_PR_SET_TIMERSLACK, one, none, none, none) == 0)
+
+
+class TimerFd:
+    """A timer of the kernel on the monotonic clock whose descriptor is readable when it has fired."""
+
+    __slots__ = ("__weakref__", "_reference", "_set", "_value", "fd")
+
+    def __init__(self, fd: int, settime: Any) -> None:
+        self.fd: int = fd
+        self._set = settime
+        timer = _Itimerspec()
+        self._value = timer.it_value
+        self._reference = ctypes.byref(timer)
+        abandon_in_child(self)  # whoever arms it there would arm that of the parent
+
+    def arm(self, t: float) -> None:
+        """Fire at this time of ``time.monotonic()``; forgets that it fired before, so there is nothing to read."""
+        seconds = int(t)
+        self._value.tv_sec = seconds
+        # All zero would switch the timer off.
+        self._value.tv_nsec = max(int((t - seconds) * 1e9), 1)
+        if self._set(self.fd, _TFD_TIMER_ABSTIME, self._reference, None) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"timerfd_settime for {t!r}: {os.strerror(code)}")
+
+    def abandon(self) -> None:
+        """This is a forked child, which has its own timers."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back; once is enough, more does no harm."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def open_timer() -> TimerFd | None:
+    """A new timer, or None where there is none to be had (another platform, no descriptors left)."""
+    library = _c_library()
+    create, settime = getattr(library, "timerfd_create", None), getattr(library, "timerfd_settime", None)
+    if create is None or settime is None:
+        return None
+    fd = create(_CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK)
+    return TimerFd(fd, settime) if fd >= 0 else None

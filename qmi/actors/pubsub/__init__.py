@@ -1,0 +1,1 @@
+"""Signals within one context: publishing, the broker, receivers."""

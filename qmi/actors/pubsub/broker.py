@@ -1,0 +1,258 @@
+"""The way of a signal from its publisher to receivers here and on links to other contexts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver, Told
+from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
+from qmi.errors import QMI_Exception
+from qmi.messages import Origin, Signal, Undecodable
+
+_logger = logging.getLogger("qmi.core.pubsub")
+
+_TOPIC = itemgetter(slice(3))
+
+
+class PeerSubscriber(NamedTuple):
+    """A peer that has subscribed.
+
+    Attributes:
+        origin: Which context.
+        send: Sends a signal to it; never waits. In the dictionary, peers find what was computed for others already.
+    """
+
+    origin: Origin
+    send: Callable[[Signal, dict[Hashable, Any]], None]
+
+
+class Outlet:
+    """The way out for one signal of one object: what a publisher needs is looked up once, not for each signal.
+
+    Args:
+        exchange: Where it belongs.
+        topic: The object and its signal.
+
+    Attributes:
+        receivers: Who listens here.
+        peers: Who listens elsewhere.
+    """
+
+    __slots__ = ("_exchange", "_mutex", "_seqnr", "_topic", "peers", "receivers")
+
+    def __init__(self, exchange: Exchange, topic: Topic) -> None:
+        self._exchange = exchange
+        self._mutex = exchange.mutex
+        self._topic = topic
+        self._seqnr = 0
+        self.receivers: tuple[QMI_SignalReceiver, ...] = ()
+        self.peers: tuple[PeerSubscriber, ...] = ()
+
+    def publish(self, args: tuple[Any, ...]) -> None:
+        """Tell everybody who has subscribed."""
+        with self._mutex:
+            seqnr = self._seqnr
+            self._seqnr = seqnr + 1
+            now = time.time()
+            context, publisher, signal = self._topic
+            if self.receivers:
+                told = ((context, publisher, signal, args, seqnr, now),)
+                for receiver in self.receivers:
+                    receiver.deliver(told)
+            if self.peers:
+                self._exchange.send(self.peers, self._topic, Signal(publisher, signal, args, seqnr, now))
+
+
+class Exchange:
+    """The subscriptions of one context. Safe for threads.
+
+    Signals of one publisher arrive everywhere in the order in which they were published.
+
+    Args:
+        context: Name of the context.
+
+    Attributes:
+        mutex: Held while a signal is told, and while subscribers change.
+    """
+
+    def __init__(self, context: str) -> None:
+        self._context = context
+        # Sending to a peer may reveal that it is gone, or write a line to the log: whatever that leads to in the same
+        # thread, even another signal, must find its way in.
+        self.mutex: threading.RLock = threading.RLock()
+        self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions(self._changed)
+        self._peers: Subscriptions[PeerSubscriber] = Subscriptions(self._changed)
+        self._outlets: dict[Topic, Outlet] = {}
+        self._failing: set[tuple[Topic, Origin]] = set()
+        self._undecodable: set[Topic] = set()
+        # Of topics of other contexts, the number of the signal that is due. A peer leaves out what finds no room on its
+        # link, so that a number that is left out is a gap.
+        self._due: dict[tuple[str, ...], int] = {}
+
+    # Publishing
+
+    def outlet(self, publisher: str, signal: str) -> Outlet:
+        """The way out for a signal of an object of this context; always the same one, since it counts."""
+        topic = Topic(self._context, publisher, signal)
+        with self.mutex:
+            if topic not in self._outlets:
+                self._outlets[topic] = Outlet(self, topic)
+                self._changed(topic)
+            return self._outlets[topic]
+
+    def _changed(self, topic: Topic) -> None:
+        # Called with the mutex.
+        outlet = self._outlets.get(topic)
+        if outlet is not None:
+            outlet.receivers = self._receivers.of(topic)
+            outlet.peers = self._peers.of(topic)
+
+    def publish(self, publisher: str, signal: str, args: tuple[Any, ...]) -> None:
+        """Tell everybody who has subscribed to a signal of an object of this context."""
+        self.outlet(publisher, signal).publish(args)
+
+    def send(self, peers: Iterable[PeerSubscriber], topic: Topic, signal: Signal) -> None:
+        """Send a signal to peers. Called with the mutex."""
+        encoded: dict[Hashable, Any] = {}
+        for peer in peers:
+            self._send_to(peer, topic, signal, encoded)
+
+    def _send_to(self, peer: PeerSubscriber, topic: Topic, signal: Signal, encoded: dict[Hashable, Any]) -> None:
+        key = (topic, peer.origin)
+        try:
+            peer.send(signal, encoded)
+        except QMI_Exception as error:  # gone, or not sendable: one subscriber's trouble is nobody else's
+            if key not in self._failing:  # said once, not for each signal
+                self._failing.add(key)
+                what = f"{signal.object}.{signal.signal}"
+                _logger.warning("Signal %s was not sent to context %r: %s", what, peer.origin.context, error)
+        else:
+            self._failing.discard(key)
+
+    def arrived(self, signals: Iterable[Signal], context: str) -> None:
+        """Signals of another context have come, in this order. Those of one topic in a row are told together."""
+        signals = list(signals)
+        for signal in signals:
+            if type(signal.args) is Undecodable:
+                self._missed(Topic(context, signal.object, signal.signal), signal.args.reason)
+        told = [
+            (context, signal.object, signal.signal, signal.args, signal.seqnr, signal.timestamp)
+            for signal in signals
+            if type(signal.args) is not Undecodable
+        ]
+        with self.mutex:
+            for topic, row in groupby(told, _TOPIC):
+                together = list(row)
+                receivers = self._receivers.of(Topic(*topic))
+                if not receivers:
+                    continue
+                first, last = together[0][4], together[-1][4]
+                due = self._due.get(topic, first)
+                self._due[topic] = last + 1
+                if first == due and last - first == len(together) - 1:
+                    for receiver in receivers:
+                        receiver.deliver(together)
+                else:
+                    self._deliver_with_gaps(Topic(*topic), receivers, together, due)
+
+    @staticmethod
+    def _deliver_with_gaps(topic: Topic, receivers: tuple[QMI_SignalReceiver, ...], told: list[Told], due: int) -> None:
+        for one in told:
+            for receiver in receivers:
+                if one[4] > due:
+                    receiver.mark_gap(topic, "dropped")
+                receiver.deliver((one,))
+            due = one[4] + 1
+
+    def _missed(self, topic: Topic, reason: str) -> None:
+        """A signal came whose arguments could not be rebuilt: its receivers count it as dropped."""
+        with self.mutex:
+            receivers = self._receivers.of(topic)
+            for receiver in receivers:
+                receiver.miss()
+            if not receivers or topic in self._undecodable:
+                return
+            self._undecodable.add(topic)  # said once for each topic, which somebody here has subscribed to
+        what = f"{topic.object}.{topic.signal} of context {topic.context!r}"
+        _logger.warning("Signals of %s are dropped, since they cannot be rebuilt here: %s", what, reason)
+
+    # Subscribing
+
+    def subscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool:
+        """Add a receiver; False if it was there before."""
+        with self.mutex:
+            if not self._receivers.of(topic):
+                self._due.pop(topic, None)
+            new = self._receivers.add(topic, receiver)
+            if new:
+                receiver.add_source()
+            return new
+
+    def unsubscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool | None:
+        """Take a receiver away; True if it was the topic's last, None if it was none."""
+        with self.mutex:
+            last = self._receivers.remove(topic, receiver)
+            if last:
+                self._due.pop(topic, None)
+            if last is not None:
+                receiver.remove_source(topic)
+            return last
+
+    def subscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
+        """A peer listens to an object of this context."""
+        with self.mutex:
+            self._peers.add(Topic(self._context, name, signal), peer)
+
+    def unsubscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
+        """A peer listens no more."""
+        with self.mutex:
+            self._peers.remove(Topic(self._context, name, signal), peer)
+
+    # Comings and goings
+
+    def drop_peer(self, origin: Origin) -> None:
+        """A peer is gone, with what it had subscribed to."""
+        with self.mutex:
+            self._peers.drop_subscribers(lambda peer: peer.origin == origin)
+            self._failing = {key for key in self._failing if key[1] != origin}
+
+    def drop_object(self, name: str) -> None:
+        """An object of this context is gone."""
+        with self.mutex:
+            for topic in self._peers.topics_of(self._context, name):
+                self._peers.drop_topic(topic)
+            self._end(self._receivers.topics_of(self._context, name), f"{self._context}.{name} was removed")
+
+    def drop_context(self, context: str, why: str) -> None:
+        """Another context is gone for good: its signals will not come any more."""
+        with self.mutex:
+            self._end(self._receivers.topics_of(context), why)
+
+    def stop(self) -> None:
+        """This context has stopped: nothing comes any more."""
+        with self.mutex:
+            self._end(self._receivers.topics(), f"context {self._context!r} has stopped")
+
+    def _end(self, topics: list[Topic], why: str) -> None:
+        for topic in topics:
+            self._due.pop(topic, None)
+            for receiver in self._receivers.drop_topic(topic):
+                receiver.remove_source(topic, why)
+
+    def topics_of(self, context: str) -> list[Topic]:
+        """What is listened to in another context."""
+        with self.mutex:
+            return self._receivers.topics_of(context)
+
+    def mark_gap(self, topic: Topic, gap: str) -> None:
+        """Signals of a topic may be missing."""
+        with self.mutex:
+            self._due.pop(topic, None)
+            for receiver in self._receivers.of(topic):
+                receiver.mark_gap(topic, gap)

@@ -1,0 +1,1 @@
+"""Tasks: their runner, their executors, restarts, the schedule of loop tasks."""

@@ -1,0 +1,209 @@
+"""Tasks that do the same thing again and again, on time."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from qmi.actors.pubsub.signal import QMI_Signal
+from qmi.actors.tasks.schedule import LoopStatistics, QMI_LoopTaskMissedLoopPolicy, Schedule
+from qmi.actors.tasks.task import QMI_Task, copied
+from qmi.errors import QMI_TaskStopException
+
+if TYPE_CHECKING:
+    from qmi.actors.tasks.runner import QMI_TaskRunner
+
+_logger = logging.getLogger("qmi.core.task")
+
+_HOOKS = (
+    "loop_prepare",
+    "process_new_settings",
+    "loop_iteration",
+    "update_status",
+    "publish_signals",
+    "loop_finalize",
+)
+
+ST = TypeVar("ST")
+SG = TypeVar("SG")
+
+
+class QMI_LoopTask(QMI_Task[ST, SG]):
+    """A task whose :meth:`loop_iteration` runs once in every period.
+
+    Each hook may be plain or ``async def``. If any of them is ``async``, the whole task runs in the event loop, and its
+    plain hooks must not block. Whatever fails, :meth:`loop_finalize` runs once.
+
+    Args:
+        task_runner: What runs the task.
+        name: Name of the task in its context.
+        loop_period: The period, in seconds.
+        policy: What happens when an iteration is overdue: IMMEDIATE starts it at once, SKIP drops all periods that are
+            overdue, TERMINATE ends the loop.
+        precise: Start within microseconds of the right time. That costs a part of a processor and holds up other
+            Python threads: the last stretch of each wait, up to a millisecond, is spent in a busy loop.
+    """
+
+    sig_status_updated: QMI_Signal = QMI_Signal([object])
+
+    def __init__(
+        self,
+        task_runner: QMI_TaskRunner,
+        name: str,
+        loop_period: float = 1.0,
+        policy: QMI_LoopTaskMissedLoopPolicy = QMI_LoopTaskMissedLoopPolicy.IMMEDIATE,
+        *,
+        precise: bool = False,
+    ) -> None:
+        super().__init__(task_runner, name)
+        self._schedule = Schedule(loop_period, policy)
+        self._loop_period = loop_period
+        self._policy = policy
+        self._precise = precise
+        # For tasks that keep the next status here until update_status() takes it.
+        self._status_fifo: deque[Any] = deque(maxlen=1)
+
+    # What an author writes
+
+    def loop_prepare(self) -> Any:
+        """Called once before the first iteration."""
+
+    def process_new_settings(self) -> Any:
+        """Called before an iteration if somebody has set new settings."""
+
+    def loop_iteration(self) -> Any:
+        """Called once in every period."""
+
+    def update_status(self) -> Any:
+        """Called after each iteration; returns whether ``self.status`` changed, so that others are told."""
+        return False
+
+    def publish_signals(self) -> Any:
+        """Called after each iteration."""
+
+    def loop_finalize(self) -> Any:
+        """Called once at the end, whatever ended the loop.
+
+        A request to stop does not reach it: calls on proxies and ``sleep`` work here as ever. If it does not return,
+        the task is left behind when its context stops, after that context's ``stop_grace``.
+        """
+
+    # What runs it
+
+    def loop_statistics(self) -> LoopStatistics:
+        """How many iterations there were, and how punctual."""
+        return self._schedule.statistics()
+
+    def run(self) -> None:
+        """Run the loop in a thread."""
+        errors: list[BaseException] = []
+        carrier = self._task_runner._thread
+        try:
+            self._loop(carrier)
+        except QMI_TaskStopException:
+            pass  # that is how a loop ends
+        except BaseException as error:  # told by join()
+            errors.append(error)
+        try:
+            with carrier.last_words():
+                self.loop_finalize()
+        except BaseException as error:  # told by join()
+            errors.append(error)
+        self._finish(errors)
+
+    def _loop(self, carrier: Any) -> None:
+        self.loop_prepare()
+        self._schedule.begin(carrier.now())
+        while carrier.wait_until(self._schedule.next_start):
+            self._schedule.started(carrier.now())
+            if self.update_settings():
+                self.process_new_settings()
+            self.loop_iteration()
+            if self.update_status():
+                self.sig_status_updated.publish(copied(self.status))
+            self.publish_signals()
+            if self._is_over(carrier.now()):
+                return
+
+    async def run_async(self) -> None:
+        """Run the loop in the event loop."""
+        errors: list[BaseException] = []
+        carrier = self._task_runner._thread
+        cancelled: BaseException | None = None
+        try:
+            await self._loop_async(carrier)
+        except QMI_TaskStopException:
+            pass  # that is how a loop ends
+        except BaseException as error:  # told by join(), but for the cancellation
+            cancelled, failed = split_cancelled(error)
+            errors.extend([] if failed is None else [failed])
+        try:
+            with carrier.last_words():
+                await _call(self.loop_finalize)
+        except BaseException as error:  # told by join()
+            errors.append(error)
+        self._finish(errors)
+        if cancelled is not None:
+            raise cancelled
+
+    async def _loop_async(self, carrier: Any) -> None:
+        await _call(self.loop_prepare)
+        self._schedule.begin(carrier.now())
+        while True:
+            await carrier.sleep_until(self._schedule.next_start)
+            self._schedule.started(carrier.now())
+            if self.update_settings():
+                await _call(self.process_new_settings)
+            await _call(self.loop_iteration)
+            if await _call(self.update_status):
+                self.sig_status_updated.publish(copied(self.status))
+            await _call(self.publish_signals)
+            if self._is_over(carrier.now()):
+                return
+
+    def _is_over(self, now: float) -> bool:
+        decision = self._schedule.finished(now)
+        if decision.report is not None:
+            _logger.warning("Task %s: %s", self._name, decision.report)
+        if decision.end_reason is not None:
+            _logger.warning("Task %s ends: %s", self._name, decision.end_reason)
+            return True
+        return False
+
+    def _finish(self, errors: list[BaseException]) -> None:
+        if (report := self._schedule.last_report()) is not None:
+            _logger.warning("Task %s: %s", self._name, report)
+        try:
+            if len(errors) == 1:
+                raise errors[0]
+            if errors:
+                raise BaseExceptionGroup(f"Task {self._name} failed more than once", errors)
+        finally:
+            errors.clear()
+
+
+QMI_LoopTask.__module__ = "qmi.core.task"
+
+
+async def _call(hook: Any) -> Any:
+    value = hook()
+    return await value if inspect.isawaitable(value) else value
+
+
+def is_async_task(cls: type[QMI_Task[Any, Any]]) -> bool:
+    """Whether tasks of a class run in the event loop."""
+    if inspect.iscoroutinefunction(cls.run):
+        return True
+    is_loop = issubclass(cls, QMI_LoopTask) and cls.run is QMI_LoopTask.run
+    return is_loop and any(inspect.iscoroutinefunction(getattr(cls, hook)) for hook in _HOOKS)
+
+
+def split_cancelled(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Part what cancels a task from what failed in it; nurseries raise both together."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)
+    return (error, None) if isinstance(error, trio.Cancelled) else (None, error)

@@ -1,0 +1,298 @@
+"""When a loop runs next, and what being late means: IMMEDIATE, SKIP, TERMINATE.
+
+Pure arithmetic: the time is an argument, in seconds of any clock that does not jump by itself. Start number ``k`` of a
+grid is computed as ``origin + k * period``, never by adding up, so no error grows with the number of iterations.
+
+A period is *missed* when the time of its start passes while an earlier iteration still runs. An iteration that ends
+exactly when the next is due has missed nothing.
+
+=========  =====================================================================================================
+IMMEDIATE  the overdue iteration starts at once and the grid begins anew there: one start for however many periods
+           were missed. The same happens when a loop is woken a whole period late or more.
+SKIP       every overdue start is dropped; the next start is the first one on the grid that is not yet over.
+TERMINATE  the loop ends; :attr:`Decision.end_reason` says why.
+=========  =====================================================================================================
+
+What IMMEDIATE promises (there is never a burst of catching up): a start is never planned less than a period after the
+one before it, and a start that comes ``d`` late, with ``d`` less than a period, is followed by the next one no sooner
+than ``period - d``. So in any stretch of time ``w`` there are at most ``w / period + 2`` starts.
+
+A clock that goes back makes no loop stand still: a start that would lie more than two periods ahead moves to the first
+place on the same grid after the present.
+
+How a task runner uses it, with a waiter from :mod:`qmi.actors.clock.monotonic`::
+
+    schedule = Schedule(0.1, QMI_LoopTaskMissedLoopPolicy.SKIP)
+    schedule.begin(clock.now())
+    while waiter.wait_until(schedule.next_start):      # False: somebody asked to stop
+        schedule.started(clock.now())
+        task.loop_iteration()
+        decision = schedule.finished(clock.now())
+        if decision.report is not None:
+            logger.warning("%s", decision.report)      # at most once a second
+        if decision.end_reason is not None:
+            break
+    task.loop_finalize()
+    report = schedule.last_report()                    # misses that were not reported yet, or None
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from numbers import Real
+from typing import Final, NamedTuple
+
+from qmi.actors.tasks.lateness import LatenessHistogram, LatenessSummary
+from qmi.errors import QMI_InvalidValueException
+
+__all__ = [
+    "ON_TIME",
+    "Decision",
+    "LoopStatistics",
+    "MissReport",
+    "QMI_LoopTaskMissedLoopPolicy",
+    "Schedule",
+    "check_period",
+]
+
+SHORTEST_PERIOD: Final = 1e-9
+_FARTHEST_AHEAD = 2
+
+
+class QMI_LoopTaskMissedLoopPolicy(enum.Enum):
+    """What a loop task does when an iteration takes longer than the loop period."""
+
+    __module__ = "qmi.core.task"
+
+    IMMEDIATE = 0
+    """Start the overdue iteration at once, and count the period from there."""
+    SKIP = 1
+    """Drop what is overdue and start at the next time on the grid."""
+    TERMINATE = 2
+    """End the loop."""
+
+
+class Decision(NamedTuple):
+    """What follows from the end of an iteration.
+
+    Attributes:
+        missed: Periods that this iteration missed.
+        end_reason: Why the loop must end (TERMINATE), or None to go on.
+        report: A line for the log, or None; comes at most once a second, however many periods are missed.
+    """
+
+    missed: int
+    end_reason: str | None
+    report: str | None
+
+
+ON_TIME: Final = Decision(0, None, None)
+
+
+class LoopStatistics(NamedTuple):
+    """What a loop did so far.
+
+    Attributes:
+        iterations: Iterations that were started.
+        missed: Periods missed.
+        lateness: How long after its planned time an iteration started, in seconds. With IMMEDIATE, an overdue one is
+            late by what it was overdue.
+        end_reason: Why the schedule ended the loop; None if it did not.
+    """
+
+    iterations: int
+    missed: int
+    lateness: LatenessSummary
+    end_reason: str | None
+
+
+def check_period(period: object) -> float:
+    """Return the loop period in seconds as a float, or say what is wrong with it.
+
+    Raises:
+        QMI_InvalidValueException: If it is no number, not finite, not above zero, or shorter than a nanosecond. It is
+            both a ``QMI_UsageException`` and a ``ValueError``.
+    """
+    if isinstance(period, bool) or not isinstance(period, Real):
+        raise QMI_InvalidValueException(
+            f"A loop period is a number of seconds; got {period!r} of type {type(period).__name__}"
+        )
+    try:
+        seconds = float(period)
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds):
+        raise QMI_InvalidValueException(f"A loop period is a finite number of seconds; got {seconds}")
+    if seconds <= 0.0:
+        raise QMI_InvalidValueException(
+            f"A loop period must be above zero; got {seconds:g}. For a loop that runs as fast as it can, give a very "
+            "short period such as 1e-6 with the policy SKIP"
+        )
+    if seconds < SHORTEST_PERIOD:
+        raise QMI_InvalidValueException(f"A loop period is at least {SHORTEST_PERIOD:g} s; got {seconds:g}")
+    return seconds
+
+
+class MissReport:
+    """Missed periods are logged at most once a second, never once per miss.
+
+    The first miss is reported at once; later ones are added up until the interval since the last report is over.
+
+    Args:
+        interval: Seconds from one report to the next, at least.
+    """
+
+    __slots__ = ("_interval", "_last", "_unreported")
+
+    def __init__(self, *, interval: float = 1.0) -> None:
+        self._interval = interval
+        self._last = -math.inf
+        self._unreported = 0
+
+    def add(self, now: float, missed: int) -> int | None:
+        """Count misses; return how many to report now, or None to stay silent."""
+        self._unreported += missed
+        # Backwards by more than the interval: that clock has jumped, and waiting for the old time would mute the loop.
+        if abs(now - self._last) < self._interval:
+            return None
+        self._last = now
+        return self.take()
+
+    def take(self) -> int:
+        """Return the misses that were not reported yet and count them as reported."""
+        unreported, self._unreported = self._unreported, 0
+        return unreported
+
+
+class Schedule:
+    """Plans the starts of one loop. The module shows its use; not for two threads at once.
+
+    Args:
+        period: Seconds from one start to the next.
+        policy: What to do about missed periods.
+
+    Raises:
+        QMI_InvalidValueException: If the period cannot be one, or the policy is none.
+    """
+
+    __slots__ = (
+        "_due",
+        "_end_reason",
+        "_immediate",
+        "_iterations",
+        "_lateness",
+        "_missed",
+        "_number",
+        "_origin",
+        "_reports",
+        "next_start",
+        "period",
+        "policy",
+    )
+
+    def __init__(
+        self,
+        period: float,
+        policy: QMI_LoopTaskMissedLoopPolicy = QMI_LoopTaskMissedLoopPolicy.IMMEDIATE,
+    ) -> None:
+        if not isinstance(policy, QMI_LoopTaskMissedLoopPolicy):
+            raise QMI_InvalidValueException(
+                f"A policy is one of QMI_LoopTaskMissedLoopPolicy.IMMEDIATE, .SKIP and .TERMINATE; got {policy!r}"
+            )
+        self.period: Final = check_period(period)
+        self.policy: Final = policy
+        self.next_start: float = 0.0
+        self._immediate = policy is QMI_LoopTaskMissedLoopPolicy.IMMEDIATE
+        self._lateness = LatenessHistogram()
+        self._iterations = 0
+        self._missed = 0
+        self._reports = MissReport()
+        self._end_reason: str | None = None
+        self.begin(0.0)
+
+    def begin(self, now: float) -> None:
+        """Lay the grid: the first start is now. Statistics go on."""
+        self._origin = self._due = self.next_start = now
+        self._number = 0
+
+    def started(self, now: float) -> None:
+        """Note that the iteration planned for ``next_start`` starts now."""
+        self._iterations += 1
+        self._lateness.add(now - self._due)
+        if not self._immediate:
+            return
+        late = now - self.next_start
+        if late >= self.period:
+            # Woken a whole period late or more: without a new grid, the next start would follow at once.
+            self._missed += math.floor(late / self.period)
+            self._origin, self._number = now, 0
+        elif self.next_start > self._due:
+            self._origin, self._number = now, 0
+
+    def finished(self, now: float) -> Decision:
+        """Plan the next start, after the iteration that was started last has ended now.
+
+        Returns:
+            ``ON_TIME``, or what was missed. ``next_start`` holds the next time to run, unless ``end_reason`` is given.
+        """
+        self._number += 1
+        due = self._origin + self._number * self.period
+        if now <= due:
+            if due - now > _FARTHEST_AHEAD * self.period:
+                self._number = math.floor((now - self._origin) / self.period) + 1
+                due = self._origin + self._number * self.period
+            self._due = self.next_start = due
+            return ON_TIME
+        return self._overdue(now, due)
+
+    def _overdue(self, now: float, due: float) -> Decision:
+        number = self._first_not_before(now)
+        missed = number - self._number
+        self._missed += missed
+        if self.policy is QMI_LoopTaskMissedLoopPolicy.TERMINATE:
+            self._end_reason = (
+                f"The loop ended by its policy TERMINATE: an iteration was over {_duration(now - due)} after the next "
+                f"one was due, with a loop period of {_duration(self.period)}"
+            )
+            return Decision(missed, self._end_reason, None)
+        if self._immediate:
+            self._due, self.next_start = due, now
+        else:
+            self._number = number
+            self._due = self.next_start = self._origin + number * self.period
+        report = self._reports.add(now, missed)
+        return Decision(missed, None, None if report is None else self._line(report))
+
+    def _first_not_before(self, now: float) -> int:
+        """Number of the first grid point at or after now, and after the one that is overdue."""
+        number = max(math.ceil((now - self._origin) / self.period), self._number + 1)
+        # The quotient may be off by its last digit; the grid itself decides.
+        if self._origin + (number - 1) * self.period >= now:
+            number -= 1
+        elif self._origin + number * self.period < now:
+            number += 1
+        return number
+
+    def last_report(self) -> str | None:
+        """A line about misses that no report has told yet, for the end of the loop; None if there are none."""
+        unreported = self._reports.take()
+        return self._line(unreported) if unreported else None
+
+    def _line(self, missed: int) -> str:
+        what = "1 loop period was missed" if missed == 1 else f"{missed} loop periods were missed"
+        return (
+            f"{what} ({self._missed} so far, policy {self.policy.name}): an iteration took longer than the loop "
+            f"period of {_duration(self.period)}"
+        )
+
+    def statistics(self) -> LoopStatistics:
+        """What the loop did so far."""
+        return LoopStatistics(self._iterations, self._missed, self._lateness.summary(), self._end_reason)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"

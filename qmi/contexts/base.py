@@ -1,0 +1,721 @@
+"""What a context is made of: a nursery that owns its actors, and the way of a message to one of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import trio
+from tricycle import open_service_nursery
+
+from qmi._version import __version__
+from qmi.actors.actor import Actor, failed_future
+from qmi.actors.clock.monotonic import Clock, MonotonicClock
+from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDescriptor
+from qmi.actors.ending import end_actor
+from qmi.actors.future import QMI_RpcFuture, call_async
+from qmi.actors.interface import Interface, Placement
+from qmi.actors.pubsub.broker import Exchange
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver
+from qmi.actors.registry import Registry
+from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for, take_replace
+from qmi.actors.tasks.restart import RestartRule
+from qmi.actors.tasks.runner import QMI_TaskRunner, make_runner, task_interface
+from qmi.actors.tasks.task import QMI_Task
+from qmi.actors.turns import CallFuture
+from qmi.actors.worker import Worker
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.contexts.loop_thread import RUNNING
+from qmi.errors import (
+    QMI_CancelledCallException,
+    QMI_ContextStoppedException,
+    QMI_Exception,
+    QMI_InvalidOperationException,
+    QMI_NotDeliveredException,
+    QMI_NotStartedException,
+    QMI_ObjectRemovedException,
+    QMI_UsageException,
+)
+from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
+from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
+from qmi.net.io.link import Link
+from qmi.peers.awaited import ask_and_await
+from qmi.peers.connections import Connections
+from qmi.peers.constants import check_constants
+from qmi.peers.pending_releases import OwedReleases
+from qmi.peers.rpc_client import ask
+from qmi.peers.subscriptions import Signalling
+from qmi.runtime.call_context import EXECUTION, Execution, current_chain
+from qmi.runtime.sigint import INTERRUPTS, mute_closed_outputs
+from qmi.runtime.wakeup import Loop
+from qmi.runtime.watchdog import watched
+
+_logger = logging.getLogger("qmi.core.context")
+
+R = TypeVar("R")
+TR = TypeVar("TR", bound=QMI_TaskRunner)
+T = TypeVar("T", bound=QMI_RpcObject)
+
+LAST_CHANCE = 1.0
+"""How long those objects have together, in seconds, that are still there when the time to stop is over."""
+
+
+class Kernel:
+    """A context without a face: its life, its actors, its links. Safe for threads where nothing else is said.
+
+    Args:
+        name: What others call this program.
+        config: The configuration; None takes the defaults.
+
+    Attributes:
+        name: The name.
+        config: The configuration.
+        face: The same context for blocking code.
+        loop: The event loop that it runs in.
+        origin: How others know where a message came from.
+    """
+
+    def __init__(self, name: str, config: CfgQmi | None = None) -> None:
+        self.name: str = check_name(name, "context")
+        self.config: CfgQmi = CfgQmi() if config is None else config
+        self.face: Any = self
+        self.loop: Loop
+        self.origin: Origin = Origin(name, secrets.token_hex(8))
+        self.registry: Registry = Registry(name)
+        self.started: float = time.time()
+        self.shutdown: QMI_RpcFuture[None] = QMI_RpcFuture(f"the shutdown of context {name!r}")
+        self._start_scope = trio.CancelScope()
+        self._stopping_since: float = 0.0
+        self._stop_handlers: list[Callable[[], object]] = []
+        self._nursery: trio.Nursery | None = None
+        self._state = "not started"
+        self._why_not: Callable[[], Exception] | None = None
+        self._mutex = threading.Lock()
+        self.clock: Clock = MonotonicClock()
+        self.exchange: Exchange = Exchange(name)
+        self.connections: Connections = Connections(self)
+        self._owed = OwedReleases()
+        self.signalling: Signalling = Signalling(self, self.exchange)
+        self.suppress_version_mismatch_warnings = False
+
+    def __repr__(self) -> str:
+        return f"QMI_context(name={self.name!r})"
+
+    # Life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Start the context, and stop it at the end of the block, whatever ends it.
+
+        The order of the end is always the same: the block, with its ``finally`` clauses; tasks, with what they do at
+        their end; other objects; links. So whatever cancels the block must not reach the others before: they run in a
+        *service* nursery.
+        """
+        error: BaseException | None = None
+        self.check_can_start()
+        RUNNING.add(self)
+        async with open_service_nursery() as services:
+            services.start_soon(self._serve, ready := trio.Event())
+            try:
+                with trio.CancelScope(shield=True):
+                    await ready.wait()
+                await self._start()
+                with watched():
+                    yield self
+            except BaseException as caught:  # raised again below, without the nursery's wrapping
+                error = caught
+            pressed = await self._stop_in_spite_of_ctrl_c(services)
+            error = error or pressed
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
+        RUNNING.discard(self)
+        _logger.info("Context %s has stopped", self.name)
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
+
+    def check_can_start(self) -> None:
+        """Refuse to start twice.
+
+        Raises:
+            QMI_UsageException: If the context was started before.
+        """
+        with self._mutex:
+            if self._state != "not started":
+                raise QMI_UsageException(f"Context {self.name!r} was started before; make a new one to start again")
+            self._state = "starting"
+
+    async def _stop_in_spite_of_ctrl_c(self, services: trio.Nursery) -> BaseException | None:
+        # KeyboardInterrupt comes in the main task of a trio run, shielded or not: another task stops the context. The
+        # first one is kept until that is done, and the second one breaks it off.
+        stopped, scope = trio.Event(), trio.CancelScope(shield=True)
+        services.start_soon(self._stop_and_tell, scope, stopped)
+        pressed: BaseException | None = None
+        while not stopped.is_set():
+            try:
+                with trio.CancelScope(shield=True):
+                    await stopped.wait()
+            except KeyboardInterrupt as caught:
+                if pressed is not None:
+                    scope.cancel()
+                pressed = caught
+        return pressed
+
+    async def _stop_and_tell(self, scope: trio.CancelScope, stopped: trio.Event) -> None:
+        try:
+            with scope:
+                await self._stop()
+        finally:
+            stopped.set()
+
+    async def _serve(self, ready: trio.Event) -> None:
+        # All actors and links run in here. A nursery within the service nursery, because that makes each of its tasks
+        # more expensive, and some calls are tasks.
+        async with trio.open_nursery() as self._nursery:
+            ready.set()
+            await trio.sleep_forever()
+
+    async def _start(self) -> None:
+        self.loop = Loop()
+        self._state = "running"
+        _logger.info("Starting context %s (qmi %s, pid %d)", self.name, __version__, os.getpid())
+        if self.config.config_file is not None:
+            _logger.info("Configuration read from %s", self.config.config_file)
+        await call_async(self._make_plain(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
+        self.connections.start()
+        with self._start_scope:
+            await self.connections.connect_to_configured()
+        if self._start_scope.cancelled_caught:
+            raise QMI_ContextStoppedException(f"The start of context {self.name!r} was given up")
+        _logger.info("Context %s is ready", self.name)
+
+    def give_up_start(self) -> None:
+        """Wait no longer for peers. On the loop."""
+        self._start_scope.cancel()
+
+    async def _stop(self) -> None:
+        if self._nursery is None:
+            return
+        self._state = "stopping"
+        self._stopping_since = time.time()
+        mute_closed_outputs()  # what drivers print at their end must not keep them from their end
+        if (by := INTERRUPTS.ended_by) is not None:
+            _logger.warning("Context %s is stopped, since the program got %s", self.name, signal.Signals(by).name)
+        self.request_shutdown()
+        await self._run_stop_handlers()
+        error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
+        deadline = trio.current_time() + self.own_config().stop_grace
+        await self._stop_tasks(error, deadline)
+        deadline = max(deadline, trio.current_time() + LAST_CHANCE)
+        for actor in reversed(list(self.registry)):
+            if trio.current_time() < deadline:
+                await self._end(actor, error, deadline)
+        async with trio.open_nursery() as nursery:
+            for actor in self.registry:  # also those whose constructor ended only now
+                nursery.start_soon(self._end, actor, error, trio.current_time() + LAST_CHANCE)
+        await self.connections.stop()
+        self.exchange.stop()
+        self._state = "stopped"
+
+    async def _stop_tasks(self, error: Exception, deadline: float) -> None:
+        tasks = [actor for actor in self.registry if isinstance(actor.object, QMI_TaskRunner)]
+        for actor in reversed(tasks):
+            try:
+                actor.object.stop()
+            except Exception:  # a runner of the user's; it must not keep the rest from stopping
+                _logger.exception("stop() of task %s failed", actor.address)
+                actor.object._thread.request_stop()
+        for actor in reversed(tasks):
+            ended = actor.object._thread.ended
+            with trio.move_on_at(deadline):
+                await ended.ended()
+            if not ended.done():
+                where = actor.object._where_now()
+                _logger.error("Task %s ignores the request to stop and is left behind, at %s", actor.address, where)
+                actor.object._left_behind(error)
+
+    async def _end(self, actor: Actor, error: Exception, deadline: float) -> None:
+        if self.registry.remove(actor):
+            self.exchange.drop_object(actor.address.object)
+            await end_actor(actor, error, deadline)
+
+    async def _run_stop_handlers(self) -> None:
+        while self._stop_handlers:
+            handler = self._stop_handlers.pop()
+            try:
+                with trio.move_on_after(self.own_config().stop_grace) as scope:
+                    await trio.to_thread.run_sync(self._in_context, handler, abandon_on_cancel=True)
+                if scope.cancelled_caught:
+                    _logger.error("Stop handler %r of context %s does not end and is left behind", handler, self.name)
+            except Exception:  # a handler that fails must not keep the rest from stopping
+                _logger.exception("Stop handler %r of context %s failed", handler, self.name)
+
+    def run_stop_handlers(self) -> None:
+        """Run the stop handlers here and now; what is left of them runs when the context stops."""
+        while self._stop_handlers:
+            handler = self._stop_handlers.pop()
+            try:
+                self._in_context(handler)
+            except Exception:  # as above
+                _logger.exception("Stop handler %r of context %s failed", handler, self.name)
+
+    def _in_context(self, function: Callable[[], object]) -> None:
+        token = EXECUTION.set(Execution(self.face))
+        try:
+            function()
+        finally:
+            EXECUTION.reset(token)
+
+    def configured(self) -> CfgContext | None:
+        """The settings of this context, None if it is not configured."""
+        return self.config.contexts.get(self.name)
+
+    def own_config(self) -> CfgContext:
+        """The settings of this context; the defaults if it is not configured."""
+        return self.configured() or CfgContext()
+
+    def check_running(self) -> None:
+        """Raise if the context does not run.
+
+        Raises:
+            QMI_ContextStoppedException: If it has stopped, or is stopping.
+            QMI_UsageException: If it was never started.
+        """
+        if self._state == "running":
+            return
+        self.check_own()
+        if self._state in ("not started", "starting"):
+            raise QMI_NotStartedException(f"Context {self.name!r} is not started")
+        raise QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
+
+    def check_own(self) -> None:
+        """Raise what was given to :meth:`disown`."""
+        if self._why_not is not None:
+            raise self._why_not()
+
+    def disown(self, why: Callable[[], Exception]) -> None:
+        """From now on every use raises what the function returns: this process only inherited the context."""
+        self._state = "disowned"
+        self._why_not = why
+        self._mutex = threading.Lock()
+        for actor in self.registry.everybody():
+            actor.abandon(why)
+        self.registry = Registry(self.name)  # what is in the old one has no thread in this process
+
+    # What actors need (Host) and proxies need (Router)
+
+    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+        """Start a task in the context's nursery; False if that takes no more. On the loop only."""
+        try:
+            assert self._nursery is not None
+            self._nursery.start_soon(function, *args)
+        except RuntimeError:  # the nursery is closed
+            return False
+        return True
+
+    def address_of(self, origin: Origin) -> str:
+        """Where a context is, and its process, for people; empty for this one, and for one that there is no link to."""
+        return "" if origin == self.origin else self.connections.whereabouts(origin)
+
+    def start_worker(self, worker: Worker) -> None:
+        """Give a worker its thread. From any thread."""
+
+        def on_loop() -> None:
+            if not self.spawn(worker.run):
+                worker.lose()
+
+        if not self.loop.now_or_soon(on_loop):
+            worker.lose()
+
+    def find_actor(self, address: Address) -> Actor | None:
+        """The object if it lives here, None if it lives in another context."""
+        actor = self.registry.get(address.object) if address.context == self.name else None
+        if actor is not None:
+            return actor
+        if self._state != "stopping":  # until the end of it, those that still run may clean up
+            self.check_running()
+        if address.context == self.name:
+            raise self.registry.gone(address)
+        return None
+
+    def request(
+        self, address: Address, message: Request, *, soon: bool = False, patience: float | None = 0.0
+    ) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Every error comes with the future."""
+        try:
+            actor = self.find_actor(address)
+            if actor is not None:
+                return actor.handle(message, self.origin)
+            link = self.link_to(address.context)
+        except Exception as error:  # goes to the caller
+            return failed_future(str(address), error)
+        method = f".{message.what}" if isinstance(message, Call) else ""
+        return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon, patience=patience)
+
+    def release_later(self, address: Address, key: Token) -> None:
+        """Release a grant of an object of another context as soon as there is a link to it.
+
+        Args:
+            address: The object.
+            key: What stands for the grant.
+        """
+        self._owed.add(address, key)
+        link = self.connections.link_to(address.context)
+        if link is not None and link.is_up:  # it is back already, so that nobody would send it
+            self._owed.pay(address.context, link)
+
+    def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
+        """Call a plain method of an object of another context, and await its result."""
+        return ask_and_await(self.link_to, address, call, timeout)
+
+    def link_to(self, name: str) -> Link:
+        """The link to another context.
+
+        Raises:
+            QMI_NotDeliveredException: If there is none.
+        """
+        link = self.connections.link_to(name)
+        if link is None:
+            raise QMI_NotDeliveredException(self.connections.why_no_link(name))
+        return link
+
+    def explain_busy(self, name: str) -> str:
+        """What one of the objects here is busy with, or an empty text."""
+        actor = self.registry.get(name)
+        return "" if actor is None else actor.explain_busy()
+
+    def check_remote_shutdown(self, origin: Origin | None) -> None:
+        """Raise if the configuration does not let this context be shut down by that one.
+
+        Raises:
+            QMI_InvalidOperationException: As above.
+        """
+        if origin is None or origin == self.origin or self.own_config().allow_remote_shutdown:
+            return
+        _logger.warning("Context %s refused to be shut down by %s", self.name, self.describe_origin(origin))
+        raise QMI_InvalidOperationException(
+            f"Context {self.name!r} does not let other contexts shut it down "
+            f"(contexts.{self.name}.allow_remote_shutdown is false): stop its program on its own machine"
+        )
+
+    def check_remote_force_unlock(self, name: str, origin: Origin) -> None:
+        """The same for a lock of an object that another context wants to force.
+
+        Raises:
+            QMI_InvalidOperationException: If it may not.
+        """
+        if self.own_config().allow_remote_force_unlock:
+            return
+        _logger.warning("%s.%s: forced unlocking by %s was refused", self.name, name, self.describe_origin(origin))
+        raise QMI_InvalidOperationException(
+            f"Context {self.name!r} does not let other contexts force its locks "
+            f"(contexts.{self.name}.allow_remote_force_unlock is false): ask who holds it, or unlock it over there"
+        )
+
+    def describe_origin(self, origin: Origin | None) -> str:
+        """Which context something came from, where that is, and its process; for the log."""
+        if origin is None or origin == self.origin:
+            return f"context {self.name!r} itself"
+        where = self.connections.whereabouts(origin)
+        return f"context {origin.context!r}" + (f" ({where})" if where else "")
+
+    # What links need (Home)
+
+    def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
+        """Hand a message of another context to an object of this one."""
+        if isinstance(message, (Subscribe, Unsubscribe)):
+            if self._stopping_since:
+                answer.fail(self._absent(message))
+                return
+            answer.follow(self.signalling.serve(message, origin, link))
+            return
+        actor = self.registry.get(message.object)
+        if actor is None:
+            answer.fail(self._absent(message))
+            return
+        if type(message) is ForceRelease:
+            self.check_remote_force_unlock(message.object, origin)
+        future = actor.handle(message, origin, answer)
+        if future is not answer:
+            answer.follow(future)
+
+    def _absent(self, message: Request) -> QMI_Exception:
+        if not self._stopping_since:
+            # Who calls an object knows that there was one; only who asks for it may be wrong about its name.
+            asked = isinstance(message, (Describe, Subscribe, Unsubscribe))
+            return (self.registry.unknown if asked else self.registry.gone_here)(message.object)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._stopping_since))
+        return QMI_ContextStoppedException(f"Context {self.name!r} is stopping, since {when} UTC")
+
+    def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
+        """Hand signals of another context to those who subscribed."""
+        self.exchange.arrived(signals, publisher_context)
+
+    def network_failures(self) -> dict[str, int]:
+        """How often something of the network has failed since the start, by what failed and why.
+
+        The keys are texts such as ``"link: no sign of life"``, ``"link: protocol error"``, ``"connection: refused"``
+        and ``"listener: fault of this program"``. A cause that never occurred is not there.
+        """
+        return self.connections.failures.counts()
+
+    def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
+        """There is a link to a context; if it is not the first one, subscriptions are made again."""
+        if restarted is not None:
+            self.signalling.renew(origin.context, link, restarted)
+        if restarted:
+            self._owed.forget(origin.context)
+        self._owed.pay(origin.context, link)
+
+    def resume(self) -> None:
+        """Let objects begin calls whose answers had no room on a link, and have now."""
+        for actor in self.registry:
+            actor.resume()
+
+    def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
+        """A context is gone, with all that it held."""
+        for actor in self.registry:
+            try:
+                actor.guard.leave(origin)
+            except Exception:  # one object's trouble; the locks of all others must go as well
+                _logger.exception("The locks of context %r at %s could not be released", origin.context, actor.address)
+        self.signalling.peer_gone(origin, reason, for_good)
+
+    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
+        return self.signalling.subscribe(address, signal, receiver)
+
+    def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription. Never blocks; every error comes with the future."""
+        return self.signalling.unsubscribe(address, signal, receiver)
+
+    # Objects
+
+    def make(
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> QMI_RpcFuture[Actor]:
+        """Begin to make an object; the future gives its actor, or the error of its constructor.
+
+        Raises:
+            QMI_Exception: If it cannot even begin: bad name, name taken, no such class, context stopped.
+        """
+        self.check_running()
+        check_name(name, "object")
+        check_class(cls, QMI_RpcObject, "An object")
+        replace, kwargs = take_replace(cls, kwargs)
+        return self._make_or_replace(name, replace, partial(self._make_plain, name, cls, args, kwargs))
+
+    def make_task_actor(
+        self,
+        name: str,
+        task_class: type[Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        task_runner: type[QMI_TaskRunner],
+        restart_rule: RestartRule | None,
+    ) -> QMI_RpcFuture[Actor]:
+        """Begin to make a task; the future gives the actor of its runner.
+
+        Raises:
+            QMI_Exception: If it cannot even begin.
+        """
+        self.check_running()
+        check_name(name, "task")
+        if not (isinstance(task_class, type) and issubclass(task_class, QMI_Task)):
+            raise QMI_UsageException(f"A task is made from a class derived from QMI_Task; got {task_class!r}")
+        check_class(task_runner, QMI_TaskRunner, "The runner of a task")
+        if not isinstance(restart_rule, RestartRule | None):
+            raise QMI_UsageException(f"restart_rule is a RestartRule or None; got {restart_rule!r}")
+        replace, kwargs = take_replace(task_class, kwargs)
+        make = partial(make_runner, task_runner, restart_rule, self.face, name, task_class, args, kwargs)
+        interface, placement = task_interface(task_runner, task_class), placement_for(task_runner)
+        return self._make_or_replace(name, replace, partial(self._make, name, make, interface, placement))
+
+    def _make_or_replace(
+        self, name: str, replace: bool, make: Callable[[], QMI_RpcFuture[Actor]]
+    ) -> QMI_RpcFuture[Actor]:
+        old = self.registry.get(name) if replace else None
+        if old is None:
+            return make()
+        made: QMI_RpcFuture[Actor] = QMI_RpcFuture(f"the making of {old.address}")
+        removed = self.begin_remove(old.address)
+
+        def go_on() -> None:
+            if made.done():  # nobody waits for it any more
+                return
+            try:
+                made.follow(make())
+            except Exception as error:  # goes to the caller
+                made.fail(error)
+
+        removed.add_done_callback(go_on)
+        return made
+
+    def _make_plain(
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> QMI_RpcFuture[Actor]:
+        make = partial(cls, self.face, name, *args, **kwargs)
+        return self._make(name, make, interface_of(cls), placement_for(cls))
+
+    def _make(
+        self, name: str, make: Callable[[], QMI_RpcObject], interface: Interface, placement: Placement
+    ) -> QMI_RpcFuture[Actor]:
+        check_constants(interface)
+        self.registry.reserve(name)
+        actor = Actor(self, Address(self.name, name), interface, placement)
+        future = actor.construct(make)
+        future.add_done_callback(partial(self._made, actor, future))
+        return future
+
+    def undo_make(self, future: QMI_RpcFuture[Actor]) -> None:
+        """Nobody will get to know the object, so it must not stay. Does nothing if it was not made."""
+        if future.error() is None:
+            with suppress(QMI_Exception):  # it is gone already
+                self.begin_remove(future.result().address)
+
+    def _made(self, actor: Actor, future: QMI_RpcFuture[Actor]) -> None:
+        if future.error() is None:
+            self.registry.add(actor)
+        else:
+            self.registry.free(actor.address.object)
+
+    def resolve(self, name: str) -> Address:
+        """The address that somebody typed; a lone name is one of this context."""
+        self.check_running()
+        return parse_address(name, self.name)
+
+    def interface_at(self, address: Address) -> QMI_RpcFuture[Interface]:
+        """The interface of an object, wherever it lives."""
+        future: QMI_RpcFuture[Interface] = QMI_RpcFuture(f"the interface of {address}")
+        if address.context != self.name:
+            return self.request(address, Describe(address.object))
+        if (actor := self.registry.get(address.object)) is not None:
+            future.settle(actor.interface)
+        else:
+            future.fail(self.registry.unknown(address.object))
+        return future
+
+    def begin_remove(self, address: Address) -> QMI_RpcFuture[bool]:
+        """Begin to remove an object; the future gives whether it went in order.
+
+        Raises:
+            QMI_Exception: If there is no such object here, or if it would wait for itself.
+        """
+        self.check_running()
+        if address.context != self.name:
+            raise QMI_UsageException(f"{address} belongs to another context; only that one can remove it")
+        if address.object == CONTEXT_OBJECT_NAME:
+            raise QMI_UsageException("The context object goes with its context")
+        if str(address) in current_chain():
+            raise QMI_UsageException(f"{address} cannot be removed by its own method, or by what that waits for")
+        actor = self.registry.get(address.object)
+        if actor is None:
+            raise self.registry.gone(address)
+        future: QMI_RpcFuture[bool] = QMI_RpcFuture(f"the removal of {address}")
+
+        def on_loop() -> None:
+            if not self.spawn(self._remove, actor, future):
+                future.fail(actor.stopped())
+
+        if not self.loop.now_or_soon(on_loop):
+            future.fail(actor.stopped())
+        return future
+
+    async def _remove(self, actor: Actor, future: QMI_RpcFuture[bool]) -> None:
+        if not self.registry.remove(actor):
+            future.fail(self.registry.gone(actor.address))
+            return
+        self.exchange.drop_object(actor.address.object)
+        error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
+        deadline = trio.current_time() + self.own_config().stop_grace
+        try:
+            future.settle(await end_actor(actor, error, deadline))
+        finally:
+            future.fail(actor.stopped())  # does nothing unless this task was cancelled with its context
+
+    def objects(self, category: str | None = None) -> list[tuple[Address, Interface]]:
+        """The objects of this context, oldest first, without the context object."""
+        found = [(actor.address, actor.interface) for actor in self.registry]
+        return [
+            (address, interface)
+            for address, interface in found
+            if (category is None and address.object != CONTEXT_OBJECT_NAME) or interface.category == category
+        ]
+
+    def descriptors(self) -> list[RpcObjectDescriptor]:
+        """What others are told about all objects of this context: it must be little, however much they offer."""
+        return [
+            RpcObjectDescriptor(address, face.category, Interface(face.class_name, category=face.category))
+            for address, face in self.objects()
+        ]
+
+    def descriptor(self, name: str) -> RpcObjectDescriptor | None:
+        """What others are told about one object, with all that it offers; None if there is none."""
+        actor = self.registry.get(name)
+        if actor is None:
+            return None
+        return RpcObjectDescriptor(actor.address, actor.interface.category, actor.interface)
+
+    def objects_here(self, category: str | None = None) -> list[ObjectListing]:
+        """The objects of this context, for lists."""
+        return [self._listing(address, face) for address, face in self.objects(category)]
+
+    def _listing(self, address: Address, face: Interface) -> ObjectListing:
+        actor = self.registry.get(address.object)
+        runner = None if actor is None else actor.object
+        shown, state = face.class_name, ""
+        if isinstance(runner, QMI_TaskRunner):
+            shown, state = runner.task_class_name, runner.task_state
+        return ObjectListing(str(address), face.category, face.class_name, shown, state)
+
+    # Stopping
+
+    def register_stop_handler(self, handler: Callable[[], object]) -> None:
+        """Have a function called when the context stops, before anything else goes; the last one is called first."""
+        self.check_running()
+        if not callable(handler):
+            raise QMI_UsageException(f"A stop handler is a function without arguments; got {handler!r}")
+        self._stop_handlers.append(handler)
+
+    def request_shutdown(self) -> None:
+        """Ask whoever runs this program to end it; they see it by :meth:`shutdown_requested`."""
+        self.shutdown.settle(None)
+
+    def shutdown_requested(self) -> bool:
+        """Whether somebody asked this program to end."""
+        return self.shutdown.done()
+
+    def run(self, function: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> QMI_RpcFuture[R]:
+        """Run an async function in the context's nursery, for callers of any kind; giving up cancels it."""
+        future: QMI_RpcFuture[R] = QMI_RpcFuture(getattr(function, "__name__", "a function"))
+        scope = trio.CancelScope()
+
+        async def settle() -> None:
+            try:
+                with scope:
+                    future.settle(await function(*args))
+                future.fail(QMI_CancelledCallException(f"{future.what} was cancelled"))
+            except trio.Cancelled:
+                future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+                raise
+            except BaseException as error:  # goes to the caller
+                future.fail(error)
+
+        def begin() -> None:
+            if not self.spawn(settle):
+                future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+
+        future.on_cancel = lambda: self.loop.now_or_soon(scope.cancel)
+        if not self.loop.now_or_soon(begin):
+            future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
+        return future

@@ -1,0 +1,1 @@
+"""Discovery over UDP: questions and answers, and the sockets for them."""

@@ -1,0 +1,709 @@
+"""One link: a :class:`~qmi.net.protocol.connection.Peer` driven over one connection.
+
+Whoever sends writes to the socket itself (:mod:`qmi.net.io.writer`). One task in the loop reads, another one watches
+the time. While there is a rush, a thread reads instead of the loop (:mod:`qmi.net.io.reader_handoff`): it waits for
+this link alone, and so answers sooner. The link knows nothing of actors: what comes in goes to its :class:`Owner`, and
+answers go to the :class:`Sink` of their request.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import trio
+
+from qmi.messages import Call, Failure, Reply, Request, Signal, Value
+from qmi.net.codec import Encoded
+from qmi.net.io.capacity import NoRoomException, Room
+from qmi.net.io.dispatch import Delivery, Owner, Sink, is_for_the_loop
+from qmi.net.io.failures import Failures
+from qmi.net.io.gc_pause import collector_at_rest
+from qmi.net.io.link_quota import machine_of
+from qmi.net.io.reader_handoff import Rush
+from qmi.net.io.transport import Wire
+from qmi.net.io.writer import Outbound
+from qmi.net.protocol.bounds import describe_error
+from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Packet, Peer
+from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, LossKind, PeerLost
+from qmi.net.protocol.frames import Buffer, Frame
+from qmi.net.protocol.handshake import Hello
+from qmi.net.protocol.pending import describe, not_delivered
+from qmi.runtime.forks import abandon_in_child
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.wakeup import Loop, TaskWaiter
+
+_logger = logging.getLogger("qmi.core.messaging")
+
+_TURN = 0.002
+_RUSH = 16
+_RUSH_TIME = 0.05
+"""So many messages within so many seconds, and a thread reads them instead of the loop."""
+_LEND_AGAIN = 1.0
+"""After so many seconds it is tried again to have a thread read, if there was none left."""
+_PATIENCE = 5.0
+"""For how many seconds a large request waits for memory that those of others take up."""
+_NEW_DEADLINES = frozenset({Connected, PeerLost})
+"""After these the timer has others to wait for, or none."""
+
+
+class Link:
+    """One link to another context.
+
+    Args:
+        wire: The connection.
+        peer: The protocol, fresh.
+        owner: Gets what comes in.
+        loop: The loop that :meth:`run` runs in.
+        where: Address of the other side, for people.
+        max_unsent: How many bytes may wait to be written before senders have to wait, and signals are dropped.
+        unsent_timeout: How long the other side may take nothing of what waits, in seconds.
+        readers: How many links may be read by threads of their own when there is a rush; None: not this one.
+        failures: Counts and tells what nobody foresaw.
+        decoders: How many threads may decode large messages beside the loop; None: one for this link.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        peer: Peer,
+        owner: Owner,
+        loop: Loop,
+        *,
+        where: str,
+        max_unsent: int = 64 << 20,
+        unsent_timeout: float = 10.0,
+        readers: trio.CapacityLimiter | None = None,
+        failures: Failures | None = None,
+        decoders: trio.CapacityLimiter | None = None,
+    ) -> None:
+        self.where = where
+        self.machine: str = machine_of(where)
+        self.ended: trio.Event = trio.Event()
+        self._wire = wire
+        self._last_heard = time.monotonic()
+        self._peer = peer
+        self.loop = loop
+        self._unsent_timeout = unsent_timeout
+        self._readers = readers if hasattr(select, "poll") else None
+        self._mutex = threading.Lock()
+        self._out = Outbound(
+            wire,
+            loop,
+            self._mutex,
+            begun=peer.handed_over,
+            taken_back=peer.taken_back,
+            failed=lambda: loop.now_or_soon(self._check_fault),
+            stuck=lambda: self._wake_timer.set(),
+            relieved=self._relieved,
+            capacity=max_unsent,
+        )
+        self.room: Room = Room(lambda: self._peer.lacks_room or self.is_full())
+        self._put_off = False
+        self._decoders = decoders or trio.CapacityLimiter(1)
+        self._memory_free: TaskWaiter | None = None
+        peer.defers_large = True
+        self.dropped_signals: int = 0
+        self._dropping = False
+        self._awaited = 0.0
+        self._wake_timer = trio.Event()
+        self._heard = trio.Event()
+        self._probes = 0
+        self._encodes_like = id(peer.limits)  # which all links of a context have in common; hashing them takes longer
+        self._delivery = Delivery(self, owner, self._note_fault)
+        self._failures = failures or Failures()
+        self._untold = [FAULT]
+        self._scope = trio.CancelScope()
+        self._lend_again = 0.0
+        self._rush = Rush(self)
+
+        abandon_in_child(self)
+
+    def encode_apart(self, chain_there: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        """Nothing that is sent here is encoded as for another link: names differ.
+
+        Args:
+            chain_there: Gives the objects that wait for a call the names that they have at the other side.
+        """
+        self._encodes_like = id(self)
+        self._peer.chain_there = chain_there
+
+    def abandon(self) -> None:
+        """This is a forked child: the link is the parent's. Whoever waits here for an answer gets none."""
+        self._out.fault = self._out.fault or "this process was forked from the one that has the link"
+        self._peer.is_ready = False
+        self._delivery.abandon()
+
+    def __repr__(self) -> str:
+        return f"<link to {self.title}>"
+
+    @property
+    def title(self) -> str:
+        """What messages call the other side."""
+        return self._peer.title
+
+    @property
+    def hello(self) -> Hello | None:
+        """What the other side said of itself, once it did."""
+        return self._peer.theirs
+
+    @property
+    def is_up(self) -> bool:
+        """Whether requests can be sent."""
+        return self._peer.is_ready and self._out.fault is None
+
+    def explain_silence(self) -> str:
+        """When the other side was last heard from, for the message of a timeout."""
+        return f"{self.title} was heard from {max(time.monotonic() - self._last_heard, 0.0):.1f} s ago"
+
+    @property
+    def loss(self) -> PeerLost | None:
+        """Why the link is gone, None while it is there."""
+        return self._peer.lost
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests wait for an answer of the other side."""
+        return self._peer.open_request_count
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether a part of a message has come, so that the rest is under way."""
+        return self._peer.is_amid
+
+    @property
+    def is_wanted_by_loop(self) -> bool:
+        """Whether tasks of the loop wait for answers, or did a moment ago."""
+        return time.monotonic() - self._awaited < _RUSH_TIME
+
+    def await_here(self) -> None:
+        """A task is about to wait for an answer, which a thread that reads could only hand on to its loop."""
+        self._awaited = time.monotonic()
+
+    # -- the life of the link, on the loop
+
+    async def run(self) -> None:
+        """Drive the link until it is lost; if cancelled, it is closed in good order.
+
+        No exception leaves a link but those that end the program or the context: what nobody foresaw ends it, with one
+        line in the log.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._contain, "closing", self._close_if_cancelled)
+                    nursery.start_soon(self._contain, "writing", self._out.run)
+                    nursery.start_soon(self._contain, "watching the time", self._watch_time)
+                    await self._contain("reading", self._begin_and_read)
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._end()
+
+    async def _contain(self, doing: str, part: Callable[[], Awaitable[None]]) -> None:
+        # One part of the link: if it fails, the link ends, and nothing else does.
+        try:
+            await part()
+        except* Exception as group:
+            self.fault(doing, group)
+
+    async def _begin_and_read(self) -> None:
+        self._say(self._peer.data_to_send)
+        await self._read()
+
+    def _end(self) -> None:
+        # Each step is taken whatever becomes of the others.
+        for step in (partial(self.close, "the context is stopping"), self._wire.close, self._finish):
+            try:
+                step()
+            except Exception as error:  # as everywhere in a link
+                self._note_fault("ending", error)
+        self.ended.set()
+
+    def _finish(self) -> None:
+        fallback = PeerLost(LossKind.FAULT, self._out.fault or FAULT)
+        self._delivery.finish(self._peer.lost or fallback)
+
+    # -- faults that nobody foresaw
+
+    def fault(self, doing: str, error: Exception) -> None:
+        """End the link by an exception that nobody foresaw. From any thread; never raises.
+
+        Args:
+            doing: What this side was doing, after "while".
+            error: The exception.
+        """
+        self._note_fault(doing, error)
+        with suppress(Exception):  # the loop has no memory for it; whoever reads sees the fault all the same
+            self.loop.now_or_soon(self._end_by_fault)
+
+    def _note_fault(self, doing: str, error: Exception) -> None:
+        # Several parts may fail by one cause, in the loop and in threads: one of them tells, since `pop` is one step.
+        with suppress(IndexError):
+            self._untold.pop()
+            self._failures.fault("link", f"The link to {self.title} ends by {FAULT} while {doing}", error)
+        if self._out.fault is None:
+            self._out.fault = f"{FAULT} while {doing}: {describe_error(error)}"
+
+    def _end_by_fault(self) -> None:
+        try:
+            self._check_fault()
+        except Exception as error:  # not even that works: the reader is ended by force, and `_end` does the rest
+            self._note_fault("ending", error)
+            self._scope.cancel()
+            with suppress(Exception):
+                self._wire.shut()
+
+    async def _close_if_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.close("the context is stopping")  # wakes a thread that reads
+
+    async def _read(self) -> None:
+        busy_since = rush_since = time.monotonic()
+        reads = 0
+        while self._peer.lost is None:
+            more, events = self._receive()
+            self._dispatch(events)
+            del events  # what came must not live until something else comes
+            await self._decode_large()
+            self._check_fault()
+            if more:
+                if time.monotonic() - busy_since > _TURN:
+                    # Somebody who always has something to say must not keep the loop from everybody else.
+                    await trio.lowlevel.checkpoint()
+                    busy_since = time.monotonic()
+                continue
+            if self._peer.lost is not None or not await self._wait_readable():
+                return
+            busy_since = time.monotonic()
+            reads += 1
+            if reads == _RUSH:
+                if busy_since - rush_since < _RUSH_TIME:
+                    self._dispatch(await self._lend())
+                    await self._decode_large()
+                    self._check_fault()
+                reads, rush_since = 0, time.monotonic()
+
+    def _receive(self) -> tuple[bool, list[Event]]:
+        # Read once; whether there may be more, and what it was.
+        try:
+            with self._mutex:
+                memory = self._peer.get_buffer()
+                size = self._wire.read_into(memory)
+                self._last_heard = now = time.monotonic()
+                events = self._peer.buffer_updated(size, now) if size else self._peer.receive_eof(now)
+                self._write_own()
+        except BlockingIOError:
+            return False, []
+        except OSError as error:
+            self._out.fault = self._out.fault or f"the connection was lost: {error.strerror or error}"
+            return False, []
+        except Exception as error:  # here, since a thread may be reading that belongs to somebody else
+            self.fault("reading", error)
+            return False, []
+        if self._probes:
+            self.loop.now_or_soon(self._tell_probes)
+        if self._put_off:
+            self._tell_room()
+        return size == len(memory) or self._wire.may_hold_more, events
+
+    async def _decode_large(self) -> None:
+        # Nothing is read before it is done. The other links go on: the thread that decodes gives the interpreter away
+        # every few milliseconds (qmi.net.codec.pieces).
+        while self._peer.large_frame is not None:
+            try:
+                await self._wait_for_memory()
+                async with self._decoders:
+                    await self._decode_next()
+            finally:
+                with self._mutex:
+                    self._peer.cancel_reservation()
+
+    async def _wait_for_memory(self) -> None:
+        # For a moment only: what comes after the message on this link may be what others wait for. Then it is refused.
+        with trio.move_on_after(_PATIENCE):
+            while self._peer.lost is None:
+                self._memory_free = waiter = TaskWaiter()
+                with self._mutex:
+                    if self._peer.reserve(waiter.wake):
+                        return
+                await waiter.wait()
+
+    async def _decode_next(self) -> None:
+        frame = self._peer.large_frame
+        if frame is None:  # the link was lost meanwhile
+            return
+        try:
+            found = await trio.to_thread.run_sync(self._decode, frame, limiter=trio.CapacityLimiter(1))
+        except RuntimeError:  # no thread can be started
+            found = self._decode(frame)
+        events = self._decoded(found)
+        del frame, found  # what came must not live until something else comes
+        self._dispatch(events)
+
+    def _decode(self, frame: Frame) -> Packet | Exception:
+        with collector_at_rest():
+            return self._peer.decode(frame)
+
+    def _decoded(self, found: Packet | Exception) -> list[Event]:
+        with self._mutex:
+            events = self._peer.decoded(found, time.monotonic())
+            self._write_own()
+        if self._put_off:
+            self._tell_room()
+        return events
+
+    def _tell_room(self) -> None:
+        # Who was put off has set both with the mutex, and registered before looking again.
+        if not self._peer.lacks_room:
+            self._put_off = False
+            self.room.tell()
+
+    async def _lend(self) -> list[Event]:
+        # A thread that waits for this link alone answers sooner than a loop that waits for everything.
+        if self._readers is None or self._readers.available_tokens < 1 or self.is_wanted_by_loop:
+            return []
+        if time.monotonic() < self._lend_again:
+            return []
+        try:
+            return await trio.to_thread.run_sync(self._serve_rush, limiter=self._readers)
+        except (RuntimeError, OSError, MemoryError) as error:  # the system has no thread left: the loop reads on
+            self._lend_again = time.monotonic() + _LEND_AGAIN
+            self._failures.count("link: no thread")
+            self._failures.report(
+                "no thread", logging.WARNING, "There is no thread to read the link to %s with, the loop goes on: %s",
+                self.title, describe_error(error),
+            )  # fmt: skip
+            return []
+
+    def _serve_rush(self) -> list[Event]:
+        try:
+            return self._rush.serve()
+        except Exception as error:  # not to be taken for a thread that cannot be started
+            self.fault("reading in a thread", error)
+            return []
+
+    def descriptor(self) -> int:
+        """The socket, for who waits for it; negative if it is closed."""
+        return self._wire.fileno()
+
+    def read_once(self) -> tuple[bool, list[Event]]:
+        """Read in a thread that has the right to; see :class:`~qmi.net.io.reader_handoff.Source`."""
+        more, events = self._receive()
+        deliver = self._delivery.deliver
+        while True:
+            for index, event in enumerate(events):
+                if is_for_the_loop(event):
+                    return more, events[index:]
+                deliver(event)
+            if (frame := self._peer.large_frame) is None:
+                return more, []
+            if self._peer.has_very_large_frame:
+                return more, [LargeFrameReceived()]
+            events = self._decoded(self._decode(frame))
+
+    def assist(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
+        """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
+
+        Args:
+            done: Whether the answer is there.
+            timeout: For how long to read at most, in seconds.
+            reading: Whether the caller may read, if nobody else does.
+        """
+        if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+            self.loop.soon(self._out.flush)  # and the loop reads, which cannot be interrupted in the midst of a message
+            return
+        try:
+            self._out.flush()
+            if reading:
+                self._rush.assist(done, timeout)
+        except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
+            self.fault("reading for a caller", error)
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Look for the next message, for a moment; for a thread that has just answered one."""
+        try:
+            self._out.flush()
+            self._rush.linger(busy)
+        except Exception as error:  # the object's thread has nothing to do with it
+            self.fault("reading between two calls", error)
+
+    async def _wait_readable(self) -> bool:
+        try:
+            await self._wire.wait_readable()
+        except (trio.ClosedResourceError, OSError):  # this side has ended the link
+            return False
+        return True
+
+    async def _watch_time(self) -> None:
+        while self._peer.lost is None:
+            self._wake_timer = trio.Event()
+            now = time.monotonic()
+            with self._mutex:
+                events = self._peer.tick(now)
+                self._write_own()
+                due = self._peer.next_deadline()
+                stalled = self._out.stalled_since()
+            self._dispatch(events)
+            self._check_fault()
+            if stalled is not None:
+                patience = stalled + self._unsent_timeout - now
+                due = min(due, now + patience)
+                if patience <= 0:
+                    self._lose(f"it does not read: nothing could be written for {self._unsent_timeout:g} s")
+            with trio.move_on_after(max(due - now, 0.0)):
+                await self._wake_timer.wait()
+        self._hang_up()  # wakes the reader
+
+    def _dispatch(self, events: list[Event]) -> None:
+        for event in events:
+            if type(event) is PeerLost and event.error is not None:
+                self._note_fault(event.reason.removeprefix(f"{FAULT} while "), event.error)
+            self._delivery.deliver(event)
+            if type(event) in _NEW_DEADLINES:
+                self._wake_timer.set()
+                self.room.tell()
+                if self._memory_free is not None:
+                    self._memory_free.wake()
+
+    def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
+        with self._mutex:
+            events = self._peer.lose(reason, kind)
+            self._write_own()
+        self._dispatch(events)
+
+    @property
+    def writes(self) -> int:
+        """How often something was given to the connection."""
+        return self._out.writes
+
+    def _check_fault(self) -> None:
+        if self._out.error is not None:
+            self._note_fault("writing", self._out.error)
+        if self._out.fault is not None and self._peer.lost is None:
+            self._lose(self._out.fault, LossKind.DISCONNECTED if self._untold else LossKind.FAULT)
+            self._hang_up()
+
+    # -- the handshake and the end, on the loop
+
+    def accept(self) -> None:
+        """Let the other side in."""
+        with self._mutex:
+            events = self._peer.accept(time.monotonic())
+            self._write_own()
+        self._dispatch(events)
+        self._check_fault()
+
+    def refuse(self, reason: str) -> None:
+        """Do not let the other side in."""
+        with self._mutex:
+            events = self._peer.refuse(reason)
+            self._write_own()
+        self._dispatch(events)
+        self._hang_up()
+
+    def close(self, reason: str = "closed") -> None:
+        """End the link; the other side learns the reason."""
+        self._out.flush()
+        with self._mutex:
+            events = self._peer.close(reason)
+            self._write_own()
+        self._dispatch(events)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        # The descriptor is closed when nobody can be using it any more.
+        with self._mutex:
+            self._out.write_last(self._peer.data_to_send())
+            self._wire.shut()
+
+    async def probe(self, patience: float) -> bool:
+        """Whether the other side gives a sign of life within so many seconds."""
+        heard = self._heard
+        self._probes += 1
+        self._say(lambda: [PING])
+        with trio.move_on_after(patience):
+            await heard.wait()
+        self._probes -= 1
+        return heard.is_set() and self._peer.lost is None
+
+    def _tell_probes(self) -> None:
+        self._heard.set()
+        self._heard = trio.Event()
+
+    # -- sending, from any thread
+
+    @trio.lowlevel.enable_ki_protection
+    def send_request(self, message: Request, sink: Sink, *, soon: bool = False, encoded: Encoded | None = None) -> None:
+        """Send a request; the sink gets its number, and then its answer.
+
+        Args:
+            message: The request.
+            sink: Gets the answer.
+            soon: Whether it may wait for others that go out together with it, if others are open already.
+            encoded: The message, if it was encoded before.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+            NoRoomException: If too much waits to be written; see :attr:`room`.
+            QMI_NotDeliveredException: If the link is gone, or too many requests are open.
+        """
+        encoded = encoded or self._peer.encode_request(message)
+        cost = self._peer.cost_of(encoded)
+        with self._mutex:
+            # Only calls can be large. What locks, unlocks or asks is never held up.
+            if self._out.may_be_full and type(message) is Call and self._peer.is_ready and self._out.is_full():
+                error = not_delivered(describe(message), self.title, self._too_much())
+                raise NoRoomException(str(error), encoded)
+            if cost and not self._peer.has_room_for(cost):
+                self._put_off = True
+                raise NoRoomException(str(not_delivered(describe(message), self.title, self._too_much())), encoded)
+            number = self._peer.next_number
+            try:
+                _, buffers = self._peer.send_request(message, encoded, cost)
+                sink.number = number
+                self._delivery.expect(number, sink)
+                left = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
+            except BaseException:  # an interrupt that came by a handler of the program: nobody will wait for the answer
+                if self._peer.next_number != number:
+                    self._out.write(self._cancel(number))
+                raise
+        self._out.settle(left, patient=not soon)
+
+    def is_full(self) -> bool:
+        """Whether too much waits to be written; False once the link is gone. The owner hears when there is room."""
+        if not self._out.may_be_full:
+            return False
+        with self._mutex:
+            return self._peer.is_ready and self._out.is_full()
+
+    def _relieved(self) -> None:
+        if self._dropping:
+            self._dropping = False
+            _logger.warning("Signals go to %s again; %d were dropped so far", self.title, self.dropped_signals)
+        self.room.tell()
+        self._delivery.relieved()
+
+    def cancel_request(self, number: int) -> None:
+        """Give up a request, or leave its stream; its sink gets nothing more."""
+        self._say(self._cancel, number)
+
+    def _cancel(self, number: int) -> list[Buffer]:
+        self._delivery.forget(number)
+        buffers = self._peer.cancel_request(number)
+        if not buffers:
+            self._out.remove(number)
+            if self._put_off:
+                self.loop.soon(self._tell_room)
+        return buffers
+
+    def send_credit(self, number: int, count: int) -> None:
+        """Allow the other side so many more items of a stream."""
+        self._say(self._peer.send_credit, number, count)
+
+    def send_signal(self, signal: Signal, encoded: dict[Hashable, Any] | None = None) -> None:
+        """Tell the other side of a signal. It is dropped, and counted, if too much waits to be written.
+
+        Args:
+            signal: The signal.
+            encoded: What links of the same context share that send this very signal: it is encoded once for all.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+            QMI_NotDeliveredException: If the link is gone.
+        """
+        if self._out.may_be_full and self.is_full():
+            self.dropped_signals += 1
+            if not self._dropping:
+                self._dropping = True
+                _logger.warning("Signals to %s are dropped: %s", self.title, self._too_much())
+            return
+        shared = {} if encoded is None else encoded
+        key = self._encodes_like
+        if key not in shared:
+            shared[key] = self._peer.encode_request(signal)
+        # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
+        self._say(self._peer.send_signal, signal, shared[key], soon=True, patient=False)
+
+    def send_value(self, number: int, value: Any) -> None:
+        """Answer a request."""
+        self.send_reply(number, Value(value))
+
+    def send_reply(self, number: int, reply: Reply) -> None:
+        """Answer a request. Answers are never dropped: while :meth:`is_full`, no more calls should be begun."""
+        more = self._peer.served_request_count > 1
+        self._say(self._peer.send_reply, number, reply, self._peer.encode_reply(reply), soon=more)
+
+    def send_failure(self, number: int, error: BaseException) -> None:
+        """Answer a request, or end a stream, by an error."""
+        self.send_reply(number, Failure(error))
+
+    def open_stream(self, number: int) -> None:
+        """Answer a request by a stream."""
+        self._say(self._peer.open_stream, number)
+
+    def credit(self, number: int) -> int:
+        """How many items of a stream may be sent now."""
+        with self._mutex:
+            return self._peer.credit(number)
+
+    def send_item(self, number: int, value: Any) -> None:
+        """Send the next item of a stream.
+
+        Raises:
+            QMI_ValueNotSendableException: If it cannot be sent.
+        """
+        self._say(self._peer.send_item, number, value)
+
+    def end_stream(self, number: int) -> None:
+        """End a stream after its last item."""
+        self._say(self._peer.end_stream, number)
+
+    def beat(self) -> None:
+        """Give a sign of life on behalf of a loop that is blocked."""
+        try:
+            if self.is_up:
+                with self._mutex:
+                    self._out.pulse(HEARTBEAT)
+                self._out.settle(None)
+        except Exception as error:  # the thread that beats has other links
+            self.fault("giving a sign of life", error)
+
+    @trio.lowlevel.enable_ki_protection
+    def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False, patient: bool = True) -> None:
+        if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+            self.loop.soon(self._say_now, make, args)
+            return
+        with self._mutex:
+            left = self._out.write(make(*args), soon=soon)
+        self._out.settle(left, patient=patient)
+
+    def _say_now(self, make: Callable[..., list[Buffer]], args: tuple[Any, ...]) -> None:
+        with self._mutex:
+            rest = self._out.write(make(*args))
+        self._out.settle(rest)
+
+    def _write_own(self) -> None:
+        # What the protocol itself has to say; with the mutex, in which the link may just have been lost. The last words
+        # are for `_hang_up`: what is written from now on must not take requests along that were "not delivered".
+        if self._peer.lost is None:
+            self._out.write_from_anywhere(self._peer.data_to_send())
+        else:
+            self._out.end()
+
+    def explain_full(self) -> str:
+        """What waits to be written, for messages."""
+        return self._too_much()
+
+    def _too_much(self) -> str:
+        if self._peer.lacks_room:
+            limit = self._peer.limits.request_bytes >> 20
+            return f"large requests that take up {limit} MiB in {self.title} have no answer yet"
+        return f"{self._out.size / (1 << 20):.1f} MiB wait for {self.title} to read them"

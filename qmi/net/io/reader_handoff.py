@@ -1,0 +1,221 @@
+"""Who reads a link while there is a rush: a thread that was lent to it, or whoever the next message is for.
+
+Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
+blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
+looks for a moment whether the next request is there. Both look without sleeping for as long as a switch of threads
+would take.
+
+The *right* to read is a lock. Outside of a rush the loop has it; in a rush, whoever reads takes it while it reads. What
+only the loop may handle goes back to the loop, and nobody reads on before it has been handled: the order of what came
+is kept. The thread leaves the right to others only as long as they make use of it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from qmi.net.protocol.events import Event
+
+_PATIENCE = 50
+"""How many milliseconds the thread waits for something to come before the loop reads again."""
+_COURTESY = 0.001
+"""For how long, in seconds, the thread leaves the right to those who may want to read for themselves."""
+_MOST_UNTAKEN = 1024
+"""After how many messages the thread offers the right again if nobody took it the last times."""
+_GLANCE = 250
+"""How many milliseconds a caller sleeps before it looks whether the link is still there."""
+_LOOK = 100e-6 if len(getattr(os, "sched_getaffinity", lambda _: ())(0)) > 1 else 0.0
+"""For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
+_TRY_AGAIN = 32
+"""After so many times of sleeping at once somebody looks again."""
+
+
+class Source(Protocol):
+    """What is read."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is anything to read from."""
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests wait for an answer."""
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether a part of a message has come, so that the rest is under way."""
+
+    @property
+    def is_wanted_by_loop(self) -> bool:
+        """Whether tasks of the loop wait for answers: then the loop wants to read for itself."""
+
+    def descriptor(self) -> int:
+        """The socket; negative if it is closed."""
+
+    def read_once(self) -> tuple[bool, list[Event]]:
+        """Read, and handle what anybody may handle.
+
+        Returns:
+            Whether there may be more, and what only the loop may handle from there on.
+        """
+
+
+class _Eagerness:
+    """For how long it is worth looking before sleeping: not at all when nothing ever comes so soon.
+
+    That is so when the object takes its time, and on a busy machine, where whoever looks keeps the other side from
+    running. Now and then it is tried all the same.
+    """
+
+    __slots__ = ("_skipped", "_time")
+
+    def __init__(self) -> None:
+        self._time = _LOOK
+        self._skipped = 0
+
+    def time(self) -> float:
+        """For how long to look, in seconds."""
+        if not self._time:
+            self._skipped = (self._skipped + 1) % _TRY_AGAIN
+            return 0.0 if self._skipped else _LOOK
+        return self._time
+
+    def learn(self, *, came: bool) -> None:
+        """Whether something came while somebody looked."""
+        self._time = _LOOK if came else self._time / 2 if self._time > _LOOK / 8 else 0.0
+
+
+class Rush:
+    """The right to read one link.
+
+    Args:
+        source: The link.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._right = threading.Lock()
+        self._right.acquire()  # the loop's
+        self._poller: select.poll | None = None
+        self._more = False
+        self._rest: list[Event] = []
+        self._offered = False
+        self._untaken = 1
+        self._until_offer = 0
+        self._wanted = threading.Event()
+        self._for_answers = _Eagerness()
+        self._for_requests = _Eagerness()
+        self._for_pieces = _Eagerness()
+
+    def serve(self) -> list[Event]:
+        """Read in a thread until nothing comes for a while.
+
+        Returns:
+            What only the loop may handle; until it has, nobody reads.
+        """
+        self._poller = select.poll()
+        self._poller.register(self._source.descriptor(), select.POLLIN)
+        self._right.release()
+        try:
+            while self._source.is_up and not self._rest and not self._source.is_wanted_by_loop:
+                if self._offered:
+                    self._offer()
+                    continue
+                with self._right:
+                    if self._rest or not (self._more or self._wait(_PATIENCE)):
+                        break
+                    self._read()
+                    self._until_offer -= 1
+                    self._offered = self._until_offer <= 0
+        finally:
+            self._right.acquire()
+        rest, self._rest = self._rest, []  # what came must not live until the next rush
+        return rest
+
+    def _offer(self) -> None:
+        # Whoever takes the right clears the offer and makes it anew when done.
+        self._offered = False
+        self._wanted.clear()
+        if self._wanted.wait(_COURTESY) or self._offered:
+            return
+        self._untaken = min(2 * self._untaken, _MOST_UNTAKEN)
+        self._until_offer = self._untaken
+
+    def assist(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
+
+        Args:
+            done: Whether the call is done.
+            timeout: For how long at most, in seconds.
+        """
+        if not self._right.acquire(False):
+            return
+        now = time.monotonic()
+        end = None if timeout is None else now + timeout
+        try:
+            self._look(done, now, self._for_answers)
+            while self._source.is_up and not self._rest and not done():
+                left = _GLANCE if end is None else min(_GLANCE, max(0, round((end - time.monotonic()) * 1000)))
+                if self._more or self._wait(left):
+                    self._read()
+                elif end is not None and time.monotonic() >= end:
+                    break
+        finally:
+            self._give_back(used=not self._source.open_requests)
+
+    def linger(self, busy: Callable[[], bool]) -> None:
+        """Look for a moment whether the next message is there; for a thread that has just answered one.
+
+        Args:
+            busy: Whether the thread has something to do.
+        """
+        if not _LOOK or not self._right.acquire(False):
+            return
+        try:
+            self._look(busy, time.monotonic(), self._for_requests)
+        finally:
+            self._give_back(used=busy())
+
+    def _look(self, enough: Callable[[], bool], now: float, eagerness: _Eagerness) -> None:
+        duration = eagerness.time()
+        if not duration:
+            return
+        end = now + duration
+        while now < end and self._source.is_up and not self._rest and not enough():
+            if self._more or self._poll(0):
+                self._read()
+            now = time.monotonic()
+        eagerness.learn(came=enough())
+
+    def _give_back(self, *, used: bool) -> None:
+        used = used and not self._rest and not self._more
+        self._untaken = 1
+        self._until_offer = 0
+        self._offered = used  # who reads for itself once will want to do so again
+        self._right.release()
+        if not used:
+            self._wanted.set()
+
+    def _wait(self, milliseconds: int) -> bool:
+        # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
+        if self._source.is_amid and (duration := self._for_pieces.time()):
+            end = time.monotonic() + duration
+            came = False
+            while not came and time.monotonic() < end:
+                came = self._poll(0)
+            self._for_pieces.learn(came=came)
+            if came:
+                return True
+        return self._poll(milliseconds)
+
+    def _poll(self, milliseconds: int) -> bool:
+        assert self._poller is not None
+        return bool(self._poller.poll(milliseconds))
+
+    def _read(self) -> None:
+        self._more, self._rest = self._source.read_once()

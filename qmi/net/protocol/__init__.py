@@ -1,0 +1,1 @@
+"""The protocol of a link without I/O: bytes in, events out."""

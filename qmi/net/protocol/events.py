@@ -1,0 +1,135 @@
+"""What a peer link tells its owner: one type for each thing that can happen.
+
+What comes with each call is not frozen, for the reason that :mod:`qmi.messages` gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from qmi.messages import Reply, Request, Signal
+from qmi.net.protocol.handshake import Hello
+
+
+class LossKind(Enum):
+    """Why a link is gone."""
+
+    CLOSED = "closed by this side"
+    GOODBYE = "closed by the other side"
+    DISCONNECTED = "connection ended"
+    SILENT = "no sign of life"
+    REFUSED = "refused"
+    PROTOCOL = "protocol error"
+    FAULT = "fault of this program"
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """The other side proved itself as far as it can; call ``accept`` or ``refuse``. Only on the listening side."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The handshake is done; requests may be sent."""
+
+    hello: Hello
+
+
+@dataclass(slots=True)
+class RequestReceived:
+    """The other side asks for something. Answer it exactly once, also after a :class:`CancelReceived`."""
+
+    number: int
+    message: Request
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReceived:
+    """The other side does not wait for this request (or read this stream) any more, or is gone."""
+
+    number: int
+
+
+@dataclass(slots=True)
+class ReplyReceived:
+    """A request of this side has ended, by an answer of the other side or by the loss of the link."""
+
+    number: int
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The answer to a call is a stream: give credit, and as many items come."""
+
+    number: int
+
+
+@dataclass(slots=True)
+class ItemReceived:
+    """The next item of a stream."""
+
+    number: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """A stream has no more items; the request has ended."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditReceived:
+    """The consumer of a stream of this side can take this many more items."""
+
+    number: int
+    count: int
+
+
+@dataclass(slots=True)
+class SignalsReceived:
+    """Objects of the other side published signals, in this order: those that came without anything in between."""
+
+    signals: list[Signal]
+
+
+@dataclass(frozen=True, slots=True)
+class LargeFrameReceived:
+    """A frame has come that is decoded beside the loop; see :attr:`~qmi.net.protocol.connection.Peer.large_frame`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The last event: the link is gone, for a reason that a person understands.
+
+    Attributes:
+        kind: What ended it.
+        reason: The words for it.
+        error: The exception that nobody foresaw, if that was it.
+    """
+
+    kind: LossKind
+    reason: str
+    error: Exception | None = field(default=None, compare=False, repr=False)
+
+
+Event: TypeAlias = (
+    HelloReceived
+    | Connected
+    | RequestReceived
+    | CancelReceived
+    | ReplyReceived
+    | StreamOpened
+    | ItemReceived
+    | StreamEnded
+    | CreditReceived
+    | SignalsReceived
+    | LargeFrameReceived
+    | PeerLost
+)

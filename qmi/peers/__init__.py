@@ -1,0 +1,1 @@
+"""Where actors meet links: connecting, accepting, calls and signals over a link."""

@@ -1,0 +1,247 @@
+"""How a connection becomes a link: TLS if it is configured, then the hello, then the link runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from qmi._version import __version__
+from qmi.config.schema import CfgQmi, CfgSecurity
+from qmi.messages import Origin
+from qmi.names import HostPort
+from qmi.net.io.dispatch import Owner
+from qmi.net.io.failures import Failures
+from qmi.net.io.link import Link
+from qmi.net.io.own_certificate import certificate_warnings
+from qmi.net.io.revocation import RevocationList
+from qmi.net.io.tls import check_workgroup, client_context, peer_identity, server_context
+from qmi.net.io.transport import PlainWire, TlsWire, Wire
+from qmi.net.protocol.bounds import describe_error
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.frames import Arrivals, Limits
+from qmi.net.protocol.handshake import Hello, Identity, Role
+from qmi.net.protocol.request_memory import RequestMemory
+from qmi.peers.references import References
+from qmi.runtime.forks import close_in_child
+from qmi.runtime.wakeup import Loop
+
+_logger = logging.getLogger("qmi.core.messaging")
+
+_READERS = 8
+"""Links of a context that may be read by threads of their own at the same time."""
+
+
+class Host(Protocol):
+    """What is needed of the context."""
+
+    name: str
+    config: CfgQmi
+    loop: Loop
+    origin: Origin
+
+
+class Doorway:
+    """Makes links of connections.
+
+    Args:
+        host: The context.
+        references: Makes what knows how proxies travel, for each link.
+        failures: Counts and tells what nobody foresaw.
+    """
+
+    def __init__(self, host: Host, references: Callable[[], References], failures: Failures | None = None) -> None:
+        self._failures = failures or Failures()
+        limits = host.config.limits
+        self._host = host
+        self._references = references
+        self._limits = Limits(
+            hello=limits.hello_bytes,
+            body=limits.max_body_bytes,
+            frame=limits.max_frame_bytes,
+            depth=limits.max_depth,
+            objects=limits.max_frame_objects,
+            open_requests=limits.max_open_requests,
+            request_bytes=limits.max_request_bytes,
+            all_request_bytes=limits.max_all_request_bytes,
+            arriving=limits.max_arriving_bytes,
+            hello_timeout=limits.hello_timeout,
+            ping_after=min(4.0, limits.peer_timeout / 4),
+            silence=limits.peer_timeout * 14 / 15,
+        )
+        self._tls = _tls_contexts(host.config.security)
+        self._arrivals = Arrivals(self._limits.arriving)
+        self._memory = RequestMemory(self._limits.all_request_bytes, self._limits.arriving)
+        self._decoders = trio.CapacityLimiter(1)  # two would only take the interpreter from each other
+        revoked = host.config.security.revoked
+        self._revoked = None if revoked is None else RevocationList(revoked)
+        self._readers = trio.CapacityLimiter(_READERS)
+        self._by_link: dict[Link, References] = {}
+        self.own_address = ""
+        self.is_server = False
+
+    def warn_of_certificate(self) -> None:
+        """Say in the log what is wrong with the certificate and key of this context, or soon will be."""
+        security = self._host.config.security
+        if security.enabled:
+            for warning in certificate_warnings(
+                ca_file=str(security.ca),
+                cert_file=str(security.certificate),
+                key_file=str(security.key),
+                context=self._host.name,
+                workgroup=self._host.config.workgroup,
+            ):
+                _logger.warning("%s", warning)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether both sides have to prove themselves."""
+        return self._tls is not None
+
+    async def enter(
+        self,
+        sock: socket.socket,
+        role: Role,
+        where: HostPort,
+        owner: Owner,
+        *,
+        expected: str | None = None,
+        ready: Callable[[Link], None] = lambda link: None,
+    ) -> None:
+        """Make a link of a connection and drive it until it is lost.
+
+        Args:
+            sock: The connection.
+            role: Which side of it this is.
+            where: Address of the other side.
+            owner: Gets what comes in.
+            expected: The context that a connecting side means to reach.
+            ready: Called with the link before anything is sent.
+
+        Raises:
+            OSError: If the connection is lost before there is a link, or TLS fails.
+            PermissionError: If the other side's certificate is not good enough.
+        """
+        wire, certified = await self._prove(sock, role, expected)
+        hello = Hello(
+            context=self._host.name,
+            incarnation=self._host.origin.incarnation,
+            workgroup=self._host.config.workgroup,
+            library=__version__,
+            pid=os.getpid(),
+            address=self.own_address,
+            wanted=expected or "",
+            server=self.is_server,
+        )
+        references = self._references()
+        peer = Peer(
+            role,
+            hello,
+            now=time.monotonic(),
+            expected=expected,
+            certified=certified,
+            limits=self._limits,
+            persistent=references.lower,
+            restore=references.restore,
+            where=str(where),
+            arrivals=self._arrivals,
+            memory=self._memory,
+        )
+        limits = self._host.config.limits
+        link = Link(
+            wire,
+            peer,
+            owner,
+            self._host.loop,
+            where=str(where),
+            max_unsent=limits.max_unsent_bytes,
+            unsent_timeout=limits.unsent_timeout,
+            readers=self._readers,
+            failures=self._failures,
+            decoders=self._decoders,
+        )
+        self._by_link[link] = references
+        try:
+            ready(link)
+            await link.run()
+        finally:
+            del self._by_link[link]
+
+    def call_otherwise(self, link: Link, name: str, known_as: str) -> References:
+        """From now on, the other side of a link is known here by another name than it has itself.
+
+        Returns:
+            What translates between the names of both sides.
+        """
+        references = self._by_link[link]
+        references.call_otherwise(name, known_as)
+        link.encode_apart(references.chain_there)
+        return references
+
+    async def _prove(self, sock: socket.socket, role: Role, expected: str | None) -> tuple[Wire, Identity | None]:
+        if self._tls is None:
+            return PlainWire(sock), None
+        server = role is Role.LISTENING
+        wire = TlsWire(sock, self._tls[server], server=server)
+        with trio.move_on_after(self._limits.hello_timeout):
+            certificate = await wire.handshake()
+            identity = peer_identity(certificate)
+            if self._revoked is not None:
+                self._revoked.check(certificate)
+            fault = check_workgroup(identity, self._host.config.workgroup, expected=expected)
+            if fault is not None:
+                raise PermissionError(fault)
+            return wire, identity
+        raise ConnectionError(f"the TLS handshake was not done within {self._limits.hello_timeout:g} s")
+
+
+def _tls_contexts(security: CfgSecurity) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
+    if not security.enabled:
+        return None
+    files = {
+        "ca_file": str(security.ca),
+        "cert_file": str(security.certificate),
+        "key_file": str(security.key),
+    }
+    return client_context(**files), server_context(**files)
+
+
+async def tcp_connect(where: HostPort, timeout: float) -> socket.socket:
+    """Open a TCP connection.
+
+    Args:
+        where: The address.
+        timeout: Within which time, in seconds.
+
+    Raises:
+        OSError: If that is not possible in time.
+    """
+    with trio.move_on_after(timeout):
+        try:
+            stream = await trio.open_tcp_stream(where.host, where.port)
+        except OSError as error:
+            raise _plain_reason(error) from error
+        except (RuntimeError, MemoryError) as error:  # names are looked up by a thread, of which there is none left
+            raise ConnectionError(f"the system has nothing left to connect with: {describe_error(error)}") from error
+        return close_in_child(socket.socket(fileno=stream.socket.detach()))
+    raise TimeoutError(f"nobody answered within {timeout:g} s")
+
+
+def _plain_reason(error: OSError) -> OSError:
+    # trio tries every address that a name has, and reports the lot.
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    if isinstance(cause, ConnectionRefusedError):
+        return ConnectionRefusedError("nothing listens there: connection refused")
+    found = cause if isinstance(cause, OSError) else error
+    if isinstance(found, socket.gaierror):
+        return ConnectionError(f"its host name is not known ({found.strerror})")
+    # Text of trio's own repeats the address; the number tells the same without.
+    return ConnectionError(os.strerror(found.errno) if found.errno is not None and found.errno > 0 else str(found))

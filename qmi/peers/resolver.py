@@ -1,0 +1,178 @@
+"""Where a context of a name is: in the configuration, else on this machine, else anywhere on the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import trio
+
+from qmi.config.schema import CfgDiscovery, CfgQmi
+from qmi.errors import QMI_ConnectionException, QMI_PeerNotFoundException, QMI_UsageException
+from qmi.names import HostPort
+from qmi.net.discovery.loopback import LOOPBACK, LOOPBACK_BROADCAST, is_loopback
+from qmi.net.discovery.packets import Answer
+from qmi.net.discovery.udp import ask
+from qmi.net.protocol.bounds import describe_error
+
+
+class PeerDescriptor(NamedTuple):
+    """A context that was found on the network.
+
+    Attributes:
+        name: Its name.
+        address_port: Where to connect to, as ``"host:port"``.
+    """
+
+    name: str
+    address_port: str
+
+
+PeerDescriptor.__module__ = "qmi.core.context"
+
+
+def configured(config: CfgQmi, name: str) -> HostPort | None:
+    """Where the configuration says that a context is; None if it does not."""
+    found = config.contexts.get(name)
+    if found is None or not found.tcp_server_port:
+        return None
+    return HostPort(found.host or LOOPBACK, found.tcp_server_port)
+
+
+async def find(config: CfgQmi, name: str) -> HostPort:
+    """Where a context is.
+
+    Raises:
+        QMI_PeerNotFoundException: If it is not configured, and nobody answers.
+        QMI_ConnectionException: If several answer, or the network cannot be asked.
+    """
+    if (where := configured(config, name)) is not None:
+        return where
+    # All answers, although the first one would do: of two programs of one name, none is the right one by chance.
+    programs: dict[object, Answer] = {}
+    for answer in sorted(await discover(config, None, name), key=lambda answer: not is_loopback(answer.host)):
+        programs.setdefault(answer.incarnation or (answer.pid, answer.port), answer)
+    if len(programs) == 1:
+        return next(iter(programs.values())).address
+    if programs:
+        found = ", ".join(f"{answer.address} (pid {answer.pid})" for answer in programs.values())
+        raise QMI_ConnectionException(
+            f"{len(programs)} contexts on the network are called {name!r}: {found}. Give the address of the one "
+            "that is meant, as 'host:port', or give them names of their own"
+        )
+    known = "has no tcp_server_port in the configuration" if name in config.contexts else "is not in the configuration"
+    raise QMI_PeerNotFoundException(
+        f"Context {name!r} was not found: it {known}, and nobody of that name answered on the network. "
+        "Is it running? Give its address as 'host:port' if you know it"
+    )
+
+
+async def discover(
+    config: CfgQmi,
+    workgroup: str | None,
+    pattern: str,
+    addresses: Sequence[str] | None = None,
+    enough: int | None = None,
+) -> list[Answer]:
+    """Look for contexts on the network.
+
+    Args:
+        config: Tells where to ask, and for how long to wait for answers.
+        workgroup: Their workgroup; None is that of this context.
+        pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+        addresses: Where to ask; None asks on this machine and wherever is configured.
+        enough: Wait no longer when so many have answered.
+
+    Raises:
+        QMI_ConnectionException: If the network cannot be asked.
+        QMI_UsageException: If the workgroup or the pattern is too long.
+    """
+    settings = config.discovery
+    try:
+        return await ask(
+            config.workgroup if workgroup is None else workgroup,
+            pattern,
+            addresses=everywhere(config) if addresses is None else addresses,
+            port=settings.port,
+            timeout=settings.timeout,
+            enough=enough,
+        )
+    except ValueError as error:
+        raise QMI_UsageException(str(error)) from error
+    except (OSError, MemoryError) as error:  # no descriptor left, most of all
+        raise QMI_ConnectionException(f"The network cannot be asked for contexts: {describe_error(error)}") from error
+
+
+def everywhere(config: CfgQmi) -> list[str]:
+    """The broadcast addresses of this machine and of all networks that are configured, each once."""
+    return list(dict.fromkeys((LOOPBACK_BROADCAST, *config.discovery.broadcast_addresses)))
+
+
+class PingedContext(NamedTuple):
+    """What a context says of itself; names as bytes, as in the packet.
+
+    Attributes:
+        pid: Its process.
+        name: Its name.
+        workgroup_name: Its workgroup.
+        port: Its TCP port.
+    """
+
+    pid: int
+    name: bytes
+    workgroup_name: bytes
+    port: int
+
+
+class PingPacket(NamedTuple):
+    """An answer: the context that it came from."""
+
+    context: PingedContext
+
+
+class PingResponse(NamedTuple):
+    """An answer, and how it came.
+
+    Attributes:
+        received_timestamp: When it came, in seconds since the epoch; the same for all answers to one question.
+        incoming_address: Host and TCP port where the context can be reached.
+        response_packet: What it says.
+    """
+
+    received_timestamp: float
+    incoming_address: tuple[str, int]
+    response_packet: PingPacket
+
+
+def ping_qmi_contexts(
+    workgroup_name_filter: str, context_name_filter: str = "*", timeout: float = 0.1
+) -> list[PingResponse]:
+    """Look for contexts on the network without having one.
+
+    Args:
+        workgroup_name_filter: Their workgroup.
+        context_name_filter: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+        timeout: How long to wait for answers, in seconds.
+
+    Raises:
+        QMI_ConnectionException: If the network cannot be asked.
+        QMI_UsageException: If a filter is too long.
+    """
+    config = CfgQmi(discovery=CfgDiscovery(timeout=timeout))
+    with ThreadPoolExecutor(1, "ping") as pool:  # so that it can be called in a trio program, too
+        answers = pool.submit(lambda: trio.run(discover, config, workgroup_name_filter, context_name_filter)).result()
+    now = time.time()
+    return [
+        PingResponse(
+            now,
+            (answer.host, answer.port),
+            PingPacket(PingedContext(answer.pid, answer.name.encode(), answer.workgroup.encode(), answer.port)),
+        )
+        for answer in answers
+    ]
+
+
+for _public in (PingPacket, PingResponse, PingedContext, ping_qmi_contexts):
+    _public.__module__ = "qmi.core.context"

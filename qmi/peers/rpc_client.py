@@ -1,0 +1,357 @@
+"""What a request of this context becomes on a link, and whom its answer belongs to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import trio
+
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.streams import END
+from qmi.config.validators import printable
+from qmi.errors import (
+    QMI_CancelledCallException,
+    QMI_Exception,
+    QMI_NotDeliveredException,
+    QMI_RpcTimeoutException,
+    QMI_RuntimeException,
+    QMI_UsageException,
+)
+from qmi.messages import Call, Failure, Reply, Request, Token, Value
+from qmi.names import CONTEXT_OBJECT_NAME
+from qmi.net.io.capacity import NoRoomException
+from qmi.net.io.link import Link
+from qmi.net.protocol.bounds import Bound
+from qmi.peers.answer_types import ANSWERS, find_fault
+from qmi.runtime.call_context import current_interrupt
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.wakeup import ThreadWaiter, on_any_loop
+
+_WINDOW = 8
+"""Items of a stream that may be on their way at once."""
+_LONGEST_TEXT = 2000
+"""Characters of what the other side says that its object is busy with."""
+
+
+class RemoteCall(QMI_RpcFuture[Any]):
+    """A request on its way to another context, and what becomes of it.
+
+    Args:
+        link: The link that it goes out on.
+        what: The request, for messages.
+    """
+
+    __slots__ = ("_left_to_loop", "_link", "_stream", "number")
+
+    def __init__(self, link: Link, what: str) -> None:
+        super().__init__(what)
+        self._link = link
+        self._left_to_loop = False
+        self._stream: _RemoteStream | None = None
+        self.number: int = 0
+
+    def explain(self, patience: float = 0.0) -> str:
+        """What the object over there is busy with, if it says so in time; else when the other side was last heard."""
+        question = self._ask_what_it_does(patience)
+        if question is None:
+            return self._link.explain_silence()
+        try:
+            question.wait(patience)
+        except (QMI_RpcTimeoutException, QMI_Exception):  # its reason is of no interest: the call's own one is
+            question.cancel()
+        return busy_or_silent(self._link, question, patience)
+
+    async def explain_async(self, patience: float) -> str:
+        """The same for a task."""
+        question = self._ask_what_it_does(patience)
+        if question is None:
+            return self._link.explain_silence()
+        return await _hear(self._link, question, patience)
+
+    def _ask_what_it_does(self, patience: float) -> QMI_RpcFuture[Any] | None:
+        if self.callee is None or not patience or not self._link.is_up:
+            return None
+        return ask_what_it_does(self._link, self.callee.object)
+
+    def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
+        began = time.monotonic()
+        self._link.assist(self.done, timeout, reading=reading)
+        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+
+    def _assist_loop(self) -> None:
+        self._link.await_here()
+
+    def _give_up(self) -> None:
+        if self.number:
+            self._link.cancel_request(self.number)
+        elif self._left_to_loop:
+            self._left_to_loop = False
+            self._link.loop.soon(self._give_up)  # it has been sent by then
+
+    def leave_to_loop(self, message: Request) -> None:
+        """Have the loop send the request, for a thread in which an exception may come anywhere."""
+        self._left_to_loop = True
+        if not self._link.loop.soon(self._send, message):
+            self.fail(QMI_NotDeliveredException(f"{self.what} was not delivered: the event loop has ended"))
+
+    def _send(self, message: Request) -> None:
+        if self.done():
+            return  # the caller has given up
+        try:
+            self._link.send_request(message, self)
+        except Exception as error:  # goes to the caller
+            self.fail(error)
+
+    # What the link calls (Sink)
+
+    def orphan(self) -> None:
+        """This is a forked child, to which no answer comes."""
+        self.abandon(
+            QMI_UsageException(
+                f"This process was forked while {self.what} was under way; the answer goes to its parent"
+            )
+        )
+        if self._stream is not None:
+            self._stream.orphan()
+
+    def reply(self, reply: Reply) -> None:
+        """The answer, or the error that ended the request or its stream."""
+        if self._stream is not None:
+            error = reply.error if isinstance(reply, Failure) else QMI_Exception("the stream ended unexpectedly")
+            self._stream.put(_Fault(error))
+        elif isinstance(reply, Value):
+            self.settle(reply.value)
+        else:
+            self.fail(reply.error)
+
+    def stream_opened(self) -> None:
+        """The answer is a stream."""
+        self._stream = _RemoteStream(self._link, self.number, self.what)
+        if self.settle(self._stream):
+            self._link.send_credit(self.number, _WINDOW)
+        else:
+            self._link.cancel_request(self.number)
+
+    def item(self, value: Any) -> None:
+        """The next item of the stream."""
+        if self._stream is not None:
+            self._stream.put(value)
+
+    def stream_ended(self) -> None:
+        """The stream has no more items."""
+        if self._stream is not None:
+            self._stream.put(END)
+
+
+class _CheckedCall(RemoteCall):
+    """A request whose answer is of a known type: all but calls of methods."""
+
+    __slots__ = ("_bound",)
+
+    def __init__(self, link: Link, what: str, bound: Bound) -> None:
+        super().__init__(link, what)
+        self._bound = bound
+
+    def reply(self, reply: Reply) -> None:
+        """The answer, which becomes an error if it is of another type."""
+        if isinstance(reply, Value):
+            fault = find_fault(self._bound, reply.value, self.what, self._link.title)
+            if fault is not None:
+                reply = Failure(fault)
+        super().reply(reply)
+
+    def stream_opened(self) -> None:
+        """The answer is a stream, which no such request has."""
+        self._link.cancel_request(self.number)
+        self.fail(QMI_RuntimeException(f"{self._link.title} answered {self.what} with a stream; none was expected"))
+
+
+def ask_what_it_does(link: Link, name: str) -> QMI_RpcFuture[Any]:
+    """Ask the context at the other end what one of its objects is busy with. Answered at once, past the line."""
+    question = Call(CONTEXT_OBJECT_NAME, "explain_busy", (name,))
+    return ask(link, f"what {name} is busy with", question)
+
+
+def busy_or_silent(link: Link, question: QMI_RpcFuture[Any], patience: float) -> str:
+    """What the other side said that its object is busy with; else what this side knows of the link."""
+    if question.done() and question.error() is None and isinstance(text := question.result(), str):
+        if text:
+            return printable(text[:_LONGEST_TEXT])
+        return link.explain_silence()
+    if not link.is_up or (question.done() and not isinstance(question.error(), QMI_CancelledCallException)):
+        return link.explain_silence()  # it is gone, or too old to know the question
+    return f"{link.explain_silence()}, and did not say within {patience:g} s what the object is busy with"
+
+
+async def _hear(link: Link, question: QMI_RpcFuture[Any], patience: float) -> str:
+    try:
+        with trio.move_on_after(patience):
+            await question.ended()
+    finally:
+        question.cancel()
+    return busy_or_silent(link, question, patience)
+
+
+async def explain_awaited(link: Link, name: str, patience: float) -> str:
+    """What an object over there is busy with, for a task whose call took too long; see :meth:`RemoteCall.explain`."""
+    if not patience or not link.is_up:
+        return link.explain_silence()
+    return await _hear(link, ask_what_it_does(link, name), patience)
+
+
+class _Fault:
+    """What ended a stream."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _RemoteStream:
+    """The consumer's end of a stream that comes over a link: a few items ahead, no more."""
+
+    __slots__ = ("_ended", "_items", "_link", "_mutex", "_number", "_taken", "_wanted", "what")
+
+    def __init__(self, link: Link, number: int, what: str) -> None:
+        self.what = what
+        self._link = link
+        self._number = number
+        self._mutex = threading.Lock()
+        self._items: deque[Any] = deque()
+        self._wanted: deque[QMI_RpcFuture[Any]] = deque()
+        self._ended: Any = None
+        self._taken = 0
+
+    def put(self, item: Any) -> None:
+        """Something came: an item, the end, or what ended it."""
+        with self._mutex:
+            if item is END or isinstance(item, _Fault):
+                self._ended = item
+                wanted, self._wanted = list(self._wanted), deque()
+            elif self._wanted:
+                wanted = [self._wanted.popleft()]
+            else:
+                self._items.append(item)
+                return
+        for future in wanted:
+            self._give(future, item)
+
+    def orphan(self) -> None:
+        """This is a forked child, to which no item comes."""
+        fault = QMI_UsageException(f"This process was forked while {self.what} was read; its items go to its parent")
+        self._mutex = threading.Lock()  # another thread may have held it
+        self._ended = _Fault(fault)
+        wanted, self._wanted = self._wanted, deque()
+        for future in wanted:
+            future.abandon(fault)
+
+    def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
+        """Ask for the next item; END after the last. The other side asks for it ahead, with its own token."""
+        future: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
+        with self._mutex:
+            if self._items:
+                item = self._items.popleft()
+            elif self._ended is not None:
+                item = self._ended
+            else:
+                self._wanted.append(future)
+                return future
+        self._give(future, item)
+        return future
+
+    def _give(self, future: QMI_RpcFuture[Any], item: Any) -> None:
+        if isinstance(item, _Fault):
+            future.fail(item.error)
+            return
+        if item is not END:
+            with self._mutex:
+                self._taken += 1
+                taken = self._taken if 2 * self._taken >= _WINDOW else 0
+                self._taken -= taken
+            if taken:
+                self._link.send_credit(self._number, taken)
+        future.settle(item)
+
+    def leave(self) -> QMI_RpcFuture[Any]:
+        """The consumer wants no more."""
+        with self._mutex:
+            over = self._ended is not None
+            self._ended = self._ended or END
+            self._items.clear()
+            wanted, self._wanted = self._wanted, deque()
+        if not over:
+            self._link.cancel_request(self._number)
+        for future in wanted:
+            future.settle(END)
+        done: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
+        done.settle(None)
+        return done
+
+    def abandon(self) -> None:
+        """The consumer was forgotten. Called by the garbage collector, anywhere: must not take a lock."""
+        self._link.loop.soon(self.leave)
+
+
+def ask(
+    link: Link, what: str, message: Request, *, soon: bool = False, patience: float | None = 0.0
+) -> QMI_RpcFuture[Any]:
+    """Send a request on a link, at once or soon. Every error comes with the future.
+
+    Args:
+        link: The link.
+        what: The request, for messages.
+        message: The request.
+        soon: Whether it may wait for others that go out together with it.
+        patience: For how many seconds the calling thread may wait if too much waits on the link already; None: as long
+            as the other side takes any of it. On an event loop, nothing waits here.
+    """
+    bound = ANSWERS.get(type(message))
+    call = RemoteCall(link, what) if bound is None else _CheckedCall(link, what, bound)
+    if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+        call.leave_to_loop(message)
+        return call
+    try:
+        try:
+            link.send_request(message, call, soon=soon)
+        except NoRoomException as refusal:
+            if patience == 0 or on_any_loop():
+                raise
+            _send_when_there_is_room(link, call, message, refusal, patience)
+    except QMI_Exception as error:  # not sendable, or not delivered: the caller's
+        call.fail(error)
+    except BaseException:  # Ctrl-C: nobody will wait for the answer
+        call.request_cancel()
+        raise
+    return call
+
+
+def _send_when_there_is_room(
+    link: Link, call: RemoteCall, message: Request, refusal: NoRoomException, patience: float | None
+) -> None:
+    # A link on which the other side takes nothing ends by itself.
+    deadline = None if patience is None else time.monotonic() + patience
+    interrupt = current_interrupt()
+    while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise refusal
+        waiter = ThreadWaiter()
+        if interrupt is not None:
+            interrupt.enter(waiter)
+        try:
+            link.room.wait(waiter, left)
+        finally:
+            if interrupt is not None:
+                interrupt.leave(waiter)
+        if interrupt is not None:
+            interrupt.check()
+        try:
+            link.send_request(message, call, encoded=refusal.encoded)
+        except NoRoomException as again:  # others were quicker
+            refusal = again
+        else:
+            return

@@ -1,0 +1,175 @@
+"""How subscriptions are made, here and with peers, and made again when a peer comes back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from typing import Any, Protocol
+
+from qmi.actors.actor import Actor
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.pubsub.broker import Exchange, PeerSubscriber
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver
+from qmi.actors.pubsub.subscriptions import Topic
+from qmi.actors.registry import Registry
+from qmi.errors import QMI_CancelledCallException, QMI_SignalSubscriptionException
+from qmi.messages import Origin, Subscribe, Unsubscribe
+from qmi.names import Address, nearest
+from qmi.net.io.link import Link
+from qmi.peers.connections import Connections
+from qmi.peers.rpc_client import ask
+
+_logger = logging.getLogger("qmi.core.pubsub")
+
+
+class Host(Protocol):
+    """What is needed of the context."""
+
+    name: str
+    registry: Registry
+    connections: Connections
+
+    def check_running(self) -> None:
+        """Raise if the context does not run."""
+
+    def find_actor(self, address: Address) -> Actor | None:
+        """The object if it lives here, None if it lives in another context."""
+
+    def link_to(self, name: str) -> Link:
+        """The link to another context."""
+
+
+class Signalling:
+    """The subscriptions of a context, with whatever has to be told to peers.
+
+    Args:
+        host: The context.
+        exchange: Where signals find their receivers.
+    """
+
+    def __init__(self, host: Host, exchange: Exchange) -> None:
+        self._host = host
+        self.exchange = exchange
+        # Peers must hear of the first and the last subscriber in the order in which they came and went.
+        self._order = threading.Lock()
+
+    def check(self, actor: Actor, signal: str) -> None:
+        """Refuse a signal that an object does not declare.
+
+        Raises:
+            QMI_SignalSubscriptionException: With the nearest name that there is.
+        """
+        names = [info.name for info in actor.interface.signals]
+        if signal not in names:
+            near = nearest(signal, names)
+            hint = f". Did you mean {near!r}?" if near else ""
+            raise QMI_SignalSubscriptionException(f"{actor.address} has no signal {signal!r}{hint}")
+
+    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
+        topic = Topic(*address, signal)
+        done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {address}.{signal}")
+        try:
+            actor = self._host.find_actor(address)
+            if actor is not None:
+                self.check(actor, signal)
+            if actor is not None:
+                self.exchange.subscribe(topic, receiver)
+                done.settle(None)
+                return done
+            link = self._host.link_to(address.context)
+            with self._order:
+                new = self.exchange.subscribe(topic, receiver)
+                # Also if somebody here listens already: whoever subscribes is to learn whether that is possible.
+                done = ask(link, done.what, Subscribe(address.object, signal))
+        except QMI_SignalSubscriptionException as error:
+            done.fail(error)
+        except Exception as error:  # goes to the caller
+            done.fail(QMI_SignalSubscriptionException(f"Cannot subscribe to {address}.{signal}: {error}"))
+        else:
+            if new:
+                done.add_done_callback(partial(self._undo, topic, receiver, done))
+        return done
+
+    def _undo(self, topic: Topic, receiver: QMI_SignalReceiver, done: QMI_RpcFuture[None]) -> None:
+        # What was asked for and then given up, the peer may have done already; it must not send signals to nobody.
+        error = done.error()
+        if error is None:
+            return
+        with self._order:
+            last = self.exchange.unsubscribe(topic, receiver)
+            link = self._host.connections.link_to(topic.context)
+            if last and link is not None and isinstance(error, QMI_CancelledCallException):
+                ask(link, done.what, Unsubscribe(topic.object, topic.signal))
+
+    def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+        """End a subscription. Never blocks; every error comes with the future."""
+        done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the end of the subscription to {address}.{signal}")
+        with self._order:
+            last = self.exchange.unsubscribe(Topic(*address, signal), receiver)
+            link = self._host.connections.link_to(address.context)
+            if last and link is not None:
+                return ask(link, done.what, Unsubscribe(address.object, signal))
+        done.settle(None)  # also if it was not subscribed: then there is nothing to end
+        return done
+
+    def publish(self, publisher_name: str, signal_name: str, *args: Any) -> None:
+        """Publish a signal on behalf of an object of this context; never waits for those who listen.
+
+        Raises:
+            QMI_UnknownNameException: If there is no such object.
+            QMI_SignalSubscriptionException: If it declares no such signal.
+            QMI_UsageException: If the arguments are not those that were declared, and the signal is strict.
+        """
+        self._host.check_running()
+        actor = self._host.registry.get(publisher_name)
+        if actor is None:
+            raise self._host.registry.unknown(publisher_name)
+        self.check(actor, signal_name)
+        owners = (type(actor.object), type(getattr(actor.object, "task", None)))
+        signals = [getattr(owner, signal_name) for owner in owners if hasattr(owner, signal_name)]
+        signals[0].check(publisher_name, args)
+        self.exchange.publish(publisher_name, signal_name, args)
+
+    # For peers
+
+    def serve(self, message: Subscribe | Unsubscribe, origin: Origin, link: Link) -> QMI_RpcFuture[None]:
+        """A peer subscribes to an object of this context, or ends that."""
+        future: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {message.object}.{message.signal}")
+        peer = PeerSubscriber(origin, link.send_signal)
+        try:
+            if isinstance(message, Subscribe):
+                actor = self._host.registry.get(message.object)
+                if actor is None:
+                    raise QMI_SignalSubscriptionException(str(self._host.registry.unknown(message.object)))
+                self.check(actor, message.signal)
+                self.exchange.subscribe_peer(message.object, message.signal, peer)
+            else:
+                self.exchange.unsubscribe_peer(message.object, message.signal, peer)
+        except QMI_SignalSubscriptionException as error:
+            future.fail(error)
+        else:
+            future.settle(None)
+        return future
+
+    def renew(self, context: str, link: Link, restarted: bool) -> None:
+        """A peer has come back: what was subscribed to there is subscribed to again."""
+        for topic in self.exchange.topics_of(context):
+            self.exchange.mark_gap(topic, "restarted" if restarted else "resumed")
+            again = ask(link, f"the subscription to {topic.object}.{topic.signal}", Subscribe(*topic[1:]))
+            again.add_done_callback(partial(_log_failure, again))
+
+    def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
+        """A peer is gone; for good, if nobody tries to reach it again."""
+        self.exchange.drop_peer(origin)
+        if for_good:
+            self.exchange.drop_context(origin.context, f"the link to context {origin.context!r} is gone: {reason}")
+            return
+        for topic in self.exchange.topics_of(origin.context):
+            self.exchange.mark_gap(topic, "lost")
+
+
+def _log_failure(future: QMI_RpcFuture[Any]) -> None:
+    if future.error() is not None:
+        _logger.warning("%s was not made again: %s", future.what, future.error())

@@ -1,0 +1,239 @@
+"""How a running context is asked who it is, and to stop: over a peer link that lasts for one question."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qmi._version import __version__
+from qmi.config.loader import completed
+from qmi.config.schema import CfgQmi, CfgSecurity
+from qmi.errors import QMI_InvalidOperationException, QMI_RuntimeException
+from qmi.messages import Call, Failure, Request
+from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
+from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.events import Connected, Event, PeerLost, ReplyReceived
+from qmi.net.protocol.handshake import Hello, Identity, Role
+from qmi.proc.control_protocol import Absent, Answer, Present, StopRefusedError, Stranger
+
+if TYPE_CHECKING:
+    import ssl
+
+_CHUNK = 65536
+
+
+class SocketLink:
+    """Asks running contexts, each time over a connection of its own; from any number of threads.
+
+    Args:
+        config: Tells the workgroup, and the certificate to show where links are protected. That one must be for any
+            context (``*``): two of one name do not talk with each other.
+    """
+
+    def __init__(self, config: CfgQmi) -> None:
+        self._workgroup = config.workgroup
+        security = completed(config, "qmi_proc").security
+        self._tls = _tls_of(security)
+        self._certified_name = _name_in(security)
+        self._revoked = security.revoked
+
+    def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
+        """Say who runs at the address as the context of that name; see `qmi.proc.control_protocol.PeerLink`."""
+        deadline = time.monotonic() + timeout
+        try:
+            with self._talk(name, address, deadline) as talk:
+                return Present(talk.hello.pid, talk.hello.library)
+        except _NobodyError as exc:
+            return Absent(str(exc))
+        except TimeoutError:
+            return Stranger(f"no answer within {timeout:g} s")
+        except (OSError, _LostError) as exc:
+            return Stranger(str(exc) if self._tls is None else _explained(exc))
+
+    def request_stop(self, name: str, address: HostPort, *, hard: bool, timeout: float) -> bool:
+        """Ask the context to stop; see `qmi.proc.control_protocol.PeerLink`."""
+        try:
+            self.call(name, address, "shutdown_context", timeout=timeout, hard=hard)
+        except QMI_RuntimeException as exc:
+            if isinstance(exc.__cause__, QMI_InvalidOperationException):
+                raise StopRefusedError("it does not let others stop it (allow_remote_shutdown)") from exc
+            return False
+        return True
+
+    def call(self, name: str, address: HostPort, method: str, *, timeout: float, **kwargs: Any) -> Any:
+        """Call a method of a context itself and return its result.
+
+        Raises:
+            QMI_RuntimeException: If it cannot be reached, does not answer within so many seconds, or fails.
+        """
+        try:
+            with self._talk(name, address, time.monotonic() + timeout) as talk:
+                return talk.request(Call(CONTEXT_OBJECT_NAME, method, kwargs=kwargs))
+        except (OSError, _NobodyError, _LostError) as exc:
+            raise QMI_RuntimeException(f"Context {name!r} at {address} did not answer: {exc}") from exc
+
+    @contextlib.contextmanager
+    def _talk(self, name: str, address: HostPort, deadline: float) -> Iterator[_Talk]:
+        with _connection(address, deadline) as plain:
+            if self._tls is None:
+                yield from self._over(plain, None, name, address, deadline)
+                return
+            from qmi.net.io.tls import peer_identity
+
+            plain.settimeout(_left(deadline))
+            with self._tls.wrap_socket(plain) as protected:
+                certificate = protected.getpeercert()
+                identity = peer_identity(certificate)
+                if self._revoked is not None:
+                    from qmi.net.io.revocation import RevocationList
+
+                    RevocationList(self._revoked).check(certificate)
+                yield from self._over(protected, identity, name, address, deadline)
+
+    def _over(
+        self, connection: socket.socket, identity: Identity | None, name: str, address: HostPort, deadline: float
+    ) -> Iterator[_Talk]:
+        # Contexts refuse two peers of one name, so each question has its own where the certificate allows it.
+        hello = Hello(
+            context=self._certified_name or f"{ASKER_PREFIX}{secrets.token_hex(6)}",
+            incarnation=secrets.token_hex(8),
+            workgroup=self._workgroup,
+            library=__version__,
+            pid=os.getpid(),
+            wanted=name,
+            server=False,
+        )
+        now = time.monotonic()
+        peer = Peer(
+            Role.CONNECTING,
+            hello,
+            now=now,
+            expected=name,
+            certified=identity,
+            restore=_restored,
+            where=str(address),
+        )
+        talk = _Talk(connection, peer, deadline)
+        talk.connect()
+        try:
+            yield talk
+        finally:
+            talk.close()
+
+
+class _NobodyError(Exception):
+    """There is nothing to talk with."""
+
+
+class _LostError(Exception):
+    """The other side ended the link, or what it sent is no link."""
+
+
+class _Talk:
+    """One connection and the protocol on it, driven by a caller who waits."""
+
+    def __init__(self, connection: socket.socket, peer: Peer, deadline: float) -> None:
+        self._connection = connection
+        self._peer = peer
+        self._deadline = deadline
+        self.hello: Hello
+
+    def connect(self) -> None:
+        event = self._wait_for(lambda event: isinstance(event, Connected))
+        assert isinstance(event, Connected)
+        self.hello = event.hello
+
+    def request(self, message: Request) -> Any:
+        number, buffers = self._peer.send_request(message)
+        self._peer.handed_over(number)
+        for buffer in buffers:
+            self._connection.sendall(buffer)
+        event = self._wait_for(lambda event: isinstance(event, ReplyReceived) and event.number == number)
+        assert isinstance(event, ReplyReceived)
+        if isinstance(event.reply, Failure):
+            raise QMI_RuntimeException(f"It failed there: {event.reply.error}") from event.reply.error
+        return event.reply.value
+
+    def close(self) -> None:
+        self._peer.close("qmi_proc has its answer")
+        with contextlib.suppress(OSError):
+            self._flush()
+
+    def _wait_for(self, wanted: Callable[[Event], bool]) -> Event:
+        while True:
+            self._flush()
+            self._connection.settimeout(_left(self._deadline))
+            data = self._connection.recv(_CHUNK)
+            now = time.monotonic()
+            for event in self._peer.receive_data(data, now) if data else self._peer.receive_eof(now):
+                if isinstance(event, PeerLost):
+                    with contextlib.suppress(OSError):
+                        self._flush()
+                    raise _LostError(event.reason)
+                if wanted(event):
+                    return event
+
+    def _flush(self) -> None:
+        for buffer in self._peer.data_to_send():
+            self._connection.settimeout(_left(self._deadline))
+            self._connection.sendall(buffer)
+
+
+def _connection(address: HostPort, deadline: float) -> socket.socket:
+    """Connect; whatever keeps us from it means that nobody is there."""
+    try:
+        return socket.create_connection(address, _left(deadline))
+    except TimeoutError:
+        raise _NobodyError("the host does not answer") from None
+    except ConnectionRefusedError:
+        raise _NobodyError("nothing listens there") from None
+    except OSError as exc:
+        raise _NobodyError(f"the host cannot be reached: {exc.strerror or exc}") from exc
+
+
+def _restored(plain: Any) -> Any:
+    """Make an interface again that is among the answers; a proxy would lead nowhere, and nobody uses one here."""
+    # Here, because actors need trio and most questions are answered without either.
+    from qmi.peers.references import References
+
+    return References(None).restore(plain)
+
+
+def _explained(exc: Exception) -> str:
+    import ssl
+
+    from qmi.net.io.tls import explain
+
+    return explain(exc) if isinstance(exc, ssl.SSLError) else str(exc)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time is over")
+    return left
+
+
+def _tls_of(security: CfgSecurity) -> ssl.SSLContext | None:
+    if security.ca is None or security.certificate is None or security.key is None:
+        return None
+    from qmi.net.io.tls import client_context
+
+    return client_context(ca_file=security.ca, cert_file=security.certificate, key_file=security.key)
+
+
+def _name_in(security: CfgSecurity) -> str:
+    """The context that our certificate is for; empty without one, or if it is for any."""
+    if security.certificate is None:
+        return ""
+    from cryptography import x509
+
+    subject = x509.load_pem_x509_certificate(Path(security.certificate).read_bytes()).subject
+    names = [str(entry.value) for entry in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    return "" if names in ([], ["*"]) else names[0]

@@ -1,0 +1,226 @@
+"""What start, stop and status mean for one context, here or on another machine, and how each can end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from qmi.errors import QMI_ConfigurationException, QMI_Exception
+from qmi.proc.control_protocol import Absent, Answer, PeerLink, Present, StopRefusedError
+from qmi.proc.helper_protocol import Command, Err, Look, Ok, Reply, Start, Stop, parse_already_running
+from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times, wait_silent
+from qmi.proc.selection import Target
+from qmi.proc.ssh.errors import Culprit, RemoteError
+from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, State, Status, exit_code_offline
+
+
+class Remote(Protocol):
+    """Carries commands to other machines; see `qmi.proc.ssh.client.RemoteHosts`."""
+
+    def request(self, host: str, command: Command) -> Reply:
+        """Have a command carried out on a host.
+
+        Raises:
+            RemoteError: If that fails.
+        """
+        ...
+
+
+Notify = Callable[[Status], None]
+
+
+class One:
+    """Carries out commands about single contexts; every method may be used from several threads.
+
+    Args:
+        launcher: For programs of this machine.
+        remote: For programs of others; None if all are of this machine.
+        link: Asks running contexts.
+        notify: Is told of every change.
+        times: How long to wait for what.
+    """
+
+    def __init__(
+        self, launcher: Launcher, remote: Remote | None, link: PeerLink, notify: Notify, *, times: Times
+    ) -> None:
+        self._launcher = launcher
+        self._remote = remote
+        self._link = link
+        self._notify = notify
+        self._times = times
+
+    def start(self, target: Target) -> Status:
+        """Start the program and say how that went."""
+        return self._timed(target, State.STARTING, self._start_local if target.local else self._start_remote)
+
+    def stop(self, target: Target) -> Status:
+        """Stop the program and say how that went."""
+        return self._timed(target, State.STOPPING, self._stop_local if target.local else self._stop_remote)
+
+    def status(self, target: Target) -> Status:
+        """Say how the program is."""
+        self._notify(_status(target, State.ASKING))
+        status = self._look_local(target) if target.local else self._look_remote(target)
+        self._notify(status)
+        return status
+
+    def _timed(self, target: Target, state: State, act: Callable[[Target], Status]) -> Status:
+        began = time.monotonic()
+        self._notify(_status(target, state))
+        try:
+            status = act(target)
+        except (PortInUseError, QMI_ConfigurationException) as exc:
+            status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_USAGE)
+        except QMI_Exception as exc:
+            unknown = isinstance(exc, RemoteError) and exc.culprit is Culprit.LOST
+            state = State.UNKNOWN if unknown else State.FAILED
+            status = _status(target, state, detail=str(exc), exit_code=EXIT_FAILED)
+        status = replace(status, seconds=time.monotonic() - began)
+        self._notify(status)
+        return status
+
+    def _start_local(self, target: Target) -> Status:
+        try:
+            running = self._launcher.start(target)
+        except AlreadyRunningError as exc:
+            return _status(target, State.ALREADY_RUNNING, exc.pid, exc.version)
+        return _status(target, State.STARTED, running.pid, running.version)
+
+    def _stop_local(self, target: Target) -> Status:
+        how = self._launcher.stop(target)
+        return _status(target, State.OFFLINE if how is None else State.STOPPED, detail=how or "")
+
+    def _look_local(self, target: Target) -> Status:
+        found = self._launcher.look(target)
+        if isinstance(found, Running):
+            return replace(_status(target, State.RUNNING, found.pid, found.version), seconds=found.seconds)
+        if isinstance(found, Offline):
+            return _status(target, State.OFFLINE, detail=found.reason, exit_code=exit_code_offline(found.reason))
+        return _status(target, State.FAILED, found.pid, detail=found.reason, exit_code=EXIT_FAILED)
+
+    def _look_remote(self, target: Target) -> Status:
+        answer = self._ask(target)
+        if answer is None:
+            return self._look_through_helper(target)
+        if isinstance(answer, Present):
+            return _status(target, State.RUNNING, answer.pid, answer.version)
+        if answer == Absent():
+            return self._look_for_reason(target)
+        if isinstance(answer, Absent):
+            return _status(target, State.OFFLINE, detail=answer.reason)
+        detail = f"{target.address} is not this context: {answer.what}"
+        return _status(target, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
+
+    def _look_through_helper(self, target: Target) -> Status:
+        try:
+            reply = self._carry(target.host, Look(target.name))
+        except RemoteError as exc:
+            return _status(target, State.UNKNOWN, detail=str(exc), exit_code=EXIT_FAILED)
+        return _seen_by_helper(target, reply)
+
+    def _look_for_reason(self, target: Target) -> Status:
+        """Nothing listens at its port: its machine knows whether it was stopped or has failed."""
+        try:
+            reply = self._carry(target.host, Look(target.name))
+        except RemoteError as exc:
+            return _status(target, State.OFFLINE, detail=f"whether it has failed is not known: {exc}")
+        if isinstance(reply, Ok) and reply.value:
+            seen = f"nothing listens at {target.address} as seen from here"
+            return _status(target, State.RUNNING, reply.value, detail=seen)
+        return _seen_by_helper(target, reply)
+
+    def _start_remote(self, target: Target) -> Status:
+        if isinstance(answer := self._ask(target), Present):
+            return _status(target, State.ALREADY_RUNNING, answer.pid, answer.version)
+        # After a lost connection, the first start may go on over there; it keeps the second one waiting, which then
+        # finds the program running.
+        reply, note = self._request(target, Start(target.name), lambda now: isinstance(now, Present))
+        if isinstance(reply, Err):
+            running = parse_already_running(reply.message)
+            if running is None:
+                return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
+            return _status(target, State.STARTED if note else State.ALREADY_RUNNING, *running, detail=note)
+        found = self._ask(target)
+        pid, version = (found.pid, found.version) if isinstance(found, Present) else (reply.value, "")
+        return _status(target, State.STARTED, pid, version, detail=note)
+
+    def _stop_remote(self, target: Target) -> Status:
+        # Over the link first: that works without SSH, and is all that most stops need.
+        answer = self._ask(target)
+        pid = answer.pid if isinstance(answer, Present) else None
+        if pid is not None and self._stop_over_link(target, pid):
+            return _status(target, State.STOPPED)
+        reply, note = self._request(
+            target, Stop(target.name, pid), lambda now: pid is not None and isinstance(now, Absent)
+        )
+        if isinstance(reply, Err):
+            return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
+        return _status(target, State.STOPPED if reply.value or note else State.OFFLINE, detail=note)
+
+    def _stop_over_link(self, target: Target, pid: int) -> bool:
+        assert target.address is not None, "only a context with an address can have answered"
+        deadline = time.monotonic() + self._times.fit(target.context).soft
+        try:
+            asked = self._link.request_stop(target.name, target.address, hard=False, timeout=self._times.ask)
+        except StopRefusedError:  # its own machine may
+            return False
+        return asked and wait_silent(self._link, target, pid, deadline, ask=self._times.ask)
+
+    def _request(self, target: Target, command: Command, done: Callable[[Answer | None], bool]) -> tuple[Reply, str]:
+        """Have a command carried out on the target's host; when the connection is lost meanwhile, ask again.
+
+        Args:
+            target: The context.
+            command: The command; carrying it out twice does no harm.
+            done: Whether an answer on the context's port shows that it was carried out.
+
+        Returns:
+            The reply, and what to say if the connection was lost.
+
+        Raises:
+            RemoteError: If it fails, or nobody knows.
+        """
+        try:
+            return self._carry(target.host, command), ""
+        except RemoteError as exc:
+            if exc.culprit is not Culprit.LOST:
+                raise
+            lost = exc
+        self._notify(_status(target, State.ASKING, detail=f"{lost}; asking again"))
+        try:
+            return self._carry(target.host, command), f"{lost}; asked again"
+        except RemoteError as exc:
+            if done(self._ask(target)):
+                return Ok(1), f"{lost}; asked its port"
+            raise RemoteError(Culprit.LOST, f"{lost}; asked again: {exc}") from exc
+
+    def _carry(self, host: str, command: Command) -> Reply:
+        assert self._remote is not None, "only programs of other machines need it"
+        return self._remote.request(host, command)
+
+    def _ask(self, target: Target) -> Answer | None:
+        if target.address is None:
+            return None
+        return self._link.ask(target.name, target.address, timeout=self._times.ask)
+
+
+def _seen_by_helper(target: Target, reply: Reply) -> Status:
+    if isinstance(reply, Err):
+        return _status(target, State.FAILED, detail=reply.message, exit_code=EXIT_FAILED)
+    if reply.value:
+        return _status(target, State.RUNNING, reply.value)
+    return _status(target, State.OFFLINE, detail=reply.text, exit_code=exit_code_offline(reply.text))
+
+
+def _status(
+    target: Target,
+    state: State,
+    pid: int | None = None,
+    version: str = "",
+    *,
+    detail: str = "",
+    exit_code: int = EXIT_OK,
+) -> Status:
+    return Status(target.name, target.host, state, pid, version, detail=detail, exit_code=exit_code)

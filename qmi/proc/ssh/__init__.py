@@ -1,0 +1,1 @@
+"""What qmi_proc does on other machines, over SSH."""

@@ -1,0 +1,1 @@
+"""Threads and the event loop: waking, Ctrl-C, the watchdog, logging. Knows nothing of actors."""

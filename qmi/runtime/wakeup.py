@@ -1,0 +1,293 @@
+"""How threads and the event loop wake each other: the only module in which they touch.
+
+Whatever waits, a thread or a trio task, is a *waiter* with one method, ``wake()``, which any thread may call, any
+number of times. Futures, mailboxes and links know nothing else about who waits for them.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+import trio
+
+from qmi.errors import QMI_BlockingOnLoopException, QMI_UsageException
+from qmi.runtime.forks import LoopDescriptors, abandon_in_child
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+
+_logger = logging.getLogger("qmi.core.context")
+
+GLANCE = 0.25
+"""How often, in seconds, the main thread looks for Ctrl-C while it waits."""
+
+_HOLD = 0.001
+
+on_any_loop: Callable[[], bool] = trio.lowlevel.in_trio_run
+in_task: Callable[[], bool] = trio.lowlevel.in_trio_task
+
+
+class Waiter(Protocol):
+    """Somebody who waits."""
+
+    def wake(self) -> None:
+        """End the wait; may be called from any thread, and more than once."""
+
+
+class Interrupt:
+    """A request that ends whatever its thread waits for, now and from now on.
+
+    A task's thread has one: stopping the task must reach it wherever it waits.
+    """
+
+    __slots__ = ("_error", "_mutex", "_waiters")
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiters: list[Waiter] = []
+        self._error: Callable[[], BaseException] | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether the waits of this thread are to end."""
+        return self._error is not None
+
+    def request(self, error: Callable[[], BaseException]) -> None:
+        """Make this and every later wait raise what the function returns."""
+        with self._mutex:
+            self._error = error
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.wake()
+
+    def clear(self) -> None:
+        """Let waits be waits again."""
+        self._error = None
+
+    def enter(self, waiter: Waiter) -> None:
+        """Register a wait; raises at once if there is a request."""
+        with self._mutex:
+            self._waiters.append(waiter)
+        self.check(waiter)
+
+    def check(self, waiter: Waiter | None = None) -> None:
+        """Raise if there is a request."""
+        if self._error is not None:
+            if waiter is not None:
+                self.leave(waiter)
+            raise self._error()
+
+    def leave(self, waiter: Waiter) -> None:
+        """The wait is over."""
+        with self._mutex, suppress(ValueError):
+            self._waiters.remove(waiter)
+
+
+class ThreadWaiter:
+    """A thread that waits once.
+
+    A bare lock is the fastest thing that a thread can wait for, and Ctrl-C gets through it.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def wake(self) -> None:
+        """End the wait."""
+        try:  # noqa: SIM105 - this is on the way of every call, and suppress() would cost a tenth of it
+            self._lock.release()
+        except RuntimeError:  # woken twice
+            pass
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be woken; False if that takes longer than the timeout in seconds."""
+        return wait_on(self._lock, timeout)
+
+
+def wait_on(lock: _thread.LockType, timeout: float | None) -> bool:
+    """Wait until a bare lock can be had; False if that takes longer than the timeout in seconds."""
+    if threading.current_thread() is threading.main_thread():
+        return _wait_and_glance(lock, math.inf if timeout is None else timeout)
+    if timeout is None:
+        return lock.acquire()
+    return lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+
+
+def _wait_and_glance(lock: _thread.LockType, timeout: float) -> bool:
+    # A signal that comes after Python's last look and before the thread sleeps does not wake it. It happens when
+    # threads compete; then Ctrl-C would be lost, were there not another look once in a while.
+    if timeout <= GLANCE:
+        return lock.acquire(True, max(timeout, 0.0))
+    end = time.monotonic() + timeout
+    while not lock.acquire(True, min(GLANCE, max(end - time.monotonic(), 0.0))):
+        if time.monotonic() >= end:
+            return False
+    return True
+
+
+class TaskWaiter:
+    """A trio task that waits once."""
+
+    __slots__ = ("_ident", "_task", "_token", "_woken")
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._ident = threading.get_ident()
+        self._task: trio.lowlevel.Task | None = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """End the wait. Does nothing if the loop has ended, in good order or not: then nobody waits any more."""
+        try:
+            if threading.get_ident() == self._ident:
+                self._fire()
+            else:
+                self._token.run_sync_soon(self._fire)
+        except (RuntimeError, OSError):  # what trio raises after its end, and after one by Ctrl-C in the midst of it
+            pass
+
+    def _fire(self) -> None:
+        self._woken = True
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    @trio.lowlevel.enable_ki_protection  # else Ctrl-C could come between noting the task and its sleep
+    async def wait(self) -> None:
+        """Wait to be woken. A checkpoint; if cancelled, being woken later has no effect."""
+        if self._woken:
+            await trio.lowlevel.checkpoint()
+            return
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class _EndedLoop:
+    """The token of a loop that is not there."""
+
+    def run_sync_soon(self, *_: object) -> None:
+        raise trio.RunFinishedError
+
+
+def _contained(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    # trio ends the whole run if a function that another thread has handed over raises: no such function is worth that.
+    try:
+        function(*args)
+    except Exception:
+        _logger.exception("A function that was handed to the event loop failed")
+
+
+class Loop:
+    """A running event loop, as the threads beside it see it. Made on the loop itself."""
+
+    __slots__ = ("__weakref__", "_breathed", "_descriptors", "_ident", "_token")
+
+    def __init__(self) -> None:
+        self._token: Any = trio.lowlevel.current_trio_token()
+        self._ident = threading.get_ident()
+        self._breathed = time.monotonic()
+        self._descriptors = LoopDescriptors()
+        abandon_in_child(self)
+
+    def abandon(self) -> None:
+        """This is a forked child, in which the loop does not run."""
+        self._ident = -1
+        self._token = _EndedLoop()
+        self._descriptors.close()
+
+    async def breathe(self) -> None:
+        """Notice a cancellation, and now and then let others run: for calls that would not be a checkpoint else.
+
+        A whole checkpoint costs more than a quick call. Once a millisecond is often enough for everybody else.
+        """
+        now = time.monotonic()
+        if now - self._breathed > _HOLD:
+            self._breathed = now
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that runs this loop."""
+        return threading.get_ident() == self._ident
+
+    def soon(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Have the loop call a function as soon as it can, in the order of these calls.
+
+        Returns:
+            False if the loop has ended, so that the function will never be called.
+        """
+        try:
+            self._token.run_sync_soon(_contained, function, args)
+        except trio.RunFinishedError:
+            return False
+        return True
+
+    def now_or_soon(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Call the function at once if this is the loop's thread, else soon."""
+        if self.is_here():
+            function(*args)
+            return True
+        return self.soon(function, *args)
+
+
+def refuse_outside_trio(what: str, blocking: str, instead: tuple[str, str] | None = None) -> None:
+    """Raise unless the calling code runs in a trio task: nothing else can await what this library offers.
+
+    For the beginning of whatever is awaited, before anything is sent.
+
+    Args:
+        what: What was awaited.
+        blocking: The blocking function that does the same.
+        instead: What to write where that is no function: without await, and as arguments of ``asyncio.to_thread``.
+
+    Raises:
+        QMI_UsageException: In asyncio (a notebook is such a program), or without any event loop.
+    """
+    if in_task():
+        return
+    written, in_thread = instead or (f"{blocking}(...)", f"{blocking}, ...")
+    raise QMI_UsageException(
+        f"{what} can be awaited in a trio program only, and this is {_where_else()}. Nothing was done. "
+        f"Instead write '{written}' without await; or 'await asyncio.to_thread({in_thread})' in asyncio; or "
+        "'%autoawait trio' once in IPython or Jupyter, and then await"
+    )
+
+
+def _where_else() -> str:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        return "asyncio (as in a notebook)"
+    return "another event loop, or none"
+
+
+def refuse_on_loop(what: str, instead: str) -> None:
+    """Raise if the calling thread runs an event loop: waiting here would stop everything else on it.
+
+    For the beginning of whatever may block: an interrupt that is pending is raised here, too.
+
+    Args:
+        what: What would block.
+        instead: What to write instead.
+
+    Raises:
+        QMI_BlockingOnLoopException: If this thread runs an event loop.
+    """
+    if on_any_loop():
+        raise QMI_BlockingOnLoopException(f"{what} would block the event loop; write '{instead}'")
+    if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        INTERRUPTS.look()
