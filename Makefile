@@ -1,4 +1,4 @@
-# make demo | test | check | format | test-all | faults | fuzz | soak | races | bench: each one installs what it needs first.
+# make demo | test | check | docs | format | test-all | faults | fuzz | soak | races | bench: each one installs what it needs first.
 
 SHELL := bash
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format test-all pytest faults fuzz soak races bench bench-readme clean
+.PHONY: demo test check docs format test-all pytest faults fuzz soak races bench bench-readme clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -29,6 +29,14 @@ check: $(STAMP)
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes qmi --ignoreexternal
 	$(BIN)/lint-imports
+
+# The site, in docs/_build/html; a warning is an error. Nothing is fetched but what pip installs.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
+	touch $@
 
 # Each Python has a virtual environment of its own; all of them are tried, and the failing ones are named at the end.
 test-all:
@@ -80,4 +88,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
+	rm -rf $(VENV) .venv-* build dist docs/_build docs/reference/api *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz

@@ -1,0 +1,190 @@
+"""Which names are public, and on which page of the reference each one is described.
+
+A name that several modules offer is described once, on the page of its *home*: the first module of ``MODULES`` that
+offers it. The pages of the other modules refer to it. The build fails if a public name is described nowhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+# In the order in which a name finds its home. The packages below them are looked through by public_modules().
+MODULES = (
+    "qmi",
+    "qmi.core.instrument",
+    "qmi.core.task",
+    "qmi.core.pubsub",
+    "qmi.core.rpc",
+    "qmi.core.context",
+    "qmi.core.exceptions",
+)
+PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments")
+FURTHER = ("qmi.testing",)
+# Names that a module of QMI happens to offer too: their home is where they belong.
+HOMES = {
+    "QMI_RpcObject": "qmi.core.rpc",
+    "QMI_RpcProxy": "qmi.core.rpc",
+    "rpc_method": "qmi.core.rpc",
+    "QMI_Signal": "qmi.core.pubsub",
+    "QMI_RegisteredSignal": "qmi.core.pubsub",
+    "SignalDescription": "qmi.core.pubsub",
+    "QMI_Thread": "qmi.core.thread",
+    "check_value_structures_equal": "qmi.core.util",
+    "is_valid_object_name": "qmi.core.util",
+    "CfgContext": "qmi.core.config_defs",
+    "CfgQmi": "qmi.core.config_defs",
+}
+# What is public without being a name to import: it has a page of its own.
+DESCRIBED_ELSEWHERE = {"qmi.__version__"}
+
+
+# What autodoc is told, by the kind of a name.
+OPTIONS = {
+    "class": ("   :members:", "   :inherited-members: Exception, Enum", "   :show-inheritance:"),
+    "exception": ("   :members:", "   :show-inheritance:"),
+}
+
+
+@dataclass(frozen=True)
+class Name:
+    """A public name of a module.
+
+    Attributes:
+        module: Where it can be imported from.
+        name: What it is called there.
+        kind: The directive of autodoc that describes it.
+    """
+
+    module: str
+    name: str
+    kind: str
+
+    @property
+    def full(self) -> str:
+        """The name as it is imported."""
+        return f"{self.module}.{self.name}"
+
+
+@cache
+def public_modules() -> tuple[str, ...]:
+    """Every module that users may import, those of ``MODULES`` first."""
+    found = list(MODULES)
+    for package in PACKAGES:
+        paths = importlib.import_module(package).__path__
+        found += sorted(module.name for module in pkgutil.walk_packages(paths, f"{package}.") if not module.ispkg)
+    return tuple(dict.fromkeys([*found, *FURTHER]))
+
+
+@cache
+def names_of(module: str) -> tuple[Name, ...]:
+    """The public names of a module: its ``__all__``, or what it defines itself."""
+    loaded = importlib.import_module(module)
+    names = getattr(loaded, "__all__", None)
+    if names is None:
+        mine = [name for name, value in vars(loaded).items() if getattr(value, "__module__", None) == module]
+        names = [name for name in mine if not name.startswith("_") and not isinstance(vars(loaded)[name], TypeVar)]
+    return tuple(Name(module, name, _kind(getattr(loaded, name))) for name in names)
+
+
+def _kind(value: Any) -> str:
+    if inspect.isclass(value):
+        return "exception" if issubclass(value, BaseException) else "class"
+    return "function" if callable(value) else "data"
+
+
+@cache
+def home_of(name: Name) -> str:
+    """The module on whose page the name is described."""
+    if name.kind == "exception":
+        return "qmi.core.exceptions"
+    value = getattr(importlib.import_module(name.module), name.name)
+    homes = [HOMES.get(name.name, name.module), *public_modules()]
+    for module in homes:
+        if any(other.name == name.name and _same(other, value) for other in names_of(module)):
+            return module
+    return name.module
+
+
+def _same(other: Name, value: Any) -> bool:
+    return getattr(importlib.import_module(other.module), other.name) is value
+
+
+def own_names(module: str) -> list[Name]:
+    """What the page of a module describes."""
+    return [name for name in names_of(module) if home_of(name) == module and name.full not in DESCRIBED_ELSEWHERE]
+
+
+def other_names(module: str) -> list[tuple[str, str]]:
+    """What else a module offers: the name, and under which full name it is described."""
+    return [(name.name, f"{home_of(name)}.{name.name}") for name in names_of(module) if home_of(name) != module]
+
+
+def undescribed(described: set[str]) -> list[str]:
+    """The public names that are described nowhere."""
+    return sorted({full for module in public_modules() for full in (n.full for n in own_names(module))} - described)
+
+
+def page_of(module: str) -> str:
+    """The page of a module, in reStructuredText: its docstring, a table of its names, and each of them."""
+    own = own_names(module)
+    lines = [module, "=" * len(module), "", f".. automodule:: {module}", "", f".. currentmodule:: {module}", ""]
+    if own:
+        lines += [".. autosummary::", "   :nosignatures:", "", *(f"   {entry.name}" for entry in own), ""]
+    if others := other_names(module):
+        links = ", ".join(f":py:obj:`{name} <{full}>`" for name, full in others)
+        lines += [f"Also importable from here, and described elsewhere: {links}.", ""]
+    for entry in own:
+        lines += [f".. auto{entry.kind}:: {entry.name}", *OPTIONS.get(entry.kind, ()), ""]
+    return "\n".join(lines)
+
+
+def _write_pages(app: Sphinx) -> None:
+    folder = Path(app.srcdir) / "reference" / "api"
+    folder.mkdir(exist_ok=True)
+    pages = {folder / f"{module}.rst": page_of(module) for module in public_modules()}
+    for path in set(folder.iterdir()) - set(pages):
+        path.unlink()
+    for path, text in pages.items():
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+
+
+def _check(app: Sphinx, env: BuildEnvironment) -> None:
+    from sphinx.util import logging  # here, so that the tests can use the rest without Sphinx
+
+    described = set(env.domaindata["py"]["objects"])
+    for name in undescribed(described):
+        logging.getLogger(__name__).warning("%s is public and has no page in the reference", name)
+
+
+def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Element | None:
+    """Let what a signature calls by the module that defines it lead to the page of the module that offers it."""
+    if node.get("refdomain") != "py" or not node.get("reftarget", "").startswith("qmi."):
+        return None
+    last = node["reftarget"].rpartition(".")[2]
+    for module in public_modules():
+        for name in own_names(module):
+            if name.name == last:
+                domain = env.get_domain("py")
+                return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name.full, node, content)
+    return None
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", _write_pages)
+    app.connect("env-check-consistency", _check)
+    app.connect("missing-reference", _resolve)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,275 @@
+"""Runs what the pages of the documentation show: Sybil finds the blocks, this says what each kind of block means.
+
+Each page has a directory of its own, which is the home directory and the current one while its blocks run, and one
+namespace. What a block means:
+
+- ``>>>`` sessions are typed statement by statement, and what they print is compared with what is shown (see
+  :func:`expectation`).
+- Other Python is executed in the namespace of the page.
+- A caption that is a file name (``:caption: demo_task.py``) saves the block under that name; a configuration is also
+  checked, and Python is compiled.
+- A caption ``Terminal 2`` (or higher) runs the block in another process: a Python prompt for ``>>>`` sessions, a
+  program that goes on in the background for ``console`` blocks.
+- ``console`` blocks: a line that begins with ``$`` is a command, the lines after it are what it prints. ``python3`` and
+  ``qmi_proc`` run in this process, ``^C`` interrupts the program of its terminal.
+
+Pages that start processes are slow, and left to the slow tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import runpy
+import shlex
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from doctest import DocTestParser
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from sybil import Document, Example, Region
+from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, FencedCodeBlockLexer
+from sybil.parsers.myst.lexers import DirectiveLexer
+from sybil.typing import Lexer
+
+import qmi
+from qmi.config.loader import parse_config
+from qmi.tools import proc
+from tests.tutorial.desk import Desk, Program, Prompt
+
+LONGEST_SLEEP = 0.01
+"""How long ``time.sleep()`` of a page really takes at most, in seconds."""
+
+RUN = {"python", "console", "pycon"}
+TERMINAL = re.compile(r"Terminal (\d+)")
+STARTS_PROCESSES = re.compile(r"^:caption: Terminal [2-9]|^\$ qmi_proc (start|restart)", re.MULTILINE)
+
+NUMBER = r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?"
+STAMP = r"\d{4}-\d\d-\d\d[ T]\d\d[:-]\d\d[:-]\d\d(\.\d+)?"
+_FREE = re.compile(rf"(?P<stamp>{STAMP})|(?P<number>[-+]?\d+\.\d{{3,}}(e[-+]?\d+)?)")
+
+
+def expectation(shown: str) -> str:
+    """The regular expression for what may be printed where a page shows this.
+
+    Numbers with three decimals or more and times may differ. ``...`` stands for anything in a line, and alone in a line
+    for any lines. Of a traceback only the last line counts, and its text may go on.
+    """
+    lines = shown.rstrip().splitlines()
+    if "Traceback (most recent call last):" in lines:
+        begin = lines.index("Traceback (most recent call last):")
+        before = [*lines[:begin], lines[begin]]
+        return "".join(_line(line) + "\n" for line in before) + rf"(?s:.*)\n?{_line(lines[-1])}[^\n]*"
+    return "\n".join(_line(line) for line in lines)
+
+
+def _line(line: str) -> str:
+    if line.strip() == "...":
+        return r"(?s:.*)"
+    pattern, at = "", 0
+    for found in _FREE.finditer(line):
+        pattern += _words(line[at : found.start()]) + (STAMP if found["stamp"] else NUMBER)
+        at = found.end()
+    return pattern + _words(line[at:])
+
+
+def _words(text: str) -> str:
+    # Columns may be wider where a free number is longer.
+    return re.sub(r"(\\ ){2,}", r" +", re.escape(text)).replace(r"\.\.\.", r"[^\n]*")
+
+
+def check(source: str, shown: str, printed: str) -> None:
+    """Fail if this is not what the page shows."""
+    __tracebackhide__ = True
+    pattern = expectation(shown)
+    assert re.fullmatch(pattern, printed.rstrip()), f"{source.rstrip()}\nprinted\n{printed}\nthe page shows\n{shown}"
+
+
+class Page:
+    """A page while its blocks run.
+
+    Args:
+        path: The page.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._directory = tempfile.TemporaryDirectory(prefix="qmi-page-")
+        self.home = Path(self._directory.name).resolve()
+        self.module = ModuleType("__main__")
+        self._output = io.StringIO()
+        self._desk = Desk(self.home)
+        self._terminals: dict[int, Program] = {}
+        self._modules = set(sys.modules)
+
+    def close(self) -> None:
+        """End what the page has left running, and forget it."""
+        with self._here(), contextlib.suppress(qmi.core.exceptions.QMI_Exception):
+            qmi.stop()
+        self._desk.__exit__(None, None, None)
+        for name in set(sys.modules) - self._modules:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).is_relative_to(self.home):
+                del sys.modules[name]
+        self._directory.cleanup()
+
+    def session(self, block: str, terminal: int) -> None:
+        """Type a session, and compare what it prints."""
+        __tracebackhide__ = True
+        for example in DocTestParser().get_examples(block):
+            if terminal > 1:
+                printed = self._prompt(terminal).type(example.source.rstrip("\n"))
+            else:
+                printed = self._statement(example.source)
+            check(example.source, example.want, printed)
+
+    def execute(self, block: str, line: int) -> None:
+        """Execute Python in the namespace of the page."""
+        __tracebackhide__ = True
+        code = compile("\n" * (line - 1) + block, str(self.path), "exec")
+        with self._here():
+            exec(code, vars(self.module))
+
+    def save(self, block: str, name: str) -> None:
+        """Save a file."""
+        if name.endswith(".py"):
+            compile(block, name, "exec")
+        elif name.endswith(".conf"):
+            parse_config(block)
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block, encoding="utf-8")
+
+    def commands(self, block: str, terminal: int) -> None:
+        """Type commands at a shell."""
+        __tracebackhide__ = True
+        for command, shown in _commands(block):
+            if command == "^C":
+                self._terminals[terminal].interrupt()
+            elif terminal > 1:
+                self._terminals[terminal] = self._desk.program(command)
+            else:
+                check(command, shown, self._command(command))
+                continue
+            for line in shown.splitlines():
+                self._terminals[terminal].expect(_line(line))
+
+    def _prompt(self, terminal: int) -> Prompt:
+        prompt = self._terminals.get(terminal)
+        if not isinstance(prompt, Prompt):
+            prompt = self._terminals[terminal] = self._desk.prompt()
+        return prompt
+
+    def _statement(self, source: str) -> str:
+        with self._here():
+            try:
+                exec(compile(source, "<stdin>", "single"), vars(self.module))
+            except Exception as error:
+                traceback.print_exception(error)
+        return self._printed()
+
+    def _command(self, command: str) -> str:
+        """Run a command in this process: a process of its own would take half a second."""
+        name, *arguments = shlex.split(command)
+        with self._here(), mock.patch.object(sys, "argv", [name, *arguments]):
+            try:
+                if name == "qmi_proc":
+                    proc.main()
+                assert name == "python3", f"a page may run python3 and qmi_proc, not {name!r}"
+                if arguments[0] == "-m":
+                    sys.argv = arguments[1:]
+                    runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+                else:
+                    runpy.run_path(arguments[0], run_name="__main__")
+            except SystemExit:
+                pass
+        return self._printed()
+
+    def _printed(self) -> str:
+        printed = self._output.getvalue()
+        self._output.seek(0)
+        self._output.truncate()
+        return printed
+
+    @contextlib.contextmanager
+    def _here(self) -> Iterator[None]:
+        """At the page's desk: its directory, its home, its main module, its terminal."""
+        directory, sleep = os.getcwd(), time.sleep
+
+        def sleep_less(seconds: float) -> None:
+            shorter = threading.current_thread() is threading.main_thread()
+            sleep(min(seconds, LONGEST_SLEEP) if shorter else seconds)
+
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("QMI_")}
+        with (
+            mock.patch.dict(os.environ, {**variables, "HOME": str(self.home)}, clear=True),
+            mock.patch.dict(sys.modules, {"__main__": self.module}),
+            mock.patch.object(sys, "path", [str(self.home), *sys.path]),
+            mock.patch("time.sleep", sleep_less),
+            contextlib.redirect_stdout(self._output),
+            contextlib.redirect_stderr(self._output),
+        ):
+            os.chdir(self.home)
+            try:
+                yield
+            finally:
+                os.chdir(directory)
+
+
+def _commands(block: str) -> Iterator[tuple[str, str]]:
+    parts = re.split(r"^(\$ .*|\^C)\n", block, flags=re.MULTILINE)
+    assert not parts[0].strip(), f"a console block begins with '$ command', not with {parts[0]!r}"
+    for command, shown in zip(parts[1::2], parts[2::2], strict=True):
+        yield command.removeprefix("$ "), shown
+
+
+_LEXERS: list[Lexer] = [
+    FencedCodeBlockLexer(r"[\w-]+", mapping={"language": "arguments", "source": "source"}),
+    DirectiveLexer(r"code-block", r"[\w-]+"),
+    DirectiveInHTMLCommentLexer(r"invisible-code-block", r"[\w-]+"),
+]
+
+
+def parse(document: Document) -> Iterator[Region]:
+    """The parser that Sybil is given: it finds the blocks that are run."""
+    for lexer in _LEXERS:
+        for region in lexer(document):
+            language, source = region.lexemes["arguments"], region.lexemes["source"]
+            caption = region.lexemes.get("options", {}).get("caption", "")
+            if language in RUN or "." in caption:
+                yield Region(region.start, region.end, (language, source, caption), run)
+
+
+def run(example: Example) -> None:
+    """Run a block."""
+    __tracebackhide__ = True
+    page = example.namespace.get("page")
+    if page is None:
+        page = example.namespace["page"] = Page(Path(example.path))
+    language, source, caption = example.parsed
+    named = TERMINAL.match(caption)
+    terminal = int(named[1]) if named else 1
+    if language == "console":
+        page.commands(source, terminal)
+    elif source.startswith(">>>"):
+        page.session(source, terminal)
+    elif "." in caption:
+        page.save(source, caption)
+    else:
+        page.execute(source, example.line + 1)
+
+
+def close(namespace: dict[str, Any]) -> None:
+    """Sybil is done with a page."""
+    page = namespace.pop("page", None)
+    if page is not None:
+        page.close()
