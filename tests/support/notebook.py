@@ -1,0 +1,84 @@
+"""A real ipykernel, and a person in front of it; skips the tests where that is not installed."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ipykernel")
+jupyter_client = pytest.importorskip("jupyter_client")
+
+LIMIT = 30.0
+"""How long anything may take, in seconds."""
+
+
+class Notebook:
+    """A kernel, and a person in front of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._manager = jupyter_client.KernelManager()
+        # The kernel of the Python that runs the tests, whatever is installed elsewhere.
+        self._manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self._manager.start_kernel(cwd=str(directory), extra_arguments=["--HistoryManager.enabled=False"])
+        self._client = self._manager.blocking_client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=LIMIT)
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+    def begin(self, code: str) -> str:
+        """Run a cell, and go on as soon as it runs: before, a kernel ignores the stop button."""
+        message = self._execute(f"print('begun', flush=True)\n{code}")
+        while not (content := self._next(message)[1]).get("text", "").startswith("begun"):
+            assert content.get("execution_state") != "idle", "the cell did not run"
+        return message
+
+    def _execute(self, code: str) -> str:
+        # A kernel drops cells that come right behind one that failed, unless that said otherwise.
+        return str(self._client.execute(code, stop_on_error=False))
+
+    def end(self, message: str) -> tuple[str, str]:
+        """What a cell has printed or returned, and the error that ended it."""
+        output, error = "", ""
+        while True:
+            kind, content = self._next(message)
+            if kind == "stream":
+                output += content["text"]
+            elif kind == "execute_result":
+                output += content["data"]["text/plain"] + "\n"
+            elif kind == "error":
+                error = f"{content['ename']}: {content['evalue']}"
+            elif kind == "status" and content["execution_state"] == "idle":
+                return output, error
+
+    def _next(self, message: str) -> tuple[str, dict[str, Any]]:
+        while True:
+            found = self._client.get_iopub_msg(timeout=LIMIT)
+            if found["parent_header"].get("msg_id") == message:
+                return found["msg_type"], found["content"]
+
+    def run(self, code: str) -> tuple[str, str]:
+        """Run a cell to its end."""
+        return self.end(self._execute(code))
+
+    def interrupt(self) -> None:
+        """Press the stop button."""
+        self._manager.interrupt_kernel()
+
+    def complete(self, code: str) -> list[str]:
+        """Press TAB at the end of this."""
+        message = self._client.complete(code)
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end:
+            reply = self._client.get_shell_msg(timeout=LIMIT)
+            if reply["parent_header"].get("msg_id") == message:
+                return list(reply["content"]["matches"])
+        raise queue.Empty
