@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.machine import warning
 from benchmarks.plan import Goal
-from benchmarks.results import Found, Results, Spread, Verdict, in_order
+from benchmarks.results import Found, LockOutcome, Results, Spread, in_order
 
 NAMES = {
     "ours": "qmi-trio",
@@ -66,7 +66,7 @@ def _figures(found: Found, run: str) -> str:
     return f"{run_title(run)} {values}"
 
 
-def _ratio(verdict: Verdict) -> str:
+def _ratio(verdict: LockOutcome) -> str:
     return "-" if verdict.ratio is None else f"{number(verdict.ratio.median)} {_range(verdict.ratio)}"
 
 

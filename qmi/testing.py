@@ -292,11 +292,11 @@ async def open_virtual_context(name: str = "test") -> AsyncIterator[Context]:
     """
     if not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
         raise QMI_UsageException("Time is real here; run the test with qmi.testing.run_in_virtual_time()")
-    face = QMI_Context(name, CfgQmi())
-    core = face._core = _VirtualContext(name, face.get_config())
-    core.face = face
+    facade = QMI_Context(name, CfgQmi())
+    core = facade._core = _VirtualContext(name, facade.get_config())
+    core.facade = facade
     async with core.running():
-        token = EXECUTION.set(Execution(face))
+        token = EXECUTION.set(Execution(facade))
         try:
             yield core
         finally:

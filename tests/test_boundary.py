@@ -19,12 +19,12 @@ from qmi.messages import Acquire, Call, Signal, Subscribe, Token
 from qmi.net.discovery.udp import Responder, ask
 from qmi.net.io.dispatch import Delivery
 from qmi.net.io.listener import Listener
-from qmi.net.io.reader_handoff import Rush
+from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.transport import PlainWire
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, ReplyReceived
 from qmi.net.protocol.handshake import Role
-from qmi.peers.acceptor import Entrance
+from qmi.peers.acceptor import Acceptor
 from qmi.peers.connections import Connections
 from tests.support.devices import Bench
 from tests.support.injection import Injector
@@ -222,9 +222,9 @@ def test_fault_42_exception_at_any_call_of_a_link_ends_that_link_alone(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     injector = Injector(*LINK_PACKAGES)
-    serve = Entrance._serve
+    serve = Acceptor._serve
     marked = injector.mark(serve)
-    monkeypatch.setattr(Entrance, "_serve", marked)
+    monkeypatch.setattr(Acceptor, "_serve", marked)
     inject(injector, as_client, caplog, every=every)
 
 
@@ -259,11 +259,11 @@ def test_fault_42_exception_at_any_call_of_a_responder_costs_one_question_at_mos
 
 STEPS: dict[str, tuple[type, str]] = {
     "reading a socket": (PlainWire, "read_into"),
-    "reading frames": (Peer, "buffer_updated"),
-    "asking for memory": (Peer, "get_buffer"),
+    "reading frames": (Connection, "buffer_updated"),
+    "asking for memory": (Connection, "get_buffer"),
     "writing": (PlainWire, "put"),
     "passing on": (Delivery, "deliver"),
-    "polling": (Rush, "_poll"),
+    "polling": (ReaderHandoff, "_poll"),
 }
 
 

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from qmi.core.exceptions import QMI_BlockingOnLoopException
-from qmi.runtime.wakeup import Interrupt, Loop, TaskWaiter, ThreadWaiter, refuse_on_loop
+from qmi.runtime.wakeup import Interrupt, Loop, TaskWaker, ThreadWaker, refuse_on_loop
 from tests.support.in_trio import in_trio
 from tests.support.tasks import in_thread
 
@@ -17,11 +17,11 @@ def test_a_thread_waits_until_it_is_woken_or_its_time_is_over(in_main: bool) -> 
     results: list[bool] = []
 
     def wait() -> None:
-        results.append(ThreadWaiter().wait(0))
-        results.append(ThreadWaiter().wait(0.01))
-        results.append(ThreadWaiter().wait(-1))
+        results.append(ThreadWaker().wait(0))
+        results.append(ThreadWaker().wait(0.01))
+        results.append(ThreadWaker().wait(-1))
         for timeout in (None, 20.0, 1e12):
-            waiter = ThreadWaiter()
+            waiter = ThreadWaker()
             threading.Timer(0.001, waiter.wake).start()
             results.append(waiter.wait(timeout))
             waiter.wake()
@@ -37,7 +37,7 @@ def test_a_thread_waits_until_it_is_woken_or_its_time_is_over(in_main: bool) -> 
 
 
 def test_the_main_thread_waits_longer_than_it_looks_for_ctrl_c() -> None:
-    waiter = ThreadWaiter()
+    waiter = ThreadWaker()
     threading.Timer(0.4, waiter.wake).start()
     assert waiter.wait()
     assert not waiter.wait(0.3)
@@ -45,23 +45,23 @@ def test_the_main_thread_waits_longer_than_it_looks_for_ctrl_c() -> None:
 
 @in_trio
 async def test_a_task_is_woken_from_its_loop_and_from_threads() -> None:
-    early = TaskWaiter()
+    early = TaskWaker()
     early.wake()
     early.wake()
     await early.wait()
-    late = TaskWaiter()
+    late = TaskWaker()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(late.wait)
         nursery.start_soon(trio.to_thread.run_sync, late.wake)
-    cancelled = TaskWaiter()
+    cancelled = TaskWaker()
     with trio.move_on_after(0):
         await cancelled.wait()
     cancelled.wake()
 
 
 def test_a_loop_that_has_ended_takes_nothing() -> None:
-    async def main() -> tuple[Loop, TaskWaiter]:
-        loop, waiter = Loop(), TaskWaiter()
+    async def main() -> tuple[Loop, TaskWaker]:
+        loop, waiter = Loop(), TaskWaker()
         called: list[int] = []
         assert loop.is_here()
         assert loop.now_or_soon(called.append, 1)
@@ -72,7 +72,7 @@ def test_a_loop_that_has_ended_takes_nothing() -> None:
         assert not await trio.to_thread.run_sync(loop.is_here)
         return loop, waiter
 
-    results: list[tuple[Loop, TaskWaiter]] = []
+    results: list[tuple[Loop, TaskWaker]] = []
 
     def elsewhere() -> None:
         results.append(trio.run(main))
@@ -88,7 +88,7 @@ def test_a_loop_that_has_ended_takes_nothing() -> None:
 
 def test_an_interrupt_ends_waits_now_and_later() -> None:
     interrupt = Interrupt()
-    one, two = ThreadWaiter(), ThreadWaiter()
+    one, two = ThreadWaker(), ThreadWaker()
     interrupt.enter(one)
     interrupt.check()
     states = [interrupt.requested]
@@ -113,10 +113,10 @@ async def test_blocking_is_refused_on_a_loop() -> None:
 
 
 def test_a_task_whose_loop_broke_off_is_woken_without_effect() -> None:
-    waiters: list[TaskWaiter] = []
+    waiters: list[TaskWaker] = []
 
     async def main() -> None:
-        waiters.append(TaskWaiter())
+        waiters.append(TaskWaker())
 
     class Torn:
         """The entry of a loop that Ctrl-C ended in the midst of its own work."""

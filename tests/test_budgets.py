@@ -22,7 +22,7 @@ from qmi.net.codec import Codec
 from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
 from qmi.net.io.gc_pause import collector_at_rest
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.frames import HEADER, MAGIC, MAJOR, MINOR, small_frame
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import LARGE_BODY
@@ -215,15 +215,15 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
 def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qmi.net.io.link._PATIENCE", 60)
     waiting = threading.Event()
-    reserve = Peer.reserve
+    reserve = Connection.reserve
 
-    def note(peer: Peer, wake: Any) -> bool:
+    def note(peer: Connection, wake: Any) -> bool:
         done = reserve(peer, wake)
         if not done:
             waiting.set()
         return done
 
-    monkeypatch.setattr(Peer, "reserve", note)
+    monkeypatch.setattr(Connection, "reserve", note)
     with make_context("srv", max_all_request_bytes=3 * MIB) as server, ExitStack() as stack:
         server.make_instrument("bench", Bench)
         one, two = (stack.enter_context(RawPeer(server, name)) for name in ("one", "two"))

@@ -639,9 +639,9 @@ def test_reconnecting_ends_by_disconnecting(srv: QMI_Context) -> None:
         here.connect_to_peer("srv", proxy.address, reconnect=True)
         proxy.target = free_port()  # nobody there
         proxy.reset()
-        eventually(lambda: here.async_context.connections._returning)
+        eventually(lambda: here.async_context.connections._reconnecting)
         here.disconnect_from_peer("srv")
-        eventually(lambda: not here.async_context.connections._returning)
+        eventually(lambda: not here.async_context.connections._reconnecting)
         accepted = proxy.accepted
         proxy.target = srv.get_tcp_server_port()
         here.connect_to_peer("srv", proxy.address)
@@ -654,7 +654,7 @@ def test_a_configured_context_that_reconnects_waits_for_a_server_that_is_not_the
     contexts = {"srv": CfgContext(host="127.0.0.1", tcp_server_port=port)}
     own = {"connect_to_peers": ["srv"], "reconnect": True}
     with QMI_Context("client", config("client", contexts=contexts, context=own)) as client:
-        eventually(lambda: client.async_context.connections._returning)
+        eventually(lambda: client.async_context.connections._reconnecting)
         with make_context("srv", port=port) as late:
             late.make_instrument("bench", Bench)
             eventually(lambda: client.has_peer_context("srv"))
@@ -701,7 +701,7 @@ def test_strangers_that_are_remembered_do_not_pile_up(srv: QMI_Context) -> None:
             with make_context(f"c{index}") as client:
                 client.connect_to_peer("small", address(small))
             eventually(lambda: not small.async_context.connections.names())
-        assert list(small.async_context.connections._former) == ["c3", "c4"]
+        assert list(small.async_context.connections._previous) == ["c3", "c4"]
 
 
 def test_calls_of_many_threads_each_end_once_while_the_link_is_torn(srv: QMI_Context) -> None:

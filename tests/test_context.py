@@ -139,7 +139,7 @@ async def test_a_trio_program_uses_the_objects_of_another_context() -> None:
     async with open_lab() as lab, open_lab("desk") as desk:
         await lab.make_instrument("x", Plain)
         await desk.make_rpc_object("own", Async)
-        where = address(lab.face)
+        where = address(lab.facade)
         assert not desk.has_peer_context("lab")
         x: Any = await desk.get_instrument("lab.x", auto_connect=True, host_port=where)
         assert desk.has_peer_context("lab")

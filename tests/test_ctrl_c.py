@@ -201,7 +201,7 @@ for number in range(40):
     else:
         raise AssertionError("nothing was raised")
     assert sorted(finished) == sorted(begun), (number, begun, finished)
-    assert INTERRUPTS.due is False
+    assert INTERRUPTS.pending is False
 {end}
 print("done")
 """

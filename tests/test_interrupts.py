@@ -168,7 +168,7 @@ def test_other_threads_can_start_contexts_and_are_never_struck(python_handles_ct
         try:
             with qmi.start("thread", None):
                 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            INTERRUPTS.due = True
+            INTERRUPTS.pending = True
             INTERRUPTS.look()
         except BaseException as error:
             errors.append(error)
@@ -177,10 +177,10 @@ def test_other_threads_can_start_contexts_and_are_never_struck(python_handles_ct
     thread.start()
     thread.join()
     assert errors == []
-    assert INTERRUPTS.due
+    assert INTERRUPTS.pending
     with pytest.raises(KeyboardInterrupt):
         INTERRUPTS.look()
-    assert not INTERRUPTS.due
+    assert not INTERRUPTS.pending
 
 
 def test_an_interrupt_at_a_bad_moment_comes_again(python_handles_ctrl_c: None) -> None:
@@ -194,7 +194,7 @@ def test_an_interrupt_at_a_bad_moment_comes_again(python_handles_ctrl_c: None) -
 
     with pytest.raises(KeyboardInterrupt):
         come_at_a_bad_moment()
-    assert not handler.due
+    assert not handler.pending
     handler.uninstall()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -204,7 +204,7 @@ def test_an_interrupt_that_has_struck_does_not_come_again(python_handles_ctrl_c:
     handler._again = True
     handler._handle(signal.SIGINT, sys._getframe())
     handler._try_again()
-    assert not handler.due
+    assert not handler.pending
 
 
 @pytest.mark.parametrize(
@@ -366,10 +366,10 @@ def test_a_signal_is_sent_again_only_while_it_is_due(python_handles_ctrl_c: None
     handler = InterruptHandler()
     handler.install()
     handler._try_again()
-    handler.due = True
+    handler.pending = True
     with pytest.raises(KeyboardInterrupt):
         let_it_come(handler)
-    assert not handler.due
+    assert not handler.pending
     handler.uninstall()
 
 
@@ -378,7 +378,7 @@ def test_systems_without_signals_for_threads_are_served_too(
 ) -> None:
     handler = InterruptHandler()
     handler.install()
-    handler.due = True
+    handler.pending = True
     monkeypatch.delattr(signal, "pthread_kill", raising=False)
     with pytest.raises(KeyboardInterrupt):
         let_it_come(handler)
@@ -388,7 +388,7 @@ def test_systems_without_signals_for_threads_are_served_too(
 def let_it_come(handler: InterruptHandler) -> None:
     """Wait in the main thread for what another thread sends again."""
     threading.Thread(target=handler._try_again).start()
-    while handler.due:  # what is sent without a signal of the system does not end a sleep
+    while handler.pending:  # what is sent without a signal of the system does not end a sleep
         time.sleep(0.001)
 
 
@@ -480,12 +480,12 @@ def test_release_that_hangs_is_broken_off_by_the_second_ctrl_c(python_handles_ct
     def press_twice() -> None:
         entered.wait(30)
         signal.pthread_kill(main, signal.SIGINT)
-        due.append(until(lambda: INTERRUPTS.due))
+        pending.append(until(lambda: INTERRUPTS.pending))
         signal.pthread_kill(main, signal.SIGINT)
 
     main = threading.get_ident()
     released = threading.Event()
-    due: list[bool] = []
+    pending: list[bool] = []
     with qmi.start("hang", None):
         one = qmi.make_instrument("one", Hanging)
         thread = threading.Thread(target=press_twice)
@@ -494,7 +494,7 @@ def test_release_that_hangs_is_broken_off_by_the_second_ctrl_c(python_handles_ct
             pass
         released.set()
         thread.join()
-    assert due == [True]
+    assert pending == [True]
 
 
 def until(condition: Callable[[], bool]) -> bool:

@@ -13,7 +13,7 @@ import trio.testing
 import qmi
 from qmi.actors.turns import CallFuture
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.contexts.base import Kernel
+from qmi.contexts.base import ContextBase
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
@@ -45,11 +45,11 @@ def lab() -> Iterator[QMI_Context]:
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "x" * 64, "$context", 7])
 def test_a_context_needs_a_good_name(name: Any) -> None:
     with pytest.raises(QMI_UsageException, match=r"name"):
-        Kernel(name)
+        ContextBase(name)
 
 
 def test_a_context_that_is_not_started_says_so() -> None:
-    core = Kernel("lab")
+    core = ContextBase("lab")
     for use in (lambda: core.resolve("x"), lambda: core.register_stop_handler(print), core.check_running):
         with pytest.raises(QMI_UsageException, match=r"^Context 'lab' is not started$"):
             use()
@@ -60,7 +60,7 @@ def test_a_context_that_is_not_started_says_so() -> None:
 
 @in_trio
 async def test_a_context_runs_once() -> None:
-    core = Kernel("lab")
+    core = ContextBase("lab")
     async with core.running():
         core.check_running()
         with pytest.raises(QMI_UsageException, match=r"^Context 'lab' was started before; make a new one"):

@@ -194,7 +194,7 @@ def test_client_that_is_gone_leaves_its_name_and_not_its_link() -> None:
             await trio.testing.wait_all_tasks_blocked()
             gc.collect()
             assert [parts for parts in links if any(part() is not None for part in parts)] == []
-            former = srv.connections._former
+            former = srv.connections._previous
             assert list(former) == [f"raw{number}" for number in range(5)]
             assert all(type(one) is Former for one in former.values())
 

@@ -166,10 +166,10 @@ def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_C
 
 
 def raw_hello(name: str, incarnation: str = "1", workgroup: str = "default") -> bytes:
-    from qmi.net.protocol.connection import Peer
+    from qmi.net.protocol.connection import Connection
     from qmi.net.protocol.handshake import Hello, Role
 
-    peer = Peer(Role.CONNECTING, Hello(context=name, incarnation=incarnation, workgroup=workgroup), now=0.0)
+    peer = Connection(Role.CONNECTING, Hello(context=name, incarnation=incarnation, workgroup=workgroup), now=0.0)
     return b"".join(bytes(part) for part in peer.data_to_send())
 
 
@@ -177,7 +177,7 @@ class RawPeer:
     """Somebody who speaks the protocol by hand."""
 
     def __init__(self, context: QMI_Context, name: str = "raw", receive_buffer: int | None = None) -> None:
-        from qmi.net.protocol.connection import Peer
+        from qmi.net.protocol.connection import Connection
         from qmi.net.protocol.handshake import Hello, Role
 
         self.sock = socket.socket()
@@ -185,7 +185,7 @@ class RawPeer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(10)
         self.sock.connect(("127.0.0.1", context.get_tcp_server_port()))
-        self.peer = Peer(
+        self.peer = Connection(
             Role.CONNECTING, Hello(context=name, incarnation="1", workgroup="default", library=__version__), now=0.0
         )
         self.write(self.peer.data_to_send())

@@ -189,6 +189,6 @@ def test_a_subscription_that_cannot_be_made_again_is_logged(caplog: pytest.LogCa
     assert "the subscription to sensor.sig_value was not made again: there is no sensor" in caplog.text
     caplog.clear()
     good: QMI_RpcFuture[None] = QMI_RpcFuture("the subscription to sensor.sig_value")
-    good.settle(None)
+    good.set_result(None)
     _log_failure(good)
     assert not caplog.text

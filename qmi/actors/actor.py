@@ -19,11 +19,11 @@ from qmi.actors.ending import dispatch_end
 from qmi.actors.fair_queue import Line
 from qmi.actors.future import QMI_RpcFuture, call_cycle
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
-from qmi.actors.lock_manager import Guard
+from qmi.actors.lock_manager import LockManager
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.making import construct
 from qmi.actors.running import run_async, run_plain
-from qmi.actors.services import ActorStatistics, Host
+from qmi.actors.services import ActorServices, ActorStatistics
 from qmi.actors.streams import ActorStream
 from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn, WaitedTurn
 from qmi.actors.worker import Worker
@@ -87,15 +87,15 @@ class Actor:
         "worker",
     )
 
-    def __init__(self, host: Host, address: Address, interface: Interface, placement: Placement) -> None:
+    def __init__(self, host: ActorServices, address: Address, interface: Interface, placement: Placement) -> None:
         self.address: Address = address
         self.interface: Interface = interface
         self.placement: Placement = placement
         self.object: Any = None
         self.alone: Execution | None = None  # what code of a turn belongs to that nothing else waits for
         self.mailbox: Mailbox[Turn] = Mailbox(_new_line)
-        self.host: Host = host
-        self.guard: Guard = Guard(self)
+        self.host: ActorServices = host
+        self.guard: LockManager = LockManager(self)
         self.worker: Worker | None = None
         self.streams: set[ActorStream] | None = None
         self.calls: int = 0
@@ -137,7 +137,7 @@ class Actor:
             return
         self.worker = None
         turn = self.mailbox.current
-        if turn is not None and not isinstance(turn, AcquireTurn | InlineTurn) and turn.claim():
+        if turn is not None and not isinstance(turn, AcquireTurn | InlineTurn) and turn.try_start():
             turn.fail(QMI_RuntimeException(f"There is no thread for {self.where}: {error}"))
             self.dispatch(self.mailbox.leave(turn))
 
@@ -170,7 +170,7 @@ class Actor:
             return self._handle(message, origin, answer)
         except BaseException as caught:
             if not isinstance(caught, Exception):
-                self.kick()
+                self.redispatch()
             raise
 
     def _handle(self, message: Request, origin: Origin, answer: CallFuture | None) -> QMI_RpcFuture[Any]:
@@ -180,16 +180,16 @@ class Actor:
             return self.guard.acquire(message, origin, answer)
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(f"{type(message).__name__} at {self.where}")
         if isinstance(message, Release):
-            future.settle(self.guard.release(message, origin))
+            future.set_result(self.guard.release(message, origin))
         elif isinstance(message, ForceRelease):
             self.guard.force_release(origin)
-            future.settle(None)
+            future.set_result(None)
         elif isinstance(message, QueryLock):
-            future.settle(self.guard.info())
+            future.set_result(self.guard.info())
         elif isinstance(message, QueryStatistics):
-            future.settle(self.statistics())
+            future.set_result(self.statistics())
         elif isinstance(message, Describe):
-            future.settle(self.interface)
+            future.set_result(self.interface)
         else:
             raise AssertionError(message)
         return future
@@ -228,7 +228,7 @@ class Actor:
         if isinstance(value, QMI_RpcFuture):
             return value
         future: QMI_RpcFuture[Any] = QMI_RpcFuture(what)
-        future.settle(value)
+        future.set_result(value)
         return future
 
     def check_cycle(self, method: str, chain: tuple[str, ...]) -> None:
@@ -274,18 +274,18 @@ class Actor:
         """See to turns that were held, if they are not any more."""
         self.dispatch(self.mailbox.resume())
 
-    def give_up(self, turn: Turn) -> None:
+    def abandon_turn(self, turn: Turn) -> None:
         """Nobody waits for this turn any more: it leaves the line, or is cancelled if it runs in the loop."""
         turn.given_up = True
         if self.mailbox.withdraw(turn):
             return
         if turn.scope is not None:
             self.host.loop.now_or_soon(turn.scope.cancel)
-        elif turn is self.mailbox.current and turn.claim():
+        elif turn is self.mailbox.current and turn.try_start():
             # It was granted but nobody has taken it on: pass it on. Whoever comes later fails to claim it.
             self.dispatch(self.mailbox.leave(turn))
 
-    def kick(self) -> None:
+    def redispatch(self) -> None:
         """See to the current turn again: Ctrl-C may have come between a turn's grant and whoever had to see to it.
 
         Only for a caller that was broken off by what is no Exception. Another thread may be seeing to the same turn at
@@ -326,7 +326,7 @@ class Actor:
     def _refuse(self, turn: CallTurn | PullTurn | WaitedTurn, refusal: BaseException) -> bool:
         # The lock may have changed since somebody else let the same turn through: who claims it decides.
         with self.mailbox.mutex:
-            if not turn.claim():
+            if not turn.try_start():
                 return False
             turn.refusal = refusal
         turn.fail(refusal)
@@ -367,7 +367,7 @@ class Actor:
         turn.given_up = True
         self.mailbox.withdraw(turn)
         self.mailbox.leave(turn)
-        self.kick()
+        self.redispatch()
 
     def abandon(self, why: Callable[[], Exception]) -> None:
         """This is a forked child, in which the object has no thread and no loop: all that waits for it fails.

@@ -135,7 +135,7 @@ class Handle:
 
     def call_blocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
         """Call a method and wait for its result."""
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         name = method.name
         if on_any_loop():
@@ -178,7 +178,7 @@ class Handle:
 
     def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
         """Call a method; the future gives its result."""
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
         token = self._shown_token() if self.open_blocks else self.token
@@ -210,7 +210,7 @@ class Handle:
         if not in_task():
             what = f"{self.address}.{call_text(method.name, args)}"
             refuse_outside_trio(what, f"proxy.{method.name}", _blocking_form(method.name, args))
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         name = method.name
         limit = check_timeout(timeout)
@@ -275,7 +275,7 @@ class Handle:
             token: What the lock shall belong to.
             key: What stands for this request alone, if ``token`` does not.
         """
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         limit = check_timeout(timeout)
         is_block = key is not None and key.is_block
@@ -340,7 +340,7 @@ class Handle:
 
     def release(self, token: Token | None, context_name: str | None = None) -> QMI_RpcFuture[bool]:
         """Ask to unlock."""
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         return self.router.request(self.address, Release(self.address.object, token, context_name))
 
@@ -402,13 +402,13 @@ class Handle:
 
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         return self.router.request(self.address, ForceRelease(self.address.object))
 
     def query_lock(self) -> QMI_RpcFuture[LockInfo | None]:
         """Ask who holds it."""
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         return self.router.request(self.address, QueryLock(self.address.object))
 
@@ -416,13 +416,13 @@ class Handle:
 
     def subscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of this name put into a receiver."""
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         return self.router.subscribe(self.address, signal, check_receiver(receiver))
 
     def unsubscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription."""
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         return self.router.unsubscribe(self.address, signal, check_receiver(receiver))
 

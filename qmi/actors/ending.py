@@ -51,7 +51,7 @@ async def end_actor(actor: Actor, error: Exception, deadline: float) -> bool:
             await future.ended()
     finally:  # also if the context goes meanwhile
         if not future.done():
-            last.claim()
+            last.try_start()
             _leave_behind(actor, error)
         else:
             # Proxies that have called it may live on, and know the actor; the driver and what it holds must not.
@@ -84,10 +84,10 @@ def dispatch_end(actor: Actor, turn: EndTurn) -> None:
 
 
 def _end_in_thread(actor: Actor, turn: EndTurn) -> None:
-    if not turn.claim():
+    if not turn.try_start():
         return
     turn.since = time.monotonic()
-    token = EXECUTION.set(Execution(actor.host.face, (actor.where,)))
+    token = EXECUTION.set(Execution(actor.host.facade, (actor.where,)))
     faults: list[BaseException] = []
     for stream in list(actor.streams or ()):
         if not stream.is_async:
@@ -115,7 +115,7 @@ def _release(actor: Actor, faults: list[BaseException]) -> Any:
 
 def _settle(turn: EndTurn, faults: list[BaseException]) -> None:
     if not faults:
-        turn.future.settle(None)
+        turn.future.set_result(None)
     elif len(faults) == 1:
         turn.future.fail(faults[0])
     else:
@@ -123,17 +123,17 @@ def _settle(turn: EndTurn, faults: list[BaseException]) -> None:
 
 
 async def _end_in_loop(actor: Actor, turn: EndTurn) -> None:
-    if not turn.claim():
+    if not turn.try_start():
         return
     turn.since = time.monotonic()
-    EXECUTION.set(Execution(actor.host.face, (actor.where,)))
+    EXECUTION.set(Execution(actor.host.facade, (actor.where,)))
     faults: list[BaseException] = []
     await _close_streams(actor, faults)
     await _finish_in_loop(actor, turn, _release(actor, faults), faults)
 
 
 async def _finish_in_loop(actor: Actor, turn: EndTurn, rest: Any, faults: list[BaseException]) -> None:
-    EXECUTION.set(Execution(actor.host.face, (actor.where,)))
+    EXECUTION.set(Execution(actor.host.facade, (actor.where,)))
     try:
         await _close_streams(actor, faults)
         if inspect.isawaitable(rest):

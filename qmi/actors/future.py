@@ -22,7 +22,7 @@ from qmi.errors import (
 from qmi.names import Address
 from qmi.runtime.call_context import EXECUTION, current_chain
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
-from qmi.runtime.wakeup import TaskWaiter, ThreadWaiter, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
+from qmi.runtime.wakeup import TaskWaker, ThreadWaker, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -99,7 +99,7 @@ class QMI_RpcFuture(Generic[T]):
         if not self._done:
             if on_any_loop():
                 refuse_on_loop(f"Waiting for {self.what}", "await future")
-            if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+            if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
                 INTERRUPTS.look()
             limit = check_timeout(timeout)
             if limit != 0:  # somebody who only looks does not wait
@@ -121,7 +121,7 @@ class QMI_RpcFuture(Generic[T]):
         left = self._assist(timeout, reading=execution is None)
         if self._done:
             return
-        waiter = ThreadWaiter()
+        waiter = ThreadWaker()
         interrupt = None if execution is None else execution.interrupt
         self.add_done_callback(waiter.wake)
         try:
@@ -153,7 +153,7 @@ class QMI_RpcFuture(Generic[T]):
     def _assist_loop(self) -> None:
         """The same for a task, which must not wait meanwhile."""
 
-    def linger(self, busy: Callable[[], bool]) -> None:
+    def spin(self, busy: Callable[[], bool]) -> None:
         """Called by a thread that has answered and has nothing left to do; ``busy`` is whether that has changed."""
 
     def explain(self, patience: float = 0.0) -> str:
@@ -174,7 +174,7 @@ class QMI_RpcFuture(Generic[T]):
             await trio.lowlevel.checkpoint()
             return
         self._assist_loop()
-        waiter = TaskWaiter()
+        waiter = TaskWaker()
         wake = waiter.wake
         self.add_done_callback(wake)
         try:
@@ -211,7 +211,7 @@ class QMI_RpcFuture(Generic[T]):
         if self._error is not None:
             other.fail(self._error)
         else:
-            other.settle(convert(self._value))  # type: ignore[arg-type]
+            other.set_result(convert(self._value))  # type: ignore[arg-type]
 
     def follow(self, other: QMI_RpcFuture[Any], convert: Callable[[Any], Any] = lambda value: value) -> None:
         """End as another call does; giving up gives that one up."""
@@ -246,7 +246,7 @@ class QMI_RpcFuture(Generic[T]):
             self._traceback = None
             self._done = True
 
-    def settle(self, value: T) -> bool:
+    def set_result(self, value: T) -> bool:
         """Give the call its value; False if it has ended already."""
         if not self._once.acquire(False):
             return False

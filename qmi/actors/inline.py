@@ -19,7 +19,7 @@ from qmi.actors.running import begin, execution
 from qmi.actors.turns import InlineTurn, as_result
 from qmi.actors.user_errors import presentable
 from qmi.runtime.call_context import EXECUTION, Execution, current_interrupt
-from qmi.runtime.wakeup import TaskWaiter, ThreadWaiter
+from qmi.runtime.wakeup import TaskWaker, ThreadWaker
 
 
 def runs_in_thread_of_caller(actor: Actor, method: Method) -> bool:
@@ -80,7 +80,7 @@ def _check_lock(actor: Actor, turn: InlineTurn) -> None:
 
 
 def _wait_in_thread(turn: InlineTurn) -> None:
-    waiter = ThreadWaiter()
+    waiter = ThreadWaker()
     interrupt = current_interrupt()
     if interrupt is not None:
         interrupt.enter(waiter)
@@ -119,7 +119,7 @@ async def call_in_task(actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kw
 
 
 async def _wait_in_task(turn: InlineTurn) -> None:
-    waiter = TaskWaiter()
+    waiter = TaskWaker()
     if turn.expect(waiter):
         await waiter.wait()
     if turn.error is not None:

@@ -253,14 +253,14 @@ def answering_name(cls: type, name: str) -> str:
 
 
 def _mark(function: Callable[Concatenate[Any, P], R_co], direct: bool) -> RpcMethod[P, R_co]:
-    carrier: Any = function
-    if isinstance(carrier, staticmethod | classmethod):
-        carrier = carrier.__func__
-    elif isinstance(carrier, property):
-        carrier = carrier.fget
-    if not (_is_method(carrier) and hasattr(carrier, "__dict__")):
+    executor: Any = function
+    if isinstance(executor, staticmethod | classmethod):
+        executor = executor.__func__
+    elif isinstance(executor, property):
+        executor = executor.fget
+    if not (_is_method(executor) and hasattr(executor, "__dict__")):
         raise QMI_UsageException(f"Only a method can be published; got {function!r}")
-    carrier.__dict__[_MARK] = direct
+    executor.__dict__[_MARK] = direct
     return cast("RpcMethod[P, R_co]", function)
 
 
@@ -409,9 +409,9 @@ def published_functions(cls: type, names: Iterable[str] | None = None) -> dict[s
         _check_name(cls, name, "method")
         found[name] = cast("Callable[..., Any]", function)
         if function is not marked and not _is_marked(function):
-            carrier = getattr(function, "__func__", function)
-            if hasattr(carrier, "__dict__"):
-                carrier.__dict__.setdefault(_MARK, _mark_of(marked))
+            executor = getattr(function, "__func__", function)
+            if hasattr(executor, "__dict__"):
+                executor.__dict__.setdefault(_MARK, _mark_of(marked))
     return found
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("qmi.core.rpc")
 
 
-class Guard:
+class LockManager:
     """The lock of one actor.
 
     Attributes:
@@ -135,7 +135,7 @@ class Guard:
             with actor.mailbox.mutex:
                 possible = self._may_have(turn)
             if not possible:
-                future.settle(LockAnswer.REFUSED)
+                future.set_result(LockAnswer.REFUSED)
                 return future
         actor.enter(turn)
         if 0 < request.timeout < math.inf and not future.done():
@@ -191,7 +191,7 @@ class Guard:
     def _tell(self, turn: AcquireTurn) -> None:
         if turn.error is not None:
             turn.future.fail(turn.error)
-        elif turn.answer is None or turn.future.settle(turn.answer):
+        elif turn.answer is None or turn.future.set_result(turn.answer):
             return
         elif turn.future.error() is not None:
             # The caller gave up in this very moment. It calls _abandon() itself, which found or will find the answer;
@@ -231,7 +231,7 @@ class Guard:
         # Called with the mutex: the request is refused, wherever it stands. If it is the current turn, whoever sees to
         # that finds the answer and ends it. Returns what the caller has to dispatch.
         turn.answer = LockAnswer.REFUSED
-        self._lock.give_up(turn)
+        self._lock.abandon(turn)
         self._actor.mailbox.withdraw_locked(turn)
         if turn is not self._woken:
             return None

@@ -1,7 +1,7 @@
 """Who may call an object: the rules as one table, and who waits for the lock.
 
-Whoever asks stands in one of four relations to the lock (:class:`Standing`); for each thing that can be asked
-(:class:`Ask`) the table :data:`RULES` says what happens. Nothing else decides.
+Whoever asks stands in one of four relations to the lock (:class:`Ownership`); for each thing that can be asked
+(:class:`LockOperation`) the table :data:`RULES` says what happens. Nothing else decides.
 
 The relation is a matter of tokens. An *automatic* token belongs to one proxy, or to one ``locked()`` block, in one
 incarnation of a context; nobody can guess it and it dies with that context. A *custom* token belongs to the name of a
@@ -38,7 +38,7 @@ class _Word(Enum):
         __hash__ = object.__hash__
 
 
-class Standing(_Word):
+class Ownership(_Word):
     """How somebody stands to a lock."""
 
     FREE = "nobody holds it"
@@ -47,7 +47,7 @@ class Standing(_Word):
     OTHERS = "somebody else holds it"
 
 
-class Ask(_Word):
+class LockOperation(_Word):
     """What can be asked of a lock."""
 
     CALL = "call a method"
@@ -58,7 +58,7 @@ class Ask(_Word):
     LEAVE = "the asker's context is gone"
 
 
-class Verdict(_Word):
+class LockOutcome(_Word):
     """What becomes of it."""
 
     ALLOW = "the call may run"
@@ -70,37 +70,37 @@ class Verdict(_Word):
     DENY = "nothing changes, which is not what was asked for"
 
 
-RULES: Mapping[tuple[Ask, Standing], Verdict] = {
-    (Ask.CALL, Standing.FREE): Verdict.ALLOW,
-    (Ask.CALL, Standing.FORMER): Verdict.REFUSE,
-    (Ask.CALL, Standing.MINE): Verdict.ALLOW,
-    (Ask.CALL, Standing.OTHERS): Verdict.REFUSE,
-    (Ask.ACQUIRE, Standing.FREE): Verdict.GRANT,
-    (Ask.ACQUIRE, Standing.FORMER): Verdict.GRANT,
-    (Ask.ACQUIRE, Standing.MINE): Verdict.KEEP,
-    (Ask.ACQUIRE, Standing.OTHERS): Verdict.WAIT,
-    (Ask.NEST, Standing.FREE): Verdict.GRANT,
-    (Ask.NEST, Standing.FORMER): Verdict.GRANT,
-    (Ask.NEST, Standing.MINE): Verdict.GRANT,
-    (Ask.NEST, Standing.OTHERS): Verdict.WAIT,
-    (Ask.RELEASE, Standing.FREE): Verdict.DENY,
-    (Ask.RELEASE, Standing.FORMER): Verdict.DENY,
-    (Ask.RELEASE, Standing.MINE): Verdict.FREED,
-    (Ask.RELEASE, Standing.OTHERS): Verdict.DENY,
-    (Ask.FORCE, Standing.FREE): Verdict.KEEP,
-    (Ask.FORCE, Standing.FORMER): Verdict.KEEP,
-    (Ask.FORCE, Standing.MINE): Verdict.FREED,
-    (Ask.FORCE, Standing.OTHERS): Verdict.FREED,
-    (Ask.LEAVE, Standing.FREE): Verdict.KEEP,
-    (Ask.LEAVE, Standing.FORMER): Verdict.KEEP,
-    (Ask.LEAVE, Standing.MINE): Verdict.FREED,
-    (Ask.LEAVE, Standing.OTHERS): Verdict.KEEP,
+RULES: Mapping[tuple[LockOperation, Ownership], LockOutcome] = {
+    (LockOperation.CALL, Ownership.FREE): LockOutcome.ALLOW,
+    (LockOperation.CALL, Ownership.FORMER): LockOutcome.REFUSE,
+    (LockOperation.CALL, Ownership.MINE): LockOutcome.ALLOW,
+    (LockOperation.CALL, Ownership.OTHERS): LockOutcome.REFUSE,
+    (LockOperation.ACQUIRE, Ownership.FREE): LockOutcome.GRANT,
+    (LockOperation.ACQUIRE, Ownership.FORMER): LockOutcome.GRANT,
+    (LockOperation.ACQUIRE, Ownership.MINE): LockOutcome.KEEP,
+    (LockOperation.ACQUIRE, Ownership.OTHERS): LockOutcome.WAIT,
+    (LockOperation.NEST, Ownership.FREE): LockOutcome.GRANT,
+    (LockOperation.NEST, Ownership.FORMER): LockOutcome.GRANT,
+    (LockOperation.NEST, Ownership.MINE): LockOutcome.GRANT,
+    (LockOperation.NEST, Ownership.OTHERS): LockOutcome.WAIT,
+    (LockOperation.RELEASE, Ownership.FREE): LockOutcome.DENY,
+    (LockOperation.RELEASE, Ownership.FORMER): LockOutcome.DENY,
+    (LockOperation.RELEASE, Ownership.MINE): LockOutcome.FREED,
+    (LockOperation.RELEASE, Ownership.OTHERS): LockOutcome.DENY,
+    (LockOperation.FORCE, Ownership.FREE): LockOutcome.KEEP,
+    (LockOperation.FORCE, Ownership.FORMER): LockOutcome.KEEP,
+    (LockOperation.FORCE, Ownership.MINE): LockOutcome.FREED,
+    (LockOperation.FORCE, Ownership.OTHERS): LockOutcome.FREED,
+    (LockOperation.LEAVE, Ownership.FREE): LockOutcome.KEEP,
+    (LockOperation.LEAVE, Ownership.FORMER): LockOutcome.KEEP,
+    (LockOperation.LEAVE, Ownership.MINE): LockOutcome.FREED,
+    (LockOperation.LEAVE, Ownership.OTHERS): LockOutcome.KEEP,
 }
 
-_ANSWERS: Mapping[Verdict, LockAnswer] = {
-    Verdict.GRANT: LockAnswer.GRANTED,
-    Verdict.KEEP: LockAnswer.KEPT,
-    Verdict.WAIT: LockAnswer.REFUSED,
+_ANSWERS: Mapping[LockOutcome, LockAnswer] = {
+    LockOutcome.GRANT: LockAnswer.GRANTED,
+    LockOutcome.KEEP: LockAnswer.KEPT,
+    LockOutcome.WAIT: LockAnswer.REFUSED,
 }
 
 
@@ -165,16 +165,16 @@ class Lock(Generic[W]):
             return self._below if holder is None else [*self._below, holder]
         return [] if holder is None else [holder]
 
-    def standing(self, origin: Origin, token: Token | None) -> Standing:
+    def standing(self, origin: Origin, token: Token | None) -> Ownership:
         """How the one who shows this token stands to the lock."""
         holder = self.holder
         if holder is None:
-            return Standing.FORMER if self.is_lost(token) else Standing.FREE
-        return Standing.MINE if holder.is_proved_by(origin, token) else Standing.OTHERS
+            return Ownership.FORMER if self.is_lost(token) else Ownership.FREE
+        return Ownership.MINE if holder.is_proved_by(origin, token) else Ownership.OTHERS
 
     def may_call(self, origin: Origin, token: Token | None) -> bool:
         """Whether a method call may run."""
-        return RULES[Ask.CALL, self.standing(origin, self._left_with(token))] is Verdict.ALLOW
+        return RULES[LockOperation.CALL, self.standing(origin, self._left_with(token))] is LockOutcome.ALLOW
 
     def has_grant(self, origin: Origin, token: Token | None) -> bool:
         """Whether a token is that of any grant, of one that a block was granted on top of as well."""
@@ -227,22 +227,22 @@ class Lock(Generic[W]):
         ask, standing = self._ask(origin, token, held, key or token)
         return _ANSWERS[RULES[ask, standing]]
 
-    def _ask(self, origin: Origin, token: Token, held: Token | None, key: Token) -> tuple[Ask, Standing]:
+    def _ask(self, origin: Origin, token: Token, held: Token | None, key: Token) -> tuple[LockOperation, Ownership]:
         top = self.holder
         if top is None:  # who asks anew need not know that an earlier lock is gone
-            return Ask.ACQUIRE, Standing.FREE
+            return LockOperation.ACQUIRE, Ownership.FREE
         known = self.standing(origin, token)
         mine = self.standing(origin, held)
         if key.is_block:
             # Who knows the text of a plain lock may have a block in it, and so may the program that was restarted in
             # the midst of a block. Another thread's block is not entered by showing its text.
             foreign = top.key.is_block and top.origin == origin
-            return Ask.NEST, known if known is Standing.MINE and not foreign else mine
-        if known is Standing.MINE or mine is not Standing.MINE:
-            return Ask.ACQUIRE, known
+            return LockOperation.NEST, known if known is Ownership.MINE and not foreign else mine
+        if known is Ownership.MINE or mine is not Ownership.MINE:
+            return LockOperation.ACQUIRE, known
         if not top.key.is_block or any(holder.is_proved_by(origin, token) for holder in self._below or ()):
-            return Ask.ACQUIRE, mine
-        return Ask.NEST, mine
+            return LockOperation.ACQUIRE, mine
+        return LockOperation.NEST, mine
 
     def acquire(
         self, origin: Origin, token: Token, now: float, held: Token | None = None, key: Token | None = None
@@ -288,7 +288,7 @@ class Lock(Generic[W]):
         for holder in gone:
             own = holder.key == token or not holder.key.is_block
             self.remember(holder.key, "" if own else reason, holder.outer if own else None)
-        return self._end(gone, Ask.RELEASE)
+        return self._end(gone, LockOperation.RELEASE)
 
     def force(self, reason: str = "unlocked by force") -> bool:
         """Unlock it, whoever holds it; False if nobody did.
@@ -299,19 +299,19 @@ class Lock(Generic[W]):
         gone = self.holders()
         for holder in gone:
             self.remember(holder.key, reason)
-        return self._end(gone, Ask.FORCE)
+        return self._end(gone, LockOperation.FORCE)
 
     def leave(self, origin: Origin) -> bool:
         """A context is gone: its automatic locks are void, custom ones stay. True if there were any."""
         gone = [holder for holder in self.holders() if holder.origin == origin and not holder.token.custom]
         for holder in gone:
             self.remember(holder.key, f"the link to context {origin.context!r} was lost, and its locks with it")
-        return self._end(gone, Ask.LEAVE)
+        return self._end(gone, LockOperation.LEAVE)
 
-    def _end(self, gone: list[Holder], ask: Ask) -> bool:
-        held = Standing.MINE if gone else Standing.OTHERS
-        standing = Standing.FREE if self.holder is None else held
-        if RULES[ask, standing] is not Verdict.FREED:
+    def _end(self, gone: list[Holder], ask: LockOperation) -> bool:
+        held = Ownership.MINE if gone else Ownership.OTHERS
+        standing = Ownership.FREE if self.holder is None else held
+        if RULES[ask, standing] is not LockOutcome.FREED:
             return False
         left = [holder for holder in self._below or () if holder not in gone]
         if self.holder in gone:
@@ -330,7 +330,7 @@ class Lock(Generic[W]):
         else:
             self._waiters.append(waiter)
 
-    def give_up(self, waiter: W) -> bool:
+    def abandon(self, waiter: W) -> bool:
         """Leave the line; False if not in it."""
         try:
             (self._waiters or deque()).remove(waiter)
@@ -346,7 +346,7 @@ class Lock(Generic[W]):
         """Take the first in line that may have the lock now, if there is one."""
         for waiter in self._waiters or ():
             if may_have(waiter):
-                self.give_up(waiter)
+                self.abandon(waiter)
                 return waiter
         return None
 

@@ -45,7 +45,7 @@ def _without_thread(actor: Actor, future: QMI_RpcFuture[Actor], error: Exception
 
 
 def _construct(actor: Actor, make: Callable[[], Any], future: QMI_RpcFuture[Actor], makers: tuple[str, ...]) -> None:
-    token = EXECUTION.set(Execution(actor.host.face, (*makers, actor.where)))
+    token = EXECUTION.set(Execution(actor.host.facade, (*makers, actor.where)))
     try:
         actor.object = make()
     except BaseException as error:  # whatever it is, it belongs to whoever wants the object
@@ -54,7 +54,7 @@ def _construct(actor: Actor, make: Callable[[], Any], future: QMI_RpcFuture[Acto
     else:
         if actor.placement is Placement.CALLER:
             actor.give_thread_back()
-        if not future.settle(actor):
+        if not future.set_result(actor):
             _discard(actor)
     finally:
         EXECUTION.reset(token)

@@ -34,15 +34,15 @@ def execution(actor: Actor, turn: CallTurn | InlineTurn | PullTurn | WaitedTurn)
     """What code of this turn belongs to."""
     chain = turn.chain
     if chain:
-        return Execution(actor.host.face, (*chain, actor.where))
+        return Execution(actor.host.facade, (*chain, actor.where))
     if actor.alone is None:
-        actor.alone = Execution(actor.host.face, (actor.where,))
+        actor.alone = Execution(actor.host.facade, (actor.where,))
     return actor.alone
 
 
 def run_plain(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn) -> None:
     """Run a turn in the object's thread. Never raises."""
-    if not turn.claim():
+    if not turn.try_start():
         return
     value: Any = None
     error: BaseException | None = None
@@ -64,14 +64,14 @@ def run_plain(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn) -> None:
     if following is not None:
         actor.dispatch(following)
     elif actor.worker is not None:
-        turn.linger(actor.worker.is_wanted)
+        turn.spin(actor.worker.is_wanted)
 
 
 async def run_async(
     actor: Actor, turn: CallTurn | PullTurn | WaitedTurn, started: Coroutine[Any, Any, Any] | None = None
 ) -> None:
     """Run a turn in the event loop, or what a plain method has left to be awaited there."""
-    if started is None and not turn.claim():
+    if started is None and not turn.try_start():
         return
     value: Any = None
     error: BaseException | None = actor.stopped()
@@ -108,11 +108,11 @@ def _end(actor: Actor, turn: CallTurn | PullTurn | WaitedTurn, value: Any, error
     """Answer, and end the turn; returns the next one."""
     if error is None and type(value) not in _UNCHANGING and turn.is_sent:
         # The next turn may fill the same buffer again, and another thread may run it as soon as this one has ended.
-        turn.settle(value)
+        turn.set_result(value)
         return actor.mailbox.leave(turn)
     following = actor.mailbox.leave(turn)
     if error is None:
-        turn.settle(value)
+        turn.set_result(value)
     else:
         _refuse(actor, turn, error)
     return following

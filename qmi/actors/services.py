@@ -10,12 +10,12 @@ from qmi.messages import Origin
 from qmi.runtime.wakeup import Loop
 
 
-class Host(Protocol):
+class ActorServices(Protocol):
     """What an actor needs of the context that it lives in."""
 
     loop: Loop
     origin: Origin
-    face: Any
+    facade: Any
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
         """Start a task in the context's nursery; False if that takes no more. On the loop only."""

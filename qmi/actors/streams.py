@@ -155,7 +155,7 @@ class RpcStream:
     def __next__(self) -> Any:
         if self._ended:
             raise StopIteration
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         try:
             item = call_blocking(self._source.next(self._token()), None)

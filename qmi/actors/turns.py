@@ -12,7 +12,7 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Method
 from qmi.actors.streams import ActorStream
 from qmi.messages import Acquire, Call, LockAnswer, Origin, Token, call_text
-from qmi.runtime.wakeup import Waiter
+from qmi.runtime.wakeup import Waker
 
 if TYPE_CHECKING:
     from qmi.actors.actor import Actor
@@ -60,7 +60,7 @@ class Turn:
         """Whether it must not come yet, since its answer would find no room on its way."""
         return False
 
-    def claim(self) -> bool:
+    def try_start(self) -> bool:
         """Take it on; True for exactly one of those who try."""
         return self._claim.acquire(False)
 
@@ -104,7 +104,7 @@ class CallFuture(QMI_RpcFuture[Any]):
         if turn is None:
             super()._give_up()
         else:
-            turn.actor.give_up(turn)
+            turn.actor.abandon_turn(turn)
 
 
 class CallTurn(Turn):
@@ -131,16 +131,16 @@ class CallTurn(Turn):
         call = self.call
         return getattr(target, call.method)(*call.args, **call.kwargs)
 
-    def settle(self, value: Any) -> None:
+    def set_result(self, value: Any) -> None:
         """Answer with what the method returned."""
         result = as_result(self.actor, self, value)
         self.future.turn = None
-        if not self.future.settle(result) and issubclass(type(result), ActorStream):
+        if not self.future.set_result(result) and issubclass(type(result), ActorStream):
             cast("ActorStream", result).drop()
 
-    def linger(self, busy: Callable[[], bool]) -> None:
+    def spin(self, busy: Callable[[], bool]) -> None:
         """Called by the thread that ran it and has nothing left to do; ``busy`` is whether that has changed."""
-        self.future.linger(busy)
+        self.future.spin(busy)
 
     @property
     def is_sent(self) -> bool:
@@ -188,9 +188,9 @@ class InlineTurn(Turn):
         self.chain: tuple[str, ...] = chain
         self.error: BaseException | None = None
         self.granted: bool = False
-        self._waiter: Waiter | None = None
+        self._waiter: Waker | None = None
 
-    def expect(self, waiter: Waiter) -> bool:
+    def expect(self, waiter: Waker) -> bool:
         """Have somebody woken when the turn comes; False if it has come already."""
         self._waiter = waiter
         return not self.granted
@@ -262,10 +262,10 @@ class WaitedTurn(Turn):
         """Call the method of the object."""
         return getattr(target, self.name)(*self.args, **self.kwargs)
 
-    def linger(self, busy: Callable[[], bool]) -> None:
+    def spin(self, busy: Callable[[], bool]) -> None:
         """Called by the thread that ran it; the next call comes from another thread, and will wake this one."""
 
-    def settle(self, value: Any) -> None:
+    def set_result(self, value: Any) -> None:
         """Wake the caller with a result, unless the call has ended."""
         if not self.ended:
             self.value = value
@@ -283,7 +283,7 @@ class WaitedTurn(Turn):
 
     def wake(self) -> None:
         """End the caller's wait."""
-        try:  # noqa: SIM105 - as in ThreadWaiter
+        try:  # noqa: SIM105 - as in ThreadWaker
             self.lock.release()
         except RuntimeError:  # woken twice
             pass
@@ -325,14 +325,14 @@ class PullTurn(Turn):
         """Make the next item."""
         return self.stream.close() if self.closing else self.stream.advance()
 
-    def settle(self, value: Any) -> None:
+    def set_result(self, value: Any) -> None:
         """Answer with the item."""
         self.future.turn = None
-        self.future.settle(value)
+        self.future.set_result(value)
 
-    def linger(self, busy: Callable[[], bool]) -> None:
+    def spin(self, busy: Callable[[], bool]) -> None:
         """Called by the thread that ran it and has nothing left to do; ``busy`` is whether that has changed."""
-        self.future.linger(busy)
+        self.future.spin(busy)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error."""

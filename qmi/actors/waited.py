@@ -44,9 +44,9 @@ def call_and_wait(actor: Actor, turn: WaitedTurn, timeout: float | None, interru
         if not turn.ended:
             raise QMI_RpcTimeoutException(no_answer(f"{actor.where}.{turn.what}", timeout, actor.explain_busy()))
     except BaseException as caught:  # the end of the time, a request to stop, or Ctrl-C; not the method's own error
-        actor.give_up(turn)
+        actor.abandon_turn(turn)
         if not isinstance(caught, Exception):
-            actor.kick()
+            actor.redispatch()
         raise
     if turn.error is None:
         return turn.value

@@ -17,7 +17,7 @@ from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
-from qmi.contexts.base import Kernel
+from qmi.contexts.base import ContextBase
 from qmi.errors import QMI_Exception, QMI_MessageDeliveryException, QMI_UnknownRpcException
 from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
@@ -31,7 +31,7 @@ _logger = logging.getLogger("qmi.core.context")
 T = TypeVar("T", bound=QMI_RpcObject)
 
 
-class Context(Kernel):
+class Context(ContextBase):
     """A named home of instruments and tasks, for trio programs.
 
     Made by :func:`qmi.open_context`. Each method works from any task; cancelling one leaves the context as it was.

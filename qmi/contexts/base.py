@@ -23,7 +23,7 @@ from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDes
 from qmi.actors.ending import end_actor
 from qmi.actors.future import QMI_RpcFuture, call_async
 from qmi.actors.interface import Interface, Placement
-from qmi.actors.pubsub.broker import Exchange
+from qmi.actors.pubsub.broker import Broker
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for, take_replace
@@ -68,8 +68,8 @@ LAST_CHANCE = 1.0
 """How long those objects have together, in seconds, that are still there when the time to stop is over."""
 
 
-class Kernel:
-    """A context without a face: its life, its actors, its links. Safe for threads where nothing else is said.
+class ContextBase:
+    """A context without a facade: its life, its actors, its links. Safe for threads where nothing else is said.
 
     Args:
         name: What others call this program.
@@ -78,7 +78,7 @@ class Kernel:
     Attributes:
         name: The name.
         config: The configuration.
-        face: The same context for blocking code.
+        facade: The same context for blocking code.
         loop: The event loop that it runs in.
         origin: How others know where a message came from.
     """
@@ -86,7 +86,7 @@ class Kernel:
     def __init__(self, name: str, config: CfgQmi | None = None) -> None:
         self.name: str = check_name(name, "context")
         self.config: CfgQmi = CfgQmi() if config is None else config
-        self.face: Any = self
+        self.facade: Any = self
         self.loop: Loop
         self.origin: Origin = Origin(name, secrets.token_hex(8))
         self.registry: Registry = Registry(name)
@@ -100,7 +100,7 @@ class Kernel:
         self._why_not: Callable[[], Exception] | None = None
         self._mutex = threading.Lock()
         self.clock: Clock = MonotonicClock()
-        self.exchange: Exchange = Exchange(name)
+        self.exchange: Broker = Broker(name)
         self.connections: Connections = Connections(self)
         self._owed = OwedReleases()
         self.signalling: Signalling = Signalling(self, self.exchange)
@@ -270,7 +270,7 @@ class Kernel:
                 _logger.exception("Stop handler %r of context %s failed", handler, self.name)
 
     def _in_context(self, function: Callable[[], object]) -> None:
-        token = EXECUTION.set(Execution(self.face))
+        token = EXECUTION.set(Execution(self.facade))
         try:
             function()
         finally:
@@ -537,7 +537,7 @@ class Kernel:
         if not isinstance(restart_rule, RestartRule | None):
             raise QMI_UsageException(f"restart_rule is a RestartRule or None; got {restart_rule!r}")
         replace, kwargs = take_replace(task_class, kwargs)
-        make = partial(make_runner, task_runner, restart_rule, self.face, name, task_class, args, kwargs)
+        make = partial(make_runner, task_runner, restart_rule, self.facade, name, task_class, args, kwargs)
         interface, placement = task_interface(task_runner, task_class), placement_for(task_runner)
         return self._make_or_replace(name, replace, partial(self._make, name, make, interface, placement))
 
@@ -564,7 +564,7 @@ class Kernel:
     def _make_plain(
         self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> QMI_RpcFuture[Actor]:
-        make = partial(cls, self.face, name, *args, **kwargs)
+        make = partial(cls, self.facade, name, *args, **kwargs)
         return self._make(name, make, interface_of(cls), placement_for(cls))
 
     def _make(
@@ -600,7 +600,7 @@ class Kernel:
         if address.context != self.name:
             return self.request(address, Describe(address.object))
         if (actor := self.registry.get(address.object)) is not None:
-            future.settle(actor.interface)
+            future.set_result(actor.interface)
         else:
             future.fail(self.registry.unknown(address.object))
         return future
@@ -639,7 +639,7 @@ class Kernel:
         error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
         deadline = trio.current_time() + self.own_config().stop_grace
         try:
-            future.settle(await end_actor(actor, error, deadline))
+            future.set_result(await end_actor(actor, error, deadline))
         finally:
             future.fail(actor.stopped())  # does nothing unless this task was cancelled with its context
 
@@ -655,8 +655,8 @@ class Kernel:
     def descriptors(self) -> list[RpcObjectDescriptor]:
         """What others are told about all objects of this context: it must be little, however much they offer."""
         return [
-            RpcObjectDescriptor(address, face.category, Interface(face.class_name, category=face.category))
-            for address, face in self.objects()
+            RpcObjectDescriptor(address, facade.category, Interface(facade.class_name, category=facade.category))
+            for address, facade in self.objects()
         ]
 
     def descriptor(self, name: str) -> RpcObjectDescriptor | None:
@@ -668,15 +668,15 @@ class Kernel:
 
     def objects_here(self, category: str | None = None) -> list[ObjectListing]:
         """The objects of this context, for lists."""
-        return [self._listing(address, face) for address, face in self.objects(category)]
+        return [self._listing(address, facade) for address, facade in self.objects(category)]
 
-    def _listing(self, address: Address, face: Interface) -> ObjectListing:
+    def _listing(self, address: Address, facade: Interface) -> ObjectListing:
         actor = self.registry.get(address.object)
         runner = None if actor is None else actor.object
-        shown, state = face.class_name, ""
+        shown, state = facade.class_name, ""
         if isinstance(runner, QMI_TaskRunner):
             shown, state = runner.task_class_name, runner.task_state
-        return ObjectListing(str(address), face.category, face.class_name, shown, state)
+        return ObjectListing(str(address), facade.category, facade.class_name, shown, state)
 
     # Stopping
 
@@ -689,7 +689,7 @@ class Kernel:
 
     def request_shutdown(self) -> None:
         """Ask whoever runs this program to end it; they see it by :meth:`shutdown_requested`."""
-        self.shutdown.settle(None)
+        self.shutdown.set_result(None)
 
     def shutdown_requested(self) -> bool:
         """Whether somebody asked this program to end."""
@@ -700,10 +700,10 @@ class Kernel:
         future: QMI_RpcFuture[R] = QMI_RpcFuture(getattr(function, "__name__", "a function"))
         scope = trio.CancelScope()
 
-        async def settle() -> None:
+        async def set_result() -> None:
             try:
                 with scope:
-                    future.settle(await function(*args))
+                    future.set_result(await function(*args))
                 future.fail(QMI_CancelledCallException(f"{future.what} was cancelled"))
             except trio.Cancelled:
                 future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
@@ -712,7 +712,7 @@ class Kernel:
                 future.fail(error)
 
         def begin() -> None:
-            if not self.spawn(settle):
+            if not self.spawn(set_result):
                 future.fail(QMI_ContextStoppedException(f"Context {self.name!r} has stopped"))
 
         future.on_cancel = lambda: self.loop.now_or_soon(scope.cancel)

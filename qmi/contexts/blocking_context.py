@@ -1,4 +1,4 @@
-"""The blocking face of a context."""
+"""The blocking facade of a context."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class QMI_Context:
 
             config = completed(checked(config), name)
         self._core = Context(name, config)
-        self._core.face = self
+        self._core.facade = self
         self._ended: QMI_RpcFuture[None] | None = None
         self._stop_event = trio.Event()
         self.on_stopped: Callable[[], object] = _nothing
@@ -124,7 +124,7 @@ class QMI_Context:
 
     async def _live(self, started: QMI_RpcFuture[None]) -> None:
         async with self._core.running():
-            started.settle(None)
+            started.set_result(None)
             await self._stop_event.wait()
 
     async def _ask_to_stop(self) -> None:
@@ -400,7 +400,7 @@ class QMI_Context:
             QMI_UnknownNameException: If there is no such object; that is a ``ValueError`` too.
             QMI_ConnectionException: If its context cannot be reached.
         """
-        if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         address = self._core.resolve(rpc_object_name)
         is_there = host_port is None and self.has_peer_context(address.context)

@@ -255,13 +255,13 @@ async def open_context(
         QMI_ConfigurationException: If the configuration is not usable; all faults are listed.
     """
     refuse_outside_trio("A context of open_context()", "qmi.start")
-    face = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
-    core = face.async_context
+    facade = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
+    core = facade.async_context
     logs = _setup_logging(core.config, context_name, console_loglevel) if init_logging else None
     INTERRUPTS.install()
     try:
         async with core.running():
-            token = EXECUTION.set(Execution(face))
+            token = EXECUTION.set(Execution(facade))
             try:
                 with _cancelled_at_the_end_of_the_process(core):
                     yield core

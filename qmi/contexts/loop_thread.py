@@ -70,7 +70,7 @@ class Portal:
         self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], future: QMI_RpcFuture[T]
     ) -> None:
         try:
-            future.settle(await function(*args))
+            future.set_result(await function(*args))
         except trio.Cancelled:
             future.fail(QMI_RuntimeException("The event loop of this program has ended"))
             raise
@@ -88,7 +88,7 @@ class Portal:
         self._loop = Loop()
         self._ending = trio.Event()
         async with trio.open_nursery() as self._nursery:
-            self._ready.settle(None)
+            self._ready.set_result(None)
             await self._ending.wait()
             self._nursery.cancel_scope.cancel()
 

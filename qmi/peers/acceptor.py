@@ -26,7 +26,7 @@ from qmi.net.io.link import Link
 from qmi.net.io.listener import Listener, listen_everywhere
 from qmi.net.protocol.events import LossKind
 from qmi.net.protocol.handshake import Role
-from qmi.peers.connector import Doorway
+from qmi.peers.connector import Connector
 from qmi.peers.resolver import everywhere
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -35,7 +35,7 @@ _GRACE = 0.2
 """How long a stranger has for his hello, in seconds, while others wait for his place."""
 
 
-class Host(Protocol):
+class AcceptorServices(Protocol):
     """What is needed of the context."""
 
     name: str
@@ -49,7 +49,7 @@ class Host(Protocol):
         """Start a task that lives as long as the context."""
 
 
-class Entrance:
+class Acceptor:
     """The listening side of a context.
 
     Args:
@@ -61,8 +61,8 @@ class Entrance:
 
     def __init__(
         self,
-        host: Host,
-        doorway: Doorway,
+        host: AcceptorServices,
+        doorway: Connector,
         receive: Callable[[Callable[[], object]], Owner],
         failures: Failures | None = None,
     ) -> None:
@@ -183,7 +183,7 @@ class Entrance:
             with trio.move_on_at(since + _GRACE):
                 await self._place_free.wait()
             if oldest in self._strangers and trio.current_time() >= since + _GRACE:
-                self._proven(oldest)
+                self._authenticated(oldest)
                 oldest.cancel()
         scope = trio.CancelScope()
         self._strangers[scope] = trio.current_time()
@@ -193,10 +193,10 @@ class Entrance:
             begun = self._host.spawn(self._failures.contain, "connection", what, self._serve, sock, where, scope)
         finally:
             if not begun:
-                self._proven(scope)
+                self._authenticated(scope)
                 sock.close()
 
-    def _proven(self, stranger: trio.CancelScope) -> None:
+    def _authenticated(self, stranger: trio.CancelScope) -> None:
         # He is no stranger any more, or has gone: his place is free for another one.
         self._strangers.pop(stranger, None)
         self._place_free.set()
@@ -210,7 +210,7 @@ class Entrance:
 
         try:
             with scope:
-                owner = self._receive(partial(self._proven, scope))
+                owner = self._receive(partial(self._authenticated, scope))
                 await self._doorway.enter(sock, Role.LISTENING, where, owner, ready=ready)
         except OSError as error:
             self._failures.count("connection: refused")
@@ -218,7 +218,7 @@ class Entrance:
                 "refused", logging.WARNING, "A connection from %s was refused: %s", where, printable(str(error))
             )
         finally:
-            self._proven(scope)
+            self._authenticated(scope)
             sock.close()
         loss = link.loss if link is not None else None
         if link is None or loss is None or link.hello is not None or self._closing or loss.kind is LossKind.FAULT:

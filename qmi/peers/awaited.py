@@ -18,10 +18,10 @@ from qmi.names import Address
 from qmi.net.io.capacity import NoRoomException
 from qmi.net.io.link import Link
 from qmi.peers.rpc_client import explain_awaited
-from qmi.runtime.wakeup import TaskWaiter
+from qmi.runtime.wakeup import TaskWaker
 
 
-class AwaitedCall(TaskWaiter):
+class AwaitedCall(TaskWaker):
     """What a link knows of the call, and the task that is woken by its answer.
 
     Args:

@@ -31,13 +31,13 @@ from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import FAULT
 from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
-from qmi.peers.acceptor import Entrance
-from qmi.peers.connector import Doorway, tcp_connect
+from qmi.peers.acceptor import Acceptor
+from qmi.peers.connector import Connector, tcp_connect
 from qmi.peers.references import Interfaces, References
 from qmi.peers.resolver import PeerDescriptor, discover, find
 from qmi.peers.resolver import configured as configured_address
 from qmi.peers.rpc_server import Home, RenamedServing, Serving
-from qmi.runtime.keepalive import LifeSigns
+from qmi.runtime.keepalive import Keepalive
 from qmi.runtime.wakeup import Loop
 
 _logger = logging.getLogger("qmi.core.messaging")
@@ -54,7 +54,7 @@ _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
 
-class Host(Home, Protocol):
+class ConnectionsServices(Home, Protocol):
     """What connections need of the context."""
 
     config: CfgQmi
@@ -78,7 +78,7 @@ class Host(Home, Protocol):
         """A context is gone, with all that it held; for good, if nobody tries to reach it again."""
 
 
-class Member(NamedTuple):
+class PeerConnection(NamedTuple):
     """A context that is connected.
 
     Attributes:
@@ -149,18 +149,18 @@ class Connections:
         host: The context.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: ConnectionsServices) -> None:
         self._host = host
         self._config = host.config
-        self._doorway: Doorway
-        self._entrance: Entrance | None = None
-        self._lifesigns: LifeSigns
-        self._members: dict[str, Member] = {}
+        self._doorway: Connector
+        self._entrance: Acceptor | None = None
+        self._lifesigns: Keepalive
+        self._members: dict[str, PeerConnection] = {}
         self._serving: dict[Link, Serving] = {}
         self._known_as: dict[Link, str] = {}
         self._dials: dict[str, _Dial] = {}
-        self._former: dict[str, Former] = {}
-        self._returning: dict[str, trio.CancelScope] = {}
+        self._previous: dict[str, Former] = {}
+        self._reconnecting: dict[str, trio.CancelScope] = {}
         self._gone: dict[str, _Gone] = {}
         self._closing = False
         self.failures: Failures = Failures()
@@ -195,7 +195,7 @@ class Connections:
             advice = "it is a client, and has to connect again itself"
         else:
             again = f"connect_to_peer({name!r}) connects to it again"
-            if name in self._returning:
+            if name in self._reconnecting:
                 again = "it is being connected again"
             advice = f"once it runs again, {again}" if stopped else again
         if stopped:
@@ -238,11 +238,11 @@ class Connections:
         """
         self.failures.on_kept = lambda: self._host.loop.now_or_soon(self._kept_back.set)
         self._host.spawn(self._tell_kept_lines)
-        self._doorway = Doorway(self._host, partial(References, self._host, Interfaces()), self.failures)
+        self._doorway = Connector(self._host, partial(References, self._host, Interfaces()), self.failures)
         period = self._config.limits.peer_timeout / 8
-        self._lifesigns = LifeSigns(self._host.loop, self._links, period=period)
-        self._entrance = Entrance(
-            self._host, self._doorway, lambda proven: _Reception(self, proven=proven), self.failures
+        self._lifesigns = Keepalive(self._host.loop, self._links, period=period)
+        self._entrance = Acceptor(
+            self._host, self._doorway, lambda proven: _ConnectionHandler(self, proven=proven), self.failures
         )
         self._doorway.warn_of_certificate()
         self._entrance.open()
@@ -315,7 +315,7 @@ class Connections:
         if self._entrance is not None:  # else it was cancelled before it had started
             self._lifesigns.stop()
             self._entrance.close()
-        for scope in self._returning.values():
+        for scope in self._reconnecting.values():
             scope.cancel()
         for member in list(self._members.values()):
             member.link.close(f"context {self._host.name!r} {_HAS_STOPPED}")
@@ -356,7 +356,7 @@ class Connections:
             where = await find(self._config, name)
         await self._connect_to(name, where, reconnect)
 
-    def _will_do(self, member: Member, where: HostPort | None, ignore_duplicate: bool) -> bool:
+    def _will_do(self, member: PeerConnection, where: HostPort | None, ignore_duplicate: bool) -> bool:
         """Whether the link that there is is the one that somebody wants to make."""
         # The other one may have connected to this context. If another address is meant, whoever is there will tell.
         hello = member.link.hello
@@ -378,7 +378,7 @@ class Connections:
             )
         return meant
 
-    def _want(self, name: str, member: Member, where: HostPort | None, reconnect: bool) -> None:
+    def _want(self, name: str, member: PeerConnection, where: HostPort | None, reconnect: bool) -> None:
         if not member.wanted or (reconnect and not member.reconnect):
             address = where or member.address or configured_address(self._config, name)
             again = reconnect or member.reconnect
@@ -421,7 +421,7 @@ class Connections:
                 if reason.endswith(_ALREADY) and member is not None and member.link.is_up:
                     # The other side knows this context: its own link, which came meanwhile, or by another address.
                     self._want(dial.name, member, dial.where, dial.reconnect)
-                    dial.outcome.settle(None)
+                    dial.outcome.set_result(None)
         finally:
             dial.closed.set()
             try:
@@ -446,7 +446,7 @@ class Connections:
         try:
             sock = await tcp_connect(dial.where, self._config.limits.connect_timeout)
             with sock:
-                owner = _Reception(self, dial)
+                owner = _ConnectionHandler(self, dial)
                 await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
         except OSError as error:
             dial.refused = isinstance(error, ConnectionRefusedError)
@@ -462,9 +462,9 @@ class Connections:
         Raises:
             QMI_UsageException: If it is not connected.
         """
-        if (returning := self._returning.pop(name, None)) is not None:
+        if (returning := self._reconnecting.pop(name, None)) is not None:
             returning.cancel()
-            self._former.pop(name, None)
+            self._previous.pop(name, None)
             if (dial := self._dials.get(name)) is not None:  # whoever connects next must not find it in the way
                 dial.scope.cancel()
                 await dial.outcome.ended()
@@ -478,7 +478,7 @@ class Connections:
     async def _come_back(self, name: str, where: HostPort | None) -> None:
         delay = _FIRST_DELAY
         with trio.CancelScope() as scope:
-            self._returning[name] = scope
+            self._reconnecting[name] = scope
             while self.link_to(name) is None:
                 try:
                     known = where or await find(self._config, name)
@@ -492,8 +492,8 @@ class Connections:
                     )
                 await trio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)
-        if self._returning.get(name) is scope:
-            del self._returning[name]
+        if self._reconnecting.get(name) is scope:
+            del self._reconnecting[name]
 
     # What links tell (through _Reception)
 
@@ -520,7 +520,7 @@ class Connections:
         else:
             link.accept()
 
-    def _holder(self, hello: Hello) -> Member | None:
+    def _holder(self, hello: Hello) -> PeerConnection | None:
         """The link that stands in the way of a new one: of the same program, or else of the same name."""
         first = self._members.get(hello.context)
         if first is None or not first.link.is_up:
@@ -542,7 +542,7 @@ class Connections:
         name, holder = hello.context, self._holder(hello)
         if holder is not None and (dial is not None or not _may_share(holder, hello)):
             return None
-        for known, former in self._former.items():
+        for known, former in self._previous.items():
             same = former.real_name == name and former.origin.incarnation == hello.incarnation
             if same and known != name and self.link_to(known) is None:
                 return known
@@ -584,13 +584,13 @@ class Connections:
             await dial.outcome.ended()
         self._end_dial(dial, "it was connecting to this one itself, and was lost")
 
-    async def _challenge(self, member: Member, link: Link, hello: Hello) -> None:
+    async def _challenge(self, member: PeerConnection, link: Link, hello: Hello) -> None:
         try:
             await self._compare(member, link, hello)
         except Exception as error:  # of the two links, the new one ends
             link.fault("finding out whether its name is free", error)
 
-    async def _compare(self, member: Member, link: Link, hello: Hello) -> None:
+    async def _compare(self, member: PeerConnection, link: Link, hello: Hello) -> None:
         if not await member.link.probe(_PROBE_TIME):
             member.link.close(_REPLACED)
             await member.link.ended.wait()
@@ -617,14 +617,14 @@ class Connections:
             references = self._doorway.call_otherwise(link, hello.context, name)
             serving = partial(RenamedServing, chain_here=references.chain_here)
         self._gone.pop(name, None)
-        before = self._former.pop(name, None)
+        before = self._previous.pop(name, None)
         self._members[name] = self._member(link, origin, dial, before)
         self._serving[link] = serving(self._host, link, origin)
         self._lifesigns.start()
         self._tell(name, link, hello, before, origin)
         self._host.peer_connected(origin, link, None if before is None else before.origin != origin)
         if (waiting := self._dials.pop(name, None)) is not None:
-            waiting.outcome.settle(None)
+            waiting.outcome.set_result(None)
             if waiting is not dial:
                 waiting.scope.cancel()  # the other side was faster
 
@@ -633,19 +633,19 @@ class Connections:
         if dial is not None and holder is not None:
             if holder.origin.incarnation == hello.incarnation:
                 self._want(dial.name, holder, dial.where, dial.reconnect)
-                dial.outcome.settle(None)
+                dial.outcome.set_result(None)
             else:
                 what = f"Context {dial.name!r} at {dial.where} cannot be connected"
                 dial.outcome.fail(QMI_ConnectionException(f"{what}: {_in_use(holder)}"))
         link.close("connected twice")
 
-    def _member(self, link: Link, origin: Origin, dial: _Dial | None, before: Former | None) -> Member:
+    def _member(self, link: Link, origin: Origin, dial: _Dial | None, before: Former | None) -> PeerConnection:
         for wish in (dial, self._dials.get(origin.context)):
             if wish is not None:
-                return Member(link, origin, wish.where, wish.reconnect)
+                return PeerConnection(link, origin, wish.where, wish.reconnect)
         if before is not None:  # it came back by itself; that it is to be connected again still holds
-            return Member(link, origin, before.address, before.reconnect, wanted=before.reconnect)
-        return Member(link, origin, None, False, wanted=False)
+            return PeerConnection(link, origin, before.address, before.reconnect, wanted=before.reconnect)
+        return PeerConnection(link, origin, None, False, wanted=False)
 
     def _tell(self, name: str, link: Link, hello: Hello, before: Former | None, origin: Origin) -> None:
         report = partial(self.failures.report, burst=_BURST)
@@ -725,7 +725,7 @@ class Connections:
         text = "The link to context %s at %s is gone: %s"
         self.failures.report("gone", level, text, name, link.where, loss.reason, burst=_BURST)
 
-    def _note_gone(self, name: str, member: Member, loss: PeerLost) -> None:
+    def _note_gone(self, name: str, member: PeerConnection, loss: PeerLost) -> None:
         hello = member.link.hello
         reachable = member.address is not None or (hello is not None and bool(hello.address))
         self._gone.pop(name, None)
@@ -733,22 +733,22 @@ class Connections:
         if len(self._gone) > self._config.limits.max_links:
             del self._gone[next(iter(self._gone))]
 
-    def _remember(self, name: str, member: Member) -> None:
+    def _remember(self, name: str, member: PeerConnection) -> None:
         # When it comes again, it is known whether it was restarted.
-        self._former.pop(name, None)
-        self._former[name] = Former(member.real_name, member.origin, member.address, member.reconnect)
-        if len(self._former) > self._config.limits.max_links:
-            del self._former[next(iter(self._former))]
+        self._previous.pop(name, None)
+        self._previous[name] = Former(member.real_name, member.origin, member.address, member.reconnect)
+        if len(self._previous) > self._config.limits.max_links:
+            del self._previous[next(iter(self._previous))]
 
 
-def _may_share(holder: Member, hello: Hello) -> bool:
+def _may_share(holder: PeerConnection, hello: Hello) -> bool:
     """Whether two programs may have one name: neither can be connected to by it."""
     first = holder.link.hello
     clients = first is not None and not first.server and not hello.server
     return clients and holder.origin.incarnation != hello.incarnation and not holder.wanted
 
 
-def _in_use(holder: Member) -> str:
+def _in_use(holder: PeerConnection) -> str:
     hello = holder.link.hello
     where = (hello.address if hello is not None else "") or holder.link.where
     return f"the name {holder.real_name!r} is in use by {where}, pid {hello.pid if hello is not None else 0}"
@@ -759,7 +759,7 @@ def _usual_level(name: str) -> int:
     return logging.DEBUG if name.startswith(ASKER_PREFIX) else logging.INFO
 
 
-class _Reception:
+class _ConnectionHandler:
     """The owner of a link: passes on what it tells, with what is known about the link."""
 
     def __init__(
@@ -767,7 +767,7 @@ class _Reception:
     ) -> None:
         self._connections = connections
         self._dial = dial
-        self._proven = proven
+        self._authenticated = proven
         self.hello = connections.hello
         self.request = connections.request
         self.cancel = connections.cancel
@@ -778,5 +778,5 @@ class _Reception:
 
     def connected(self, link: Link, hello: Hello) -> None:
         """The handshake is done."""
-        self._proven()
+        self._authenticated()
         self._connections.connected(link, hello, self._dial)

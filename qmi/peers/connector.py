@@ -24,7 +24,7 @@ from qmi.net.io.revocation import RevocationList
 from qmi.net.io.tls import check_workgroup, client_context, peer_identity, server_context
 from qmi.net.io.transport import PlainWire, TlsWire, Wire
 from qmi.net.protocol.bounds import describe_error
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.frames import Arrivals, Limits
 from qmi.net.protocol.handshake import Hello, Identity, Role
 from qmi.net.protocol.request_memory import RequestMemory
@@ -38,7 +38,7 @@ _READERS = 8
 """Links of a context that may be read by threads of their own at the same time."""
 
 
-class Host(Protocol):
+class ConnectorServices(Protocol):
     """What is needed of the context."""
 
     name: str
@@ -47,7 +47,7 @@ class Host(Protocol):
     origin: Origin
 
 
-class Doorway:
+class Connector:
     """Makes links of connections.
 
     Args:
@@ -56,7 +56,9 @@ class Doorway:
         failures: Counts and tells what nobody foresaw.
     """
 
-    def __init__(self, host: Host, references: Callable[[], References], failures: Failures | None = None) -> None:
+    def __init__(
+        self, host: ConnectorServices, references: Callable[[], References], failures: Failures | None = None
+    ) -> None:
         self._failures = failures or Failures()
         limits = host.config.limits
         self._host = host
@@ -140,7 +142,7 @@ class Doorway:
             server=self.is_server,
         )
         references = self._references()
-        peer = Peer(
+        peer = Connection(
             role,
             hello,
             now=time.monotonic(),

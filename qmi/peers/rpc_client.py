@@ -28,7 +28,7 @@ from qmi.net.protocol.bounds import Bound
 from qmi.peers.answer_types import ANSWERS, find_fault
 from qmi.runtime.call_context import current_interrupt
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
-from qmi.runtime.wakeup import ThreadWaiter, on_any_loop
+from qmi.runtime.wakeup import ThreadWaker, on_any_loop
 
 _WINDOW = 8
 """Items of a stream that may be on their way at once."""
@@ -78,7 +78,7 @@ class RemoteCall(QMI_RpcFuture[Any]):
 
     def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
         began = time.monotonic()
-        self._link.assist(self.done, timeout, reading=reading)
+        self._link.drive_io(self.done, timeout, reading=reading)
         return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
 
     def _assist_loop(self) -> None:
@@ -123,14 +123,14 @@ class RemoteCall(QMI_RpcFuture[Any]):
             error = reply.error if isinstance(reply, Failure) else QMI_Exception("the stream ended unexpectedly")
             self._stream.put(_Fault(error))
         elif isinstance(reply, Value):
-            self.settle(reply.value)
+            self.set_result(reply.value)
         else:
             self.fail(reply.error)
 
     def stream_opened(self) -> None:
         """The answer is a stream."""
         self._stream = _RemoteStream(self._link, self.number, self.what)
-        if self.settle(self._stream):
+        if self.set_result(self._stream):
             self._link.send_credit(self.number, _WINDOW)
         else:
             self._link.cancel_request(self.number)
@@ -274,7 +274,7 @@ class _RemoteStream:
                 self._taken -= taken
             if taken:
                 self._link.send_credit(self._number, taken)
-        future.settle(item)
+        future.set_result(item)
 
     def leave(self) -> QMI_RpcFuture[Any]:
         """The consumer wants no more."""
@@ -286,9 +286,9 @@ class _RemoteStream:
         if not over:
             self._link.cancel_request(self._number)
         for future in wanted:
-            future.settle(END)
+            future.set_result(END)
         done: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
-        done.settle(None)
+        done.set_result(None)
         return done
 
     def abandon(self) -> None:
@@ -339,7 +339,7 @@ def _send_when_there_is_room(
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise refusal
-        waiter = ThreadWaiter()
+        waiter = ThreadWaker()
         if interrupt is not None:
             interrupt.enter(waiter)
         try:

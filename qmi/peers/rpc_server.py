@@ -54,13 +54,13 @@ class _Answer(CallFuture):
         """Whether the answer would find too much waiting on the link: then the call is not begun yet."""
         return self._serving.link.is_full()
 
-    def give_up(self) -> None:
+    def abandon_call(self) -> None:
         """Tell the object that nobody waits, also if this was cancelled before the object had it."""
         self._give_up()
 
-    def linger(self, busy: Callable[[], bool]) -> None:
+    def spin(self, busy: Callable[[], bool]) -> None:
         """Look whether the next request is there."""
-        self._serving.link.linger(busy)
+        self._serving.link.spin(busy)
 
 
 class Serving:
@@ -105,7 +105,7 @@ class Serving:
         # The loop has ended the link while a thread was handing this on: it may have come too early to give it up, and
         # the locks of the other side were void before this one was granted.
         self.cancel(answer.number)
-        answer.give_up()
+        answer.abandon_call()
         if isinstance(message, Acquire) and not message.token.custom:
             release = Release(message.object, message.token)
             self._home.request_here(release, self._origin, self.link, CallFuture(message.object))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from qmi.actors.actor import Actor
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.pubsub.broker import Exchange, PeerSubscriber
+from qmi.actors.pubsub.broker import Broker, PeerSubscriber
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.actors.registry import Registry
@@ -23,7 +23,7 @@ from qmi.peers.rpc_client import ask
 _logger = logging.getLogger("qmi.core.pubsub")
 
 
-class Host(Protocol):
+class SubscriptionServices(Protocol):
     """What is needed of the context."""
 
     name: str
@@ -48,7 +48,7 @@ class Signalling:
         exchange: Where signals find their receivers.
     """
 
-    def __init__(self, host: Host, exchange: Exchange) -> None:
+    def __init__(self, host: SubscriptionServices, exchange: Broker) -> None:
         self._host = host
         self.exchange = exchange
         # Peers must hear of the first and the last subscriber in the order in which they came and went.
@@ -76,7 +76,7 @@ class Signalling:
                 self.check(actor, signal)
             if actor is not None:
                 self.exchange.subscribe(topic, receiver)
-                done.settle(None)
+                done.set_result(None)
                 return done
             link = self._host.link_to(address.context)
             with self._order:
@@ -111,7 +111,7 @@ class Signalling:
             link = self._host.connections.link_to(address.context)
             if last and link is not None:
                 return ask(link, done.what, Unsubscribe(address.object, signal))
-        done.settle(None)  # also if it was not subscribed: then there is nothing to end
+        done.set_result(None)  # also if it was not subscribed: then there is nothing to end
         return done
 
     def publish(self, publisher_name: str, signal_name: str, *args: Any) -> None:
@@ -150,7 +150,7 @@ class Signalling:
         except QMI_SignalSubscriptionException as error:
             future.fail(error)
         else:
-            future.settle(None)
+            future.set_result(None)
         return future
 
     def renew(self, context: str, link: Link, restarted: bool) -> None:

@@ -20,8 +20,8 @@ from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageExcep
 from qmi.proc.arguments import Arguments, parse_arguments
 from qmi.proc.child import restore_ctrl_c
 from qmi.proc.control_protocol import Discovery, FoundContext, PeerLink
-from qmi.proc.controller import One
-from qmi.proc.helper_protocol import Place, clean
+from qmi.proc.controller import Controller
+from qmi.proc.helper_protocol import Cursor, clean
 from qmi.proc.helper_server import executor, serve
 from qmi.proc.launch import Launcher, Times
 from qmi.proc.local_hosts import local_hosts
@@ -50,7 +50,7 @@ def _sleep(seconds: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Outside:
+class Environment:
     """What the commands use of the world outside; tests put in something else.
 
     Attributes:
@@ -68,7 +68,7 @@ class Outside:
     pause: Callable[[float], bool] = _sleep
 
 
-def run(outside: Outside, arguments: Sequence[str] | None = None) -> int:
+def run(outside: Environment, arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line.
 
     Args:
@@ -101,7 +101,7 @@ def run(outside: Outside, arguments: Sequence[str] | None = None) -> int:
 
 
 class _Cli:
-    def __init__(self, outside: Outside, arguments: Arguments, config: CfgQmi) -> None:
+    def __init__(self, outside: Environment, arguments: Arguments, config: CfgQmi) -> None:
         self._outside = outside
         self._arguments = arguments
         self._config = config
@@ -135,7 +135,7 @@ class _Cli:
             for warning in start_order(targets).warnings:
                 _complain(warning)
         with self._remote_hosts(targets) as remote, reporter:
-            one = One(self._launcher, remote, self._link, reporter.update, times=self._outside.times)
+            one = Controller(self._launcher, remote, self._link, reporter.update, times=self._outside.times)
             manager = Manager(one, reporter.update)
             statuses = {
                 "start": manager.start,
@@ -168,7 +168,7 @@ class _Cli:
         text = PrintableText() if getattr(sys.stdout, "isatty", bool)() else None
         with self._remote_hosts([target]) as remote:
 
-            def read(place: Place | None) -> tuple[Place, bytes]:
+            def read(place: Cursor | None) -> tuple[Cursor, bytes]:
                 if remote is None:
                     return read_output(latest_output_dir(self._config, target.name), target.name, place)
                 return remote.read_output(target.host, target.name, place)

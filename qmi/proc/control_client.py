@@ -17,7 +17,7 @@ from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_InvalidOperationException, QMI_RuntimeException
 from qmi.messages import Call, Failure, Request
 from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Connected, Event, PeerLost, ReplyReceived
 from qmi.net.protocol.handshake import Hello, Identity, Role
 from qmi.proc.control_protocol import Absent, Answer, Present, StopRefusedError, Stranger
@@ -110,7 +110,7 @@ class SocketLink:
             server=False,
         )
         now = time.monotonic()
-        peer = Peer(
+        peer = Connection(
             Role.CONNECTING,
             hello,
             now=now,
@@ -138,7 +138,7 @@ class _LostError(Exception):
 class _Talk:
     """One connection and the protocol on it, driven by a caller who waits."""
 
-    def __init__(self, connection: socket.socket, peer: Peer, deadline: float) -> None:
+    def __init__(self, connection: socket.socket, peer: Connection, deadline: float) -> None:
         self._connection = connection
         self._peer = peer
         self._deadline = deadline

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from qmi.errors import QMI_ConfigurationException, QMI_Exception
 from qmi.proc.control_protocol import Absent, Answer, PeerLink, Present, StopRefusedError
-from qmi.proc.helper_protocol import Command, Err, Look, Ok, Reply, Start, Stop, parse_already_running
+from qmi.proc.helper_protocol import Command, Err, Ok, Reply, Start, StatusQuery, Stop, parse_already_running
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times, wait_silent
 from qmi.proc.selection import Target
-from qmi.proc.ssh.errors import Culprit, RemoteError
+from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, State, Status, exit_code_offline
 
 
@@ -31,7 +31,7 @@ class Remote(Protocol):
 Notify = Callable[[Status], None]
 
 
-class One:
+class Controller:
     """Carries out commands about single contexts; every method may be used from several threads.
 
     Args:
@@ -74,7 +74,7 @@ class One:
         except (PortInUseError, QMI_ConfigurationException) as exc:
             status = _status(target, State.FAILED, detail=str(exc), exit_code=EXIT_USAGE)
         except QMI_Exception as exc:
-            unknown = isinstance(exc, RemoteError) and exc.culprit is Culprit.LOST
+            unknown = isinstance(exc, RemoteError) and exc.culprit is ErrorSource.LOST
             state = State.UNKNOWN if unknown else State.FAILED
             status = _status(target, state, detail=str(exc), exit_code=EXIT_FAILED)
         status = replace(status, seconds=time.monotonic() - began)
@@ -115,7 +115,7 @@ class One:
 
     def _look_through_helper(self, target: Target) -> Status:
         try:
-            reply = self._carry(target.host, Look(target.name))
+            reply = self._carry(target.host, StatusQuery(target.name))
         except RemoteError as exc:
             return _status(target, State.UNKNOWN, detail=str(exc), exit_code=EXIT_FAILED)
         return _seen_by_helper(target, reply)
@@ -123,7 +123,7 @@ class One:
     def _look_for_reason(self, target: Target) -> Status:
         """Nothing listens at its port: its machine knows whether it was stopped or has failed."""
         try:
-            reply = self._carry(target.host, Look(target.name))
+            reply = self._carry(target.host, StatusQuery(target.name))
         except RemoteError as exc:
             return _status(target, State.OFFLINE, detail=f"whether it has failed is not known: {exc}")
         if isinstance(reply, Ok) and reply.value:
@@ -185,7 +185,7 @@ class One:
         try:
             return self._carry(target.host, command), ""
         except RemoteError as exc:
-            if exc.culprit is not Culprit.LOST:
+            if exc.culprit is not ErrorSource.LOST:
                 raise
             lost = exc
         self._notify(_status(target, State.ASKING, detail=f"{lost}; asking again"))
@@ -194,7 +194,7 @@ class One:
         except RemoteError as exc:
             if done(self._ask(target)):
                 return Ok(1), f"{lost}; asked its port"
-            raise RemoteError(Culprit.LOST, f"{lost}; asked again: {exc}") from exc
+            raise RemoteError(ErrorSource.LOST, f"{lost}; asked again: {exc}") from exc
 
     def _carry(self, host: str, command: Command) -> Reply:
         assert self._remote is not None, "only programs of other machines need it"

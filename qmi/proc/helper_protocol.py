@@ -24,7 +24,7 @@ from __future__ import annotations
 import binascii
 import re
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from qmi.names import is_valid_name
 
@@ -65,13 +65,13 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Look:
+class StatusQuery:
     """Say whether the program of this context runs."""
 
     name: str
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """A place in the output of a program.
 
     Attributes:
@@ -88,7 +88,7 @@ class Read:
     """Send a piece of the output of this context's program: from this place, or the beginning of the latest file."""
 
     name: str
-    place: Place | None = None
+    place: Cursor | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Err:
     message: str
 
 
-Command: TypeAlias = Start | Stop | Look | Read
+Command: TypeAlias = Start | Stop | StatusQuery | Read
 Reply: TypeAlias = Ok | Err
 
 
@@ -123,7 +123,7 @@ def format_command(command: Command) -> bytes:
     """
     if not is_valid_name(command.name):
         raise BadLineError(f"{command.name!r} is not the name of a context")
-    words: list[object] = [type(command).__name__.upper(), command.name]
+    words: list[object] = [VERBS[type(command)], command.name]
     if isinstance(command, Stop) and command.pid is not None:
         if not 0 < command.pid <= MAX_PID:
             raise BadLineError(f"{command.pid} is not the number of a process")
@@ -156,7 +156,7 @@ def parse_command(line: bytes) -> Command | None:
         return Stop(name, _process_number(more[0]) if more else None)
     if verb == "READ":
         return Read(name, _place(" ".join(more)) if more else None)
-    return Start(name) if verb == "START" else Look(name)
+    return Start(name) if verb == "START" else StatusQuery(name)
 
 
 def format_reply(reply: Reply) -> bytes:
@@ -191,13 +191,13 @@ def is_unknown_command(reply: Reply) -> bool:
     return isinstance(reply, Err) and reply.message.startswith(_UNKNOWN)
 
 
-def piece_reply(place: Place, data: bytes) -> Ok:
+def piece_reply(place: Cursor, data: bytes) -> Ok:
     """The answer to `Read`: what was read, and the place behind it."""
     coded = binascii.b2a_base64(data, newline=False).decode()
     return Ok(len(data), f"{place.stamp} {place.offset} {coded}".rstrip())
 
 
-def piece_of(reply: Ok) -> tuple[Place, bytes]:
+def piece_of(reply: Ok) -> tuple[Cursor, bytes]:
     """What the answer to `Read` says: the place from which to go on, and what was read.
 
     Raises:
@@ -229,6 +229,9 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
+VERBS: Final[dict[type[object], str]] = {Start: "START", Stop: "STOP", StatusQuery: "LOOK", Read: "READ"}
+"""What a command asks for -> the word by which its line begins."""
+
 _FORMS = {
     "START": ("START name", (1,)),
     "STOP": ("STOP name [pid]", (1, 2)),
@@ -243,11 +246,11 @@ def _line(head: str, text: str) -> bytes:
     return f"{head} {words.decode('utf-8', 'ignore').strip()}".rstrip().encode() + b"\n"
 
 
-def _place(text: str) -> Place:
+def _place(text: str) -> Cursor:
     match = _PLACE.match(text)
     if not match:
         raise BadLineError(f"{_shown(text)} is not a date, a time and an offset")
-    return Place(match[1], int(match[2]))
+    return Cursor(match[1], int(match[2]))
 
 
 def _text(line: bytes) -> str:

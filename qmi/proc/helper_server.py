@@ -14,11 +14,11 @@ from qmi.proc.helper_protocol import (
     BadLineError,
     Command,
     Err,
-    Look,
     Ok,
     Read,
     Reply,
     Start,
+    StatusQuery,
     UnknownCommandError,
     already_running,
     format_reply,
@@ -72,7 +72,7 @@ def executor(
             target = find(command.name, isinstance(command, Start))
             if isinstance(command, Start):
                 return Ok(launcher.start(target).pid)
-            if isinstance(command, Look):
+            if isinstance(command, StatusQuery):
                 return _look(launcher, target)
             if isinstance(command, Read):
                 return piece_reply(*read_output(outputs_of(target.name), target.name, command.place, size=MAX_PIECE))

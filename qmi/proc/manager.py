@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from graphlib import TopologicalSorter
 
-from qmi.proc.controller import Notify, One
+from qmi.proc.controller import Controller, Notify
 from qmi.proc.order import Order, start_order
 from qmi.proc.selection import Target
 from qmi.proc.status import EXIT_FAILED, State, Status, exit_code
@@ -27,7 +27,7 @@ class Manager:
         notify: Is told of every change, as `one` is.
     """
 
-    def __init__(self, one: One, notify: Notify) -> None:
+    def __init__(self, one: Controller, notify: Notify) -> None:
         self._one = one
         self._notify = notify
         # A hundred programs that load their libraries at once would all be too slow for their time limit.

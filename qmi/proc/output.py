@@ -15,7 +15,7 @@ from qmi.config.paths import Places
 from qmi.config.schema import CfgQmi
 from qmi.config.validators import printable_lines
 from qmi.errors import QMI_RuntimeException, QMI_UsageException
-from qmi.proc.helper_protocol import Place, clean
+from qmi.proc.helper_protocol import Cursor, clean
 
 _TAIL = 8192
 _CHUNK = 65536
@@ -90,7 +90,7 @@ def open_output(directory: Path, name: str, command: str, *, now: datetime) -> t
     return handle, path
 
 
-def read_output(directory: Path, name: str, place: Place | None, *, size: int = _CHUNK) -> tuple[Place, bytes]:
+def read_output(directory: Path, name: str, place: Cursor | None, *, size: int = _CHUNK) -> tuple[Cursor, bytes]:
     """Read a piece of the output of a context.
 
     Args:
@@ -110,11 +110,11 @@ def read_output(directory: Path, name: str, place: Place | None, *, size: int = 
         raise QMI_UsageException(f"There is no output of {name!r} in {directory}: it was never started there")
     places = [place] if place is not None else []
     if latest is not None and (place is None or latest != place.stamp):
-        places.append(Place(latest, 0))
+        places.append(Cursor(latest, 0))
     for at in places:
         place = at
         if data := _read_at(_output_file(directory, name, at.stamp), at.offset, size):
-            return Place(at.stamp, at.offset + len(data)), data
+            return Cursor(at.stamp, at.offset + len(data)), data
     assert place is not None, "one of the two is there"
     return place, b""
 
@@ -141,14 +141,14 @@ def last_error(path: Path) -> str:
     return ""
 
 
-def follow(read: Callable[[Place | None], tuple[Place, bytes]], wait: Callable[[], bool]) -> Iterator[bytes]:
+def follow(read: Callable[[Cursor | None], tuple[Cursor, bytes]], wait: Callable[[], bool]) -> Iterator[bytes]:
     """Yield what an output file holds and what is added to it; go on with the next one when the program restarts.
 
     Args:
         read: Reads a piece from a place, as `read_output` does.
         wait: Called when there is nothing new; returns whether to go on looking.
     """
-    place: Place | None = None
+    place: Cursor | None = None
     more = True
     while True:
         place, data = read(place)

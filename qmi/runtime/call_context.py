@@ -13,7 +13,7 @@ class Execution(NamedTuple):
     """What a piece of running code belongs to.
 
     Attributes:
-        context: The blocking face of the context that runs it; what ``qmi.context()`` returns here.
+        context: The blocking facade of the context that runs it; what ``qmi.context()`` returns here.
         chain: Addresses of the objects that wait for this code to end, outermost first, its own last.
         interrupt: What ends its waits, if anything does.
     """

@@ -77,8 +77,8 @@ MACHINERY: Final = frozenset({"actors", "contexts", "net", "peers", "runtime/wak
 WAITS: Final[frozenset[Place]] = frozenset(
     {
         ("runtime/wakeup.py", "wait_on"),
-        ("runtime/wakeup.py", "_wait_and_glance"),
-        ("net/io/reader_handoff.py", "Rush._poll"),
+        ("runtime/wakeup.py", "_wait_with_spin"),
+        ("net/io/reader_handoff.py", "ReaderHandoff._poll"),
         ("net/io/transport.py", "PlainWire.is_writable"),
     }
 )
@@ -88,7 +88,7 @@ CALLS_USER_CODE: Final[frozenset[Place]] = frozenset(
     {
         ("actors/inline.py", "_run"),
         ("actors/making.py", "_construct"),
-        ("contexts/base.py", "Kernel._in_context"),
+        ("contexts/base.py", "ContextBase._in_context"),
         ("utils/context_managers.py", "_lock_unlock"),
         ("utils/context_managers.py", "open_close"),
         ("utils/context_managers.py", "start_stop"),

@@ -24,7 +24,7 @@ class Pulse(Protocol):
         """Give it. Called from another thread than the loop's."""
 
 
-class LifeSigns:
+class Keepalive:
     """Watches a loop and beats in its place while it is blocked.
 
     Args:

@@ -82,7 +82,7 @@ class InterruptHandler:
     blocking call of the main thread takes over.
 
     Attributes:
-        due: Whether an interrupt came at a bad moment and has yet to be raised.
+        pending: Whether an interrupt came at a bad moment and has yet to be raised.
         handler: What is set as the handler; always the very same object.
         ended_by: The signal that has told this process to end, if one has.
         raised_end: Whether :class:`ProgramEnd` has been raised for it.
@@ -92,11 +92,11 @@ class InterruptHandler:
 
     __slots__ = (
         *("_again", "_cancelled_bodies", "_mutex", "_number", "_pid", "_previous", "_run", "_users"),
-        *("bodies", "due", "ended_by", "handler", "overdue", "raised_end"),
+        *("bodies", "pending", "ended_by", "handler", "overdue", "raised_end"),
     )
 
     def __init__(self) -> None:
-        self.due: bool = False
+        self.pending: bool = False
         self.handler: Final[Callable[[int, FrameType | None], None]] = self._handle
         self.ended_by: int | None = None
         self.raised_end: bool = False
@@ -134,7 +134,7 @@ class InterruptHandler:
             self._users -= 1
             if self._users or not _in_main_thread():
                 return
-            pending, self.due = self.due, False
+            pending, self.pending = self.pending, False
             self._hand_back()
         if pending and self._number == SIGINT:
             signal.raise_signal(SIGINT)
@@ -192,7 +192,7 @@ class InterruptHandler:
             return
         if current_handler(SIGINT) is not self.handler:
             self._take_over()
-        if self.due:
+        if self.pending:
             self.raise_pending(sys._getframe(1))
 
     def raise_pending(self, frame: FrameType | None) -> None:
@@ -201,11 +201,11 @@ class InterruptHandler:
         Args:
             frame: Where the stack of the caller begins.
         """
-        if self.due and _in_main_thread() and who_runs(_places(frame)) not in (Runs.RELEASE, Runs.RELEASE_WAIT):
+        if self.pending and _in_main_thread() and who_runs(_places(frame)) not in (Runs.RELEASE, Runs.RELEASE_WAIT):
             self._raise(self._number)
 
     def _raise(self, number: int) -> NoReturn:
-        self.due = False
+        self.pending = False
         if number == SIGINT:
             signal.default_int_handler(number, None)  # which raises it without a line of this file in the traceback
         self.raised_end = True
@@ -223,7 +223,7 @@ class InterruptHandler:
     def reset(self) -> None:
         """Leave all signals to whoever had them before; for a process that was forked."""
         self._users = 0
-        self.due = False
+        self.pending = False
         self._mutex = _thread.allocate_lock()  # another thread of the parent may have held it
         self.bodies.clear()
         self._hand_back()
@@ -231,13 +231,13 @@ class InterruptHandler:
     def drop_pending(self) -> None:
         """The program is at its end: nobody is left whom an exception could stop."""
         with self._mutex:
-            self.due = False
+            self.pending = False
 
     def postpone(self) -> bool:
         """Have a KeyboardInterrupt raised a moment later instead of now; False where Ctrl-C is not handled here."""
         if not _in_main_thread() or current_handler(SIGINT) is not self.handler:
             return False
-        self.due, self._number = True, SIGINT
+        self.pending, self._number = True, SIGINT
         _thread.start_new_thread(self._try_again, ())
         return True
 
@@ -245,22 +245,22 @@ class InterruptHandler:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self._again = self._again, False
-        if again and not self.due:
+        if again and not self.pending:
             return  # it was raised in the meantime
         self._check_users(number)
         if number != SIGINT and not again:
             if self.raised_end:
                 return  # it ends already, and whatever it does for that must not be torn
             self._begin_end(number)
-        then = self._decide(frame, second=self.due and not again)
+        then = self._decide(frame, second=self.pending and not again)
         if number != SIGINT and self._cancelled_bodies and trio.lowlevel.in_trio_run():
             return  # the block of the context was cancelled, and ends the program when it has ended
         if then is Then.TRIO and _deliver_to_trio():
-            self.due = False
+            self.pending = False
         elif then in (Then.RAISE, Then.TRIO):
             self._raise(number)
-        elif again or not self.due:
-            self.due, self._number = True, number
+        elif again or not self.pending:
+            self.pending, self._number = True, number
             # No threading.Thread: what was interrupted may hold the locks of that module.
             _thread.start_new_thread(self._try_again, (AGAIN if then is Then.LATER else AGAIN_AFTER_RELEASE,))
 
@@ -282,7 +282,7 @@ class InterruptHandler:
         time.sleep(delay)
         main_thread = threading.main_thread().ident
         with self._mutex:
-            if not self.due or main_thread is None:
+            if not self.pending or main_thread is None:
                 return
             self._again = True
             if hasattr(signal, "pthread_kill"):
@@ -404,7 +404,7 @@ class SafeBlock(AbstractContextManager[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         suppressed = self._block.__exit__(kind, error, traceback)
-        if INTERRUPTS.due:
+        if INTERRUPTS.pending:
             INTERRUPTS.raise_pending(sys._getframe(1))
         return suppressed
 

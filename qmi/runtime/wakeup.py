@@ -33,7 +33,7 @@ on_any_loop: Callable[[], bool] = trio.lowlevel.in_trio_run
 in_task: Callable[[], bool] = trio.lowlevel.in_trio_task
 
 
-class Waiter(Protocol):
+class Waker(Protocol):
     """Somebody who waits."""
 
     def wake(self) -> None:
@@ -50,7 +50,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._waiters: list[Waiter] = []
+        self._waiters: list[Waker] = []
         self._error: Callable[[], BaseException] | None = None
 
     @property
@@ -70,26 +70,26 @@ class Interrupt:
         """Let waits be waits again."""
         self._error = None
 
-    def enter(self, waiter: Waiter) -> None:
+    def enter(self, waiter: Waker) -> None:
         """Register a wait; raises at once if there is a request."""
         with self._mutex:
             self._waiters.append(waiter)
         self.check(waiter)
 
-    def check(self, waiter: Waiter | None = None) -> None:
+    def check(self, waiter: Waker | None = None) -> None:
         """Raise if there is a request."""
         if self._error is not None:
             if waiter is not None:
                 self.leave(waiter)
             raise self._error()
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: Waker) -> None:
         """The wait is over."""
         with self._mutex, suppress(ValueError):
             self._waiters.remove(waiter)
 
 
-class ThreadWaiter:
+class ThreadWaker:
     """A thread that waits once.
 
     A bare lock is the fastest thing that a thread can wait for, and Ctrl-C gets through it.
@@ -116,13 +116,13 @@ class ThreadWaiter:
 def wait_on(lock: _thread.LockType, timeout: float | None) -> bool:
     """Wait until a bare lock can be had; False if that takes longer than the timeout in seconds."""
     if threading.current_thread() is threading.main_thread():
-        return _wait_and_glance(lock, math.inf if timeout is None else timeout)
+        return _wait_with_spin(lock, math.inf if timeout is None else timeout)
     if timeout is None:
         return lock.acquire()
     return lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
 
-def _wait_and_glance(lock: _thread.LockType, timeout: float) -> bool:
+def _wait_with_spin(lock: _thread.LockType, timeout: float) -> bool:
     # A signal that comes after Python's last look and before the thread sleeps does not wake it. It happens when
     # threads compete; then Ctrl-C would be lost, were there not another look once in a while.
     if timeout <= GLANCE:
@@ -134,7 +134,7 @@ def _wait_and_glance(lock: _thread.LockType, timeout: float) -> bool:
     return True
 
 
-class TaskWaiter:
+class TaskWaker:
     """A trio task that waits once."""
 
     __slots__ = ("_ident", "_task", "_token", "_woken")
@@ -289,5 +289,5 @@ def refuse_on_loop(what: str, instead: str) -> None:
     """
     if on_any_loop():
         raise QMI_BlockingOnLoopException(f"{what} would block the event loop; write '{instead}'")
-    if INTERRUPTS.due or current_handler(SIGINT) is not HANDLER:
+    if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
         INTERRUPTS.look()

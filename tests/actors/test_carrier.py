@@ -13,9 +13,9 @@ import pytest
 import trio
 
 from qmi.actors.interface import Placement
-from qmi.actors.tasks.executor import Carrier
-from qmi.actors.tasks.loop_executor import LoopCarrier
-from qmi.actors.tasks.thread_executor import ThreadCarrier
+from qmi.actors.tasks.executor import Executor
+from qmi.actors.tasks.loop_executor import LoopExecutor
+from qmi.actors.tasks.thread_executor import ThreadExecutor
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_Exception,
@@ -644,10 +644,10 @@ def test_the_limit_of_restarts_counts_anew_after_another_start(
     flaky: type[Flaky], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how != "at once":
-        for kind in (ThreadCarrier, LoopCarrier):
+        for kind in (ThreadExecutor, LoopExecutor):
             begin = kind._begin_again
 
-            def begin_and_fail(self: Carrier, begin: Callable[[Any], object] = begin) -> None:
+            def begin_and_fail(self: Executor, begin: Callable[[Any], object] = begin) -> None:
                 begin(self)
                 eventually(lambda: flaky.failures in (1, 0))
 
@@ -839,14 +839,14 @@ def test_removing_a_task_stops_it() -> None:
 def test_the_base_of_carriers_carries_nothing() -> None:
     class Host:
         clock: Any = None
-        face: Any = None
+        facade: Any = None
 
-    carrier = Carrier(Host(), "task", Does, str)  # type: ignore[arg-type]
-    for function in (carrier.construct, carrier._begin, carrier._interrupt, carrier.discard, carrier.where):
+    executor = Executor(Host(), "task", Does, str)  # type: ignore[arg-type]
+    for function in (executor.construct, executor._begin, executor._interrupt, executor.discard, executor.where):
         with pytest.raises(AssertionError):
             function()
     with pytest.raises(AssertionError):
-        carrier.sleep(1.0)
+        executor.sleep(1.0)
     with pytest.raises(AssertionError):
-        carrier.last_words()
-    assert not carrier.stop_requested()
+        executor.shielded_finalize()
+    assert not executor.stop_requested()

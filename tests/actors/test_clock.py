@@ -15,7 +15,7 @@ import trio.testing
 
 from qmi.actors.clock import monotonic as clock_module
 from qmi.actors.clock import timerfd as linux_timer
-from qmi.actors.clock.monotonic import Clock, MonotonicClock, ThreadWaiter
+from qmi.actors.clock.monotonic import Clock, MonotonicClock, ThreadTimer
 from qmi.actors.clock.timerfd import TimerFd, open_timer, remove_timer_slack
 from qmi.actors.clock.wakeup_latency import AimEarly
 
@@ -37,7 +37,7 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cl
     return MonotonicClock()
 
 
-def interrupted(waiter: ThreadWaiter) -> bool:
+def interrupted(waiter: ThreadTimer) -> bool:
     return waiter.interrupted
 
 
@@ -155,7 +155,7 @@ def test_many_threads_may_interrupt_at_the_same_time(clock: Clock) -> None:
 
 
 def test_spinning_ends_when_interrupted(clock: Clock) -> None:
-    waiter = clock_module._ThreadWaiter(AimEarly(quantile=0.5, share=1.0, longest=FOR_EVER, first=FOR_EVER))
+    waiter = clock_module._ThreadTimer(AimEarly(quantile=0.5, share=1.0, longest=FOR_EVER, first=FOR_EVER))
     timer = threading.Timer(0.001, waiter.interrupt)
     timer.start()
     assert waiter.wait_until(clock.now() + 0.5 * FOR_EVER) is False

@@ -25,8 +25,8 @@ def test_a_value_can_be_had_more_than_once() -> None:
     future: QMI_RpcFuture[int] = QMI_RpcFuture("lab.nsg.get()")
     assert not future.done()
     assert repr(future) == "<rpc future of lab.nsg.get(): pending>"
-    assert future.settle(5)
-    assert not future.settle(6)
+    assert future.set_result(5)
+    assert not future.set_result(6)
     assert not future.fail(ValueError())
     assert not future.cancel()
     assert (future.done(), future.error(), future.wait(), future.wait(0), future.result()) == (True, None, 5, 5, 5)
@@ -63,7 +63,7 @@ def test_many_threads_wait_for_one_value() -> None:
     threads = [threading.Thread(target=lambda: got.append(future.wait(10))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    future.settle(3)
+    future.set_result(3)
     for thread in threads:
         thread.join()
     assert got == [3] * 8
@@ -75,7 +75,7 @@ def test_a_wait_that_takes_too_long_says_what_the_callee_does_and_can_be_repeate
         future.wait(0)
     with pytest.raises(TimeoutError, match=r"within 0.001 s"):
         future.wait(0.001)
-    future.settle(1)
+    future.set_result(1)
     assert future.wait(0) == 1
 
 
@@ -124,7 +124,7 @@ def test_what_is_to_be_called_at_the_end_is_called_once_and_cannot_do_harm(caplo
     future.add_done_callback(lambda: 1 / 0)
     future.add_done_callback(lambda: called.append(2))
     with caplog.at_level(logging.ERROR):
-        future.settle(0)
+        future.set_result(0)
     future.add_done_callback(lambda: called.append(3))
     assert called == [1, 2, 3]
     assert "What was to be called at the end of the call failed" in caplog.text
@@ -132,7 +132,7 @@ def test_what_is_to_be_called_at_the_end_is_called_once_and_cannot_do_harm(caplo
 
 def test_one_future_passes_its_end_on_to_another() -> None:
     good, bad = QMI_RpcFuture[int](), QMI_RpcFuture[int]()
-    good.settle(2)
+    good.set_result(2)
     bad.fail(ValueError("no"))
     one, two = QMI_RpcFuture[int](), QMI_RpcFuture[int]()
     good.pass_on(one, lambda value: 10 * value)
@@ -146,7 +146,7 @@ async def test_waiting_on_the_loop_is_refused_unless_there_is_nothing_to_wait_fo
     future: QMI_RpcFuture[int] = QMI_RpcFuture("lab.nsg.get()")
     with pytest.raises(QMI_BlockingOnLoopException, match=r"Waiting for lab.nsg.get\(\) would block.*'await future'"):
         future.wait()
-    future.settle(1)
+    future.set_result(1)
     assert future.wait() == 1
     assert await future == 1
     assert await call_async(future, 1.0) == 1
@@ -163,7 +163,7 @@ async def test_tasks_wait_for_what_a_thread_settles() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         nursery.start_soon(wait)
-        await trio.to_thread.run_sync(future.settle, 4)
+        await trio.to_thread.run_sync(future.set_result, 4)
     assert got == [4, 4]
 
 
@@ -202,7 +202,7 @@ def test_an_interrupted_thread_waits_no_more(when: str) -> None:
         interrupt.clear()
         with pytest.raises(QMI_RpcTimeoutException):
             future.wait(0)
-        future.settle(1)
+        future.set_result(1)
         interrupt.request(QMI_TaskStopException)
         assert future.wait() == 1, "what is there already needs no wait"
     finally:

@@ -233,7 +233,7 @@ def test_a_grant_elsewhere_that_nobody_will_know_of_is_taken_back(
     token = handle.token_to_lock_with(None)
     future = handle.acquire(1.0, token)
     if answer is not None:
-        router.answers[0].settle(answer)
+        router.answers[0].set_result(answer)
     handle.undo_acquire(token, future)
     assert [message.token for message in router.sent if isinstance(message, Release)] == [token] * is_taken_back
 
@@ -282,7 +282,7 @@ def test_ctrl_c_that_came_while_nothing_waited_ends_whatever_is_done_next(
     struck = threading.Event()
 
     class Due:
-        due = True
+        pending = True
 
         def look(self) -> None:
             struck.set()

@@ -90,13 +90,13 @@ def test_what_is_published_is_published_in_derived_classes_too() -> None:
 
 
 def test_a_descriptor_is_plain_data() -> None:
-    face = describe_class(Derived, category="instrument", enter=("open",), exit=("close",))
-    assert face.class_name == "tests.actors.test_interface.Derived"
-    assert (face.short_name, face.doc, face.category, face.enter, face.exit) == (
+    facade = describe_class(Derived, category="instrument", enter=("open",), exit=("close",))
+    assert facade.class_name == "tests.actors.test_interface.Derived"
+    assert (facade.short_name, facade.doc, facade.category, facade.enter, facade.exit) == (
         "Derived", "A class.", "instrument", ("open",), ("close",),
     )  # fmt: skip
-    assert dict(face.constants) == {"ONE": 1, "TWO": 2}
-    method = face.methods["published"]
+    assert dict(facade.constants) == {"ONE": 1, "TWO": 2}
+    method = facade.methods["published"]
     assert method.doc == "Do something.\n\nWith details."
     assert method.returns == "list[int]"
     assert [tuple(parameter) for parameter in method.parameters] == [
@@ -106,8 +106,8 @@ def test_a_descriptor_is_plain_data() -> None:
         ("c", int(inspect.Parameter.KEYWORD_ONLY), "True", "bool"),
         ("more", int(inspect.Parameter.VAR_KEYWORD), None, "Any"),
     ]
-    assert face.methods["overridden"].doc == "Changed."
-    assert face.methods["asked"].direct
+    assert facade.methods["overridden"].doc == "Changed."
+    assert facade.methods["asked"].direct
     assert not method.direct
     assert Interface("Lone").short_name == "Lone"
 

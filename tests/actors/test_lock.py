@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from qmi.actors.lock_rules import REMEMBERED, RULES, Ask, Lock, Standing, Verdict
+from qmi.actors.lock_rules import REMEMBERED, RULES, Lock, LockOperation, LockOutcome, Ownership
 from qmi.messages import BLOCK, LockAnswer, Origin, Token
 from tests.support.examples import examples
 
@@ -18,37 +18,37 @@ CUSTOM = Token("text", custom=True)
 
 
 def test_every_question_has_an_answer_in_every_standing() -> None:
-    assert set(RULES) == {(ask, standing) for ask in Ask for standing in Standing}
+    assert set(RULES) == {(ask, standing) for ask in LockOperation for standing in Ownership}
 
 
 @pytest.mark.parametrize(
     ("holder", "asker", "standing"),
     [
-        (None, (LAB, AUTO), Standing.FORMER),
-        (None, (LAB, CUSTOM), Standing.FREE),
-        (None, (LAB, None), Standing.FREE),
-        ((LAB, AUTO), (LAB, AUTO), Standing.MINE),
-        ((LAB, AUTO), (LAB, None), Standing.OTHERS),
-        ((LAB, AUTO), (LAB, Token("guess")), Standing.OTHERS),
-        ((LAB, AUTO), (LAB_AGAIN, AUTO), Standing.OTHERS),
-        ((LAB, AUTO), (ELSEWHERE, AUTO), Standing.OTHERS),
-        ((LAB, AUTO), (LAB, Token(AUTO.secret, custom=True)), Standing.OTHERS),
-        ((LAB, CUSTOM), (LAB, CUSTOM), Standing.MINE),
-        ((LAB, CUSTOM), (LAB_AGAIN, CUSTOM), Standing.MINE),
-        ((LAB, CUSTOM), (ELSEWHERE, CUSTOM), Standing.OTHERS),
-        ((LAB, CUSTOM), (LAB, Token(CUSTOM.secret)), Standing.OTHERS),
-        ((LAB, CUSTOM), (LAB, None), Standing.OTHERS),
+        (None, (LAB, AUTO), Ownership.FORMER),
+        (None, (LAB, CUSTOM), Ownership.FREE),
+        (None, (LAB, None), Ownership.FREE),
+        ((LAB, AUTO), (LAB, AUTO), Ownership.MINE),
+        ((LAB, AUTO), (LAB, None), Ownership.OTHERS),
+        ((LAB, AUTO), (LAB, Token("guess")), Ownership.OTHERS),
+        ((LAB, AUTO), (LAB_AGAIN, AUTO), Ownership.OTHERS),
+        ((LAB, AUTO), (ELSEWHERE, AUTO), Ownership.OTHERS),
+        ((LAB, AUTO), (LAB, Token(AUTO.secret, custom=True)), Ownership.OTHERS),
+        ((LAB, CUSTOM), (LAB, CUSTOM), Ownership.MINE),
+        ((LAB, CUSTOM), (LAB_AGAIN, CUSTOM), Ownership.MINE),
+        ((LAB, CUSTOM), (ELSEWHERE, CUSTOM), Ownership.OTHERS),
+        ((LAB, CUSTOM), (LAB, Token(CUSTOM.secret)), Ownership.OTHERS),
+        ((LAB, CUSTOM), (LAB, None), Ownership.OTHERS),
     ],
 )
 def test_fault_37_how_a_token_stands_to_a_lock(
-    holder: tuple[Origin, Token] | None, asker: tuple[Origin, Token | None], standing: Standing
+    holder: tuple[Origin, Token] | None, asker: tuple[Origin, Token | None], standing: Ownership
 ) -> None:
     lock: Lock[Any] = Lock()
     if holder is not None:
         assert lock.acquire(*holder, now=1.0)
     assert lock.standing(*asker) is standing
-    assert lock.may_call(*asker) == (RULES[Ask.CALL, standing] is Verdict.ALLOW)
-    assert lock.release(*asker) == (standing is Standing.MINE)
+    assert lock.may_call(*asker) == (RULES[LockOperation.CALL, standing] is LockOutcome.ALLOW)
+    assert lock.release(*asker) == (standing is Ownership.MINE)
 
 
 def test_each_grant_has_a_label_of_its_own_and_keeping_is_no_grant() -> None:
@@ -73,18 +73,18 @@ def test_a_context_that_goes_takes_its_automatic_lock_along_and_no_other() -> No
     assert lock.leave(LAB)
     lock.acquire(LAB, CUSTOM, 0.0)
     assert not lock.leave(LAB)
-    assert lock.standing(LAB_AGAIN, CUSTOM) is Standing.MINE
+    assert lock.standing(LAB_AGAIN, CUSTOM) is Ownership.MINE
 
 
 def test_waiters_come_in_order_and_can_leave() -> None:
     lock: Lock[str] = Lock()
     assert lock.next_waiter() is None
-    assert not lock.give_up("nobody")
+    assert not lock.abandon("nobody")
     assert lock.clear_waiters() == []
     for name in "abcd":
         lock.wait(name)
-    assert lock.give_up("b")
-    assert not lock.give_up("b")
+    assert lock.abandon("b")
+    assert not lock.abandon("b")
     assert lock.next_waiter() == "a"
     assert lock.clear_waiters() == ["c", "d"]
     assert lock.next_waiter() is None
@@ -142,7 +142,7 @@ def test_lock_that_was_lost_refuses_the_calls_that_rely_on_it(how: str) -> None:
     if how != "unknown":
         lock.acquire(LAB, AUTO, 0.0)
         assert lock.force("taken by somebody") if how == "force" else lock.leave(LAB)
-    assert lock.standing(LAB, AUTO) is Standing.FORMER
+    assert lock.standing(LAB, AUTO) is Ownership.FORMER
     assert not lock.may_call(LAB, AUTO)
     assert lock.may_call(LAB, None)
     assert (lock.reason(AUTO) is None) == (how == "unknown")

@@ -49,7 +49,7 @@ class User:
         self.begin(what)
         return self.results.get(timeout=20)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """End its wait: Ctrl-C, or cancellation."""
         raise NotImplementedError
 
@@ -87,7 +87,7 @@ class ThreadUser(User):
     def begin(self, what: Callable[[], Any]) -> None:
         self._jobs.put(what)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         self._interrupt.request(GaveUp)
 
     def end(self) -> None:
@@ -146,7 +146,7 @@ class TaskUser(User):
     def begin(self, what: Callable[[], Any]) -> None:
         self._token.run_sync_soon(self._send.send_nowait, what)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         self._token.run_sync_soon(lambda: self._scope.cancel())
 
     def end(self) -> None:
@@ -193,7 +193,7 @@ class LocksAgainstModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for number, _ in list(self.line):
-            self.users[number].give_up()
+            self.users[number].abandon()
         for user in self.users:
             user.end()
         self.tasks.end()
@@ -337,9 +337,9 @@ class LocksAgainstModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.line)
     @rule(which=st.integers(0, 3))
-    def give_up(self, which: int) -> None:
+    def abandon(self, which: int) -> None:
         user, _ = self.line.pop(which % len(self.line))
-        self.users[user].give_up()
+        self.users[user].abandon()
         answer = self.users[user].results.get(timeout=20)
         assert isinstance(answer, GaveUp), answer
         self.users[user].waits = False

@@ -83,8 +83,8 @@ class Scene:
     def refused_request(self) -> None:
         self.ask(3, timeout=0)
 
-    def kick(self) -> None:
-        self.actor.kick()
+    def redispatch(self) -> None:
+        self.actor.redispatch()
 
     def call(self) -> None:
         self.later.append(self.proxies[3].rpc_nonblocking.count())
@@ -129,13 +129,13 @@ class Scene:
 
 ACTIONS = [
     *("release", "cancel_first", "cancel_last", "time_out", "force", "leave", "new_request", "refused_request"),
-    *("kick", "call", "refused_call", "undo"),
+    *("redispatch", "call", "refused_call", "undo"),
 ]
 
 
 def pairs() -> Iterator[Any]:
     """Every pair of actions with both kinds of objects; a usual run has one of six, and each action in several."""
-    firsts = [name for name in ACTIONS if name not in ("kick", "refused_request")]
+    firsts = [name for name in ACTIONS if name not in ("redispatch", "refused_request")]
     for row, first in enumerate(firsts):
         for column, second in enumerate(ACTIONS):
             for number, cls in enumerate((Plain, Inline)):

@@ -63,11 +63,11 @@ def test_one_of_many_threads_takes_it_on() -> None:
     start = threading.Barrier(8)
     claims: list[bool] = []
 
-    def claim() -> None:
+    def try_start() -> None:
         start.wait()
-        claims.append(turn.claim())
+        claims.append(turn.try_start())
 
-    threads = [threading.Thread(target=claim) for _ in range(8)]
+    threads = [threading.Thread(target=try_start) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -85,7 +85,7 @@ def test_failing_answers_who_waits_for_the_future(index: int) -> None:
 
 def test_lock_request_that_was_answered_is_not_failed_later() -> None:
     turn = AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]())
-    assert turn.future.settle(LockAnswer.GRANTED)
+    assert turn.future.set_result(LockAnswer.GRANTED)
     turn.fail(OSError("no cable"))
     assert turn.future.wait() is LockAnswer.GRANTED
 
@@ -126,7 +126,7 @@ def test_a_caller_that_waits_on_the_spot_is_woken_with_the_outcome(fails: bool) 
     error = OSError("no cable")
     if fails:
         turn.fail(error)
-    turn.settle(3)
+    turn.set_result(3)
     turn.fail(KeyError("too late"))
     assert (turn.ended, turn.value, turn.error) == ((True, None, error) if fails else (True, 3, None))
     assert turn.lock.acquire(False)

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from qmi.actors.clock.monotonic import Clock, LoopWaiter, ThreadWaiter
+from qmi.actors.clock.monotonic import Clock, LoopTimer, ThreadTimer
 from qmi.actors.clock.virtual import VirtualClock
 from qmi.actors.tasks.schedule import QMI_LoopTaskMissedLoopPolicy, Schedule
 from qmi.errors import QMI_TimeoutException, QMI_UsageException
@@ -22,7 +22,7 @@ TERMINATE = QMI_LoopTaskMissedLoopPolicy.TERMINATE
 Iteration = Callable[[int], None]
 
 
-def plain_loop(clock: Clock, waiter: ThreadWaiter, schedule: Schedule, iteration: Iteration) -> None:
+def plain_loop(clock: Clock, waiter: ThreadTimer, schedule: Schedule, iteration: Iteration) -> None:
     with waiter:
         schedule.begin(clock.now())
         number = 0
@@ -34,7 +34,7 @@ def plain_loop(clock: Clock, waiter: ThreadWaiter, schedule: Schedule, iteration
                 break
 
 
-async def async_loop(clock: Clock, waiter: LoopWaiter, schedule: Schedule, iteration: Iteration) -> None:
+async def async_loop(clock: Clock, waiter: LoopTimer, schedule: Schedule, iteration: Iteration) -> None:
     with waiter:
         schedule.begin(clock.now())
         number = 0
@@ -48,7 +48,7 @@ async def async_loop(clock: Clock, waiter: LoopWaiter, schedule: Schedule, itera
 
 
 @contextmanager
-def running(clock: VirtualClock, name: str, schedule: Schedule, iteration: Iteration) -> Iterator[ThreadWaiter]:
+def running(clock: VirtualClock, name: str, schedule: Schedule, iteration: Iteration) -> Iterator[ThreadTimer]:
     waiter = clock.thread_waiter(name=name)
     thread = threading.Thread(target=plain_loop, args=(clock, waiter, schedule, iteration))
     thread.start()
@@ -295,7 +295,7 @@ def test_sleeping_is_a_checkpoint_also_when_the_time_is_over() -> None:
 def test_a_run_without_an_end_lasts_until_nobody_is_left() -> None:
     clock = VirtualClock()
 
-    def work(waiter: ThreadWaiter, end: float) -> None:
+    def work(waiter: ThreadTimer, end: float) -> None:
         with waiter:
             waiter.wait_until(end)
 

@@ -13,7 +13,7 @@ import numpy
 from qmi.messages import Acquire, Call, Failure, Signal, Subscribe, Token, Value
 from qmi.net.codec import Codec
 from qmi.net.discovery.packets import Answer, Question, write_answer, write_question
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import RequestReceived
 from qmi.net.protocol.frames import pack
 from qmi.net.protocol.handshake import Hello, Role
@@ -64,8 +64,8 @@ def peer() -> Iterator[bytes]:
 
 
 def _conversation() -> Iterator[bytes]:
-    theirs = Peer(Role.CONNECTING, Hello(context="cli", incarnation="2", workgroup="lab"), now=0.0)
-    other = Peer(Role.LISTENING, Hello(context="srv", incarnation="1", workgroup="lab"), now=0.0)
+    theirs = Connection(Role.CONNECTING, Hello(context="cli", incarnation="2", workgroup="lab"), now=0.0)
+    other = Connection(Role.LISTENING, Hello(context="srv", incarnation="1", workgroup="lab"), now=0.0)
     other.receive_data(b"".join(map(bytes, theirs.data_to_send())), 0.0)
     other.accept(0.0)
     theirs.receive_data(b"".join(map(bytes, other.data_to_send())), 0.0)

@@ -20,7 +20,7 @@ from qmi.names import Address, HostPort
 from qmi.net.codec import Codec
 from qmi.net.codec.tags import Own
 from qmi.net.discovery.packets import Question, read_answer, read_question, reply_to
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, HelloReceived, LossKind, PeerLost, ReplyReceived, RequestReceived
 from qmi.net.protocol.frames import Frame, FrameReader, Limits, ProtocolError, pack
 from qmi.net.protocol.handshake import Hello, Role
@@ -213,14 +213,14 @@ def _framed(stream: bytes) -> bytes:
     return b"".join(map(bytes, parts))
 
 
-def _peer(role: Role) -> Peer:
+def _peer(role: Role) -> Connection:
     hello = Hello(context="srv", incarnation="1", workgroup="lab")
-    return Peer(role, hello, now=0.0, expected="cli" if role is Role.CONNECTING else None, limits=LIMITS)
+    return Connection(role, hello, now=0.0, expected="cli" if role is Role.CONNECTING else None, limits=LIMITS)
 
 
 def _talk(chunks: list[bytes]) -> list[str]:
     ours = _peer(Role.LISTENING)
-    theirs = Peer(Role.CONNECTING, Hello(context="cli", incarnation="2", workgroup="lab"), now=0.0, limits=LIMITS)
+    theirs = Connection(Role.CONNECTING, Hello(context="cli", incarnation="2", workgroup="lab"), now=0.0, limits=LIMITS)
     events = list(ours.receive_data(b"".join(map(bytes, theirs.data_to_send())), 0.0))
     assert isinstance(events[0], HelloReceived)
     ours.accept(0.0)
@@ -253,7 +253,7 @@ def _shown(event: Event) -> str:
     return text
 
 
-def _check_events(peer: Peer, events: list[Event]) -> None:
+def _check_events(peer: Connection, events: list[Event]) -> None:
     lost = [event for event in events if isinstance(event, PeerLost)]
     assert len(lost) <= 1
     for event in lost:
@@ -266,7 +266,7 @@ def _check_events(peer: Peer, events: list[Event]) -> None:
     assert peer.title.isprintable()
 
 
-def _drain(peer: Peer) -> None:
+def _drain(peer: Connection) -> None:
     """What is said in answer is small, and can be read by the other side's reader."""
     data = b"".join(map(bytes, peer.data_to_send()))
     assert len(data) < 1 << 20

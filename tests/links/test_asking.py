@@ -322,7 +322,7 @@ def test_a_lock_of_a_remote_proxy_keeps_others_out(lab: Lab) -> None:
     assert local.lock()
     assert not lab.bench.lock(timeout=0.05)
     future: QMI_RpcFuture[bool] = QMI_RpcFuture()
-    threading.Thread(target=lambda: future.settle(lab.bench.lock(timeout=10))).start()
+    threading.Thread(target=lambda: future.set_result(lab.bench.lock(timeout=10))).start()
     assert local.unlock()
     assert future.wait(10) is True
     assert lab.bench.is_locked()

@@ -51,7 +51,7 @@ def test_answer_that_fails_to_be_sent_ends_the_link_and_not_the_thread() -> None
         name = "home"
 
         def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
-            assert answer.settle(None)
+            assert answer.set_result(None)
 
         def signals_here(self, signals: list[Signal], publisher_context: str) -> None: ...
 
@@ -85,7 +85,7 @@ def test_a_consumer_who_leaves_while_the_stream_opens_is_no_fault(caplog: pytest
         name = "home"
 
         def request_here(self, message: Any, origin: Origin, link: Any, answer: Any) -> None:
-            assert answer.settle(stream)
+            assert answer.set_result(stream)
 
         def signals_here(self, signals: list[Signal], publisher_context: str) -> None: ...
 

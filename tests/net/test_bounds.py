@@ -17,7 +17,7 @@ from qmi.net.codec import Codec
 from qmi.net.codec.tags import Own
 from qmi.net.protocol import bounds, packets, plain
 from qmi.net.protocol.bounds import Field, OutOfBounds, describe_value, fields_to_wire
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Connected, Event, HelloReceived, LossKind, PeerLost
 from qmi.net.protocol.frames import Frame, ProtocolError, pack
 from qmi.net.protocol.handshake import Hello, Role
@@ -127,7 +127,7 @@ SERVER = Hello(context="srv", incarnation="2", workgroup="lab")
 def first_words(role: Role, body: bytes, segments: Any = ()) -> list[Event]:
     """What becomes of the first frame that a stranger sends."""
     restored: list[Any] = []
-    peer = Peer(role, SERVER, now=0.0, restore=restored.append)
+    peer = Connection(role, SERVER, now=0.0, restore=restored.append)
     peer.data_to_send()
     events = peer.receive_data(b"".join(map(bytes, pack(body, segments))), 0.0)
     assert not restored

@@ -16,7 +16,7 @@ from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Value
 from qmi.net.io import writer as outbound
 from qmi.net.io.link import Link
 from qmi.net.io.transport import PlainWire, Unsent
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.frames import Limits
 from qmi.net.protocol.handshake import Hello, Role
@@ -111,7 +111,7 @@ class Pair:
         self.links = tuple(
             Link(
                 PlainWire(sock),
-                Peer(role, Hello(context=name, incarnation=name, workgroup="lab"), now=time.monotonic(),
+                Connection(role, Hello(context=name, incarnation=name, workgroup="lab"), now=time.monotonic(),
                      limits=limits),
                 owner, Loop(), where="here", **options,
             )
@@ -457,7 +457,7 @@ def test_what_was_not_delivered_is_not_written_after_all_before_the_connection_e
             dispatch = pair.a._dispatch
 
             def slow_dispatch(events: list[Any]) -> None:
-                pair.a.assist(lambda: True, 0, reading=False)  # somebody else is about to wait for an answer
+                pair.a.drive_io(lambda: True, 0, reading=False)  # somebody else is about to wait for an answer
                 dispatch(events)
 
             pair.a._dispatch = slow_dispatch  # type: ignore[method-assign]

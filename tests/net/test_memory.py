@@ -15,7 +15,7 @@ from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net.codec import Encoded
 from qmi.net.protocol import connection as peer_module
 from qmi.net.protocol import frames as frames_module
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
     Event,
     ItemReceived,
@@ -51,7 +51,7 @@ NO_MEMORY = [
 ]  # fmt: skip
 
 
-def without_memory(peer: Peer, error: Exception | None = None) -> None:
+def without_memory(peer: Connection, error: Exception | None = None) -> None:
     def allocator(size: int) -> Any:
         raise error or MemoryError
 
@@ -66,7 +66,7 @@ def error_in(events: list[Event]) -> BaseException:
     return event.reply.error
 
 
-def still_works(a: Peer, b: Peer) -> None:
+def still_works(a: Connection, b: Connection) -> None:
     number = ask(a, b)
     assert give(a, b.send_reply(number, Value(7))) == [ReplyReceived(number, Value(7))]
 
@@ -285,7 +285,7 @@ def test_cost_of_a_request_is_for_its_sender_at_least_what_it_is_for_its_receive
 # The bytes of the requests on all links
 
 
-def shared(count: int, values: int = 1 << 22) -> tuple[RequestMemory, list[tuple[Peer, Peer]]]:
+def shared(count: int, values: int = 1 << 22) -> tuple[RequestMemory, list[tuple[Connection, Connection]]]:
     """Links of one context: each with its client."""
     memory = RequestMemory(values, 1 << 22)
     pairs = [pair() for _ in range(count)]
@@ -294,7 +294,7 @@ def shared(count: int, values: int = 1 << 22) -> tuple[RequestMemory, list[tuple
     return memory, pairs
 
 
-def request(client: Peer, value: Any) -> tuple[int, bytes]:
+def request(client: Connection, value: Any) -> tuple[int, bytes]:
     number, buffers = client.send_request(Call("bench", "echo", (value,)))
     client.handed_over(number)
     return number, raw(buffers)

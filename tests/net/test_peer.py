@@ -35,7 +35,7 @@ from qmi.messages import (
     Unsubscribe,
     Value,
 )
-from qmi.net.protocol.connection import HEARTBEAT, Peer
+from qmi.net.protocol.connection import HEARTBEAT, Connection
 from qmi.net.protocol.events import (
     CancelReceived,
     Connected,
@@ -61,20 +61,20 @@ CALL = Call("nsg", "get", (1, 2.5), {"x": "y"})
 GET = Call("nsg", "get")
 
 
-def make(role: Role, name: str, **kwargs: Any) -> Peer:
+def make(role: Role, name: str, **kwargs: Any) -> Connection:
     hello = Hello(context=name, incarnation=f"i-{name}", workgroup=kwargs.pop("workgroup", "lab"))
-    return Peer(role, hello, now=0.0, **kwargs)
+    return Connection(role, hello, now=0.0, **kwargs)
 
 
 def raw(buffers: list[Buffer]) -> bytes:
     return b"".join(bytes(part) for part in buffers)
 
 
-def give(to: Peer, buffers: list[Buffer], now: float = 0.0) -> list[Event]:
+def give(to: Connection, buffers: list[Buffer], now: float = 0.0) -> list[Event]:
     return to.receive_data(raw(buffers), now)
 
 
-def pair(limits: Limits | None = None, **kwargs: Any) -> tuple[Peer, Peer]:
+def pair(limits: Limits | None = None, **kwargs: Any) -> tuple[Connection, Connection]:
     a = make(Role.CONNECTING, "a", expected="b", limits=limits, **kwargs)
     b = make(Role.LISTENING, "b", limits=limits, **kwargs)
     assert [type(event) for event in give(b, a.data_to_send())] == [HelloReceived]
@@ -83,7 +83,7 @@ def pair(limits: Limits | None = None, **kwargs: Any) -> tuple[Peer, Peer]:
     return a, b
 
 
-def ask(a: Peer, b: Peer, message: Request = GET) -> int:
+def ask(a: Connection, b: Connection, message: Request = GET) -> int:
     number, buffers = a.send_request(message)
     a.handed_over(number)
     assert give(b, buffers) == [RequestReceived(number, message)]

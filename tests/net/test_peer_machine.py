@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException
 from qmi.messages import Call, Failure, Value
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
     CancelReceived,
     CreditReceived,
@@ -31,7 +31,7 @@ from tests.support.examples import examples
 class Side:
     """A peer, its queue towards the other side, and what its owner knows."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Connection) -> None:
         self.peer = peer
         self.queue: list[tuple[int | None, bytes]] = []
         self.wire = b""
@@ -95,8 +95,8 @@ class Joined(RuleBasedStateMachine):
     def connect(self) -> None:
         limits = Limits(open_requests=12)
         hellos = [Hello(context=name, incarnation=name, workgroup="lab") for name in "ab"]
-        a = Peer(Role.CONNECTING, hellos[0], now=0.0, limits=limits)
-        b = Peer(Role.LISTENING, hellos[1], now=0.0, limits=limits)
+        a = Connection(Role.CONNECTING, hellos[0], now=0.0, limits=limits)
+        b = Connection(Role.LISTENING, hellos[1], now=0.0, limits=limits)
         b.receive_data(b"".join(map(bytes, a.data_to_send())), 0.0)
         b.accept(0.0)
         a.receive_data(b"".join(map(bytes, b.data_to_send())), 0.0)

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from qmi.net.io import reader_handoff as rush_module
-from qmi.net.io.reader_handoff import Rush
+from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.protocol.events import Event, LossKind, PeerLost
 
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
@@ -68,7 +68,7 @@ def link() -> Iterator[Link]:
 class Lent:
     """A thread that was lent to a link."""
 
-    def __init__(self, rush: Rush) -> None:
+    def __init__(self, rush: ReaderHandoff) -> None:
         self.rest: list[Event] | None = None
         self._rush = rush
         self._thread = threading.Thread(target=self._serve, name="lent")
@@ -87,29 +87,29 @@ def never() -> bool:
     return False
 
 
-def call_until_the_caller_reads(link: Link, rush: Rush) -> int:
+def call_until_the_caller_reads(link: Link, rush: ReaderHandoff) -> int:
     deadline = time.monotonic() + 10
     number = 0
     while not any(reader != "lent" for _, reader in link.read):
         assert time.monotonic() < deadline
         number += 1
         link.far.send(b"a")
-        rush.assist(partial(link.has, number), 1.0)
+        rush.drive_io(partial(link.has, number), 1.0)
         link.wait_for("a" * number)
     return number
 
 
 def test_outside_of_a_rush_nobody_but_the_loop_reads(link: Link) -> None:
-    rush = Rush(link)
+    rush = ReaderHandoff(link)
     link.far.send(b"a")
-    rush.assist(never, None)
-    rush.linger(never)
+    rush.drive_io(never, None)
+    rush.spin(never)
     assert link.read == []
 
 
 def test_the_thread_reads_until_nothing_comes(link: Link) -> None:
     link.far.send(b"abc")
-    lent = Lent(Rush(link))
+    lent = Lent(ReaderHandoff(link))
     link.wait_for("abc")
     assert lent.end() == []
     assert {reader for _, reader in link.read} == {"lent"}
@@ -118,17 +118,17 @@ def test_the_thread_reads_until_nothing_comes(link: Link) -> None:
 def test_in_the_midst_of_a_message_the_thread_looks_before_it_sleeps(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rush_module, "_LOOK", 10.0)
+    monkeypatch.setattr(rush_module, "_SPIN", 10.0)
     link.is_amid = True
     slept: list[int] = []
-    poll = Rush._poll
+    poll = ReaderHandoff._poll
 
-    def note(self: Rush, milliseconds: int) -> bool:
+    def note(self: ReaderHandoff, milliseconds: int) -> bool:
         slept.append(milliseconds)
         return poll(self, milliseconds)
 
-    monkeypatch.setattr(Rush, "_poll", note)
-    lent = Lent(Rush(link))
+    monkeypatch.setattr(ReaderHandoff, "_poll", note)
+    lent = Lent(ReaderHandoff(link))
     for letters in ("a", "ab"):
         link.far.send(letters[-1:].encode())
         link.wait_for(letters)
@@ -139,7 +139,7 @@ def test_in_the_midst_of_a_message_the_thread_looks_before_it_sleeps(
 
 
 def test_the_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link) -> None:
-    lent = Lent(Rush(link))
+    lent = Lent(ReaderHandoff(link))
     link.far.send(b"a")
     link.wait_for("a")
     link.is_wanted_by_loop = True
@@ -150,16 +150,16 @@ def test_the_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link) -> Non
 
 def test_what_is_for_the_loop_ends_the_reading_and_keeps_its_place(link: Link) -> None:
     link.far.send(b"a!b")
-    lent = Lent(rush := Rush(link))
+    lent = Lent(rush := ReaderHandoff(link))
     assert lent.end() == [LOST]
     assert link.letters() == "a"
-    rush.assist(never, 0.0)  # the loop has the right again
+    rush.drive_io(never, 0.0)  # the loop has the right again
     assert link.letters() == "a"
     assert rush._rest == [], "nor is it kept"
 
 
 def test_a_caller_reads_for_itself_and_the_thread_goes_on_afterwards(link: Link) -> None:
-    rush = Rush(link)
+    rush = ReaderHandoff(link)
     lent = Lent(rush)
     number = call_until_the_caller_reads(link, rush)
     link.far.send(b"z")
@@ -169,41 +169,41 @@ def test_a_caller_reads_for_itself_and_the_thread_goes_on_afterwards(link: Link)
 
 
 def test_a_caller_has_its_time_and_no_more(link: Link) -> None:
-    rush = Rush(link)
+    rush = ReaderHandoff(link)
     lent = Lent(rush)
     link.far.send(b"a")
     link.wait_for("a")
     began = time.monotonic()
-    rush.assist(never, 0.05)
+    rush.drive_io(never, 0.05)
     assert time.monotonic() - began < 5
     assert lent.end() == []
 
 
 def test_a_caller_who_reads_what_is_for_the_loop_leaves_it_to_the_loop(link: Link) -> None:
-    rush = Rush(link)
+    rush = ReaderHandoff(link)
     lent = Lent(rush)
     number = call_until_the_caller_reads(link, rush)
     link.far.send(b"!b")
-    rush.assist(never, 1.0)
+    rush.drive_io(never, 1.0)
     assert lent.end() == [LOST]
     assert link.letters() == "a" * number
 
 
 def test_a_thread_that_answered_looks_only_for_a_moment(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rush_module, "_LOOK", 0.001)
-    rush = Rush(link)
+    monkeypatch.setattr(rush_module, "_SPIN", 0.001)
+    rush = ReaderHandoff(link)
     lent = Lent(rush)
     link.far.send(b"a")
     link.wait_for("a")
     for _ in range(20):
-        rush.linger(never)
+        rush.spin(never)
     link.far.send(b"b")
     link.wait_for("ab")
     assert lent.end() == []
 
 
 def test_nobody_looks_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rush_module, "_LOOK", 0.016)
+    monkeypatch.setattr(rush_module, "_SPIN", 0.016)
     eagerness = rush_module._Eagerness()
     times = []
     while (time := eagerness.time()) > 0:
@@ -221,15 +221,15 @@ def test_nobody_looks_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_lone_processor_has_better_to_do_than_look(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rush_module, "_LOOK", 0.0)
-    rush = Rush(link)
+    monkeypatch.setattr(rush_module, "_SPIN", 0.0)
+    rush = ReaderHandoff(link)
     rush._right.release()
-    rush.linger(never)
+    rush.spin(never)
     assert rush._right.acquire(False)
 
 
 def test_the_end_of_the_connection_ends_the_reading(link: Link) -> None:
-    lent = Lent(Rush(link))
+    lent = Lent(ReaderHandoff(link))
     link.far.close()
     assert lent.end() == [LOST]
     assert not link.is_up

@@ -11,7 +11,7 @@ from cbor2 import CBORTag, dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.pubsub.broker import Exchange
+from qmi.actors.pubsub.broker import Broker
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_ValueNotSendableException
@@ -19,7 +19,7 @@ from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net.codec import Codec, UndecodableValue
 from qmi.net.codec.budget import NotWellFormed, is_well_formed, is_within, weigh
 from qmi.net.codec.tags import Own
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
     CancelReceived,
     ItemReceived,
@@ -50,7 +50,7 @@ def packet(kind: Kind, number: int, payload: bytes) -> bytes:
     return raw(pack(head(kind, number) + payload))
 
 
-def still_works(a: Peer, b: Peer) -> None:
+def still_works(a: Connection, b: Connection) -> None:
     number = ask(a, b)
     assert give(a, b.send_reply(number, Value(7))) == [ReplyReceived(number, Value(7))]
 
@@ -121,7 +121,7 @@ def test_undecodable_signal_is_marked_and_the_next_one_arrives() -> None:
 
 
 def test_undecodable_signal_counts_as_dropped_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    exchange, receiver = Exchange("lab"), QMI_SignalReceiver()
+    exchange, receiver = Broker("lab"), QMI_SignalReceiver()
     exchange.subscribe(Topic("far", "nsg", "sig"), receiver)
     undecodable = Undecodable()
     undecodable.reason = "no such tag"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from qmi.proc.cli import Outside, run
+from qmi.proc.cli import Environment, run
 from tests.proc.support import QUICK, FixedDiscovery, TextLink
 
 if __name__ == "__main__":
-    sys.exit(run(Outside(lambda config: TextLink(), lambda config: FixedDiscovery(), times=QUICK)))
+    sys.exit(run(Environment(lambda config: TextLink(), lambda config: FixedDiscovery(), times=QUICK)))

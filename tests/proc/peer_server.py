@@ -14,7 +14,7 @@ from typing import Any
 
 from qmi.messages import Call, Failure, Value
 from qmi.names import HostPort
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import HelloReceived, PeerLost, RequestReceived
 from qmi.net.protocol.handshake import Hello, Role
 
@@ -58,7 +58,7 @@ class PeerServer:
         hello = Hello(
             context=self.name, incarnation="1", workgroup=self.workgroup, library="7.7", pid=os.getpid(), address=""
         )
-        peer = Peer(Role.LISTENING, hello, now=time.monotonic())
+        peer = Connection(Role.LISTENING, hello, now=time.monotonic())
         while peer.lost is None:
             data = connection.recv(65536)
             now = time.monotonic()

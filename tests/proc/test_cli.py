@@ -16,9 +16,9 @@ import pytest
 from qmi.config.schema import CfgContext
 from qmi.names import HostPort
 from qmi.proc import cli
-from qmi.proc.cli import Outside, run
+from qmi.proc.cli import Environment, run
 from qmi.proc.control_protocol import FoundContext, PeerLink
-from qmi.proc.helper_protocol import MARKER, Err, Ok, Place, Reply
+from qmi.proc.helper_protocol import MARKER, Cursor, Err, Ok, Reply
 from qmi.proc.launch import Times
 from qmi.proc.manager import Manager
 from qmi.proc.ssh.client import RemoteHosts
@@ -41,8 +41,10 @@ def outside(
     link: PeerLink | None = None,
     pause: Callable[[float], bool] = lambda seconds: False,
     times: Times = QUICK,
-) -> Outside:
-    return Outside(lambda config: link or TextLink(), lambda config: FixedDiscovery(*found), times=times, pause=pause)
+) -> Environment:
+    return Environment(
+        lambda config: link or TextLink(), lambda config: FixedDiscovery(*found), times=times, pause=pause
+    )
 
 
 def qmi_proc(*arguments: str, **changes: Any) -> int:
@@ -278,17 +280,17 @@ def test_logs_of_another_host_come_over_ssh(
 ) -> None:
     configure(home, far=CfgContext(host="lab-pc.invalid", program_module="m"))
     pieces = [b"one ", b"two", b"", b" three", b""]
-    places: list[Place | None] = []
+    places: list[Cursor | None] = []
 
-    def read(hosts: RemoteHosts, host: str, name: str, place: Place | None) -> tuple[Place, bytes]:
+    def read(hosts: RemoteHosts, host: str, name: str, place: Cursor | None) -> tuple[Cursor, bytes]:
         places.append(place)
         assert (host, name) == ("lab-pc.invalid", "far")
-        return Place("20240101_000000", len(places)), pieces.pop(0)
+        return Cursor("20240101_000000", len(places)), pieces.pop(0)
 
     monkeypatch.setattr(RemoteHosts, "read_output", read)
     assert qmi_proc("logs", "far") == 0
     assert capfdbinary.readouterr().out == b"one two three"
-    assert places == [None, *(Place("20240101_000000", number) for number in range(1, 5))]
+    assert places == [None, *(Cursor("20240101_000000", number) for number in range(1, 5))]
 
 
 FOUND = FoundContext("srv", HostPort("10.0.0.1", 40001), 12, "1.0", (("nsg", "qmi.x.NoisySineGenerator"),))

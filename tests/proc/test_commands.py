@@ -13,12 +13,12 @@ from qmi.proc.helper_protocol import (
     MAX_PIECE,
     BadLineError,
     Command,
+    Cursor,
     Err,
-    Look,
     Ok,
-    Place,
     Read,
     Start,
+    StatusQuery,
     Stop,
     UnknownCommandError,
     already_running,
@@ -37,11 +37,13 @@ from tests.support.examples import examples
 
 NAMES = st.from_regex(re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z", re.ASCII), fullmatch=True)
 PIDS = st.integers(1, MAX_PID)
-PLACES = st.builds(Place, st.from_regex(re.compile(r"[0-9]{8}_[0-9]{6}\Z"), fullmatch=True), st.integers(0, 10**15 - 1))
+PLACES = st.builds(
+    Cursor, st.from_regex(re.compile(r"[0-9]{8}_[0-9]{6}\Z"), fullmatch=True), st.integers(0, 10**15 - 1)
+)
 COMMANDS = st.one_of(
     st.builds(Start, NAMES),
     st.builds(Stop, NAMES, st.none() | PIDS),
-    st.builds(Look, NAMES),
+    st.builds(StatusQuery, NAMES),
     st.builds(Read, NAMES, st.none() | PLACES),
 )
 quick = examples(100)
@@ -66,7 +68,7 @@ def test_a_good_answer_survives_the_wire(value: int) -> None:
 
 @quick
 @given(PLACES, st.binary(max_size=MAX_PIECE))
-def test_a_piece_of_output_survives_the_wire(place: Place, data: bytes) -> None:
+def test_a_piece_of_output_survives_the_wire(place: Cursor, data: bytes) -> None:
     for piece in (data, (data * (MAX_PIECE + 1))[:MAX_PIECE]):
         reply = parse_reply(format_reply(piece_reply(place, piece)))
         assert isinstance(reply, Ok)

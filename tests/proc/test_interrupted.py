@@ -14,7 +14,7 @@ from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.names import HostPort
 from qmi.proc.control_protocol import Present, StopRefusedError
-from qmi.proc.controller import One
+from qmi.proc.controller import Controller
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, Running
 from qmi.proc.pidfiles import MARK, Record, Records
 from qmi.proc.process import find_marked, identify
@@ -142,7 +142,7 @@ def test_stop_that_is_refused_elsewhere_says_so(home: Path) -> None:
         ask = ScriptedLink.ask
 
     one = Launcher(config, Elsewhere(Present(os.getpid(), "1")), times=QUICK)
-    status = One(one, None, RefusingLink(), lambda status: None, times=QUICK).stop(target(config, "a"))
+    status = Controller(one, None, RefusingLink(), lambda status: None, times=QUICK).stop(target(config, "a"))
     assert status.state is State.FAILED
     assert "does not let others stop it" in status.detail
     assert "not signalled" in status.detail

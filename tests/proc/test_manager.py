@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from qmi.config.schema import CfgContext
-from qmi.proc.controller import One
+from qmi.proc.controller import Controller
 from qmi.proc.launch import Launcher
 from qmi.proc.manager import Manager
 from qmi.proc.selection import Target
@@ -41,7 +41,7 @@ class Script:
 
 def manager(script: object) -> tuple[Manager, list[Status]]:
     seen: list[Status] = []
-    return Manager(cast(One, script), seen.append), seen
+    return Manager(cast(Controller, script), seen.append), seen
 
 
 def targets(**peers: str) -> list[Target]:
@@ -130,7 +130,7 @@ def test_fault_29_a_program_that_fails_among_good_ones(home: Path) -> None:
     config = config_in(home, front=talker("front", peers=["back"]), back=talker("back"), bad=dying())
     link, seen = TextLink(), list[Status]()
     one = Manager(
-        One(Launcher(config, link, times=QUICK), ScriptedRemote(), link, seen.append, times=QUICK), seen.append
+        Controller(Launcher(config, link, times=QUICK), ScriptedRemote(), link, seen.append, times=QUICK), seen.append
     )
     all_of_them = [target(config, name) for name in config.contexts]
     started = one.start(all_of_them)

@@ -6,10 +6,10 @@ import pytest
 
 from qmi.config.schema import CfgContext
 from qmi.proc.control_protocol import Absent, Answer, Present, Stranger
-from qmi.proc.controller import One
-from qmi.proc.helper_protocol import Err, Look, Ok, Start, Stop
+from qmi.proc.controller import Controller
+from qmi.proc.helper_protocol import Err, Ok, Start, StatusQuery, Stop
 from qmi.proc.launch import Launcher, Times
-from qmi.proc.ssh.errors import Culprit, RemoteError
+from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from qmi.proc.status import State, Status
 from tests.proc.support import (
     QUICK,
@@ -23,15 +23,15 @@ from tests.proc.support import (
     target,
 )
 
-LOST = RemoteError(Culprit.LOST, "host: connection to lab-pc lost, state unknown")
-DOWN = RemoteError(Culprit.HOST, "host: lab-pc did not answer within 10 s")
+LOST = RemoteError(ErrorSource.LOST, "host: connection to lab-pc lost, state unknown")
+DOWN = RemoteError(ErrorSource.HOST, "host: lab-pc did not answer within 10 s")
 HERE = Present(7, "1.0")
 TIMES = Times(soft=0.2)
 
 
-def remote_one(home: Path, link: ScriptedLink, remote: ScriptedRemote, seen: list[Status] | None = None) -> One:
+def remote_one(home: Path, link: ScriptedLink, remote: ScriptedRemote, seen: list[Status] | None = None) -> Controller:
     launcher = Launcher(config_in(home), link)
-    return One(launcher, remote, link, (seen if seen is not None else []).append, times=TIMES)
+    return Controller(launcher, remote, link, (seen if seen is not None else []).append, times=TIMES)
 
 
 def far(home: Path, *, port: bool = True) -> object:
@@ -137,7 +137,7 @@ def test_without_a_port_the_far_end_is_asked_for_the_status(
     remote = ScriptedRemote(reply)
     status = remote_one(home, ScriptedLink(HERE), remote).status(far(home, port=False))  # type: ignore[arg-type]
     assert (status.state, status.pid, status.detail, status.exit_code) == (state, pid, detail, code)
-    assert remote.seen == [("lab-pc", Look("a"))]
+    assert remote.seen == [("lab-pc", StatusQuery("a"))]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_remote_program_that_does_not_listen_is_looked_for_on_its_machine(
     remote = ScriptedRemote(reply)
     status = remote_one(home, ScriptedLink(Absent()), remote).status(far(home))  # type: ignore[arg-type]
     assert (status.state, status.pid, status.detail, status.exit_code) == (state, pid, detail, code)
-    assert remote.seen == [("lab-pc", Look("a"))]
+    assert remote.seen == [("lab-pc", StatusQuery("a"))]
 
 
 def test_a_remote_program_without_a_port_is_started_and_stopped_over_ssh_alone(home: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_remote_program_without_a_port_is_started_and_stopped_over_ssh_alone(h
 def test_local_programs_come_and_go(home: Path) -> None:
     config = config_in(home, a=talker("a"), q=dying())
     link = TextLink()
-    one = One(Launcher(config, link, times=QUICK), ScriptedRemote(), link, list[Status]().append, times=QUICK)
+    one = Controller(Launcher(config, link, times=QUICK), ScriptedRemote(), link, list[Status]().append, times=QUICK)
     at = target(config, "a")
     assert one.status(at).state is State.OFFLINE
     started = one.start(at)
@@ -194,7 +194,7 @@ def test_what_the_configuration_is_to_blame_for_has_exit_code_2(home: Path) -> N
         wrong = CfgContext(program_module="m", virtualenv_path=str(home / "none"), tcp_server_port=free_port())
         config = config_in(home, a=taken, b=wrong)
         link = ScriptedLink(Stranger("a teapot"))
-        one = One(Launcher(config, link), ScriptedRemote(), link, list[Status]().append, times=QUICK)
+        one = Controller(Launcher(config, link), ScriptedRemote(), link, list[Status]().append, times=QUICK)
         for name in ("a", "b"):
             status = one.start(target(config, name))
             assert (status.state, status.exit_code) == (State.FAILED, 2)

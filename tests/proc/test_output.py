@@ -8,7 +8,7 @@ import pytest
 
 from qmi.config.schema import CfgProcessManagement, CfgQmi
 from qmi.errors import QMI_RuntimeException, QMI_UsageException
-from qmi.proc.helper_protocol import Place
+from qmi.proc.helper_protocol import Cursor
 from qmi.proc.output import follow, last_lines, open_output, output_dir, read_output
 
 NOW = datetime(2024, 2, 29, 13, 5, 59)
@@ -60,13 +60,13 @@ def test_output_is_read_piece_by_piece_from_the_latest_file(tmp_path: Path) -> N
     for name in ("a_20240101_000000", "a_20240102_000000", "a_b_20250101_000000", "a_20240102_x"):
         (tmp_path / f"{name}.out").write_text(name)
     first, data = read_output(tmp_path, "a", None, size=3)
-    assert (first, data) == (Place("20240102_000000", 3), b"a_2")
+    assert (first, data) == (Cursor("20240102_000000", 3), b"a_2")
     end, data = read_output(tmp_path, "a", first)
-    assert (end, data) == (Place("20240102_000000", 17), b"0240102_000000")
+    assert (end, data) == (Cursor("20240102_000000", 17), b"0240102_000000")
     assert read_output(tmp_path, "a", end) == (end, b"")
-    old = Place("20240101_000000", 16)
-    assert read_output(tmp_path, "a", old, size=3) == (Place("20240101_000000", 17), b"0")
-    assert read_output(tmp_path, "a", Place("20240101_000000", 17), size=3) == (first, b"a_2")
+    old = Cursor("20240101_000000", 16)
+    assert read_output(tmp_path, "a", old, size=3) == (Cursor("20240101_000000", 17), b"0")
+    assert read_output(tmp_path, "a", Cursor("20240101_000000", 17), size=3) == (first, b"a_2")
     for directory, name in ((tmp_path, "c"), (tmp_path / "missing", "a")):
         with pytest.raises(QMI_UsageException, match="never started there"):
             read_output(directory, name, None)

@@ -14,11 +14,11 @@ import pytest
 
 from qmi.config.schema import CfgProcessHost
 from qmi.names import HostPort
-from qmi.proc.helper_protocol import MARKER, Err, Look, Ok, Reply, Start, Stop, parse_command
+from qmi.proc.helper_protocol import MARKER, Err, Ok, Reply, Start, StatusQuery, Stop, parse_command
 from qmi.proc.ssh import client as remote_module
 from qmi.proc.ssh import helper as ssh_helper
 from qmi.proc.ssh.client import RemoteHosts, SshLimits, ssh_endpoint
-from qmi.proc.ssh.errors import Culprit, RemoteError
+from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from tests.proc.ssh_support import Keys, inner_server, make_keys
 from tests.proc.support import ROOT
 
@@ -122,20 +122,20 @@ def test_a_banner_and_what_the_login_prints_are_skipped(keys: Keys) -> None:
 
 def test_fault_30_a_closed_port_is_told(keys: Keys) -> None:
     error = failure(hosts(keys))
-    assert error.culprit is Culprit.HOST
+    assert error.culprit is ErrorSource.HOST
     assert str(error).startswith(f"host: lab (127.0.0.1:{keys.port}) refused the connection")
 
 
 def test_fault_30_a_silent_port_is_told_in_time(keys: Keys) -> None:
     with socket.create_server(("127.0.0.1", keys.port)):
         error = failure(hosts(keys, SshLimits(login=0.3)))
-    assert error.culprit is Culprit.HOST
+    assert error.culprit is ErrorSource.HOST
     assert "did not answer within 0.3 s" in str(error)
 
 
 def test_fault_30_an_unknown_host_is_told(keys: Keys) -> None:
     error = failure(hosts(keys, ssh_host="no-such-host.invalid"))
-    assert error.culprit is Culprit.HOST
+    assert error.culprit is ErrorSource.HOST
     assert str(error).startswith("host: the name of lab (no-such-host.invalid) is not known")
 
 
@@ -150,12 +150,12 @@ def test_fault_30_a_host_that_is_down_is_told(keys: Keys, monkeypatch: pytest.Mo
 UNREACHABLE = """
 import sys, time
 from qmi.config.schema import CfgProcessHost
-from qmi.proc.helper_protocol import Look
+from qmi.proc.helper_protocol import StatusQuery
 from qmi.proc.ssh.client import RemoteHosts, SshLimits
 from qmi.proc.ssh.errors import RemoteError
 with RemoteHosts({"lab": CfgProcessHost("x", sys.argv[1])}, limits=SshLimits()) as remote:
     try:
-        remote.request("lab", Look("a"))
+        remote.request("lab", StatusQuery("a"))
     except RemoteError as exc:
         print(exc.culprit.name, exc)
 """
@@ -213,7 +213,7 @@ def test_fault_30_something_that_is_not_ssh_is_told(keys: Keys) -> None:
         thread.start()
         error = failure(hosts(keys))
         thread.join(10)
-    assert error.culprit is Culprit.HOST
+    assert error.culprit is ErrorSource.HOST
     assert "ended the login" in str(error)
 
 
@@ -232,7 +232,7 @@ def test_fault_31_an_unknown_host_key_is_refused_and_shown(keys: Keys) -> None:
     keys.known_hosts.unlink()
     with inner_server(keys, answer):
         error = failure(hosts(keys))
-    assert error.culprit is Culprit.KEY
+    assert error.culprit is ErrorSource.KEY
     assert "is not known (ssh-ed25519 SHA256:" in str(error)
     assert keys.host_key.get_fingerprint() in str(error)
     assert not keys.known_hosts.exists()
@@ -242,7 +242,7 @@ def test_fault_31_a_changed_host_key_is_refused_and_shown(keys: Keys) -> None:
     keys.trust(asyncssh.generate_private_key("ssh-ed25519"))
     with inner_server(keys, answer):
         error = failure(hosts(keys))
-    assert error.culprit is Culprit.KEY
+    assert error.culprit is ErrorSource.KEY
     assert "has changed (ssh-ed25519 SHA256:" in str(error)
     assert "ssh-keygen -R" in str(error)
 
@@ -255,7 +255,7 @@ def test_fault_31_no_setting_makes_an_unknown_host_key_acceptable(keys: Keys, se
     (keys.home / ".ssh" / "config").write_text(setting + "\n")
     with inner_server(keys, answer):
         error = failure(hosts(keys))
-    assert error.culprit is Culprit.KEY
+    assert error.culprit is ErrorSource.KEY
     assert "is not known" in str(error)
 
 
@@ -263,13 +263,13 @@ def test_fault_31_a_damaged_known_hosts_file_trusts_nobody(keys: Keys) -> None:
     keys.known_hosts.write_text("|1|broken\n")
     with inner_server(keys, answer):
         error = failure(hosts(keys))
-    assert error.culprit in (Culprit.KEY, Culprit.HOST)
+    assert error.culprit in (ErrorSource.KEY, ErrorSource.HOST)
 
 
 def test_settings_of_ssh_that_make_no_sense_are_told(keys: Keys) -> None:
     (keys.home / ".ssh" / "config").write_text("Port many\n")
     error = failure(hosts(keys, ssh_host="127.0.0.1"))
-    assert error.culprit is Culprit.HOST
+    assert error.culprit is ErrorSource.HOST
     assert "SSH settings for lab (127.0.0.1) are not usable" in str(error)
 
 
@@ -278,23 +278,23 @@ def test_settings_of_ssh_that_make_no_sense_are_told(keys: Keys) -> None:
     [
         (
             says(status=127, errors=b"sh: the-server: not found\n"),
-            Culprit.COMMAND,
+            ErrorSource.COMMAND,
             "exit status 127 before it was ready: sh",
         ),
-        (says(b"Hello\n", status=0), Culprit.COMMAND, "ended with exit status 0 before it was ready"),
-        (says(b"Hello\n"), Culprit.COMMAND, "did not get ready within 1 s"),
-        (says(b"x" * 100 + b"\n" + b"y\n" * 10_000), Culprit.COMMAND, "prints without end"),
-        (says(MARKER.encode() + b"\nWarning: x\n"), Culprit.COMMAND, "answered 'Warning: x'; expected 'OK number'"),
+        (says(b"Hello\n", status=0), ErrorSource.COMMAND, "ended with exit status 0 before it was ready"),
+        (says(b"Hello\n"), ErrorSource.COMMAND, "did not get ready within 1 s"),
+        (says(b"x" * 100 + b"\n" + b"y\n" * 10_000), ErrorSource.COMMAND, "prints without end"),
+        (says(MARKER.encode() + b"\nWarning: x\n"), ErrorSource.COMMAND, "answered 'Warning: x'; expected 'OK number'"),
         (
             says(MARKER.encode() + b"\n", status=1, errors=b"boom\n"),
-            Culprit.LOST,
+            ErrorSource.LOST,
             "exit status 1 without an answer: state unknown: boom",
         ),
-        (says(MARKER.encode() + b"\n\n"), Culprit.LOST, "did not answer within 0.5 s: state unknown"),
+        (says(MARKER.encode() + b"\n\n"), ErrorSource.LOST, "did not answer within 0.5 s: state unknown"),
     ],
 )
 def test_a_helper_that_does_not_work_is_told(
-    keys: Keys, monkeypatch: pytest.MonkeyPatch, behave: Callable[[Process], Any], culprit: Culprit, part: str
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, behave: Callable[[Process], Any], culprit: ErrorSource, part: str
 ) -> None:
     monkeypatch.setattr(ssh_helper, "_MAX_BANNER", 10_000)
     limits = SshLimits(login=10.0, ready=1.0, answer=0.5)
@@ -319,8 +319,8 @@ def test_a_helper_that_is_too_old_for_a_command_is_told(keys: Keys) -> None:
 
     with inner_server(keys, behave), hosts(keys) as remote:
         with pytest.raises(RemoteError, match="'the-server' on lab is too old to know LOOK: update") as caught:
-            remote.request("lab", Look("a"))
-        assert caught.value.culprit is Culprit.COMMAND
+            remote.request("lab", StatusQuery("a"))
+        assert caught.value.culprit is ErrorSource.COMMAND
         # That helper has ended; the next command gets another one.
         assert remote.request("lab", Stop("a")) == Ok(1)
     assert begun == 2
@@ -420,7 +420,7 @@ def test_a_session_that_is_refused_is_told(keys: Keys) -> None:
 
     with inner_server(keys, None):  # type: ignore[arg-type]
         error = failure(hosts(keys))
-    assert error.culprit is Culprit.COMMAND
+    assert error.culprit is ErrorSource.COMMAND
     assert "lab does not run 'the-server'" in str(error)
 
 
@@ -440,7 +440,7 @@ def test_fault_32_a_lost_connection_is_told_and_made_again(keys: Keys) -> None:
     with inner_server(keys, behave), hosts(keys) as remote:
         with pytest.raises(RemoteError, match=r"connection to lab .* lost, state unknown") as caught:
             remote.request("lab", Start("a"))
-        assert caught.value.culprit is Culprit.LOST
+        assert caught.value.culprit is ErrorSource.LOST
         assert remote.request("lab", Start("a")) == Ok(7)
 
 
@@ -449,7 +449,7 @@ def test_fault_32_a_connection_that_is_lost_before_the_helper_is_ready(keys: Key
         process.channel.get_connection().abort()
 
     with inner_server(keys, behave):
-        assert failure(hosts(keys)).culprit is Culprit.LOST
+        assert failure(hosts(keys)).culprit is ErrorSource.LOST
 
 
 def test_fault_33_no_more_than_so_many_helpers_at_a_time(keys: Keys) -> None:

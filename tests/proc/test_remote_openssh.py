@@ -13,15 +13,15 @@ import pytest
 
 from qmi.config.schema import CfgContext
 from qmi.proc.control_protocol import Absent
-from qmi.proc.controller import One
-from qmi.proc.helper_protocol import Err, Look, Ok, Start, Stop, parse_already_running
+from qmi.proc.controller import Controller
+from qmi.proc.helper_protocol import Err, Ok, Start, StatusQuery, Stop, parse_already_running
 from qmi.proc.launch import Launcher
 from qmi.proc.output import follow
 from qmi.proc.pidfiles import Records
 from qmi.proc.process import identify
 from qmi.proc.selection import Target
 from qmi.proc.ssh.client import RemoteHosts
-from qmi.proc.ssh.errors import Culprit, RemoteError
+from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from qmi.proc.status import State
 from tests.proc.ssh_support import (
     LIMITS,
@@ -73,10 +73,10 @@ def test_programs_are_started_and_stopped_on_another_host(home: Path, keys: Keys
             running = parse_already_running(again.message)
             assert running is not None
             assert running[0] == started.value
-            assert remote.request("lab", Look(name)) == started
+            assert remote.request("lab", StatusQuery(name)) == started
             assert remote.request("lab", Stop(name, started.value)) == Ok(1)
             assert remote.request("lab", Stop(name)) == Ok(0)
-        assert remote.request("lab", Look("far")) == Ok(0)
+        assert remote.request("lab", StatusQuery("far")) == Ok(0)
         failed = remote.request("lab", Start("bad"))
         assert isinstance(failed, Err)
         assert "exit status 3" in failed.message
@@ -90,7 +90,7 @@ def test_status_of_a_program_on_another_host_says_why_it_failed(home: Path, keys
     with lab(keys, config) as remote:
         assert isinstance(remote.request("lab", Start("bad")), Err)
         link = ScriptedLink(Absent())
-        one = One(Launcher(config_in(home), link), remote, link, lambda status: None, times=QUICK)
+        one = Controller(Launcher(config_in(home), link), remote, link, lambda status: None, times=QUICK)
         status = one.status(Target("bad", far, local=False))
     assert (status.state, status.exit_code) == (State.OFFLINE, 1)
     assert "failed: ended with exit status 3 at start" in status.detail
@@ -125,7 +125,7 @@ def test_fault_31_a_key_that_is_not_authorized_is_told(home: Path, keys: Keys, s
     stranger.write_public_key(str(home / ".ssh" / "id_ed25519.pub"))
     with lab(keys, far_config(home)) as remote, pytest.raises(RemoteError, match="refused every key") as caught:
         remote.request("lab", Start("q"))
-    assert caught.value.culprit is Culprit.KEY
+    assert caught.value.culprit is ErrorSource.KEY
     assert "ssh-copy-id" in str(caught.value)
 
 
@@ -133,7 +133,7 @@ def test_fault_31_the_host_key_of_a_real_server_is_checked(home: Path, keys: Key
     keys.trust(asyncssh.generate_private_key("ssh-ed25519"))
     with lab(keys, far_config(home)) as remote, pytest.raises(RemoteError, match="has changed") as caught:
         remote.request("lab", Start("q"))
-    assert caught.value.culprit is Culprit.KEY
+    assert caught.value.culprit is ErrorSource.KEY
     keys.known_hosts.unlink()
     with lab(keys, far_config(home)) as remote, pytest.raises(RemoteError, match="is not known"):
         remote.request("lab", Start("q"))
@@ -143,7 +143,7 @@ def test_a_command_that_is_not_there_is_told(home: Path, keys: Keys, server: obj
     hosts = {"lab": process_host(keys, "/no/such/qmi_proc server")}
     with RemoteHosts(hosts, limits=LIMITS) as remote, pytest.raises(RemoteError) as caught:
         remote.request("lab", Start("q"))
-    assert caught.value.culprit is Culprit.COMMAND
+    assert caught.value.culprit is ErrorSource.COMMAND
     assert "ended with exit status 127 before it was ready" in str(caught.value)
     assert "/no/such/qmi_proc" in str(caught.value)
 
@@ -170,7 +170,7 @@ def test_fault_32_a_connection_lost_while_the_helper_works(home: Path, keys: Key
         thread.join(20)
         [error] = outcome
         assert isinstance(error, RemoteError)
-        assert error.culprit is Culprit.LOST
+        assert error.culprit is ErrorSource.LOST
         assert "lost, state unknown" in str(error)
         # Asked again, over a new connection: the program lives on.
         again = remote.request("lab", Start("slow"))

@@ -7,7 +7,20 @@ import pytest
 
 from qmi.errors import QMI_UsageException
 from qmi.proc.control_protocol import Stranger
-from qmi.proc.helper_protocol import MARKER, MAX_LINE, Command, Err, Look, Ok, Place, Read, Reply, Start, Stop, piece_of
+from qmi.proc.helper_protocol import (
+    MARKER,
+    MAX_LINE,
+    Command,
+    Cursor,
+    Err,
+    Ok,
+    Read,
+    Reply,
+    Start,
+    StatusQuery,
+    Stop,
+    piece_of,
+)
 from qmi.proc.helper_server import executor, serve
 from qmi.proc.launch import Launcher
 from qmi.proc.selection import Target
@@ -70,15 +83,15 @@ def test_the_server_starts_and_stops_programs_of_this_machine(home: Path) -> Non
     assert isinstance(started, Ok)
     assert execute(Start("q")) == Err(f"already running (PID={started.value}, QMI=unknown)")
     assert execute(Stop("q", started.value + 1)) == Ok(0)
-    assert execute(Look("q")) == Ok(started.value)
+    assert execute(StatusQuery("q")) == Ok(started.value)
     piece = execute(Read("q"))
     assert isinstance(piece, Ok)
     place, data = piece_of(piece)
     assert b"-m quiet" in data
-    far_off = Place(place.stamp, 10**9)
+    far_off = Cursor(place.stamp, 10**9)
     assert execute(Read("q", far_off)) == Ok(0, f"{place.stamp} 1000000000")
     assert execute(Stop("q")) == Ok(1)
-    assert execute(Look("q")) == Ok(0)
+    assert execute(StatusQuery("q")) == Ok(0)
     assert execute(Stop("q")) == Ok(0)
     assert execute(Start("x")) == Err("x is not there")
     assert isinstance(execute(Read("bad")), Err)
@@ -91,4 +104,4 @@ def test_a_program_that_does_not_answer_is_told_to_whoever_looks(home: Path) -> 
     config = config_in(home, a=talker("a"))
     teapot = Launcher(config, ScriptedLink(Stranger("a teapot")), times=QUICK)
     execute = executor(teapot, lambda name, starting: target(config, name), home)
-    assert execute(Look("a")) == Err(f"{target(config, 'a').address} is not this context: a teapot")
+    assert execute(StatusQuery("a")) == Err(f"{target(config, 'a').address} is not this context: a teapot")

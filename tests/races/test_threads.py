@@ -46,7 +46,7 @@ def test_a_future_ends_once_whoever_ends_it() -> None:
                 got.append(type(error).__name__)
 
         at_once(
-            lambda future=future, ended=ended: ended.append(future.settle("value")),  # type: ignore[misc]
+            lambda future=future, ended=ended: ended.append(future.set_result("value")),  # type: ignore[misc]
             lambda future=future, ended=ended: ended.append(future.fail(KeyError("x"))),  # type: ignore[misc]
             lambda future=future, ended=ended: ended.append(future.cancel()),  # type: ignore[misc]
             lambda future=future, told=told: future.add_done_callback(lambda: told.append("done")),  # type: ignore[misc]

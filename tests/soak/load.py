@@ -52,7 +52,7 @@ class Gate:
         self._paused = False
         self.ended = False
 
-    def check(self, settle: Callable[[], object]) -> bool:
+    def check(self, set_result: Callable[[], object]) -> bool:
         """Wait while there is a pause; False when it is time to end.
 
         Args:
@@ -60,7 +60,7 @@ class Gate:
                 samples that are taken in pauses can be compared.
         """
         if self._paused:
-            settle()
+            set_result()
             with self._mutex:
                 self._resting += 1
                 self._mutex.notify_all()

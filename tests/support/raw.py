@@ -10,7 +10,7 @@ import trio
 
 from qmi._version import __version__
 from qmi.contexts.async_context import Context
-from qmi.net.protocol.connection import Peer
+from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
 
@@ -27,7 +27,7 @@ class Raw:
     def __init__(self, stream: trio.SocketStream, role: Role, name: str) -> None:
         self.stream = stream
         hello = Hello(context=name, incarnation="1", workgroup="default", library=__version__)
-        self.peer = Peer(role, hello, now=0.0)
+        self.peer = Connection(role, hello, now=0.0)
         self.events: list[Event] = []
 
     async def send(self, buffers: Iterable[Any]) -> None:

@@ -140,7 +140,7 @@ def in_thread(function: Callable[[], Any]) -> QMI_RpcFuture[Any]:
 
     def work() -> None:
         try:
-            future.settle(function())
+            future.set_result(function())
         except BaseException as error:
             future.fail(error)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qmi.proc.cli import Outside
+from qmi.proc.cli import Environment
 from qmi.proc.control_client import SocketLink
 from qmi.proc.network_scan import NetworkDiscovery
 from qmi.tools import proc
@@ -44,9 +44,9 @@ def test_the_command_runs_under_both_its_names(home: Path, command: list[str]) -
 
 def test_the_command_asks_real_links_and_a_real_network(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     configure(home)
-    used: list[Outside] = []
+    used: list[Environment] = []
 
-    def note(outside: Outside) -> int:
+    def note(outside: Environment) -> int:
         used.append(outside)
         return 5
 

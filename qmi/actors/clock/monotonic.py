@@ -35,7 +35,7 @@ import trio
 from qmi.actors.clock.timerfd import TimerFd, open_timer, remove_timer_slack
 from qmi.actors.clock.wakeup_latency import AimEarly
 
-__all__ = ["Clock", "LoopWaiter", "MonotonicClock", "ThreadWaiter"]
+__all__ = ["Clock", "LoopTimer", "MonotonicClock", "ThreadTimer"]
 
 # To sleep and be woken takes longer than this, so it is spun in any case.
 _TOO_SHORT_TO_SLEEP: Final = 10e-6
@@ -43,7 +43,7 @@ _TOO_SHORT_TO_SLEEP: Final = 10e-6
 _LONGEST_SLEEP: Final = 86400.0
 
 
-class ThreadWaiter(Protocol):
+class ThreadTimer(Protocol):
     """Waits for times in one thread. Only :meth:`interrupt` may be called from others."""
 
     def wait_until(self, t: float) -> bool:
@@ -74,7 +74,7 @@ class ThreadWaiter(Protocol):
     ) -> None: ...
 
 
-class LoopWaiter(Protocol):
+class LoopTimer(Protocol):
     """Waits for times in one trio task."""
 
     async def sleep_until(self, t: float) -> None:
@@ -99,11 +99,11 @@ class Clock(Protocol):
         """Seconds since some moment in the past; never goes back."""
         ...
 
-    def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadWaiter:
+    def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadTimer:
         """A waiter for one thread; ``precise`` as in :class:`MonotonicClock`."""
         ...
 
-    def loop_waiter(self, *, name: str = "", precise: bool = False) -> LoopWaiter:
+    def loop_waiter(self, *, name: str = "", precise: bool = False) -> LoopTimer:
         """A waiter for one trio task; ``precise`` as in :class:`MonotonicClock`."""
         ...
 
@@ -122,13 +122,13 @@ class MonotonicClock:
         """Seconds since some moment in the past; never goes back."""
         return time.monotonic()
 
-    def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadWaiter:
+    def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadTimer:
         """A waiter for one thread."""
-        return _ThreadWaiter(_aim(precise))
+        return _ThreadTimer(_aim(precise))
 
-    def loop_waiter(self, *, name: str = "", precise: bool = False) -> LoopWaiter:
+    def loop_waiter(self, *, name: str = "", precise: bool = False) -> LoopTimer:
         """A waiter for one trio task; uses one descriptor on Linux."""
-        return _LoopWaiter(_aim(precise), open_timer())
+        return _LoopTimer(_aim(precise), open_timer())
 
 
 def _aim(precise: bool) -> AimEarly:
@@ -150,7 +150,7 @@ class _Closing:
         self.close()
 
 
-class _ThreadWaiter(_Closing):
+class _ThreadTimer(_Closing):
     """Waits in a lock that nobody has but :meth:`interrupt` to give: the cheapest wait with a timeout there is."""
 
     def __init__(self, aim: AimEarly) -> None:
@@ -203,7 +203,7 @@ class _ThreadWaiter(_Closing):
         return self._gate.acquire(timeout=seconds)
 
 
-class _LoopWaiter(_Closing):
+class _LoopTimer(_Closing):
     """Waits for a timer of its own to become readable; trio's sleep, which counts milliseconds, where there is none."""
 
     def __init__(self, aim: AimEarly, timer: TimerFd | None) -> None:

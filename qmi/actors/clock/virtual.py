@@ -288,7 +288,7 @@ class _VirtualWaiter:
 
 
 class VirtualThreadWaiter(_VirtualWaiter):
-    """The thread's side of a virtual clock, see :class:`qmi.actors.clock.monotonic.ThreadWaiter`."""
+    """The thread's side of a virtual clock, see :class:`qmi.actors.clock.monotonic.ThreadTimer`."""
 
     def __init__(self, clock: VirtualClock, name: str) -> None:
         # Released once for each wait that was entered: by the clock, or by an interruption.
@@ -313,7 +313,7 @@ class VirtualThreadWaiter(_VirtualWaiter):
 
 
 class VirtualLoopWaiter(_VirtualWaiter):
-    """The trio task's side of a virtual clock, see :class:`qmi.actors.clock.monotonic.LoopWaiter`."""
+    """The trio task's side of a virtual clock, see :class:`qmi.actors.clock.monotonic.LoopTimer`."""
 
     async def sleep_until(self, t: float) -> None:
         """Wait until this virtual time. Always a checkpoint."""

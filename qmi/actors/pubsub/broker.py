@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from qmi.actors.pubsub.receiver import QMI_SignalReceiver, Told
+from qmi.actors.pubsub.receiver import Delivered, QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
 from qmi.errors import QMI_Exception
 from qmi.messages import Origin, Signal, Undecodable
@@ -32,7 +32,7 @@ class PeerSubscriber(NamedTuple):
     send: Callable[[Signal, dict[Hashable, Any]], None]
 
 
-class Outlet:
+class Publisher:
     """The way out for one signal of one object: what a publisher needs is looked up once, not for each signal.
 
     Args:
@@ -46,7 +46,7 @@ class Outlet:
 
     __slots__ = ("_exchange", "_mutex", "_seqnr", "_topic", "peers", "receivers")
 
-    def __init__(self, exchange: Exchange, topic: Topic) -> None:
+    def __init__(self, exchange: Broker, topic: Topic) -> None:
         self._exchange = exchange
         self._mutex = exchange.mutex
         self._topic = topic
@@ -69,7 +69,7 @@ class Outlet:
                 self._exchange.send(self.peers, self._topic, Signal(publisher, signal, args, seqnr, now))
 
 
-class Exchange:
+class Broker:
     """The subscriptions of one context. Safe for threads.
 
     Signals of one publisher arrive everywhere in the order in which they were published.
@@ -88,7 +88,7 @@ class Exchange:
         self.mutex: threading.RLock = threading.RLock()
         self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions(self._changed)
         self._peers: Subscriptions[PeerSubscriber] = Subscriptions(self._changed)
-        self._outlets: dict[Topic, Outlet] = {}
+        self._outlets: dict[Topic, Publisher] = {}
         self._failing: set[tuple[Topic, Origin]] = set()
         self._undecodable: set[Topic] = set()
         # Of topics of other contexts, the number of the signal that is due. A peer leaves out what finds no room on its
@@ -97,12 +97,12 @@ class Exchange:
 
     # Publishing
 
-    def outlet(self, publisher: str, signal: str) -> Outlet:
+    def outlet(self, publisher: str, signal: str) -> Publisher:
         """The way out for a signal of an object of this context; always the same one, since it counts."""
         topic = Topic(self._context, publisher, signal)
         with self.mutex:
             if topic not in self._outlets:
-                self._outlets[topic] = Outlet(self, topic)
+                self._outlets[topic] = Publisher(self, topic)
                 self._changed(topic)
             return self._outlets[topic]
 
@@ -162,7 +162,9 @@ class Exchange:
                     self._deliver_with_gaps(Topic(*topic), receivers, together, due)
 
     @staticmethod
-    def _deliver_with_gaps(topic: Topic, receivers: tuple[QMI_SignalReceiver, ...], told: list[Told], due: int) -> None:
+    def _deliver_with_gaps(
+        topic: Topic, receivers: tuple[QMI_SignalReceiver, ...], told: list[Delivered], due: int
+    ) -> None:
         for one in told:
             for receiver in receivers:
                 if one[4] > due:

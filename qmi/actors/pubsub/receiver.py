@@ -14,7 +14,7 @@ import trio
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_SignalSubscriptionException, QMI_TimeoutException, QMI_UsageException
 from qmi.runtime.call_context import current_interrupt
-from qmi.runtime.wakeup import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop, refuse_outside_trio
+from qmi.runtime.wakeup import TaskWaker, ThreadWaker, Waker, refuse_on_loop, refuse_outside_trio
 
 
 class SignalReceiverDiscardPolicy(Enum):
@@ -79,13 +79,13 @@ class ReceivedSignal(_Received):
         return f"<{self.publisher_context}.{self.publisher_name}.{self.signal_name} {self.seqnr}: {what}>"
 
 
-Told: TypeAlias = tuple[str, str, str, tuple[Any, ...], int, float]
+Delivered: TypeAlias = tuple[str, str, str, tuple[Any, ...], int, float]
 """A signal on its way: context, publisher, name, arguments, number and time. All its receivers share it.
 
 A publisher waits for what is made for each receiver; so that is next to nothing until the signal is taken."""
 
 
-class _Odd(NamedTuple):
+class _Flagged(NamedTuple):
     """What does not simply follow the one before it in a queue, or came together with such.
 
     Attributes:
@@ -95,7 +95,7 @@ class _Odd(NamedTuple):
         is_gap: Whether it is no signal but a gap.
     """
 
-    told: Told
+    told: Delivered
     number: int
     gap: str | None
     is_gap: bool
@@ -146,8 +146,8 @@ class QMI_SignalReceiver:
         self._mutex = threading.Lock()
         # Nothing is made for a signal until it is taken: it stands here as it was told, and its number follows from the
         # one before it.
-        self._queue: deque[Told | _Odd] = deque()
-        self._waiters: list[Waiter] = []
+        self._queue: deque[Delivered | _Flagged] = deque()
+        self._waiters: list[Waker] = []
         self._count = 0  # number of the next that comes
         self._taken = 0  # number of the next that is taken, unless that is odd
         self._is_odd = False  # what comes next, since a new one was dropped
@@ -161,12 +161,12 @@ class QMI_SignalReceiver:
 
     # What the exchange calls, from any thread; never waits
 
-    def deliver(self, told: Sequence[Told]) -> None:
+    def deliver(self, told: Sequence[Delivered]) -> None:
         """Signals come, in this order."""
         with self._mutex:
             if self._gaps or self._is_odd or len(self._queue) + len(told) > self._limit:
                 for one in told:
-                    self._put(_Odd(one, self._count, self._gaps.pop(one[:3], None), False))
+                    self._put(_Flagged(one, self._count, self._gaps.pop(one[:3], None), False))
             else:
                 self._queue.extend(told)
                 self._count += len(told)
@@ -189,7 +189,7 @@ class QMI_SignalReceiver:
             if not self._report_gaps:
                 self._gaps[topic] = gap
                 return
-            self._put(_Odd((*topic, (), 0, time.time()), self._count, gap, True))
+            self._put(_Flagged((*topic, (), 0, time.time()), self._count, gap, True))
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.wake()
@@ -214,7 +214,7 @@ class QMI_SignalReceiver:
         for waiter in waiters:
             waiter.wake()
 
-    def _put(self, received: _Odd) -> None:
+    def _put(self, received: _Flagged) -> None:
         # Called with the mutex.
         self._count += 1
         if len(self._queue) < self._limit:
@@ -222,19 +222,19 @@ class QMI_SignalReceiver:
             self._is_odd = False
             return
         self.dropped += 1
-        lost: Told | _Odd = received
+        lost: Delivered | _Flagged = received
         if self._policy is SignalReceiverDiscardPolicy.DISCARD_OLD:
             lost = self._queue.popleft()
-            self._taken = lost.number + 1 if isinstance(lost, _Odd) else self._taken + 1
+            self._taken = lost.number + 1 if isinstance(lost, _Flagged) else self._taken + 1
             self._queue.append(received)
         else:
             self._is_odd = True
-        if isinstance(lost, _Odd) and lost.gap is not None:
+        if isinstance(lost, _Flagged) and lost.gap is not None:
             self._gaps[lost.told[:3]] = lost.gap  # the next one says it instead
 
     # What the user calls
 
-    def _take(self, waiter: Waiter | None) -> ReceivedSignal | None:
+    def _take(self, waiter: Waker | None) -> ReceivedSignal | None:
         with self._mutex:
             if not self._queue:
                 if waiter is not None:
@@ -243,7 +243,7 @@ class QMI_SignalReceiver:
                     self._waiters.append(waiter)
                 return None
             first = self._queue.popleft()
-            if isinstance(first, _Odd):
+            if isinstance(first, _Flagged):
                 told, count, gap, is_gap = first
             else:
                 told, count, gap, is_gap = first, self._taken, None, False
@@ -258,7 +258,7 @@ class QMI_SignalReceiver:
             received.is_gap = is_gap
         return received
 
-    def _forget(self, waiter: Waiter) -> None:
+    def _forget(self, waiter: Waker) -> None:
         with self._mutex:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -286,7 +286,7 @@ class QMI_SignalReceiver:
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupt = current_interrupt()
         while True:
-            waiter = ThreadWaiter()
+            waiter = ThreadWaker()
             found = self._take(waiter)
             if found is not None:
                 return found
@@ -312,7 +312,7 @@ class QMI_SignalReceiver:
         refuse_outside_trio("The next signal of a receiver", "receiver.get_next_signal")
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            waiter = TaskWaiter()
+            waiter = TaskWaker()
             found = self._take(waiter)
             if found is not None:
                 await trio.lowlevel.cancel_shielded_checkpoint()

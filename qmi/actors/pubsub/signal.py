@@ -9,7 +9,7 @@ from numbers import Complex, Integral, Real
 from typing import Any, Final, NamedTuple, overload
 
 from qmi.actors.interface import SignalInfo
-from qmi.actors.pubsub.broker import Outlet
+from qmi.actors.pubsub.broker import Publisher
 from qmi.errors import QMI_UsageException
 
 _logger = logging.getLogger("qmi.core.pubsub")
@@ -126,7 +126,7 @@ class QMI_RegisteredSignal:
 
     def __init__(self, context: Any, publisher: str, signal: QMI_Signal) -> None:
         self._context = context
-        self._outlet: Outlet | None = None
+        self._outlet: Publisher | None = None
         self._publisher = publisher
         self._signal = signal
 

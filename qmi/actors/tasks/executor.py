@@ -24,11 +24,11 @@ Make = Callable[[], QMI_Task[Any, Any]]
 Failed = Callable[[BaseException], float | None]
 
 
-class Host(Protocol):
+class TaskServices(Protocol):
     """What is needed of the context."""
 
     clock: Clock
-    face: Any
+    facade: Any
 
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread."""
@@ -37,7 +37,7 @@ class Host(Protocol):
         """Run an async function in the context's nursery; giving up cancels it."""
 
 
-class Carrier:
+class Executor:
     """What both kinds share.
 
     Args:
@@ -53,7 +53,7 @@ class Carrier:
         abandoned: Why nobody waits for its end any more, None if it can be waited for.
     """
 
-    def __init__(self, host: Host, name: str, make: Make, failed: Failed) -> None:
+    def __init__(self, host: TaskServices, name: str, make: Make, failed: Failed) -> None:
         self._host = host
         self._name = name
         self._make = make
@@ -117,14 +117,14 @@ class Carrier:
             started = self._started
         if not started:
             self.discard()
-            self.ended.settle(None)
+            self.ended.set_result(None)
         elif first:
             self._interrupt()
 
     def abandon(self, why: Exception) -> None:
         """The task does not heed the request to end: whoever waits for that gets this error instead."""
         self.abandoned = why
-        self.ended.settle(None)
+        self.ended.set_result(None)
 
     def _after(self, error: BaseException | None) -> float | None:
         # The task has ended: after how long it is started again, or None.
@@ -181,7 +181,7 @@ class Carrier:
         """Whether the task is asked to stop."""
         return self._requested
 
-    def last_words(self) -> AbstractContextManager[object]:
+    def shielded_finalize(self) -> AbstractContextManager[object]:
         """The block that winds the task up; a request to stop does not reach it."""
         raise AssertionError
 

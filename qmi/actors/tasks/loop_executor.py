@@ -8,21 +8,21 @@ from typing import Any
 
 import trio
 
-from qmi.actors.clock.monotonic import LoopWaiter
+from qmi.actors.clock.monotonic import LoopTimer
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.tasks.executor import Carrier, Failed, Host, Make, init_error
+from qmi.actors.tasks.executor import Executor, Failed, Make, TaskServices, init_error
 from qmi.actors.tasks.loop_task import QMI_LoopTask, split_cancelled
 from qmi.actors.user_code import is_drivers
 from qmi.errors import QMI_ContextStoppedException
 from qmi.runtime.call_context import EXECUTION, Execution
 
 
-class LoopCarrier(Carrier):
+class LoopExecutor(Executor):
     """A task in the event loop."""
 
-    def __init__(self, host: Host, name: str, make: Make, failed: Failed) -> None:
+    def __init__(self, host: TaskServices, name: str, make: Make, failed: Failed) -> None:
         super().__init__(host, name, make, failed)
-        self._waiter: LoopWaiter | None = None
+        self._waiter: LoopTimer | None = None
         self._running: QMI_RpcFuture[None] | None = None
         self._coroutine: Any = None
         self._last_scope: trio.CancelScope | None = None
@@ -37,7 +37,7 @@ class LoopCarrier(Carrier):
             raise init_error(self._name, error) from error
 
     async def _construct(self) -> None:
-        EXECUTION.set(Execution(self._host.face))
+        EXECUTION.set(Execution(self._host.facade))
         self.task: Any = self._make()
 
     def _begin(self) -> None:
@@ -58,7 +58,7 @@ class LoopCarrier(Carrier):
             self._interrupt()
 
     async def _make_and_run(self) -> None:
-        EXECUTION.set(Execution(self._host.face))
+        EXECUTION.set(Execution(self._host.facade))
         failure = self._make_again()
         precise = isinstance(self.task, QMI_LoopTask) and self.task._precise
         self._waiter = self._host.clock.loop_waiter(name=self._name, precise=precise)
@@ -67,10 +67,10 @@ class LoopCarrier(Carrier):
     def _over(self) -> None:
         if self._waiter is not None:
             self._waiter.close()
-        self.ended.settle(self.error)
+        self.ended.set_result(self.error)
 
     async def _run(self, failure: BaseException | None = None) -> None:
-        EXECUTION.set(Execution(self._host.face))
+        EXECUTION.set(Execution(self._host.facade))
         try:
             error = failure or await self._run_once()
             while (delay := self._after(error)) is not None:
@@ -98,7 +98,7 @@ class LoopCarrier(Carrier):
         if self._running is not None:
             self._running.request_cancel()
 
-    def last_words(self) -> AbstractContextManager[object]:
+    def shielded_finalize(self) -> AbstractContextManager[object]:
         """Nothing cancels the task from here on, but that it is abandoned."""
         self._last_scope = trio.CancelScope(shield=True)
         return self._last_scope

@@ -101,48 +101,48 @@ class QMI_LoopTask(QMI_Task[ST, SG]):
     def run(self) -> None:
         """Run the loop in a thread."""
         errors: list[BaseException] = []
-        carrier = self._task_runner._thread
+        executor = self._task_runner._thread
         try:
-            self._loop(carrier)
+            self._loop(executor)
         except QMI_TaskStopException:
             pass  # that is how a loop ends
         except BaseException as error:  # told by join()
             errors.append(error)
         try:
-            with carrier.last_words():
+            with executor.shielded_finalize():
                 self.loop_finalize()
         except BaseException as error:  # told by join()
             errors.append(error)
         self._finish(errors)
 
-    def _loop(self, carrier: Any) -> None:
+    def _loop(self, executor: Any) -> None:
         self.loop_prepare()
-        self._schedule.begin(carrier.now())
-        while carrier.wait_until(self._schedule.next_start):
-            self._schedule.started(carrier.now())
+        self._schedule.begin(executor.now())
+        while executor.wait_until(self._schedule.next_start):
+            self._schedule.started(executor.now())
             if self.update_settings():
                 self.process_new_settings()
             self.loop_iteration()
             if self.update_status():
                 self.sig_status_updated.publish(copied(self.status))
             self.publish_signals()
-            if self._is_over(carrier.now()):
+            if self._is_over(executor.now()):
                 return
 
     async def run_async(self) -> None:
         """Run the loop in the event loop."""
         errors: list[BaseException] = []
-        carrier = self._task_runner._thread
+        executor = self._task_runner._thread
         cancelled: BaseException | None = None
         try:
-            await self._loop_async(carrier)
+            await self._loop_async(executor)
         except QMI_TaskStopException:
             pass  # that is how a loop ends
         except BaseException as error:  # told by join(), but for the cancellation
             cancelled, failed = split_cancelled(error)
             errors.extend([] if failed is None else [failed])
         try:
-            with carrier.last_words():
+            with executor.shielded_finalize():
                 await _call(self.loop_finalize)
         except BaseException as error:  # told by join()
             errors.append(error)
@@ -150,19 +150,19 @@ class QMI_LoopTask(QMI_Task[ST, SG]):
         if cancelled is not None:
             raise cancelled
 
-    async def _loop_async(self, carrier: Any) -> None:
+    async def _loop_async(self, executor: Any) -> None:
         await _call(self.loop_prepare)
-        self._schedule.begin(carrier.now())
+        self._schedule.begin(executor.now())
         while True:
-            await carrier.sleep_until(self._schedule.next_start)
-            self._schedule.started(carrier.now())
+            await executor.sleep_until(self._schedule.next_start)
+            self._schedule.started(executor.now())
             if self.update_settings():
                 await _call(self.process_new_settings)
             await _call(self.loop_iteration)
             if await _call(self.update_status):
                 self.sig_status_updated.publish(copied(self.status))
             await _call(self.publish_signals)
-            if self._is_over(carrier.now()):
+            if self._is_over(executor.now()):
                 return
 
     def _is_over(self, now: float) -> bool:

@@ -21,12 +21,12 @@ from qmi.actors.interface import (
 )
 from qmi.actors.pubsub.signal import QMI_Signal, SignalDescription, declared_signals, signal_infos
 from qmi.actors.rpc_object import QMI_RpcObject, interface_of
-from qmi.actors.tasks.executor import Carrier
-from qmi.actors.tasks.loop_executor import LoopCarrier
+from qmi.actors.tasks.executor import Executor
+from qmi.actors.tasks.loop_executor import LoopExecutor
 from qmi.actors.tasks.loop_task import QMI_LoopTask, is_async_task
 from qmi.actors.tasks.restart import RestartRule, Restarts
 from qmi.actors.tasks.task import QMI_Task, copied
-from qmi.actors.tasks.thread_executor import ThreadCarrier
+from qmi.actors.tasks.thread_executor import ThreadExecutor
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class QMI_TaskRunner(QMI_RpcObject):
         self._taken: _Taken | None = None
         self._restarts: Restarts | None = None
         self._restart_count = 0
-        kind: type[Carrier] = LoopCarrier if is_async_task(task_class) else ThreadCarrier
+        kind: type[Executor] = LoopExecutor if is_async_task(task_class) else ThreadExecutor
         self._thread: Any = kind(context.async_context, name, self._make_task, self._task_failed)
         self._thread.construct()
 
@@ -234,7 +234,7 @@ class QMI_TaskRunner(QMI_RpcObject):
             joined.fail(self._thread.abandoned)
             return
         if error is None:
-            joined.settle(self._end_reason())
+            joined.set_result(self._end_reason())
             return
         failure = QMI_TaskRunException(f"Task {self._name!r} failed: {_brief(error)}")
         failure.__cause__ = error

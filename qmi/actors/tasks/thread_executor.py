@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from qmi.actors.clock.monotonic import ThreadWaiter
+from qmi.actors.clock.monotonic import ThreadTimer
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.tasks.executor import Carrier, Failed, Host, Make, init_error
+from qmi.actors.tasks.executor import Executor, Failed, Make, TaskServices, init_error
 from qmi.actors.tasks.loop_task import QMI_LoopTask
 from qmi.actors.worker import Worker
 from qmi.errors import QMI_RuntimeException, QMI_TaskStopException, QMI_WrongThreadException
@@ -16,15 +16,15 @@ from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
 
 
-class ThreadCarrier(Carrier):
+class ThreadExecutor(Executor):
     """A task in a thread of its own."""
 
-    def __init__(self, host: Host, name: str, make: Make, failed: Failed) -> None:
+    def __init__(self, host: TaskServices, name: str, make: Make, failed: Failed) -> None:
         super().__init__(host, name, make, failed)
-        self._worker = Worker(f"{host.face.name}.{name}", self._without_thread)
+        self._worker = Worker(f"{host.facade.name}.{name}", self._without_thread)
         self._made: QMI_RpcFuture[None] = QMI_RpcFuture(f"the constructor of task {name!r}")
         self._interrupts = Interrupt()
-        self._waiter: ThreadWaiter | None = None
+        self._waiter: ThreadTimer | None = None
         self._winding_up = False
 
     def construct(self) -> None:
@@ -42,13 +42,13 @@ class ThreadCarrier(Carrier):
         self._made.fail(init_error(self._name, reason))
 
     def _construct(self) -> None:
-        EXECUTION.set(Execution(self._host.face, (), self._interrupts))
+        EXECUTION.set(Execution(self._host.facade, (), self._interrupts))
         try:
             self.task: Any = self._make()
         except BaseException as error:  # belongs to whoever wants the task
             self._made.fail(init_error(self._name, error))
         else:
-            self._made.settle(None)
+            self._made.set_result(None)
 
     def _begin(self) -> None:
         precise = isinstance(self.task, QMI_LoopTask) and self.task._precise
@@ -64,9 +64,9 @@ class ThreadCarrier(Carrier):
         def without_thread(error: Exception | None) -> None:
             reason = QMI_RuntimeException("the context has stopped") if error is None else error
             self.error = init_error(self._name, reason)
-            ended.settle(self.error)
+            ended.set_result(self.error)
 
-        self._worker = Worker(f"{self._host.face.name}.{self._name}", without_thread)
+        self._worker = Worker(f"{self._host.facade.name}.{self._name}", without_thread)
         self._interrupts = Interrupt()
         self._waiter = None
 
@@ -75,7 +75,7 @@ class ThreadCarrier(Carrier):
         self._host.start_worker(self._worker)
 
     def _make_and_run(self) -> None:
-        EXECUTION.set(Execution(self._host.face, (), self._interrupts))
+        EXECUTION.set(Execution(self._host.facade, (), self._interrupts))
         failure = self._make_again()
         precise = failure is None and isinstance(self.task, QMI_LoopTask) and self.task._precise
         waiter = self._host.clock.thread_waiter(name=self._name, precise=precise)
@@ -93,7 +93,7 @@ class ThreadCarrier(Carrier):
             error = failure or self._run_once()
             while (delay := self._after(error)) is not None and self._waiter.wait_until(self.now() + delay):
                 error = self._make_again() or self._run_once()
-        ended.settle(self.error)
+        ended.set_result(self.error)
         worker.finish()
 
     def _run_once(self) -> BaseException | None:
@@ -112,7 +112,7 @@ class ThreadCarrier(Carrier):
                 self._waiter.interrupt()
 
     @contextmanager
-    def last_words(self) -> Iterator[None]:
+    def shielded_finalize(self) -> Iterator[None]:
         """Nothing interrupts the task's waits in here: neither a request that it has heard nor one to come."""
         assert self._waiter is not None
         with self._mutex:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from qmi.errors import QMI_NotDeliveredException
 from qmi.net.codec import Encoded
-from qmi.runtime.wakeup import TaskWaiter, ThreadWaiter, Waiter
+from qmi.runtime.wakeup import TaskWaker, ThreadWaker, Waker
 
 
 class NoRoomException(QMI_NotDeliveredException):
@@ -40,7 +40,7 @@ class Room:
     def __init__(self, is_full: Callable[[], bool]) -> None:
         self._is_full = is_full
         self._mutex = threading.Lock()
-        self._waiters: list[Waiter] = []
+        self._waiters: list[Waker] = []
 
     def tell(self) -> None:
         """There is room, or will never be: whoever waits is to look again."""
@@ -49,7 +49,7 @@ class Room:
         for waiter in waiters:
             waiter.wake()
 
-    def enter(self, waiter: Waiter) -> bool:
+    def enter(self, waiter: Waker) -> bool:
         """Have somebody woken when there is room; False if there is some now."""
         with self._mutex:
             self._waiters.append(waiter)
@@ -58,13 +58,13 @@ class Room:
         self.leave(waiter)
         return False
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: Waker) -> None:
         """Somebody waits no more."""
         with self._mutex:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def wait(self, waiter: ThreadWaiter, timeout: float | None) -> None:
+    def wait(self, waiter: ThreadWaker, timeout: float | None) -> None:
         """Wait in a thread, for so many seconds at most."""
         try:
             if self.enter(waiter):
@@ -74,7 +74,7 @@ class Room:
 
     async def wait_in_task(self) -> None:
         """Wait in a task. A checkpoint."""
-        waiter = TaskWaiter()
+        waiter = TaskWaker()
         try:
             if not self.enter(waiter):
                 waiter.wake()

@@ -200,25 +200,25 @@ class Delivery:
         self._told = True
 
 
-class _Way(NamedTuple):
+class _Route(NamedTuple):
     tell: Callable[[Delivery, Any], None]
     for_sinks: bool = False  # who wait for an answer, and are told also when the owner has heard the last
     anywhere: bool = True  # may be told by any thread that reads; what is not, by the loop alone
 
 
-_WAYS: dict[type, _Way] = {
-    ReplyReceived: _Way(Delivery._reply, for_sinks=True),
-    StreamOpened: _Way(Delivery._stream_opened, for_sinks=True),
-    ItemReceived: _Way(Delivery._item, for_sinks=True),
-    StreamEnded: _Way(Delivery._stream_ended, for_sinks=True),
-    RequestReceived: _Way(Delivery._request),
-    SignalsReceived: _Way(Delivery._signals),
-    CancelReceived: _Way(Delivery._cancel),
-    CreditReceived: _Way(Delivery._credit),
-    HelloReceived: _Way(Delivery._hello, anywhere=False),
-    Connected: _Way(Delivery._connected, anywhere=False),
-    LargeFrameReceived: _Way(Delivery._large_frame),
-    PeerLost: _Way(Delivery._lost, anywhere=False),
+_WAYS: dict[type, _Route] = {
+    ReplyReceived: _Route(Delivery._reply, for_sinks=True),
+    StreamOpened: _Route(Delivery._stream_opened, for_sinks=True),
+    ItemReceived: _Route(Delivery._item, for_sinks=True),
+    StreamEnded: _Route(Delivery._stream_ended, for_sinks=True),
+    RequestReceived: _Route(Delivery._request),
+    SignalsReceived: _Route(Delivery._signals),
+    CancelReceived: _Route(Delivery._cancel),
+    CreditReceived: _Route(Delivery._credit),
+    HelloReceived: _Route(Delivery._hello, anywhere=False),
+    Connected: _Route(Delivery._connected, anywhere=False),
+    LargeFrameReceived: _Route(Delivery._large_frame),
+    PeerLost: _Route(Delivery._lost, anywhere=False),
 }
 
 

@@ -1,4 +1,4 @@
-"""One link: a :class:`~qmi.net.protocol.connection.Peer` driven over one connection.
+"""One link: a :class:`~qmi.net.protocol.connection.Connection` driven over one connection.
 
 Whoever sends writes to the socket itself (:mod:`qmi.net.io.writer`). One task in the loop reads, another one watches
 the time. While there is a rush, a thread reads instead of the loop (:mod:`qmi.net.io.reader_handoff`): it waits for
@@ -26,18 +26,18 @@ from qmi.net.io.dispatch import Delivery, Owner, Sink, is_for_the_loop
 from qmi.net.io.failures import Failures
 from qmi.net.io.gc_pause import collector_at_rest
 from qmi.net.io.link_quota import machine_of
-from qmi.net.io.reader_handoff import Rush
+from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.transport import Wire
 from qmi.net.io.writer import Outbound
 from qmi.net.protocol.bounds import describe_error
-from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Packet, Peer
+from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Connection, Packet
 from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, LossKind, PeerLost
 from qmi.net.protocol.frames import Buffer, Frame
 from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.pending import describe, not_delivered
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
-from qmi.runtime.wakeup import Loop, TaskWaiter
+from qmi.runtime.wakeup import Loop, TaskWaker
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -72,7 +72,7 @@ class Link:
     def __init__(
         self,
         wire: Wire,
-        peer: Peer,
+        peer: Connection,
         owner: Owner,
         loop: Loop,
         *,
@@ -107,7 +107,7 @@ class Link:
         self.room: Room = Room(lambda: self._peer.lacks_room or self.is_full())
         self._put_off = False
         self._decoders = decoders or trio.CapacityLimiter(1)
-        self._memory_free: TaskWaiter | None = None
+        self._memory_free: TaskWaker | None = None
         peer.defers_large = True
         self.dropped_signals: int = 0
         self._dropping = False
@@ -121,7 +121,7 @@ class Link:
         self._untold = [FAULT]
         self._scope = trio.CancelScope()
         self._lend_again = 0.0
-        self._rush = Rush(self)
+        self._rush = ReaderHandoff(self)
 
         abandon_in_child(self)
 
@@ -330,7 +330,7 @@ class Link:
         # For a moment only: what comes after the message on this link may be what others wait for. Then it is refused.
         with trio.move_on_after(_PATIENCE):
             while self._peer.lost is None:
-                self._memory_free = waiter = TaskWaiter()
+                self._memory_free = waiter = TaskWaker()
                 with self._mutex:
                     if self._peer.reserve(waiter.wake):
                         return
@@ -409,7 +409,7 @@ class Link:
                 return more, [LargeFrameReceived()]
             events = self._decoded(self._decode(frame))
 
-    def assist(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
+    def drive_io(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
         """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
 
         Args:
@@ -423,15 +423,15 @@ class Link:
         try:
             self._out.flush()
             if reading:
-                self._rush.assist(done, timeout)
+                self._rush.drive_io(done, timeout)
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
 
-    def linger(self, busy: Callable[[], bool]) -> None:
+    def spin(self, busy: Callable[[], bool]) -> None:
         """Look for the next message, for a moment; for a thread that has just answered one."""
         try:
             self._out.flush()
-            self._rush.linger(busy)
+            self._rush.spin(busy)
         except Exception as error:  # the object's thread has nothing to do with it
             self.fault("reading between two calls", error)
 

@@ -29,7 +29,7 @@ _MOST_UNTAKEN = 1024
 """After how many messages the thread offers the right again if nobody took it the last times."""
 _GLANCE = 250
 """How many milliseconds a caller sleeps before it looks whether the link is still there."""
-_LOOK = 100e-6 if len(getattr(os, "sched_getaffinity", lambda _: ())(0)) > 1 else 0.0
+_SPIN = 100e-6 if len(getattr(os, "sched_getaffinity", lambda _: ())(0)) > 1 else 0.0
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
 _TRY_AGAIN = 32
 """After so many times of sleeping at once somebody looks again."""
@@ -75,22 +75,22 @@ class _Eagerness:
     __slots__ = ("_skipped", "_time")
 
     def __init__(self) -> None:
-        self._time = _LOOK
+        self._time = _SPIN
         self._skipped = 0
 
     def time(self) -> float:
         """For how long to look, in seconds."""
         if not self._time:
             self._skipped = (self._skipped + 1) % _TRY_AGAIN
-            return 0.0 if self._skipped else _LOOK
+            return 0.0 if self._skipped else _SPIN
         return self._time
 
     def learn(self, *, came: bool) -> None:
         """Whether something came while somebody looked."""
-        self._time = _LOOK if came else self._time / 2 if self._time > _LOOK / 8 else 0.0
+        self._time = _SPIN if came else self._time / 2 if self._time > _SPIN / 8 else 0.0
 
 
-class Rush:
+class ReaderHandoff:
     """The right to read one link.
 
     Args:
@@ -146,7 +146,7 @@ class Rush:
         self._untaken = min(2 * self._untaken, _MOST_UNTAKEN)
         self._until_offer = self._untaken
 
-    def assist(self, done: Callable[[], bool], timeout: float | None) -> None:
+    def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
 
         Args:
@@ -158,7 +158,7 @@ class Rush:
         now = time.monotonic()
         end = None if timeout is None else now + timeout
         try:
-            self._look(done, now, self._for_answers)
+            self._spin(done, now, self._for_answers)
             while self._source.is_up and not self._rest and not done():
                 left = _GLANCE if end is None else min(_GLANCE, max(0, round((end - time.monotonic()) * 1000)))
                 if self._more or self._wait(left):
@@ -168,20 +168,20 @@ class Rush:
         finally:
             self._give_back(used=not self._source.open_requests)
 
-    def linger(self, busy: Callable[[], bool]) -> None:
+    def spin(self, busy: Callable[[], bool]) -> None:
         """Look for a moment whether the next message is there; for a thread that has just answered one.
 
         Args:
             busy: Whether the thread has something to do.
         """
-        if not _LOOK or not self._right.acquire(False):
+        if not _SPIN or not self._right.acquire(False):
             return
         try:
-            self._look(busy, time.monotonic(), self._for_requests)
+            self._spin(busy, time.monotonic(), self._for_requests)
         finally:
             self._give_back(used=busy())
 
-    def _look(self, enough: Callable[[], bool], now: float, eagerness: _Eagerness) -> None:
+    def _spin(self, enough: Callable[[], bool], now: float, eagerness: _Eagerness) -> None:
         duration = eagerness.time()
         if not duration:
             return

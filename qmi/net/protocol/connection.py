@@ -1,6 +1,6 @@
 """What one side of a link does with what it receives: bytes in, events out; no socket, no clock.
 
-A driver owns the connection and calls a :class:`Peer`::
+A driver owns the connection and calls a :class:`Connection`::
 
     peer = Peer(Role.CONNECTING, hello, now=now, expected="srv", where="10.0.0.5:40001", persistent=..., restore=...)
     write(peer.data_to_send())                       # the hello; after every call below, too
@@ -105,7 +105,7 @@ def _is_slow(frame: Frame) -> bool:
     return is_slow(frame.body, _size_of_segments(frame))
 
 
-class Peer(Sending):
+class Connection(Sending):
     """One side of a link. See the module for how to drive it.
 
     Args:

@@ -101,7 +101,7 @@ class SignalsReceived:
 
 @dataclass(frozen=True, slots=True)
 class LargeFrameReceived:
-    """A frame has come that is decoded beside the loop; see :attr:`~qmi.net.protocol.connection.Peer.large_frame`."""
+    """A frame has come that is decoded beside the loop; see ``Connection.large_frame``."""
 
 
 @dataclass(frozen=True, slots=True)

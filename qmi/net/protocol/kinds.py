@@ -2,7 +2,7 @@
 
 Where a new kind has to be known: ``incoming`` (what it means), ``events`` and ``delivery`` (who hears of it),
 ``sending`` and ``link`` (how it is said), and, if the owner of a link hears of it, ``qmi.peers.connections`` and its
-``_Reception``.
+``_ConnectionHandler``.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def write_packet(kind: Kind, number: int, encoded: Encoded = _NOTHING) -> list[B
 
 
 class Sending(ABC):
-    """The sending half of a :class:`~qmi.net.protocol.connection.Peer`.
+    """The sending half of a :class:`~qmi.net.protocol.connection.Connection`.
 
     Args:
         codec: Encodes what is sent.

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 from qmi.config.schema import CfgProcessHost
 from qmi.errors import QMI_UsageException
 from qmi.names import HostPort, parse_host_port
-from qmi.proc.helper_protocol import BadLineError, Command, Err, Place, Read, Reply, piece_of
-from qmi.proc.ssh.errors import Culprit, RemoteError, host_key_error, login_error
+from qmi.proc.helper_protocol import BadLineError, Command, Cursor, Err, Read, Reply, piece_of
+from qmi.proc.ssh.errors import ErrorSource, RemoteError, host_key_error, login_error
 from qmi.proc.ssh.helper import Helper
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ class RemoteHosts:
             reply: Reply = self._call(self._running_loop(), self._request(host, command))
         except concurrent.futures.CancelledError:
             text = f"host: interrupted before {host} answered, state unknown"
-            raise RemoteError(Culprit.LOST, text) from None
+            raise RemoteError(ErrorSource.LOST, text) from None
         return reply
 
-    def read_output(self, host: str, name: str, place: Place | None) -> tuple[Place, bytes]:
+    def read_output(self, host: str, name: str, place: Cursor | None) -> tuple[Cursor, bytes]:
         """Read a piece of the output of a host's context; see `qmi.proc.output.read_output`.
 
         Raises:
@@ -107,16 +107,16 @@ class RemoteHosts:
         """
         reply = self.request(host, Read(name, place))
         if isinstance(reply, Err):
-            raise RemoteError(Culprit.COMMAND, f"{host}: {reply.message}")
+            raise RemoteError(ErrorSource.COMMAND, f"{host}: {reply.message}")
         try:
             return piece_of(reply)
         except BadLineError as exc:
-            raise RemoteError(Culprit.COMMAND, f"{host}: {exc}") from exc
+            raise RemoteError(ErrorSource.COMMAND, f"{host}: {exc}") from exc
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._closed:
-                raise RemoteError(Culprit.HOST, "host: not asked, since qmi_proc is ending")
+                raise RemoteError(ErrorSource.HOST, "host: not asked, since qmi_proc is ending")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 # A daemon: Ctrl-C must be able to end the program while a host keeps silent.
@@ -190,7 +190,7 @@ class _Host:
         except (asyncssh.Error, OSError, TimeoutError) as exc:
             reason = "no answer" if isinstance(exc, TimeoutError) else str(exc)
             text = f"command: {self._name} does not run {self._server_command!r}: {reason}"
-            raise self._lost(exc) or RemoteError(Culprit.COMMAND, text) from exc
+            raise self._lost(exc) or RemoteError(ErrorSource.COMMAND, text) from exc
         helper = Helper(self._name, self._server_command, process)
         async with self._closed_when_failed(helper):
             await helper.get_ready(self._limits.ready)
@@ -221,7 +221,7 @@ class _Host:
             # The helpers went with it; the next command connects again.
             self._connection = None
             self._idle.clear()
-        return RemoteError(Culprit.LOST, f"host: connection to {self._place()} lost, state unknown")
+        return RemoteError(ErrorSource.LOST, f"host: connection to {self._place()} lost, state unknown")
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncssh
 
 
-class Culprit(enum.Enum):
+class ErrorSource(enum.Enum):
     """What failed."""
 
     HOST = "host"
@@ -27,10 +27,10 @@ class RemoteError(QMI_RuntimeException):
     """A command for another machine failed.
 
     Attributes:
-        culprit: What failed. After `Culprit.LOST` nobody knows whether the command was carried out.
+        culprit: What failed. After `ErrorSource.LOST` nobody knows whether the command was carried out.
     """
 
-    def __init__(self, culprit: Culprit, message: str) -> None:
+    def __init__(self, culprit: ErrorSource, message: str) -> None:
         super().__init__(clean(message))
         self.culprit = culprit
 
@@ -53,24 +53,24 @@ def login_error(exc: BaseException, host: str, user: str, seconds: float) -> Rem
 
     if isinstance(exc, asyncssh.PermissionDenied):
         return RemoteError(
-            Culprit.KEY,
+            ErrorSource.KEY,
             f"key: {host} refused every key that was offered for user {user}: "
             f"put your public key there with 'ssh-copy-id', or set ssh_user",
         )
     if isinstance(exc, socket.gaierror):
-        return RemoteError(Culprit.HOST, f"host: the name of {host} is not known: {exc.strerror}")
+        return RemoteError(ErrorSource.HOST, f"host: the name of {host} is not known: {exc.strerror}")
     if isinstance(exc, TimeoutError):
-        return RemoteError(Culprit.HOST, f"host: {host} did not answer within {seconds:g} s")
+        return RemoteError(ErrorSource.HOST, f"host: {host} did not answer within {seconds:g} s")
     if isinstance(exc, ConnectionRefusedError):
-        return RemoteError(Culprit.HOST, f"host: {host} refused the connection: no SSH server listens there")
+        return RemoteError(ErrorSource.HOST, f"host: {host} refused the connection: no SSH server listens there")
     if isinstance(exc, OSError):
         # What asyncio says of a connection that failed has no reason in it but this number.
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
-        return RemoteError(Culprit.HOST, f"host: {host} cannot be reached: {reason}")
+        return RemoteError(ErrorSource.HOST, f"host: {host} cannot be reached: {reason}")
     if isinstance(exc, asyncssh.Error):
-        return RemoteError(Culprit.HOST, f"host: {host} ended the login: {exc.reason}")
+        return RemoteError(ErrorSource.HOST, f"host: {host} ended the login: {exc.reason}")
     if isinstance(exc, ValueError):
-        return RemoteError(Culprit.HOST, f"host: the SSH settings for {host} are not usable: {exc}")
+        return RemoteError(ErrorSource.HOST, f"host: the SSH settings for {host} are not usable: {exc}")
     return None
 
 
@@ -93,4 +93,4 @@ def host_key_error(host: str, presented: asyncssh.SSHKey | None, *, known: bool)
             f"key: the host key of {host} is not known{shown}: compare it with the machine's own, "
             "then log in once with 'ssh' to accept it"
         )
-    return RemoteError(Culprit.KEY, text)
+    return RemoteError(ErrorSource.KEY, text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qmi.proc.helper_protocol import (
     MAX_LINE,
+    VERBS,
     BadLineError,
     Command,
     Reply,
@@ -16,7 +17,7 @@ from qmi.proc.helper_protocol import (
     is_unknown_command,
     parse_reply,
 )
-from qmi.proc.ssh.errors import Culprit, RemoteError
+from qmi.proc.ssh.errors import ErrorSource, RemoteError
 
 if TYPE_CHECKING:
     import asyncssh
@@ -87,13 +88,13 @@ class Helper:
                         return
                     if self._lines.received > _MAX_BANNER:
                         raise RemoteError(
-                            Culprit.COMMAND, f"{self._prefix()} prints without end instead of getting ready"
+                            ErrorSource.COMMAND, f"{self._prefix()} prints without end instead of getting ready"
                         )
         except TimeoutError:
             text = f"{self._prefix()} did not get ready within {seconds:g} s{self._complaint()}"
-            raise RemoteError(Culprit.COMMAND, text) from None
+            raise RemoteError(ErrorSource.COMMAND, text) from None
         text = f"{self._prefix()} {await self._ending()} before it was ready{self._complaint()}"
-        raise RemoteError(Culprit.COMMAND, text)
+        raise RemoteError(ErrorSource.COMMAND, text)
 
     async def ask(self, command: Command, seconds: float) -> Reply:
         """Send a command and return its answer.
@@ -112,16 +113,16 @@ class Helper:
                         return self._known(command, parse_reply(line))
         except TimeoutError:
             text = f"{self._prefix()} did not answer within {seconds:g} s: state unknown"
-            raise RemoteError(Culprit.LOST, text) from None
+            raise RemoteError(ErrorSource.LOST, text) from None
         except BadLineError as exc:
-            raise RemoteError(Culprit.COMMAND, f"{self._prefix()}: {exc}") from exc
+            raise RemoteError(ErrorSource.COMMAND, f"{self._prefix()}: {exc}") from exc
         text = f"{self._prefix()} {await self._ending()} without an answer: state unknown{self._complaint()}"
-        raise RemoteError(Culprit.LOST, text)
+        raise RemoteError(ErrorSource.LOST, text)
 
     def _known(self, command: Command, reply: Reply) -> Reply:
         if is_unknown_command(reply):
-            what = type(command).__name__.upper()
-            raise RemoteError(Culprit.COMMAND, f"{self._prefix()} is too old to know {what}: update qmi-trio there")
+            what = VERBS[type(command)]
+            raise RemoteError(ErrorSource.COMMAND, f"{self._prefix()} is too old to know {what}: update qmi-trio there")
         return reply
 
     async def close(self) -> None:
