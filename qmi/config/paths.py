@@ -160,6 +160,10 @@ class Places:
         """Return the directory for the output of programs that ``qmi_proc`` starts, as a full path."""
         return self._below_home("output_dir", self.config.process_management.output_dir)
 
+    def driver_folders(self) -> list[str]:
+        """Return the folders that drivers are looked for in, as full paths."""
+        return [self._below_home(f"drivers[{index}]", name) for index, name in enumerate(self.config.drivers)]
+
     def _below_home(self, setting: str, configured: str | None) -> str:
         if configured is None:
             return self.qmi_home()
@@ -209,6 +213,8 @@ def _file_names(config: CfgQmi) -> Iterator[_Named]:
     for setting, text, check in given:
         if text:
             yield _Named(setting, "context", check or partial(Places.resolve, name=text))
+    for index, folder in enumerate(config.drivers):
+        yield _Named(f"drivers[{index}]", "context", partial(Places.resolve, name=folder))
     for context, settings in config.contexts.items():
         if settings.virtualenv_path is not None:
             check = partial(Places.resolve, name=settings.virtualenv_path)

@@ -256,6 +256,7 @@ class CfgQmi:
         security: Files for TLS.
         limits: How much a peer may ask for.
         discovery: How contexts find each other.
+        drivers: Folders that drivers are looked for in: with ``qmi/instruments`` in them, or with packages of drivers.
     """
 
     config_file: FileName | None = None
@@ -269,6 +270,7 @@ class CfgQmi:
     security: CfgSecurity = field(factory=CfgSecurity)
     limits: CfgLimits = field(factory=CfgLimits)
     discovery: CfgDiscovery = field(factory=CfgDiscovery)
+    drivers: list[FileName] = field(factory=list)
 
 
 for _name in __all__:

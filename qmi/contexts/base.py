@@ -191,6 +191,11 @@ class ContextBase:
         _logger.info("Starting context %s (qmi %s, pid %d)", self.name, __version__, os.getpid())
         if self.config.config_file is not None:
             _logger.info("Configuration read from %s", self.config.config_file)
+        if self.config.drivers:
+            from qmi.config.paths import Places
+            from qmi.drivers.search import add_configured
+
+            add_configured(Places(self.config, self.name).driver_folders())
         await call_async(self._make_plain(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
         self.connections.start()
         with self._start_scope:
