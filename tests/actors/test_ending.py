@@ -22,7 +22,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
-from tests.actors.test_guard import actor_of, wait_until
+from tests.actors.test_lock_manager import actor_of, wait_until
 from tests.support.drivers import Async, Gate, Inline, Plain
 from tests.support.in_trio import in_trio
 

@@ -20,7 +20,7 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
-from tests.actors.test_guard import actor_of, check_idle, wait_until
+from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import interrupt_at
 from tests.support.drivers import Async, Gate, Inline, Plain
 from tests.support.in_trio import in_trio

@@ -18,8 +18,8 @@ from qmi.actors import lock_block
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException, QMI_UsageException
 from qmi.utils.context_managers import lock_unlock
-from tests.actors.test_guard import actor_of, check_idle, wait_until
 from tests.actors.test_inline import in_qmi
+from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import interrupt_at
 from tests.support.drivers import Async, Inline, Mixed, Plain
 from tests.support.in_trio import in_trio, settled

@@ -17,7 +17,7 @@ from qmi.actors.turns import AcquireTurn, CallFuture
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_ObjectLockedException, QMI_ObjectRemovedException
 from qmi.messages import Acquire, LockAnswer, Token
-from tests.actors.test_guard import actor_of, check_idle, wait_until
+from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.drivers import Inline, Plain
 from tests.support.lock_step import OtherThread, interleave_at
 

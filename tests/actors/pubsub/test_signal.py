@@ -491,7 +491,7 @@ def test_a_slow_receiver_delays_nobody(two: Two) -> None:
 SERVER = """
 from tests.support.chaos import ChaosProxy
 from tests.support.lab import address, make_context
-from tests.actors.test_signals import Thermometer
+from tests.actors.pubsub.test_signal import Thermometer
 context = make_context("server", port={port})
 context.start()
 t = context.make_instrument("t", Thermometer)

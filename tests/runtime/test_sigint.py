@@ -33,7 +33,7 @@ from qmi.runtime.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WA
 from qmi.runtime.sigint import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
 from qmi.utils.context_managers import open_close
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 POUND = """
 import random, signal, sys, threading, time

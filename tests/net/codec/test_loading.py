@@ -77,7 +77,7 @@ def test_there_are_such_types() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["os", "antigravity", "qmi.proc.launch", "qmi.core.no_such", "qmi", "tests.net.test_codec", ""]
+    "name", ["os", "antigravity", "qmi.proc.launch", "qmi.core.no_such", "qmi", "tests.net.codec.test_codec", ""]
 )
 def test_no_other_module_is_imported_for_a_name_that_comes(name: str) -> None:
     assert name not in OWN_MODULES

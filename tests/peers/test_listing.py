@@ -140,7 +140,7 @@ def test_constants_that_cannot_be_sent_stay_here_with_a_warning(caplog: pytest.L
         told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert len(told) == 3, "once for each constant of the class"
         assert all("is not shown by proxies of other programs" in text for text in told)
-        assert "Constant LOCK of tests.links.test_listing.Unsendable" in told[0]
+        assert "Constant LOCK of tests.peers.test_listing.Unsendable" in told[0]
         assert ("fast", Unsendable.LOCK, QMI_Context) == (here.MODE, here.LOCK, here.CLASS)
         there: Any = client.get_rpc_object("server.x")
         assert there.MODE == "fast"

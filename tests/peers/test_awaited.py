@@ -19,7 +19,7 @@ from qmi.core.exceptions import (
     QMI_ValueNotSendableException,
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
-from tests.links.conftest import Lab, object_of, two_contexts
+from tests.peers.conftest import Lab, object_of, two_contexts
 from tests.support.devices import UserError
 from tests.support.in_trio import in_trio, settled
 

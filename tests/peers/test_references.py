@@ -4,7 +4,7 @@ import pytest
 
 from qmi.core.exceptions import QMI_NotDeliveredException
 from qmi.peers.references import Interfaces
-from tests.links.conftest import Lab
+from tests.peers.conftest import Lab
 from tests.support.devices import Bench
 from tests.support.lab import address, make_context
 

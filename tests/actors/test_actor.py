@@ -19,7 +19,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.messages import Call, Describe, QueryStatistics
-from tests.actors.test_guard import actor_of, check_idle, wait_until
+from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Mixed, Plain, SyncLoop
 from tests.support.in_trio import in_trio, settled
@@ -209,7 +209,7 @@ def test_fault_17_a_constructor_belongs_to_the_cycle(lab: QMI_Context) -> None:
     with pytest.raises(QMI_CallCycleException, match=r": lab\.maker -> lab\.child -> lab\.maker\.get\(\)$"):
         maker.make(maker)
     assert maker.get() == 1
-    assert lab.list_rpc_objects() == [("lab.maker", "tests.actors.test_runner.Maker")]
+    assert lab.list_rpc_objects() == [("lab.maker", "tests.actors.test_actor.Maker")]
 
 
 def test_methods_that_are_not_there(lab: QMI_Context) -> None:

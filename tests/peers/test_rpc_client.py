@@ -24,7 +24,7 @@ from qmi.core.exceptions import (
 )
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.messages import Call
-from tests.links.conftest import Lab, object_of, two_contexts
+from tests.peers.conftest import Lab, object_of, two_contexts
 from tests.support.devices import Bench, Mode, Reading, Settings, UserError
 from tests.support.in_trio import in_trio, settled
 from tests.support.lab import address, eventually

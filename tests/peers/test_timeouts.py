@@ -208,7 +208,10 @@ def test_line_of_a_thread_is_the_drivers_whatever_its_functions_are_called(name:
         (pytest.__file__, True),
         ("<frozen importlib._bootstrap>", False),
         (qmi.__file__.replace("__init__.py", "instruments/dummy/noisy_sine_generator.py"), True),
-        *((qmi.__file__.replace("__init__.py", f"{room}.py"), False) for room in ("kernel", "links/asking", "new/x")),
+        *(
+            (qmi.__file__.replace("__init__.py", f"{room}.py"), False)
+            for room in ("contexts/base", "peers/rpc_client", "new/x")
+        ),
     ],
 )
 def test_own_files_are_known_by_their_package(filename: str, drivers: bool) -> None:

@@ -375,7 +375,7 @@ def test_types_that_are_not_imported_become_readable_and_can_be_sent_on(monkeypa
     found = CODEC.decode(encoded.payload)
     assert all(isinstance(item, UnknownTypeValue) for item in found)
     assert (found[0].rate, found[0].tags, found[1].label, found[2].name) == (2.5, ["t"], "p", "RED")
-    assert "tests.net.test_codec.Settings(rate=2.5, tags=['t'], inner=None)" in repr(found[0])
+    assert "tests.net.codec.test_codec.Settings(rate=2.5, tags=['t'], inner=None)" in repr(found[0])
     with pytest.raises(AttributeError, match="has no field 'nothing'"):
         _ = found[0].nothing
     relayed = CODEC.encode(found)
