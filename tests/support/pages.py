@@ -10,6 +10,7 @@ namespace. What a block means:
   checked, and Python is compiled.
 - A caption ``Terminal 2`` (or higher) runs the block in another process: a Python prompt for ``>>>`` sessions, a
   program that goes on in the background for ``console`` blocks.
+- The ports 40000 to 40009 stand for free ones, and contexts of a page see only each other.
 - ``console`` blocks: a line that begins with ``$`` is a command, the lines after it are what it prints. ``python3`` and
   ``qmi_proc`` run in this process, ``^C`` interrupts the program of its terminal.
 
@@ -24,6 +25,7 @@ import os
 import re
 import runpy
 import shlex
+import socket
 import sys
 import tempfile
 import threading
@@ -46,10 +48,11 @@ from qmi.config.loader import parse_config
 from qmi.tools import proc
 from tests.tutorial.desk import Desk, Program, Prompt
 
-LONGEST_SLEEP = 0.01
-"""How long ``time.sleep()`` of a page really takes at most, in seconds."""
+LONGEST_SLEEP = 0.2
+"""How long all ``time.sleep()`` of a statement really take at most, in seconds: enough for a task to do something."""
 
 RUN = {"python", "console", "pycon"}
+PORT = re.compile(r"\b4000\d\b")
 TERMINAL = re.compile(r"Terminal (\d+)")
 STARTS_PROCESSES = re.compile(r"^:caption: Terminal [2-9]|^\$ qmi_proc (start|restart)", re.MULTILINE)
 
@@ -62,19 +65,20 @@ def expectation(shown: str) -> str:
     """The regular expression for what may be printed where a page shows this.
 
     Numbers with three decimals or more and times may differ. ``...`` stands for anything in a line, and alone in a line
-    for any lines. Of a traceback only the last line counts, and its text may go on.
+    for any lines. Of a traceback only the lines from the name of the exception on count.
     """
-    lines = shown.rstrip().splitlines()
-    if "Traceback (most recent call last):" in lines:
-        begin = lines.index("Traceback (most recent call last):")
-        before = [*lines[:begin], lines[begin]]
-        return "".join(_line(line) + "\n" for line in before) + rf"(?s:.*)\n?{_line(lines[-1])}[^\n]*"
-    return "\n".join(_line(line) for line in lines)
+    return "".join(
+        _line(line) + "\n" if line.strip() != "..." else r"([^\n]*\n)*" for line in shown.rstrip().splitlines()
+    )
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Whether a page may show the one where the other is printed."""
+    printed = printed.rstrip()
+    return re.fullmatch(expectation(shown), printed and printed + "\n") is not None
 
 
 def _line(line: str) -> str:
-    if line.strip() == "...":
-        return r"(?s:.*)"
     pattern, at = "", 0
     for found in _FREE.finditer(line):
         pattern += _words(line[at : found.start()]) + (STAMP if found["stamp"] else NUMBER)
@@ -90,8 +94,14 @@ def _words(text: str) -> str:
 def check(source: str, shown: str, printed: str) -> None:
     """Fail if this is not what the page shows."""
     __tracebackhide__ = True
-    pattern = expectation(shown)
-    assert re.fullmatch(pattern, printed.rstrip()), f"{source.rstrip()}\nprinted\n{printed}\nthe page shows\n{shown}"
+    assert matches(shown, printed), f"{source.rstrip()}\nprinted\n{printed}\nthe page shows\n{shown}"
+
+
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(type=kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
 
 
 class Page:
@@ -106,21 +116,31 @@ class Page:
         self._directory = tempfile.TemporaryDirectory(prefix="qmi-page-")
         self.home = Path(self._directory.name).resolve()
         self.module = ModuleType("__main__")
-        self._output = io.StringIO()
+        self._output = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
         self._desk = Desk(self.home)
         self._terminals: dict[int, Program] = {}
         self._modules = set(sys.modules)
+        self._discovery_port = _free_port(socket.SOCK_DGRAM)
+        self._ports: dict[str, str] = {}
 
     def close(self) -> None:
         """End what the page has left running, and forget it."""
         with self._here(), contextlib.suppress(qmi.core.exceptions.QMI_Exception):
             qmi.stop()
+        if (self.home / ".qmi_proc").exists():
+            self._command("qmi_proc stop --all")
         self._desk.__exit__(None, None, None)
         for name in set(sys.modules) - self._modules:
             file = getattr(sys.modules[name], "__file__", None)
             if file is not None and Path(file).is_relative_to(self.home):
                 del sys.modules[name]
         self._directory.cleanup()
+
+    def with_ports(self, text: str) -> str:
+        """The text of a block with a free port in place of each one that the page shows."""
+        for port in PORT.findall(text):
+            self._ports.setdefault(port, str(_free_port(socket.SOCK_STREAM)))
+        return PORT.sub(lambda found: self._ports[found[0]], text)
 
     def session(self, block: str, terminal: int) -> None:
         """Type a session, and compare what it prints."""
@@ -145,9 +165,19 @@ class Page:
             compile(block, name, "exec")
         elif name.endswith(".conf"):
             parse_config(block)
+            block = self._alone(block)
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block, encoding="utf-8")
+
+    def _alone(self, configuration: str) -> str:
+        """Contexts of a page see only each other."""
+        if '"discovery"' in configuration:
+            return configuration
+        discovery = f'"discovery": {{"port": {self._discovery_port}, "broadcast_addresses": ["127.255.255.255"]}}'
+        head, brace, tail = configuration.rpartition("}")
+        comma = "" if re.fullmatch(r"\s*\{\s*", head) or head.rstrip().endswith(",") else ","
+        return f"{head.rstrip()}{comma}\n    {discovery}\n{brace}{tail}"
 
     def commands(self, block: str, terminal: int) -> None:
         """Type commands at a shell."""
@@ -184,44 +214,54 @@ class Page:
             try:
                 if name == "qmi_proc":
                     proc.main()
-                assert name == "python3", f"a page may run python3 and qmi_proc, not {name!r}"
-                if arguments[0] == "-m":
+                elif name != "python3":
+                    raise AssertionError(f"a page may run python3 and qmi_proc, not {name!r}")
+                elif arguments[0] == "-m":
                     sys.argv = arguments[1:]
                     runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
                 else:
+                    sys.argv = arguments
                     runpy.run_path(arguments[0], run_name="__main__")
             except SystemExit:
                 pass
         return self._printed()
 
     def _printed(self) -> str:
-        printed = self._output.getvalue()
-        self._output.seek(0)
-        self._output.truncate()
+        buffer = self._output.buffer
+        assert isinstance(buffer, io.BytesIO)
+        printed = buffer.getvalue().decode()
+        buffer.seek(0)
+        buffer.truncate()
         return printed
 
     @contextlib.contextmanager
     def _here(self) -> Iterator[None]:
         """At the page's desk: its directory, its home, its main module, its terminal."""
-        directory, sleep = os.getcwd(), time.sleep
+        directory, main, sleep = os.getcwd(), sys.modules["__main__"], time.sleep
+
+        left = LONGEST_SLEEP
 
         def sleep_less(seconds: float) -> None:
-            shorter = threading.current_thread() is threading.main_thread()
-            sleep(min(seconds, LONGEST_SLEEP) if shorter else seconds)
+            nonlocal left
+            if threading.current_thread() is threading.main_thread():
+                seconds = min(seconds, left)
+                left -= seconds
+            sleep(seconds)
 
         variables = {name: value for name, value in os.environ.items() if not name.startswith("QMI_")}
         with (
             mock.patch.dict(os.environ, {**variables, "HOME": str(self.home)}, clear=True),
-            mock.patch.dict(sys.modules, {"__main__": self.module}),
             mock.patch.object(sys, "path", [str(self.home), *sys.path]),
             mock.patch("time.sleep", sleep_less),
             contextlib.redirect_stdout(self._output),
             contextlib.redirect_stderr(self._output),
         ):
             os.chdir(self.home)
+            sys.modules["__main__"] = self.module
             try:
                 yield
             finally:
+                sys.modules["__main__"] = main
                 os.chdir(directory)
 
 
@@ -256,6 +296,7 @@ def run(example: Example) -> None:
     if page is None:
         page = example.namespace["page"] = Page(Path(example.path))
     language, source, caption = example.parsed
+    source = page.with_ports(source)
     named = TERMINAL.match(caption)
     terminal = int(named[1]) if named else 1
     if language == "console":
