@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.examples import choose
+from tests.support.limits import limit_trio_tests
 
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,6 +18,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_configure(config: pytest.Config) -> None:
     """Whoever asks for the slow tests gets many examples, too."""
     choose(thorough="not slow" not in config.getoption("markexpr"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """An async test that hangs fails alone."""
+    limit_trio_tests(config, items)
 
 
 def pytest_collection_finish() -> None:

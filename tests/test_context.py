@@ -22,7 +22,6 @@ from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task
 from tests.support.drivers import Async, Plain
-from tests.support.in_trio import in_trio
 from tests.support.lab import address, config
 
 
@@ -44,7 +43,6 @@ def open_lab(name: str = "lab") -> Any:
     return qmi.open_context(name, config=config(name), init_logging=False)
 
 
-@in_trio
 async def test_instruments_tasks_and_other_objects_are_made_and_found() -> None:
     async with open_lab() as lab:
         x = await lab.make_instrument("x", Plain)
@@ -85,7 +83,6 @@ BAD: list[tuple[Any, type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("use", "kind", "message"), BAD)
-@in_trio
 async def test_bad_input_is_explained_and_changes_nothing(use: Any, kind: type[Exception], message: str) -> None:
     async with open_lab() as lab:
         taken = await lab.make_rpc_object("taken", Async)
@@ -96,7 +93,6 @@ async def test_bad_input_is_explained_and_changes_nothing(use: Any, kind: type[E
         assert await taken.add(1) == 3
 
 
-@in_trio
 async def test_a_make_that_is_cancelled_leaves_nothing() -> None:
     entered = trio.Event()
 
@@ -116,7 +112,6 @@ async def test_a_make_that_is_cancelled_leaves_nothing() -> None:
         await lab.make_rpc_object("x", Async)
 
 
-@in_trio
 async def test_signals_are_subscribed_to_by_name() -> None:
     async with open_lab() as lab:
         sensor: Any = await lab.make_instrument("sensor", Sensor)
@@ -134,7 +129,6 @@ async def test_signals_are_subscribed_to_by_name() -> None:
             receiver.get_next_signal()
 
 
-@in_trio
 async def test_a_trio_program_uses_the_objects_of_another_context() -> None:
     async with open_lab() as lab, open_lab("desk") as desk:
         await lab.make_instrument("x", Plain)
@@ -156,7 +150,6 @@ async def test_a_trio_program_uses_the_objects_of_another_context() -> None:
             await x.add(1)
 
 
-@in_trio
 async def test_a_program_waits_until_it_is_asked_to_end() -> None:
     async with open_lab() as lab:
         assert not await lab.wait_until_shutdown(0.001)

@@ -22,7 +22,6 @@ from qmi.core.exceptions import (
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from tests.support.drivers import Plain
-from tests.support.in_trio import in_trio
 
 
 def test_a_program_has_one_default_context() -> None:
@@ -139,7 +138,6 @@ def test_code_that_a_context_runs_sees_that_context() -> None:
         assert seen == [other, lab]
 
 
-@in_trio
 async def test_a_trio_program_opens_a_context_with_configuration_and_logging(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +155,6 @@ async def test_a_trio_program_opens_a_context_with_configuration_and_logging(
         qmi.context()
 
 
-@in_trio
 async def test_the_blocking_start_in_a_trio_program_names_the_other_way() -> None:
     with pytest.raises(QMI_BlockingOnLoopException, match=r"async with qmi\.open_context"):
         qmi.start("lab", None)

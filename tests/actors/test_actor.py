@@ -22,7 +22,7 @@ from qmi.messages import Call, Describe, QueryStatistics
 from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Mixed, Plain, SyncLoop
-from tests.support.in_trio import in_trio, settled
+from tests.support.waiting import settled
 
 KINDS = [Plain, Inline, Mixed]
 
@@ -174,7 +174,6 @@ def test_fault_17_a_diamond_is_no_cycle(lab: QMI_Context, cls: type[Any]) -> Non
     assert b.call_other(c, "add", 1) == 3
 
 
-@in_trio
 async def test_fault_17_cycles_of_async_objects_are_refused() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         a: Any = await lab.make_rpc_object("a", Async)
@@ -281,7 +280,6 @@ def test_a_call_that_is_given_up_is_cancelled_in_the_loop(lab: QMI_Context, meth
 
 
 @pytest.mark.parametrize("cls", [Plain, Inline, Mixed, Async, SyncLoop])
-@in_trio
 async def test_cancelling_a_call_at_each_step_leaves_nothing_behind(cls: type[Any]) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", cls)
@@ -308,7 +306,6 @@ async def test_cancelling_a_call_at_each_step_leaves_nothing_behind(cls: type[An
             assert await cancel_at_each_step(scenario, check) >= 2
 
 
-@in_trio
 async def test_cancelling_make_and_remove_at_each_step_leaves_nothing_behind() -> None:
     for cls in (Plain, Inline, Async):
         async with qmi.open_context("lab", None, init_logging=False) as lab:
@@ -326,7 +323,6 @@ async def test_cancelling_make_and_remove_at_each_step_leaves_nothing_behind() -
             assert await cancel_at_each_step(scenario, check) >= 2
 
 
-@in_trio
 async def test_an_async_method_is_cancelled_when_its_object_goes() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         for method in ("forever", "nursery_forever"):
@@ -346,7 +342,6 @@ async def test_an_async_method_is_cancelled_when_its_object_goes() -> None:
                 assert thing.released
 
 
-@in_trio
 async def test_an_outer_cancellation_gets_through_a_driver_with_a_nursery() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)

@@ -23,7 +23,6 @@ from qmi.messages import LockAnswer, Release, Token
 from qmi.names import Address
 from qmi.utils.context_managers import lock_unlock
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.in_trio import in_trio
 from tests.support.lab import address, make_context
 
 
@@ -111,7 +110,6 @@ def test_a_cycle_of_two_is_noticed_where_the_second_one_waits(lab: QMI_Context) 
     assert (x.value(), y.value()) == (7, 7)
 
 
-@in_trio
 async def test_awaiting_a_future_of_oneself_is_refused_too() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", AsyncSelfish)
@@ -161,7 +159,6 @@ def test_a_block_of_custom_tokens_leaves_the_lock_to_whoever_has_it(lab: QMI_Con
     assert not x.is_locked()
 
 
-@in_trio
 async def test_an_inner_block_of_a_task_leaves_the_lock_to_the_outer_one() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)
@@ -263,7 +260,6 @@ def test_signals_go_to_receivers_only(lab: QMI_Context) -> None:
         x._rpc.subscribe("sig", print)
 
 
-@in_trio
 async def test_a_timeout_of_a_call_that_the_task_runs_itself_names_what_the_object_does() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)
@@ -332,7 +328,6 @@ def test_a_method_that_was_forgotten_to_be_published_is_recognised(lab: QMI_Cont
         x.ad(1)
 
 
-@in_trio
 async def test_locking_in_the_blocking_way_on_the_loop_is_refused_even_if_the_lock_is_free() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)

@@ -24,7 +24,6 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from tests.actors.test_lock_manager import actor_of, wait_until
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.in_trio import in_trio
 
 released: list[str] = []
 
@@ -160,7 +159,6 @@ def test_a_release_that_never_ends_is_left_behind_and_named(
 
 
 @pytest.mark.parametrize("what", ["call", "item of a stream"])
-@in_trio
 async def test_turn_that_has_come_but_not_begun_when_the_object_ends_is_told_so(what: str) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)
@@ -174,7 +172,6 @@ async def test_turn_that_has_come_but_not_begun_when_the_object_ends_is_told_so(
             await future
 
 
-@in_trio
 async def test_a_release_in_the_loop_that_never_ends_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     class Stuck(Async):
         async def release_rpc_object(self) -> None:
@@ -235,7 +232,6 @@ def test_stopping_answers_who_makes_and_the_late_object_is_released(gate: Gate) 
 
 
 @pytest.mark.parametrize("cls", KINDS)
-@in_trio
 async def test_an_object_that_nobody_wants_any_more_is_released(
     cls: type[Releasing], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,7 +19,6 @@ from qmi.core.exceptions import QMI_MessageDeliveryException, QMI_TaskStopExcept
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_LoopTask, QMI_Task, QMI_TaskRunner
-from tests.support.in_trio import in_trio
 from tests.support.lab import eventually, two_contexts
 
 BORN: list[weakref.ref[Any]] = []
@@ -122,7 +121,6 @@ def test_removed_object_is_freed_though_proxies_of_other_programs_live_on(use: A
         assert kept is not None
 
 
-@in_trio
 async def test_removed_object_of_a_trio_program_is_freed() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         for placement in Placement:

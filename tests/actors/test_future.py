@@ -18,7 +18,6 @@ from qmi.errors import (
 )
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
-from tests.support.in_trio import in_trio
 
 
 def test_a_value_can_be_had_more_than_once() -> None:
@@ -79,7 +78,6 @@ def test_a_wait_that_takes_too_long_says_what_the_callee_does_and_can_be_repeate
     assert future.wait(0) == 1
 
 
-@in_trio
 async def test_waits_that_are_given_up_leave_nothing_behind() -> None:
     future: QMI_RpcFuture[int] = QMI_RpcFuture()
     for _ in range(3):
@@ -141,7 +139,6 @@ def test_one_future_passes_its_end_on_to_another() -> None:
     assert isinstance(two.error(), ValueError)
 
 
-@in_trio
 async def test_waiting_on_the_loop_is_refused_unless_there_is_nothing_to_wait_for() -> None:
     future: QMI_RpcFuture[int] = QMI_RpcFuture("lab.nsg.get()")
     with pytest.raises(QMI_BlockingOnLoopException, match=r"Waiting for lab.nsg.get\(\) would block.*'await future'"):
@@ -152,7 +149,6 @@ async def test_waiting_on_the_loop_is_refused_unless_there_is_nothing_to_wait_fo
     assert await call_async(future, 1.0) == 1
 
 
-@in_trio
 async def test_tasks_wait_for_what_a_thread_settles() -> None:
     future: QMI_RpcFuture[int] = QMI_RpcFuture()
     got: list[int] = []
@@ -167,7 +163,6 @@ async def test_tasks_wait_for_what_a_thread_settles() -> None:
     assert got == [4, 4]
 
 
-@in_trio
 async def test_leaving_a_call_gives_it_up() -> None:
     timed_out, cancelled = QMI_RpcFuture[int]("one"), QMI_RpcFuture[int]("two")
     with pytest.raises(QMI_RpcTimeoutException, match=r"No answer from one within 0\.001 s"):

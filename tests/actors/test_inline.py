@@ -23,7 +23,6 @@ from qmi.runtime.wakeup import Interrupt
 from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import interrupt_at
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.in_trio import in_trio
 
 
 class Where(QMI_RpcObject):
@@ -269,7 +268,6 @@ def test_threads_that_race_for_objects_of_all_kinds_lose_nothing(lab: QMI_Contex
         check_idle(actor_of(lab, name))
 
 
-@in_trio
 async def test_a_task_runs_async_methods_itself_and_waits_for_its_turn() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)
@@ -284,7 +282,6 @@ async def test_a_task_runs_async_methods_itself_and_waits_for_its_turn() -> None
         assert actor.statistics()[:3] == (3, 0, 0)
 
 
-@in_trio
 async def test_a_lock_refuses_tasks_that_come_and_tasks_that_wait() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)

@@ -22,9 +22,9 @@ from tests.actors.test_inline import in_qmi
 from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import interrupt_at
 from tests.support.drivers import Async, Inline, Mixed, Plain
-from tests.support.in_trio import in_trio, settled
 from tests.support.lab import make_context, two_contexts
 from tests.support.lock_step import OtherThread
+from tests.support.waiting import settled
 
 BLOCKS: dict[str, Callable[..., Any]] = {
     "locked": lambda proxy, *args: proxy.locked(*args),
@@ -389,7 +389,6 @@ async def async_bench(where: str, cls: type[Any]) -> AsyncIterator[tuple[Any, An
 
 @pytest.mark.parametrize("cls", [Plain, Inline, Async])
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
-@in_trio
 async def test_lock_block_excludes_tasks_that_share_its_proxy(where: str, cls: type[Any]) -> None:
     async with async_bench(where, cls) as (proxy, actor), trio.open_nursery() as nursery:
         entered, leave = [trio.Event() for _ in range(2)], [trio.Event() for _ in range(2)]
@@ -427,7 +426,6 @@ async def test_lock_block_excludes_tasks_that_share_its_proxy(where: str, cls: t
 
 @pytest.mark.parametrize("cls", [Plain, Async])
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
-@in_trio
 async def test_children_of_a_block_may_call_and_their_own_blocks_exclude_each_other(where: str, cls: type[Any]) -> None:
     async with async_bench(where, cls) as (proxy, actor):
         inside: list[int] = []

@@ -20,7 +20,7 @@ from qmi.core.exceptions import (
 from qmi.messages import Acquire, Call, Origin, Release, Token
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.in_trio import in_trio, settled
+from tests.support.waiting import settled
 
 LOCKED = r"^The object is locked by another proxy: lab\.x is held by context 'lab' \(\$lock_\d+\) since .* UTC$"
 
@@ -387,7 +387,6 @@ def test_locked_blocks(lab: QMI_Context) -> None:
     assert not one.is_locked()
 
 
-@in_trio
 async def test_locks_of_a_trio_program() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         one = await lab.make_rpc_object("x", Async)
@@ -415,7 +414,6 @@ async def test_locks_of_a_trio_program() -> None:
 
 @pytest.mark.parametrize("cls", [Async, Plain])
 @pytest.mark.parametrize("how", ["lock", "lock while held", "locked", "locked with a text"])
-@in_trio
 async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(cls: type[Any], how: str) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         proxy: Any = await lab.make_rpc_object("x", cls)

@@ -29,7 +29,6 @@ from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task, QMI_TaskRunner
 from qmi.messages import Call, call_text
 from qmi.names import Address
-from tests.support.in_trio import in_trio
 from tests.support.lab import two_contexts
 
 
@@ -194,7 +193,6 @@ def test_nonblocking_property_gives_futures(lab: QMI_Context) -> None:
     assert "LIMIT" in repr(x.LIMIT)
 
 
-@in_trio
 async def test_async_property_is_awaited() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Limited)
@@ -413,7 +411,6 @@ def test_property_that_is_awaited_in_asyncio_is_named(lab: QMI_Context, use: Any
         asyncio.run(use(x))
 
 
-@in_trio
 async def test_property_that_would_block_the_loop_names_what_to_write() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = qmi.rpc_blocking(await lab.make_rpc_object("x", Limited))

@@ -22,7 +22,6 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, QMI_RpcProxy, rpc_method
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.in_trio import in_trio
 
 
 def test_what_a_person_sees_of_a_proxy(lab: QMI_Context) -> None:
@@ -139,7 +138,6 @@ def test_a_timeout_gives_the_call_up(lab: QMI_Context, gate: Gate) -> None:
     assert x.count() == 1, "the call that was given up in line did not run"
 
 
-@in_trio
 async def test_proxies_of_a_trio_program() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         for name, cls in (("x", Plain), ("y", Inline)):

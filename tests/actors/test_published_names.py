@@ -24,7 +24,6 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import AsyncProxy, Placement, QMI_RpcObject, QMI_RpcProxy, rpc_method
 from tests.support.drivers import Plain
-from tests.support.in_trio import in_trio
 from tests.support.lab import two_contexts
 
 TAKEN = sorted(
@@ -106,7 +105,6 @@ def test_a_reserved_name_is_refused(lab: QMI_Context, kind: str, name: str) -> N
     lab.make_rpc_object("x", Plain)  # the name of the object is free again
 
 
-@in_trio
 async def test_a_drivers_name_wins_in_a_trio_program() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         for name in ("call", "locked", "rpc_blocking", "rpc_nonblocking_", "_rpc", "__call__", "_acquire"):
@@ -452,7 +450,6 @@ def test_an_object_that_no_context_makes_is_checked_as_well() -> None:
 
 
 @pytest.mark.parametrize("cls", [Block, AsyncBlock])
-@in_trio
 async def test_async_with_calls_the_block_of_a_driver(cls: Any) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", cls, True)

@@ -21,7 +21,7 @@ from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Plain, SyncLoop
-from tests.support.in_trio import in_trio, settled
+from tests.support.waiting import settled
 
 
 class Source(QMI_RpcObject):
@@ -234,7 +234,6 @@ def test_streams_outlive_their_context_without_harm() -> None:
 
 
 @pytest.mark.parametrize("cls", [Plain, Async])
-@in_trio
 async def test_streams_of_a_trio_program(cls: type[Any]) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", cls)
@@ -252,7 +251,6 @@ async def test_streams_of_a_trio_program(cls: type[Any]) -> None:
 
 @pytest.mark.parametrize("cls", [Source, LoopSource])
 @pytest.mark.parametrize("method", ["watched", "watched_async"])
-@in_trio
 async def test_cancelling_a_stream_at_each_step_ends_the_generator(cls: type[Source], method: str) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", cls)
@@ -272,7 +270,6 @@ async def test_cancelling_a_stream_at_each_step_ends_the_generator(cls: type[Sou
         assert await cancel_at_each_step(scenario, check) >= 3
 
 
-@in_trio
 async def test_an_async_stream_is_cancelled_when_its_object_goes() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Source)

@@ -12,14 +12,12 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_RuntimeException
 from tests.actors.test_lock_manager import actor_of, check_idle
 from tests.support.drivers import Inline, Plain
-from tests.support.in_trio import in_trio
 
 
 def nothing_lost(error: Exception | None) -> None:
     raise AssertionError(error)
 
 
-@in_trio
 async def test_jobs_are_done_in_order_in_one_thread() -> None:
     worker = Worker("lab.x", nothing_lost)
     done: list[Any] = []
@@ -34,7 +32,6 @@ async def test_jobs_are_done_in_order_in_one_thread() -> None:
     assert not worker.is_current()
 
 
-@in_trio
 async def test_a_thread_is_left_behind_with_its_job() -> None:
     lost: list[Exception | None] = []
     worker = Worker("lab.x", lost.append)
@@ -62,7 +59,6 @@ def test_a_thread_that_does_not_run_is_nowhere() -> None:
     assert worker.where() == ""
 
 
-@in_trio
 async def test_an_idle_thread_is_nowhere() -> None:
     worker = Worker("lab.x", nothing_lost)
     ready = threading.Event()

@@ -30,7 +30,7 @@ from qmi.core.task import QMI_Task
 from qmi.messages import Call, Describe, QueryLock
 from qmi.names import Address
 from tests.support.drivers import Async, Plain
-from tests.support.in_trio import in_trio, settled
+from tests.support.waiting import settled
 
 
 @pytest.fixture
@@ -58,7 +58,6 @@ def test_a_context_that_is_not_started_says_so() -> None:
     assert core.own_config() == CfgContext()
 
 
-@in_trio
 async def test_a_context_runs_once() -> None:
     core = ContextBase("lab")
     async with core.running():
@@ -78,7 +77,6 @@ async def test_a_context_runs_once() -> None:
             raise AssertionError("it must not run")
 
 
-@in_trio
 async def test_the_error_of_a_block_comes_out_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         async with qmi.open_context("lab", None, init_logging=False):
@@ -86,7 +84,6 @@ async def test_the_error_of_a_block_comes_out_as_it_is() -> None:
     assert caught.value.__cause__ is None
 
 
-@in_trio
 async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         await lab.make_rpc_object("laser", Async)
@@ -109,7 +106,6 @@ async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
         ("lab.$context", "The context object goes with its context"),
     ],
 )
-@in_trio
 async def test_what_cannot_be_removed_stays(address: str, message: str) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         with pytest.raises(QMI_UsageException) as caught:
@@ -117,7 +113,6 @@ async def test_what_cannot_be_removed_stays(address: str, message: str) -> None:
         assert str(caught.value) == message
 
 
-@in_trio
 async def test_an_object_is_removed_once() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         x: Any = await lab.make_rpc_object("x", Async)
@@ -150,7 +145,6 @@ BAD_TASKS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_TASKS)
-@in_trio
 async def test_a_task_that_cannot_be_made_leaves_nothing(change: dict[str, Any], message: str) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         wanted = {"name": "task", "task_class": Settings, **change}
@@ -163,7 +157,6 @@ async def test_a_task_that_cannot_be_made_leaves_nothing(change: dict[str, Any],
             await lab.make_task("task", Settings)
 
 
-@in_trio
 async def test_a_stop_handler_is_a_function() -> None:
     called: list[str] = []
     async with qmi.open_context("lab", None, init_logging=False) as lab:
@@ -222,7 +215,6 @@ def test_functions_run_in_the_nursery_for_threads(lab: QMI_Context) -> None:
     assert ended == ["forever", "forever"]
 
 
-@in_trio
 async def test_a_function_that_is_cancelled_from_within_says_so() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         running = lab.run(trio.sleep_forever)
@@ -274,7 +266,6 @@ def test_the_start_tells_what_it_reads(caplog: pytest.LogCaptureFixture) -> None
     assert "Context lab has stopped" in caplog.text
 
 
-@in_trio
 async def test_a_make_whose_caller_gave_up_is_undone() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         future = lab.make("x", Async, (), {})

@@ -23,7 +23,6 @@ from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task
 from qmi.utils.context_managers import start_stop_join
 from tests.support.drivers import Async, Plain
-from tests.support.in_trio import in_trio
 
 
 class Sensor(QMI_Instrument):
@@ -175,7 +174,6 @@ def test_fork_the_child_is_told() -> None:
         assert x.add(1) == 3
 
 
-@in_trio
 async def test_threads_of_a_trio_program_use_blocking_proxies() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         proxy = await lab.make_instrument("x", Plain)
@@ -195,7 +193,6 @@ async def test_threads_of_a_trio_program_use_blocking_proxies() -> None:
         assert issubclass(Plain, QMI_Instrument)
 
 
-@in_trio
 async def test_a_stop_handler_that_hangs_does_not_keep_a_trio_program(caplog: pytest.LogCaptureFixture) -> None:
     from qmi.config.schema import CfgContext, CfgQmi
 

@@ -16,7 +16,6 @@ from qmi.contexts.async_context import Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_LoopTask, QMI_Task
-from tests.support.in_trio import in_trio
 from tests.support.lab import config
 
 
@@ -188,7 +187,6 @@ def test_fault_54_end_of_a_trio_context_keeps_links_until_all_else_is_done(
     assert trio.run(limited) == ["block", "task", "instrument"]
 
 
-@in_trio
 async def test_scope_that_was_cancelled_before_leaves_no_context_behind() -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -206,7 +204,6 @@ async def fail_beside(use: Any, where: str, began: trio.Event) -> None:
         raise Stop
 
 
-@in_trio
 async def test_sibling_that_fails_cancels_the_block_but_not_what_it_uses() -> None:
     heard: list[Any] = []
 

@@ -21,10 +21,9 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from tests.peers.conftest import Lab, object_of, two_contexts
 from tests.support.devices import UserError
-from tests.support.in_trio import in_trio, settled
+from tests.support.waiting import settled
 
 
-@in_trio
 async def test_an_awaited_call_gives_what_the_method_returns_or_raises() -> None:
     async with two_contexts() as (here, _):
         bench: Any = await here.get_instrument("there.bench")
@@ -37,7 +36,6 @@ async def test_an_awaited_call_gives_what_the_method_returns_or_raises() -> None
         assert here.link_to("there").open_requests == 0
 
 
-@in_trio
 async def test_what_came_is_freed_as_soon_as_nobody_has_it_any_more() -> None:
     async with two_contexts() as (here, _):
         bench: Any = await here.get_instrument("there.bench")
@@ -54,7 +52,6 @@ async def test_what_came_is_freed_as_soon_as_nobody_has_it_any_more() -> None:
             gc.enable()
 
 
-@in_trio
 async def test_a_caller_who_is_cancelled_cancels_the_method_and_leaves_nothing_open() -> None:
     async with two_contexts() as (here, there):
         coro: Any = await here.get_instrument("there.async")
@@ -68,7 +65,6 @@ async def test_a_caller_who_is_cancelled_cancels_the_method_and_leaves_nothing_o
         assert await coro.echo(1) == 1
 
 
-@in_trio
 async def test_a_timeout_says_what_was_called_and_what_the_object_does() -> None:
     async with two_contexts() as (here, there):
         coro: Any = await here.get_instrument("there.async")
@@ -80,7 +76,6 @@ async def test_a_timeout_says_what_was_called_and_what_the_object_does() -> None
         await settled(object_of(there, "async").cancelled.is_set)
 
 
-@in_trio
 async def test_what_cannot_be_sent_fails_with_its_place_before_anything_goes_out() -> None:
     async with two_contexts() as (here, _):
         bench: Any = await here.get_instrument("there.bench")
@@ -90,7 +85,6 @@ async def test_what_cannot_be_sent_fails_with_its_place_before_anything_goes_out
         assert here.link_to("there").writes == writes
 
 
-@in_trio
 async def test_the_loss_of_the_link_is_told_apart_from_what_never_went_out() -> None:
     async with two_contexts() as (here, there):
         coro: Any = await here.get_instrument("there.async")
@@ -110,7 +104,6 @@ async def test_the_loss_of_the_link_is_told_apart_from_what_never_went_out() -> 
             await coro.echo(1)
 
 
-@in_trio
 async def test_who_tries_again_and_again_without_a_link_lets_others_run() -> None:
     async with two_contexts() as (here, _):
         coro: Any = await here.get_instrument("there.async")
@@ -148,7 +141,6 @@ class Changed(QMI_RpcObject):
         yield 1
 
 
-@in_trio
 async def test_a_method_that_has_become_a_generator_is_an_error_that_says_so() -> None:
     async with two_contexts() as (here, there):
         made = await there.make_rpc_object("x", Plain)
@@ -164,7 +156,6 @@ async def test_a_method_that_has_become_a_generator_is_an_error_that_says_so() -
         assert [value async for value in await fresh.values()] == [1]
 
 
-@in_trio
 async def test_the_link_knows_that_a_task_waits_and_is_not_lent_to_a_thread() -> None:
     async with two_contexts() as (here, _):
         coro: Any = await here.get_instrument("there.async")
@@ -187,7 +178,6 @@ class Relay(QMI_RpcObject):
         return await (proxy.rpc_async.value() if back is None else proxy.rpc_async.ask(back, None))
 
 
-@in_trio
 async def test_fault_17_a_cycle_of_awaited_calls_is_refused_by_whom_it_comes_back_to() -> None:
     async with two_contexts() as (here, there):
         await there.make_rpc_object("far", Relay)
@@ -200,13 +190,9 @@ async def test_fault_17_a_cycle_of_awaited_calls_is_refused_by_whom_it_comes_bac
         assert (await near.value(), await far.value()) == (7, 7)
 
 
-def test_a_task_of_another_loop_gets_its_answer_too(lab: Lab) -> None:
-    @in_trio
-    async def other_loop() -> None:
-        assert await lab.bench.rpc_async.echo(5) == 5
-        with pytest.raises(UserError):
-            await lab.bench.rpc_async.fail("user")
-        with pytest.raises(QMI_RpcTimeoutException):
-            await lab.coro.rpc_async.forever(rpc_timeout=0.05)
-
-    other_loop()
+async def test_a_task_of_another_loop_gets_its_answer_too(lab: Lab) -> None:
+    assert await lab.bench.rpc_async.echo(5) == 5
+    with pytest.raises(UserError):
+        await lab.bench.rpc_async.fail("user")
+    with pytest.raises(QMI_RpcTimeoutException):
+        await lab.coro.rpc_async.forever(rpc_timeout=0.05)

@@ -26,8 +26,8 @@ from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.messages import Call
 from tests.peers.conftest import Lab, object_of, two_contexts
 from tests.support.devices import Bench, Mode, Reading, Settings, UserError
-from tests.support.in_trio import in_trio, settled
 from tests.support.lab import address, eventually
+from tests.support.waiting import settled
 
 
 def test_a_remote_instrument_behaves_like_a_local_one(lab: Lab) -> None:
@@ -284,7 +284,6 @@ def test_the_loss_of_the_link_ends_a_stream_with_an_error(lab: Lab) -> None:
     lab.here.connect_to_peer("there", address(lab.there))
 
 
-@in_trio
 async def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_link() -> None:
     async with two_contexts() as (here, there):
         bench: Any = await here.get_instrument("there.bench")

@@ -15,7 +15,7 @@ from qmi.core.context import Context
 from tests.races.hunting import LIMIT, many
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Inline, Plain, SyncLoop
-from tests.support.in_trio import in_trio, settled
+from tests.support.waiting import settled
 
 
 @pytest.fixture(autouse=True, params=range(3))
@@ -44,7 +44,6 @@ async def pair() -> AsyncIterator[tuple[Context, Context]]:
         yield srv, cli
 
 
-@in_trio(limit=LIMIT)
 async def test_tasks_take_turns_in_any_order() -> None:
     async with pair() as (srv, cli):
         for cls in (Async, Plain, Inline):
@@ -64,7 +63,6 @@ async def test_tasks_take_turns_in_any_order() -> None:
             assert sorted(answers) == list(range(1, 6 * many(10) + 1))
 
 
-@in_trio(limit=LIMIT)
 async def test_a_lock_has_one_holder_in_any_order() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("vault", Async)
@@ -86,7 +84,6 @@ async def test_a_lock_has_one_holder_in_any_order() -> None:
         assert not await (await srv.get_rpc_object("vault")).is_locked()
 
 
-@in_trio(limit=LIMIT)
 async def test_lock_blocks_of_tasks_at_one_proxy_exclude_each_other() -> None:
     visits = max(6, many(6) // 20)  # each takes several round trips
     async with pair() as (srv, cli):
@@ -116,7 +113,6 @@ async def test_lock_blocks_of_tasks_at_one_proxy_exclude_each_other() -> None:
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 @pytest.mark.parametrize("cls", [Async, Plain])
-@in_trio
 async def test_lock_block_that_is_waited_for_can_be_cancelled_at_each_step(cls: type[Any], where: str) -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("vault", cls)
@@ -146,7 +142,6 @@ async def test_lock_block_that_is_waited_for_can_be_cancelled_at_each_step(cls: 
 
 
 @pytest.mark.parametrize("cls", [Async, Plain, SyncLoop])
-@in_trio(limit=LIMIT)
 async def test_a_call_over_a_link_can_be_cancelled_at_each_step(cls: type[Any]) -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("it", cls)
@@ -164,7 +159,6 @@ async def test_a_call_over_a_link_can_be_cancelled_at_each_step(cls: type[Any]) 
         assert await cancel_at_each_step(scenario, check) >= 1
 
 
-@in_trio(limit=LIMIT)
 async def test_a_lock_over_a_link_can_be_cancelled_at_each_step() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("vault", Async)
@@ -181,7 +175,6 @@ async def test_a_lock_over_a_link_can_be_cancelled_at_each_step() -> None:
         assert await cancel_at_each_step(scenario, check) >= 3
 
 
-@in_trio(limit=LIMIT)
 async def test_a_stream_over_a_link_can_be_cancelled_at_each_step() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("it", Async)
@@ -200,7 +193,6 @@ async def test_a_stream_over_a_link_can_be_cancelled_at_each_step() -> None:
         assert await cancel_at_each_step(scenario, check) >= 3
 
 
-@in_trio(limit=LIMIT)
 async def test_connecting_can_be_cancelled_at_each_step() -> None:
     async with pair() as (srv, cli):
         await srv.make_rpc_object("it", Async)

@@ -8,7 +8,6 @@ import trio.testing
 
 from qmi.core.exceptions import QMI_BlockingOnLoopException
 from qmi.runtime.wakeup import Interrupt, Loop, TaskWaker, ThreadWaker, refuse_on_loop
-from tests.support.in_trio import in_trio
 from tests.support.tasks import in_thread
 
 
@@ -43,7 +42,6 @@ def test_the_main_thread_waits_longer_than_it_looks_for_ctrl_c() -> None:
     assert not waiter.wait(0.3)
 
 
-@in_trio
 async def test_a_task_is_woken_from_its_loop_and_from_threads() -> None:
     early = TaskWaker()
     early.wake()
@@ -105,7 +103,6 @@ def test_an_interrupt_ends_waits_now_and_later() -> None:
     interrupt.check()
 
 
-@in_trio
 async def test_blocking_is_refused_on_a_loop() -> None:
     with pytest.raises(QMI_BlockingOnLoopException, match=r"^x\(\) would block the event loop; write 'await x\(\)'$"):
         refuse_on_loop("x()", "await x()")

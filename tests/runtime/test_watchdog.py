@@ -12,7 +12,7 @@ import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.runtime.watchdog import Watchdog, culprit, watched
-from tests.support.in_trio import in_trio, settled
+from tests.support.waiting import settled
 
 BLOCKED = "The event loop has been blocked for"
 
@@ -23,7 +23,6 @@ def block_until_warned(caplog: pytest.LogCaptureFixture) -> None:
         pass
 
 
-@in_trio
 async def test_fault_16_a_blocked_loop_gives_one_warning_with_the_culprits_stack(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -40,7 +39,6 @@ async def test_fault_16_a_blocked_loop_gives_one_warning_with_the_culprits_stack
     watchdog.join()
 
 
-@in_trio
 async def test_a_loop_that_lives_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     with watched(limit=0.2) as watchdog:
         await trio.sleep(0.5)
@@ -48,7 +46,6 @@ async def test_a_loop_that_lives_is_not_warned_about(caplog: pytest.LogCaptureFi
     assert caplog.text == ""
 
 
-@in_trio
 async def test_users_of_one_loop_share_a_watchdog() -> None:
     with watched(limit=5) as one, watched() as two:
         assert one is two
@@ -87,7 +84,6 @@ def test_fault_16_a_driver_that_blocks_the_loop_is_named(caplog: pytest.LogCaptu
     assert "time.sleep(1.5)" in caplog.text
 
 
-@in_trio
 async def test_contexts_are_watched() -> None:
     before = {thread.name for thread in threading.enumerate()}
     async with qmi.open_context("lab", None, init_logging=False):
