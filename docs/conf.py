@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "sphinxcontrib.mermaid",
     "public_api",
 ]
@@ -52,6 +53,9 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 autosummary_generate = False  # public_api writes the pages
+
+# What is copied is what one types: neither prompts nor what is printed.
+copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "furo"
 html_title = f"qmi-trio {version}"

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from sybil import Document
 
-from tests.support.pages import matches
+from tests.support.pages import matches, parse
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -90,7 +91,42 @@ def test_expectation_of_a_page_tells_what_may_differ(shown: str, printed: str, s
     assert matches(shown, printed) is same
 
 
-def test_python_blocks_of_all_pages_are_run() -> None:
-    text = (DOCS / "conftest.py").read_text("utf-8")
-    (excluded,) = re.findall(r"^RUN_ELSEWHERE = (.*)$", text, re.MULTILINE)
-    assert excluded == '["values.md"]'
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "_build"))
+# Blocks that are no text to type or read: pictures, and what Sphinx makes something of.
+DIRECTIVES = re.compile(r"mermaid|\{(?!code-block)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_blocks_that_are_not_run_say_why(page: Path) -> None:
+    if page.name == "values.md":  # tests/test_values_page.py runs its blocks
+        return
+    text = page.read_text("utf-8")
+    run = {example.line for example in Document.parse(str(page), parse).examples()}
+    silent, inside, before = [], "", ""
+    for number, line in enumerate(text.splitlines(), 1):
+        fence = re.match(r"\s*(`{3,}|:{3,})(.*)", line)
+        if inside:
+            inside = "" if fence and fence[1] == inside and not fence[2] else inside
+        elif fence:
+            inside = fence[1]
+            if number not in run and not DIRECTIVES.match(fence[2]) and not before.startswith("<!-- not run: "):
+                silent.append(f"{page.name}:{number}: {line}")
+        before = line.strip() or before
+    assert silent == []
+
+
+COMMANDS = (DOCS / "reference" / "commands.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((DOCS.parent / "qmi" / "tools").glob("*.py")), ids=lambda path: str(path.stem))
+def test_commands_are_described(path: Path) -> None:
+    text = path.read_text("utf-8")
+    if "ArgumentParser(" in text:
+        name = "qmi_proc" if path.stem == "proc" else f"python3 -m qmi.tools.{path.stem}"
+        assert f"$ {name} --help\n" in COMMANDS
+
+
+def test_environment_variables_are_described() -> None:
+    package = DOCS.parent / "qmi"
+    used = {name for path in package.rglob("*.py") for name in re.findall(r'"(QMI_[A-Z]+)"', path.read_text("utf-8"))}
+    assert {name for name in used if f"`{name}`" not in COMMANDS} == set()

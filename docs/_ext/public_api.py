@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import qmi
+
 if TYPE_CHECKING:
     from docutils import nodes
     from sphinx.addnodes import pending_xref
@@ -82,7 +84,8 @@ def public_modules() -> tuple[str, ...]:
     """Every module that users may import, those of ``MODULES`` first."""
     found = list(MODULES)
     for package in PACKAGES:
-        paths = importlib.import_module(package).__path__
+        # Not its __path__, which has the folders of drivers from elsewhere, too.
+        paths = [str(Path(qmi.__file__).parents[1].joinpath(*package.split(".")))]
         found += sorted(module.name for module in pkgutil.walk_packages(paths, f"{package}.") if not module.ispkg)
     return tuple(dict.fromkeys([*found, *FURTHER]))
 

@@ -250,7 +250,7 @@ class Page:
 
         variables = {name: value for name, value in os.environ.items() if not name.startswith("QMI_")}
         with (
-            mock.patch.dict(os.environ, {**variables, "HOME": str(self.home)}, clear=True),
+            mock.patch.dict(os.environ, {**variables, "HOME": str(self.home), "COLUMNS": "80"}, clear=True),
             mock.patch.object(sys, "path", [str(self.home), *sys.path]),
             mock.patch("time.sleep", sleep_less),
             contextlib.redirect_stdout(self._output),
