@@ -1,4 +1,4 @@
-# make demo | test | check | docs | format | test-all | faults | fuzz | soak | races | bench: each one installs what it needs first.
+# make demo | test | check | docs | format | test-all | faults | fuzz | soak | races | compat | bench: each one installs what it needs first.
 
 SHELL := bash
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check docs format test-all pytest faults fuzz soak races bench bench-readme clean
+.PHONY: demo test check docs format test-all pytest faults fuzz soak races compat bench bench-readme clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -61,6 +61,16 @@ soak: $(STAMP)
 # Many more rounds of the races than the tests run: make races ROUNDS=100000
 races: $(STAMP)
 	QMI_RACE_ROUNDS=$(or $(ROUNDS),20000) $(BIN)/python -m pytest -q --timeout=3600 tests/races
+
+# QMI's own drivers and their tests, fetched and run with this library; some minutes. make compat ONLY=thorlabs,rigol
+COMPAT := .venv-compat
+$(COMPAT)/.installed: pyproject.toml
+	test -x $(COMPAT)/bin/python || $(PYTHON) -m venv $(COMPAT)
+	$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[compat]'
+	touch $@
+
+compat: $(COMPAT)/.installed
+	$(COMPAT)/bin/python -m tests.compat --only "$(ONLY)"
 
 # Guided by coverage; in an environment of its own, since atheris exists for few Pythons. make fuzz SECONDS=600
 FUZZ := .venv-fuzz

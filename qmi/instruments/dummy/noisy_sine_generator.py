@@ -19,7 +19,18 @@ class NoisySineGenerator(QMI_Instrument):
     Args:
         context: The context that the instrument belongs to.
         name: Its name there.
+
+    Attributes:
+        max_frequency: Highest frequency that can be set, in hertz.
+        max_amplitude: Highest amplitude that can be set.
+        max_noise: Highest noise that can be set.
+        max_wait: Longest wait, in seconds.
     """
+
+    max_frequency: float = math.inf
+    max_amplitude: float = math.inf
+    max_noise: float = math.inf
+    max_wait: float = math.inf
 
     def __init__(self, context: Any, name: str) -> None:
         super().__init__(context, name)
@@ -36,6 +47,7 @@ class NoisySineGenerator(QMI_Instrument):
     @rpc_method
     def get_frequency(self) -> float:
         """The frequency of the wave, in hertz."""
+        self._check_ready()
         return self._frequency
 
     @rpc_method
@@ -46,13 +58,15 @@ class NoisySineGenerator(QMI_Instrument):
             frequency: In hertz.
 
         Raises:
-            ValueError: If it is no finite number from 0 on.
+            ValueError: If it is no finite number from 0 on, or more than ``max_frequency``.
         """
-        self._frequency = _checked("frequency", frequency)
+        self._check_ready()
+        self._frequency = _checked("frequency", frequency, self.max_frequency)
 
     @rpc_method
     def get_amplitude(self) -> float:
         """The amplitude of the wave."""
+        self._check_ready()
         return self._amplitude
 
     @rpc_method
@@ -63,13 +77,15 @@ class NoisySineGenerator(QMI_Instrument):
             amplitude: In the unit of the samples.
 
         Raises:
-            ValueError: If it is no finite number from 0 on.
+            ValueError: If it is no finite number from 0 on, or more than ``max_amplitude``.
         """
-        self._amplitude = _checked("amplitude", amplitude)
+        self._check_ready()
+        self._amplitude = _checked("amplitude", amplitude, self.max_amplitude)
 
     @rpc_method
     def get_noise(self) -> float:
         """The standard deviation of the noise."""
+        self._check_ready()
         return self._noise
 
     @rpc_method
@@ -80,9 +96,10 @@ class NoisySineGenerator(QMI_Instrument):
             noise: In the unit of the samples.
 
         Raises:
-            ValueError: If it is no finite number from 0 on.
+            ValueError: If it is no finite number from 0 on, or more than ``max_noise``.
         """
-        self._noise = _checked("noise", noise)
+        self._check_ready()
+        self._noise = _checked("noise", noise, self.max_noise)
 
     @rpc_method
     def wait(self, duration: float) -> None:
@@ -92,18 +109,40 @@ class NoisySineGenerator(QMI_Instrument):
             duration: For how long, in seconds.
 
         Raises:
-            ValueError: If it is no finite number from 0 on.
+            ValueError: If it is no finite number from 0 on, or more than ``max_wait``.
         """
-        time.sleep(_checked("duration", duration))
+        self._check_ready()
+        time.sleep(_checked("duration", duration, self.max_wait))
 
     @rpc_method
     def get_sample(self) -> float:
         """One sample of the wave, taken now."""
+        self._check_ready()
         phase = 2 * math.pi * self._frequency * (time.monotonic() - self._start)
         return self._amplitude * math.sin(phase) + random.gauss(0.0, self._noise)
 
+    def _check_ready(self) -> None:
+        """Refuse a call before the instrument is open; this class does not."""
 
-def _checked(what: str, value: Any) -> float:
+
+class Dummy_NoisySineGenerator(NoisySineGenerator):
+    """The same generator as strict as real instruments are: it has to be opened, and its settings have limits."""
+
+    _rpc_constants = ("max_noise",)
+    _rpc_properties = ("max_frequency", "max_amplitude", "max_wait")
+
+    max_frequency: float = 1e6
+    max_amplitude: float = 1e3
+    max_noise: float = 1e3
+    max_wait: float = 10.0
+
+    def _check_ready(self) -> None:
+        self._check_is_open()
+
+
+def _checked(what: str, value: Any, limit: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise ValueError(f"The {what} is a finite number from 0 on; got {value!r}")
+    if value > limit:
+        raise ValueError(f"The {what} is at most {limit:g}; got {value!r}")
     return float(value)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import qmi
+from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_InvalidOperationException
 from qmi.core.instrument import QMI_InstrumentIdentification
 from qmi.instruments.dummy import noisy_sine_generator
-from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+from qmi.instruments.dummy.noisy_sine_generator import Dummy_NoisySineGenerator, NoisySineGenerator
 
 SETTINGS = [("frequency", 2.0), ("amplitude", 100.0), ("noise", 1.0)]
 
@@ -117,3 +118,21 @@ def test_opening_twice_and_closing_twice_are_errors(proxy: Any) -> None:
         proxy.open()
     with pytest.raises(QMI_InvalidOperationException, match="not open"):
         proxy.close()
+
+
+@pytest.mark.parametrize(("setting", "limit"), [("frequency", 1e6), ("amplitude", 1e3), ("noise", 1e3)])
+def test_strict_generator_has_to_be_open_and_has_limits(setting: str, limit: float) -> None:
+    with QMI_Context("dummy") as context:
+        proxy = context.make_instrument("nsg", Dummy_NoisySineGenerator)
+        get, put = getattr(proxy, f"get_{setting}"), getattr(proxy, f"set_{setting}")
+        for call in (get, lambda: put(1.0), lambda: proxy.wait(0), proxy.get_sample):
+            with pytest.raises(QMI_InvalidOperationException, match="call its open"):
+                call()
+        with proxy:
+            put(limit)
+            with pytest.raises(ValueError, match=f"The {setting} is at most .*; got {limit * 2}"):
+                put(limit * 2)
+            assert get() == limit
+            assert getattr(proxy, f"max_{setting}") == limit
+            with pytest.raises(ValueError, match="at most 10; got 11"):
+                proxy.wait(11)
