@@ -27,32 +27,7 @@ from qmi._version import __version__
 from qmi.core import exceptions as _exceptions  # noqa: F401 - so that qmi.core.exceptions is there by "import qmi"
 
 if TYPE_CHECKING:
-    from qmi._api import (
-        call,
-        context,
-        get_configured_contexts,
-        get_instrument,
-        get_rpc_object,
-        get_task,
-        info,
-        list_rpc_objects,
-        lock_info,
-        locked,
-        make_instrument,
-        make_rpc_object,
-        make_task,
-        open_context,
-        rpc_async,
-        rpc_blocking,
-        rpc_nonblocking,
-        show_contexts,
-        show_instruments,
-        show_network_contexts,
-        show_rpc_objects,
-        show_tasks,
-        start,
-        stop,
-    )
+    from qmi._api import *  # noqa: F403 - those of the list below, which is the only one
 
 __all__ = [
     "__version__",
@@ -98,15 +73,15 @@ sys.modules[__name__].__class__ = _Package
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        """Import the verbs when the first one is used.
+        """Import ``qmi._api``, which has the functions and needs trio, when the first of them is asked for.
 
         All of the package passes through this file, also what has no use for trio: the commands, the configuration.
         """
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from qmi import _api as verbs
+        from qmi import _api
 
-        return globals().setdefault(name, getattr(verbs, name))
+        return globals().setdefault(name, getattr(_api, name))
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
-"""The verbs of a script, ``qmi.start()`` and its like: each does something with the context of the code that calls.
+"""The functions of ``import qmi``: each does something with the context of the code that calls.
 
-They are the package's own functions to everybody who uses them. They have a module of their own because they need
-actors and trio; ``qmi/__init__.py`` is run by whoever imports any part of the package, and does without.
+They are the package's own functions to everybody who uses them, and ``qmi/__init__.py`` lists their names. They have a
+module of their own because they need actors and trio; that file is run by whoever imports any part of the package, and
+does without.
 """
 
 from __future__ import annotations
@@ -13,40 +14,21 @@ from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
 from qmi.actors.tasks.task import QMI_Task
-from qmi.actors.views import call, lock_info, locked, rpc_async, rpc_blocking, rpc_nonblocking
-from qmi.contexts.default import context, open_context, start, stop
+from qmi.actors.views import call as call
+from qmi.actors.views import lock_info as lock_info
+from qmi.actors.views import locked as locked
+from qmi.actors.views import rpc_async as rpc_async
+from qmi.actors.views import rpc_blocking as rpc_blocking
+from qmi.actors.views import rpc_nonblocking as rpc_nonblocking
+from qmi.contexts.default import context as context
+from qmi.contexts.default import open_context as open_context
+from qmi.contexts.default import start as start
+from qmi.contexts.default import stop as stop
 from qmi.errors import QMI_NoActiveContextException
 
 if TYPE_CHECKING:
     from qmi.config.schema import CfgContext
     from qmi.contexts.blocking_context import InfoText
-
-__all__ = [
-    "call",
-    "context",
-    "get_configured_contexts",
-    "get_instrument",
-    "get_rpc_object",
-    "get_task",
-    "info",
-    "list_rpc_objects",
-    "lock_info",
-    "locked",
-    "make_instrument",
-    "make_rpc_object",
-    "make_task",
-    "open_context",
-    "rpc_async",
-    "rpc_blocking",
-    "rpc_nonblocking",
-    "show_contexts",
-    "show_instruments",
-    "show_network_contexts",
-    "show_rpc_objects",
-    "show_tasks",
-    "start",
-    "stop",
-]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T", bound=QMI_RpcObject)
@@ -178,6 +160,7 @@ def info() -> InfoText:
         return InfoText(error)
 
 
-for _name in __all__:
-    globals()[_name].__module__ = "qmi"
-del _name
+for _value in list(globals().values()):
+    if getattr(_value, "__module__", None) == __name__:
+        _value.__module__ = "qmi"
+del _value

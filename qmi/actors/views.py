@@ -137,3 +137,8 @@ def _view(name: str, view: type[Any], proxy: Any) -> Any:
 
 def _refuse(name: str, thing: Any, expected: str) -> NoReturn:
     raise QMI_UsageException(f"{name}() takes {expected}; got {thing!r}")
+
+
+_public: Callable[..., object]
+for _public in (call, lock_info, locked, rpc_async, rpc_blocking, rpc_nonblocking):
+    _public.__module__ = "qmi"

@@ -1,4 +1,4 @@
-"""The default context of a program, and the verbs that use it, for scripts and tests that reach for them here.
+"""The default context of a program, and the functions that use it, for scripts and tests that reach for them here.
 
 ``_qmi_context`` is the default context itself, or None: tests put one of their own there for a while.
 """
@@ -9,49 +9,15 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from qmi._api import (
-    context,
-    get_configured_contexts,
-    get_instrument,
-    get_rpc_object,
-    get_task,
-    info,
-    list_rpc_objects,
-    make_instrument,
-    make_rpc_object,
-    make_task,
-    show_contexts,
-    show_instruments,
-    show_network_contexts,
-    show_rpc_objects,
-    show_tasks,
-    start,
-    stop,
-)
+import qmi
+from qmi import *  # noqa: F403 - the functions of the package, as it lists them
+from qmi import context
 from qmi.config.loader import load_config as _load_config
 from qmi.config.schema import CfgQmi
 from qmi.contexts import default as session
 
-__all__ = [
-    "context",
-    "create_config_from_file",
-    "get_configured_contexts",
-    "get_instrument",
-    "get_rpc_object",
-    "get_task",
-    "info",
-    "list_rpc_objects",
-    "make_instrument",
-    "make_rpc_object",
-    "make_task",
-    "show_contexts",
-    "show_instruments",
-    "show_network_contexts",
-    "show_rpc_objects",
-    "show_tasks",
-    "start",
-    "stop",
-]
+__all__ = ["create_config_from_file"]
+__all__ += qmi.__all__
 
 if TYPE_CHECKING:
     _qmi_context: Any
@@ -83,7 +49,7 @@ def _clear_global_context() -> None:
 
 
 class _Module(ModuleType):
-    """This module: its ``_qmi_context`` is where the verbs look."""
+    """This module: its ``_qmi_context`` is where those functions look."""
 
     _is_deleted = False
 
