@@ -1,0 +1,255 @@
+"""Devices on the network: TCP and UDP."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import Any, ClassVar
+
+from qmi.devices.descriptors import is_valid_host
+from qmi.devices.transport import DeviceTransport
+from qmi.errors import QMI_TimeoutException, QMI_TransportDescriptorException, QMI_TransportLostException
+from qmi.names import HostPort
+
+RESPONDER_PORT = 35999
+"""Where contexts answer questions about themselves; no device may be there."""
+
+
+class QMI_SocketTransport(DeviceTransport):
+    """What transports over sockets have in common.
+
+    Args:
+        host: Name or address of the device.
+        port: Its port number.
+
+    Raises:
+        QMI_TransportDescriptorException: If there can be no such host or port.
+    """
+
+    MIN_PACKET_SIZE: int = 0
+    MAX_PACKET_SIZE: int = 65536
+    WRITE_TIMEOUT: ClassVar[float] = 60.0
+    """For how long a device may take no byte of what is written, in seconds."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._validate_host(host)
+        self._validate_port(port)
+        self._host = host
+        self._address = ("127.0.0.1" if host == "localhost" else host, port)
+        self._socket: socket.socket | None = None
+        self._timeout: float | None = None
+        super().__init__()
+
+    @staticmethod
+    def _validate_host(host: str) -> None:
+        if not isinstance(host, str) or not is_valid_host(host):
+            raise QMI_TransportDescriptorException(f"Invalid host name {host!r}: expected a name or an IP address")
+
+    @staticmethod
+    def _validate_port(port: int) -> None:
+        if not isinstance(port, int) or not 1 <= port <= 65535:
+            raise QMI_TransportDescriptorException(f"Invalid port number {port!r}: expected an integer of 1 to 65535")
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(remote={HostPort(*self._address)})"
+
+    def _short_name(self) -> str:
+        return f"{type(self).__name__}_{self._address[0]}_{self._address[1]}"
+
+    @property
+    def _safe_socket(self) -> socket.socket:
+        if self._socket is None:
+            raise QMI_TransportLostException(f"{self} has no connection")
+        return self._socket
+
+    def _connect(self) -> None:
+        self._socket = None
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _lost_by(self, error: OSError) -> QMI_TransportLostException:
+        return QMI_TransportLostException(f"The connection {self} is lost: {error.strerror or error}")
+
+
+class QMI_TcpTransport(QMI_SocketTransport):
+    """A device that is reached over TCP.
+
+    Args:
+        host: Name or address of the device.
+        port: Its port number.
+        connect_timeout: How long opening may take, in seconds; None for as long as the system lets it.
+
+    Raises:
+        QMI_TransportDescriptorException: If there can be no such host or port.
+    """
+
+    DEFAULT_CONNECT_TIMEOUT = 10
+    _renewal_drops_answers = True
+
+    def __init__(self, host: str, port: int, connect_timeout: float | None = DEFAULT_CONNECT_TIMEOUT) -> None:
+        super().__init__(host, port)
+        self._connect_timeout = connect_timeout
+
+    def _connect(self) -> None:
+        try:
+            connection = socket.create_connection((self._host, self._address[1]), self._connect_timeout)
+        except TimeoutError as error:
+            raise QMI_TimeoutException(
+                f"Timeout: no connection to {HostPort(*self._address)} within {self._connect_timeout} s"
+            ) from error
+        except OSError as error:
+            error.add_note(f"The connection {self} could not be made")
+            raise
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setblocking(True)
+        self._timeout = None
+        self._socket = connection
+
+    def _set_timeout(self, connection: socket.socket, timeout: float | None) -> None:
+        # A system call, so only where it changes something.
+        if timeout is not None and timeout < 0:
+            timeout = 0.0
+        if timeout != self._timeout:
+            connection.settimeout(timeout)
+            self._timeout = timeout
+
+    def _send(self, data: bytes) -> None:
+        connection = self._safe_socket
+        try:
+            sent = connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        except TimeoutError:
+            sent = 0
+        except OSError as error:
+            raise self._lost_by(error) from error
+        if sent < len(data):
+            self._send_rest(connection, memoryview(data)[sent:], len(data))
+
+    def _send_rest(self, connection: socket.socket, rest: memoryview, size: int) -> None:
+        self._set_timeout(connection, self.WRITE_TIMEOUT)
+        while rest:
+            try:
+                rest = rest[connection.send(rest) :]
+            except TimeoutError as error:
+                raise QMI_TimeoutException(
+                    f"{self} took no byte for {self.WRITE_TIMEOUT:g} s; {size - len(rest)} of {size} were written"
+                ) from error
+            except OSError as error:
+                raise self._lost_by(error) from error
+
+    def _receive(self, size: int, timeout: float | None) -> bytes:
+        connection = self._safe_socket
+        self._set_timeout(connection, timeout)
+        try:
+            data = connection.recv(size)
+        except (TimeoutError, BlockingIOError):
+            return b""
+        except OSError as error:
+            raise self._lost_by(error) from error
+        if not data:
+            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
+        return data
+
+    def _receive_into(self, view: memoryview, timeout: float | None) -> int:
+        connection = self._safe_socket
+        self._set_timeout(connection, timeout)
+        try:
+            count = connection.recv_into(view)
+        except (TimeoutError, BlockingIOError):
+            return 0
+        except OSError as error:
+            raise self._lost_by(error) from error
+        if not count:
+            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
+        return count
+
+
+class QMI_UdpTransport(QMI_SocketTransport):
+    """A device that is reached over UDP: what it sends is read as one stream of bytes.
+
+    It sends from, and listens on, the same port number as that of the device, unless another one is given. Datagrams
+    of other hosts are dropped.
+
+    Args:
+        host: Name or address of the device.
+        port: Its port number.
+        local_port: Port number on this side; 0 for any.
+
+    Raises:
+        QMI_TransportDescriptorException: If there can be no such host or port.
+    """
+
+    MIN_PACKET_SIZE = 4096
+    MAX_PACKET_SIZE = 65535
+
+    def __init__(self, host: str, port: int, local_port: int | None = None) -> None:
+        super().__init__(host, port)
+        if local_port is not None and (not isinstance(local_port, int) or not 0 <= local_port <= 65535):
+            raise QMI_TransportDescriptorException(
+                f"Invalid local_port {local_port!r}: expected an integer of 0 to 65535"
+            )
+        self._local_port = port if local_port is None else local_port
+        self._peer: Any = None
+
+    @staticmethod
+    def _validate_port(port: int) -> None:
+        QMI_SocketTransport._validate_port(port)
+        if port == RESPONDER_PORT:
+            raise QMI_TransportDescriptorException(
+                f"UDP port number {port} not allowed: contexts answer questions about themselves there"
+            )
+
+    def _connect(self) -> None:
+        family, _, _, _, peer = socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)[0]
+        opened = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            opened.bind((_local_host(peer[0]), self._local_port))
+            opened.setblocking(False)
+        except OSError as error:
+            opened.close()
+            error.add_note(f"Port {self._local_port} on this side could not be taken for {self}")
+            raise
+        self._peer = peer
+        self._socket = opened
+
+    def _write_failed(self, error: BaseException) -> None:
+        # A datagram goes out whole or not at all.
+        if not isinstance(error, Exception):
+            self._read_failed(error, self._owed._replace(nbytes=1))
+
+    def _send(self, data: bytes) -> None:
+        self._safe_socket.sendto(data, self._peer)
+
+    def _receive(self, size: int, timeout: float | None) -> bytes:
+        opened = self._safe_socket
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                data, sender = opened.recvfrom(self.MAX_PACKET_SIZE)
+            except BlockingIOError:
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    return b""
+                select.select([opened], [], [], remaining)
+                continue
+            # An empty datagram says nothing, and a read that returns nothing would be one whose time is over.
+            if data and sender[0] == self._peer[0]:
+                return data
+
+
+def _local_host(peer: str) -> str:
+    """Where to listen for a device: on the loopback interface alone if it is there."""
+    if peer.startswith("127."):
+        return "127.0.0.1"
+    if peer == "::1":
+        return peer
+    return "::" if ":" in peer else ""
+
+
+__all__ = ["QMI_SocketTransport", "QMI_TcpTransport", "QMI_UdpTransport"]
