@@ -8,7 +8,10 @@
     │   └── QMI_MissingConfigurationException  (also FileNotFoundError) the file is not there
     ├── QMI_DuplicateNameException
     ├── QMI_EndOfInputException                (also EOFError)
+    │   └── QMI_TransportLostException         (also ConnectionError) the connection to a device is gone
     ├── QMI_InstrumentException
+    │   ├── QMI_OutOfStepException             an answer is owed that could be taken for the next one
+    │   └── QMI_ScpiException                  what a device reports about a command
     ├── QMI_InvalidOperationException
     ├── QMI_MessageDeliveryException
     │   ├── QMI_NotDeliveredException          the request never left: safe to repeat
@@ -38,6 +41,7 @@
     │   ├── QMI_BlockingOnLoopException        a blocking call where only ``await`` may wait
     │   ├── QMI_InvalidValueException           (also ValueError) an argument whose value cannot work
     │   ├── QMI_LogLevelException              (also QMI_ConfigurationException) there is no such log level
+    │   ├── QMI_MissingLibraryException        (also ImportError) what needs a library that is not installed
     │   ├── QMI_NoActiveContextException
     │   ├── QMI_NotConnectedException          (also QMI_UnknownNameException) there is no link to that context
     │   ├── QMI_NotStartedException            (also QMI_InvalidOperationException) the context does not run yet
@@ -73,24 +77,28 @@ __all__ = [
     "QMI_LogLevelException",
     "QMI_MessageDeliveryException",
     "QMI_MissingConfigurationException",
+    "QMI_MissingLibraryException",
     "QMI_NoActiveContextException",
     "QMI_NotConnectedException",
     "QMI_NotDeliveredException",
     "QMI_NotStartedException",
     "QMI_ObjectLockedException",
     "QMI_ObjectRemovedException",
+    "QMI_OutOfStepException",
     "QMI_OutcomeUnknownException",
     "QMI_PeerNotFoundException",
     "QMI_RemoteException",
     "QMI_RemoteExceptionGroup",
     "QMI_RpcTimeoutException",
     "QMI_RuntimeException",
+    "QMI_ScpiException",
     "QMI_SignalSubscriptionException",
     "QMI_TaskInitException",
     "QMI_TaskRunException",
     "QMI_TaskStopException",
     "QMI_TimeoutException",
     "QMI_TransportDescriptorException",
+    "QMI_TransportLostException",
     "QMI_UnknownNameException",
     "QMI_UnknownPlaceholderException",
     "QMI_UnknownRpcException",
@@ -132,8 +140,30 @@ class QMI_EndOfInputException(QMI_Exception, EOFError):
     """There is no more input to read."""
 
 
+class QMI_TransportLostException(QMI_EndOfInputException, ConnectionError):
+    """The connection to a device is gone: it was closed, unplugged or cut."""
+
+
 class QMI_InstrumentException(QMI_Exception):
     """An instrument reported an error or answered something that makes no sense."""
+
+
+class QMI_OutOfStepException(QMI_InstrumentException):
+    """An answer is still owed, and might be taken for that of the next question; nothing was sent."""
+
+
+class QMI_ScpiException(QMI_InstrumentException):
+    """A device reports an error about a command.
+
+    Attributes:
+        command: The command.
+        errors: The entries of the device's error queue.
+    """
+
+    def __init__(self, message: str = "", command: str = "", errors: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.command = command
+        self.errors: tuple[str, ...] = tuple(errors)
 
 
 class QMI_InvalidOperationException(QMI_Exception):
@@ -286,6 +316,10 @@ class QMI_UnknownPlaceholderException(QMI_UsageException, KeyError):
 
 class QMI_LogLevelException(QMI_UsageException, QMI_ConfigurationException):
     """There is no log level of that name."""
+
+
+class QMI_MissingLibraryException(QMI_UsageException, ImportError):
+    """A Python package that is needed for this is not installed; the message says how to install it."""
 
 
 class QMI_NoActiveContextException(QMI_UsageException):

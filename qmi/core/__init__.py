@@ -20,9 +20,16 @@ _MODULES = (
     "pubsub",
     "read_keyboard",
     "rpc",
+    "scpi_protocol",
     "task",
     "thread",
+    "transport",
+    "transport_gpib_visa",
+    "transport_usbtmc_pyusb",
+    "transport_usbtmc_visa",
+    "usbtmc",
     "util",
+    "vxi11",
 )
 
 # To a type checker, this function would make any name one of the package's.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qmi.actors.execution import current_chain
+from qmi.runtime.call_context import current_chain
 
 
 def owner_name() -> str | None:

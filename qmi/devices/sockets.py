@@ -209,7 +209,7 @@ class QMI_UdpTransport(QMI_SocketTransport):
         family, _, _, _, peer = socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)[0]
         opened = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            opened.bind((_local_host(peer[0]), self._local_port))
+            opened.bind((_local_host(str(peer[0])), self._local_port))
             opened.setblocking(False)
         except OSError as error:
             opened.close()

@@ -1,11 +1,11 @@
-"""What went over a transport, as lines of a log, and read back from there.
+r"""What went over a transport, as lines of a log, and read back from there.
 
 The logger of an instrument is ``qmi.traffic.<instrument>``; at level DEBUG it says what was written and read::
 
-    write 6 "*IDN?\\n"
-    read 12 "ACME,1,2,3\\n"
+    write 6 "*IDN?\n"
+    read 12 "ACME,1,2,3\n"
 
-The number counts the bytes; the text is ASCII with the escapes of Python, so a line is a line whatever the device sends.
+The number counts the bytes; the text is ASCII with the escapes of Python, so each stays one line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ LONGEST = 65536
 """Bytes of one exchange that are shown; the rest is only counted."""
 
 _NAME = re.compile(r"[^-A-Za-z0-9_()]+")
-_LINE = re.compile(rf"{re.escape(PREFIX)}\.(?P<name>[^\s|:]+).*?\b(?P<direction>write|read) (?P<size>\d+) (?P<text>\".*\")")
+_LINE = re.compile(
+    rf"{re.escape(PREFIX)}\.(?P<name>[^\s|:]+).*?\b(?P<direction>write|read) (?P<size>\d+) (?P<text>\".*\")"
+)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?)")
 
 

@@ -1,4 +1,4 @@
-"""What all ways to a device have in common: opened and closed, bytes out and in, and no answer to the wrong question."""
+"""What all ways to a device have in common: bytes out and in, and no answer to the wrong question."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from qmi.devices.exchange import Owed, OutOfStep, Step, checked_out_of_step
+from qmi.devices.exchange import OutOfStep, Owed, Step, checked_out_of_step
 from qmi.devices.owner import owner_name
 from qmi.devices.reconnect import ConnectionEvent, Reconnect, reconnect_of
 from qmi.devices.traffic import log, traffic_logger
@@ -183,11 +183,11 @@ class DeviceTransport(QMI_Transport):
 
     _renewal_drops_answers: ClassVar[bool] = False
     """Whether an answer that is late cannot arrive on a new connection."""
-    _sleep: ClassVar[Callable[[float], None]] = staticmethod(time.sleep)
 
     def __init__(self) -> None:
         super().__init__()
-        self._read_buffer = bytearray()
+        # Some tests of drivers put bytes here.
+        self._read_buffer: bytearray | bytes = bytearray()
         self._step = _IDLE
         self._owed = Owed()
         self._has_asked = False
@@ -401,14 +401,16 @@ class DeviceTransport(QMI_Transport):
         self._read_buffer += data
 
     def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
+        is_first = True
+        deadline = None if timeout is None else time.monotonic() + timeout
         if not self._read_buffer:
             self._check_not_lost()
             data = self._receive(_CHUNK, timeout) if terminator else b""
+            is_first = False
             # Nearly always this is the answer, all of it, and nothing else.
             if data.endswith(terminator) and data.find(terminator) == len(data) - len(terminator):
                 return data
             self._keep(data)
-        deadline = None if timeout is None else time.monotonic() + timeout
         searched = 0
         while True:
             found = self._read_buffer.find(terminator, max(0, searched - len(terminator) + 1))
@@ -416,12 +418,14 @@ class DeviceTransport(QMI_Transport):
                 return self._take(found + len(terminator))
             searched = len(self._read_buffer)
             self._check_not_lost()
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            data = self._receive(_CHUNK, remaining)
+            remaining = None if deadline is None else deadline - time.monotonic()
+            # A device that never stops sending must not keep this going for ever.
+            data = self._receive(_CHUNK, remaining) if remaining is None or remaining > 0 or is_first else b""
             if not data:
                 raise QMI_TimeoutException(
                     f"Timeout after {searched} bytes without message terminator {terminator!r} from {self}"
                 )
+            is_first = False
             self._keep(data)
 
     def _read_exactly(self, nbytes: int, timeout: float | None) -> bytes:
@@ -597,7 +601,7 @@ class DeviceTransport(QMI_Transport):
         failure: Exception = OSError("there was no attempt")
         for wait in reconnect.delays():
             if wait:
-                self._sleep(wait)
+                time.sleep(wait)
             try:
                 self._connect()
                 self._step = _IDLE

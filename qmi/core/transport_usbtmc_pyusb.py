@@ -1,0 +1,29 @@
+"""USBTMC devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qmi.core import usbtmc
+from qmi.core.transport import QMI_UsbTmcTransport
+from qmi.devices.visa import usbtmc_descriptors
+
+__all__ = ["QMI_PyUsbTmcTransport"]
+
+
+class QMI_PyUsbTmcTransport(QMI_UsbTmcTransport):
+    """A USBTMC device.
+
+    Args:
+        vendorid: The vendor's number.
+        productid: The product's number.
+        serialnr: The serial number; "" for the only such device.
+    """
+
+    def _make_device(self) -> Any:
+        return usbtmc.Instrument(self.vendorid, self.productid, self.serialnr)
+
+    @staticmethod
+    def list_resources() -> list[str]:
+        """The descriptors of the USBTMC devices that are there."""
+        return usbtmc_descriptors(usbtmc.list_resources())

@@ -1,0 +1,87 @@
+"""Which transport a descriptor means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from qmi.devices.descriptors import (
+    GpibTransportDescriptorParser,
+    SerialTransportDescriptorParser,
+    TcpTransportDescriptorParser,
+    TransportDescriptorParser,
+    UdpTransportDescriptorParser,
+    UsbTmcTransportDescriptorParser,
+    VisaTransportDescriptorParser,
+    Vxi11TransportDescriptorParser,
+    interface_of,
+    options_of,
+)
+from qmi.errors import QMI_TransportDescriptorException
+
+
+class TransportFactory(Protocol):
+    """Finds the class of a transport by its name."""
+
+    def __call__(self, name: str) -> Any:
+        """Return the class."""
+
+
+class Kind(NamedTuple):
+    """One kind of transport.
+
+    Attributes:
+        parser: What reads its descriptors.
+        blocking: Name of the class for plain drivers.
+        awaited: Name of the class for drivers in the event loop.
+    """
+
+    parser: TransportDescriptorParser
+    blocking: str
+    awaited: str
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.parser.interface: kind
+    for kind in (
+        Kind(SerialTransportDescriptorParser, "QMI_SerialTransport", "AsyncSerialTransport"),
+        Kind(TcpTransportDescriptorParser, "QMI_TcpTransport", "AsyncTcpTransport"),
+        Kind(UdpTransportDescriptorParser, "QMI_UdpTransport", "AsyncUdpTransport"),
+        Kind(UsbTmcTransportDescriptorParser, "QMI_PyUsbTmcTransport", "AsyncThreadTransport"),
+        Kind(GpibTransportDescriptorParser, "QMI_VisaGpibTransport", "AsyncThreadTransport"),
+        Kind(Vxi11TransportDescriptorParser, "QMI_Vxi11Transport", "AsyncThreadTransport"),
+        Kind(VisaTransportDescriptorParser, "QMI_VisaTransport", "AsyncThreadTransport"),
+    )
+}
+
+
+def kind_of(descriptor: str) -> Kind:
+    """The kind of transport that a descriptor means.
+
+    Raises:
+        QMI_TransportDescriptorException: If there is no such kind, or the text is no descriptor.
+    """
+    interface = interface_of(descriptor)
+    if interface not in KINDS:
+        raise QMI_TransportDescriptorException(
+            f"Unknown type in transport descriptor {descriptor!r}: expected one of {', '.join(KINDS)}"
+        )
+    return KINDS[interface]
+
+
+def make_transport(descriptor: str, defaults: Mapping[str, Any] | None, find: TransportFactory) -> Any:
+    """Make the transport of a descriptor.
+
+    Args:
+        descriptor: The descriptor.
+        defaults: Values for what it does not say.
+        find: Gives the class of a name.
+
+    Raises:
+        QMI_TransportDescriptorException: If the descriptor cannot be understood.
+    """
+    kind = kind_of(descriptor)
+    values = kind.parser.parse_parameter_strings(descriptor, defaults)
+    transport = find(kind.blocking)(**values)
+    options = options_of(descriptor)
+    return transport.configure(**options) if options else transport

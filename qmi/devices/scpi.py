@@ -1,0 +1,318 @@
+"""Questions and answers of SCPI, over any transport."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from qmi.devices.blocks import as_array, block_header, check_length_digits, memory_for
+from qmi.devices.exchange import Owed
+from qmi.devices.scpi_errors import is_no_error
+from qmi.devices.transport import DeviceTransport, QMI_Transport
+from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException, QMI_ScpiException
+
+_MOST_ERRORS = 100
+
+
+class ScpiOptions:
+    """What the blocking and the awaited protocol have in common: texts to bytes and back, and what devices differ in.
+
+    Args:
+        command_terminator: What a command ends in.
+        response_terminator: What an answer ends in; "" where the end of a message is its end.
+        default_timeout: For how long an answer is waited for, in seconds; None for ever.
+        error_query: The question for the next entry of the error queue, such as ``"SYST:ERR?"``: asked after each
+            command, until the queue is empty. None does not ask.
+        completion_query: The question that is answered when the command before is done, such as ``"*OPC?"``: asked
+            after each command that is no question. None does not ask.
+        echo: Whether the device sends each command back, before its answer.
+        command_delay: Least time between two commands, in seconds.
+    """
+
+    def __init__(
+        self,
+        command_terminator: str,
+        response_terminator: str,
+        default_timeout: float | None,
+        error_query: str | None,
+        completion_query: str | None,
+        echo: bool,
+        command_delay: float,
+    ) -> None:
+        if not 0 <= command_delay < float("inf"):
+            raise QMI_InvalidValueException(f"command_delay must be a number of seconds >= 0, got {command_delay!r}")
+        self._command_terminator = command_terminator.encode("ascii")
+        self._response_terminator = response_terminator.encode("ascii")
+        self._default_timeout = default_timeout
+        self._error_query = error_query
+        self._completion_query = completion_query
+        self._echo = echo
+        self._command_delay = command_delay
+        self._next_command = 0.0
+        self._has_policies = bool(error_query or completion_query)
+        self._has_quirks = echo or command_delay > 0
+
+    def _answer(self, response: bytes, decoder: str, cmd: str) -> str:
+        terminator = self._response_terminator
+        if not response.endswith(terminator):
+            raise QMI_InstrumentException(
+                f"Response was not terminated with expected terminator: got {response[-40:]!r}, expected it to end in "
+                f"{terminator!r}, in answer to {cmd!r}"
+            )
+        return response[: len(response) - len(terminator)].decode(decoder)
+
+    def _delay(self) -> float:
+        """For how long to wait before the next command, in seconds; counts from now."""
+        now = time.monotonic()
+        wait = max(0.0, self._next_command - now)
+        self._next_command = now + wait + self._command_delay
+        return wait
+
+    def _check_echo(self, sent: bytes, received: bytes) -> None:
+        if received.rstrip() != sent.rstrip():
+            raise QMI_InstrumentException(f"The device echoed {received[:80]!r} where {sent[:80]!r} was sent")
+
+    def _check_terminator(self, found: bytes) -> None:
+        if found != self._response_terminator:
+            raise QMI_InstrumentException(
+                f"Invalid binary data format, expecting {self._response_terminator!r} behind the data but got {found!r}"
+            )
+
+    def _check_completion(self, cmd: str, answer: str) -> None:
+        if answer.strip() not in ("1", "+1"):
+            raise QMI_ScpiException(f"{self._completion_query} behind {cmd!r} was answered by {answer!r}", cmd)
+
+    def _report(self, cmd: str, errors: list[str]) -> None:
+        if errors:
+            raise QMI_ScpiException(f"The device reports about {cmd!r}: {'; '.join(errors)}", cmd, tuple(errors))
+
+
+class ScpiProtocol(ScpiOptions):
+    """Commands and questions as texts, and binary blocks, over a transport.
+
+    Args:
+        transport: The transport, open or not.
+        command_terminator: What a command ends in.
+        response_terminator: What an answer ends in; "" where the end of a message is its end.
+        default_timeout: For how long an answer is waited for, in seconds; None for ever.
+        error_query: The question for the next entry of the error queue, such as ``"SYST:ERR?"``: asked after each
+            command, until the queue is empty; what it holds is raised with the command that caused it.
+        completion_query: The question that is answered when the command before is done, such as ``"*OPC?"``: asked
+            after each command that is no question.
+        echo: Whether the device sends each command back, before its answer.
+        command_delay: Least time between two commands, in seconds.
+    """
+
+    def __init__(
+        self,
+        transport: QMI_Transport,
+        command_terminator: str = "\n",
+        response_terminator: str = "\n",
+        default_timeout: float | None = None,
+        *,
+        error_query: str | None = None,
+        completion_query: str | None = None,
+        echo: bool = False,
+        command_delay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            command_terminator,
+            response_terminator,
+            default_timeout,
+            error_query,
+            completion_query,
+            echo,
+            command_delay,
+        )
+        self._transport = transport
+
+    def write(self, cmd: str) -> None:
+        """Send a command.
+
+        Args:
+            cmd: The command, without its terminator; ASCII.
+
+        Raises:
+            QMI_ScpiException: If an error query or a completion query is set, and the device reports an error.
+            UnicodeEncodeError: If the command is not ASCII.
+        """
+        self._send(cmd.encode("ascii"))
+        if self._has_policies:
+            self._follow_up(cmd, is_question=False)
+
+    def write_raw(self, cmd: bytes) -> None:
+        """Send bytes, with the command terminator behind them.
+
+        Args:
+            cmd: The bytes, such as a command with a binary block.
+        """
+        self._send(cmd)
+        if self._has_policies:
+            self._follow_up(cmd[:80].decode("latin-1"), is_question=False)
+
+    def ask(self, cmd: str, timeout: float | None = None, discard: bool = False, decoder: str = "ascii") -> str:
+        """Send a question and return its answer, without the terminator.
+
+        Args:
+            cmd: The question, without its terminator; ASCII.
+            timeout: For how long to wait, in seconds; None for the default timeout.
+            discard: Whether to drop first what has been received and not been read.
+            decoder: The encoding of the answer.
+
+        Raises:
+            QMI_TimeoutException: If there is no answer in time.
+            QMI_InstrumentException: If the answer does not end in its terminator.
+            QMI_ScpiException: If an error query is set, and the device reports an error.
+        """
+        if timeout is None:
+            timeout = self._default_timeout
+        if discard:
+            self._transport.discard_read()
+        if self._has_quirks:
+            self._send(cmd.encode("ascii"))
+        else:
+            self._transport.write(cmd.encode("ascii") + self._command_terminator)
+        response = self._transport.read_until(message_terminator=self._response_terminator, timeout=timeout)
+        answer = self._answer(response, decoder, cmd)
+        if self._has_policies:
+            self._follow_up(cmd, is_question=True)
+        return answer
+
+    def read_binary_data(self, read_terminator_flag: bool = True, timeout: float | None = None) -> bytes:
+        """Read an IEEE 488.2 block.
+
+        Args:
+            read_terminator_flag: Whether the response terminator stands behind the block.
+            timeout: For how long to wait for each part, in seconds; None for the default timeout.
+
+        Returns:
+            The data.
+
+        Raises:
+            QMI_TimeoutException: If it does not come in time.
+            QMI_InstrumentException: If what comes is no block.
+        """
+        if timeout is None:
+            timeout = self._default_timeout
+        header = b""
+        try:
+            header = self._transport.read(2, timeout=timeout)
+            digits = block_header(header)
+            if digits == 0:
+                return self._read_indefinite(timeout)
+            size = self._transport.read(digits, timeout=timeout)
+            header += size
+            data = self._transport.read(check_length_digits(size), timeout=timeout)
+        except BaseException:
+            self._give_back(header, read_terminator_flag)
+            raise
+        if read_terminator_flag:
+            self._read_terminator(timeout)
+        return data
+
+    def read_array(self, dtype: Any = "u1", *, read_terminator_flag: bool = True, timeout: float | None = None) -> Any:
+        """Read an IEEE 488.2 block into a numpy array, whose memory the data are received into.
+
+        Args:
+            dtype: Type of the items, with their byte order: ``">i2"``, ``"<f4"``.
+            read_terminator_flag: Whether the response terminator stands behind the block.
+            timeout: For how long to wait for each part, in seconds; None for the default timeout.
+
+        Returns:
+            The array, of one dimension.
+
+        Raises:
+            QMI_TimeoutException: If it does not come in time.
+            QMI_InstrumentException: If what comes is no block, or its size is none of whole items.
+        """
+        if timeout is None:
+            timeout = self._default_timeout
+        header = b""
+        try:
+            header = self._transport.read(2, timeout=timeout)
+            digits = block_header(header)
+            if digits == 0:
+                return as_array(self._read_indefinite(timeout), dtype)
+            size = self._transport.read(digits, timeout=timeout)
+            header += size
+            array = memory_for(check_length_digits(size), dtype)
+            self._transport.readinto(array, timeout=timeout)
+        except BaseException:
+            self._give_back(header, read_terminator_flag)
+            raise
+        if read_terminator_flag:
+            self._read_terminator(timeout)
+        return array
+
+    def ask_array(self, cmd: str, dtype: Any = "u1", *, timeout: float | None = None) -> Any:
+        """Send a question and read its answer, a block, into a numpy array; see :meth:`read_array`.
+
+        Args:
+            cmd: The question, without its terminator; ASCII.
+            dtype: Type of the items, with their byte order.
+            timeout: For how long to wait, in seconds; None for the default timeout.
+        """
+        self._send(cmd.encode("ascii"))
+        array = self.read_array(dtype, timeout=timeout)
+        if self._has_policies:
+            self._follow_up(cmd, is_question=True)
+        return array
+
+    def check_errors(self, cmd: str = "") -> None:
+        """Empty the error queue.
+
+        Args:
+            cmd: The command that is to blame.
+
+        Raises:
+            QMI_ScpiException: If there was an error in it.
+        """
+        query = self._error_query or "SYST:ERR?"
+        errors: list[str] = []
+        while len(errors) < _MOST_ERRORS and not is_no_error(entry := self._ask_plainly(query)):
+            errors.append(entry)
+        self._report(cmd, errors)
+
+    def _send(self, cmd: bytes) -> None:
+        if self._command_delay and (wait := self._delay()):
+            time.sleep(wait)
+        message = cmd + self._command_terminator
+        self._transport.write(message)
+        if self._echo:
+            self._check_echo(message, self._transport.read_until(self._echo_end(), timeout=self._default_timeout))
+
+    def _echo_end(self) -> bytes:
+        return self._command_terminator or self._response_terminator
+
+    def _ask_plainly(self, query: str) -> str:
+        self._send(query.encode("ascii"))
+        response = self._transport.read_until(
+            message_terminator=self._response_terminator, timeout=self._default_timeout
+        )
+        return self._answer(response, "latin-1", query)
+
+    def _follow_up(self, cmd: str, *, is_question: bool) -> None:
+        if self._completion_query and not is_question:
+            self._check_completion(cmd, self._ask_plainly(self._completion_query))
+        if self._error_query:
+            self.check_errors(cmd)
+
+    def _read_indefinite(self, timeout: float | None) -> bytes:
+        terminator = self._response_terminator
+        data = self._transport.read_until(message_terminator=terminator, timeout=timeout)
+        if terminator and data[-len(terminator) :] != terminator:
+            raise QMI_InstrumentException(f"A block of indefinite length does not end in {terminator!r}")
+        return data[: len(data) - len(terminator)]
+
+    def _read_terminator(self, timeout: float | None) -> None:
+        if self._response_terminator:
+            self._check_terminator(self._transport.read(len(self._response_terminator), timeout=timeout))
+
+    def _give_back(self, header: bytes, has_terminator: bool) -> None:
+        # The rest of the block may still come, and its length is known only with its beginning.
+        if isinstance(self._transport, DeviceTransport):
+            terminator = self._response_terminator if has_terminator else b""
+            self._transport._unread(header, Owed(terminator, 0, True))
+
+
+__all__ = ["ScpiProtocol"]
