@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_port
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = sorted(
     path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*") if path.suffix in {".py", ".ipynb"}
@@ -36,13 +38,6 @@ def examples(tmp_path: Path) -> Path:
         )
         path.write_text(f"{text.rstrip().removesuffix('}')},{discovery}}}")
     return copy
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(type=kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def run(directory: Path, *arguments: str) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -66,3 +68,29 @@ def test_imports_keep_to_the_layers() -> None:
         pytest.skip("import-linter is not installed beside this Python")
     run = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=50)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of the tests that a file imports, those of the programs in its texts included."""
+    text = path.read_text()
+    nodes = list(ast.walk(ast.parse(text)))
+    modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= set(re.findall(r"(?:from|import) (tests\.[\w.]+)", text))
+    return {module for module in modules if module.partition(".")[0] == "tests"}
+
+
+def test_test_helpers_live_in_support() -> None:
+    """The programs of ``make faults``, ``make fuzz`` and ``make soak`` are packages of their own, with their tests."""
+    wrong = {}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        package = ".".join(path.relative_to(ROOT).parent.parts)
+        allowed = ["tests.support"] + [package] * (path.parent / "__main__.py").exists()
+        found = {
+            module
+            for module in imported_modules(path)
+            if not module.startswith(tuple(allowed)) or module.rpartition(".")[2].startswith(("test_", "conftest"))
+        }
+        if found:
+            wrong[str(path.relative_to(ROOT))] = found
+    assert wrong == {}, "helpers of tests live in tests/support"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tutorial.desk import ANYTHING, Desk, follow
-from tests.tutorial.reader import Session, Step
+from tests.support.desk import ANYTHING, Desk, follow
+from tests.support.tutorial import Session, Step
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,10 +19,10 @@ from qmi.core.exceptions import (
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.messages import Call, Describe, QueryStatistics
-from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
+from tests.support.actors import actor_of, check_idle
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Mixed, Plain, SyncLoop
-from tests.support.waiting import settled
+from tests.support.waiting import settled, wait_until
 
 KINDS = [Plain, Inline, Mixed]
 

@@ -22,8 +22,9 @@ from qmi.core.exceptions import (
 )
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
-from tests.actors.test_lock_manager import actor_of, wait_until
+from tests.support.actors import actor_of
 from tests.support.drivers import Async, Gate, Inline, Plain
+from tests.support.waiting import wait_until
 
 released: list[str] = []
 

@@ -20,9 +20,10 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
-from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
-from tests.support.cancel_steps import interrupt_at
+from tests.support.actors import actor_of, check_idle
+from tests.support.cancel_steps import in_qmi, interrupt_at
 from tests.support.drivers import Async, Gate, Inline, Plain
+from tests.support.waiting import wait_until
 
 
 class Where(QMI_RpcObject):
@@ -144,10 +145,6 @@ def test_a_task_that_is_stopped_waits_no_more(lab: QMI_Context, gate: Gate) -> N
     running.join(10)
     assert errors[1].args == (3.0,)
     check_idle(actor)
-
-
-def in_qmi(filename: str) -> bool:
-    return "/qmi/actors/" in filename or filename.endswith("/qmi/runtime/wakeup.py")
 
 
 @pytest.mark.parametrize("cls", [Inline, Plain, Async])

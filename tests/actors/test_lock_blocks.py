@@ -18,13 +18,13 @@ from qmi.actors import lock_block
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException, QMI_UsageException
 from qmi.utils.context_managers import lock_unlock
-from tests.actors.test_inline import in_qmi
-from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
-from tests.support.cancel_steps import interrupt_at
+from tests.support.actors import actor_of, check_idle
+from tests.support.cancel_steps import in_qmi, interrupt_at
 from tests.support.drivers import Async, Inline, Mixed, Plain
 from tests.support.lab import make_context, two_contexts
+from tests.support.links import pair
 from tests.support.lock_step import OtherThread
-from tests.support.waiting import settled
+from tests.support.waiting import settled, wait_until
 
 BLOCKS: dict[str, Callable[..., Any]] = {
     "locked": lambda proxy, *args: proxy.locked(*args),
@@ -376,7 +376,6 @@ def test_fault_15_ctrl_c_at_any_line_of_the_entrance_to_a_block_leaves_no_lock(
 
 @asynccontextmanager
 async def async_bench(where: str, cls: type[Any]) -> AsyncIterator[tuple[Any, Any]]:
-    from tests.races.test_tasks import pair
 
     if where == "here":
         async with qmi.open_context("lab", None, init_logging=False) as lab:

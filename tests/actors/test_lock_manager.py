@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,32 +17,12 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.messages import Acquire, Call, Origin, Release, Token
+from tests.support.actors import actor_of, check_idle
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.waiting import settled
+from tests.support.waiting import settled, wait_until
 
 LOCKED = r"^The object is locked by another proxy: lab\.x is held by context 'lab' \(\$lock_\d+\) since .* UTC$"
-
-
-def actor_of(context: Any, name: str) -> Any:
-    core = context.async_context if isinstance(context, QMI_Context) else context
-    return core.registry.get(name)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that nobody announces."""
-    tick = threading.Event()
-    for _ in range(20_000):
-        if condition():
-            return
-        tick.wait(0.0005)
-    raise AssertionError("it never came to that")
-
-
-def check_idle(actor: Any) -> None:
-    assert actor.mailbox.current is None
-    assert len(actor.mailbox) == 0
-    assert actor.guard._lock.next_waiter() is None
 
 
 @pytest.mark.parametrize("cls", [Plain, Inline])

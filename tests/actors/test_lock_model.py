@@ -19,10 +19,11 @@ from qmi.actors.turns import AcquireTurn
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
-from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
+from tests.support.actors import actor_of, check_idle
 from tests.support.drivers import Async, Inline, Plain
 from tests.support.examples import examples
 from tests.support.lab import address, make_context
+from tests.support.waiting import wait_until
 
 PATIENCE = 600.0
 

@@ -17,9 +17,10 @@ from qmi.actors.turns import AcquireTurn, CallFuture
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_ObjectLockedException, QMI_ObjectRemovedException
 from qmi.messages import Acquire, LockAnswer, Token
-from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
+from tests.support.actors import actor_of, check_idle
 from tests.support.drivers import Inline, Plain
 from tests.support.lock_step import OtherThread, interleave_at
+from tests.support.waiting import wait_until
 
 FILES = ("lock_manager.py", "actor.py", "mailbox.py", "lock_rules.py", "future.py", "turns.py", "inline.py", "call.py")
 

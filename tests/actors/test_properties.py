@@ -29,28 +29,8 @@ from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task, QMI_TaskRunner
 from qmi.messages import Call, call_text
 from qmi.names import Address
+from tests.support.drivers import Limited
 from tests.support.lab import two_contexts
-
-
-class Limited(QMI_RpcObject):
-    """A driver with properties."""
-
-    _rpc_constants = ("MAX",)
-    _rpc_properties = {"LIMIT", "RATE", "RANGE", "NOTHING", "TABLE"}  # noqa: RUF012 - as users write it
-    MAX = 100
-    LIMIT = 5
-    RATE = 1.0
-    RANGE: Any = [1, 2.0]  # noqa: RUF012
-    NOTHING = None
-    TABLE: Any = {"a": (1, "x")}  # noqa: RUF012
-
-    @rpc_method
-    def get_limit(self) -> int:
-        return self.LIMIT
-
-    @rpc_method
-    def private(self) -> Any:
-        return self._name
 
 
 class MoreLimited(Limited):

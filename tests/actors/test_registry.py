@@ -8,7 +8,7 @@ import pytest
 from qmi.actors.registry import Registry
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_DuplicateNameException, QMI_UnknownNameException, QMI_UsageException
-from tests.actors.test_lock_manager import actor_of
+from tests.support.actors import actor_of
 from tests.support.drivers import Gate, Plain
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import qmi
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
-from tests.actors.test_properties import Limited
+from tests.support.drivers import Limited
 from tests.support.lab import two_contexts
 
 pytest.importorskip("IPython")

@@ -18,10 +18,10 @@ from qmi.core.exceptions import (
     QMI_ObjectRemovedException,
 )
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
-from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
+from tests.support.actors import actor_of, check_idle
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Plain, SyncLoop
-from tests.support.waiting import settled
+from tests.support.waiting import settled, wait_until
 
 
 class Source(QMI_RpcObject):

@@ -22,9 +22,10 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
-from tests.actors.test_lock_manager import actor_of, check_idle, wait_until
+from tests.support.actors import actor_of, check_idle
 from tests.support.drivers import Async, Gate, Inline, Mixed, Plain, SyncLoop
 from tests.support.tasks import in_thread
+from tests.support.waiting import wait_until
 
 
 class Leaves(QMI_RpcObject):

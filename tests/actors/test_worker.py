@@ -10,7 +10,7 @@ import trio
 from qmi.actors.worker import Worker
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_RuntimeException
-from tests.actors.test_lock_manager import actor_of, check_idle
+from tests.support.actors import actor_of, check_idle
 from tests.support.drivers import Inline, Plain
 
 

@@ -12,7 +12,7 @@ from qmi.config.loader import find_config_file, load_config, parse_config
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.config.structure import unstructure
 from qmi.errors import QMI_ConfigurationException
-from tests.config.strategies import configurations, json_values
+from tests.support.config_strategies import configurations, json_values
 from tests.support.examples import examples
 
 A_NAME = "a name of 1 to 63 letters, digits, '-', '_', '(' or ')'"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qmi.config.schema import CfgContext, CfgLimits, CfgQmi
 from qmi.config.structure import add_contexts, checked, path_text, structure, unstructure
 from qmi.errors import QMI_ConfigurationException
-from tests.config.strategies import configurations, json_values
+from tests.support.config_strategies import configurations, json_values
 from tests.support.examples import examples
 
 A_NAME = "a name of 1 to 63 letters, digits, '-', '_', '(' or ')'"

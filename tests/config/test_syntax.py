@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qmi.config.parser import parse, strip_comments
 from qmi.errors import QMI_ConfigurationException
-from tests.config.strategies import json_values
+from tests.support.config_strategies import json_values
 from tests.support.examples import examples
 
 

@@ -14,7 +14,7 @@ from qmi.core.exceptions import (
     QMI_TransportLostException,
 )
 from qmi.core.transport import DeviceTransport, QMI_Transport, QMI_UdpTransport
-from tests.devices.ends import LINES, Line, serial_line, tcp_line
+from tests.support.device_ends import LINES, Line, serial_line, tcp_line
 
 ROUNDS = 1000
 

@@ -27,10 +27,10 @@ from qmi.net.protocol.frames import HEADER, MAGIC, MAJOR, MINOR, small_frame
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import LARGE_BODY
 from qmi.net.protocol.packets import head
-from tests.faults.test_link_faults import RawPeer, call
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, eventually, make_context
 from tests.support.programs import Program
+from tests.support.raw_peer import RawPeer, call
 
 MIB = 1 << 20
 

@@ -19,8 +19,8 @@ from qmi.core.exceptions import (
     QMI_ValueNotSendableException,
 )
 from qmi.core.rpc import QMI_RpcObject, rpc_method
-from tests.peers.conftest import Lab, object_of, two_contexts
 from tests.support.devices import UserError
+from tests.support.links import Lab, object_of, two_contexts
 from tests.support.waiting import settled
 
 

@@ -37,6 +37,7 @@ from qmi.peers.acceptor import holder_of
 from tests.support.chaos import ChaosProxy
 from tests.support.devices import Bench
 from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, SERVER, address, config, eventually, make_context
+from tests.support.ports import free_port
 from tests.support.programs import Program
 
 
@@ -51,12 +52,6 @@ def srv() -> Iterator[QMI_Context]:
 def here() -> Iterator[QMI_Context]:
     with make_context("here") as context:
         yield context
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 # Connecting

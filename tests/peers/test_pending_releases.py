@@ -14,7 +14,7 @@ import trio
 from qmi.actors.actor import Actor
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_MessageDeliveryException
-from tests.actors.test_lock_manager import actor_of, check_idle
+from tests.support.actors import actor_of, check_idle
 from tests.support.chaos import ChaosProxy
 from tests.support.drivers import Plain
 from tests.support.lab import address, config, eventually, make_context

@@ -4,9 +4,9 @@ import pytest
 
 from qmi.core.exceptions import QMI_NotDeliveredException
 from qmi.peers.references import Interfaces
-from tests.peers.conftest import Lab
 from tests.support.devices import Bench
 from tests.support.lab import address, make_context
+from tests.support.links import Lab
 
 
 def test_proxies_arrive_as_proxies_of_the_same_object(lab: Lab) -> None:

@@ -24,9 +24,9 @@ from qmi.core.exceptions import (
 )
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.messages import Call
-from tests.peers.conftest import Lab, object_of, two_contexts
 from tests.support.devices import Bench, Mode, Reading, Settings, UserError
 from tests.support.lab import address, eventually
+from tests.support.links import Lab, object_of, two_contexts
 from tests.support.waiting import settled
 
 

@@ -10,7 +10,7 @@ from qmi.actors.streams import ActorStream
 from qmi.core.exceptions import QMI_RuntimeException
 from qmi.messages import Acquire, Call, Origin, Signal, Token
 from qmi.peers.rpc_server import Serving
-from tests.peers.conftest import Lab
+from tests.support.links import Lab
 
 
 class FakeLink:

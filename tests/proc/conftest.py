@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from qmi.proc.child import restore_ctrl_c
-from tests.proc.support import PROGRAMS
+from tests.support.proc import PROGRAMS
 
 
 @pytest.fixture(autouse=True)

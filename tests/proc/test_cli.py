@@ -22,18 +22,9 @@ from qmi.proc.helper_protocol import MARKER, Cursor, Err, Ok, Reply
 from qmi.proc.launch import Times
 from qmi.proc.manager import Manager
 from qmi.proc.ssh.client import RemoteHosts
-from tests.proc.ssh_support import far_config
-from tests.proc.support import (
-    HELPER,
-    QUICK,
-    ROOT,
-    FixedDiscovery,
-    TextLink,
-    dying,
-    free_port,
-    quiet,
-    talker,
-)
+from tests.support.ports import free_port
+from tests.support.proc import HELPER, QUICK, ROOT, FixedDiscovery, TextLink, dying, quiet, talker
+from tests.support.ssh import far_config
 
 
 def outside(
@@ -97,7 +88,7 @@ def test_fault_23_a_port_in_use_has_exit_code_2(home: Path, capsys: pytest.Captu
         port = other.getsockname()[1]
         configure(home, a=talker("a", port=port))
         from qmi.proc.control_protocol import Absent
-        from tests.proc.support import ScriptedLink
+        from tests.support.proc import ScriptedLink
 
         assert qmi_proc("start", "a", link=ScriptedLink(Absent())) == 2
         out = capsys.readouterr().out

@@ -19,14 +19,14 @@ from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, Running
 from qmi.proc.pidfiles import MARK, Record, Records
 from qmi.proc.process import find_marked, identify
 from qmi.proc.status import State
-from tests.proc.support import QUICK, ROOT, ScriptedLink, TextLink, config_in, quiet, talker, target
+from tests.support.proc import QUICK, ROOT, ScriptedLink, TextLink, config_in, quiet, talker, target
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from qmi.proc.launch import Launcher
 from qmi.proc.pidfiles import Records
-from tests.proc.support import QUICK, TextLink, config_in, quiet, talker, target
+from tests.support.proc import QUICK, TextLink, config_in, quiet, talker, target
 
 moment, kind, port, home = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
 write, done = Records.write, []

@@ -32,18 +32,8 @@ from qmi.proc.launch import (
 from qmi.proc.output import last_lines
 from qmi.proc.pidfiles import Record, Records
 from qmi.proc.process import identify
-from tests.proc.support import (
-    QUICK,
-    ScriptedLink,
-    TextLink,
-    config_in,
-    dying,
-    free_port,
-    quiet,
-    talker,
-    target,
-    wait_for,
-)
+from tests.support.ports import free_port
+from tests.support.proc import QUICK, ScriptedLink, TextLink, config_in, dying, quiet, talker, target, wait_for
 
 IMPATIENT = Times(ask=0.5, start=0.3, settle=0.3, soft=0.3, terminate=0.3, kill=5.0)
 
@@ -136,7 +126,9 @@ def test_a_program_outlives_its_starter_and_the_hangup_of_its_terminal(home: Pat
     import pexpect
 
     (home / "qmi.conf").write_text(json.dumps(_as_file(home, q=quiet())))
-    starter = pexpect.spawn(sys.executable, ["-m", "tests.proc.helper", "start", "q"], encoding="utf-8", timeout=30)
+    starter = pexpect.spawn(
+        sys.executable, ["-m", "tests.support.proc_helper", "start", "q"], encoding="utf-8", timeout=30
+    )
     starter.expect("STARTED")
     starter.close(force=True)
     record = Records(home / ".qmi_proc").read("q")

@@ -16,8 +16,8 @@ from qmi.net.io.tls import server_context
 from qmi.proc.control_client import SocketLink
 from qmi.proc.control_protocol import Absent, Present, Stranger
 from qmi.tools.certs import make_ca, make_certificate
-from tests.proc.peer_server import PeerServer
-from tests.proc.support import free_port
+from tests.support.peer_server import PeerServer
+from tests.support.ports import free_port
 
 LINK = SocketLink(CfgQmi())
 

@@ -12,7 +12,7 @@ from qmi.proc.launch import Launcher
 from qmi.proc.manager import Manager
 from qmi.proc.selection import Target
 from qmi.proc.status import State, Status, exit_code
-from tests.proc.support import QUICK, ScriptedRemote, TextLink, config_in, dying, talker, target
+from tests.support.proc import QUICK, ScriptedRemote, TextLink, config_in, dying, talker, target
 
 
 class Script:

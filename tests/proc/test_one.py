@@ -11,17 +11,8 @@ from qmi.proc.helper_protocol import Err, Ok, Start, StatusQuery, Stop
 from qmi.proc.launch import Launcher, Times
 from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from qmi.proc.status import State, Status
-from tests.proc.support import (
-    QUICK,
-    ScriptedLink,
-    ScriptedRemote,
-    TextLink,
-    config_in,
-    dying,
-    free_port,
-    talker,
-    target,
-)
+from tests.support.ports import free_port
+from tests.support.proc import QUICK, ScriptedLink, ScriptedRemote, TextLink, config_in, dying, talker, target
 
 LOST = RemoteError(ErrorSource.LOST, "host: connection to lab-pc lost, state unknown")
 DOWN = RemoteError(ErrorSource.HOST, "host: lab-pc did not answer within 10 s")

@@ -23,8 +23,9 @@ from qmi.proc.launch import Launcher, Times
 from qmi.proc.selection import Target
 from qmi.proc.systemd import unit_text
 from qmi.runtime.interrupt_rules import PATIENCE
-from tests.proc.ssh_support import SSHD, make_keys, openssh, sessions
-from tests.proc.support import PROGRAMS, free_port, target, wait_for
+from tests.support.ports import free_port
+from tests.support.proc import PROGRAMS, target, wait_for
+from tests.support.ssh import SSHD, make_keys, openssh, sessions
 
 TIMES = Times(ask=5.0, start=30.0, soft=0.0, terminate=10.0, kill=5.0)
 MODES = ["deaf", "stuck", "swallows"]

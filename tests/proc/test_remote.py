@@ -19,8 +19,8 @@ from qmi.proc.ssh import client as remote_module
 from qmi.proc.ssh import helper as ssh_helper
 from qmi.proc.ssh.client import RemoteHosts, SshLimits, ssh_endpoint
 from qmi.proc.ssh.errors import ErrorSource, RemoteError
-from tests.proc.ssh_support import Keys, inner_server, make_keys
-from tests.proc.support import ROOT
+from tests.support.proc import ROOT
+from tests.support.ssh import Keys, inner_server, make_keys
 
 QUICK = SshLimits(login=10.0, ready=10.0, answer=10.0, keepalive=3.0)
 Process = Any

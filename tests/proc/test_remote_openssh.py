@@ -23,7 +23,9 @@ from qmi.proc.selection import Target
 from qmi.proc.ssh.client import RemoteHosts
 from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from qmi.proc.status import State
-from tests.proc.ssh_support import (
+from tests.support.ports import free_port
+from tests.support.proc import QUICK, ScriptedLink, config_in, dying, quiet, talker, wait_for
+from tests.support.ssh import (
     LIMITS,
     SSHD,
     Keys,
@@ -34,7 +36,6 @@ from tests.proc.ssh_support import (
     process_host,
     sessions,
 )
-from tests.proc.support import QUICK, ScriptedLink, config_in, dying, free_port, quiet, talker, wait_for
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed (Debian: openssh-server)")
 

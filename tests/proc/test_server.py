@@ -24,7 +24,7 @@ from qmi.proc.helper_protocol import (
 from qmi.proc.helper_server import executor, serve
 from qmi.proc.launch import Launcher
 from qmi.proc.selection import Target
-from tests.proc.support import QUICK, ScriptedLink, TextLink, config_in, dying, quiet, talker, target
+from tests.support.proc import QUICK, ScriptedLink, TextLink, config_in, dying, quiet, talker, target
 
 
 def answers(text: bytes) -> list[str]:

@@ -13,8 +13,8 @@ import pytest
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext
 from qmi.proc.launch import Launcher
-from tests.proc.ssh_support import far_config
-from tests.proc.support import HELPER, QUICK, ROOT, TextLink, dying, quiet, talker, target
+from tests.support.proc import HELPER, QUICK, ROOT, TextLink, dying, quiet, talker, target
+from tests.support.ssh import far_config
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 

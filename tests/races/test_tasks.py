@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
 
-import qmi
-from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
-from qmi.core.context import Context
-from tests.races.hunting import LIMIT, many
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Inline, Plain, SyncLoop
+from tests.support.hunting import LIMIT, many
+from tests.support.links import pair
 from tests.support.waiting import settled
 
 
 @pytest.fixture(autouse=True, params=range(3))
-def _random_order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _random_order(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tasks that could run at the same time run in an order that is random, but the same for one seed."""
     core = trio._core._run
-    monkeypatch.setattr(core, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
     state = core._r.getstate()
     core._r.seed(request.param)
     yield
     core._r.setstate(state)
-
-
-@asynccontextmanager
-async def pair() -> AsyncIterator[tuple[Context, Context]]:
-    """Two contexts in one loop, with a link between them."""
-    config = CfgQmi(
-        contexts={"srv": CfgContext(host="127.0.0.1", tcp_server_port=0)}, discovery=CfgDiscovery(enabled=False)
-    )
-    async with AsyncExitStack() as stack:
-        srv, cli = [
-            await stack.enter_async_context(qmi.open_context(name, None, init_logging=False, config=config))
-            for name in ("srv", "cli")
-        ]
-        await cli.connect_to_peer("srv", f"127.0.0.1:{srv.connections.port}")
-        yield srv, cli
 
 
 async def test_tasks_take_turns_in_any_order() -> None:

@@ -12,8 +12,8 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_ObjectLockedException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
-from tests.races.hunting import LIMIT, at_once, many, restless_threads, rounds
 from tests.support.drivers import Async, Inline, Mixed, Plain, SyncLoop
+from tests.support.hunting import LIMIT, at_once, many, restless_threads, rounds
 from tests.support.lab import two_contexts
 
 KINDS: list[type[Any]] = [Plain, Inline, SyncLoop]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contexts.test_exit import DRIVER, SOON, end_of, program
+from tests.support.exits import DRIVER, SOON, end_of, program
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 

@@ -14,7 +14,8 @@ from qmi.core.context import Context
 from qmi.core.exceptions import QMI_MessageDeliveryException
 from qmi.core.pubsub import QMI_SignalReceiver
 from tests.soak.load import CONFIG
-from tests.soak.world import Program, _free_port
+from tests.soak.world import Program
+from tests.support.ports import free_port
 
 CLIENTS = 100
 
@@ -32,7 +33,7 @@ async def call_again(context: Context) -> None:
 
 @pytest.mark.slow
 def test_fault_38_a_hundred_clients_are_back_within_five_seconds(tmp_path: Path) -> None:
-    port, ledger = _free_port(), tmp_path / "ledger"
+    port, ledger = free_port(), tmp_path / "ledger"
     server = Program("mortal", ["tests.soak.server", "mortal", str(port), str(ledger)], tmp_path, ledger)
     server.hear("ready")
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import psutil
 
 from tests.support.chaos import ChaosProxy
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,7 +131,7 @@ class World:
     def __init__(self, directory: Path, clients: int) -> None:
         self._stack = contextlib.ExitStack()
         self.killed: set[int] = set()
-        self.ports = {name: _free_port() for name in ("mortal", "steady")}
+        self.ports = {name: free_port() for name in ("mortal", "steady")}
         self.servers = {name: self._server(directory, name) for name in self.ports}
         self.proxies = {name: self._stack.enter_context(ChaosProxy(port)) for name, port in self.ports.items()}
         groups = max(2, min(5, clients // 4))
@@ -226,8 +227,3 @@ JUNK = {
     "frame of random bytes": struct.pack(">3sBBIIQ", b"QMI", 1, 0, 64, 0, 0) + os.urandom(64),
     "silence": b"Q",
 }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])

@@ -104,3 +104,7 @@ def interrupt_at(
     finally:
         sys.settrace(before)
     return left == 0
+
+
+def in_qmi(filename: str) -> bool:
+    return "/qmi/actors/" in filename or filename.endswith("/qmi/runtime/wakeup.py")

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from qmi.core.instrument import QMI_Instrument
+from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 
 
@@ -180,3 +181,40 @@ class SyncLoop(Async):
     @rpc_method
     def double(self, a: float) -> float:
         return 2 * a
+
+
+class Thermometer(QMI_Instrument):
+    sig_temperature = QMI_Signal([float])
+    sig_alarm = QMI_Signal([str, int])
+    sig_nothing = QMI_Signal()
+    sig_anything = QMI_Signal([object])
+
+    @rpc_method
+    def publish(self, signal: str, *args: Any) -> None:
+        getattr(self, signal).publish(*args)
+
+    @rpc_method
+    def count(self, first: int, last: int) -> None:
+        for number in range(first, last):
+            self.sig_temperature.publish(float(number))
+
+
+class Limited(QMI_RpcObject):
+    """A driver with properties."""
+
+    _rpc_constants = ("MAX",)
+    _rpc_properties = {"LIMIT", "RATE", "RANGE", "NOTHING", "TABLE"}  # noqa: RUF012 - as users write it
+    MAX = 100
+    LIMIT = 5
+    RATE = 1.0
+    RANGE: Any = [1, 2.0]  # noqa: RUF012
+    NOTHING = None
+    TABLE: Any = {"a": (1, "x")}  # noqa: RUF012
+
+    @rpc_method
+    def get_limit(self) -> int:
+        return self.LIMIT
+
+    @rpc_method
+    def private(self) -> Any:
+        return self._name

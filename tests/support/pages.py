@@ -46,7 +46,8 @@ from sybil.typing import Lexer
 import qmi
 from qmi.config.loader import parse_config
 from qmi.tools import proc
-from tests.tutorial.desk import Desk, Program, Prompt
+from tests.support.desk import Desk, Program, Prompt
+from tests.support.ports import free_port
 
 LONGEST_SLEEP = 0.2
 """How long all ``time.sleep()`` of a statement really take at most, in seconds: enough for a task to do something."""
@@ -97,13 +98,6 @@ def check(source: str, shown: str, printed: str) -> None:
     assert matches(shown, printed), f"{source.rstrip()}\nprinted\n{printed}\nthe page shows\n{shown}"
 
 
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(type=kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 class Page:
     """A page while its blocks run.
 
@@ -120,7 +114,7 @@ class Page:
         self._desk = Desk(self.home)
         self._terminals: dict[int, Program] = {}
         self._modules = set(sys.modules)
-        self._discovery_port = _free_port(socket.SOCK_DGRAM)
+        self._discovery_port = free_port(socket.SOCK_DGRAM)
         self._ports: dict[str, str] = {}
 
     def close(self) -> None:
@@ -139,7 +133,7 @@ class Page:
     def with_ports(self, text: str) -> str:
         """The text of a block with a free port in place of each one that the page shows."""
         for port in PORT.findall(text):
-            self._ports.setdefault(port, str(_free_port(socket.SOCK_STREAM)))
+            self._ports.setdefault(port, str(free_port(socket.SOCK_STREAM)))
         return PORT.sub(lambda found: self._ports[found[0]], text)
 
     def session(self, block: str, terminal: int) -> None:

@@ -14,7 +14,7 @@ import qmi
 from qmi.core.exceptions import QMI_UnknownNameException, QMI_UsageException
 from qmi.tools import demo, demo_programs
 from qmi.tools.stage import Stage
-from tests.tutorial.desk import Desk
+from tests.support.desk import Desk
 
 COMMAND = "python3 -m qmi.tools.demo"
 

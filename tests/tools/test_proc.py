@@ -14,7 +14,7 @@ from qmi.proc.cli import Environment
 from qmi.proc.control_client import SocketLink
 from qmi.proc.network_scan import NetworkDiscovery
 from qmi.tools import proc
-from tests.proc.support import free_port
+from tests.support.ports import free_port
 
 COMMAND = Path(sys.executable).with_name("qmi_proc")
 

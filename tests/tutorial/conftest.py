@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tutorial.desk import Desk
-from tests.tutorial.reader import Tutorial
+from tests.support.desk import Desk
+from tests.support.tutorial import Tutorial
 
 BESIDE = Path(__file__).parents[3] / "shared" / "tutorial.rst"
 

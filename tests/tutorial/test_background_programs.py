@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.proc.support import free_port
-from tests.tutorial.desk import Desk
-from tests.tutorial.reader import Section, Tutorial
+from tests.support.desk import Desk
+from tests.support.ports import free_port
+from tests.support.tutorial import Section, Tutorial
 
 # What differs from the text: the ports, which other programs of the machine may have just now, and who is asked for
 # contexts on the network.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.tutorial.desk import ANYTHING, CONTEXT, LOG_LINES, NUMBER, Desk, follow
-from tests.tutorial.reader import Tutorial
+from tests.support.desk import ANYTHING, CONTEXT, LOG_LINES, NUMBER, Desk, follow
+from tests.support.tutorial import Tutorial
 
 IMPORTS = ("import qmi", "from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator")
 

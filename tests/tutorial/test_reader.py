@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.tutorial.desk import expectation
-from tests.tutorial.reader import Session, Step, Tutorial
+from tests.support.desk import expectation
+from tests.support.tutorial import Session, Step, Tutorial
 
 TEXT = """\
 =====

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.tutorial.desk import CONTEXT, NUMBER, STAMP, Desk
-from tests.tutorial.reader import Tutorial
-from tests.tutorial.test_two_programs import free_port
+from tests.support.desk import CONTEXT, NUMBER, STAMP, Desk
+from tests.support.ports import free_port
+from tests.support.tutorial import Tutorial
 
 TASK, LOOP, RPC = "Making a QMI task", "Using the QMI_LoopTask to make a task", "Tasks and RPC methods"
 

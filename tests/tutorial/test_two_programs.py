@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
-from tests.tutorial.desk import CONTEXT, LOG_LINES, STAMP, Desk, Prompt, follow
-from tests.tutorial.reader import Session, Tutorial
+from tests.support.desk import CONTEXT, LOG_LINES, STAMP, Desk, Prompt, follow
+from tests.support.ports import free_port
+from tests.support.tutorial import Session, Tutorial
 
 REMOTE = "Accessing a remote instrument"
 AUTOCONNECT = "Using the 'autoconnect' option"
@@ -18,13 +19,6 @@ LOGGED = {
     "connect_to_peer(": f"({LOG_LINES})?",
     "get_instrument(": f"({LOG_LINES})?",
 }
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(type=kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def configure(tutorial: Tutorial, desk: Desk, name: str = "instr_server") -> int:

@@ -21,32 +21,16 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver, SignalDescription
 from qmi.core.rpc import rpc_method
 from qmi.messages import Signal
 from qmi.net.protocol.send import Sending
 from qmi.utils.context_managers import subscribe_unsubscribe
 from tests.support.chaos import ChaosProxy
+from tests.support.drivers import Thermometer
 from tests.support.lab import address, eventually, make_context
 from tests.support.programs import Program
 from tests.support.tasks import PlainLoop, in_thread, open_lab
-
-
-class Thermometer(QMI_Instrument):
-    sig_temperature = QMI_Signal([float])
-    sig_alarm = QMI_Signal([str, int])
-    sig_nothing = QMI_Signal()
-    sig_anything = QMI_Signal([object])
-
-    @rpc_method
-    def publish(self, signal: str, *args: Any) -> None:
-        getattr(self, signal).publish(*args)
-
-    @rpc_method
-    def count(self, first: int, last: int) -> None:
-        for number in range(first, last):
-            self.sig_temperature.publish(float(number))
 
 
 class Better(Thermometer):
@@ -491,7 +475,7 @@ def test_a_slow_receiver_delays_nobody(two: Two) -> None:
 SERVER = """
 from tests.support.chaos import ChaosProxy
 from tests.support.lab import address, make_context
-from tests.actors.pubsub.test_signal import Thermometer
+from tests.support.drivers import Thermometer
 context = make_context("server", port={port})
 context.start()
 t = context.make_instrument("t", Thermometer)

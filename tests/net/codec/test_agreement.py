@@ -31,9 +31,9 @@ from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec, Encoded
 from qmi.net.codec.encode import Encoder
 from qmi.net.protocol.frames import Limits
-from tests.net.codec.test_codec import Color, Level, Mode, Point, Settings, same, values
 from tests.support.bare_decoder import BareDecoder
 from tests.support.examples import examples
+from tests.support.values import Color, Level, Mode, Point, Settings, same, values
 
 CODEC = Codec()
 
@@ -278,7 +278,7 @@ def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> Any:
         import sys
 
         monkeypatch.setitem(sys.modules, __name__, None)
-        monkeypatch.setitem(sys.modules, "tests.net.codec.test_codec", None)
+        monkeypatch.setitem(sys.modules, "tests.support.values", None)
 
     return forget
 

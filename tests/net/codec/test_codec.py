@@ -3,13 +3,12 @@ from __future__ import annotations
 import abc
 import copy
 import enum
-import math
 import sys
 import threading
 import zoneinfo
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -20,14 +19,13 @@ from uuid import UUID
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec
 from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
 from qmi.net.protocol.frames import Limits, ProtocolError
 from tests.support.examples import examples
+from tests.support.values import Color, Level, Mode, Point, Settings, Slotted, same, values
 
 CODEC = Codec()
 
@@ -37,105 +35,11 @@ def through(value: Any, codec: Codec = CODEC) -> Any:
     return codec.decode(encoded.payload, [bytearray(segment) for segment in encoded.segments])
 
 
-def same(a: Any, b: Any) -> bool:
-    """Equal and of the same type, all the way down; NaN equals NaN, 0.0 is not -0.0."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, float):
-        return math.isnan(b) if math.isnan(a) else (a == b and math.copysign(1, a) == math.copysign(1, b))
-    if isinstance(a, complex):
-        return same(a.real, b.real) and same(a.imag, b.imag)
-    if isinstance(a, Decimal):
-        return str(a) == str(b)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict):
-        return same(list(a), list(b)) and same(list(a.values()), list(b.values()))
-    if isinstance(a, Settings):
-        return same(vars(a), vars(b))
-    if isinstance(a, np.ndarray):
-        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
-    if isinstance(a, np.generic):
-        return bool(a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    return bool(a == b)
-
-
-class Color(enum.Enum):
-    RED = 1
-    BLUE = "b"
-    ODD = threading.Lock
-
-
-class Mode(enum.IntFlag):
-    A = 1
-    B = 2
-    C = 4
-
-
-class Level(enum.IntEnum):
-    LOW = 1
-    HIGH = 2
-
-
-class Point(NamedTuple):
-    x: float
-    label: str = ""
-
-
 Old = namedtuple("Old", "a b")
-
-
-@dataclass
-class Settings:
-    rate: float
-    tags: list[str] = field(default_factory=list)
-    inner: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Slotted:
-    a: int
-    b: str
 
 
 class Base(NamedTuple):
     a: int
-
-
-hashable = st.recursive(
-    st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8), st.binary(max_size=8),
-        st.dates(), st.timedeltas(), st.uuids(), st.fractions(), st.sampled_from([Color.RED, Level.HIGH, Mode.A]),
-    ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3).map(tuple), st.frozensets(inner, max_size=3)),
-    max_leaves=4,
-)  # fmt: skip
-leaves = st.one_of(
-    hashable, st.floats(), st.complex_numbers(), st.binary(max_size=20).map(bytearray),
-    st.datetimes(timezones=st.none() | st.just(UTC) | st.integers(-600,
-    600).map(lambda m: timezone(timedelta(minutes=m)))),
-    st.times(), st.decimals(), st.integers(-(2**300), 2**300),
-    st.builds(range, st.integers(-99, 99), st.integers(-99, 99), st.integers(1, 9)),
-    st.builds(slice, st.none() | st.integers(), st.none() | st.integers()),
-    st.sampled_from([Color.BLUE, Mode.A | Mode.B, Mode(0)]),
-    npst.arrays(
-        npst.scalar_dtypes().filter(lambda d: d.itemsize > 0) | npst.array_dtypes(max_size=3),
-        npst.array_shapes(min_dims=0, min_side=0, max_side=3),
-    ),
-)  # fmt: skip
-values = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.lists(inner, max_size=3).map(tuple),
-        st.dictionaries(st.text(max_size=5), inner, max_size=3),
-        st.dictionaries(hashable, inner, max_size=3),
-        st.sets(hashable, max_size=3),
-        st.builds(Settings, st.floats(), st.just(["t"]), inner),
-        st.builds(Point, st.floats(), st.text(max_size=4)),
-    ),
-    max_leaves=8,
-)
 
 
 @examples(250)
@@ -371,11 +275,11 @@ def test_types_that_are_not_imported_become_readable_and_can_be_sent_on(monkeypa
     values = [Settings(2.5, ["t"]), Point(1.0, "p"), Color.RED, Mode.A | Mode.B, Slotted(1, "b")]
     encoded = CODEC.encode(values)
     keys = CODEC.encode({Color.RED: 1, Point(1.0): 2})
-    monkeypatch.setitem(sys.modules, __name__, None)
+    monkeypatch.setitem(sys.modules, "tests.support.values", None)
     found = CODEC.decode(encoded.payload)
     assert all(isinstance(item, UnknownTypeValue) for item in found)
     assert (found[0].rate, found[0].tags, found[1].label, found[2].name) == (2.5, ["t"], "p", "RED")
-    assert "tests.net.codec.test_codec.Settings(rate=2.5, tags=['t'], inner=None)" in repr(found[0])
+    assert "tests.support.values.Settings(rate=2.5, tags=['t'], inner=None)" in repr(found[0])
     with pytest.raises(AttributeError, match="has no field 'nothing'"):
         _ = found[0].nothing
     relayed = CODEC.encode(found)

@@ -35,13 +35,11 @@ from qmi.messages import (
     Unsubscribe,
     Value,
 )
-from qmi.net.protocol.connection import HEARTBEAT, Connection
+from qmi.net.protocol.connection import HEARTBEAT
 from qmi.net.protocol.events import (
     CancelReceived,
-    Connected,
     CreditReceived,
     Event,
-    HelloReceived,
     ItemReceived,
     LossKind,
     PeerLost,
@@ -51,43 +49,14 @@ from qmi.net.protocol.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.protocol.frames import MINOR, Buffer, Limits, pack
-from qmi.net.protocol.handshake import Hello, Identity, Role
+from qmi.net.protocol.frames import MINOR, Limits, pack
+from qmi.net.protocol.handshake import Identity, Role
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.packets import head
 from tests.support.examples import examples
+from tests.support.protocol import GET, ask, give, make, pair, raw
 
 CALL = Call("nsg", "get", (1, 2.5), {"x": "y"})
-GET = Call("nsg", "get")
-
-
-def make(role: Role, name: str, **kwargs: Any) -> Connection:
-    hello = Hello(context=name, incarnation=f"i-{name}", workgroup=kwargs.pop("workgroup", "lab"))
-    return Connection(role, hello, now=0.0, **kwargs)
-
-
-def raw(buffers: list[Buffer]) -> bytes:
-    return b"".join(bytes(part) for part in buffers)
-
-
-def give(to: Connection, buffers: list[Buffer], now: float = 0.0) -> list[Event]:
-    return to.receive_data(raw(buffers), now)
-
-
-def pair(limits: Limits | None = None, **kwargs: Any) -> tuple[Connection, Connection]:
-    a = make(Role.CONNECTING, "a", expected="b", limits=limits, **kwargs)
-    b = make(Role.LISTENING, "b", limits=limits, **kwargs)
-    assert [type(event) for event in give(b, a.data_to_send())] == [HelloReceived]
-    assert [type(event) for event in b.accept(0.0)] == [Connected]
-    assert [type(event) for event in give(a, b.data_to_send())] == [Connected]
-    return a, b
-
-
-def ask(a: Connection, b: Connection, message: Request = GET) -> int:
-    number, buffers = a.send_request(message)
-    a.handed_over(number)
-    assert give(b, buffers) == [RequestReceived(number, message)]
-    return number
 
 
 def body(kind: int, number: int, payload: Any) -> bytes:

@@ -43,7 +43,7 @@ from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, cost_of, i
 from qmi.net.protocol.packets import head
 from qmi.net.protocol.pending import OpenRequests
 from qmi.net.protocol.request_memory import RequestMemory
-from tests.net.protocol.test_connection import ask, give, pair, raw
+from tests.support.protocol import ask, give, pair, raw
 
 ARRAY = np.zeros(100_000)
 NO_MEMORY = [

@@ -8,7 +8,7 @@ import pytest
 
 from qmi.net.protocol.frames import ProtocolError
 from qmi.net.protocol.pending import OpenRequests
-from tests.net.io.test_writer import Bench, Clock
+from tests.support.writing import Bench, Clock
 
 ANSWERS: dict[str, Callable[[OpenRequests, int], bool]] = {
     "value": lambda requests, number: requests.answered(number, by_value=True),

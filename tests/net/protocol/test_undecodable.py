@@ -32,7 +32,7 @@ from qmi.net.protocol.frames import Limits, ProtocolError, pack
 from qmi.net.protocol.handshake import Role
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.packets import head
-from tests.net.protocol.test_connection import ask, give, make, pair, raw
+from tests.support.protocol import ask, give, make, pair, raw
 
 BAD = [
     CBORTag(1234, 1),

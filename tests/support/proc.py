@@ -14,8 +14,9 @@ from qmi.proc.control_protocol import Absent, Answer, FoundContext, Present, Str
 from qmi.proc.helper_protocol import Command, Ok, Reply
 from qmi.proc.launch import Times
 from qmi.proc.selection import Target
+from tests.support.ports import free_port
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).parent / "managed_programs"
 ROOT = Path(__file__).parents[2]
 QUICK = Times(ask=2.0, start=15.0, settle=0.1, soft=5.0, terminate=5.0, kill=5.0)
 
@@ -89,12 +90,6 @@ class FixedDiscovery:
         return self.found
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def talker(name: str, *modes: str, peers: Sequence[str] = (), port: int | None = None) -> CfgContext:
     port = port or free_port()
     return CfgContext(
@@ -140,4 +135,4 @@ def wait_for(what: Callable[[], object], seconds: float = 15.0) -> None:
         time.sleep(0.01)
 
 
-HELPER = [sys.executable, "-m", "tests.proc.helper"]
+HELPER = [sys.executable, "-m", "tests.support.proc_helper"]

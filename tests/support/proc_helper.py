@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from qmi.proc.cli import Environment, run
-from tests.proc.support import QUICK, FixedDiscovery, TextLink
+from tests.support.proc import QUICK, FixedDiscovery, TextLink
 
 if __name__ == "__main__":
     sys.exit(run(Environment(lambda config: TextLink(), lambda config: FixedDiscovery(), times=QUICK)))

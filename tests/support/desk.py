@@ -13,7 +13,7 @@ from typing import Self
 
 import pexpect
 
-from tests.tutorial.reader import Session, Step
+from tests.support.tutorial import Session, Step
 
 HARD_LIMIT = 30.0
 """How long anything may take, in seconds; nothing waits so long unless something is broken."""

@@ -23,7 +23,8 @@ import psutil
 
 from qmi.config.schema import CfgContext, CfgProcessHost
 from qmi.proc.ssh.client import SshLimits
-from tests.proc.support import PROGRAMS, ROOT, free_port
+from tests.support.ports import free_port
+from tests.support.proc import PROGRAMS, ROOT
 
 SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if os.access("/usr/sbin/sshd", os.X_OK) else None)
 LIMITS = SshLimits(login=5.0, ready=20.0, answer=40.0, keepalive=3.0)
@@ -97,7 +98,7 @@ def sessions(server: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def helper_command(home: Path, config: Path, *, before: str = "") -> str:
-    words = ["env", f"HOME={home}", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.proc.helper", "server"]
+    words = ["env", f"HOME={home}", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.support.proc_helper", "server"]
     return before + shlex.join([*words, "--config", str(config)])
 
 
