@@ -24,9 +24,9 @@ def configstruct(cls: type[T]) -> type[T]:
     one), ``str``, ``bool``, ``list``, ``dict``, ``tuple``, another such class, ``list[T]``, ``dict[str, T]``,
     ``tuple[A, B]``, ``tuple[T, ...]``, ``T | None`` or ``Any``.
     """
-    made: Any = dataclasses.dataclass(init=False)(cls)
+    made = dataclasses.dataclass(init=False)(cls)
 
-    def init(self: Any, **kwargs: Any) -> None:
+    def __init__(self: object, **kwargs: object) -> None:  # noqa: N807 - it becomes that of the class
         where = f"{made.__name__}.__init__()"
         for name, field in _fields(made).items():
             if name in kwargs:
@@ -39,11 +39,11 @@ def configstruct(cls: type[T]) -> type[T]:
         for name in kwargs:
             raise TypeError(f"{where} got an unexpected keyword argument {name!r}")
 
-    made.__init__ = init
-    return typing.cast("type[T]", made)
+    setattr(made, __init__.__name__, __init__)
+    return made
 
 
-def from_dict(data: Mapping[str, Any], cls: type[T]) -> T:
+def from_dict(data: Mapping[str, object], cls: type[T]) -> T:
     """Make an instance of a dataclass from plain values.
 
     Raises:
@@ -55,7 +55,7 @@ def from_dict(data: Mapping[str, Any], cls: type[T]) -> T:
     return typing.cast("T", _read_struct(data, cls, ()))
 
 
-def to_dict(cfg: Any) -> dict[str, Any]:
+def to_dict(cfg: object) -> dict[str, object]:
     """The plain values of an instance of a dataclass; tuples become lists.
 
     Raises:
@@ -66,7 +66,7 @@ def to_dict(cfg: Any) -> dict[str, Any]:
     return {field.name: _plain(getattr(cfg, field.name)) for field in dataclasses.fields(cfg)}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
@@ -81,17 +81,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"Unsupported value type: {value!r}")
 
 
-def _fields(cls: Any) -> dict[str, dataclasses.Field[Any]]:
+def _fields(cls: type) -> dict[str, dataclasses.Field[object]]:
     return {field.name: field for field in dataclasses.fields(cls)}
 
 
-def _default_of(field: dataclasses.Field[Any]) -> Any:
+def _default_of(field: dataclasses.Field[object]) -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
-def _types_of(cls: Any) -> dict[str, Any]:
+def _types_of(cls: type) -> dict[str, object]:
     """The types of the fields; texts (``from __future__ import annotations``) are looked up where the class stands."""
     if not any(isinstance(field.type, str) for field in dataclasses.fields(cls)):
         return {field.name: field.type for field in dataclasses.fields(cls)}
@@ -104,7 +104,7 @@ def _types_of(cls: Any) -> dict[str, Any]:
         ) from error
 
 
-def _read(value: Any, kind: Any, path: tuple[object, ...]) -> Any:
+def _read(value: object, kind: object, path: tuple[object, ...]) -> object:
     if kind is Any:
         return value
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
@@ -116,13 +116,14 @@ def _read(value: Any, kind: Any, path: tuple[object, ...]) -> Any:
             raise _unsupported(kind, path)
         return None if value is None else _read(value, rest[0], path)
     if origin is list:
-        _check(value, list, path)
+        if not isinstance(value, list):
+            raise _mismatch(value, list, path)
         return [_read(item, arguments[0], (*path, index)) for index, item in enumerate(value)]
     if origin is dict:
-        return _read_dict(value, kind, path)
+        return _read_dict(value, kind, arguments, path)
     if origin is tuple:
         return _read_tuple(value, arguments, path)
-    if kind not in _PLAIN:
+    if not isinstance(kind, type) or kind not in _PLAIN:
         raise _unsupported(kind, path)
     if kind is float and type(value) is int:
         return float(value)
@@ -130,27 +131,30 @@ def _read(value: Any, kind: Any, path: tuple[object, ...]) -> Any:
     return value
 
 
-def _check(value: Any, kind: type, path: tuple[object, ...]) -> None:
+def _check(value: object, kind: type, path: tuple[object, ...]) -> None:
     # True is a kind of 1 in Python, but no number in a file.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _mismatch(value, kind, path)
 
 
-def _mismatch(value: Any, kind: Any, path: tuple[object, ...]) -> QMI_ConfigurationException:
+def _mismatch(value: object, kind: object, path: tuple[object, ...]) -> QMI_ConfigurationException:
     return QMI_ConfigurationException(
         f"Type mismatch in configuration item {path_text(path)}: got {type(value)} while expecting {kind}"
     )
 
 
-def _unsupported(kind: Any, path: tuple[object, ...]) -> QMI_ConfigurationException:
+def _unsupported(kind: object, path: tuple[object, ...]) -> QMI_ConfigurationException:
     return QMI_ConfigurationException(f"Unsupported type {kind} of configuration item {path_text(path)}")
 
 
-def _read_dict(value: Any, kind: Any, path: tuple[object, ...]) -> dict[str, Any]:
-    key_type, item_type = get_args(kind)
+def _read_dict(
+    value: object, kind: object, arguments: tuple[object, ...], path: tuple[object, ...]
+) -> dict[str, object]:
+    key_type, item_type = arguments
     if key_type is not str:
         raise _unsupported(kind, path)
-    _check(value, dict, path)
+    if not isinstance(value, dict):
+        raise _mismatch(value, dict, path)
     for key in value:
         if not isinstance(key, str):
             raise QMI_ConfigurationException(
@@ -159,7 +163,7 @@ def _read_dict(value: Any, kind: Any, path: tuple[object, ...]) -> dict[str, Any
     return {key: _read(item, item_type, (*path, key)) for key, item in value.items()}
 
 
-def _read_tuple(value: Any, arguments: tuple[Any, ...], path: tuple[object, ...]) -> tuple[Any, ...]:
+def _read_tuple(value: object, arguments: tuple[object, ...], path: tuple[object, ...]) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
         raise _mismatch(value, tuple, path)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
@@ -173,7 +177,7 @@ def _read_tuple(value: Any, arguments: tuple[Any, ...], path: tuple[object, ...]
     )
 
 
-def _read_struct(data: Any, cls: Any, path: tuple[object, ...]) -> Any:
+def _read_struct(data: object, cls: type, path: tuple[object, ...]) -> object:
     if not isinstance(data, Mapping):
         raise _mismatch(data, dict, path)
     fields, kinds = _fields(cls), _types_of(cls)
@@ -181,7 +185,7 @@ def _read_struct(data: Any, cls: Any, path: tuple[object, ...]) -> Any:
         if not isinstance(key, str) or key not in fields:
             known = ", ".join(fields)
             raise QMI_ConfigurationException(f"Unknown configuration item {path_text((*path, key))}; known are {known}")
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name, field in fields.items():
         if name in data:
             values[name] = _read(data[name], kinds[name], (*path, name))

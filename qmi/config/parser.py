@@ -60,13 +60,13 @@ class _Misfit(NamedTuple):
     expected: str
 
 
-class _Repeated(dict[str, Any]):
+class _Repeated(dict[str, object]):
     """An object of the file in which keys occur more than once; it lasts only until it has been reported."""
 
     keys_repeated: tuple[str, ...] = ()
 
 
-def parse(text: str, source: str) -> Any:
+def parse(text: str, source: str) -> object:
     """Read the text of a configuration file into plain values.
 
     Args:
@@ -96,7 +96,7 @@ def strip_comments(text: str) -> str:
     return _COMMENT.sub(lambda match: " " * len(match[0]) if match["hash"] else match[0], text)
 
 
-def _values(text: str) -> Any:
+def _values(text: str) -> object:
     # Many files are JSON but for their comments. The reader of JSON5 takes 20 ms for ten contexts, that of JSON 0.1.
     try:
         return json.loads(text, object_pairs_hook=_object)
@@ -106,8 +106,8 @@ def _values(text: str) -> Any:
         return json5.loads(text, object_pairs_hook=_object)
 
 
-def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    values: dict[str, object] = {}
     repeated: dict[str, None] = {}
     for key, value in pairs:
         if key in values:
@@ -120,7 +120,7 @@ def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return marked
 
 
-def _repeated_keys(value: Any, path: tuple[object, ...]) -> Iterable[str]:
+def _repeated_keys(value: object, path: tuple[object, ...]) -> Iterable[str]:
     if isinstance(value, _Repeated):
         for key in value.keys_repeated:
             yield f"{path_text((*path, key))}: the key occurs more than once, expected it once"
@@ -132,7 +132,7 @@ def _repeated_keys(value: Any, path: tuple[object, ...]) -> Iterable[str]:
             yield from _repeated_keys(item, (*path, index))
 
 
-def _joined(value: Any) -> Any:
+def _joined(value: object) -> object:
     r"""JSON writes rare characters as two escapes, ``\\ud83d\\ude00``, which the parser leaves apart."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")

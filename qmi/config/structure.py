@@ -39,7 +39,7 @@ def structure(values: object, subject: str = "The configuration") -> CfgQmi:
     return _structured(values, CfgQmi, subject)
 
 
-def unstructure(config: CfgQmi) -> dict[str, Any]:
+def unstructure(config: CfgQmi) -> dict[str, object]:
     """Return the configuration as plain values that fit into a JSON file."""
     return attrs.asdict(config)
 
@@ -68,7 +68,7 @@ def add_contexts(config: CfgQmi, context_cfg: Mapping[str, Mapping[str, object] 
     """
     if context_cfg is None:
         return attrs.evolve(config)
-    known = unstructure(config)["contexts"]
+    known = {name: attrs.asdict(context) for name, context in config.contexts.items()}
     merged: object = context_cfg
     if isinstance(context_cfg, Mapping):
         merged = {name: _merged(known.get(name), added) for name, added in context_cfg.items()}
@@ -146,24 +146,24 @@ def _unknown(key: object, known: list[str]) -> str:
     return "unknown key; known here are " + ", ".join(known)
 
 
-def _rule_of(target: Any) -> Rule | None:
+def _rule_of(target: object) -> Rule | None:
     return next((extra for extra in getattr(target, "__metadata__", ()) if isinstance(extra, Rule)), None)
 
 
-def _apply_rule(value: object, target: Any) -> object:
+def _apply_rule(value: object, target: object) -> object:
     rule = _rule_of(target)
     assert rule is not None, "the hook is registered for types with a rule only"
     return rule.apply(value)
 
 
-def _structure_list(value: object, target: Any) -> list[Any]:
+def _structure_list(value: object, target: object) -> list[object]:
     if not isinstance(value, list | tuple):
         raise ValueError(f"expected a list [...], found {show(value)}")
     (item_type,) = get_args(target)
     return _gathered(target, [(index, "", item, item_type) for index, item in enumerate(value)])
 
 
-def _structure_dict(value: object, target: Any) -> dict[Any, Any]:
+def _structure_dict(value: object, target: object) -> dict[object, object]:
     """Unlike the converter's own way, reports the key and the value when both are wrong."""
     if not isinstance(value, Mapping):
         raise ValueError(f"expected an object {{...}}, found {show(value)}")
@@ -174,8 +174,9 @@ def _structure_dict(value: object, target: Any) -> dict[Any, Any]:
     return dict(zip(results[: len(value)], results[len(value) :], strict=True))
 
 
-def _gathered(target: Any, steps: list[tuple[Any, str, object, Any]]) -> list[Any]:
-    results, errors = [], []
+def _gathered(target: object, steps: list[tuple[str | int, str, object, type]]) -> list[object]:
+    results: list[object] = []
+    errors: list[Exception] = []
     for place, prefix, value, value_type in steps:
         try:
             results.append(_CONVERTER.structure(value, value_type))
@@ -188,10 +189,10 @@ def _gathered(target: Any, steps: list[tuple[Any, str, object, Any]]) -> list[An
     return results
 
 
-def _class_hook(target: Any, converter: Converter) -> Any:
+def _class_hook(target: type[_T], converter: Converter) -> Callable[[object, object], _T]:
     build = converter.gen_structure_attrs_fromdict(target)
 
-    def hook(value: object, _: Any) -> Any:
+    def hook(value: object, _: object) -> _T:
         if not isinstance(value, Mapping):
             raise ValueError(f"expected an object {{...}}, found {show(value)}")
         return build(value, target)
@@ -199,7 +200,7 @@ def _class_hook(target: Any, converter: Converter) -> Any:
     return hook
 
 
-def _generic(kind: object) -> Callable[[Any], bool]:
+def _generic(kind: object) -> Callable[[object], bool]:
     return lambda target: get_origin(target) is kind
 
 
