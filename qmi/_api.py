@@ -28,7 +28,7 @@ from qmi.errors import QMI_NoActiveContextException
 
 if TYPE_CHECKING:
     from qmi.config.schema import CfgContext
-    from qmi.contexts.blocking_context import InfoText
+    from qmi.contexts.blocking_context import InfoText, QMI_Context
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T", bound=QMI_RpcObject)
@@ -36,14 +36,20 @@ _T = TypeVar("_T", bound=QMI_RpcObject)
 
 @overload
 def make_rpc_object(
-    rpc_object_name: str, rpc_object_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any
+    rpc_object_name: str, rpc_object_class: Callable[..., _T], *args: object, replace: bool, **kwargs: object
 ) -> _T: ...
 @overload
 def make_rpc_object(
-    rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    rpc_object_name: str,
+    rpc_object_class: Callable[Concatenate[QMI_Context, str, _P], _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
 ) -> _T: ...
 def make_rpc_object(
-    rpc_object_name: str, rpc_object_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    rpc_object_name: str,
+    rpc_object_class: Callable[Concatenate[QMI_Context, str, _P], _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
 ) -> _T:
     """Make an object in the context and return a proxy of it; see :meth:`.QMI_Context.make_rpc_object`."""
     return context().make_rpc_object(rpc_object_name, rpc_object_class, *args, **kwargs)
@@ -51,14 +57,20 @@ def make_rpc_object(
 
 @overload
 def make_instrument(
-    instrument_name: str, instrument_class: Callable[..., _T], *args: Any, replace: bool, **kwargs: Any
+    instrument_name: str, instrument_class: Callable[..., _T], *args: object, replace: bool, **kwargs: object
 ) -> _T: ...
 @overload
 def make_instrument(
-    instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    instrument_name: str,
+    instrument_class: Callable[Concatenate[QMI_Context, str, _P], _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
 ) -> _T: ...
 def make_instrument(
-    instrument_name: str, instrument_class: Callable[Concatenate[Any, str, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    instrument_name: str,
+    instrument_class: Callable[Concatenate[QMI_Context, str, _P], _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
 ) -> _T:
     """Make an instrument in the context and return a proxy of it; see :meth:`.QMI_Context.make_instrument`."""
     return context().make_instrument(instrument_name, instrument_class, *args, **kwargs)
@@ -66,11 +78,11 @@ def make_instrument(
 
 def make_task(
     task_name: str,
-    task_class: type[QMI_Task[Any, Any]],
-    *args: Any,
+    task_class: type[QMI_Task[object, object]],
+    *args: object,
     task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
     restart_rule: RestartRule | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> TR:
     """Make a task in the context and return a proxy of its runner; see :meth:`.QMI_Context.make_task`."""
     return context().make_task(

@@ -12,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
+
+Args: TypeAlias = tuple[object, ...]
+"""Positional arguments: users' values, which pass through as they are."""
+Kwargs: TypeAlias = Mapping[str, object]
+"""Keyword arguments, likewise."""
 
 
 class Origin(NamedTuple):
@@ -83,7 +88,7 @@ SERVICE_NAMES = frozenset({GET_PROPERTY, SET_PROPERTY, ENTER_BLOCK, EXIT_BLOCK})
 _BLOCK_TEXTS = {ENTER_BLOCK: "__enter__()", EXIT_BLOCK: "__exit__()"}
 
 
-def call_text(method: str, args: tuple[Any, ...] = ()) -> str:
+def call_text(method: str, args: Args = ()) -> str:
     """What a call is, for messages: ``"get_sample()"``; for a property its name, without parentheses.
 
     Args:
@@ -95,8 +100,8 @@ def call_text(method: str, args: tuple[Any, ...] = ()) -> str:
     if method in _BLOCK_TEXTS:
         return _BLOCK_TEXTS[method]
     # It may come from another program, which can send anything.
-    named = bool(args) and isinstance(args[0], str) and args[0].isidentifier()
-    name = args[0] if named else "a property"
+    first = args[0] if args else None
+    name = first if isinstance(first, str) and first.isidentifier() else "a property"
     return name if method == GET_PROPERTY else f"{name} (set)"
 
 
@@ -115,8 +120,8 @@ class Call:
 
     object: str
     method: str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    args: Args = ()
+    kwargs: Kwargs = field(default_factory=dict)
     token: Token | None = None
     chain: tuple[str, ...] = ()
 
@@ -232,12 +237,12 @@ class Signal:
 
     object: str
     signal: str
-    args: tuple[Any, ...]
+    args: Args
     seqnr: int
     timestamp: float
 
 
-class Undecodable(tuple[Any, ...]):
+class Undecodable(tuple[object, ...]):
     """The arguments of a signal that came but could not be rebuilt: none, and the reason."""
 
     reason: str = ""
@@ -247,7 +252,7 @@ class Undecodable(tuple[Any, ...]):
 class Value:
     """The answer to a request that succeeded."""
 
-    value: Any
+    value: object
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ test told it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -97,7 +97,7 @@ class StandInInstrument(Generic[D]):
     def __init__(self, driver: type[D]) -> None:
         check_class(driver, QMI_Instrument, "A stand-in")
         self._methods = {name: method for name, method in published_functions(driver).items() if _is_own(name, method)}
-        self._answers: dict[str, Callable[..., Any]] = {}
+        self._answers: dict[str, Callable[..., object]] = {}
         self.calls: list[RecordedCall] = []
         self.driver = self._make_class(driver)
 
@@ -136,7 +136,7 @@ class StandInInstrument(Generic[D]):
 
         self.does(method, fail)
 
-    def does(self, method: str, function: Callable[..., Any]) -> None:
+    def does(self, method: str, function: Callable[..., object]) -> None:
         """Have a method return what a function returns that gets the same arguments, without ``self``.
 
         Raises:
@@ -151,7 +151,9 @@ class StandInInstrument(Generic[D]):
         """The calls of one method, oldest first."""
         return [call for call in self.calls if call.method == method]
 
-    def _answer(self, instrument: QMI_Instrument, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _answer(
+        self, instrument: QMI_Instrument, method: str, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
         original = self._methods[method]
         signature = _signature_of(original)
         signature.bind(instrument, *args, **kwargs)
@@ -167,14 +169,14 @@ class StandInInstrument(Generic[D]):
         return None
 
     def _make_class(self, driver: type[D]) -> type[D]:
-        def begin(instrument: QMI_Instrument, context: Any, name: str, *args: object, **kwargs: object) -> None:
+        def begin(instrument: QMI_Instrument, context: object, name: str, *args: object, **kwargs: object) -> None:
             inspect.signature(driver.__init__).bind(instrument, context, name, *args, **kwargs)
             QMI_Instrument.__init__(instrument, context, name)
 
-        def release(instrument: QMI_Instrument) -> Any:
+        def release(instrument: QMI_Instrument) -> object:
             return QMI_Instrument.release_rpc_object(instrument)
 
-        namespace: dict[str, Any] = {
+        namespace: dict[str, object] = {
             "__doc__": driver.__doc__,
             "__module__": driver.__module__,
             "__qualname__": driver.__qualname__,
@@ -186,30 +188,30 @@ class StandInInstrument(Generic[D]):
             namespace[name] = self._make_method(name, function)
         return cast("type[D]", type(driver.__name__, (driver,), namespace))
 
-    def _make_method(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _make_method(self, name: str, original: Callable[..., object]) -> Callable[..., object]:
         """A method of the same kind as the original: what calling it gives must not change."""
         answer = self._answer
 
-        def plain(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> Any:
+        def plain(instrument: QMI_Instrument, *args: object, **kwargs: object) -> object:
             return answer(instrument, name, args, kwargs)
 
-        async def awaited(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> Any:
+        async def awaited(instrument: QMI_Instrument, *args: object, **kwargs: object) -> object:
             value = answer(instrument, name, args, kwargs)
             return await value if inspect.isawaitable(value) else value
 
-        def generator(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            yield from answer(instrument, name, args, kwargs) or ()
+        def generator(instrument: QMI_Instrument, *args: object, **kwargs: object) -> Iterator[object]:
+            yield from _items(answer(instrument, name, args, kwargs))
 
-        async def async_generator(instrument: QMI_Instrument, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            items = answer(instrument, name, args, kwargs) or ()
-            if hasattr(items, "__aiter__"):
+        async def async_generator(instrument: QMI_Instrument, *args: object, **kwargs: object) -> AsyncIterator[object]:
+            items = answer(instrument, name, args, kwargs)
+            if isinstance(items, AsyncIterable):
                 async for item in items:
                     yield item
             else:
-                for item in items:
+                for item in _items(items):
                     yield item
 
-        kinds: dict[Kind, Callable[..., Any]] = {
+        kinds: dict[Kind, Callable[..., object]] = {
             Kind.PLAIN: plain,
             Kind.ASYNC: awaited,
             Kind.GENERATOR: generator,
@@ -221,22 +223,30 @@ class StandInInstrument(Generic[D]):
         return function
 
 
-def _is_own(name: str, method: Any) -> bool:
+def _is_own(name: str, method: object) -> bool:
     # What every object has works in a stand-in as everywhere; only open() and its like are noted.
     where = getattr(method, "__func__", method)
     return name in _OWN_STATE or not getattr(where, "__module__", "").startswith("qmi.actors.")
 
 
-def _signature_of(method: Any) -> inspect.Signature:
+def _items(answer: object) -> Iterable[object]:
+    if answer is None:
+        return ()
+    if not isinstance(answer, Iterable):
+        raise QMI_UsageException(f"A stream gives the items of its answer, which must be iterable; got {answer!r}")
+    return answer
+
+
+def _signature_of(method: Callable[..., object]) -> inspect.Signature:
     """The signature of a method as a plain one has it, with ``self``."""
     if inspect.isfunction(method):
         return inspect.signature(method)
-    bound = inspect.signature(method.__get__(object(), object))
+    bound = inspect.signature(bind(object(), object) if (bind := getattr(method, "__get__", None)) else method)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     return bound.replace(parameters=[this, *bound.parameters.values()])
 
 
-def run_in_virtual_time(function: Callable[..., Awaitable[T]], *args: Any) -> T:
+def run_in_virtual_time(function: Callable[..., Awaitable[T]], *args: object) -> T:
     """Run a trio program on a clock that stands still while anybody works and jumps ahead when all wait.
 
     An hour of ``trio.sleep`` takes no time. That is for programs that live in the event loop alone: while a thread
@@ -307,7 +317,7 @@ class _VirtualContext(Context):
     """A context that refuses what would work in a thread, where virtual time runs away from it."""
 
     def make(
-        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> QMI_RpcFuture[Actor]:
         """Begin to make an object, if it lives in the event loop."""
         check_class(cls, QMI_RpcObject, "An object")
@@ -318,7 +328,7 @@ class _VirtualContext(Context):
             )
         return super().make(name, cls, args, kwargs)
 
-    def make_task_actor(self, *args: Any) -> QMI_RpcFuture[Actor]:
+    def make_task_actor(self, *args: object) -> QMI_RpcFuture[Actor]:
         """Refuse to make a task, which has a runner with threads."""
         raise QMI_UsageException("Tasks are tested on a bench of their own; see qmi.testing.open_task_bench()")
 

@@ -26,7 +26,7 @@ def configstruct(cls: type[T]) -> type[T]:
     """
     made = dataclasses.dataclass(init=False)(cls)
 
-    def __init__(self: object, **kwargs: object) -> None:  # noqa: N807 - it becomes that of the class
+    def __init__(self: object, **kwargs: object) -> None:
         where = f"{made.__name__}.__init__()"
         for name, field in _fields(made).items():
             if name in kwargs:
@@ -109,6 +109,17 @@ def _read(value: object, kind: object, path: tuple[object, ...]) -> object:
         return value
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return value if isinstance(value, kind) else _read_struct(value, kind, path)
+    if get_origin(kind) is not None:
+        return _read_generic(value, kind, path)
+    if not isinstance(kind, type) or kind not in _PLAIN:
+        raise _unsupported(kind, path)
+    if kind is float and type(value) is int:
+        return float(value)
+    _check(value, kind, path)
+    return value
+
+
+def _read_generic(value: object, kind: object, path: tuple[object, ...]) -> object:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         rest = [argument for argument in arguments if argument is not types.NoneType]
@@ -123,12 +134,7 @@ def _read(value: object, kind: object, path: tuple[object, ...]) -> object:
         return _read_dict(value, kind, arguments, path)
     if origin is tuple:
         return _read_tuple(value, arguments, path)
-    if not isinstance(kind, type) or kind not in _PLAIN:
-        raise _unsupported(kind, path)
-    if kind is float and type(value) is int:
-        return float(value)
-    _check(value, kind, path)
-    return value
+    raise _unsupported(kind, path)
 
 
 def _check(value: object, kind: type, path: tuple[object, ...]) -> None:

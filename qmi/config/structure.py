@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import Converter
@@ -156,14 +156,14 @@ def _apply_rule(value: object, target: object) -> object:
     return rule.apply(value)
 
 
-def _structure_list(value: object, target: object) -> list[object]:
+def _structure_list(value: object, target: type) -> list[object]:
     if not isinstance(value, list | tuple):
         raise ValueError(f"expected a list [...], found {show(value)}")
     (item_type,) = get_args(target)
     return _gathered(target, [(index, "", item, item_type) for index, item in enumerate(value)])
 
 
-def _structure_dict(value: object, target: object) -> dict[object, object]:
+def _structure_dict(value: object, target: type) -> dict[object, object]:
     """Unlike the converter's own way, reports the key and the value when both are wrong."""
     if not isinstance(value, Mapping):
         raise ValueError(f"expected an object {{...}}, found {show(value)}")
@@ -174,7 +174,7 @@ def _structure_dict(value: object, target: object) -> dict[object, object]:
     return dict(zip(results[: len(value)], results[len(value) :], strict=True))
 
 
-def _gathered(target: object, steps: list[tuple[str | int, str, object, type]]) -> list[object]:
+def _gathered(target: type, steps: list[tuple[str | int, str, object, type]]) -> list[object]:
     results: list[object] = []
     errors: list[Exception] = []
     for place, prefix, value, value_type in steps:

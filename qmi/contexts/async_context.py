@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import trio
@@ -37,7 +38,7 @@ class Context(ContextBase):
     Made by :func:`qmi.open_context`. Each method works from any task; cancelling one leaves the context as it was.
     """
 
-    async def make_rpc_object(self, name: str, cls: type[T], *args: Any, **kwargs: Any) -> AsyncProxy[T]:
+    async def make_rpc_object(self, name: str, cls: type[T], *args: object, **kwargs: object) -> AsyncProxy[T]:
         """Make an object and return an async proxy of it.
 
         Args:
@@ -60,7 +61,7 @@ class Context(ContextBase):
             self.undo_make(future)
             raise
 
-    async def make_instrument(self, name: str, cls: type[T], *args: Any, **kwargs: Any) -> AsyncProxy[T]:
+    async def make_instrument(self, name: str, cls: type[T], *args: object, **kwargs: object) -> AsyncProxy[T]:
         """Make an instrument; see :meth:`make_rpc_object`."""
         check_class(cls, QMI_Instrument, "An instrument")
         return await self.make_rpc_object(name, cls, *args, **kwargs)
@@ -77,11 +78,11 @@ class Context(ContextBase):
     async def make_task(
         self,
         name: str,
-        task_class: type[Any],
-        *args: Any,
+        task_class: type[object],
+        *args: object,
         task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
         restart_rule: RestartRule | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> AsyncProxy[TR]:
         """Make a task; see :meth:`.QMI_Context.make_task`."""
         _check_task("make_task")
@@ -223,7 +224,7 @@ class Context(ContextBase):
             await self.shutdown.ended()
         return self.shutdown.done()
 
-    def publish_signal(self, publisher_name: str, signal_name: str, *args: Any) -> None:
+    def publish_signal(self, publisher_name: str, signal_name: str, *args: object) -> None:
         """Publish a signal on behalf of an object of this context; never waits for those who listen.
 
         Raises:
@@ -238,12 +239,14 @@ def _check_task(name: str) -> None:
     refuse_outside_trio(f"{name}() of a context of a trio program", f"qmi.context().{name}")
 
 
-def _listing(told: Any) -> ObjectListing:
+def _listing(told: object) -> ObjectListing:
     """What a peer tells of one of its objects.
 
     Raises:
         TypeError: If it is something else.
     """
+    if not isinstance(told, Iterable):
+        raise TypeError(f"it tells of an object by {type(told).__name__}")
     entry = ObjectListing(*told)
     if not all(type(text) is str for text in entry):
         raise TypeError(f"it tells of an object by {type(told).__name__} of something else than texts")

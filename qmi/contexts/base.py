@@ -319,7 +319,7 @@ class ContextBase:
 
     # What actors need (Host) and proxies need (Router)
 
-    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+    def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Start a task in the context's nursery; False if that takes no more. On the loop only."""
         try:
             assert self._nursery is not None
@@ -507,7 +507,7 @@ class ContextBase:
     # Objects
 
     def make(
-        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> QMI_RpcFuture[Actor]:
         """Begin to make an object; the future gives its actor, or the error of its constructor.
 
@@ -523,9 +523,9 @@ class ContextBase:
     def make_task_actor(
         self,
         name: str,
-        task_class: type[Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        task_class: type[object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
         task_runner: type[QMI_TaskRunner],
         restart_rule: RestartRule | None,
     ) -> QMI_RpcFuture[Actor]:
@@ -567,7 +567,7 @@ class ContextBase:
         return made
 
     def _make_plain(
-        self, name: str, cls: type[QMI_RpcObject], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, name: str, cls: type[QMI_RpcObject], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> QMI_RpcFuture[Actor]:
         make = partial(cls, self.facade, name, *args, **kwargs)
         return self._make(name, make, interface_of(cls), placement_for(cls))
@@ -700,7 +700,7 @@ class ContextBase:
         """Whether somebody asked this program to end."""
         return self.shutdown.done()
 
-    def run(self, function: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> QMI_RpcFuture[R]:
+    def run(self, function: Callable[..., Coroutine[object, object, R]], *args: object) -> QMI_RpcFuture[R]:
         """Run an async function in the context's nursery, for callers of any kind; giving up cancels it."""
         future: QMI_RpcFuture[R] = QMI_RpcFuture(getattr(function, "__name__", "a function"))
         scope = trio.CancelScope()

@@ -176,13 +176,18 @@ class QMI_Context:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._active:  # else somebody stopped it before
+        if self.is_running:  # else somebody stopped it before
             self.stop()
 
     @property
-    def _active(self) -> bool:
-        # Whether it runs; tests of drivers look here.
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
         return self._ended is not None and not self._ended.done()
+
+    @property
+    def _active(self) -> bool:
+        # Tests of drivers look here.
+        return self.is_running
 
     @property
     def _used(self) -> bool:
@@ -243,20 +248,20 @@ class QMI_Context:
 
     @overload
     def make_rpc_object(
-        self, rpc_object_name: str, rpc_object_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
+        self, rpc_object_name: str, rpc_object_class: Callable[..., T], *args: object, replace: bool, **kwargs: object
     ) -> T: ...
     @overload
     def make_rpc_object(
         self,
         rpc_object_name: str,
-        rpc_object_class: Callable[Concatenate[Any, str, P], T],
+        rpc_object_class: Callable[Concatenate[QMI_Context, str, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T: ...
     def make_rpc_object(
         self,
         rpc_object_name: str,
-        rpc_object_class: Callable[Concatenate[Any, str, P], T],
+        rpc_object_class: Callable[Concatenate[QMI_Context, str, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -286,20 +291,20 @@ class QMI_Context:
 
     @overload
     def make_instrument(
-        self, instrument_name: str, instrument_class: Callable[..., T], *args: Any, replace: bool, **kwargs: Any
+        self, instrument_name: str, instrument_class: Callable[..., T], *args: object, replace: bool, **kwargs: object
     ) -> T: ...
     @overload
     def make_instrument(
         self,
         instrument_name: str,
-        instrument_class: Callable[Concatenate[Any, str, P], T],
+        instrument_class: Callable[Concatenate[QMI_Context, str, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T: ...
     def make_instrument(
         self,
         instrument_name: str,
-        instrument_class: Callable[Concatenate[Any, str, P], T],
+        instrument_class: Callable[Concatenate[QMI_Context, str, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -311,11 +316,11 @@ class QMI_Context:
     def make_task(
         self,
         task_name: str,
-        task_class: type[QMI_Task[Any, Any]],
-        *args: Any,
+        task_class: type[QMI_Task[object, object]],
+        *args: object,
         task_runner: type[TR] = QMI_TaskRunner,  # type: ignore[assignment]
         restart_rule: RestartRule | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> TR:
         """Make a task in this context and return a proxy of its runner.
 
@@ -378,7 +383,7 @@ class QMI_Context:
             receiver,
         )
 
-    def publish_signal(self, publisher_name: str, signal_name: str, *args: Any) -> None:
+    def publish_signal(self, publisher_name: str, signal_name: str, *args: object) -> None:
         """Publish a signal on behalf of an object of this context; never waits for those who listen.
 
         Raises:
@@ -425,7 +430,7 @@ class QMI_Context:
         """Return a proxy of an object that a context has told about; see :meth:`get_rpc_object`."""
         return self.get_rpc_object(str(rpc_object_descriptor.address))
 
-    def remove_rpc_object(self, proxy: QMI_RpcProxy | Any) -> None:
+    def remove_rpc_object(self, proxy: object) -> None:
         """Remove an object of this context. Whoever waits for it gets an error.
 
         Raises:
@@ -519,7 +524,7 @@ class QMI_Context:
 
     # Other contexts
 
-    def _run(self, what: str, function: Callable[..., Coroutine[Any, Any, R]], *args: Any) -> R:
+    def _run(self, what: str, function: Callable[..., Coroutine[object, object, R]], *args: object) -> R:
         refuse_on_loop(what, f"await context.{what}")
         self._core.check_running()
         return call_blocking(self._core.run(function, *args), None)

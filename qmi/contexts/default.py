@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -87,7 +87,7 @@ def _stop_at_exit() -> None:
 
 def _stop_all(by: int | None) -> None:
     for context in list(PORTALS.users()):
-        if not context._active:  # somebody stopped it who did not wait for its end, because of Ctrl-C
+        if not context.is_running:  # somebody stopped it who did not wait for its end, because of Ctrl-C
             pass
         elif by is None:
             _logger.warning("Context %s still runs at the exit of the program; call qmi.stop() before", context.name)
@@ -112,7 +112,9 @@ def _make_context(name: str, config: CfgQmi) -> QMI_Context:
     return QMI_Context(name, config)
 
 
-def _load_config(config_file: Any, context_cfg: Mapping[str, Any] | None) -> CfgQmi:
+def _load_config(
+    config_file: str | os.PathLike[str] | None, context_cfg: Mapping[str, Mapping[str, object] | CfgContext] | None
+) -> CfgQmi:
     from qmi.config.loader import load_config
     from qmi.config.structure import add_contexts
 
@@ -130,7 +132,7 @@ def start(
     config_file: str | os.PathLike[str] | None = "",
     init_logging: bool = True,
     console_loglevel: str | None = None,
-    context_cfg: Mapping[str, Mapping[str, Any] | CfgContext] | None = None,
+    context_cfg: Mapping[str, Mapping[str, object] | CfgContext] | None = None,
 ) -> QMI_Context:
     """Start the default context of this program.
 
@@ -191,12 +193,12 @@ def _end_logging() -> None:
         logs.uninstall()
 
 
-def get_default() -> Any:
+def get_default() -> QMI_Context | None:
     """The default context; None if there is none."""
     return _SESSION.default
 
 
-def set_default(context: Any) -> None:
+def set_default(context: QMI_Context | None) -> None:
     """Make a context the default one; None leaves none. Nothing is started or stopped."""
     _SESSION.default = context
 
@@ -237,7 +239,7 @@ async def open_context(
     *,
     init_logging: bool = True,
     console_loglevel: str | None = None,
-    context_cfg: Mapping[str, Mapping[str, Any] | CfgContext] | None = None,
+    context_cfg: Mapping[str, Mapping[str, object] | CfgContext] | None = None,
     config: CfgQmi | None = None,
 ) -> AsyncIterator[Context]:
     """Run a context in the event loop of a trio program, for the length of an ``async with`` block.

@@ -6,7 +6,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -19,7 +19,30 @@ _logger = logging.getLogger("qmi.core.context")
 
 T = TypeVar("T")
 
-RUNNING: weakref.WeakSet[Any] = weakref.WeakSet()
+
+class Disownable(Protocol):
+    """A context, as a child sees it that was forked while it ran."""
+
+    def disown(self, why: Callable[[], Exception]) -> None:
+        """Refuse everything from here on, by the error that the function makes."""
+
+
+class PortalUser(Protocol):
+    """A context that lives in the loop of the portal."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+
+    def stop(self) -> None:
+        """Stop it, and wait until it has stopped."""
+
+
+RUNNING: weakref.WeakSet[Disownable] = weakref.WeakSet()
 """Every context of this process that runs, in whichever loop."""
 
 
@@ -53,7 +76,7 @@ class Portal:
     def _end_soon(self) -> bool:
         return self._loop.soon(self._ending.set)
 
-    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> QMI_RpcFuture[T]:
+    def run(self, function: Callable[..., Awaitable[T]], *args: object) -> QMI_RpcFuture[T]:
         """Run an async function in the loop; the future gives its result.
 
         Giving up the future does not cancel the function.
@@ -63,11 +86,11 @@ class Portal:
             future.fail(QMI_RuntimeException("The event loop of this program has ended"))
         return future
 
-    def _spawn(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], future: QMI_RpcFuture[T]) -> None:
+    def _spawn(self, function: Callable[..., Awaitable[T]], args: tuple[object, ...], future: QMI_RpcFuture[T]) -> None:
         self._nursery.start_soon(self._settle, function, args, future)
 
     async def _settle(
-        self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], future: QMI_RpcFuture[T]
+        self, function: Callable[..., Awaitable[T]], args: tuple[object, ...], future: QMI_RpcFuture[T]
     ) -> None:
         try:
             future.set_result(await function(*args))
@@ -103,13 +126,13 @@ class Portals:
         """Forget everything; for a process that was forked."""
         self._mutex = threading.Lock()
         self._portal: Portal | None = None
-        self._users: list[Any] = []
+        self._users: list[PortalUser] = []
 
-    def users(self) -> list[Any]:
+    def users(self) -> list[PortalUser]:
         """Those who use the portal, latest first."""
         return self._users[::-1]
 
-    def enter(self, user: Any) -> Portal:
+    def enter(self, user: PortalUser) -> Portal:
         """Use the portal, which is started for the first one."""
         with self._mutex:
             if self._portal is None:
@@ -124,7 +147,7 @@ class Portals:
             self._users.append(user)
             return self._portal
 
-    def leave(self, user: Any) -> None:
+    def leave(self, user: PortalUser) -> None:
         """Use it no more; the last one stops it."""
         with self._mutex:
             if user not in self._users:

@@ -33,7 +33,7 @@ class _UnreadableConfiguration(QMI_ConfigurationException, json.JSONDecodeError)
         self.pos = sum(len(line) + 1 for line in text.split("\n")[: self.lineno - 1]) + self.colno - 1
 
 
-def _object(values: Any, subject: str) -> Mapping[str, Any]:
+def _object(values: object, subject: str) -> Mapping[str, object]:
     if not isinstance(values, Mapping):
         raise _Misshapen(f"{subject} is an object {{...}}; got {type(values).__name__}")
     return values
@@ -72,11 +72,11 @@ def load_config_file(filename: str | os.PathLike[str]) -> dict[str, Any]:
         raise _UnreadableConfiguration(error, text) from error
 
 
-def dump_config_string(cfg: Mapping[str, Any]) -> str:
+def dump_config_string(cfg: Mapping[str, object]) -> str:
     """The values as a text that :func:`load_config_string` reads."""
     return json.dumps(cfg, indent=4)
 
 
-def dump_config_file(cfg: Mapping[str, Any], filename: str | os.PathLike[str]) -> None:
+def dump_config_file(cfg: Mapping[str, object], filename: str | os.PathLike[str]) -> None:
     """Write the values to a file, which is replaced if there is one."""
     Path(filename).write_text(dump_config_string(cfg) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ __all__ = ["config_struct_from_dict", "config_struct_to_dict", "configstruct"]
 _T = TypeVar("_T")
 
 
-def config_struct_from_dict(data: Mapping[str, Any], cls: type[_T]) -> _T:
+def config_struct_from_dict(data: Mapping[str, object], cls: type[_T]) -> _T:
     """Make a section of a configuration from plain values.
 
     Args:
@@ -32,7 +32,7 @@ def config_struct_from_dict(data: Mapping[str, Any], cls: type[_T]) -> _T:
     return from_dict(data, cls)
 
 
-def config_struct_to_dict(cfg: Any) -> dict[str, Any]:
+def config_struct_to_dict(cfg: object) -> dict[str, Any]:
     """The plain values of a section of a configuration, as they would stand in a file.
 
     Raises:

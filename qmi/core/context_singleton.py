@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import qmi
 from qmi import *  # noqa: F403 - the functions of the package, as it lists them
@@ -20,7 +20,9 @@ __all__ = ["create_config_from_file"]
 __all__ += qmi.__all__
 
 if TYPE_CHECKING:
-    _qmi_context: Any
+    from qmi.contexts.blocking_context import QMI_Context
+
+    _qmi_context: QMI_Context | None
 
 
 def create_config_from_file(config_file: str | None) -> CfgQmi:
@@ -54,13 +56,13 @@ class _Module(ModuleType):
     _is_deleted = False
 
     @property
-    def _qmi_context(self) -> Any:
+    def _qmi_context(self) -> QMI_Context | None:
         if self._is_deleted:
             raise AttributeError("_qmi_context")
         return session.get_default()
 
     @_qmi_context.setter
-    def _qmi_context(self, value: Any) -> None:
+    def _qmi_context(self, value: QMI_Context | None) -> None:
         self._is_deleted = False
         session.set_default(value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from qmi.actors.structures import same_structure
 from qmi.names import HostPort, is_valid_name, parse_host_port
@@ -37,7 +36,7 @@ def parse_address_and_port(address: str) -> tuple[str, int]:
     return found.host, found.port
 
 
-def check_value_structures_equal(value1: Any, value2: Any) -> bool:
+def check_value_structures_equal(value1: object, value2: object) -> bool:
     """Whether two values have the same type, the same size, and items that are alike in turn."""
     return same_structure(value1, value2)
 

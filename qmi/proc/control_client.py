@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qmi._version import __version__
 from qmi.config.loader import completed
@@ -66,7 +66,7 @@ class SocketLink:
             return False
         return True
 
-    def call(self, name: str, address: HostPort, method: str, *, timeout: float, **kwargs: Any) -> Any:
+    def call(self, name: str, address: HostPort, method: str, *, timeout: float, **kwargs: object) -> object:
         """Call a method of a context itself and return its result.
 
         Raises:
@@ -149,7 +149,7 @@ class _Talk:
         assert isinstance(event, Connected)
         self.hello = event.hello
 
-    def request(self, message: Request) -> Any:
+    def request(self, message: Request) -> object:
         number, buffers = self._peer.send_request(message)
         self._peer.handed_over(number)
         for buffer in buffers:
@@ -197,7 +197,7 @@ def _connection(address: HostPort, deadline: float) -> socket.socket:
         raise _NobodyError(f"the host cannot be reached: {exc.strerror or exc}") from exc
 
 
-def _restored(plain: Any) -> Any:
+def _restored(plain: object) -> object:
     """Make an interface again that is among the answers; a proxy would lead nowhere, and nobody uses one here."""
     # Here, because actors need trio and most questions are answered without either.
     from qmi.peers.references import References

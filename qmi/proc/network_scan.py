@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from operator import attrgetter
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_Exception, QMI_UnknownRpcException
@@ -16,6 +16,7 @@ from qmi.proc.control_client import SocketLink
 from qmi.proc.control_protocol import FoundContext
 
 _AT_ONCE = 16
+_OF_OLDER_VERSION = attrgetter("address.object", "interface.class_name")
 
 
 class NetworkDiscovery:
@@ -63,17 +64,19 @@ class NetworkDiscovery:
                 listed = self._link.call(answer.name, answer.address, "list_objects", timeout=timeout)
             except QMI_UnknownRpcException:  # an older version
                 listed = self._link.call(answer.name, answer.address, "get_rpc_object_descriptors", timeout=timeout)
-            objects = tuple(map(_named, listed))
+            if isinstance(listed, list | tuple):
+                objects = tuple(map(_named, listed))
         return FoundContext(answer.name, answer.address, answer.pid, answer.version, objects)
 
 
-def _named(entry: Any) -> tuple[str, str]:
+def _named(entry: object) -> tuple[str, str]:
     """Name and class of an object as they are shown; of a task, its own class and what it does."""
     if isinstance(entry, list | tuple) and all(isinstance(text, str) for text in entry):
         address, _, _, shown_class, state = entry
         return address.rpartition(".")[2], f"{shown_class} ({state})" if state else shown_class
     # A descriptor of an older version. It may be a stand-in: all that is read of it is two names.
-    return str(entry.address.object), str(entry.interface.class_name)
+    name, class_name = _OF_OLDER_VERSION(entry)
+    return str(name), str(class_name)
 
 
 def _packets(sock: socket.socket, seconds: float) -> Iterator[tuple[bytes, str]]:

@@ -18,7 +18,7 @@ import socket
 import sys
 import weakref
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 import trio
 
@@ -33,8 +33,15 @@ class Inherited(Protocol):
         """Let it be of no effect in this process. Called in the child, with no other thread; takes no lock."""
 
 
+@runtime_checkable
+class _Descriptor(Protocol):
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
 _SOCKETS: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-_OTHERS: weakref.WeakSet[Any] = weakref.WeakSet()
+_OTHERS: weakref.WeakSet[Inherited] = weakref.WeakSet()
 
 
 def close_in_child(sock: socket.socket) -> socket.socket:
@@ -89,15 +96,15 @@ class LoopDescriptors:
     __slots__ = ("_closable", "_run_context", "_runner")
 
     def __init__(self) -> None:
-        core: Any = getattr(trio._core, "_run", None)
-        self._run_context: Any = getattr(core, "GLOBAL_RUN_CONTEXT", None)
-        self._runner: Any = getattr(self._run_context, "runner", None)
-        io: Any = getattr(self._runner, "io_manager", None)
+        core = getattr(trio._core, "_run", None)
+        self._run_context: object = getattr(core, "GLOBAL_RUN_CONTEXT", None)
+        self._runner: object = getattr(self._run_context, "runner", None)
+        io = getattr(self._runner, "io_manager", None)
         wakeups = [getattr(getattr(self._runner, "entry_queue", None), "wakeup", None), getattr(io, "_force_wakeup", 0)]
-        found: list[Any] = [getattr(io, "_epoll", None), getattr(io, "_kqueue", None)]
+        found: list[object] = [getattr(io, "_epoll", None), getattr(io, "_kqueue", None)]
         for wakeup in wakeups:
             found += [getattr(wakeup, "wakeup_sock", None), getattr(wakeup, "write_sock", None)]
-        self._closable: list[Any] = [thing for thing in found if hasattr(thing, "close") and hasattr(thing, "fileno")]
+        self._closable = [thing for thing in found if isinstance(thing, _Descriptor)]
 
     def close(self) -> None:
         """Close them in a forked child; a loop that runs in the thread that forked is none any more."""

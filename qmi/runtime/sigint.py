@@ -55,7 +55,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SIGINT: Final = int(signal.SIGINT)
-current_handler: Final[Callable[[int], Any]] = _getsignal
+current_handler: Final[Callable[[int], object]] = _getsignal
 """The function behind ``signal.getsignal``, which takes a fiftieth of its time: each call of a method looks."""
 AGAIN = 0.0005
 """How soon, in seconds, an interrupt is tried again that came at a bad moment."""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
@@ -183,7 +183,7 @@ class _EndedLoop:
         raise trio.RunFinishedError
 
 
-def _contained(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _contained(function: Callable[..., object], args: tuple[object, ...]) -> None:
     # trio ends the whole run if a function that another thread has handed over raises: no such function is worth that.
     try:
         function(*args)
@@ -197,7 +197,7 @@ class Loop:
     __slots__ = ("__weakref__", "_breathed", "_descriptors", "_ident", "_token")
 
     def __init__(self) -> None:
-        self._token: Any = trio.lowlevel.current_trio_token()
+        self._token: trio.lowlevel.TrioToken | _EndedLoop = trio.lowlevel.current_trio_token()
         self._ident = threading.get_ident()
         self._breathed = time.monotonic()
         self._descriptors = LoopDescriptors()
@@ -225,7 +225,7 @@ class Loop:
         """Whether the calling thread is the one that runs this loop."""
         return threading.get_ident() == self._ident
 
-    def soon(self, function: Callable[..., Any], *args: Any) -> bool:
+    def soon(self, function: Callable[..., object], *args: object) -> bool:
         """Have the loop call a function as soon as it can, in the order of these calls.
 
         Returns:
@@ -237,7 +237,7 @@ class Loop:
             return False
         return True
 
-    def now_or_soon(self, function: Callable[..., Any], *args: Any) -> bool:
+    def now_or_soon(self, function: Callable[..., object], *args: object) -> bool:
         """Call the function at once if this is the loop's thread, else soon."""
         if self.is_here():
             function(*args)

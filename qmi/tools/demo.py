@@ -10,7 +10,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import qmi
 from qmi.core.exceptions import QMI_ObjectLockedException
@@ -42,7 +41,7 @@ def one_program(stage: Stage) -> None:
             _measure(stage, nsg)
 
 
-def _lock(stage: Stage, nsg: Any) -> None:
+def _lock(stage: Stage, nsg: NoisySineGenerator) -> None:
     stage.say("\nWho locks an instrument has it alone. Somebody else is refused, and told who holds it:")
     stage.code('nsg.lock()\nother = qmi.get_instrument("lab.nsg")\nother.set_amplitude(0.0)')
     nsg.lock()
@@ -57,7 +56,7 @@ def _lock(stage: Stage, nsg: Any) -> None:
         nsg.unlock()
 
 
-def _measure(stage: Stage, nsg: Any) -> None:
+def _measure(stage: Stage, nsg: NoisySineGenerator) -> None:
     stage.say("\nA measurement:")
     stage.code(f"samples = [nsg.get_sample() for _ in range({SAMPLES})]")
     samples = []

@@ -8,12 +8,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import qmi
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
-from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy
+from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy, QMI_TaskRunner
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.tools.demo_programs import PATIENCE, connect, program, say, write_config
 from qmi.tools.stage import Stage
@@ -48,17 +48,17 @@ class Held(NamedTuple):
     measured: float
 
 
-class HoldAmplitude(QMI_LoopTask[Any, Any]):
+class HoldAmplitude(QMI_LoopTask[Held, float | None]):
     """Turns the source up or down until what comes out is what is wanted. Its setting is the amplitude to hold."""
 
     def loop_prepare(self) -> None:
         """Find the source."""
-        self.source: Any = qmi.get_instrument("bench.scope")
+        self.source: Wandering = qmi.get_instrument("bench.scope")
 
     def loop_iteration(self) -> None:
         """Measure, and correct part of the deviation."""
         measured = self.source.measure_amplitude()
-        self.status: Any = Held(self.settings, measured)
+        self.status: Held = Held(self.settings, measured)
         if self.settings is not None:
             self.source.set_amplitude(max(self.source.get_amplitude() + 0.5 * (self.settings - measured), 0.0))
 
@@ -86,7 +86,7 @@ def control_loop(stage: Stage) -> None:
             _watch(stage, task)
 
 
-def _watch(stage: Stage, task: Any) -> None:
+def _watch(stage: Stage, task: QMI_TaskRunner) -> None:
     values: list[float] = []
     with subscribe_unsubscribe(task.sig_status_updated, QMI_SignalReceiver()) as receiver, start_stop_join(task):
         with stage.live_picture(LIMITS) as show:

@@ -17,7 +17,6 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import qmi
 from qmi.core.exceptions import QMI_ObjectLockedException, QMI_UnknownNameException
@@ -56,21 +55,22 @@ def three_programs(stage: Stage) -> None:
             _transfer(stage, scope)
 
 
-def _find(stage: Stage) -> Any:
+def _find(stage: Stage) -> Oscilloscope:
     for name, address in qmi.context().discover_peer_contexts():
         stage.result(f"{name} at {address}")
     return connect()
 
 
-def connect() -> Any:
+def connect() -> Oscilloscope:
     """Look for the bench on the network, connect to it, and return a proxy of its instrument."""
     for name, address in qmi.context().discover_peer_contexts():
         if name == "bench":
-            return qmi.get_instrument("bench.scope", auto_connect=True, host_port=address)
+            scope: Oscilloscope = qmi.get_instrument("bench.scope", auto_connect=True, host_port=address)
+            return scope
     raise QMI_UnknownNameException("Nobody on this computer answered by the name 'bench'")
 
 
-def _take_turns(stage: Stage, scope: Any, bob: subprocess.Popen[str]) -> None:
+def _take_turns(stage: Stage, scope: Oscilloscope, bob: subprocess.Popen[str]) -> None:
     stage.say("\nAlice locks it and measures. Bob is refused, and waits for his turn:")
     with lock_unlock(scope):
         _tell(bob)
@@ -83,7 +83,7 @@ def _take_turns(stage: Stage, scope: Any, bob: subprocess.Popen[str]) -> None:
     stage.picture(samples)
 
 
-def _transfer(stage: Stage, scope: Any) -> None:
+def _transfer(stage: Stage, scope: Oscilloscope) -> None:
     stage.say("\nA waveform of 10 MB from one program to another:")
     stage.code("waveform = scope.get_waveform()")
     scope.get_waveform()

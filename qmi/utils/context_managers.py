@@ -2,67 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from qmi.actors.lock_block import LockBlock
 from qmi.core.exceptions import QMI_ObjectLockedException
 from qmi.core.rpc import QMI_RpcProxy
 from qmi.runtime.sigint import safe_contextmanager
 
+if TYPE_CHECKING:
+    from qmi.core.pubsub import QMI_SignalReceiver
+
 
 class StartStoppable(Protocol):
     """What can be started and stopped."""
 
-    def start(self, *args: Any, **kwargs: Any) -> Any:
-        """Start it."""
+    @property
+    def start(self) -> Callable[..., object]:
+        """Starts it; any signature will do."""
 
-    def stop(self) -> Any:
+    def stop(self) -> object:
         """Stop it."""
 
 
 class StartStopJoinable(StartStoppable, Protocol):
     """What can be started and stopped, and waited for."""
 
-    def join(self) -> Any:
+    def join(self) -> object:
         """Wait until it has ended."""
 
 
 class OpenClosable(Protocol):
     """What can be opened and closed."""
 
-    def open(self) -> Any:
+    def open(self) -> object:
         """Open it."""
 
-    def close(self) -> Any:
+    def close(self) -> object:
         """Close it."""
 
 
 class LockUnlockable(Protocol):
     """What can be locked and unlocked."""
 
-    def lock(self, *args: Any, **kwargs: Any) -> bool:
-        """Lock it."""
+    @property
+    def lock(self) -> Callable[..., object]:
+        """Locks it; any signature will do."""
 
-    def unlock(self, *args: Any, **kwargs: Any) -> Any:
-        """Unlock it."""
+    @property
+    def unlock(self) -> Callable[..., object]:
+        """Unlocks it; called without arguments, or with ``lock_token``."""
 
 
 class _Signal(Protocol):
-    def subscribe(self, receiver: Any) -> Any: ...
+    @property
+    def subscribe(self) -> Callable[..., object]: ...
 
-    def unsubscribe(self, receiver: Any) -> Any: ...
+    @property
+    def unsubscribe(self) -> Callable[..., object]: ...
 
 
 S = TypeVar("S", bound=StartStoppable)
 J = TypeVar("J", bound=StartStopJoinable)
 C = TypeVar("C", bound=OpenClosable)
 L = TypeVar("L", bound=LockUnlockable)
+R = TypeVar("R")
 
 
 @safe_contextmanager
-def start_stop(thing: S, *args: Any, **kwargs: Any) -> Iterator[S]:
+def start_stop(thing: S, *args: object, **kwargs: object) -> Iterator[S]:
     """Start something for the length of a ``with`` block, and stop it also if the block fails.
 
     Args:
@@ -78,7 +87,7 @@ def start_stop(thing: S, *args: Any, **kwargs: Any) -> Iterator[S]:
 
 
 @safe_contextmanager
-def start_stop_join(thing: J, *args: Any, **kwargs: Any) -> Iterator[J]:
+def start_stop_join(thing: J, *args: object, **kwargs: object) -> Iterator[J]:
     """Start a task for the length of a ``with`` block; then stop it and wait until it has stopped.
 
     Args:
@@ -127,7 +136,7 @@ def lock_unlock(thing: L, *args: Any, **kwargs: Any) -> AbstractContextManager[L
 
 
 @safe_contextmanager
-def _lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
+def _lock_unlock(thing: L, *args: object, **kwargs: object) -> Iterator[L]:
     if thing.lock(*args, **kwargs) is False:  # what returns nothing raises if it fails
         raise QMI_ObjectLockedException(f"{thing!r} could not be locked: another proxy holds it")
     token = kwargs.get("lock_token", args[1] if len(args) > 1 else None)
@@ -140,8 +149,11 @@ def _lock_unlock(thing: L, *args: Any, **kwargs: Any) -> Iterator[L]:
             thing.unlock(lock_token=token)
 
 
-@safe_contextmanager
-def subscribe_unsubscribe(signal: _Signal, receiver: Any = None) -> Iterator[Any]:
+@overload
+def subscribe_unsubscribe(signal: _Signal, receiver: None = None) -> AbstractContextManager[QMI_SignalReceiver]: ...
+@overload
+def subscribe_unsubscribe(signal: _Signal, receiver: R) -> AbstractContextManager[R]: ...
+def subscribe_unsubscribe(signal: _Signal, receiver: R | None = None) -> AbstractContextManager[R | QMI_SignalReceiver]:
     """Subscribe to a signal for the length of a ``with`` block.
 
     Args:
@@ -154,7 +166,12 @@ def subscribe_unsubscribe(signal: _Signal, receiver: Any = None) -> Iterator[Any
     if receiver is None:
         from qmi.core.pubsub import QMI_SignalReceiver
 
-        receiver = QMI_SignalReceiver()
+        return _subscribed(signal, QMI_SignalReceiver())
+    return _subscribed(signal, receiver)
+
+
+@safe_contextmanager
+def _subscribed(signal: _Signal, receiver: R) -> Iterator[R]:
     signal.subscribe(receiver)
     try:
         yield receiver

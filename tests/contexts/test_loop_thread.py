@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from qmi.contexts.loop_thread import Portal, Portals
+from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_RuntimeException
 
 
@@ -32,7 +33,7 @@ def test_functions_run_in_the_loop() -> None:
 
 def test_there_is_one_portal_as_long_as_somebody_uses_it() -> None:
     portals = Portals()
-    one, two = object(), object()
+    one, two = QMI_Context("one", None), QMI_Context("two", None)
     portal = portals.enter(one)
     assert portals.enter(two) is portal
     assert portals.users() == [two, one]

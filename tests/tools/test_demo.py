@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import qmi
+from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_UnknownNameException, QMI_UsageException
 from qmi.tools import demo, demo_programs
 from qmi.tools.stage import Stage
@@ -51,7 +52,7 @@ def test_three_programs_share_an_instrument(home: Path, output: io.StringIO) -> 
 
 
 def test_a_waveform_is_a_damped_wave_of_ten_megabytes() -> None:
-    points = array("d", demo_programs.Oscilloscope(None, "scope").get_waveform())
+    points = array("d", demo_programs.Oscilloscope(QMI_Context("lab", None), "scope").get_waveform())
     assert len(points) * 8 == demo_programs.WAVEFORM
     assert 0.5 < max(points) < 1.0
     assert max(points[900:1000]) < 0.05

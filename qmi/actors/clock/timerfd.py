@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from qmi.runtime.forks import abandon_in_child
 
@@ -54,7 +55,7 @@ class TimerFd:
 
     __slots__ = ("__weakref__", "_reference", "_set", "_value", "fd")
 
-    def __init__(self, fd: int, settime: Any) -> None:
+    def __init__(self, fd: int, settime: Callable[..., int]) -> None:
         self.fd: int = fd
         self._set = settime
         timer = _Itimerspec()

@@ -54,7 +54,7 @@ class Publisher:
         self.receivers: tuple[QMI_SignalReceiver, ...] = ()
         self.peers: tuple[PeerSubscriber, ...] = ()
 
-    def publish(self, args: tuple[Any, ...]) -> None:
+    def publish(self, args: tuple[object, ...]) -> None:
         """Tell everybody who has subscribed."""
         with self._mutex:
             seqnr = self._seqnr
@@ -113,7 +113,7 @@ class Broker:
             outlet.receivers = self._receivers.of(topic)
             outlet.peers = self._peers.of(topic)
 
-    def publish(self, publisher: str, signal: str, args: tuple[Any, ...]) -> None:
+    def publish(self, publisher: str, signal: str, args: tuple[object, ...]) -> None:
         """Tell everybody who has subscribed to a signal of an object of this context."""
         self.outlet(publisher, signal).publish(args)
 
@@ -123,7 +123,7 @@ class Broker:
         for peer in peers:
             self._send_to(peer, topic, signal, encoded)
 
-    def _send_to(self, peer: PeerSubscriber, topic: Topic, signal: Signal, encoded: dict[Hashable, Any]) -> None:
+    def _send_to(self, peer: PeerSubscriber, topic: Topic, signal: Signal, encoded: dict[Hashable, object]) -> None:
         key = (topic, peer.origin)
         try:
             peer.send(signal, encoded)

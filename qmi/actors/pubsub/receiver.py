@@ -59,7 +59,7 @@ class ReceivedSignal(_Received):
         publisher_context: str,
         publisher_name: str,
         signal_name: str,
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         receiver_seqnr: int,
         seqnr: int = 0,
         timestamp: float = 0.0,

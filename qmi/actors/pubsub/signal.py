@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from numbers import Complex, Integral, Real
-from typing import Any, Final, NamedTuple, overload
+from typing import Final, NamedTuple, Protocol, overload, runtime_checkable
 
 from qmi.actors.interface import SignalInfo
 from qmi.actors.pubsub.broker import Publisher
@@ -18,6 +18,31 @@ _LONGEST_SHOWN = 200
 
 # What Python takes for a number of a kind, numpy's numbers included.
 _ACCEPTED: Final[Mapping[type, type]] = {int: Integral, float: Real, complex: Complex}
+
+
+class _Broker(Protocol):
+    def outlet(self, publisher: str, signal: str) -> Publisher: ...
+
+
+class _Core(Protocol):
+    @property
+    def exchange(self) -> _Broker: ...
+
+
+class PublishingContext(Protocol):
+    """What a signal needs of the context of its object."""
+
+    @property
+    def async_context(self) -> _Core:
+        """The context as trio programs see it, which has the broker."""
+
+
+@runtime_checkable
+class _PublishingObject(Protocol):
+    """What has signals: an object, or a task."""
+
+    _context: PublishingContext
+    _name: str
 
 
 class SignalDescription(NamedTuple):
@@ -71,16 +96,21 @@ class QMI_Signal:
     def __get__(self, instance: None, owner: type) -> QMI_Signal: ...
     @overload
     def __get__(self, instance: object, owner: type) -> QMI_RegisteredSignal: ...
-    def __get__(self, instance: Any, owner: type) -> Any:
+    def __get__(self, instance: object, owner: type) -> QMI_Signal | QMI_RegisteredSignal:
         if instance is None:
             return self
+        if not isinstance(instance, _PublishingObject):
+            raise AttributeError(
+                f"{owner.__name__}.{self.name} can be used when the constructor of {owner.__name__} has called "
+                "super().__init__()"
+            )
         registered = QMI_RegisteredSignal(instance._context, instance._name, self)
         if getattr(owner, self.name, None) is self:
             # Python finds it there from now on; being asked each time would take as long as publishing does.
             instance.__dict__[self.name] = registered
         return registered
 
-    def check(self, publisher: str, args: tuple[Any, ...]) -> None:
+    def check(self, publisher: str, args: tuple[object, ...]) -> None:
         """Compare arguments with the declaration; what does not fit is told once for each publisher, and goes out.
 
         Raises:
@@ -99,7 +129,7 @@ class QMI_Signal:
             self._told.add(publisher)
             _logger.warning("%s. It is published all the same; this is said once", fault)
 
-    def _mismatch(self, publisher: str, args: tuple[Any, ...]) -> str | None:
+    def _mismatch(self, publisher: str, args: tuple[object, ...]) -> str | None:
         if len(args) != len(self.arg_types):
             return f"Signal {publisher}.{self.name} has {len(self.arg_types)} arguments; {len(args)} were published"
         for index, (value, kind, accepted) in enumerate(zip(args, self.arg_types, self._accepted, strict=True)):
@@ -124,13 +154,13 @@ class QMI_RegisteredSignal:
 
     __slots__ = ("_context", "_outlet", "_publisher", "_signal")
 
-    def __init__(self, context: Any, publisher: str, signal: QMI_Signal) -> None:
+    def __init__(self, context: PublishingContext, publisher: str, signal: QMI_Signal) -> None:
         self._context = context
         self._outlet: Publisher | None = None
         self._publisher = publisher
         self._signal = signal
 
-    def publish(self, *args: Any) -> None:
+    def publish(self, *args: object) -> None:
         """Tell everybody who has subscribed. Never waits for them.
 
         Raises:
@@ -145,11 +175,11 @@ class QMI_RegisteredSignal:
 
     # What the same attribute of a proxy has; here for editors and type checkers.
 
-    def subscribe(self, receiver: Any) -> None:
+    def subscribe(self, receiver: object) -> None:
         """Have each signal put into a receiver. Only proxies can."""
         raise QMI_UsageException(f"Subscribe to {self._signal.name} with a proxy of {self._publisher!r}")
 
-    def unsubscribe(self, receiver: Any) -> None:
+    def unsubscribe(self, receiver: object) -> None:
         """End a subscription. Only proxies can."""
         raise QMI_UsageException(f"Unsubscribe from {self._signal.name} with a proxy of {self._publisher!r}")
 

@@ -33,7 +33,7 @@ class TaskServices(Protocol):
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread."""
 
-    def run(self, function: Callable[..., Any], *args: Any) -> QMI_RpcFuture[Any]:
+    def run(self, function: Callable[..., object], *args: object) -> QMI_RpcFuture[Any]:
         """Run an async function in the context's nursery; giving up cancels it."""
 
 

@@ -28,11 +28,11 @@ _HOOKS = (
     "loop_finalize",
 )
 
-ST = TypeVar("ST")
-SG = TypeVar("SG")
+ST_co = TypeVar("ST_co", covariant=True)
+SG_co = TypeVar("SG_co", covariant=True)
 
 
-class QMI_LoopTask(QMI_Task[ST, SG]):
+class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
     """A task whose :meth:`loop_iteration` runs once in every period.
 
     Each hook may be plain or ``async def``. If any of them is ``async``, the whole task runs in the event loop, and its
@@ -194,7 +194,7 @@ async def _call(hook: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def is_async_task(cls: type[QMI_Task[Any, Any]]) -> bool:
+def is_async_task(cls: type[QMI_Task[object, object]]) -> bool:
     """Whether tasks of a class run in the event loop."""
     if inspect.iscoroutinefunction(cls.run):
         return True

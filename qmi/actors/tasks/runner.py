@@ -266,7 +266,7 @@ class QMI_TaskRunner(QMI_RpcObject):
         return TaskState("ended", self._end_reason()) if error is None else TaskState("failed", _brief(error))
 
     @direct_method
-    def set_settings(self, new_settings: Any) -> None:
+    def set_settings(self, new_settings: object) -> None:
         """Give the task new settings; it takes them when it next calls ``update_settings``. The last ones count.
 
         Args:
@@ -362,7 +362,7 @@ def _brief(error: BaseException) -> str:
 
 
 def make_runner(
-    cls: type[QMI_TaskRunner], restart_rule: RestartRule | None, context: Any, name: str, *args: Any
+    cls: type[QMI_TaskRunner], restart_rule: RestartRule | None, context: object, name: str, *args: object
 ) -> QMI_TaskRunner:
     """Make a runner, with its task; if its own constructor fails after that, the task goes with it."""
     runner = cls.__new__(cls)
@@ -377,7 +377,7 @@ def make_runner(
     return runner
 
 
-def task_interface(runner: type[QMI_TaskRunner], task: type[QMI_Task[Any, Any]]) -> Interface:
+def task_interface(runner: type[QMI_TaskRunner], task: type[QMI_Task[object, object]]) -> Interface:
     """What a proxy of a task offers: the methods of its runner, and the signals of both."""
     base = interface_of(runner)
     signals = {signal.name: signal for signal in (*base.signals, *signal_infos(task))}

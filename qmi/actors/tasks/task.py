@@ -10,11 +10,11 @@ from qmi.actors.pubsub.signal import QMI_Signal
 if TYPE_CHECKING:
     from qmi.actors.tasks.runner import QMI_TaskRunner
 
-ST = TypeVar("ST")
-SG = TypeVar("SG")
+ST_co = TypeVar("ST_co", covariant=True)
+SG_co = TypeVar("SG_co", covariant=True)
 
 
-class QMI_Task(Generic[ST, SG]):
+class QMI_Task(Generic[ST_co, SG_co]):
     """A procedure that runs in the background. A subclass writes :meth:`run`.
 
     A plain ``run`` has a thread of its own, the same one that made the task; ``async def run`` runs in the event loop.
@@ -80,7 +80,7 @@ class QMI_Task(Generic[ST, SG]):
 QMI_Task.__module__ = "qmi.core.task"
 
 
-def copied(value: Any) -> Any:
+def copied(value: object) -> Any:
     """A copy for somebody else: the task goes on working with its own."""
     try:
         return copy.deepcopy(value)

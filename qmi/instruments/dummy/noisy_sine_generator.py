@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import random
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from qmi.core.instrument import QMI_Instrument, QMI_InstrumentIdentification
 from qmi.core.rpc import rpc_method
+
+if TYPE_CHECKING:
+    from qmi.core.context import QMI_Context
 
 
 class NoisySineGenerator(QMI_Instrument):
@@ -32,7 +35,7 @@ class NoisySineGenerator(QMI_Instrument):
     max_noise: float = math.inf
     max_wait: float = math.inf
 
-    def __init__(self, context: Any, name: str) -> None:
+    def __init__(self, context: QMI_Context, name: str) -> None:
         super().__init__(context, name)
         self._frequency = 2.0
         self._amplitude = 100.0
@@ -140,7 +143,7 @@ class Dummy_NoisySineGenerator(NoisySineGenerator):
         self._check_is_open()
 
 
-def _checked(what: str, value: Any, limit: float) -> float:
+def _checked(what: str, value: object, limit: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise ValueError(f"The {what} is a finite number from 0 on; got {value!r}")
     if value > limit:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from qmi.config.schema import CfgProcessHost
 from qmi.errors import QMI_UsageException
@@ -22,6 +22,9 @@ from qmi.proc.ssh.helper import Helper
 
 if TYPE_CHECKING:
     import asyncssh
+    from asyncssh.known_hosts import KnownHostsArg
+
+T = TypeVar("T")
 
 DEFAULT_SERVER_COMMAND = "qmi_proc server"
 _GOODBYE = 2.0
@@ -65,7 +68,7 @@ class RemoteHosts:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._requests: set[asyncio.Task[Any]] = set()
+        self._requests: set[asyncio.Task[Reply]] = set()
         self._connections: dict[str, _Host] = {}
 
     def __enter__(self) -> Self:
@@ -125,7 +128,7 @@ class RemoteHosts:
             return self._loop
 
     @staticmethod
-    def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
     async def _request(self, host: str, command: Command) -> Reply:
@@ -244,7 +247,7 @@ class _Host:
 
         seen: list[asyncssh.SSHKey] = []
         user = self._user
-        known_hosts: Any = b""
+        known_hosts: KnownHostsArg = b""
 
         class Client(asyncssh.SSHClient):
             def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
@@ -292,7 +295,7 @@ class _Host:
         return self._name if where == self._name else f"{self._name} ({where})"
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[object]]) -> None:
     ending = list(tasks)
     for task in ending:
         task.cancel()
@@ -307,11 +310,12 @@ def ssh_endpoint(ssh_host: str) -> HostPort:
         return HostPort(ssh_host.removeprefix("[").removesuffix("]"), 0)
 
 
-def _is_known(known_hosts: Any, options: asyncssh.SSHClientConnectionOptions) -> bool:
+def _is_known(known_hosts: KnownHostsArg, options: asyncssh.SSHClientConnectionOptions) -> bool:
     """Whether any key of the host is in the files."""
     import asyncssh
 
-    files = known_hosts or [os.path.expanduser("~/.ssh/known_hosts")]
+    named = known_hosts if isinstance(known_hosts, str | list | tuple) else ()
+    files = named or [os.path.expanduser("~/.ssh/known_hosts")]
     host = options.host_key_alias or options.host
     port = options.port if options.port != 22 else None
     try:

@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def nsg(clock: Clock) -> NoisySineGenerator:
-    return NoisySineGenerator(None, "nsg")
+    return NoisySineGenerator(QMI_Context("lab", None), "nsg")
 
 
 @pytest.fixture

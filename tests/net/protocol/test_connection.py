@@ -125,7 +125,9 @@ def test_signals_and_arrays_arrive() -> None:
         events += b.buffer_updated(size, 1.0)
     assert isinstance(events[0], RequestReceived)
     assert isinstance(events[0].message, Call)
-    assert np.array_equal(events[0].message.args[0], array)
+    (received,) = events[0].message.args
+    assert isinstance(received, np.ndarray)
+    assert np.array_equal(received, array)
     assert number == 1
 
 

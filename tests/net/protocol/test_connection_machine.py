@@ -58,6 +58,7 @@ class Side:
         if isinstance(event, RequestReceived):
             assert isinstance(event.message, Call)
             text = event.message.args[0]
+            assert isinstance(text, str)
             assert text not in self.served, "served twice"
             self.served.add(text)
             self.serving[event.number] = text
