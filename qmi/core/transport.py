@@ -97,14 +97,14 @@ class QMI_Vxi11Transport(_visa.QMI_Vxi11Transport):
     Args:
         host: Name or address of the device.
         name: Name of the device at that host.
+        rpc_port: Port number of the service; None asks the port mapper of the host.
 
     Raises:
         QMI_TransportDescriptorException: If there can be no such host.
     """
 
     def _make_device(self) -> Any:
-        instrument = _find("vxi11").Instrument
-        return instrument(self._host) if self._name == "inst0" else instrument(self._host, self._name)
+        return self._make_vxi11(_find("vxi11").Instrument)
 
 
 def create_transport(transport_descriptor: str, default_attributes: Mapping[str, Any] | None = None) -> Any:
@@ -117,7 +117,7 @@ def create_transport(transport_descriptor: str, default_attributes: Mapping[str,
     ``serial:usb=VID:PID:SERIAL:baudrate=N``          the same; the port is found by what the device says it is
     ``usbtmc:vendorid=V:productid=P:serialnr=S``
     ``gpib:ADDRESS``                                  ``board=``, ``secondary_addr=``, ``connect_timeout=``
-    ``vxi11:HOST``                                    ``name=``
+    ``vxi11:HOST``                                    ``name=``, ``rpc_port=``
     ``visa:RESOURCE`` or ``visa:RESOURCE@BACKEND``    ``backend=``, ``connect_timeout=``
     ================================================  ===================================================
 

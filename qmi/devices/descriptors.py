@@ -161,7 +161,10 @@ GpibTransportDescriptorParser = TransportDescriptorParser(
     [("primary_addr", (int, True))],
     {"board": (int, False), "secondary_addr": (int, False), "connect_timeout": (float, False)},
 )
-Vxi11TransportDescriptorParser = TransportDescriptorParser("vxi11", [("host", (str, True))], {"name": (str, False)})
+# Not "port": drivers give a default for that, which is meant for TCP.
+Vxi11TransportDescriptorParser = TransportDescriptorParser(
+    "vxi11", [("host", (str, True))], {"name": (str, False), "rpc_port": (int, False)}
+)
 VisaTransportDescriptorParser = _VisaParser(
     "visa", [("resource", (str, True))], {"backend": (str, False), "connect_timeout": (float, False)}
 )

@@ -604,27 +604,39 @@ class DeviceTransport(QMI_Transport):
                 time.sleep(wait)
             try:
                 self._connect()
-                self._step = _IDLE
-                self._check_identity(reconnect)
-                if reconnect.restore is not None:
-                    reconnect.restore(self)
-            except (OSError, QMI_EndOfInputException, QMI_TimeoutException) as error:
+            except (OSError, QMI_EndOfInputException, QMI_InstrumentException) as error:
                 failure = error
-                self._disconnect_quietly()
-                self._step = _LOST
-                self._tell("failed", f"{type(error).__name__}: {error}")
-            except BaseException:
-                self._disconnect_quietly()
-                self._step = _LOST
-                raise
             else:
-                self._step = _IDLE
-                self._has_asked = False
-                self._tell("restored", "the connection is made again")
-                return
+                again = self._greet(reconnect)
+                if again is None:
+                    return
+                failure = again
+            self._tell("failed", f"{type(failure).__name__}: {failure}")
         raise QMI_TransportLostException(
             f"The connection {self} cannot be made again ({reconnect.attempts} attempts): {failure}"
         ) from failure
+
+    def _greet(self, reconnect: Reconnect) -> Exception | None:
+        """Check who answers on a new connection, and restore its settings; return why to try again."""
+        self._step = _IDLE
+        try:
+            self._check_identity(reconnect)
+            if reconnect.restore is not None:
+                reconnect.restore(self)
+        except (OSError, QMI_EndOfInputException) as error:
+            self._give_up_connection()
+            return error
+        except BaseException:
+            self._give_up_connection()
+            raise
+        self._step = _IDLE
+        self._has_asked = False
+        self._tell("restored", "the connection is made again")
+        return None
+
+    def _give_up_connection(self) -> None:
+        self._disconnect_quietly()
+        self._step = _LOST
 
     def _identify(self, reconnect: Reconnect) -> object:
         if reconnect.identify is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
@@ -58,14 +60,19 @@ class VisaDevice:
         connect_timeout: How long opening may take, in seconds; None for the library's own.
     """
 
+    WRITE_TIMEOUT: ClassVar[float] = 10.0
+    """For how long a device may take nothing of what is written, in seconds."""
+
     def __init__(self, resource: str, backend: str = "", connect_timeout: float | None = None) -> None:
         self.resource = resource
-        self.max_recv_size = 1 << 20
+        # PyVISA-py makes a buffer of this size for each read of a USB device.
+        self.max_recv_size = 1 << (16 if resource.upper().startswith("USB") else 20)
         self._backend = backend
         self._connect_timeout = connect_timeout
         self._pyvisa: ModuleType | None = None
         self._visa: Any = None
-        self._timeout: float | None = None
+        self._timeout: float | None = 10.0
+        self._applied: float | None = None
         self._termchar = b""
 
     @property
@@ -75,10 +82,12 @@ class VisaDevice:
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        if seconds != self._timeout:
-            self._timeout = seconds
-            if self._visa is not None:
-                self._visa.timeout = _milliseconds(seconds)
+        self._timeout = seconds
+
+    def _apply(self, visa: Any, seconds: float | None) -> None:
+        if seconds != self._applied:
+            visa.timeout = _milliseconds(seconds)
+            self._applied = seconds
 
     @property
     def is_stream(self) -> bool:
@@ -98,12 +107,13 @@ class VisaDevice:
         if self._connect_timeout is not None:
             options["open_timeout"] = _milliseconds(self._connect_timeout)
         try:
-            manager = self._pyvisa.ResourceManager(self._backend)
+            manager = visa_manager(self._backend)
             self._visa = manager.open_resource(self.resource, **options)
-            self._visa.timeout = _milliseconds(self._timeout)
+            self._applied = -1.0
             self._termchar = b""
-        except (self._pyvisa.errors.Error, ValueError) as error:
-            # pyvisa-py gives ValueError for devices that it does not find.
+        except OSError:
+            raise
+        except Exception as error:
             raise QMI_InstrumentException(f"{self.resource} cannot be opened: {error}") from error
 
     def close(self) -> None:
@@ -114,16 +124,37 @@ class VisaDevice:
 
     def write_raw(self, data: bytes) -> None:
         """Send a message."""
-        self._do(self._resource().write_raw, bytes(data))
+        visa = self._resource()
+        self._apply(visa, self.WRITE_TIMEOUT)
+        self._do(visa.write_raw, bytes(data))
 
     def read_raw(self, num: int = -1) -> bytes:
         """Receive a message to its end, however long it is."""
-        message: bytes = self._do(self._resource().read_raw, num if num > 0 else None)
-        return message
+        visa = self._resource()
+        self._apply(visa, self._timeout)
+        message: bytes = self._do(visa.read_raw, num if num > 0 else self.max_recv_size)
+        return self._whole(message) if self._ends_early and len(message) == self.max_recv_size else message
+
+    def _whole(self, message: bytes) -> bytes:
+        """Read on: pyvisa-py takes a USB message to be at its end where as many bytes have come as were asked for."""
+        data = bytearray(message)
+        while len(message) == self.max_recv_size:
+            try:
+                message = self._do(self._resource().read_raw, self.max_recv_size)
+            except QMI_TimeoutException:
+                break  # it was just that long
+            data += message
+        return bytes(data)
+
+    @property
+    def _ends_early(self) -> bool:
+        return self.resource.upper().startswith("USB")
 
     def read_count(self, count: int) -> bytes:
         """Receive a number of bytes of a stream."""
-        data: bytes = self._do(self._resource().read_bytes, count)
+        visa = self._resource()
+        self._apply(visa, self._timeout)
+        data: bytes = self._do(visa.read_bytes, count)
         return data
 
     def end_at(self, terminator: bytes) -> None:
@@ -138,7 +169,9 @@ class VisaDevice:
         Raises:
             QMI_InstrumentException: If the device, or the library, cannot.
         """
-        self._do(self._resource().clear)
+        visa = self._resource()
+        self._apply(visa, self.WRITE_TIMEOUT)
+        self._do(visa.clear)
 
     def _resource(self) -> Any:
         if self._visa is None:
@@ -164,6 +197,8 @@ class VisaDevice:
             raise QMI_TransportLostException(f"The connection {self.resource} is lost: {error}") from error
         except errors.Error as error:
             raise QMI_InstrumentException(f"{self.resource}: {error}") from error
+        except Exception as error:
+            raise QMI_TransportLostException(f"The connection {self.resource} is lost: {error!r}") from error
 
 
 class MessageTransport(DeviceTransport):
@@ -431,6 +466,7 @@ class QMI_Vxi11Transport(DeviceTransport):
     Args:
         host: Name or address of the device.
         name: Name of the device at that host.
+        rpc_port: Port number of the service; None asks the port mapper of the host.
 
     Raises:
         QMI_TransportDescriptorException: If there can be no such host.
@@ -438,11 +474,12 @@ class QMI_Vxi11Transport(DeviceTransport):
 
     _renewal_drops_answers = True
 
-    def __init__(self, host: str, name: str = "inst0") -> None:
+    def __init__(self, host: str, name: str = "inst0", rpc_port: int | None = None) -> None:
         if not is_valid_host(host):
             raise QMI_TransportDescriptorException(f"Invalid host name {host!r}: expected a name or an IP address")
         self._host = host
         self._name = name
+        self._rpc_port = rpc_port
         self._instr: Any = None
         super().__init__()
 
@@ -459,7 +496,13 @@ class QMI_Vxi11Transport(DeviceTransport):
         return self._instr
 
     def _make_device(self) -> Any:
-        return Vxi11Device(self._host) if self._name == "inst0" else Vxi11Device(self._host, self._name)
+        return self._make_vxi11(Vxi11Device)
+
+    def _make_vxi11(self, instrument: Callable[..., Any]) -> Any:
+        options: dict[str, Any] = {} if self._name == "inst0" else {"name": self._name}
+        if self._rpc_port is not None:
+            options["rpc_port"] = self._rpc_port
+        return instrument(self._host, **options)
 
     def _connect(self) -> None:
         instr = self._make_device()
@@ -500,11 +543,29 @@ class Vxi11Device(VisaDevice):
     Args:
         host: Name or address of the device.
         name: Name of the device at that host.
+        rpc_port: Port number of the service; None asks the port mapper of the host.
         backend: The VISA library, as PyVISA names it.
     """
 
-    def __init__(self, host: str, name: str = "inst0", backend: str = "") -> None:
-        super().__init__(f"TCPIP::{host}::{name}::INSTR", backend, 10.0)
+    def __init__(self, host: str, name: str = "inst0", rpc_port: int | None = None, backend: str = "") -> None:
+        # This form with a port is pyvisa-py's alone.
+        where = f"{host},{rpc_port}" if rpc_port is not None else host
+        super().__init__(f"TCPIP::{where}::{name}::INSTR", backend or ("@py" if rpc_port is not None else ""), 10.0)
+
+
+def visa_manager(backend: str) -> Any:
+    """PyVISA's resource manager of a VISA library.
+
+    Args:
+        backend: The library, as PyVISA names it; "" for its default.
+    """
+    return import_pyvisa().ResourceManager(_visa_library(backend, os.environ.get("PYVISA_LIBRARY", "")))
+
+
+@cache
+def _visa_library(backend: str, from_environment: str) -> Any:
+    # To look for the default one takes nearly a second, each time.
+    return import_pyvisa().highlevel.open_visa_library(backend)
 
 
 def visa_resources(query: str = "?*::INSTR", backend: str = "") -> list[str]:
@@ -517,7 +578,7 @@ def visa_resources(query: str = "?*::INSTR", backend: str = "") -> list[str]:
     # pyvisa-py warns of each package that would let it find more.
     with warnings.catch_warnings(), suppress(pyvisa.errors.VisaIOError):  # says that it has found none
         warnings.simplefilter("ignore")
-        return list(pyvisa.ResourceManager(backend).list_resources(query))
+        return list(visa_manager(backend).list_resources(query))
     return []
 
 
@@ -528,8 +589,7 @@ def usb_resources(backend: str = "") -> list[str]:
         QMI_MissingLibraryException: If PyVISA is not installed.
         QMI_InstrumentException: If there is no access to USB.
     """
-    pyvisa = import_pyvisa()
-    manager = pyvisa.ResourceManager(backend)
+    manager = visa_manager(backend)
     if str(manager.visalib.library_path) != "py":
         return visa_resources("USB?*INSTR", backend)
     try:
