@@ -26,8 +26,8 @@ from qmi.core.transport import (
     list_usbtmc_transports,
 )
 from qmi.devices.visa import VisaDevice
-from tests.devices.usbtmc_device import UsbTmcBackend
-from tests.devices.vxi11_server import Vxi11Device, vxi11_device
+from tests.support.usbtmc_device import UsbTmcBackend
+from tests.support.vxi11_server import Vxi11Device, vxi11_device
 
 ROUNDS = 1000
 SIM = Path(__file__).with_name("sim.yaml")
