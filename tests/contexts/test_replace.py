@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-import trio
 
 import qmi
 from qmi.core.exceptions import QMI_DuplicateNameException, QMI_UsageException
@@ -120,14 +119,11 @@ def test_task_is_replaced_also_while_it_runs() -> None:
         task.join()
 
 
-def test_object_of_a_trio_program_is_replaced(counting: type[Counting]) -> None:
-    async def main() -> None:
-        async with qmi.open_context("replace", None, init_logging=False) as context:
-            await context.make_instrument("one", counting, 1)
-            one = await context.make_instrument("one", counting, 2, replace=True)
-            assert await one.get_number() == 2
-            await context.make_task("task", Idle)
-            await context.make_task("task", Idle, replace=True)
-            assert counting.released == [1]
-
-    trio.run(main)
+async def test_object_of_a_trio_program_is_replaced(counting: type[Counting]) -> None:
+    async with qmi.open_context("replace", None, init_logging=False) as context:
+        await context.make_instrument("one", counting, 1)
+        one = await context.make_instrument("one", counting, 2, replace=True)
+        assert await one.get_number() == 2
+        await context.make_task("task", Idle)
+        await context.make_task("task", Idle, replace=True)
+        assert counting.released == [1]

@@ -178,7 +178,7 @@ async def accept(listener: trio.SocketListener, nursery: trio.Nursery) -> None:
     nursery.cancel_scope.cancel()
 
 
-def inject(
+async def inject(
     injector: Injector, scenario: Callable[[Lab], Awaitable[None]], caplog: pytest.LogCaptureFixture, *, every: bool
 ) -> None:
     """Let a scenario happen once, and then again for each call that it makes, which fails."""
@@ -206,55 +206,52 @@ def inject(
         assert lab.faults() - before == len(faults), found
         assert len(told) <= 1 + len(faults), found
 
-    async def main() -> None:
-        async with lab() as made:
-            await once(made, 0, ValueError)
-            await once(made, 0, ValueError)  # what is only done the first time has been
-            for index, number in enumerate(injector.numbers() if every else injector.numbers()[::_SOME]):
-                for error in ERRORS if every else (ERRORS[index % len(ERRORS)],):
-                    await once(made, number, error)
-
-    trio.run(main)
+    async with lab() as made:
+        await once(made, 0, ValueError)
+        await once(made, 0, ValueError)  # what is only done the first time has been
+        for index, number in enumerate(injector.numbers() if every else injector.numbers()[::_SOME]):
+            for error in ERRORS if every else (ERRORS[index % len(ERRORS)],):
+                await once(made, number, error)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_fault_42_exception_at_any_call_of_a_link_ends_that_link_alone(
+async def test_fault_42_exception_at_any_call_of_a_link_ends_that_link_alone(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     injector = Injector(*LINK_PACKAGES)
     serve = Acceptor._serve
     marked = injector.mark(serve)
     monkeypatch.setattr(Acceptor, "_serve", marked)
-    inject(injector, as_client, caplog, every=every)
+    await inject(injector, as_client, caplog, every=every)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_fault_42_exception_at_any_call_of_a_dial_fails_that_attempt_alone(
+async def test_fault_42_exception_at_any_call_of_a_dial_fails_that_attempt_alone(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     injector = Injector(*LINK_PACKAGES)
     monkeypatch.setattr(Connections, "_dial", injector.mark(Connections._dial))
-    inject(injector, as_server, caplog, every=every)
+    await inject(injector, as_server, caplog, every=every)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_fault_42_exception_at_any_call_of_a_listener_costs_one_connection_at_most(
+async def test_fault_42_exception_at_any_call_of_a_listener_costs_one_connection_at_most(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     injector = Injector(
         "net/io/listener.py", "net/discovery/loopback.py", "peers/acceptor.py", "peers/connections.py", "names.py"
     )
     monkeypatch.setattr(Listener, "run", injector.mark(Listener.run, always=True))
-    inject(injector, as_stranger, caplog, every=every)
+    await inject(injector, as_stranger, caplog, every=every)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_fault_42_exception_at_any_call_of_a_responder_costs_one_question_at_most(
+async def test_fault_42_exception_at_any_call_of_a_responder_costs_one_question_at_most(
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     injector = Injector("net/", "peers/acceptor.py")
     monkeypatch.setattr(Responder, "run", injector.mark(Responder.run, always=True))
-    inject(injector, as_asker, caplog, every=every)
+    await inject(injector, as_asker, caplog, every=every)
 
 
 STEPS: dict[str, tuple[type, str]] = {

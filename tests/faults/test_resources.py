@@ -178,27 +178,24 @@ def test_fault_43_dial_that_finds_no_descriptor_is_tried_again_where_reconnectin
 # Those who are gone, and those who come to nothing
 
 
-def test_client_that_is_gone_leaves_its_name_and_not_its_link() -> None:
-    async def main() -> None:
-        async with Context("srv", config("srv")).running() as srv:
-            await srv.make_instrument("bench", Bench)
-            links = []
-            for number in range(5):
-                async with client(srv, f"raw{number}"):
-                    link = srv.connections.link_to(f"raw{number}")
-                    assert link is not None
-                    links.append((weakref.ref(link), weakref.ref(link._peer), weakref.ref(link._delivery)))
-                    ended = link.ended
-                    del link
-                await ended.wait()
-            await trio.testing.wait_all_tasks_blocked()
-            gc.collect()
-            assert [parts for parts in links if any(part() is not None for part in parts)] == []
-            former = srv.connections._previous
-            assert list(former) == [f"raw{number}" for number in range(5)]
-            assert all(type(one) is Former for one in former.values())
-
-    trio.run(main)
+async def test_client_that_is_gone_leaves_its_name_and_not_its_link() -> None:
+    async with Context("srv", config("srv")).running() as srv:
+        await srv.make_instrument("bench", Bench)
+        links = []
+        for number in range(5):
+            async with client(srv, f"raw{number}"):
+                link = srv.connections.link_to(f"raw{number}")
+                assert link is not None
+                links.append((weakref.ref(link), weakref.ref(link._peer), weakref.ref(link._delivery)))
+                ended = link.ended
+                del link
+            await ended.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        assert [parts for parts in links if any(part() is not None for part in parts)] == []
+        former = srv.connections._previous
+        assert list(former) == [f"raw{number}" for number in range(5)]
+        assert all(type(one) is Former for one in former.values())
 
 
 def flood(port: int, count: int, data: bytes) -> None:
@@ -238,17 +235,14 @@ def told(lines: list[str]) -> int:
     return total
 
 
-def test_fault_44_peers_that_come_and_go_are_told_within_limits(caplog: pytest.LogCaptureFixture) -> None:
+async def test_fault_44_peers_that_come_and_go_are_told_within_limits(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
-    async def main() -> None:
-        async with Context("srv", config("srv")).running() as srv:
-            for number in range(300):
-                async with client(srv, f"raw{number}"):
-                    pass
-            while srv.connections.names():
-                await trio.sleep(0.001)
-
-    trio.run(main)
+    async with Context("srv", config("srv")).running() as srv:
+        for number in range(300):
+            async with client(srv, f"raw{number}"):
+                pass
+        while srv.connections.names():
+            await trio.sleep(0.001)
     for words in ("Connected to context raw", "is gone"):
         assert len([record for record in caplog.records if words in record.getMessage()]) < 120

@@ -500,24 +500,21 @@ def test_crossing_connections_meet_whoever_comes_first() -> None:
             eventually(lambda one=one, other=other: other.has_peer_context(one.name))  # type: ignore[misc]
 
 
-def test_giving_up_while_connecting_leaves_no_link_behind() -> None:
-    async def main() -> None:
-        with trio.fail_after(20):
-            async with Context("here", config("here")).running() as here:
-                listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
-                port = listener[0].socket.getsockname()[1]
-                with trio.move_on_after(0.1):
-                    await here.connect_to_peer("srv", f"127.0.0.1:{port}")
-                stream = await listener[0].accept()
-                assert await stream.receive_some()
-                assert await stream.receive_some() is not None  # the goodbye, or the end
-                await stream.aclose()
-                await listener[0].aclose()
-                while here.connections._dials:
-                    await trio.sleep(0.005)
-                assert here.connections.names() == []
-
-    trio.run(main)
+async def test_giving_up_while_connecting_leaves_no_link_behind() -> None:
+    with trio.fail_after(20):
+        async with Context("here", config("here")).running() as here:
+            listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            port = listener[0].socket.getsockname()[1]
+            with trio.move_on_after(0.1):
+                await here.connect_to_peer("srv", f"127.0.0.1:{port}")
+            stream = await listener[0].accept()
+            assert await stream.receive_some()
+            assert await stream.receive_some() is not None  # the goodbye, or the end
+            await stream.aclose()
+            await listener[0].aclose()
+            while here.connections._dials:
+                await trio.sleep(0.005)
+            assert here.connections.names() == []
 
 
 def test_stopping_while_connecting_ends_the_attempt() -> None:

@@ -65,15 +65,12 @@ def test_a_thread_is_never_woken_before_its_time(clock: Clock, precise: bool, ah
 
 @pytest.mark.parametrize("precise", [False, True])
 @pytest.mark.parametrize("ahead", [-1.0, 0.0, 1e-6, 20e-6, 100e-6, 2e-3, 20e-3])
-def test_a_task_is_never_woken_before_its_time(clock: Clock, precise: bool, ahead: float) -> None:
-    async def main() -> None:
-        with clock.loop_waiter(precise=precise) as waiter:
-            for _ in range(5):
-                t = clock.now() + ahead
-                await waiter.sleep_until(t)
-                assert clock.now() >= t
-
-    trio.run(main)
+async def test_a_task_is_never_woken_before_its_time(clock: Clock, precise: bool, ahead: float) -> None:
+    with clock.loop_waiter(precise=precise) as waiter:
+        for _ in range(5):
+            t = clock.now() + ahead
+            await waiter.sleep_until(t)
+            assert clock.now() >= t
 
 
 @pytest.mark.parametrize("end", [FOR_EVER, math.inf])
@@ -162,54 +159,45 @@ def test_spinning_ends_when_interrupted(clock: Clock) -> None:
     timer.join()
 
 
-def test_a_long_wait_is_made_of_several_sleeps(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_wait_is_made_of_several_sleeps(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock_module, "_LONGEST_SLEEP", 1e-3)
     with clock.thread_waiter() as waiter:
         t = clock.now() + 10e-3
         assert waiter.wait_until(t)
         assert clock.now() >= t
 
-    async def main() -> None:
-        with clock.loop_waiter() as waiter:
-            t = clock.now() + 10e-3
-            await waiter.sleep_until(t)
-            assert clock.now() >= t
-
-    trio.run(main)
+    with clock.loop_waiter() as waiter:
+        t = clock.now() + 10e-3
+        await waiter.sleep_until(t)
+        assert clock.now() >= t
 
 
 @pytest.mark.parametrize("end", [FOR_EVER, math.inf])
-def test_a_sleeping_task_is_cancelled_at_once_and_can_sleep_again(clock: Clock, end: float) -> None:
-    async def main() -> None:
-        with clock.loop_waiter() as waiter:
-            for _ in range(3):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(waiter.sleep_until, clock.now() + end)
-                    await trio.testing.wait_all_tasks_blocked()
-                    nursery.cancel_scope.cancel()
-                assert nursery.cancel_scope.cancelled_caught
-                t = clock.now() + 2e-3
-                await waiter.sleep_until(t)
-                assert clock.now() >= t
-
-    trio.run(main)
+async def test_a_sleeping_task_is_cancelled_at_once_and_can_sleep_again(clock: Clock, end: float) -> None:
+    with clock.loop_waiter() as waiter:
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(waiter.sleep_until, clock.now() + end)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+            assert nursery.cancel_scope.cancelled_caught
+            t = clock.now() + 2e-3
+            await waiter.sleep_until(t)
+            assert clock.now() >= t
 
 
 @pytest.mark.parametrize("ahead", [-1.0, 0.0, 5e-6])
-def test_sleeping_is_a_checkpoint_when_the_time_is_over(clock: Clock, ahead: float) -> None:
-    async def main() -> None:
-        with clock.loop_waiter() as waiter:
-            with trio.testing.assert_checkpoints():
-                await waiter.sleep_until(clock.now() + ahead)
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await waiter.sleep_until(clock.now() + ahead)
-            assert scope.cancelled_caught
-
-    trio.run(main)
+async def test_sleeping_is_a_checkpoint_when_the_time_is_over(clock: Clock, ahead: float) -> None:
+    with clock.loop_waiter() as waiter:
+        with trio.testing.assert_checkpoints():
+            await waiter.sleep_until(clock.now() + ahead)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await waiter.sleep_until(clock.now() + ahead)
+        assert scope.cancelled_caught
 
 
-def test_loops_that_sleep_together_wake_in_order(clock: Clock) -> None:
+async def test_loops_that_sleep_together_wake_in_order(clock: Clock) -> None:
     order: list[int] = []
 
     async def sleep(number: int, t: float) -> None:
@@ -217,13 +205,10 @@ def test_loops_that_sleep_together_wake_in_order(clock: Clock) -> None:
             await waiter.sleep_until(t)
             order.append(number)
 
-    async def main() -> None:
-        begin = clock.now() + 0.01
-        async with trio.open_nursery() as nursery:
-            for number in (3, 1, 4, 0, 2):
-                nursery.start_soon(sleep, number, begin + 0.02 * number)
-
-    trio.run(main)
+    begin = clock.now() + 0.01
+    async with trio.open_nursery() as nursery:
+        for number in (3, 1, 4, 0, 2):
+            nursery.start_soon(sleep, number, begin + 0.02 * number)
     assert order == [0, 1, 2, 3, 4]
 
 

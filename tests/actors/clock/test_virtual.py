@@ -73,19 +73,16 @@ def test_an_hour_of_a_plain_loop_takes_a_moment() -> None:
     assert statistics.lateness.worst == 0.0
 
 
-def test_an_hour_of_an_async_loop_takes_a_moment() -> None:
+async def test_an_hour_of_an_async_loop_takes_a_moment() -> None:
     clock = VirtualClock()
     schedule = Schedule(0.1, SKIP)
 
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(async_loop, clock, clock.loop_waiter(name="task"), schedule, lambda number: None)
-            await clock.run_async(3600.0)
-            assert clock.now() == 3600.0
-            nursery.cancel_scope.cancel()
-
     begin = time.process_time()
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(async_loop, clock, clock.loop_waiter(name="task"), schedule, lambda number: None)
+        await clock.run_async(3600.0)
+        assert clock.now() == 3600.0
+        nursery.cancel_scope.cancel()
     assert time.process_time() - begin < 5.0
     assert schedule.statistics().iterations == 36001
 
@@ -99,7 +96,7 @@ def test_an_hour_of_an_async_loop_takes_a_moment() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["plain", "async"])
-def test_an_iteration_can_consume_time_and_so_miss_periods(
+async def test_an_iteration_can_consume_time_and_so_miss_periods(
     kind: str, policy: QMI_LoopTaskMissedLoopPolicy, starts: list[float], missed: int, ended: bool
 ) -> None:
     clock = VirtualClock()
@@ -111,17 +108,14 @@ def test_an_iteration_can_consume_time_and_so_miss_periods(
         if number == 1:
             clock.advance(2.5)
 
-    async def main() -> None:
+    if kind == "async":
         async with trio.open_nursery() as nursery:
             nursery.start_soon(async_loop, clock, clock.loop_waiter(), schedule, iteration)
             await clock.run_async(5.75)
             nursery.cancel_scope.cancel()
-
-    if kind == "async":
-        trio.run(main)
     else:
         with running(clock, "task", schedule, iteration):
-            clock.run(5.75)
+            await trio.to_thread.run_sync(clock.run, 5.75)
     assert seen == starts
     assert schedule.statistics().missed == missed
     assert (schedule.statistics().end_reason is not None) == ended
@@ -258,38 +252,32 @@ def test_an_interrupted_thread_goes_on_at_once() -> None:
     assert clock.now() == 5.5
 
 
-def test_a_cancelled_task_leaves_the_others_in_peace() -> None:
+async def test_a_cancelled_task_leaves_the_others_in_peace() -> None:
     clock = VirtualClock()
     schedule = Schedule(1.0)
 
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(async_loop, clock, clock.loop_waiter(), schedule, lambda number: None)
-            with clock.loop_waiter() as waiter:
-                with trio.CancelScope() as scope:
-                    scope.cancel()
-                    await waiter.sleep_until(0.0)
-                assert scope.cancelled_caught
-                async with trio.open_nursery() as sleepers:
-                    sleepers.start_soon(waiter.sleep_until, 100.0)
-                    await trio.testing.wait_all_tasks_blocked()
-                    sleepers.cancel_scope.cancel()
-                # It works again: no time passes until it waits or leaves.
-                assert clock.now() == 0.0
-            await clock.run_async(10.0)
-            nursery.cancel_scope.cancel()
-
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(async_loop, clock, clock.loop_waiter(), schedule, lambda number: None)
+        with clock.loop_waiter() as waiter:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await waiter.sleep_until(0.0)
+            assert scope.cancelled_caught
+            async with trio.open_nursery() as sleepers:
+                sleepers.start_soon(waiter.sleep_until, 100.0)
+                await trio.testing.wait_all_tasks_blocked()
+                sleepers.cancel_scope.cancel()
+            # It works again: no time passes until it waits or leaves.
+            assert clock.now() == 0.0
+        await clock.run_async(10.0)
+        nursery.cancel_scope.cancel()
     assert schedule.statistics().iterations == 11
 
 
-def test_sleeping_is_a_checkpoint_also_when_the_time_is_over() -> None:
-    async def main() -> None:
-        clock = VirtualClock(start=5.0, free_running=True)
-        with clock.loop_waiter() as waiter, trio.testing.assert_checkpoints():
-            await waiter.sleep_until(1.0)
-
-    trio.run(main)
+async def test_sleeping_is_a_checkpoint_also_when_the_time_is_over() -> None:
+    clock = VirtualClock(start=5.0, free_running=True)
+    with clock.loop_waiter() as waiter, trio.testing.assert_checkpoints():
+        await waiter.sleep_until(1.0)
 
 
 def test_a_run_without_an_end_lasts_until_nobody_is_left() -> None:
@@ -352,20 +340,17 @@ def test_a_run_gives_up_on_a_task_that_neither_waits_nor_ends() -> None:
     assert clock.now() == 5.0
 
 
-def test_an_async_run_gives_up_as_well_and_can_be_cancelled() -> None:
-    async def main() -> None:
-        clock = VirtualClock(patience=0.05)
-        with clock.loop_waiter(name="idle"):
-            with pytest.raises(QMI_TimeoutException, match="'idle' did not wait"):
-                await clock.run_async(1.0)
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await clock.run_async(1.0)
-            assert scope.cancelled_caught
-        await clock.run_async(1.0)
-        assert clock.now() == 1.0
-
-    trio.run(main)
+async def test_an_async_run_gives_up_as_well_and_can_be_cancelled() -> None:
+    clock = VirtualClock(patience=0.05)
+    with clock.loop_waiter(name="idle"):
+        with pytest.raises(QMI_TimeoutException, match="'idle' did not wait"):
+            await clock.run_async(1.0)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await clock.run_async(1.0)
+        assert scope.cancelled_caught
+    await clock.run_async(1.0)
+    assert clock.now() == 1.0
 
 
 def test_a_run_without_an_end_tells_who_waits_for_ever() -> None:
@@ -394,12 +379,9 @@ def test_only_one_run_goes_on_at_a_time() -> None:
     assert "being run already" in refused[0]
 
 
-def test_a_blocking_run_on_the_loop_is_refused() -> None:
-    async def main() -> None:
-        with pytest.raises(QMI_UsageException, match=r"await clock\.run_async"):
-            VirtualClock().run(1.0)
-
-    trio.run(main)
+async def test_a_blocking_run_on_the_loop_is_refused() -> None:
+    with pytest.raises(QMI_UsageException, match=r"await clock\.run_async"):
+        VirtualClock().run(1.0)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])

@@ -185,54 +185,43 @@ def test_a_policy_that_is_none_is_refused() -> None:
 # In trio
 
 
-def test_a_task_waits_for_one_signal_after_the_other() -> None:
+async def test_a_task_waits_for_one_signal_after_the_other() -> None:
     receiver = QMI_SignalReceiver()
     got: list[int] = []
-
-    async def main() -> None:
-        with trio.fail_after(10):
-            put(receiver, 0)
-            in_thread(lambda: put(receiver, 1, 2))
-            async for signal in receiver:
-                got.append(signal.args[0])
-                if signal.args[0] == 2:
-                    return
-
-    trio.run(main)
+    put(receiver, 0)
+    in_thread(lambda: put(receiver, 1, 2))
+    async for signal in receiver:
+        got.append(signal.args[0])
+        if signal.args[0] == 2:
+            break
     assert got == [0, 1, 2]
 
 
-def test_being_cancelled_takes_no_signal() -> None:
+async def test_being_cancelled_takes_no_signal() -> None:
     receiver = QMI_SignalReceiver()
 
-    async def main() -> None:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            put(receiver, 1)
-            await receiver.next_signal()
-        assert receiver.get_queue_length() == 1
-        receiver.discard_all()
-        with trio.move_on_after(0.01):
-            await receiver.next_signal()
-        assert not receiver._waiters
-        put(receiver, 2)
-        assert (await receiver.next_signal()).args == (2,)
-
-    trio.run(main)
-
-
-def test_blocking_on_the_loop_is_refused_unless_there_is_a_signal() -> None:
-    receiver = QMI_SignalReceiver()
-
-    async def main() -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
         put(receiver, 1)
-        assert receiver.get_next_signal(timeout=None).args == (1,)
-        with pytest.raises(QMI_TimeoutException):
-            receiver.get_next_signal()
-        with pytest.raises(QMI_BlockingOnLoopException, match=r"await receiver.next_signal\(\)"):
-            receiver.get_next_signal(timeout=1.0)
+        await receiver.next_signal()
+    assert receiver.get_queue_length() == 1
+    receiver.discard_all()
+    with trio.move_on_after(0.01):
+        await receiver.next_signal()
+    assert not receiver._waiters
+    put(receiver, 2)
+    assert (await receiver.next_signal()).args == (2,)
 
-    trio.run(main)
+
+async def test_blocking_on_the_loop_is_refused_unless_there_is_a_signal() -> None:
+    receiver = QMI_SignalReceiver()
+
+    put(receiver, 1)
+    assert receiver.get_next_signal(timeout=None).args == (1,)
+    with pytest.raises(QMI_TimeoutException):
+        receiver.get_next_signal()
+    with pytest.raises(QMI_BlockingOnLoopException, match=r"await receiver.next_signal\(\)"):
+        receiver.get_next_signal(timeout=1.0)
 
 
 # Gaps
@@ -296,15 +285,17 @@ def test_whoever_waits_for_what_cannot_come_is_told() -> None:
         receiver.get_next_signal(timeout=None)
     with pytest.raises(QMI_TimeoutException):
         receiver.get_next_signal()
-
-    async def main() -> None:
-        with pytest.raises(QMI_SignalSubscriptionException):
-            await receiver.next_signal()
-
-    trio.run(main)
     receiver.add_source()
     with pytest.raises(QMI_TimeoutException):
         receiver.get_next_signal(timeout=0.001)
+
+
+async def test_task_that_waits_for_what_cannot_come_is_told() -> None:
+    receiver = QMI_SignalReceiver()
+    receiver.add_source()
+    receiver.remove_source(TOPIC, "lab has stopped")
+    with pytest.raises(QMI_SignalSubscriptionException):
+        await receiver.next_signal()
 
 
 def test_what_is_in_the_queue_comes_before_the_end() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import trio
 
 import qmi
 from qmi.core.context import QMI_Context
@@ -280,27 +279,24 @@ def test_a_context_that_stops_tells_those_who_wait() -> None:
         waiting.wait(10)
 
 
-def test_trio_programs_subscribe_and_iterate() -> None:
-    async def main() -> list[float]:
-        async with qmi.open_context("lab", None, init_logging=False) as lab:
-            proxy = await lab.make_instrument("t", Thermometer)
-            receiver = QMI_SignalReceiver()
-            await proxy.sig_temperature.subscribe(receiver)
-            await lab.subscribe_signal("", "t", "sig_nothing", receiver)
-            await lab.unsubscribe_signal("", "t", "sig_nothing", receiver)
-            await proxy.count(0, 5)
-            await proxy.publish("sig_nothing")
-            got = []
-            async for signal in receiver:
-                got.append(signal.args[0])
-                if len(got) == 5:
-                    break
-            await proxy.sig_temperature.unsubscribe(receiver)
-            lab.publish_signal("t", "sig_temperature", 9.0)
-            assert not receiver.has_signal_ready()
-            return got
-
-    assert trio.run(main) == [0.0, 1.0, 2.0, 3.0, 4.0]
+async def test_trio_programs_subscribe_and_iterate() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        proxy = await lab.make_instrument("t", Thermometer)
+        receiver = QMI_SignalReceiver()
+        await proxy.sig_temperature.subscribe(receiver)
+        await lab.subscribe_signal("", "t", "sig_nothing", receiver)
+        await lab.unsubscribe_signal("", "t", "sig_nothing", receiver)
+        await proxy.count(0, 5)
+        await proxy.publish("sig_nothing")
+        got = []
+        async for signal in receiver:
+            got.append(signal.args[0])
+            if len(got) == 5:
+                break
+        await proxy.sig_temperature.unsubscribe(receiver)
+        lab.publish_signal("t", "sig_temperature", 9.0)
+        assert not receiver.has_signal_ready()
+    assert got == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 # Across links

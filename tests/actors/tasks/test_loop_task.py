@@ -313,19 +313,16 @@ def test_an_async_loop_that_uses_nurseries_ends_without_an_error() -> None:
         assert task_of(context).hooks == ["prepare", "iteration", "finalize"]
 
 
-def test_cancellation_and_failure_are_told_apart() -> None:
+async def test_cancellation_and_failure_are_told_apart() -> None:
     caught: list[trio.Cancelled] = []
 
-    async def main() -> None:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                await trio.sleep(0)
-            except trio.Cancelled as error:
-                caught.append(error)
-                raise
-
-    trio.run(main)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.sleep(0)
+        except trio.Cancelled as error:
+            caught.append(error)
+            raise
     (cancellation,) = caught
     failure = ValueError("bad")
     cancelled, failed = split_cancelled(BaseExceptionGroup("both", [cancellation, failure]))

@@ -119,22 +119,19 @@ def test_a_custom_runner_works_for_remote_callers(lab: QMI_Context) -> None:
         use(lab.get_task("far.task"))
 
 
-def test_a_custom_runner_works_for_async_callers() -> None:
-    async def main() -> None:
-        async with qmi.open_context("lab", None, init_logging=False) as context:
-            task = await context.make_task("task", Controlled, task_runner=Control)
-            async with task:
-                await task.set_factor(0.9)
-                assert await task.get_factor() == 0.9
-                assert await task.double() == 1.8
-                await task.set_amplitude(7.0)
-                while (await task.get_settings()).amplitude != 7.0:
-                    await trio.sleep(0.001)
-                assert await task.is_running()
-                assert await task.finish() is None
-            assert (await task.get_statistics()).state == "ended"
-
-    trio.run(main)
+async def test_a_custom_runner_works_for_async_callers() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as context:
+        task = await context.make_task("task", Controlled, task_runner=Control)
+        async with task:
+            await task.set_factor(0.9)
+            assert await task.get_factor() == 0.9
+            assert await task.double() == 1.8
+            await task.set_amplitude(7.0)
+            while (await task.get_settings()).amplitude != 7.0:
+                await trio.sleep(0.001)
+            assert await task.is_running()
+            assert await task.finish() is None
+        assert (await task.get_statistics()).state == "ended"
 
 
 def test_a_custom_runner_works_for_callers_that_do_not_wait(lab: QMI_Context) -> None:
@@ -170,49 +167,40 @@ def test_everything_that_only_asks_or_commands_is_answered_while_a_custom_method
     blocked.wait(10)
 
 
-def test_an_async_task_from_an_async_program() -> None:
-    async def main() -> None:
-        async with qmi.open_context("lab", None, init_logging=False) as context:
-            task = await context.make_task("task", AsyncLoop, loop_period=0.001)
-            async with task:
-                while (await task.get_statistics()).iterations < 5:
-                    await trio.sleep(0.001)
-                with trio.move_on_after(0.01) as scope:
-                    await task.join()
-                assert scope.cancelled_caught
-            assert await task.join() is None
-
-    trio.run(main)
+async def test_an_async_task_from_an_async_program() -> None:
+    async with qmi.open_context("lab", None, init_logging=False) as context:
+        task = await context.make_task("task", AsyncLoop, loop_period=0.001)
+        async with task:
+            while (await task.get_statistics()).iterations < 5:
+                await trio.sleep(0.001)
+            with trio.move_on_after(0.01) as scope:
+                await task.join()
+            assert scope.cancelled_caught
+        assert await task.join() is None
 
 
-def test_a_plain_task_of_an_async_program_uses_blocking_proxies() -> None:
+async def test_a_plain_task_of_an_async_program_uses_blocking_proxies() -> None:
     heard: list[Any] = []
 
     def what(task: Any) -> None:
         heard.append(qmi.get_task("lab.loop").is_running())
 
-    async def main() -> None:
-        async with qmi.open_context("lab", None, init_logging=False) as context:
-            await context.make_task("loop", AsyncLoop)
-            task = await context.make_task("task", Does, what)
-            await task.start()
-            await task.join()
-
-    trio.run(main)
+    async with qmi.open_context("lab", None, init_logging=False) as context:
+        await context.make_task("loop", AsyncLoop)
+        task = await context.make_task("task", Does, what)
+        await task.start()
+        await task.join()
     assert heard == [False]
 
 
-def test_hundreds_of_async_tasks_need_no_threads_of_their_own() -> None:
-    async def main() -> None:
-        before = threading.active_count()  # of other tests there may be idle threads
-        async with qmi.open_context("lab", None, init_logging=False) as context:
-            tasks = [await context.make_task(f"task{number}", AsyncLoop) for number in range(200)]
-            assert threading.active_count() < before + 30
-            for task in tasks:
-                await task.start()
-            assert all([await task.is_running() for task in tasks])
-
-    trio.run(main)
+async def test_hundreds_of_async_tasks_need_no_threads_of_their_own() -> None:
+    before = threading.active_count()  # of other tests there may be idle threads
+    async with qmi.open_context("lab", None, init_logging=False) as context:
+        tasks = [await context.make_task(f"task{number}", AsyncLoop) for number in range(200)]
+        assert threading.active_count() < before + 30
+        for task in tasks:
+            await task.start()
+        assert all([await task.is_running() for task in tasks])
 
 
 def test_statistics_tell_what_a_task_did() -> None:

@@ -25,48 +25,44 @@ def answers(name: str, port: int = 5) -> Any:
     return answer
 
 
-def run(
+async def find(
     *made: Responder, pattern: str = "*", enough: int | None = None, addresses: Sequence[str] = (BROADCAST,)
 ) -> Any:
-    async def main() -> Any:
-        with trio.fail_after(10):
-            async with trio.open_nursery() as nursery:
-                for one in made:
-                    nursery.start_soon(one.run)
-                found = await ask("lab", pattern, addresses=addresses, port=PORT, timeout=0.3, enough=enough)
-                nursery.cancel_scope.cancel()
-        return [(answer.name, str(answer.address)) for answer in found]
-
-    return trio.run(main)
+    async with trio.open_nursery() as nursery:
+        for one in made:
+            nursery.start_soon(one.run)
+        found = await ask("lab", pattern, addresses=addresses, port=PORT, timeout=0.3, enough=enough)
+        nursery.cancel_scope.cancel()
+    return [(answer.name, str(answer.address)) for answer in found]
 
 
-def test_all_who_match_answer_once_each() -> None:
+async def test_all_who_match_answer_once_each() -> None:
     many = [
         Responder(answers(name, port), host="127.0.0.1", port=PORT, broadcasts=[BROADCAST, "10.0.0.255"])
         for name, port in (("b", 2), ("a", 1), ("a", 3))
     ]
-    assert run(*many) == [("a", "127.0.0.1:1"), ("a", "127.0.0.1:3"), ("b", "127.0.0.1:2")]
+    assert await find(*many) == [("a", "127.0.0.1:1"), ("a", "127.0.0.1:3"), ("b", "127.0.0.1:2")]
 
 
-def test_who_has_heard_enough_waits_no_longer() -> None:
+async def test_who_has_heard_enough_waits_no_longer() -> None:
     one = Responder(answers("a"), host="localhost", port=PORT, broadcasts=[BROADCAST])
-    assert run(one, pattern="a", enough=1) == [("a", "127.0.0.1:5")]
+    assert await find(one, pattern="a", enough=1) == [("a", "127.0.0.1:5")]
 
 
-def test_an_address_without_a_network_is_no_error() -> None:
+async def test_an_address_without_a_network_is_no_error() -> None:
     one = Responder(answers("a"), host="0.0.0.0", port=PORT, broadcasts=[])
-    assert run(one, addresses=["no.such.host.invalid", BROADCAST]) == [("a", "127.0.0.1:5")]
+    assert await find(one, addresses=["no.such.host.invalid", BROADCAST]) == [("a", "127.0.0.1:5")]
 
 
-def test_a_port_that_cannot_be_had_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_port_that_cannot_be_had_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:  # without SO_REUSEADDR: nobody else gets it
         taken.bind(("0.0.0.0", PORT))
         one = Responder(answers("a"), host="0.0.0.0", port=PORT, broadcasts=[])
         assert f"This context cannot be found by others: UDP port {PORT} on this machine" in caplog.text
-        assert run(one) == []
+        assert await find(one) == []
 
 
-def test_where_a_broadcast_address_cannot_be_bound_every_address_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_a_broadcast_address_cannot_be_bound_every_address_is(monkeypatch: pytest.MonkeyPatch) -> None:
     class Windows(socket.socket):
         def bind(self, address: Any) -> None:
             if address[0] == BROADCAST:
@@ -76,7 +72,7 @@ def test_where_a_broadcast_address_cannot_be_bound_every_address_is(monkeypatch:
     monkeypatch.setattr("qmi.net.discovery.udp.socket.socket", Windows)
     one = Responder(answers("a"), host="127.0.0.1", port=PORT, broadcasts=[BROADCAST])
     assert [sock.getsockname()[0] for sock in one._sockets] == ["0.0.0.0"]
-    assert run(one) == [("a", "127.0.0.1:5")]
+    assert await find(one) == [("a", "127.0.0.1:5")]
 
 
 class Over(BaseException):
@@ -106,16 +102,15 @@ class Troubled:
         pass
 
 
-def test_trouble_is_logged_once_a_minute_and_a_flood_lets_others_breathe(caplog: pytest.LogCaptureFixture) -> None:
+async def test_trouble_is_logged_once_a_minute_and_a_flood_lets_others_breathe(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
     one = Responder(lambda data, source: b"x", host="127.0.0.1", port=PORT, broadcasts=[])
     sock: Any = Troubled(OSError("first"), OSError("second"), *[(b"q", ("127.0.0.1", 1))] * 401)
     one._sockets = [sock]
 
-    async def main() -> None:
-        await one.run()
-
     with pytest.RaisesGroup(Over):
-        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        await one.run()
     assert sock.sent == 401
     assert caplog.text.count("Trouble with discovery: first") == 1
     assert "second" not in caplog.text

@@ -80,25 +80,25 @@ def test_lines_of_one_cause_share_a_limit_and_what_is_kept_back_is_told(caplog: 
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), ExceptionGroup("g", [ValueError("x")])])
-def test_contained_task_fails_alone(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+async def test_contained_task_fails_alone(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     async def failing() -> None:
         raise error
 
     failures = Failures()
-    trio.run(failures.contain, "link", "It ends", failing)
+    await failures.contain("link", "It ends", failing)
     assert caplog.messages == ["It ends: ValueError: x"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_contained_task_lets_what_ends_a_program_pass(error: type[BaseException]) -> None:
+async def test_contained_task_lets_what_ends_a_program_pass(error: type[BaseException]) -> None:
     async def failing() -> None:
         raise error
 
     with pytest.raises(error):
-        trio.run(Failures().contain, "link", "It ends", failing)
+        await Failures().contain("link", "It ends", failing)
 
 
-def test_contained_task_can_be_cancelled_while_it_fails(caplog: pytest.LogCaptureFixture) -> None:
+async def test_contained_task_can_be_cancelled_while_it_fails(caplog: pytest.LogCaptureFixture) -> None:
     async def part() -> None:
         try:
             await trio.sleep_forever()
@@ -110,11 +110,8 @@ def test_contained_task_can_be_cancelled_while_it_fails(caplog: pytest.LogCaptur
             nursery.start_soon(part)
             nursery.start_soon(trio.sleep_forever)
 
-    async def main() -> None:
-        with trio.move_on_after(0) as scope:
-            await Failures().contain("link", "It ends", failing)
-            await trio.sleep_forever()
-        assert scope.cancelled_caught
-
-    trio.run(main)
+    with trio.move_on_after(0) as scope:
+        await Failures().contain("link", "It ends", failing)
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
     assert caplog.messages == ["It ends: ValueError: x"]

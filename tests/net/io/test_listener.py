@@ -14,28 +14,25 @@ from qmi.names import HostPort
 from qmi.net.io.listener import Listener, listen
 
 
-def test_a_free_port_is_taken_and_connections_are_handed_on() -> None:
+async def test_a_free_port_is_taken_and_connections_are_handed_on() -> None:
     got: list[tuple[socket.socket, HostPort]] = []
 
-    async def main() -> None:
-        async def accepted(sock: socket.socket, where: HostPort) -> None:
-            got.append((sock, where))
-            if len(got) == 2:
-                both.set()
+    async def accepted(sock: socket.socket, where: HostPort) -> None:
+        got.append((sock, where))
+        if len(got) == 2:
+            both.set()
 
-        both = trio.Event()
-        listener = Listener(listen("127.0.0.1", 0), accepted)
-        assert listener.address.port > 0
-        with trio.fail_after(10):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(listener.run)
-                clients = [await trio.open_tcp_stream(*listener.address) for _ in range(2)]
-                await both.wait()
-                for client in clients:
-                    await client.aclose()
-                nursery.cancel_scope.cancel()
-
-    trio.run(main)
+    both = trio.Event()
+    listener = Listener(listen("127.0.0.1", 0), accepted)
+    assert listener.address.port > 0
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run)
+            clients = [await trio.open_tcp_stream(*listener.address) for _ in range(2)]
+            await both.wait()
+            for client in clients:
+                await client.aclose()
+            nursery.cancel_scope.cancel()
     assert [where.host for _, where in got] == ["127.0.0.1"] * 2
     for sock, _ in got:
         sock.close()
@@ -61,20 +58,17 @@ def test_an_empty_host_is_every_address() -> None:
         assert sock.getsockname()[0] in ("0.0.0.0", "::")
 
 
-def test_closing_ends_the_listener_in_order() -> None:
-    async def main() -> None:
-        async def accepted(sock: socket.socket, where: HostPort) -> None:
-            raise AssertionError
+async def test_closing_ends_the_listener_in_order() -> None:
+    async def accepted(sock: socket.socket, where: HostPort) -> None:
+        raise AssertionError
 
-        listener = Listener(listen("127.0.0.1", 0), accepted)
-        with trio.fail_after(10):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(listener.run)
-                await trio.testing.wait_all_tasks_blocked()
-                listener.close()
-                listener.close()
-
-    trio.run(main)
+    listener = Listener(listen("127.0.0.1", 0), accepted)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run)
+            await trio.testing.wait_all_tasks_blocked()
+            listener.close()
+            listener.close()
 
 
 class Failing:
@@ -93,7 +87,7 @@ class Failing:
         return getattr(self._sock, name)
 
 
-def test_a_lack_of_descriptors_is_complained_of_once_and_waited_out(
+async def test_a_lack_of_descriptors_is_complained_of_once_and_waited_out(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -101,46 +95,35 @@ def test_a_lack_of_descriptors_is_complained_of_once_and_waited_out(
     aborted = OSError(errno.ECONNABORTED, "gone before it was accepted")
     reached: list[float] = []
 
-    async def main() -> None:
-        async def accepted(sock: socket.socket, where: HostPort) -> None:
-            raise AssertionError
+    async def accepted(sock: socket.socket, where: HostPort) -> None:
+        raise AssertionError
 
-        failing: Any = Failing(listen("127.0.0.1", 0), *full, aborted)
-        listener = Listener(failing, accepted)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listener.run)
-            while failing._errors:
-                await trio.sleep(0.01)
-            reached.append(trio.current_time())
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=autojump_clock)
+    failing: Any = Failing(listen("127.0.0.1", 0), *full, aborted)
+    listener = Listener(failing, accepted)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.run)
+        while failing._errors:
+            await trio.sleep(0.01)
+        reached.append(trio.current_time())
+        nursery.cancel_scope.cancel()
     assert 0.25 < reached[0] < 1
     assert caplog.text.count("No new connections can be accepted") == 1
 
 
-@pytest.fixture
-def autojump_clock() -> trio.testing.MockClock:
-    return trio.testing.MockClock(autojump_threshold=0)
+async def test_a_connection_that_waits_for_a_place_is_closed_at_the_end() -> None:
+    waiting: list[socket.socket] = []
 
+    async def accepted(sock: socket.socket, where: HostPort) -> None:
+        waiting.append(sock)
+        await trio.sleep_forever()
 
-def test_a_connection_that_waits_for_a_place_is_closed_at_the_end() -> None:
-    async def main() -> None:
-        waiting: list[socket.socket] = []
-
-        async def accepted(sock: socket.socket, where: HostPort) -> None:
-            waiting.append(sock)
-            await trio.sleep_forever()
-
-        listener = Listener(listen("127.0.0.1", 0), accepted)
-        with trio.fail_after(10):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(listener.run)
-                client = await trio.open_tcp_stream(*listener.address)
-                while not waiting:
-                    await trio.sleep(0.001)
-                nursery.cancel_scope.cancel()
-            assert waiting[0].fileno() == -1
-            await client.aclose()
-
-    trio.run(main)
+    listener = Listener(listen("127.0.0.1", 0), accepted)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run)
+            client = await trio.open_tcp_stream(*listener.address)
+            while not waiting:
+                await trio.sleep(0.001)
+            nursery.cancel_scope.cancel()
+        assert waiting[0].fileno() == -1
+        await client.aclose()

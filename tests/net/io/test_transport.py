@@ -82,90 +82,77 @@ async def receive(wire: Wire, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
-def test_whatever_is_put_arrives_in_order(kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+async def test_whatever_is_put_arrives_in_order(kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     parts: list[bytes | bytearray | memoryview] = [b"head", bytes(range(256)) * 20_000, bytearray(b"tail")]
     parts += [b"x"] * 600
 
-    async def main() -> None:
-        with trio.fail_after(20):
-            first, second = await (plain_pair() if kind == "plain" else joined(tls))
-            whole = b"".join(parts)
-            got: list[bytes] = []
+    with trio.fail_after(20):
+        first, second = await (plain_pair() if kind == "plain" else joined(tls))
+        whole = b"".join(parts)
+        got: list[bytes] = []
 
-            async def read() -> None:
-                got.append(await receive(second, len(whole)))
+        async def read() -> None:
+            got.append(await receive(second, len(whole)))
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(read)
-                await send(first, Unsent(parts))
-            assert got == [whole]
-            with pytest.raises(BlockingIOError):
-                second.read_into(memoryview(bytearray(10)))
-            assert first.fileno() >= 0
-            first.shut()
-            assert await receive(second, 1) == b""
-            for wire in (first, second):
-                wire.close()
-                wire.close()
-                wire.shut()
-            with pytest.raises(OSError):
-                put_and_flush(first, Unsent([b"late"]))
-
-    trio.run(main)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await send(first, Unsent(parts))
+        assert got == [whole]
+        with pytest.raises(BlockingIOError):
+            second.read_into(memoryview(bytearray(10)))
+        assert first.fileno() >= 0
+        first.shut()
+        assert await receive(second, 1) == b""
+        for wire in (first, second):
+            wire.close()
+            wire.close()
+            wire.shut()
+        with pytest.raises(OSError):
+            put_and_flush(first, Unsent([b"late"]))
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
-def test_what_does_not_fit_is_counted_and_goes_on_later(kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    async def main() -> None:
-        with trio.fail_after(20):
-            first, second = await (plain_pair() if kind == "plain" else joined(tls))
-            unsent = Unsent([bytes(40_000_000)])
-            with pytest.raises(BlockingIOError):
-                put_for_ever(first, unsent)
-            assert 0 < sum(unsent.counts) < unsent.size
-            assert sum(len(part) for part in unsent.rest()) == unsent.size - sum(unsent.counts)
-            assert first.flush() is (kind == "tls")
-            first.close()
-            second.close()
-
-    trio.run(main)
-
-
-def test_without_gathering_buffers_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        first, second = await plain_pair()
-        first._gather = False  # type: ignore[attr-defined]
-        await send(first, Unsent([b"a", b"b"]))
-        assert await receive(second, 2) == b"ab"
+async def test_what_does_not_fit_is_counted_and_goes_on_later(
+    kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    with trio.fail_after(20):
+        first, second = await (plain_pair() if kind == "plain" else joined(tls))
+        unsent = Unsent([bytes(40_000_000)])
+        with pytest.raises(BlockingIOError):
+            put_for_ever(first, unsent)
+        assert 0 < sum(unsent.counts) < unsent.size
+        assert sum(len(part) for part in unsent.rest()) == unsent.size - sum(unsent.counts)
+        assert first.flush() is (kind == "tls")
         first.close()
         second.close()
 
-    trio.run(main)
+
+async def test_without_gathering_buffers_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await plain_pair()
+    first._gather = False  # type: ignore[attr-defined]
+    await send(first, Unsent([b"a", b"b"]))
+    assert await receive(second, 2) == b"ab"
+    first.close()
+    second.close()
 
 
-def test_a_handshake_that_is_cut_off_says_so(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    async def main() -> None:
-        with trio.fail_after(10):
-            client, server = tls_pair(tls)
-            client.close()
-            with pytest.raises(ConnectionError, match="closed during the TLS handshake"):
-                await server.handshake()
-            server.close()
-
-    trio.run(main)
+async def test_a_handshake_that_is_cut_off_says_so(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    with trio.fail_after(10):
+        client, server = tls_pair(tls)
+        client.close()
+        with pytest.raises(ConnectionError, match="closed during the TLS handshake"):
+            await server.handshake()
+        server.close()
 
 
-def test_a_handshake_with_junk_says_why(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    async def main() -> None:
-        with trio.fail_after(10):
-            client, server = tls_pair(tls)
-            await send(client.plain, Unsent([b"QMI\x01 this is not TLS"]))
-            with pytest.raises(ConnectionError, match="TLS"):
-                await server.handshake()
-            client.close()
-            server.close()
-
-    trio.run(main)
+async def test_a_handshake_with_junk_says_why(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    with trio.fail_after(10):
+        client, server = tls_pair(tls)
+        await send(client.plain, Unsent([b"QMI\x01 this is not TLS"]))
+        with pytest.raises(ConnectionError, match="TLS"):
+            await server.handshake()
+        client.close()
+        server.close()
 
 
 def broken_record(client: TlsWire) -> None:
@@ -179,55 +166,46 @@ def proper_end(client: TlsWire) -> None:
 
 
 @pytest.mark.parametrize(("what", "error"), [(broken_record, ConnectionError), (proper_end, None)])
-def test_a_broken_record_is_an_error_and_a_proper_end_is_none(
+async def test_a_broken_record_is_an_error_and_a_proper_end_is_none(
     tls: tuple[ssl.SSLContext, ssl.SSLContext], what: Callable[[TlsWire], None], error: type[Exception] | None
 ) -> None:
-    async def main() -> None:
-        with trio.fail_after(10):
-            client, server = await joined(tls)
-            what(client)
-            if error is None:
-                assert await receive(server, 1) == b""
-            else:
-                with pytest.raises(error, match="BAD_RECORD"):
-                    await receive(server, 1)
-            client.close()
-            server.close()
-
-    trio.run(main)
+    with trio.fail_after(10):
+        client, server = await joined(tls)
+        what(client)
+        if error is None:
+            assert await receive(server, 1) == b""
+        else:
+            with pytest.raises(error, match="BAD_RECORD"):
+                await receive(server, 1)
+        client.close()
+        server.close()
 
 
-def test_writing_after_tls_has_ended_is_a_connection_error(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    async def main() -> None:
-        with trio.fail_after(10):
-            client, server = await joined(tls)
-            proper_end(client)
-            with pytest.raises(ConnectionError):
-                client.put(Unsent([b"late"]))
-            client.close()
-            server.close()
-
-    trio.run(main)
+async def test_writing_after_tls_has_ended_is_a_connection_error(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    with trio.fail_after(10):
+        client, server = await joined(tls)
+        proper_end(client)
+        with pytest.raises(ConnectionError):
+            client.put(Unsent([b"late"]))
+        client.close()
+        server.close()
 
 
-def test_a_slow_socket_in_the_handshake_is_waited_for(
+async def test_a_slow_socket_in_the_handshake_is_waited_for(
     tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        with trio.fail_after(10):
-            client, server = tls_pair(tls)
-            put, refusals = PlainWire.put, iter([True, False, True])
+    with trio.fail_after(10):
+        client, server = tls_pair(tls)
+        put, refusals = PlainWire.put, iter([True, False, True])
 
-            def reluctant(self: PlainWire, unsent: Unsent) -> None:
-                if next(refusals, False):
-                    raise BlockingIOError
-                put(self, unsent)
+        def reluctant(self: PlainWire, unsent: Unsent) -> None:
+            if next(refusals, False):
+                raise BlockingIOError
+            put(self, unsent)
 
-            monkeypatch.setattr(PlainWire, "put", reluctant)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(client.handshake)
-                nursery.start_soon(server.handshake)
-            client.close()
-            server.close()
-
-    trio.run(main)
+        monkeypatch.setattr(PlainWire, "put", reluctant)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.handshake)
+            nursery.start_soon(server.handshake)
+        client.close()
+        server.close()

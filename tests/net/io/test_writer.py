@@ -71,22 +71,19 @@ def test_tasks_of_the_loop_write_together_when_they_have_had_their_turn(bench: B
     assert bench.written == ["a", "bcd"]
 
 
-def test_the_loop_writes_what_a_thread_has_left_held(bench: Bench) -> None:
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(bench.out.run)
-            for letter in "abc":
-                bench.say(letter, soon=True)
-            bench.loop.turn()
-            while bench.written != ["a", "bc"]:
-                await trio.lowlevel.checkpoint()
-            bench.say("d", soon=True)  # the loop is still looking
-            while bench.written != ["a", "bc", "d"]:
-                await trio.lowlevel.checkpoint()
-            nursery.cancel_scope.cancel()
-
+async def test_the_loop_writes_what_a_thread_has_left_held(bench: Bench) -> None:
     bench.loop.here = False
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.out.run)
+        for letter in "abc":
+            bench.say(letter, soon=True)
+        bench.loop.turn()
+        while bench.written != ["a", "bc"]:
+            await trio.lowlevel.checkpoint()
+        bench.say("d", soon=True)  # the loop is still looking
+        while bench.written != ["a", "bc", "d"]:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
 
 
 def test_a_request_begins_when_its_first_byte_is_taken(bench: Bench) -> None:
