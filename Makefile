@@ -30,9 +30,10 @@ check: $(STAMP)
 	PYTHONPATH=. $(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes qmi --ignoreexternal
 	$(BIN)/lint-imports
 
-# The site, in docs/_build/html; a warning is an error. Nothing is fetched but what pip installs.
+# The site, in docs/_build/html; a warning is an error. Nothing is fetched but what pip installs. Every page is read
+# anew (-E) and written (-a): a page that was left alone would not repeat its warnings.
 docs: $(VENV)/.docs
-	$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -E -a -b html -d docs/_build/doctrees docs docs/_build/html
 
 $(VENV)/.docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import qmi
+import qmi.errors
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -57,6 +58,11 @@ OPTIONS = {
     "class": ("   :members:", "   :inherited-members: Exception, Enum", "   :show-inheritance:"),
     "exception": ("   :members:", "   :show-inheritance:"),
 }
+
+
+# A trio program sees what scripts see, too; the rest of the base class is for the library.
+ALSO = {"qmi.core.context.Context": ("network_failures", "register_stop_handler", "shutdown_requested")}
+NOT_FROM = {"qmi.core.context.Context": "ContextBase"}
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,8 @@ def home_of(name: Name) -> str:
     if name.kind == "exception":
         return "qmi.core.exceptions"
     value = getattr(importlib.import_module(name.module), name.name)
-    homes = [HOMES.get(name.name, name.module), *public_modules()]
-    for module in homes:
+    first = [HOMES[name.name]] if name.name in HOMES else []
+    for module in [*first, *public_modules()]:
         if any(other.name == name.name and _same(other, value) for other in names_of(module)):
             return module
     return name.module
@@ -149,7 +155,12 @@ def page_of(module: str) -> str:
         links = ", ".join(f":py:obj:`{name} <{full}>`" for name, full in others)
         lines += [f"Also importable from here, and described elsewhere: {links}.", ""]
     for entry in own:
-        lines += [f".. auto{entry.kind}:: {entry.name}", *OPTIONS.get(entry.kind, ()), ""]
+        lines += [f".. auto{entry.kind}:: {entry.name}", *OPTIONS.get(entry.kind, ())]
+        if entry.full in NOT_FROM:
+            lines[-2:] = [f"   :inherited-members: {NOT_FROM[entry.full]}"]
+        lines += ["", *(f"   .. automethod:: {entry.name}.{method}\n" for method in ALSO.get(entry.full, ())), ""]
+    if module == "qmi.core.exceptions":
+        lines += ["The tree of exceptions", "----------------------", "", inspect.getdoc(qmi.errors) or "", ""]
     return "\n".join(lines)
 
 
