@@ -49,8 +49,6 @@ HOMES = {
     "CfgContext": "qmi.core.config_defs",
     "CfgQmi": "qmi.core.config_defs",
 }
-# What is public without being a name to import: it has a page of its own.
-DESCRIBED_ELSEWHERE = {"qmi.__version__"}
 
 
 # What autodoc is told, by the kind of a name.
@@ -104,7 +102,8 @@ def names_of(module: str) -> tuple[Name, ...]:
     if names is None:
         mine = [name for name, value in vars(loaded).items() if getattr(value, "__module__", None) == module]
         names = [name for name in mine if not name.startswith("_") and not isinstance(vars(loaded)[name], TypeVar)]
-    return tuple(Name(module, name, _kind(getattr(loaded, name))) for name in names)
+    # __version__ is described where the modules are listed.
+    return tuple(Name(module, name, _kind(getattr(loaded, name))) for name in names if not name.startswith("__"))
 
 
 def _kind(value: Any) -> str:
@@ -132,7 +131,7 @@ def _same(other: Name, value: Any) -> bool:
 
 def own_names(module: str) -> list[Name]:
     """What the page of a module describes."""
-    return [name for name in names_of(module) if home_of(name) == module and name.full not in DESCRIBED_ELSEWHERE]
+    return [name for name in names_of(module) if home_of(name) == module]
 
 
 def other_names(module: str) -> list[tuple[str, str]]:
