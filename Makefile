@@ -27,6 +27,8 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 qmi
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin qmi
 	PYTHONPATH=. $(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes qmi --ignoreexternal
 	$(BIN)/lint-imports
 

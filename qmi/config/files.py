@@ -11,7 +11,10 @@ import errno
 import os
 import stat
 
-_SAFE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+# What a system does not have is left out. O_BINARY is Windows: bytes are written and read as they are.
+_SAFE = 0
+for _flag in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
+    _SAFE |= getattr(os, _flag, 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _KINDS = {
     stat.S_IFIFO: "a FIFO",

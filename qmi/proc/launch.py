@@ -411,6 +411,8 @@ def wait_silent(link: PeerLink, target: Target, pid: int, deadline: float, *, as
 
 def _cannot_bind(target: Target) -> str:
     """Why the context could not listen on its port now; empty if it could, or if the reason is another one."""
+    from qmi.net.io.listener import PORT_OPTION  # with trio, which takes longer than all else here
+
     assert target.address is not None
     host, port = target.address
     try:
@@ -418,7 +420,7 @@ def _cannot_bind(target: Target) -> str:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
             with socket.socket(family, kind, proto) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.setsockopt(socket.SOL_SOCKET, PORT_OPTION, 1)
                 probe.bind(where)
     except OSError as exc:
         return "it cannot be opened a second time" if exc.errno == errno.EADDRINUSE else ""

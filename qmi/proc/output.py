@@ -74,7 +74,8 @@ def open_output(directory: Path, name: str, command: str, *, now: datetime) -> t
     line = f"# {now:%Y-%m-%d %H:%M:%S} qmi_proc: {clean(command)}\n".encode("utf-8", "replace")
     try:
         handle = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.set_blocking(handle, True)  # for the program, whose output it becomes
+        if hasattr(os, "set_blocking"):  # not on Windows with Python 3.11
+            os.set_blocking(handle, True)  # for the program, whose output it becomes
     except OSError as exc:
         raise _refused(path, exc.strerror) from exc
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ except ImportError:  # pragma: no cover - on Windows, two starts at a time are n
 else:
 
     def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        if sys.platform != "win32":  # for the type checker
+            fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 _MAX_SIZE = 65536

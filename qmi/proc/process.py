@@ -76,7 +76,7 @@ def send_signal(identity: ProcessIdentity, number: signal.Signals) -> bool:
     Raises:
         PermissionError: If the process belongs to somebody else.
     """
-    if not hasattr(os, "pidfd_open"):
+    if not hasattr(os, "pidfd_open") or not hasattr(signal, "pidfd_send_signal"):
         return _send_checked(identity, number)
     try:
         handle = os.pidfd_open(identity.pid)

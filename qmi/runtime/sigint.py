@@ -364,22 +364,24 @@ def mute_closed_outputs() -> None:
     That is so when a terminal or an SSH session was closed, or the reader of a pipe has ended. Whatever is printed
     would raise OSError, and a driver that prints a line before it switches its heater off would leave it on.
     """
-    if not hasattr(select, "poll"):  # Windows
-        return
     for stream in (sys.__stdout__, sys.__stderr__):
         try:
             output = -1 if stream is None else stream.fileno()
         except (OSError, ValueError):  # closed, or no file
             continue
-        if output < 0:
-            continue
-        poll = select.poll()
-        poll.register(output, 0)  # reports errors alone
-        found = dict(poll.poll(0)).get(output, 0)
-        if found & (select.POLLERR | select.POLLHUP):
+        if output >= 0 and _is_closed(output):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, output)
             os.close(nowhere)
+
+
+def _is_closed(output: int) -> bool:
+    """Whether what reads from this descriptor has gone; not known where there is no poll()."""
+    if sys.platform != "win32" and hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(output, 0)  # reports errors alone
+        return bool(dict(poll.poll(0)).get(output, 0) & (select.POLLERR | select.POLLHUP))
+    return False
 
 
 # Blocks whose exit is a release

@@ -9,6 +9,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from qmi.runtime.forks import abandon_in_child
@@ -30,12 +31,10 @@ class _Itimerspec(ctypes.Structure):
 
 def _c_library() -> ctypes.PyDLL | None:
     """The C library with calls that keep the GIL: none of those made here can block."""
-    if sys.platform != "linux":
-        return None
-    try:
-        return ctypes.PyDLL(None, use_errno=True)
-    except OSError:
-        return None
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return ctypes.PyDLL(None, use_errno=True)
+    return None
 
 
 def remove_timer_slack() -> bool:
@@ -90,5 +89,6 @@ def open_timer() -> TimerFd | None:
     create, settime = getattr(library, "timerfd_create", None), getattr(library, "timerfd_settime", None)
     if create is None or settime is None:
         return None
-    fd = create(_CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK)
+    # In one step, so that a fork at this moment does not inherit it; Linux has both.
+    fd = create(_CLOCK_MONOTONIC, getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
     return TimerFd(fd, settime) if fd >= 0 else None

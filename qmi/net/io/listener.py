@@ -17,6 +17,9 @@ from qmi.runtime.forks import close_in_child
 
 _logger = logging.getLogger("qmi.core.messaging")
 
+PORT_OPTION = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+"""Set for a socket that listens. On POSIX it may take the port of a program that has just ended; on Windows the same
+option would let it share the port of one that runs, which the other one prevents."""
 _BACKLOG = 1024
 _PAUSE = 0.1
 _TRIES = 20
@@ -120,7 +123,7 @@ def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "", *,
         text = f"Cannot listen on {HostPort(host, port)}: {error.strerror or error}"
         raise QMI_ConfigurationException(text) from error
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, PORT_OPTION, 1)
         if apart and family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -65,6 +66,13 @@ class Source(Protocol):
         """
 
 
+class Poller(Protocol):
+    """What ``select.poll()`` makes."""
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """Wait until a descriptor is ready, so many milliseconds at most."""
+
+
 class _Eagerness:
     """For how long it is worth looking before sleeping: not at all when nothing ever comes so soon.
 
@@ -101,7 +109,7 @@ class ReaderHandoff:
         self._source = source
         self._right = threading.Lock()
         self._right.acquire()  # the loop's
-        self._poller: select.poll | None = None
+        self._poller: Poller | None = None
         self._more = False
         self._rest: list[Event] = []
         self._offered = False
@@ -118,8 +126,10 @@ class ReaderHandoff:
         Returns:
             What only the loop may handle; until it has, nobody reads.
         """
-        self._poller = select.poll()
-        self._poller.register(self._source.descriptor(), select.POLLIN)
+        if sys.platform != "win32":  # where there is no poll(), no link is lent to threads
+            poller = select.poll()
+            poller.register(self._source.descriptor(), select.POLLIN)
+            self._poller = poller
         self._right.release()
         try:
             while self._source.is_up and not self._rest and not self._source.is_wanted_by_loop:

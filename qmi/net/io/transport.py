@@ -13,6 +13,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -211,7 +212,7 @@ class PlainWire:
     def put(self, unsent: Unsent) -> None:
         """Write some of the rest, and count it."""
         rest = unsent.rest()
-        if len(rest) == 1 or not self._gather:
+        if len(rest) == 1 or not self._gather or sys.platform == "win32":
             unsent.counts.extend(map(self.sock.send, rest[:1]))
         else:
             unsent.counts.extend(map(self.sock.sendmsg, (rest[:_MANY],)))
@@ -235,11 +236,11 @@ class PlainWire:
     def is_writable(self, patience: float) -> bool:
         """Wait in a thread until something can be written."""
         descriptor = self.sock.fileno()
-        if descriptor < 0 or not hasattr(select, "poll"):
-            return False
-        poller = select.poll()
-        poller.register(descriptor, select.POLLOUT)
-        return bool(poller.poll(patience * 1000))
+        if sys.platform != "win32" and descriptor >= 0 and hasattr(select, "poll"):
+            poller = select.poll()
+            poller.register(descriptor, select.POLLOUT)
+            return bool(poller.poll(patience * 1000))
+        return False
 
     def fileno(self) -> int:
         """The descriptor."""
