@@ -63,7 +63,7 @@ def take_away() -> None:
                 listed.remove(name)
     for name in METHODS:
         setattr(socket.socket, name, _Missing(name))
-    socket.socketpair = _socketpair
+    socket.socketpair = _socketpair  # type: ignore[assignment]
     ctypes.PyDLL = _no_library  # type: ignore[assignment, misc]
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
