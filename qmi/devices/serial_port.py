@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import sys
 import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -179,10 +180,12 @@ class QMI_SerialTransport(DeviceTransport):
 
 
 def _wait_readable(descriptor: int, timeout: float | None) -> bool:
-    waiter = select.poll()
-    waiter.register(descriptor, select.POLLIN)
-    # Rounded up: a wait that ends too early would be a timeout before its time.
-    return bool(waiter.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1))))
+    if sys.platform != "win32":
+        waiter = select.poll()
+        waiter.register(descriptor, select.POLLIN)
+        # Rounded up: a wait that ends too early would be a timeout before its time.
+        return bool(waiter.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1))))
+    raise AssertionError("there is no poll()")
 
 
 def _lost_exception(library: ModuleType) -> type[QMI_TransportLostException]:
