@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -51,13 +51,11 @@ async def find(config: CfgQmi, name: str) -> HostPort:
     if (where := configured(config, name)) is not None:
         return where
     # All answers, although the first one would do: of two programs of one name, none is the right one by chance.
-    programs: dict[object, Answer] = {}
-    for answer in sorted(await discover(config, None, name), key=lambda answer: not is_loopback(answer.host)):
-        programs.setdefault(answer.incarnation or (answer.pid, answer.port), answer)
+    programs = each_program_once(await discover(config, None, name))
     if len(programs) == 1:
-        return next(iter(programs.values())).address
+        return programs[0].address
     if programs:
-        found = ", ".join(f"{answer.address} (pid {answer.pid})" for answer in programs.values())
+        found = ", ".join(f"{answer.address} (pid {answer.pid})" for answer in programs)
         raise QMI_ConnectionException(
             f"{len(programs)} contexts on the network are called {name!r}: {found}. Give the address of the one "
             "that is meant, as 'host:port', or give them names of their own"
@@ -103,6 +101,14 @@ async def discover(
         raise QMI_UsageException(str(error)) from error
     except (OSError, MemoryError) as error:  # no descriptor left, most of all
         raise QMI_ConnectionException(f"The network cannot be asked for contexts: {describe_error(error)}") from error
+
+
+def each_program_once(answers: Iterable[Answer]) -> list[Answer]:
+    """One answer for each program, by loopback if it came that way too: a question may reach a program on many ways."""
+    programs: dict[object, Answer] = {}
+    for answer in sorted(answers, key=lambda answer: not is_loopback(answer.host)):
+        programs.setdefault(answer.incarnation or (answer.pid, answer.port), answer)
+    return list(programs.values())
 
 
 def everywhere(config: CfgQmi) -> list[str]:

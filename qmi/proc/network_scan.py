@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-import socket
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_Exception, QMI_UnknownRpcException
-from qmi.net.discovery.packets import MAX_SIZE, Answer, Question, read_answer, write_question
+from qmi.net.discovery.packets import Answer
 from qmi.proc.control_client import SocketLink
 from qmi.proc.control_protocol import FoundContext
 
@@ -32,30 +29,17 @@ class NetworkDiscovery:
 
     def find(self, workgroup: str, *, timeout: float) -> Sequence[FoundContext]:
         """Return the contexts that answer in time, and what is in them; see `qmi.proc.control_protocol.Discovery`."""
+        # Here, since the other commands need neither threads nor trio.
         from concurrent.futures import ThreadPoolExecutor
 
-        answers = list(self._answers(workgroup))
+        import trio
+
+        from qmi.peers.resolver import discover, each_program_once
+
+        found = each_program_once(trio.run(discover, self._config, workgroup, "*"))
+        answers = sorted(found, key=lambda answer: (answer.name, answer.address))
         with ThreadPoolExecutor(_AT_ONCE, "ps") as pool:
             return list(pool.map(lambda answer: self._look_into(answer, timeout), answers))
-
-    def _answers(self, workgroup: str) -> Iterator[Answer]:
-        settings = self._config.discovery
-        question = Question(secrets.randbits(63), workgroup)
-        packet = write_question(question)
-        seen: set[tuple[str, int, int]] = set()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            for address in settings.broadcast_addresses:
-                # A network that is not there has nobody to find; the others are asked all the same.
-                with contextlib.suppress(OSError):
-                    sock.sendto(packet, (address, settings.port))
-            for data, host in _packets(sock, settings.timeout):
-                answer = read_answer(data, source_host=host, question=question)
-                # One context may get the question on several ways, and answers each.
-                key = (answer.name, answer.port, answer.pid) if answer else None
-                if answer is not None and key is not None and key not in seen:
-                    seen.add(key)
-                    yield answer
 
     def _look_into(self, answer: Answer, timeout: float) -> FoundContext:
         objects: tuple[tuple[str, str], ...] | None = None
@@ -77,17 +61,3 @@ def _named(entry: object) -> tuple[str, str]:
     # A descriptor of an older version. It may be a stand-in: all that is read of it is two names.
     name, class_name = _OF_OLDER_VERSION(entry)
     return str(name), str(class_name)
-
-
-def _packets(sock: socket.socket, seconds: float) -> Iterator[tuple[bytes, str]]:
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        sock.settimeout(left)
-        try:
-            data, (host, _) = sock.recvfrom(MAX_SIZE + 1)
-        except TimeoutError:
-            return
-        except OSError:
-            # An earlier question was refused somewhere; that is no answer.
-            continue
-        yield data, str(host)

@@ -16,7 +16,7 @@ from qmi.names import Address, HostPort
 from qmi.net.discovery.packets import reply_to
 from qmi.proc.control_client import SocketLink
 from qmi.proc.control_protocol import FoundContext
-from qmi.proc.network_scan import NetworkDiscovery, _packets
+from qmi.proc.network_scan import NetworkDiscovery
 
 DESCRIPTOR = RpcObjectDescriptor(Address("srv", "nsg"), "instrument", Interface("my.module.Driver"))
 
@@ -71,21 +71,3 @@ def test_nobody_is_found_where_nobody_is() -> None:
         silent.bind(("127.0.0.1", 0))
         settings = CfgDiscovery(port=silent.getsockname()[1], broadcast_addresses=["127.0.0.1"], timeout=0.05)
         assert NetworkDiscovery(CfgQmi(discovery=settings)).find("lab", timeout=2.0) == []
-
-
-def test_a_refused_packet_does_not_end_the_search() -> None:
-    class Flaky:
-        def __init__(self) -> None:
-            self.replies: list[Any] = [ConnectionRefusedError(), (b"x", ("10.0.0.1", 5)), TimeoutError()]
-
-        def settimeout(self, seconds: float) -> None:
-            assert seconds > 0
-
-        def recvfrom(self, size: int) -> Any:
-            reply = self.replies.pop(0)
-            if isinstance(reply, Exception):
-                raise reply
-            return reply
-
-    assert list(_packets(Flaky(), 10.0)) == [(b"x", "10.0.0.1")]  # type: ignore[arg-type]
-    assert list(_packets(Flaky(), 0.0)) == []  # type: ignore[arg-type]
