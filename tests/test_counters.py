@@ -148,7 +148,7 @@ def test_blocking_calls_in_one_process_ask_nothing_of_the_loop(
     assert asked == []
 
 
-def test_blocking_calls_in_one_process_need_no_future(home: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocking_calls_in_one_process_need_no_future_beside_the_call(home: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = home.make_instrument("driver", Threaded)
     driver.nothing()
     made: list[object] = []

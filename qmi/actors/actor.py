@@ -1,40 +1,47 @@
 """One actor's life: it is made, takes its turns, answers, and goes.
 
-Two lanes lead to the object. Turns (:mod:`qmi.actors.turns`) go through the mailbox and run one at a time, each where
-it belongs: in the object's own thread, in the event loop, or in the thread of the caller. Everything that only asks or
-commands is done at once by whoever asks, under the mailbox's mutex.
+Two lanes lead to the object. Turns (:class:`qmi.actors.future.Turn`) go through the mailbox and run one at a time, each
+where it belongs: in the object's own thread, in the event loop, or in the thread of the caller. Everything that only
+asks or commands is done at once by whoever asks, under the mailbox's mutex.
+
+*Whose turn it is* is decided by the mailbox, under its mutex. The thread that got a turn granted, because it entered an
+empty mailbox or because it ended the turn before, has to :meth:`Actor.dispatch` it: have it run where it belongs.
+Nobody else does, so no mutex is needed for that. Two exceptions: a caller that was broken off by Ctrl-C anywhere on the
+way has the current turn dispatched again (:meth:`Actor.redispatch`), perhaps for the second time; and a caller that
+gives up may take its turn back after the grant (:meth:`Actor.abandon_turn`). Both are safe since a turn is started once
+(:meth:`~qmi.actors.future.Turn.try_start`).
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from types import CoroutineType
+from typing import Any, Final, cast
 
-from qmi.actors.ending import dispatch_end
+import trio
+
 from qmi.actors.fair_queue import Line
-from qmi.actors.future import QMI_RpcFuture, call_cycle
+from qmi.actors.future import PendingCall, QMI_RpcFuture, Turn, check_cycle
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
-from qmi.actors.lock_manager import LockManager
+from qmi.actors.lock_manager import AcquireTurn, LockManager
 from qmi.actors.mailbox import Mailbox
-from qmi.actors.making import construct
-from qmi.actors.running import run_async, run_plain
-from qmi.actors.services import ActorServices, ActorStatistics
-from qmi.actors.streams import ActorStream
-from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn, WaitedTurn
+from qmi.actors.services import ActorServices, ActorStatistics, OpenStream
+from qmi.actors.streams import ActorStream, PullTurn
+from qmi.actors.user_errors import presentable
 from qmi.actors.worker import Worker
 from qmi.errors import (
-    QMI_CallCycleException,
+    QMI_CancelledCallException,
     QMI_ContextStoppedException,
     QMI_RuntimeException,
     QMI_UnknownRpcException,
 )
 from qmi.messages import (
-    SERVICE_NAMES,
     Acquire,
     Call,
     Describe,
@@ -44,21 +51,49 @@ from qmi.messages import (
     QueryStatistics,
     Release,
     Request,
-    Token,
-    call_text,
 )
 from qmi.names import Address
-from qmi.runtime.call_context import CALLER, Execution, current_chain
+from qmi.runtime.call_context import CALLER, EXECUTION, Execution, current_chain
 from qmi.runtime.forks import end_child
+
+_logger = logging.getLogger("qmi.core.rpc")
+
+_UNCHANGING: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""Results of these types stay what they are, whatever the object does next."""
+
+
+class EndTurn(Turn):
+    """The end of the object: its last turn."""
+
+    __slots__ = ()
+
+    def __init__(self, where: str, origin: Origin) -> None:
+        super().__init__(f"the release of {where}", origin)
+
+    @property
+    def text(self) -> str:
+        """What it does, for people."""
+        return "release_rpc_object()"
+
+    def end(self, faults: list[BaseException]) -> None:
+        """The object is released, in spite of what went wrong on the way."""
+        if not faults:
+            self.set_result(None)
+        elif len(faults) == 1:
+            self.fail(faults[0])
+        else:
+            self.fail(BaseExceptionGroup("several things went wrong", faults))
+
+    def forget_error(self) -> None:
+        """The frames of its traceback hold the driver, and the actor keeps its last turn."""
+        self._error = self._traceback = None
 
 
 def _is_held(turn: Turn) -> bool:
-    # For all other turns the attribute is false; looking there takes longer than all the rest.
-    return isinstance(turn, CallTurn) and turn.future.is_sent and turn.is_held
+    return turn.is_sent and not turn.given_up and turn.is_held()
 
 
 _new_line: Final = partial(Line[Turn], attrgetter("origin"), _is_held)
-_CALLS: Final = (CallTurn, PullTurn, WaitedTurn)
 
 
 class Actor:
@@ -97,7 +132,7 @@ class Actor:
         self.host: ActorServices = host
         self.guard: LockManager = LockManager(self)
         self.worker: Worker | None = None
-        self.streams: set[ActorStream] | None = None
+        self.streams: set[OpenStream] | None = None
         self.calls: int = 0
         self.errors: int = 0
         self.where: str = str(address)
@@ -107,9 +142,47 @@ class Actor:
 
     # Birth
 
-    def construct(self, make: Callable[[], Any]) -> QMI_RpcFuture[Actor]:
+    def construct(self, make: Callable[[], object]) -> QMI_RpcFuture[Actor]:
         """Make the object where its plain methods will run. The future gives the actor, or the constructor's error."""
-        return construct(self, make)
+        future: QMI_RpcFuture[Actor] = QMI_RpcFuture(f"the constructor of {self.where}")
+        job = partial(self._construct, make, future, current_chain())
+        if self.placement is Placement.LOOP:
+            if not self.host.loop.now_or_soon(job):
+                future.fail(self.stopped())
+        elif self.placement is Placement.CALLER and not self.host.loop.is_here():
+            job()
+        else:
+            self.thread(lambda error: future.fail(self._no_thread(error))).give(job)
+        return future
+
+    def _construct(self, make: Callable[[], object], future: QMI_RpcFuture[Actor], makers: tuple[str, ...]) -> None:
+        token = EXECUTION.set(Execution(self.host.facade, (*makers, self.where)))
+        try:
+            self.object = make()
+        except BaseException as error:  # whatever it is, it belongs to whoever wants the object
+            self.finish_thread()
+            future.fail(presentable(error, f"The constructor of {self.where}"))
+        else:
+            if self.placement is Placement.CALLER:
+                self._give_thread_back()
+            if not future.set_result(self):
+                self._discard()
+        finally:
+            EXECUTION.reset(token)
+
+    def _discard(self) -> None:
+        # Nobody wants the object any more: release it.
+        last = EndTurn(self.where, self.host.origin)
+
+        def done() -> None:
+            if (failure := last.error()) is not None:
+                _logger.error("%s could not be released", self.where, exc_info=failure)
+            self.finish_thread()
+
+        last.add_done_callback(done)
+        self._dispatch_end(last)
+
+    # Its thread
 
     def thread(self, lost: Callable[[Exception | None], object] | None = None) -> Worker:
         """The object's thread, which is started when it is first needed.
@@ -125,8 +198,8 @@ class Actor:
         self.host.start_worker(worker)
         return worker
 
-    def give_thread_back(self) -> None:
-        """Let the thread go in which the object was made, since callers run its methods; it may never need another."""
+    def _give_thread_back(self) -> None:
+        # Callers run the methods: the object may never need another thread than the one in which it was made.
         with self.mailbox.mutex:
             worker, self.worker = self.worker, None
         if worker is not None:
@@ -137,9 +210,21 @@ class Actor:
             return
         self.worker = None
         turn = self.mailbox.current
-        if turn is not None and not isinstance(turn, AcquireTurn | InlineTurn) and turn.try_start():
-            turn.fail(QMI_RuntimeException(f"There is no thread for {self.where}: {error}"))
+        if turn is not None and not turn.is_inline and not isinstance(turn, AcquireTurn) and turn.try_start():
+            turn.fail(self._no_thread(error))
             self.dispatch(self.mailbox.leave(turn))
+
+    def _no_thread(self, error: Exception | None) -> Exception:
+        if error is None:
+            return self.stopped()
+        fault = QMI_RuntimeException(f"There is no thread for {self.where}: {error}")
+        fault.__cause__ = error
+        return fault
+
+    def finish_thread(self) -> None:
+        """Let the object's thread end, if it has one."""
+        if self.worker is not None:
+            self.worker.finish()
 
     # Calls
 
@@ -158,98 +243,84 @@ class Actor:
         """Whether the class has a public method of this name that is not published."""
         return not name.startswith("_") and callable(getattr(type(self.object), name, None))
 
-    def handle(self, message: Request, origin: Origin, answer: CallFuture | None = None) -> QMI_RpcFuture[Any]:
+    def handle(self, message: Request, origin: Origin) -> QMI_RpcFuture[Any]:
         """Take a message of any kind. Never blocks; every error comes with the future.
 
         Args:
             message: The message.
             origin: Where it came from.
-            answer: The future to use for a call, as far as possible.
         """
-        try:
-            return self._handle(message, origin, answer)
-        except BaseException as caught:
-            if not isinstance(caught, Exception):
-                self.redispatch()
-            raise
-
-    def _handle(self, message: Request, origin: Origin, answer: CallFuture | None) -> QMI_RpcFuture[Any]:
         if isinstance(message, Call):
-            return self.submit(message, origin, answer)
-        if isinstance(message, Acquire):
-            return self.guard.acquire(message, origin, answer)
-        future: QMI_RpcFuture[Any] = QMI_RpcFuture(f"{type(message).__name__} at {self.where}")
-        if isinstance(message, Release):
-            future.set_result(self.guard.release(message, origin))
-        elif isinstance(message, ForceRelease):
-            self.guard.force_release(origin)
-            future.set_result(None)
-        elif isinstance(message, QueryLock):
-            future.set_result(self.guard.info())
-        elif isinstance(message, QueryStatistics):
-            future.set_result(self.statistics())
-        elif isinstance(message, Describe):
-            future.set_result(self.interface)
-        else:
-            raise AssertionError(message)
+            kwargs = dict(message.kwargs)
+            call = PendingCall(message.method, message.args, kwargs, message.token, message.chain, origin, shared=True)
+            return self.submit(call)
+        try:
+            if isinstance(message, Acquire):
+                return self.guard.acquire(AcquireTurn(message, origin))
+            future: QMI_RpcFuture[Any] = QMI_RpcFuture(f"{type(message).__name__} at {self.where}")
+            future.set_result(self._answer_at_once(message, origin))
+        except Exception:
+            raise
+        except BaseException:
+            self.redispatch()
+            raise
         return future
 
-    def submit(self, call: Call, origin: Origin, answer: CallFuture | None = None) -> QMI_RpcFuture[Any]:
-        """Put a call in line. Never blocks; every error comes with the future."""
-        what = f"{self.where}.{call.method}()" if call.method not in SERVICE_NAMES else f"{self.where}.{call.what}"
-        try:
-            method = self.method(call.method)
-            if method.direct:
-                return self._direct(call, what, origin)
-            self.check_cycle(call.method, call.chain)
-        except Exception as error:  # goes to the caller
-            return failed_future(what, error)
-        if answer is None:
-            answer = CallFuture(what)
-        else:
-            answer.what = what
-        turn = CallTurn(self, call, method, origin, answer)
-        if answer.is_sent and answer.is_held():
-            self._park(turn)
-        else:
-            self.enter(turn)
-        return answer
+    def _answer_at_once(self, message: Request, origin: Origin) -> object:
+        match message:
+            case Release():
+                return self.guard.release(message, origin)
+            case ForceRelease():
+                self.guard.force_release(origin)
+                return None
+            case QueryLock():
+                return self.guard.info()
+            case QueryStatistics():
+                return self.statistics()
+            case Describe():
+                return self.interface
+        raise AssertionError(message)
 
-    def _direct(self, call: Call, what: str, origin: Origin) -> QMI_RpcFuture[Any]:
+    def submit(self, call: PendingCall) -> QMI_RpcFuture[Any]:
+        """Put a call in line. Never blocks; every error comes with the future.
+
+        Returns:
+            The call; or what a method has returned that is answered at once.
+        """
+        try:
+            call.actor = self
+            method = self.interface.methods.get(call.name) or self.method(call.name)
+            if method.direct:
+                return self._call_at_once(call)
+            call.callee = self.address
+            call.method = method
+            if call.chain:
+                check_cycle(call.chain, self.where, call.what)
+            if call.is_sent and call.is_held():
+                self._park(call)
+            elif self.mailbox.enter(call):
+                self.dispatch(call)
+        except Exception as error:  # goes to the caller
+            call.fail(error)
+        except BaseException:
+            self.redispatch()
+            raise
+        return call
+
+    def _call_at_once(self, call: PendingCall) -> QMI_RpcFuture[Any]:
         target = self.object
         if target is None:  # it has been released since the caller found it
-            raise copy.copy(self.mailbox.closed) or self.stopped()
-        name = answering_name(type(target), call.method)
-        token = CALLER.set(origin)
+            raise self._gone()
+        name = answering_name(type(target), call.name)
+        token = CALLER.set(call.origin)
         try:
             value = getattr(target, name)(*call.args, **call.kwargs)
         finally:
             CALLER.reset(token)
         if isinstance(value, QMI_RpcFuture):
             return value
-        future: QMI_RpcFuture[Any] = QMI_RpcFuture(what)
-        future.set_result(value)
-        return future
-
-    def check_cycle(self, method: str, chain: tuple[str, ...]) -> None:
-        """Refuse a call that would wait for itself.
-
-        Raises:
-            QMI_CallCycleException: If this object waits for the caller; the message prints the cycle.
-        """
-        if chain and self.where in chain:
-            raise call_cycle(chain, self.where, f"{self.where}.{call_text(method)}")
-
-    def pull(
-        self, stream: ActorStream, token: Token | None, *, ahead: bool = False, closing: bool = False
-    ) -> QMI_RpcFuture[Any]:
-        """Ask for the next item of a stream, or for its end; see :class:`PullTurn`."""
-        what = f"{self.where}.{stream.what}"
-        if self.where in current_chain() and not closing:
-            return failed_future(what, QMI_CallCycleException(f"{self.where} would wait for itself: {what}"))
-        future = CallFuture(what)
-        self.enter(PullTurn(self, stream, future, token, ahead=ahead, closing=closing))
-        return future
+        call.set_result(value)
+        return call
 
     def enter(self, turn: Turn) -> None:
         """Put a turn in line, and see to it if it is its turn already."""
@@ -261,13 +332,9 @@ class Actor:
         if mine:
             self.dispatch(turn)
 
-    def _park(self, turn: CallTurn) -> None:
-        try:
-            self.mailbox.park(turn)
-        except Exception as error:  # the object is gone
-            turn.fail(error)
-            return
-        if not turn.is_held:  # there was room again before it stood in line, so that nobody would have looked
+    def _park(self, call: PendingCall) -> None:
+        self.mailbox.park(call)
+        if not _is_held(call):  # there was room again before it stood in line, so that nobody would have looked
             self.resume()
 
     def resume(self) -> None:
@@ -293,7 +360,7 @@ class Actor:
         only once, whoever runs a call itself asks the lock itself, and an acquisition is decided only once.
         """
         turn = self.mailbox.current
-        refusal = getattr(turn, "refusal", None)
+        refusal: BaseException | None = getattr(turn, "refusal", None)
         if turn is not None and refusal is not None:  # broken off before its caller was told
             turn.fail(refusal)
             turn = self.mailbox.leave(turn)
@@ -302,42 +369,42 @@ class Actor:
     def dispatch(self, turn: Turn | None) -> None:
         """See to it that the current turn, and all that can be done at once after it, is done."""
         while turn is not None:
-            if isinstance(turn, _CALLS):
-                # One that was given up is sent as well: whether it runs is decided by who claims it.
-                asks = (turn.token is not None or self.guard.is_locked) and not turn.given_up
-                refusal = self.guard.refusal(turn) if asks else None
+            if isinstance(turn, PendingCall):
+                if turn.is_inline:
+                    turn.set_result(None)  # its caller waits for nothing but its turn
+                    return
+                # One that was given up is sent as well: whether it runs is decided by who starts it.
+                refusal = None if turn.given_up else self.refusal(turn)
                 if refusal is None:
-                    if self._send(turn):
+                    if not (turn.method.kind.is_async or self.placement is Placement.LOOP):
+                        (self.worker or self.thread()).give(partial(self._run_in_thread, turn))
+                        return
+                    if self.spawn(turn, self._run_in_loop, turn):
                         return
                     turn.fail(self.stopped())
                 elif not self._refuse(turn, refusal):
                     return
-            elif isinstance(turn, InlineTurn):
-                turn.grant()
-                return
             elif isinstance(turn, AcquireTurn):
                 turn = self.guard.take_turn(turn)
                 continue
             elif isinstance(turn, EndTurn):
-                dispatch_end(self, turn)
+                self._dispatch_end(turn)
                 return
             turn = self.mailbox.leave(turn)
 
-    def _refuse(self, turn: CallTurn | PullTurn | WaitedTurn, refusal: BaseException) -> bool:
-        # The lock may have changed since somebody else let the same turn through: who claims it decides.
-        with self.mailbox.mutex:
-            if not turn.try_start():
-                return False
-            turn.refusal = refusal
-        turn.fail(refusal)
-        return True
+    def refusal(self, call: PendingCall) -> BaseException | None:
+        """Why the lock does not let a call through, None if it does. Every call that runs has asked here."""
+        if call.token is None and self.guard.lock.holder is None:
+            return None
+        return self.guard.refusal(call)
 
-    def _send(self, turn: CallTurn | PullTurn | WaitedTurn) -> bool:
-        if not isinstance(turn, WaitedTurn):  # which is for threads only
-            is_async = turn.stream.is_async if isinstance(turn, PullTurn) else turn.method.kind.is_async
-            if is_async or self.placement is Placement.LOOP:
-                return self.spawn(turn, run_async, self, turn)
-        (self.worker or self.thread()).give(partial(run_plain, self, turn))
+    def _refuse(self, call: PendingCall, refusal: BaseException) -> bool:
+        # The lock may have changed since somebody else let the same turn through: who starts it decides.
+        with self.mailbox.mutex:
+            if not call.try_start():
+                return False
+            call.refusal = refusal
+        call.fail(refusal)
         return True
 
     def spawn(self, turn: Turn, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
@@ -352,22 +419,240 @@ class Actor:
 
         return self.host.loop.now_or_soon(on_loop)
 
-    def end_inline(self, turn: InlineTurn) -> None:
-        """The caller is done with an inline turn, however far it got. May be called again."""
-        self.dispatch(self.mailbox.leave(turn))
+    # Running a call
 
-    def leave_inline(self, turn: InlineTurn) -> None:
-        """The same for a caller that gave up before its turn, which may come in this very moment."""
-        turn.given_up = True
-        self.mailbox.withdraw(turn)
-        self.end_inline(turn)
+    def execution(self, call: PendingCall) -> Execution:
+        """What the code of a call belongs to."""
+        if call.chain:
+            return Execution(self.host.facade, (*call.chain, self.where))
+        if self.alone is None:
+            self.alone = Execution(self.host.facade, (self.where,))
+        return self.alone
 
-    def abandon_inline(self, turn: InlineTurn) -> None:
-        """The same for a caller that was interrupted anywhere, also in the middle of :meth:`end_inline`."""
-        turn.given_up = True
-        self.mailbox.withdraw(turn)
-        self.mailbox.leave(turn)
-        self.redispatch()
+    def _run_in_thread(self, call: PendingCall) -> None:
+        """Run a call in the object's thread. Never raises."""
+        if not call.starting.acquire(False):  # as try_start()
+            return
+        value: object = None
+        error: BaseException | None = None
+        if not call.given_up:
+            call.since = time.monotonic()
+            self.calls += 1
+            token = EXECUTION.set((not call.chain and self.alone) or self.execution(call))
+            try:
+                value = call.invoke(self.object)
+            except BaseException as caught:  # goes to the caller; the thread lives on
+                error = caught
+            EXECUTION.reset(token)
+            if type(value) is CoroutineType and not isinstance(call, PullTurn):
+                if self.spawn(call, self._run_in_loop, call, value):
+                    return
+                value.close()
+                error = self.stopped()
+        following = self._end_call(call, value, error)
+        if following is not None:
+            self.dispatch(following)
+        elif call.is_sent and self.worker is not None:
+            call.spin(self.worker.is_wanted)
+
+    async def _run_in_loop(self, call: PendingCall, started: Coroutine[Any, Any, object] | None = None) -> None:
+        """Run a call in the event loop, or what a plain method has left to be awaited there."""
+        if started is None and not call.try_start():
+            return
+        value: Any = None
+        error: BaseException | None = self.stopped()
+        try:
+            with trio.CancelScope() as call.scope:
+                # Whoever gives the call up, or ends the object, sets these before looking for a scope to cancel.
+                if call.given_up or self.mailbox.closed is not None:
+                    call.scope.cancel()
+                await trio.lowlevel.checkpoint_if_cancelled()
+                EXECUTION.set(self.execution(call))
+                if started is None:
+                    call.since = time.monotonic()
+                    self.calls += 1
+                    value = call.invoke(self.object)
+                else:
+                    value = started
+                if call.stream.is_async if isinstance(call, PullTurn) else inspect.isawaitable(value):
+                    value = await value
+                error = None
+            if call.scope.cancelled_caught:
+                # The object may have ended before there was a scope to cancel: then nobody has told the caller yet.
+                gone = None if call.given_up else copy.copy(self.mailbox.closed)
+                error = gone or QMI_CancelledCallException(f"{call.what} was cancelled")
+        except trio.Cancelled:
+            raise
+        except BaseException as caught:  # goes to the caller; the loop lives on
+            error = caught
+        finally:
+            if started is not None:
+                started.close()  # does nothing unless it was cancelled before it began
+            self.dispatch(self._end_call(call, value, error))
+
+    def _end_call(self, call: PendingCall, value: object, error: BaseException | None) -> Turn | None:
+        """Answer, and end the turn; returns the next one."""
+        if error is None and type(value) not in _UNCHANGING:
+            if call.method.kind.is_stream and not isinstance(call, PullTurn):
+                value = self.open_stream(call, value)
+            if call.is_sent:
+                # The next turn may fill the same buffer again, and another thread may run it as soon as this one has
+                # ended.
+                if not call.set_result(value):
+                    self._drop(value)
+                return self.mailbox.leave(call)
+        following = self.mailbox.leave(call)
+        if error is None:
+            if not call.set_result(value):
+                self._drop(value)
+            return following
+        self.errors += 1
+        if self.object is None:  # it has been released; a call that came in all the same found nothing to run on
+            error = self._gone()
+        call.fail(presentable(error, call.what))
+        return following
+
+    @staticmethod
+    def _drop(value: object) -> None:
+        # Nobody waits for this result any more.
+        if issubclass(type(value), ActorStream):  # `isinstance` would ask a value of the user what it is
+            cast("ActorStream", value).drop()
+
+    def open_stream(self, call: PendingCall, generator: object) -> ActorStream:
+        """What the caller gets for a generator."""
+        stream = ActorStream(self, call, generator)
+        with self.mailbox.mutex:
+            if self.streams is None:
+                self.streams = set()
+            self.streams.add(stream)
+        return stream
+
+    def forget_stream(self, stream: OpenStream) -> None:
+        """A stream has ended."""
+        with self.mailbox.mutex:
+            if self.streams is not None:
+                self.streams.discard(stream)
+
+    # The end
+
+    async def end(self, error: Exception, deadline: float) -> bool:
+        """End: everybody who waits is answered, the running turn may end, then the object is released.
+
+        On the loop only.
+
+        Args:
+            error: What those who wait get.
+            deadline: When to leave a turn behind that does not end, as time of the loop.
+
+        Returns:
+            False if something was left behind.
+        """
+        last = EndTurn(self.where, self.host.origin)
+        waiting = self.mailbox.close(error)
+        with self.mailbox.mutex:
+            waiting.extend(self.guard.clear_waiters())
+            current = self.mailbox.current
+            idle = self.mailbox.enter_locked(last)
+        for turn in waiting:
+            turn.fail(copy.copy(error))
+        if idle:
+            self.dispatch(last)
+        elif current is not None and current.scope is not None:
+            current.fail(copy.copy(error))
+            current.scope.cancel()
+        try:
+            with trio.move_on_at(deadline):
+                await last.ended()
+        finally:  # also if the context goes meanwhile
+            if not last.done():
+                last.try_start()
+                self._leave_behind(error)
+            else:
+                # Proxies that have called it may live on, and know the actor; the driver and what it holds must not.
+                self.object = None
+            self.finish_thread()
+        if (failure := last.error()) is not None:
+            _logger.error("%s could not be released", self.where, exc_info=failure)
+            last.forget_error()
+        return last.done()
+
+    def _leave_behind(self, error: Exception) -> None:
+        turn = self.mailbox.current
+        if turn is None or isinstance(turn, EndTurn):
+            where = (
+                self.worker.where() if self.worker is not None else self.object._where_now() or "(in the event loop)"
+            )
+            _logger.error("%s does not end and is left behind: release_rpc_object() is at %s", self.where, where)
+            self.object._left_behind(error)
+        else:
+            _logger.error("%s does not end and is left behind: %s", self.where, self.explain_busy() or turn.text)
+            turn.fail(copy.copy(error))
+
+    def _dispatch_end(self, turn: EndTurn) -> None:
+        # The last turn has come: release the object where its methods ran.
+        if self.worker is not None:
+            self.worker.give(partial(self._end_in_thread, turn))
+        else:
+            self.spawn(turn, self._end_in_loop, turn)
+
+    def _end_in_thread(self, turn: EndTurn) -> None:
+        if not turn.try_start():
+            return
+        turn.since = time.monotonic()
+        token = EXECUTION.set(Execution(self.host.facade, (self.where,)))
+        faults: list[BaseException] = []
+        for stream in list(self.streams or ()):
+            if not stream.is_async:
+                try:
+                    stream.close()
+                except BaseException as error:  # goes into the log; the object is released all the same
+                    faults.append(error)
+        rest = self._release(faults)
+        EXECUTION.reset(token)
+        if inspect.isawaitable(rest) or self.streams:
+            if self.spawn(turn, self._finish_in_loop, turn, rest, faults):
+                return
+            if inspect.iscoroutine(rest):
+                rest.close()
+        turn.end(faults)
+
+    def _release(self, faults: list[BaseException]) -> object:
+        try:
+            return self.object.release_rpc_object()
+        except BaseException as error:  # as above
+            faults.append(error)
+            return None
+
+    async def _end_in_loop(self, turn: EndTurn) -> None:
+        if not turn.try_start():
+            return
+        turn.since = time.monotonic()
+        EXECUTION.set(Execution(self.host.facade, (self.where,)))
+        faults: list[BaseException] = []
+        await self._close_streams(faults)
+        await self._finish_in_loop(turn, self._release(faults), faults)
+
+    async def _finish_in_loop(self, turn: EndTurn, rest: object, faults: list[BaseException]) -> None:
+        EXECUTION.set(Execution(self.host.facade, (self.where,)))
+        try:
+            await self._close_streams(faults)
+            if inspect.isawaitable(rest):
+                await rest
+        except trio.Cancelled:
+            turn.fail(self.stopped())
+            raise
+        except BaseException as error:  # as above
+            faults.append(error)
+        turn.end(faults)
+
+    async def _close_streams(self, faults: list[BaseException]) -> None:
+        for stream in list(self.streams or ()):
+            try:
+                await stream.finish()
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # as above
+                faults.append(error)
 
     def abandon(self, why: Callable[[], Exception]) -> None:
         """This is a forked child, in which the object has no thread and no loop: all that waits for it fails.
@@ -376,24 +661,8 @@ class Actor:
         """
         before, self.mailbox = self.mailbox, _InheritedMailbox(self.where, why())
         for turn in before.everybody():
-            future = getattr(turn, "future", None)
-            if isinstance(future, QMI_RpcFuture):
-                future.abandon(why())
-
-    # Streams
-
-    def remember_stream(self, stream: ActorStream) -> None:
-        """A stream was given to a caller."""
-        with self.mailbox.mutex:
-            if self.streams is None:
-                self.streams = set()
-            self.streams.add(stream)
-
-    def forget_stream(self, stream: ActorStream) -> None:
-        """A stream has ended."""
-        with self.mailbox.mutex:
-            if self.streams is not None:
-                self.streams.discard(stream)
+            if not turn.is_inline:  # that one runs here, if it runs at all
+                turn.abandon(why())
 
     # Questions
 
@@ -405,7 +674,7 @@ class Actor:
             calls=self.calls,
             errors=self.errors,
             queue_length=len(self.mailbox),
-            busy_with=None if busy is None else busy.what,
+            busy_with=None if busy is None else busy.text,
             busy_for=0.0 if busy is None else time.monotonic() - busy.since,
             busy_for_context=None if busy is None else busy.origin.context,
             thread=self.worker is not None,
@@ -419,14 +688,12 @@ class Actor:
         where = self.worker.where() if self.worker is not None else ""
         return f"{self.where} is busy with {turn.describe(time.monotonic())}" + (f", now at {where}" if where else "")
 
-    def stopped(self) -> BaseException:
+    def stopped(self) -> Exception:
         """The error for those whose call comes to nothing because the context is going."""
         return QMI_ContextStoppedException(f"Context {self.address.context!r} has stopped, and {self.where} with it")
 
-    def finish_thread(self) -> None:
-        """Let the object's thread end, if it has one."""
-        if self.worker is not None:
-            self.worker.finish()
+    def _gone(self) -> BaseException:
+        return copy.copy(self.mailbox.closed) or self.stopped()
 
 
 class _InheritedMailbox(Mailbox[Turn]):
@@ -441,13 +708,6 @@ class _InheritedMailbox(Mailbox[Turn]):
 
     def leave(self, turn: Turn) -> Turn | None:
         """The thread that forked is back from the object's method; what follows is the parent's to do."""
-        if not isinstance(turn, InlineTurn):  # which comes back into the code of the caller, as from any fork
-            end_child(f"{self._where}.{turn.what}")
+        if not turn.is_inline:  # which comes back into the code of the caller, as from any fork
+            end_child(f"{self._where}.{turn.text}")
         return None
-
-
-def failed_future(what: str, error: BaseException) -> QMI_RpcFuture[Any]:
-    """A call that has failed already."""
-    future: QMI_RpcFuture[Any] = QMI_RpcFuture(what)
-    future.fail(error)
-    return future

@@ -6,21 +6,27 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
 from qmi.actors.actor import Actor
-from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
-from qmi.actors.inline import call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
-from qmi.actors.interface import Interface, Method, unknown_method
-from qmi.actors.lock_block import Block, block_at
+from qmi.actors.future import (
+    PendingCall,
+    QMI_RpcFuture,
+    call_async,
+    call_blocking,
+    check_cycle,
+    check_timeout,
+    failed_future,
+)
+from qmi.actors.inline import InlineCall, call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
+from qmi.actors.interface import Interface, Method, Placement, unknown_method
+from qmi.actors.open_blocks import Block, block_at
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
-from qmi.actors.streams import RpcStream
-from qmi.actors.turns import InlineTurn, WaitedTurn
-from qmi.actors.waited import call_and_wait, runs_in_thread_of_object
+from qmi.actors.streams import RpcStream, Source
 from qmi.config.validators import printable
 from qmi.errors import (
     QMI_CancelledCallException,
@@ -28,7 +34,6 @@ from qmi.errors import (
     QMI_NotDeliveredException,
     QMI_ObjectLockedException,
     QMI_OutcomeUnknownException,
-    QMI_RpcTimeoutException,
     QMI_UsageException,
 )
 from qmi.messages import (
@@ -60,6 +65,7 @@ T = TypeVar("T")
 
 
 LINK_GONE: Final = (QMI_NotDeliveredException, QMI_OutcomeUnknownException)
+_CALLER: Final = Placement.CALLER  # looking it up in the enumeration would take longer than the rest
 _MOMENT = 0.01
 """A call that waits for so few seconds before it is sent has all of its time left."""
 
@@ -133,7 +139,9 @@ class Handle:
 
     # Calls
 
-    def call_blocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
+    def call_blocking(
+        self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+    ) -> Any:
         """Call a method and wait for its result."""
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
@@ -143,32 +151,25 @@ class Handle:
         execution = EXECUTION.get()
         chain = () if execution is None else execution.chain
         limit = None if timeout is None else check_timeout(timeout)
-        actor = self._find_actor()
-        if actor is not None:
-            here = actor.method(name)
-            if runs_in_thread_of_object(actor, here):
-                # Nothing here may refer to the turn when its error is raised, whose traceback refers to this.
-                return call_and_wait(
-                    actor,
-                    WaitedTurn(
-                        here,
-                        args,
-                        kwargs,
-                        self._shown_token() if self.open_blocks else self.token,
-                        chain,
-                        self.router.origin,
-                    ),
-                    limit,
-                    None if execution is None else execution.interrupt,
-                )
-            if limit is None and runs_in_thread_of_caller(actor, here):
-                actor.check_cycle(name, chain)
-                token = self._shown_token() if self.open_blocks else self.token
-                turn = InlineTurn(here, token, chain, self.router.origin)
-                result = call_in_thread(actor, turn, args, kwargs)
-                return self._stream(result) if method.kind.is_stream else result
+        actor = self._actor
+        if actor is None or actor.mailbox.closed is not None:
+            actor = self._find_actor()
         token = self._shown_token() if self.open_blocks else self.token
-        call = Call(self.address.object, name, args, kwargs, token, chain)
+        if actor is None:
+            return self._call_elsewhere(method, Call(self.address.object, name, args, kwargs, token, chain), limit)
+        if actor.placement is _CALLER and limit is None and runs_in_thread_of_caller(here := actor.method(name)):
+            call = InlineCall(actor, here, args, kwargs, token, chain, self.router.origin)
+            if chain:
+                check_cycle(chain, actor.where, call.what)
+            result = call_in_thread(actor, call)
+        else:
+            # Nothing here may refer to the call when its error is raised, whose traceback refers to this.
+            result = PendingCall(name, args, kwargs, token, chain, self.router.origin).wait_or_cancel(
+                limit, execution, actor.submit
+            )
+        return RpcStream(result, self.router.loop, self._shown_token) if method.kind.is_stream else result
+
+    def _call_elsewhere(self, method: Method, call: Call, limit: float | None) -> Any:
         if limit is None:
             return call_blocking(self._request(method, call, soon=False, patience=None), None)
         begun = time.monotonic()
@@ -181,38 +182,55 @@ class Handle:
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         # Nobody waits for this call yet, so that it cannot be part of a cycle: the future looks when it is waited for.
-        token = self._shown_token() if self.open_blocks else self.token
-        return self._request(method, Call(self.address.object, method.name, args, kwargs, token), patience=None)
+        return self._send(method, args, kwargs, (), shared=True, patience=None)
 
-    def _request(
-        self, method: Method, call: Call, *, soon: bool = True, patience: float | None = 0.0
+    def _send(
+        self,
+        method: Method,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        chain: tuple[str, ...],
+        *,
+        shared: bool,
+        patience: float | None = 0.0,
     ) -> QMI_RpcFuture[Any]:
-        actor = self._actor
-        if actor is not None and actor.mailbox.closed is None:
-            future = actor.handle(call, self.router.origin)
-        else:
-            future = self.router.request(self.address, call, soon=soon, patience=patience)
+        token = self._shown_token() if self.open_blocks else self.token
+        try:
+            actor = self._find_actor()
+        except QMI_Exception as error:  # it is gone: goes to the caller
+            return failed_future(str(self.address), error)
+        if actor is None:
+            call = Call(self.address.object, method.name, args, kwargs, token, chain)
+            return self._request(method, call, soon=True, patience=patience)
+        future = actor.submit(PendingCall(method.name, args, kwargs, token, chain, self.router.origin, shared=shared))
+        return self._streamed(future) if method.kind.is_stream else future
+
+    def _request(self, method: Method, call: Call, *, soon: bool, patience: float | None) -> QMI_RpcFuture[Any]:
+        future = self.router.request(self.address, call, soon=soon, patience=patience)
         if not method.direct:
             future.callee = self.address
-        if not method.kind.is_stream:
-            return future
+        return self._streamed(future) if method.kind.is_stream else future
+
+    def _streamed(self, future: QMI_RpcFuture[Any]) -> QMI_RpcFuture[Any]:
         # Nobody may ever see the value of this future: then the stream is forgotten, which ends it at its other end.
         streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what, explain=future.explain)
         streamed.callee = future.callee
         streamed.follow(future, self._stream)
         return streamed
 
-    def _stream(self, source: Any) -> RpcStream:
+    def _stream(self, source: Source) -> RpcStream:
         return RpcStream(source, self.router.loop, self._shown_token)
 
-    async def call_async(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: Any) -> Any:
+    async def call_async(
+        self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+    ) -> Any:
         """Call a method and await its result; being cancelled cancels the call."""
+        name = method.name
         if not in_task():
-            what = f"{self.address}.{call_text(method.name, args)}"
-            refuse_outside_trio(what, f"proxy.{method.name}", _blocking_form(method.name, args))
+            what = f"{self.address}.{call_text(name, args)}"
+            refuse_outside_trio(what, f"proxy.{name}", _blocking_form(name, args))
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
-        name = method.name
         limit = check_timeout(timeout)
         chain = current_chain()
         try:
@@ -220,29 +238,18 @@ class Handle:
         except QMI_Exception:  # it is gone; who tries in a loop must let others run all the same
             await trio.lowlevel.checkpoint()
             raise
-        token = self._shown_token() if self.open_blocks else self.token
-        if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
+        if actor is None and not method.kind.is_stream:
+            token = self._shown_token() if self.open_blocks else self.token
             call = Call(self.address.object, name, args, kwargs, token, chain)
-            if actor is None and not method.kind.is_stream:
-                return await self.router.call_elsewhere(self.address, call, limit)
-            return await call_async(self._request(method, call), limit)
-        actor.check_cycle(name, chain)
-        turn = InlineTurn(actor.method(name), token, chain, self.router.origin)
-        if limit is None:
-            result = await call_in_task(actor, turn, args, kwargs)
-        else:
-            result = await self._call_in_task(actor, turn, args, kwargs, limit)
+            return await self.router.call_elsewhere(self.address, call, limit)
+        if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
+            return await call_async(self._send(method, args, kwargs, chain, shared=False), limit)
+        token = self._shown_token() if self.open_blocks else self.token
+        inline = InlineCall(actor, actor.method(name), args, kwargs, token, chain, self.router.origin)
+        if chain:
+            check_cycle(chain, actor.where, inline.what)
+        result = await call_in_task(actor, inline, limit)
         return self._stream(result) if method.kind.is_stream else result
-
-    async def _call_in_task(
-        self, actor: Actor, turn: InlineTurn, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float
-    ) -> Any:
-        with trio.move_on_after(timeout):
-            return await call_in_task(actor, turn, args, kwargs)
-        busy = actor.explain_busy()
-        raise QMI_RpcTimeoutException(
-            f"No answer from {self.address}.{turn.what} within {timeout:g} s" + (f": {busy}" if busy else "")
-        )
 
     # Locking: each is a future, which the views wait for in their own way
 
@@ -485,3 +492,38 @@ def _blocking_form(name: str, args: tuple[Any, ...]) -> tuple[str, str] | None:
     if name == GET_PROPERTY:
         return f"proxy.{args[0]}", f"getattr, proxy, {args[0]!r}"
     return f"proxy.{args[0]} = ...", f"setattr, proxy, {args[0]!r}, ..."
+
+
+# The methods of proxies, by the view that they are seen through
+
+
+class _View(Protocol):
+    @property
+    def __rpc__(self) -> Handle: ...
+
+
+def blocking_method(method: Method) -> Callable[..., Any]:
+    """A method of a blocking proxy."""
+
+    def call(self: _View, /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+        return self.__rpc__.call_blocking(method, args, kwargs, rpc_timeout)
+
+    return call
+
+
+def nonblocking_method(method: Method) -> Callable[..., QMI_RpcFuture[Any]]:
+    """A method of a proxy that returns futures."""
+
+    def call(self: _View, /, *args: Any, **kwargs: Any) -> QMI_RpcFuture[Any]:
+        return self.__rpc__.call_nonblocking(method, args, kwargs)
+
+    return call
+
+
+def async_method(method: Method) -> Callable[..., Awaitable[Any]]:
+    """A method of a proxy for trio programs."""
+
+    async def call(self: _View, /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+        return await self.__rpc__.call_async(method, args, kwargs, rpc_timeout)
+
+    return call

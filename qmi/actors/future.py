@@ -1,17 +1,37 @@
-"""The caller's end of a call: one value or one error, once, for any number of waiting threads and tasks."""
+"""One call, from the proxy to the driver and back, is one object: what its caller waits for, and what stands in line.
+
+:class:`QMI_RpcFuture` is the outcome: one value or one error, once, for whoever waits. :class:`Turn` adds a place in an
+object's mailbox, and :class:`PendingCall` the method and its arguments. So a call is made by the proxy, put into the
+mailbox, run by the object's thread or the event loop, and its outcome is written where the caller looks for it. Stream
+items, lock requests and the end of an object are turns of other kinds, each in the module that it concerns. A call that
+crosses a link is a subclass with the number of its request, on either side (:mod:`qmi.peers`).
+
+Who touches a call, and when:
+
+- the *caller* makes it, hands it over, waits, and may give up at any moment: by a timeout, a cancellation, Ctrl-C;
+- the *runner* (the object's thread, or a task in the loop) starts it, runs the method, and sets the outcome;
+- anybody may end it from outside: the end of the object, a lost link, a lock that refuses it.
+
+Two things must therefore happen once, whoever comes first: starting (:meth:`Turn.try_start`) and ending
+(:meth:`QMI_RpcFuture.set_result`, :meth:`QMI_RpcFuture.fail`). Each is decided by a bare lock that is acquired and
+never released. Nothing else is locked: *waking* is safe by the order of two steps. Whoever ends a call sets ``_done``
+and then looks for somebody to wake; whoever waits leaves word how to be woken and then looks at ``_done``. Whichever
+order the threads run in, at least one of the two sees the other.
+"""
 
 from __future__ import annotations
 
-import _thread
 import logging
 import math
+from _thread import LockType, allocate_lock
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
+from qmi.actors.interface import Method
 from qmi.actors.user_errors import text_of
 from qmi.errors import (
     QMI_CallCycleException,
@@ -19,10 +39,19 @@ from qmi.errors import (
     QMI_RpcTimeoutException,
     QMI_UsageException,
 )
+from qmi.messages import SERVICE_NAMES, Origin, Token, call_text
 from qmi.names import Address
-from qmi.runtime.call_context import EXECUTION, current_chain
+from qmi.runtime.call_context import EXECUTION, Execution, current_chain
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
-from qmi.runtime.wakeup import TaskWaker, ThreadWaker, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
+from qmi.runtime.wakeup import (
+    TaskWaker,
+    ThreadWaker,
+    in_task,
+    on_any_loop,
+    refuse_on_loop,
+    refuse_outside_trio,
+    wait_on,
+)
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -39,47 +68,58 @@ class QMI_RpcFuture(Generic[T]):
         explain: Says what the callee is doing, for the message of a timeout.
 
     Attributes:
-        what: As above.
         on_cancel: Called if the caller gives up, to tell the callee.
         callee: The object in whose line the call stands, if it stands in one.
     """
 
     __slots__ = (
-        "_callbacks",
-        "_done",
-        "_error",
-        "_explain",
-        "_once",
-        "_traceback",
-        "_value",
-        "callee",
-        "on_cancel",
-        "what",
+        *("_callbacks", "_done", "_error", "_explain", "_once", "_traceback", "_value", "_waker", "_what"),
+        *("callee", "on_cancel"),
     )
 
-    def __init__(
-        self,
-        what: str = "the call",
-        explain: Callable[[], str] | None = None,
-    ) -> None:
-        self.what: str = what
-        self.on_cancel: Callable[[], object] | None = None
+    _value: T
+    _traceback: TracebackType | None
+
+    def __init__(self, what: str = "the call", explain: Callable[[], str] | None = None) -> None:
+        self._what = what
         self._explain = explain
         self.callee: Address | None = None
-        self._once = _thread.allocate_lock()
-        self._callbacks: list[Callable[[], object]] = []
+        self.on_cancel: Callable[[], object] | None = None
+        self._once = allocate_lock()
         self._done = False
-        self._value: T | None = None
         self._error: BaseException | None = None
-        self._traceback: TracebackType | None
+        # Who is told of the end first: the one that made the call, where nobody else waits for it.
+        self._waker: Callable[[], object] | None = None
+        # What else is to be called at the end; None as long as only the one that made the call has it.
+        self._callbacks: list[Callable[[], object]] | None = []
 
     def __repr__(self) -> str:
         state = "pending" if not self._done else "done" if self._error is None else f"failed: {_name_of(self._error)}"
         return f"<rpc future of {self.what}: {state}>"
 
+    @property
+    def what(self) -> str:
+        """The call, for messages."""
+        return self._what
+
     def done(self) -> bool:
         """Whether the call has ended; then waiting for it does not block."""
         return self._done
+
+    def result(self) -> T:
+        """The value, or the error raised, of a call that has ended."""
+        if self._error is not None:
+            try:
+                raise self._error.with_traceback(self._traceback)
+            finally:
+                del self  # the traceback of an error refers to this frame, and the future to the error
+        return self._value
+
+    def error(self) -> BaseException | None:
+        """The error of a call that has ended, or None if it has a value."""
+        return self._error
+
+    # Waiting in a thread
 
     def wait(self, timeout: float | None = None) -> T:
         """Wait for the result and return it.
@@ -97,95 +137,130 @@ class QMI_RpcFuture(Generic[T]):
             BaseException: Whatever the call itself raised.
         """
         if not self._done:
-            if on_any_loop():
-                refuse_on_loop(f"Waiting for {self.what}", "await future")
-            if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-                INTERRUPTS.look()
-            limit = check_timeout(timeout)
-            if limit != 0:  # somebody who only looks does not wait
-                self._check_cycle()
-            self._block(limit)
+            self._wait_in_thread(self._check_wait(timeout), EXECUTION.get())
         try:
             return self.result()
         finally:
-            del self  # the traceback of an error refers to this frame, and the future to the error
+            del self  # as in result()
+
+    def _check_wait(self, timeout: object) -> float | None:
+        if on_any_loop():
+            refuse_on_loop(f"Waiting for {self.what}", "await future")
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        limit = check_timeout(timeout)
+        if limit != 0:  # somebody who only looks does not wait
+            self._check_cycle()
+        return limit
 
     def _check_cycle(self) -> None:
-        chain = current_chain()
-        if chain and self.callee is not None and (callee := str(self.callee)) in chain:
-            raise call_cycle(chain, callee, self.what)
+        if self.callee is not None:
+            check_cycle(current_chain(), str(self.callee), self.what)
 
-    def _block(self, timeout: float | None) -> None:
-        execution = EXECUTION.get()
-        # Not in the code of an object: what is done for others must not seem to be done by it.
-        left = self._assist(timeout, reading=execution is None)
-        if self._done:
-            return
-        waiter = ThreadWaker()
+    def _wait_in_thread(self, timeout: float | None, execution: Execution | None, left: float | None = None) -> None:
+        """Wait until the call has ended: the one place in which a thread waits for a call.
+
+        Args:
+            timeout: How long to wait at most, in seconds.
+            execution: What the calling code belongs to; its interrupt ends the wait.
+            left: How much of the timeout is left, if less.
+
+        Raises:
+            QMI_RpcTimeoutException: If it took too long.
+            BaseException: What the interrupt raises.
+        """
         interrupt = None if execution is None else execution.interrupt
-        self.add_done_callback(waiter.wake)
-        try:
-            if interrupt is not None:
-                interrupt.enter(waiter)
-            waiter.wait(left)
-        finally:
+        if left is None:
+            left = timeout
+        if self._callbacks is None and interrupt is None:
+            # The usual call of a script: one thread waits, for one lock, and nothing else needs to be told.
+            lock = allocate_lock()
+            lock.acquire()
+            self._waker = lock.release
             if not self._done:
-                self._forget_callback(waiter.wake)
-            if interrupt is not None:
-                interrupt.leave(waiter)
-        if not self._done:
-            if interrupt is not None:
+                wait_on(lock, left)
+        else:
+            waker = ThreadWaker()
+            self._add_waker(waker.wake)
+            try:
+                if interrupt is not None:
+                    interrupt.enter(waker)
+                waker.wait(left)
+            finally:
+                self._remove_waker(waker.wake)
+                if interrupt is not None:
+                    interrupt.leave(waker)
+            if not self._done and interrupt is not None:
                 interrupt.check()
-            raise QMI_RpcTimeoutException(no_answer(self.what, timeout, self.explain(patience_for(timeout))))
+        if not self._done:
+            raise timed_out(self.what, timeout, self.explain(patience_for(timeout)))
 
-    def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
-        """Do what a thread that waits can do to have the answer sooner.
+    def wait_or_cancel(
+        self,
+        timeout: float | None,
+        execution: Execution | None,
+        submit: Callable[[Any], QMI_RpcFuture[T]] | None = None,
+    ) -> T:
+        """Wait on behalf of a caller who has no other use for this call: leaving the wait gives it up.
 
-        Args:
-            timeout: For how long at most, in seconds.
-            reading: Whether it may do what is there to do for others, too.
-
-        Returns:
-            How much of the timeout is left.
-        """
-        return timeout
-
-    def _assist_loop(self) -> None:
-        """The same for a task, which must not wait meanwhile."""
-
-    def spin(self, busy: Callable[[], bool]) -> None:
-        """Called by a thread that has answered and has nothing left to do; ``busy`` is whether that has changed."""
-
-    def explain(self, patience: float = 0.0) -> str:
-        """What the callee is doing, or an empty text.
+        The caller has checked that it may wait here (:meth:`wait`).
 
         Args:
-            patience: How long it may take to find out, in seconds, where somebody else has to be asked.
+            timeout: How long to wait at most, in seconds.
+            execution: What the calling code belongs to.
+            submit: Hands the call over, and returns what to wait for. It is called here so that whatever breaks it off
+                gives the call up as well.
         """
-        return "" if self._explain is None else self._explain()
+        if submit is not None:
+            try:
+                self = submit(self)
+            except BaseException:
+                self.cancel()
+                raise
+        try:
+            if not self._done:
+                self._wait_in_thread(timeout, execution)
+        except KeyboardInterrupt:
+            if self.cancel():
+                raise
+            # It ended in this very moment, or another thread is about to say so: what was done must not be lost, let
+            # alone stay done with nobody to undo it.
+            if not self._done:
+                self._wait_in_thread(None, execution)
+            if self._error is not None or not INTERRUPTS.postpone():
+                raise
+        except BaseException:
+            self.cancel()
+            raise
+        if self._error is None:
+            return self._value
+        try:
+            raise self._error.with_traceback(self._traceback)
+        finally:
+            del self  # as in result()
 
-    async def explain_async(self, patience: float) -> str:
-        """The same for a task."""
-        return self.explain()
+    # Waiting in a task
 
     async def ended(self) -> None:
-        """Wait until the call has ended, however it ends."""
+        """Wait until the call has ended, however it ends: the one place in which a task waits for a call."""
         if self._done:
             await trio.lowlevel.checkpoint()
             return
-        self._assist_loop()
-        waiter = TaskWaker()
-        wake = waiter.wake
-        self.add_done_callback(wake)
+        self._begin_await()
+        waker = TaskWaker()
+        self._add_waker(waker.wake)
         try:
-            await waiter.wait()
+            await waker.wait()
         finally:
-            self._forget_callback(wake)
+            self._remove_waker(waker.wake)
+
+    def _begin_await(self) -> None:
+        """A task is about to wait for this call; for links."""
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self._wait_async().__await__()
+        return self._await().__await__()
 
-    async def _wait_async(self) -> T:
+    async def _await(self) -> T:
         if not in_task():
             refuse_outside_trio(f"The future of {self.what}", "future.wait")
         if not self._done:
@@ -193,30 +268,87 @@ class QMI_RpcFuture(Generic[T]):
         await self.ended()
         return self.result()
 
-    def result(self) -> T:
-        """The value, or the error raised, of a call that has ended."""
-        if self._error is not None:
+    # What is to be done at the end
+
+    def _add_waker(self, wake: Callable[[], object]) -> None:
+        if self._callbacks is not None:
+            self.add_done_callback(wake)
+            return
+        self._waker = wake
+        if self._done:  # see the head of this file: whoever ended it may have looked before
+            wake()
+
+    def _remove_waker(self, wake: Callable[[], object]) -> None:
+        # Most often it was called already. Looking first keeps an error that means nothing out of users' tracebacks:
+        # Ctrl-C in the midst of handling one would leave it there as the context of whatever is raised later.
+        callbacks = self._callbacks
+        if callbacks is not None and wake in callbacks:
+            with suppress(ValueError):  # it is being called right now
+                callbacks.remove(wake)
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Have a function called when the call ends, in the thread that ends it, or now if it has ended."""
+        if self._callbacks is None:  # still the caller's alone: no other thread adds any
+            self._callbacks = []
+        self._callbacks.append(callback)
+        if self._done:
+            self._run_callbacks()
+
+    def _run_callbacks(self) -> None:
+        # Each callback is popped by exactly one thread, so it runs once whoever comes first.
+        callbacks = self._callbacks
+        while callbacks:
             try:
-                raise self._error.with_traceback(self._traceback)
-            finally:
-                del self
-        return self._value  # type: ignore[return-value]
+                callback = callbacks.pop(0)
+            except IndexError:
+                return
+            try:
+                callback()
+            except Exception:  # it must not take the thread down that ended the call, nor keep others from waking
+                _logger.exception("What was to be called at the end of %s failed", self.what)
 
-    def error(self) -> BaseException | None:
-        """The error of a call that has ended, or None if it has a value."""
-        return self._error
+    # Ending it
 
-    def pass_on(self, other: QMI_RpcFuture[Any], convert: Callable[[T], Any] = lambda value: value) -> None:
-        """Let another call end as this one did."""
-        if self._error is not None:
-            other.fail(self._error)
-        else:
-            other.set_result(convert(self._value))  # type: ignore[arg-type]
+    def set_result(self, value: T) -> bool:
+        """Give the call its value; False if it has ended already."""
+        if not self._once.acquire(False):
+            return False
+        self._value = value
+        self._done = True
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker()
+        if self._callbacks:
+            self._run_callbacks()
+        return True
 
-    def follow(self, other: QMI_RpcFuture[Any], convert: Callable[[Any], Any] = lambda value: value) -> None:
-        """End as another call does; giving up gives that one up."""
+    def fail(self, error: BaseException) -> bool:
+        """Let the call end by an error; False if it has ended already."""
+        if not self._once.acquire(False):
+            return False
+        self._error = error
+        self._traceback = error.__traceback__
+        self._done = True
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker()
+        if self._callbacks:
+            self._run_callbacks()
+        return True
+
+    def follow(self, other: QMI_RpcFuture[Any], convert: Callable[[Any], T] | None = None) -> None:
+        """End as another call does, with its value or what becomes of it; giving up gives that one up."""
+
+        def end() -> None:
+            if (error := other.error()) is not None:
+                self.fail(error)
+            else:
+                self.set_result(other.result() if convert is None else convert(other.result()))
+
         self.on_cancel = other.cancel
-        other.add_done_callback(lambda: other.pass_on(self, convert))
+        other.add_done_callback(end)
+
+    # Giving up
 
     def cancel(self, why: str = "The caller gave up") -> bool:
         """Give up: the callee is told, and waiting raises from now on.
@@ -241,58 +373,223 @@ class QMI_RpcFuture(Generic[T]):
     def abandon(self, error: BaseException) -> None:
         """This is a forked child, to which no answer comes: waiting raises, and nobody else is told."""
         if self._once.acquire(False):
+            self._waker = None
             self._callbacks = []
             self._error = error
             self._traceback = None
             self._done = True
 
-    def set_result(self, value: T) -> bool:
-        """Give the call its value; False if it has ended already."""
-        if not self._once.acquire(False):
-            return False
-        self._value = value
-        self._finish()
-        return True
+    # For the message of a timeout
 
-    def fail(self, error: BaseException) -> bool:
-        """Let the call end by an error; False if it has ended already."""
-        if not self._once.acquire(False):
-            return False
-        self._error = error
-        self._traceback = error.__traceback__
-        self._finish()
-        return True
+    def explain(self, patience: float = 0.0) -> str:
+        """What the callee is doing, or an empty text.
 
-    def _finish(self) -> None:
-        self._done = True
-        if self._callbacks:
-            self._run_callbacks()
+        Args:
+            patience: How long it may take to find out, in seconds, where somebody else has to be asked.
+        """
+        return "" if self._explain is None else self._explain()
 
-    def add_done_callback(self, callback: Callable[[], object]) -> None:
-        """Have a function called when the call ends, in the thread that ends it, or now if it has ended."""
-        self._callbacks.append(callback)
-        if self._done:
-            self._run_callbacks()
+    async def explain_async(self, patience: float) -> str:
+        """The same for a task."""
+        return self.explain()
 
-    def _forget_callback(self, callback: Callable[[], object]) -> None:
-        # Most often it was called already. Looking first keeps an error that means nothing out of users' tracebacks:
-        # Ctrl-C in the midst of handling one would leave it there as the context of whatever is raised later.
-        if callback in self._callbacks:
-            with suppress(ValueError):  # it is being called right now
-                self._callbacks.remove(callback)
 
-    def _run_callbacks(self) -> None:
-        # Each callback is popped by exactly one thread, so it runs once whoever comes first.
-        callbacks = self._callbacks
-        while callbacks:
-            try:
-                callback = callbacks.pop(0)
-            except IndexError:
-                return
-            try:
-                callback()
-            except Exception:  # it must not take the thread down that ended the call, nor keep others from waking
-                _logger.exception("What was to be called at the end of %s failed", self.what)
+class Turn(QMI_RpcFuture[Any]):
+    """Something that needs the object for itself for a while, and what its caller waits for.
+
+    Args:
+        what: What it is, for messages.
+        origin: The context it came from.
+
+    Attributes:
+        origin: The context it came from.
+        since: When it began, as monotonic time; 0 before.
+        scope: Cancels it while it runs in the event loop.
+        given_up: Whether nobody waits for it any more.
+        starting: Acquired by whoever takes it on (:meth:`try_start`), and never released.
+        is_inline: Whether its caller runs it.
+        is_sent: Whether its result goes to another program.
+    """
+
+    __slots__ = ("given_up", "origin", "refusal", "scope", "since", "starting")
+
+    is_inline: bool = False
+    is_sent: bool = False
+    refusal: BaseException
+    """Why the lock refused it; set under the mailbox's mutex, and only if it did."""
+
+    def __init__(self, what: str, origin: Origin) -> None:
+        super().__init__(what)
+        self.origin: Origin = origin
+        self.since: float = 0.0
+        self.scope: trio.CancelScope | None = None
+        self.given_up: bool = False
+        self.starting: LockType = allocate_lock()
+
+    @property
+    def text(self) -> str:
+        """What it does, for people: ``"get_sample()"``."""
+        raise AssertionError
+
+    def try_start(self) -> bool:
+        """Take it on; True for exactly one of those who try."""
+        return self.starting.acquire(False)
+
+    def is_held(self) -> bool:
+        """Whether it must not come yet, since its answer would find no room on its way; only if it is sent."""
+        return False
+
+    def describe(self, now: float) -> str:
+        """What it does, how long already and for whom."""
+        return f"{self.text} for {max(now - self.since, 0.0):.1f} s, called from context {self.origin.context!r}"
+
+
+class Callee(Protocol):
+    """What a call needs of the actor that it is for."""
+
+    where: str
+    address: Address
+
+    def abandon_turn(self, turn: Turn) -> None:
+        """Nobody waits for this turn any more."""
+
+    def explain_busy(self) -> str:
+        """What keeps the object from answering, or an empty string."""
+
+
+NO_ARGUMENTS: dict[str, Any] = {}
+
+
+class PendingCall(Turn):
+    """A call of a method, from the moment that a proxy makes it until its outcome is known.
+
+    A call that comes in by a link is a subclass, with the number of its request: it sets ``is_sent``, says in
+    :meth:`is_held` whether the link has room for the answer, and gives ``_waker`` what sends the outcome: that is
+    called once, when the call has ended, by whoever ended it. A call that goes out on a link never stands in a mailbox
+    here; it is a :class:`QMI_RpcFuture` with the number of its request, which overrides :meth:`_wait_in_thread` where
+    the thread has something better to do than to sleep, and :meth:`_give_up` to tell the other side.
+
+    Args:
+        name: Name of the method.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+        token: The caller's lock token.
+        chain: The objects that wait for it, outermost first.
+        origin: The context it came from.
+        shared: Whether others than the one that makes it may wait for it.
+
+    Attributes:
+        method: The method, as the object has it; set when the call stands in line.
+        actor: The object's actor, from when it was handed to it.
+    """
+
+    __slots__ = ("actor", "args", "chain", "kwargs", "method", "name", "token")
+
+    method: Method
+
+    def __init__(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        token: Token | None,
+        chain: tuple[str, ...],
+        origin: Origin,
+        *,
+        shared: bool = False,
+    ) -> None:
+        # This is made for each call: all that the classes above have is written here, and nothing is made that is not
+        # needed.
+        self.name: str = name
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
+        self.token: Token | None = token
+        self.chain: tuple[str, ...] = chain
+        self.origin: Origin = origin
+        self.actor: Callee | None = None
+        self.callee: Address | None = None
+        self.on_cancel: Callable[[], object] | None = None
+        self.since: float = 0.0
+        self.scope: trio.CancelScope | None = None
+        self.given_up: bool = False
+        self.starting = allocate_lock()
+        self._once = allocate_lock()
+        self._done = False
+        self._error = None
+        self._waker = None
+        self._callbacks = [] if shared else None
+
+    @property
+    def text(self) -> str:
+        """What it does, for people."""
+        return call_text(self.name, self.args)
+
+    @property
+    def what(self) -> str:
+        """The call, for messages."""
+        return self.text if self.actor is None else f"{self.actor.where}.{self.text}"
+
+    def invoke(self, target: object) -> Any:
+        """Call the method of the object."""
+        if self._callbacks is None:
+            return getattr(target, self.name)(*self.args, **self.kwargs)
+        try:
+            return getattr(target, self.name)(*self.args, **self.kwargs)
+        finally:
+            # Who keeps its outcome does not keep its arguments. The name of a property stays, for messages.
+            self.args = self.args[:1] if self.name in SERVICE_NAMES else ()
+            self.kwargs = NO_ARGUMENTS
+
+    def spin(self, busy: Callable[[], bool]) -> None:
+        """Called by the thread that answered it and has nothing left to do; ``busy`` is whether that has changed."""
+
+    def explain(self, patience: float = 0.0) -> str:
+        """What the object is doing."""
+        return "" if self.actor is None or self._done else self.actor.explain_busy()
+
+    def _give_up(self) -> None:
+        if self.on_cancel is not None:  # another call does the work
+            self.on_cancel()
+        elif self.actor is not None:
+            self.actor.abandon_turn(self)
+
+
+QMI_RpcFuture.__module__ = "qmi.core.rpc"
+
+
+def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
+    """Wait for a call on behalf of a caller who has no other use for the future: leaving the wait gives it up."""
+    limit = timeout
+    if not future.done():
+        try:
+            limit = future._check_wait(timeout)
+        except BaseException:
+            future.cancel()
+            raise
+    try:
+        return future.wait_or_cancel(limit, EXECUTION.get())
+    finally:
+        del future  # as in result()
+
+
+async def call_async(future: QMI_RpcFuture[T], timeout: float | None = None) -> T:
+    """The same for a trio task: being cancelled gives the call up."""
+    try:
+        if timeout is None:
+            return await future
+        with trio.move_on_after(timeout):
+            return await future
+        raise timed_out(future.what, timeout, await future.explain_async(patience_for(timeout)))
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def failed_future(what: str, error: BaseException) -> QMI_RpcFuture[Any]:
+    """A call that has failed already."""
+    future: QMI_RpcFuture[Any] = QMI_RpcFuture(what)
+    future.fail(error)
+    return future
 
 
 _MOST_PATIENCE = 0.3
@@ -307,20 +604,24 @@ def patience_for(timeout: float | None) -> float:
     return min(_MOST_PATIENCE, max(_LEAST_PATIENCE, timeout)) if timeout else 0.0
 
 
-def call_cycle(chain: tuple[str, ...], callee: str, what: str) -> QMI_CallCycleException:
-    """The error for a call that would wait for itself.
+def check_cycle(chain: tuple[str, ...], callee: str, what: str) -> None:
+    """Refuse a call that would wait for itself.
 
     Args:
         chain: The objects that wait for the caller, outermost first.
-        callee: The one of them that was called.
+        callee: The one that is called.
         what: The call.
+
+    Raises:
+        QMI_CallCycleException: If the callee waits for the caller; the message prints the cycle.
     """
-    cycle = " -> ".join((*chain[chain.index(callee) :], what))
-    return QMI_CallCycleException(f"These objects would wait for each other for ever: {cycle}")
+    if callee in chain:
+        cycle = " -> ".join((*chain[chain.index(callee) :], what))
+        raise QMI_CallCycleException(f"These objects would wait for each other for ever: {cycle}")
 
 
-def no_answer(what: str, timeout: float | None, busy: str) -> str:
-    """The message for a wait that took too long.
+def timed_out(what: str, timeout: float | None, busy: str) -> QMI_RpcTimeoutException:
+    """The error for a wait that took too long.
 
     Args:
         what: The call.
@@ -328,7 +629,7 @@ def no_answer(what: str, timeout: float | None, busy: str) -> str:
         busy: What the callee is doing, if that is known.
     """
     limit = "" if timeout is None else f" within {timeout:g} s"
-    return f"No answer from {what}{limit}" + (f": {busy}" if busy else "")
+    return QMI_RpcTimeoutException(f"No answer from {what}{limit}" + (f": {busy}" if busy else ""))
 
 
 def _name_of(error: BaseException) -> str:
@@ -338,7 +639,7 @@ def _name_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def check_timeout(timeout: Any) -> float | None:
+def check_timeout(timeout: object) -> float | None:
     """A timeout that somebody typed.
 
     Raises:
@@ -347,47 +648,9 @@ def check_timeout(timeout: Any) -> float | None:
     if timeout is None:
         return None
     try:
-        seconds = math.nan if isinstance(timeout, bool | str | bytes) else float(timeout)
+        seconds = math.nan if isinstance(timeout, bool | str | bytes) else float(timeout)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not seconds >= 0:
         raise QMI_UsageException(f"A timeout is a number of seconds from 0 on, or None; got {timeout!r}")
     return seconds
-
-
-QMI_RpcFuture.__module__ = "qmi.core.rpc"
-
-
-def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
-    """Wait for a call on behalf of a caller who has no other use for the future: leaving the wait gives it up."""
-    try:
-        return future.wait(timeout)
-    except KeyboardInterrupt:
-        if future.cancel():
-            raise
-        # It ended in this very moment, or another thread is about to say so: what was done must not be lost, let alone
-        # stay done with nobody to undo it.
-        if not future.done():
-            future._block(None)
-        if future.error() is None and INTERRUPTS.postpone():
-            return future.result()
-        raise
-    except BaseException:
-        future.cancel()
-        raise
-    finally:
-        del future  # as in wait()
-
-
-async def call_async(future: QMI_RpcFuture[T], timeout: float | None = None) -> T:
-    """The same for a trio task: being cancelled gives the call up."""
-    try:
-        if timeout is None:
-            return await future
-        with trio.move_on_after(timeout):
-            return await future
-        busy = await future.explain_async(patience_for(timeout))
-        raise QMI_RpcTimeoutException(no_answer(future.what, timeout, busy))
-    except BaseException:
-        future.cancel()
-        raise

@@ -1,83 +1,22 @@
-"""``locked()`` blocks: each belongs to the thread or task that entered it, and its end releases its own grant alone.
+"""``locked()`` blocks: what ``with`` and ``async with`` do at their beginning and end.
 
-A plain ``lock()`` belongs to the proxy, so that whoever uses that proxy may call. A block belongs to whoever entered
-it: its calls show the block's own token; all others, also at the same proxy, are refused or wait for their turn.
-
-Which blocks the running code is in is kept in a context variable: a thread starts without any, a trio task with those
-of the task that started it. So the children of a block's task may call, and so may ``trio.to_thread.run_sync()`` in
-it; a block of their own excludes their siblings and the parent until it ends.
+The end of a block releases its own grant alone. Whose block it is, and what its calls show, is in
+:mod:`qmi.actors.open_blocks`.
 """
 
 from __future__ import annotations
 
-import threading
-from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from qmi.actors.call import Handle
 from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.open_blocks import Block, close_block, open_block
 from qmi.errors import QMI_UsageException
-from qmi.messages import LockAnswer, Token
+from qmi.messages import LockAnswer
 from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
 
-if TYPE_CHECKING:
-    from qmi.actors.call import Handle
-
-
-class Block:
-    """A block that was entered.
-
-    Attributes:
-        handle: The proxy that it was entered at; None after its end, so that nothing is kept alive by the contexts of
-            tasks that remember it.
-        is_open: Whether it is counted among the blocks of the proxy.
-        key: What its calls show.
-        text: The user's own token, if it has one.
-    """
-
-    __slots__ = ("handle", "is_open", "key", "text")
-
-    def __init__(self, handle: Handle, key: Token, text: Token | None) -> None:
-        self.is_open: bool = False
-        self.handle: Handle | None = handle
-        self.key: Token = key
-        self.text: Token | None = text
-
-
 _INSTEAD = "async with proxy.rpc_async.locked()"
-_BLOCKS: ContextVar[tuple[Block, ...]] = ContextVar("qmi_blocks", default=())
-# Guards the counters of all handles: threads that share a proxy enter and leave blocks at the same time. Calls read
-# the counter without it: a thread that is in a block has counted it before its first call there.
-_MUTEX = threading.Lock()
-
-
-def block_at(handle: Handle, text: Token | None = None) -> Block | None:
-    """The innermost block that the running code is in: one of this proxy, or one of its object with the same text."""
-    for block in reversed(_BLOCKS.get()):
-        at = block.handle
-        if at is handle:
-            return block
-        same = at is not None and at.address == handle.address and at.router is handle.router
-        if same and text is not None and block.text == text:
-            return block
-    return None
-
-
-def _open(block: Block, handle: Handle) -> None:
-    with _MUTEX:
-        handle.open_blocks += 1
-        block.is_open = True
-    _BLOCKS.set((*(other for other in _BLOCKS.get() if other.handle is not None), block))
-
-
-def _close(block: Block, handle: Handle) -> None:
-    with _MUTEX:
-        if not block.is_open:
-            return
-        block.is_open = False
-        block.handle = None
-        handle.open_blocks -= 1
-    _BLOCKS.set(tuple(other for other in _BLOCKS.get() if other.handle is not None))
 
 
 class _View(Protocol):
@@ -115,21 +54,21 @@ class _Entrance(Generic[V]):
         return self._handle.acquire(self._timeout, block.text or block.key, block.key)
 
     def _enter(self, block: Block) -> V:
-        _open(block, self._handle)
+        open_block(block, self._handle)
         self._block = block
         return self._view
 
     def _undo(self, block: Block, future: QMI_RpcFuture[LockAnswer] | None) -> None:
         # Whatever broke the entrance off, from the request to the last line of _enter().
         self._handle.undo_acquire(block.key, future, stays=block.text is not None)
-        _close(block, self._handle)
+        close_block(block, self._handle)
         self._block = None
 
     def _leave(self, block: Block) -> QMI_RpcFuture[bool]:
         # The release goes out before anything else is done, and nothing on the way to it raises.
         future = self._handle.release_at_once(block.key)
         self._block = None
-        _close(block, self._handle)
+        close_block(block, self._handle)
         return future
 
 

@@ -15,21 +15,54 @@ import copy
 import logging
 import math
 import time
-from functools import partial
-from typing import TYPE_CHECKING
 
 import trio
 
-from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.future import PendingCall, Turn
 from qmi.actors.lock_rules import Lock
-from qmi.actors.turns import AcquireTurn, CallTurn, InlineTurn, PullTurn, Turn, WaitedTurn
+from qmi.actors.services import LockedActor
+from qmi.actors.streams import PullTurn
 from qmi.errors import QMI_LockLostException, QMI_ObjectLockedException
 from qmi.messages import Acquire, LockAnswer, LockInfo, Origin, Release, Token
 
-if TYPE_CHECKING:
-    from qmi.actors.actor import Actor
-
 _logger = logging.getLogger("qmi.core.rpc")
+
+
+class AcquireTurn(Turn):
+    """A lock acquisition.
+
+    Attributes:
+        request: What is asked for.
+        answer: What was decided, once and for all; None before. Guarded by the mailbox's mutex.
+        fault: Why it was refused, if not because somebody else holds the lock.
+    """
+
+    __slots__ = ("_manager", "answer", "fault", "request")
+
+    def __init__(self, request: Acquire, origin: Origin) -> None:
+        super().__init__("lock()", origin)
+        self.request: Acquire = request
+        self.answer: LockAnswer | None = None
+        self.fault: BaseException | None = None
+        self._manager: LockManager | None = None
+
+    @property
+    def text(self) -> str:
+        """What it does, for people."""
+        return "lock()"
+
+    def belongs_to(self, manager: LockManager, what: str) -> None:
+        """It was handed to the object whose lock is asked for."""
+        self._manager = manager
+        self._what = what
+
+    def explain(self, patience: float = 0.0) -> str:
+        """What the object is doing."""
+        return "" if self._manager is None else self._manager.explain_busy()
+
+    def _give_up(self) -> None:
+        if self._manager is not None:
+            self._manager.abandon(self)
 
 
 class LockManager:
@@ -41,7 +74,7 @@ class LockManager:
 
     __slots__ = ("_actor", "_lock", "_woken", "lock")
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: LockedActor) -> None:
         self._actor = actor
         self._lock: Lock[AcquireTurn] = Lock()
         self.lock: Lock[AcquireTurn] = self._lock
@@ -61,7 +94,7 @@ class LockManager:
 
     # Calls
 
-    def refusal(self, turn: CallTurn | InlineTurn | PullTurn | WaitedTurn) -> QMI_ObjectLockedException | None:
+    def refusal(self, turn: PendingCall) -> QMI_ObjectLockedException | None:
         """Why the lock does not let this turn through, or None if it does. The refusal is logged."""
         lock = self._lock
         token = turn.token
@@ -111,36 +144,29 @@ class LockManager:
 
     # Asking for the lock
 
-    def acquire(
-        self, request: Acquire, origin: Origin, answer: QMI_RpcFuture[LockAnswer] | None = None
-    ) -> QMI_RpcFuture[LockAnswer]:
+    def explain_busy(self) -> str:
+        """What keeps the object from answering, or an empty string."""
+        return self._actor.explain_busy()
+
+    def acquire(self, turn: AcquireTurn) -> AcquireTurn:
         """Ask for the lock. It is refused if somebody else holds it for too long.
 
         Args:
-            request: What is asked for.
-            origin: Who asks.
-            answer: The future to use, which may have been given up already. Were there one future here and another one
-                for the link, the second could be given up after the first had been told of the grant.
+            turn: The request, which may have been given up already.
         """
         actor = self._actor
-        what = f"{actor.where}.lock()"
-        if answer is None:
-            future: QMI_RpcFuture[LockAnswer] = QMI_RpcFuture(what, explain=actor.explain_busy)
-        else:
-            future = answer
-            future.what = what
-        turn = AcquireTurn(request, origin, future)
-        future.on_cancel = partial(self._abandon, turn)
+        request = turn.request
+        turn.belongs_to(self, f"{actor.where}.lock()")
         if request.timeout <= 0:
             with actor.mailbox.mutex:
                 possible = self._may_have(turn)
             if not possible:
-                future.set_result(LockAnswer.REFUSED)
-                return future
+                turn.set_result(LockAnswer.REFUSED)
+                return turn
         actor.enter(turn)
-        if 0 < request.timeout < math.inf and not future.done():
+        if 0 < request.timeout < math.inf and not turn.done():
             actor.spawn(turn, self._expire, turn)
-        return future
+        return turn
 
     def _may_have(self, turn: AcquireTurn) -> bool:
         request = turn.request
@@ -174,7 +200,7 @@ class LockManager:
         woken = turn is self._woken
         if closed is not None:
             # The object ends, and those who waited for the lock have been answered already: nobody would wake this one.
-            turn.error = copy.copy(closed)
+            turn.fault = copy.copy(closed)
             turn.answer = LockAnswer.REFUSED
         else:
             answer = self._lock.acquire(turn.origin, request.token, time.time(), request.held, request.grant)
@@ -189,19 +215,19 @@ class LockManager:
         return turn.answer is not None
 
     def _tell(self, turn: AcquireTurn) -> None:
-        if turn.error is not None:
-            turn.future.fail(turn.error)
-        elif turn.answer is None or turn.future.set_result(turn.answer):
+        if turn.fault is not None:
+            turn.fail(turn.fault)
+        elif turn.answer is None or turn.set_result(turn.answer):
             return
-        elif turn.future.error() is not None:
-            # The caller gave up in this very moment. It calls _abandon() itself, which found or will find the answer;
+        elif turn.error() is not None:
+            # The caller gave up in this very moment. It calls abandon() itself, which found or will find the answer;
             # doing it here as well costs nothing, and also holds if that caller was interrupted again.
-            self._abandon(turn)
+            self.abandon(turn)
 
     async def _expire(self, turn: AcquireTurn) -> None:
         with trio.move_on_after(turn.request.timeout):
-            await turn.future.ended()
-        if not turn.future.done():
+            await turn.ended()
+        if not turn.done():
             self.time_out(turn)
 
     def time_out(self, turn: AcquireTurn) -> None:
@@ -213,9 +239,9 @@ class LockManager:
         self._tell(turn)
         self._actor.dispatch(following)
 
-    def _abandon(self, turn: AcquireTurn) -> None:
-        # Nobody waits for this request any more, and its future has failed. Whatever it was granted is released: the
-        # decision was made under this mutex before, or will never be made.
+    def abandon(self, turn: AcquireTurn) -> None:
+        """Nobody waits for this request any more, which has failed. Whatever it was granted is released."""
+        # The decision was made under this mutex before, or will never be made.
         with self._actor.mailbox.mutex:
             turn.given_up = True
             if turn.answer is None:
@@ -273,7 +299,7 @@ class LockManager:
         with mailbox.mutex:
             turns = [*self._lock.waiting(), *mailbox.waiting_locked(), mailbox.current]
         asked = [turn for turn in turns if isinstance(turn, AcquireTurn) and turn.request.key == request.token]
-        dropped = [turn.future.cancel() for turn in asked if turn.origin == origin]
+        dropped = [turn.cancel() for turn in asked if turn.origin == origin]
         return any(dropped)
 
     def force_release(self, origin: Origin) -> None:

@@ -20,7 +20,7 @@ from typing import (
     overload,
 )
 
-from qmi.actors.call import Handle, Router
+from qmi.actors.call import Handle, Router, async_method, blocking_method, nonblocking_method
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
@@ -357,27 +357,6 @@ for _view in (QMI_RpcProxy, NonblockingProxy, AsyncProxy):
 # Making the classes
 
 
-def _blocking(method: Method) -> Callable[..., Any]:
-    def call(self: QMI_RpcProxy, /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
-        return self.__rpc__.call_blocking(method, args, kwargs, rpc_timeout)
-
-    return call
-
-
-def _nonblocking(method: Method) -> Callable[..., Any]:
-    def call(self: NonblockingProxy, /, *args: Any, **kwargs: Any) -> QMI_RpcFuture[Any]:
-        return self.__rpc__.call_nonblocking(method, args, kwargs)
-
-    return call
-
-
-def _async(method: Method) -> Callable[..., Any]:
-    async def call(self: AsyncProxy[Any], /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
-        return await self.__rpc__.call_async(method, args, kwargs, rpc_timeout)
-
-    return call
-
-
 class ProxySignal(ProxyPart):
     """A signal of an object, as its proxy shows it."""
 
@@ -425,9 +404,9 @@ def _signal(view: type[_ProxyBase], info: SignalInfo) -> property:
 
 
 _VIEWS: dict[type[_ProxyBase], tuple[str, Callable[[Method], Callable[..., Any]], bool]] = {
-    QMI_RpcProxy: ("Proxy", _blocking, True),
-    NonblockingProxy: ("NonblockingProxy", _nonblocking, False),
-    AsyncProxy: ("AsyncProxy", _async, True),
+    QMI_RpcProxy: ("Proxy", blocking_method, True),
+    NonblockingProxy: ("NonblockingProxy", nonblocking_method, False),
+    AsyncProxy: ("AsyncProxy", async_method, True),
 }
 
 

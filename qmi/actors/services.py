@@ -1,12 +1,19 @@
-"""What an actor needs of the context that it lives in, and what it tells about itself."""
+"""What an actor needs of the context that it lives in, and what its parts need of the actor.
+
+The parts (:mod:`qmi.actors.lock_manager`, :mod:`qmi.actors.streams`) know the actor by these protocols alone, so that
+imports go one way: the actor knows its parts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
+from qmi.actors.future import Callee, Turn
+from qmi.actors.mailbox import Mailbox
 from qmi.actors.worker import Worker
 from qmi.messages import Origin
+from qmi.names import Address
 from qmi.runtime.wakeup import Loop
 
 
@@ -25,6 +32,49 @@ class ActorServices(Protocol):
 
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread. From any thread."""
+
+
+class OpenStream(Protocol):
+    """A generator that was given to a caller, as the actor sees it."""
+
+    is_async: bool
+
+    def close(self) -> object:
+        """End it where it stands; in the loop, something to await."""
+
+    async def finish(self) -> None:
+        """The same for who is in the loop."""
+
+
+class StreamActor(Callee, Protocol):
+    """What a stream needs of its actor."""
+
+    def enter(self, turn: Turn) -> None:
+        """Put a turn in line, and see to it if it is its turn already."""
+
+    def forget_stream(self, stream: OpenStream) -> None:
+        """A stream has ended."""
+
+
+class LockedActor(Protocol):
+    """What a lock needs of its actor."""
+
+    address: Address
+    where: str
+    mailbox: Mailbox[Turn]
+    host: ActorServices
+
+    def enter(self, turn: Turn) -> None:
+        """Put a turn in line, and see to it if it is its turn already."""
+
+    def dispatch(self, turn: Turn | None) -> None:
+        """See to it that the current turn, and all that can be done at once after it, is done."""
+
+    def spawn(self, turn: Turn, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+        """Run a turn in the event loop; False if that has ended."""
+
+    def explain_busy(self) -> str:
+        """What keeps the object from answering, or an empty string."""
 
 
 class ActorStatistics(NamedTuple):

@@ -6,16 +6,17 @@ generator's pace. A consumer that leaves closes the generator.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import Any, Final, Protocol, cast
 
-from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
-from qmi.messages import Origin, Token
+from qmi.actors.future import NO_ARGUMENTS, PendingCall, QMI_RpcFuture, call_async, call_blocking, check_cycle
+from qmi.actors.interface import Method
+from qmi.actors.services import StreamActor
+from qmi.errors import QMI_CallCycleException
+from qmi.messages import Origin, Token, call_text
+from qmi.runtime.call_context import current_chain
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop, in_task, refuse_outside_trio
-
-if TYPE_CHECKING:
-    from qmi.actors.actor import Actor
 
 
 class End:
@@ -44,86 +45,124 @@ class Source(Protocol):
         """The consumer wants no more."""
 
 
+class PullTurn(PendingCall):
+    """The next item of a stream: one more turn of the call that opened it.
+
+    Args:
+        stream: The stream.
+        token: The token of whoever reads the stream.
+        ahead: Whether nobody reads it yet: the token is that of the call which opened the stream.
+        closing: Whether the stream is to end instead.
+    """
+
+    __slots__ = ("closing", "is_ahead", "stream")
+
+    is_sent = True  # as it may be
+
+    def __init__(self, stream: ActorStream, token: Token | None, *, ahead: bool = False, closing: bool = False) -> None:
+        super().__init__(stream.name, (), NO_ARGUMENTS, token, stream.chain, stream.origin)
+        self.method = stream.method
+        self.actor = stream.actor
+        self.stream: ActorStream = stream
+        self.is_ahead: bool = ahead
+        self.closing: bool = closing
+
+    def invoke(self, target: object) -> object:
+        """Make the next item."""
+        return self.stream.close() if self.closing else self.stream.advance()
+
+
 class ActorStream:
-    """A generator that runs in an actor, one turn an item."""
+    """A generator that runs in an actor, one turn an item.
 
-    __slots__ = ("__weakref__", "_actor", "_generator", "chain", "is_async", "name", "origin", "token")
+    Args:
+        actor: The actor.
+        call: The call that it is the result of. It is not kept: its result is the stream.
+        generator: The generator.
+    """
 
-    def __init__(
-        self,
-        actor: Actor,
-        generator: Generator[Any, Any, Any] | AsyncGenerator[Any, Any],
-        name: str,
-        origin: Origin,
-        token: Token | None,
-        chain: tuple[str, ...],
-        is_async: bool,
-    ) -> None:
-        self._actor = actor
-        self._generator: Any = generator
-        self.name: str = name
-        self.origin: Origin = origin
-        self.token: Token | None = token
-        self.chain: tuple[str, ...] = chain
-        self.is_async: bool = is_async
+    __slots__ = ("__weakref__", "_generator", "actor", "chain", "is_async", "method", "name", "origin", "token")
+
+    def __init__(self, actor: StreamActor, call: PendingCall, generator: object) -> None:
+        self.actor: StreamActor = actor
+        self._generator = generator
+        self.name: str = call.name
+        self.method: Method = call.method
+        self.origin: Origin = call.origin
+        self.token: Token | None = call.token
+        self.chain: tuple[str, ...] = call.chain
+        self.is_async: bool = call.method.kind.is_async
 
     @property
     def what(self) -> str:
         """The call that it is the result of, for people."""
-        return f"{self.name}()"
+        return call_text(self.name)
 
     # What the consumer's side calls
 
+    def _pull(self, pull: PullTurn) -> PullTurn:
+        if not pull.closing:
+            try:
+                check_cycle(current_chain(), self.actor.where, pull.what)
+            except QMI_CallCycleException as error:  # goes to the consumer
+                pull.fail(error)
+                return pull
+        self.actor.enter(pull)
+        return pull
+
     def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
         """Ask for the next item; :data:`END` after the last."""
-        return self._actor.pull(self, token)
+        return self._pull(PullTurn(self, token))
 
     def next_ahead(self) -> QMI_RpcFuture[Any]:
         """The same, before anybody reads it."""
-        return self._actor.pull(self, self.token, ahead=True)
+        return self._pull(PullTurn(self, self.token, ahead=True))
 
     def leave(self) -> QMI_RpcFuture[Any]:
         """The consumer wants no more."""
-        return self._actor.pull(self, self.token, closing=True)
+        return self._pull(PullTurn(self, self.token, closing=True))
 
     def drop(self) -> None:
         """The caller gave up before the stream got there: a generator that has not begun needs no more than this."""
-        self._actor.forget_stream(self)
+        self.actor.forget_stream(self)
 
     # What the actor calls, where the generator belongs
 
-    def advance(self) -> Any:
+    def advance(self) -> object:
         """Run the generator to its next item; in the loop, something to await."""
         if self.is_async:
             return self._advance_async()
         try:
-            return next(self._generator)
+            return next(cast("Generator[object, None, object]", self._generator))
         except StopIteration:
-            self._actor.forget_stream(self)
+            self.actor.forget_stream(self)
             return END
         except BaseException:
-            self._actor.forget_stream(self)
+            self.actor.forget_stream(self)
             raise
 
-    async def _advance_async(self) -> Any:
+    async def _advance_async(self) -> object:
         try:
-            return await anext(self._generator)
+            return await anext(cast("AsyncGenerator[object, None]", self._generator))
         except StopAsyncIteration:
-            self._actor.forget_stream(self)
+            self.actor.forget_stream(self)
             return END
         except BaseException:
-            self._actor.forget_stream(self)
+            self.actor.forget_stream(self)
             raise
 
-    def close(self) -> Any:
+    def close(self) -> Awaitable[None] | None:
         """End the generator where it stands; in the loop, something to await."""
-        self._actor.forget_stream(self)
-        return self._generator.aclose() if self.is_async else self._generator.close()
+        self.actor.forget_stream(self)
+        if self.is_async:
+            return cast("AsyncGenerator[object, None]", self._generator).aclose()
+        cast("Generator[object, None, object]", self._generator).close()
+        return None
 
     async def finish(self) -> None:
         """The same for who is in the loop."""
         ending = self.close()
-        if self.is_async:
+        if ending is not None:
             await ending
 
 

@@ -23,14 +23,18 @@ class Worker:
     Args:
         name: Name of the thread, shown by debuggers and profilers.
         lost: Called if the thread cannot start, with the reason, or is left behind, with None.
+
+    Attributes:
+        give: Has a job done after those that were given before.
     """
 
-    __slots__ = ("__weakref__", "_inherited", "_jobs", "_lost", "_thread", "name")
+    __slots__ = ("__weakref__", "_inherited", "_jobs", "_lost", "_thread", "give", "name")
 
     def __init__(self, name: str, lost: Callable[[Exception | None], object]) -> None:
         self.name: str = name
         self._lost = lost
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.give: Callable[[Job], None] = self._jobs.put
         self._thread: threading.Thread | None = None
         self._inherited = False
         abandon_in_child(self)
@@ -38,10 +42,6 @@ class Worker:
     def abandon(self) -> None:
         """This is a forked child: if this thread forked, it ends when its job does, and else is not here."""
         self._inherited = True
-
-    def give(self, job: Job) -> None:
-        """Have a job done after those that were given before."""
-        self._jobs.put(job)
 
     def is_wanted(self) -> bool:
         """Whether there is a job to do, or the thread shall end."""

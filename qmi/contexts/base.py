@@ -17,12 +17,12 @@ import trio
 from tricycle import open_service_nursery
 
 from qmi._version import __version__
-from qmi.actors.actor import Actor, failed_future
+from qmi.actors.actor import Actor
 from qmi.actors.clock.monotonic import Clock, MonotonicClock
 from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDescriptor
-from qmi.actors.ending import end_actor
-from qmi.actors.future import QMI_RpcFuture, call_async
+from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
+from qmi.actors.lock_manager import AcquireTurn
 from qmi.actors.pubsub.broker import Broker
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
@@ -30,7 +30,6 @@ from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, plac
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import QMI_TaskRunner, make_runner, task_interface
 from qmi.actors.tasks.task import QMI_Task
-from qmi.actors.turns import CallFuture
 from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.loop_thread import RUNNING
@@ -252,7 +251,7 @@ class ContextBase:
     async def _end(self, actor: Actor, error: Exception, deadline: float) -> None:
         if self.registry.remove(actor):
             self.exchange.drop_object(actor.address.object)
-            await end_actor(actor, error, deadline)
+            await actor.end(error, deadline)
 
     async def _run_stop_handlers(self) -> None:
         while self._stop_handlers:
@@ -436,7 +435,7 @@ class ContextBase:
 
     # What links need (Home)
 
-    def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
+    def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any]) -> None:
         """Hand a message of another context to an object of this one."""
         if isinstance(message, (Subscribe, Unsubscribe)):
             if self._stopping_since:
@@ -450,7 +449,12 @@ class ContextBase:
             return
         if type(message) is ForceRelease:
             self.check_remote_force_unlock(message.object, origin)
-        future = actor.handle(message, origin, answer)
+        if isinstance(answer, PendingCall):
+            future = actor.submit(answer)
+        elif isinstance(answer, AcquireTurn):
+            future = actor.guard.acquire(answer)
+        else:
+            future = actor.handle(message, origin)
         if future is not answer:
             answer.follow(future)
 
@@ -644,7 +648,7 @@ class ContextBase:
         error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
         deadline = trio.current_time() + self.own_config().stop_grace
         try:
-            future.set_result(await end_actor(actor, error, deadline))
+            future.set_result(await actor.end(error, deadline))
         finally:
             future.fail(actor.stopped())  # does nothing unless this task was cancelled with its context
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import trio
 
-from qmi.actors.future import no_answer, patience_for
-from qmi.errors import QMI_Exception, QMI_NotDeliveredException, QMI_RpcTimeoutException
+from qmi.actors.future import patience_for, timed_out
+from qmi.errors import QMI_Exception, QMI_NotDeliveredException
 from qmi.messages import Call, Failure, Reply, Value
 from qmi.names import Address
 from qmi.net.io.capacity import NoRoomException
@@ -91,7 +91,7 @@ async def ask_and_await(
                 if awaited.answer is None and awaited.number:
                     # Asked before the call is given up, which may end what it is busy with.
                     busy = await explain_awaited(link, address.object, patience_for(timeout))
-                    raise QMI_RpcTimeoutException(no_answer(f"{address}.{call.what}", timeout, busy))
+                    raise timed_out(f"{address}.{call.what}", timeout, busy)
         finally:
             answer, awaited.answer = awaited.answer, None
             if answer is None and awaited.number:

@@ -26,7 +26,7 @@ from qmi.net.io.capacity import NoRoomException
 from qmi.net.io.link import Link
 from qmi.net.protocol.bounds import Bound
 from qmi.peers.answer_types import ANSWERS, find_fault
-from qmi.runtime.call_context import current_interrupt
+from qmi.runtime.call_context import Execution, current_interrupt
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import ThreadWaker, on_any_loop
 
@@ -76,12 +76,16 @@ class RemoteCall(QMI_RpcFuture[Any]):
             return None
         return ask_what_it_does(self._link, self.callee.object)
 
-    def _assist(self, timeout: float | None, *, reading: bool) -> float | None:
+    def _wait_in_thread(self, timeout: float | None, execution: Execution | None, left: float | None = None) -> None:
+        # A thread that waits reads the link for itself, if nobody else does. Not in the code of an object: what is done
+        # for others must not seem to be done by it.
         began = time.monotonic()
-        self._link.drive_io(self.done, timeout, reading=reading)
-        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+        self._link.drive_io(self.done, timeout, reading=execution is None)
+        if not self._done:
+            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+            super()._wait_in_thread(timeout, execution, left)
 
-    def _assist_loop(self) -> None:
+    def _begin_await(self) -> None:
         self._link.await_here()
 
     def _give_up(self) -> None:

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.future import PendingCall, QMI_RpcFuture
+from qmi.actors.lock_manager import AcquireTurn
 from qmi.actors.streams import END, ActorStream
-from qmi.actors.turns import CallFuture
 from qmi.errors import QMI_CancelledCallException, QMI_Exception, QMI_RuntimeException
 from qmi.messages import Acquire, Call, Origin, Release, Request, Signal
 from qmi.net.io.link import Link
@@ -23,44 +23,86 @@ class Home(Protocol):
 
     name: str
 
-    def request_here(self, message: Request, origin: Origin, link: Link, answer: CallFuture) -> None:
+    def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any]) -> None:
         """Hand a message to an object of this context, and let the answer end as that says."""
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
         """Hand signals of another context to those who subscribed."""
 
 
-class _Answer(CallFuture):
-    """A request of the other side; when it ends, the answer goes out."""
+class Served(QMI_RpcFuture[Any]):
+    """A request of the other side, with its number there; when it has ended, the answer goes out.
 
-    __slots__ = ("_serving", "cancelled", "number")
+    What it is besides, a call or a request for the lock, is what it is for a caller in this program.
+    """
 
-    is_sent = True
+    __slots__ = ()
 
-    def __init__(self, serving: Serving, number: int, what: str) -> None:
-        super().__init__(what)
+    is_sent: bool = True
+    _serving: Serving
+    number: int
+    cancelled: bool
+
+    def _serve(self, serving: Serving, number: int) -> None:
         self._serving = serving
-        self.number: int = number
-        self.cancelled: bool = False
+        self.number = number
+        self.cancelled = False
+        self._waker = self._send
 
-    def _finish(self) -> None:
-        super()._finish()
+    def _send(self) -> None:
+        # Called once, by whoever ends the request.
         try:
             self._serving.answer(self)
         except Exception as error:  # it must not take the thread down that ended the call
             self._serving.link.fault(f"answering a request to {self.what}", error)
 
-    def is_held(self) -> bool:
-        """Whether the answer would find too much waiting on the link: then the call is not begun yet."""
-        return self._serving.link.is_full()
-
     def abandon_call(self) -> None:
         """Tell the object that nobody waits, also if this was cancelled before the object had it."""
         self._give_up()
 
+
+class ServedCall(Served, PendingCall):
+    """A call of a method."""
+
+    __slots__ = ("_serving", "cancelled", "number")
+
+    def __init__(self, serving: Serving, number: int, call: Call, origin: Origin) -> None:
+        PendingCall.__init__(self, call.method, call.args, dict(call.kwargs), call.token, call.chain, origin)
+        self._what = call.object
+        self._serve(serving, number)
+
+    @property
+    def what(self) -> str:
+        """The call, for messages; only the name of the object until that was found."""
+        return self._what if self.actor is None else super().what
+
+    def is_held(self) -> bool:
+        """Whether the answer would find too much waiting on the link: then the call is not begun yet."""
+        return self._serving.link.is_full()
+
     def spin(self, busy: Callable[[], bool]) -> None:
         """Look whether the next request is there."""
         self._serving.link.spin(busy)
+
+
+class ServedAcquire(Served, AcquireTurn):
+    """A request for the lock of an object."""
+
+    __slots__ = ("_serving", "cancelled", "number")
+
+    def __init__(self, serving: Serving, number: int, request: Acquire, origin: Origin) -> None:
+        AcquireTurn.__init__(self, request, origin)
+        self._serve(serving, number)
+
+
+class ServedQuestion(Served):
+    """What is answered at once."""
+
+    __slots__ = ("_serving", "cancelled", "number")
+
+    def __init__(self, serving: Serving, number: int, message: Request) -> None:
+        super().__init__(message.object)
+        self._serve(serving, number)
 
 
 class Serving:
@@ -78,7 +120,7 @@ class Serving:
         self._origin = origin
         # Answers come from any thread, cancellations from the loop. Nothing is called with the mutex.
         self._mutex = threading.Lock()
-        self._open: dict[int, _Answer | _Pump] = {}
+        self._open: dict[int, Served | _Pump] = {}
         self._ended = False
 
     @property
@@ -90,7 +132,7 @@ class Serving:
         """The other side asks for something."""
         if self._ended:
             return
-        self._open[number] = answer = _Answer(self, number, message.object)
+        self._open[number] = answer = self._served(number, message)
         try:
             self._home.request_here(message, self._origin, self.link, answer)
         except Exception as error:  # goes to the caller, who is not to end this program
@@ -98,19 +140,26 @@ class Serving:
         if self._is_over():
             self._take_back(answer, message)
 
+    def _served(self, number: int, message: Request) -> Served:
+        if isinstance(message, Call):
+            return ServedCall(self, number, message, self._origin)
+        if isinstance(message, Acquire):
+            return ServedAcquire(self, number, message, self._origin)
+        return ServedQuestion(self, number, message)
+
     def _is_over(self) -> bool:
         return self._ended
 
-    def _take_back(self, answer: _Answer, message: Request) -> None:
+    def _take_back(self, answer: Served, message: Request) -> None:
         # The loop has ended the link while a thread was handing this on: it may have come too early to give it up, and
         # the locks of the other side were void before this one was granted.
         self.cancel(answer.number)
         answer.abandon_call()
         if isinstance(message, Acquire) and not message.token.custom:
             release = Release(message.object, message.token)
-            self._home.request_here(release, self._origin, self.link, CallFuture(message.object))
+            self._home.request_here(release, self._origin, self.link, QMI_RpcFuture(message.object))
 
-    def answer(self, answer: _Answer) -> None:
+    def answer(self, answer: Served) -> None:
         """A request has ended."""
         number = answer.number
         error = answer.error()
@@ -124,7 +173,7 @@ class Serving:
         else:
             self.link.send_value(number, value)
 
-    def _stream(self, answer: _Answer, stream: ActorStream) -> None:
+    def _stream(self, answer: Served, stream: ActorStream) -> None:
         number = answer.number
         pump = _Pump(self.link, number, stream, self._forget)
         with self._mutex:
@@ -146,7 +195,7 @@ class Serving:
         """The other side does not wait for this any more."""
         with self._mutex:
             served = self._open.get(number)
-            if isinstance(served, _Answer):
+            if isinstance(served, Served):
                 served.cancelled = True
         if isinstance(served, _Pump):
             served.stop()

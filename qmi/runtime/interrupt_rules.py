@@ -77,7 +77,6 @@ MACHINERY: Final = frozenset({"actors", "contexts", "net", "peers", "runtime/wak
 WAITS: Final[frozenset[Place]] = frozenset(
     {
         ("runtime/wakeup.py", "wait_on"),
-        ("runtime/wakeup.py", "_wait_with_spin"),
         ("net/io/reader_handoff.py", "ReaderHandoff._poll"),
         ("net/io/transport.py", "PlainWire.is_writable"),
     }
@@ -87,7 +86,7 @@ WAITS: Final[frozenset[Place]] = frozenset(
 CALLS_USER_CODE: Final[frozenset[Place]] = frozenset(
     {
         ("actors/inline.py", "_run"),
-        ("actors/making.py", "_construct"),
+        ("actors/actor.py", "Actor._construct"),
         ("contexts/base.py", "ContextBase._in_context"),
         ("utils/context_managers.py", "_lock_unlock"),
         ("utils/context_managers.py", "open_close"),

@@ -115,19 +115,13 @@ class ThreadWaker:
 
 def wait_on(lock: _thread.LockType, timeout: float | None) -> bool:
     """Wait until a bare lock can be had; False if that takes longer than the timeout in seconds."""
-    if threading.current_thread() is threading.main_thread():
-        return _wait_with_spin(lock, math.inf if timeout is None else timeout)
-    if timeout is None:
-        return lock.acquire()
-    return lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
-
-
-def _wait_with_spin(lock: _thread.LockType, timeout: float) -> bool:
+    if threading.current_thread() is not threading.main_thread():
+        return lock.acquire() if timeout is None else lock.acquire(True, min(max(timeout, 0.0), threading.TIMEOUT_MAX))
     # A signal that comes after Python's last look and before the thread sleeps does not wake it. It happens when
     # threads compete; then Ctrl-C would be lost, were there not another look once in a while.
-    if timeout <= GLANCE:
+    if timeout is not None and timeout <= GLANCE:
         return lock.acquire(True, max(timeout, 0.0))
-    end = time.monotonic() + timeout
+    end = time.monotonic() + (math.inf if timeout is None else timeout)
     while not lock.acquire(True, min(GLANCE, max(end - time.monotonic(), 0.0))):
         if time.monotonic() >= end:
             return False

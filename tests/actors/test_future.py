@@ -133,8 +133,8 @@ def test_one_future_passes_its_end_on_to_another() -> None:
     good.set_result(2)
     bad.fail(ValueError("no"))
     one, two = QMI_RpcFuture[int](), QMI_RpcFuture[int]()
-    good.pass_on(one, lambda value: 10 * value)
-    bad.pass_on(two)
+    one.follow(good, lambda value: 10 * value)
+    two.follow(bad)
     assert one.wait() == 20
     assert isinstance(two.error(), ValueError)
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import qmi
-from qmi.actors import lock_block
+from qmi.actors import open_blocks
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException, QMI_UsageException
 from qmi.utils.context_managers import lock_unlock
@@ -330,7 +330,7 @@ def test_fault_15_ctrl_c_at_any_line_of_the_entrance_to_a_block_leaves_no_lock(
     actor = actor_of(lab, "x")
 
     def no_mutex_is_held() -> bool:
-        return not actor.mailbox.mutex.locked() and not lock_block._MUTEX.locked()
+        return not actor.mailbox.mutex.locked() and not open_blocks._MUTEX.locked()
 
     for number in itertools.count(1):
         outer = x.locked()

@@ -242,9 +242,9 @@ def test_who_gives_up_is_passed_over_at_any_moment(lab: QMI_Context, gate: Gate,
         running = one.rpc_nonblocking.block()
         gate.reached.wait(10)
         one.unlock()
-        assert actor.mailbox.waiting()[0].future is first
+        assert actor.mailbox.waiting()[0] is first
     assert first.cancel()
-    assert first not in [turn.future for turn in actor.mailbox.waiting()]
+    assert first not in actor.mailbox.waiting()
     if moment == "waits for the lock":
         one.unlock()
     else:
@@ -263,9 +263,8 @@ def test_a_grant_that_nobody_takes_is_taken_back(lab: QMI_Context) -> None:
     actor = actor_of(lab, "x")
     one.lock()
     waiting = lab.get_instrument("x")._rpc.acquire(None, Token("t"))
-    turn = actor.guard._lock._waiters[0]
-    turn.future.on_cancel = None  # as if the caller gave up in the very moment of the grant
-    waiting.cancel()
+    assert actor.guard._lock._waiters[0] is waiting
+    waiting.fail(QMI_CancelledCallException())  # as if the caller gave up in the very moment of the grant
     one.unlock()
     assert not one.is_locked()
     assert one.add(1) == 3
@@ -278,9 +277,8 @@ def test_keeping_a_lock_is_not_undone_by_giving_up(lab: QMI_Context, gate: Gate)
     running = one.rpc_nonblocking.block()
     gate.reached.wait(10)
     again = one._rpc.acquire(None, Token("mine", custom=True))
-    turn = actor_of(lab, "x").mailbox.waiting()[0]
-    turn.future.on_cancel = None
-    again.cancel()
+    assert actor_of(lab, "x").mailbox.waiting() == [again]
+    again.fail(QMI_CancelledCallException())
     gate.open.set()
     running.wait(10)
     assert one.add(1) == 3

@@ -15,7 +15,7 @@ import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from qmi.actors.turns import AcquireTurn
+from qmi.actors.lock_manager import AcquireTurn
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from qmi.actors.future import QMI_RpcFuture
-from qmi.actors.turns import AcquireTurn, CallFuture
+from qmi.actors.lock_manager import AcquireTurn
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_ObjectLockedException, QMI_ObjectRemovedException
 from qmi.messages import Acquire, LockAnswer, Token
@@ -22,7 +22,7 @@ from tests.support.drivers import Inline, Plain
 from tests.support.lock_step import OtherThread, interleave_at
 from tests.support.waiting import wait_until
 
-FILES = ("lock_manager.py", "actor.py", "mailbox.py", "lock_rules.py", "future.py", "turns.py", "inline.py", "call.py")
+FILES = ("lock_manager.py", "actor.py", "mailbox.py", "lock_rules.py", "future.py", "inline.py", "call.py")
 
 
 def in_locks(filename: str) -> bool:
@@ -48,9 +48,9 @@ class Scene:
     def ask(self, who: int, timeout: float | None = None) -> Token:
         handle = self.proxies[who].__rpc__
         token: Token = handle.token_to_lock_with(None)
-        if who == 2:  # as from another program: the future is that of the link
-            request = Acquire("x", token, math.inf)
-            self.requests[token] = self.actor.handle(request, self.lab.async_context.origin, CallFuture("x"))
+        if who == 2:  # as from another program: the request is that of the link
+            request = AcquireTurn(Acquire("x", token, math.inf), self.lab.async_context.origin)
+            self.requests[token] = self.actor.guard.acquire(request)
         else:
             self.requests[token] = handle.acquire(timeout, token)
         self.asked.append(token)

@@ -5,23 +5,26 @@ from typing import Any
 
 import pytest
 
-from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.actor import EndTurn
+from qmi.actors.future import PendingCall, Turn
+from qmi.actors.inline import InlineCall
 from qmi.actors.interface import Kind, Method
-from qmi.actors.turns import AcquireTurn, CallFuture, CallTurn, EndTurn, InlineTurn, PullTurn, Turn, WaitedTurn
-from qmi.messages import Acquire, Call, LockAnswer, Origin, Token
+from qmi.actors.lock_manager import AcquireTurn
+from qmi.actors.streams import ActorStream, PullTurn
+from qmi.messages import Acquire, LockAnswer, Origin, Token
 
 LAB = Origin("lab", "1")
 TOKEN = Token("t")
 METHOD = Method("add", "", (), None, Kind.PLAIN)
-CALL = Call("x", "add", token=TOKEN)
-ACTOR: Any = object()
 
 
-class Stream:
-    name = "numbers"
-    origin = LAB
-    token = TOKEN
-    chain = ()
+class FakeActor:
+    """What a turn needs of an actor."""
+
+    where = "lab.x"
+
+
+ACTOR: Any = FakeActor()
 
 
 class Waiter:
@@ -32,22 +35,32 @@ class Waiter:
         self.woken += 1
 
 
-def call_turn() -> CallTurn:
-    return CallTurn(ACTOR, CALL, METHOD, LAB, CallFuture("the call"))
+def pending_call(*, shared: bool = True) -> PendingCall:
+    return PendingCall("add", (), {}, TOKEN, (), LAB, shared=shared)
+
+
+def inline_call() -> InlineCall:
+    return InlineCall(ACTOR, METHOD, (), {}, TOKEN, (), LAB)
+
+
+def pull() -> PullTurn:
+    call = PendingCall("numbers", (), {}, TOKEN, (), LAB)
+    call.method = Method("numbers", "", (), None, Kind.GENERATOR)
+    return PullTurn(ActorStream(ACTOR, call, None), TOKEN)
 
 
 def every_turn() -> list[Turn]:
     return [
-        call_turn(),
-        InlineTurn(METHOD, TOKEN, (), LAB),
-        PullTurn(ACTOR, Stream(), CallFuture("the item"), TOKEN, ahead=False, closing=False),
-        AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]()),
-        EndTurn(LAB, QMI_RpcFuture[None]()),
-        WaitedTurn(METHOD, (), {}, TOKEN, (), LAB),
+        pending_call(),
+        inline_call(),
+        pull(),
+        AcquireTurn(Acquire("x", TOKEN), LAB),
+        EndTurn("lab.x", LAB),
+        pending_call(shared=False),
     ]
 
 
-def test_each_says_what_it_does_how_long_and_for_whom() -> None:
+def test_turns_say_what_they_do_how_long_and_for_whom() -> None:
     turns = every_turn()
     for turn in turns:
         turn.since = 10.0
@@ -58,8 +71,8 @@ def test_each_says_what_it_does_how_long_and_for_whom() -> None:
     assert "for 0.0 s" in turns[0].describe(9.0)
 
 
-def test_one_of_many_threads_takes_it_on() -> None:
-    turn = call_turn()
+def test_turn_is_taken_on_by_one_of_many_threads() -> None:
+    turn = pending_call()
     start = threading.Barrier(8)
     claims: list[bool] = []
 
@@ -75,61 +88,78 @@ def test_one_of_many_threads_takes_it_on() -> None:
     assert sorted(claims) == [False] * 7 + [True]
 
 
-@pytest.mark.parametrize("index", [0, 2, 3, 4])
-def test_failing_answers_who_waits_for_the_future(index: int) -> None:
-    turn: Any = every_turn()[index]
+@pytest.mark.parametrize("index", [0, 2, 3, 4, 5])
+def test_turn_that_fails_answers_who_waits_for_it(index: int) -> None:
+    turn = every_turn()[index]
     turn.fail(OSError("no cable"))
     with pytest.raises(OSError, match="no cable"):
-        turn.future.wait(0)
+        turn.wait(0)
 
 
 def test_lock_request_that_was_answered_is_not_failed_later() -> None:
-    turn = AcquireTurn(Acquire("x", TOKEN), LAB, QMI_RpcFuture[LockAnswer]())
-    assert turn.future.set_result(LockAnswer.GRANTED)
+    turn = AcquireTurn(Acquire("x", TOKEN), LAB)
+    assert turn.set_result(LockAnswer.GRANTED)
     turn.fail(OSError("no cable"))
-    assert turn.future.wait() is LockAnswer.GRANTED
+    assert turn.wait() is LockAnswer.GRANTED
 
 
-def test_what_is_shown_to_the_lock_is_the_token_of_the_call() -> None:
+def test_lock_is_shown_the_token_of_the_call() -> None:
     assert [every_turn()[index].token for index in (0, 1, 2, 5)] == [TOKEN] * 4  # type: ignore[attr-defined]
 
 
-def test_a_caller_that_runs_the_method_itself_is_woken_once_it_waits() -> None:
-    turn, waiter = InlineTurn(METHOD, TOKEN, (), LAB), Waiter()
-    assert turn.expect(waiter)
+def test_call_that_the_caller_runs_wakes_it_once_it_waits() -> None:
+    call, waiter = inline_call(), Waiter()
+    call._add_waker(waiter.wake)
     assert waiter.woken == 0
-    turn.grant()
-    assert (turn.granted, turn.error, waiter.woken) == (True, None, 1)
+    call.set_result(None)
+    assert (call.done(), call.error(), waiter.woken) == (True, None, 1)
 
 
-def test_a_caller_that_comes_after_the_grant_does_not_wait() -> None:
-    turn, waiter = InlineTurn(METHOD, TOKEN, (), LAB), Waiter()
-    turn.grant()
-    assert not turn.expect(waiter)
-    assert waiter.woken == 0
+def test_call_that_the_caller_runs_does_not_wait_after_the_grant() -> None:
+    call = inline_call()
+    call.set_result(None)
+    call.set_result(None)  # by somebody else who dispatches the same turn
+    call.wait_for_turn(None)
 
 
-def test_a_caller_that_runs_the_method_itself_is_woken_with_an_error() -> None:
-    turn, waiter = InlineTurn(METHOD, TOKEN, (), LAB), Waiter()
-    turn.expect(waiter)
-    turn.fail(OSError("no cable"))
-    assert isinstance(turn.error, OSError)
+def test_call_that_the_caller_runs_is_woken_with_an_error() -> None:
+    call, waiter = inline_call(), Waiter()
+    call._add_waker(waiter.wake)
+    call.fail(OSError("no cable"))
     assert waiter.woken == 1
+    with pytest.raises(OSError, match="no cable"):
+        call.wait_for_turn(None)
+
+
+def test_call_that_the_caller_runs_may_be_granted_twice_while_it_waits_in_its_thread() -> None:
+    call = inline_call()
+    lock = threading.Lock()
+    lock.acquire()
+    call._waker = lock.release
+    call.set_result(None)
+    call.set_result(None)
+    assert lock.acquire(False)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_caller_that_waits_on_the_spot_is_woken_with_the_outcome(fails: bool) -> None:
-    turn = WaitedTurn(METHOD, (), {}, TOKEN, (), LAB)
-    turn.wake()  # by a request to stop
-    assert turn.lock.acquire(False)
-    assert not turn.ended
+@pytest.mark.parametrize("shared", [False, True])
+def test_call_ends_once_with_the_first_outcome(fails: bool, shared: bool) -> None:
+    call, waiter = pending_call(shared=shared), Waiter()
+    call._add_waker(waiter.wake)
     error = OSError("no cable")
     if fails:
-        turn.fail(error)
-    turn.set_result(3)
-    turn.fail(KeyError("too late"))
-    assert (turn.ended, turn.value, turn.error) == ((True, None, error) if fails else (True, 3, None))
-    assert turn.lock.acquire(False)
-    assert not turn.lock.acquire(False)
-    turn.wake()
-    turn.wake()
+        assert call.fail(error)
+    assert call.set_result(3) is not fails
+    assert not call.fail(KeyError("too late"))
+    assert (call.done(), call.error()) == (True, error if fails else None)
+    assert waiter.woken == 1
+
+
+def test_call_that_others_may_wait_for_forgets_its_arguments_when_it_has_run() -> None:
+    class Target:
+        def add(self, *args: int, **kwargs: int) -> int:
+            return sum(args) + sum(kwargs.values())
+
+    call = PendingCall("add", (1, 2), {"more": 3}, None, (), LAB, shared=True)
+    assert call.invoke(Target()) == 6
+    assert (call.args, call.kwargs) == ((), {})

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 import qmi
-from qmi.actors.turns import CallFuture
+from qmi.actors.future import QMI_RpcFuture
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.base import ContextBase
 from qmi.core.context import QMI_Context
@@ -94,7 +94,7 @@ async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
         unreachable = lab.request(Address("far", "x"), Call("x", "add"))
         assert isinstance(unreachable.error(), QMI_NotDeliveredException)
         assert str(unreachable.error()) == ("There is no connection to context 'far'; connect_to_peer('far') makes one")
-        for_peer = CallFuture("lasre")
+        for_peer: QMI_RpcFuture[Any] = QMI_RpcFuture("lasre")
         lab.request_here(Describe("lasre"), lab.origin, None, for_peer)  # type: ignore[arg-type]
         assert isinstance(for_peer.error(), QMI_UnknownNameException)
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.actors.waited import runs_in_thread_of_object
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ContextStoppedException,
@@ -23,7 +22,7 @@ from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
 from tests.support.actors import actor_of, check_idle
-from tests.support.drivers import Async, Gate, Inline, Mixed, Plain, SyncLoop
+from tests.support.drivers import Gate, Plain
 from tests.support.tasks import in_thread
 from tests.support.waiting import wait_until
 
@@ -44,32 +43,6 @@ class Leaves(QMI_RpcObject):
                 self.cancelled.set()
 
         return rest()
-
-
-@pytest.mark.parametrize(
-    ("cls", "name", "waited"),
-    [
-        (Plain, "add", True),
-        (Plain, "numbers", False),
-        (Mixed, "add", True),
-        (Mixed, "add_async", False),
-        (Inline, "add", False),
-        (Async, "add", False),
-        (SyncLoop, "double", False),
-    ],
-)
-def test_plain_methods_of_objects_with_a_thread_are_waited_for(
-    lab: QMI_Context, cls: type[Any], name: str, waited: bool
-) -> None:
-    lab.make_rpc_object("x", cls)
-    actor = actor_of(lab, "x")
-    assert runs_in_thread_of_object(actor, actor.method(name)) is waited
-
-
-def test_what_is_answered_at_once_does_not_wait_for_its_turn(lab: QMI_Context) -> None:
-    context = actor_of(lab, "$context")
-    direct = [method for method in context.interface.methods.values() if method.direct]
-    assert not any(runs_in_thread_of_object(context, method) for method in direct)
 
 
 def test_arguments_go_there_and_the_result_comes_back(lab: QMI_Context) -> None:
