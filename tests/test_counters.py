@@ -17,7 +17,7 @@ import trio.testing
 
 import qmi
 import qmi.core.config_defs
-from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.future import PendingCall, QMI_RpcFuture
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, rpc_method
@@ -148,7 +148,9 @@ def test_blocking_calls_in_one_process_ask_nothing_of_the_loop(
     assert asked == []
 
 
-def test_blocking_calls_in_one_process_need_no_future_beside_the_call(home: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocking_calls_in_one_process_need_no_future_beside_the_call(
+    home: QMI_Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver = home.make_instrument("driver", Threaded)
     driver.nothing()
     made: list[object] = []
@@ -158,11 +160,20 @@ def test_blocking_calls_in_one_process_need_no_future_beside_the_call(home: QMI_
         made.append(args)
         make(self, *args, **kwargs)
 
+    calls: list[object] = []
+    make_call = PendingCall.__init__
+
+    def note_call(self: PendingCall, *args: Any, **kwargs: Any) -> None:
+        calls.append(args)
+        make_call(self, *args, **kwargs)
+
     monkeypatch.setattr(QMI_RpcFuture, "__init__", note)
+    monkeypatch.setattr(PendingCall, "__init__", note_call)
     for _ in range(CALLS):
         driver.nothing()
         driver.same(1, rpc_timeout=10)
     assert made == []
+    assert len(calls) == 2 * CALLS
 
 
 def test_a_driver_that_may_runs_in_the_thread_that_calls(home: QMI_Context) -> None:
