@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 MUTEX_ROW = re.compile(r"^\| `(\w[\w/]*\.py)` `(?:(\w+)\.)?(\w+)` \|", re.MULTILINE)
-GATES = {"_gate", "_woken", "_once", "_claim", "_gone", "lock", "_lock", "done"}
+GATES = {"_gate", "_woken", "_once", "starting", "_gone", "lock", "_lock", "done"}
 """Locks that one waits on and another releases, or that several try to take once: they guard nothing."""
 LOCKS = {"Lock", "RLock", "allocate_lock", "_allocate_lock"}
 
