@@ -449,7 +449,7 @@ class UsbTmcDevice(VisaDevice):
         """
         found = []
         for name in usb_resources(self._backend):
-            numbers = _usb_numbers(name)
+            numbers = usb_numbers(name)
             if numbers is not None and numbers[:2] == (self.idVendor, self.idProduct):
                 found += [name] if self.iSerial in (None, "", numbers[2]) else []
         if len(found) != 1:
@@ -603,14 +603,15 @@ def usb_resources(backend: str = "") -> list[str]:
 
 def usbtmc_descriptors(names: list[str]) -> list[str]:
     """The descriptors of those resources that are USBTMC devices."""
-    numbers = [found for name in names if (found := _usb_numbers(name)) is not None]
+    numbers = [found for name in names if (found := usb_numbers(name)) is not None]
     return [f"usbtmc:vendorid=0x{one[0]:04x}:productid=0x{one[1]:04x}:serialnr={one[2]}" for one in numbers]
 
 
 _USB_NAME = re.compile(r"USB[A-Z]*\d*::(0x[0-9A-Fa-f]+|\d+)::(0x[0-9A-Fa-f]+|\d+)::([^:]+)(?:::\d+)?::INSTR")
 
 
-def _usb_numbers(name: str) -> tuple[int, int, str] | None:
+def usb_numbers(name: str) -> tuple[int, int, str] | None:
+    """The numbers of vendor and product and the serial number in the VISA name of a USB device; None if it is none."""
     found = _USB_NAME.fullmatch(name)
     return None if found is None else (int(found[1], 0), int(found[2], 0), found[3])
 

@@ -1,0 +1,116 @@
+"""A power supply of any vendor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from qmi.core.rpc import rpc_method
+from qmi.instruments.scpi.instrument import Scpi_Instrument, number_of, setting
+
+
+class Scpi_PowerSupply(Scpi_Instrument):
+    """A power supply with one or several outputs, with the usual commands (``VOLT``, ``CURR``, ``OUTP``, ``MEAS``).
+
+    Args:
+        context: The context that the instrument belongs to.
+        name: Its name there.
+        transport: How it is reached; see :class:`.Scpi_Instrument`, which has the other arguments.
+        channels: How many outputs it has. With more than one, ``INST:NSEL`` chooses among them.
+        max_voltage: Highest voltage that may be set, in volts, so that a slip does not destroy what hangs on it.
+        max_current: Highest current limit that may be set, in amperes.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        name: str,
+        transport: str,
+        *,
+        channels: int = 1,
+        max_voltage: float = math.inf,
+        max_current: float = math.inf,
+        **options: Any,
+    ) -> None:
+        super().__init__(context, name, transport, **options)
+        self._channels = channels
+        self._max_voltage = max_voltage
+        self._max_current = max_current
+
+    @rpc_method
+    def set_voltage(self, voltage: float, channel: int = 1) -> None:
+        """Set the voltage of an output.
+
+        Args:
+            voltage: In volts.
+            channel: Number of the output.
+
+        Raises:
+            ValueError: If it is no number from 0 to the highest that is allowed.
+        """
+        value = setting("voltage", voltage, 0.0, self._max_voltage)
+        self._select(channel)
+        self._write(f"VOLT {value}")
+
+    @rpc_method
+    def get_voltage(self, channel: int = 1) -> float:
+        """The voltage that an output is set to, in volts."""
+        self._select(channel)
+        return self._ask_number("VOLT?")
+
+    @rpc_method
+    def set_current(self, current: float, channel: int = 1) -> None:
+        """Set the current limit of an output.
+
+        Args:
+            current: In amperes.
+            channel: Number of the output.
+
+        Raises:
+            ValueError: If it is no number from 0 to the highest that is allowed.
+        """
+        value = setting("current", current, 0.0, self._max_current)
+        self._select(channel)
+        self._write(f"CURR {value}")
+
+    @rpc_method
+    def get_current(self, channel: int = 1) -> float:
+        """The current limit that an output is set to, in amperes."""
+        self._select(channel)
+        return self._ask_number("CURR?")
+
+    @rpc_method
+    def set_output(self, on: bool, channel: int = 1) -> None:
+        """Switch an output on or off.
+
+        Args:
+            on: Whether it is to be on.
+            channel: Number of the output.
+        """
+        self._select(channel)
+        self._write(f"OUTP {'ON' if on else 'OFF'}")
+
+    @rpc_method
+    def get_output(self, channel: int = 1) -> bool:
+        """Whether an output is on."""
+        self._select(channel)
+        return self._ask_flag("OUTP?")
+
+    @rpc_method
+    def measure_voltage(self, channel: int = 1) -> float:
+        """The voltage that is at an output, in volts."""
+        self._select(channel)
+        return self._ask_number("MEAS:VOLT?")
+
+    @rpc_method
+    def measure_current(self, channel: int = 1) -> float:
+        """The current that flows at an output, in amperes."""
+        self._select(channel)
+        return self._ask_number("MEAS:CURR?")
+
+    def _select(self, channel: int) -> None:
+        self._check_is_open()
+        number_of("channel", channel, self._channels)
+        # Chosen each time: somebody may have turned the knob on the front panel.
+        if self._channels > 1:
+            self._write(f"INST:NSEL {channel}")
