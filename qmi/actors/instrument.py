@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from qmi.actors.interface import published, rpc_method
 from qmi.actors.rpc_object import QMI_RpcObject
@@ -85,7 +85,7 @@ class QMI_Instrument(QMI_RpcObject):
             raise QMI_InvalidOperationException(f"Instrument {self._name!r} is open already")
 
     @published
-    def __enter__(self) -> QMI_Instrument:
+    def __enter__(self) -> Self:
         self.open()
         return self
 

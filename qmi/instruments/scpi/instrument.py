@@ -28,29 +28,40 @@ class Scpi_Instrument(QMI_Instrument):
         timeout: For how long an answer is waited for, in seconds.
         check_errors: Whether the instrument is asked for errors after each command, so that the call that caused one
             fails. It costs one more exchange a command.
-        options: As of :class:`.ScpiProtocol`: ``command_terminator``, ``response_terminator``, ``echo``,
-            ``command_delay``, ``completion_query``.
+
+    An instrument that differs from most in how it speaks has a class of its own, with other values of these attributes.
     """
 
     default_attributes: ClassVar[dict[str, Any]] = {"port": 5025, "baudrate": 9600}
     """What a transport is made with where its descriptor says nothing else."""
     error_query: ClassVar[str] = "SYST:ERR?"
     """The question for the oldest error."""
+    completion_query: ClassVar[str | None] = None
+    """The question that is asked after each command and answered when that is done, such as ``*OPC?``."""
+    command_terminator: ClassVar[str] = "\n"
+    """What a command ends in."""
+    response_terminator: ClassVar[str] = "\n"
+    """What an answer ends in."""
+    echo: ClassVar[bool] = False
+    """Whether the instrument sends each command back."""
+    command_delay: ClassVar[float] = 0.0
+    """Least time between two commands, in seconds."""
 
     def __init__(
-        self,
-        context: Any,
-        name: str,
-        transport: str,
-        *,
-        timeout: float = 5.0,
-        check_errors: bool = False,
-        **options: Any,
+        self, context: Any, name: str, transport: str, *, timeout: float = 5.0, check_errors: bool = False
     ) -> None:
         super().__init__(context, name)
         self._transport = create_transport(transport, self.default_attributes)
-        query = self.error_query if check_errors else None
-        self._scpi = ScpiProtocol(self._transport, default_timeout=timeout, error_query=query, **options)
+        self._scpi = ScpiProtocol(
+            self._transport,
+            self.command_terminator,
+            self.response_terminator,
+            timeout,
+            error_query=self.error_query if check_errors else None,
+            completion_query=self.completion_query,
+            echo=self.echo,
+            command_delay=self.command_delay,
+        )
 
     @rpc_method
     def open(self) -> None:

@@ -35,9 +35,11 @@ class Scpi_Oscilloscope(Scpi_Instrument):
     Args:
         context: The context that the instrument belongs to.
         name: Its name there.
-        transport: How it is reached; see :class:`.Scpi_Instrument`, which has the other arguments.
+        transport: How it is reached; see :class:`.Scpi_Instrument`.
         channels: How many channels it has.
         dialect: Whose commands it knows: ``"keysight"``, ``"rigol"``, ``"tektronix"``, or a :class:`.Dialect`.
+        timeout: For how long an answer is waited for, in seconds.
+        check_errors: Whether the instrument is asked for errors after each command.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Scpi_Oscilloscope(Scpi_Instrument):
         *,
         channels: int = 4,
         dialect: str | Dialect = "keysight",
-        **options: Any,
+        timeout: float = 5.0,
+        check_errors: bool = False,
     ) -> None:
-        super().__init__(context, name, transport, **options)
+        super().__init__(context, name, transport, timeout=timeout, check_errors=check_errors)
         if isinstance(dialect, str) and dialect not in DIALECTS:
             raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, or a Dialect, got {dialect!r}")
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect

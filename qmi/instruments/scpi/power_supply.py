@@ -15,10 +15,12 @@ class Scpi_PowerSupply(Scpi_Instrument):
     Args:
         context: The context that the instrument belongs to.
         name: Its name there.
-        transport: How it is reached; see :class:`.Scpi_Instrument`, which has the other arguments.
+        transport: How it is reached; see :class:`.Scpi_Instrument`.
         channels: How many outputs it has. With more than one, ``INST:NSEL`` chooses among them.
         max_voltage: Highest voltage that may be set, in volts, so that a slip does not destroy what hangs on it.
         max_current: Highest current limit that may be set, in amperes.
+        timeout: For how long an answer is waited for, in seconds.
+        check_errors: Whether the instrument is asked for errors after each command.
     """
 
     def __init__(
@@ -30,9 +32,10 @@ class Scpi_PowerSupply(Scpi_Instrument):
         channels: int = 1,
         max_voltage: float = math.inf,
         max_current: float = math.inf,
-        **options: Any,
+        timeout: float = 5.0,
+        check_errors: bool = False,
     ) -> None:
-        super().__init__(context, name, transport, **options)
+        super().__init__(context, name, transport, timeout=timeout, check_errors=check_errors)
         self._channels = channels
         self._max_voltage = max_voltage
         self._max_current = max_current

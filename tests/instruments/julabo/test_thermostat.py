@@ -151,8 +151,9 @@ def test_next_command_waits_after_a_setting() -> None:
 
 @pytest.mark.parametrize("options", [{"command_delay": -1}, {"command_delay": math.inf}, {"numbering": "FP"}])
 def test_option_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+    make: Any = Julabo_Thermostat
     with QMI_Context("bath") as context, pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
-        context.make_instrument("bath", Julabo_Thermostat, "tcp:127.0.0.1:1", **options)
+        context.make_instrument("bath", make, "tcp:127.0.0.1:1", **options)
 
 
 def test_closed_thermostat_is_not_asked() -> None:
@@ -180,9 +181,9 @@ def test_driver_works_with_the_simulator_of_lewis() -> None:
             assert simulator.stderr is not None
             # It says so when it listens.
             assert any("Listening on" in line or str(port) in line for line in simulator.stderr)
-            options_of_it: dict[str, Any] = {"numbering": "MH", "command_delay": 0.0}
             transport = f"tcp:127.0.0.1:{port}"
-            with context.make_instrument("bath", Julabo_Thermostat, transport, **options_of_it) as bath:
+            bath: Any = context.make_instrument("bath", Julabo_Thermostat, transport, numbering="MH", command_delay=0.0)
+            with bath:
                 assert bath.get_idn() == QMI_InstrumentIdentification("JULABO", "FP50_MH", "", "Simulator, ISIS")
                 assert bath.get_status() == ThermostatStatus(None, "Hello from the simulated Julabo")
                 assert bath.get_limits() == (0, 100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,3 +219,29 @@ def test_oscilloscope_refuses_a_channel_or_a_dialect_that_there_is_not(context: 
         scope.get_waveform(3)
     with pytest.raises(ValueError, match="dialect must be one of keysight, rigol, tektronix, or a Dialect, got 'acme'"):
         make(context, Scpi_Oscilloscope, "oscilloscope", dialect="acme")
+
+
+def test_class_of_an_instrument_that_speaks_differently_says_so(context: QMI_Context) -> None:
+    class Old(Scpi_Instrument):
+        command_terminator = "\r"
+        response_terminator = "\r\n"
+        echo = True
+
+    received: list[bytes] = []
+
+    def serve() -> None:
+        with server.accept()[0] as connection, connection.makefile("rwb", buffering=0) as stream:
+            for _ in range(2):
+                line = b""
+                while not line.endswith(b"\r"):
+                    line += stream.read(1)
+                received.append(line)
+                stream.write(line + (b"an answer\r\n" if b"?" in line else b""))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with context.make_instrument("old", Old, f"tcp:127.0.0.1:{server.getsockname()[1]}") as old:
+            assert old.ask("WHO?") == "an answer"
+        thread.join(10)
+    assert received == [b"*CLS\r", b"WHO?\r"]
