@@ -100,16 +100,20 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
         return
     text = page.read_text("utf-8")
     run = {example.line for example in Document.parse(str(page), parse).examples()}
-    silent, inside, before = [], "", ""
+    silent: list[str] = []
+    inside = ""
     for number, line in enumerate(text.splitlines(), 1):
-        fence = re.match(r"\s*(`{3,}|:{3,})(.*)", line)
+        fence = re.match(r"(?:: )?\s*(`{3,}|:{3,})(.*)", line)
         if inside:
             inside = "" if fence and fence[1] == inside and not fence[2] else inside
         elif fence:
             inside = fence[1]
-            if number not in run and not DIRECTIVES.match(fence[2]) and not before.startswith("<!-- not run: "):
+            if number not in run and not DIRECTIVES.match(fence[2]):
                 silent.append(f"{page.name}:{number}: {line}")
-        before = line.strip() or before
+        elif re.match(r"<!--(?! *invisible-code)", line):
+            silent.clear()  # says why, before or after the blocks of its section
+        elif line.startswith("#") and silent:
+            break
     assert silent == []
 
 

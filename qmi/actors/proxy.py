@@ -72,7 +72,8 @@ class _ProxyBase(metaclass=ProxyType):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if name in self.__rpc_interface__.properties and (error := take_failure()) is not None:
             raise error
-        raise QMI_UnknownRpcException(self.__rpc__.explain_unknown(name))
+        # With a name and an object, Python fills in neither, and prints no "Did you mean" of its own behind ours.
+        raise QMI_UnknownRpcException(self.__rpc__.explain_unknown(name), name=name, obj=None)
 
     def __dir__(self) -> list[str]:
         return dir(type(self))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -326,6 +327,17 @@ def test_a_method_that_was_forgotten_to_be_published_is_recognised(lab: QMI_Cont
     assert str(caught.value) == message
     with pytest.raises(QMI_UnknownRpcException, match=r"no published method 'ad'\. Did you mean 'add'\?$"):
         x.ad(1)
+
+
+@pytest.mark.parametrize("view", ["rpc_blocking", "rpc_nonblocking", "rpc_async"])
+def test_suggestion_for_a_misspelt_method_is_printed_once(
+    lab: QMI_Context, view: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    x: Any = getattr(qmi, view)(lab.make_instrument("x", Plain))
+    with pytest.raises(QMI_UnknownRpcException) as caught:
+        _ = x.ad
+    sys.__excepthook__(caught.type, caught.value, None)  # as the prompt prints it; Python adds suggestions of its own
+    assert capfd.readouterr().err.count("Did you mean") == 1
 
 
 async def test_locking_in_the_blocking_way_on_the_loop_is_refused_even_if_the_lock_is_free() -> None:
