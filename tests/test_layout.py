@@ -25,7 +25,7 @@ PURE = {
     "qmi.actors.tasks.schedule",
     "qmi.actors.interface",
     "qmi.actors.pubsub.subscriptions",
-    "qmi.net.protocol.frames",
+    "qmi.net.protocol.packets",
     "qmi.net.io.link_quota",
     "qmi.net.codec",
     "qmi.net.protocol.handshake",

@@ -25,8 +25,9 @@ from qmi.net.io.tls import check_workgroup, client_context, peer_identity, serve
 from qmi.net.io.transport import PlainWire, TlsWire, Wire
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import Connection
-from qmi.net.protocol.frames import Arrivals, Limits
 from qmi.net.protocol.handshake import Hello, Identity, Role
+from qmi.net.protocol.limits import Limits
+from qmi.net.protocol.packets import Arrivals
 from qmi.net.protocol.request_memory import RequestMemory
 from qmi.peers.references import References
 from qmi.runtime.forks import close_in_child

@@ -23,10 +23,9 @@ from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
 from qmi.net.io.gc_pause import collector_at_rest
 from qmi.net.protocol.connection import Connection
-from qmi.net.protocol.frames import HEADER, MAGIC, MAJOR, MINOR, small_frame
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import LARGE_BODY
-from qmi.net.protocol.packets import head
+from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, head, small_frame
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, eventually, make_context
 from tests.support.programs import Program

@@ -22,8 +22,9 @@ from qmi.net.codec.tags import Own
 from qmi.net.discovery.packets import Question, read_answer, read_question, reply_to
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Event, HelloReceived, LossKind, PeerLost, ReplyReceived, RequestReceived
-from qmi.net.protocol.frames import Frame, FrameReader, Limits, ProtocolError, pack
 from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.limits import Limits, ProtocolError
+from qmi.net.protocol.packets import Frame, FrameReader, pack
 from qmi.proc.helper_protocol import (
     BadLineError,
     Err,

@@ -23,9 +23,9 @@ from qmi.net.protocol.bounds import (
     TokenPair,
     Whole,
 )
-from qmi.net.protocol.frames import Buffer, pack
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.packets import _REQUESTS
+from qmi.net.protocol.limits import Buffer
+from qmi.net.protocol.packets import _REQUESTS, pack
 
 HUGE = 10**5000
 ODD: tuple[Any, ...] = (

@@ -17,7 +17,7 @@ from qmi.names import HostPort
 from qmi.net.discovery.loopback import is_loopback
 from qmi.net.protocol import bounds, plain
 from qmi.net.protocol.bounds import MAX_FILTER, Field, OutOfBounds
-from qmi.net.protocol.frames import ProtocolError
+from qmi.net.protocol.limits import ProtocolError
 
 QUESTION = b"QMI?\x01"
 ANSWER = b"QMI!\x01"

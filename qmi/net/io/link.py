@@ -32,9 +32,10 @@ from qmi.net.io.writer import Outbound
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Connection, Packet
 from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, LossKind, PeerLost
-from qmi.net.protocol.frames import Buffer, Frame
 from qmi.net.protocol.handshake import Hello
-from qmi.net.protocol.pending import describe, not_delivered
+from qmi.net.protocol.limits import Buffer
+from qmi.net.protocol.packets import Frame
+from qmi.net.protocol.requests import describe, not_delivered
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop, TaskWaker

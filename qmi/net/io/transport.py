@@ -21,7 +21,8 @@ from typing import Any, Protocol
 import trio
 
 from qmi.net.io.tls import explain
-from qmi.net.protocol.frames import Buffer, drop_sent, total_size
+from qmi.net.protocol.limits import Buffer
+from qmi.net.protocol.packets import drop_sent, total_size
 from qmi.runtime.forks import close_in_child
 
 _MANY = 512

@@ -23,7 +23,8 @@ import trio
 
 from qmi.net.io.transport import FULL, Unsent, Wire
 from qmi.net.protocol.bounds import describe_error
-from qmi.net.protocol.frames import Buffer, total_size
+from qmi.net.protocol.limits import Buffer
+from qmi.net.protocol.packets import total_size
 from qmi.runtime.wakeup import Loop
 
 _BURST = 0.0002

@@ -56,30 +56,29 @@ from qmi.net.protocol.events import (
     PeerLost,
     SignalsReceived,
 )
-from qmi.net.protocol.frames import (
-    MINOR,
-    Arrivals,
-    Buffer,
-    Frame,
-    FrameReader,
-    Lacking,
-    Limits,
-    ProtocolError,
-)
 from qmi.net.protocol.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.protocol.heartbeat import Heartbeat, Pulse
 from qmi.net.protocol.kinds import REQUEST, Kind
+from qmi.net.protocol.limits import Buffer, Limits, ProtocolError
 from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, costs_of, is_affordable, is_slow, is_very_slow
-from qmi.net.protocol.packets import read_first_packet, read_packet
-from qmi.net.protocol.receive import RequestRefused, read_message
+from qmi.net.protocol.packets import (
+    MINOR,
+    Arrivals,
+    Frame,
+    FrameReader,
+    Lacking,
+    read_first_packet,
+    read_packet,
+    write_packet,
+)
 from qmi.net.protocol.request_memory import RequestMemory, Share
-from qmi.net.protocol.send import Sending, write_packet
+from qmi.net.protocol.requests import RequestLayer, RequestRefused
 from qmi.net.protocol.undecodable import UnaffordableValue, peek, read_undecodable
 
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]
 PING = write_packet(Kind.PING, 0)[0]
 _FOR_THE_LINK = frozenset({Kind.HELLO, Kind.REFUSAL, Kind.PING, Kind.PONG, Kind.GOODBYE})
-"""What concerns the link itself; all else is read by :mod:`qmi.net.protocol.receive`."""
+"""What concerns the link itself; all else is read by :mod:`qmi.net.protocol.requests`."""
 FAULT = "a fault of this program"
 """Begins the reason of a loss that nobody foresaw; the other side is told no more than that."""
 
@@ -105,7 +104,7 @@ def _is_slow(frame: Frame) -> bool:
     return is_slow(frame.body, _size_of_segments(frame))
 
 
-class Connection(Sending):
+class Connection(RequestLayer):
     """One side of a link. See the module for how to drive it.
 
     Args:
@@ -151,6 +150,8 @@ class Connection(Sending):
         self._cost: Cost | None = None  # of the frame that is being handled, if it was needed
         self._handshake = Handshake(role, hello, expected=expected, certified=certified)
         self._heartbeat = Heartbeat(now, ping_after=self.limits.ping_after, silence=self.limits.silence)
+        self.last_heard: float = now
+        self._noted = now  # what the heartbeat knows of it
         self._hello_due = now + self.limits.hello_timeout
         self._last_pong = now
         self._outbox: list[Buffer] = []
@@ -173,16 +174,6 @@ class Connection(Sending):
         name = theirs.context if theirs else self._expected
         at = f" at {self._where}" if self._where else ""
         return f"peer '{name}'{at}" if name else f"peer{at}"
-
-    @property
-    def open_request_count(self) -> int:
-        """How many requests of this side have no answer yet, cancelled ones included."""
-        return self._requests.asked_count
-
-    @property
-    def served_request_count(self) -> int:
-        """How many requests of the other side have no answer yet."""
-        return self._requests.served_count
 
     # -- receiving
 
@@ -219,7 +210,7 @@ class Connection(Sending):
         events: list[Event] = []
         if self.lost is not None:
             return events
-        self._heartbeat.heard(now)
+        self.last_heard = now
         kind: int | None = None
         try:
             for frame in frames:
@@ -239,7 +230,7 @@ class Connection(Sending):
                     self._handle_message(kind, number, payload, events)
                     continue
                 self._handle(kind, payload, events, now)
-                if self._is_over():
+                if events and type(events[-1]) is PeerLost:
                     break
         except ProtocolError as error:
             events += self._fail(str(error))
@@ -292,6 +283,7 @@ class Connection(Sending):
         """Handle :attr:`large_frame`, and what came after it."""
         events: list[Event] = []
         if self._later:
+            self._note_heard()
             self._heartbeat.heard(now)
             try:
                 self._handle_decoded(self._later.popleft(), found, events, now)
@@ -364,9 +356,6 @@ class Connection(Sending):
         if kind == REQUEST:
             self._requests.note_cost(number, self._cost_of(frame))
 
-    def _is_over(self) -> bool:
-        return self._lost is not None
-
     def _fail(self, fault: str) -> list[Event]:
         stage = self._handshake.stage
         self._outbox.append(self._text(Kind.GOODBYE if stage is Stage.READY else Kind.REFUSAL, fault))
@@ -393,6 +382,7 @@ class Connection(Sending):
             return float("inf")
         if self._handshake.stage is not Stage.READY:
             return self._hello_due
+        self._note_heard()
         if self._reader.between_frames and not self._later:
             return self._heartbeat.due
         return min(self._heartbeat.due, self._last_pong + self.limits.ping_after)
@@ -407,6 +397,7 @@ class Connection(Sending):
             reason = f"the handshake was not done within {self.limits.hello_timeout:g} s"
             self._outbox.append(self._text(Kind.REFUSAL, reason))
             return self.lose(reason, LossKind.SILENT)
+        self._note_heard()
         if self._later:
             self._heartbeat.heard(now)  # this side does not listen
         pulse = self._heartbeat.check(now)
@@ -425,6 +416,12 @@ class Connection(Sending):
             self._pong(now)
         return []
 
+    def _note_heard(self) -> None:
+        # Not in each read: it is enough before the clock is looked at.
+        if self.last_heard != self._noted:
+            self._noted = self.last_heard
+            self._heartbeat.heard(self._noted)
+
     # -- the end
 
     def close(self, reason: str = "closed") -> list[Event]:
@@ -437,7 +434,7 @@ class Connection(Sending):
         """The link is gone: every open request ends now."""
         if self.lost is not None:
             return []
-        self._lost = lost = PeerLost(kind, reason, error)
+        self.lost = lost = PeerLost(kind, reason, error)
         self.is_ready = False
         self._later.clear()
         self._reader.abandon()
@@ -482,7 +479,7 @@ class Connection(Sending):
 
     def _handle_message(self, kind: int, number: int, payload: Any, events: list[Event]) -> None:
         try:
-            event = read_message(self._requests, kind, number, payload, newer=self._reader.minor > MINOR)
+            event = self._read_message(kind, number, payload, newer=self._reader.minor > MINOR)
         except RequestRefused as refusal:
             self._outbox += write_packet(Kind.FAILURE, number, self._codec.encode(refusal.error))
             return
@@ -517,7 +514,7 @@ class Connection(Sending):
         assert self._handshake.theirs is not None
         self._reader.open_up()
         self.is_ready: bool = True
-        self._heartbeat.heard(now)
+        self.last_heard = now
         self._last_pong = now
         return [Connected(self._handshake.theirs)]
 

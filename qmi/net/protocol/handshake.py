@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from qmi.config.validators import printable
 from qmi.net.protocol.bounds import HELLO, OutOfBounds, describe_value
-from qmi.net.protocol.frames import MAJOR, MINOR, ProtocolError
+from qmi.net.protocol.limits import ProtocolError
+from qmi.net.protocol.packets import MAJOR, MINOR
 
 
 class Role(Enum):

@@ -18,9 +18,9 @@ from qmi.net.codec.budget import NotWellFormed, read_head
 from qmi.net.protocol.bounds import MAX_INT
 from qmi.net.protocol.events import Event, ReplyReceived, SignalsReceived
 from qmi.net.protocol.fast_path import HEAD
-from qmi.net.protocol.frames import Buffer
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.pending import OpenRequests
+from qmi.net.protocol.limits import Buffer
+from qmi.net.protocol.requests import OpenRequests
 
 _MAX_NAME = 200
 

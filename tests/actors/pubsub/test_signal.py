@@ -23,7 +23,7 @@ from qmi.core.exceptions import (
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver, SignalDescription
 from qmi.core.rpc import rpc_method
 from qmi.messages import Signal
-from qmi.net.protocol.send import Sending
+from qmi.net.protocol.requests import RequestLayer
 from qmi.utils.context_managers import subscribe_unsubscribe
 from tests.support.chaos import ChaosProxy
 from tests.support.drivers import Thermometer
@@ -430,14 +430,14 @@ def test_a_value_that_cannot_cross_a_link_is_said_once_and_keeps_nobody_from_any
 
 def test_a_signal_is_encoded_once_for_all_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[object] = []
-    real = Sending.encode_request
+    real = RequestLayer.encode_request
 
     def count(self: Any, message: Any) -> Any:
         if isinstance(message, Signal):
             encoded.append(message)
         return real(self, message)
 
-    monkeypatch.setattr(Sending, "encode_request", count)
+    monkeypatch.setattr(RequestLayer, "encode_request", count)
     with make_context("there") as there, make_context("one") as one, make_context("two") as two:
         there.make_instrument("t", Thermometer)
         receivers = []

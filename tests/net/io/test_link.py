@@ -18,8 +18,8 @@ from qmi.net.io.link import Link
 from qmi.net.io.transport import PlainWire, Unsent
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import LossKind, PeerLost
-from qmi.net.protocol.frames import Limits
 from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.limits import Limits
 from qmi.runtime.wakeup import Loop
 
 GET = Call("bench", "get", (1,))

@@ -23,8 +23,8 @@ from qmi.net.protocol.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.protocol.frames import Buffer, Limits
 from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.limits import Buffer, Limits
 from tests.support.examples import examples
 
 

@@ -15,10 +15,10 @@ from qmi.net.codec.encode import Encoder
 from qmi.net.protocol import fast_path as shortcuts
 from qmi.net.protocol import packets
 from qmi.net.protocol.bounds import MAX_INT, MESSAGES, fields_to_wire
-from qmi.net.protocol.frames import Frame, ProtocolError
 from qmi.net.protocol.kinds import Kind
+from qmi.net.protocol.limits import ProtocolError
 from qmi.net.protocol.memory_estimate import count_containers
-from qmi.net.protocol.send import write_packet
+from qmi.net.protocol.packets import Frame, write_packet
 from qmi.net.protocol.undecodable import peek
 
 CODEC = Codec()

@@ -12,7 +12,8 @@ from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec
 from qmi.net.protocol import kinds, packets
 from qmi.net.protocol.bounds import MESSAGES
-from qmi.net.protocol.frames import Frame, ProtocolError
+from qmi.net.protocol.limits import ProtocolError
+from qmi.net.protocol.packets import Frame
 
 
 def test_every_message_travels_with_all_its_fields() -> None:
