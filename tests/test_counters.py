@@ -21,9 +21,8 @@ from qmi.actors.future import PendingCall, QMI_RpcFuture
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, rpc_method
-from qmi.net.io import writer as outbound
-from qmi.net.io.transport import FULL, PlainWire, Unsent
-from qmi.net.io.writer import Outbound
+from qmi.net.io import transport as outbound
+from qmi.net.io.transport import FULL, Outbound, PlainWire, Unsent
 from qmi.peers.rpc_client import RemoteCall
 from qmi.runtime.wakeup import Loop
 from tests.support.lab import eventually

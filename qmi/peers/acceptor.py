@@ -20,10 +20,10 @@ from qmi.names import HostPort
 from qmi.net.discovery.loopback import LOOPBACK, is_loopback
 from qmi.net.discovery.packets import reply_to
 from qmi.net.discovery.udp import Responder
-from qmi.net.io.dispatch import Owner
 from qmi.net.io.failures import Failures
 from qmi.net.io.link import Link
 from qmi.net.io.listener import Listener, listen_everywhere
+from qmi.net.io.receivers import Owner
 from qmi.net.protocol.events import LossKind
 from qmi.net.protocol.handshake import Role
 from qmi.peers.connector import Connector
@@ -63,7 +63,7 @@ class Acceptor:
         self,
         host: AcceptorServices,
         doorway: Connector,
-        receive: Callable[[Callable[[], object]], Owner],
+        receive: Callable[[Callable[[], object]], Owner[Link]],
         failures: Failures | None = None,
     ) -> None:
         self._failures = failures or Failures()

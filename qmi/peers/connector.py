@@ -16,13 +16,13 @@ from qmi._version import __version__
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.messages import Origin
 from qmi.names import HostPort
-from qmi.net.io.dispatch import Owner
 from qmi.net.io.failures import Failures
 from qmi.net.io.link import Link
 from qmi.net.io.own_certificate import certificate_warnings
+from qmi.net.io.receivers import Owner
 from qmi.net.io.revocation import RevocationList
-from qmi.net.io.tls import check_workgroup, client_context, peer_identity, server_context
-from qmi.net.io.transport import PlainWire, TlsWire, Wire
+from qmi.net.io.tls import TlsWire, check_workgroup, client_context, peer_identity, server_context
+from qmi.net.io.transport import PlainWire, Wire
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.handshake import Hello, Identity, Role
@@ -112,7 +112,7 @@ class Connector:
         sock: socket.socket,
         role: Role,
         where: HostPort,
-        owner: Owner,
+        owner: Owner[Link],
         *,
         expected: str | None = None,
         ready: Callable[[Link], None] = lambda link: None,

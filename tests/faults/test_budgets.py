@@ -21,7 +21,7 @@ from qmi.messages import Call
 from qmi.net.codec import Codec
 from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
-from qmi.net.io.gc_pause import collector_at_rest
+from qmi.net.io.large_messages import collector_at_rest
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import LARGE_BODY
@@ -175,7 +175,7 @@ def test_context_stops_while_a_large_message_is_decoded(monkeypatch: pytest.Monk
 def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("qmi.net.io.link._PATIENCE", 0.1)
+    monkeypatch.setattr("qmi.net.io.large_messages._PATIENCE", 0.1)
     with (
         make_context("srv", max_all_request_bytes=3 * MIB) as server,
         make_context("good") as good,
@@ -203,7 +203,7 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         assert "3 MiB are allowed" in str(error)
         free = good.get_instrument("srv.free")
         assert free.echo("a" * 50_000) == "a" * 50_000, "a little is left for everybody"
-        monkeypatch.setattr("qmi.net.io.link._PATIENCE", 10)
+        monkeypatch.setattr("qmi.net.io.large_messages._PATIENCE", 10)
         two.sock.sendall(call(3, "note", "y" * 120_000))
         actor.object.gate.set()
         bench = server.get_instrument("bench")
@@ -212,7 +212,7 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
 
 
 def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qmi.net.io.link._PATIENCE", 60)
+    monkeypatch.setattr("qmi.net.io.large_messages._PATIENCE", 60)
     waiting = threading.Event()
     reserve = Connection.reserve
 

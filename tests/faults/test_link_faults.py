@@ -25,7 +25,7 @@ from qmi.core.exceptions import (
     QMI_RpcTimeoutException,
     QMI_RuntimeException,
 )
-from qmi.net.protocol.frames import HEADER, MAGIC, MAJOR, MINOR, pack
+from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, pack
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.packets import head
 from tests.support.chaos import ChaosProxy, reset

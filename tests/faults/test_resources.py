@@ -186,7 +186,7 @@ async def test_client_that_is_gone_leaves_its_name_and_not_its_link() -> None:
             async with client(srv, f"raw{number}"):
                 link = srv.connections.link_to(f"raw{number}")
                 assert link is not None
-                links.append((weakref.ref(link), weakref.ref(link._peer), weakref.ref(link._delivery)))
+                links.append((weakref.ref(link), weakref.ref(link._connection), weakref.ref(link._delivery)))
                 ended = link.ended
                 del link
             await ended.wait()

@@ -378,7 +378,7 @@ def test_result_is_encoded_before_the_next_turn_may_change_it(bench: Bench, plac
 
     Log._rpc_placement = placement
     log = bench.server.make_instrument("log", Log)
-    encode, seen = bench.link._peer.encode_reply, []
+    encode, seen = bench.link._connection.encode_reply, []
 
     def encode_late(reply: Any) -> Any:
         if isinstance(getattr(reply, "value", None), list):
@@ -386,7 +386,7 @@ def test_result_is_encoded_before_the_next_turn_may_change_it(bench: Bench, plac
             seen.append(later.done())
         return encode(reply)
 
-    bench.link._peer.encode_reply = encode_late  # type: ignore[method-assign]
+    bench.link._connection.encode_reply = encode_late  # type: ignore[method-assign]
     assert bench.client.get_instrument("srv.log").add(1) == [1]
     assert seen == [False]
 

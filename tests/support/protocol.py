@@ -15,7 +15,7 @@ from qmi.net.protocol.events import (
     HelloReceived,
     RequestReceived,
 )
-from qmi.net.protocol.frames import Buffer, Limits
+from qmi.net.protocol.limits import Buffer, Limits
 from qmi.net.protocol.handshake import Hello, Role
 
 GET = Call("nsg", "get")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qmi.net.io.transport import Unsent
-from qmi.net.io.writer import Outbound
+from qmi.net.io.transport import Outbound
 
 
 class FakeLoop:

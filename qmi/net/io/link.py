@@ -1,9 +1,16 @@
 """One link: a :class:`~qmi.net.protocol.connection.Connection` driven over one connection.
 
-Whoever sends writes to the socket itself (:mod:`qmi.net.io.writer`). One task in the loop reads, another one watches
-the time. While there is a rush, a thread reads instead of the loop (:mod:`qmi.net.io.reader_handoff`): it waits for
-this link alone, and so answers sooner. The link knows nothing of actors: what comes in goes to its :class:`Owner`, and
-answers go to the :class:`Sink` of their request.
+Whoever sends writes to the socket itself (:mod:`qmi.net.io.transport`). One task in the loop reads, another one watches
+the time, a third one writes what was left. While there is a rush, a thread reads instead of the loop
+(:mod:`qmi.net.io.reader_handoff`): it waits for this link alone, and so answers sooner. The link knows nothing of
+actors: what comes in goes to its :class:`~qmi.net.io.receivers.Owner`, and answers go to the
+:class:`~qmi.net.io.receivers.Sink` of their request.
+
+The *mutex* guards the connection and what waits to be written. Any thread takes it, for as long as a packet is made or
+handled and the socket takes bytes without waiting; under it nobody is called but the wire, and no user's code runs.
+Values are encoded before it is taken. Events are told after it was given back, by the one who reads: one at a time
+(the loop, or the thread that has the right to read), so that their order is that of the bytes. The loss of the link is
+told by the loop alone, perhaps while a thread still tells of what came before it.
 """
 
 from __future__ import annotations
@@ -15,30 +22,45 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import ParamSpec
 
 import trio
+from tricycle import open_service_nursery
 
-from qmi.messages import Call, Failure, Reply, Request, Signal, Value
+from qmi.errors import QMI_OutcomeUnknownException
+from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Unsubscribe, Value
 from qmi.net.codec import Encoded
 from qmi.net.io.capacity import NoRoomException, Room
-from qmi.net.io.dispatch import Delivery, Owner, Sink, is_for_the_loop
 from qmi.net.io.failures import Failures
-from qmi.net.io.gc_pause import collector_at_rest
+from qmi.net.io.large_messages import LargeMessages
 from qmi.net.io.link_quota import machine_of
 from qmi.net.io.reader_handoff import ReaderHandoff
-from qmi.net.io.transport import Wire
-from qmi.net.io.writer import Outbound
+from qmi.net.io.receivers import Owner, Sink
+from qmi.net.io.transport import Outbound, Wire
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Connection, Packet
-from qmi.net.protocol.events import Connected, Event, LargeFrameReceived, LossKind, PeerLost
+from qmi.net.protocol.events import (
+    CancelReceived,
+    Connected,
+    CreditReceived,
+    Event,
+    HelloReceived,
+    ItemReceived,
+    LargeFrameReceived,
+    LossKind,
+    PeerLost,
+    ReplyReceived,
+    RequestReceived,
+    SignalsReceived,
+    StreamEnded,
+    StreamOpened,
+)
 from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.limits import Buffer
-from qmi.net.protocol.packets import Frame
 from qmi.net.protocol.requests import describe, not_delivered
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
-from qmi.runtime.wakeup import Loop, TaskWaker
+from qmi.runtime.wakeup import Loop
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -48,10 +70,123 @@ _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
 _LEND_AGAIN = 1.0
 """After so many seconds it is tried again to have a thread read, if there was none left."""
-_PATIENCE = 5.0
-"""For how many seconds a large request waits for memory that those of others take up."""
 _NEW_DEADLINES = frozenset({Connected, PeerLost})
 """After these the timer has others to wait for, or none."""
+_OF_STREAMS = (StreamOpened, ItemReceived, StreamEnded)
+_FOR_THE_LOOP = (HelloReceived, Connected, PeerLost)
+
+_P = ParamSpec("_P")
+
+
+class Delivery:
+    """Who waits for what on one link.
+
+    Sinks are added and forgotten by whoever asks, with the link's mutex; events are told without it. Each answer finds
+    its sink once, since taking it out of a dictionary is one step.
+
+    Args:
+        link: The link.
+        owner: Its owner.
+        failed: Called with what was being done, and the exception, if somebody who was told has failed.
+    """
+
+    def __init__(self, link: Link, owner: Owner[Link], failed: Callable[[str, Exception], object]) -> None:
+        self._link = link
+        self._owner = owner
+        self._failed = failed
+        self._sinks: dict[int, Sink] = {}
+        self._over = False
+        self._told = False
+
+    def expect(self, number: int, sink: Sink) -> None:
+        """There will be an answer to a request."""
+        self._sinks[number] = sink
+
+    def forget(self, number: int) -> None:
+        """Nobody waits for the answer to a request any more."""
+        self._sinks.pop(number, None)
+
+    def abandon(self) -> None:
+        """This is a forked child, to which no answer comes."""
+        sinks, self._sinks = self._sinks, {}
+        for sink in sinks.values():
+            sink.orphan()
+
+    def deliver(self, event: Event) -> None:
+        """Tell of one event. Never raises: a fault of this program ends this link, not the program."""
+        try:
+            if isinstance(event, ReplyReceived):
+                if (sink := self._sinks.pop(event.number, None)) is not None:
+                    sink.reply(event.reply)
+            elif isinstance(event, _OF_STREAMS):
+                self._tell_reader(event)
+            elif not self._over:  # the owner may have ended the link because of an earlier event of the same read
+                self._tell_owner(event)
+        except Exception as error:  # whoever was told has failed: that ends this link alone
+            self._failed(f"passing on {type(event).__name__}", error)
+
+    def _tell_reader(self, event: StreamOpened | ItemReceived | StreamEnded) -> None:
+        sink = self._sinks.get(event.number)
+        if sink is None:
+            return
+        if isinstance(event, ItemReceived):
+            sink.item(event.value)
+        elif isinstance(event, StreamOpened):
+            sink.stream_opened()
+        else:
+            self.forget(event.number)
+            sink.stream_ended()
+
+    def _tell_owner(self, event: Event) -> None:
+        owner, link = self._owner, self._link
+        if isinstance(event, RequestReceived):
+            owner.request(link, event.number, event.message)
+        elif isinstance(event, SignalsReceived):
+            owner.signals(link, event.signals)
+        elif isinstance(event, CancelReceived):
+            owner.cancel(link, event.number)
+        elif isinstance(event, CreditReceived):
+            owner.credit(link, event.number)
+        elif isinstance(event, HelloReceived):
+            owner.hello(link, event.hello)
+        elif isinstance(event, Connected):
+            owner.connected(link, event.hello)
+        elif isinstance(event, PeerLost):
+            self._over = True
+            owner.lost(link, event)
+            self._told = True
+
+    def finish(self, loss: PeerLost) -> None:
+        """Tell whoever still waits that the link is gone, if a fault has kept that from being told. Never raises.
+
+        Args:
+            loss: Why it is gone.
+        """
+        while self._sinks:
+            number, _ = next(iter(self._sinks.items()))
+            error = QMI_OutcomeUnknownException(
+                f"Lost {self._link.title} ({loss.reason}); the outcome is unknown, it may or may not have been carried "
+                "out"
+            )
+            self.deliver(ReplyReceived(number, Failure(error)))
+        if not self._told:  # not at all, or the owner has failed while it was: its locks must not stay
+            self._over = False
+            self.deliver(loss)
+
+    def relieved(self) -> None:
+        """There is room again; as :meth:`deliver`."""
+        try:
+            if not self._over:
+                self._owner.relieved(self._link)
+        except Exception as error:  # as above
+            self._failed("telling that it takes more", error)
+
+
+def is_for_the_loop(event: Event) -> bool:
+    """Whether only the loop may tell of an event; any thread that reads may tell of the others."""
+    if isinstance(event, RequestReceived):
+        return type(event.message) in (Subscribe, Unsubscribe)
+    return isinstance(event, _FOR_THE_LOOP)
 
 
 class Link:
@@ -59,7 +194,7 @@ class Link:
 
     Args:
         wire: The connection.
-        peer: The protocol, fresh.
+        connection: The protocol, fresh.
         owner: Gets what comes in.
         loop: The loop that :meth:`run` runs in.
         where: Address of the other side, for people.
@@ -73,8 +208,8 @@ class Link:
     def __init__(
         self,
         wire: Wire,
-        peer: Connection,
-        owner: Owner,
+        connection: Connection,
+        owner: Owner[Link],
         loop: Loop,
         *,
         where: str,
@@ -88,8 +223,7 @@ class Link:
         self.machine: str = machine_of(where)
         self.ended: trio.Event = trio.Event()
         self._wire = wire
-        self._last_heard = time.monotonic()
-        self._peer = peer
+        self._connection = connection
         self.loop = loop
         self._unsent_timeout = unsent_timeout
         self._readers = readers if hasattr(select, "poll") else None
@@ -98,31 +232,32 @@ class Link:
             wire,
             loop,
             self._mutex,
-            begun=peer.handed_over,
-            taken_back=peer.taken_back,
+            begun=connection.handed_over,
+            taken_back=connection.taken_back,
             failed=lambda: loop.now_or_soon(self._check_fault),
             stuck=lambda: self._wake_timer.set(),
             relieved=self._relieved,
             capacity=max_unsent,
         )
-        self.room: Room = Room(lambda: self._peer.lacks_room or self.is_full())
+        self.room: Room = Room(lambda: self._connection.lacks_room or self.is_full())
         self._put_off = False
-        self._decoders = decoders or trio.CapacityLimiter(1)
-        self._memory_free: TaskWaker | None = None
-        peer.defers_large = True
+        self._large = LargeMessages(connection, self._mutex, self._decoded, decoders or trio.CapacityLimiter(1))
+        connection.defers_large = True
         self.dropped_signals: int = 0
         self._dropping = False
         self._awaited = 0.0
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
         self._probes = 0
-        self._encodes_like = id(peer.limits)  # which all links of a context have in common; hashing them takes longer
+        self._encodes_like = id(
+            connection.limits
+        )  # which all links of a context have in common; hashing them takes longer
         self._delivery = Delivery(self, owner, self._note_fault)
         self._failures = failures or Failures()
         self._untold = [FAULT]
         self._scope = trio.CancelScope()
         self._lend_again = 0.0
-        self._rush = ReaderHandoff(self)
+        self._handoff = ReaderHandoff(self)
 
         abandon_in_child(self)
 
@@ -133,12 +268,12 @@ class Link:
             chain_there: Gives the objects that wait for a call the names that they have at the other side.
         """
         self._encodes_like = id(self)
-        self._peer.chain_there = chain_there
+        self._connection.chain_there = chain_there
 
     def abandon(self) -> None:
         """This is a forked child: the link is the parent's. Whoever waits here for an answer gets none."""
         self._out.fault = self._out.fault or "this process was forked from the one that has the link"
-        self._peer.is_ready = False
+        self._connection.is_ready = False
         self._delivery.abandon()
 
     def __repr__(self) -> str:
@@ -147,36 +282,36 @@ class Link:
     @property
     def title(self) -> str:
         """What messages call the other side."""
-        return self._peer.title
+        return self._connection.title
 
     @property
     def hello(self) -> Hello | None:
         """What the other side said of itself, once it did."""
-        return self._peer.theirs
+        return self._connection.theirs
 
     @property
     def is_up(self) -> bool:
         """Whether requests can be sent."""
-        return self._peer.is_ready and self._out.fault is None
+        return self._connection.is_ready and self._out.fault is None
 
     def explain_silence(self) -> str:
         """When the other side was last heard from, for the message of a timeout."""
-        return f"{self.title} was heard from {max(time.monotonic() - self._last_heard, 0.0):.1f} s ago"
+        return f"{self.title} was heard from {max(time.monotonic() - self._connection.last_heard, 0.0):.1f} s ago"
 
     @property
     def loss(self) -> PeerLost | None:
         """Why the link is gone, None while it is there."""
-        return self._peer.lost
+        return self._connection.lost
 
     @property
     def open_requests(self) -> int:
         """How many requests wait for an answer of the other side."""
-        return self._peer.open_request_count
+        return self._connection.open_request_count
 
     @property
     def is_amid(self) -> bool:
         """Whether a part of a message has come, so that the rest is under way."""
-        return self._peer.is_amid
+        return self._connection.is_amid
 
     @property
     def is_wanted_by_loop(self) -> bool:
@@ -196,25 +331,27 @@ class Link:
         line in the log.
         """
         try:
+            # In a service nursery the body is cancelled first: its last words still go out while the tasks run.
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._contain, "closing", self._close_if_cancelled)
+                async with open_service_nursery() as nursery:
                     nursery.start_soon(self._contain, "writing", self._out.run)
                     nursery.start_soon(self._contain, "watching the time", self._watch_time)
-                    await self._contain("reading", self._begin_and_read)
-                    nursery.cancel_scope.cancel()
+                    nursery.start_soon(self._contain, "reading", self._begin_and_read, True)
+                    await self._contain("closing", self._close_if_cancelled)
         finally:
             self._end()
 
-    async def _contain(self, doing: str, part: Callable[[], Awaitable[None]]) -> None:
+    async def _contain(self, doing: str, part: Callable[[], Awaitable[None]], is_last: bool = False) -> None:
         # One part of the link: if it fails, the link ends, and nothing else does.
         try:
             await part()
         except* Exception as group:
             self.fault(doing, group)
+        if is_last:
+            self._scope.cancel()
 
     async def _begin_and_read(self) -> None:
-        self._say(self._peer.data_to_send)
+        self._say(self._connection.data_to_send)
         await self._read()
 
     def _end(self) -> None:
@@ -227,8 +364,7 @@ class Link:
         self.ended.set()
 
     def _finish(self) -> None:
-        fallback = PeerLost(LossKind.FAULT, self._out.fault or FAULT)
-        self._delivery.finish(self._peer.lost or fallback)
+        self._delivery.finish(self._connection.lost or PeerLost(LossKind.FAULT, self._out.fault or FAULT))
 
     # -- faults that nobody foresaw
 
@@ -269,19 +405,21 @@ class Link:
     async def _read(self) -> None:
         busy_since = rush_since = time.monotonic()
         reads = 0
-        while self._peer.lost is None:
+        while self._connection.lost is None:
             more, events = self._receive()
             self._dispatch(events)
             del events  # what came must not live until something else comes
-            await self._decode_large()
-            self._check_fault()
+            if self._connection.deferred:
+                await self._decode_large()
+            if self._out.fault is not None:
+                self._check_fault()
             if more:
                 if time.monotonic() - busy_since > _TURN:
                     # Somebody who always has something to say must not keep the loop from everybody else.
                     await trio.lowlevel.checkpoint()
                     busy_since = time.monotonic()
                 continue
-            if self._peer.lost is not None or not await self._wait_readable():
+            if self._connection.lost is not None or not await self._wait_readable():
                 return
             busy_since = time.monotonic()
             reads += 1
@@ -296,10 +434,10 @@ class Link:
         # Read once; whether there may be more, and what it was.
         try:
             with self._mutex:
-                memory = self._peer.get_buffer()
+                memory = self._connection.get_buffer()
                 size = self._wire.read_into(memory)
-                self._last_heard = now = time.monotonic()
-                events = self._peer.buffer_updated(size, now) if size else self._peer.receive_eof(now)
+                now = time.monotonic()
+                events = self._connection.buffer_updated(size, now) if size else self._connection.receive_eof(now)
                 self._write_own()
         except BlockingIOError:
             return False, []
@@ -316,46 +454,12 @@ class Link:
         return size == len(memory) or self._wire.may_hold_more, events
 
     async def _decode_large(self) -> None:
-        # Nothing is read before it is done. The other links go on: the thread that decodes gives the interpreter away
-        # every few milliseconds (qmi.net.codec.pieces).
-        while self._peer.large_frame is not None:
-            try:
-                await self._wait_for_memory()
-                async with self._decoders:
-                    await self._decode_next()
-            finally:
-                with self._mutex:
-                    self._peer.cancel_reservation()
-
-    async def _wait_for_memory(self) -> None:
-        # For a moment only: what comes after the message on this link may be what others wait for. Then it is refused.
-        with trio.move_on_after(_PATIENCE):
-            while self._peer.lost is None:
-                self._memory_free = waiter = TaskWaker()
-                with self._mutex:
-                    if self._peer.reserve(waiter.wake):
-                        return
-                await waiter.wait()
-
-    async def _decode_next(self) -> None:
-        frame = self._peer.large_frame
-        if frame is None:  # the link was lost meanwhile
-            return
-        try:
-            found = await trio.to_thread.run_sync(self._decode, frame, limiter=trio.CapacityLimiter(1))
-        except RuntimeError:  # no thread can be started
-            found = self._decode(frame)
-        events = self._decoded(found)
-        del frame, found  # what came must not live until something else comes
-        self._dispatch(events)
-
-    def _decode(self, frame: Frame) -> Packet | Exception:
-        with collector_at_rest():
-            return self._peer.decode(frame)
+        while self._connection.large_frame is not None:
+            self._dispatch(await self._large.decode_next())
 
     def _decoded(self, found: Packet | Exception) -> list[Event]:
         with self._mutex:
-            events = self._peer.decoded(found, time.monotonic())
+            events = self._connection.decoded(found, time.monotonic())
             self._write_own()
         if self._put_off:
             self._tell_room()
@@ -363,7 +467,7 @@ class Link:
 
     def _tell_room(self) -> None:
         # Who was put off has set both with the mutex, and registered before looking again.
-        if not self._peer.lacks_room:
+        if not self._connection.lacks_room:
             self._put_off = False
             self.room.tell()
 
@@ -386,14 +490,14 @@ class Link:
 
     def _serve_rush(self) -> list[Event]:
         try:
-            return self._rush.serve()
+            return self._handoff.serve()
         except Exception as error:  # not to be taken for a thread that cannot be started
             self.fault("reading in a thread", error)
             return []
 
     def descriptor(self) -> int:
         """The socket, for who waits for it; negative if it is closed."""
-        return self._wire.fileno()
+        return self._wire.sock.fileno()
 
     def read_once(self) -> tuple[bool, list[Event]]:
         """Read in a thread that has the right to; see :class:`~qmi.net.io.reader_handoff.Source`."""
@@ -404,11 +508,11 @@ class Link:
                 if is_for_the_loop(event):
                     return more, events[index:]
                 deliver(event)
-            if (frame := self._peer.large_frame) is None:
+            if (frame := self._connection.large_frame) is None:
                 return more, []
-            if self._peer.has_very_large_frame:
+            if self._connection.has_very_large_frame:
                 return more, [LargeFrameReceived()]
-            events = self._decoded(self._decode(frame))
+            events = self._decoded(self._large.decode(frame))
 
     def drive_io(self, done: Callable[[], bool], timeout: float | None, *, reading: bool) -> None:
         """Help a caller that waits for an answer: write what was held back, and read if there is a rush.
@@ -422,35 +526,38 @@ class Link:
             self.loop.soon(self._out.flush)  # and the loop reads, which cannot be interrupted in the midst of a message
             return
         try:
-            self._out.flush()
-            if reading:
-                self._rush.drive_io(done, timeout)
+            if self._out.held:
+                self._out.flush()
+            if reading and self._handoff.is_open:
+                self._handoff.drive_io(done, timeout)
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
 
     def spin(self, busy: Callable[[], bool]) -> None:
         """Look for the next message, for a moment; for a thread that has just answered one."""
         try:
-            self._out.flush()
-            self._rush.spin(busy)
+            if self._out.held:
+                self._out.flush()
+            if self._handoff.is_open:
+                self._handoff.spin(busy)
         except Exception as error:  # the object's thread has nothing to do with it
             self.fault("reading between two calls", error)
 
     async def _wait_readable(self) -> bool:
         try:
-            await self._wire.wait_readable()
+            await trio.lowlevel.wait_readable(self._wire.sock)
         except (trio.ClosedResourceError, OSError):  # this side has ended the link
             return False
         return True
 
     async def _watch_time(self) -> None:
-        while self._peer.lost is None:
+        while self._connection.lost is None:
             self._wake_timer = trio.Event()
             now = time.monotonic()
             with self._mutex:
-                events = self._peer.tick(now)
+                events = self._connection.tick(now)
                 self._write_own()
-                due = self._peer.next_deadline()
+                due = self._connection.next_deadline()
                 stalled = self._out.stalled_since()
             self._dispatch(events)
             self._check_fault()
@@ -471,14 +578,16 @@ class Link:
             if type(event) in _NEW_DEADLINES:
                 self._wake_timer.set()
                 self.room.tell()
-                if self._memory_free is not None:
-                    self._memory_free.wake()
+                self._large.wake()
 
-    def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
+    def _handle(self, step: Callable[_P, list[Event]], *args: _P.args, **kwargs: _P.kwargs) -> None:
         with self._mutex:
-            events = self._peer.lose(reason, kind)
+            events = step(*args, **kwargs)
             self._write_own()
         self._dispatch(events)
+
+    def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
+        self._handle(self._connection.lose, reason, kind)
 
     @property
     def writes(self) -> int:
@@ -488,7 +597,7 @@ class Link:
     def _check_fault(self) -> None:
         if self._out.error is not None:
             self._note_fault("writing", self._out.error)
-        if self._out.fault is not None and self._peer.lost is None:
+        if self._out.fault is not None and self._connection.lost is None:
             self._lose(self._out.fault, LossKind.DISCONNECTED if self._untold else LossKind.FAULT)
             self._hang_up()
 
@@ -496,33 +605,24 @@ class Link:
 
     def accept(self) -> None:
         """Let the other side in."""
-        with self._mutex:
-            events = self._peer.accept(time.monotonic())
-            self._write_own()
-        self._dispatch(events)
+        self._handle(self._connection.accept, time.monotonic())
         self._check_fault()
 
     def refuse(self, reason: str) -> None:
         """Do not let the other side in."""
-        with self._mutex:
-            events = self._peer.refuse(reason)
-            self._write_own()
-        self._dispatch(events)
+        self._handle(self._connection.refuse, reason)
         self._hang_up()
 
     def close(self, reason: str = "closed") -> None:
         """End the link; the other side learns the reason."""
         self._out.flush()
-        with self._mutex:
-            events = self._peer.close(reason)
-            self._write_own()
-        self._dispatch(events)
+        self._handle(self._connection.close, reason)
         self._hang_up()
 
     def _hang_up(self) -> None:
         # The descriptor is closed when nobody can be using it any more.
         with self._mutex:
-            self._out.write_last(self._peer.data_to_send())
+            self._out.write_last(self._connection.data_to_send())
             self._wire.shut()
 
     async def probe(self, patience: float) -> bool:
@@ -533,7 +633,7 @@ class Link:
         with trio.move_on_after(patience):
             await heard.wait()
         self._probes -= 1
-        return heard.is_set() and self._peer.lost is None
+        return heard.is_set() and self._connection.lost is None
 
     def _tell_probes(self) -> None:
         self._heard.set()
@@ -556,34 +656,35 @@ class Link:
             NoRoomException: If too much waits to be written; see :attr:`room`.
             QMI_NotDeliveredException: If the link is gone, or too many requests are open.
         """
-        encoded = encoded or self._peer.encode_request(message)
-        cost = self._peer.cost_of(encoded)
+        encoded = encoded or self._connection.encode_request(message)
+        cost = self._connection.cost_of(encoded)
         with self._mutex:
             # Only calls can be large. What locks, unlocks or asks is never held up.
-            if self._out.may_be_full and type(message) is Call and self._peer.is_ready and self._out.is_full():
-                error = not_delivered(describe(message), self.title, self._too_much())
-                raise NoRoomException(str(error), encoded)
-            if cost and not self._peer.has_room_for(cost):
-                self._put_off = True
-                raise NoRoomException(str(not_delivered(describe(message), self.title, self._too_much())), encoded)
-            number = self._peer.next_number
+            is_full = (
+                self._out.may_be_full and type(message) is Call and self._connection.is_ready and self._out.is_full()
+            )
+            if is_full or (cost and not self._connection.has_room_for(cost)):
+                self._put_off = self._put_off or not is_full
+                raise NoRoomException(str(not_delivered(describe(message), self.title, self.explain_full())), encoded)
+            number = self._connection.next_number
             try:
-                _, buffers = self._peer.send_request(message, encoded, cost)
+                _, buffers = self._connection.send_request(message, encoded, cost)
                 sink.number = number
                 self._delivery.expect(number, sink)
-                left = self._out.write(buffers, number, soon=soon and self._peer.open_request_count > 1)
+                left = self._out.write(buffers, number, soon=soon and self._connection.open_request_count > 1)
             except BaseException:  # an interrupt that came by a handler of the program: nobody will wait for the answer
-                if self._peer.next_number != number:
+                if self._connection.next_number != number:
                     self._out.write(self._cancel(number))
                 raise
-        self._out.settle(left, patient=not soon)
+        if left is not None or self._out.fault is not None:
+            self._out.settle(left, patient=not soon)
 
     def is_full(self) -> bool:
         """Whether too much waits to be written; False once the link is gone. The owner hears when there is room."""
         if not self._out.may_be_full:
             return False
         with self._mutex:
-            return self._peer.is_ready and self._out.is_full()
+            return self._connection.is_ready and self._out.is_full()
 
     def _relieved(self) -> None:
         if self._dropping:
@@ -598,7 +699,7 @@ class Link:
 
     def _cancel(self, number: int) -> list[Buffer]:
         self._delivery.forget(number)
-        buffers = self._peer.cancel_request(number)
+        buffers = self._connection.cancel_request(number)
         if not buffers:
             self._out.remove(number)
             if self._put_off:
@@ -607,9 +708,9 @@ class Link:
 
     def send_credit(self, number: int, count: int) -> None:
         """Allow the other side so many more items of a stream."""
-        self._say(self._peer.send_credit, number, count)
+        self._say(self._connection.send_credit, number, count)
 
-    def send_signal(self, signal: Signal, encoded: dict[Hashable, Any] | None = None) -> None:
+    def send_signal(self, signal: Signal, encoded: dict[Hashable, Encoded] | None = None) -> None:
         """Tell the other side of a signal. It is dropped, and counted, if too much waits to be written.
 
         Args:
@@ -624,23 +725,23 @@ class Link:
             self.dropped_signals += 1
             if not self._dropping:
                 self._dropping = True
-                _logger.warning("Signals to %s are dropped: %s", self.title, self._too_much())
+                _logger.warning("Signals to %s are dropped: %s", self.title, self.explain_full())
             return
         shared = {} if encoded is None else encoded
         key = self._encodes_like
         if key not in shared:
-            shared[key] = self._peer.encode_request(signal)
+            shared[key] = self._connection.encode_request(signal)
         # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
-        self._say(self._peer.send_signal, signal, shared[key], soon=True, patient=False)
+        self._say(self._connection.send_signal, signal, shared[key], soon=True, patient=False)
 
-    def send_value(self, number: int, value: Any) -> None:
+    def send_value(self, number: int, value: object) -> None:
         """Answer a request."""
         self.send_reply(number, Value(value))
 
     def send_reply(self, number: int, reply: Reply) -> None:
         """Answer a request. Answers are never dropped: while :meth:`is_full`, no more calls should be begun."""
-        more = self._peer.served_request_count > 1
-        self._say(self._peer.send_reply, number, reply, self._peer.encode_reply(reply), soon=more)
+        more = self._connection.served_request_count > 1
+        self._say(self._connection.send_reply, number, reply, self._connection.encode_reply(reply), soon=more)
 
     def send_failure(self, number: int, error: BaseException) -> None:
         """Answer a request, or end a stream, by an error."""
@@ -648,24 +749,24 @@ class Link:
 
     def open_stream(self, number: int) -> None:
         """Answer a request by a stream."""
-        self._say(self._peer.open_stream, number)
+        self._say(self._connection.open_stream, number)
 
     def credit(self, number: int) -> int:
         """How many items of a stream may be sent now."""
         with self._mutex:
-            return self._peer.credit(number)
+            return self._connection.credit(number)
 
-    def send_item(self, number: int, value: Any) -> None:
+    def send_item(self, number: int, value: object) -> None:
         """Send the next item of a stream.
 
         Raises:
             QMI_ValueNotSendableException: If it cannot be sent.
         """
-        self._say(self._peer.send_item, number, value)
+        self._say(self._connection.send_item, number, value)
 
     def end_stream(self, number: int) -> None:
         """End a stream after its last item."""
-        self._say(self._peer.end_stream, number)
+        self._say(self._connection.end_stream, number)
 
     def beat(self) -> None:
         """Give a sign of life on behalf of a loop that is blocked."""
@@ -678,15 +779,16 @@ class Link:
             self.fault("giving a sign of life", error)
 
     @trio.lowlevel.enable_ki_protection
-    def _say(self, make: Callable[..., list[Buffer]], *args: Any, soon: bool = False, patient: bool = True) -> None:
+    def _say(self, make: Callable[..., list[Buffer]], *args: object, soon: bool = False, patient: bool = True) -> None:
         if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
             self.loop.soon(self._say_now, make, args)
             return
         with self._mutex:
             left = self._out.write(make(*args), soon=soon)
-        self._out.settle(left, patient=patient)
+        if left is not None or self._out.fault is not None:
+            self._out.settle(left, patient=patient)
 
-    def _say_now(self, make: Callable[..., list[Buffer]], args: tuple[Any, ...]) -> None:
+    def _say_now(self, make: Callable[..., list[Buffer]], args: tuple[object, ...]) -> None:
         with self._mutex:
             rest = self._out.write(make(*args))
         self._out.settle(rest)
@@ -694,17 +796,14 @@ class Link:
     def _write_own(self) -> None:
         # What the protocol itself has to say; with the mutex, in which the link may just have been lost. The last words
         # are for `_hang_up`: what is written from now on must not take requests along that were "not delivered".
-        if self._peer.lost is None:
-            self._out.write_from_anywhere(self._peer.data_to_send())
-        else:
+        if self._connection.lost is not None:
             self._out.end()
+        elif self._connection.outbox:
+            self._out.write_from_anywhere(self._connection.data_to_send())
 
     def explain_full(self) -> str:
         """What waits to be written, for messages."""
-        return self._too_much()
-
-    def _too_much(self) -> str:
-        if self._peer.lacks_room:
-            limit = self._peer.limits.request_bytes >> 20
+        if self._connection.lacks_room:
+            limit = self._connection.limits.request_bytes >> 20
             return f"large requests that take up {limit} MiB in {self.title} have no answer yet"
         return f"{self._out.size / (1 << 20):.1f} MiB wait for {self.title} to read them"

@@ -103,9 +103,13 @@ class ReaderHandoff:
 
     Args:
         source: The link.
+
+    Attributes:
+        is_open: Whether there is a rush, so that it is worth trying to take the right.
     """
 
     def __init__(self, source: Source) -> None:
+        self.is_open: bool = False
         self._source = source
         self._right = threading.Lock()
         self._right.acquire()  # the loop's
@@ -130,6 +134,7 @@ class ReaderHandoff:
             poller = select.poll()
             poller.register(self._source.descriptor(), select.POLLIN)
             self._poller = poller
+        self.is_open = True
         self._right.release()
         try:
             while self._source.is_up and not self._rest and not self._source.is_wanted_by_loop:
@@ -144,6 +149,7 @@ class ReaderHandoff:
                     self._offered = self._until_offer <= 0
         finally:
             self._right.acquire()
+            self.is_open = False
         rest, self._rest = self._rest, []  # what came must not live until the next rush
         return rest
 

@@ -7,13 +7,19 @@ handshake, before any application byte is handled.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from qmi.errors import QMI_ConfigurationException
+from qmi.net.io.transport import PlainWire, Unsent
 from qmi.net.protocol.handshake import Identity
+
+_CHUNK = 1 << 16
 
 
 def server_context(*, ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
@@ -106,3 +112,119 @@ def check_workgroup(identity: Identity, workgroup: str, *, expected: str | None 
     if expected and identity.context and identity.context != expected:
         return f"expected context '{expected}' there, but found the certificate of context '{identity.context}'"
     return None
+
+
+class TlsWire:
+    """A TCP connection inside TLS.
+
+    TLS runs in memory, so that any thread can encrypt what it writes; the caller keeps them apart.
+
+    Args:
+        sock: A connected socket.
+        context: What is demanded of the other side.
+        server: Whether this side listened.
+    """
+
+    __slots__ = ("_cipher", "_inbound", "_outbound", "_tls", "plain", "sock")
+
+    may_hold_more = True
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server: bool) -> None:
+        self.plain: PlainWire = PlainWire(sock)
+        self.sock: socket.socket = self.plain.sock
+        self._inbound = ssl.MemoryBIO()
+        self._outbound = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._inbound, self._outbound, server_side=server)
+        self._cipher = Unsent([])
+
+    async def handshake(self) -> Mapping[str, Any] | None:
+        """Let both sides prove themselves, and return the other side's certificate.
+
+        Raises:
+            ConnectionError: If that fails; the message says why.
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush_all()
+                await self._feed()
+            except ssl.SSLError as error:
+                await self._flush_all()  # the other side gets to know the reason
+                raise ConnectionError(explain(error)) from error
+            else:
+                await self._flush_all()
+                return self._tls.getpeercert()
+
+    async def _feed(self) -> None:
+        while True:
+            try:
+                data = self.sock.recv(_CHUNK)
+                break
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self.sock)
+        if not data:
+            raise ConnectionError("the connection was closed during the TLS handshake")
+        self._inbound.write(data)
+
+    async def _flush_all(self) -> None:
+        while self.flush():
+            await trio.lowlevel.wait_writable(self.sock)
+
+    def flush(self) -> bool:
+        """Send the encrypted bytes that wait; True if some of them still do."""
+        while True:
+            if not self._cipher.rest():
+                if not self._outbound.pending:
+                    return False
+                self._cipher = Unsent([])
+                # In one step, as everything that moves bytes.
+                self._cipher.buffers.extend(map(self._outbound.read, (-1,)))
+            try:
+                self.plain.put(self._cipher)
+            except BlockingIOError:
+                return True
+
+    def put(self, unsent: Unsent) -> None:
+        """Encrypt some of the rest, and count it; the socket gets of that what it takes."""
+        if self.flush():
+            raise BlockingIOError
+        data = memoryview(unsent.rest()[0])
+        try:
+            unsent.counts.extend(map(self._tls.write, (data[:_CHUNK],)))
+        except ssl.SSLError as error:
+            raise ConnectionError(explain(error)) from error
+        self.flush()
+
+    def read_into(self, memory: memoryview) -> int:
+        """Read what is there; 0 at the end of the connection."""
+        size = self._decrypt(memory)
+        while size is None:
+            data = self.sock.recv(_CHUNK)
+            if not data:
+                return 0
+            self._inbound.write(data)
+            size = self._decrypt(memory)
+        return size
+
+    def _decrypt(self, memory: memoryview) -> int | None:
+        try:
+            return int(self._tls.read(len(memory), memory))
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return 0
+        except ssl.SSLError as error:
+            raise ConnectionError(explain(error)) from error
+
+    def is_writable(self, patience: float) -> bool:
+        """Wait in a thread until something can be written."""
+        return self.plain.is_writable(patience)
+
+    def shut(self) -> None:
+        """End the connection, and wake whoever waits for it."""
+        self.plain.shut()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self.plain.close()

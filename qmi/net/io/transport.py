@@ -1,7 +1,15 @@
-"""How the bytes of a link get onto a socket and off it: plainly, or through TLS.
+"""How the bytes of a link get onto its socket and off it: who writes them, what goes out together, what is left.
 
-The socket is non-blocking. Any thread may write, and one at a time may read (the link's mutex keeps them apart). A
-write gets rid of as much as the socket takes at once; who writes the rest is decided in :mod:`qmi.net.io.writer`.
+The socket is non-blocking. Any thread may write, and one at a time may read; the link's mutex keeps them apart. Whoever
+sends writes to the socket itself. What the socket does not take at once, a thread goes on writing if it is large and
+the other side keeps up; else a task in the loop does.
+
+Fast path, must equal writing each message by itself (``tests/net/test_outbound.py``): messages of one burst are joined.
+The first one goes out at once. What follows within 0.2 ms of the last write is *held* and goes out together, when there
+is enough of it, when somebody waits for an answer, or when the loop looks for it.
+
+Large buffers are written from the memory of the values themselves, but only until the sender's call returns: a driver
+that fills one array again and again must not change what it has returned before. So whatever is left then is copied.
 
 Ctrl-C may interrupt a thread between any two steps of the interpreter, also between sending some bytes and noting how
 many. So both happen in one step: what is sent is counted by the C code of ``list.extend``, and everything else follows
@@ -12,25 +20,52 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
-from qmi.net.io.tls import explain
+from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.limits import Buffer
-from qmi.net.protocol.packets import drop_sent, total_size
 from qmi.runtime.forks import close_in_child
+from qmi.runtime.wakeup import Loop
 
 _MANY = 512
-_CHUNK = 1 << 16
 FULL = 1 << 14
 """From so many bytes on, what waits to be written takes up nothing more."""
 _JOINED = 1 << 15
 """Pieces of fewer bytes together are copied into one."""
+_BURST = 0.0002
+"""What is said within so many seconds after something was written may wait for what comes next."""
+_LARGE = 1 << 16
+_MOMENT = 0.02
+"""A thread that has more than so many bytes to write waits for the socket itself, at most so many seconds each time."""
+_COPYING = 1e9
+"""And longer by as many seconds as copying takes at so many bytes a second: it would have to copy what is left."""
+_LONGEST = 0.1
+_PACE = 100e6
+"""It goes on for so many seconds, and longer only as far as so many bytes go out in each second."""
+
+
+def total_size(buffers: Sequence[Buffer]) -> int:
+    """Return how many bytes the buffers hold together."""
+    return len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
+
+
+def drop_sent(buffers: list[Buffer], sent: int) -> None:
+    """Remove the first ``sent`` bytes from a list of buffers, after a write that took only a part of them."""
+    done = 0
+    while done < len(buffers) and sent >= len(buffers[done]):
+        sent -= len(buffers[done])
+        done += 1
+    del buffers[:done]
+    if sent:
+        buffers[0] = memoryview(buffers[0])[sent:]
 
 
 class Unsent:
@@ -121,7 +156,9 @@ class Unsent:
 
     def not_begun(self) -> list[int]:
         """The requests of which the connection has taken nothing yet."""
-        begun = self.begun() if self.counts else []
+        if not self.counts:
+            return [number for number in self._numbers if number is not None]
+        begun = self.begun()
         return [number for number in self._numbers if number is not None and number not in begun]
 
     def begun(self) -> list[int]:
@@ -145,7 +182,13 @@ def _never_changes(buffer: memoryview) -> bool:
 
 
 class Wire(Protocol):
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        sock: Its socket, for who waits until it can be read or written.
+    """
+
+    sock: socket.socket
 
     @property
     def may_hold_more(self) -> bool:
@@ -174,17 +217,8 @@ class Wire(Protocol):
             OSError: If the connection is gone.
         """
 
-    async def wait_readable(self) -> None:
-        """Wait until there may be something to read."""
-
-    async def wait_writable(self) -> None:
-        """Wait until something can be written."""
-
     def is_writable(self, patience: float) -> bool:
         """Wait in a thread until something can be written; False if that takes longer, or threads cannot wait."""
-
-    def fileno(self) -> int:
-        """The descriptor, for who wants to wait for it."""
 
     def shut(self) -> None:
         """End the connection, and wake whoever waits for it. May be called more than once."""
@@ -226,14 +260,6 @@ class PlainWire:
         """Read what is there; 0 at the end of the connection."""
         return self.sock.recv_into(memory)
 
-    async def wait_readable(self) -> None:
-        """Wait until there may be something to read."""
-        await trio.lowlevel.wait_readable(self.sock)
-
-    async def wait_writable(self) -> None:
-        """Wait until something can be written."""
-        await trio.lowlevel.wait_writable(self.sock)
-
     def is_writable(self, patience: float) -> bool:
         """Wait in a thread until something can be written."""
         descriptor = self.sock.fileno()
@@ -242,10 +268,6 @@ class PlainWire:
             poller.register(descriptor, select.POLLOUT)
             return bool(poller.poll(patience * 1000))
         return False
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self.sock.fileno()
 
     def shut(self) -> None:
         """End the connection, and wake whoever waits for it."""
@@ -259,128 +281,330 @@ class PlainWire:
             self.sock.close()
 
 
-class TlsWire:
-    """A TCP connection inside TLS.
-
-    TLS runs in memory, so that any thread can encrypt what it writes; the caller keeps them apart.
+class Outbound:
+    """The writing half of a link.
 
     Args:
-        sock: A connected socket.
-        context: What is demanded of the other side.
-        server: Whether this side listened.
+        wire: The connection.
+        loop: The loop of the link.
+        mutex: The link's.
+        begun: Called with the number of a request before the connection gets its first byte.
+        taken_back: Called with it if the connection did not take that byte.
+        failed: Called in the loop or a thread, without the mutex, when writing has failed.
+        stuck: Called in the loop when something waits for the socket to take more.
+        relieved: Called in the loop when there is room again after :meth:`is_full` was true.
+        capacity: How many bytes may wait before this counts as full.
+
+    Attributes:
+        may_be_full: Whether :meth:`is_full` is worth asking; read without the mutex. Always true while that is.
+        held: Whether what is in the queue waits for what comes after it; see :meth:`flush`.
+        fault: Why nothing is written any more, None as long as all is well.
+        error: The exception that nobody foresaw, if that is why.
+        writes: How often something was given to the connection.
     """
 
-    __slots__ = ("_cipher", "_inbound", "_outbound", "_tls", "plain")
+    def __init__(
+        self,
+        wire: Wire,
+        loop: Loop,
+        mutex: threading.Lock,
+        *,
+        begun: Callable[[int], object],
+        taken_back: Callable[[int], object],
+        failed: Callable[[], object],
+        stuck: Callable[[], object],
+        relieved: Callable[[], object] = lambda: None,
+        capacity: int = 64 << 20,
+    ) -> None:
+        self._wire = wire
+        self._loop = loop
+        self._mutex = mutex
+        self._begun = begun
+        self._taken_back = taken_back
+        self._failed = failed
+        self._stuck = stuck
+        self._relieved = relieved
+        self._capacity = capacity
+        self._found_full = False
+        self.may_be_full: bool = False  # an attribute, since each call looks at it several times
+        self.fault: str | None = None
+        self.error: Exception | None = None
+        self.writes: int = 0
+        self._queue: deque[Unsent] = deque()
+        self._size = 0
+        self._excess = 0  # bytes of short messages that were added while there was no room
+        self._wrote = 0.0
+        self.held: bool = False
+        self._watched = False  # for that, by the loop
+        self._waiting = False  # for the socket to take more; then one writes, and nobody else
+        self._ended = False
+        self._cut = False  # in the midst of a message
+        self._progress = 0.0
+        self._wake_writer = trio.Event()
+        self._wake_watcher = trio.Event()
 
-    may_hold_more = True
+    @property
+    def size(self) -> int:
+        """How many bytes wait to be written."""
+        return self._size
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, server: bool) -> None:
-        self.plain: PlainWire = PlainWire(sock)
-        self._inbound = ssl.MemoryBIO()
-        self._outbound = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._inbound, self._outbound, server_side=server)
-        self._cipher = Unsent([])
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._queue
 
-    async def handshake(self) -> Mapping[str, Any] | None:
-        """Let both sides prove themselves, and return the other side's certificate.
+    def is_full(self) -> bool:
+        """Whether more bytes wait than should. Whoever gets True hears by ``relieved`` when half of them are gone."""
+        if self._size > self._capacity:
+            self._found_full = True
+        self.may_be_full = self._found_full
+        return self._found_full
 
-        Raises:
-            ConnectionError: If that fails; the message says why.
+    def stalled_since(self) -> float | None:
+        """Since when nothing has been taken of what waits, as monotonic time; None if nothing waits for the socket."""
+        return self._progress if self._waiting else None
+
+    # -- the loop's part
+
+    async def run(self) -> None:
+        """Write what others leave to the loop, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_rest)
+            nursery.start_soon(self._write_held)
+
+    async def _write_rest(self) -> None:
+        while True:
+            await self._wake_writer.wait()
+            try:
+                await trio.lowlevel.wait_writable(self._wire.sock)
+            except (trio.ClosedResourceError, OSError):  # this side has ended the link
+                return
+            with self._mutex:
+                if not self.write_queue():
+                    self._wake_writer = trio.Event()
+            self._tell_fault()
+
+    async def _write_held(self) -> None:
+        # For threads that say much and then neither wait for an answer nor say more. As long as they go on, they write
+        # by themselves: telling the loop each time would take the interpreter away from them.
+        while True:
+            await self._wake_watcher.wait()
+            self._wake_watcher = trio.Event()
+            while self.held:
+                self.flush()
+                await trio.sleep(_BURST)
+            self._watched = False
+            self.flush()
+
+    def _writer_needed(self) -> None:
+        self._wake_writer.set()
+        self._stuck()
+
+    def _watcher_needed(self) -> None:
+        self._wake_watcher.set()
+
+    # -- without the mutex
+
+    def flush(self) -> None:
+        """Write what was held. Without the mutex."""
+        if self.held:
+            with self._mutex:
+                self.held = False
+                rest = not self._waiting and self.write_queue()
+            if rest:  # what is held is small, and nobody's memory
+                self._go_on(not self._loop.is_here())
+            self._tell_fault()
+
+    def settle(self, left: Unsent | None, *, patient: bool = True) -> None:
+        """See to what :meth:`write` has left, if it has, and to its fault. Without the mutex.
+
+        When this returns, nothing is written any more from the memory of the values that were sent.
+
+        Args:
+            left: What :meth:`write` returned.
+            patient: Whether this thread may go on writing as long as the other side keeps up.
         """
-        while True:
+        if left is not None:
             try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush_all()
-                await self._feed()
-            except ssl.SSLError as error:
-                await self._flush_all()  # the other side gets to know the reason
-                raise ConnectionError(explain(error)) from error
-            else:
-                await self._flush_all()
-                return self._tls.getpeercert()
+                if not left.behind:
+                    self._go_on(patient and not self._loop.is_here())
+            finally:  # also after Ctrl-C: the message goes out whole all the same
+                self._own(left)
+        self._tell_fault()
 
-    async def _feed(self) -> None:
-        while True:
-            try:
-                data = self.plain.sock.recv(_CHUNK)
-                break
-            except BlockingIOError:
-                await self.plain.wait_readable()
-        if not data:
-            raise ConnectionError("the connection was closed during the TLS handshake")
-        self._inbound.write(data)
-
-    async def _flush_all(self) -> None:
-        while self.flush():
-            await self.plain.wait_writable()
-
-    def flush(self) -> bool:
-        """Send the encrypted bytes that wait; True if some of them still do."""
-        while True:
-            if not self._cipher.rest():
-                if not self._outbound.pending:
-                    return False
-                self._cipher = Unsent([])
-                # In one step, as everything that moves bytes.
-                self._cipher.buffers.extend(map(self._outbound.read, (-1,)))
-            try:
-                self.plain.put(self._cipher)
-            except BlockingIOError:
-                return True
-
-    def put(self, unsent: Unsent) -> None:
-        """Encrypt some of the rest, and count it; the socket gets of that what it takes."""
-        if self.flush():
-            raise BlockingIOError
-        data = memoryview(unsent.rest()[0])
+    def _go_on(self, patient: bool) -> None:
+        # The loop has other things to do, and would be slower.
+        over = False
         try:
-            unsent.counts.extend(map(self._tls.write, (data[:_CHUNK],)))
-        except ssl.SSLError as error:
-            raise ConnectionError(explain(error)) from error
-        self.flush()
+            end = time.monotonic() + _LONGEST + self._size / _PACE
+            while not over and patient and self._size > _LARGE:
+                if not self._wire.is_writable(_MOMENT + self._size / _COPYING):
+                    break
+                with self._mutex:
+                    over = not self.write_queue()
+                patient = time.monotonic() < end
+        finally:
+            if not over:
+                self._loop.now_or_soon(self._writer_needed)
 
-    def read_into(self, memory: memoryview) -> int:
-        """Read what is there; 0 at the end of the connection."""
-        size = self._decrypt(memory)
-        while size is None:
-            data = self.plain.sock.recv(_CHUNK)
-            if not data:
-                return 0
-            self._inbound.write(data)
-            size = self._decrypt(memory)
-        return size
-
-    def _decrypt(self, memory: memoryview) -> int | None:
+    def _own(self, left: Unsent) -> None:
+        # The loop, or another thread, may be writing from this memory meanwhile. It does so with the mutex, and finds
+        # either the sender's memory, which does not change before this returns, or the copy. Copying takes
+        # milliseconds, for which nobody is to wait.
+        with self._mutex:
+            borrowed = left.borrowed()
         try:
-            return int(self._tls.read(len(memory), memory))
-        except ssl.SSLWantReadError:
+            copies = [bytes(view) for view in borrowed]
+        except MemoryError:
+            size = sum(map(len, borrowed))
+            self.fault = self.fault or f"there is no memory for {size} bytes that it has not read yet"
+            return
+        with self._mutex:
+            for view, copied in zip(borrowed, copies, strict=True):
+                left.exchange(view, copied)
+
+    def _tell_fault(self) -> None:
+        if self.fault is not None:
+            self._failed()
+
+    # -- with the mutex
+
+    def write(self, buffers: list[Buffer], number: int | None = None, *, soon: bool = False) -> Unsent | None:
+        """Write a message.
+
+        Args:
+            buffers: The message.
+            number: The request that it is, None if it is something else.
+            soon: Whether it may be held.
+
+        Returns:
+            What is left for the caller to give to :meth:`settle`, None if there is nothing.
+        """
+        if not buffers or self._ended or self.fault is not None:
             return None
-        except ssl.SSLZeroReturnError:
-            return 0
-        except ssl.SSLError as error:
-            raise ConnectionError(explain(error)) from error
+        queue = self._queue
+        if not (queue and queue[-1].add(buffers, number)):
+            queue.append(Unsent(buffers, number))
+        entry = queue[-1]
+        size = total_size(buffers)
+        self._size += size
+        if self._size > self._capacity:
+            self.may_be_full = True
+            if size < FULL:
+                self._count_excess(size)
+        if soon and self._hold():
+            return None
+        if self._waiting:
+            entry.behind = True
+            return entry if len(buffers) > 1 else None
+        return entry if self.write_queue() else None
 
-    async def wait_readable(self) -> None:
-        """Wait until there may be something to read."""
-        await self.plain.wait_readable()
+    def _count_excess(self, size: int) -> None:
+        # Results, calls and signals wait or are dropped when the link is full. All else is short, and goes on: answers
+        # to who asks for locks, descriptions, or what does not exist. Who reads a little now and then could ask for
+        # ever.
+        self._excess += size
+        if self._excess > self._capacity and self.fault is None:
+            self.fault = f"it asks for much more than it reads: {self._size} bytes wait"
 
-    async def wait_writable(self) -> None:
-        """Wait until something can be written."""
-        await self.plain.wait_writable()
+    def write_from_anywhere(self, buffers: list[Buffer]) -> None:
+        """Write a message, and leave the rest to the loop if the socket does not take all of it."""
+        if self.write(buffers) is not None:
+            self._loop.now_or_soon(self._writer_needed)
 
-    def is_writable(self, patience: float) -> bool:
-        """Wait in a thread until something can be written."""
-        return self.plain.is_writable(patience)
+    def _hold(self) -> bool:
+        if self._size >= FULL or time.monotonic() - self._wrote >= _BURST:
+            return False
+        # The loop looks at these two without the mutex, in the other order: one of us sees what the other has set.
+        held, self.held = self.held, True
+        if self._loop.is_here():
+            if not held:
+                self._loop.soon(self.flush)  # when all tasks that can run now have had their turn
+        elif not self._watched:
+            self._watched = True
+            self._loop.soon(self._watcher_needed)
+        return True
 
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self.plain.fileno()
+    def write_queue(self) -> bool:
+        """Write what waits; True if something is left for when the socket takes more."""
+        queue = self._queue
+        self._wrote = time.monotonic()
+        try:
+            while queue:
+                entry = queue[0]
+                if sum(entry.counts) < entry.size:
+                    self._put(entry)
+                    self.writes += 1
+                    self._progress = 0.0
+                else:
+                    queue.popleft()
+                    self._size -= entry.size
+            self._waiting = self._wire.flush()
+        except BlockingIOError:
+            self._waiting = True
+        except OSError as error:
+            self._waiting = False
+            self.fault = f"the connection was lost: {error.strerror or error}"
+        except Exception as error:  # nobody foresaw it; the link tells and ends, without the mutex
+            self._waiting = False
+            self.error = self.error or error
+            self.fault = f"a fault of this program while writing: {describe_error(error)}"
+        if self._found_full and self._size <= self._capacity // 2:
+            self._found_full = self.may_be_full = False
+            self._loop.soon(self._relieved)
+        if self._excess and self._size <= self._capacity // 2:
+            self._excess = 0
+        if not self._waiting:
+            self._progress = 0.0
+        elif not self._progress:
+            self._progress = time.monotonic()
+        return self._waiting
 
-    def shut(self) -> None:
-        """End the connection, and wake whoever waits for it."""
-        self.plain.shut()
+    def _put(self, entry: Unsent) -> None:
+        # With the mutex, in whichever thread writes. The requests in it have begun before their first byte is out.
+        # Otherwise an answer could come to one that has not, or one could be taken out of the queue that the other side
+        # has seen, if whoever writes is interrupted in between.
+        waiting = entry.not_begun()
+        for number in waiting:
+            self._begun(number)
+        try:
+            self._wire.put(entry)
+        finally:
+            if waiting and sum(entry.counts) < entry.size:
+                for number in entry.not_begun():
+                    self._taken_back(number)
 
-    def close(self) -> None:
-        """Give the descriptor back."""
-        self.plain.close()
+    def pulse(self, beat: Buffer) -> None:
+        """Write something, on behalf of a loop that is blocked: what waits already, or a sign of life."""
+        if self._queue:
+            if self.write_queue():
+                self._loop.soon(self._writer_needed)
+        else:
+            self.write_from_anywhere([beat])
+
+    def remove(self, number: int) -> None:
+        """Take a request out of the queue, if nothing of it has been written."""
+        for entry in self._queue:
+            entry.remove(number)
+        self._queue = deque(entry for entry in self._queue if entry.size)
+        self._size = sum(entry.size for entry in self._queue)
+
+    def end(self) -> None:
+        """The link is lost: what has not gone out never will, since its senders are told so."""
+        self._cut = self._cut or bool(self._queue and self._queue[0].counts)
+        self._ended = True
+        self.held = False
+        if self._found_full:
+            self._found_full = self.may_be_full = False
+            self._loop.soon(self._relieved)
+        self._queue.clear()
+        self._size = 0
+
+    def write_last(self, buffers: list[Buffer]) -> None:
+        """Write the last words of the link, at once or not at all: the other side may not read any more."""
+        self.end()
+        last = Unsent(buffers)
+        if last.size and not self._cut and self.fault is None:  # behind half a message they would be junk
+            with suppress(OSError):
+                self._wire.put(last)
+                self._wire.flush()

@@ -121,6 +121,9 @@ class Connection(RequestLayer):
         memory: What the requests on all links of the context take up; None as above.
 
     Attributes:
+        last_heard: When something came last.
+        outbox: What :meth:`data_to_send` returns.
+        deferred: Frames that have come and wait to be decoded by the driver; the first one is :attr:`large_frame`.
         defers_large: Whether the driver decodes large frames (:attr:`large_frame`); else they are decoded where they
             are received.
     """
@@ -145,7 +148,7 @@ class Connection(RequestLayer):
         self._share = Share(memory or RequestMemory(self.limits.all_request_bytes, self.limits.arriving))
         super().__init__(codec, self.limits.open_requests, self.limits.request_bytes, self._share)
         self._reader = FrameReader(self.limits, arrivals=arrivals)
-        self._later: deque[Frame] = deque()
+        self.deferred: deque[Frame] = deque()
         self.defers_large: bool = False
         self._cost: Cost | None = None  # of the frame that is being handled, if it was needed
         self._handshake = Handshake(role, hello, expected=expected, certified=certified)
@@ -154,7 +157,7 @@ class Connection(RequestLayer):
         self._noted = now  # what the heartbeat knows of it
         self._hello_due = now + self.limits.hello_timeout
         self._last_pong = now
-        self._outbox: list[Buffer] = []
+        self.outbox: list[Buffer] = []
         self._expected = expected
         self._where = where
         if role is Role.CONNECTING:
@@ -215,7 +218,7 @@ class Connection(RequestLayer):
         try:
             for frame in frames:
                 kind = None
-                if self._later or frame[1] or len(frame[0]) > CHEAP:
+                if self.deferred or frame[1] or len(frame[0]) > CHEAP:
                     self._handle_heavy(frame, events, now)
                     continue
                 if not self.is_ready:
@@ -244,12 +247,12 @@ class Connection(RequestLayer):
     @property
     def large_frame(self) -> Frame | None:
         """A frame to be given to :meth:`decode`, and its outcome to :meth:`decoded`; until then nothing may be read."""
-        return self._later[0] if self._later else None
+        return self.deferred[0] if self.deferred else None
 
     @property
     def has_very_large_frame(self) -> bool:
         """Whether :attr:`large_frame` is so large that only one of all links is to be decoded at a time."""
-        return bool(self._later) and is_very_slow(self._later[0].body, _size_of_segments(self._later[0]))
+        return bool(self.deferred) and is_very_slow(self.deferred[0].body, _size_of_segments(self.deferred[0]))
 
     def reserve(self, wake: Callable[[], object]) -> bool:
         """Keep memory free for :attr:`large_frame`; with the lock.
@@ -282,13 +285,13 @@ class Connection(RequestLayer):
     def decoded(self, found: Packet | Exception, now: float) -> list[Event]:
         """Handle :attr:`large_frame`, and what came after it."""
         events: list[Event] = []
-        if self._later:
+        if self.deferred:
             self._note_heard()
             self._heartbeat.heard(now)
             try:
-                self._handle_decoded(self._later.popleft(), found, events, now)
-                while self._later and not _is_slow(self._later[0]):
-                    frame = self._later.popleft()
+                self._handle_decoded(self.deferred.popleft(), found, events, now)
+                while self.deferred and not _is_slow(self.deferred[0]):
+                    frame = self.deferred.popleft()
                     self._handle_decoded(frame, self.decode(frame), events, now)
             except ProtocolError as error:
                 events += self._fail(str(error))
@@ -302,10 +305,10 @@ class Connection(RequestLayer):
         if not self.is_ready:
             kind, _, payload = read_first_packet(frame)
             self._handle(kind, payload, events, now)
-        elif self._later or (self.defers_large and _is_slow(frame)):
-            if not self._later:
+        elif self.deferred or (self.defers_large and _is_slow(frame)):
+            if not self.deferred:
                 events.append(LargeFrameReceived())
-            self._later.append(frame)
+            self.deferred.append(frame)
         else:
             self._handle_decoded(frame, self.decode(frame), events, now)
 
@@ -358,7 +361,7 @@ class Connection(RequestLayer):
 
     def _fail(self, fault: str) -> list[Event]:
         stage = self._handshake.stage
-        self._outbox.append(self._text(Kind.GOODBYE if stage is Stage.READY else Kind.REFUSAL, fault))
+        self.outbox.append(self._text(Kind.GOODBYE if stage is Stage.READY else Kind.REFUSAL, fault))
         return self.lose(fault, LossKind.PROTOCOL)
 
     def fault(self, doing: str, error: Exception) -> list[Event]:
@@ -371,7 +374,7 @@ class Connection(RequestLayer):
         if self.lost is not None:
             return []
         with suppress(Exception):  # without memory there are no last words
-            self._outbox.append(self._text(Kind.GOODBYE if self.is_ready else Kind.REFUSAL, FAULT))
+            self.outbox.append(self._text(Kind.GOODBYE if self.is_ready else Kind.REFUSAL, FAULT))
         return self.lose(f"{FAULT} while {doing}: {describe_error(error)}", LossKind.FAULT, error)
 
     # -- time
@@ -383,7 +386,7 @@ class Connection(RequestLayer):
         if self._handshake.stage is not Stage.READY:
             return self._hello_due
         self._note_heard()
-        if self._reader.between_frames and not self._later:
+        if self._reader.between_frames and not self.deferred:
             return self._heartbeat.due
         return min(self._heartbeat.due, self._last_pong + self.limits.ping_after)
 
@@ -395,10 +398,10 @@ class Connection(RequestLayer):
             if now < self._hello_due:
                 return []
             reason = f"the handshake was not done within {self.limits.hello_timeout:g} s"
-            self._outbox.append(self._text(Kind.REFUSAL, reason))
+            self.outbox.append(self._text(Kind.REFUSAL, reason))
             return self.lose(reason, LossKind.SILENT)
         self._note_heard()
-        if self._later:
+        if self.deferred:
             self._heartbeat.heard(now)  # this side does not listen
         pulse = self._heartbeat.check(now)
         if pulse is Pulse.DEAD:
@@ -407,11 +410,11 @@ class Connection(RequestLayer):
                 "network or computer is gone, its program is stopped, or a driver in it holds the interpreter, as a "
                 "C library does that does not release the GIL"
             )
-            self._outbox.append(self._text(Kind.GOODBYE, reason))
+            self.outbox.append(self._text(Kind.GOODBYE, reason))
             return self.lose(reason, LossKind.SILENT)
         if pulse is Pulse.PING:
-            self._outbox.append(PING)
-        if (self._later or not self._reader.between_frames) and now >= self._last_pong + self.limits.ping_after:
+            self.outbox.append(PING)
+        if (self.deferred or not self._reader.between_frames) and now >= self._last_pong + self.limits.ping_after:
             # Who sends a frame for minutes cannot ask: its ping would stand behind the frame.
             self._pong(now)
         return []
@@ -427,7 +430,7 @@ class Connection(RequestLayer):
     def close(self, reason: str = "closed") -> list[Event]:
         """End the link in good order; the other side learns the reason."""
         if self.lost is None:
-            self._outbox.append(self._text(Kind.GOODBYE, reason))
+            self.outbox.append(self._text(Kind.GOODBYE, reason))
         return self.lose(reason, LossKind.CLOSED)
 
     def lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED, error: Exception | None = None) -> list[Event]:
@@ -436,7 +439,7 @@ class Connection(RequestLayer):
             return []
         self.lost = lost = PeerLost(kind, reason, error)
         self.is_ready = False
-        self._later.clear()
+        self.deferred.clear()
         self._reader.abandon()
         return [*self._requests.lose_all(self.title, reason), lost]
 
@@ -444,7 +447,7 @@ class Connection(RequestLayer):
 
     def data_to_send(self) -> list[Buffer]:
         """Return what the protocol itself has to say since the last call: hello, pings, refusals."""
-        data, self._outbox = self._outbox, []
+        data, self.outbox = self.outbox, []
         return data
 
     def accept(self, now: float) -> list[Event]:
@@ -460,7 +463,7 @@ class Connection(RequestLayer):
         if self.lost is not None:
             return []
         self._handshake.refuse(reason)
-        self._outbox.append(self._text(Kind.REFUSAL, reason))
+        self.outbox.append(self._text(Kind.REFUSAL, reason))
         return self.lose(reason, LossKind.REFUSED)
 
     # -- what came
@@ -481,7 +484,7 @@ class Connection(RequestLayer):
         try:
             event = self._read_message(kind, number, payload, newer=self._reader.minor > MINOR)
         except RequestRefused as refusal:
-            self._outbox += write_packet(Kind.FAILURE, number, self._codec.encode(refusal.error))
+            self.outbox += write_packet(Kind.FAILURE, number, self._codec.encode(refusal.error))
             return
         last = events[-1] if events else None
         if type(event) is SignalsReceived and type(last) is SignalsReceived:
@@ -495,7 +498,7 @@ class Connection(RequestLayer):
             events.append(event)
         if answer is not None:
             kind, number, error = answer
-            self._outbox += write_packet(kind, number, self._codec.encode(error))
+            self.outbox += write_packet(kind, number, self._codec.encode(error))
 
     def _handle_hello(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
         if kind != Kind.HELLO:
@@ -522,11 +525,11 @@ class Connection(RequestLayer):
 
     def _send_hello(self) -> None:
         encoded = self._codec.encode(replace(self._handshake.ours, minor=MINOR).to_wire(), "hello")
-        self._outbox += write_packet(Kind.HELLO, 0, encoded)
+        self.outbox += write_packet(Kind.HELLO, 0, encoded)
 
     def _pong(self, now: float) -> None:
         self._last_pong = now
-        self._outbox.append(HEARTBEAT)
+        self.outbox.append(HEARTBEAT)
 
     def _text(self, kind: Kind, text: str) -> Buffer:
         clean = text[:1000].encode("utf-8", "backslashreplace").decode("utf-8")

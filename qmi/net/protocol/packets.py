@@ -75,22 +75,6 @@ def small_frame(head: bytes, body: bytes = b"") -> bytes:
     return b"".join((_BEGIN, _REST.pack(len(head) + len(body), 0, 0), head, body))
 
 
-def total_size(buffers: Sequence[Buffer]) -> int:
-    """Return how many bytes the buffers hold together."""
-    return len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
-
-
-def drop_sent(buffers: list[Buffer], sent: int) -> None:
-    """Remove the first ``sent`` bytes from a list of buffers, after a write that took only a part of them."""
-    done = 0
-    while done < len(buffers) and sent >= len(buffers[done]):
-        sent -= len(buffers[done])
-        done += 1
-    del buffers[:done]
-    if sent:
-        buffers[0] = memoryview(buffers[0])[sent:]
-
-
 class Lacking(tuple[()]):
     """Stands for the segments of a frame for which there was no memory; has none of them, but is not false.
 

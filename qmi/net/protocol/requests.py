@@ -146,6 +146,8 @@ class OpenRequests:
         share: What those of the other side take up, of what all links of the context may; None: nothing counts it.
 
     Attributes:
+        queued: The numbers of the requests of this side of which nothing has gone out yet. Whoever writes one takes its
+            number out.
         last_asked: The number of the last request of this side; they are counted from 1.
         lacks_room: Whether a request of this side had to be put off because of the bytes of others, and no answer to
             one of these has come since.
@@ -163,7 +165,7 @@ class OpenRequests:
         # What is open on this side, with what it is; and the few of which there is more to say. An object for each
         # would be work for the garbage collector.
         self._asked: dict[int, str] = {}
-        self._queued: set[int] = set()
+        self.queued: set[int] = set()
         self._cancelled: set[int] = set()
         self._credit: dict[int, int] = {}  # of the streams: how many items the other side may still send
         self._served: dict[int, Served] = {}
@@ -204,7 +206,7 @@ class OpenRequests:
         """Open a request of this side, which takes up so much memory if it is a large one."""
         number = self.last_asked + 1
         self._asked[number] = what
-        self._queued.add(number)
+        self.queued.add(number)
         if cost:
             self._asked_costs.add(number, cost)
         self.last_asked = number
@@ -214,21 +216,17 @@ class OpenRequests:
         if self._asked_costs.remove(number):
             self.lacks_room = False
 
-    def handed_over(self, number: int) -> None:
-        """The transport is about to get the first byte of a request."""
-        self._queued.discard(number)
-
     def taken_back(self, number: int) -> None:
         """The transport did not take the first byte of a request after all."""
         if number in self._asked and number not in self._cancelled:
-            self._queued.add(number)
+            self.queued.add(number)
 
     def cancel(self, number: int) -> bool:
         """Stop waiting for a request of this side; True if the other side must be told."""
         if number not in self._asked or number in self._cancelled:
             return False
-        if number in self._queued:
-            self._queued.remove(number)
+        if number in self.queued:
+            self.queued.remove(number)
             del self._asked[number]
             self._free(number)
             return False
@@ -241,7 +239,7 @@ class OpenRequests:
         Raises:
             ProtocolError: If it was never asked, or is a stream and ended by a value.
         """
-        if number not in self._asked or number in self._queued:
+        if number not in self._asked or number in self.queued:
             return self._is_open(number)
         if by_value and number in self._credit and number not in self._cancelled:
             raise ProtocolError(f"request {number} is a stream, but was answered by a value")
@@ -312,7 +310,7 @@ class OpenRequests:
     def _is_open(self, number: int) -> bool:
         # What comes to a request that is not open any more is dropped: this side may have forgotten it, and the link is
         # for all others, too.
-        if not 0 < number <= self.last_asked or number in self._queued:
+        if not 0 < number <= self.last_asked or number in self.queued:
             raise ProtocolError(f"an answer came to request {number}, which was not asked")
         return number in self._asked
 
@@ -386,7 +384,7 @@ class OpenRequests:
                 events.append(ReplyReceived(number, Failure(error)))
         events += [CancelReceived(number) for number, served in self._served.items() if not served.cancelled]
         self._asked.clear()
-        self._queued.clear()
+        self.queued.clear()
         self._cancelled.clear()
         self._credit.clear()
         self._served.clear()
@@ -398,7 +396,7 @@ class OpenRequests:
         return events
 
     def _lost(self, number: int, what: str, peer: str, reason: str) -> Exception:
-        if number in self._queued:
+        if number in self.queued:
             return not_delivered(what, peer, reason)
         return QMI_OutcomeUnknownException(
             f"Lost {peer} during {what} ({reason}); the outcome is unknown, it may or may not have been carried out"
@@ -438,6 +436,8 @@ class RequestLayer(ABC):
     Attributes:
         is_ready: Whether the handshake is done and the link is there.
         lost: Why the link is gone, None while it is there.
+        handed_over: To be called with the number of a request when the transport is about to get its first byte: from
+            now on its loss is "outcome unknown".
         chain_there: Gives the waiting objects of a call the names that they have at the other side; None if these
             are the same.
     """
@@ -447,6 +447,7 @@ class RequestLayer(ABC):
         self._requests = OpenRequests(open_requests, request_bytes, share)
         self.lost: PeerLost | None = None
         self.is_ready: bool = False
+        self.handed_over: Callable[[int], None] = self._requests.queued.discard
         self.chain_there: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None
 
     @property
@@ -515,10 +516,6 @@ class RequestLayer(ABC):
             raise self._requests.too_many(what, self.title)
         number = self._requests.ask(what, cost)
         return number, write_packet(REQUEST, number, encoded)
-
-    def handed_over(self, number: int) -> None:
-        """The transport is about to get the first byte of this request: from now on its loss is "outcome unknown"."""
-        self._requests.handed_over(number)
 
     def taken_back(self, number: int) -> None:
         """The transport did not get the first byte of this request after all."""

@@ -13,7 +13,7 @@ import trio
 
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Value
-from qmi.net.io import writer as outbound
+from qmi.net.io import transport as outbound
 from qmi.net.io.link import Link
 from qmi.net.io.transport import PlainWire, Unsent
 from qmi.net.protocol.connection import Connection
@@ -304,7 +304,7 @@ async def test_a_silent_peer_is_pinged_and_then_lost() -> None:
             await trio.sleep(0.5)
             assert pair.a.is_up  # pings are answered
             deaf(pair)
-            pair.b._peer.tick = lambda now: []  # type: ignore[method-assign]
+            pair.b._connection.tick = lambda now: []  # type: ignore[method-assign]
             await until(lambda: pair.a.ended.is_set())
             scope.cancel()
     assert pair.owners[0].lost_reason is not None

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from qmi.net.io.tls import client_context, server_context
-from qmi.net.io.transport import PlainWire, TlsWire, Unsent, Wire
+from qmi.net.io.tls import TlsWire, client_context, server_context
+from qmi.net.io.transport import PlainWire, Unsent, Wire
 from qmi.tools.certs import make_ca, make_certificate
 
 
@@ -54,7 +54,7 @@ async def send(wire: Wire, unsent: Unsent) -> None:
         try:
             wire.put(unsent) if sum(unsent.counts) < unsent.size else None
         except BlockingIOError:
-            await wire.wait_writable()
+            await trio.lowlevel.wait_writable(wire.sock)
 
 
 def put_and_flush(wire: Wire, unsent: Unsent) -> None:
@@ -73,7 +73,7 @@ async def receive(wire: Wire, size: int) -> bytes:
         try:
             got = wire.read_into(memory)
         except BlockingIOError:
-            await wire.wait_readable()
+            await trio.lowlevel.wait_readable(wire.sock)
             continue
         if not got:
             break
@@ -100,7 +100,7 @@ async def test_whatever_is_put_arrives_in_order(kind: str, tls: tuple[ssl.SSLCon
         assert got == [whole]
         with pytest.raises(BlockingIOError):
             second.read_into(memoryview(bytearray(10)))
-        assert first.fileno() >= 0
+        assert first.sock.fileno() >= 0
         first.shut()
         assert await receive(second, 1) == b""
         for wire in (first, second):

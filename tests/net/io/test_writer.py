@@ -7,7 +7,7 @@ import trio
 
 from qmi.net.io import writer as outbound_module
 from qmi.net.io.transport import FULL
-from qmi.net.io.writer import Outbound
+from qmi.net.io.transport import Outbound
 from tests.support.writing import Bench, Clock
 
 

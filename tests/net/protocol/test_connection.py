@@ -49,7 +49,8 @@ from qmi.net.protocol.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.protocol.frames import MINOR, Limits, pack
+from qmi.net.protocol.packets import MINOR, pack
+from qmi.net.protocol.limits import Limits
 from qmi.net.protocol.handshake import Identity, Role
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.packets import head

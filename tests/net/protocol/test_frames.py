@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qmi.net.io.transport import drop_sent, total_size
 from qmi.net.protocol.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
-from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, FrameReader, allocate, drop_sent, pack, total_size
+from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, FrameReader, allocate, pack
 from tests.support.examples import examples
 
 LIMITS = Limits(hello=4096, body=1 << 16, frame=1 << 20, segments=8)

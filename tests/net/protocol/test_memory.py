@@ -25,23 +25,13 @@ from qmi.net.protocol.events import (
     RequestReceived,
     SignalsReceived,
 )
-from qmi.net.protocol.frames import (
-    HEADER,
-    MAGIC,
-    MAJOR,
-    MINOR,
-    Arrivals,
-    Frame,
-    FrameReader,
-    Lacking,
-    Limits,
-    pack,
-)
-from qmi.net.protocol.frames import ProtocolError as Fault
+from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, Arrivals, Frame, FrameReader, Lacking, pack
+from qmi.net.protocol.limits import Limits
+from qmi.net.protocol.limits import ProtocolError as Fault
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
 from qmi.net.protocol.packets import head
-from qmi.net.protocol.pending import OpenRequests
+from qmi.net.protocol.requests import OpenRequests
 from qmi.net.protocol.request_memory import RequestMemory
 from tests.support.protocol import ask, give, pair, raw
 
@@ -242,7 +232,7 @@ def test_one_request_of_any_size_is_allowed() -> None:
     assert not requests.has_room_to_ask(1)
     assert requests.has_room_to_ask(0), "small ones do not count"
     assert requests.lacks_room
-    requests.handed_over(number)
+    requests.queued.discard(number)
     requests.answered(number)
     assert [requests.lacks_room] == [False]
     assert requests.has_room_to_ask(5000)
@@ -258,7 +248,7 @@ def test_bytes_of_a_request_are_free_when_it_ends(end: str) -> None:
     elif end == "loss":
         requests.lose_all("peer", "gone")
     else:
-        requests.handed_over(number)
+        requests.queued.discard(number)
         requests.stream_opened(number) if end == "stream" else requests.answered(number)
     assert not requests.lacks_room
     assert requests.has_room_to_ask(900)
@@ -267,7 +257,7 @@ def test_bytes_of_a_request_are_free_when_it_ends(end: str) -> None:
 def test_bytes_of_a_cancelled_request_are_free_when_the_other_side_says_so() -> None:
     requests = OpenRequests(10, 1000)
     number = requests.ask("x", 900)
-    requests.handed_over(number)
+    requests.queued.discard(number)
     requests.cancel(number)
     assert not requests.has_room_to_ask(900)
     requests.answered(number)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from qmi.net.protocol.frames import ProtocolError
-from qmi.net.protocol.pending import OpenRequests
+from qmi.net.protocol.limits import ProtocolError
+from qmi.net.protocol.requests import OpenRequests
 from tests.support.writing import Bench, Clock
 
 ANSWERS: dict[str, Callable[[OpenRequests, int], bool]] = {
@@ -23,7 +23,7 @@ ANSWERS: dict[str, Callable[[OpenRequests, int], bool]] = {
 def test_answer_to_a_request_that_is_not_open_any_more_is_dropped(answer: Callable[[OpenRequests, int], bool]) -> None:
     requests = OpenRequests(10)
     number = requests.ask("one.method")
-    requests.handed_over(number)
+    requests.queued.discard(number)
     assert requests.answered(number)
     assert not answer(requests, number)
     forgotten = requests.ask("one.method")
@@ -43,7 +43,7 @@ def test_answer_to_what_was_never_asked_ends_the_link(answer: Callable[[OpenRequ
 def test_request_that_was_taken_back_has_not_gone_out() -> None:
     requests = OpenRequests(10)
     number = requests.ask("one.method")
-    requests.handed_over(number)
+    requests.queued.discard(number)
     requests.taken_back(number)
     assert not requests.cancel(number)
     assert requests.asked_count == 0

@@ -28,7 +28,8 @@ from qmi.net.protocol.events import (
     SignalsReceived,
     StreamOpened,
 )
-from qmi.net.protocol.frames import Limits, ProtocolError, pack
+from qmi.net.protocol.limits import Limits, ProtocolError
+from qmi.net.protocol.packets import pack
 from qmi.net.protocol.handshake import Role
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.packets import head
