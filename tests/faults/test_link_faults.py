@@ -25,9 +25,8 @@ from qmi.core.exceptions import (
     QMI_RpcTimeoutException,
     QMI_RuntimeException,
 )
-from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, pack
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.packets import head
+from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, head, pack
 from tests.support.chaos import ChaosProxy, reset
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, eventually, make_context

@@ -15,8 +15,8 @@ from qmi.net.protocol.events import (
     HelloReceived,
     RequestReceived,
 )
-from qmi.net.protocol.limits import Buffer, Limits
 from qmi.net.protocol.handshake import Hello, Role
+from qmi.net.protocol.limits import Buffer, Limits
 
 GET = Call("nsg", "get")
 

@@ -46,8 +46,7 @@ class RawPeer:
 def call(number: int, method: str, *args: Any) -> bytes:
     from qmi.messages import Call
     from qmi.net.codec import Codec
-    from qmi.net.protocol.packets import encode_message
-    from qmi.net.protocol.packets import write_packet
+    from qmi.net.protocol.packets import encode_message, write_packet
 
     encoded = encode_message(Codec(), Call("bench", method, args))
     return b"".join(bytes(part) for part in write_packet(Kind.REQUEST, number, encoded))

@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from qmi.net.io.transport import Unsent
-from qmi.net.io.transport import Outbound
+from qmi.net.io.transport import Outbound, Unsent
 
 
 class FakeLoop:

@@ -264,7 +264,7 @@ async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str) -> None
             pair.a.send_request(GET, answer)
             await until(lambda before=before: len(answer.got) > before)  # type: ignore[misc]
         if who == "reset":
-            pair.a._wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # type: ignore[attr-defined]
+            pair.a._wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             pair.a.close()
         elif who == "fault":
             pair.owners[1].fault = "a bug"

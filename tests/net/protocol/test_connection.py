@@ -49,11 +49,10 @@ from qmi.net.protocol.events import (
     StreamEnded,
     StreamOpened,
 )
-from qmi.net.protocol.packets import MINOR, pack
-from qmi.net.protocol.limits import Limits
 from qmi.net.protocol.handshake import Identity, Role
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.packets import head
+from qmi.net.protocol.limits import Limits
+from qmi.net.protocol.packets import MINOR, head, pack
 from tests.support.examples import examples
 from tests.support.protocol import GET, ask, give, make, pair, raw
 

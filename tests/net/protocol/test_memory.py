@@ -14,7 +14,7 @@ from qmi.errors import QMI_NotDeliveredException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net.codec import Encoded
 from qmi.net.protocol import connection as peer_module
-from qmi.net.protocol import frames as frames_module
+from qmi.net.protocol import packets as packets_module
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
     Event,
@@ -25,14 +25,13 @@ from qmi.net.protocol.events import (
     RequestReceived,
     SignalsReceived,
 )
-from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, Arrivals, Frame, FrameReader, Lacking, pack
+from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.limits import Limits
 from qmi.net.protocol.limits import ProtocolError as Fault
-from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
-from qmi.net.protocol.packets import head
-from qmi.net.protocol.requests import OpenRequests
+from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, Arrivals, Frame, FrameReader, Lacking, head, pack
 from qmi.net.protocol.request_memory import RequestMemory
+from qmi.net.protocol.requests import OpenRequests
 from tests.support.protocol import ask, give, pair, raw
 
 ARRAY = np.zeros(100_000)
@@ -156,7 +155,7 @@ def test_body_without_memory_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> N
 
     reader = FrameReader(Limits())
     reader.open_up()
-    monkeypatch.setattr(frames_module, "bytearray", Scarce, raising=False)
+    monkeypatch.setattr(packets_module, "bytearray", Scarce, raising=False)
     with pytest.raises(Fault, match="there is no memory for a message of 100000 bytes"):
         list(reader.feed(HEADER.pack(MAGIC, MAJOR, MINOR, 100_000, 0, 0) + bytes(10)))
 

@@ -28,11 +28,10 @@ from qmi.net.protocol.events import (
     SignalsReceived,
     StreamOpened,
 )
-from qmi.net.protocol.limits import Limits, ProtocolError
-from qmi.net.protocol.packets import pack
 from qmi.net.protocol.handshake import Role
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.packets import head
+from qmi.net.protocol.limits import Limits, ProtocolError
+from qmi.net.protocol.packets import head, pack
 from tests.support.protocol import ask, give, make, pair, raw
 
 BAD = [

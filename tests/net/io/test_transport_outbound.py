@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 import trio
 
-from qmi.net.io import writer as outbound_module
-from qmi.net.io.transport import FULL
-from qmi.net.io.transport import Outbound
+from qmi.net.io import transport as outbound_module
+from qmi.net.io.transport import FULL, Outbound
 from tests.support.writing import Bench, Clock
 
 
