@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check docs format test-all pytest faults fuzz soak races compat bench bench-readme clean
+.PHONY: demo test check docs format test-all pytest faults fuzz soak races compat bench bench-pages clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -89,8 +89,8 @@ fuzz: $(FUZZ)/.installed
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
-bench-readme: $(STAMP)
-	$(BIN)/python -m benchmarks.readme
+bench-pages: $(STAMP)
+	$(BIN)/python -m benchmarks.pages
 
 $(VENV)/.bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'

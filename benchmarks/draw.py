@@ -7,9 +7,10 @@ from pathlib import Path
 from benchmarks.machine import used
 from benchmarks.plan import Goal
 from benchmarks.results import Results, Spread, in_order
-from benchmarks.table import goal_title, number
+from benchmarks.table import goal_title, number, run_title
 
-MET, MISSED, LIMIT = "#2a7f62", "#c8553d", "#444444"
+MET, MISSED, LIMIT, LATE = "#2a7f62", "#c8553d", "#444444", "#a9cdbf"
+LATENESS = "loop lateness at 500 Hz"
 LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
@@ -48,6 +49,40 @@ def draw(results: Results, path: Path) -> None:
         axes.spines[side].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def draw_lateness(results: Results, path: Path) -> None:
+    """Write a picture of how late loops start, for the page about tasks; nothing if that was not measured."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    from matplotlib import pyplot
+
+    found = {measure.title: (measure, found) for measure, found in in_order(results)}.get(LATENESS)
+    if found is None:
+        return
+    runs = [(run_title(run), found[1].figures(run)) for run in found[0].runs]
+    figure, axes = pyplot.subplots(figsize=(7.5, 2.6))
+    bars = {}
+    for height, (_, figures) in enumerate(reversed(runs)):
+        for name, color in (("p99", LATE), ("median", MET)):
+            if name not in figures:
+                continue
+            middle, low, high = figures[name]
+            bars[name] = axes.barh(height, middle, color=color, height=0.6)
+            axes.plot((low, high), (height, height), color="black", linewidth=0.8)
+    axes.set_yticks(range(len(runs)), [title for title, _ in reversed(runs)], fontsize=9)
+    axes.set_xscale("log")
+    axes.set_xlabel("how late an iteration starts, in µs (lines: least and greatest of the rounds)", fontsize=8)
+    axes.set_title(f"{LATENESS}; {results.date}, {used(results.machine)}", fontsize=9)
+    titles = {"median": "median", "p99": "99th percentile"}
+    axes.legend([bars[name] for name in titles], titles.values(), fontsize=8, loc="lower right")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
 

@@ -77,9 +77,10 @@ def main(arguments: list[str] | None = None) -> None:
     if find_spec("matplotlib") is None:
         print("No picture: matplotlib is not installed")
     else:
-        from benchmarks.draw import draw
+        from benchmarks.draw import draw, draw_lateness
 
         draw(results, path.with_suffix(".png"))
+        draw_lateness(results, path.with_suffix(".lateness.svg"))
         print(f"Written: {path.with_suffix('.png').relative_to(DIRECTORY.parent.parent)}")
     if doubt is not None:
         print(f"WARNING: {doubt}")

@@ -37,7 +37,7 @@ def goal_title(goal: Goal) -> str:
 
 
 def markdown(results: Results) -> str:
-    """The table of the README: a row for each goal."""
+    """The table of the documentation: a row for each goal."""
     lines = ["| what | unit | figures | compared | ratio | goal | |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for measure, found in in_order(results):
         figures = "; ".join(_figures(found, run) for run in measure.runs)

@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SESSIONS = [block for block in BLOCKS if block.startswith(">>>")]
-SCRIPTS = [block for block in BLOCKS if not block.startswith(">>>")]
 
 
 def read(block: str) -> Session:
@@ -36,19 +35,9 @@ def test_sessions_print_what_is_shown(block: str, home: Path) -> None:
         assert prompt.leave()[0] == 0
 
 
-@pytest.mark.parametrize("block", SCRIPTS)
-def test_scripts_run(block: str, home: Path) -> None:
-    with Desk(home) as desk:
-        desk.write("script.py", block)
-        run = desk.run("python3 script.py")
-    assert (run.returncode, run.stderr) == (0, "")
-    assert re.search(r"-?\d+\.\d+", run.stdout)
-
-
-def test_the_readme_shows_a_session_a_script_and_a_trio_program() -> None:
-    assert len(SESSIONS) >= 1
-    assert any("start_stop" in block for block in SCRIPTS)
-    assert any("trio.run(main)" in block for block in SCRIPTS)
+def test_the_readme_is_one_screen_with_a_session() -> None:
+    assert len(SESSIONS) == len(BLOCKS) >= 1
+    assert len(README.splitlines()) <= 70
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\S+)", README, re.MULTILINE))

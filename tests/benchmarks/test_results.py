@@ -9,9 +9,9 @@ import pytest
 from benchmarks.machine import BUSY, describe, warning
 from benchmarks.measures import ORDER
 from benchmarks.measures.loop_lateness import lateness
+from benchmarks.pages import BEGIN, END, PAGE, README, replace_section, section, summary
 from benchmarks.plan import Goal
-from benchmarks.readme import BEGIN, END, replace_section, section
-from benchmarks.results import Found, Results, load_results, measure_named
+from benchmarks.results import DIRECTORY, Found, Results, load_results, measure_named
 from benchmarks.table import NAMES, markdown, number, text
 
 ROUNDS = [
@@ -64,11 +64,25 @@ def test_the_table_has_a_row_for_each_goal_and_says_who_failed() -> None:
     assert "it said no" in text(results())
 
 
-def test_the_readme_keeps_what_stands_around_the_table() -> None:
+def test_page_keeps_what_stands_around_the_results() -> None:
     page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
     assert replace_section(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
     with pytest.raises(ValueError, match="no lines"):
         replace_section("nothing", "new")
+
+
+def test_page_and_readme_show_the_latest_results() -> None:
+    latest = load_results(DIRECTORY / "latest.json")
+    for page, content in ((PAGE, section(latest)), (README, summary(latest))):
+        text = page.read_text(encoding="utf-8")
+        assert replace_section(text, content) == text, f"make bench-pages writes {page.name} anew"
+
+
+def test_summary_names_figures_of_both_and_how_many_goals_are_reached() -> None:
+    assert summary(results()) == (
+        "Measured beside QMI on 2030-01-02: a call between two programs takes 11 µs (QMI: 20 µs), "
+        "0 of 1 goals are reached. [All figures](docs/benchmarks.md)."
+    )
 
 
 def test_the_section_names_neither_host_nor_path() -> None:
