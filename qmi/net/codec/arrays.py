@@ -6,13 +6,21 @@ import math
 import re
 import struct
 import sys
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cbor2 import CBORTag
 
-from qmi.net.codec.rows import Decoding, Encoding, Malformed, Refusal, Row, sized, typed
+from qmi.net.codec.rows import Decoding, Encoding, Malformed, Memory, Refusal, Row, sized, typed
 from qmi.net.codec.tags import COLUMN_MAJOR, ROW_MAJOR, TYPED_ARRAYS, Own
 from qmi.net.codec.unknown import NamedKind, UnknownTypeValue, make_unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    AnyDtype: TypeAlias = np.dtype[Any]
+    AnyArray: TypeAlias = npt.NDArray[Any]
 
 _UNITS = "Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as|generic"
 _PLAIN_DTYPE = re.compile(rf"[<>|=][biufcSUV][0-9]{{1,9}}|[<>|=][mM]8(\[([1-9][0-9]{{0,8}})?({_UNITS})\])?", re.ASCII)
@@ -29,13 +37,13 @@ class UnsendableArray(Exception):
     """An array that cannot be sent; the text says why."""
 
 
-def loaded_numpy() -> Any:
+def loaded_numpy() -> ModuleType | None:
     """Return numpy if this program uses it, else None: nothing can be an array then."""
     module = sys.modules.get("numpy")
     return module if hasattr(module, "ndarray") else None
 
 
-def describe_dtype(dtype: Any, depth: int = 0) -> Any:
+def describe_dtype(dtype: AnyDtype, depth: int = 0) -> object:
     """Return an element type as text, or as lists if it has a structure.
 
     Raises:
@@ -52,7 +60,7 @@ def describe_dtype(dtype: Any, depth: int = 0) -> Any:
         if len(shape) > MAX_DIMENSIONS:
             raise UnsendableArray(f"an element has {len(shape)} dimensions; the limit is {MAX_DIMENSIONS}")
         return ["a", describe_dtype(base, depth + 1), list(shape)]
-    if dtype.names is not None:
+    if dtype.names is not None and dtype.fields is not None:
         fields = []
         for name in dtype.names:
             kind, offset, *title = dtype.fields[name]
@@ -66,7 +74,7 @@ def describe_dtype(dtype: Any, depth: int = 0) -> Any:
     return text
 
 
-def build_dtype(described: Any, depth: int = 0) -> Any:
+def build_dtype(described: object, depth: int = 0) -> AnyDtype:
     """Return the element type that was described.
 
     Raises:
@@ -86,7 +94,7 @@ def build_dtype(described: Any, depth: int = 0) -> Any:
         return np.dtype((build_dtype(first, depth + 1), tuple(_sizes(second))))
     if kind != "s" or type(second) is not list or type(first) is not int:
         raise ValueError("the structure of an element type is not known")
-    spec: dict[str, list[Any]] = {"names": [], "formats": [], "offsets": [], "titles": []}
+    spec: dict[str, list[object]] = {"names": [], "formats": [], "offsets": [], "titles": []}
     for field in second:
         if type(field) is not list or len(field) not in (3, 4):
             raise ValueError("a field of an element type has a name, a type, an offset, perhaps a title")
@@ -99,16 +107,17 @@ def build_dtype(described: Any, depth: int = 0) -> Any:
         spec["titles"].append(title[0] if title else None)
     if not any(spec["titles"]):
         del spec["titles"]
-    return np.dtype({**spec, "itemsize": first})  # type: ignore[call-overload]
+    made: AnyDtype = np.dtype({**spec, "itemsize": first})  # type: ignore[call-overload]
+    return made
 
 
-def _sizes(value: Any) -> list[int]:
+def _sizes(value: object) -> list[int]:
     if type(value) is not list or len(value) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in value):
         raise ValueError("a shape is a list of sizes")
     return value
 
 
-def has_unreadable(array: Any) -> bool:
+def has_unreadable(array: AnyArray) -> bool:
     """Whether numpy fails when an element is read: texts with numbers that are no characters, dates without a unit."""
     import numpy as np
 
@@ -126,7 +135,7 @@ def has_unreadable(array: Any) -> bool:
 # -- lowering
 
 
-def lower_array(encoding: Encoding, array: Any) -> CBORTag:
+def lower_array(encoding: Encoding, array: AnyArray) -> CBORTag:
     """Turn an array of any layout into tags around its bytes, which are not copied if they lie together.
 
     Raises:
@@ -145,7 +154,7 @@ def lower_array(encoding: Encoding, array: Any) -> CBORTag:
         raise UnsendableArray(_UNREADABLE)
     by_column = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
     flat = np.ascontiguousarray(array.T if by_column else array).reshape(-1)
-    data = encoding.put_away(flat.view("u1") if flat.nbytes else np.empty(0, "u1"))
+    data = encoding.put_away(flat.view("u1").data if flat.nbytes else b"")
     tag = TYPED_ARRAYS.get(described) if type(described) is str else None
     tagged = CBORTag(Own.ARRAY, [described, data]) if tag is None else CBORTag(tag, data)
     if array.ndim == 1 and (tag is not None or array.dtype.itemsize):
@@ -153,15 +162,15 @@ def lower_array(encoding: Encoding, array: Any) -> CBORTag:
     return CBORTag(COLUMN_MAJOR if by_column else ROW_MAJOR, [list(array.shape), tagged])
 
 
-def lower_scalar(value: Any) -> CBORTag:
+def lower_scalar(value: np.generic) -> CBORTag:
     """Turn a numpy scalar into a tag.
 
     Raises:
         UnsendableArray: If it cannot be sent.
     """
     dtype = value.dtype
-    if dtype.kind in "US":
-        return CBORTag(Own.SCALAR, [dtype.kind, str(value) if dtype.kind == "U" else bytes(value)])
+    if isinstance(value, str | bytes):
+        return CBORTag(Own.SCALAR, [dtype.kind, str(value) if isinstance(value, str) else bytes(value)])
     described = describe_dtype(dtype)
     if dtype.itemsize == 0:
         raise UnsendableArray("it has no bytes")
@@ -173,7 +182,7 @@ def lower_scalar(value: Any) -> CBORTag:
     return CBORTag(Own.SCALAR, [described, value.tobytes()])
 
 
-def lower_numpy(encoding: Encoding, value: Any) -> Any:
+def lower_numpy(encoding: Encoding, value: Any) -> object:
     """Lower an array or scalar; None if the value is none.
 
     Raises:
@@ -195,7 +204,7 @@ def lower_numpy(encoding: Encoding, value: Any) -> Any:
 # -- rebuilding
 
 
-def decode_flat(described: Any, data: Any) -> Any:
+def decode_flat(described: object, data: Memory) -> AnyArray | UnknownTypeValue:
     """Make a one-dimensional array around bytes, which it keeps; unknown if numpy is not here or lacks the dtype.
 
     Raises:
@@ -224,7 +233,7 @@ def decode_flat(described: Any, data: Any) -> Any:
     return array
 
 
-def _raw_array(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _raw_array(decoding: Decoding, payload: object, _: bool) -> object:
     described, data = sized(payload, 2)
     return decode_flat(described, decoding.take(data))
 
@@ -232,13 +241,13 @@ def _raw_array(decoding: Decoding, payload: Any, _: bool) -> Any:
 def _typed_array(tag: int) -> Row:
     described = _TAG_TO_DTYPE[tag]
 
-    def rebuild(decoding: Decoding, payload: Any, _: bool) -> Any:
+    def rebuild(decoding: Decoding, payload: object, _: bool) -> object:
         return decode_flat(described, decoding.take(payload))
 
     return Row(tag, rebuild)
 
 
-def _shaped(payload: Any, *, by_column: bool) -> Any:
+def _shaped(payload: object, *, by_column: bool) -> object:
     sizes, flat = sized(payload, 2)
     shape = _sizes(sizes)
     if type(flat) is UnknownTypeValue:
@@ -251,15 +260,15 @@ def _shaped(payload: Any, *, by_column: bool) -> Any:
     return flat.reshape(shape, order="F" if by_column else "C")
 
 
-def _by_row(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _by_row(decoding: Decoding, payload: object, _: bool) -> object:
     return _shaped(payload, by_column=False)
 
 
-def _by_column(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _by_column(decoding: Decoding, payload: object, _: bool) -> object:
     return _shaped(payload, by_column=True)
 
 
-def _scalar(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _scalar(decoding: Decoding, payload: object, _: bool) -> object:
     described, data = sized(payload, 2)
     if described in ("U", "S"):
         typed(data, str if described == "U" else bytes)
@@ -270,14 +279,14 @@ def _scalar(decoding: Decoding, payload: Any, _: bool) -> Any:
         return np.str_(data) if described == "U" else np.bytes_(data)
     typed(data, bytes)
     flat = decode_flat(described, data)
-    if type(flat) is UnknownTypeValue:
+    if isinstance(flat, UnknownTypeValue):
         return _unknown_scalar(flat.dtype, data, plain_number(described, data))
     if flat.size != 1:
         raise Malformed(f"a scalar has {flat.size} elements")
     return flat[0]
 
 
-def _unknown_scalar(described: str, data: Any, acting: Any) -> UnknownTypeValue:
+def _unknown_scalar(described: str, data: object, acting: object) -> UnknownTypeValue:
     fields = {"dtype": described, "data": data}
     return make_unknown(NamedKind.ARRAY, "numpy:generic", fields, "numpy is not installed here, or too old", acting)
 
@@ -291,9 +300,11 @@ _FORMATS = {"b1": "?", "f2": "e", "f4": "f", "f8": "d", **{f"{kind}{size}": code
             (("i", "bhiq"), ("u", "BHIQ")) for size, code in zip((1, 2, 4, 8), codes, strict=True)}}  # fmt: skip
 
 
-def plain_number(described: Any, data: bytes) -> Any:
+def plain_number(described: object, data: bytes) -> object:
     """Return the number that a numpy scalar was, without numpy; None if Python has no such number."""
-    code = _FORMATS.get(described[1:]) if type(described) is str else None
+    if type(described) is not str:
+        return None
+    code = _FORMATS.get(described[1:])
     form = struct.Struct((">" if described[:1] == ">" else "<") + code) if code else None
     if form is None or form.size != len(data):
         return None

@@ -7,10 +7,11 @@ import sys
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -34,50 +35,50 @@ from qmi.net.codec.unknown import NamedKind, make_unknown
 # -- integers beyond 64 bits, which cbor2 writes by itself
 
 
-def _big(decoding: Decoding, payload: Any, _: bool) -> int:
+def _big(decoding: Decoding, payload: object, _: bool) -> int:
     return big_integer(payload)
 
 
-def _negative_big(decoding: Decoding, payload: Any, _: bool) -> int:
+def _negative_big(decoding: Decoding, payload: object, _: bool) -> int:
     return -1 - big_integer(payload)
 
 
 # -- containers
 
 
-def _lower_tuple(encoding: Encoding, value: tuple[Any, ...], depth: int) -> CBORTag:
+def _lower_tuple(encoding: Encoding, value: tuple[object, ...], depth: int) -> CBORTag:
     return CBORTag(Own.TUPLE, encoding.items(value, depth))
 
 
-def _tuple(decoding: Decoding, payload: Any, _: bool) -> tuple[Any, ...]:
+def _tuple(decoding: Decoding, payload: object, _: bool) -> tuple[object, ...]:
     return tuple(typed(payload, list))
 
 
-def _lower_set(encoding: Encoding, value: Any, depth: int) -> CBORTag:
+def _lower_set(encoding: Encoding, value: AbstractSet[object], depth: int) -> CBORTag:
     tag = SET if type(value) is set else Own.FROZENSET
     members = list(value)
     _check(members)
     return CBORTag(tag, encoding.items(members, depth))
 
 
-def _check(keys: list[Any]) -> None:
+def _check(keys: list[object]) -> None:
     try:
         check_keys(keys)
     except (ValueError, TypeError) as error:
         raise Refusal(f"has a key that cannot be sent: {error}") from None
 
 
-def _set(decoding: Decoding, payload: Any, _: bool) -> set[Any]:
+def _set(decoding: Decoding, payload: object, _: bool) -> set[object]:
     members = typed(payload, list)
     check_keys(members)
     return set(members)
 
 
-def _frozenset(decoding: Decoding, payload: Any, immutable: bool) -> frozenset[Any]:
+def _frozenset(decoding: Decoding, payload: object, immutable: bool) -> frozenset[object]:
     return frozenset(_set(decoding, payload, immutable))
 
 
-def _read_pairs(payload: Any) -> dict[Any, Any]:
+def _read_pairs(payload: object) -> dict[object, object]:
     flat = typed(payload, list)
     if len(flat) % 2:
         raise Malformed("a key of a dict has no value")
@@ -85,34 +86,34 @@ def _read_pairs(payload: Any) -> dict[Any, Any]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _dict(decoding: Decoding, payload: Any, _: bool) -> dict[Any, Any]:
+def _dict(decoding: Decoding, payload: object, _: bool) -> dict[object, object]:
     return _read_pairs(payload)
 
 
-def _lower_mapping_proxy(encoding: Encoding, value: MappingProxyType[Any, Any], depth: int) -> CBORTag:
+def _lower_mapping_proxy(encoding: Encoding, value: MappingProxyType[object, object], depth: int) -> CBORTag:
     return CBORTag(Own.MAPPING_PROXY, encoding.lower(dict(value), depth))
 
 
-def _mapping_proxy(decoding: Decoding, payload: Any, _: bool) -> MappingProxyType[Any, Any]:
+def _mapping_proxy(decoding: Decoding, payload: object, _: bool) -> MappingProxyType[object, object]:
     return MappingProxyType(typed(payload, dict))
 
 
-_FACTORIES: dict[str, Callable[[], Any]] = {
+_FACTORIES: dict[str, Callable[[], object]] = {
     cls.__name__: cls
     for cls in (list, dict, set, frozenset, tuple, int, float, complex, bool, str, bytes, bytearray, deque, OrderedDict)
 }
 """What may make the missing values of a ``defaultdict``."""
 
 
-def _lower_ordered_dict(encoding: Encoding, value: OrderedDict[Any, Any], depth: int) -> CBORTag:
+def _lower_ordered_dict(encoding: Encoding, value: OrderedDict[object, object], depth: int) -> CBORTag:
     return CBORTag(Own.MAPPING, ["OrderedDict", None, encoding.lower(dict(value), depth)])
 
 
-def _lower_counter(encoding: Encoding, value: Counter[Any], depth: int) -> CBORTag:
+def _lower_counter(encoding: Encoding, value: Counter[object], depth: int) -> CBORTag:
     return CBORTag(Own.MAPPING, ["Counter", None, encoding.lower(dict(value), depth)])
 
 
-def _lower_defaultdict(encoding: Encoding, value: defaultdict[Any, Any], depth: int) -> CBORTag:
+def _lower_defaultdict(encoding: Encoding, value: defaultdict[object, object], depth: int) -> CBORTag:
     factory = value.default_factory
     name = None if factory is None else getattr(factory, "__name__", "")
     if name is not None and _FACTORIES.get(name) is not factory:
@@ -123,13 +124,13 @@ def _lower_defaultdict(encoding: Encoding, value: defaultdict[Any, Any], depth: 
     return CBORTag(Own.MAPPING, ["defaultdict", name, encoding.lower(dict(value), depth)])
 
 
-def _mapping(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _mapping(decoding: Decoding, payload: object, _: bool) -> object:
     kind, detail, items = sized(payload, 3)
     typed(items, dict)
     if kind == "OrderedDict":
         return OrderedDict(items)
     if kind == "Counter":
-        made: Counter[Any] = Counter()
+        made: Counter[object] = Counter()
         dict.update(made, items)  # any values; not by counting
         return made
     if kind == "defaultdict" and (detail is None or (type(detail) is str and detail in _FACTORIES)):
@@ -137,11 +138,11 @@ def _mapping(decoding: Decoding, payload: Any, _: bool) -> Any:
     raise Malformed("a kind of mapping is not known")
 
 
-def _lower_deque(encoding: Encoding, value: deque[Any], depth: int) -> CBORTag:
+def _lower_deque(encoding: Encoding, value: deque[object], depth: int) -> CBORTag:
     return CBORTag(Own.DEQUE, [value.maxlen, encoding.items(list(value), depth)])
 
 
-def _deque(decoding: Decoding, payload: Any, _: bool) -> deque[Any]:
+def _deque(decoding: Decoding, payload: object, _: bool) -> deque[object]:
     maxlen, items = sized(payload, 2)
     if maxlen is not None and not 0 <= typed(maxlen, int) <= sys.maxsize:
         raise Malformed("the length of a deque makes no sense")
@@ -152,7 +153,7 @@ def _lower_namespace(encoding: Encoding, value: SimpleNamespace, depth: int) -> 
     return CBORTag(Own.NAMESPACE, encoding.lower(dict(vars(value)), depth))
 
 
-def _namespace(decoding: Decoding, payload: Any, _: bool) -> SimpleNamespace:
+def _namespace(decoding: Decoding, payload: object, _: bool) -> SimpleNamespace:
     made = SimpleNamespace()
     for name, value in typed(payload, dict).items():
         if type(name) is not str or name.startswith("__"):
@@ -168,11 +169,11 @@ def _lower_bytearray(encoding: Encoding, value: bytearray, depth: int) -> CBORTa
     return CBORTag(Own.BYTEARRAY, encoding.put_away(value))
 
 
-def _bytes(decoding: Decoding, payload: Any, _: bool) -> bytes:
+def _bytes(decoding: Decoding, payload: object, _: bool) -> bytes:
     return bytes(decoding.take(payload))
 
 
-def _bytearray(decoding: Decoding, payload: Any, _: bool) -> bytearray:
+def _bytearray(decoding: Decoding, payload: object, _: bool) -> bytearray:
     data = decoding.take(payload)
     return data if type(data) is bytearray else bytearray(data)
 
@@ -190,7 +191,7 @@ def _lower_numbers(encoding: Encoding, value: array[Any], depth: int) -> CBORTag
     return CBORTag(Own.NUMBERS, [code, value.itemsize, encoding.put_away(value)])
 
 
-def _numbers(decoding: Decoding, payload: Any, _: bool) -> array[Any]:
+def _numbers(decoding: Decoding, payload: object, _: bool) -> array[Any]:
     code, size, data = sized(payload, 3)
     if typed(code, str) in ("u", "w"):
         return array("u", typed(data, str))
@@ -217,8 +218,8 @@ def _lower_complex(encoding: Encoding, value: complex, depth: int) -> CBORTag:
     return CBORTag(COMPLEX, [value.real, value.imag])
 
 
-def _complex(decoding: Decoding, payload: Any, _: bool) -> complex:
-    real, imag = fields_of(payload, float, float)
+def _complex(decoding: Decoding, payload: object, _: bool) -> complex:
+    real, imag = fields_of(payload, float, 2)
     return complex(real, imag)
 
 
@@ -229,7 +230,7 @@ def _lower_decimal(encoding: Encoding, value: Decimal, depth: int) -> CBORTag:
     return CBORTag(Own.DECIMAL, text)
 
 
-def _decimal(decoding: Decoding, payload: Any, _: bool) -> Decimal:
+def _decimal(decoding: Decoding, payload: object, _: bool) -> Decimal:
     text = typed(payload, str)
     if len(text) > MAX_DECIMAL_TEXT:
         raise Malformed(f"a Decimal of {len(text)} characters; the limit is {MAX_DECIMAL_TEXT}")
@@ -243,8 +244,8 @@ def _lower_fraction(encoding: Encoding, value: Fraction, depth: int) -> CBORTag:
     return CBORTag(Own.FRACTION, [value.numerator, value.denominator])
 
 
-def _fraction(decoding: Decoding, payload: Any, _: bool) -> Fraction:
-    numerator, denominator = fields_of(payload, int, int)
+def _fraction(decoding: Decoding, payload: object, _: bool) -> Fraction:
+    numerator, denominator = fields_of(payload, int, 2)
     if max(numerator.bit_length(), denominator.bit_length()) > MAX_FRACTION_BITS:
         raise Malformed(f"a Fraction of more than {MAX_FRACTION_BITS} bits")
     return Fraction(numerator, denominator)
@@ -254,15 +255,15 @@ def _lower_range(encoding: Encoding, value: range, depth: int) -> CBORTag:
     return CBORTag(Own.RANGE, [value.start, value.stop, value.step])
 
 
-def _range(decoding: Decoding, payload: Any, _: bool) -> range:
-    return range(*fields_of(payload, int, int, int))
+def _range(decoding: Decoding, payload: object, _: bool) -> range:
+    return range(*fields_of(payload, int, 3))
 
 
 def _lower_slice(encoding: Encoding, value: slice, depth: int) -> CBORTag:
     return CBORTag(Own.SLICE, encoding.items([value.start, value.stop, value.step], depth))
 
 
-def _slice(decoding: Decoding, payload: Any, _: bool) -> slice:
+def _slice(decoding: Decoding, payload: object, _: bool) -> slice:
     start, stop, step = sized(payload, 3)
     return slice(start, stop, step)
 
@@ -274,7 +275,7 @@ _KEY = re.compile(r"[A-Za-z0-9_+\-]{1,40}(/[A-Za-z0-9_+\-]{1,40}){0,3}", re.ASCI
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _lower_zone(value: Any, zone: tzinfo | None) -> list[Any]:
+def _lower_zone(value: datetime | time, zone: tzinfo | None) -> list[object]:
     if zone is None:
         return [None, None]
     offset = value.utcoffset()
@@ -283,7 +284,7 @@ def _lower_zone(value: Any, zone: tzinfo | None) -> list[Any]:
     return [offset // _MICROSECOND, None if zone is UTC else value.tzname()]
 
 
-def _zone(offset: Any, name: Any) -> timezone | None:
+def _zone(offset: object, name: object) -> timezone | None:
     if offset is None:
         return None
     delta = timedelta(microseconds=typed(offset, int))
@@ -292,23 +293,24 @@ def _zone(offset: Any, name: Any) -> timezone | None:
     return UTC if not delta else timezone(delta)
 
 
-def zone_key(zone: Any) -> str | None:
+def zone_key(zone: object) -> str | None:
     """Return the key of a ``ZoneInfo``; None for any other object, and for one that was read from a file."""
     zoneinfo = sys.modules.get("zoneinfo")
     if zoneinfo is None or type(zone) is not getattr(zoneinfo, "ZoneInfo", None):
         return None
-    key = zone.key
+    key = getattr(zone, "key", None)
     return key if type(key) is str and _KEY.fullmatch(key) else None
 
 
-def find_zone(key: Any) -> tzinfo | None:
+def find_zone(key: object) -> tzinfo | None:
     """Return the zone of this key from this machine's own tables, None if they lack it."""
-    if not _KEY.fullmatch(typed(key, str)):
-        raise Malformed(f"{key!r:.80} is no time zone")
+    text = typed(key, str)
+    if not _KEY.fullmatch(text):
+        raise Malformed(f"{text!r:.80} is no time zone")
     import zoneinfo
 
     try:
-        return zoneinfo.ZoneInfo(key)
+        return zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return None
 
@@ -322,7 +324,7 @@ def _lower_datetime(encoding: Encoding, value: datetime, depth: int) -> CBORTag:
     return CBORTag(Own.DATETIME, [*day, *clock, *_lower_zone(value, zone), zone_key(zone)])
 
 
-def _datetime(decoding: Decoding, payload: Any, _: bool) -> datetime:
+def _datetime(decoding: Decoding, payload: object, _: bool) -> datetime:
     numbers, offset, name, key = _moment(payload, 11)
     year, month, day, hour, minute, second, micro, fold = numbers
     zone = None if key is None else find_zone(key)
@@ -331,7 +333,7 @@ def _datetime(decoding: Decoding, payload: Any, _: bool) -> datetime:
     return datetime(year, month, day, hour, minute, second, micro, zone, fold=fold)
 
 
-def _moment(payload: Any, size: int) -> tuple[list[Any], Any, Any, Any]:
+def _moment(payload: object, size: int) -> tuple[list[int], object, object, object]:
     *numbers, offset, name, key = sized(payload, size)
     for number in numbers:
         typed(number, int)
@@ -342,8 +344,9 @@ def _lower_date(encoding: Encoding, value: date, depth: int) -> CBORTag:
     return CBORTag(Own.DATE, [value.year, value.month, value.day])
 
 
-def _date(decoding: Decoding, payload: Any, _: bool) -> date:
-    return date(*fields_of(payload, int, int, int))
+def _date(decoding: Decoding, payload: object, _: bool) -> date:
+    year, month, day = fields_of(payload, int, 3)
+    return date(year, month, day)
 
 
 def _lower_time(encoding: Encoding, value: time, depth: int) -> CBORTag:
@@ -351,7 +354,7 @@ def _lower_time(encoding: Encoding, value: time, depth: int) -> CBORTag:
     return CBORTag(Own.TIME, [value.hour, value.minute, value.second, value.microsecond, value.fold, *zone, None])
 
 
-def _time(decoding: Decoding, payload: Any, _: bool) -> time:
+def _time(decoding: Decoding, payload: object, _: bool) -> time:
     numbers, offset, name, _key = _moment(payload, 8)
     hour, minute, second, micro, fold = numbers
     return time(hour, minute, second, micro, _zone(offset, name), fold=fold)
@@ -361,8 +364,8 @@ def _lower_timedelta(encoding: Encoding, value: timedelta, depth: int) -> CBORTa
     return CBORTag(Own.TIMEDELTA, [value.days, value.seconds, value.microseconds])
 
 
-def _timedelta(decoding: Decoding, payload: Any, _: bool) -> timedelta:
-    days, seconds, microseconds = fields_of(payload, int, int, int)
+def _timedelta(decoding: Decoding, payload: object, _: bool) -> timedelta:
+    days, seconds, microseconds = fields_of(payload, int, 3)
     return timedelta(days, seconds, microseconds)
 
 
@@ -373,20 +376,20 @@ def _lower_timezone(encoding: Encoding, value: timezone, depth: int) -> CBORTag:
     return CBORTag(Own.TIMEZONE, [offset // _MICROSECOND, name])
 
 
-def _timezone(decoding: Decoding, payload: Any, _: bool) -> timezone:
+def _timezone(decoding: Decoding, payload: object, _: bool) -> timezone:
     offset, name = sized(payload, 2)
     found = _zone(typed(offset, int), name)
     assert found is not None
     return found
 
 
-def lower_zone_info(zone: Any) -> CBORTag | None:
+def lower_zone_info(zone: object) -> CBORTag | None:
     """Lower a ``ZoneInfo``; None for anything else."""
     key = zone_key(zone)
     return None if key is None else CBORTag(Own.ZONE, key)
 
 
-def _zone_info(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _zone_info(decoding: Decoding, payload: object, _: bool) -> object:
     zone = find_zone(payload)
     if zone is not None:
         return zone
@@ -400,20 +403,22 @@ def _lower_uuid(encoding: Encoding, value: UUID, depth: int) -> CBORTag:
     return CBORTag(Own.UUID, value.bytes)
 
 
-def _uuid(decoding: Decoding, payload: Any, _: bool) -> UUID:
+def _uuid(decoding: Decoding, payload: object, _: bool) -> UUID:
     return UUID(bytes=typed(payload, bytes))
 
 
-_PATHS = {cls.__name__: cls for cls in (PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)}
+_PATHS: dict[str, type[PurePath]] = {
+    cls.__name__: cls for cls in (PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)
+}
 
 
-def _lower_path(encoding: Encoding, value: Any, depth: int) -> CBORTag:
+def _lower_path(encoding: Encoding, value: PurePath, depth: int) -> CBORTag:
     return CBORTag(Own.PATH, [type(value).__name__, str(value)])
 
 
-def _path(decoding: Decoding, payload: Any, _: bool) -> Any:
-    kind, text = fields_of(payload, str, str)
-    cls: Any = _PATHS.get(kind)
+def _path(decoding: Decoding, payload: object, _: bool) -> object:
+    kind, text = fields_of(payload, str, 2)
+    cls: type[PurePath] | None = _PATHS.get(kind)
     if cls is None:
         raise Malformed("a kind of path is not known")
     foreign = PosixPath if sys.platform == "win32" else WindowsPath

@@ -23,7 +23,7 @@ from qmi.net.codec.budget import MAX_PER_BYTE, is_well_formed, is_within
 from qmi.net.codec.decode import Decoder
 from qmi.net.codec.encode import Encoder, find_refusal
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
-from qmi.net.codec.rows import SCALARS, Persistent, Refusal, Restore
+from qmi.net.codec.rows import SCALARS, Memory, Persistent, Refusal, Restore, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS
 from qmi.net.protocol.limits import Limits, ProtocolError
 
@@ -54,7 +54,7 @@ class Encoded(NamedTuple):
     segments: list[memoryview]
 
 
-def encode_scalars(value: Any) -> bytes | None:
+def encode_scalars(value: object) -> bytes | None:
     """Encode what consists of scalars and needs no encoder: most of what is ever sent.
 
     Args:
@@ -70,7 +70,7 @@ def encode_scalars(value: Any) -> bytes | None:
     return payload if len(payload) <= _SMALL else None
 
 
-def copy_of_scalars(value: Any) -> Any:
+def copy_of_scalars(value: Any) -> object:
     """Copy what consists of a few scalars, so that nobody can change it before it is encoded.
 
     Returns:
@@ -87,7 +87,7 @@ def copy_of_scalars(value: Any) -> Any:
     return OTHER
 
 
-def encode_each(values: Iterable[Any]) -> bytes | None:
+def encode_each(values: Iterable[object]) -> bytes | None:
     """Encode scalars one behind the other: the items of a list without its head.
 
     cbor2 takes longer to find out what a list is than to encode the few scalars in it.
@@ -125,7 +125,7 @@ class Codec:
         # Packed lists in a body without segments are no more objects than the body's size allows.
         self._plain = Decoder((), restore)
 
-    def encode(self, value: Any, name: str = "value") -> Encoded:
+    def encode(self, value: object, name: str = "value") -> Encoded:
         """Encode one value, which a refusal calls by this name.
 
         Raises:
@@ -136,9 +136,9 @@ class Codec:
         if plain is not OTHER and (payload := encode_scalars(plain)) is not None and len(payload) <= self._quick:
             return Encoded(payload, [])
         encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects, self._limits.frame)
-        return self._write(self._lower(encoder, value, name, 0), encoder, name, whole=True)
+        return self._write(self._lower(encoder, value, name, 0), encoder, name)
 
-    def encode_fields(self, values: Sequence[Any], names: Sequence[str]) -> Encoded:
+    def encode_fields(self, values: Sequence[object], names: Sequence[str]) -> Encoded:
         """Encode a list of values, each with a name for refusals. The list and a list or dict in it cost no depth.
 
         Raises:
@@ -150,30 +150,30 @@ class Codec:
             # An empty list or dict, as most calls have some, stays what it is.
             if (kind := type(value)) not in SCALARS and (value or kind not in _CONTAINERS):
                 plain[index] = self._lower(encoder, value, names[index], -1)
-        return self._write(plain, encoder, names, whole=False)
+        return self._write(plain, encoder, names)
 
     @staticmethod
-    def _lower(encoder: Encoder, value: Any, name: str, depth: int) -> Any:
+    def _lower(encoder: Encoder, value: object, name: str, depth: int) -> object:
         try:
             return encoder.lower(value, depth)
         except Refusal as refusal:
             raise refusal.under(name).as_error() from refusal.__cause__
 
-    def _write(self, plain: Any, encoder: Encoder, names: Any, *, whole: bool) -> Encoded:
+    def _write(self, plain: object, encoder: Encoder, names: str | Sequence[str]) -> Encoded:
         try:
             payload = dumps(plain)
         except Exception as error:  # whatever cbor2 refuses fails this call alone
-            parts = [(names, plain)] if whole else list(zip(names, plain, strict=True))
+            parts = _named_parts(plain, names)
             for name, part in parts:
                 refusal = find_refusal(part, name)
                 if refusal is not None:
                     raise refusal.as_error() from None
             raise QMI_ValueNotSendableException(f"{parts[-1][0]} cannot be sent: {error}") from error
         if len(payload) > self._quick or encoder.segments:
-            self._check_size(payload, encoder, [(names, plain)] if whole else list(zip(names, plain, strict=True)))
+            self._check_size(payload, encoder, _named_parts(plain, names))
         return Encoded(payload, encoder.segments)
 
-    def _check_size(self, payload: bytes, encoder: Encoder, parts: list[tuple[str, Any]]) -> None:
+    def _check_size(self, payload: bytes, encoder: Encoder, parts: list[tuple[str, object]]) -> None:
         if has_long_integer(payload):
             for name, part in parts:
                 refusal = find_refusal(part, name)
@@ -189,7 +189,7 @@ class Codec:
         if encoder.segments:
             self._check_total(payload, encoder, parts)
 
-    def _check_total(self, payload: bytes, encoder: Encoder, parts: list[tuple[str, Any]]) -> None:
+    def _check_total(self, payload: bytes, encoder: Encoder, parts: list[tuple[str, object]]) -> None:
         count = len(encoder.segments)
         total = len(payload) + sum(segment.nbytes for segment in encoder.segments) + 8 * count
         if total > self._limits.frame - _RESERVE or count > self._limits.segments:
@@ -198,7 +198,7 @@ class Codec:
                 f"the limit is {self._limits.frame - _RESERVE} in {self._limits.segments}"
             )
 
-    def decode(self, payload: bytes | bytearray, segments: Sequence[Any] = ()) -> Any:
+    def decode(self, payload: bytes | bytearray, segments: Sequence[Memory] = ()) -> Any:
         """Decode one value; segments become part of it.
 
         Raises:
@@ -231,6 +231,12 @@ class Codec:
         return found
 
 
+def _named_parts(plain: object, names: str | Sequence[str]) -> list[tuple[str, object]]:
+    if isinstance(names, str):
+        return [(names, plain)]
+    return list(zip(names, typed(plain, list), strict=True))
+
+
 def _fault(payload: bytes | bytearray, detail: str) -> ProtocolError:
     """Return the error of a payload that cannot be decoded: the value's if it is well-formed, else the link's."""
     text = printable(f"a frame cannot be decoded: {detail}"[:300])
@@ -244,12 +250,12 @@ def _too_many(limits: Limits) -> str:
     )
 
 
-def _largest(parts: list[tuple[str, Any]]) -> str:
+def _largest(parts: list[tuple[str, object]]) -> str:
     """Name the part that is to blame for the size; the first if there is just one with a value in it."""
     return max(parts, key=lambda part: len(repr(type(part[1]))) if len(parts) == 1 else _weight(part[1]))[0]
 
 
-def _weight(plain: Any) -> int:
+def _weight(plain: object) -> int:
     try:
         return len(dumps(plain))
     except Exception:  # noqa: BLE001 - only a guess for a message

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any
 
-from qmi.net.codec.rows import Malformed, Restore, typed
+from qmi.net.codec.rows import Malformed, Memory, Restore, typed
 from qmi.net.codec.table import BY_TAG, SegmentMemory
 
 
-class Decoder(dict[int, Callable[[Any, bool], Any]]):
+class Decoder(dict[int, Callable[[object, bool], object]]):
     """The mapping from tags to values that cbor2 decodes with; made for one frame if that has segments.
 
     Args:
@@ -20,15 +19,15 @@ class Decoder(dict[int, Callable[[Any, bool], Any]]):
     """
 
     def __init__(
-        self, segments: Sequence[Any] = (), restore: Restore | None = None, objects: int | None = None
+        self, segments: Sequence[Memory] = (), restore: Restore | None = None, objects: int | None = None
     ) -> None:
         super().__init__()
-        self._segments = list(segments)
+        self._segments: list[Memory | None] = list(segments)
         self._restore = restore
         self._unused = len(self._segments)
         self._objects = objects
 
-    def __missing__(self, tag: int) -> Any:
+    def __missing__(self, tag: int) -> object:
         """Find what a tag means when it is met first; close every tag that is not known, before its payload is read."""
         rebuild = BY_TAG.get(tag)
         if rebuild is None:
@@ -45,14 +44,15 @@ class Decoder(dict[int, Callable[[Any, bool], Any]]):
         if self._unused:
             raise Malformed(f"{self._unused} segments of the frame are not used")
 
-    def open_segment(self, number: int) -> Any:
+    def open_segment(self, number: int) -> Memory:
         """Return a segment that was not used before."""
-        if not 0 <= number < len(self._segments) or self._segments[number] is None:
+        memory = self._segments[number] if 0 <= number < len(self._segments) else None
+        if memory is None:
             raise Malformed(f"segment {number} is not there, or used twice")
-        memory, self._segments[number] = self._segments[number], None
+        self._segments[number] = None
         return memory
 
-    def take(self, value: Any) -> Any:
+    def take(self, value: object) -> Memory:
         """Return the bytes of a payload: themselves, or those of a segment."""
         if type(value) is bytes:
             return value
@@ -71,7 +71,7 @@ class Decoder(dict[int, Callable[[Any, bool], Any]]):
             if self._objects < 0:
                 raise Malformed("packed lists have too many objects in them")
 
-    def restore(self, plain: Any) -> Any:
+    def restore(self, plain: object) -> object:
         """Return the object that plain values stand for."""
         if self._restore is None:
             raise Malformed("a reference to an object came over a link that has none")

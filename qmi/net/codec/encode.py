@@ -11,9 +11,9 @@ import collections.abc
 import dataclasses
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cbor2 import CBORTag, dumps
 
@@ -37,6 +37,9 @@ from qmi.net.codec.table import BY_TYPE
 from qmi.net.codec.tags import MAX_INTEGER_BITS, SET, Own
 from qmi.net.codec.unknown import UNKNOWN_TYPES, NamedKind, UnknownTypeValue
 from qmi.net.protocol.limits import SEGMENT_THRESHOLD
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _TEXT = frozenset({str})
 _CONTAINERS = 10_000
@@ -100,7 +103,7 @@ class Encoder:
         self._errors: ErrorEncoder | None = None
         self._inline: int | None = None
 
-    def lower(self, value: Any, depth: int) -> Any:
+    def lower(self, value: object, depth: int) -> object:
         """Return what stands for the value in CBOR; ``depth`` containers are around it.
 
         Raises:
@@ -128,7 +131,7 @@ class Encoder:
         if depth >= self._max_depth:
             raise Refusal(f"is nested deeper than {self._max_depth} levels, or contains itself")
 
-    def items(self, values: Any, depth: int) -> Any:
+    def items(self, values: Sequence[object], depth: int) -> object:
         """Lower the items of a list or tuple that has ``depth`` containers around itself."""
         self.check_depth(depth)
         if len(values) >= PACK_FROM:
@@ -141,7 +144,7 @@ class Encoder:
             packed = pack_numpy(self, values, kinds.pop())
             if packed is not None:
                 return packed
-        result: list[Any] = []
+        result: list[object] = []
         lower, deeper = self.lower, depth + 1
         try:
             for item in values:
@@ -150,7 +153,7 @@ class Encoder:
             raise refusal.under(f"[{len(result)}]") from None
         return result
 
-    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
+    def _dict(self, value: dict[object, object], depth: int) -> object:
         self.check_depth(depth)
         if len(value) >= PACK_FROM:
             packed = self._large_dict(value, depth)
@@ -165,7 +168,7 @@ class Encoder:
                 check_keys([key for key, _ in pairs])
             except (ValueError, TypeError) as error:
                 raise Refusal(f"has a key that cannot be sent: {error}; send list(value.items())") from None
-        flat: list[Any] = []
+        flat: list[object] = []
         for key, item in pairs:
             if not plain:
                 flat.append(self.lower(key, depth + 1))
@@ -177,7 +180,7 @@ class Encoder:
             return dict(zip([key for key, _ in pairs], flat, strict=True))
         return CBORTag(Own.DICT, flat)
 
-    def _large_dict(self, value: dict[Any, Any], depth: int) -> Any:
+    def _large_dict(self, value: dict[object, object], depth: int) -> object:
         kept = len(self.segments)
         try:
             return pack_dict(self, value, depth)
@@ -185,7 +188,7 @@ class Encoder:
             del self.segments[kept:]
             return None
 
-    def put_away(self, buffer: Any) -> Any:
+    def put_away(self, buffer: Buffer) -> object:
         """Return what stands for these bytes: themselves, or the number of a segment if they are many."""
         view = memoryview(buffer)
         if self._inline is not None:
@@ -210,7 +213,7 @@ class Encoder:
             if self._objects < 0:
                 raise Refusal("has more items than may be sent at once; send a numpy array")
 
-    def lower_small(self, value: Any, depth: int, limit: int) -> tuple[Any, int]:
+    def lower_small(self, value: object, depth: int, limit: int) -> tuple[object, int]:
         """Lower a value that is sent within the body, if it can be sent at all; returns its size, too.
 
         Raises:
@@ -228,7 +231,7 @@ class Encoder:
             raise Refusal("is too large to be sent here")
         return plain, size
 
-    def _bytes(self, value: bytes, depth: int) -> Any:
+    def _bytes(self, value: bytes, depth: int) -> object:
         return value if len(value) < SEGMENT_THRESHOLD else CBORTag(Own.BYTES, self.put_away(value))
 
     def _unknown(self, value: UnknownTypeValue, depth: int) -> CBORTag:
@@ -246,13 +249,13 @@ class Encoder:
         tag = Own.NAMED_TUPLE if value.type_kind is NamedKind.NAMED_TUPLE else Own.DATACLASS
         return lower_fields(self, tag, module, qualname, list(value.fields.items()), depth)
 
-    def lower_error(self, error: BaseException, depth: int) -> Any:
+    def lower_error(self, error: BaseException, depth: int) -> object:
         """Lower an exception; whatever is in it, it can be sent."""
         if self._errors is None:
             self._errors = ErrorEncoder(self, self._max_depth)
         return self._errors.lower(error, depth)
 
-    def _lower_named(self, value: Any, depth: int) -> Any:
+    def _lower_named(self, value: Any, depth: int) -> object:
         """Lower a value whose type is none of Python's own."""
         if self._persistent is not None:
             plain = self._persistent(value)
@@ -287,7 +290,7 @@ class Encoder:
             self._members[id(member), depth] = found
         return found[1]
 
-    def _lower_foreign(self, value: Any, depth: int) -> Any:
+    def _lower_foreign(self, value: object, depth: int) -> object:
         """Lower a value of a library."""
         found = arrays.lower_numpy(self, value)
         if found is None:
@@ -300,7 +303,7 @@ class Encoder:
         return found
 
 
-_METHODS: dict[type, Callable[[Encoder, Any, int], Any]] = {
+_METHODS: dict[type, Callable[[Encoder, Any, int], object]] = {
     list: Encoder.items, dict: Encoder._dict, bytes: Encoder._bytes,
     **dict.fromkeys(UNKNOWN_TYPES, Encoder._unknown), **BY_TYPE,
 }  # fmt: skip
@@ -341,7 +344,7 @@ _SEQUENCES = (Own.TUPLE, Own.FROZENSET, SET)
 """The tags whose list is one of items of the value; that of any other has its parts, which have no place."""
 
 
-def find_refusal(plain: Any, name: str) -> Refusal | None:
+def find_refusal(plain: object, name: str) -> Refusal | None:
     """Say which part of a lowered value cbor2 refused to write, and why; also integers that are too long."""
     if type(plain) is str:
         try:
@@ -355,7 +358,7 @@ def find_refusal(plain: Any, name: str) -> Refusal | None:
     return next((refusal for refusal in found if refusal is not None), None)
 
 
-def _parts(plain: Any, name: str) -> Iterator[tuple[Any, str]]:
+def _parts(plain: object, name: str) -> Iterator[tuple[object, str]]:
     """Yield the parts of a lowered value, with their places in the value of the user."""
     if type(plain) is CBORTag and plain.tag in (Own.NAMED_TUPLE, Own.DATACLASS):
         for field, item in zip(plain.value[2::2], plain.value[3::2], strict=True):

@@ -19,7 +19,7 @@ from cbor2 import CBORTag
 from qmi.config.validators import printable, printable_lines
 from qmi.errors import QMI_RemoteException, QMI_RemoteExceptionGroup
 from qmi.net.codec.named_types import ABSENT, find_type, static_lookup
-from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, fields_of, let_ctrl_c_through
+from qmi.net.codec.rows import Decoding, Encoding, Malformed, Row, let_ctrl_c_through, sized, typed
 from qmi.net.codec.tags import Own
 
 MAX_TEXT = 16 << 10
@@ -33,7 +33,7 @@ _MAX_PRINTED = 10_000
 """Errors in a group and its causes that Python is asked to print: it prints one that is met twice twice."""
 
 _BASE = BaseException.__dict__
-_MRO: Any = type.__dict__["__mro__"]
+_MRO: types.MemberDescriptorType = type.__dict__["__mro__"]
 _BUILTIN = frozenset(v for v in vars(builtins).values() if isinstance(v, type) and issubclass(v, BaseException))
 _TEXT = (str, type(None))
 _NUMBER = (int, type(None))
@@ -144,7 +144,7 @@ class ErrorEncoder:
         self._met: set[int] = set()
         self._left = 0
 
-    def lower(self, error: BaseException, depth: int) -> Any:
+    def lower(self, error: BaseException, depth: int) -> object:
         """Lower an exception; never raises."""
         if id(error) in self._met:
             return text_of(error)
@@ -193,7 +193,7 @@ class ErrorEncoder:
         """Whether no further exception should be added, not even in brief."""
         return self._left < -MAX_TOTAL
 
-    def lower_part(self, value: Any, depth: int) -> tuple[Any, int]:
+    def lower_part(self, value: object, depth: int) -> tuple[object, int]:
         """Lower a part of an exception that is none; returns its size, too.
 
         Raises:
@@ -211,8 +211,8 @@ class _Parts:
         self.size: int = 0
         self.whole: bool = True
 
-    def attributes(self, error: BaseException) -> dict[str, Any]:
-        found = {}
+    def attributes(self, error: BaseException) -> dict[str, object]:
+        found: dict[str, object] = {}
         notes = _BASE["__dict__"].__get__(error).get("__notes__")
         if type(notes) is list:
             texts = [cut(note, MAX_TEXT) for note in notes[:_MAX_NOTES] if isinstance(note, str)]
@@ -224,8 +224,8 @@ class _Parts:
                 self.whole = False
         return found
 
-    def members(self, error: BaseException) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def members(self, error: BaseException) -> dict[str, object]:
+        found: dict[str, object] = {}
         for base, names in _MEMBERS.items():
             if not issubclass(type(error), base):
                 continue
@@ -243,7 +243,7 @@ class _Parts:
                         found[name] = cut(str(value), MAX_TEXT)
         return found
 
-    def _group(self, members: Sequence[BaseException]) -> list[Any]:
+    def _group(self, members: Sequence[BaseException]) -> list[object]:
         found = []
         for error in members:
             if self._errors.is_full:
@@ -253,14 +253,14 @@ class _Parts:
             found.append(self._errors.brief(error) if type(plain) is str else plain)
         return found
 
-    def tame(self, value: Any) -> Any:
+    def tame(self, value: object) -> object:
         """Lower an argument, or its text if that is impossible."""
         if type(value) is str:
             text = cut(value, MAX_TEXT)
             self.size += len(text)
             self.whole = self.whole and text == value
             return text
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         if self._add(found, "", value):
             return found[""]
         self.whole = False
@@ -268,7 +268,7 @@ class _Parts:
         self.size += len(text)
         return text
 
-    def _add(self, found: dict[str, Any], key: str, value: Any) -> bool:
+    def _add(self, found: dict[str, object], key: str, value: Any) -> bool:
         """Lower a part if it can be sent and is not too long."""
         if isinstance(value, BaseException):
             found[key] = self._errors.lower(value, self._depth)
@@ -290,7 +290,7 @@ class _Parts:
         return True
 
 
-def _state_of(error: BaseException) -> dict[str, Any]:
+def _state_of(error: BaseException) -> dict[str, object]:
     """Return the exception's dictionary, and what its class keeps in slots."""
     found = dict(_BASE["__dict__"].__get__(error))
     for base in _MRO.__get__(type(error)):
@@ -333,19 +333,26 @@ def _is_printable(error: BaseException) -> bool:
 # -- rebuilding
 
 
-def _exception(decoding: Decoding, payload: Any, _: bool) -> Any:
-    kinds = (str, str, str, str, list, dict, dict, bool)
-    module, qualname, text, trace, args, state, members, whole = fields_of(payload, *kinds)
-    return rebuild_exception((module, qualname), text, trace, args, state, members, whole=whole)
+def _exception(decoding: Decoding, payload: object, _: bool) -> object:
+    module, qualname, text, trace, args, state, members, whole = sized(payload, 8)
+    return rebuild_exception(
+        (typed(module, str), typed(qualname, str)),
+        typed(text, str),
+        typed(trace, str),
+        typed(args, list),
+        typed(state, dict),
+        typed(members, dict),
+        whole=typed(whole, bool),
+    )
 
 
 def rebuild_exception(
     name: tuple[str, str],
     text: str,
     trace: str,
-    args: list[Any],
+    args: list[object],
     state: dict[str, Any],
-    members: Mapping[str, Any] | None = None,
+    members: Mapping[str, object] | None = None,
     *,
     whole: bool = True,
 ) -> Any:
@@ -382,7 +389,7 @@ def rebuild_exception(
     return error
 
 
-def _printable_member(name: str, value: Any, members: Mapping[str, Any]) -> Any:
+def _printable_member(name: str, value: object, members: Mapping[str, object]) -> object:
     """Return a member as it may be printed; an OSError prints its file names by ``repr`` anyway."""
     shown = name in ("strerror", "msg", "message", "reason", "text") or (name == "filename" and "lineno" in members)
     return printable_lines(value) if shown and type(value) is str else value
@@ -400,7 +407,7 @@ def _prints_safely(cls: type) -> bool:
     )
 
 
-def _stand_in(name: tuple[str, str], text: str, members: Mapping[str, Any]) -> Exception:
+def _stand_in(name: tuple[str, str], text: str, members: Mapping[str, object]) -> Exception:
     full = printable(name[1] if name[0] == "builtins" else ".".join(name))
     inner, message = members.get("exceptions"), members.get("message")
     if type(inner) is list and inner and type(message) is str and all(isinstance(item, Exception) for item in inner):
@@ -408,7 +415,7 @@ def _stand_in(name: tuple[str, str], text: str, members: Mapping[str, Any]) -> E
     return QMI_RemoteException(f"{full}: {text}" if text else full, full)
 
 
-def _make(cls: type, args: list[Any], members: Mapping[str, Any]) -> Exception | None:
+def _make(cls: type, args: list[object], members: Mapping[str, object]) -> Exception | None:
     """Make the exception through the builtin type that it is made of, never through its own code."""
     base: Any = next(base for base in _MRO.__get__(cls) if base in _BUILTIN)
     made_of = next((kind for kind in _MADE_OF_MEMBERS if issubclass(base, kind)), None)
@@ -432,7 +439,9 @@ def _make(cls: type, args: list[Any], members: Mapping[str, Any]) -> Exception |
     return cast(Exception, error)
 
 
-def _set_members(error: Any, kind: type, names: Mapping[str, tuple[type, ...]], members: Mapping[str, Any]) -> None:
+def _set_members(
+    error: object, kind: type, names: Mapping[str, tuple[type, ...]], members: Mapping[str, object]
+) -> None:
     for name, kinds in names.items():
         if members.get(name) is not None:  # what is not set must stay so: an OSError prints it
             if not isinstance(members[name], kinds):
@@ -440,7 +449,7 @@ def _set_members(error: Any, kind: type, names: Mapping[str, tuple[type, ...]], 
             kind.__dict__[name].__set__(error, members[name])
 
 
-def _set_state(error: BaseException, state: dict[str, Any]) -> None:
+def _set_state(error: BaseException, state: dict[str, object]) -> None:
     rest = _BASE["__dict__"].__get__(error)
     for name, value in state.items():
         if name == "__notes__":

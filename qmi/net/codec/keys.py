@@ -58,7 +58,7 @@ def is_plain_key(value: Any) -> bool:
     return cls.__module__ == "numpy" and issubclass(cls, generic) and cls.__name__ != "void"
 
 
-def check_keys(keys: Sequence[Any]) -> None:
+def check_keys(keys: Sequence[object]) -> None:
     """Refuse keys that are no plain ones, or that were chosen to collide.
 
     Raises:

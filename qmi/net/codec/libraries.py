@@ -64,7 +64,7 @@ def _array(data: Any) -> Any:
     return data
 
 
-def _read_masked(parts: Parts) -> Any:
+def _read_masked(parts: Parts) -> object:
     masked = load_library("numpy.ma")
     data = _array(parts["data"])
     fill = None if parts["fill_value"] is None else _array(parts["fill_value"])[()]
@@ -97,7 +97,7 @@ def _lower_xarray(value: Any) -> tuple[str, Parts] | None:
     return "xarray.Dataset", {"variables": found, "coords": coords, "attrs": dict(value.attrs)}
 
 
-def _named(name: Any) -> str:
+def _named(name: object) -> str:
     if type(name) is not str:
         raise Refusal(f"has the name {name!r:.80}, which is no text")
     return name
@@ -118,11 +118,11 @@ def _variable(variable: Any) -> Parts:
     return _described(variable, data)
 
 
-def _described(variable: Any, data: Any) -> Parts:
+def _described(variable: Any, data: object) -> Parts:
     return {"dims": [_named(name) for name in variable.dims], "data": data, "attrs": dict(variable.attrs)}
 
 
-def _read_variable(parts: Parts) -> Any:
+def _read_variable(parts: Parts) -> object:
     data = parts["data"]
     if type(data) is dict and "series" in data:
         data = _extension(data["series"])
@@ -136,22 +136,22 @@ def _read_variable(parts: Parts) -> Any:
     return load_library("xarray").Variable(tuple(typed(parts["dims"], list)), data, typed(parts["attrs"], dict))
 
 
-def _extension(series: Any) -> Any:
+def _extension(series: Any) -> object:
     if type(series) is not load_library("pandas").Series:
         raise Malformed("expected a series")
     return series.array
 
 
-def _read_variables(parts: Any) -> Parts:
+def _read_variables(parts: object) -> Parts:
     return {typed(name, str): _read_variable(found) for name, found in typed(parts, dict).items()}
 
 
-def _read_data_array(parts: Parts) -> Any:
+def _read_data_array(parts: Parts) -> object:
     coords = _read_variables(parts["coords"])
     return load_library("xarray").DataArray(_read_variable(parts["variable"]), coords=coords, name=parts["name"])
 
 
-def _read_dataset(parts: Parts) -> Any:
+def _read_dataset(parts: Parts) -> object:
     variables, coords = _read_variables(parts["variables"]), _read_variables(parts["coords"])
     return load_library("xarray").Dataset(variables, coords=coords, attrs=typed(parts["attrs"], dict))
 
@@ -159,22 +159,21 @@ def _read_dataset(parts: Parts) -> Any:
 # -- quantities
 
 
-def _is_pint(value: Any) -> bool:
+def _is_pint(value: object) -> bool:
     pint = loaded_library("pint")
     return pint is not None and isinstance(value, getattr(pint, "Quantity", ()))
 
 
 def _lower_pint(value: Any) -> tuple[str, Parts] | None:
     pint = loaded_library("pint")
-    quantity: Any = getattr(pint, "Quantity", ())
-    if pint is None or not isinstance(value, quantity):
+    if pint is None or not _is_pint(value):
         return None
     if type(value).__name__ != "Quantity":  # a measurement has an error beside it
         return None
     return "pint.Quantity", {"magnitude": value.magnitude, "units": dict(value.unit_items())}
 
 
-def _read_pint(parts: Parts) -> Any:
+def _read_pint(parts: Parts) -> object:
     pint = load_library("pint")
     registry = pint.get_application_registry()
     units = {}
@@ -195,7 +194,7 @@ def _lower_astropy(value: Any) -> tuple[str, Parts] | None:
     return "astropy.units.Quantity", {"value": value.value, "unit": value.unit.to_string()}
 
 
-def _read_astropy(parts: Parts) -> Any:
+def _read_astropy(parts: Parts) -> object:
     units = load_library("astropy.units")
     text = typed(parts["unit"], str)
     if len(text) > _MAX_UNIT:
@@ -209,10 +208,10 @@ def _read_astropy(parts: Parts) -> Any:
 
 # -- all together: [kind, parts]
 
-_LOWER: tuple[Callable[[Any], tuple[str, Parts] | None], ...] = (
+_LOWER: tuple[Callable[[object], tuple[str, Parts] | None], ...] = (
     _lower_astropy, _lower_numpy, library_pandas.lower, _lower_xarray, _lower_pint,
 )  # fmt: skip
-_READERS: Mapping[str, Callable[[Parts], Any]] = {
+_READERS: Mapping[str, Callable[[Parts], object]] = {
     "numpy.ma.MaskedArray": _read_masked,
     "numpy.ma.masked": lambda parts: load_library("numpy.ma").masked,
     "numpy.recarray": lambda parts: _array(parts["data"]).view(load_library("numpy").recarray),
@@ -252,7 +251,7 @@ def _placed(refusal: Refusal) -> Refusal:
     return Refusal(refusal.reason, done + path)
 
 
-def lower_library(encoding: Encoding, value: Any, depth: int) -> CBORTag | None:
+def lower_library(encoding: Encoding, value: object, depth: int) -> CBORTag | None:
     """Lower a value of a library; None if it is none.
 
     Raises:
@@ -269,7 +268,7 @@ def lower_library(encoding: Encoding, value: Any, depth: int) -> CBORTag | None:
     return None
 
 
-def _library(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _library(decoding: Decoding, payload: object, _: bool) -> object:
     kind, parts = sized(payload, 2)
     read = _READERS.get(typed(kind, str))
     if read is None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qmi.net.codec.loading import load_library, loaded_library
 from qmi.net.codec.rows import Malformed, Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    L = TypeVar("L", pd.DataFrame, pd.Series)
 
 Parts = dict[str, Any]
 _ZONE = re.compile(r"UTC([+-][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?|[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+){0,3}", re.ASCII)
@@ -49,12 +55,12 @@ def lower(value: Any) -> tuple[str, Parts] | None:
     return None
 
 
-def _attrs(value: Any) -> Parts:
+def _attrs(value: pd.DataFrame | pd.Series) -> Parts:
     unique = {} if value.flags.allows_duplicate_labels else {"unique_labels": True}
     return unique | ({"attrs": dict(value.attrs)} if value.attrs else {})
 
 
-def _frame(pandas: Any, frame: Any) -> Parts:
+def _frame(pandas: ModuleType, frame: pd.DataFrame) -> Parts:
     parts = {"index": _index(pandas, frame.index), "columns": _index(pandas, frame.columns)} | _attrs(frame)
     kinds = set(frame.dtypes)
     if len(kinds) == 1 and _is_numeric(next(iter(kinds))):
@@ -72,7 +78,7 @@ def _is_numeric(dtype: Any) -> bool:
     return type(dtype).__module__.startswith("numpy") and dtype.kind in "biufcmM"
 
 
-def _column(pandas: Any, values: Any) -> Parts:
+def _column(pandas: ModuleType, values: pd.Series | pd.Index) -> Parts:
     """Describe the values of a series or index."""
     dtype = values.dtype
     if type(dtype).__module__.startswith("numpy"):
@@ -105,14 +111,14 @@ def _column(pandas: Any, values: Any) -> Parts:
     raise Refusal(f"has the dtype {dtype}, which cannot be sent; send value.astype(object), and the dtype beside it")
 
 
-def _zone_text(zone: Any) -> str:
+def _zone_text(zone: object) -> str:
     text = str(zone)
     if not _ZONE.fullmatch(text):
         raise Refusal(f"has the time zone {zone!r:.80}, which cannot be sent; send value.tz_convert('UTC')")
     return text
 
 
-def _index(pandas: Any, index: Any) -> Parts:
+def _index(pandas: ModuleType, index: pd.Index) -> Parts:
     names = list(index.names)
     if type(index) is pandas.RangeIndex:
         return {"form": "range", "range": range(index.start, index.stop, index.step), "names": names}
@@ -129,7 +135,7 @@ def _index(pandas: Any, index: Any) -> Parts:
 # -- rebuilding
 
 
-def _read_frame(pandas: Any, parts: Parts) -> Any:
+def _read_frame(pandas: ModuleType, parts: Parts) -> object:
     index, columns = _read_index(pandas, parts["index"]), _read_index(pandas, parts["columns"])
     if "block" in parts:
         made = pandas.DataFrame(_array(parts["block"]), index=index)
@@ -140,13 +146,13 @@ def _read_frame(pandas: Any, parts: Parts) -> Any:
     return _with_attrs(made, parts)
 
 
-def _read_series(pandas: Any, parts: Parts) -> Any:
+def _read_series(pandas: ModuleType, parts: Parts) -> object:
     index = _read_index(pandas, parts["index"])
     values = _read_column(pandas, parts["values"])
     return _with_attrs(pandas.Series(values, index=index, name=parts["name"]), parts)
 
 
-def _with_attrs(made: Any, parts: Parts) -> Any:
+def _with_attrs(made: L, parts: Parts) -> L:
     attrs = parts.get("attrs")
     if type(attrs) is dict:
         made.attrs.update(attrs)
@@ -155,13 +161,13 @@ def _with_attrs(made: Any, parts: Parts) -> Any:
     return made
 
 
-def _array(data: Any) -> Any:
+def _array(data: object) -> object:
     if type(data) is not load_library("numpy").ndarray:
         raise Malformed("expected an array")
     return data
 
 
-def _read_object(pandas: Any, parts: Parts) -> Any:
+def _read_object(pandas: ModuleType, parts: Parts) -> object:
     items = parts["items"]
     if type(items) is not list:
         raise Malformed("expected a list")
@@ -171,24 +177,24 @@ def _read_object(pandas: Any, parts: Parts) -> Any:
     return pandas.Series(made, dtype=object)
 
 
-def _read_zoned(pandas: Any, parts: Parts) -> Any:
+def _read_zoned(pandas: ModuleType, parts: Parts) -> object:
     if not _ZONE.fullmatch(parts["zone"]):
         raise Malformed("a time zone is not known")
     return pandas.DatetimeIndex(_array(parts["data"])).tz_localize("UTC").tz_convert(parts["zone"])
 
 
-def _read_period(pandas: Any, parts: Parts) -> Any:
+def _read_period(pandas: ModuleType, parts: Parts) -> object:
     if not _FREQUENCY.fullmatch(parts["frequency"]):
         raise Malformed("a frequency is not known")
     return pandas.PeriodIndex.from_ordinals(_array(parts["ordinals"]), freq=parts["frequency"])
 
 
-def _read_interval(pandas: Any, parts: Parts) -> Any:
+def _read_interval(pandas: ModuleType, parts: Parts) -> object:
     left, right = (pandas.Index(_read_column(pandas, parts[side])) for side in ("left", "right"))
     return pandas.IntervalIndex.from_arrays(left, right, closed=parts["closed"])
 
 
-def _read_nullable(pandas: Any, parts: Parts) -> Any:
+def _read_nullable(pandas: ModuleType, parts: Parts) -> object:
     if parts["dtype"] not in _NULLABLE:
         raise Malformed("a dtype is not known")
     made = pandas.array(_array(parts["data"]), dtype=parts["dtype"])
@@ -196,33 +202,33 @@ def _read_nullable(pandas: Any, parts: Parts) -> Any:
     return made
 
 
-def _read_string(pandas: Any, parts: Parts) -> Any:
+def _read_string(pandas: ModuleType, parts: Parts) -> object:
     if parts["dtype"] not in _TEXTS or type(parts["items"]) is not list:
         raise Malformed("a dtype is not known")
     return pandas.array(parts["items"], dtype=parts["dtype"])
 
 
-def _read_category(pandas: Any, parts: Parts) -> Any:
+def _read_category(pandas: ModuleType, parts: Parts) -> object:
     categories = _read_index(pandas, parts["categories"])
     return pandas.Categorical.from_codes(_array(parts["codes"]), categories, ordered=bool(parts["ordered"]))
 
 
-def _read_plain(pandas: Any, parts: Parts) -> Any:
+def _read_plain(pandas: ModuleType, parts: Parts) -> object:
     return _array(parts["data"])
 
 
-_COLUMNS: Mapping[str, Callable[[Any, Parts], Any]] = {
+_COLUMNS: Mapping[str, Callable[[ModuleType, Parts], object]] = {
     "numpy": _read_plain, "object": _read_object, "category": _read_category, "zoned": _read_zoned,
     "period": _read_period, "interval": _read_interval, "nullable": _read_nullable, "string": _read_string,
 }  # fmt: skip
 
 
-def _read_column(pandas: Any, parts: Parts) -> Any:
+def _read_column(pandas: ModuleType, parts: Parts) -> object:
     found = _COLUMNS[parts["form"]](pandas, parts)
     return found.array if isinstance(found, pandas.Series | pandas.Index) else found
 
 
-def _read_index(pandas: Any, parts: Parts) -> Any:
+def _read_index(pandas: ModuleType, parts: Parts) -> object:
     form, names = parts["form"], parts["names"]
     if form == "range":
         made = pandas.RangeIndex(parts["range"])
@@ -239,7 +245,7 @@ def _read_index(pandas: Any, parts: Parts) -> Any:
     return made
 
 
-def _read_timestamp(pandas: Any, parts: Parts) -> Any:
+def _read_timestamp(pandas: ModuleType, parts: Parts) -> object:
     made = pandas.Timestamp(parts["value"])
     if parts["zone"] is None:
         return made
@@ -248,11 +254,11 @@ def _read_timestamp(pandas: Any, parts: Parts) -> Any:
     return made.tz_localize("UTC").tz_convert(parts["zone"])
 
 
-def _read_timedelta(pandas: Any, parts: Parts) -> Any:
+def _read_timedelta(pandas: ModuleType, parts: Parts) -> object:
     return pandas.Timedelta(parts["value"])
 
 
-_KINDS: Mapping[str, Callable[[Any, Parts], Any]] = {
+_KINDS: Mapping[str, Callable[[ModuleType, Parts], object]] = {
     "pandas.DataFrame": _read_frame,
     "pandas.Series": _read_series,
     "pandas.Index": _read_index,
@@ -263,8 +269,8 @@ _KINDS: Mapping[str, Callable[[Any, Parts], Any]] = {
 }
 
 
-def _reader(read: Callable[[Any, Parts], Any]) -> Callable[[Parts], Any]:
+def _reader(read: Callable[[ModuleType, Parts], object]) -> Callable[[Parts], object]:
     return lambda parts: read(load_library("pandas"), parts)
 
 
-READERS: Mapping[str, Callable[[Parts], Any]] = {kind: _reader(read) for kind, read in _KINDS.items()}
+READERS: Mapping[str, Callable[[Parts], object]] = {kind: _reader(read) for kind, read in _KINDS.items()}

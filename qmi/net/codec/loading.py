@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
 
 OWN_MODULES: dict[str, str] = {
     "qmi.core.config_defs": "qmi.core.config_defs",
@@ -35,7 +34,7 @@ def find_own_module(name: str) -> ModuleType | None:
     return found if found is not None else importlib.import_module(home)
 
 
-def load_library(name: str) -> Any:
+def load_library(name: str) -> ModuleType:
     """Return one of the libraries whose values travel.
 
     Raises:
@@ -46,6 +45,6 @@ def load_library(name: str) -> Any:
     return found if found is not None else importlib.import_module(name)
 
 
-def loaded_library(name: str) -> Any:
+def loaded_library(name: str) -> ModuleType | None:
     """Return such a library if this program has imported it, else None: nothing can be of one of its types then."""
     return sys.modules.get(name)

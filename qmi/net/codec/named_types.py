@@ -11,7 +11,7 @@ import sys
 import types
 from abc import ABCMeta
 from enum import Enum, EnumType, Flag
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from cbor2 import CBORTag
 
@@ -20,16 +20,16 @@ from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Refusal, 
 from qmi.net.codec.tags import MAX_INTEGER_BITS, Own
 from qmi.net.codec.unknown import NOT_IMPORTED, NamedKind, make_unknown
 
-_MODULE_DICT: Any = vars(types.ModuleType)["__dict__"]
-_CLASS_DICT: Any = type.__dict__["__dict__"]
-_CLASS_MRO: Any = type.__dict__["__mro__"]
+_MODULE_DICT: types.MemberDescriptorType = vars(types.ModuleType)["__dict__"]
+_CLASS_DICT: types.GetSetDescriptorType = type.__dict__["__dict__"]
+_CLASS_MRO: types.MemberDescriptorType = type.__dict__["__mro__"]
 PLAIN_READS = (object.__getattribute__, int.__getattribute__, str.__getattribute__, float.__getattribute__)
 _FLAG_WALKERS = [
     found.__func__
     for name, found in vars(Flag).items()
     if name.startswith("_iter_member_") and isinstance(found, classmethod)
 ]
-ABSENT: Any = object()
+ABSENT: Final = object()
 
 
 def static_lookup(cls: type, name: str) -> Any:
@@ -85,6 +85,7 @@ def lower_enum(encoding: Encoding, member: Enum, depth: int) -> CBORTag:
     """Lower a member of an enum: its name, and its value for those who do not have the type."""
     cls = type(member)
     value = member._value_
+    plain: object
     if type(value) is int:
         plain = value if value.bit_length() <= MAX_INTEGER_BITS else None
     elif type(value) in SCALARS and type(value) is not str:
@@ -100,14 +101,14 @@ def lower_enum(encoding: Encoding, member: Enum, depth: int) -> CBORTag:
     return CBORTag(Own.ENUM, [cls.__module__, cls.__qualname__, member._name_, plain, name])
 
 
-def _enum(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _enum(decoding: Decoding, payload: object, _: bool) -> object:
     module, qualname, name, value, base = sized(payload, 5)
     if name is not None:
         typed(name, str)
     return rebuild_enum(typed(module, str), typed(qualname, str), name, value, typed(base, str))
 
 
-def rebuild_enum(module: str, qualname: str, name: str | None, value: Any, base: str = "") -> Any:
+def rebuild_enum(module: str, qualname: str, name: str | None, value: object, base: str = "") -> object:
     """Return the member of this name, or what stands for it."""
     reason = NOT_IMPORTED
     cls = find_type(module, qualname)
@@ -122,7 +123,7 @@ def rebuild_enum(module: str, qualname: str, name: str | None, value: Any, base:
     return make_unknown(NamedKind.ENUM, f"{module}:{qualname}", {"name": name, "value": value}, reason, acting)
 
 
-def _find_member(cls: type, name: str | None, value: Any, base: str) -> Any:
+def _find_member(cls: type, name: str | None, value: object, base: str) -> object:
     members = _CLASS_DICT.__get__(cls).get("_member_map_")
     if type(members) is not dict:
         return None
@@ -172,11 +173,11 @@ def _combine_flag(cls: type[Flag], value: int) -> Flag | None:
 
 
 def lower_fields(
-    encoding: Encoding, tag: int, module: str, qualname: str, fields: list[tuple[str, Any]], depth: int
+    encoding: Encoding, tag: int, module: str, qualname: str, fields: list[tuple[str, object]], depth: int
 ) -> CBORTag:
     """Lower a value that has named fields."""
     encoding.check_depth(depth)
-    flat: list[Any] = [module, qualname]
+    flat: list[object] = [module, qualname]
     for name, value in fields:
         try:
             flat += (name, encoding.lower(value, depth + 1))
@@ -185,7 +186,7 @@ def lower_fields(
     return CBORTag(tag, flat)
 
 
-def lower_named_tuple(encoding: Encoding, value: tuple[Any, ...], names: tuple[str, ...], depth: int) -> CBORTag:
+def lower_named_tuple(encoding: Encoding, value: tuple[object, ...], names: tuple[str, ...], depth: int) -> CBORTag:
     """Lower a named tuple."""
     cls = type(value)
     items = tuple.__iter__(value)
@@ -193,14 +194,14 @@ def lower_named_tuple(encoding: Encoding, value: tuple[Any, ...], names: tuple[s
     return lower_fields(encoding, Own.NAMED_TUPLE, cls.__module__, cls.__qualname__, fields, depth)
 
 
-def lower_dataclass(encoding: Encoding, value: Any, names: tuple[str, ...], depth: int) -> CBORTag:
+def lower_dataclass(encoding: Encoding, value: object, names: tuple[str, ...], depth: int) -> CBORTag:
     """Lower an instance of a dataclass."""
     cls = type(value)
     fields = [(name, getattr(value, name)) for name in names]
     return lower_fields(encoding, Own.DATACLASS, cls.__module__, cls.__qualname__, fields, depth)
 
 
-def _read_fields(payload: Any) -> tuple[str, str, tuple[str, ...], list[Any]]:
+def _read_fields(payload: object) -> tuple[str, str, tuple[str, ...], list[object]]:
     flat = typed(payload, list)
     if len(flat) < 2 or len(flat) % 2:
         raise Malformed("a field of a named value is not complete")
@@ -210,7 +211,7 @@ def _read_fields(payload: Any) -> tuple[str, str, tuple[str, ...], list[Any]]:
     return typed(flat[0], str), typed(flat[1], str), names, flat[3::2]
 
 
-def _named_tuple(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _named_tuple(decoding: Decoding, payload: object, _: bool) -> object:
     """Return the named tuple, or what stands for it if there is no such class here with the same fields."""
     module, qualname, names, values = _read_fields(payload)
     cls = find_type(module, qualname)
@@ -220,7 +221,7 @@ def _named_tuple(decoding: Decoding, payload: Any, _: bool) -> Any:
     return make_unknown(NamedKind.NAMED_TUPLE, f"{module}:{qualname}", fields, _reason(cls), tuple(values))
 
 
-def _dataclass(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _dataclass(decoding: Decoding, payload: object, _: bool) -> object:
     """Return the dataclass instance, or what stands for it if there is no such class here with the same fields."""
     module, qualname, names, values = _read_fields(payload)
     cls = find_type(module, qualname)
@@ -236,7 +237,7 @@ def _reason(cls: type | None) -> str:
     return NOT_IMPORTED if cls is None else "this program's type of that name cannot be rebuilt from these fields"
 
 
-def _checked(made: Any, cls: type) -> Any:
+def _checked(made: object, cls: type) -> object:
     """Let the author of a class check what was rebuilt without calling the class.
 
     Raises:
@@ -252,7 +253,7 @@ def _checked(made: Any, cls: type) -> Any:
     return made
 
 
-def _fill(cls: type, names: tuple[str, ...], values: list[Any]) -> Any:
+def _fill(cls: type, names: tuple[str, ...], values: list[object]) -> object:
     """Make an instance and set its fields where the class keeps them: in slots, or in the instance's dictionary."""
     slots = {}
     for name in names:
@@ -265,7 +266,7 @@ def _fill(cls: type, names: tuple[str, ...], values: list[Any]) -> Any:
     if len(slots) < len(names) and type(getter) is not types.GetSetDescriptorType:
         return ABSENT
     try:
-        made: Any = object.__new__(cls)
+        made: object = object.__new__(cls)
     except TypeError:  # abstract, or made of a type of C that must be made its own way
         return ABSENT
     rest = getter.__get__(made) if len(slots) < len(names) else {}

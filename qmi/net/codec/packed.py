@@ -14,15 +14,21 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cbor2 import CBORDecodeError, CBORTag, dumps
 
 from qmi.net.codec import arrays, pieces
 from qmi.net.codec.keys import check_keys
-from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Row, sized, typed
+from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Memory, Row, sized, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS, NEGATIVE_BIGINT, POSITIVE_BIGINT, Own
 from qmi.net.codec.unknown import UnknownTypeValue
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+N = TypeVar("N", int, float)
+T = TypeVar("T")
 
 PACK_FROM = 128
 """A list of fewer items is written by cbor2 as quickly."""
@@ -37,7 +43,7 @@ _TEXT_COST = 2
 _NUMPY_COST = 1
 
 
-def pack(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
+def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
     """Return what stands for a list of at least :data:`PACK_FROM` items; None if it has no packed form."""
     kinds = set(map(type, values))
     if len(kinds) == 1:
@@ -54,7 +60,7 @@ def pack(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
     return None
 
 
-def _packed(encoding: Encoding, form: str, detail: Any, data: Any, objects: int) -> CBORTag:
+def _packed(encoding: Encoding, form: str, detail: object, data: Buffer, objects: int) -> CBORTag:
     encoding.spend(objects)
     return CBORTag(Own.PACKED, [form, detail, encoding.put_away(data)])
 
@@ -70,7 +76,7 @@ def _pack_integers(encoding: Encoding, values: Sequence[int]) -> CBORTag | None:
         return None
 
 
-def _little(numbers: array[Any]) -> array[Any]:
+def _little(numbers: array[N]) -> array[N]:
     if _SWAP:
         numbers.byteswap()
     return numbers
@@ -91,7 +97,7 @@ def _pack_texts(encoding: Encoding, values: Sequence[str]) -> CBORTag | None:
     return None
 
 
-def _pack_mixed(encoding: Encoding, values: Sequence[Any]) -> CBORTag | None:
+def _pack_mixed(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
     try:
         data = dumps(values if type(values) is list else list(values))
     except Exception:  # noqa: BLE001 - whatever cbor2 refuses: whoever refuses it says where it is
@@ -115,7 +121,7 @@ def pack_numpy(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag
     return _packed(encoding, "n", arrays.describe_dtype(dtype), flat.view("u1"), len(values) * _NUMPY_COST)
 
 
-_PACKERS: dict[type, Callable[[Encoding, Any], CBORTag | None]] = {
+_PACKERS: dict[type, Callable[[Encoding, Sequence[Any]], CBORTag | None]] = {
     float: _pack_floats, int: _pack_integers, bool: _pack_bools, str: _pack_texts,
 }  # fmt: skip
 
@@ -138,7 +144,7 @@ def has_long_integer(payload: bytes) -> bool:
     return False
 
 
-def pack_dict(encoding: Encoding, value: dict[Any, Any], depth: int) -> CBORTag | None:
+def pack_dict(encoding: Encoding, value: dict[object, object], depth: int) -> CBORTag | None:
     """Return what stands for a large dict whose keys have a packed form; None if they have not."""
     keys = list(value)
     kind = type(keys[0])
@@ -154,7 +160,7 @@ def pack_dict(encoding: Encoding, value: dict[Any, Any], depth: int) -> CBORTag 
 # -- unpacking
 
 
-def _unpack(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _unpack(decoding: Decoding, payload: object, _: bool) -> object:
     form, detail, data = sized(payload, 3)
     unpack = _UNPACKERS.get(form) if type(form) is str else None
     if unpack is None:
@@ -162,7 +168,7 @@ def _unpack(decoding: Decoding, payload: Any, _: bool) -> Any:
     return unpack(decoding, detail, decoding.take(data))
 
 
-def _in_parts(size: int, make: Callable[[int, int], list[Any]]) -> list[Any]:
+def _in_parts(size: int, make: Callable[[int, int], list[T]]) -> list[T]:
     # Other threads have the interpreter between two parts.
     found = make(0, _PART)
     for begin in range(_PART, size, _PART):
@@ -170,9 +176,9 @@ def _in_parts(size: int, make: Callable[[int, int], list[Any]]) -> list[Any]:
     return found
 
 
-def _unpack_numbers(code: str) -> Callable[[Decoding, Any, Any], Any]:
-    def unpack(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
-        numbers = array(code)
+def _unpack_numbers(code: Literal["d", "q"]) -> Callable[[Decoding, object, Memory], object]:
+    def unpack(decoding: Decoding, detail: object, data: Memory) -> list[float]:
+        numbers: array[float] = array(code)
         decoding.spend(len(data) // numbers.itemsize)
         numbers.frombytes(data)
         numbers = _little(numbers)
@@ -181,7 +187,7 @@ def _unpack_numbers(code: str) -> Callable[[Decoding, Any, Any], Any]:
     return unpack
 
 
-def _unpack_bools(decoding: Decoding, detail: Any, data: Any) -> list[bool]:
+def _unpack_bools(decoding: Decoding, detail: object, data: Memory) -> list[bool]:
     decoding.spend(len(data))
     flags = bytes(data)
     try:
@@ -190,8 +196,8 @@ def _unpack_bools(decoding: Decoding, detail: Any, data: Any) -> list[bool]:
         raise Malformed("a bool is neither 0 nor 1") from None
 
 
-def _unpack_texts(decoding: Decoding, detail: Any, data: Any) -> list[str]:
-    if detail not in _SEPARATORS:
+def _unpack_texts(decoding: Decoding, detail: object, data: Memory) -> list[str]:
+    if not isinstance(detail, str) or detail not in _SEPARATORS:
         raise Malformed("the separator of packed texts is not known")
     text = str(data, "utf-8")
     decoding.spend(_TEXT_COST * (text.count(detail) + 1))
@@ -203,31 +209,31 @@ def _unpack_texts(decoding: Decoding, detail: Any, data: Any) -> list[str]:
     return found
 
 
-def _unpack_numpy(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
+def _unpack_numpy(decoding: Decoding, detail: object, data: Memory) -> list[object]:
     flat = arrays.decode_flat(detail, data)
-    if type(flat) is UnknownTypeValue:
+    if isinstance(flat, UnknownTypeValue):
         return _without_numpy(decoding, detail, bytes(data))
     decoding.spend(flat.size * _NUMPY_COST)
     return _in_parts(flat.size, lambda begin, end: list(flat[begin:end]))
 
 
-def _without_numpy(decoding: Decoding, described: Any, data: bytes) -> list[Any]:
-    digits = described[2:].partition("[")[0] if type(described) is str else ""
+def _without_numpy(decoding: Decoding, described: object, data: bytes) -> list[object]:
+    digits = described[2:].partition("[")[0] if isinstance(described, str) else ""
     size = int(digits) if digits.isdecimal() else 0
-    if not 0 < size <= 64 or len(data) % size:
+    if not isinstance(described, str) or not 0 < size <= 64 or len(data) % size:
         raise Malformed("packed scalars do not fit their element type")
     decoding.spend(len(data) // size * _NUMPY_COST)
     return [arrays.scalar_without_numpy(described, data[at : at + size]) for at in range(0, len(data), size)]
 
 
-class _BigIntegers(dict[int, Any]):
+class _BigIntegers(dict[int, Callable[[object, bool], int]]):
     """The tags that may be in a list of scalars."""
 
-    def __missing__(self, tag: int) -> Any:
+    def __missing__(self, tag: int) -> Callable[[object, bool], int]:
         raise Malformed(f"CBOR tag {tag} is not used in a packed list")
 
 
-def big_integer(value: Any) -> int:
+def big_integer(value: object) -> int:
     """Return the integer that a byte string stands for."""
     data = typed(value, bytes)
     if len(data) * 8 > MAX_INTEGER_BITS:
@@ -241,10 +247,10 @@ _BIG = _BigIntegers({
 })  # fmt: skip
 
 
-def _unpack_mixed(decoding: Decoding, detail: Any, data: Any) -> list[Any]:
-    data = bytes(data)
-    decoding.spend(_TEXT_COST * _length(data))
-    sealed = b"".join((b"\x82", data, b"\x00"))  # cbor2 ignores what follows the first item
+def _unpack_mixed(decoding: Decoding, detail: object, data: Memory) -> list[object]:
+    packed = bytes(data)
+    decoding.spend(_TEXT_COST * _length(packed))
+    sealed = b"".join((b"\x82", packed, b"\x00"))  # cbor2 ignores what follows the first item
     try:
         # At this depth there can be no list in the list.
         found, end = pieces.decode(sealed, semantic_decoders=_BIG, max_depth=2, allow_indefinite=False)
@@ -269,7 +275,7 @@ def _length(data: bytes) -> int:
     return int.from_bytes(data[1 : 1 + (1 << (head & 3))])
 
 
-def _unpack_dict(decoding: Decoding, payload: Any, _: bool) -> dict[Any, Any]:
+def _unpack_dict(decoding: Decoding, payload: object, _: bool) -> dict[object, object]:
     keys, values = sized(payload, 2)
     if len(typed(keys, list)) != len(typed(values, list)):
         raise Malformed("a dict does not have as many values as keys")
@@ -280,7 +286,7 @@ def _unpack_dict(decoding: Decoding, payload: Any, _: bool) -> dict[Any, Any]:
     return found
 
 
-_UNPACKERS: dict[str, Callable[[Decoding, Any, Any], Any]] = {
+_UNPACKERS: dict[str, Callable[[Decoding, object, Memory], object]] = {
     "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "?": _unpack_bools, "s": _unpack_texts,
     "n": _unpack_numpy, "c": _unpack_mixed,
 }  # fmt: skip

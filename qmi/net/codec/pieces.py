@@ -6,8 +6,9 @@ ask for is read by a function in Python, at whose beginning the interpreter goes
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from io import SEEK_CUR, SEEK_END, SEEK_SET
-from typing import IO, Any, cast
+from typing import IO, Any, TypedDict, Unpack, cast
 
 from cbor2 import CBORDecoder, loads
 
@@ -44,7 +45,17 @@ class _Pieces:
         return piece
 
 
-def decode(data: bytes, **options: Any) -> Any:
+class Options(TypedDict, total=False):
+    """Options of cbor2."""
+
+    semantic_decoders: Mapping[int, Callable[[object, bool], object]]
+    max_depth: int
+    allow_indefinite: bool
+    allow_duplicate_keys: bool
+    strict_hashable_types: bool
+
+
+def decode(data: bytes, **options: Unpack[Options]) -> Any:
     """Decode one item of CBOR, as ``cbor2.loads`` does.
 
     Args:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from qmi.errors import QMI_ValueNotSendableException
 
-Persistent: TypeAlias = Callable[[Any], Any]
-Restore: TypeAlias = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+T = TypeVar("T")
+Memory: TypeAlias = bytes | bytearray | memoryview
+"""Bytes that came over a link, or in a segment of it."""
+Persistent: TypeAlias = Callable[[object], object]
+Restore: TypeAlias = Callable[[object], object]
 
 SCALARS = frozenset({type(None), bool, int, float, str})
 """What cbor2 writes and reads as it is."""
@@ -70,22 +76,22 @@ class Malformed(ValueError):
 class Encoding(Protocol):
     """What a row may use to lower a value to what CBOR has."""
 
-    def lower(self, value: Any, depth: int) -> Any:
+    def lower(self, value: object, depth: int) -> object:
         """Return what stands for a value that has ``depth`` containers around it."""
 
-    def items(self, values: Any, depth: int) -> Any:
+    def items(self, values: Sequence[object], depth: int) -> object:
         """Return what stands for the items of a sequence that has ``depth`` containers around it."""
 
     def check_bytes(self, size: int) -> None:
         """Refuse an array of so many bytes before it is copied."""
 
-    def put_away(self, buffer: Any) -> Any:
+    def put_away(self, buffer: Buffer) -> object:
         """Return what stands for bytes: themselves, or the number of a segment if they are many."""
 
     def spend(self, objects: int) -> None:
         """Count objects that the receiver will make of packed bytes."""
 
-    def lower_small(self, value: Any, depth: int, limit: int) -> tuple[Any, int]:
+    def lower_small(self, value: object, depth: int, limit: int) -> tuple[object, int]:
         """Return what stands for a value, and its size; refuses it if that is more than so many bytes."""
 
     def check_depth(self, depth: int) -> None:
@@ -95,13 +101,16 @@ class Encoding(Protocol):
 class Decoding(Protocol):
     """What a row may use to rebuild a value."""
 
-    def take(self, value: Any) -> Any:
+    def open_segment(self, number: int) -> Memory:
+        """Return a segment that was not used before."""
+
+    def take(self, value: object) -> Memory:
         """Return the bytes of a payload: themselves, or those of a segment."""
 
     def spend(self, objects: int) -> None:
         """Count objects that are about to be made."""
 
-    def restore(self, plain: Any) -> Any:
+    def restore(self, plain: object) -> object:
         """Return the object that plain values stand for."""
 
 
@@ -116,30 +125,29 @@ class Row(NamedTuple):
     """
 
     tag: int
-    rebuild: Callable[[Any, Any, bool], Any]
+    rebuild: Callable[[Decoding, object, bool], object]
     types: tuple[type, ...] = ()
-    lower: Callable[[Any, Any, int], Any] | None = None
+    lower: Callable[[Encoding, Any, int], object] | None = None
 
 
-def typed(value: Any, kind: type) -> Any:
+def typed(value: object, kind: type[T]) -> T:
     """Return the value if it is exactly of this type."""
     if type(value) is not kind:
         raise Malformed(f"expected {kind.__name__}, got {type(value).__name__}")
     return value
 
 
-def sized(value: Any, size: int) -> list[Any]:
+def sized(value: object, size: int) -> list[Any]:
     """Return a list of this length."""
-    if len(typed(value, list)) != size:
-        raise Malformed(f"expected {size} items, got {len(value)}")
-    return value  # type: ignore[no-any-return]
+    items = typed(value, list)
+    if len(items) != size:
+        raise Malformed(f"expected {size} items, got {len(items)}")
+    return items
 
 
-def fields_of(value: Any, *kinds: type) -> list[Any]:
-    """Return a list whose items have these types."""
-    for item, kind in zip(sized(value, len(kinds)), kinds, strict=True):
-        typed(item, kind)
-    return value  # type: ignore[no-any-return]
+def fields_of(value: object, kind: type[T], size: int) -> list[T]:
+    """Return a list of this length whose items have this type."""
+    return [typed(item, kind) for item in sized(value, size)]
 
 
 def type_name(value: object) -> str:
@@ -162,8 +170,9 @@ _NICE_NAMES = {
 }
 
 
-def texts(value: Any) -> Sequence[str]:
+def texts(value: object) -> Sequence[str]:
     """Return a list of texts."""
-    if any(type(item) is not str for item in typed(value, list)):
+    items = typed(value, list)
+    if any(type(item) is not str for item in items):
         raise Malformed("expected a list of texts")
-    return value  # type: ignore[no-any-return]
+    return items

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from qmi.net.codec import arrays, builtin_types, exceptions, libraries, named_types, packed
-from qmi.net.codec.rows import Decoding, Malformed, Row, typed
+from qmi.net.codec.rows import Decoding, Encoding, Malformed, Memory, Row, typed
 from qmi.net.codec.tags import Own
 
 
@@ -20,15 +20,15 @@ class SegmentMemory:
 
     __slots__ = ("memory",)
 
-    def __init__(self, memory: Any) -> None:
-        self.memory: Any = memory
+    def __init__(self, memory: Memory) -> None:
+        self.memory: Memory = memory
 
 
-def _segment(decoding: Any, payload: Any, _: bool) -> SegmentMemory:
+def _segment(decoding: Decoding, payload: object, _: bool) -> SegmentMemory:
     return SegmentMemory(decoding.open_segment(typed(payload, int)))
 
 
-def _persistent(decoding: Decoding, payload: Any, _: bool) -> Any:
+def _persistent(decoding: Decoding, payload: object, _: bool) -> object:
     return decoding.restore(payload)
 
 
@@ -42,9 +42,9 @@ ROWS: tuple[Row, ...] = (
     *exceptions.ROWS,
     *libraries.ROWS,
 )
-BY_TYPE: Mapping[type, Callable[[Any, Any, int], Any]] = {
+BY_TYPE: Mapping[type, Callable[[Encoding, Any, int], object]] = {
     cls: row.lower for row in ROWS if row.lower is not None for cls in row.types
 }
-BY_TAG: Mapping[int, Callable[[Any, Any, bool], Any]] = {row.tag: row.rebuild for row in ROWS}
+BY_TAG: Mapping[int, Callable[[Decoding, object, bool], object]] = {row.tag: row.rebuild for row in ROWS}
 
 __all__ = ["BY_TAG", "BY_TYPE", "ROWS", "Malformed", "SegmentMemory"]

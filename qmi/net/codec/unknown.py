@@ -40,7 +40,7 @@ class UnknownTypeValue:
     reason: str
 
     def __init__(
-        self, type_kind: NamedKind, type_name: str, fields: Mapping[str, Any], reason: str = NOT_IMPORTED
+        self, type_kind: NamedKind, type_name: str, fields: Mapping[str, object], reason: str = NOT_IMPORTED
     ) -> None:
         vars(self).update(type_kind=type_kind, type_name=type_name, fields=dict(fields), reason=reason)
 
@@ -52,7 +52,7 @@ class UnknownTypeValue:
             return fields[name]
         raise AttributeError(f"{self!r} has no field {name!r}")
 
-    def _identity(self) -> tuple[Any, ...]:
+    def _identity(self) -> tuple[object, ...]:
         if self.type_kind is NamedKind.ENUM and self.fields.get("name") is not None:
             return (self.type_kind.value, self.type_name, self.fields["name"])  # its value may have no hash
         return (self.type_kind.value, self.type_name, *self.fields.items())
@@ -133,7 +133,7 @@ class UnknownBytes(UnknownTypeValue, bytes):
         __hash__ = bytes.__hash__
 
 
-class UnknownTuple(UnknownTypeValue, tuple[Any, ...]):
+class UnknownTuple(UnknownTypeValue, tuple[object, ...]):
     """A value of an unknown named tuple: it has its fields, and can be indexed and unpacked."""
 
     if TYPE_CHECKING:
@@ -153,7 +153,7 @@ UNKNOWN_TYPES: tuple[type[UnknownTypeValue], ...] = (UnknownTypeValue, *_ACTING.
 
 
 def make_unknown(
-    kind: NamedKind, type_name: str, fields: Mapping[str, Any], reason: str = NOT_IMPORTED, acting: Any = None
+    kind: NamedKind, type_name: str, fields: Mapping[str, object], reason: str = NOT_IMPORTED, acting: Any = None
 ) -> UnknownTypeValue:
     """Return what stands for a value.
 
@@ -164,10 +164,10 @@ def make_unknown(
         reason: Why it is not a value of its own type.
         acting: The int, float, str, bytes or tuple that it is besides, or None.
     """
-    cls: Any = _ACTING.get(type(acting))
+    cls = _ACTING.get(type(acting))
     if cls is None:
         return UnknownTypeValue(kind, type_name, fields, reason)
-    made: UnknownTypeValue = cls.__new__(cls, acting)
+    made: UnknownTypeValue = type(acting).__new__(cls, acting)
     UnknownTypeValue.__init__(made, kind, type_name, fields, reason)
     if cls is UnknownTuple:
         # Fields win over the methods of a tuple, as in a named tuple.

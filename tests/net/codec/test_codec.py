@@ -263,7 +263,11 @@ def test_references_go_through_the_hooks() -> None:
     def persistent(value: object) -> tuple[str, str] | None:
         return ("ctx", value.name) if isinstance(value, Proxy) else None
 
-    codec = Codec(persistent=persistent, restore=lambda plain: Proxy(plain[1]))
+    def restore(plain: object) -> Proxy:
+        assert isinstance(plain, tuple)
+        return Proxy(plain[1])
+
+    codec = Codec(persistent=persistent, restore=restore)
     back = through({"p": [Proxy("nsg"), Color.RED]}, codec)
     assert isinstance(back["p"][0], Proxy)
     assert back["p"][0].name == "nsg"
