@@ -167,7 +167,7 @@ def make_unknown(
     cls = _ACTING.get(type(acting))
     if cls is None:
         return UnknownTypeValue(kind, type_name, fields, reason)
-    made: UnknownTypeValue = type(acting).__new__(cls, acting)
+    made: UnknownTypeValue = acting.__new__(cls, acting)
     UnknownTypeValue.__init__(made, kind, type_name, fields, reason)
     if cls is UnknownTuple:
         # Fields win over the methods of a tuple, as in a named tuple.
