@@ -15,6 +15,11 @@ from qmi.core.exceptions import (
 )
 from qmi.core.util import format_address_and_port
 from qmi.devices import visa as _visa
+from qmi.devices.async_serial import AsyncSerialTransport
+from qmi.devices.async_sockets import AsyncTcpTransport, AsyncUdpTransport
+from qmi.devices.async_thread import AsyncThreadTransport
+from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.create import make_async_transport as _make_async_transport
 from qmi.devices.create import make_transport as _make_transport
 from qmi.devices.descriptors import (
     GpibTransportDescriptorParser,
@@ -34,6 +39,11 @@ from qmi.devices.transport import DeviceTransport, QMI_Transport
 from qmi.devices.visa import QMI_GpibTransport, QMI_UsbTmcTransport, QMI_VisaTransport
 
 __all__ = [
+    "AsyncSerialTransport",
+    "AsyncTcpTransport",
+    "AsyncThreadTransport",
+    "AsyncTransport",
+    "AsyncUdpTransport",
     "ConnectionEvent",
     "DeviceTransport",
     "GpibTransportDescriptorParser",
@@ -61,6 +71,7 @@ __all__ = [
     "UsbTmcTransportDescriptorParser",
     "VisaTransportDescriptorParser",
     "Vxi11TransportDescriptorParser",
+    "create_async_transport",
     "create_transport",
     "format_address_and_port",
     "list_usbtmc_transports",
@@ -133,6 +144,25 @@ def create_transport(transport_descriptor: str, default_attributes: Mapping[str,
         QMI_TransportDescriptorException: If the text cannot be understood.
     """
     return _make_transport(transport_descriptor, default_attributes, _find)
+
+
+def create_async_transport(
+    transport_descriptor: str, default_attributes: Mapping[str, Any] | None = None
+) -> AsyncTransport:
+    """Make the transport that a text describes, for a driver whose methods are ``async def``. It is not opened.
+
+    Serial ports and sockets are waited for by the event loop, and a call that is cancelled ends at once. What goes
+    through VISA blocks a thread of its own, and cannot be broken off; see :class:`AsyncThreadTransport`.
+
+    Args:
+        transport_descriptor: The text, as for :func:`create_transport`.
+        default_attributes: Values for what it does not say, by name.
+
+    Raises:
+        QMI_TransportDescriptorException: If the text cannot be understood.
+    """
+    transport: AsyncTransport = _make_async_transport(transport_descriptor, default_attributes, _find)
+    return transport
 
 
 def list_usbtmc_transports() -> list[str]:

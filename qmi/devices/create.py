@@ -85,3 +85,13 @@ def make_transport(descriptor: str, defaults: Mapping[str, Any] | None, find: Tr
     transport = find(kind.blocking)(**values)
     options = options_of(descriptor)
     return transport.configure(**options) if options else transport
+
+
+def make_async_transport(descriptor: str, defaults: Mapping[str, Any] | None, find: TransportFactory) -> Any:
+    """The same for drivers in the event loop."""
+    kind = kind_of(descriptor)
+    if kind.awaited == "AsyncThreadTransport":
+        return find(kind.awaited)(make_transport(descriptor, defaults, find))
+    transport = find(kind.awaited)(**kind.parser.parse_parameter_strings(descriptor, defaults))
+    options = options_of(descriptor)
+    return transport.configure(**options) if options else transport

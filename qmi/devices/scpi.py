@@ -7,11 +7,12 @@ from typing import Any
 
 from qmi.devices.blocks import as_array, block_header, check_length_digits, memory_for
 from qmi.devices.exchange import Owed
+from qmi.devices.line import Line
 from qmi.devices.scpi_errors import is_no_error
-from qmi.devices.transport import DeviceTransport, QMI_Transport
+from qmi.devices.transport import QMI_Transport
 from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException, QMI_ScpiException
 
-_MOST_ERRORS = 100
+MOST_ERRORS = 100
 
 
 class ScpiOptions:
@@ -168,11 +169,15 @@ class ScpiProtocol(ScpiOptions):
             timeout = self._default_timeout
         if discard:
             self._transport.discard_read()
-        if self._has_quirks:
-            self._send(cmd.encode("ascii"))
-        else:
-            self._transport.write(cmd.encode("ascii") + self._command_terminator)
-        response = self._transport.read_until(message_terminator=self._response_terminator, timeout=timeout)
+        try:
+            if self._has_quirks:
+                self._send(cmd.encode("ascii"))
+            else:
+                self._transport.write(cmd.encode("ascii") + self._command_terminator)
+            response = self._transport.read_until(message_terminator=self._response_terminator, timeout=timeout)
+        except BaseException:
+            self._broken_off()
+            raise
         answer = self._answer(response, decoder, cmd)
         if self._has_policies:
             self._follow_up(cmd, is_question=True)
@@ -269,7 +274,7 @@ class ScpiProtocol(ScpiOptions):
         """
         query = self._error_query or "SYST:ERR?"
         errors: list[str] = []
-        while len(errors) < _MOST_ERRORS and not is_no_error(entry := self._ask_plainly(query)):
+        while len(errors) < MOST_ERRORS and not is_no_error(entry := self._ask_plainly(query)):
             errors.append(entry)
         self._report(cmd, errors)
 
@@ -308,9 +313,14 @@ class ScpiProtocol(ScpiOptions):
         if self._response_terminator:
             self._check_terminator(self._transport.read(len(self._response_terminator), timeout=timeout))
 
+    def _broken_off(self) -> None:
+        # A signal may come between question and answer, where the transport does not see it.
+        if isinstance(self._transport, Line):
+            self._transport._interrupted(Owed(self._response_terminator, 1))
+
     def _give_back(self, header: bytes, has_terminator: bool) -> None:
         # The rest of the block may still come, and its length is known only with its beginning.
-        if isinstance(self._transport, DeviceTransport):
+        if isinstance(self._transport, Line):
             terminator = self._response_terminator if has_terminator else b""
             self._transport._unread(header, Owed(terminator, 0, True))
 

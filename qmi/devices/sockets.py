@@ -8,6 +8,8 @@ import time
 from typing import Any, ClassVar
 
 from qmi.devices.descriptors import is_valid_host
+from qmi.devices.exchange import Owed
+from qmi.devices.line import LATE
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_TimeoutException, QMI_TransportDescriptorException, QMI_TransportLostException
 from qmi.names import HostPort
@@ -38,7 +40,7 @@ class QMI_SocketTransport(DeviceTransport):
         self._host = host
         self._address = ("127.0.0.1" if host == "localhost" else host, port)
         self._socket: socket.socket | None = None
-        self._timeout: float | None = None
+        self._applied: float | None = None
         super().__init__()
 
     @staticmethod
@@ -107,16 +109,16 @@ class QMI_TcpTransport(QMI_SocketTransport):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setblocking(True)
-        self._timeout = None
+        self._applied = None
         self._socket = connection
 
     def _set_timeout(self, connection: socket.socket, timeout: float | None) -> None:
         # A system call, so only where it changes something.
         if timeout is not None and timeout < 0:
             timeout = 0.0
-        if timeout != self._timeout:
+        if timeout != self._applied:
             connection.settimeout(timeout)
-            self._timeout = timeout
+            self._applied = timeout
 
     def _send(self, data: bytes) -> None:
         connection = self._safe_socket
@@ -209,7 +211,7 @@ class QMI_UdpTransport(QMI_SocketTransport):
         family, _, _, _, peer = socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)[0]
         opened = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            opened.bind((_local_host(str(peer[0])), self._local_port))
+            opened.bind((local_host(str(peer[0])), self._local_port))
             opened.setblocking(False)
         except OSError as error:
             opened.close()
@@ -218,10 +220,10 @@ class QMI_UdpTransport(QMI_SocketTransport):
         self._peer = peer
         self._socket = opened
 
-    def _write_failed(self, error: BaseException) -> None:
-        # A datagram goes out whole or not at all.
-        if not isinstance(error, Exception):
-            self._read_failed(error, self._owed._replace(nbytes=1))
+    def _write_failed(self, error: BaseException, before: int) -> None:
+        # A datagram goes out whole or not at all; what interrupts a program may come behind it.
+        self._step = before if isinstance(error, Exception) else LATE
+        self._owed = self._owed if isinstance(error, Exception) else Owed(b"", 1)
 
     def _send(self, data: bytes) -> None:
         self._safe_socket.sendto(data, self._peer)
@@ -243,7 +245,7 @@ class QMI_UdpTransport(QMI_SocketTransport):
                 return data
 
 
-def _local_host(peer: str) -> str:
+def local_host(peer: str) -> str:
     """Where to listen for a device: on the loopback interface alone if it is there."""
     if peer.startswith("127."):
         return "127.0.0.1"

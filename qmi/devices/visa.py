@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
 from qmi.devices.descriptors import is_valid_host
-from qmi.devices.exchange import Step
 from qmi.devices.libraries import import_pyvisa
+from qmi.devices.line import PARTIAL
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import (
     QMI_EndOfInputException,
@@ -293,9 +293,9 @@ class MessageTransport(DeviceTransport):
 
     def _drain(self) -> bool:
         """Wait for one message: that is the owed answer, whatever it ends in."""
-        if self._step == Step.PARTIAL:
+        if self._step == PARTIAL or not self._receive(0, self._out_of_step.drain_timeout):
             return False
-        return bool(self._receive(0, self._out_of_step.drain_timeout))
+        return self._dropped_late()
 
 
 class QMI_VisaTransport(MessageTransport):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +14,14 @@ from qmi.core.exceptions import (
     QMI_TransportLostException,
 )
 from qmi.core.transport import DeviceTransport, QMI_Transport, QMI_UdpTransport
-from tests.support.device_ends import LINES, Line, serial_line, tcp_line
+from tests.support.device_ends import ENDS, Line, line_to, serial_line, tcp_line
 
 ROUNDS = 1000
 
 
-@pytest.fixture(params=sorted(LINES))
+@pytest.fixture(params=sorted(ENDS))
 def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    with LINES[request.param]() as made:
+    with line_to(request.param) as made:
         yield made
 
 
@@ -125,7 +125,8 @@ def ask(line: Line, question: bytes, answer: bytes) -> bytes:
     line.transport.write(question)
     assert line.receive().endswith(question)
     line.send(answer)
-    return line.transport.read_until(b"\n", 5.0)
+    received: bytes = line.transport.read_until(b"\n", 5.0)
+    return received
 
 
 def miss(line: Line, question: bytes) -> None:
@@ -153,7 +154,8 @@ def test_late_answer_that_comes_while_it_is_waited_for_is_dropped(line: Line, mo
         def slowly(size: int, timeout: float | None, late: list[bytes] = late) -> bytes:
             if late:
                 line.send(late.pop(0))
-            return receive(size, timeout)
+            data: bytes = receive(size, timeout)
+            return data
 
         monkeypatch.setattr(line.transport, "_receive", slowly)
         line.transport.write(b"now?\n")
@@ -303,12 +305,13 @@ def test_lost_connection_is_told_from_a_slow_one(line: Line) -> None:
     line.send(b"last")
     assert line.transport.read_until_timeout(4, 5.0) == b"last"
     line.cut()
-    for read in (
+    reads: list[Callable[[], object]] = [
         lambda: line.transport.read(1, 5.0),
         lambda: line.transport.read_until(b"\n", None),
         lambda: line.transport.read_until_timeout(1, 5.0),
         lambda: line.transport.readinto(bytearray(1), 5.0),
-    ):
+    ]
+    for read in reads:
         with pytest.raises(QMI_TransportLostException) as caught:
             read()
         assert isinstance(caught.value, QMI_EndOfInputException)

@@ -29,7 +29,7 @@ from qmi.devices.visa import VisaDevice
 from tests.support.usbtmc_device import UsbTmcBackend
 from tests.support.vxi11_server import Vxi11Device, vxi11_device
 
-ROUNDS = 1000
+ROUNDS = pytest.mark.parametrize("rounds", [100, pytest.param(1000, marks=pytest.mark.slow)])
 SIM = Path(__file__).with_name("sim.yaml")
 
 
@@ -152,9 +152,12 @@ def test_usbtmc_device_that_is_not_there_is_told(usb_device: UsbTmcBackend) -> N
         usbtmc(usb_device, "P0002").open()
 
 
-def test_usbtmc_late_answer_is_never_taken_for_that_of_the_next_question(usb_device: UsbTmcBackend) -> None:
+@ROUNDS
+def test_usbtmc_late_answer_is_never_taken_for_that_of_the_next_question(
+    usb_device: UsbTmcBackend, rounds: int
+) -> None:
     with usbtmc(usb_device) as transport:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             transport.write(b"late?\n")
             with pytest.raises(QMI_TimeoutException):
                 transport.read_until(b"\n", 0.001)
@@ -201,11 +204,12 @@ def test_vxi11_transport_asks_and_reads(vxi11: tuple[Vxi11Device, DeviceTranspor
     assert scpi.ask("*IDN?") == "ACME"
 
 
+@ROUNDS
 def test_vxi11_late_answer_is_never_taken_for_that_of_the_next_question(
-    vxi11: tuple[Vxi11Device, DeviceTransport],
+    vxi11: tuple[Vxi11Device, DeviceTransport], rounds: int
 ) -> None:
     device, transport = vxi11
-    for number in range(ROUNDS):
+    for number in range(rounds):
         transport.write(b"late?\n")
         with pytest.raises(QMI_TimeoutException):
             transport.read_until(b"\n", 0.001)
@@ -213,7 +217,7 @@ def test_vxi11_late_answer_is_never_taken_for_that_of_the_next_question(
         device.answers[b"now?\n"] = b"now %d\n" % number
         transport.write(b"now?\n")
         assert transport.read_until(b"\n", 1.0) == b"now %d\n" % number
-    assert device.clears == (ROUNDS if device.can_clear else 0)
+    assert device.clears == (rounds if device.can_clear else 0)
 
 
 def test_visa_transport_reaches_the_same_device(vxi11: tuple[Vxi11Device, DeviceTransport]) -> None:
@@ -268,12 +272,15 @@ class FakeGpib:
         return self.output.pop(0)
 
 
-def test_gpib_late_answer_is_never_taken_for_that_of_the_next_question(monkeypatch: pytest.MonkeyPatch) -> None:
+@ROUNDS
+def test_gpib_late_answer_is_never_taken_for_that_of_the_next_question(
+    monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
     device = FakeGpib()
     device.is_stream = False  # type: ignore[attr-defined]
     monkeypatch.setattr(QMI_GpibTransport, "_make_device", lambda self: device)
     with QMI_GpibTransport(8) as transport:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             transport.write(b"late?\n")
             with pytest.raises(QMI_TimeoutException):
                 transport.read_until(b"\n", 0.0)

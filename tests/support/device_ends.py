@@ -7,24 +7,35 @@ import pty
 import select
 import socket
 import tty
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
-from qmi.core.transport import DeviceTransport, QMI_SerialTransport, QMI_TcpTransport, QMI_UdpTransport
+from qmi.core.transport import create_async_transport, create_transport
 
 
 class Line(NamedTuple):
     """A transport that is open, and the device at its other end."""
 
-    transport: DeviceTransport
+    transport: Any
     send: Callable[[bytes], Any]
     receive: Callable[[], bytes]
     cut: Callable[[], Any]
 
 
+class End(NamedTuple):
+    """A device, and how it is reached."""
+
+    descriptor: str
+    send: Callable[[bytes], Any]
+    receive: Callable[[], bytes]
+    cut: Callable[[], Any]
+    use: Callable[[Any], Any]
+    """Tells the device of the transport that is open."""
+
+
 @contextmanager
-def tcp_line() -> Iterator[Line]:
+def tcp_end() -> Iterator[End]:
     """A device that listens on a port, and goes on listening: a new connection finds it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
@@ -37,31 +48,37 @@ def tcp_line() -> Iterator[Line]:
                 connections[-1].settimeout(10)
             return connections[-1]
 
-        def cut() -> None:
-            newest().shutdown(socket.SHUT_RDWR)
-
-        with QMI_TcpTransport("127.0.0.1", server.getsockname()[1]) as transport:
-            newest()
-            try:
-                yield Line(transport, lambda data: newest().sendall(data), lambda: newest().recv(65536), cut)
-            finally:
-                for connection in connections:
-                    connection.close()
+        try:
+            yield End(
+                f"tcp:127.0.0.1:{server.getsockname()[1]}",
+                lambda data: newest().sendall(data),
+                lambda: newest().recv(65536),
+                lambda: newest().shutdown(socket.SHUT_RDWR),
+                lambda transport: newest(),
+            )
+        finally:
+            for connection in connections:
+                connection.close()
 
 
 @contextmanager
-def udp_line() -> Iterator[Line]:
+def udp_end() -> Iterator[End]:
     """A device at a UDP port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
         device.bind(("127.0.0.1", 0))
         device.settimeout(10)
-        with QMI_UdpTransport("127.0.0.1", device.getsockname()[1], local_port=0) as transport:
-            address = transport._safe_socket.getsockname()
-            yield Line(transport, lambda data: device.sendto(data, address), lambda: device.recv(65536), device.close)
+        address: list[Any] = []
+        yield End(
+            f"udp:127.0.0.1:{device.getsockname()[1]}:local_port=0",
+            lambda data: device.sendto(data, address[-1]),
+            lambda: device.recv(65536),
+            device.close,
+            lambda transport: address.append(transport._safe_socket.getsockname()),
+        )
 
 
 @contextmanager
-def serial_line() -> Iterator[Line]:
+def serial_end() -> Iterator[End]:
     """A device at a pseudo-terminal."""
     device, port = pty.openpty()
     tty.setraw(port)
@@ -73,11 +90,43 @@ def serial_line() -> Iterator[Line]:
             os.close(port)
         is_open.append(False)
 
-    with QMI_SerialTransport(os.ttyname(port), 115200) as transport:
-        try:
-            yield Line(transport, lambda data: os.write(device, data), lambda: os.read(device, 65536), cut)
-        finally:
-            cut()
+    try:
+        yield End(
+            f"serial:{os.ttyname(port)}:baudrate=115200",
+            lambda data: os.write(device, data),
+            lambda: os.read(device, 65536),
+            cut,
+            lambda transport: None,
+        )
+    finally:
+        cut()
 
 
-LINES: dict[str, Callable[[], Any]] = {"tcp": tcp_line, "udp": udp_line, "serial": serial_line}
+ENDS: dict[str, Callable[[], Any]] = {"tcp": tcp_end, "udp": udp_end, "serial": serial_end}
+
+
+@contextmanager
+def line_to(kind: str) -> Iterator[Line]:
+    """A device, and a blocking transport to it."""
+    with ENDS[kind]() as end, create_transport(end.descriptor) as transport:
+        end.use(transport)
+        yield Line(transport, end.send, end.receive, end.cut)
+
+
+@asynccontextmanager
+async def async_line_to(kind: str) -> AsyncIterator[Line]:
+    """A device, and a transport of the event loop to it."""
+    with ENDS[kind]() as end:
+        async with create_async_transport(end.descriptor) as transport:
+            end.use(transport)
+            yield Line(transport, end.send, end.receive, end.cut)
+
+
+def tcp_line() -> Any:
+    """A device on TCP, and a blocking transport to it."""
+    return line_to("tcp")
+
+
+def serial_line() -> Any:
+    """A device at a pseudo-terminal, and a blocking transport to it."""
+    return line_to("serial")

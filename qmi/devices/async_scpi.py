@@ -1,0 +1,152 @@
+"""Questions and answers of SCPI, for drivers in the event loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.blocks import as_array, block_header, check_length_digits, memory_for
+from qmi.devices.exchange import Owed
+from qmi.devices.scpi import MOST_ERRORS, ScpiOptions
+from qmi.devices.scpi_errors import is_no_error
+from qmi.errors import QMI_InstrumentException
+
+
+class AsyncScpiProtocol(ScpiOptions):
+    """What :class:`ScpiProtocol` does, awaited.
+
+    Args:
+        transport: The transport, open or not.
+        command_terminator: What a command ends in.
+        response_terminator: What an answer ends in; "" where the end of a message is its end.
+        default_timeout: For how long an answer is waited for, in seconds; None for ever.
+        error_query: The question for the next entry of the error queue, such as ``"SYST:ERR?"``.
+        completion_query: The question that is answered when the command before is done, such as ``"*OPC?"``.
+        echo: Whether the device sends each command back, before its answer.
+        command_delay: Least time between two commands, in seconds.
+    """
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        command_terminator: str = "\n",
+        response_terminator: str = "\n",
+        default_timeout: float | None = None,
+        *,
+        error_query: str | None = None,
+        completion_query: str | None = None,
+        echo: bool = False,
+        command_delay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            command_terminator, response_terminator, default_timeout, error_query, completion_query, echo, command_delay
+        )
+        self._transport = transport
+
+    async def write(self, cmd: str) -> None:
+        """Send a command; see :meth:`ScpiProtocol.write`."""
+        await self._send(cmd.encode("ascii"))
+        if self._has_policies:
+            await self._follow_up(cmd, is_question=False)
+
+    async def write_raw(self, cmd: bytes) -> None:
+        """Send bytes, with the command terminator behind them."""
+        await self._send(cmd)
+        if self._has_policies:
+            await self._follow_up(cmd[:80].decode("latin-1"), is_question=False)
+
+    async def ask(self, cmd: str, timeout: float | None = None, discard: bool = False, decoder: str = "ascii") -> str:
+        """Send a question and return its answer, without the terminator; see :meth:`ScpiProtocol.ask`.
+
+        If this is cancelled, the answer is dropped before the next question is asked.
+        """
+        if timeout is None:
+            timeout = self._default_timeout
+        if discard:
+            await self._transport.discard_read()
+        try:
+            await self._send(cmd.encode("ascii"))
+            response = await self._transport.read_until(self._response_terminator, timeout)
+        except BaseException:
+            self._transport._interrupted(Owed(self._response_terminator, 1))
+            raise
+        answer = self._answer(response, decoder, cmd)
+        if self._has_policies:
+            await self._follow_up(cmd, is_question=True)
+        return answer
+
+    async def read_binary_data(self, read_terminator_flag: bool = True, timeout: float | None = None) -> bytes:
+        """Read an IEEE 488.2 block; see :meth:`ScpiProtocol.read_binary_data`."""
+        return bytes(await self.read_array("u1", read_terminator_flag=read_terminator_flag, timeout=timeout))
+
+    async def read_array(
+        self, dtype: Any = "u1", *, read_terminator_flag: bool = True, timeout: float | None = None
+    ) -> Any:
+        """Read an IEEE 488.2 block into a numpy array; see :meth:`ScpiProtocol.read_array`."""
+        if timeout is None:
+            timeout = self._default_timeout
+        terminator = self._response_terminator if read_terminator_flag else b""
+        header = b""
+        try:
+            header = await self._transport.read(2, timeout)
+            digits = block_header(header)
+            if digits == 0:
+                return as_array(await self._read_indefinite(timeout), dtype)
+            size = await self._transport.read(digits, timeout)
+            header += size
+            array = memory_for(check_length_digits(size), dtype)
+            await self._transport.readinto(array, timeout)
+        except BaseException:
+            self._transport._unread(header, Owed(terminator, 0, True))
+            raise
+        if terminator:
+            self._check_terminator(await self._transport.read(len(terminator), timeout))
+        return array
+
+    async def ask_array(self, cmd: str, dtype: Any = "u1", *, timeout: float | None = None) -> Any:
+        """Send a question and read its answer, a block, into a numpy array; see :meth:`ScpiProtocol.ask_array`."""
+        await self._send(cmd.encode("ascii"))
+        array = await self.read_array(dtype, timeout=timeout)
+        if self._has_policies:
+            await self._follow_up(cmd, is_question=True)
+        return array
+
+    async def check_errors(self, cmd: str = "") -> None:
+        """Empty the error queue; see :meth:`ScpiProtocol.check_errors`."""
+        query = self._error_query or "SYST:ERR?"
+        errors: list[str] = []
+        while len(errors) < MOST_ERRORS and not is_no_error(entry := await self._ask_plainly(query)):
+            errors.append(entry)
+        self._report(cmd, errors)
+
+    async def _send(self, cmd: bytes) -> None:
+        if self._command_delay and (wait := self._delay()):
+            await trio.sleep(wait)
+        message = cmd + self._command_terminator
+        await self._transport.write(message)
+        if self._echo:
+            end = self._command_terminator or self._response_terminator
+            self._check_echo(message, await self._transport.read_until(end, self._default_timeout))
+
+    async def _ask_plainly(self, query: str) -> str:
+        await self._send(query.encode("ascii"))
+        response = await self._transport.read_until(self._response_terminator, self._default_timeout)
+        return self._answer(response, "latin-1", query)
+
+    async def _follow_up(self, cmd: str, *, is_question: bool) -> None:
+        if self._completion_query and not is_question:
+            self._check_completion(cmd, await self._ask_plainly(self._completion_query))
+        if self._error_query:
+            await self.check_errors(cmd)
+
+    async def _read_indefinite(self, timeout: float | None) -> bytes:
+        terminator = self._response_terminator
+        data = await self._transport.read_until(terminator, timeout)
+        if terminator and data[-len(terminator) :] != terminator:
+            raise QMI_InstrumentException(f"A block of indefinite length does not end in {terminator!r}")
+        return data[: len(data) - len(terminator)]
+
+
+__all__ = ["AsyncScpiProtocol"]

@@ -1,0 +1,155 @@
+"""Devices on the network, for drivers in the event loop."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import trio
+
+from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.exchange import Owed
+from qmi.devices.line import LATE
+from qmi.devices.sockets import QMI_SocketTransport, QMI_TcpTransport, QMI_UdpTransport, local_host
+from qmi.errors import QMI_TimeoutException, QMI_TransportLostException
+from qmi.names import HostPort
+
+
+class _AsyncSocketTransport(AsyncTransport):
+    def __init__(self, host: str, port: int) -> None:
+        QMI_SocketTransport._validate_host(host)
+        QMI_SocketTransport._validate_port(port)
+        self._host = host
+        self._address = ("127.0.0.1" if host == "localhost" else host, port)
+        self._socket: trio.socket.SocketType | None = None
+        super().__init__()
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(remote={HostPort(*self._address)})"
+
+    def _short_name(self) -> str:
+        return f"{type(self).__name__}_{self._address[0]}_{self._address[1]}"
+
+    @property
+    def _safe_socket(self) -> trio.socket.SocketType:
+        if self._socket is None:
+            raise QMI_TransportLostException(f"{self} has no connection")
+        return self._socket
+
+    def _drop_line(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _lost_by(self, error: OSError) -> QMI_TransportLostException:
+        return QMI_TransportLostException(f"The connection {self} is lost: {error.strerror or error}")
+
+
+class AsyncTcpTransport(_AsyncSocketTransport):
+    """A device that is reached over TCP.
+
+    Args:
+        host: Name or address of the device.
+        port: Its port number.
+        connect_timeout: How long opening may take, in seconds; None for as long as the system lets it.
+
+    Raises:
+        QMI_TransportDescriptorException: If there can be no such host or port.
+    """
+
+    _renewal_drops_answers = True
+
+    def __init__(
+        self, host: str, port: int, connect_timeout: float | None = QMI_TcpTransport.DEFAULT_CONNECT_TIMEOUT
+    ) -> None:
+        super().__init__(host, port)
+        self._connect_timeout = connect_timeout
+
+    async def _connect(self) -> None:
+        limit = float("inf") if self._connect_timeout is None else self._connect_timeout
+        with trio.move_on_after(limit) as scope:
+            stream = await trio.open_tcp_stream(self._host, self._address[1])
+        if scope.cancelled_caught:
+            raise QMI_TimeoutException(
+                f"Timeout: no connection to {HostPort(*self._address)} within {self._connect_timeout} s"
+            )
+        connection = stream.socket
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._socket = connection
+
+    async def _send(self, data: bytes) -> None:
+        connection = self._safe_socket
+        try:
+            self._sent = await connection.send(data)
+            while self._sent < len(data):
+                self._sent += await connection.send(memoryview(data)[self._sent :])
+        except OSError as error:
+            raise self._lost_by(error) from error
+
+    async def _receive_some(self, size: int) -> bytes:
+        try:
+            data = await self._safe_socket.recv(size)
+        except OSError as error:
+            raise self._lost_by(error) from error
+        if not data:
+            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
+        return data
+
+    async def _receive_into(self, view: memoryview, timeout: float | None) -> int:
+        count = -1
+        try:
+            with trio.move_on_after(float("inf") if timeout is None else max(0.0, timeout)):
+                count = await self._safe_socket.recv_into(view)
+        except OSError as error:
+            raise self._lost_by(error) from error
+        if not count:
+            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
+        return max(0, count)
+
+
+class AsyncUdpTransport(_AsyncSocketTransport):
+    """A device that is reached over UDP; see :class:`QMI_UdpTransport`.
+
+    Args:
+        host: Name or address of the device.
+        port: Its port number.
+        local_port: Port number on this side; 0 for any, None for the same one.
+
+    Raises:
+        QMI_TransportDescriptorException: If there can be no such host or port.
+    """
+
+    def __init__(self, host: str, port: int, local_port: int | None = None) -> None:
+        QMI_UdpTransport._validate_port(port)
+        super().__init__(host, port)
+        self._local_port = port if local_port is None else local_port
+        self._peer: Any = None
+
+    async def _connect(self) -> None:
+        found = await trio.socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)
+        family, _, _, _, peer = found[0]
+        opened = trio.socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            await opened.bind((local_host(str(peer[0])), self._local_port))
+        except BaseException:
+            opened.close()
+            raise
+        self._peer = peer
+        self._socket = opened
+
+    def _write_failed(self, error: BaseException, before: int) -> None:
+        # A datagram goes out whole or not at all, and not at all if this was cancelled.
+        self._step = before if isinstance(error, Exception | trio.Cancelled) else LATE
+        self._owed = self._owed if self._step == before else Owed(b"", 1)
+
+    async def _send(self, data: bytes) -> None:
+        await self._safe_socket.sendto(data, self._peer)
+
+    async def _receive_some(self, size: int) -> bytes:
+        while True:
+            data, sender = await self._safe_socket.recvfrom(QMI_UdpTransport.MAX_PACKET_SIZE)
+            if data and sender[0] == self._peer[0]:
+                return data
+
+
+__all__ = ["AsyncTcpTransport", "AsyncUdpTransport"]
