@@ -281,7 +281,7 @@ class Actor:
                 return self.interface
         raise AssertionError(message)
 
-    def submit(self, call: PendingCall) -> QMI_RpcFuture[Any]:
+    def submit(self, call: PendingCall) -> QMI_RpcFuture[object]:
         """Put a call in line. Never blocks; every error comes with the future.
 
         Returns:
@@ -307,7 +307,7 @@ class Actor:
             raise
         return call
 
-    def _call_at_once(self, call: PendingCall) -> QMI_RpcFuture[Any]:
+    def _call_at_once(self, call: PendingCall) -> QMI_RpcFuture[object]:
         target = self.object
         if target is None:  # it has been released since the caller found it
             raise self._gone()
@@ -407,7 +407,7 @@ class Actor:
         call.fail(refusal)
         return True
 
-    def spawn(self, turn: Turn, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+    def spawn(self, turn: Turn, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Run a turn in the event loop; False if that has ended. The turn fails if the context takes no more."""
 
         def on_loop() -> None:
@@ -455,11 +455,11 @@ class Actor:
         elif call.is_sent and self.worker is not None:
             call.spin(self.worker.is_wanted)
 
-    async def _run_in_loop(self, call: PendingCall, started: Coroutine[Any, Any, object] | None = None) -> None:
+    async def _run_in_loop(self, call: PendingCall, started: Coroutine[object, object, object] | None = None) -> None:
         """Run a call in the event loop, or what a plain method has left to be awaited there."""
         if started is None and not call.try_start():
             return
-        value: Any = None
+        value: object = None
         error: BaseException | None = self.stopped()
         try:
             with trio.CancelScope() as call.scope:
@@ -474,7 +474,8 @@ class Actor:
                     value = call.invoke(self.object)
                 else:
                     value = started
-                if call.stream.is_async if isinstance(call, PullTurn) else inspect.isawaitable(value):
+                # An item that a plain generator has made is not awaited, whatever it is.
+                if (call.method.kind.is_async or not isinstance(call, PullTurn)) and inspect.isawaitable(value):
                     value = await value
                 error = None
             if call.scope.cancelled_caught:

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import trio
 
@@ -43,6 +43,7 @@ from qmi.messages import (
     GET_PROPERTY,
     SERVICE_NAMES,
     Acquire,
+    Args,
     Call,
     ForceRelease,
     LockAnswer,
@@ -99,7 +100,7 @@ class Router(Protocol):
     def release_later(self, address: Address, key: Token) -> None:
         """Release a grant of an object of another context as soon as there is a link to it."""
 
-    def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
+    def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[object]:
         """Call a plain method of an object of another context, and await its result for so many seconds at most."""
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
@@ -139,9 +140,7 @@ class Handle:
 
     # Calls
 
-    def call_blocking(
-        self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
-    ) -> Any:
+    def call_blocking(self, method: Method, args: Args, kwargs: dict[str, object], timeout: float | None) -> object:
         """Call a method and wait for its result."""
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
@@ -167,9 +166,9 @@ class Handle:
             result = PendingCall(name, args, kwargs, token, chain, self.router.origin).wait_or_cancel(
                 limit, execution, actor.submit
             )
-        return RpcStream(result, self.router.loop, self._shown_token) if method.kind.is_stream else result
+        return self._stream(result) if method.kind.is_stream else result
 
-    def _call_elsewhere(self, method: Method, call: Call, limit: float | None) -> Any:
+    def _call_elsewhere(self, method: Method, call: Call, limit: float | None) -> object:
         if limit is None:
             return call_blocking(self._request(method, call, soon=False, patience=None), None)
         begun = time.monotonic()
@@ -177,7 +176,7 @@ class Handle:
         waited = time.monotonic() - begun  # until there was room to send it
         return call_blocking(future, limit if waited < _MOMENT else max(limit - waited, 0.0))
 
-    def call_nonblocking(self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> QMI_RpcFuture[Any]:
+    def call_nonblocking(self, method: Method, args: Args, kwargs: dict[str, object]) -> QMI_RpcFuture[object]:
         """Call a method; the future gives its result."""
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
@@ -187,13 +186,13 @@ class Handle:
     def _send(
         self,
         method: Method,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: Args,
+        kwargs: dict[str, object],
         chain: tuple[str, ...],
         *,
         shared: bool,
         patience: float | None = 0.0,
-    ) -> QMI_RpcFuture[Any]:
+    ) -> QMI_RpcFuture[object]:
         token = self._shown_token() if self.open_blocks else self.token
         try:
             actor = self._find_actor()
@@ -205,25 +204,23 @@ class Handle:
         future = actor.submit(PendingCall(method.name, args, kwargs, token, chain, self.router.origin, shared=shared))
         return self._streamed(future) if method.kind.is_stream else future
 
-    def _request(self, method: Method, call: Call, *, soon: bool, patience: float | None) -> QMI_RpcFuture[Any]:
+    def _request(self, method: Method, call: Call, *, soon: bool, patience: float | None) -> QMI_RpcFuture[object]:
         future = self.router.request(self.address, call, soon=soon, patience=patience)
         if not method.direct:
             future.callee = self.address
         return self._streamed(future) if method.kind.is_stream else future
 
-    def _streamed(self, future: QMI_RpcFuture[Any]) -> QMI_RpcFuture[Any]:
+    def _streamed(self, future: QMI_RpcFuture[object]) -> QMI_RpcFuture[object]:
         # Nobody may ever see the value of this future: then the stream is forgotten, which ends it at its other end.
-        streamed: QMI_RpcFuture[Any] = QMI_RpcFuture(future.what, explain=future.explain)
+        streamed: QMI_RpcFuture[object] = QMI_RpcFuture(future.what, explain=future.explain)
         streamed.callee = future.callee
         streamed.follow(future, self._stream)
         return streamed
 
-    def _stream(self, source: Source) -> RpcStream:
-        return RpcStream(source, self.router.loop, self._shown_token)
+    def _stream(self, source: object) -> RpcStream:
+        return RpcStream(cast("Source", source), self.router.loop, self._shown_token)
 
-    async def call_async(
-        self, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
-    ) -> Any:
+    async def call_async(self, method: Method, args: Args, kwargs: dict[str, object], timeout: float | None) -> object:
         """Call a method and await its result; being cancelled cancels the call."""
         name = method.name
         if not in_task():
@@ -449,7 +446,7 @@ class Handle:
         return QMI_ObjectLockedException(f"{self.address} could not be locked within {timeout:g} s.{holder}")
 
 
-def check_token(custom: Any) -> Token | None:
+def check_token(custom: object) -> Token | None:
     """A lock token that somebody typed.
 
     Raises:
@@ -462,7 +459,7 @@ def check_token(custom: Any) -> Token | None:
     return Token(custom, custom=True)
 
 
-def check_receiver(receiver: Any) -> QMI_SignalReceiver:
+def check_receiver(receiver: object) -> QMI_SignalReceiver:
     """A receiver that somebody gave.
 
     Raises:
@@ -473,7 +470,7 @@ def check_receiver(receiver: Any) -> QMI_SignalReceiver:
     return receiver
 
 
-def _awaited_form(name: str, args: tuple[Any, ...]) -> str:
+def _awaited_form(name: str, args: Args) -> str:
     """What to write on an event loop instead of a blocking call."""
     if name not in SERVICE_NAMES:
         return f"await proxy.rpc_nonblocking.{name}(...)"
@@ -483,7 +480,7 @@ def _awaited_form(name: str, args: tuple[Any, ...]) -> str:
     return shown if name == GET_PROPERTY else f"{shown}.set(...)"
 
 
-def _blocking_form(name: str, args: tuple[Any, ...]) -> tuple[str, str] | None:
+def _blocking_form(name: str, args: Args) -> tuple[str, str] | None:
     """What to write where nothing can be awaited, with a blocking proxy; None for a call of a method."""
     if name not in SERVICE_NAMES:
         return None
@@ -497,33 +494,36 @@ def _blocking_form(name: str, args: tuple[Any, ...]) -> tuple[str, str] | None:
 # The methods of proxies, by the view that they are seen through
 
 
-class _View(Protocol):
+class ProxyView(Protocol):
+    """What is needed of a proxy."""
+
     @property
-    def __rpc__(self) -> Handle: ...
+    def __rpc__(self) -> Handle:
+        """Its end of the object."""
 
 
-def blocking_method(method: Method) -> Callable[..., Any]:
+def blocking_method(method: Method) -> Callable[..., object]:
     """A method of a blocking proxy."""
 
-    def call(self: _View, /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+    def call(self: ProxyView, /, *args: object, rpc_timeout: float | None = None, **kwargs: object) -> object:
         return self.__rpc__.call_blocking(method, args, kwargs, rpc_timeout)
 
     return call
 
 
-def nonblocking_method(method: Method) -> Callable[..., QMI_RpcFuture[Any]]:
+def nonblocking_method(method: Method) -> Callable[..., QMI_RpcFuture[object]]:
     """A method of a proxy that returns futures."""
 
-    def call(self: _View, /, *args: Any, **kwargs: Any) -> QMI_RpcFuture[Any]:
+    def call(self: ProxyView, /, *args: object, **kwargs: object) -> QMI_RpcFuture[object]:
         return self.__rpc__.call_nonblocking(method, args, kwargs)
 
     return call
 
 
-def async_method(method: Method) -> Callable[..., Awaitable[Any]]:
+def async_method(method: Method) -> Callable[..., Awaitable[object]]:
     """A method of a proxy for trio programs."""
 
-    async def call(self: _View, /, *args: Any, rpc_timeout: float | None = None, **kwargs: Any) -> Any:
+    async def call(self: ProxyView, /, *args: object, rpc_timeout: float | None = None, **kwargs: object) -> object:
         return await self.__rpc__.call_async(method, args, kwargs, rpc_timeout)
 
     return call

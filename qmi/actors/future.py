@@ -27,7 +27,7 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import trio
 
@@ -39,7 +39,7 @@ from qmi.errors import (
     QMI_RpcTimeoutException,
     QMI_UsageException,
 )
-from qmi.messages import SERVICE_NAMES, Origin, Token, call_text
+from qmi.messages import SERVICE_NAMES, Args, Origin, Token, call_text
 from qmi.names import Address
 from qmi.runtime.call_context import EXECUTION, Execution, current_chain
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
@@ -55,6 +55,7 @@ from qmi.runtime.wakeup import (
 
 _logger = logging.getLogger("qmi.core.rpc")
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -257,7 +258,7 @@ class QMI_RpcFuture(Generic[T]):
     def _begin_await(self) -> None:
         """A task is about to wait for this call; for links."""
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def __await__(self) -> Generator[object, None, T]:
         return self._await().__await__()
 
     async def _await(self) -> T:
@@ -336,14 +337,15 @@ class QMI_RpcFuture(Generic[T]):
             self._run_callbacks()
         return True
 
-    def follow(self, other: QMI_RpcFuture[Any], convert: Callable[[Any], T] | None = None) -> None:
+    def follow(self, other: QMI_RpcFuture[S], convert: Callable[[S], T] | None = None) -> None:
         """End as another call does, with its value or what becomes of it; giving up gives that one up."""
 
         def end() -> None:
             if (error := other.error()) is not None:
                 self.fail(error)
             else:
-                self.set_result(other.result() if convert is None else convert(other.result()))
+                value = other.result()
+                self.set_result(cast("T", value) if convert is None else convert(value))
 
         self.on_cancel = other.cancel
         other.add_done_callback(end)
@@ -457,7 +459,7 @@ class Callee(Protocol):
         """What keeps the object from answering, or an empty string."""
 
 
-NO_ARGUMENTS: dict[str, Any] = {}
+NO_ARGUMENTS: dict[str, object] = {}
 
 
 class PendingCall(Turn):
@@ -490,8 +492,8 @@ class PendingCall(Turn):
     def __init__(
         self,
         name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: Args,
+        kwargs: dict[str, object],
         token: Token | None,
         chain: tuple[str, ...],
         origin: Origin,
@@ -501,8 +503,8 @@ class PendingCall(Turn):
         # This is made for each call: all that the classes above have is written here, and nothing is made that is not
         # needed.
         self.name: str = name
-        self.args: tuple[Any, ...] = args
-        self.kwargs: dict[str, Any] = kwargs
+        self.args: Args = args
+        self.kwargs: dict[str, object] = kwargs
         self.token: Token | None = token
         self.chain: tuple[str, ...] = chain
         self.origin: Origin = origin
@@ -529,7 +531,7 @@ class PendingCall(Turn):
         """The call, for messages."""
         return self.text if self.actor is None else f"{self.actor.where}.{self.text}"
 
-    def invoke(self, target: object) -> Any:
+    def invoke(self, target: object) -> object:
         """Call the method of the object."""
         if self._callbacks is None:
             return getattr(target, self.name)(*self.args, **self.kwargs)

@@ -17,7 +17,6 @@ import copy
 import inspect
 import time
 from contextlib import suppress
-from typing import Any
 
 import trio
 
@@ -25,7 +24,7 @@ from qmi.actors.actor import Actor
 from qmi.actors.future import PendingCall, timed_out
 from qmi.actors.interface import Kind, Method, Placement
 from qmi.actors.user_errors import presentable
-from qmi.messages import Origin, Token
+from qmi.messages import Args, Origin, Token
 from qmi.runtime.call_context import EXECUTION, Execution
 
 
@@ -50,8 +49,8 @@ class InlineCall(PendingCall):
         self,
         actor: Actor,
         method: Method,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: Args,
+        kwargs: dict[str, object],
         token: Token | None,
         chain: tuple[str, ...],
         origin: Origin,
@@ -59,8 +58,8 @@ class InlineCall(PendingCall):
         # This is made for each call of the quickest kind: nothing is made that is not needed.
         self.name: str = method.name
         self.method: Method = method
-        self.args: tuple[Any, ...] = args
-        self.kwargs: dict[str, Any] = kwargs
+        self.args: Args = args
+        self.kwargs: dict[str, object] = kwargs
         self.token: Token | None = token
         self.chain: tuple[str, ...] = chain
         self.origin: Origin = origin
@@ -114,7 +113,7 @@ def runs_in_task_of_caller(actor: Actor, method: Method) -> bool:
     return (method.kind.is_async or actor.placement is Placement.LOOP) and not method.direct
 
 
-def call_in_thread(actor: Actor, call: InlineCall) -> Any:
+def call_in_thread(actor: Actor, call: InlineCall) -> object:
     """Run a plain method in the calling thread when it is its turn.
 
     Ctrl-C may come at any point of it: the turn ends all the same.
@@ -158,7 +157,7 @@ def _abandon(actor: Actor, call: InlineCall) -> None:
     actor.redispatch()
 
 
-def _run(actor: Actor, call: InlineCall, outer: Execution | None) -> Any:
+def _run(actor: Actor, call: InlineCall, outer: Execution | None) -> object:
     EXECUTION.set((not call.chain and actor.alone) or actor.execution(call))
     try:
         call.since = time.monotonic()
@@ -172,7 +171,7 @@ def _run(actor: Actor, call: InlineCall, outer: Execution | None) -> Any:
         EXECUTION.set(outer)
 
 
-async def call_in_task(actor: Actor, call: InlineCall, timeout: float | None) -> Any:
+async def call_in_task(actor: Actor, call: InlineCall, timeout: float | None) -> object:
     """Run a method in the calling task when it is its turn; cancelling the caller cancels the method.
 
     Args:
@@ -191,7 +190,7 @@ async def call_in_task(actor: Actor, call: InlineCall, timeout: float | None) ->
     raise timed_out(call.what, timeout, actor.explain_busy())
 
 
-async def _take_turn(actor: Actor, call: InlineCall) -> Any:
+async def _take_turn(actor: Actor, call: InlineCall) -> object:
     try:
         await actor.host.loop.breathe()
         if not actor.mailbox.enter(call):
@@ -212,7 +211,7 @@ async def _take_turn(actor: Actor, call: InlineCall) -> Any:
         actor.dispatch(actor.mailbox.leave(call))
 
 
-async def _run_in_task(actor: Actor, call: InlineCall) -> Any:
+async def _run_in_task(actor: Actor, call: InlineCall) -> object:
     token = EXECUTION.set((not call.chain and actor.alone) or actor.execution(call))
     try:
         with trio.CancelScope() as call.scope:

@@ -21,7 +21,7 @@ from qmi.actors.interface import (
 from qmi.config.validators import printable, printable_lines
 
 
-def interface_to_plain(interface: Interface) -> list[Any]:
+def interface_to_plain(interface: Interface) -> list[object]:
     """The interface as lists of plain values."""
     methods = [
         [method.name, method.doc, [[*parameter] for parameter in method.parameters], method.returns,
@@ -30,7 +30,7 @@ def interface_to_plain(interface: Interface) -> list[Any]:
     ]  # fmt: skip
     signals = [[signal.name, list(signal.arg_types)] for signal in interface.signals]
     constants = {name: value for name, value in interface.constants.items() if not interface.local.get(name)}
-    plain = [
+    plain: list[object] = [
         interface.class_name, interface.doc, interface.category, methods, constants, signals,
         list(interface.enter), list(interface.exit),
     ]  # fmt: skip
@@ -38,7 +38,7 @@ def interface_to_plain(interface: Interface) -> list[Any]:
     return [*plain, [[*info] for info in interface.properties.values()]] if interface.properties else plain
 
 
-def interface_from_plain(plain: Any) -> Interface:
+def interface_from_plain(plain: object) -> Interface:
     """The interface that :func:`interface_to_plain` made these lists of.
 
     Raises:
@@ -63,7 +63,7 @@ def interface_from_plain(plain: Any) -> Interface:
     )
 
 
-def _method_from_plain(plain: Any) -> Method:
+def _method_from_plain(plain: object) -> Method:
     name, doc, parameters, returns, kind, direct = _fields(plain, str, str, list, _OPTIONAL, str, bool)
     if name in BLOCK_METHODS or name not in SPECIAL_METHODS:
         _published([name], "method")
@@ -73,7 +73,7 @@ def _method_from_plain(plain: Any) -> Method:
     return method
 
 
-def _signal_from_plain(plain: Any) -> tuple[str, tuple[str, ...]]:
+def _signal_from_plain(plain: object) -> tuple[str, tuple[str, ...]]:
     name, types = _fields(plain, str, list)
     _published([name], "signal")
     if not all(type(text) is str for text in types):
@@ -81,7 +81,7 @@ def _signal_from_plain(plain: Any) -> tuple[str, tuple[str, ...]]:
     return name, tuple(printable(text) for text in types)
 
 
-def _property_from_plain(plain: Any) -> list[str]:
+def _property_from_plain(plain: object) -> list[str]:
     fields: list[str] = _fields(plain, str, str, str)
     _published(fields[:1], "property")
     return fields
@@ -90,7 +90,7 @@ def _property_from_plain(plain: Any) -> list[str]:
 _OPTIONAL = object
 
 
-def _fields(plain: Any, *kinds: type) -> list[Any]:
+def _fields(plain: object, *kinds: type) -> list[Any]:
     if type(plain) is not list or len(plain) != len(kinds):
         raise ValueError("not the fields of an interface")
     for value, kind in zip(plain, kinds, strict=True):
@@ -119,6 +119,6 @@ def _block(plain: list[Any]) -> list[str]:
     return plain if all(name in BLOCK_SERVICES for name in _names(plain)) else _published(plain, "method")
 
 
-def _named(constants: dict[Any, Any]) -> dict[str, Any]:
+def _named(constants: dict[Any, Any]) -> dict[str, object]:
     _published(list(constants), "constant")
     return constants

@@ -7,9 +7,9 @@ The end of a block releases its own grant alone. Whose block it is, and what its
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from qmi.actors.call import Handle
+from qmi.actors.call import ProxyView
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.open_blocks import Block, close_block, open_block
 from qmi.errors import QMI_UsageException
@@ -19,12 +19,7 @@ from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
 _INSTEAD = "async with proxy.rpc_async.locked()"
 
 
-class _View(Protocol):
-    @property
-    def __rpc__(self) -> Handle: ...
-
-
-V = TypeVar("V", bound=_View)
+V = TypeVar("V", bound=ProxyView)
 
 
 class _Entrance(Generic[V]):

@@ -55,7 +55,7 @@ class _Methods(metaclass=ProxyType):
 _VIEW_NAMES = ("rpc_nonblocking", "rpc_async", "rpc_blocking")
 
 
-def hinted_views(view: type, methods: dict[str, Any]) -> dict[str, Any]:
+def hinted_views(view: type, methods: dict[str, object]) -> dict[str, object]:
     """What to put into the class of a proxy so that the type of its other views tells what they offer.
 
     Interactive shells complete ``proxy.rpc_nonblocking.`` without evaluating it, from the annotation of the property or
@@ -72,7 +72,7 @@ def hinted_views(view: type, methods: dict[str, Any]) -> dict[str, Any]:
     hint.__annotations__ = {name: hint for name in _VIEW_NAMES if name not in methods}
     for name in hint.__annotations__:
         setattr(hint, name, _annotated(property(), hint))
-    found: dict[str, Any] = {name: _annotated(value, hint) for name, value in views.items()}
+    found: dict[str, object] = {name: _annotated(value, hint) for name, value in views.items()}
     found["__annotations__"] = dict.fromkeys(views, hint)
     return found
 
@@ -80,7 +80,7 @@ def hinted_views(view: type, methods: dict[str, Any]) -> dict[str, Any]:
 def _annotated(view: property, hint: type) -> property:
     getter: Any = view.fget
 
-    def get(self: Any) -> Any:
+    def get(self: object) -> object:
         return getter(self)
 
     get.__annotations__ = {"return": hint}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
+from qmi.actors.call import ProxyView
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import PROPERTY_SERVICES, PropertyInfo
 from qmi.actors.proxy_part import ProxyPart
@@ -30,7 +31,7 @@ def _doc(info: PropertyInfo) -> str:
 def _blocking(info: PropertyInfo) -> property:
     name = info.name
 
-    def get(self: Any) -> Any:
+    def get(self: ProxyView) -> object:
         try:
             return self.__rpc__.call_blocking(_GET, (name,), {}, None)
         except AttributeError as error:
@@ -38,7 +39,7 @@ def _blocking(info: PropertyInfo) -> property:
             _FAILED.error = error
             raise
 
-    def set_to(self: Any, value: Any) -> None:
+    def set_to(self: ProxyView, value: object) -> None:
         self.__rpc__.call_blocking(_SET, (name, value), {}, None)
 
     return property(get, set_to, doc=_doc(info))
@@ -52,7 +53,7 @@ class AsyncProperty(ProxyPart):
     def __repr__(self) -> str:
         return f"<property {self._rpc.address}.{self._name}: await it, or await its set(...)>"
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[object, None, object]:
         return self.get().__await__()
 
     async def get(self, *, rpc_timeout: float | None = None) -> Any:
@@ -63,7 +64,7 @@ class AsyncProperty(ProxyPart):
         """
         return await self._rpc.call_async(_GET, (self._name,), {}, rpc_timeout)
 
-    async def set(self, value: Any, *, rpc_timeout: float | None = None) -> None:
+    async def set(self, value: object, *, rpc_timeout: float | None = None) -> None:
         """Set the value; being cancelled cancels the call.
 
         Args:
@@ -84,11 +85,11 @@ class NonblockingProperty(ProxyPart):
     def __repr__(self) -> str:
         return f"<property {self._rpc.address}.{self._name}: get() and set(...) return futures>"
 
-    def get(self) -> QMI_RpcFuture[Any]:
+    def get(self) -> QMI_RpcFuture[object]:
         """Ask for the value."""
         return self._rpc.call_nonblocking(_GET, (self._name,), {})
 
-    def set(self, value: Any) -> QMI_RpcFuture[Any]:
+    def set(self, value: object) -> QMI_RpcFuture[object]:
         """Set the value; see :meth:`AsyncProperty.set`."""
         return self._rpc.call_nonblocking(_SET, (self._name, value), {})
 
@@ -100,10 +101,10 @@ class NonblockingProperty(ProxyPart):
 def _async(info: PropertyInfo) -> property:
     name = info.name
 
-    def get(self: Any) -> AsyncProperty:
+    def get(self: ProxyView) -> AsyncProperty:
         return AsyncProperty(self.__rpc__, name)
 
-    def refuse(self: Any, value: Any) -> NoReturn:
+    def refuse(self: ProxyView, value: object) -> NoReturn:
         raise AttributeError(f"Setting {name} of {self.__rpc__.address} has to be awaited: await proxy.{name}.set(...)")
 
     return property(get, refuse, doc=_doc(info))
@@ -112,10 +113,10 @@ def _async(info: PropertyInfo) -> property:
 def _nonblocking(info: PropertyInfo) -> property:
     name = info.name
 
-    def get(self: Any) -> NonblockingProperty:
+    def get(self: ProxyView) -> NonblockingProperty:
         return NonblockingProperty(self.__rpc__, name)
 
-    def refuse(self: Any, value: Any) -> NoReturn:
+    def refuse(self: ProxyView, value: object) -> NoReturn:
         raise AttributeError(
             f"An assignment cannot return a future: write proxy.rpc_nonblocking.{name}.set(...), or proxy.{name} = ... "
             "to wait until it is set"

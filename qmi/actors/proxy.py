@@ -84,7 +84,7 @@ class _ProxyBase(metaclass=ProxyType):
     def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -104,7 +104,7 @@ def loaded_class(full_name: str) -> type | None:
     while module and module not in sys.modules:
         module, _, outer = module.rpartition(".")
         name = f"{outer}.{name}"
-    found: Any = sys.modules.get(module)
+    found: object = sys.modules.get(module)
     for part in name.split("."):
         found = vars(found).get(part) if isinstance(found, type | ModuleType) else None
     return found if isinstance(found, type) else None
@@ -404,7 +404,7 @@ def _signal(view: type[_ProxyBase], info: SignalInfo) -> property:
     return property(get, doc=f"Signal with arguments ({', '.join(info.arg_types)}); ``subscribe`` with a receiver.")
 
 
-_VIEWS: dict[type[_ProxyBase], tuple[str, Callable[[Method], Callable[..., Any]], bool]] = {
+_VIEWS: dict[type[_ProxyBase], tuple[str, Callable[[Method], Callable[..., object]], bool]] = {
     QMI_RpcProxy: ("Proxy", blocking_method, True),
     NonblockingProxy: ("NonblockingProxy", nonblocking_method, False),
     AsyncProxy: ("AsyncProxy", async_method, True),
@@ -416,7 +416,7 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
     name = f"{interface.short_name}{suffix}"
     module = interface.class_name.rpartition(".")[0]
     source = interface.driver or loaded_class(interface.class_name)
-    methods: dict[str, Any] = {}
+    methods: dict[str, object] = {}
     for method in interface.methods.values():
         if method.name in _FOR_BLOCKING_ONLY and view is not QMI_RpcProxy:
             continue
@@ -430,7 +430,7 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
             function.__wrapped__ = written
         methods[method.name] = function
     unquote_signatures(view)
-    namespace: dict[str, Any] = {
+    namespace: dict[str, object] = {
         "__slots__": (),
         "__doc__": interface.doc or view.__doc__,
         "__module__": module,
@@ -450,11 +450,11 @@ _FOR_BLOCKING_ONLY = frozenset(
 """Python wants their answers at once."""
 
 
-def _constant(interface: Interface, name: str, value: Any) -> property:
-    def get(self: _ProxyBase) -> Any:
+def _constant(interface: Interface, name: str, value: object) -> property:
+    def get(self: _ProxyBase) -> object:
         return value
 
-    def refuse(self: _ProxyBase, new: Any) -> NoReturn:
+    def refuse(self: _ProxyBase, new: object) -> NoReturn:
         raise AttributeError(f"{name} is an RPC constant of {interface.short_name}, {value!r}, and cannot be set")
 
     return property(get, refuse, doc=f"Constant: {value!r}")

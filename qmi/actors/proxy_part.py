@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self, SupportsIndex
+from typing import NoReturn, Self, SupportsIndex
 
 from qmi.actors.call import Handle
 from qmi.errors import QMI_ValueNotSendableException
@@ -37,7 +37,7 @@ class ProxyPart:
     def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:

@@ -116,7 +116,7 @@ class QMI_RpcObject:
         _check_property(self, name)
         return getattr(self, name)
 
-    def __rpc_set__(self, name: str, value: Any) -> None:
+    def __rpc_set__(self, name: str, value: object) -> None:
         _check_property(self, name)
         current = getattr(self, name)
         if not same_structure(current, value):
@@ -167,18 +167,18 @@ def _check_property(thing: QMI_RpcObject, name: str) -> None:
         raise QMI_UnknownRpcException(f"{type(thing).__name__} {thing._name!r} has no property {name!r}")
 
 
-async def _awaited(result: Awaitable[Any]) -> None:
+async def _awaited(result: Awaitable[object]) -> None:
     await result
 
 
-async def _truth_of(result: Awaitable[Any]) -> bool:
+async def _truth_of(result: Awaitable[object]) -> bool:
     return bool(await result)
 
 
 class _Described(NamedTuple):
     """What was made of a class, and of what: a module may be loaded again, and a class be given more."""
 
-    bases: list[tuple[type, dict[str, Any]]]
+    bases: list[tuple[type, dict[str, object]]]
     interface: Interface
     placement: Placement
 
@@ -195,7 +195,7 @@ class _Described(NamedTuple):
             return False
 
 
-def _content(cls: type) -> dict[str, Any]:
+def _content(cls: type) -> dict[str, object]:
     content = dict(vars(cls))
     content.pop(_DESCRIBED, None)
     for name in ("_rpc_constants", "_rpc_properties"):
@@ -257,7 +257,7 @@ def placement_for(cls: type[QMI_RpcObject]) -> Placement:
     return _described(cls).placement
 
 
-def take_replace(cls: type, kwargs: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+def take_replace(cls: type, kwargs: dict[str, object]) -> tuple[bool, dict[str, object]]:
     """Whether the caller asked to replace an object of the same name, and the arguments of the constructor.
 
     A constructor with a parameter of that name gets the argument itself.

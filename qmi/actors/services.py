@@ -7,7 +7,7 @@ imports go one way: the actor knows its parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from qmi.actors.future import Callee, Turn
 from qmi.actors.mailbox import Mailbox
@@ -22,9 +22,9 @@ class ActorServices(Protocol):
 
     loop: Loop
     origin: Origin
-    facade: Any
+    facade: object
 
-    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+    def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Start a task in the context's nursery; False if that takes no more. On the loop only."""
 
     def address_of(self, origin: Origin) -> str:
@@ -70,7 +70,7 @@ class LockedActor(Protocol):
     def dispatch(self, turn: Turn | None) -> None:
         """See to it that the current turn, and all that can be done at once after it, is done."""
 
-    def spawn(self, turn: Turn, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+    def spawn(self, turn: Turn, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Run a turn in the event loop; False if that has ended."""
 
     def explain_busy(self) -> str:

@@ -34,14 +34,14 @@ class Source(Protocol):
 
     what: str
 
-    def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
+    def next(self, token: Token | None) -> QMI_RpcFuture[object]:
         """Ask for the next item; :data:`END` after the last.
 
         Args:
             token: The reader's lock token, where the item is made now.
         """
 
-    def leave(self) -> QMI_RpcFuture[Any]:
+    def leave(self) -> QMI_RpcFuture[object]:
         """The consumer wants no more."""
 
 
@@ -110,15 +110,15 @@ class ActorStream:
         self.actor.enter(pull)
         return pull
 
-    def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
+    def next(self, token: Token | None) -> QMI_RpcFuture[object]:
         """Ask for the next item; :data:`END` after the last."""
         return self._pull(PullTurn(self, token))
 
-    def next_ahead(self) -> QMI_RpcFuture[Any]:
+    def next_ahead(self) -> QMI_RpcFuture[object]:
         """The same, before anybody reads it."""
         return self._pull(PullTurn(self, self.token, ahead=True))
 
-    def leave(self) -> QMI_RpcFuture[Any]:
+    def leave(self) -> QMI_RpcFuture[object]:
         """The consumer wants no more."""
         return self._pull(PullTurn(self, self.token, closing=True))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 
-def same_structure(one: Any, other: Any) -> bool:
+def same_structure(one: object, other: object) -> bool:
     """Whether two values are built in the same way.
 
     Single values have the same type; ``True`` is no whole number, and a whole number is no ``float``. Lists, tuples,
@@ -21,7 +20,7 @@ def same_structure(one: Any, other: Any) -> bool:
     return type(one) is type(other) and _structure(one) == _structure(other)
 
 
-def _structure(value: Any) -> Any:
+def _structure(value: object) -> object:
     if isinstance(value, list | tuple):
         return (type(value), tuple(map(_structure, value)))
     if isinstance(value, set | frozenset):
@@ -33,7 +32,7 @@ def _structure(value: Any) -> Any:
     return type(value)
 
 
-def describe_structure(value: Any) -> str:
+def describe_structure(value: object) -> str:
     """The structure of a value in words, for messages: ``"float"``, ``"list of 3 items"``."""
     if isinstance(value, list | tuple | set | frozenset | Mapping):
         return f"{type(value).__name__} of {len(value)} item{'' if len(value) == 1 else 's'}"

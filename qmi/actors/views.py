@@ -10,7 +10,7 @@ from qmi.errors import QMI_UsageException
 from qmi.messages import LockInfo
 
 if TYPE_CHECKING:
-    from qmi.actors.proxy import AsyncProxy
+    from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy
 
 # Proxies are imported where they are looked at: whoever has one has imported them, and `from qmi import *` need not.
 
@@ -127,7 +127,7 @@ def call(proxy: AsyncProxy[Any], method: Callable[..., Any], *args: Any, **kwarg
     return AsyncProxy.call(proxy, method, *args, **kwargs)
 
 
-def _view(name: str, view: type[Any], proxy: Any) -> Any:
+def _view(name: str, view: type[QMI_RpcProxy | AsyncProxy[Any] | NonblockingProxy], proxy: object) -> Any:
     from qmi.actors.proxy import AsyncProxy, NonblockingProxy, QMI_RpcProxy, make_view
 
     if not isinstance(proxy, QMI_RpcProxy | AsyncProxy | NonblockingProxy):
@@ -135,7 +135,7 @@ def _view(name: str, view: type[Any], proxy: Any) -> Any:
     return make_view(view, proxy.__rpc__)
 
 
-def _refuse(name: str, thing: Any, expected: str) -> NoReturn:
+def _refuse(name: str, thing: object, expected: str) -> NoReturn:
     raise QMI_UsageException(f"{name}() takes {expected}; got {thing!r}")
 
 
