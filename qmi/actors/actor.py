@@ -581,10 +581,10 @@ class Actor:
         turn = self.mailbox.current
         if turn is None or isinstance(turn, EndTurn):
             where = (
-                self.worker.where() if self.worker is not None else self.object._where_now() or "(in the event loop)"
+                self.worker.where() if self.worker is not None else self.object.__rpc_where__() or "(in the event loop)"
             )
             _logger.error("%s does not end and is left behind: release_rpc_object() is at %s", self.where, where)
-            self.object._left_behind(error)
+            self.object.__rpc_left_behind__(error)
         else:
             _logger.error("%s does not end and is left behind: %s", self.where, self.explain_busy() or turn.text)
             turn.fail(copy.copy(error))

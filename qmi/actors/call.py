@@ -279,8 +279,7 @@ class Handle:
             token: What the lock shall belong to.
             key: What stands for this request alone, if ``token`` does not.
         """
-        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-            INTERRUPTS.look()
+        INTERRUPTS.look()
         limit = check_timeout(timeout)
         is_block = key is not None and key.is_block
         block = block_at(self, token if token.custom else None)
@@ -344,8 +343,7 @@ class Handle:
 
     def release(self, token: Token | None, context_name: str | None = None) -> QMI_RpcFuture[bool]:
         """Ask to unlock."""
-        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-            INTERRUPTS.look()
+        INTERRUPTS.look()
         return self.router.request(self.address, Release(self.address.object, token, context_name))
 
     def release_at_once(self, key: Token) -> QMI_RpcFuture[bool]:
@@ -406,28 +404,24 @@ class Handle:
 
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""
-        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-            INTERRUPTS.look()
+        INTERRUPTS.look()
         return self.router.request(self.address, ForceRelease(self.address.object))
 
     def query_lock(self) -> QMI_RpcFuture[LockInfo | None]:
         """Ask who holds it."""
-        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-            INTERRUPTS.look()
+        INTERRUPTS.look()
         return self.router.request(self.address, QueryLock(self.address.object))
 
     # Signals
 
     def subscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of this name put into a receiver."""
-        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-            INTERRUPTS.look()
+        INTERRUPTS.look()
         return self.router.subscribe(self.address, signal, check_receiver(receiver))
 
     def unsubscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription."""
-        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-            INTERRUPTS.look()
+        INTERRUPTS.look()
         return self.router.unsubscribe(self.address, signal, check_receiver(receiver))
 
     def explain_unknown(self, name: str) -> str:

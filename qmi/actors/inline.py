@@ -2,7 +2,7 @@
 
 A blocking caller may run the plain methods of an object that opted in (``Placement.CALLER``), a trio task the
 ``async`` methods of an object in its own loop. Turns, locks, statistics and errors are those of any other call; only
-the thread or task that runs the method differs. ``tests/actors/test_inline.py`` compares both.
+the thread or task that runs the method differs. ``tests/actors/test_same_on_all_ways.py`` compares both.
 
 The caller enters the mailbox like everybody else. What it waits for is not the outcome, which it makes itself, but its
 turn: whoever dispatches an :class:`InlineCall` gives it the "result" None (:meth:`~qmi.actors.actor.Actor.dispatch`),

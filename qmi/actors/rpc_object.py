@@ -146,11 +146,11 @@ class QMI_RpcObject:
         result = leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)
         return _truth_of(result) if inspect.isawaitable(result) else bool(result)
 
-    def _where_now(self) -> str:
+    def __rpc_where__(self) -> str:
         # Where the object's own code stands, if it has some that runs beside its methods; for messages.
         return ""
 
-    def _left_behind(self, why: Exception) -> None:
+    def __rpc_left_behind__(self, why: Exception) -> None:
         # Nobody waits any longer for the object's own code to end.
         pass
 

@@ -15,7 +15,7 @@ from qmi.actors.services import StreamActor
 from qmi.errors import QMI_CallCycleException
 from qmi.messages import Origin, Token, call_text
 from qmi.runtime.call_context import current_chain
-from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
+from qmi.runtime.sigint import INTERRUPTS
 from qmi.runtime.wakeup import Loop, in_task, refuse_outside_trio
 
 
@@ -194,8 +194,7 @@ class RpcStream:
     def __next__(self) -> Any:
         if self._ended:
             raise StopIteration
-        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
-            INTERRUPTS.look()
+        INTERRUPTS.look()
         try:
             item = call_blocking(self._source.next(self._token()), None)
         except BaseException:

@@ -244,9 +244,9 @@ class ContextBase:
             with trio.move_on_at(deadline):
                 await ended.ended()
             if not ended.done():
-                where = actor.object._where_now()
+                where = actor.object.__rpc_where__()
                 _logger.error("Task %s ignores the request to stop and is left behind, at %s", actor.address, where)
-                actor.object._left_behind(error)
+                actor.object.__rpc_left_behind__(error)
 
     async def _end(self, actor: Actor, error: Exception, deadline: float) -> None:
         if self.registry.remove(actor):

@@ -340,11 +340,11 @@ class QMI_TaskRunner(QMI_RpcObject):
         self._thread.request_stop()
         return self._thread.ended
 
-    def _where_now(self) -> str:
+    def __rpc_where__(self) -> str:
         place: str = self._thread.where()
         return place
 
-    def _left_behind(self, why: Exception) -> None:
+    def __rpc_left_behind__(self, why: Exception) -> None:
         where = self._thread.where()
         self._thread.abandon(
             type(why)(f"{why}; task {self._name!r} ignored the request to stop" + (f", at {where}" if where else ""))

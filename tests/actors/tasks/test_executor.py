@@ -791,7 +791,7 @@ def test_where_an_async_task_is_names_the_line_of_the_user() -> None:
 def runner_where(context: QMI_Context) -> str:
     actor = context.async_context.registry.get("task")
     assert actor is not None
-    return str(actor.object._where_now())
+    return str(actor.object.__rpc_where__())
 
 
 @pytest.mark.fault(18)
