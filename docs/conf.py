@@ -40,7 +40,8 @@ mermaid_params = ["--quiet", "--theme", "neutral", "--background", "white"]
 mermaid_output_format = "svg"
 mermaid_config = {
     "fontFamily": "Verdana, DejaVu Sans, sans-serif",
-    **{kind: {"useMaxWidth": False} for kind in ("flowchart", "sequence", "state", "class", "er", "gantt")},
+    "htmlLabels": False,  # an HTML label is cut off where the reader's font is wider
+    **{kind: {"useMaxWidth": False, "htmlLabels": False} for kind in ("flowchart", "sequence", "state", "class", "er", "gantt")},
 }
 
 # The reference of what can be imported.
