@@ -41,7 +41,10 @@ mermaid_output_format = "svg"
 mermaid_config = {
     "fontFamily": "Verdana, DejaVu Sans, sans-serif",
     "htmlLabels": False,  # an HTML label is cut off where the reader's font is wider
-    **{kind: {"useMaxWidth": False, "htmlLabels": False} for kind in ("flowchart", "sequence", "state", "class", "er", "gantt")},
+    **{
+        kind: {"useMaxWidth": False, "htmlLabels": False, "wrappingWidth": 300}
+        for kind in ("flowchart", "sequence", "state", "class", "er", "gantt")
+    },
 }
 
 # The reference of what can be imported.

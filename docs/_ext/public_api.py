@@ -90,7 +90,11 @@ def public_modules() -> tuple[str, ...]:
     for package in PACKAGES:
         # Not its __path__, which has the folders of drivers from elsewhere, too.
         paths = [str(Path(qmi.__file__).parents[1].joinpath(*package.split(".")))]
-        found += sorted(module.name for module in pkgutil.walk_packages(paths, f"{package}.") if not module.ispkg)
+        found += sorted(
+            module.name
+            for module in pkgutil.walk_packages(paths, f"{package}.")
+            if not module.ispkg or hasattr(importlib.import_module(module.name), "__all__")
+        )
     return tuple(dict.fromkeys([*found, *FURTHER]))
 
 
