@@ -31,10 +31,12 @@ from qmi.devices.descriptors import (
     VisaTransportDescriptorParser,
     Vxi11TransportDescriptorParser,
 )
+from qmi.devices.discovery import FoundTransport, list_transports
 from qmi.devices.exchange import OutOfStep
 from qmi.devices.reconnect import ConnectionEvent, Reconnect
 from qmi.devices.serial_port import QMI_SerialTransport
 from qmi.devices.sockets import QMI_SocketTransport, QMI_TcpTransport, QMI_UdpTransport
+from qmi.devices.traffic import Traffic, read_traffic
 from qmi.devices.transport import DeviceTransport, QMI_Transport
 from qmi.devices.visa import QMI_GpibTransport, QMI_UsbTmcTransport, QMI_VisaTransport
 
@@ -46,6 +48,7 @@ __all__ = [
     "AsyncUdpTransport",
     "ConnectionEvent",
     "DeviceTransport",
+    "FoundTransport",
     "GpibTransportDescriptorParser",
     "OutOfStep",
     "QMI_EndOfInputException",
@@ -66,6 +69,7 @@ __all__ = [
     "Reconnect",
     "SerialTransportDescriptorParser",
     "TcpTransportDescriptorParser",
+    "Traffic",
     "TransportDescriptorParser",
     "UdpTransportDescriptorParser",
     "UsbTmcTransportDescriptorParser",
@@ -74,7 +78,9 @@ __all__ = [
     "create_async_transport",
     "create_transport",
     "format_address_and_port",
+    "list_transports",
     "list_usbtmc_transports",
+    "read_traffic",
 ]
 
 if not TYPE_CHECKING:

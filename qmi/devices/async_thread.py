@@ -11,6 +11,7 @@ import outcome
 import trio
 
 from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.reconnect import Reconnect
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_InvalidOperationException
 
@@ -40,6 +41,11 @@ class AsyncThreadTransport(AsyncTransport):
         """
         self._blocking.configure(**options)
         return self
+
+    @property
+    def reconnect(self) -> Reconnect | None:
+        """How a lost connection is made again; None if it is not."""
+        return self._blocking.reconnect
 
     @property
     def is_in_step(self) -> bool:

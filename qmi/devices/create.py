@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from qmi.devices.descriptors import (
     GpibTransportDescriptorParser,
@@ -19,12 +19,8 @@ from qmi.devices.descriptors import (
 )
 from qmi.errors import QMI_TransportDescriptorException
 
-
-class TransportFactory(Protocol):
-    """Finds the class of a transport by its name."""
-
-    def __call__(self, name: str) -> Any:
-        """Return the class."""
+TransportFactory: TypeAlias = Callable[[str], Any]
+"""Finds the class of a transport by its name."""
 
 
 class Kind(NamedTuple):

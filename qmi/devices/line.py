@@ -93,6 +93,11 @@ class Line:
         return self
 
     @property
+    def reconnect(self) -> Reconnect | None:
+        """How a lost connection is made again; None if it is not."""
+        return self._reconnect
+
+    @property
     def is_in_step(self) -> bool:
         """Whether no answer is owed: the next one will belong to the next question."""
         return self._step <= ASKED

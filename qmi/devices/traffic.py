@@ -69,7 +69,7 @@ def unquoted(text: str) -> bytes:
     """
     try:
         value = ast.literal_eval(f"b{text}")
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:
         raise ValueError(f"expected bytes in double quotes, got {text[:80]}") from error
     if not isinstance(value, bytes):
         raise ValueError(f"expected bytes in double quotes, got {text[:80]}")

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import usb.backend.libusb1
 
 from qmi.core.exceptions import (
     QMI_EndOfInputException,
@@ -34,9 +33,9 @@ SIM = Path(__file__).with_name("sim.yaml")
 
 
 @pytest.fixture
-def usb_device(monkeypatch: pytest.MonkeyPatch) -> UsbTmcBackend:
+def usb_device(usb_backend: Callable[[UsbTmcBackend], None]) -> UsbTmcBackend:
     backend = UsbTmcBackend()
-    monkeypatch.setattr(usb.backend.libusb1, "get_backend", lambda find_library=None: backend)
+    usb_backend(backend)
     return backend
 
 
