@@ -25,7 +25,7 @@ from qmi.net.io import transport as outbound
 from qmi.net.io.transport import FULL, Outbound, PlainWire, Unsent
 from qmi.peers.rpc_client import RemoteCall
 from qmi.runtime.wakeup import Loop
-from tests.support.lab import eventually
+from tests.support.waiting import wait_until
 
 CALLS = 50
 
@@ -195,7 +195,7 @@ def test_a_call_to_another_context_is_one_write_there_and_one_back(
     monkeypatch.setattr(PlainWire, "put", note)
     for _ in range(CALLS):
         driver.nothing()
-    eventually(lambda: len(sizes) >= 2 * CALLS)  # the caller may have its answer before the other side has noted it
+    wait_until(lambda: len(sizes) >= 2 * CALLS)  # the caller may have its answer before the other side has noted it
     # Nothing is written in pieces; a sign of life of either side may come in between.
     assert len(sizes) <= 2 * CALLS + 2
 

@@ -22,7 +22,7 @@ from qmi.messages import Call, Describe, QueryStatistics
 from tests.support.actors import actor_of, check_idle
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Mixed, Plain, SyncLoop
-from tests.support.waiting import settled, wait_until
+from tests.support.waiting import until, wait_until
 
 KINDS = [Plain, Inline, Mixed]
 
@@ -297,7 +297,7 @@ async def test_cancelling_a_call_at_each_step_leaves_nothing_behind(cls: type[An
                 others[0].cancel()
 
         async def check() -> None:
-            await settled(lambda: actor.mailbox.current is None)
+            await until(lambda: actor.mailbox.current is None)
             check_idle(actor)
             assert await x.add(1) == 3
             assert await x.count() >= 1
@@ -316,7 +316,7 @@ async def test_cancelling_make_and_remove_at_each_step_leaves_nothing_behind() -
 
             async def check() -> None:
                 with trio.CancelScope(shield=True):
-                    await settled(lambda: lab.registry.get("x") is None)
+                    await until(lambda: lab.registry.get("x") is None)
                     proxy = await lab.make_rpc_object("x", cls)  # noqa: B023
                     await lab.remove_rpc_object(proxy)
 

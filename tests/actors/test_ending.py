@@ -24,7 +24,7 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from tests.support.actors import actor_of
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.waiting import wait_until
+from tests.support.waiting import changed, until, wait_until
 
 released: list[str] = []
 
@@ -38,6 +38,7 @@ class Releasing(QMI_RpcObject):
 
     def release_rpc_object(self) -> None:
         released.append(self._name)
+        changed()
         if self._rpc_placement is None:
             assert threading.current_thread() is self.maker
         if self.gate is not None:
@@ -250,8 +251,7 @@ async def test_an_object_that_nobody_wants_any_more_is_released(
         gate.open.set()
         assert dropped or cls is ReleasingLoop
         if dropped:
-            while "lab.x could not be released" not in caplog.text:
-                await trio.sleep(0.001)
+            await until(lambda: "lab.x could not be released" in caplog.text)
             assert released == ["x"]
         y = await lab.make_rpc_object("y", cls)
         assert await y.nothing() == 0

@@ -19,7 +19,8 @@ from qmi.core.exceptions import QMI_MessageDeliveryException, QMI_TaskStopExcept
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_LoopTask, QMI_Task, QMI_TaskRunner
-from tests.support.lab import eventually, two_contexts
+from tests.support.lab import two_contexts
+from tests.support.waiting import wait_until
 
 BORN: list[weakref.ref[Any]] = []
 
@@ -92,7 +93,7 @@ USES: list[Callable[[Any], list[Any]]] = [use_blocking, use_nonblocking, use_sig
 
 def assert_freed(count: int) -> None:
     # What a thread still holds on its way out is gone a moment later; nothing announces that.
-    eventually(lambda: gc.collect() >= 0 and [ref() for ref in BORN[-count:]] == [None] * count)
+    wait_until(lambda: gc.collect() >= 0 and [ref() for ref in BORN[-count:]] == [None] * count)
 
 
 @pytest.mark.parametrize("placement", list(Placement))

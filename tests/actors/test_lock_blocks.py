@@ -24,7 +24,7 @@ from tests.support.drivers import Async, Inline, Mixed, Plain
 from tests.support.lab import make_context, two_contexts
 from tests.support.links import pair
 from tests.support.lock_step import OtherThread
-from tests.support.waiting import settled, wait_until
+from tests.support.waiting import until, wait_until
 
 BLOCKS: dict[str, Callable[..., Any]] = {
     "locked": lambda proxy, *args: proxy.locked(*args),
@@ -413,13 +413,13 @@ async def test_lock_block_excludes_tasks_that_share_its_proxy(where: str, cls: t
             async with proxy.locked():
                 raise AssertionError
         nursery.start_soon(visit, 1)
-        await settled(lambda: len(actor.guard._lock.waiting()) == 1)
+        await until(lambda: len(actor.guard._lock.waiting()) == 1)
         leave[0].set()
         await entered[1].wait()
         with pytest.raises(QMI_ObjectLockedException):
             await proxy.add(1)
         leave[1].set()
-        await settled(lambda: not actor.guard.is_locked)
+        await until(lambda: not actor.guard.is_locked)
         assert await proxy.add(1) == 3
 
 

@@ -20,7 +20,7 @@ from qmi.messages import Acquire, Call, Origin, Release, Token
 from tests.support.actors import actor_of, check_idle
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Plain
-from tests.support.waiting import settled, wait_until
+from tests.support.waiting import until, wait_until
 
 LOCKED = r"^The object is locked by another proxy: lab\.x is held by context 'lab' \(\$lock_\d+\) since .* UTC$"
 
@@ -406,7 +406,7 @@ async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(cls: type[An
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(proxy.lock, 5)
-                        await settled(lambda: bool(actor.guard._lock._waiters))
+                        await until(lambda: bool(actor.guard._lock._waiters))
                         await other.unlock()
                 finally:
                     held = other._rpc.token_to_release(None)
@@ -419,7 +419,7 @@ async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(cls: type[An
         async def check() -> None:
             if proxy._rpc.token is not None:  # granted: then it is the caller's to unlock
                 await proxy.unlock()
-            await settled(lambda: actor.mailbox.current is None)
+            await until(lambda: actor.mailbox.current is None)
             check_idle(actor)
             assert actor.guard.info() is None
             assert await other.add(1) == 3

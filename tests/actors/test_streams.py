@@ -21,7 +21,7 @@ from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from tests.support.actors import actor_of, check_idle
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Plain, SyncLoop
-from tests.support.waiting import settled, wait_until
+from tests.support.waiting import until, wait_until
 
 
 class Source(QMI_RpcObject):
@@ -246,7 +246,7 @@ async def test_streams_of_a_trio_program(cls: type[Any]) -> None:
         other: RpcStream = await x.rpc_nonblocking.numbers(3)
         assert await anext(other) == 0
         await other.aclose()
-        await settled(lambda: not actor_of(lab, "x").streams)
+        await until(lambda: not actor_of(lab, "x").streams)
 
 
 @pytest.mark.parametrize("cls", [Source, LoopSource])
@@ -263,7 +263,7 @@ async def test_cancelling_a_stream_at_each_step_ends_the_generator(cls: type[Sou
 
         async def check() -> None:
             gc.collect()
-            await settled(lambda: not actor.streams and actor.mailbox.current is None)
+            await until(lambda: not actor.streams and actor.mailbox.current is None)
             check_idle(actor)
             assert await x.nothing() == 0
 

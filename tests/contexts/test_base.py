@@ -30,7 +30,7 @@ from qmi.core.task import QMI_Task
 from qmi.messages import Call, Describe, QueryLock
 from qmi.names import Address
 from tests.support.drivers import Async, Plain
-from tests.support.waiting import settled
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ async def test_a_make_whose_caller_gave_up_is_undone() -> None:
         await future
         lab.undo_make(future)
         lab.undo_make(future)
-        await settled(lambda: lab.objects() == [])
+        await until(lambda: lab.objects() == [])
         failed = lab.make("y", Async, (1, 2, 3), {})
         with pytest.raises(TypeError):
             await failed

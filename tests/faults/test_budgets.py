@@ -27,9 +27,10 @@ from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import LARGE_BODY
 from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, head, small_frame
 from tests.support.devices import Bench
-from tests.support.lab import SERVER, address, eventually, make_context
+from tests.support.lab import SERVER, address, make_context
 from tests.support.programs import Program
 from tests.support.raw_peer import RawPeer, call
+from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 
@@ -143,7 +144,8 @@ def test_fault_47_large_message_is_decoded_beside_the_loop_and_in_its_place(
         assert bench.echo("meanwhile") == "meanwhile"
         assert bench.notes() == []
         slow.go_on.set()
-        eventually(lambda: len(bench.notes()) == 3)
+        calls = server.async_context.registry.get("bench").object.calls  # type: ignore[union-attr]
+        wait_until(lambda: len(calls) == 3)
         monkeypatch.undo()
         assert [note[:5] for note in bench.notes()] == ["xxxxx", "after", "yyyyy"]
 
@@ -189,7 +191,7 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
         memory = server.async_context.connections._doorway._memory
-        eventually(lambda: any(memory.used))
+        wait_until(lambda: any(memory.used))
         for text in ("y" * 120_000, "z"):
             number, buffers = two.peer.send_request(Call("bench", "note", (text,)))
             two.peer.handed_over(number)
@@ -206,9 +208,8 @@ def test_fault_47_large_requests_of_many_wait_for_memory_and_are_refused_then(
         monkeypatch.setattr("qmi.net.io.large_messages._PATIENCE", 10)
         two.sock.sendall(call(3, "note", "y" * 120_000))
         actor.object.gate.set()
-        bench = server.get_instrument("bench")
-        eventually(lambda: [note[:1] for note in bench.notes()] == ["b", "x", "z", "y"])
-        eventually(lambda: not any(memory.used))
+        wait_until(lambda: [note[:1] for note in actor.object.calls] == ["b", "x", "z", "y"])
+        wait_until(lambda: not any(memory.used))
 
 
 def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +231,7 @@ def test_link_whose_request_waits_for_memory_ends_at_once(monkeypatch: pytest.Mo
         actor: Any = server.async_context.registry.get("bench")
         assert actor.object.entered.wait(10)
         memory = server.async_context.connections._doorway._memory
-        eventually(lambda: any(memory.used))
+        wait_until(lambda: any(memory.used))
         two.sock.sendall(call(1, "note", "y" * 120_000))
         assert waiting.wait(10)
         server.disconnect_from_peer("two")
@@ -374,6 +375,6 @@ def test_fault_47_machine_that_has_its_links_is_refused_with_the_limit_that_it_h
         refused = pytest.raises(QMI_ConnectionException, match=r"2 links of this machine.*limits\.max_local_links")
         with RawPeer(server, "one"), RawPeer(server, "two"), make_context("late") as late, refused:
             late.connect_to_peer("srv", address(server))
-        eventually(lambda: not server.has_peer_context("one") and not server.has_peer_context("two"))
+        wait_until(lambda: not server.has_peer_context("one") and not server.has_peer_context("two"))
         with make_context("next") as following:
             following.connect_to_peer("srv", address(server))

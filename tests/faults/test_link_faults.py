@@ -27,11 +27,13 @@ from qmi.core.exceptions import (
 )
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, head, pack
+from tests.support.actors import actor_of
 from tests.support.chaos import ChaosProxy, reset
 from tests.support.devices import Bench
-from tests.support.lab import SERVER, address, eventually, make_context
+from tests.support.lab import SERVER, address, make_context
 from tests.support.programs import Program, RemoteFailure
 from tests.support.raw_peer import RawPeer, call
+from tests.support.waiting import wait_until
 
 START = (
     SERVER + "c = make_context('srv'{limits}); c.start(); c.make_instrument('bench', Bench); c.get_tcp_server_port()"
@@ -120,7 +122,7 @@ def test_fault_03_a_client_that_dies_gives_its_lock_back(
             bench.echo(1, rpc_timeout=0.05)
         other.kill() if how == "reset" else other.pause()
         died = time.monotonic()
-        eventually(lambda: not bench.is_locked(), 5)
+        wait_until(lambda: not actor.guard.is_locked, 5)
         assert time.monotonic() - died < (1 if how == "reset" else 2)
         actor.object.gate.set()
         assert bench.notes() == ["block ended"]  # a running method finishes
@@ -151,8 +153,8 @@ def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_C
         lost = bench.rpc_nonblocking.note("lost")
         with pytest.raises(QMI_OutcomeUnknownException, match="no sign of life"):
             lost.wait(5)
-        eventually(lambda: not mine.is_locked())
-    eventually(lambda: not other.run("c.has_peer_context('here')"))
+        wait_until(lambda: not actor_of(here, "bench").guard.is_locked)
+    other.wait_until("not c.has_peer_context('here')")
     with pytest.raises(RemoteFailure, match="NotDelivered"):
         other.run("mine.echo(1)")
     # A new link: no old lock, no late answer.
@@ -182,7 +184,7 @@ def test_fault_06_a_reset_at_any_byte_of_a_frame_ends_the_link_after_the_good_fr
                 while not raw.read():
                     pass
                 reset(raw.sock)
-            eventually(lambda: not server.has_peer_context("raw"))
+            wait_until(lambda: not server.has_peer_context("raw"))
         assert bench.notes() == list(range(len(second)))
 
 
@@ -247,7 +249,7 @@ def test_fault_08_a_malformed_frame_ends_that_link_alone_with_one_line(
                 assert remote.echo(number) == number
                 times.append(time.monotonic() - begun)
             assert min(times) < 0.1
-            eventually(lambda: not server.has_peer_context("raw"))
+            wait_until(lambda: not server.has_peer_context("raw"))
         assert bench.notes() == ["before"]
     # Both contexts have ended, and with them whatever writes to the log.
     lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING and "raw" in r.getMessage()]
@@ -274,7 +276,7 @@ def test_fault_09_an_oversize_frame_is_refused_before_memory_is_taken(proven: bo
                     sock.settimeout(5)
                     while sock.recv(65536):
                         pass
-                eventually(lambda: not server.has_peer_context("big"))
+                wait_until(lambda: not server.has_peer_context("big"))
             assert process.memory_info().rss - before < 1 << 20
             assert raw.peer.is_ready
 
@@ -309,7 +311,7 @@ def test_fault_11_silent_and_dribbling_strangers_keep_nobody_out() -> None:
                 stranger.close()
         entrance = server.async_context.connections._entrance
         assert entrance is not None
-        eventually(lambda: not entrance._strangers)
+        wait_until(lambda: not entrance._strangers)
 
 
 @pytest.mark.slow
@@ -340,7 +342,7 @@ def test_fault_07_a_peer_that_never_reads_loses_its_link_and_nobody_else(caplog:
                     raw.sock.sendall(call(number, "echo", bytes(100_000)))
                     assert remote.echo(number) == number
             begun = time.monotonic()
-            eventually(lambda: not server.has_peer_context("raw"), 20)
+            wait_until(lambda: not server.has_peer_context("raw"), 20)
             assert time.monotonic() - begun < 8, "this is less than what it is without the setting"
             assert remote.echo("still") == "still"
         assert "it does not read: nothing could be written for 0.5 s" in caplog.text
@@ -374,7 +376,7 @@ def test_fault_22_a_second_context_of_one_name_is_refused_and_a_dead_first_one_r
         assert second.run("b.echo(2)") == 2
         assert not bench.is_locked()
         other.go_on()
-        eventually(lambda: not other.run("c.has_peer_context('here')"))
+        other.wait_until("not c.has_peer_context('here')")
 
 
 def test_fault_23_a_port_in_use_is_named_with_its_holder(other: Program) -> None:
@@ -406,7 +408,7 @@ def test_fault_24_a_thousand_connections_are_served(count: int) -> None:
         alone = usual_time()
         crowd = [RawPeer(server, f"c{index}") for index in range(count)]
         try:
-            eventually(lambda: len(server.async_context.connections.names()) == count + 1, timeout=60)
+            wait_until(lambda: len(server.async_context.connections.names()) == count + 1, 60)
             assert usual_time() < 0.005 + 10 * alone
             late = make_context("late")
             with late, pytest.raises(QMI_ConnectionException, match=f"has {count + 1} links, which is its limit"):
@@ -427,7 +429,7 @@ def test_fault_25_accepting_goes_on_when_descriptors_are_there_again(other: Prog
     )
     crowd = [socket.create_connection(where) for _ in range(20)]
     try:
-        eventually(lambda: "No new connections can be accepted" in other.errors)
+        wait_until(lambda: "No new connections can be accepted" in other.errors)
         cpu = psutil.Process(other.pid).cpu_times()
         begun = time.monotonic()
         while time.monotonic() - begun < 0.5:
@@ -464,7 +466,7 @@ def test_fault_34_a_newer_minor_version_works(here: QMI_Context) -> None:
         sock.settimeout(5)
         sock.sendall(bytes(hello))
         assert sock.recv(65536)[:3] == MAGIC
-        eventually(lambda: here.has_peer_context("newer"))
+        wait_until(lambda: here.has_peer_context("newer"))
 
 
 def test_fault_37_a_lock_belongs_to_its_link_whatever_a_message_claims(
@@ -504,6 +506,6 @@ def test_there_are_no_descriptors_left_behind() -> None:
         for _ in range(20):
             good.connect_to_peer("srv", address(server))
             good.disconnect_from_peer("srv")
-            eventually(lambda: not server.has_peer_context("good"))
+            wait_until(lambda: not server.has_peer_context("good"))
             counts.append(descriptors())
         assert max(counts[5:]) <= max(counts[:5]) + 1

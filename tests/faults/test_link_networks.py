@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from qmi.tools.certs import make_ca, make_certificate
-from tests.support.lab import SERVER, eventually
+from tests.support.lab import SERVER
 from tests.support.netns import Cable, Side, cable
 from tests.support.programs import Program, RemoteFailure
+from tests.support.waiting import wait_until
 
 NETWORK = SERVER + "from qmi.config.schema import CfgSecurity, CfgDiscovery\nimport attrs\n"
 
@@ -66,9 +67,9 @@ def test_two_machines_find_each_other_connect_with_tls_and_survive_their_cable(w
         assert "peer 'left' at 10.213.7.1" in caught.value.text
         assert time.monotonic() - pulled < 3
         # Row 4: both ends know, and the server has dropped the lock.
-        eventually(lambda: left.run("not bench.is_locked() and not c.has_peer_context('right')"))
+        left.wait_until("not actor_of(c, 'bench').guard.is_locked and not c.has_peer_context('right')")
         wire.plug()
-        eventually(lambda: right.run("c.has_peer_context('left')"), 20)
+        right.wait_until("c.has_peer_context('left')", 20)
         left.run("c.async_context.registry.get('bench').object.gate.set()")
         with pytest.raises(RemoteFailure, match="LockLost"):
             right.run("b.echo(2)")
@@ -84,8 +85,8 @@ def test_fault_04_a_pulled_cable_is_noticed_at_both_ends(wire: Cable) -> None:
         right.run("c.connect_to_peer('left')\nb = c.get_instrument('left.bench')\nassert b.lock()")
         wire.pull()
         pulled = time.monotonic()
-        eventually(lambda: left.run("not bench.is_locked() and not c.has_peer_context('right')"))
-        eventually(lambda: not right.run("c.has_peer_context('left')"))
+        left.wait_until("not actor_of(c, 'bench').guard.is_locked and not c.has_peer_context('right')")
+        right.wait_until("not c.has_peer_context('left')")
         assert time.monotonic() - pulled < 3
         with pytest.raises(RemoteFailure, match="NotDelivered"):
             right.run("b.echo(1)")
@@ -163,7 +164,7 @@ def test_fault_35_who_cannot_prove_himself_is_refused_by_both(
             with pytest.raises(QMI_ConnectionException, match=r"'left' at 127.0.0.1:\d+ cannot be connected: .+"):
                 right.connect_to_peer("left", address(left))
             assert time.monotonic() - begun < 5
-            eventually(lambda: "A connection from 127.0.0.1" in caplog.text)
+            wait_until(lambda: "A connection from 127.0.0.1" in caplog.text)
         lines = [r for r in caplog.records if "A connection from 127.0.0.1" in r.getMessage()]
         assert len(lines) == 1
         assert bench.notes() == []

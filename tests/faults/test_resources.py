@@ -19,8 +19,9 @@ from qmi.errors import QMI_ConnectionException, QMI_UsageException
 from qmi.net.io import failures as failures_module
 from qmi.peers.connections import Former
 from tests.support.devices import Bench
-from tests.support.lab import address, config, eventually, make_context
+from tests.support.lab import address, config, make_context
 from tests.support.raw import client
+from tests.support.waiting import until, wait_until
 
 RESOURCES = [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM]
 
@@ -171,7 +172,7 @@ def test_fault_43_dial_that_finds_no_descriptor_is_tried_again_where_reconnectin
         link.loop.soon(link.fault, "being tested", ValueError("a fault"))
         assert refused.wait(10)
         failing[0] = False
-        eventually(lambda: here.has_peer_context("srv"))
+        wait_until(lambda: here.has_peer_context("srv"))
         assert here.get_instrument("srv.bench").echo(1) == 1
 
 
@@ -216,7 +217,7 @@ def test_fault_44_flood_of_strangers_is_one_line_a_second_with_a_count(
         for second in range(3):
             count = 30 * (second + 1)
             flood(srv.get_tcp_server_port(), 30, data)
-            eventually(lambda count=count: srv.network_failures().get("connection: came to nothing") == count)  # type: ignore[misc]
+            wait_until(lambda count=count: srv.network_failures().get("connection: came to nothing") == count)  # type: ignore[misc]
             time[0] += 1.0
         assert bench.echo(1) == 1
     lines = [record.getMessage() for record in caplog.records if "came to nothing" in record.getMessage()]
@@ -242,7 +243,6 @@ async def test_fault_44_peers_that_come_and_go_are_told_within_limits(caplog: py
         for number in range(300):
             async with client(srv, f"raw{number}"):
                 pass
-        while srv.connections.names():
-            await trio.sleep(0.001)
+        await until(lambda: not srv.connections.names())
     for words in ("Connected to context raw", "is gone"):
         assert len([record for record in caplog.records if words in record.getMessage()]) < 120

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.lab import eventually, make_context
+from tests.support.lab import make_context
 from tests.support.links import Lab
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -14,4 +15,4 @@ def lab() -> Iterator[Lab]:
         made = Lab(here, there)
         yield made
         made.actual().gate.set()
-        eventually(made.nothing_is_open)
+        wait_until(made.nothing_is_open)

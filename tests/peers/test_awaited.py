@@ -21,7 +21,7 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from tests.support.devices import UserError
 from tests.support.links import Lab, object_of, two_contexts
-from tests.support.waiting import settled
+from tests.support.waiting import until
 
 
 async def test_an_awaited_call_gives_what_the_method_returns_or_raises() -> None:
@@ -58,10 +58,10 @@ async def test_a_caller_who_is_cancelled_cancels_the_method_and_leaves_nothing_o
         link = here.link_to("there")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(coro.forever)
-            await settled(object_of(there, "async").entered.is_set)
+            await until(object_of(there, "async").entered.is_set)
             nursery.cancel_scope.cancel()
-        await settled(object_of(there, "async").cancelled.is_set)
-        await settled(lambda: link.open_requests == 0)
+        await until(object_of(there, "async").cancelled.is_set)
+        await until(lambda: link.open_requests == 0)
         assert await coro.echo(1) == 1
 
 
@@ -73,7 +73,7 @@ async def test_a_timeout_says_what_was_called_and_what_the_object_does() -> None
             QMI_RpcTimeoutException, match=rf"^No answer from there\.async\.forever\(\) within 0\.05 s: {heard}"
         ):
             await coro.forever(rpc_timeout=0.05)
-        await settled(object_of(there, "async").cancelled.is_set)
+        await until(object_of(there, "async").cancelled.is_set)
 
 
 async def test_what_cannot_be_sent_fails_with_its_place_before_anything_goes_out() -> None:
@@ -97,7 +97,7 @@ async def test_the_loss_of_the_link_is_told_apart_from_what_never_went_out() -> 
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call)
-            await settled(object_of(there, "async").entered.is_set)
+            await until(object_of(there, "async").entered.is_set)
             await here.disconnect_from_peer("there")
         assert [type(error) for error in found] == [QMI_OutcomeUnknownException]
         with pytest.raises(QMI_NotDeliveredException, match=r"There is no connection to context 'there'"):
@@ -151,7 +151,7 @@ async def test_a_method_that_has_become_a_generator_is_an_error_that_says_so() -
         with pytest.raises(QMI_Exception, match=r"has become a generator; get a new proxy of the object$"):
             await proxy.values()
         link = here.link_to("there")
-        await settled(lambda: link.open_requests == 0)
+        await until(lambda: link.open_requests == 0)
         fresh: Any = await here.get_rpc_object("there.x")
         assert [value async for value in await fresh.values()] == [1]
 

@@ -23,7 +23,8 @@ from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.tools.certs import make_ca, make_certificate
 from tests.support.chaos import ChaosProxy
-from tests.support.lab import eventually, make_context
+from tests.support.lab import make_context
+from tests.support.waiting import wait_until
 
 BIG = 2 << 20
 """More than twice what the sockets between the two contexts take, so that a link that is full stays so."""
@@ -123,11 +124,11 @@ class Bench:
 
     def wait_until_held(self, count: int) -> None:
         """Wait until the link has no room any more for the results of so many calls, and none of them runs."""
-        eventually(self.link.is_full)  # from now on, until the proxy goes on, no call begins
+        wait_until(self.link.is_full)  # from now on, until the proxy goes on, no call begins
         actor = self.server.async_context.registry.get("camera")
         assert actor is not None
         # All have come; one that came before the link was full has ended, too.
-        eventually(lambda: self.is_idle() and self.camera.done + len(actor.mailbox) == count)
+        wait_until(lambda: self.is_idle() and self.camera.done + len(actor.mailbox) == count)
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_fault_45_result_is_what_the_driver_returned_although_it_fills_its_buffe
 ) -> None:
     bench.proxy.back.stall()
     futures = [getattr(bench.remote.rpc_nonblocking, method)(kind, number) for number in (1, 2, 3)]
-    eventually(lambda: bench.camera.done == 3 and bench.is_idle())
+    wait_until(lambda: bench.camera.done == 3 and bench.is_idle())
     bench.camera._fill(kind, 9)
     bench.proxy.back.go_on()
     assert [numbers_in(future.wait(20)) for future in futures] == [{1}, {2}, {3}]
@@ -195,7 +196,7 @@ def test_item_of_a_stream_is_what_the_driver_yielded(bench: Bench, kind: str) ->
     stream = future.wait(20)
     bench.proxy.back.stall()
     first = stream._source.next(None)
-    eventually(lambda: bench.camera.ended.is_set() and bench.is_idle())
+    wait_until(lambda: bench.camera.ended.is_set() and bench.is_idle())
     bench.camera._fill(kind, 9)
     bench.proxy.back.go_on()
     assert numbers_in(first.wait(20)) == {0}
@@ -208,7 +209,7 @@ def test_signal_says_what_was_published(bench: Bench, kind: str) -> None:
     bench.remote.frame.subscribe(receiver)
     bench.proxy.back.stall()
     future = bench.remote.rpc_nonblocking.publish(kind, 4)
-    eventually(lambda: bench.camera.ended.is_set() and bench.is_idle())
+    wait_until(lambda: bench.camera.ended.is_set() and bench.is_idle())
     bench.camera._fill(kind, 9)
     bench.proxy.back.go_on()
     future.wait(20)
@@ -261,10 +262,10 @@ def test_calls_that_are_held_are_forgotten_with_their_link(bench: Bench) -> None
     bench.proxy.back.stall()
     for number in range(16):
         bench.remote.rpc_nonblocking.take("array", number)
-    eventually(bench.link.is_full)
+    wait_until(bench.link.is_full)
     bench.proxy.reset()
-    eventually(lambda: not bench.server.has_peer_context("here"))
-    eventually(lambda: len(bench.server.async_context.registry.get("camera").mailbox) == 0)  # type: ignore[union-attr]
+    wait_until(lambda: not bench.server.has_peer_context("here"))
+    wait_until(lambda: len(bench.server.async_context.registry.get("camera").mailbox) == 0)  # type: ignore[union-attr]
     assert bench.server.get_instrument("camera").size(b"xyz") == 3
 
 
@@ -277,7 +278,7 @@ def test_fault_46_signals_that_have_no_room_are_dropped_and_the_receiver_is_told
     bench.server.get_instrument("camera").publish("array", 16)
     assert bench.link.dropped_signals > 4
     bench.proxy.back.go_on()
-    eventually(lambda: not bench.link.is_full())
+    wait_until(lambda: not bench.link.is_full())
     bench.server.get_instrument("camera").publish("array", 1)
     got = [receiver.get_next_signal(20)]
     while got[-1].seqnr != 16:
@@ -302,7 +303,7 @@ def test_fault_46_calls_with_large_arguments_wait_for_room(bench: Bench) -> None
     thread.start()
     link = bench.client.async_context.connections.link_to("srv")
     assert link is not None
-    eventually(link.is_full)
+    wait_until(link.is_full)
     assert not sent.is_set()
     with pytest.raises(QMI_NotDeliveredException, match=r"MiB wait for peer 'srv'.*repeating it is safe"):
         bench.remote.size(b"xyz", rpc_timeout=0.05)
@@ -355,9 +356,9 @@ def test_fault_47_calls_of_another_program_wait_for_one_call_only(bench: Bench) 
         bench.remote.rpc_nonblocking.wait()
         futures = [bench.remote.rpc_nonblocking.size(bytes(number)) for number in range(500)]
         mailbox = bench.server.async_context.registry.get("camera").mailbox  # type: ignore[union-attr]
-        eventually(lambda: len(mailbox) == 500)
+        wait_until(lambda: len(mailbox) == 500)
         theirs = [other.get_instrument("srv.camera").rpc_nonblocking.size(bytes(1000 + number)) for number in range(3)]
-        eventually(lambda: len(mailbox) == 503)
+        wait_until(lambda: len(mailbox) == 503)
         bench.camera.gate.set()
         assert [future.wait(10) for future in theirs] == [1000, 1001, 1002]
         assert [future.wait(10) for future in futures] == list(range(500))

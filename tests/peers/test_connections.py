@@ -36,9 +36,10 @@ from qmi.net.io.link import Link
 from qmi.peers.acceptor import holder_of
 from tests.support.chaos import ChaosProxy
 from tests.support.devices import Bench
-from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, SERVER, address, config, eventually, make_context
+from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST, SERVER, address, config, make_context
 from tests.support.ports import free_port
 from tests.support.programs import Program
+from tests.support.waiting import until, wait_until
 
 
 @pytest.fixture
@@ -62,12 +63,12 @@ def test_connecting_makes_the_objects_of_both_usable(here: QMI_Context, srv: QMI
     assert not here.has_peer_context("srv")
     here.connect_to_peer("srv", address(srv))
     assert here.has_peer_context("srv")
-    eventually(lambda: srv.has_peer_context("here"))
+    wait_until(lambda: srv.has_peer_context("here"))
     assert here.get_instrument("srv.bench").echo(1) == 1
     assert srv.get_instrument("here.mine").echo(2) == 2
     here.disconnect_from_peer("srv")
     assert not here.has_peer_context("srv")
-    eventually(lambda: not srv.has_peer_context("here"))
+    wait_until(lambda: not srv.has_peer_context("here"))
     with pytest.raises(QMI_UsageException, match="is not connected to 'srv'"):
         here.disconnect_from_peer("srv")
 
@@ -172,7 +173,7 @@ def test_start_names_every_peer_that_cannot_be_connected_and_undoes_everything(s
     )
     assert time.monotonic() - begun < 5
     assert client not in PORTALS.users()
-    eventually(lambda: not srv.has_peer_context("client"))
+    wait_until(lambda: not srv.has_peer_context("client"))
     with reaching(srv) as again:
         assert again.has_peer_context("srv")
 
@@ -236,9 +237,9 @@ def test_peers_that_may_be_missing_are_connected_when_they_come(
             with make_context("late", port=late_port) as late:
                 late.make_instrument("bench", Bench)
                 client.connect_to_peer("late", ignore_duplicate=True)
-                eventually(lambda: client.has_peer_context("late"))
+                wait_until(lambda: client.has_peer_context("late"))
                 assert client.get_instrument("late.bench").echo(1) == 1
-            eventually(lambda: not client.has_peer_context("late"))
+            wait_until(lambda: not client.has_peer_context("late"))
 
 
 def test_ctrl_c_while_start_waits_for_peers_ends_it_and_leaves_others_running(
@@ -287,7 +288,7 @@ def test_connecting_to_a_context_that_has_connected_already_succeeds(
     here: QMI_Context, srv: QMI_Context, known: bool, reconnect: bool
 ) -> None:
     srv.connect_to_peer("here", address(here))
-    eventually(lambda: here.has_peer_context("srv"))
+    wait_until(lambda: here.has_peer_context("srv"))
     here.connect_to_peer("srv", address(srv) if known else None, reconnect=reconnect)
     assert here.get_instrument("srv.bench").echo(1) == 1
     for one in (here, srv):
@@ -301,18 +302,18 @@ def test_connecting_by_another_address_to_a_context_that_has_connected_already_s
     here: QMI_Context, srv: QMI_Context
 ) -> None:
     srv.connect_to_peer("here", address(here))
-    eventually(lambda: here.has_peer_context("srv"))
+    wait_until(lambda: here.has_peer_context("srv"))
     with ChaosProxy(srv.get_tcp_server_port()) as proxy:
         here.connect_to_peer("srv", proxy.address)
     assert here.get_instrument("srv.bench").echo(1) == 1
     with make_context("srv") as other, make_context("third") as third:
         third.connect_to_peer("here", address(here))
-        eventually(lambda: here.has_peer_context("third"))
+        wait_until(lambda: here.has_peer_context("third"))
         where = rf"'srv' at {address(other)} cannot be connected: the name 'srv' is in use by {address(srv)}, pid \d+"
         srv.disconnect_from_peer("here")
-        eventually(lambda: not here.has_peer_context("srv"))
+        wait_until(lambda: not here.has_peer_context("srv"))
         srv.connect_to_peer("here", address(here))
-        eventually(lambda: here.has_peer_context("srv"))
+        wait_until(lambda: here.has_peer_context("srv"))
         with pytest.raises(QMI_ConnectionException, match=where):
             here.connect_to_peer("srv", address(other))
     assert here.get_instrument("srv.bench").echo(2) == 2
@@ -327,7 +328,7 @@ def test_a_context_that_cannot_be_reached_is_connected_by_its_own_link() -> None
                 second.connect_to_peer("aa", address(first))
                 stuck.result(10)
         for one, other in ((first, "zz"), (second, "aa")):
-            eventually(lambda one=one, other=other: one.has_peer_context(other))  # type: ignore[misc]
+            wait_until(lambda one=one, other=other: one.has_peer_context(other))  # type: ignore[misc]
             assert len(one.async_context.connections._serving) == 1
 
 
@@ -376,7 +377,7 @@ def test_a_call_to_a_context_that_has_stopped_says_when(here: QMI_Context, remot
         other.make_instrument("bench", Bench)
         here.connect_to_peer("other", address(other))
         bench = here.get_instrument("other.bench")
-    eventually(lambda: not here.has_peer_context("other"))
+    wait_until(lambda: not here.has_peer_context("other"))
     uses: dict[str, Callable[[], Any]] = {
         "call": partial(bench.echo, 1),
         "get": partial(here.get_instrument, "other.bench"),
@@ -394,7 +395,7 @@ def test_a_call_to_a_context_that_was_lost_says_when_and_why(here: QMI_Context) 
         other.run(SERVER + "c = make_context('srv')\nc.start()\nbench = c.make_instrument('bench', Bench)")
         here.connect_to_peer("srv", f"127.0.0.1:{other.run('c.get_tcp_server_port()')}")
         bench = here.get_instrument("srv.bench")
-    eventually(lambda: not here.has_peer_context("srv"))
+    wait_until(lambda: not here.has_peer_context("srv"))
     with pytest.raises(
         QMI_NotDeliveredException, match=r"There is no connection to context 'srv' since \d{4}.* UTC \(.+\)"
     ):
@@ -420,7 +421,7 @@ def test_a_call_to_a_context_that_is_stopping_says_so(here: QMI_Context) -> None
     del bench
     thread = threading.Thread(target=other.stop)
     thread.start()
-    eventually(lambda: other.async_context.registry.get("last") is None)
+    wait_until(lambda: other.async_context.registry.get("last") is None)
     with pytest.raises(Exception, match=r"Context 'other' (has stopped|is stopping, since \d{4}.* UTC)"):
         last.echo(1)
     with pytest.raises(Exception, match=r"Context 'other' is stopping, since \d{4}.* UTC"):
@@ -471,7 +472,7 @@ def test_two_contexts_that_connect_to_each_other_at_once_share_one_link() -> Non
             for future in futures:
                 future.result(10)
             for one, other in ((first, "zz"), (second, "aa")):
-                eventually(lambda one=one, other=other: one.has_peer_context(other))  # type: ignore[misc]
+                wait_until(lambda one=one, other=other: one.has_peer_context(other))  # type: ignore[misc]
                 assert len(one.async_context.connections._serving) == 1
             assert first.make_peer_context_proxy("zz").get_pid() == second.make_peer_context_proxy("aa").get_pid()
 
@@ -489,7 +490,7 @@ def test_crossing_connections_meet_whoever_comes_first() -> None:
             proxy.target = other.get_tcp_server_port()
             proxy.there.stall()
             slow_one = pool.submit(one.connect_to_peer, other.name, proxy.address, True)
-            eventually(lambda proxy=proxy: proxy.accepted)  # type: ignore[misc]
+            wait_until(lambda proxy=proxy: proxy.accepted)  # type: ignore[misc]
             fast_one = pool.submit(other.connect_to_peer, one.name, address(one), True)
             if slow == "zz":
                 fast_one.result(10)
@@ -497,7 +498,7 @@ def test_crossing_connections_meet_whoever_comes_first() -> None:
             for future in (slow_one, fast_one):
                 future.result(10)
             assert one.has_peer_context(other.name)
-            eventually(lambda one=one, other=other: other.has_peer_context(one.name))  # type: ignore[misc]
+            wait_until(lambda one=one, other=other: other.has_peer_context(one.name))  # type: ignore[misc]
 
 
 async def test_giving_up_while_connecting_leaves_no_link_behind() -> None:
@@ -512,8 +513,7 @@ async def test_giving_up_while_connecting_leaves_no_link_behind() -> None:
             assert await stream.receive_some() is not None  # the goodbye, or the end
             await stream.aclose()
             await listener[0].aclose()
-            while here.connections._dials:
-                await trio.sleep(0.005)
+            await until(lambda: not here.connections._dials)
             assert here.connections.names() == []
 
 
@@ -575,7 +575,7 @@ def test_a_proxy_works_again_after_reconnecting_and_waiting_callers_learn_of_the
             proxy.reset()
             with pytest.raises(QMI_OutcomeUnknownException):
                 future.wait(5)
-            eventually(lambda: here.has_peer_context("srv"))
+            wait_until(lambda: here.has_peer_context("srv"))
             assert not bench.is_locked()
             gate.set()
             with pytest.raises(QMI_LockLostException, match="the link to context 'here' was lost"):
@@ -612,12 +612,12 @@ def test_fault_38_a_restarted_server_is_told_apart(
             bench = here.get_instrument("srv.bench")
             assert bench.lock()
             first.kill()
-            eventually(lambda: not here.has_peer_context("srv"))
+            wait_until(lambda: not here.has_peer_context("srv"))
             with pytest.raises(QMI_NotDeliveredException):
                 bench.echo(1)
         with Program() as second:
             second.run(begin)
-            eventually(lambda: here.has_peer_context("srv"), 5)
+            wait_until(lambda: here.has_peer_context("srv"), 5)
             assert not bench.is_locked()
             with pytest.raises(QMI_LockLostException, match="or the program of the object was restarted"):
                 bench.echo(2)
@@ -631,9 +631,9 @@ def test_reconnecting_ends_by_disconnecting(srv: QMI_Context) -> None:
         here.connect_to_peer("srv", proxy.address, reconnect=True)
         proxy.target = free_port()  # nobody there
         proxy.reset()
-        eventually(lambda: here.async_context.connections._reconnecting)
+        wait_until(lambda: here.async_context.connections._reconnecting)
         here.disconnect_from_peer("srv")
-        eventually(lambda: not here.async_context.connections._reconnecting)
+        wait_until(lambda: not here.async_context.connections._reconnecting)
         accepted = proxy.accepted
         proxy.target = srv.get_tcp_server_port()
         here.connect_to_peer("srv", proxy.address)
@@ -646,14 +646,14 @@ def test_a_configured_context_that_reconnects_waits_for_a_server_that_is_not_the
     contexts = {"srv": CfgContext(host="127.0.0.1", tcp_server_port=port)}
     own = {"connect_to_peers": ["srv"], "reconnect": True}
     with QMI_Context("client", config("client", contexts=contexts, context=own)) as client:
-        eventually(lambda: client.async_context.connections._reconnecting)
+        wait_until(lambda: client.async_context.connections._reconnecting)
         with make_context("srv", port=port) as late:
             late.make_instrument("bench", Bench)
-            eventually(lambda: client.has_peer_context("srv"))
+            wait_until(lambda: client.has_peer_context("srv"))
             assert client.get_instrument("srv.bench").echo(1) == 1
-        eventually(lambda: not client.has_peer_context("srv"))
+        wait_until(lambda: not client.has_peer_context("srv"))
         with make_context("srv", port=port):
-            eventually(lambda: client.has_peer_context("srv"))
+            wait_until(lambda: client.has_peer_context("srv"))
 
 
 @pytest.mark.slow
@@ -664,14 +664,14 @@ def test_a_client_that_was_cut_off_silently_gets_in_again_at_once(srv: QMI_Conte
         ChaosProxy(srv.get_tcp_server_port()) as proxy,
     ):
         here.connect_to_peer("srv", proxy.address, reconnect=True)
-        eventually(lambda: srv.has_peer_context("here"))
+        wait_until(lambda: srv.has_peer_context("here"))
         old = srv.async_context.connections.link_to("here")
         proxy.there.stall()
         proxy.back.stall()
-        eventually(lambda: not here.has_peer_context("srv"))
+        wait_until(lambda: not here.has_peer_context("srv"))
         assert srv.async_context.connections.link_to("here") is old
         proxy.there, proxy.back = type(proxy.there)(), type(proxy.back)()  # for connections to come
-        eventually(lambda: here.has_peer_context("srv"))
+        wait_until(lambda: here.has_peer_context("srv"))
         assert here.get_instrument("srv.bench").echo(1) == 1
         assert srv.async_context.connections.link_to("here") is not old
 
@@ -692,7 +692,7 @@ def test_strangers_that_are_remembered_do_not_pile_up(srv: QMI_Context) -> None:
         for index in range(5):
             with make_context(f"c{index}") as client:
                 client.connect_to_peer("small", address(small))
-            eventually(lambda: not small.async_context.connections.names())
+            wait_until(lambda: not small.async_context.connections.names())
         assert list(small.async_context.connections._previous) == ["c3", "c4"]
 
 
@@ -716,10 +716,10 @@ def test_calls_of_many_threads_each_end_once_while_the_link_is_torn(srv: QMI_Con
             thread.start()
         for _ in range(5):
             before = ended.count("ok")
-            eventually(lambda before=before: ended.count("ok") > before + 10)  # type: ignore[misc]
+            wait_until(lambda before=before: ended.count("ok") > before + 10)  # type: ignore[misc]
             proxy.reset()
         before = ended.count("ok")
-        eventually(lambda: ended.count("ok") > before + 200)
+        wait_until(lambda: ended.count("ok") > before + 200)
         stop.set()
         for thread in threads:
             thread.join(10)

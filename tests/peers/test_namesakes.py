@@ -20,9 +20,11 @@ from qmi.core.exceptions import (
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
+from tests.support.actors import actor_of
 from tests.support.devices import Bench
-from tests.support.lab import address, config, eventually, make_context
+from tests.support.lab import address, config, make_context
 from tests.support.programs import Program
+from tests.support.waiting import wait_until
 
 
 class Voice(QMI_Instrument):
@@ -78,18 +80,21 @@ def test_clients_of_one_name_are_let_in_and_told_apart(
 
 def test_each_client_keeps_the_name_that_it_is_known_by(srv: QMI_Context, clients: list[QMI_Context]) -> None:
     clients[0].disconnect_from_peer("srv")
-    eventually(lambda: srv.async_context.connections.names() == ["script(2)", "script(3)"])
+    wait_until(lambda: srv.async_context.connections.names() == ["script(2)", "script(3)"])
     assert srv.has_peer_context("script")
     with pytest.raises(QMI_NotDeliveredException, match=r"this name are 'script\(2\)' and 'script\(3\)' here"):
         srv.make_peer_context_proxy("script")
     clients[1].disconnect_from_peer("srv")
-    eventually(lambda: srv.async_context.connections.names() == ["script(3)"])
+    wait_until(lambda: srv.async_context.connections.names() == ["script(3)"])
     clients[1].connect_to_peer("srv", address(srv))
     clients[0].connect_to_peer("srv", address(srv))
-    eventually(lambda: srv.async_context.connections.names() == ["script", "script(2)", "script(3)"])
+    wait_until(lambda: srv.async_context.connections.names() == ["script", "script(2)", "script(3)"])
 
 
-def test_a_lock_belongs_to_one_of_the_clients_with_an_automatic_token(clients: list[QMI_Context]) -> None:
+def test_a_lock_belongs_to_one_of_the_clients_with_an_automatic_token(
+    srv: QMI_Context, clients: list[QMI_Context]
+) -> None:
+    actor = actor_of(srv, "bench")
     first, second, third = (bench_of(client) for client in clients)
     assert second.lock()
     assert second.echo(1) == 1
@@ -100,7 +105,7 @@ def test_a_lock_belongs_to_one_of_the_clients_with_an_automatic_token(clients: l
     clients[0].disconnect_from_peer("srv")
     assert second.echo(2) == 2
     clients[1].disconnect_from_peer("srv")
-    eventually(lambda: not third.is_locked())
+    wait_until(lambda: not actor.guard.is_locked)
 
 
 def test_a_lock_belongs_to_one_of_the_clients_with_a_custom_token(clients: list[QMI_Context]) -> None:
@@ -122,7 +127,7 @@ def test_a_custom_lock_of_the_only_client_can_be_released_by_the_script_that_was
 ) -> None:
     with ExitStack() as stack:
         assert bench_of(joined(stack, srv)).lock(lock_token="ours")
-    eventually(lambda: not srv.has_peer_context("script"))
+    wait_until(lambda: not srv.has_peer_context("script"))
     with ExitStack() as stack:
         assert bench_of(joined(stack, srv)).unlock(lock_token="ours")
 
@@ -251,7 +256,7 @@ def test_a_script_that_runs_twice_is_served_twice() -> None:
         assert (one.run("b.echo(1)"), two.run("b.echo(2)")) == (1, 2)
         assert one.run("b.lock()")
         one.kill()
-        eventually(lambda: srv.async_context.connections.names() == ["script(2)"])
+        wait_until(lambda: srv.async_context.connections.names() == ["script(2)"])
         assert two.run("b.lock(timeout=10)")
 
 
@@ -264,18 +269,18 @@ def test_client_that_is_gone_has_to_come_by_itself(srv: QMI_Context) -> None:
             names = ["script", "script(2)", "script(3)"]
             voices = [srv.get_instrument(f"{name}.voice") for name in names]
             clients[2].disconnect_from_peer("srv")
-            eventually(lambda: srv._core.connections.names() == names[:2])
+            wait_until(lambda: srv._core.connections.names() == names[:2])
             gone = r"disconnected\); it is a client, and has to connect again itself"
             with pytest.raises(QMI_NotDeliveredException, match=gone):
                 voices[2].say("x")
             clients[2].connect_to_peer("srv", address(srv))
             assert voices[2].say("x").endswith(": x")
-        eventually(lambda: srv._core.connections.names() == names[1:])
+        wait_until(lambda: srv._core.connections.names() == names[1:])
         others = r"others of this name are 'script\(2\)' and 'script\(3\)' here"
         with pytest.raises(QMI_NotDeliveredException, match=others):
             voices[0].say("x")
         second.close()
-        eventually(lambda: srv._core.connections.names() == names[2:])
+        wait_until(lambda: srv._core.connections.names() == names[2:])
         stopped = r"'script\(2\)' has stopped, at .* UTC; it is a client, and has to connect again itself"
         with pytest.raises(QMI_NotDeliveredException, match=stopped):
             voices[1].say("x")

@@ -17,7 +17,8 @@ from qmi.core.exceptions import QMI_MessageDeliveryException
 from tests.support.actors import actor_of, check_idle
 from tests.support.chaos import ChaosProxy
 from tests.support.drivers import Plain
-from tests.support.lab import address, config, eventually, make_context
+from tests.support.lab import address, config, make_context
+from tests.support.waiting import wait_until
 
 
 def _has_no_link(context: QMI_Context, peer: str) -> bool:
@@ -38,13 +39,13 @@ class World:
     def lose(self) -> None:
         self.chaos.reset()
         for context, peer in ((self.server, "client"), (self.client, "server")):
-            eventually(partial(_has_no_link, context, peer))
+            wait_until(partial(_has_no_link, context, peer))
 
     def come_back(self) -> None:
         self.client.connect_to_peer("server", self.chaos.address)
 
     def check_released(self) -> None:
-        eventually(lambda: not self.other.is_locked())
+        wait_until(lambda: not self.actor.guard.is_locked)
         for proxy in (self.other, self.proxy):
             with proxy.locked(timeout=10, lock_token="text"):
                 assert proxy.add(1) == 3
@@ -116,7 +117,7 @@ def test_lock_with_a_text_whose_grant_was_lost_on_its_way_is_released_when_the_l
     world.chaos.back.stall()
     thread = threading.Thread(target=lock)
     thread.start()
-    eventually(lambda: world.actor.guard.is_locked)
+    wait_until(lambda: world.actor.guard.is_locked)
     world.lose()
     world.chaos.back.go_on()
     thread.join(20)
@@ -140,7 +141,7 @@ def test_lock_with_a_text_is_kept_when_only_another_request_for_it_was_lost(worl
     refused = threading.Thread(target=lock_again)
     before = world.chaos.there.passed
     refused.start()
-    eventually(lambda: world.chaos.there.passed > before)
+    wait_until(lambda: world.chaos.there.passed > before)
     world.lose()
     world.chaos.back.go_on()
     refused.join(20)

@@ -25,9 +25,9 @@ from qmi.core.exceptions import (
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.messages import Call
 from tests.support.devices import Bench, Mode, Reading, Settings, UserError
-from tests.support.lab import address, eventually
+from tests.support.lab import address
 from tests.support.links import Lab, object_of, two_contexts
-from tests.support.waiting import settled
+from tests.support.waiting import until, wait_until
 
 
 def test_a_remote_instrument_behaves_like_a_local_one(lab: Lab) -> None:
@@ -142,7 +142,7 @@ def test_the_error_of_a_call_is_freed_as_soon_as_nobody_has_it_any_more(lab: Lab
                 wait("user")
             freed = weakref.ref(caught.value)
             del caught
-            eventually(partial(lambda reference: reference() is None, freed))
+            wait_until(partial(lambda reference: reference() is None, freed))
     finally:
         gc.enable()
 
@@ -215,7 +215,7 @@ def test_a_call_that_waits_in_line_is_withdrawn_by_a_timeout(lab: Lab) -> None:
     assert lab.actual().entered.wait(10)
     with pytest.raises(QMI_RpcTimeoutException):
         lab.bench.note("never", rpc_timeout=0.05)
-    eventually(lambda: not len(lab.there.async_context.registry.get("bench").mailbox))  # type: ignore[union-attr]
+    wait_until(lambda: not len(lab.there.async_context.registry.get("bench").mailbox))  # type: ignore[union-attr]
     lab.actual().gate.set()
     assert running.wait(10) == "done"
     assert lab.bench.notes() == ["block ended"]
@@ -227,7 +227,7 @@ def test_a_call_that_waits_in_line_is_withdrawn_by_a_timeout(lab: Lab) -> None:
 def test_a_stream_is_consumed_item_by_item_and_kept_back(lab: Lab) -> None:
     stream = lab.bench.count(1000)
     assert next(stream) == 0
-    eventually(lambda: lab.actual().produced >= 8)
+    wait_until(lambda: lab.actual().produced >= 8)
     assert lab.bench.echo(1) == 1  # between two items others have their turn
     assert lab.actual().produced < 20
     assert list(stream) == list(range(1, 1000))
@@ -271,7 +271,7 @@ def test_a_stream_given_up_before_it_opened_is_closed(lab: Lab) -> None:
     assert future.cancel()
     lab.actual().gate.set()
     running.wait(10)
-    eventually(lab.nothing_is_open)
+    wait_until(lab.nothing_is_open)
 
 
 def test_the_loss_of_the_link_ends_a_stream_with_an_error(lab: Lab) -> None:
@@ -295,9 +295,9 @@ async def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_
         actual = object_of(there, "async")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(coro.forever)
-            await settled(actual.entered.is_set)
+            await until(actual.entered.is_set)
             nursery.cancel_scope.cancel()
-        await settled(lambda: actual.cancelled.is_set() and actual.closed.is_set())
+        await until(lambda: actual.cancelled.is_set() and actual.closed.is_set())
         async with bench.locked():
             assert await bench.is_locked()
         assert not await bench.is_locked()

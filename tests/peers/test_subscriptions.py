@@ -21,7 +21,8 @@ from qmi.core.rpc import rpc_method
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address
 from qmi.peers.subscriptions import Signalling, _log_failure
-from tests.support.lab import address, eventually, make_context
+from tests.support.lab import address, make_context
+from tests.support.waiting import wait_until
 
 
 class Sensor(QMI_Instrument):
@@ -179,7 +180,7 @@ def test_receivers_hear_that_their_publisher_is_gone(lab: QMI_Context, desk: QMI
     signalling(desk).peer_gone(Origin("lab", "1"), "reset", for_good=False)
     assert list(desk.async_context.exchange.topics_of("lab")) == [topic], "it may come back"
     lab.stop()
-    eventually(lambda: not list(desk.async_context.exchange.topics_of("lab")))
+    wait_until(lambda: not list(desk.async_context.exchange.topics_of("lab")))
 
 
 def test_a_subscription_that_cannot_be_made_again_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Inline, Plain, SyncLoop
 from tests.support.hunting import LIMIT, many
 from tests.support.links import pair
-from tests.support.waiting import settled
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True, params=range(3))
@@ -186,6 +186,6 @@ async def test_connecting_can_be_cancelled_at_each_step() -> None:
         async def check() -> None:
             await cli.connect_to_peer("srv", address, ignore_duplicate=True)
             assert await (await cli.get_rpc_object("srv.it")).add(1) == 3
-            await settled(lambda: len(srv.connections.names()) == 1)
+            await until(lambda: len(srv.connections.names()) == 1)
 
         assert await cancel_at_each_step(scenario, check) >= 2

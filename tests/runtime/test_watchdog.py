@@ -12,7 +12,7 @@ import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.runtime.watchdog import Watchdog, culprit, watched
-from tests.support.waiting import settled
+from tests.support.waiting import until
 
 BLOCKED = "The event loop has been blocked for"
 
@@ -88,4 +88,4 @@ async def test_contexts_are_watched() -> None:
     before = {thread.name for thread in threading.enumerate()}
     async with qmi.open_context("lab", None, init_logging=False):
         assert "qmi-watchdog" in {thread.name for thread in threading.enumerate()}
-    await settled(lambda: "qmi-watchdog" not in {thread.name for thread in threading.enumerate()} - before)
+    await until(lambda: "qmi-watchdog" not in {thread.name for thread in threading.enumerate()} - before)

@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
+from tests.support.waiting import changed
+
 
 class Way:
     """One direction of all connections of a proxy. Change the attributes at any time.
@@ -62,6 +64,7 @@ class Way:
                 target.sendall(piece)
             done += len(data)
             self.passed += len(data)
+            changed()
             if over:
                 for sock in (source, target):
                     reset(sock) if self.reset_after is not None else close(sock)
@@ -141,6 +144,7 @@ class ChaosProxy:
             while True:
                 client = self._listener.accept()[0]
                 self.accepted += 1
+                changed()
                 server = socket.socket()
                 self._narrow(server)
                 try:

@@ -13,6 +13,7 @@ import trio
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
+from tests.support.waiting import changed
 
 
 class Mode(enum.Enum):
@@ -61,6 +62,7 @@ class Bench(QMI_Instrument):
     @rpc_method
     def note(self, value: Any) -> int:
         self.calls.append(value)
+        changed()
         return len(self.calls)
 
     @rpc_method

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,19 +54,11 @@ def address(context: QMI_Context) -> str:
     return f"127.0.0.1:{context.get_tcp_server_port()}"
 
 
-def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
-    """Wait until something holds that nothing announces, and return it."""
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "this did not happen in time"
-        time.sleep(0.005)
-    return value
-
-
 SERVER = """
 import logging, qmi, threading, time
 from qmi.core.context import QMI_Context
 from tests.support.lab import address, config, make_context
+from tests.support.actors import actor_of
 from tests.support.devices import Bench
 """
 """What other processes of these tests import."""

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tests.support.waiting import changed
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,6 +97,7 @@ class Program:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._errors.append(line)
+            changed()
 
     @property
     def pid(self) -> int:
@@ -135,6 +137,13 @@ class Program:
         self.begin(code)
         return self.result(timeout)
 
+    def wait_until(self, expression: str, limit: float = 10.0) -> None:
+        """Wait until an expression is true over there."""
+        self.run(
+            f"from tests.support.waiting import wait_until\nassert wait_until(lambda: {expression}, {limit})",
+            limit + 10.0,
+        )
+
     def kill(self) -> None:
         """SIGKILL, and wait for its end."""
         self._process.kill()
@@ -149,9 +158,7 @@ class Program:
     def pause(self) -> None:
         """SIGSTOP; returns when all its threads stand still."""
         self._process.send_signal(signal.SIGSTOP)
-        threads = Path(f"/proc/{self.pid}/task")
-        while any((thread / "stat").read_text().rpartition(") ")[2][0] != "T" for thread in threads.iterdir()):
-            time.sleep(0.001)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
     def go_on(self) -> None:
         """SIGCONT."""

@@ -13,6 +13,7 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.core.context import QMI_Context
 from qmi.core.task import QMI_LoopTask, QMI_Task
 from tests.support.lab import config
+from tests.support.waiting import changed
 
 
 @contextmanager
@@ -48,6 +49,11 @@ def runner_of(context: QMI_Context, name: str = "task") -> Any:
 def task_of(context: QMI_Context, name: str = "task") -> Any:
     """The task itself."""
     return runner_of(context, name).task
+
+
+def iterations(context: QMI_Context, name: str = "task") -> int:
+    """How many iterations a loop task has begun."""
+    return int(runner_of(context, name).get_statistics().iterations)
 
 
 class Does(QMI_Task[Any, Any]):
@@ -86,6 +92,7 @@ class PlainLoop(QMI_LoopTask[Any, Any]):
     def enter(self, hook: str) -> None:
         if len(self.hooks) < 100:
             self.hooks.append(hook)
+        changed()
         if hook in self.fails:
             raise self.fails[hook]
 

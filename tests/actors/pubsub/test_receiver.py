@@ -20,8 +20,8 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.core.pubsub import QMI_SignalReceiver, ReceivedSignal, SignalReceiverDiscardPolicy
-from tests.support.lab import eventually
 from tests.support.tasks import in_thread
+from tests.support.waiting import wait_until
 
 OLD = SignalReceiverDiscardPolicy.DISCARD_OLD
 NEW = SignalReceiverDiscardPolicy.DISCARD_NEW
@@ -155,7 +155,7 @@ def test_waiting_has_an_end() -> None:
 def test_whoever_waits_is_woken(timeout: float | None) -> None:
     receiver = QMI_SignalReceiver()
     waiting = [in_thread(partial(receiver.get_next_signal, timeout)) for _ in range(3)]
-    eventually(lambda: len(receiver._waiters) == 3)
+    wait_until(lambda: len(receiver._waiters) == 3)
     for number in range(3):
         put(receiver, number)
     assert sorted(future.wait(10).args[0] for future in waiting) == [0, 1, 2]
@@ -164,9 +164,9 @@ def test_whoever_waits_is_woken(timeout: float | None) -> None:
 def test_one_signal_for_two_who_wait_wakes_one_and_the_other_goes_on_waiting() -> None:
     receiver = QMI_SignalReceiver()
     waiting = [in_thread(partial(receiver.get_next_signal, None)) for _ in range(2)]
-    eventually(lambda: len(receiver._waiters) == 2)
+    wait_until(lambda: len(receiver._waiters) == 2)
     put(receiver, 1)
-    eventually(lambda: sum(future.done() for future in waiting) == 1 and len(receiver._waiters) == 1)
+    wait_until(lambda: sum(future.done() for future in waiting) == 1 and len(receiver._waiters) == 1)
     put(receiver, 2)
     assert sorted(future.wait(10).args[0] for future in waiting) == [1, 2]
 
@@ -257,7 +257,7 @@ def test_the_mark_of_a_gap_outlives_the_signal_that_had_it(policy: SignalReceive
 def test_gaps_are_events_for_those_who_want_that() -> None:
     receiver = QMI_SignalReceiver(report_gaps=True)
     waiting = in_thread(partial(receiver.get_next_signal, None))
-    eventually(lambda: receiver._waiters)
+    wait_until(lambda: receiver._waiters)
     receiver.mark_gap(TOPIC, "lost")
     event = waiting.wait(10)
     assert (event.is_gap, event.gap, event.args, event.receiver_seqnr) == (True, "lost", (), 0)
@@ -275,7 +275,7 @@ def test_whoever_waits_for_what_cannot_come_is_told() -> None:
     receiver.add_source()
     receiver.add_source()
     waiting = in_thread(partial(receiver.get_next_signal, None))
-    eventually(lambda: receiver._waiters)
+    wait_until(lambda: receiver._waiters)
     receiver.remove_source(OTHER, "far is gone")
     assert not waiting.done()
     receiver.remove_source(TOPIC, "lab has stopped")

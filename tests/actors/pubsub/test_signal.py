@@ -27,9 +27,10 @@ from qmi.net.protocol.requests import RequestLayer
 from qmi.utils.context_managers import subscribe_unsubscribe
 from tests.support.chaos import ChaosProxy
 from tests.support.drivers import Thermometer
-from tests.support.lab import address, eventually, make_context
+from tests.support.lab import address, make_context
 from tests.support.programs import Program
 from tests.support.tasks import PlainLoop, in_thread, open_lab
+from tests.support.waiting import wait_until
 
 
 class Better(Thermometer):
@@ -255,7 +256,7 @@ def test_an_object_that_goes_takes_its_subscriptions_along(lab: QMI_Context, the
     receiver = QMI_SignalReceiver(report_gaps=True)
     thermometer.sig_nothing.subscribe(receiver)
     waiting = in_thread(partial(receiver.get_next_signal, None))
-    eventually(lambda: receiver._waiters)
+    wait_until(lambda: receiver._waiters)
     lab.remove_rpc_object(thermometer)
     assert waiting.wait(10).gap == "ended"
     with pytest.raises(QMI_SignalSubscriptionException, match=r"lab\.t was removed"):
@@ -274,7 +275,7 @@ def test_a_context_that_stops_tells_those_who_wait() -> None:
         proxy: Any = lab.make_instrument("t", Thermometer)
         proxy.sig_nothing.subscribe(receiver)
         waiting = in_thread(partial(receiver.get_next_signal, None))
-        eventually(lambda: receiver._waiters)
+        wait_until(lambda: receiver._waiters)
     with pytest.raises(QMI_SignalSubscriptionException, match="No signal can come any more"):
         waiting.wait(10)
 
@@ -393,7 +394,7 @@ def test_a_link_that_was_lost_gives_gap_events_and_the_subscription_back(two: Tw
         (True, "lost", "sig_temperature"),
         (True, "resumed", "sig_temperature"),
     ]
-    eventually(lambda: two.there.async_context.exchange._peers.topics())
+    wait_until(lambda: two.there.async_context.exchange._peers.topics())
     two.local.publish("sig_temperature", 2.0)
     signal = plain.get_next_signal(timeout=10.0)
     assert (signal.args, signal.gap, signal.is_gap, signal.seqnr) == ((2.0,), "resumed", False, 1)
@@ -411,7 +412,7 @@ def test_a_link_that_is_gone_for_good_ends_the_subscription(two: Two) -> None:
     assert receiver.get_next_signal(timeout=10.0).gap == "ended"
     with pytest.raises(QMI_SignalSubscriptionException, match="the link to context 'there' is gone"):
         receiver.get_next_signal(timeout=None)
-    eventually(lambda: two.there.async_context.exchange._peers.topics() == [])
+    wait_until(lambda: two.there.async_context.exchange._peers.topics() == [])
 
 
 def test_a_value_that_cannot_cross_a_link_is_said_once_and_keeps_nobody_from_anything(
@@ -464,7 +465,7 @@ def test_a_slow_receiver_delays_nobody(two: Two) -> None:
     for number in range(2000):
         assert quick.get_next_signal(timeout=10.0).args == (float(number),)
     assert time.monotonic() - begin < 10.0
-    eventually(lambda: slow.dropped == 1990)
+    wait_until(lambda: slow.dropped == 1990)
     assert slow.get_next_signal().args == (1990.0,)
 
 
@@ -493,8 +494,7 @@ def test_a_program_that_is_started_again_is_listened_to_again_and_said_to_be_new
         with Program() as server:
             server.run(SERVER.format(port=port))
             assert [receiver.get_next_signal(timeout=20.0).gap for _ in range(2)] == ["lost", "restarted"]
-            server.run("import tests.support.lab as lab")
-            server.run("lab.eventually(lambda: context.async_context.exchange._peers.topics())")
+            server.wait_until("context.async_context.exchange._peers.topics()")
             server.run("t.count(0, 1)")
             signal = receiver.get_next_signal(timeout=10.0)
             assert (signal.args, signal.seqnr, signal.gap) == ((0.0,), 0, None)

@@ -29,18 +29,20 @@ from qmi.core.exceptions import (
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_TaskRunner, RestartRule
-from tests.support.lab import address, eventually, make_context
+from tests.support.lab import address, make_context
 from tests.support.tasks import (
     AsyncLoop,
     Does,
     DoesAsync,
     PlainLoop,
     in_thread,
+    iterations,
     open_bench,
     open_lab,
     runner_of,
     task_of,
 )
+from tests.support.waiting import wait_until
 
 GATE = threading.Event()
 BUSY = threading.Event()
@@ -576,7 +578,7 @@ def test_a_failed_task_says_so_and_is_made_anew_by_another_start(flaky: type[Fla
         assert task.get_state() == ("running", None)
         with pytest.raises(QMI_UsageException, match=r"'task' was started already$"):
             task.start()
-        eventually(lambda: task.get_statistics().iterations > 2)
+        wait_until(lambda: iterations(context) > 2)
         assert task_of(context) is not broken
         assert task.get_settings() == "kept"
         task.stop()
@@ -596,7 +598,7 @@ def test_a_task_that_fails_again_can_be_started_again_each_time(flaky: type[Flak
             with pytest.raises(QMI_TaskRunException, match=f"failure, {left} to go"):
                 task.join()
         assert task.get_state().state == "failed"
-        eventually(lambda: threading.active_count() <= before)
+        wait_until(lambda: threading.active_count() <= before)
         task.start()
         task.stop()
         task.join()
@@ -649,7 +651,7 @@ def test_the_limit_of_restarts_counts_anew_after_another_start(
 
             def begin_and_fail(self: Executor, begin: Callable[[Any], object] = begin) -> None:
                 begin(self)
-                eventually(lambda: flaky.failures in (1, 0))
+                wait_until(lambda: flaky.failures in (1, 0))
 
             monkeypatch.setattr(kind, "_begin_again", begin_and_fail)
     flaky.failures = 5
@@ -661,7 +663,7 @@ def test_the_limit_of_restarts_counts_anew_after_another_start(
             with pytest.raises(QMI_TaskRunException, match=f"failure, {left} to go"):
                 task.join()
         task.start()
-        eventually(lambda: task.get_statistics().iterations > 2)
+        wait_until(lambda: iterations(context) > 2)
         task.stop()
         task.join()
 
@@ -804,7 +806,7 @@ def test_whoever_joins_a_task_that_ignores_the_stop_of_its_context_gets_an_answe
         other.start()
         assert task_of(context).entered.wait(10)
         joining = in_thread(task.join)
-        eventually(lambda: actual.hooks.count("iteration"))
+        wait_until(lambda: actual.hooks.count("iteration"))
     with pytest.raises(QMI_Exception, match=rf"ignored the request to stop, at {__file__}:\d+"):
         joining.wait(10)
     assert actual.hooks[-1] == "finalize"
@@ -816,7 +818,6 @@ def test_whoever_joins_a_task_that_ignores_its_removal_gets_an_answer() -> None:
         task.start()
         assert task_of(context).entered.wait(10)
         joining = in_thread(task.join)
-        eventually(lambda: joining is not None)
         context.remove_rpc_object(task)
         with pytest.raises(QMI_Exception, match=r"lab.task was removed .* ignored the request to stop"):
             joining.wait(10)
@@ -829,7 +830,7 @@ def test_removing_a_task_stops_it() -> None:
             task = context.make_task("task", kind)
             task.start()
             actual = task_of(context)
-            eventually(partial(actual.hooks.count, "iteration"))
+            wait_until(partial(actual.hooks.count, "iteration"))
             context.remove_rpc_object(task)
             assert actual.hooks[-1] == "finalize"
         context.make_task("task", PlainLoop)

@@ -4,7 +4,6 @@ import itertools
 import logging
 import threading
 import time
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,18 +14,19 @@ from qmi.core.exceptions import QMI_InvalidValueException, QMI_TaskInitException
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy, QMI_Task
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
-from tests.support.lab import eventually
 from tests.support.tasks import (
     AsyncLoop,
     Does,
     DoesAsync,
     PlainLoop,
     in_thread,
+    iterations,
     open_bench,
     open_lab,
     runner_of,
     task_of,
 )
+from tests.support.waiting import wait_until
 
 IMMEDIATE = QMI_LoopTaskMissedLoopPolicy.IMMEDIATE
 SKIP = QMI_LoopTaskMissedLoopPolicy.SKIP
@@ -193,7 +193,7 @@ def test_a_period_of_a_microsecond_runs_flat_out_and_quietly(
     with open_lab() as context:
         task = context.make_task("task", kind, loop_period=1e-6, policy=SKIP)
         task.start()
-        eventually(lambda: task.get_statistics().iterations > 2000)
+        wait_until(lambda: iterations(context) > 2000)
         begin = time.monotonic()
         task.stop()
         task.join(timeout=5.0)
@@ -203,10 +203,6 @@ def test_a_period_of_a_microsecond_runs_flat_out_and_quietly(
         assert elapsed > 2000
         assert 1 <= len(lines) < 10 + elapsed // 1000
         assert task.get_statistics().missed > 2000
-
-
-def done(task: Any, count: int) -> bool:
-    return bool(task.get_statistics().iterations >= count)
 
 
 @pytest.mark.fault(39)
@@ -225,7 +221,7 @@ def test_a_wall_clock_that_jumps_by_an_hour_is_not_noticed(
         for jump in (3600.0, -3600.0, 0.0):
             jumps.append(jump)
             enough = task.get_statistics().iterations + 3
-            eventually(partial(done, task, enough))
+            wait_until(lambda enough=enough: iterations(context) >= enough)  # type: ignore[misc]
         status.discard_all()
         status.get_next_signal(timeout=5.0)
         task.stop()
@@ -274,7 +270,7 @@ def test_async_finalize_is_not_disturbed_by_a_stop_either() -> None:
     with open_lab() as context:
         task = context.make_task("task", Ramp)
         task.start()
-        eventually(lambda: task.get_statistics().iterations)
+        wait_until(lambda: iterations(context))
         task.stop()
         task.stop()
         task.join()
@@ -291,7 +287,7 @@ def test_an_async_finalize_without_an_end_is_left_behind_when_the_context_stops(
     with open_lab(grace=0.1) as context:
         task = context.make_task("task", Endless)
         task.start()
-        eventually(lambda: task.get_statistics().iterations)
+        wait_until(lambda: iterations(context))
     assert "Task lab.task ignores the request to stop and is left behind" in caplog.text
     assert f"{__file__}:" in caplog.text
 
@@ -307,7 +303,7 @@ def test_an_async_loop_that_uses_nurseries_ends_without_an_error() -> None:
     with open_lab() as context:
         task = context.make_task("task", Busy)
         task.start()
-        eventually(lambda: "iteration" in task_of(context).hooks)
+        wait_until(lambda: "iteration" in task_of(context).hooks)
         task.stop()
         assert task.join() is None
         assert task_of(context).hooks == ["prepare", "iteration", "finalize"]
@@ -362,7 +358,7 @@ def test_a_precise_loop_runs_too(kind: type[PlainLoop]) -> None:
     with open_lab() as context:
         task = context.make_task("task", kind, loop_period=0.002, precise=True)
         with task:
-            eventually(lambda: task.get_statistics().iterations > 5)
+            wait_until(lambda: iterations(context) > 5)
         assert task.get_statistics().state == "ended"
 
 
@@ -390,7 +386,7 @@ def test_a_stop_in_the_middle_of_an_iteration_that_calls_a_proxy_ends_the_loop_q
         context.make_task("other", PlainLoop).start()
         task = context.make_task("task", Calling)
         task.start()
-        eventually(lambda: "iteration" in task_of(context).hooks)
+        wait_until(lambda: "iteration" in task_of(context).hooks)
         waiting = in_thread(task.join)
         task.stop()
         assert waiting.wait(10.0) is None

@@ -16,11 +16,13 @@ import trio
 import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_TaskRunException, QMI_TimeoutException
+from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_Task, QMI_TaskRunner, TaskStatistics
 from qmi.utils.context_managers import start_stop_join
-from tests.support.lab import address, eventually, make_context
+from tests.support.lab import address, make_context
 from tests.support.tasks import AsyncLoop, Does, PlainLoop, in_thread, open_bench, open_lab, task_of
+from tests.support.waiting import until, wait_until
 
 
 @dataclass
@@ -102,8 +104,11 @@ def use(task: Any) -> None:
         task.set_factor(0.9)
         assert task.get_factor() == 0.9
         assert task.double() == 1.8
+        receiver = QMI_SignalReceiver()
+        task.sig_settings_updated.subscribe(receiver)
         task.set_amplitude(7.0)
-        eventually(lambda: task.get_settings().amplitude == 7.0)
+        assert receiver.get_next_signal(timeout=10.0).args[0].amplitude == 7.0
+        assert task.get_settings().amplitude == 7.0
         assert task.finish() is None
     assert not task.is_running()
 
@@ -126,9 +131,11 @@ async def test_a_custom_runner_works_for_async_callers() -> None:
             await task.set_factor(0.9)
             assert await task.get_factor() == 0.9
             assert await task.double() == 1.8
+            receiver = QMI_SignalReceiver()
+            await task.sig_settings_updated.subscribe(receiver)
             await task.set_amplitude(7.0)
-            while (await task.get_settings()).amplitude != 7.0:
-                await trio.sleep(0.001)
+            assert (await receiver.next_signal()).args[0].amplitude == 7.0
+            assert (await task.get_settings()).amplitude == 7.0
             assert await task.is_running()
             assert await task.finish() is None
         assert (await task.get_statistics()).state == "ended"
@@ -171,8 +178,8 @@ async def test_an_async_task_from_an_async_program() -> None:
     async with qmi.open_context("lab", None, init_logging=False) as context:
         task = await context.make_task("task", AsyncLoop, loop_period=0.001)
         async with task:
-            while (await task.get_statistics()).iterations < 5:
-                await trio.sleep(0.001)
+            runner: Any = context.registry.get("task")
+            await until(lambda: runner.object.get_statistics().iterations >= 5)
             with trio.move_on_after(0.01) as scope:
                 await task.join()
             assert scope.cancelled_caught
@@ -261,8 +268,11 @@ def test_settings_and_status_travel(lab: QMI_Context) -> None:
         lab.connect_to_peer("far", address(far))
         task = lab.get_task("far.task")
         with start_stop_join(task):
+            receiver = QMI_SignalReceiver()
+            task.sig_settings_updated.subscribe(receiver)
             task.set_settings({"gain": (1, 2.5)})
-            eventually(lambda: task.get_settings() == {"gain": (1, 2.5)})
+            assert receiver.get_next_signal(timeout=10.0).args == ({"gain": (1, 2.5)},)
+            assert task.get_settings() == {"gain": (1, 2.5)}
             assert task.get_pending_settings() is None
             assert task.get_status()["count"] > 0
             assert task.get_statistics().state == "running"
@@ -288,7 +298,7 @@ def test_a_runner_that_fails_to_stop_its_task_keeps_no_context_from_stopping(cap
         with pytest.raises(ValueError, match="not now"):
             task.stop()
         actual = task_of(context)
-        eventually(lambda: actual.hooks.count("iteration"))
+        wait_until(lambda: actual.hooks.count("iteration"))
     assert actual.hooks[-1] == "finalize"
     assert "stop() of task lab.task failed" in caplog.text
 

@@ -21,6 +21,7 @@ from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
 from qmi.net.protocol.limits import Limits
 from qmi.runtime.wakeup import Loop
+from tests.support.waiting import until
 
 GET = Call("bench", "get", (1,))
 SIGNAL = Signal("bench", "sig", (1,), 0, 0.0)
@@ -127,12 +128,6 @@ class Pair:
     @property
     def b(self) -> Link:
         return self.links[1]
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    with trio.fail_after(10):
-        while not condition():
-            await trio.sleep(0.002)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import trio.testing
 from qmi.errors import QMI_ConfigurationException, QMI_UsageException
 from qmi.names import HostPort
 from qmi.net.io.listener import Listener, listen
+from tests.support.waiting import until
 
 
 async def test_a_free_port_is_taken_and_connections_are_handed_on() -> None:
@@ -102,8 +103,7 @@ async def test_a_lack_of_descriptors_is_complained_of_once_and_waited_out(
     listener = Listener(failing, accepted)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listener.run)
-        while failing._errors:
-            await trio.sleep(0.01)
+        await until(lambda: not failing._errors)
         reached.append(trio.current_time())
         nursery.cancel_scope.cancel()
     assert 0.25 < reached[0] < 1
@@ -122,8 +122,7 @@ async def test_a_connection_that_waits_for_a_place_is_closed_at_the_end() -> Non
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listener.run)
             client = await trio.open_tcp_stream(*listener.address)
-            while not waiting:
-                await trio.sleep(0.001)
+            await until(lambda: waiting)
             nursery.cancel_scope.cancel()
         assert waiting[0].fileno() == -1
         await client.aclose()

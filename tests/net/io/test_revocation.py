@@ -80,9 +80,9 @@ def test_fault_35_revoked_certificate_is_refused_by_either_side(
 
 
 def _settled(caplog: pytest.LogCaptureFixture, told: str) -> str:
-    from tests.support.lab import eventually
+    from tests.support.waiting import wait_until
 
-    eventually(lambda: told in caplog.text)
+    wait_until(lambda: told in caplog.text)
     return caplog.text
 
 
