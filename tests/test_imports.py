@@ -39,7 +39,7 @@ def imported(program: str) -> set[str]:
     ],
     ids=["import", "verbs", "start"],
 )
-def test_nothing_is_imported_that_is_not_needed(program: str, unwanted: list[str]) -> None:
+def test_import_of_the_package_loads_only_what_is_needed(program: str, unwanted: list[str]) -> None:
     found = imported(program)
     assert ("qmi.contexts.default" in found) is ("start" in program)
     assert found & set(unwanted) == set()
@@ -56,7 +56,7 @@ def test_nothing_is_imported_that_is_not_needed(program: str, unwanted: list[str
     ],
     ids=["star", "from", "dir", "misspelt", "help"],
 )
-def test_whoever_looks_finds_the_verbs_in_the_package(program: str, output: str) -> None:
+def test_package_lists_its_verbs(program: str, output: str) -> None:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert output in run.stdout
 

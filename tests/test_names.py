@@ -65,6 +65,6 @@ def test_a_bad_endpoint_is_refused(text: str) -> None:
         parse_host_port(text)
 
 
-def test_who_mistypes_a_name_is_told_the_nearest() -> None:
+def test_name_that_is_mistyped_is_reported_with_the_nearest() -> None:
     assert nearest("lasre", ["nsg", "laser"]) == "laser"
     assert nearest("lasre", ["nsg"]) is None

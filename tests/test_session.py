@@ -50,7 +50,7 @@ def test_a_start_that_fails_can_be_repeated(name: str) -> None:
     qmi.stop()
 
 
-def test_two_threads_start_at_once() -> None:
+def test_start_by_two_threads_at_once_makes_one_context() -> None:
     start = threading.Barrier(4)
     results: list[bool] = []
 
@@ -183,7 +183,7 @@ def test_contexts_that_still_run_at_the_exit_are_stopped_and_named(
         first.make_rpc_object("x", Plain)
 
 
-def test_what_a_forked_process_inherits_says_so() -> None:
+def test_context_that_a_forked_process_inherits_says_so() -> None:
     # In this process, as if it were the child: an honest fork of the whole test run would be no better a test.
     code = """if True:
         import os, sys, qmi

@@ -114,7 +114,7 @@ def test_calls_are_recorded_as_written(stand_in: StandInInstrument[Camera], came
     assert stand_in.calls_of("rows") == []
 
 
-def test_it_looks_like_the_driver(camera: Any) -> None:
+def test_stand_in_looks_like_the_driver(camera: Any) -> None:
     assert repr(camera) == "<rpc proxy for standing-in.camera (tests.test_testing.Camera)>"
     assert str(inspect.signature(camera.expose)).startswith("(seconds: float, gain: int = 1, *, rpc_timeout")
     assert camera.expose.__doc__.startswith("Expose.")
@@ -185,7 +185,7 @@ def test_unknown_methods_are_refused_with_those_that_exist(stand_in: StandInInst
 
 
 @pytest.mark.parametrize("what", [QMI_RpcObject, int, "Camera"])
-def test_only_drivers_can_be_stood_in_for(what: Any) -> None:
+def test_stand_in_is_for_drivers_only(what: Any) -> None:
     with pytest.raises(QMI_UsageException, match="A stand-in is made from a class derived from QMI_Instrument"):
         StandInInstrument(what)
 

@@ -91,7 +91,7 @@ def test_a_driver_that_waits_for_itself_is_told_so(lab: QMI_Context) -> None:
     assert x.value() == 7
 
 
-def test_who_only_looks_whether_there_is_a_result_does_not_wait(lab: QMI_Context) -> None:
+def test_future_of_the_driver_itself_can_be_polled(lab: QMI_Context) -> None:
     x: Any = lab.make_instrument("x", Selfish)
     with pytest.raises(QMI_RpcTimeoutException):
         x.wait_for_itself(0)

@@ -28,7 +28,7 @@ def test_a_context_tells_about_itself(lab: QMI_Context) -> None:
     assert lab.list_rpc_objects("context") == [("lab.$context", "qmi.actors.context_object.ContextObject")]
 
 
-def test_it_answers_while_objects_are_busy(lab: QMI_Context, gate: Gate) -> None:
+def test_context_object_answers_while_others_are_busy(lab: QMI_Context, gate: Gate) -> None:
     x = lab.make_instrument("x", Plain, gate)
     running = x.rpc_nonblocking.block()
     gate.reached.wait(10)

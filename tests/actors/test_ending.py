@@ -368,7 +368,7 @@ def test_an_object_cannot_remove_itself(lab: QMI_Context) -> None:
         *(pytest.param(Async, 10_000, marks=pytest.mark.slow), pytest.param(Plain, 1_000, marks=pytest.mark.slow)),
     ],
 )
-def test_many_objects_live_in_one_process(cls: type[Any], count: int) -> None:
+def test_objects_of_any_number_live_in_one_process(cls: type[Any], count: int) -> None:
     context = QMI_Context("crowd")
     with context:
         proxies: list[Any] = [context.make_rpc_object(f"x{index}", cls) for index in range(count)]

@@ -56,7 +56,7 @@ def test_an_error_is_raised_for_everybody_who_waits(error: Exception, shown: str
     assert shown in repr(future)
 
 
-def test_many_threads_wait_for_one_value() -> None:
+def test_future_wakes_all_threads_that_wait_for_it() -> None:
     future: QMI_RpcFuture[int] = QMI_RpcFuture()
     got: list[int] = []
     threads = [threading.Thread(target=lambda: got.append(future.wait(10))) for _ in range(8)]
@@ -103,7 +103,7 @@ def test_timeouts_become_floats() -> None:
     assert check_timeout(numpy.int64(2)) == 2.0
 
 
-def test_giving_up_tells_the_callee_once() -> None:
+def test_future_that_is_cancelled_notifies_the_callee_once() -> None:
     future: QMI_RpcFuture[int] = QMI_RpcFuture("lab.nsg.get()")
     told: list[int] = []
     future.on_cancel = lambda: told.append(1)
@@ -115,7 +115,7 @@ def test_giving_up_tells_the_callee_once() -> None:
     assert QMI_RpcFuture[int]().cancel()
 
 
-def test_what_is_to_be_called_at_the_end_is_called_once_and_cannot_do_harm(caplog: pytest.LogCaptureFixture) -> None:
+def test_future_calls_each_callback_once_and_survives_its_errors(caplog: pytest.LogCaptureFixture) -> None:
     future: QMI_RpcFuture[int] = QMI_RpcFuture("the call")
     called: list[int] = []
     future.add_done_callback(lambda: called.append(1))
@@ -128,7 +128,7 @@ def test_what_is_to_be_called_at_the_end_is_called_once_and_cannot_do_harm(caplo
     assert "What was to be called at the end of the call failed" in caplog.text
 
 
-def test_one_future_passes_its_end_on_to_another() -> None:
+def test_future_follows_another_one() -> None:
     good, bad = QMI_RpcFuture[int](), QMI_RpcFuture[int]()
     good.set_result(2)
     bad.fail(ValueError("no"))

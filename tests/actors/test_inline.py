@@ -64,7 +64,7 @@ def test_callers_take_turns(lab: QMI_Context, gate: Gate) -> None:
     check_idle(actor)
 
 
-def test_who_waits_is_told_of_the_end_and_of_the_lock(lab: QMI_Context, gate: Gate) -> None:
+def test_inline_waiter_is_woken_by_the_end_of_the_object_and_by_its_lock(lab: QMI_Context, gate: Gate) -> None:
     x: Any = lab.make_instrument("x", Inline, gate)
     actor = actor_of(lab, "x")
     running = threading.Thread(target=x.block)

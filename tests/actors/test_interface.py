@@ -79,7 +79,7 @@ class Derived(Base):
     published_attribute = 5
 
 
-def test_what_is_published_is_published_in_derived_classes_too() -> None:
+def test_interface_of_a_derived_class_has_what_its_base_publishes() -> None:
     assert set(published_functions(Derived)) == {
         "published", "overridden", "asked", "waits", "items", "async_items",
     }  # fmt: skip
@@ -140,14 +140,14 @@ def test_reserved_names_are_few_and_known() -> None:
             describe_class(cls)
 
 
-def test_no_method_may_take_the_timeout_of_its_proxies() -> None:
+def test_interface_refuses_a_method_that_takes_the_timeout_of_its_proxies() -> None:
     def measure(self: Any, rpc_timeout: float) -> None: ...
 
     with pytest.raises(QMI_UsageException, match=r"measure\(\) cannot be published: its argument 'rpc_timeout'"):
         describe_method("measure", rpc_method(measure))
 
 
-def test_only_methods_are_published() -> None:
+def test_interface_publishes_only_methods() -> None:
     for thing in (5, staticmethod(len), property(None), len):
         with pytest.raises(QMI_UsageException, match="Only a method can be published; got"):
             rpc_method(thing)  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ def test_constants_exist() -> None:
         constants_of(type("Odd", (), {"_rpc_constants": ["MISSING"]}))
 
 
-def test_where_methods_run() -> None:
+def test_placement_says_where_methods_run() -> None:
     waits = vars(Derived)["waits"]
     plain = vars(Base)["overridden"]
     assert placement_of(Derived, ()) is Placement.THREAD
@@ -208,7 +208,7 @@ DAMAGES: list[tuple[Callable[[list[Any]], Any], str]] = [
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)
-def test_what_is_no_interface_is_refused(damage: Callable[[list[Any]], Any], message: str) -> None:
+def test_interface_of_another_form_is_refused(damage: Callable[[list[Any]], Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         interface_from_plain(damage(plain_sent()))
 

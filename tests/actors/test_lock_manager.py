@@ -26,7 +26,7 @@ LOCKED = r"^The object is locked by another proxy: lab\.x is held by context 'la
 
 
 @pytest.mark.parametrize("cls", [Plain, Inline])
-def test_only_the_holder_may_call(lab: QMI_Context, cls: type[Plain], caplog: pytest.LogCaptureFixture) -> None:
+def test_lock_lets_only_its_holder_call(lab: QMI_Context, cls: type[Plain], caplog: pytest.LogCaptureFixture) -> None:
     one = lab.make_instrument("x", cls)
     two = lab.get_instrument("x")
     assert one.lock()
@@ -228,7 +228,7 @@ def test_a_waiter_goes_before_those_who_call(lab: QMI_Context, gate: Gate) -> No
 
 
 @pytest.mark.parametrize("moment", ["waits for the lock", "was woken", "stands in line"])
-def test_who_gives_up_is_passed_over_at_any_moment(lab: QMI_Context, gate: Gate, moment: str) -> None:
+def test_lock_waiter_that_gives_up_is_passed_over_at_any_moment(lab: QMI_Context, gate: Gate, moment: str) -> None:
     one = lab.make_instrument("x", Plain, gate)
     quitter, patient = lab.get_instrument("x"), lab.get_instrument("x")
     actor = actor_of(lab, "x")
@@ -285,7 +285,7 @@ def test_keeping_a_lock_is_not_undone_by_giving_up(lab: QMI_Context, gate: Gate)
     assert one.is_locked()
 
 
-def test_giving_up_a_wait_logs_nothing(lab: QMI_Context, caplog: pytest.LogCaptureFixture) -> None:
+def test_lock_waiter_that_gives_up_logs_nothing(lab: QMI_Context, caplog: pytest.LogCaptureFixture) -> None:
     one = lab.make_instrument("x", Plain)
     two = lab.get_instrument("x")
     one.lock()

@@ -20,7 +20,7 @@ def test_the_first_turn_runs_and_the_others_wait_in_order() -> None:
     assert (box.current, len(box)) == (None, 0)
 
 
-def test_who_has_the_right_goes_first() -> None:
+def test_mailbox_lets_the_holder_of_the_lock_go_first() -> None:
     box: Mailbox[str] = Mailbox()
     box.enter("a")
     box.enter("b")
@@ -38,7 +38,7 @@ def test_a_turn_ends_once() -> None:
     assert box.current == "b"
 
 
-def test_only_who_is_in_line_can_withdraw() -> None:
+def test_mailbox_withdraws_only_waiting_entries() -> None:
     box: Mailbox[str] = Mailbox()
     assert not box.withdraw("a")
     box.enter("a")

@@ -85,7 +85,7 @@ def test_a_result_is_not_kept(lab: QMI_Context) -> None:
     assert gone() is None
 
 
-def test_who_waits_too_long_is_told_what_the_object_does_and_leaves_the_line(lab: QMI_Context, gate: Gate) -> None:
+def test_call_that_times_out_names_what_the_object_does_and_leaves_the_mailbox(lab: QMI_Context, gate: Gate) -> None:
     x = lab.make_instrument("x", Plain, gate)
     actor = actor_of(lab, "x")
     running = x.rpc_nonblocking.block()
@@ -102,7 +102,7 @@ def test_who_waits_too_long_is_told_what_the_object_does_and_leaves_the_line(lab
     check_idle(actor)
 
 
-def test_what_nobody_waits_for_any_more_ends_and_its_result_is_dropped(lab: QMI_Context, gate: Gate) -> None:
+def test_call_that_nobody_waits_for_ends_and_its_result_is_dropped(lab: QMI_Context, gate: Gate) -> None:
     x = lab.make_instrument("x", Plain, gate)
     with pytest.raises(QMI_RpcTimeoutException, match="busy with block"):
         x.block(rpc_timeout=0.01)
@@ -167,7 +167,7 @@ def test_a_method_that_leaves_something_to_be_awaited_is_cancelled_there(lab: QM
         waiting.wait(10)
 
 
-def test_what_is_left_to_a_loop_that_has_ended_is_an_error() -> None:
+def test_call_that_is_left_to_an_ended_loop_fails() -> None:
     context = QMI_Context("late")
     context.start()
     x: Any = context.make_rpc_object("x", Leaves)

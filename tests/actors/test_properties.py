@@ -196,7 +196,7 @@ def test_properties_are_listed_in_help(lab: QMI_Context) -> None:
 
 @pytest.mark.parametrize("method", ["__rpc_get__", "__rpc_set__", "__rpc_enter__", "__rpc_exit__"])
 @pytest.mark.parametrize("name", ["_name", "private", "MAX", "nothing"])
-def test_only_properties_are_reached_by_their_way(method: str, name: str) -> None:
+def test_property_messages_reach_only_properties(method: str, name: str) -> None:
     with two_contexts() as (server, client):
         server.make_rpc_object("x", Limited)
         args = (name, "evil")[: 1 if method == "__rpc_get__" else 2]

@@ -24,7 +24,7 @@ from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from tests.support.drivers import Async, Gate, Inline, Plain
 
 
-def test_what_a_person_sees_of_a_proxy(lab: QMI_Context) -> None:
+def test_proxy_shows_people_what_it_is(lab: QMI_Context) -> None:
     x: Any = lab.make_instrument("x", Plain)
     assert repr(x) == "<rpc proxy for lab.x (tests.support.drivers.Plain)>"
     assert repr(x.rpc_nonblocking) == "<non-blocking rpc proxy for lab.x (tests.support.drivers.Plain)>"
@@ -108,7 +108,7 @@ def test_proxies_of_one_class_share_their_class(lab: QMI_Context) -> None:
     assert type(x) is not type(z)
 
 
-def test_with_opens_and_closes(lab: QMI_Context) -> None:
+def test_proxy_block_opens_and_closes(lab: QMI_Context) -> None:
     x = lab.make_instrument("x", Plain)
     with x as same:
         assert same is x

@@ -337,7 +337,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("content", "text"), REFUSED)
-def test_what_cannot_be_published_is_refused_with_a_reason(lab: QMI_Context, content: Any, text: str) -> None:
+def test_method_that_cannot_be_published_is_refused_with_a_reason(lab: QMI_Context, content: Any, text: str) -> None:
     cls = type("Odd", (QMI_RpcObject,), content)
     with pytest.raises(QMI_UsageException, match=text):
         lab.make_rpc_object("x", cls)
@@ -415,7 +415,7 @@ WHERE: list[Any] = [one_program, two_contexts]
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("cls", [Block, AsyncBlock])
 @pytest.mark.parametrize("placement", list(Placement))
-def test_with_calls_the_block_of_a_driver(where: Any, cls: Any, placement: Placement) -> None:
+def test_with_statement_calls_the_block_of_a_driver(where: Any, cls: Any, placement: Placement) -> None:
     cls = type("Block", (cls,), {"_rpc_placement": placement})
     with where() as (server, client):
         server.make_rpc_object("x", cls, True)
@@ -431,14 +431,14 @@ def test_with_calls_the_block_of_a_driver(where: Any, cls: Any, placement: Place
             raise ValueError("as usual")
 
 
-def test_with_calls_the_block_that_overrides_the_one_of_instruments(lab: QMI_Context) -> None:
+def test_with_statement_calls_the_block_that_overrides_the_one_of_instruments(lab: QMI_Context) -> None:
     x: Any = lab.make_instrument("x", OverriddenBlock)
     with x:
         assert x.get_state() == (True, True)
     assert x.get_state() == (True, False)
 
 
-def test_with_needs_a_block(lab: QMI_Context) -> None:
+def test_with_statement_needs_a_block(lab: QMI_Context) -> None:
     x: Any = lab.make_rpc_object("x", Shapes)
     with pytest.raises(NotImplementedError, match=r"'with' does nothing for Shapes: .* publishes no __enter__"), x:
         raise AssertionError

@@ -134,7 +134,7 @@ def test_new_files_and_folders_are_for_this_user_alone(tmp_path: Path) -> None:
     assert (mode(tmp_path / "home"), mode(records.directory)) == (0o700, 0o700)
 
 
-def test_what_exists_keeps_its_mode(tmp_path: Path) -> None:
+def test_file_that_exists_keeps_its_mode(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     folder.mkdir(mode=0o755)
     (folder / "qmi.log").write_text("before\n")

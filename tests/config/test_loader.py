@@ -346,7 +346,7 @@ def test_the_argument_goes_before_the_variable_and_that_before_the_home_director
     assert find_config_file() == home / "qmi.conf"
 
 
-def test_without_a_file_there_are_the_defaults() -> None:
+def test_loader_without_a_file_gives_the_defaults() -> None:
     assert load_config() == CfgQmi()
     assert load_config(None) == CfgQmi()
 

@@ -133,7 +133,7 @@ def test_home_directories_are_filled_in(name: str, home: Path) -> None:
         ("~no-such-user/x", "'~no-such-user' has no home directory here"),
     ],
 )
-def test_anything_else_behind_a_dollar_sign_is_refused(name: str, complaint: str) -> None:
+def test_place_with_anything_else_behind_a_dollar_sign_is_refused(name: str, complaint: str) -> None:
     with pytest.raises(QMI_UsageException) as caught:
         resolve_file_name(name, CONFIG, "lab", NOW)
     assert complaint in str(caught.value)

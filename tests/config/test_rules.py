@@ -35,7 +35,7 @@ def rule(kind: Any) -> Rule:
         (rules.PositiveOrZero, [0, 0.0, 1], [-1e-9, math.nan, -math.inf, False, 1e12]),
     ],
 )
-def test_what_a_rule_accepts(kind: Any, good: list[object], bad: list[object]) -> None:
+def test_rule_accepts_what_it_should(kind: Any, good: list[object], bad: list[object]) -> None:
     for value in good:
         assert rule(kind).apply(value) == value
     for value in bad:

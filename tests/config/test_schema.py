@@ -54,7 +54,7 @@ def test_sections_are_made_by_keyword_and_may_be_changed() -> None:
     assert context == CfgContext(host="127.0.0.1", tcp_server_port=40001, enabled=True)
 
 
-def test_two_configurations_share_no_lists() -> None:
+def test_configurations_share_no_lists() -> None:
     CfgQmi().contexts["a"] = CfgContext()
     CfgContext().connect_to_peers.append("a")
     assert CfgQmi().contexts == {}

@@ -61,7 +61,7 @@ def test_whole_seconds_are_stored_as_floats() -> None:
     assert type(checked(CfgQmi(limits=CfgLimits(hello_timeout=3))).limits.hello_timeout) is float
 
 
-def test_only_a_configuration_can_be_checked() -> None:
+def test_check_takes_only_a_configuration() -> None:
     with pytest.raises(QMI_ConfigurationException, match="expected a CfgQmi, found an object"):
         checked({})  # type: ignore[arg-type]
 

@@ -55,7 +55,7 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
 
 @given(st.text(st.sampled_from("#\"'\\/*ab\n ")))
 @examples(200)
-def test_without_its_comments_a_text_keeps_its_lines_and_columns(text: str) -> None:
+def test_text_without_its_comments_keeps_its_lines_and_columns(text: str) -> None:
     stripped = strip_comments(text)
     assert [len(line) for line in stripped.split("\n")] == [len(line) for line in text.split("\n")]
 
@@ -71,7 +71,7 @@ def test_keys_that_occur_twice_are_all_told() -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "[" * 5000 + "]" * 5000, "[" * 5000 + ",]" * 5000])
-def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
+def test_configuration_that_is_nested_too_deeply_is_refused(text: str) -> None:
     with pytest.raises(QMI_ConfigurationException, match="nested too deeply"):
         parse(text, "here")
 

@@ -106,7 +106,7 @@ async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
         ("lab.$context", "The context object goes with its context"),
     ],
 )
-async def test_what_cannot_be_removed_stays(address: str, message: str) -> None:
+async def test_object_that_cannot_be_removed_stays(address: str, message: str) -> None:
     async with qmi.open_context("lab", None, init_logging=False) as lab:
         with pytest.raises(QMI_UsageException) as caught:
             lab.begin_remove(Address(*address.split(".")))

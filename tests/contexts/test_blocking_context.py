@@ -53,7 +53,7 @@ def test_a_context_is_started_once_and_stopped_once() -> None:
         context.make_instrument("x", Plain)
 
 
-def test_two_contexts_live_in_one_process() -> None:
+def test_contexts_live_together_in_one_process() -> None:
     with QMI_Context("one") as one, QMI_Context("two") as two:
         x, y = one.make_instrument("x", Plain), two.make_instrument("x", Plain)
         assert (x.address, y.address) == ("one.x", "two.x")
@@ -76,7 +76,7 @@ def test_wrong_classes_are_refused() -> None:
         assert lab.list_rpc_objects() == []
 
 
-def test_two_threads_stop_one_context() -> None:
+def test_stop_by_two_threads_stops_the_context_once() -> None:
     context = QMI_Context("lab")
     stopped: list[int] = []
     context.on_stopped = lambda: stopped.append(1)

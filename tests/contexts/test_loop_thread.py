@@ -31,7 +31,7 @@ def test_functions_run_in_the_loop() -> None:
     portal.stop()
 
 
-def test_there_is_one_portal_as_long_as_somebody_uses_it() -> None:
+def test_portal_is_there_as_long_as_somebody_uses_it() -> None:
     portals = Portals()
     one, two = QMI_Context("one", None), QMI_Context("two", None)
     portal = portals.enter(one)

@@ -92,7 +92,7 @@ def test_replace_is_true_or_false(counting: type[Counting], value: Any) -> None:
         assert counting.released == []
 
 
-def test_nothing_is_removed_for_what_cannot_be_made(counting: type[Counting]) -> None:
+def test_replace_removes_nothing_for_what_cannot_be_made(counting: type[Counting]) -> None:
     with qmi.start("replace", None, init_logging=False):
         qmi.make_instrument("one", counting, number=1)
         with pytest.raises(QMI_UsageException):

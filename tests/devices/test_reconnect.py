@@ -63,7 +63,7 @@ def test_lost_connection_of_a_device_that_only_speaks_is_made_again_by_a_read(li
     assert line.transport.read_until(b"\n", 5.0) == b"tick\n"
 
 
-def test_what_was_received_before_the_loss_can_be_read(line: Line) -> None:
+def test_data_received_before_the_loss_can_be_read(line: Line) -> None:
     line.transport.configure(reconnect=True)
     line.send(b"abc\ndef")
     assert line.transport.read_until(b"\n", 5.0) == b"abc\n"
@@ -192,7 +192,7 @@ def test_error_of_a_driver_while_it_restores_is_passed_on(line: Line) -> None:
             line.transport.write(b"y?\n")
 
 
-def test_what_happened_is_logged(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+def test_reconnect_is_logged(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     line.transport.configure(reconnect=True)
     with caplog.at_level(logging.INFO, "qmi.core.transport"):
         lose(line)

@@ -497,7 +497,7 @@ def test_fault_37_a_lock_belongs_to_its_link_whatever_a_message_claims(
         twin.connect_to_peer("other", address(here))
 
 
-def test_there_are_no_descriptors_left_behind() -> None:
+def test_links_leave_no_descriptors_behind() -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
 

@@ -93,7 +93,7 @@ def test_fault_04_a_pulled_cable_is_noticed_at_both_ends(wire: Cable) -> None:
         assert left.errors.count("unlocked, because context 'right'") == 1
 
 
-def test_without_tls_a_context_warns_once_that_everybody_can_use_it(wire: Cable) -> None:
+def test_context_without_tls_warns_once_that_everybody_can_use_it(wire: Cable) -> None:
     with Program(wire.left.prefix) as left:
         start(left, "left", wire.left)
         assert left.errors.count("without TLS") == 1
@@ -142,7 +142,7 @@ def test_fault_36_a_flood_of_udp_stops_nobody(wire: Cable) -> None:
 
 
 @pytest.mark.parametrize("who", ["none", "foreign", "other ca"])
-def test_fault_35_who_cannot_prove_himself_is_refused_by_both(
+def test_fault_35_peer_that_cannot_prove_itself_is_refused_by_both(
     lab: Path, who: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from qmi.config.schema import CfgSecurity

@@ -162,7 +162,7 @@ def here() -> Iterator[QMI_Context]:
         yield context
 
 
-def test_two_programs_of_one_name_on_the_network_are_both_named(here: QMI_Context) -> None:
+def test_programs_of_one_name_on_the_network_are_both_named(here: QMI_Context) -> None:
     with make_context("twin") as one, make_context("twin") as two:
         one.make_instrument("bench", Bench)
         for use in (
@@ -183,7 +183,7 @@ def test_two_programs_of_one_name_on_the_network_are_both_named(here: QMI_Contex
             client.connect_to_peer("twin")  # the configuration says which one
 
 
-def test_one_program_that_answers_at_several_addresses_is_one(here: QMI_Context) -> None:
+def test_program_that_answers_at_several_addresses_is_one(here: QMI_Context) -> None:
     with make_context("lab", host="0.0.0.0") as lab:
         lab.make_instrument("bench", Bench)
         cfg = here.get_config()

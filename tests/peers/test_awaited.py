@@ -36,7 +36,7 @@ async def test_an_awaited_call_gives_what_the_method_returns_or_raises() -> None
         assert here.link_to("there").open_requests == 0
 
 
-async def test_what_came_is_freed_as_soon_as_nobody_has_it_any_more() -> None:
+async def test_answer_is_freed_as_soon_as_nobody_has_it_any_more() -> None:
     async with two_contexts() as (here, _):
         bench: Any = await here.get_instrument("there.bench")
         gc.disable()
@@ -76,7 +76,7 @@ async def test_a_timeout_says_what_was_called_and_what_the_object_does() -> None
         await until(object_of(there, "async").cancelled.is_set)
 
 
-async def test_what_cannot_be_sent_fails_with_its_place_before_anything_goes_out() -> None:
+async def test_call_that_cannot_be_sent_fails_with_its_place_before_anything_goes_out() -> None:
     async with two_contexts() as (here, _):
         bench: Any = await here.get_instrument("there.bench")
         writes = here.link_to("there").writes
@@ -104,7 +104,7 @@ async def test_the_loss_of_the_link_is_told_apart_from_what_never_went_out() -> 
             await coro.echo(1)
 
 
-async def test_who_tries_again_and_again_without_a_link_lets_others_run() -> None:
+async def test_call_without_a_link_lets_other_tasks_run() -> None:
     async with two_contexts() as (here, _):
         coro: Any = await here.get_instrument("there.async")
         await here.disconnect_from_peer("there")

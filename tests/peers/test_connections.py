@@ -91,7 +91,7 @@ def test_an_address_that_is_none_is_refused(here: QMI_Context, where: str) -> No
         here.connect_to_peer("srv", where)
 
 
-def test_who_cannot_be_reached_is_named_with_the_reason(here: QMI_Context, srv: QMI_Context) -> None:
+def test_peer_that_cannot_be_reached_is_named_with_the_reason(here: QMI_Context, srv: QMI_Context) -> None:
     port = free_port()
     with pytest.raises(QMI_ConnectionException, match=rf"'srv' at 127.0.0.1:{port} cannot be connected: .*refused"):
         here.connect_to_peer("srv", f"127.0.0.1:{port}")
@@ -193,7 +193,7 @@ async def enter(cfg: CfgQmi) -> None:
         ("silent", r"'silent' at 127.0.0.1:\d+ cannot be connected: .*0.3 s"),
     ],
 )
-def test_whatever_keeps_a_peer_from_being_connected_at_the_start_is_told(
+def test_peer_that_cannot_be_connected_at_the_start_is_reported_with_the_reason(
     srv: QMI_Context, peer: str, reason: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -459,7 +459,7 @@ def test_auto_connect_finds_a_context_on_this_machine(here: QMI_Context, srv: QM
         here.get_instrument("nobody.bench", auto_connect=True)
 
 
-def test_two_contexts_that_connect_to_each_other_at_once_share_one_link() -> None:
+def test_contexts_that_connect_to_each_other_at_once_share_one_link() -> None:
     for _ in range(15):
         with make_context("aa") as first, make_context("zz") as second, ThreadPoolExecutor(2) as pool:
             barrier = threading.Barrier(2)
@@ -501,7 +501,7 @@ def test_crossing_connections_meet_whoever_comes_first() -> None:
             wait_until(lambda one=one, other=other: other.has_peer_context(one.name))  # type: ignore[misc]
 
 
-async def test_giving_up_while_connecting_leaves_no_link_behind() -> None:
+async def test_connecting_that_is_given_up_leaves_no_link_behind() -> None:
     with trio.fail_after(20):
         async with Context("here", config("here")).running() as here:
             listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -789,14 +789,14 @@ def test_the_table_of_contexts_on_the_network(
         assert lines[0].split() == ["name", "address", "connected"]
 
 
-def test_who_does_not_want_to_be_found_is_not() -> None:
+def test_context_that_does_not_want_to_be_found_is_not() -> None:
     quiet = config("quiet")
     quiet.discovery.enabled = False
     with QMI_Context("quiet", quiet), make_context("here") as here:
         assert here.discover_peer_contexts() == []
 
 
-def test_without_tls_on_an_address_of_the_network_there_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_listening_without_tls_on_an_address_of_the_network_warns_once(caplog: pytest.LogCaptureFixture) -> None:
     with make_context("open", host="0.0.0.0") as context, make_context("here") as here:
         lines = [record for record in caplog.records if "without TLS" in record.getMessage()]
         assert [line.levelno for line in lines] == [logging.WARNING]

@@ -72,7 +72,7 @@ def test_large_arrays_come_back_with_layout_and_byte_order(lab: Lab, dtype: str)
         assert back.flags.writeable
 
 
-def test_what_can_be_reached_is_listed_with_the_peers_objects(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listing_has_the_objects_of_peers(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     lab.here.make_rpc_object("own", Bench)
     assert sorted(name for name, _ in lab.here.list_rpc_objects()) == ["here.own", "there.async", "there.bench"]
     lab.here.show_instruments()
@@ -115,7 +115,7 @@ def test_unknown_objects_and_methods_are_named(lab: Lab) -> None:
         ("group", ExceptionGroup, "several"),
     ],
 )
-def test_fault_12_whatever_a_driver_raises_is_an_error_of_that_call_alone(
+def test_fault_12_exception_of_a_driver_is_an_error_of_that_call_alone(
     lab: Lab, kind: str, expected: type[Exception], text: str
 ) -> None:
     with pytest.raises(Exception) as caught:
@@ -165,7 +165,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_fault_10_what_cannot_be_sent_fails_that_call_at_once_with_its_place(lab: Lab, name: str) -> None:
+def test_fault_10_call_that_cannot_be_sent_fails_at_once_with_its_place(lab: Lab, name: str) -> None:
     make, pattern = BAD[name]
     with pytest.raises(QMI_ValueNotSendableException, match=pattern):
         lab.bench.echo(make())
@@ -243,7 +243,7 @@ def test_leaving_a_stream_early_closes_the_generator(lab: Lab) -> None:
     assert lab.actual().produced < 50
 
 
-def test_two_consumers_of_streams_do_not_disturb_each_other(lab: Lab) -> None:
+def test_consumers_of_streams_do_not_disturb_each_other(lab: Lab) -> None:
     first, second = lab.bench.count(300), lab.coro.count(300)
     assert [item for pair in zip(first, second, strict=True) for item in pair] == [n for n in range(300) for _ in "ab"]
 

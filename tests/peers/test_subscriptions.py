@@ -70,7 +70,7 @@ def test_subscribers_here_get_what_is_published_until_they_leave(lab: QMI_Contex
     signalling(lab).unsubscribe(SENSOR, "sig_value", one).wait(0)  # harmless
 
 
-def test_what_cannot_be_subscribed_to_is_explained(lab: QMI_Context) -> None:
+def test_subscription_that_is_not_possible_is_explained(lab: QMI_Context) -> None:
     lab.make_instrument("sensor", Sensor)
     receiver = QMI_SignalReceiver()
     cases = {
@@ -97,7 +97,7 @@ def test_what_cannot_be_subscribed_to_is_explained(lab: QMI_Context) -> None:
         (("sensor", "sig_valeu"), (1.0,), QMI_SignalSubscriptionException, "Did you mean 'sig_value'?"),
     ],
 )
-def test_what_is_not_declared_is_not_published(
+def test_signal_that_is_not_declared_is_not_published(
     lab: QMI_Context, names: tuple[str, str], args: tuple[Any, ...], kind: type[Exception], message: str
 ) -> None:
     lab.make_instrument("sensor", Sensor)
@@ -133,7 +133,7 @@ def test_subscribers_in_another_program_get_it_too(lab: QMI_Context, desk: QMI_C
     assert not two.has_signal_ready()
 
 
-def test_what_another_program_does_not_offer_is_explained(lab: QMI_Context, desk: QMI_Context) -> None:
+def test_subscription_to_what_another_program_does_not_offer_is_explained(lab: QMI_Context, desk: QMI_Context) -> None:
     lab.make_instrument("sensor", Sensor)
     receiver = QMI_SignalReceiver()
     with pytest.raises(QMI_SignalSubscriptionException, match=r"Did you mean 'sig_value'"):

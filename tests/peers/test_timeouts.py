@@ -141,7 +141,7 @@ def test_peer_that_does_not_know_the_question_is_told_by_its_silence(
 
 
 @pytest.mark.parametrize("answer", ["\x1b[2J\nforged", 5, None, ["a"]])
-def test_what_a_peer_says_that_it_does_is_printable(
+def test_text_of_a_peer_about_what_it_does_is_printable(
     pair: tuple[QMI_Context, QMI_Context], answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ContextObject, "explain_busy", lambda self, name: answer)
@@ -150,7 +150,9 @@ def test_what_a_peer_says_that_it_does_is_printable(
     assert text.endswith(r"\x1b[2J\nforged" if isinstance(answer, str) else "s ago")
 
 
-def test_who_only_looks_does_not_ask(pair: tuple[QMI_Context, QMI_Context], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_of_zero_does_not_ask_what_the_object_does(
+    pair: tuple[QMI_Context, QMI_Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ask(*_: object) -> None:
         raise AssertionError("nobody is asked")
 

@@ -38,7 +38,7 @@ def test_options_stand_before_or_behind_the_command(line: str) -> None:
         ("status --output x", "--output does not go with 'status'"),
     ],
 )
-def test_what_makes_no_sense_is_told_with_exit_code_2(
+def test_arguments_that_make_no_sense_have_exit_code_2(
     line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -155,7 +155,7 @@ def test_the_status_of_a_program_that_failed_at_its_start_says_why(
 @pytest.mark.parametrize(
     "arguments", ["status", "start --all", "stop demo", "restart --locals", "logs demo", "systemd"]
 )
-def test_without_a_configuration_file_it_is_told_where_one_was_looked_for(
+def test_command_without_a_configuration_file_says_where_it_looked(
     home: Path, arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert qmi_proc(*arguments.split()) == 2
@@ -176,7 +176,7 @@ def test_without_a_configuration_file_it_is_told_where_one_was_looked_for(
         (["systemd", "far"], 0, "far belongs on lab-pc.invalid: no unit for it here"),
     ],
 )
-def test_what_cannot_be_done_is_told_on_the_error_output(
+def test_command_that_cannot_be_done_is_reported_on_stderr(
     home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
 ) -> None:
     path = configure(home, demo=quiet(), far=CfgContext(host="lab-pc.invalid", program_module="m"), off=CfgContext())
@@ -397,7 +397,7 @@ def test_a_list_of_states_ends_with_its_reader(home: Path, options: tuple[str, .
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
-def test_what_calls_itself_a_terminal_gets_a_table(
+def test_output_to_a_terminal_is_a_table(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(home, demo=quiet())

@@ -86,7 +86,7 @@ def test_a_piece_of_output_survives_the_wire(place: Cursor, data: bytes) -> None
         (Ok(3, "../../etc/passwd 3 AAAA"), "not a date"),
     ],
 )
-def test_what_is_no_piece_of_output_is_refused(reply: Ok, message: str) -> None:
+def test_output_of_another_form_is_refused(reply: Ok, message: str) -> None:
     with pytest.raises(BadLineError, match=message):
         piece_of(reply)
 
@@ -113,7 +113,7 @@ def test_a_bad_answer_is_one_printable_line(message: str) -> None:
 
 @quick
 @given(st.binary() | st.text().map(str.encode) | st.just(b"OK " + b"9" * 5000))
-def test_no_junk_breaks_either_end(line: bytes) -> None:
+def test_protocol_of_the_helper_survives_junk_at_either_end(line: bytes) -> None:
     for parse in (parse_command, parse_reply):
         try:
             parse(line)
@@ -167,12 +167,12 @@ def test_a_blank_line_is_no_command() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"OK", b"OK x", b"OK -1", b"OK 1\t2", b"ok 1", b"Warning: x", b"OK 4294967296"])
-def test_what_is_no_answer_is_refused(line: bytes) -> None:
+def test_answer_of_another_form_is_refused(line: bytes) -> None:
     with pytest.raises(BadLineError, match="expected 'OK number' or 'ERR message'"):
         parse_reply(line)
 
 
-def test_several_lines_of_a_message_become_one() -> None:
+def test_message_of_several_lines_becomes_one() -> None:
     assert format_reply(Err("a\nb\x1b[31m")) == b"ERR a | b [31m\n"
 
 

@@ -66,7 +66,7 @@ def test_a_context_that_does_not_tell_what_is_in_it_is_found_all_the_same(
     assert context.name == "srv"
 
 
-def test_nobody_is_found_where_nobody_is() -> None:
+def test_scan_finds_nobody_where_nobody_is() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         settings = CfgDiscovery(port=silent.getsockname()[1], broadcast_addresses=["127.0.0.1"], timeout=0.05)

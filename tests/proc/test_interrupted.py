@@ -111,7 +111,7 @@ def test_stop_without_a_home_asks_over_the_link(home: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("act", ["start", "stop"])
-def test_what_needs_a_home_says_that_it_cannot_be_written(
+def test_command_that_needs_a_home_says_that_it_cannot_be_written(
     home: Path, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
     config = config_in(home, a=quiet())

@@ -87,7 +87,7 @@ def test_a_program_without_a_port_is_known_by_its_process(home: Path) -> None:
     assert output_of(config, "q").endswith("quiet is ready\nquiet ends\n")
 
 
-def test_two_starts_at_once_start_one_program(home: Path) -> None:
+def test_launch_twice_at_once_starts_one_program(home: Path) -> None:
     config = config_in(home, q=quiet())
     outcomes: list[object] = []
 
@@ -219,7 +219,7 @@ def test_fault_26_a_disk_that_fills_up_refuses_the_next_start_only(home: Path) -
         subprocess.run(["umount", "--lazy", str(home / "out")], check=True)
 
 
-def test_fault_26_what_cannot_be_remembered_is_not_started(home: Path) -> None:
+def test_fault_26_program_that_cannot_be_recorded_is_not_started(home: Path) -> None:
     config = config_in(home, q=quiet())
     (home / ".qmi_proc").mkdir()
     (home / ".qmi_proc" / "q.json").mkdir()

@@ -58,7 +58,7 @@ def test_a_context_that_does_not_want_to_stop_says_so() -> None:
             LINK.call("srv", address, "x", timeout=10)
 
 
-def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_link_to_nobody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     address = HostPort("127.0.0.1", free_port())
     assert LINK.ask("srv", address, timeout=10) == Absent("nothing listens there")
     assert not LINK.request_stop("srv", address, hard=False, timeout=10)
@@ -75,7 +75,7 @@ def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert LINK.ask("srv", address, timeout=10) == Absent("the host does not answer")
 
 
-def test_somebody_else_is_there() -> None:
+def test_control_link_to_another_context_says_so() -> None:
     with PeerServer(name="other").running() as address:
         assert "expected context 'srv' here, but this is context 'other'" in stranger(LINK, address)
     with PeerServer(workgroup="them").running() as address:
@@ -105,16 +105,16 @@ def babbler() -> Iterator[tuple[HostPort, list[bytes]]]:
         thread.join(10)
 
 
-def test_something_that_does_not_speak_is_there(babbler: tuple[HostPort, list[bytes]]) -> None:
+def test_control_link_to_something_silent_says_so(babbler: tuple[HostPort, list[bytes]]) -> None:
     assert stranger(LINK, babbler[0], timeout=0.2) == "no answer within 0.2 s"
 
 
-def test_something_that_speaks_otherwise_is_there(babbler: tuple[HostPort, list[bytes]]) -> None:
+def test_control_link_to_another_protocol_says_so(babbler: tuple[HostPort, list[bytes]]) -> None:
     babbler[1].append(b"HTTP/1.0 400 Bad Request\r\n\r\n")
     assert "no frame of QMI" in stranger(LINK, babbler[0])
 
 
-def test_no_time_is_no_answer() -> None:
+def test_control_link_without_time_has_no_answer() -> None:
     with PeerServer().running() as address:
         answer = LINK.ask("srv", address, timeout=-1.0)
         assert isinstance(answer, Absent | Stranger)

@@ -10,7 +10,7 @@ from qmi.proc.local_hosts import local_hosts, own_addresses
 from qmi.proc.selection import is_local
 
 
-def test_this_machine_knows_its_names_and_addresses() -> None:
+def test_local_machine_knows_its_names_and_addresses() -> None:
     own = own_addresses()
     assert {"localhost", "127.0.0.1", socket.gethostname().lower()} <= own
 

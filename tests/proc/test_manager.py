@@ -59,7 +59,7 @@ def test_programs_start_after_their_peers_and_stop_before_them() -> None:
 
 
 @pytest.mark.parametrize("failure", [State.FAILED, RuntimeError("oops")])
-def test_one_failure_does_not_stop_the_others(failure: State | Exception) -> None:
+def test_failure_of_a_program_does_not_stop_the_others(failure: State | Exception) -> None:
     script = Script(start_b=failure)
     one, seen = manager(script)
     statuses = one.start(targets(a="b", b="", c=""))

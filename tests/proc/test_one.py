@@ -122,7 +122,7 @@ def test_a_remote_status_is_this(home: Path, answer: Answer, state: State) -> No
         (DOWN, State.UNKNOWN, None, "host: lab-pc did not answer within 10 s", 1),
     ],
 )
-def test_without_a_port_the_far_end_is_asked_for_the_status(
+def test_status_without_a_port_is_asked_of_the_far_end(
     home: Path, reply: Ok | Err | Exception, state: State, pid: int | None, detail: str, code: int
 ) -> None:
     remote = ScriptedRemote(reply)
@@ -177,7 +177,7 @@ def test_local_programs_come_and_go(home: Path) -> None:
     assert (failed.state, failed.exit_code) == (State.FAILED, 1)
 
 
-def test_what_the_configuration_is_to_blame_for_has_exit_code_2(home: Path) -> None:
+def test_fault_of_the_configuration_has_exit_code_2(home: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -51,7 +51,7 @@ def test_a_process_is_identified_the_same_every_time(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**31 - 1])
-def test_there_is_no_such_process(pid: int) -> None:
+def test_process_that_does_not_exist_is_reported(pid: int) -> None:
     assert identify(pid) is None
     assert age(ProcessIdentity(pid or -1, "")) is None
 
@@ -112,7 +112,7 @@ def test_a_process_of_somebody_else_is_a_permission_error(monkeypatch: pytest.Mo
         send_signal(known(OWN), signal.SIGTERM)
 
 
-def test_without_proc_the_start_time_is_that_of_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_time_without_proc_is_that_of_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_start_ticks", lambda pid: "")
     assert known(OWN).born == f"{psutil.Process().create_time():.2f}"
     monkeypatch.undo()
@@ -125,7 +125,7 @@ def test_the_age_is_counted_in_seconds() -> None:
     assert 0 < seconds < 36000
 
 
-def test_who_listens_on_a_port_is_found() -> None:
+def test_process_that_listens_on_a_port_is_found() -> None:
     import socket
 
     own = known(OWN)

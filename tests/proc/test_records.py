@@ -14,7 +14,7 @@ from qmi.proc.pidfiles import Record, Records
 RECORD = Record(12, "boot:77", "some.module", "/home/x/a.out")
 
 
-def test_what_is_written_is_read_and_forgotten(tmp_path: Path) -> None:
+def test_record_is_read_as_it_was_written_and_forgotten(tmp_path: Path) -> None:
     found = Records.of(CfgQmi(qmi_home=str(tmp_path / "new")))
     assert found.read("a") is None
     found.write("a", RECORD)
@@ -62,7 +62,7 @@ def test_a_record_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_one_guard_at_a_time(tmp_path: Path) -> None:
+def test_record_has_one_guard_at_a_time(tmp_path: Path) -> None:
     inside = threading.Event()
 
     def enter() -> None:

@@ -79,7 +79,7 @@ def test_ssh_host_may_name_a_port(text: str, endpoint: HostPort) -> None:
     assert ssh_endpoint(text) == endpoint
 
 
-def test_nothing_happens_without_a_command() -> None:
+def test_helper_without_a_command_does_nothing() -> None:
     with RemoteHosts({}) as remote:
         assert remote._loop is None
 
@@ -199,7 +199,7 @@ def test_fault_30_a_host_that_comes_back_is_asked_again(keys: Keys) -> None:
         assert remote.request("lab", Start("a")) == Ok(7)
 
 
-def test_fault_30_something_that_is_not_ssh_is_told(keys: Keys) -> None:
+def test_fault_30_server_that_does_not_speak_ssh_is_reported(keys: Keys) -> None:
     import threading
 
     def talk(server: socket.socket) -> None:
@@ -250,7 +250,7 @@ def test_fault_31_a_changed_host_key_is_refused_and_shown(keys: Keys) -> None:
 @pytest.mark.parametrize(
     "setting", ["UserKnownHostsFile none", "StrictHostKeyChecking no", "UserKnownHostsFile /dev/null"]
 )
-def test_fault_31_no_setting_makes_an_unknown_host_key_acceptable(keys: Keys, setting: str) -> None:
+def test_fault_31_unknown_host_key_is_refused_whatever_the_settings(keys: Keys, setting: str) -> None:
     keys.known_hosts.write_text("")
     (keys.home / ".ssh" / "config").write_text(setting + "\n")
     with inner_server(keys, answer):
@@ -452,7 +452,7 @@ def test_fault_32_a_connection_that_is_lost_before_the_helper_is_ready(keys: Key
         assert failure(hosts(keys)).culprit is ErrorSource.LOST
 
 
-def test_fault_33_no_more_than_so_many_helpers_at_a_time(keys: Keys) -> None:
+def test_fault_33_helpers_at_a_time_are_limited(keys: Keys) -> None:
     now = 0
     most = 0
     peers = set()

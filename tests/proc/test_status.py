@@ -65,5 +65,5 @@ def test_the_exit_code_is_the_worst_one() -> None:
     assert exit_code([]) == 0
 
 
-def test_only_what_goes_on_is_not_final() -> None:
+def test_status_is_final_unless_it_goes_on() -> None:
     assert [state.name for state in State if not state.final] == ["WAITING", "STARTING", "STOPPING", "ASKING"]

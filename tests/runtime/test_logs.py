@@ -81,7 +81,7 @@ def test_times_are_utc_wherever_the_computer_is(
         time.tzset()
 
 
-def test_without_a_configuration_file_warnings_are_shown_and_nothing_is_written(
+def test_log_without_a_configuration_file_shows_warnings_and_writes_nothing(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     setup_logging(CfgQmi(), "lab")
@@ -90,7 +90,7 @@ def test_without_a_configuration_file_warnings_are_shown_and_nothing_is_written(
     assert list(home.iterdir()) == []
 
 
-def test_with_a_configuration_file_there_is_a_log_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_with_a_configuration_file_is_written_to_a_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     setup_logging(configured(home), "lab")
     log_at_every_level("qmi.core.rpc")
     assert texts((home / "qmi.log").read_text()) == ["info", "warning", "error", "critical"]
@@ -103,7 +103,7 @@ def test_a_log_directory_alone_is_enough_for_a_log_file_and_is_made(home: Path) 
     assert texts((home / "a" / "b" / "qmi.log").read_text()) == ["µ \\ud800"]
 
 
-def test_no_log_file_is_written_if_none_is_wanted(home: Path) -> None:
+def test_log_file_is_not_written_if_none_is_wanted(home: Path) -> None:
     setup_logging(configured(home, logfile=None), "lab")
     rpc.error("x")
     assert list(home.iterdir()) == []
@@ -297,7 +297,7 @@ def test_a_missing_standard_error_harms_nobody(stream: str | None, home: Path, m
     assert texts((home / "qmi.log").read_text()) == ["x"]
 
 
-def test_what_is_still_suppressed_at_exit_is_told(home: Path) -> None:
+def test_log_reports_at_exit_what_is_still_suppressed(home: Path) -> None:
     program = (
         "import logging; from qmi.runtime.logs import *; from qmi.config.schema import *\n"
         "setup_logging(CfgQmi(logging=CfgLogging(rate_limit=0.001)), 'lab')\n"
@@ -341,7 +341,7 @@ def test_logger_level_and_format_make_a_place_of_their_own() -> None:
     assert [limit.admit(place) for place in places] == [None] * 5
 
 
-def test_one_suppressed_message_is_told_in_the_singular() -> None:
+def test_log_reports_one_suppressed_message_in_the_singular() -> None:
     limit = RateLimit(1.0, 1, clock=Clock())
     assert (limit.admit(record("100%")), limit.admit(record("100%"))) == (0, None)
     assert [told.getMessage() for told in limit.suppressed()] == ["100% (1 more like this was suppressed)"]
@@ -457,7 +457,7 @@ def test_an_exception_that_nobody_catches_is_in_the_log_file_and_shown_once(home
     assert shown.count("ValueError: boom") == 1
 
 
-def test_what_ends_a_thread_or_is_ignored_by_python_is_in_the_log_file_and_goes_on_to_others(home: Path) -> None:
+def test_log_file_has_exceptions_that_end_a_thread_or_are_ignored_by_python(home: Path) -> None:
     seen: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threading, "excepthook", seen.append)

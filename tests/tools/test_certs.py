@@ -14,7 +14,7 @@ from qmi.errors import QMI_UsageException
 from qmi.tools.certs import main, make_ca, make_certificate
 
 
-def test_two_commands_make_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_certificates_are_made_by_two_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "new")
     assert main(["-d", folder, "ca"]) == 0
     assert main(["-d", folder, "cert", "srv", "--workgroup", "lab1", "--host", "pc.lab"]) == 0
@@ -31,7 +31,7 @@ def test_two_commands_make_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "pc.lab" in str(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
 
 
-def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_certificates_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = make_ca(tmp_path)
     before = [file.read_bytes() for file in files]
     assert main(["-d", str(tmp_path), "ca"]) == 2
@@ -42,7 +42,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         make_certificate(tmp_path, "srv")
 
 
-def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+def test_certificates_command_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(QMI_UsageException, match=r"ca\.pem: make a CA first"):
         make_certificate(tmp_path, "srv")
     with pytest.raises(QMI_UsageException, match="Invalid context name 'a b'"):
@@ -67,7 +67,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         make_certificate(tmp_path, "srv")
 
 
-def test_it_runs_as_a_module(tmp_path: Path) -> None:
+def test_certificates_command_runs_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "qmi.tools.certs", "-d", str(tmp_path), "ca"],
         capture_output=True,

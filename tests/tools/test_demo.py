@@ -26,7 +26,7 @@ def output(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return io.StringIO()
 
 
-def test_it_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None:
+def test_demo_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None:
     with Desk(home) as desk:
         run = desk.run(f"{COMMAND} one-program")
     assert (run.returncode, run.stderr) == (0, "")
@@ -40,7 +40,7 @@ def test_it_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None
 
 
 @pytest.mark.slow
-def test_three_programs_share_an_instrument(home: Path, output: io.StringIO) -> None:
+def test_demo_of_three_programs_shares_an_instrument(home: Path, output: io.StringIO) -> None:
     assert demo.main(["three-programs"], Stage(output, 80)) == 0
     text = " ".join(output.getvalue().split())
     assert re.search(r"bench at 127\.0\.0\.1:\d+", text)
@@ -90,7 +90,7 @@ def test_a_program_that_ends_early_is_named(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_at_a_terminal_there_is_a_progress_bar(home: Path) -> None:
+def test_demo_at_a_terminal_shows_a_progress_bar(home: Path) -> None:
     with Desk(home) as desk:
         desk.environment["TERM"] = "xterm-256color"
         program = desk.program(f"{COMMAND} one-program")
@@ -123,7 +123,7 @@ def test_lines_fit_into_the_terminal(width: int, output: io.StringIO) -> None:
     assert max(map(len, output.getvalue().splitlines())) <= width
 
 
-def test_without_unicode_it_shows_plain_text(home: Path) -> None:
+def test_demo_without_unicode_shows_plain_text(home: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "qmi.tools.demo", "one-program"]
     run = subprocess.run(command, cwd=home, env=environment, capture_output=True, timeout=30)

@@ -222,12 +222,14 @@ def test_option_of_pip_is_no_requirement(requirement: str, capsys: pytest.Captur
     assert f"Expected the name of a distribution such as qmi==0.54.2, found {requirement!r}" in shown
 
 
-def test_without_pip_the_way_out_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drivers_command_without_pip_names_the_way_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store_module, "find_spec", lambda name: None)
     assert "-m ensurepip" in run(capsys, "add", "qmi", code=1)
 
 
-def test_what_pip_says_is_shown_without_escapes(
+def test_drivers_command_shows_the_output_of_pip_without_escapes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ def test_limits_fix_the_scale_and_what_lies_beyond_is_drawn_at_the_edge() -> Non
     assert draw([-5, 5, 50], 7, 3, limits=(0, 10), fine=False) == ["10 |  *", "   | *", " 0 |*"]
 
 
-def test_no_sample_is_lost_when_there_is_little_room() -> None:
+def test_picture_keeps_every_sample_when_there_is_little_room() -> None:
     values = [0.0] * 1000
     values[567] = 9.0
     assert "*" in draw(values, 20, 5, fine=False)[0]

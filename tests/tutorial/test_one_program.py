@@ -88,7 +88,7 @@ def test_measurement_script(tutorial: Tutorial, desk: Desk) -> None:
     assert re.fullmatch(rf"number of samples: 1000\nmean sample value: {NUMBER}\n", run.stdout)
 
 
-def test_both_ways_to_start_and_stop_do_the_same(tutorial: Tutorial, desk: Desk) -> None:
+def test_start_and_stop_by_either_way_do_the_same(tutorial: Tutorial, desk: Desk) -> None:
     section = tutorial["A simple QMI measurement script"]
     printed = []
     for part in ("with start_stop", "qmi.stop()"):

@@ -157,14 +157,14 @@ FRAME = '  File "<stdin>", line 1, in <module>'
         ("ValueError: It is locked", False),
     ],
 )
-def test_of_a_traceback_the_last_line_counts(last: str, fits: bool) -> None:
+def test_traceback_is_compared_by_its_last_line(last: str, fits: bool) -> None:
     shown = ("log", HEAD, '  File "/old.py", line 7, in f', "qmi.core.exceptions.QMI_RuntimeException: It is locked")
     pattern = expectation(Step(1, ("x",), shown), {})
     printed = "\n".join(["log", HEAD, FRAME, FRAME, last])
     assert bool(re.fullmatch(pattern, printed)) is fits
 
 
-def test_what_the_tutorial_does_not_show_can_be_said() -> None:
+def test_reader_takes_expectations_that_the_tutorial_does_not_show() -> None:
     assert expectation(Step(1, ("a = 1",)), {}) == ""
     assert expectation(Step(1, ("help(nsg)",)), {"help(": "text"}) == "text"
     assert expectation(Step(1, ('qmi.start("a")',)), {"qmi.start(": "log"}) == "log"

@@ -75,7 +75,7 @@ def test_block_does_not_run_without_the_lock() -> None:
     assert thing.calls == [("lock",)]
 
 
-def test_nothing_is_undone_that_was_not_done() -> None:
+def test_context_manager_undoes_only_what_was_done() -> None:
     class Broken(Recorder):
         def open(self) -> None:
             raise OSError("no such port")

@@ -129,7 +129,7 @@ def test_a_waiter_waits_again_after_an_interrupted_wait(clock: Clock) -> None:
         assert clock.now() >= t
 
 
-def test_many_threads_may_interrupt_at_the_same_time(clock: Clock) -> None:
+def test_thread_timer_may_be_interrupted_by_many_threads_at_once(clock: Clock) -> None:
     waiter = clock.thread_waiter()
     start = threading.Barrier(8)
     failures: list[BaseException] = []
@@ -270,7 +270,7 @@ class _Library:
 @pytest.mark.parametrize(
     "library", [pytest.param(lambda: None, id="no library"), pytest.param(_Library, id="all calls fail")]
 )
-def test_without_linux_there_is_no_timer_and_no_slack(
+def test_clock_outside_linux_uses_no_timer_and_no_slack(
     library: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linux_timer, "_c_library", library)

@@ -364,7 +364,7 @@ def test_a_run_without_an_end_tells_who_waits_for_ever() -> None:
     thread.join(10.0)
 
 
-def test_only_one_run_goes_on_at_a_time() -> None:
+def test_virtual_clock_refuses_a_second_run_at_the_same_time() -> None:
     clock = VirtualClock()
     refused: list[str] = []
 
@@ -411,6 +411,6 @@ def test_time_may_be_moved_on_after_a_run_was_told_that_it_is_over() -> None:
     assert clock.now() == 3.0
 
 
-def test_it_is_a_clock() -> None:
+def test_virtual_clock_is_a_clock() -> None:
     clock: Clock = VirtualClock()
     assert clock.now() == 0.0

@@ -40,7 +40,7 @@ def numbers(receiver: QMI_SignalReceiver) -> list[int]:
     return [receiver.get_next_signal().args[0] for _ in range(receiver.get_queue_length())]
 
 
-def test_everybody_who_has_subscribed_is_told_here_and_elsewhere() -> None:
+def test_broker_delivers_to_all_subscribers_here_and_elsewhere() -> None:
     exchange, peer = Broker("lab"), Peer("far")
     receivers = [QMI_SignalReceiver() for _ in range(2)]
     for receiver in receivers:
@@ -96,7 +96,7 @@ def test_an_outlet_knows_who_listens_whoever_came_first_and_goes_on_counting() -
     assert len(peer.sent) == 1
 
 
-def test_who_leaves_is_told_no_more() -> None:
+def test_broker_delivers_nothing_after_unsubscription() -> None:
     exchange, peer = Broker("lab"), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(TOPIC, one)
@@ -112,7 +112,7 @@ def test_who_leaves_is_told_no_more() -> None:
 
 
 @pytest.mark.fault(7)
-def test_one_peer_that_takes_nothing_is_nobody_elses_trouble_and_one_line_in_the_log(
+def test_peer_that_takes_no_signals_harms_no_other_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     exchange, bad, good = Broker("lab"), Peer("bad"), Peer("good")
@@ -246,7 +246,7 @@ def test_the_end_of_what_is_listened_to_reaches_receivers(end: object, topic: To
     assert len(peer.sent) == (0 if "removed" in why else 1)
 
 
-def test_many_publishers_and_many_who_come_and_go() -> None:
+def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
     exchange = Broker("lab")
     steady = QMI_SignalReceiver(max_queue_length=100_000)
     for index in range(4):

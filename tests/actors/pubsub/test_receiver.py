@@ -92,7 +92,7 @@ def test_a_full_receiver_drops_by_its_policy_and_counts(
     st.sampled_from([OLD, NEW]),
     st.booleans(),
 )
-def test_whatever_happens_signals_keep_their_numbers_and_gaps(
+def test_receiver_keeps_numbers_and_gaps_of_signals_in_any_history(
     steps: list[str], limit: int, policy: SignalReceiverDiscardPolicy, report: bool
 ) -> None:
     receiver = QMI_SignalReceiver(limit, policy, report_gaps=report)
@@ -152,7 +152,7 @@ def test_waiting_has_an_end() -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
-def test_whoever_waits_is_woken(timeout: float | None) -> None:
+def test_receiver_wakes_its_waiters(timeout: float | None) -> None:
     receiver = QMI_SignalReceiver()
     waiting = [in_thread(partial(receiver.get_next_signal, timeout)) for _ in range(3)]
     wait_until(lambda: len(receiver._waiters) == 3)
@@ -161,7 +161,7 @@ def test_whoever_waits_is_woken(timeout: float | None) -> None:
     assert sorted(future.wait(10).args[0] for future in waiting) == [0, 1, 2]
 
 
-def test_one_signal_for_two_who_wait_wakes_one_and_the_other_goes_on_waiting() -> None:
+def test_receiver_wakes_one_of_two_waiters_for_one_signal() -> None:
     receiver = QMI_SignalReceiver()
     waiting = [in_thread(partial(receiver.get_next_signal, None)) for _ in range(2)]
     wait_until(lambda: len(receiver._waiters) == 2)
@@ -197,7 +197,7 @@ async def test_a_task_waits_for_one_signal_after_the_other() -> None:
     assert got == [0, 1, 2]
 
 
-async def test_being_cancelled_takes_no_signal() -> None:
+async def test_receiver_keeps_its_signals_when_a_waiting_task_is_cancelled() -> None:
     receiver = QMI_SignalReceiver()
 
     with trio.CancelScope() as scope:
@@ -270,7 +270,7 @@ def test_gaps_are_events_for_those_who_want_that() -> None:
 # The end
 
 
-def test_whoever_waits_for_what_cannot_come_is_told() -> None:
+def test_receiver_fails_waiters_when_no_signal_can_come_any_more() -> None:
     receiver = QMI_SignalReceiver()
     receiver.add_source()
     receiver.add_source()
@@ -290,7 +290,7 @@ def test_whoever_waits_for_what_cannot_come_is_told() -> None:
         receiver.get_next_signal(timeout=0.001)
 
 
-async def test_task_that_waits_for_what_cannot_come_is_told() -> None:
+async def test_receiver_fails_tasks_when_no_signal_can_come_any_more() -> None:
     receiver = QMI_SignalReceiver()
     receiver.add_source()
     receiver.remove_source(TOPIC, "lab has stopped")
@@ -298,7 +298,7 @@ async def test_task_that_waits_for_what_cannot_come_is_told() -> None:
         await receiver.next_signal()
 
 
-def test_what_is_in_the_queue_comes_before_the_end() -> None:
+def test_receiver_gives_queued_signals_before_the_end() -> None:
     receiver = QMI_SignalReceiver(report_gaps=True)
     receiver.add_source()
     put(receiver, 1)
@@ -318,7 +318,7 @@ def test_unsubscribing_is_no_end() -> None:
         receiver.get_next_signal(timeout=0.001)
 
 
-def test_many_threads_put_and_take_and_nothing_is_lost() -> None:
+def test_receiver_loses_nothing_when_many_threads_put_and_take() -> None:
     receiver = QMI_SignalReceiver()
     taken: list[int] = []
     mutex = threading.Lock()

@@ -228,7 +228,7 @@ def test_contexts_subscribe_by_name(lab: QMI_Context, thermometer: Any) -> None:
     assert not receiver.has_signal_ready()
 
 
-def test_what_does_not_exist_cannot_be_subscribed_to_or_published(lab: QMI_Context, thermometer: Any) -> None:
+def test_signal_that_does_not_exist_cannot_be_subscribed_to_or_published(lab: QMI_Context, thermometer: Any) -> None:
     receiver = QMI_SignalReceiver()
     with pytest.raises(QMI_SignalSubscriptionException, match=r"no signal 'sig_alram'\. Did you mean 'sig_alarm'"):
         lab.subscribe_signal("", "t", "sig_alram", receiver)
@@ -340,7 +340,7 @@ def test_signals_cross_a_link_in_order_with_numbers_and_values(two: Two) -> None
     assert value[1, 2] == 3j
 
 
-def test_what_does_not_exist_there_cannot_be_subscribed_to_from_here(two: Two) -> None:
+def test_signal_that_a_peer_does_not_have_cannot_be_subscribed_to(two: Two) -> None:
     receiver = QMI_SignalReceiver()
     with pytest.raises(QMI_SignalSubscriptionException, match="Did you mean 'sig_alarm'"):
         two.here.subscribe_signal("there", "t", "sig_alram", receiver)
@@ -367,7 +367,7 @@ def test_the_last_who_leaves_here_is_told_there(two: Two) -> None:
     assert not receivers[0].has_signal_ready()
 
 
-def test_who_comes_while_another_goes_gets_the_signals(two: Two) -> None:
+def test_subscriber_that_comes_while_another_goes_gets_the_signals(two: Two) -> None:
     for _ in range(12):
         one, other = QMI_SignalReceiver(), QMI_SignalReceiver()
         two.remote.sig_nothing.subscribe(one)

@@ -219,7 +219,7 @@ def test_a_task_that_asks_whether_to_stop_can_use_proxies_from_then_on(lab: QMI_
     assert heard == ["still works"]
 
 
-def test_somebody_else_who_asks_does_not_take_the_request_away(lab: QMI_Context) -> None:
+def test_stop_request_stays_when_another_thread_asks_for_it(lab: QMI_Context) -> None:
     go_on = threading.Event()
     task = lab.make_task("task", Does, lambda task: (go_on.wait(10), task._context.get_task("other").join()))
     task.start()
@@ -262,7 +262,7 @@ def test_a_task_starts_only_once(kind: type[PlainLoop]) -> None:
             task.start()
 
 
-def test_many_threads_start_and_stop_and_exactly_one_start_counts() -> None:
+def test_start_counts_once_when_many_threads_start_and_stop() -> None:
     with open_lab() as context:
         for number in range(20):
             task = context.make_task(f"task{number}", PlainLoop, loop_period=0.001)
@@ -280,7 +280,7 @@ def test_many_threads_start_and_stop_and_exactly_one_start_counts() -> None:
             assert task.join(timeout=10) is None
 
 
-def test_many_join_at_once_while_others_ask_and_one_stops() -> None:
+def test_join_by_many_threads_ends_when_one_stops_the_task() -> None:
     with open_lab() as context:
         task = context.make_task("task", PlainLoop, loop_period=0.001)
         task.start()
@@ -540,7 +540,7 @@ def test_a_runner_class_may_have_the_rule(flaky: type[Flaky]) -> None:
         assert flaky.made == 2
 
 
-def test_without_a_rule_nothing_is_started_again(flaky: type[Flaky]) -> None:
+def test_task_without_a_restart_rule_is_not_started_again(flaky: type[Flaky]) -> None:
     flaky.failures = 1
     with open_bench() as bench:
         task = bench.context.make_task("task", flaky)
@@ -690,7 +690,7 @@ def test_a_joiner_learns_of_the_failure_although_the_task_is_started_again_at_th
         assert task.join() is None
 
 
-def test_many_threads_start_a_failed_task_and_exactly_one_does() -> None:
+def test_restart_of_a_failed_task_by_many_threads_happens_once() -> None:
     with open_lab() as context:
         runs: list[int] = []
 
@@ -734,7 +734,7 @@ def test_a_stop_right_after_another_start_ends_the_task(flaky: type[Flaky]) -> N
             task = context.make_task(f"task{flaky.made}", flaky, loop_period=60.0)
 
 
-def test_what_is_no_rule_is_refused() -> None:
+def test_restart_rule_of_another_type_is_refused() -> None:
     with open_lab() as context, pytest.raises(QMI_UsageException, match="restart_rule is a RestartRule or None; got 3"):
         context.make_task("task", PlainLoop, restart_rule=3)  # type: ignore[arg-type]
 
@@ -763,7 +763,7 @@ def test_a_join_that_takes_too_long_says_where_the_task_is() -> None:
         assert task.join(timeout=10) is None
 
 
-def test_where_an_async_task_is_names_the_line_of_the_user() -> None:
+def test_position_of_an_async_task_names_the_line_of_the_user() -> None:
     async def inner() -> None:
         await trio.sleep_forever()
 
@@ -797,7 +797,7 @@ def runner_where(context: QMI_Context) -> str:
 
 
 @pytest.mark.fault(18)
-def test_whoever_joins_a_task_that_ignores_the_stop_of_its_context_gets_an_answer() -> None:
+def test_join_of_a_task_that_ignores_the_stop_of_its_context_fails() -> None:
     with open_lab(grace=0.1) as context:
         task = context.make_task("task", Does, lambda task: GATE.wait(30))
         other = context.make_task("other", PlainLoop)
@@ -812,7 +812,7 @@ def test_whoever_joins_a_task_that_ignores_the_stop_of_its_context_gets_an_answe
     assert actual.hooks[-1] == "finalize"
 
 
-def test_whoever_joins_a_task_that_ignores_its_removal_gets_an_answer() -> None:
+def test_join_of_a_task_that_ignores_its_removal_fails() -> None:
     with open_lab(grace=0.1) as context:
         task = context.make_task("task", Does, lambda task: GATE.wait(30))
         task.start()

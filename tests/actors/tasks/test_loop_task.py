@@ -340,7 +340,7 @@ def test_a_loop_that_cannot_work_is_refused(options: dict[str, Any], message: st
         assert isinstance(caught.value.__cause__, QMI_InvalidValueException)
 
 
-def test_where_a_task_runs_follows_from_its_hooks() -> None:
+def test_task_runs_where_its_hooks_say() -> None:
     class OneAsyncHook(QMI_LoopTask[Any, Any]):
         async def publish_signals(self) -> None:
             pass

@@ -60,7 +60,9 @@ def test_growth_beyond_any_number_is_the_longest_delay() -> None:
     window=st.floats(0.1, 100.0),
     pauses=st.lists(st.floats(0.0, 50.0), min_size=1, max_size=50),
 )
-def test_no_window_holds_more_restarts_than_the_limit(limit: int, window: float, pauses: list[float]) -> None:
+def test_restart_rule_allows_no_more_than_its_limit_in_any_window(
+    limit: int, window: float, pauses: list[float]
+) -> None:
     restarts = Restarts(RestartRule(limit=limit, window=window))
     now, times = 0.0, []
     for pause in pauses:

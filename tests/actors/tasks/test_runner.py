@@ -200,7 +200,7 @@ async def test_a_plain_task_of_an_async_program_uses_blocking_proxies() -> None:
     assert heard == [False]
 
 
-async def test_hundreds_of_async_tasks_need_no_threads_of_their_own() -> None:
+async def test_async_tasks_need_no_threads_of_their_own() -> None:
     before = threading.active_count()  # of other tests there may be idle threads
     async with qmi.open_context("lab", None, init_logging=False) as context:
         tasks = [await context.make_task(f"task{number}", AsyncLoop) for number in range(200)]

@@ -123,7 +123,7 @@ def test_a_slow_clock_makes_nobody_late() -> None:
 
 
 @pytest.mark.parametrize("policy", list(QMI_LoopTaskMissedLoopPolicy))
-def test_nothing_drifts_in_hours_of_microseconds(policy: QMI_LoopTaskMissedLoopPolicy) -> None:
+def test_schedule_does_not_drift_in_hours_of_microseconds(policy: QMI_LoopTaskMissedLoopPolicy) -> None:
     schedule = begun(policy, period=1e-6, now=1000.0)
     count = 20_000
     for _ in range(count):
@@ -363,7 +363,7 @@ def test_percentiles_are_right_within_their_bins(delays: list[float]) -> None:
 
 
 @pytest.mark.parametrize("delay", [-5.0, 0.0, 1e8, 1e9, 1e300, math.inf])
-def test_no_delay_is_too_odd_to_be_counted(delay: float) -> None:
+def test_lateness_counts_any_delay(delay: float) -> None:
     histogram = LatenessHistogram()
     histogram.add(delay)
     summary = histogram.summary()

@@ -113,7 +113,7 @@ def test_settings_are_taken_once_and_the_last_ones_count() -> None:
     assert not told.has_signal_ready()
 
 
-def test_no_settings_are_lost_when_many_set_them_while_the_task_takes_them() -> None:
+def test_settings_of_many_setters_are_not_lost_while_the_task_takes_them() -> None:
     last: list[int] = []
 
     def what(task: Any) -> None:
@@ -131,7 +131,7 @@ def test_no_settings_are_lost_when_many_set_them_while_the_task_takes_them() -> 
     assert last[-1] == 2000
 
 
-def test_what_cannot_be_copied_is_shared() -> None:
+def test_settings_that_cannot_be_copied_are_shared() -> None:
     lock = threading.Lock()
     assert copied(lock) is lock
     items = [1]

@@ -103,11 +103,11 @@ def test_waiting_really_takes_time(proxy: Any) -> None:
     assert time.monotonic() - begin >= 0.05
 
 
-def test_it_says_what_it_is(proxy: Any) -> None:
+def test_sine_generator_says_what_it_is(proxy: Any) -> None:
     assert proxy.get_idn() == QMI_InstrumentIdentification("QMI", "NoisySineGenerator", "0", "1.0")
 
 
-def test_it_answers_before_it_is_opened_and_after_it_is_closed(proxy: Any) -> None:
+def test_sine_generator_answers_before_it_is_opened_and_after_it_is_closed(proxy: Any) -> None:
     for use in (lambda: None, proxy.open, proxy.close):
         use()
         assert isinstance(proxy.get_sample(), float)

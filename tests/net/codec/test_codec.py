@@ -214,7 +214,7 @@ class Raising:
         (Broken, "test_codec.Broken cannot be sent"),
     ],
 )  # fmt: skip
-def test_fault_10_what_cannot_be_sent_is_refused_with_its_place(make: Callable[[], Any], text: str) -> None:
+def test_fault_10_value_that_cannot_be_sent_is_refused_with_its_place(make: Callable[[], Any], text: str) -> None:
     with pytest.raises(QMI_ValueNotSendableException, match=text):
         CODEC.encode(make(), "result")
 
@@ -296,7 +296,7 @@ def test_types_that_are_not_imported_become_readable_and_can_be_sent_on(monkeypa
     assert found[0] == CODEC.decode(CODEC.encode(found[0]).payload) or found[0] != 3
 
 
-def test_without_numpy_an_array_becomes_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_without_numpy_becomes_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = CODEC.encode([np.arange(4, dtype="<i2").reshape(2, 2), np.float32(1)])
     monkeypatch.setitem(sys.modules, "numpy", None)
     array, scalar = CODEC.decode(encoded.payload)

@@ -187,7 +187,7 @@ VALUES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("library", "value"), VALUES, ids=lambda value: type(value).__name__)
-def test_without_its_library_a_value_can_be_read_and_sent_on(
+def test_library_value_without_its_library_can_be_read_and_sent_on(
     library: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = CODEC.encode(value)

@@ -72,12 +72,12 @@ def test_own_type_arrives_as_itself_where_only_qmi_was_imported(bare: BareDecode
     assert answer.types == ["list", f"{cls.__module__}.{cls.__qualname__}"], answer.text
 
 
-def test_there_are_such_types() -> None:
+def test_own_types_exist() -> None:
     assert len(public_types()) > 40
 
 
 @pytest.mark.parametrize(
     "name", ["os", "antigravity", "qmi.proc.launch", "qmi.core.no_such", "qmi", "tests.net.codec.test_codec", ""]
 )
-def test_no_other_module_is_imported_for_a_name_that_comes(name: str) -> None:
+def test_name_that_comes_imports_no_other_module(name: str) -> None:
     assert name not in OWN_MODULES

@@ -465,7 +465,7 @@ def test_fault_08_mutated_payloads_are_values_or_protocol_errors(sample: bytes, 
         return
 
 
-def test_no_pickle_no_import_no_eval_in_the_room() -> None:
+def test_codec_uses_no_pickle_no_import_and_no_eval() -> None:
     room = Path(sys.modules["qmi.net"].__file__ or "").parent
     for file in room.rglob("*.py"):
         for word in ("pickle", "importlib", "eval(", "exec(", "__import__", "__reduce__"):

@@ -59,7 +59,9 @@ def test_fault_36_a_question_is_answered_by_an_address_that_can_be_reached() -> 
         (ASKED, {"version": "v" * 800}, False),
     ],
 )
-def test_fault_36_who_answers_whom(question: Question, changes: dict[str, Any], answers: bool) -> None:
+def test_fault_36_question_is_answered_by_those_it_is_meant_for(
+    question: Question, changes: dict[str, Any], answers: bool
+) -> None:
     assert (reply_to(write_question(question), **{**ME, **changes}) is not None) is answers
 
 

@@ -44,7 +44,7 @@ async def test_all_who_match_answer_once_each() -> None:
     assert await find(*many) == [("a", "127.0.0.1:1"), ("a", "127.0.0.1:3"), ("b", "127.0.0.1:2")]
 
 
-async def test_who_has_heard_enough_waits_no_longer() -> None:
+async def test_question_ends_as_soon_as_enough_have_answered() -> None:
     one = Responder(answers("a"), host="localhost", port=PORT, broadcasts=[BROADCAST])
     assert await find(one, pattern="a", enough=1) == [("a", "127.0.0.1:5")]
 
@@ -62,7 +62,9 @@ async def test_a_port_that_cannot_be_had_is_a_warning(caplog: pytest.LogCaptureF
         assert await find(one) == []
 
 
-async def test_where_a_broadcast_address_cannot_be_bound_every_address_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_responder_binds_every_address_where_a_broadcast_address_cannot_be_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Windows(socket.socket):
         def bind(self, address: Any) -> None:
             if address[0] == BROADCAST:

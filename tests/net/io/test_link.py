@@ -211,7 +211,7 @@ async def test_a_fault_of_the_owner_ends_the_link_and_not_the_program(caplog: py
     assert "The link to peer 'a' at here ends" in caplog.text or "The link to peer 'a' ends" in caplog.text
 
 
-async def test_in_a_rush_a_thread_reads_until_something_belongs_on_the_loop_or_nothing_comes(
+async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothing_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
@@ -271,7 +271,7 @@ async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str) -> None
     assert readers.borrowed_tokens == 0
 
 
-async def test_without_a_free_reader_the_loop_goes_on_reading() -> None:
+async def test_loop_goes_on_reading_without_a_free_reader_thread() -> None:
     readers = trio.CapacityLimiter(1)
     await readers.acquire()
     async with joined(readers=readers) as pair:
@@ -399,7 +399,7 @@ async def test_publisher_does_not_stay_to_write_what_is_large(monkeypatch: pytes
         assert len(stayed) == 1
 
 
-async def test_what_was_not_delivered_is_not_written_after_all_before_the_connection_ends(
+async def test_request_that_was_not_delivered_is_not_written_after_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with joined() as pair:

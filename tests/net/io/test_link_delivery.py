@@ -142,5 +142,5 @@ def test_a_fault_of_who_is_told_is_the_end_of_the_link_and_not_of_the_program() 
         (LOST, True),
     ],
 )
-def test_what_makes_and_ends_links_and_subscriptions_is_for_the_loop(event: Event, expected: bool) -> None:
+def test_delivery_leaves_links_and_subscriptions_to_the_loop(event: Event, expected: bool) -> None:
     assert is_for_the_loop(event) is expected

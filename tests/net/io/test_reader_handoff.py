@@ -115,7 +115,7 @@ def test_the_thread_reads_until_nothing_comes(link: Link) -> None:
     assert {reader for _, reader in link.read} == {"lent"}
 
 
-def test_in_the_midst_of_a_message_the_thread_looks_before_it_sleeps(
+def test_reader_thread_looks_before_it_sleeps_in_the_midst_of_a_message(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rush_module, "_SPIN", 10.0)
@@ -148,7 +148,7 @@ def test_the_thread_leaves_reading_to_a_loop_whose_tasks_wait(link: Link) -> Non
     assert link.letters() in ("a", "ab")
 
 
-def test_what_is_for_the_loop_ends_the_reading_and_keeps_its_place(link: Link) -> None:
+def test_reader_thread_ends_at_what_is_for_the_loop_and_keeps_its_place(link: Link) -> None:
     link.far.send(b"a!b")
     lent = Lent(rush := ReaderHandoff(link))
     assert lent.end() == [LOST]
@@ -202,7 +202,7 @@ def test_a_thread_that_answered_looks_only_for_a_moment(link: Link, monkeypatch:
     assert lent.end() == []
 
 
-def test_nobody_looks_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_thread_does_not_spin_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rush_module, "_SPIN", 0.016)
     eagerness = rush_module._Eagerness()
     times = []

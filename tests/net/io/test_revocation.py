@@ -159,9 +159,7 @@ def test_process_manager_refuses_a_revoked_server(folder: Path, tmp_path: Path) 
         assert "is revoked" in str(link.ask("srv", where, timeout=10))
 
 
-def test_what_is_wrong_with_the_own_certificate_is_told_at_the_start(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_own_certificate_with_a_fault_is_reported_at_the_start(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     key = folder / "thief.key"
     key.chmod(0o644)
     with make_context("srv", security=security(folder, "thief")):

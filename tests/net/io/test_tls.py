@@ -77,7 +77,7 @@ def test_a_certificate_for_any_context_names_only_the_workgroup(lab: Path) -> No
     assert peer_identity(joined.server.getpeercert()) == Identity("", "lab")
 
 
-def test_fault_35_no_certificate_is_refused(lab: Path) -> None:
+def test_fault_35_peer_without_a_certificate_is_refused(lab: Path) -> None:
     bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     bare.check_hostname = False
     bare.load_verify_locations(lab / "ca.pem")

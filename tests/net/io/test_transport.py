@@ -82,7 +82,7 @@ async def receive(wire: Wire, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
-async def test_whatever_is_put_arrives_in_order(kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+async def test_wire_delivers_whatever_is_put_in_order(kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     parts: list[bytes | bytearray | memoryview] = [b"head", bytes(range(256)) * 20_000, bytearray(b"tail")]
     parts += [b"x"] * 600
 
@@ -112,7 +112,7 @@ async def test_whatever_is_put_arrives_in_order(kind: str, tls: tuple[ssl.SSLCon
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
-async def test_what_does_not_fit_is_counted_and_goes_on_later(
+async def test_wire_counts_what_does_not_fit_and_goes_on_later(
     kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     with trio.fail_after(20):
@@ -127,7 +127,7 @@ async def test_what_does_not_fit_is_counted_and_goes_on_later(
         second.close()
 
 
-async def test_without_gathering_buffers_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wire_without_gathering_sends_buffers_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = await plain_pair()
     first._gather = False  # type: ignore[attr-defined]
     await send(first, Unsent([b"a", b"b"]))

@@ -26,7 +26,7 @@ def test_a_lone_message_goes_out_at_once(bench: Bench) -> None:
     assert bench.loop.due == []
 
 
-def test_what_follows_on_its_heels_is_held_until_the_time_is_over(bench: Bench) -> None:
+def test_message_right_after_another_is_held_until_the_time_is_over(bench: Bench) -> None:
     for letter in "abcd":
         bench.say(letter, soon=True)
     assert bench.written == ["a"]
@@ -36,14 +36,14 @@ def test_what_follows_on_its_heels_is_held_until_the_time_is_over(bench: Bench) 
     assert bench.written == ["a", "bcde"]
 
 
-def test_what_must_not_wait_takes_with_it_what_is_held(bench: Bench) -> None:
+def test_message_that_must_not_wait_takes_held_ones_with_it(bench: Bench) -> None:
     for letter in "abc":
         bench.say(letter, soon=True)
     bench.say("d")
     assert bench.written == ["a", "bcd"]
 
 
-def test_somebody_who_waits_writes_what_is_held(bench: Bench) -> None:
+def test_waiting_thread_writes_what_is_held(bench: Bench) -> None:
     for letter in "abc":
         bench.say(letter, soon=True)
     bench.out.flush()
@@ -130,7 +130,7 @@ def test_a_request_is_taken_back_although_others_of_the_same_write_have_begun(be
     assert bench.out.size == 0
 
 
-def test_what_was_cut_between_two_requests_is_done_when_the_others_are_taken_back(bench: Bench) -> None:
+def test_write_that_was_cut_between_two_requests_is_done_when_the_others_are_withdrawn(bench: Bench) -> None:
     bench.say("a", soon=True)
     for number, text in enumerate(("bb", "cc"), 1):
         bench.say(text, number, soon=True)
@@ -216,7 +216,7 @@ def test_a_sign_of_life_is_whatever_waits(bench: Bench) -> None:
     assert bench.written == ["beat", "a"]
 
 
-def test_what_is_held_when_the_link_is_lost_is_never_written(bench: Bench) -> None:
+def test_held_messages_are_never_written_after_the_link_is_lost(bench: Bench) -> None:
     bench.say("a", soon=True)
     bench.say("b", 1, soon=True)  # its sender is told that it was not delivered
     with bench.mutex:
@@ -241,7 +241,7 @@ def test_the_last_words_are_not_put_behind_half_a_message(bench: Bench) -> None:
     assert bench.written == ["c"]
 
 
-def test_nothing_is_written_for_nothing(bench: Bench) -> None:
+def test_writer_without_messages_writes_nothing(bench: Bench) -> None:
     with bench.mutex:
         bench.out.write_from_anywhere([])
         bench.out.write_last([])
@@ -291,7 +291,7 @@ def test_memory_of_others_is_not_copied_if_it_goes_out_at_once(bench: Bench) -> 
     assert any(buffer.obj is memory.array for buffer in left.buffers if isinstance(buffer, memoryview))
 
 
-def test_what_cannot_change_is_not_copied(bench: Bench) -> None:
+def test_writer_does_not_copy_what_cannot_change(bench: Bench) -> None:
     data = bytes(100_000)
     bench.wire.room = 10
     with bench.mutex:
@@ -363,7 +363,7 @@ def test_a_thread_is_kept_only_as_long_as_the_pace_allows(bench: Bench) -> None:
     assert len(bench.loop.due) == 1
 
 
-def test_who_finds_it_full_hears_when_half_of_it_is_gone(bench: Bench) -> None:
+def test_writer_that_was_full_notifies_when_half_of_it_is_gone(bench: Bench) -> None:
     told: list[int] = []
     wire: Any = bench.wire
     loop: Any = bench.loop

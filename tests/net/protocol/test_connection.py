@@ -63,7 +63,7 @@ def body(kind: int, number: int, payload: Any) -> bytes:
     return raw(pack(head(Kind.PING, number)[:1] + bytes([kind]) + head(Kind.PING, number)[2:] + dumps(payload)))
 
 
-def test_both_sides_know_each_other_after_the_handshake() -> None:
+def test_handshake_makes_both_sides_know_each_other() -> None:
     a, b = pair()
     assert a.is_ready
     assert b.is_ready
@@ -352,7 +352,7 @@ def test_fault_16_a_late_tick_does_not_kill_the_link() -> None:
     assert a.next_deadline() == pytest.approx(1004.1)
 
 
-def test_who_receives_a_long_frame_gives_signs_of_life() -> None:
+def test_connection_that_receives_a_long_frame_sends_heartbeats() -> None:
     a, b = pair()
     data = raw(a.send_request(CALL)[1])
     b.receive_data(data[:10], 3.0)
@@ -473,7 +473,7 @@ WRONG: list[Callable[[int], bytes]] = [
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_fault_08_what_makes_no_sense_ends_the_link_after_the_good_frames(wrong: Callable[[int], bytes]) -> None:
+def test_fault_08_malformed_frame_ends_the_link_after_the_good_frames(wrong: Callable[[int], bytes]) -> None:
     a, b = pair()
     number = ask(a, b)
     signal = Signal("nsg", "sig", (), 0, 1.0)
@@ -486,7 +486,7 @@ def test_fault_08_what_makes_no_sense_ends_the_link_after_the_good_frames(wrong:
     assert give(b, a.data_to_send())[-1] == PeerLost(LossKind.GOODBYE, f"closed by the other side: {events[-1].reason}")
 
 
-def test_fault_34_nothing_but_a_hello_is_handled_before_the_handshake() -> None:
+def test_fault_34_packets_but_a_hello_are_not_handled_before_the_handshake() -> None:
     b = make(Role.LISTENING, "b")
     (event,) = b.receive_data(body(5, 1, [4, "o"]), 0.0)
     assert isinstance(event, PeerLost)

@@ -52,12 +52,12 @@ def body_of(kind: Kind, number: int, encoded: Encoded) -> bytes:
 
 
 @given(st.one_of(calls, signals))
-def test_what_is_written_in_one_step_is_what_the_general_way_writes(message: Call | Signal) -> None:
+def test_fast_path_writes_what_the_general_way_writes(message: Call | Signal) -> None:
     assert packets.encode_message(CODEC, message) == generally(message)
 
 
 @given(st.one_of(calls, signals), numbers)
-def test_whatever_is_written_is_read_again(message: Call | Signal, number: int) -> None:
+def test_fast_path_reads_again_whatever_is_written(message: Call | Signal, number: int) -> None:
     kind = Kind.REQUEST if isinstance(message, Call) else Kind.SIGNAL
     body = body_of(kind, number, packets.encode_message(CODEC, message))
     for _ in range(2):  # what came before is kept
@@ -80,7 +80,7 @@ def test_whatever_is_written_is_read_again(message: Call | Signal, number: int) 
         Signal("bench", "sig", (7,) * 23, 7, 1.0),
     ],
 )
-def test_what_is_frequent_needs_one_step(message: Call | Signal) -> None:
+def test_fast_path_takes_frequent_packets_in_one_step(message: Call | Signal) -> None:
     encode: Any = shortcuts.encode_call if isinstance(message, Call) else shortcuts.encode_signal
     assert encode(message) == generally(message).payload
 
@@ -94,7 +94,7 @@ def test_what_is_frequent_needs_one_step(message: Call | Signal) -> None:
         Signal("\ud800", "sig", (), 0, 0.0),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_the_general_way(message: Call | Signal) -> None:
+def test_fast_path_leaves_values_that_cannot_be_sent_to_the_general_way(message: Call | Signal) -> None:
     encode: Any = shortcuts.encode_call if isinstance(message, Call) else shortcuts.encode_signal
     assert encode(message) is None
     with pytest.raises(QMI_ValueNotSendableException):
@@ -102,7 +102,7 @@ def test_what_cannot_be_sent_is_refused_by_the_general_way(message: Call | Signa
 
 
 @pytest.mark.parametrize("args", [("x" * 20_000,), (7,) * 24])
-def test_what_is_large_goes_the_general_way_and_arrives(args: tuple[Any, ...]) -> None:
+def test_fast_path_leaves_large_values_to_the_general_way(args: tuple[Any, ...]) -> None:
     for message in (Call("bench", "get", args), Signal("bench", "sig", args, 0, 0.0)):
         encode: Any = shortcuts.encode_call if isinstance(message, Call) else shortcuts.encode_signal
         assert encode(message) is None

@@ -33,7 +33,7 @@ A, B = hello("a"), hello("b")
         (B, {"certified": Identity("b", "other")}, "its certificate is for workgroup 'other'"),
     ],
 )
-def test_who_may_talk_with_whom(theirs: Hello, options: dict[str, Any], fault: str | None) -> None:
+def test_handshake_decides_who_may_talk_with_whom(theirs: Hello, options: dict[str, Any], fault: str | None) -> None:
     found = find_fault(A, theirs, **{"role": Role.CONNECTING, **options})
     assert (found is None) if fault is None else (found is not None and fault in found)
 

@@ -224,7 +224,7 @@ def test_requests_beyond_the_bytes_of_a_peer_are_refused() -> None:
     assert [type(event) for event in give(b, buffers)] == [RequestReceived]
 
 
-def test_one_request_of_any_size_is_allowed() -> None:
+def test_request_of_any_size_is_allowed_if_it_is_the_only_one() -> None:
     requests = OpenRequests(10, 1000)
     assert requests.has_room_to_ask(5000)
     number = requests.ask("x", 5000)

@@ -35,7 +35,7 @@ def test_the_numbers_of_requests_and_packets_never_change() -> None:
 
 
 @pytest.mark.parametrize("body", [1, [], [1, 2], [1, 2, 3, 4], [True, 0, None], [1, "0", None], {"a": 1}])
-def test_what_is_no_packet_is_a_protocol_error(body: object) -> None:
+def test_packet_of_another_form_is_a_protocol_error(body: object) -> None:
     codec = Codec()
     with pytest.raises(ProtocolError, match="not made of kind, number and payload"):
         packets.read_packet(codec, Frame(codec.encode(body).payload))

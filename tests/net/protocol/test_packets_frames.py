@@ -121,7 +121,7 @@ def test_an_announced_segment_takes_no_memory_before_its_bytes_come() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4096
 
 
-def test_before_the_handshake_only_small_frames_pass() -> None:
+def test_frames_before_the_handshake_are_small() -> None:
     closed = reader(opened=False)
     assert len(list(closed.feed(pack(b"x" * 4096)[0]))) == 1
     with pytest.raises(ProtocolError, match="limit is 4096"):

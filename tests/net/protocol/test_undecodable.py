@@ -156,7 +156,7 @@ def test_nonsense_about_the_link_itself_ends_it(data: bytes) -> None:
     assert isinstance(a.receive_data(data, 0.0)[-1], PeerLost)
 
 
-def test_before_the_handshake_an_undecodable_value_ends_the_link() -> None:
+def test_undecodable_value_before_the_handshake_ends_the_link() -> None:
     listening = make(Role.LISTENING, "b")
     assert isinstance(listening.receive_data(packet(Kind.REQUEST, 1, dumps(BAD[0])), 0.0)[-1], PeerLost)
 
