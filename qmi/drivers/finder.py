@@ -160,4 +160,5 @@ def _explain(name: str, folders: list[DriverFolder]) -> str:
     text += "".join(
         f"; not in {folder.path} (from {folder.origin}): {folder.problem}" for folder in folders if folder.problem
     )
-    return f"{text}. The drivers of QMI are fetched by 'python -m qmi.tools.drivers add qmi'"
+    option = "" if name.startswith(GROUP) else " --utils"
+    return f"{text}. What comes with QMI is fetched by 'python -m qmi.tools.drivers add qmi{option}'"

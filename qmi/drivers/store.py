@@ -68,17 +68,18 @@ class DriverStore:
         self.folder = Path(os.path.abspath(os.path.expanduser(folder or user_folder())))
         self._build_wheel = wheel_by_pip if build_wheel is None else build_wheel
 
-    def add(self, requirement: str) -> Fetched:
+    def add(self, requirement: str, *, all_utils: bool = False) -> Fetched:
         """Fetch a distribution and take its drivers; one of the same name is replaced.
 
         Args:
             requirement: What pip knows it by (``qmi==0.54.2``), or the file of a wheel.
+            all_utils: Whether all of its ``qmi/utils`` is taken, too, and not only what its drivers import.
 
         Raises:
             QMI_UsageException: If it cannot be fetched, or has no drivers; what was there stays.
         """
         with TemporaryDirectory(prefix="qmi-drivers-") as scratch:
-            chosen = select(self._wheel_of(requirement, Path(scratch)), _OWN)
+            chosen = select(self._wheel_of(requirement, Path(scratch)), _OWN, all_utils=all_utils)
         target = self.folder / _folder_name(chosen.name)
         fetched = Fetched(
             name=chosen.name,

@@ -48,12 +48,13 @@ class Selection:
         )
 
 
-def select(wheel: Path, own: Path) -> Selection:
+def select(wheel: Path, own: Path, *, all_utils: bool = False) -> Selection:
     """Read a wheel and choose what is taken of it.
 
     Args:
         wheel: The file.
         own: The folder of this library's package ``qmi``: what is in it is not taken.
+        all_utils: Whether all of ``qmi/utils`` is taken, and not only what the drivers import.
 
     Raises:
         QMI_UsageException: If it is no wheel, has names that lead elsewhere, or no drivers.
@@ -84,7 +85,9 @@ def select(wheel: Path, own: Path) -> Selection:
         raise QMI_UsageException(
             f"{chosen.name} {chosen.version} has no drivers: there is no folder qmi/instruments in it"
         )
-    taken = {**drivers, **_helpers(drivers, contents)}
+    contents.pop(UTILS + "__init__.py", None)
+    helpers = {name: data for name, data in contents.items() if name.startswith(UTILS)}
+    taken = {**drivers, **(helpers if all_utils else _helpers(drivers, contents))}
     for path, data in sorted(taken.items()):
         if (own.parent / path).exists():
             chosen.hidden.append(_module(path))

@@ -57,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="{add,list,remove}")
     add = commands.add_parser("add", help="fetch a distribution with pip and take its drivers")
     add.add_argument("requirement", help="such as qmi==0.54.2, or the file of a wheel")
+    add.add_argument("--utils", action="store_true", help="take all of qmi/utils, not only what the drivers import")
     show = commands.add_parser("list", help="show what was fetched, and the folders that are searched")
     show.add_argument("--modules", action="store_true", help="name every package of drivers, and what hides it")
     remove = commands.add_parser("remove", help="remove the drivers of a distribution")
@@ -65,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add(store: DriverStore, given: argparse.Namespace) -> Iterator[str]:
-    item = store.add(given.requirement)
+    item = store.add(given.requirement, all_utils=given.utils)
     yield f"{item.name} {item.version}: drivers of {_count(item.packages, 'package')} are in {item.folder}"
     licences = ", ".join(item.licences())
     yield f"You use them under their own licence: {licences or 'the distribution has no file with one'}"

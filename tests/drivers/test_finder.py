@@ -183,7 +183,8 @@ def test_missing_driver_says_where_it_was_looked_for(
     assert f"not in {missing} (from $QMI_DRIVERS): there is no such folder" in text
     assert f"not in {file} (from $QMI_DRIVERS): it is no folder" in text
     assert "drivers[0]" in text
-    assert "python -m qmi.tools.drivers add" in text
+    option = " --utils" if "utils" in name else ""
+    assert text.endswith(f"is fetched by 'python -m qmi.tools.drivers add qmi{option}'")
 
 
 def test_missing_module_of_a_package_that_exists_is_pythons_own_error() -> None:

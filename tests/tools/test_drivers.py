@@ -83,6 +83,11 @@ def test_drivers_and_what_they_import_are_taken_and_found(
     importlib.import_module("qmi.instruments.single")
 
 
+def test_all_helpers_are_taken_if_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "add", "--utils", str(make_wheel(tmp_path, FILES)))
+    assert files_in(Path(user_folder()) / "acme-drivers") == {*TAKEN, "qmi/utils/unused.py"}
+
+
 @pytest.mark.parametrize("part", ["purelib", "platlib"])
 def test_drivers_in_the_data_part_of_a_wheel_are_taken(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
