@@ -31,6 +31,7 @@ import tempfile
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from doctest import DocTestParser
 from pathlib import Path
@@ -212,7 +213,10 @@ class Page:
                     raise AssertionError(f"a page may run python3 and qmi_proc, not {name!r}")
                 elif arguments[0] == "-m":
                     sys.argv = arguments[1:]
-                    runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+                    with warnings.catch_warnings():
+                        # A test may have imported the module before; it is run as a new one all the same.
+                        warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
+                        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
                 else:
                     sys.argv = arguments
                     runpy.run_path(arguments[0], run_name="__main__")
