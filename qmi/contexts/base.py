@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import trio
 from tricycle import open_service_nursery
@@ -28,7 +28,7 @@ from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for, take_replace
 from qmi.actors.tasks.restart import RestartRule
-from qmi.actors.tasks.runner import QMI_TaskRunner, make_runner, task_interface
+from qmi.actors.tasks.runner import QMI_TaskRunner, RunnerContext, make_runner, task_interface
 from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
@@ -52,7 +52,7 @@ from qmi.peers.constants import check_constants
 from qmi.peers.pending_releases import OwedReleases
 from qmi.peers.rpc_client import ask
 from qmi.peers.subscriptions import Signalling
-from qmi.runtime.call_context import EXECUTION, Execution, current_chain
+from qmi.runtime.call_context import EXECUTION, Execution, Facade, current_chain
 from qmi.runtime.sigint import INTERRUPTS, mute_closed_outputs
 from qmi.runtime.wakeup import Loop
 from qmi.runtime.watchdog import watched
@@ -65,6 +65,10 @@ T = TypeVar("T", bound=QMI_RpcObject)
 
 LAST_CHANCE = 1.0
 """How long those objects have together, in seconds, that are still there when the time to stop is over."""
+
+
+class ContextFacade(Facade, RunnerContext, Protocol):
+    """The same context for blocking code, as this module and what it owns see it."""
 
 
 class ContextBase:
@@ -85,7 +89,7 @@ class ContextBase:
     def __init__(self, name: str, config: CfgQmi | None = None) -> None:
         self.name: str = check_name(name, "context")
         self.config: CfgQmi = CfgQmi() if config is None else config
-        self.facade: Any = self
+        self.facade: ContextFacade = self
         self.loop: Loop
         self.origin: Origin = Origin(name, secrets.token_hex(8))
         self.registry: Registry = Registry(name)
@@ -107,6 +111,11 @@ class ContextBase:
 
     def __repr__(self) -> str:
         return f"QMI_context(name={self.name!r})"
+
+    @property
+    def async_context(self) -> Self:
+        """The context as trio programs see it: without another facade, it is its own."""
+        return self
 
     # Life
 
@@ -664,8 +673,10 @@ class ContextBase:
     def descriptors(self) -> list[RpcObjectDescriptor]:
         """What others are told about all objects of this context: it must be little, however much they offer."""
         return [
-            RpcObjectDescriptor(address, facade.category, Interface(facade.class_name, category=facade.category))
-            for address, facade in self.objects()
+            RpcObjectDescriptor(
+                address, interface.category, Interface(interface.class_name, category=interface.category)
+            )
+            for address, interface in self.objects()
         ]
 
     def descriptor(self, name: str) -> RpcObjectDescriptor | None:
@@ -677,15 +688,15 @@ class ContextBase:
 
     def objects_here(self, category: str | None = None) -> list[ObjectListing]:
         """The objects of this context, for lists."""
-        return [self._listing(address, facade) for address, facade in self.objects(category)]
+        return [self._listing(address, interface) for address, interface in self.objects(category)]
 
-    def _listing(self, address: Address, facade: Interface) -> ObjectListing:
+    def _listing(self, address: Address, interface: Interface) -> ObjectListing:
         actor = self.registry.get(address.object)
         runner = None if actor is None else actor.object
-        shown, state = facade.class_name, ""
+        shown, state = interface.class_name, ""
         if isinstance(runner, QMI_TaskRunner):
             shown, state = runner.task_class_name, runner.task_state
-        return ObjectListing(str(address), facade.category, facade.class_name, shown, state)
+        return ObjectListing(str(address), interface.category, interface.class_name, shown, state)
 
     # Stopping
 

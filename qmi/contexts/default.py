@@ -225,8 +225,10 @@ def context() -> QMI_Context:
     """
     execution = EXECUTION.get()
     if execution is not None:
-        found: QMI_Context = execution.context
-        return found
+        from qmi.contexts.blocking_context import QMI_Context  # which is there: this code runs in a context
+
+        assert isinstance(execution.context, QMI_Context)
+        return execution.context
     if _SESSION.default is None:
         raise QMI_NoActiveContextException("There is no active context; qmi.start() makes one")
     return _SESSION.default

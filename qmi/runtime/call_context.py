@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from qmi.messages import Origin
 from qmi.runtime.wakeup import Interrupt
+
+
+class Facade(Protocol):
+    """A context as blocking code sees it, of which the modules below know no more than this."""
+
+    @property
+    def name(self) -> str:
+        """The name of the context."""
 
 
 class Execution(NamedTuple):
@@ -18,7 +26,7 @@ class Execution(NamedTuple):
         interrupt: What ends its waits, if anything does.
     """
 
-    context: Any
+    context: Facade
     chain: tuple[str, ...] = ()
     interrupt: Interrupt | None = None
 

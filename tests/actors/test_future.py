@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking, check_timeout
+from qmi.core.context import QMI_Context
 from qmi.errors import (
     QMI_BlockingOnLoopException,
     QMI_CancelledCallException,
@@ -184,7 +185,7 @@ def test_leaving_a_blocking_call_gives_it_up() -> None:
 def test_an_interrupted_thread_waits_no_more(when: str) -> None:
     interrupt = Interrupt()
     future: QMI_RpcFuture[int] = QMI_RpcFuture()
-    token = EXECUTION.set(Execution(None, (), interrupt))
+    token = EXECUTION.set(Execution(QMI_Context("lab", None), (), interrupt))
     try:
         if when == "before":
             interrupt.request(QMI_TaskStopException)

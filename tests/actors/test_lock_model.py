@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from qmi.actors.lock_manager import AcquireTurn
+from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_LockLostException, QMI_ObjectLockedException
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
@@ -74,7 +75,7 @@ class ThreadUser(User):
         self._thread.start()
 
     def _work(self) -> None:
-        EXECUTION.set(Execution(None, (), self._interrupt))
+        EXECUTION.set(Execution(QMI_Context("lab", None), (), self._interrupt))
         while (job := self._jobs.get()) is not None:
             try:
                 self.results.put(job())

@@ -187,7 +187,9 @@ async def test_threads_of_a_trio_program_use_blocking_proxies() -> None:
             for _ in range(4):
                 nursery.start_soon(trio.to_thread.run_sync, work)
         assert await proxy.count() == 5
-        for verb in (lambda: qmi.start("x"), lambda: lab.facade.make_instrument("y", Plain), lambda: lab.facade.stop()):
+        facade = lab.facade
+        assert isinstance(facade, QMI_Context)
+        for verb in (lambda: qmi.start("x"), lambda: facade.make_instrument("y", Plain), lambda: facade.stop()):
             with pytest.raises(QMI_BlockingOnLoopException, match="write '"):
                 verb()
         assert issubclass(Plain, QMI_Instrument)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from qmi.actors.clock.monotonic import Clock
 from qmi.actors.future import QMI_RpcFuture
@@ -17,23 +17,31 @@ from qmi.errors import (
     QMI_TaskStopException,
     QMI_UsageException,
 )
+from qmi.runtime.call_context import Facade
 
 _logger = logging.getLogger("qmi.core.task")
 
-Make = Callable[[], QMI_Task[Any, Any]]
+R = TypeVar("R")
+
+Make = Callable[[], QMI_Task[object, object]]
 Failed = Callable[[BaseException], float | None]
 
 
 class TaskServices(Protocol):
     """What is needed of the context."""
 
-    clock: Clock
-    facade: Any
+    @property
+    def clock(self) -> Clock:
+        """The clock that tasks go by."""
+
+    @property
+    def facade(self) -> Facade:
+        """The context as blocking code sees it."""
 
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread."""
 
-    def run(self, function: Callable[..., object], *args: object) -> QMI_RpcFuture[Any]:
+    def run(self, function: Callable[..., Coroutine[object, object, R]], *args: object) -> QMI_RpcFuture[R]:
         """Run an async function in the context's nursery; giving up cancels it."""
 
 
@@ -61,7 +69,7 @@ class Executor:
         self._requested = False
         self._started = False
         self._mutex = threading.Lock()
-        self.task: Any = None
+        self.task: QMI_Task[object, object]  # once it is made
         self.ended: QMI_RpcFuture[BaseException | None] = QMI_RpcFuture(f"the end of task {name!r}")
         self.error: BaseException | None = None
         self.abandoned: Exception | None = None
@@ -173,8 +181,16 @@ class Executor:
         """The task will never run."""
         raise AssertionError
 
-    def sleep(self, duration: float) -> Any:
-        """Wait on behalf of the task."""
+    def sleep(self, duration: float) -> object:
+        """Wait on behalf of the task; in the loop, something to await."""
+        raise AssertionError
+
+    def wait_until(self, moment: float) -> bool:
+        """Wait on behalf of a task in a thread; False if it is asked to stop."""
+        raise AssertionError
+
+    async def sleep_until(self, moment: float) -> None:
+        """Wait on behalf of a task in the loop."""
         raise AssertionError
 
     def stop_requested(self) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from types import CoroutineType
 
 import trio
 
 from qmi.actors.clock.monotonic import LoopTimer
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.tasks.executor import Executor, Failed, Make, TaskServices, init_error
-from qmi.actors.tasks.loop_task import QMI_LoopTask, split_cancelled
+from qmi.actors.tasks.loop_task import QMI_LoopTask, is_precise, split_cancelled
 from qmi.actors.user_code import is_drivers
 from qmi.errors import QMI_ContextStoppedException
 from qmi.runtime.call_context import EXECUTION, Execution
@@ -24,7 +25,7 @@ class LoopExecutor(Executor):
         super().__init__(host, name, make, failed)
         self._waiter: LoopTimer | None = None
         self._running: QMI_RpcFuture[None] | None = None
-        self._coroutine: Any = None
+        self._coroutine: object = None
         self._last_scope: trio.CancelScope | None = None
 
     def construct(self) -> None:
@@ -38,10 +39,10 @@ class LoopExecutor(Executor):
 
     async def _construct(self) -> None:
         EXECUTION.set(Execution(self._host.facade))
-        self.task: Any = self._make()
+        self.task = self._make()
 
     def _begin(self) -> None:
-        precise = isinstance(self.task, QMI_LoopTask) and self.task._precise
+        precise = is_precise(self.task)
         self._waiter = self._host.clock.loop_waiter(name=self._name, precise=precise)
         self._running = self._host.run(self._run)
         self._running.add_done_callback(self._over)
@@ -60,7 +61,7 @@ class LoopExecutor(Executor):
     async def _make_and_run(self) -> None:
         EXECUTION.set(Execution(self._host.facade))
         failure = self._make_again()
-        precise = isinstance(self.task, QMI_LoopTask) and self.task._precise
+        precise = is_precise(self.task)
         self._waiter = self._host.clock.loop_waiter(name=self._name, precise=precise)
         await self._run(failure)
 
@@ -81,10 +82,15 @@ class LoopExecutor(Executor):
             raise
 
     async def _run_once(self) -> BaseException | None:
-        is_loop = isinstance(self.task, QMI_LoopTask) and type(self.task).run is QMI_LoopTask.run
-        self._coroutine = self.task.run_async() if is_loop else self.task.run()
+        task = self.task
+        if isinstance(task, QMI_LoopTask) and type(task).run is QMI_LoopTask.run:
+            running: object = task.run_async()
+        else:
+            running = task.run()
+        assert inspect.isawaitable(running)
+        self._coroutine = running
         try:
-            await self._coroutine
+            await running
         except BaseException as error:  # told by join(), but for the cancellation
             failed = split_cancelled(error)[1]
             if failed is None:
@@ -125,7 +131,7 @@ class LoopExecutor(Executor):
         """Where the task stands now."""
         place = ""
         step = self._coroutine
-        while (frame := getattr(step, "cr_frame", None)) is not None:
+        while isinstance(step, CoroutineType) and (frame := step.cr_frame) is not None:
             file = Path(frame.f_code.co_filename)
             if is_drivers(str(file)):
                 place = f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"

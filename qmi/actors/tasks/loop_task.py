@@ -5,17 +5,15 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import trio
 
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.actors.tasks.schedule import LoopStatistics, QMI_LoopTaskMissedLoopPolicy, Schedule
-from qmi.actors.tasks.task import QMI_Task, copied
+from qmi.actors.tasks.task import QMI_Task, TaskExecutor, TaskRunner, copied
 from qmi.errors import QMI_TaskStopException
-
-if TYPE_CHECKING:
-    from qmi.actors.tasks.runner import QMI_TaskRunner
 
 _logger = logging.getLogger("qmi.core.task")
 
@@ -52,7 +50,7 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
 
     def __init__(
         self,
-        task_runner: QMI_TaskRunner,
+        task_runner: TaskRunner,
         name: str,
         loop_period: float = 1.0,
         policy: QMI_LoopTaskMissedLoopPolicy = QMI_LoopTaskMissedLoopPolicy.IMMEDIATE,
@@ -69,23 +67,23 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
 
     # What an author writes
 
-    def loop_prepare(self) -> Any:
+    def loop_prepare(self) -> object:
         """Called once before the first iteration."""
 
-    def process_new_settings(self) -> Any:
+    def process_new_settings(self) -> object:
         """Called before an iteration if somebody has set new settings."""
 
-    def loop_iteration(self) -> Any:
+    def loop_iteration(self) -> object:
         """Called once in every period."""
 
-    def update_status(self) -> Any:
+    def update_status(self) -> object:
         """Called after each iteration; returns whether ``self.status`` changed, so that others are told."""
         return False
 
-    def publish_signals(self) -> Any:
+    def publish_signals(self) -> object:
         """Called after each iteration."""
 
-    def loop_finalize(self) -> Any:
+    def loop_finalize(self) -> object:
         """Called once at the end, whatever ended the loop.
 
         A request to stop does not reach it: calls on proxies and ``sleep`` work here as ever. If it does not return,
@@ -101,7 +99,7 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
     def run(self) -> None:
         """Run the loop in a thread."""
         errors: list[BaseException] = []
-        executor = self._task_runner._thread
+        executor = self._executor
         try:
             self._loop(executor)
         except QMI_TaskStopException:
@@ -115,7 +113,7 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
             errors.append(error)
         self._finish(errors)
 
-    def _loop(self, executor: Any) -> None:
+    def _loop(self, executor: TaskExecutor) -> None:
         self.loop_prepare()
         self._schedule.begin(executor.now())
         while executor.wait_until(self._schedule.next_start):
@@ -132,7 +130,7 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
     async def run_async(self) -> None:
         """Run the loop in the event loop."""
         errors: list[BaseException] = []
-        executor = self._task_runner._thread
+        executor = self._executor
         cancelled: BaseException | None = None
         try:
             await self._loop_async(executor)
@@ -150,7 +148,7 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
         if cancelled is not None:
             raise cancelled
 
-    async def _loop_async(self, executor: Any) -> None:
+    async def _loop_async(self, executor: TaskExecutor) -> None:
         await _call(self.loop_prepare)
         self._schedule.begin(executor.now())
         while True:
@@ -189,9 +187,14 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
 QMI_LoopTask.__module__ = "qmi.core.task"
 
 
-async def _call(hook: Any) -> Any:
+async def _call(hook: Callable[[], object]) -> object:
     value = hook()
     return await value if inspect.isawaitable(value) else value
+
+
+def is_precise(task: QMI_Task[object, object]) -> bool:
+    """Whether a task is a loop whose author wants it punctual to the microsecond."""
+    return isinstance(task, QMI_LoopTask) and task._precise
 
 
 def is_async_task(cls: type[QMI_Task[object, object]]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import trio
 
@@ -21,13 +21,14 @@ from qmi.actors.interface import (
 )
 from qmi.actors.pubsub.signal import QMI_Signal, SignalDescription, declared_signals, signal_infos
 from qmi.actors.rpc_object import QMI_RpcObject, interface_of
-from qmi.actors.tasks.executor import Executor
+from qmi.actors.tasks.executor import Executor, TaskServices
 from qmi.actors.tasks.loop_executor import LoopExecutor
 from qmi.actors.tasks.loop_task import QMI_LoopTask, is_async_task
 from qmi.actors.tasks.restart import RestartRule, Restarts
-from qmi.actors.tasks.task import QMI_Task, copied
+from qmi.actors.tasks.task import QMI_Task, Taken, copied
 from qmi.actors.tasks.thread_executor import ThreadExecutor
 from qmi.errors import QMI_TaskRunException, QMI_TimeoutException, QMI_UsageException
+from qmi.messages import Args, Kwargs
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -80,8 +81,12 @@ class TaskState(NamedTuple):
         return self.state if self.reason is None else f"{self.state}: {self.reason}"
 
 
-class _Taken(NamedTuple):
-    value: Any
+class RunnerContext(Protocol):
+    """What a runner needs of its context."""
+
+    @property
+    def async_context(self) -> TaskServices:
+        """The context as trio programs see it."""
 
 
 class QMI_TaskRunner(QMI_RpcObject):
@@ -126,25 +131,26 @@ class QMI_TaskRunner(QMI_RpcObject):
 
     def __init__(
         self,
-        context: Any,
+        context: RunnerContext,
         name: str,
-        task_class: type[QMI_Task[Any, Any]],
-        task_args: tuple[Any, ...] = (),
-        task_kwargs: dict[str, Any] | None = None,
+        task_class: type[QMI_Task[object, object]],
+        task_args: Args = (),
+        task_kwargs: Kwargs | None = None,
     ) -> None:
         super().__init__(context, name)
+        self._services = context.async_context
         self._task_class = task_class
         self._task_args = tuple(task_args)
         self._task_kwargs = dict(task_kwargs or {})
-        self._pending: deque[_Taken] = deque(maxlen=1)
-        self._taken: _Taken | None = None
+        self._pending: deque[Taken] = deque(maxlen=1)
+        self._taken: Taken | None = None
         self._restarts: Restarts | None = None
         self._restart_count = 0
         kind: type[Executor] = LoopExecutor if is_async_task(task_class) else ThreadExecutor
-        self._thread: Any = kind(context.async_context, name, self._make_task, self._task_failed)
+        self._thread: Executor = kind(self._services, name, self._make_task, self._task_failed)
         self._thread.construct()
 
-    def _make_task(self) -> QMI_Task[Any, Any]:
+    def _make_task(self) -> QMI_Task[object, object]:
         if self._taken is not None and not self._pending:
             self._pending.append(self._taken)  # what others have set shall outlive a restart
         return self._task_class(self, self._name, *self._task_args, **self._task_kwargs)
@@ -167,6 +173,18 @@ class QMI_TaskRunner(QMI_RpcObject):
         # Somebody has looked after the task: the limit counts from here. The task's thread is not begun yet; if it
         # were, the first failure might be counted with those of before, or be forgotten.
         self._restarts = None
+
+    # What the task needs
+
+    @property
+    def task_context(self) -> Any:
+        """The context, for the task."""
+        return self._context
+
+    @property
+    def task_executor(self) -> Executor:
+        """What carries the task out."""
+        return self._thread
 
     @property
     def task(self) -> Any:
@@ -226,7 +244,7 @@ class QMI_TaskRunner(QMI_RpcObject):
         joined: QMI_RpcFuture[str | None] = QMI_RpcFuture(f"the end of task {self._name!r}")
         ended.add_done_callback(lambda: self._settle_join(joined, ended.result()))
         if timeout is not None and not ended.done():
-            self._context.async_context.run(self._expire_join, joined, timeout)
+            self._services.run(self._expire_join, joined, timeout)
         return joined
 
     def _settle_join(self, joined: QMI_RpcFuture[str | None], error: BaseException | None) -> None:
@@ -253,8 +271,7 @@ class QMI_TaskRunner(QMI_RpcObject):
     @direct_method
     def is_running(self) -> bool:
         """Whether the task was started and has not ended."""
-        running: bool = self._thread.is_running
-        return running
+        return self._thread.is_running
 
     @direct_method
     def get_state(self) -> TaskState:
@@ -272,7 +289,7 @@ class QMI_TaskRunner(QMI_RpcObject):
         Args:
             new_settings: What the task expects.
         """
-        self._pending.append(_Taken(copied(new_settings)))
+        self._pending.append(Taken(copied(new_settings)))
 
     @direct_method
     def get_settings(self) -> Any:
@@ -328,21 +345,21 @@ class QMI_TaskRunner(QMI_RpcObject):
     def _end_reason(self) -> str | None:
         return self.task.loop_statistics().end_reason if isinstance(self.task, QMI_LoopTask) else None
 
-    def _take_settings(self) -> _Taken | None:
+    def take_task_settings(self) -> Taken | None:
+        """The settings that were set last, once; a copy, since they are kept for a restart."""
         try:
             self._taken = self._pending.popleft()
         except IndexError:
             return None
-        return _Taken(copied(self._taken.value))
+        return Taken(copied(self._taken.value))
 
-    def release_rpc_object(self) -> Any:
+    def release_rpc_object(self) -> object:
         """Ask the task to stop; gives something to await its end with."""
         self._thread.request_stop()
         return self._thread.ended
 
     def __rpc_where__(self) -> str:
-        place: str = self._thread.where()
-        return place
+        return self._thread.where()
 
     def __rpc_left_behind__(self, why: Exception) -> None:
         where = self._thread.where()
@@ -362,7 +379,7 @@ def _brief(error: BaseException) -> str:
 
 
 def make_runner(
-    cls: type[QMI_TaskRunner], restart_rule: RestartRule | None, context: object, name: str, *args: object
+    cls: type[QMI_TaskRunner], restart_rule: RestartRule | None, context: RunnerContext, name: str, *args: object
 ) -> QMI_TaskRunner:
     """Make a runner, with its task; if its own constructor fails after that, the task goes with it."""
     runner = cls.__new__(cls)

@@ -3,15 +3,56 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from qmi.actors.pubsub.signal import QMI_Signal
 
-if TYPE_CHECKING:
-    from qmi.actors.tasks.runner import QMI_TaskRunner
-
 ST_co = TypeVar("ST_co", covariant=True)
 SG_co = TypeVar("SG_co", covariant=True)
+
+
+class Taken(NamedTuple):
+    """Settings that a task takes; they may be None."""
+
+    value: object
+
+
+class TaskExecutor(Protocol):
+    """What a task needs of what carries it out: its thread, or the event loop."""
+
+    def now(self) -> float:
+        """The time that the task goes by, in seconds of a clock that does not jump."""
+
+    def sleep(self, duration: float) -> object:
+        """Wait on behalf of the task; in the loop, something to await."""
+
+    def wait_until(self, moment: float) -> bool:
+        """Wait on behalf of a task in a thread; False if it is asked to stop."""
+
+    async def sleep_until(self, moment: float) -> None:
+        """Wait on behalf of a task in the loop."""
+
+    def stop_requested(self) -> bool:
+        """Whether the task is asked to stop."""
+
+    def shielded_finalize(self) -> AbstractContextManager[object]:
+        """The block that winds the task up; a request to stop does not reach it."""
+
+
+class TaskRunner(Protocol):
+    """What a task needs of its runner."""
+
+    @property
+    def task_context(self) -> Any:
+        """The context, as the author of a task sees it."""
+
+    @property
+    def task_executor(self) -> TaskExecutor:
+        """What carries the task out."""
+
+    def take_task_settings(self) -> Taken | None:
+        """The settings that were set last, once; None if there are none."""
 
 
 class QMI_Task(Generic[ST_co, SG_co]):
@@ -35,14 +76,15 @@ class QMI_Task(Generic[ST_co, SG_co]):
 
     sig_settings_updated: QMI_Signal = QMI_Signal([object])
 
-    def __init__(self, task_runner: QMI_TaskRunner, name: str) -> None:
+    def __init__(self, task_runner: TaskRunner, name: str) -> None:
         self._task_runner = task_runner
-        self._context = task_runner._context
+        self._executor = task_runner.task_executor
+        self._context = task_runner.task_context
         self._name = name
         self.settings: Any = None
         self.status: Any = None
 
-    def run(self) -> Any:
+    def run(self) -> object:
         """What the task does. It ends when this returns or raises."""
         raise NotImplementedError(f"{type(self).__name__} has no run()")
 
@@ -56,12 +98,11 @@ class QMI_Task(Generic[ST_co, SG_co]):
             QMI_TaskStopException: If the task is asked to stop, before or meanwhile.
             QMI_WrongThreadException: If anybody but the task itself calls this.
         """
-        return self._task_runner._thread.sleep(duration)
+        return self._executor.sleep(duration)
 
     def stop_requested(self) -> bool:
         """Whether the task is asked to stop. Having said so, calls on proxies work again, to clean up with."""
-        requested: bool = self._task_runner._thread.stop_requested()
-        return requested
+        return self._executor.stop_requested()
 
     def update_settings(self) -> bool:
         """Take the settings that somebody has set since the last time, if any.
@@ -69,7 +110,7 @@ class QMI_Task(Generic[ST_co, SG_co]):
         Returns:
             Whether there were any; then ``self.settings`` has them and ``sig_settings_updated`` is published.
         """
-        taken = self._task_runner._take_settings()
+        taken = self._task_runner.take_task_settings()
         if taken is None:
             return False
         self.settings = taken.value

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from qmi.actors.clock.monotonic import ThreadTimer
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.tasks.executor import Executor, Failed, Make, TaskServices, init_error
-from qmi.actors.tasks.loop_task import QMI_LoopTask
+from qmi.actors.tasks.loop_task import is_precise
 from qmi.actors.worker import Worker
 from qmi.errors import QMI_RuntimeException, QMI_TaskStopException, QMI_WrongThreadException
 from qmi.runtime.call_context import EXECUTION, Execution
@@ -44,14 +43,14 @@ class ThreadExecutor(Executor):
     def _construct(self) -> None:
         EXECUTION.set(Execution(self._host.facade, (), self._interrupts))
         try:
-            self.task: Any = self._make()
+            self.task = self._make()
         except BaseException as error:  # belongs to whoever wants the task
             self._made.fail(init_error(self._name, error))
         else:
             self._made.set_result(None)
 
     def _begin(self) -> None:
-        precise = isinstance(self.task, QMI_LoopTask) and self.task._precise
+        precise = is_precise(self.task)
         self._waiter = self._host.clock.thread_waiter(name=self._name, precise=precise)
         if self._requested:
             self._interrupt()
@@ -77,7 +76,7 @@ class ThreadExecutor(Executor):
     def _make_and_run(self) -> None:
         EXECUTION.set(Execution(self._host.facade, (), self._interrupts))
         failure = self._make_again()
-        precise = failure is None and isinstance(self.task, QMI_LoopTask) and self.task._precise
+        precise = failure is None and is_precise(self.task)
         waiter = self._host.clock.thread_waiter(name=self._name, precise=precise)
         with self._mutex:  # a request to stop finds the waiter, or is found here
             self._waiter = waiter
