@@ -1,8 +1,4 @@
-"""The chapter of the demonstration in which three programs share an instrument.
-
-``python -m qmi.tools.demo_programs bench|bob|hold CONFIG`` is what the other ones run; they end when their standard
-input does, so that none is left behind whatever becomes of the demonstration.
-"""
+"""The chapter of the demonstration in which three programs share an instrument, and how other programs are run."""
 
 from __future__ import annotations
 
@@ -118,7 +114,7 @@ def program(role: str, config: str) -> Iterator[subprocess.Popen[str]]:
     """Run another program of the demonstration for the length of a ``with`` block."""
     # In a session of its own: Ctrl-C is for the demonstration, which then ends its programs.
     with subprocess.Popen(
-        [sys.executable, "-m", "qmi.tools.demo_programs", role, config],
+        [sys.executable, "-m", "qmi.tools.demo_roles", role, config],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -181,9 +177,3 @@ def bob(config: str) -> None:
             text = f"locked after {time.perf_counter() - begin:.2f} s, and got {scope.get_sample():.1f}"
         say(text)
         sys.stdin.read()
-
-
-if __name__ == "__main__":
-    from qmi.tools.demo_loop import hold
-
-    {"bench": bench, "bob": bob, "hold": hold}[sys.argv[1]](sys.argv[2])

@@ -84,7 +84,7 @@ def test_an_instrument_that_nobody_has_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_program_that_ends_early_is_named(home: Path) -> None:
-    ended_early = pytest.raises(RuntimeError, match=r"qmi\.tools\.demo_programs nobody \S+ ended early")
+    ended_early = pytest.raises(RuntimeError, match=r"qmi\.tools\.demo_roles nobody \S+ ended early")
     with ended_early, demo_programs.program("nobody", "x"):
         pytest.fail("it started")
 
