@@ -14,6 +14,7 @@ from qmi.actors.mailbox import Mailbox
 from qmi.actors.worker import Worker
 from qmi.messages import Origin
 from qmi.names import Address
+from qmi.runtime.call_context import Facade
 from qmi.runtime.wakeup import Loop
 
 
@@ -22,7 +23,10 @@ class ActorServices(Protocol):
 
     loop: Loop
     origin: Origin
-    facade: object
+
+    @property
+    def facade(self) -> Facade:
+        """The context as blocking code sees it."""
 
     def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Start a task in the context's nursery; False if that takes no more. On the loop only."""
