@@ -1,8 +1,8 @@
 """The functions of ``import qmi``: each does something with the context of the code that calls.
 
 They are the package's own functions to everybody who uses them, and ``qmi/__init__.py`` lists their names. They have a
-module of their own because they need actors and trio; that file is run by whoever imports any part of the package, and
-does without.
+module of their own because they need actors and trio; that file runs when any
+part of the package is imported, and needs neither.
 """
 
 from __future__ import annotations

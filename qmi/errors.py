@@ -1,4 +1,4 @@
-"""Every exception that this library raises, and what each one tells its reader.
+"""Every exception that this library raises, and what each one means.
 
 ::
 

@@ -1,7 +1,7 @@
 """What actors say to each other; the same messages travel in memory and on links.
 
-A message never says who sent it. In memory the sender is the own context, on a link it is whoever proved itself in the
-handshake: the receiver adds an :class:`Origin`, so that nobody can claim to be somebody else.
+A message never names its sender. In memory the sender is this context, on a link it is the peer that was
+authenticated in the handshake: the receiver adds an :class:`Origin`, so that nobody can claim to be somebody else.
 
 Nobody changes a message. They are not frozen all the same: some are made for each call, and a frozen class takes four
 times as long to make one, and twice as long to be made itself when the program starts.
@@ -57,7 +57,7 @@ class Token(NamedTuple):
 
 
 class LockInfo(NamedTuple):
-    """Who holds a lock, as far as others may know.
+    """The holder of a lock, as other programs may see it.
 
     Attributes:
         context: Name of the holder's context.
@@ -70,7 +70,7 @@ class LockInfo(NamedTuple):
     since: float
 
     def describe(self) -> str:
-        """The same for people."""
+        """The same as text, for messages."""
         from datetime import UTC, datetime  # nothing else here needs it, and everybody imports this
 
         since = datetime.fromtimestamp(self.since, UTC)
@@ -132,11 +132,11 @@ class Call:
 
 
 class LockAnswer(IntEnum):
-    """What became of a request to lock an object; true if the one who asked holds the lock."""
+    """The outcome of a lock request; true if the requester holds the lock."""
 
     REFUSED = 0
     GRANTED = 1
-    KEPT = 2  # the one who asked held it before
+    KEPT = 2  # the requester held it before
 
 
 @dataclass(slots=True)
@@ -181,14 +181,14 @@ class Release:
 
 @dataclass(slots=True)
 class ForceRelease:
-    """Unlock an object, whoever holds it. The answer is None."""
+    """Unlock an object regardless of the holder. The answer is None."""
 
     object: str
 
 
 @dataclass(slots=True)
 class QueryLock:
-    """Ask who holds the lock. The answer is a :class:`LockInfo` or None."""
+    """Ask for the holder of the lock. The answer is a :class:`LockInfo` or None."""
 
     object: str
 
@@ -225,12 +225,12 @@ class Unsubscribe:
 
 @dataclass(slots=True)
 class Signal:
-    """Something that an object tells everybody who subscribed. There is no answer.
+    """Something that an object publishes to all subscribers. There is no answer.
 
     Attributes:
         object: Name of the publisher.
         signal: Name of the signal.
-        args: What is told.
+        args: The values.
         seqnr: Counts the signals of this name of this publisher, from 0.
         timestamp: When it was published, as seconds since the epoch.
     """

@@ -107,7 +107,7 @@ def parse_host_port(text: str) -> HostPort:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Which of these somebody probably meant who typed another name; None if it resembles none of them."""
+    """The name that a misspelt one probably means; None if it resembles none of these."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=1)

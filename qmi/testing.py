@@ -62,7 +62,7 @@ class RecordedCall(NamedTuple):
 
 
 class StandInInstrument(Generic[D]):
-    """Takes the place of a driver in tests: it notes each call and answers what it was told.
+    """Takes the place of a driver in tests: it records each call and returns what was set.
 
     It has the published methods, signatures, constants and signals of the driver, but runs none of its code: no
     constructor opens a port. ``open``, ``close`` and ``is_open`` work as in every instrument. A method whose result is
@@ -164,7 +164,7 @@ class StandInInstrument(Generic[D]):
             return getattr(QMI_Instrument, method)(instrument)
         if signature.return_annotation not in (None, "None", inspect.Signature.empty):
             raise QMI_UsageException(
-                f"The stand-in does not know what {method}() answers; tell it by stand_in.returns({method!r}, ...)"
+                f"The stand-in does not know what {method}() answers; set it by stand_in.returns({method!r}, ...)"
             )
         return None
 

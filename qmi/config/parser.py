@@ -1,4 +1,4 @@
-"""How the text of a configuration file is read: JSON5 with ``#`` comments; a fault is told by line and column."""
+"""Parses the text of a configuration file: JSON5 with ``#`` comments; errors give line and column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a configuration made of plain values means: checks everything, and tells all faults at once with their paths."""
+"""Makes a configuration of plain values: checks everything and reports all errors at once, with their paths."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Context(ContextBase):
         return await self.make_rpc_object(name, cls, *args, **kwargs)
 
     async def remove_rpc_object(self, proxy: AsyncProxy[Any]) -> None:
-        """Remove an object of this context; whoever waits for it gets an error."""
+        """Remove an object of this context; pending calls to it fail."""
         _check_task("remove_rpc_object")
         await call_async(self.begin_remove(parse_address(proxy.address)))
 
@@ -199,7 +199,7 @@ class Context(ContextBase):
         try:
             call = Call(CONTEXT_OBJECT_NAME, "list_objects", (category,))
             told = list(map(_listing, await call_async(self.request(address, call))))
-        except QMI_UnknownRpcException:  # an older version, which tells more than is wanted
+        except QMI_UnknownRpcException:  # an older version, which returns more than is needed
             call = Call(CONTEXT_OBJECT_NAME, "get_rpc_object_descriptors")
             told = [
                 _listing((str(entry.address), entry.category, *2 * (entry.interface.class_name,), ""))
@@ -225,7 +225,7 @@ class Context(ContextBase):
         return self.shutdown.done()
 
     def publish_signal(self, publisher_name: str, signal_name: str, *args: object) -> None:
-        """Publish a signal on behalf of an object of this context; never waits for those who listen.
+        """Publish a signal on behalf of an object of this context; never waits for subscribers.
 
         Raises:
             QMI_UnknownNameException: If there is no such object.
@@ -240,16 +240,16 @@ def _check_task(name: str) -> None:
 
 
 def _listing(told: object) -> ObjectListing:
-    """What a peer tells of one of its objects.
+    """What a peer says of one of its objects.
 
     Raises:
         TypeError: If it is something else.
     """
     if not isinstance(told, Iterable):
-        raise TypeError(f"it tells of an object by {type(told).__name__}")
+        raise TypeError(f"it describes an object by {type(told).__name__}")
     entry = ObjectListing(*told)
     if not all(type(text) is str for text in entry):
-        raise TypeError(f"it tells of an object by {type(told).__name__} of something else than texts")
+        raise TypeError(f"it describes an object by {type(told).__name__} of something else than texts")
     return entry
 
 

@@ -337,7 +337,7 @@ class ContextBase:
         return True
 
     def address_of(self, origin: Origin) -> str:
-        """Where a context is, and its process, for people; empty for this one, and for one that there is no link to."""
+        """Address and process of a context, for messages; empty for this one, and for one without a link."""
         return "" if origin == self.origin else self.connections.whereabouts(origin)
 
     def start_worker(self, worker: Worker) -> None:
@@ -469,14 +469,14 @@ class ContextBase:
 
     def _absent(self, message: Request) -> QMI_Exception:
         if not self._stopping_since:
-            # Who calls an object knows that there was one; only who asks for it may be wrong about its name.
+            # A caller knows that there was such an object; only a request for a proxy may have a misspelt name.
             asked = isinstance(message, (Describe, Subscribe, Unsubscribe))
             return (self.registry.unknown if asked else self.registry.gone_here)(message.object)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._stopping_since))
         return QMI_ContextStoppedException(f"Context {self.name!r} is stopping, since {when} UTC")
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
-        """Hand signals of another context to those who subscribed."""
+        """Deliver a signal of another context to its subscribers."""
         self.exchange.arrived(signals, publisher_context)
 
     def network_failures(self) -> dict[str, int]:
@@ -496,7 +496,7 @@ class ContextBase:
         self._owed.pay(origin.context, link)
 
     def resume(self) -> None:
-        """Let objects begin calls whose answers had no room on a link, and have now."""
+        """Start calls that waited because their answers had no room on a link, and now have."""
         for actor in self.registry:
             actor.resume()
 
@@ -671,7 +671,7 @@ class ContextBase:
         ]
 
     def descriptors(self) -> list[RpcObjectDescriptor]:
-        """What others are told about all objects of this context: it must be little, however much they offer."""
+        """A short description of each object, for other programs; small, however much an object offers."""
         return [
             RpcObjectDescriptor(
                 address, interface.category, Interface(interface.class_name, category=interface.category)
@@ -680,7 +680,7 @@ class ContextBase:
         ]
 
     def descriptor(self, name: str) -> RpcObjectDescriptor | None:
-        """What others are told about one object, with all that it offers; None if there is none."""
+        """The full description of one object, for other programs; None if there is no such object."""
         actor = self.registry.get(name)
         if actor is None:
             return None
@@ -708,7 +708,7 @@ class ContextBase:
         self._stop_handlers.append(handler)
 
     def request_shutdown(self) -> None:
-        """Ask whoever runs this program to end it; they see it by :meth:`shutdown_requested`."""
+        """Ask this program to end; it sees that by :meth:`shutdown_requested`."""
         self.shutdown.set_result(None)
 
     def shutdown_requested(self) -> bool:

@@ -90,7 +90,7 @@ class QMI_Context:
 
     @property
     def workgroup_name(self) -> str:
-        """The workgroup; contexts of other workgroups are strangers."""
+        """The workgroup; contexts of other workgroups are refused."""
         return self._core.config.workgroup
 
     # Life
@@ -384,7 +384,7 @@ class QMI_Context:
         )
 
     def publish_signal(self, publisher_name: str, signal_name: str, *args: object) -> None:
-        """Publish a signal on behalf of an object of this context; never waits for those who listen.
+        """Publish a signal on behalf of an object of this context; never waits for subscribers.
 
         Raises:
             QMI_UnknownNameException: If there is no such object.
@@ -431,7 +431,7 @@ class QMI_Context:
         return self.get_rpc_object(str(rpc_object_descriptor.address))
 
     def remove_rpc_object(self, proxy: object) -> None:
-        """Remove an object of this context. Whoever waits for it gets an error.
+        """Remove an object of this context. Pending calls to it fail.
 
         Raises:
             QMI_ObjectRemovedException: If it was removed before.
@@ -484,7 +484,7 @@ class QMI_Context:
         self._show_objects(("address", "type", "state"), rows)
 
     def _show_objects(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-        # Who holds a lock is shown only if somebody does. All are asked before the first answer is waited for.
+        # The lock holder is shown only if there is one. All objects are asked before the first answer is awaited.
         addresses = [parse_address(row[0]) for row in rows]
         answers = [self._core.request(address, QueryLock(address.object)) for address in addresses]
         deadline = time.monotonic() + LOCKS_SHOWN_WITHIN

@@ -87,7 +87,7 @@ def _stop_at_exit() -> None:
 
 def _stop_all(by: int | None) -> None:
     for context in list(PORTALS.users()):
-        if not context.is_running:  # somebody stopped it who did not wait for its end, because of Ctrl-C
+        if not context.is_running:  # it was stopped without waiting for its end, because of Ctrl-C
             pass
         elif by is None:
             _logger.warning("Context %s still runs at the exit of the program; call qmi.stop() before", context.name)

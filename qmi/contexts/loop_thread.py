@@ -97,7 +97,7 @@ class Portal:
         except trio.Cancelled:
             future.fail(QMI_RuntimeException("The event loop of this program has ended"))
             raise
-        except BaseException as error:  # goes to whoever waits for the future
+        except BaseException as error:  # is raised where the future is waited for
             future.fail(error)
 
     def _run(self) -> None:
@@ -129,7 +129,7 @@ class Portals:
         self._users: list[PortalUser] = []
 
     def users(self) -> list[PortalUser]:
-        """Those who use the portal, latest first."""
+        """The users of the portal, latest first."""
         return self._users[::-1]
 
     def enter(self, user: PortalUser) -> Portal:

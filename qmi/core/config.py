@@ -21,7 +21,7 @@ class _Misshapen(QMI_ConfigurationException):
 
 
 class _UnreadableConfiguration(QMI_ConfigurationException, json.JSONDecodeError):
-    """A text that cannot be read, for those who catch what :mod:`json` raises."""
+    """A text that cannot be parsed; also a ``ValueError``, as :mod:`json` raises."""
 
     def __init__(self, error: QMI_ConfigurationException, text: str) -> None:
         Exception.__init__(self, str(error))

@@ -1,4 +1,4 @@
-"""Signals: what objects tell everybody who listens."""
+"""Signals: publish and subscribe."""
 
 from qmi.actors.proxy import ProxySignal as QMI_SignalSubscriber
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal, SignalReceiverDiscardPolicy

@@ -67,7 +67,7 @@ class _Descriptor:
 
 
 class _Thread:
-    """Lets a thread wait for lines where nothing tells whether there are any."""
+    """Reads lines in a thread, where it cannot be asked whether there are any."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

@@ -12,7 +12,7 @@ __all__ = ["QMI_Thread", "check_in_main_thread"]
 class QMI_Thread(threading.Thread):
     """A thread that can be asked to end. A subclass writes :meth:`run` and looks at ``_shutdown_requested``.
 
-    It is a daemon: a program that ends does not wait for it. Whoever started it calls :meth:`shutdown` and ``join()``.
+    It is a daemon: a program that ends does not wait for it. Its owner calls :meth:`shutdown` and ``join()``.
 
     Attributes:
         _shutdown_requested: Whether it was asked to end.

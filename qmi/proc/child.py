@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def restore_ctrl_c() -> None:
-    """Let programs that are started from now on hear SIGINT, even if this one was told to ignore it.
+    """Let programs that are started from now on receive SIGINT, even if this one ignores it.
 
     A shell's background job ignores it, and so would all that it starts: such a program without a port could not be
     asked to stop. To be called from the main thread.

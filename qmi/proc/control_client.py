@@ -1,4 +1,4 @@
-"""How a running context is asked who it is, and to stop: over a peer link that lasts for one question."""
+"""Asks a running context for its identity, or to stop: over a link that lasts for one request."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SocketLink:
         self._revoked = security.revoked
 
     def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
-        """Say who runs at the address as the context of that name; see `qmi.proc.control_protocol.PeerLink`."""
+        """Return which program runs there as the context of that name; see `qmi.proc.control_protocol.PeerLink`."""
         deadline = time.monotonic() + timeout
         try:
             with self._talk(name, address, deadline) as talk:
@@ -136,7 +136,7 @@ class _LostError(Exception):
 
 
 class _Talk:
-    """One connection and the protocol on it, driven by a caller who waits."""
+    """One connection and the protocol on it, driven by a blocking caller."""
 
     def __init__(self, connection: socket.socket, peer: Connection, deadline: float) -> None:
         self._connection = connection

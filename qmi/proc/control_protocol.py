@@ -56,7 +56,7 @@ class PeerLink(Protocol):
     """The two things that process management wants from a running context."""
 
     def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
-        """Say who runs at the address as the context of that name.
+        """Return which program runs at the address as the context of that name.
 
         Never raises for anything that a network or a peer can do: that is what the three answers are for.
 

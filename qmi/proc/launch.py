@@ -47,7 +47,7 @@ class Times:
     """How long to wait, in seconds.
 
     Attributes:
-        ask: For the answer of a context that is asked who it is.
+        ask: For the answer of a context that is asked for its identity.
         start: For a program to be up.
         settle: How long a program without a TCP port must live to count as started.
         soft: For a program to end after it was asked to; comes on top of the ``stop_grace`` of its context.
@@ -223,7 +223,7 @@ class Launcher:
         record = self._records.read(name)
         if record is None or record.pid or not record.mark:
             return record.identity if record is not None and is_alive(record.identity) else None
-        # Whoever started it was killed before the number could be written down.
+        # The program that started it was killed before it could write the number down.
         identity = find_marked(MARK, record.mark)
         if identity is not None:
             with contextlib.suppress(QMI_RuntimeException):  # then it is looked for again
@@ -310,7 +310,7 @@ class Launcher:
                     f"process {child.pid} runs, but did not answer at {target.address} within "
                     f"{self._times.start:g} s: {found}. Its output is in {child.output}{_quoted(child.output)}"
                 )
-        # What is remembered says why, to whoever asks later.
+        # The record keeps the reason for later commands.
         how = f"{child.how_it_ended()} at start"
         module = target.context.program_module or ""
         self._records.write(target.name, Record(child.pid, identity.born, module, str(child.output), how))

@@ -78,7 +78,7 @@ class Manager:
         try:
             results.put(self._acted(target, act))
         except BrokenPipeError as exc:
-            # Whoever read what we print has gone: the command ends, and does not wait for this thread.
+            # The reader of our output has gone: the command ends, and does not wait for this thread.
             results.put(exc)
 
     def _acted(self, target: Target, act: Act) -> Status:

@@ -11,7 +11,7 @@ from qmi.proc.selection import Target
 
 @dataclass(frozen=True)
 class Order:
-    """Who has to wait for whom.
+    """Which contexts have to wait for which.
 
     Attributes:
         after: For each name, the names that come before it. Without cycles.

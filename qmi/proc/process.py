@@ -126,7 +126,7 @@ def is_descendant(pid: int, ancestor: ProcessIdentity) -> bool:
 
 
 def port_holder(address: HostPort) -> str:
-    """Who listens on the port, as far as we may know: ``"python3 (PID=12)"``, or an empty text."""
+    """The process that listens on the port, if we may know: ``"python3 (PID=12)"``, or an empty text."""
     with contextlib.suppress(psutil.Error, OSError):
         for sock in psutil.net_connections("tcp"):
             if sock.status == psutil.CONN_LISTEN and sock.laddr and sock.laddr.port == address.port and sock.pid:

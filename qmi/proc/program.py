@@ -47,7 +47,7 @@ def program_of(name: str, context: CfgContext, config: CfgQmi, environment: Mapp
     if not context.program_module:
         raise QMI_ConfigurationException(f"contexts.{name}.program_module is not set: there is no program to start")
     places = Places(config, name)
-    # What the program prints shall be in its file at once, for whoever watches.
+    # What the program prints is to be in its file at once.
     added = {"PYTHONUNBUFFERED": "1"}
     python = sys.executable
     if context.virtualenv_path:

@@ -88,7 +88,7 @@ def exit_code(statuses: Iterable[Status]) -> int:
 
 
 def plain(status: Status) -> str:
-    """One line for people and for grep, and further lines, indented, where there is more to say."""
+    """One line, fit for grep, and further lines, indented, for details."""
     facts = []
     if status.state is not State.ALREADY_RUNNING:
         if status.pid is not None:

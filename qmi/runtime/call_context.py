@@ -1,4 +1,4 @@
-"""What runs here: the call behind the current thread or task, and who waits for it."""
+"""The call that the current thread or task carries out, and the objects that wait for it."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 A descriptor that is open in two processes belongs to both. A child that kept a listening socket would keep its port
 busy; one that kept a link would keep it open after the parent's end, and could write into it; one that kept trio's
-epoll instance would take events away from the parent's loop. So whoever opens such a thing registers it here, and the
-child *closes* it, first of all. It never shuts a connection down: ``shutdown()`` acts on the connection itself, and so
-would end the parent's.
+epoll instance would take events away from the parent's loop. So the code that opens such a thing registers it here,
+and the child *closes* it, first of all. It never shuts a connection down: ``shutdown()`` acts on the connection itself,
+and so would end the parent's.
 
 Only the thread that forked lives on in the child. Locks that other threads held at that moment stay held for ever, and
 nothing here takes any: the registries are weak sets, which are changed under the GIL alone.

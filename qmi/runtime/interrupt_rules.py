@@ -1,8 +1,8 @@
-"""What Ctrl-C does, by who runs in the main thread when it comes: the rules, as two tables.
+"""What Ctrl-C does, by what runs in the main thread when it comes: the rules, as two tables.
 
 Python calls a signal handler between any two instructions of the main thread. What was interrupted is known by its
 stack. Each frame of this library has a *place*, (file, function); frames of other code have none. Read from the
-innermost frame outwards, the places say who runs. :mod:`qmi.runtime.sigint` carries the rules out;
+innermost frame outwards, the places say what runs. :mod:`qmi.runtime.sigint` carries the rules out;
 ``docs/interrupts.md`` tells users about them.
 """
 
@@ -17,7 +17,7 @@ Place: TypeAlias = tuple[str, str]
 
 
 class Runs(Enum):
-    """Who runs in the main thread."""
+    """What runs in the main thread."""
 
     USER = "code of the user: a script, a driver's method, a function that it called"
     WAIT = "a wait of this library: for an answer, a lock, a signal"
@@ -122,7 +122,7 @@ on as if nothing had happened; so it counts as a release."""
 
 
 def who_runs(stack: Iterable[Place | None]) -> Runs:
-    """Who runs in a thread, outside of trio.
+    """What runs in a thread, outside of trio.
 
     Args:
         stack: The places of its frames, innermost first.
@@ -146,7 +146,7 @@ def who_runs(stack: Iterable[Place | None]) -> Runs:
 
 
 def who_runs_in_trio(stack: Iterable[Place | None], *, protected: bool) -> Runs:
-    """Who runs in a thread that is in a trio run.
+    """What runs in a thread that is in a trio run.
 
     Args:
         stack: The places of its frames, innermost first.

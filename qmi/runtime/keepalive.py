@@ -18,7 +18,7 @@ _logger = logging.getLogger("qmi.core.messaging")
 
 
 class Pulse(Protocol):
-    """Somebody who can give a sign of life."""
+    """Something that can send a heartbeat."""
 
     def beat(self) -> None:
         """Give it. Called from another thread than the loop's."""
@@ -29,7 +29,7 @@ class Keepalive:
 
     Args:
         loop: The loop.
-        pulses: Returns those who beat; called in the thread.
+        pulses: Returns the links that send heartbeats; called in the thread.
         period: How long the loop may be silent, and how often to beat then, in seconds.
     """
 

@@ -4,10 +4,10 @@ A handler on the root logger does it all, so that the user's own loggers are cov
 handlers that others have put there, and taken away again without a trace. Where another handler shows a message on the
 console already (``logging.basicConfig()``), this one leaves the console to it.
 
-Several contexts of one process may set logging up. Each has a handler of its own, which is taken away by whoever added
-it, in any order; the console belongs to the oldest one, and so does a file that several of them write to.
+Several contexts of one process may set logging up. Each has a handler of its own, which is removed by the one that
+added it, in any order; the console belongs to the oldest one, and so does a file that several of them write to.
 
-Without a configuration file there is no log file: who just tries something at the prompt finds nothing new in the home
+Without a configuration file there is no log file: trying something at the prompt leaves nothing new in the home
 directory. ``$QMI_DEBUG``, with any value, sets the levels of console and file to DEBUG.
 """
 
@@ -125,7 +125,7 @@ class RateLimit:
 
     def admit(self, record: logging.LogRecord) -> int | None:
         """Return how many messages were suppressed at this place since the last one; None suppresses this one too."""
-        # "%s" is what those log who have formatted their message themselves, as Python does with its warnings.
+        # "%s" is logged by code that has formatted its message itself, as Python does with its warnings.
         text = record.getMessage() if record.msg == "%s" else str(record.msg)
         place = _Place(record.name, record.levelno, text)
         now = self._clock()
@@ -334,14 +334,14 @@ class _Outlet(logging.Handler):
             return
         try:
             record.getMessage()
-        except Exception:  # noqa: BLE001 - arguments that do not fit or cannot be printed: logging shows who passed them
+        except Exception:  # noqa: BLE001 - arguments that do not fit or cannot be printed: logging shows where they come from
             if _outlets()[:1] == [self]:
                 self.handleError(record)
             return
         self._write(record, suppressed)
 
     def close(self) -> None:
-        """Tell what was suppressed without having been told yet, and close the log file."""
+        """Report what was suppressed and not reported yet, and close the log file."""
         self.acquire()
         try:
             for record in self._limit.suppressed() if self._limit is not None else ():
@@ -447,7 +447,7 @@ class _Globals:
 
 
 class _RanCell(Protocol):
-    """What IPython tells of a cell that it has run."""
+    """What IPython reports of a cell that it has run."""
 
     error_in_exec: BaseException | None
 

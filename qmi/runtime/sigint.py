@@ -1,8 +1,8 @@
 """Where Ctrl-C may strike: user code and waits, but never the few microseconds in which a message changes hands.
 
 Python raises KeyboardInterrupt between any two instructions of the main thread. In the middle of a call that would
-leave an object with a turn that nobody ends: whoever stops a measurement loop by Ctrl-C could not use the instrument
-any more. So as long as contexts run, a handler looks at what was interrupted, and acts by the tables in
+leave an object with a turn that never ends: after stopping a measurement loop by Ctrl-C one could not use the
+instrument any more. So as long as contexts run, a handler looks at what was interrupted, and acts by the tables in
 :mod:`qmi.runtime.interrupt_rules`. What has to wait is *pending*: the signal is sent again a moment later.
 
 Calls pay next to nothing for it: each looks whether something is pending, and whether the handler is still there.
@@ -114,7 +114,7 @@ class InterruptHandler:
         self._previous: Any = signal.default_int_handler
         self._run: trio.lowlevel.TrioToken | None = None  # the trio run whose handler was replaced
 
-    # Who handles Ctrl-C
+    # Whose handler is set
 
     def install(self) -> None:
         """Somebody needs it: take over from Python's own handler, or trio's."""
@@ -221,7 +221,7 @@ class InterruptHandler:
             self._raise(self.ended_by)
 
     def reset(self) -> None:
-        """Leave all signals to whoever had them before; for a process that was forked."""
+        """Restore the handlers that were there before; for a process that was forked."""
         self._users = 0
         self.pending = False
         self._mutex = _thread.allocate_lock()  # another thread of the parent may have held it
@@ -310,7 +310,7 @@ class InterruptHandler:
 
 
 INTERRUPTS = InterruptHandler()
-"""The one of this process: a signal belongs to the process, whoever handles it."""
+"""The one of this process: a signal belongs to the whole process."""
 HANDLER: Final = INTERRUPTS.handler
 
 

@@ -1,7 +1,7 @@
 """How threads and the event loop wake each other: the only module in which they touch.
 
 Whatever waits, a thread or a trio task, is a *waiter* with one method, ``wake()``, which any thread may call, any
-number of times. Futures, mailboxes and links know nothing else about who waits for them.
+number of times. Futures, mailboxes and links know nothing else about their waiters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ in_task: Callable[[], bool] = trio.lowlevel.in_trio_task
 
 
 class Waker(Protocol):
-    """Somebody who waits."""
+    """Something that wakes a waiting thread or task."""
 
     def wake(self) -> None:
         """End the wait; may be called from any thread, and more than once."""

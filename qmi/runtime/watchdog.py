@@ -1,4 +1,4 @@
-"""When the event loop counts as blocked, and who is told: one warning with the culprit's stack.
+"""Detects a blocked event loop, and logs one warning with the stack of what blocks it.
 
 A thread beside the loop asks it for a sign of life a few times a second. What is counted is how often the thread woke
 without having had an answer, not the time: a program that was suspended (SIGSTOP, a laptop's lid) wakes with one

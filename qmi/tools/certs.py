@@ -1,4 +1,4 @@
-"""Makes the files with which contexts prove who they are: one command for a CA, one for each certificate.
+"""Makes the files by which contexts authenticate each other: one command for a CA, one for each certificate.
 
 ::
 
@@ -9,7 +9,7 @@
     python -m qmi.tools.certs revoke srv                       # lost or stolen:      a line in revoked.txt
 
 Copy ``ca.pem``, ``srv.pem`` and ``srv.key`` to the machine where the context ``srv`` runs and name them in its
-configuration. Whoever was given ``revoked.txt`` refuses the certificates in it. ``ca.key`` signs certificates: keep it
+configuration. A context that has ``revoked.txt`` refuses the certificates in it. ``ca.key`` signs certificates: keep it
 where no context runs. The name ``*`` makes a certificate for any context of the workgroup.
 """
 

@@ -75,7 +75,7 @@ def login_error(exc: BaseException, host: str, user: str, seconds: float) -> Rem
 
 
 def host_key_error(host: str, presented: asyncssh.SSHKey | None, *, known: bool) -> RemoteError:
-    """Say that the host did not prove who it is.
+    """Say that the host was not authenticated.
 
     Args:
         host: The host, as the configuration names it, and where it is.

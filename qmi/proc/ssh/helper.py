@@ -104,7 +104,7 @@ class Helper:
         """
         try:
             async with asyncio.timeout(seconds):
-                # A helper that has ended is told by the end of its output, with the reason.
+                # The end of a helper is seen by the end of its output, with the reason.
                 with contextlib.suppress(BrokenPipeError):
                     self._process.stdin.write(format_command(command))
                     await self._process.stdin.drain()
