@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from _thread import LockType, allocate_lock
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -221,24 +222,30 @@ class QMI_RpcFuture(Generic[T]):
         try:
             if not self._done:
                 self._wait_in_thread(timeout, execution)
-        except KeyboardInterrupt:
-            if self.cancel():
-                raise
-            # It ended in this very moment, or another thread is about to say so: what was done must not be lost, let
-            # alone stay done with nobody to undo it.
-            if not self._done:
-                self._wait_in_thread(None, execution)
-            if self._error is not None or not INTERRUPTS.postpone():
-                raise
         except BaseException:
-            self.cancel()
-            raise
+            self.leave_wait(execution)
         if self._error is None:
             return self._value
         try:
             raise self._error.with_traceback(self._traceback)
         finally:
             del self  # as in result()
+
+    def leave_wait(self, execution: Execution | None) -> None:
+        """Give the call up, since an exception leaves its wait; raises it again, but for a Ctrl-C that came too late.
+
+        The call may have ended in this very moment, or another thread may be about to say so. What was done must not be
+        lost then, let alone stay done with nobody to undo it: Ctrl-C is raised a moment later, and the caller goes on.
+
+        Args:
+            execution: What the calling code belongs to.
+        """
+        if self.cancel() or not isinstance(sys.exception(), KeyboardInterrupt):
+            raise
+        if not self._done:
+            self._wait_in_thread(None, execution)
+        if self._error is not None or not INTERRUPTS.postpone():
+            raise
 
     # Waiting in a task
 
@@ -561,15 +568,14 @@ QMI_RpcFuture.__module__ = "qmi.core.rpc"
 
 def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
     """Wait for a call on behalf of a caller who has no other use for the future: leaving the wait gives it up."""
-    limit = timeout
-    if not future.done():
-        try:
-            limit = future._check_wait(timeout)
-        except BaseException:
-            future.cancel()
-            raise
+    limit, execution = timeout, EXECUTION.get()
     try:
-        return future.wait_or_cancel(limit, EXECUTION.get())
+        if not future.done():
+            try:
+                limit = future._check_wait(timeout)
+            except BaseException:
+                future.leave_wait(execution)
+        return future.wait_or_cancel(limit, execution)
     finally:
         del future  # as in result()
 

@@ -71,7 +71,9 @@ TAKEN_OVER: Final = frozenset({Handler.PYTHON, Handler.TRIO})
 Under a handler that the program has set, an exception may come anywhere. So the main thread then only waits, and the
 event loop's thread does what must not be torn: it writes to links and reads them."""
 
-MACHINERY: Final = frozenset({"actors", "contexts", "net", "peers", "runtime/wakeup.py", "runtime/sigint.py"})
+MACHINERY: Final = frozenset(
+    {"actors", "contexts", "net", "peers", "runtime/call_context.py", "runtime/sigint.py", "runtime/wakeup.py"}
+)
 """Packages and files in which a thread must not be interrupted; what they call counts as theirs."""
 
 WAITS: Final[frozenset[Place]] = frozenset(
@@ -92,7 +94,7 @@ CALLS_USER_CODE: Final[frozenset[Place]] = frozenset(
         ("utils/context_managers.py", "open_close"),
         ("utils/context_managers.py", "start_stop"),
         ("utils/context_managers.py", "start_stop_join"),
-        ("utils/context_managers.py", "subscribe_unsubscribe"),
+        ("utils/context_managers.py", "_subscribed"),
     }
 )
 """And what these functions call is the user's."""

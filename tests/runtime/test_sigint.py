@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import logging
@@ -118,8 +119,19 @@ def test_machinery_is_every_package_that_a_message_goes_through() -> None:
     (layers,) = (c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
     packages = [package for layer in layers for package in layer.split(" | ")]
     between = set(packages[packages.index("contexts") : packages.index("runtime")])
-    assert between | {"runtime/wakeup.py", "runtime/sigint.py"} == MACHINERY
+    assert between | {"runtime/call_context.py", "runtime/sigint.py", "runtime/wakeup.py"} == MACHINERY
     assert all((ROOT / "qmi" / package).exists() for package in MACHINERY)
+
+
+def test_block_of_a_context_manager_is_user_code_and_its_steps_are_not() -> None:
+    tree = ast.parse((ROOT / "qmi" / "utils" / "context_managers.py").read_text())
+    decorated = {
+        ("utils/context_managers.py", node.name)
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(name, ast.Name) and name.id == "safe_contextmanager" for name in node.decorator_list)
+    }
+    assert decorated == {place for place in CALLS_USER_CODE if place[0] == "utils/context_managers.py"}
 
 
 def test_user_code_may_be_interrupted_and_what_the_machinery_calls_may_not() -> None:
