@@ -164,7 +164,7 @@ class StandInInstrument(Generic[D]):
             return getattr(QMI_Instrument, method)(instrument)
         if signature.return_annotation not in (None, "None", inspect.Signature.empty):
             raise QMI_UsageException(
-                f"The stand-in does not know what {method}() answers; set it by stand_in.returns({method!r}, ...)"
+                f"The stand-in does not know what {method}() answers; tell it by stand_in.returns({method!r}, ...)"
             )
         return None
 

@@ -165,7 +165,7 @@ def test_streams_give_the_items_of_the_answer(stand_in: StandInInstrument[Camera
 def test_method_without_a_result_needs_no_answer_and_others_do(camera: Any) -> None:
     assert camera.expose(1.0) is None
     assert camera.unannotated(1) is None
-    with pytest.raises(QMI_UsageException, match=r"set it by stand_in\.returns\('temperature', \.\.\.\)"):
+    with pytest.raises(QMI_UsageException, match=r"tell it by stand_in\.returns\('temperature', \.\.\.\)"):
         camera.temperature()
 
 

@@ -246,10 +246,10 @@ def _listing(told: object) -> ObjectListing:
         TypeError: If it is something else.
     """
     if not isinstance(told, Iterable):
-        raise TypeError(f"it describes an object by {type(told).__name__}")
+        raise TypeError(f"it tells of an object by {type(told).__name__}")
     entry = ObjectListing(*told)
     if not all(type(text) is str for text in entry):
-        raise TypeError(f"it describes an object by {type(told).__name__} of something else than texts")
+        raise TypeError(f"it tells of an object by {type(told).__name__} of something else than texts")
     return entry
 
 
