@@ -148,10 +148,10 @@ def lose_a_lock(lab: Lab) -> object:
     return lab.nsg.get_sample()
 
 
-def connect_to_the_wrong_port(lab: Lab) -> object:
+def connect_to_the_wrong_port(lab: Lab) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # nobody listens there
-        return lab.context.connect_to_peer("other", f"127.0.0.1:{sock.getsockname()[1]}")
+        lab.context.connect_to_peer("other", f"127.0.0.1:{sock.getsockname()[1]}")
 
 
 def look_for_nobody(lab: Lab) -> None:
