@@ -190,7 +190,7 @@ class Actor:
         Args:
             lost: Called if it cannot start, with the reason, or is left behind, with None.
         """
-        with self.mailbox.mutex:
+        with self.mailbox.mutex:  # the thread of a caller and the loop may need it in the same moment; one makes it
             worker = self.worker
             if worker is not None:
                 return worker
@@ -343,20 +343,23 @@ class Actor:
 
     def abandon_turn(self, turn: Turn) -> None:
         """Nobody waits for this turn any more: it leaves the line, or is cancelled if it runs in the loop."""
+        # Called by any thread, while another one may grant the turn, start it, or end it. A turn that has not come into
+        # line yet, or has ended, is found nowhere. One that is started in the loop looks at `given_up` after it has set
+        # `scope`, and this looks at `scope` after it has set `given_up`: one of the two cancels it.
         turn.given_up = True
         if self.mailbox.withdraw(turn):
             return
         if turn.scope is not None:
             self.host.loop.now_or_soon(turn.scope.cancel)
         elif turn is self.mailbox.current and turn.try_start():
-            # It was granted but nobody has taken it on: pass it on. Whoever comes later fails to claim it.
+            # It was granted but nobody has started it: pass it on. Whoever comes later fails to start it.
             self.dispatch(self.mailbox.leave(turn))
 
     def redispatch(self) -> None:
         """See to the current turn again: Ctrl-C may have come between a turn's grant and whoever had to see to it.
 
         Only for a caller that was broken off by what is no Exception. Another thread may be seeing to the same turn at
-        the same time, so that everything that :meth:`dispatch` does to a turn may be done twice: a call can be claimed
+        the same time, so that everything that :meth:`dispatch` does to a turn may be done twice: a call is started
         only once, whoever runs a call itself asks the lock itself, and an acquisition is decided only once.
         """
         turn = self.mailbox.current
@@ -493,6 +496,8 @@ class Actor:
 
     def _end_call(self, call: PendingCall, value: object, error: BaseException | None) -> Turn | None:
         """Answer, and end the turn; returns the next one."""
+        # The turn is left first: a caller that is woken by the answer and calls again at once finds the object idle.
+        # The next turn is dispatched by this thread, when the answer is out.
         if error is None and type(value) not in _UNCHANGING:
             if call.method.kind.is_stream and not isinstance(call, PullTurn):
                 value = self.open_stream(call, value)

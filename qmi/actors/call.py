@@ -22,7 +22,14 @@ from qmi.actors.future import (
     check_timeout,
     failed_future,
 )
-from qmi.actors.inline import InlineCall, call_in_task, call_in_thread, runs_in_task_of_caller, runs_in_thread_of_caller
+from qmi.actors.inline import (
+    InlineCall,
+    call_in_task,
+    call_in_task_within,
+    call_in_thread,
+    runs_in_task_of_caller,
+    runs_in_thread_of_caller,
+)
 from qmi.actors.interface import Interface, Method, Placement, unknown_method
 from qmi.actors.open_blocks import Block, block_at
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
@@ -132,7 +139,8 @@ class Handle:
         self._actor: Actor | None = None
 
     def _find_actor(self) -> Actor | None:
-        # The actor of the last call, unless it has ended since: then there may be another one of that name.
+        # The actor of the last call, unless it has ended since: then there may be another one of that name. It may also
+        # end between this look and the call: then its mailbox refuses the call, with the reason.
         actor = self._actor
         if actor is None or actor.mailbox.closed is not None:
             self._actor = actor = self.router.find_actor(self.address)
@@ -245,10 +253,19 @@ class Handle:
         inline = InlineCall(actor, actor.method(name), args, kwargs, token, chain, self.router.origin)
         if chain:
             check_cycle(chain, actor.where, inline.what)
-        result = await call_in_task(actor, inline, limit)
+        if limit is None:
+            result = await call_in_task(actor, inline)
+        else:
+            result = await call_in_task_within(limit, actor, inline)
         return self._stream(result) if method.kind.is_stream else result
 
     # Locking: each is a future, which the views wait for in their own way
+
+    def _ask(self, message: Request) -> QMI_RpcFuture[Any]:
+        actor = self._actor
+        if actor is not None and actor.mailbox.closed is None:
+            return actor.handle(message, self.router.origin)
+        return self.router.request(self.address, message)
 
     def _shown_token(self) -> Token | None:
         # What calls show while there are blocks at this proxy: those of the thread or task that is in one show the
@@ -279,7 +296,8 @@ class Handle:
             token: What the lock shall belong to.
             key: What stands for this request alone, if ``token`` does not.
         """
-        INTERRUPTS.look()
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
         limit = check_timeout(timeout)
         is_block = key is not None and key.is_block
         block = block_at(self, token if token.custom else None)
@@ -288,7 +306,7 @@ class Handle:
         else:
             held = None if token.custom and not is_block else self.token
         message = Acquire(self.address.object, token, math.inf if limit is None else limit, held, key)
-        future = self.router.request(self.address, message)
+        future = self._ask(message)
         future.callee = self.address
         return future
 
@@ -343,12 +361,13 @@ class Handle:
 
     def release(self, token: Token | None, context_name: str | None = None) -> QMI_RpcFuture[bool]:
         """Ask to unlock."""
-        INTERRUPTS.look()
-        return self.router.request(self.address, Release(self.address.object, token, context_name))
+        if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
+            INTERRUPTS.look()
+        return self._ask(Release(self.address.object, token, context_name))
 
     def release_at_once(self, key: Token) -> QMI_RpcFuture[bool]:
         """Give a grant back. Nothing is raised on the way, and Ctrl-C that is due has to wait."""
-        return self.router.request(self.address, Release(self.address.object, key))
+        return self._ask(Release(self.address.object, key))
 
     def released(self, token: Token | None, answer: bool) -> bool:
         """Take note of the answer to :meth:`release`: a lock that could not be released is not there."""
@@ -405,12 +424,12 @@ class Handle:
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""
         INTERRUPTS.look()
-        return self.router.request(self.address, ForceRelease(self.address.object))
+        return self._ask(ForceRelease(self.address.object))
 
     def query_lock(self) -> QMI_RpcFuture[LockInfo | None]:
         """Ask who holds it."""
         INTERRUPTS.look()
-        return self.router.request(self.address, QueryLock(self.address.object))
+        return self._ask(QueryLock(self.address.object))
 
     # Signals
 

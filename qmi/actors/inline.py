@@ -171,26 +171,8 @@ def _run(actor: Actor, call: InlineCall, outer: Execution | None) -> object:
         EXECUTION.set(outer)
 
 
-async def call_in_task(actor: Actor, call: InlineCall, timeout: float | None) -> object:
-    """Run a method in the calling task when it is its turn; cancelling the caller cancels the method.
-
-    Args:
-        actor: The object's actor.
-        call: The call.
-        timeout: How long it may take, in seconds; None: as long as it likes.
-
-    Raises:
-        QMI_RpcTimeoutException: If it took too long.
-        BaseException: Whatever the method raised.
-    """
-    if timeout is None:
-        return await _take_turn(actor, call)
-    with trio.move_on_after(timeout):
-        return await _take_turn(actor, call)
-    raise timed_out(call.what, timeout, actor.explain_busy())
-
-
-async def _take_turn(actor: Actor, call: InlineCall) -> object:
+async def call_in_task(actor: Actor, call: InlineCall) -> object:
+    """Run a method in the calling task when it is its turn; cancelling the caller cancels the method."""
     try:
         await actor.host.loop.breathe()
         if not actor.mailbox.enter(call):
@@ -209,6 +191,17 @@ async def _take_turn(actor: Actor, call: InlineCall) -> object:
         raise error from caught
     finally:
         actor.dispatch(actor.mailbox.leave(call))
+
+
+async def call_in_task_within(timeout: float, actor: Actor, call: InlineCall) -> object:
+    """The same, for so many seconds.
+
+    Raises:
+        QMI_RpcTimeoutException: If it takes longer.
+    """
+    with trio.move_on_after(timeout):
+        return await call_in_task(actor, call)
+    raise timed_out(call.what, timeout, actor.explain_busy())
 
 
 async def _run_in_task(actor: Actor, call: InlineCall) -> object:

@@ -72,12 +72,11 @@ class LockManager:
         lock: The rules and the holder; to be changed by this class only.
     """
 
-    __slots__ = ("_actor", "_lock", "_woken", "lock")
+    __slots__ = ("_actor", "_woken", "lock")
 
     def __init__(self, actor: LockedActor) -> None:
         self._actor = actor
-        self._lock: Lock[AcquireTurn] = Lock()
-        self.lock: Lock[AcquireTurn] = self._lock
+        self.lock: Lock[AcquireTurn] = Lock()
         # The waiter that stands in line because the lock can be had; there is at most one, so that they keep their
         # order. Guarded by the mailbox's mutex.
         self._woken: AcquireTurn | None = None
@@ -85,18 +84,18 @@ class LockManager:
     @property
     def is_locked(self) -> bool:
         """Whether anybody holds the lock."""
-        return self._lock.holder is not None
+        return self.lock.holder is not None
 
     def info(self) -> LockInfo | None:
         """Who holds the lock."""
-        holder = self._lock.holder
+        holder = self.lock.holder
         return None if holder is None else holder.info
 
     # Calls
 
     def refusal(self, turn: PendingCall) -> QMI_ObjectLockedException | None:
         """Why the lock does not let this turn through, or None if it does. The refusal is logged."""
-        lock = self._lock
+        lock = self.lock
         token = turn.token
         if lock.may_call(turn.origin, token):
             return None
@@ -124,7 +123,7 @@ class LockManager:
         # An item that is made ahead shows the token of the call that opened the stream. It may have been released long
         # ago, longer than the lock remembers: while nobody holds the lock, only news of a loss ends the stream. And the
         # consumer may have entered another block since then, on top of the one that the stream was opened in.
-        lock = self._lock
+        lock = self.lock
         if lock.holder is None:
             return lock.reason(turn.token) is not None
         return not (turn.is_ahead and lock.has_grant(turn.origin, turn.token))
@@ -170,7 +169,7 @@ class LockManager:
 
     def _may_have(self, turn: AcquireTurn) -> bool:
         request = turn.request
-        return bool(self._lock.verdict(turn.origin, request.token, request.held, request.grant))
+        return bool(self.lock.verdict(turn.origin, request.token, request.held, request.grant))
 
     def take_turn(self, turn: AcquireTurn) -> Turn | None:
         """It is the turn of an acquisition: it is granted, refused, or waits for the lock.
@@ -203,9 +202,9 @@ class LockManager:
             turn.fault = copy.copy(closed)
             turn.answer = LockAnswer.REFUSED
         else:
-            answer = self._lock.acquire(turn.origin, request.token, time.time(), request.held, request.grant)
+            answer = self.lock.acquire(turn.origin, request.token, time.time(), request.held, request.grant)
             if answer is LockAnswer.REFUSED and request.timeout > 0:
-                self._lock.wait(turn, first=woken)
+                self.lock.wait(turn, first=woken)
             else:
                 turn.answer = answer
         if woken:
@@ -247,17 +246,17 @@ class LockManager:
             if turn.answer is None:
                 following = self._leave(turn)
             elif turn.answer is LockAnswer.GRANTED:
-                following = self._wake_next() if self._lock.release(turn.origin, turn.request.key) else None
+                following = self._wake_next() if self.lock.release(turn.origin, turn.request.key) else None
             else:
                 following = None
-            self._lock.remember(turn.request.key)
+            self.lock.remember(turn.request.key)
         self._actor.dispatch(following)
 
     def _leave(self, turn: AcquireTurn) -> Turn | None:
         # Called with the mutex: the request is refused, wherever it stands. If it is the current turn, whoever sees to
         # that finds the answer and ends it. Returns what the caller has to dispatch.
         turn.answer = LockAnswer.REFUSED
-        self._lock.abandon(turn)
+        self.lock.abandon(turn)
         self._actor.mailbox.withdraw_locked(turn)
         if turn is not self._woken:
             return None
@@ -271,12 +270,12 @@ class LockManager:
         if request.context is not None and request.token is not None and request.token.custom:
             origin = Origin(request.context, origin.incarnation)
         with self._actor.mailbox.mutex:
-            holder = self._lock.holder
-            freed = self._lock.release(origin, request.token)
+            holder = self.lock.holder
+            freed = self.lock.release(origin, request.token)
             turn = self._wake_next() if freed else None
             # It may have been given back before: by a caller that was interrupted, and could not know.
             token = request.token
-            known = not freed and token is not None and not token.custom and not self._lock.is_lost(token)
+            known = not freed and token is not None and not token.custom and not self.lock.is_lost(token)
         if not freed and self._drop_requests(request, origin):
             return False
         if not freed and not known and holder is not None:
@@ -297,7 +296,7 @@ class LockManager:
             return False
         mailbox = self._actor.mailbox
         with mailbox.mutex:
-            turns = [*self._lock.waiting(), *mailbox.waiting_locked(), mailbox.current]
+            turns = [*self.lock.waiting(), *mailbox.waiting_locked(), mailbox.current]
         asked = [turn for turn in turns if isinstance(turn, AcquireTurn) and turn.request.key == request.token]
         dropped = [turn.cancel() for turn in asked if turn.origin == origin]
         return any(dropped)
@@ -312,8 +311,8 @@ class LockManager:
         address = actor.host.address_of(origin)
         who = f"context {origin.context!r}" + (f" ({address})" if address else "")
         with actor.mailbox.mutex:
-            held = [holder.info for holder in self._lock.holders()]
-            self._lock.force(f"{who} took it away by force_unlock() at {_utc(time.time())}")
+            held = [holder.info for holder in self.lock.holders()]
+            self.lock.force(f"{who} took it away by force_unlock() at {_utc(time.time())}")
             turn = self._wake_next()
         _logger.warning("%s forcefully unlocked!.", actor.address.object)
         # The line above is what a script's console shows. Who did it is of interest there only if it was somebody else.
@@ -325,7 +324,7 @@ class LockManager:
     def leave(self, origin: Origin) -> None:
         """A context is gone: its automatic lock is void."""
         with self._actor.mailbox.mutex:
-            freed = self._lock.leave(origin)
+            freed = self.lock.leave(origin)
             turn = self._wake_next() if freed else None
         if freed:
             _logger.warning(
@@ -339,7 +338,7 @@ class LockManager:
         # has to dispatch.
         if self._woken is not None:
             return None
-        waiter = self._lock.next_waiter(self._may_have)
+        waiter = self.lock.next_waiter(self._may_have)
         if waiter is None:
             return None
         self._woken = waiter
@@ -347,7 +346,7 @@ class LockManager:
 
     def clear_waiters(self) -> list[AcquireTurn]:
         """Send everybody away who waits for the lock. Called with the mutex."""
-        return self._lock.clear_waiters()
+        return self.lock.clear_waiters()
 
 
 def _utc(moment: float) -> str:

@@ -74,7 +74,7 @@ class Visitor:
 
 
 def waiting(actor: Any, count: int) -> None:
-    wait_until(lambda: len(actor.guard._lock.waiting()) == count)
+    wait_until(lambda: len(actor.guard.lock.waiting()) == count)
 
 
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
@@ -352,7 +352,7 @@ def test_fault_15_ctrl_c_at_any_line_of_the_entrance_to_a_block_leaves_no_lock(
         for block in entered:  # also if Ctrl-C was put off until then
             assert x.add(1) == 3
             block.__exit__(None, None, None)
-        holders = actor.guard._lock.holders()
+        holders = actor.guard.lock.holders()
         assert len(holders) == (situation != "free"), number
         if situation == "held by another":
             assert other.unlock()
@@ -413,7 +413,7 @@ async def test_lock_block_excludes_tasks_that_share_its_proxy(where: str, cls: t
             async with proxy.locked():
                 raise AssertionError
         nursery.start_soon(visit, 1)
-        await until(lambda: len(actor.guard._lock.waiting()) == 1)
+        await until(lambda: len(actor.guard.lock.waiting()) == 1)
         leave[0].set()
         await entered[1].wait()
         with pytest.raises(QMI_ObjectLockedException):

@@ -198,7 +198,7 @@ def test_waiters_are_served_in_order(lab: QMI_Context) -> None:
         assert proxies[index].unlock()
 
     threads = []
-    waiters = actor_of(lab, "x").guard._lock
+    waiters = actor_of(lab, "x").guard.lock
     for index in range(5):
         thread = threading.Thread(target=take, args=(index,))
         thread.start()
@@ -263,7 +263,7 @@ def test_a_grant_that_nobody_takes_is_taken_back(lab: QMI_Context) -> None:
     actor = actor_of(lab, "x")
     one.lock()
     waiting = lab.get_instrument("x")._rpc.acquire(None, Token("t"))
-    assert actor.guard._lock._waiters[0] is waiting
+    assert actor.guard.lock._waiters[0] is waiting
     waiting.fail(QMI_CancelledCallException())  # as if the caller gave up in the very moment of the grant
     one.unlock()
     assert not one.is_locked()
@@ -406,7 +406,7 @@ async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(cls: type[An
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(proxy.lock, 5)
-                        await until(lambda: bool(actor.guard._lock._waiters))
+                        await until(lambda: bool(actor.guard.lock._waiters))
                         await other.unlock()
                 finally:
                     held = other._rpc.token_to_release(None)

@@ -54,7 +54,7 @@ class Scene:
         else:
             self.requests[token] = handle.acquire(timeout, token)
         self.asked.append(token)
-        self.turns += [turn for turn in self.actor.guard._lock.waiting() if turn not in self.turns]
+        self.turns += [turn for turn in self.actor.guard.lock.waiting() if turn not in self.turns]
         return token
 
     def future(self, who: int) -> QMI_RpcFuture[LockAnswer]:
@@ -114,7 +114,7 @@ class Scene:
         for future in self.later:
             with suppress(QMI_ObjectLockedException):
                 future.wait(10)
-        while (holder := guard._lock.holder) is not None:
+        while (holder := guard.lock.holder) is not None:
             assert holder.key not in self.undone, "held by one who gave up"
             future = self.requests[holder.key]
             assert future.done()

@@ -15,4 +15,4 @@ def actor_of(context: Any, name: str) -> Any:
 def check_idle(actor: Any) -> None:
     assert actor.mailbox.current is None
     assert len(actor.mailbox) == 0
-    assert actor.guard._lock.next_waiter() is None
+    assert actor.guard.lock.next_waiter() is None
