@@ -92,7 +92,13 @@ class Router(Protocol):
         """
 
     def request(
-        self, address: Address, message: Request, *, soon: bool = False, patience: float | None = 0.0
+        self,
+        address: Address,
+        message: Request,
+        *,
+        soon: bool = False,
+        patience: float | None = 0.0,
+        shared: bool = True,
     ) -> QMI_RpcFuture[Any]:
         """Send a message to an object, wherever it lives. Every error comes with the future.
 
@@ -102,6 +108,7 @@ class Router(Protocol):
             soon: Whether a message to another context may wait a moment for others that go out together with it.
             patience: For how many seconds this may block while too much waits to be sent to that context; None: as
                 long as the context takes any of it.
+            shared: Whether others than the caller may wait for the answer.
         """
 
     def release_later(self, address: Address, key: Token) -> None:
@@ -213,7 +220,7 @@ class Handle:
         return self._streamed(future) if method.kind.is_stream else future
 
     def _request(self, method: Method, call: Call, *, soon: bool, patience: float | None) -> QMI_RpcFuture[object]:
-        future = self.router.request(self.address, call, soon=soon, patience=patience)
+        future = self.router.request(self.address, call, soon=soon, patience=patience, shared=soon)
         if not method.direct:
             future.callee = self.address
         return self._streamed(future) if method.kind.is_stream else future

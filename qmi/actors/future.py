@@ -42,7 +42,7 @@ from qmi.errors import (
 )
 from qmi.messages import SERVICE_NAMES, Args, Origin, Token, call_text
 from qmi.names import Address
-from qmi.runtime.call_context import EXECUTION, Execution, current_chain
+from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import (
     TaskWaker,
@@ -68,6 +68,7 @@ class QMI_RpcFuture(Generic[T]):
     Args:
         what: The call, for messages: ``"lab.nsg.get_sample()"``.
         explain: Says what the callee is doing, for the message of a timeout.
+        shared: Whether others than the one that makes it may wait for it.
 
     Attributes:
         on_cancel: Called if the caller gives up, to tell the callee.
@@ -82,7 +83,9 @@ class QMI_RpcFuture(Generic[T]):
     _value: T
     _traceback: TracebackType | None
 
-    def __init__(self, what: str = "the call", explain: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, what: str = "the call", explain: Callable[[], str] | None = None, *, shared: bool = True
+    ) -> None:
         self._what = what
         self._explain = explain
         self.callee: Address | None = None
@@ -93,7 +96,7 @@ class QMI_RpcFuture(Generic[T]):
         # Who is told of the end first: the one that made the call, where nobody else waits for it.
         self._waker: Callable[[], object] | None = None
         # What else is to be called at the end; None as long as only the one that made the call has it.
-        self._callbacks: list[Callable[[], object]] | None = []
+        self._callbacks: list[Callable[[], object]] | None = [] if shared else None
 
     def __repr__(self) -> str:
         state = "pending" if not self._done else "done" if self._error is None else f"failed: {_name_of(self._error)}"
@@ -156,8 +159,9 @@ class QMI_RpcFuture(Generic[T]):
         return limit
 
     def _check_cycle(self) -> None:
-        if self.callee is not None:
-            check_cycle(current_chain(), str(self.callee), self.what)
+        execution = EXECUTION.get()
+        if execution is not None and execution.chain and self.callee is not None:
+            check_cycle(execution.chain, str(self.callee), self.what)
 
     def _wait_in_thread(self, timeout: float | None, execution: Execution | None, left: float | None = None) -> None:
         """Wait until the call has ended: the one place in which a thread waits for a call.

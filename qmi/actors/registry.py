@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from qmi.actors.actor import Actor
 from qmi.errors import QMI_DuplicateNameException, QMI_ObjectRemovedException, QMI_UnknownNameException
@@ -17,12 +17,16 @@ class Registry:
 
     Args:
         context: Name of the context, for messages.
+
+    Attributes:
+        get: The object of a name, or None.
     """
 
     def __init__(self, context: str) -> None:
         self._context = context
         self._mutex = threading.Lock()
         self._actors: dict[str, Actor] = {}
+        self.get: Callable[[str], Actor | None] = self._actors.get
         self._reserved: set[str] = set()
         self._serial = 0
 
@@ -71,10 +75,6 @@ class Registry:
                 return False
             del self._actors[actor.address.object]
             return True
-
-    def get(self, name: str) -> Actor | None:
-        """The object of this name, or None."""
-        return self._actors.get(name)
 
     def unknown(self, name: str) -> QMI_UnknownNameException:
         """The error for a name that nobody has, with the nearest one that somebody has."""

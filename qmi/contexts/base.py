@@ -46,11 +46,10 @@ from qmi.errors import (
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.io.link import Link
-from qmi.peers.awaited import ask_and_await
 from qmi.peers.connections import Connections
 from qmi.peers.constants import check_constants
 from qmi.peers.pending_releases import OwedReleases
-from qmi.peers.rpc_client import ask
+from qmi.peers.rpc_client import ask, ask_and_await
 from qmi.peers.subscriptions import Signalling
 from qmi.runtime.call_context import EXECUTION, Execution, Facade, current_chain
 from qmi.runtime.sigint import INTERRUPTS, mute_closed_outputs
@@ -362,7 +361,13 @@ class ContextBase:
         return None
 
     def request(
-        self, address: Address, message: Request, *, soon: bool = False, patience: float | None = 0.0
+        self,
+        address: Address,
+        message: Request,
+        *,
+        soon: bool = False,
+        patience: float | None = 0.0,
+        shared: bool = True,
     ) -> QMI_RpcFuture[Any]:
         """Send a message to an object, wherever it lives. Every error comes with the future."""
         try:
@@ -372,8 +377,7 @@ class ContextBase:
             link = self.link_to(address.context)
         except Exception as error:  # goes to the caller
             return failed_future(str(address), error)
-        method = f".{message.what}" if isinstance(message, Call) else ""
-        return ask(link, f"{address.context}.{address.object}{method}", message, soon=soon, patience=patience)
+        return ask(link, address, message, soon=soon, patience=patience, shared=shared)
 
     def release_later(self, address: Address, key: Token) -> None:
         """Release a grant of an object of another context as soon as there is a link to it.

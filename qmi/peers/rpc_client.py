@@ -1,15 +1,16 @@
-"""What a request of this context becomes on a link, and whom its answer belongs to."""
+"""What a request of this context becomes on a link; calls may block, be awaited, or come with a future."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
-from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.future import QMI_RpcFuture, patience_for, timed_out
 from qmi.actors.streams import END
 from qmi.config.validators import printable
 from qmi.errors import (
@@ -20,8 +21,8 @@ from qmi.errors import (
     QMI_RuntimeException,
     QMI_UsageException,
 )
-from qmi.messages import Call, Failure, Reply, Request, Token, Value
-from qmi.names import CONTEXT_OBJECT_NAME
+from qmi.messages import SERVICE_NAMES, Call, Failure, Reply, Request, Token, Value, call_text
+from qmi.names import CONTEXT_OBJECT_NAME, Address
 from qmi.net.io.capacity import NoRoomException
 from qmi.net.io.link import Link
 from qmi.net.protocol.bounds import Bound
@@ -37,21 +38,39 @@ _LONGEST_TEXT = 2000
 
 
 class RemoteCall(QMI_RpcFuture[Any]):
-    """A request on its way to another context, and what becomes of it.
+    """A request on its way to another context: what its caller waits for, with the number that it has on the link.
+
+    The answer is written into it by whoever reads the link: the event loop, a thread that was lent to the link, or the
+    caller itself while it waits (:meth:`_wait_in_thread`). Its loss is written by the loop, perhaps at the same time;
+    the first one counts, as with any call.
 
     Args:
         link: The link that it goes out on.
-        what: The request, for messages.
+        what: The request, for messages; or the object that it is for.
+        call: The call, if it is one of an object.
+        shared: Whether others than the one that makes it may wait for it.
+
+    Attributes:
+        number: The number of the request, set by the link before anything is sent; 0 before.
     """
 
-    __slots__ = ("_left_to_loop", "_link", "_stream", "number")
+    __slots__ = ("_address", "_left_to_loop", "_link", "_method", "_shown_args", "_stream", "number")
 
-    def __init__(self, link: Link, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, link: Link, what: str | Address, call: Call | None = None, *, shared: bool = True) -> None:
+        super().__init__(shared=shared)
         self._link = link
+        # What it is called in messages is written when there is one.
+        self._address = what
+        self._method = "" if call is None else call.method
+        self._shown_args = () if call is None or call.method not in SERVICE_NAMES else call.args[:1]
         self._left_to_loop = False
         self._stream: _RemoteStream | None = None
         self.number: int = 0
+
+    @property
+    def what(self) -> str:
+        """The request, for messages."""
+        return f"{self._address}.{call_text(self._method, self._shown_args)}" if self._method else str(self._address)
 
     def explain(self, patience: float = 0.0) -> str:
         """What the object over there is busy with, if it says so in time; else when the other side was last heard."""
@@ -155,7 +174,7 @@ class _CheckedCall(RemoteCall):
 
     __slots__ = ("_bound",)
 
-    def __init__(self, link: Link, what: str, bound: Bound) -> None:
+    def __init__(self, link: Link, what: str | Address, bound: Bound) -> None:
         super().__init__(link, what)
         self._bound = bound
 
@@ -171,6 +190,75 @@ class _CheckedCall(RemoteCall):
         """The answer is a stream, which no such request has."""
         self._link.cancel_request(self.number)
         self.fail(QMI_RuntimeException(f"{self._link.title} answered {self.what} with a stream; none was expected"))
+
+
+class AwaitedCall(RemoteCall):
+    """A call of a plain method that a task awaits: the usual call of a trio program."""
+
+    __slots__ = ()
+
+    async def send_and_wait(self, call: Call) -> None:
+        """Send it as soon as there is room for it, and wait until it has ended, however it ends."""
+        encoded = None
+        while not self.number:
+            try:
+                self._link.send_request(call, self, soon=True, encoded=encoded)
+            except NoRoomException as refusal:
+                encoded = refusal.encoded
+                await self._link.room.wait_in_task()
+        await self.ended()
+
+    def stream_opened(self) -> None:
+        """The answer is a stream, which nobody asked for: the method is not what it was when the proxy was made."""
+        self._link.cancel_request(self.number)
+        self.fail(QMI_Exception("The method has become a generator; get a new proxy of the object"))
+
+
+async def ask_and_await(
+    link_to: Callable[[str], Link], address: Address, call: Call, timeout: float | None = None
+) -> object:
+    """Call a plain method of an object of another context, and await its result; being cancelled cancels the call.
+
+    Args:
+        link_to: Finds the link to a context; called here, so that its error is a checkpoint, too.
+        address: The object.
+        call: The call.
+        timeout: How long to wait at most, in seconds; None waits for ever.
+
+    Raises:
+        QMI_RpcTimeoutException: If there is no answer in time.
+        QMI_ValueNotSendableException: If an argument cannot be sent.
+        QMI_NotDeliveredException: If there is no link, or too much waits on it.
+        BaseException: Whatever the method raised; or QMI_OutcomeUnknownException if the link is lost.
+    """
+    try:
+        link = link_to(address.context)
+        awaited = AwaitedCall(link, address, call, shared=False)
+        awaited.callee = address
+        try:
+            if timeout is None:
+                await awaited.send_and_wait(call)
+            else:
+                with trio.move_on_after(timeout):
+                    await awaited.send_and_wait(call)
+                if not awaited.number:
+                    raise QMI_NotDeliveredException(
+                        f"{awaited.what} was not sent within {timeout:g} s, since {link.explain_full()}; "
+                        "it was not carried out, repeating it is safe"
+                    )
+                if not awaited.done():
+                    # Asked before the call is given up, which may end what it is busy with.
+                    raise timed_out(awaited.what, timeout, await awaited.explain_async(patience_for(timeout)))
+        except BaseException:
+            awaited.cancel()
+            raise
+    except QMI_Exception:  # it did not go out; who tries in a loop must let others run all the same
+        await trio.lowlevel.checkpoint()
+        raise
+    try:
+        return awaited.result()
+    finally:
+        del awaited  # the traceback of an error refers to this frame, and the call to the error
 
 
 def ask_what_it_does(link: Link, name: str) -> QMI_RpcFuture[Any]:
@@ -197,13 +285,6 @@ async def _hear(link: Link, question: QMI_RpcFuture[Any], patience: float) -> st
     finally:
         question.cancel()
     return busy_or_silent(link, question, patience)
-
-
-async def explain_awaited(link: Link, name: str, patience: float) -> str:
-    """What an object over there is busy with, for a task whose call took too long; see :meth:`RemoteCall.explain`."""
-    if not patience or not link.is_up:
-        return link.explain_silence()
-    return await _hear(link, ask_what_it_does(link, name), patience)
 
 
 class _Fault:
@@ -301,20 +382,30 @@ class _RemoteStream:
 
 
 def ask(
-    link: Link, what: str, message: Request, *, soon: bool = False, patience: float | None = 0.0
+    link: Link,
+    what: str | Address,
+    message: Request,
+    *,
+    soon: bool = False,
+    patience: float | None = 0.0,
+    shared: bool = True,
 ) -> QMI_RpcFuture[Any]:
     """Send a request on a link, at once or soon. Every error comes with the future.
 
     Args:
         link: The link.
-        what: The request, for messages.
+        what: The request, for messages; or the object that it is for.
         message: The request.
         soon: Whether it may wait for others that go out together with it.
         patience: For how many seconds the calling thread may wait if too much waits on the link already; None: as long
             as the other side takes any of it. On an event loop, nothing waits here.
+        shared: Whether others than the caller may wait for the answer.
     """
-    bound = ANSWERS.get(type(message))
-    call = RemoteCall(link, what) if bound is None else _CheckedCall(link, what, bound)
+    if type(message) is Call:
+        call = RemoteCall(link, what, message if isinstance(what, Address) else None, shared=shared)
+    else:
+        bound = ANSWERS.get(type(message))
+        call = RemoteCall(link, what) if bound is None else _CheckedCall(link, what, bound)
     if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
         call.leave_to_loop(message)
         return call

@@ -47,12 +47,12 @@ class Served(QMI_RpcFuture[Any]):
         self._serving = serving
         self.number = number
         self.cancelled = False
-        self._waker = self._send
 
     def _send(self) -> None:
         # Called once, by whoever ends the request.
         try:
-            self._serving.answer(self)
+            error = self._error
+            self._serving.answer(self, None if error is not None else self._value, error)
         except Exception as error:  # it must not take the thread down that ended the call
             self._serving.link.fault(f"answering a request to {self.what}", error)
 
@@ -67,9 +67,10 @@ class ServedCall(Served, PendingCall):
     __slots__ = ("_serving", "cancelled", "number")
 
     def __init__(self, serving: Serving, number: int, call: Call, origin: Origin) -> None:
-        PendingCall.__init__(self, call.method, call.args, dict(call.kwargs), call.token, call.chain, origin)
-        self._what = call.object
         self._serve(serving, number)
+        PendingCall.__init__(self, call.method, call.args, dict(call.kwargs), call.token, call.chain, origin)
+        self._waker = self._send
+        self._what = call.object
 
     @property
     def what(self) -> str:
@@ -91,8 +92,9 @@ class ServedAcquire(Served, AcquireTurn):
     __slots__ = ("_serving", "cancelled", "number")
 
     def __init__(self, serving: Serving, number: int, request: Acquire, origin: Origin) -> None:
-        AcquireTurn.__init__(self, request, origin)
         self._serve(serving, number)
+        AcquireTurn.__init__(self, request, origin)
+        self._waker = self._send
 
 
 class ServedQuestion(Served):
@@ -101,8 +103,9 @@ class ServedQuestion(Served):
     __slots__ = ("_serving", "cancelled", "number")
 
     def __init__(self, serving: Serving, number: int, message: Request) -> None:
-        super().__init__(message.object)
         self._serve(serving, number)
+        super().__init__(message.object)
+        self._waker = self._send
 
 
 class Serving:
@@ -130,14 +133,14 @@ class Serving:
 
     def request(self, number: int, message: Request) -> None:
         """The other side asks for something."""
-        if self._ended:
+        if self._is_over():
             return
         self._open[number] = answer = self._served(number, message)
         try:
             self._home.request_here(message, self._origin, self.link, answer)
         except Exception as error:  # goes to the caller, who is not to end this program
             answer.fail(error)
-        if self._is_over():
+        if self._ended:
             self._take_back(answer, message)
 
     def _served(self, number: int, message: Request) -> Served:
@@ -159,15 +162,13 @@ class Serving:
             release = Release(message.object, message.token)
             self._home.request_here(release, self._origin, self.link, QMI_RpcFuture(message.object))
 
-    def answer(self, answer: Served) -> None:
-        """A request has ended."""
+    def answer(self, answer: Served, value: object, error: BaseException | None) -> None:
+        """A request has ended, by a value or an error."""
         number = answer.number
-        error = answer.error()
-        value = None if error is not None else answer.result()
         if issubclass(type(value), ActorStream):  # `isinstance` would ask a value of the user what it is
             self._stream(answer, cast("ActorStream", value))
             return
-        self._forget(number)
+        self._open.pop(number, None)
         if error is not None:
             self.link.send_failure(number, error)
         else:

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from cbor2 import CBORDecodeError, dumps
+from cbor2 import CBORDecodeError, dumps, loads
 
 from qmi.config.validators import printable
 from qmi.errors import QMI_ValueNotSendableException
@@ -209,8 +209,9 @@ class Codec:
         try:
             if len(payload) > self._few and not is_within(payload, self._limits.objects):
                 raise UndecodableValue(f"a message has too many objects: {_too_many(self._limits)}")
-            found, seal = pieces.decode(
-                b"".join((b"\x82", payload, _SEALED)),
+            sealed = b"".join((b"\x82", payload, _SEALED))
+            found, seal = (loads if len(sealed) <= pieces.SMALL else pieces.decode)(
+                sealed,
                 semantic_decoders=decoder,
                 max_depth=self._max_cbor_depth,
                 allow_indefinite=False,

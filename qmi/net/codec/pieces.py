@@ -14,7 +14,7 @@ from cbor2 import CBORDecoder, loads
 
 _PIECE = 4096
 """How many bytes are decoded at a time; they become at most a few thousand objects."""
-_SMALL = 1 << 16
+SMALL = 1 << 16
 """Up to so many bytes are decoded at once: that takes a few milliseconds."""
 
 
@@ -65,6 +65,6 @@ def decode(data: bytes, **options: Unpack[Options]) -> Any:
     Raises:
         CBORDecodeError: As of cbor2.
     """
-    if len(data) <= _SMALL:
+    if len(data) <= SMALL:
         return loads(data, **options)
     return CBORDecoder(cast(IO[bytes], _Pieces(data)), read_size=_PIECE, **options).decode()

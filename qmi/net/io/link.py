@@ -88,27 +88,26 @@ class Delivery:
         link: The link.
         owner: Its owner.
         failed: Called with what was being done, and the exception, if somebody who was told has failed.
+
+    Attributes:
+        sinks: Who waits for the answer to which request.
     """
 
     def __init__(self, link: Link, owner: Owner[Link], failed: Callable[[str, Exception], object]) -> None:
         self._link = link
         self._owner = owner
         self._failed = failed
-        self._sinks: dict[int, Sink] = {}
+        self.sinks: dict[int, Sink] = {}
         self._over = False
         self._told = False
 
-    def expect(self, number: int, sink: Sink) -> None:
-        """There will be an answer to a request."""
-        self._sinks[number] = sink
-
     def forget(self, number: int) -> None:
         """Nobody waits for the answer to a request any more."""
-        self._sinks.pop(number, None)
+        self.sinks.pop(number, None)
 
     def abandon(self) -> None:
         """This is a forked child, to which no answer comes."""
-        sinks, self._sinks = self._sinks, {}
+        sinks, self.sinks = self.sinks, {}
         for sink in sinks.values():
             sink.orphan()
 
@@ -116,7 +115,7 @@ class Delivery:
         """Tell of one event. Never raises: a fault of this program ends this link, not the program."""
         try:
             if isinstance(event, ReplyReceived):
-                if (sink := self._sinks.pop(event.number, None)) is not None:
+                if (sink := self.sinks.pop(event.number, None)) is not None:
                     sink.reply(event.reply)
             elif isinstance(event, _OF_STREAMS):
                 self._tell_reader(event)
@@ -126,7 +125,7 @@ class Delivery:
             self._failed(f"passing on {type(event).__name__}", error)
 
     def _tell_reader(self, event: StreamOpened | ItemReceived | StreamEnded) -> None:
-        sink = self._sinks.get(event.number)
+        sink = self.sinks.get(event.number)
         if sink is None:
             return
         if isinstance(event, ItemReceived):
@@ -162,8 +161,8 @@ class Delivery:
         Args:
             loss: Why it is gone.
         """
-        while self._sinks:
-            number, _ = next(iter(self._sinks.items()))
+        while self.sinks:
+            number, _ = next(iter(self.sinks.items()))
             error = QMI_OutcomeUnknownException(
                 f"Lost {self._link.title} ({loss.reason}); the outcome is unknown, it may or may not have been carried "
                 "out"
@@ -670,7 +669,7 @@ class Link:
             try:
                 _, buffers = self._connection.send_request(message, encoded, cost)
                 sink.number = number
-                self._delivery.expect(number, sink)
+                self._delivery.sinks[number] = sink
                 left = self._out.write(buffers, number, soon=soon and self._connection.open_request_count > 1)
             except BaseException:  # an interrupt that came by a handler of the program: nobody will wait for the answer
                 if self._connection.next_number != number:

@@ -42,7 +42,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from qmi.config.validators import printable
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
@@ -54,7 +54,6 @@ from qmi.net.protocol.events import (
     LargeFrameReceived,
     LossKind,
     PeerLost,
-    SignalsReceived,
 )
 from qmi.net.protocol.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.protocol.heartbeat import Heartbeat, Pulse
@@ -72,7 +71,7 @@ from qmi.net.protocol.packets import (
     write_packet,
 )
 from qmi.net.protocol.request_memory import RequestMemory, Share
-from qmi.net.protocol.requests import RequestLayer, RequestRefused
+from qmi.net.protocol.requests import RequestLayer
 from qmi.net.protocol.undecodable import UnaffordableValue, peek, read_undecodable
 
 HEARTBEAT = write_packet(Kind.PONG, 0)[0]
@@ -92,6 +91,7 @@ def _kind_of_frame(kind: int | None) -> str:
         return f"a frame of kind {kind}"
 
 
+T = TypeVar("T")
 Packet: TypeAlias = tuple[int, int, Any]
 """Kind, number and payload."""
 
@@ -122,7 +122,6 @@ class Connection(RequestLayer):
 
     Attributes:
         last_heard: When something came last.
-        outbox: What :meth:`data_to_send` returns.
         deferred: Frames that have come and wait to be decoded by the driver; the first one is :attr:`large_frame`.
         defers_large: Whether the driver decodes large frames (:attr:`large_frame`); else they are decoded where they
             are received.
@@ -157,7 +156,6 @@ class Connection(RequestLayer):
         self._noted = now  # what the heartbeat knows of it
         self._hello_due = now + self.limits.hello_timeout
         self._last_pong = now
-        self.outbox: list[Buffer] = []
         self._expected = expected
         self._where = where
         if role is Role.CONNECTING:
@@ -191,11 +189,11 @@ class Connection(RequestLayer):
 
     def buffer_updated(self, size: int, now: float) -> list[Event]:
         """Handle the ``size`` bytes that were received into :meth:`get_buffer`'s memory."""
-        return self._receive(self._reader.buffer_updated(size), now)
+        return self._receive(self._reader.buffer_updated, size, now)
 
     def receive_data(self, data: Buffer, now: float) -> list[Event]:
         """Handle bytes that were received."""
-        return self._receive(self._reader.feed(data), now)
+        return self._receive(self._reader.feed, data, now)
 
     def receive_eof(self, now: float) -> list[Event]:
         """The connection was closed by the other side."""
@@ -209,14 +207,14 @@ class Connection(RequestLayer):
         where = "between two messages" if self._reader.between_frames else "in the middle of a message"
         return self.lose(f"the connection was closed {where}", LossKind.DISCONNECTED)
 
-    def _receive(self, frames: Iterable[Frame], now: float) -> list[Event]:
+    def _receive(self, read: Callable[[T], Iterable[Frame]], came: T, now: float) -> list[Event]:
         events: list[Event] = []
         if self.lost is not None:
             return events
         self.last_heard = now
         kind: int | None = None
         try:
-            for frame in frames:
+            for frame in read(came):
                 kind = None
                 if self.deferred or frame[1] or len(frame[0]) > CHEAP:
                     self._handle_heavy(frame, events, now)
@@ -230,7 +228,7 @@ class Connection(RequestLayer):
                         self._handle_undecodable(frame.body, fault, events)
                         continue
                 if self.is_ready and kind not in _FOR_THE_LINK:
-                    self._handle_message(kind, number, payload, events)
+                    self._read_message(kind, number, payload, events, newer=self._reader.minor > MINOR)
                     continue
                 self._handle(kind, payload, events, now)
                 if events and type(events[-1]) is PeerLost:
@@ -355,7 +353,7 @@ class Connection(RequestLayer):
         if kind in _FOR_THE_LINK:
             self._handle(kind, payload, events, now)
             return
-        self._handle_message(kind, number, payload, events)
+        self._read_message(kind, number, payload, events, newer=self._reader.minor > MINOR)
         if kind == REQUEST:
             self._requests.note_cost(number, self._cost_of(frame))
 
@@ -479,18 +477,6 @@ class Connection(RequestLayer):
             self._handle_hello(kind, payload, events, now)
         elif kind == Kind.PING:
             self._pong(now)
-
-    def _handle_message(self, kind: int, number: int, payload: Any, events: list[Event]) -> None:
-        try:
-            event = self._read_message(kind, number, payload, newer=self._reader.minor > MINOR)
-        except RequestRefused as refusal:
-            self.outbox += write_packet(Kind.FAILURE, number, self._codec.encode(refusal.error))
-            return
-        last = events[-1] if events else None
-        if type(event) is SignalsReceived and type(last) is SignalsReceived:
-            last.signals += event.signals  # at most what one read has brought
-        elif event is not None:
-            events.append(event)
 
     def _handle_undecodable(self, body: Buffer, fault: UndecodableValue, events: list[Event]) -> None:
         event, answer = read_undecodable(self._requests, body, fault)

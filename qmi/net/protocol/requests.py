@@ -410,14 +410,6 @@ def not_delivered(what: str, peer: str, reason: str) -> QMI_NotDeliveredExceptio
     )
 
 
-class RequestRefused(Exception):
-    """A request that is answered by an error at once, without anybody seeing it."""
-
-    def __init__(self, error: QMI_Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 _HEAD = 11
 """How many bytes of a body are in front of the payload, at most."""
 _COST_OF_HEAD = 2000
@@ -436,6 +428,7 @@ class RequestLayer(ABC):
     Attributes:
         is_ready: Whether the handshake is done and the link is there.
         lost: Why the link is gone, None while it is there.
+        outbox: What the protocol itself has to say.
         handed_over: To be called with the number of a request when the transport is about to get its first byte: from
             now on its loss is "outcome unknown".
         chain_there: Gives the waiting objects of a call the names that they have at the other side; None if these
@@ -447,6 +440,7 @@ class RequestLayer(ABC):
         self._requests = OpenRequests(open_requests, request_bytes, share)
         self.lost: PeerLost | None = None
         self.is_ready: bool = False
+        self.outbox: list[Buffer] = []
         self.handed_over: Callable[[int], None] = self._requests.queued.discard
         self.chain_there: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None
 
@@ -611,50 +605,56 @@ class RequestLayer(ABC):
 
     # -- what came
 
-    def _read_message(self, kind: int, number: int, payload: object, *, newer: bool) -> Event | None:
+    def _read_message(self, kind: int, number: int, payload: object, events: list[Event], *, newer: bool) -> None:
         """Take note of a packet of any kind that does not concern the link itself.
 
         Args:
             kind: What came.
             number: Which request it belongs to.
             payload: The message in it.
+            events: Gets what the owner of the link must be told.
             newer: Whether the other side has a newer version, which may send what this version does not know.
-
-        Returns:
-            What the owner of the link must be told, None if that is nothing.
 
         Raises:
             ProtocolError: If the packet makes no sense.
-            RequestRefused: If it is a request that must be answered by an error.
         """
         if kind == VALUE:
-            if not self._requests.answered(number, by_value=True):
-                return None
-            return ReplyReceived(number, _NONE if payload is None else Value(payload))
-        if kind == REQUEST:
-            return self._read_request(number, payload, newer)
-        if kind == SIGNAL:
-            return SignalsReceived([read_signal(payload, newer=newer)])
-        reader = _READERS.get(kind)
-        if reader is None:
-            if newer:
-                return None
+            if self._requests.answered(number, by_value=True):
+                events.append(ReplyReceived(number, _NONE if payload is None else Value(payload)))
+        elif kind == REQUEST:
+            self._read_request(number, payload, events, newer)
+        elif kind == SIGNAL:
+            signal = read_signal(payload, newer=newer)
+            last = events[-1] if events else None
+            if type(last) is SignalsReceived:
+                last.signals.append(signal)  # at most what one read has brought
+            else:
+                events.append(SignalsReceived([signal]))
+        elif (reader := _READERS.get(kind)) is not None:
+            check_payload(kind, payload, newer=newer, fault=ProtocolError)
+            if (event := reader(self._requests, number, payload)) is not None:
+                events.append(event)
+        elif not newer:
             raise ProtocolError(f"there is no packet of kind {kind}")
-        check_payload(kind, payload, newer=newer, fault=ProtocolError)
-        return reader(self._requests, number, payload)
 
-    def _read_request(self, number: int, payload: object, newer: bool) -> Event:
+    def _read_request(self, number: int, payload: object, events: list[Event], newer: bool) -> None:
         requests = self._requests
         if not requests.serve(number):
             fault = f"{requests.limit} requests of this peer have no answer yet, which is the limit"
-            raise RequestRefused(QMI_RuntimeException(fault))
+            self._refuse(number, QMI_RuntimeException(fault))
+            return
         try:
-            return RequestReceived(number, read_request(payload, newer=newer))
-        except (UnknownRequest, ProtocolError) as error:
+            events.append(RequestReceived(number, read_request(payload, newer=newer)))
+        except ProtocolError:
             requests.finish(number)
-            if isinstance(error, ProtocolError):
-                raise
-            raise RequestRefused(QMI_UnknownRpcException(str(error))) from None
+            raise
+        except UnknownRequest as error:
+            requests.finish(number)
+            self._refuse(number, QMI_UnknownRpcException(str(error)))
+
+    def _refuse(self, number: int, error: QMI_Exception) -> None:
+        # Nobody sees the request.
+        self.outbox += write_packet(Kind.FAILURE, number, self._codec.encode(error))
 
 
 # What speaks of a request that is open; a newer version may say no more about it than this one. Payloads were checked.

@@ -59,7 +59,7 @@ def make() -> tuple[Delivery, Listener, Listener, list[str]]:
     """Somebody waits for the answer to request 1."""
     owner, sink, faults = Listener(), Listener(), list[str]()
     delivery = Delivery(LINK, owner, lambda doing, error: faults.append(f"{doing}: {error!r}"))
-    delivery.expect(1, sink)
+    delivery.sinks[1] = sink
     return delivery, owner, sink, faults
 
 
@@ -122,7 +122,7 @@ def test_a_fault_of_who_is_told_is_the_end_of_the_link_and_not_of_the_program() 
             raise RuntimeError("no")
 
     delivery, _, _, faults = make()
-    delivery.expect(2, Broken())
+    delivery.sinks[2] = Broken()
     delivery.deliver(ReplyReceived(2, Value(7)))
     assert faults == ["passing on ReplyReceived: RuntimeError('no')"]
 
