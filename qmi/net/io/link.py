@@ -70,10 +70,9 @@ _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
 _LEND_AGAIN = 1.0
 """After so many seconds it is tried again to have a thread read, if there was none left."""
-_NEW_DEADLINES = frozenset({Connected, PeerLost})
-"""After these the timer has others to wait for, or none."""
 _OF_STREAMS = (StreamOpened, ItemReceived, StreamEnded)
 _FOR_THE_LOOP = (HelloReceived, Connected, PeerLost)
+_NEW_DEADLINES = (Connected, PeerLost)
 
 _P = ParamSpec("_P")
 
@@ -335,7 +334,7 @@ class Link:
                 async with open_service_nursery() as nursery:
                     nursery.start_soon(self._contain, "writing", self._out.run)
                     nursery.start_soon(self._contain, "watching the time", self._watch_time)
-                    nursery.start_soon(self._contain, "reading", self._begin_and_read, True)
+                    nursery.start_soon(self._contain, "reading", self._read, True)
                     await self._contain("closing", self._close_if_cancelled)
         finally:
             self._end()
@@ -348,10 +347,6 @@ class Link:
             self.fault(doing, group)
         if is_last:
             self._scope.cancel()
-
-    async def _begin_and_read(self) -> None:
-        self._say(self._connection.data_to_send)
-        await self._read()
 
     def _end(self) -> None:
         # Each step is taken whatever becomes of the others.
@@ -402,6 +397,7 @@ class Link:
             self.close("the context is stopping")  # wakes a thread that reads
 
     async def _read(self) -> None:
+        self._say(self._connection.data_to_send)
         busy_since = rush_since = time.monotonic()
         reads = 0
         while self._connection.lost is None:
@@ -564,7 +560,10 @@ class Link:
                 patience = stalled + self._unsent_timeout - now
                 due = min(due, now + patience)
                 if patience <= 0:
-                    self._lose(f"it does not read: nothing could be written for {self._unsent_timeout:g} s")
+                    self._handle(
+                        self._connection.lose,
+                        f"it does not read: nothing could be written for {self._unsent_timeout:g} s",
+                    )
             with trio.move_on_after(max(due - now, 0.0)):
                 await self._wake_timer.wait()
         self._hang_up()  # wakes the reader
@@ -574,7 +573,7 @@ class Link:
             if type(event) is PeerLost and event.error is not None:
                 self._note_fault(event.reason.removeprefix(f"{FAULT} while "), event.error)
             self._delivery.deliver(event)
-            if type(event) in _NEW_DEADLINES:
+            if isinstance(event, _NEW_DEADLINES):  # the timer has others to wait for, or none
                 self._wake_timer.set()
                 self.room.tell()
                 self._large.wake()
@@ -585,9 +584,6 @@ class Link:
             self._write_own()
         self._dispatch(events)
 
-    def _lose(self, reason: str, kind: LossKind = LossKind.DISCONNECTED) -> None:
-        self._handle(self._connection.lose, reason, kind)
-
     @property
     def writes(self) -> int:
         """How often something was given to the connection."""
@@ -597,7 +593,9 @@ class Link:
         if self._out.error is not None:
             self._note_fault("writing", self._out.error)
         if self._out.fault is not None and self._connection.lost is None:
-            self._lose(self._out.fault, LossKind.DISCONNECTED if self._untold else LossKind.FAULT)
+            self._handle(
+                self._connection.lose, self._out.fault, LossKind.DISCONNECTED if self._untold else LossKind.FAULT
+            )
             self._hang_up()
 
     # -- the handshake and the end, on the loop
