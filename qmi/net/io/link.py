@@ -28,14 +28,14 @@ import trio
 from tricycle import open_service_nursery
 
 from qmi.errors import QMI_OutcomeUnknownException
-from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Unsubscribe, Value
+from qmi.messages import Call, Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Encoded
 from qmi.net.io.capacity import NoRoomException, Room
 from qmi.net.io.failures import Failures
 from qmi.net.io.large_messages import LargeMessages
 from qmi.net.io.link_quota import machine_of
 from qmi.net.io.reader_handoff import ReaderHandoff
-from qmi.net.io.receivers import Owner, Sink
+from qmi.net.io.receivers import Owner, Sink, is_for_the_loop
 from qmi.net.io.transport import Outbound, Wire
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Connection, Packet
@@ -71,7 +71,6 @@ _RUSH_TIME = 0.05
 _LEND_AGAIN = 1.0
 """After so many seconds it is tried again to have a thread read, if there was none left."""
 _OF_STREAMS = (StreamOpened, ItemReceived, StreamEnded)
-_FOR_THE_LOOP = (HelloReceived, Connected, PeerLost)
 _NEW_DEADLINES = (Connected, PeerLost)
 
 _P = ParamSpec("_P")
@@ -178,13 +177,6 @@ class Delivery:
                 self._owner.relieved(self._link)
         except Exception as error:  # as above
             self._failed("telling that it takes more", error)
-
-
-def is_for_the_loop(event: Event) -> bool:
-    """Whether only the loop may tell of an event; any thread that reads may tell of the others."""
-    if isinstance(event, RequestReceived):
-        return type(event.message) in (Subscribe, Unsubscribe)
-    return isinstance(event, _FOR_THE_LOOP)
 
 
 class Link:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from qmi.messages import Reply, Request, Signal
-from qmi.net.protocol.events import PeerLost
+from qmi.messages import Reply, Request, Signal, Subscribe, Unsubscribe
+from qmi.net.protocol.events import Connected, Event, HelloReceived, PeerLost, RequestReceived
 from qmi.net.protocol.handshake import Hello
 
 LinkT = TypeVar("LinkT", contravariant=True)
+_FOR_THE_LOOP = (HelloReceived, Connected, PeerLost)
 
 
 class Sink(Protocol):
@@ -69,3 +70,10 @@ class Owner(Protocol[LinkT]):
 
     def lost(self, link: LinkT, loss: PeerLost) -> None:
         """The link is gone. The last call."""
+
+
+def is_for_the_loop(event: Event) -> bool:
+    """Whether only the loop may tell of an event; any thread that reads may tell of the others."""
+    if isinstance(event, RequestReceived):
+        return type(event.message) in (Subscribe, Unsubscribe)
+    return isinstance(event, _FOR_THE_LOOP)

@@ -414,7 +414,7 @@ async def test_request_that_was_not_delivered_is_not_written_after_all(
             dispatch(events)
 
         pair.a._dispatch = slow_dispatch  # type: ignore[method-assign]
-        pair.a._lose("no reason")
+        pair.a._handle(pair.a._connection.lose, "no reason")
         await until(lambda: pair.b.ended.is_set())
         assert [type(answer.got[0].error) for answer in answers] == [
             QMI_OutcomeUnknownException, *[QMI_NotDeliveredException] * 4

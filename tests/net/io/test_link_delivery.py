@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from qmi.messages import Acquire, Call, Reply, Signal, Subscribe, Token, Unsubscribe, Value
-from qmi.net.io.link import Delivery, is_for_the_loop
+from qmi.net.io.link import Delivery
+from qmi.net.io.receivers import is_for_the_loop
 from qmi.net.protocol.events import (
     CancelReceived,
     Connected,
