@@ -19,5 +19,9 @@ ORDER = (
     "idle_memory",
     "importing",
     "crowd",
+    "scpi_query",
+    "scpi_async",
+    "scpi_block",
+    "scpi_polling",
     "programs",
 )

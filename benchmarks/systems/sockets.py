@@ -75,7 +75,11 @@ class _Echo(Target):
 
 @contextmanager
 def echoing(echo: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Have a thread that echoes for one client after the other; gives its port."""
+    """Have a thread for each client that echoes; gives its port."""
+
+    def serve_one(sock: socket.socket) -> None:
+        with sock:
+            echo(sock)
 
     def serve() -> None:
         while True:
@@ -83,8 +87,7 @@ def echoing(echo: Callable[[socket.socket], None]) -> Iterator[int]:
                 sock, _ = listener.accept()
             except OSError:  # the listener was closed: that is the end
                 return
-            with sock:
-                echo(sock)
+            threading.Thread(target=serve_one, args=(sock,), daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, daemon=True).start()
@@ -96,7 +99,13 @@ class Sockets(System):
 
     @contextmanager
     def serving(self, variant: str) -> Iterator[str]:
-        """A thread that sends each message back."""
+        """A thread that sends each message back; the variant ``scpi`` answers questions."""
+        if variant == "scpi":
+            from benchmarks.scpi_device import answer
+
+            with echoing(answer) as port:
+                yield str(port)
+            return
 
         def echo(sock: socket.socket) -> None:
             line = _Line(sock, variant == "fresh")

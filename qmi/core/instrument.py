@@ -1,10 +1,17 @@
 """Instrument drivers."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from qmi.actors.instrument import QMI_Instrument, QMI_InstrumentIdentification
 from qmi.actors.interface import rpc_method
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.core.exceptions import QMI_InvalidOperationException
-from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
+
+if TYPE_CHECKING:
+    from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
 
 __all__ = [
     "AsyncTransportInstrument",
@@ -15,3 +22,11 @@ __all__ = [
     "TransportInstrument",
     "rpc_method",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Import the drivers with a transport when one is asked for: others need no transports."""
+        if name in ("AsyncTransportInstrument", "TransportInstrument"):
+            return getattr(importlib.import_module("qmi.devices.instrument"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

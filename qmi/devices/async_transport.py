@@ -23,6 +23,7 @@ from qmi.devices.line import (
     MAY_RENEW,
     PARTIAL,
     QUIET,
+    SHORT,
     UNSURE,
     Line,
 )
@@ -237,7 +238,7 @@ class AsyncTransport(Line):
         is_first = True
         if not self._read_buffer:
             await self._check_not_lost()
-            data = await self._receive(CHUNK, timeout) if terminator else b""
+            data = await self._receive(SHORT, timeout) if terminator else b""
             is_first = False
             # Nearly always this is the answer, all of it, and nothing else.
             if data.endswith(terminator) and data.find(terminator) == len(data) - len(terminator):

@@ -25,6 +25,8 @@ DEBUG = logging.DEBUG
 # Plain numbers: each exchange compares them several times.
 IDLE, ASKED, UNSURE, LATE, PARTIAL, LOST = (int(step) for step in Step)
 CHUNK = 65536
+SHORT = 4096
+"""For how much the first read of an answer asks: most are shorter, and memory for more is not for nothing."""
 BIG = 65536
 QUIET = 0.02
 """After how long without a byte an answer is taken to be over, in seconds."""

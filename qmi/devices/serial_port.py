@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmi.devices.libraries import import_serial
+from qmi.devices.line import CHUNK, SHORT
 from qmi.devices.transport import DeviceTransport
 from qmi.devices.usb_identity import UsbIdentity, port_of
 from qmi.errors import QMI_TransportDescriptorException, QMI_TransportLostException
@@ -161,12 +162,13 @@ class QMI_SerialTransport(DeviceTransport):
     def _receive_by_asking(self, size: int, timeout: float | None) -> bytes:
         port = self._safe_serial
         deadline = None if timeout is None else time.monotonic() + timeout
-        # A text of unknown length is taken as it is there, or else its next byte is waited for.
-        exact = size < 65536
+        # Where the end is not known in bytes, what is there is taken, or else one byte is waited for.
+        is_counted = size not in (SHORT, CHUNK)
         try:
             while True:
                 waiting = port.in_waiting
-                data = port.read(size if exact else max(1, waiting)) if timeout != 0 or waiting else b""
+                wanted = size if is_counted else max(1, waiting)
+                data = port.read(wanted) if timeout != 0 or waiting else b""
                 if data or (deadline is not None and time.monotonic() >= deadline):
                     return data
         except OSError as error:

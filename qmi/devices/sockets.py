@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
+import sys
 import time
 from typing import Any, ClassVar
 
@@ -13,6 +15,8 @@ from qmi.devices.line import LATE
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_TimeoutException, QMI_TransportDescriptorException, QMI_TransportLostException
 from qmi.names import HostPort
+
+_NO_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 RESPONDER_PORT = 35999
 """Where contexts answer questions about themselves; no device may be there."""
@@ -108,68 +112,73 @@ class QMI_TcpTransport(QMI_SocketTransport):
             raise
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.setblocking(True)
+        connection.settimeout(None)
+        _set_time_limit(connection, socket.SO_SNDTIMEO, self.WRITE_TIMEOUT)
         self._applied = None
         self._socket = connection
 
-    def _set_timeout(self, connection: socket.socket, timeout: float | None) -> None:
+    def _flags(self, connection: socket.socket, timeout: float | None) -> int:
+        """Prepare to wait for that long; return the flags to receive with."""
+        if timeout == self._applied:
+            return 0
+        if timeout is not None and timeout <= 0:
+            return _NO_WAIT
         # A system call, so only where it changes something.
-        if timeout is not None and timeout < 0:
-            timeout = 0.0
-        if timeout != self._applied:
-            connection.settimeout(timeout)
-            self._applied = timeout
+        _set_time_limit(connection, socket.SO_RCVTIMEO, timeout)
+        self._applied = timeout
+        return 0
 
     def _send(self, data: bytes) -> None:
-        connection = self._safe_socket
+        # The socket blocks, and the system ends its waits: that saves the call of poll() before each send and receive.
+        connection = self._socket or self._safe_socket
         try:
             sent = connection.send(data)
-        except BlockingIOError:
-            sent = 0
-        except TimeoutError:
-            sent = 0
+            if sent < len(data):
+                self._send_rest(connection, memoryview(data)[sent:])
+        except BlockingIOError as error:
+            raise QMI_TimeoutException(f"{self} took no byte for {self.WRITE_TIMEOUT:g} s") from error
         except OSError as error:
             raise self._lost_by(error) from error
-        if sent < len(data):
-            self._send_rest(connection, memoryview(data)[sent:], len(data))
 
-    def _send_rest(self, connection: socket.socket, rest: memoryview, size: int) -> None:
-        self._set_timeout(connection, self.WRITE_TIMEOUT)
+    def _send_rest(self, connection: socket.socket, rest: memoryview) -> None:
         while rest:
-            try:
-                rest = rest[connection.send(rest) :]
-            except TimeoutError as error:
-                raise QMI_TimeoutException(
-                    f"{self} took no byte for {self.WRITE_TIMEOUT:g} s; {size - len(rest)} of {size} were written"
-                ) from error
-            except OSError as error:
-                raise self._lost_by(error) from error
+            rest = rest[connection.send(rest) :]
 
     def _receive(self, size: int, timeout: float | None) -> bytes:
-        connection = self._safe_socket
-        self._set_timeout(connection, timeout)
+        connection = self._socket or self._safe_socket
         try:
-            data = connection.recv(size)
-        except (TimeoutError, BlockingIOError):
+            if timeout == self._applied:
+                data = connection.recv(size)
+            else:
+                data = connection.recv(size, self._flags(connection, timeout))
+        except BlockingIOError:
             return b""
         except OSError as error:
             raise self._lost_by(error) from error
-        if not data:
-            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
-        return data
+        return data or self._ended()
 
     def _receive_into(self, view: memoryview, timeout: float | None) -> int:
-        connection = self._safe_socket
-        self._set_timeout(connection, timeout)
+        connection = self._socket or self._safe_socket
         try:
-            count = connection.recv_into(view)
-        except (TimeoutError, BlockingIOError):
+            count = connection.recv_into(view, 0, self._flags(connection, timeout))
+        except BlockingIOError:
             return 0
         except OSError as error:
             raise self._lost_by(error) from error
-        if not count:
-            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
-        return count
+        return count or len(self._ended())
+
+    def _ended(self) -> bytes:
+        raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
+
+
+def _set_time_limit(connection: socket.socket, option: int, seconds: float | None) -> None:
+    """Limit how long the system waits in a call; None for ever."""
+    if sys.platform == "win32":
+        limit: int | bytes = 0 if seconds is None else max(1, int(seconds * 1000))
+    else:
+        whole, rest = divmod(0.0 if seconds is None else max(1e-6, seconds), 1)
+        limit = struct.pack("ll", int(whole), int(rest * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
 class QMI_UdpTransport(QMI_SocketTransport):

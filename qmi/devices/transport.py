@@ -21,6 +21,7 @@ from qmi.devices.line import (
     MAY_RENEW,
     PARTIAL,
     QUIET,
+    SHORT,
     UNSURE,
     Line,
 )
@@ -326,7 +327,7 @@ class DeviceTransport(Line, QMI_Transport):
         is_first = True
         if not self._read_buffer:
             self._check_not_lost()
-            data = self._receive(CHUNK, timeout) if terminator else b""
+            data = self._receive(SHORT, timeout) if terminator else b""
             is_first = False
             # Nearly always this is the answer, all of it, and nothing else.
             if data.endswith(terminator) and data.find(terminator) == len(data) - len(terminator):
