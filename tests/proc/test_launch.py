@@ -32,8 +32,10 @@ from qmi.proc.launch import (
 from qmi.proc.output import last_lines
 from qmi.proc.pidfiles import Record, Records
 from qmi.proc.process import identify
+from tests.support.outside import wait_for_end, wait_for_file
 from tests.support.ports import free_port
-from tests.support.proc import QUICK, ScriptedLink, TextLink, config_in, dying, quiet, talker, target, wait_for
+from tests.support.proc import QUICK, ScriptedLink, TextLink, config_in, dying, quiet, talker, target
+from tests.support.waiting import wait_until
 
 IMPATIENT = Times(ask=0.5, start=0.3, settle=0.3, soft=0.3, terminate=0.3, kill=5.0)
 
@@ -81,7 +83,7 @@ def test_a_program_without_a_port_is_known_by_its_process(home: Path) -> None:
     assert found.seconds is not None
     with pytest.raises(AlreadyRunningError):
         launcher(config).start(at)
-    wait_for(lambda: "ready" in output_of(config, "q"))
+    wait_for_file(lambda: "ready" in output_of(config, "q"), home)
     assert launcher(config).stop(at) == ""
     assert launcher(config).look(at) == Offline()
     assert output_of(config, "q").endswith("quiet is ready\nquiet ends\n")
@@ -113,7 +115,7 @@ def test_a_program_has_a_session_of_its_own_and_no_descriptors_of_ours(home: Pat
     with open(os.devnull) as ours:
         os.set_inheritable(ours.fileno(), True)
         started = launcher(config).start(target(config, "q"))
-        wait_for(facts.exists)
+        wait_for_file(facts.exists, home)
     lines = facts.read_text().splitlines()
     assert lines[:2] == [str(started.pid), str(started.pid)]
     # Input, output, errors; one is the file with the facts, and one the listing of the directory itself.
@@ -140,9 +142,10 @@ def test_a_program_outlives_its_starter_and_the_hangup_of_its_terminal(home: Pat
 def test_a_program_that_ends_leaves_no_zombie_behind_its_starter(home: Path) -> None:
     config = config_in(home, q=quiet())
     started = launcher(config).start(target(config, "q"))
-    wait_for(lambda: "ready" in output_of(config, "q"))
+    wait_for_file(lambda: "ready" in output_of(config, "q"), home)
     os.kill(started.pid, signal.SIGKILL)
-    wait_for(lambda: not psutil.pid_exists(started.pid))
+    wait_for_end(started.pid)
+    wait_until(lambda: not psutil.pid_exists(started.pid))
     found = launcher(config).look(target(config, "q"))
     assert isinstance(found, Offline)
     assert f"process {started.pid} ended without being stopped. Its output is in {home}/out/q_" in found.reason
@@ -244,7 +247,7 @@ def test_fault_26_a_program_that_can_no_longer_be_remembered_is_ended(
     monkeypatch.setattr(Records, "write", fill_up)
     with pytest.raises(QMI_RuntimeException, match="full"):
         launcher(config).start(target(config, "q"))
-    wait_for(lambda: not psutil.pid_exists(pids[0]))
+    wait_for_end(pids[0])
 
 
 def test_fault_28_a_stale_process_number_is_ignored_and_its_new_owner_never_signalled(home: Path) -> None:
@@ -292,8 +295,10 @@ def test_a_program_that_was_started_by_hand_is_stopped_too(home: Path) -> None:
     context = config.contexts["a"]
     arguments = [sys.executable, "-m", "talker", *context.program_args]
     environment = {**os.environ, "PYTHONPATH": context.python_path or ""}
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL) as by_hand:
-        wait_for(lambda: isinstance(launcher(config).look(target(config, "a")), Running))
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as by_hand:
+        assert by_hand.stdout is not None
+        assert by_hand.stdout.readline().startswith("a listens")
+        assert isinstance(launcher(config).look(target(config, "a")), Running)
         assert launcher(config, IMPATIENT).stop(target(config, "a")) == (
             "ended by SIGTERM, since it did not stop when asked"
         )
@@ -367,7 +372,7 @@ def test_an_answer_of_another_process_does_not_count(home: Path, answer: Present
 def test_fault_29_a_program_that_ignores_stop_is_ended_by_force(home: Path, what: str, how: str) -> None:
     config = config_in(home, q=quiet(what))
     started = launcher(config).start(target(config, "q"))
-    wait_for(lambda: "ready" in output_of(config, "q"))
+    wait_for_file(lambda: "ready" in output_of(config, "q"), home)
     assert launcher(config, IMPATIENT).stop(target(config, "q")) == how
     assert identify(started.pid) is None
 
@@ -429,7 +434,7 @@ def test_programs_of_a_background_job_hear_ctrl_c(home: Path) -> None:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         config = config_in(home, q=quiet())
         launcher(config).start(target(config, "q"))
-        wait_for(lambda: "ready" in output_of(config, "q"))
+        wait_for_file(lambda: "ready" in output_of(config, "q"), home)
         assert launcher(config).stop(target(config, "q")) == ""
     finally:
         signal.signal(signal.SIGINT, before)

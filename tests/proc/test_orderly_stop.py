@@ -23,8 +23,9 @@ from qmi.proc.launch import Launcher, Times
 from qmi.proc.selection import Target
 from qmi.proc.systemd import unit_text
 from qmi.runtime.interrupt_rules import PATIENCE
+from tests.support.outside import wait_for_file
 from tests.support.ports import free_port
-from tests.support.proc import PROGRAMS, target, wait_for
+from tests.support.proc import PROGRAMS, target
 from tests.support.ssh import SSHD, make_keys, openssh, sessions
 
 TIMES = Times(ask=5.0, start=30.0, soft=0.0, terminate=10.0, kill=5.0)
@@ -56,7 +57,7 @@ def test_fault_52_stop_by_qmi_proc_closes_the_instruments(mode: str, home: Path)
     config = lab(home, mode, free_port())
     launcher = Launcher(config, SocketLink(config), times=TIMES)
     launcher.start(target(config, "lab"))
-    wait_for(lambda: is_on(home))
+    wait_for_file(lambda: is_on(home), home)
     assert launcher.stop(target(config, "lab")) == "ended by SIGTERM, since it did not stop when asked"
     assert (home / "record").read_text() == "on\noff\n"
 
@@ -65,7 +66,7 @@ def test_stop_by_qmi_proc_of_a_program_without_a_port_closes_the_instruments(hom
     config = lab(home, "deaf")
     launcher = Launcher(config, SocketLink(config), times=Times(soft=10.0))
     launcher.start(target(config, "lab"))
-    wait_for(lambda: is_on(home))
+    wait_for_file(lambda: is_on(home), home)
     assert launcher.stop(target(config, "lab")) == ""
     assert (home / "record").read_text() == "on\noff\n"
 
@@ -85,7 +86,7 @@ def test_fault_52_stop_by_systemd_closes_the_instruments(mode: str, home: Path) 
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            wait_for(lambda: is_on(home) or process.poll() is not None)
+            wait_for_file(lambda: is_on(home) or process.poll() is not None, home)
             process.send_signal(signal.Signals[unit["KillSignal"]])
             assert process.wait(float(unit["TimeoutStopSec"])) == int(unit["SuccessExitStatus"])
         finally:
@@ -120,7 +121,7 @@ def test_fault_52_ssh_session_that_ends_closes_the_instruments(who: str, home: P
             "127.0.0.1", keys.port, username=getpass.getuser(), known_hosts=str(keys.known_hosts), config=None
         )
         await connection.create_process(command, term_type="xterm")
-        await asyncio.to_thread(wait_for, lambda: is_on(home))
+        await asyncio.to_thread(wait_for_file, lambda: is_on(home), home)
         if who == "client":
             connection.abort()
         else:
@@ -130,5 +131,5 @@ def test_fault_52_ssh_session_that_ends_closes_the_instruments(who: str, home: P
 
     with openssh(keys, tmp_path) as server:
         asyncio.run(session())
-        wait_for(lambda: not is_on(home))
+        wait_for_file(lambda: not is_on(home), home)
     assert (home / "record").read_text() == "on\noff\n"

@@ -23,8 +23,9 @@ from qmi.proc.selection import Target
 from qmi.proc.ssh.client import RemoteHosts
 from qmi.proc.ssh.errors import ErrorSource, RemoteError
 from qmi.proc.status import State
+from tests.support.outside import wait_for_end, wait_for_file
 from tests.support.ports import free_port
-from tests.support.proc import QUICK, ScriptedLink, config_in, dying, quiet, talker, wait_for
+from tests.support.proc import QUICK, ScriptedLink, config_in, dying, quiet, talker
 from tests.support.ssh import (
     LIMITS,
     SSHD,
@@ -111,7 +112,7 @@ def test_output_is_read_from_another_host(home: Path, keys: Keys, server: object
     with lab(keys, config) as remote:
         assert isinstance(remote.request("lab", Start("q")), Ok)
         [output] = (home / "out").glob("q_*.out")
-        wait_for(lambda: b"ready" in output.read_bytes())
+        wait_for_file(lambda: b"ready" in output.read_bytes(), home)
         read = b"".join(follow(lambda place: remote.read_output("lab", "q", place), end))
         assert read == output.read_bytes()
         assert read.endswith(long + b"quiet ends\n")
@@ -163,7 +164,7 @@ def test_fault_32_a_connection_lost_while_the_helper_works(home: Path, keys: Key
     with lab(keys, config) as remote:
         thread = threading.Thread(target=start)
         thread.start()
-        wait_for(lambda: far_record(home, "slow"))
+        wait_for_file(lambda: far_record(home, "slow"), home)
         running_helpers = helpers(server)
         assert running_helpers
         for session in sessions(server):
@@ -180,7 +181,7 @@ def test_fault_32_a_connection_lost_while_the_helper_works(home: Path, keys: Key
         assert running is not None
         assert identify(running[0]) is not None
         # The helper of the lost connection has ended by itself.
-        wait_for(lambda: not any(helper.is_running() for helper in running_helpers))
+        wait_for_end(*[helper.pid for helper in running_helpers])
         assert remote.request("lab", Stop("slow")) == Ok(1)
 
 
@@ -201,7 +202,7 @@ def test_fault_33_twenty_programs_on_one_host(home: Path, keys: Keys, server: ps
         assert 1 < most <= 8
         assert all(identify(pid) is not None for pid in pids)
     # The helpers ended with their input, and left the programs running.
-    wait_for(lambda: not helpers(server))
+    wait_for_end(*[helper.pid for helper in helpers(server)])
     for pid in pids:
         assert identify(pid) is not None
         os.kill(pid, 9)

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.exits import DRIVER, SOON, end_of, program
+from tests.support.outside import wait_for_file
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 
@@ -292,9 +292,7 @@ TAKE_THE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 def test_fault_52_terminal_that_is_closed_closes_the_instruments(home: Path) -> None:
     # What an SSH session that breaks off does to the program in it.
-    (home / "script.py").write_text(
-        TAKE_THE_TERMINAL + DRIVER + f"begin(); open('ready', 'w').close(); {READY}; time.sleep(1000)"
-    )
+    (home / "script.py").write_text(TAKE_THE_TERMINAL + DRIVER + f"begin(); {READY}; time.sleep(1000)")
     leader, follower = os.openpty()
     with open(home / "output", "w") as output, subprocess.Popen(
         [sys.executable, "script.py"],
@@ -302,9 +300,7 @@ def test_fault_52_terminal_that_is_closed_closes_the_instruments(home: Path) -> 
     ) as process:  # fmt: skip
         try:
             os.close(follower)
-            end = time.monotonic() + SOON
-            while not (home / "ready").exists() and process.poll() is None and time.monotonic() < end:
-                time.sleep(0.01)
+            wait_for_file(lambda: "ready" in (home / "output").read_text(), home, SOON)
             os.close(leader)
             assert process.wait(SOON) == 128 + signal.SIGHUP
         finally:

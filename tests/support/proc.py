@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi
@@ -125,14 +124,6 @@ def config_in(home: Path, **contexts: CfgContext) -> CfgQmi:
 
 def target(config: CfgQmi, name: str, *, local: bool = True) -> Target:
     return Target(name, config.contexts[name], local)
-
-
-def wait_for(what: Callable[[], object], seconds: float = 15.0) -> None:
-    """Look again and again until it is so; a hang is a failure."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 HELPER = [sys.executable, "-m", "tests.support.proc_helper"]

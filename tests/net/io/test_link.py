@@ -216,7 +216,8 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
 ) -> None:
     monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
 
-    async with joined(readers=trio.CapacityLimiter(2)) as pair:
+    readers = trio.CapacityLimiter(2)
+    async with joined(readers=readers) as pair:
         answer = Answer()
 
         async def calls(count: int) -> None:
@@ -243,7 +244,7 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
         assert [entry[1] for entry in told] == [Subscribe("bench", "sig"), SIGNAL, GET]
         assert told[0][2] == main_thread
         # After a pause the loop reads again.
-        await trio.sleep(0.2)
+        await until(lambda: readers.borrowed_tokens == 0)
         before = len(pair.owners[1].told)
         await calls(1)
         assert pair.owners[1].told[before][2] == main_thread

@@ -7,6 +7,7 @@ import trio
 
 from qmi.net.io import transport as outbound_module
 from qmi.net.io.transport import FULL, Outbound
+from tests.support.waiting import until
 from tests.support.writing import Bench, Clock
 
 
@@ -77,11 +78,9 @@ async def test_the_loop_writes_what_a_thread_has_left_held(bench: Bench) -> None
         for letter in "abc":
             bench.say(letter, soon=True)
         bench.loop.turn()
-        while bench.written != ["a", "bc"]:
-            await trio.lowlevel.checkpoint()
+        await until(lambda: bench.written == ["a", "bc"])
         bench.say("d", soon=True)  # the loop is still looking
-        while bench.written != ["a", "bc", "d"]:
-            await trio.lowlevel.checkpoint()
+        await until(lambda: bench.written == ["a", "bc", "d"])
         nursery.cancel_scope.cancel()
 
 

@@ -20,7 +20,7 @@ def main() -> None:
     time.sleep(delay)
     meet(next((mode.removeprefix("meet=") for mode in modes if mode.startswith("meet=")), ""))
     with socket.create_server(("127.0.0.1", port)) as server:
-        print(f"{name} listens, configured by {os.environ.get('QMI_CONFIG')}")
+        print(f"{name} listens, configured by {os.environ.get('QMI_CONFIG')}", flush=True)
         while True:
             peer, _ = server.accept()
             with peer, peer.makefile("rw") as file:
