@@ -251,7 +251,8 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
 
 
 @pytest.mark.parametrize("who", ["a", "b", "reset", "fault", "cancel"])
-async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str) -> None:
+async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
     readers = trio.CapacityLimiter(2)
     async with joined(readers=readers) as pair:
         answer = Answer()
