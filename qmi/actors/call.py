@@ -91,7 +91,10 @@ class Router(Protocol):
             QMI_Exception: If it should live here but does not, or if this context has stopped.
         """
 
-    def request(
+    def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Every error comes with the future."""
+
+    def request_elsewhere(
         self,
         address: Address,
         message: Request,
@@ -100,12 +103,12 @@ class Router(Protocol):
         patience: float | None = 0.0,
         shared: bool = True,
     ) -> QMI_RpcFuture[Any]:
-        """Send a message to an object, wherever it lives. Every error comes with the future.
+        """Send a message to an object of another context. Every error comes with the future.
 
         Args:
             address: The object.
             message: The message.
-            soon: Whether a message to another context may wait a moment for others that go out together with it.
+            soon: Whether the message may wait a moment for others that go out together with it.
             patience: For how many seconds this may block while too much waits to be sent to that context; None: as
                 long as the context takes any of it.
             shared: Whether others than the caller may wait for the answer.
@@ -220,7 +223,7 @@ class Handle:
         return self._streamed(future) if method.kind.is_stream else future
 
     def _request(self, method: Method, call: Call, *, soon: bool, patience: float | None) -> QMI_RpcFuture[object]:
-        future = self.router.request(self.address, call, soon=soon, patience=patience, shared=soon)
+        future = self.router.request_elsewhere(self.address, call, soon=soon, patience=patience, shared=soon)
         if not method.direct:
             future.callee = self.address
         return self._streamed(future) if method.kind.is_stream else future

@@ -360,7 +360,15 @@ class ContextBase:
             raise self.registry.gone(address)
         return None
 
-    def request(
+    def request(self, address: Address, message: Request) -> QMI_RpcFuture[Any]:
+        """Send a message to an object, wherever it lives. Every error comes with the future."""
+        try:
+            actor = self.find_actor(address)
+        except Exception as error:  # goes to the caller
+            return failed_future(str(address), error)
+        return self.request_elsewhere(address, message) if actor is None else actor.handle(message, self.origin)
+
+    def request_elsewhere(
         self,
         address: Address,
         message: Request,
@@ -369,13 +377,10 @@ class ContextBase:
         patience: float | None = 0.0,
         shared: bool = True,
     ) -> QMI_RpcFuture[Any]:
-        """Send a message to an object, wherever it lives. Every error comes with the future."""
+        """Send a message to an object of another context. Every error comes with the future."""
         try:
-            actor = self.find_actor(address)
-            if actor is not None:
-                return actor.handle(message, self.origin)
             link = self.link_to(address.context)
-        except Exception as error:  # goes to the caller
+        except QMI_Exception as error:  # goes to the caller
             return failed_future(str(address), error)
         return ask(link, address, message, soon=soon, patience=patience, shared=shared)
 
