@@ -108,6 +108,12 @@ def leave_open(lab: Lab) -> None:
     qmi.stop()
 
 
+def forget_to_stop(lab: Lab) -> None:
+    program = "import qmi; qmi.start('forgotten', None)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    logging.getLogger("qmi").warning(done.stderr.rstrip().rpartition(" | ")[2])
+
+
 def open_twice(lab: Lab) -> None:
     with lab.nsg:
         lab.nsg.open()
@@ -265,6 +271,7 @@ SITUATIONS: list[Callable[[Lab], object]] = [
     lambda lab: lab.nsg.close(),
     open_twice,
     leave_open,
+    forget_to_stop,
     lambda lab: lab.context.get_instrument("bench.nsg").set_amplitude(threading.Lock()),
     time_out,
     call_in_a_circle,
