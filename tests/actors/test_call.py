@@ -23,6 +23,7 @@ from qmi.core.rpc import QMI_RpcFuture, QMI_RpcObject, rpc_method
 from qmi.messages import LockAnswer, Release, Token
 from qmi.names import Address
 from qmi.utils.context_managers import lock_unlock
+from tests.support.actors import handle_of
 from tests.support.drivers import Async, Gate, Inline, Plain
 from tests.support.lab import address, make_context
 
@@ -258,7 +259,7 @@ def test_a_lock_token_is_a_text(lab: QMI_Context, token: Any) -> None:
 def test_signals_go_to_receivers_only(lab: QMI_Context) -> None:
     x: Any = lab.make_instrument("x", Plain)
     with pytest.raises(QMI_UsageException, match=r"^Signals go to a QMI_SignalReceiver; got "):
-        x._rpc.subscribe("sig", print)
+        handle_of(x).subscribe("sig", print)
 
 
 async def test_a_timeout_of_a_call_that_the_task_runs_itself_names_what_the_object_does() -> None:
@@ -308,8 +309,8 @@ def test_a_lock_that_was_interrupted_is_not_held(lab: QMI_Context, gate: Gate) -
     x: Any = lab.make_instrument("x", Plain, gate)
     running = x.rpc_nonblocking.block()
     gate.reached.wait(10)
-    asked = x._rpc.acquire(10, token := x._rpc.token_to_lock_with(None))
-    x._rpc.undo_acquire(token, asked)
+    asked = handle_of(x).acquire(10, token := handle_of(x).token_to_lock_with(None))
+    handle_of(x).undo_acquire(token, asked)
     gate.open.set()
     assert running.wait(10) == "passed"
     assert not x.is_locked()

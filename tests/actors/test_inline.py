@@ -20,7 +20,7 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
-from tests.support.actors import actor_of, check_idle
+from tests.support.actors import actor_of, check_idle, handle_of
 from tests.support.cancel_steps import in_qmi, interrupt_at
 from tests.support.drivers import Async, Gate, Inline, Plain
 from tests.support.waiting import wait_until
@@ -80,7 +80,7 @@ def test_inline_waiter_is_woken_by_the_end_of_the_object_and_by_its_lock(lab: QM
 
     locking = x.rpc_nonblocking  # the lock request stands before the call
     assert locking
-    asked = x._rpc.acquire(10, x._rpc.token_to_lock_with("t"))
+    asked = handle_of(x).acquire(10, handle_of(x).token_to_lock_with("t"))
     refused = threading.Thread(target=call)
     refused.start()
     wait_until(lambda: len(actor.mailbox) == 2)
@@ -179,7 +179,7 @@ def test_fault_15_ctrl_c_at_any_line_of_a_call_leaves_the_object_usable(
         interrupted = interrupt_at(number, call, in_qmi, allowed)
         for future in futures:
             future.wait(10)
-        if x._rpc.token is not None:
+        if handle_of(x).token is not None:
             x.unlock()
         if situation in ("locked by another", "wait for the lock"):
             other.unlock()
@@ -284,7 +284,7 @@ async def test_a_lock_refuses_tasks_that_come_and_tasks_that_wait() -> None:
         x: Any = await lab.make_rpc_object("x", Async)
         y: Any = await lab.get_rpc_object("x")
         busy = x.rpc_nonblocking.count()
-        locking = x._rpc.acquire(1, x._rpc.token_to_lock_with("t"))
+        locking = handle_of(x).acquire(1, handle_of(x).token_to_lock_with("t"))
         with pytest.raises(QMI_ObjectLockedException):
             await y.count()
         assert await locking

@@ -17,7 +17,7 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.messages import Acquire, Call, Origin, Release, Token
-from tests.support.actors import actor_of, check_idle
+from tests.support.actors import actor_of, check_idle, handle_of
 from tests.support.cancel_steps import cancel_at_each_step
 from tests.support.drivers import Async, Gate, Inline, Plain
 from tests.support.waiting import until, wait_until
@@ -87,7 +87,7 @@ def test_fault_37_a_lock_is_not_stolen(lab: QMI_Context, caplog: pytest.LogCaptu
     one = lab.make_instrument("x", Plain)
     one.lock()
     actor = actor_of(lab, "x")
-    held: Handle = one._rpc  # type: ignore[attr-defined]
+    held: Handle = handle_of(one)
     assert held.token is not None
     thieves: list[tuple[Origin, Token | None]] = [
         (lab.async_context.origin, Token("guess")),
@@ -147,7 +147,7 @@ def test_the_holder_can_unlock_while_its_method_runs_and_the_next_one_waits_for_
     one.lock()
     running = one.rpc_nonblocking.block()
     gate.reached.wait(10)
-    asked = two._rpc.acquire(10, two._rpc.token_to_lock_with(None))
+    asked = handle_of(two).acquire(10, handle_of(two).token_to_lock_with(None))
     assert one.unlock()
     assert not asked.done(), "whoever gets the lock knows that the object is idle"
     gate.open.set()
@@ -203,7 +203,7 @@ def test_waiters_are_served_in_order(lab: QMI_Context) -> None:
         thread = threading.Thread(target=take, args=(index,))
         thread.start()
         threads.append(thread)
-        wait_until(lambda count=index + 1: len(waiters._waiters or ()) == count)  # type: ignore[misc]
+        wait_until(lambda count=index + 1: len(waiters.waiting()) == count)  # type: ignore[misc]
     one.unlock()
     for thread in threads:
         thread.join(20)
@@ -215,7 +215,7 @@ def test_a_waiter_goes_before_those_who_call(lab: QMI_Context, gate: Gate) -> No
     one = lab.make_instrument("x", Plain, gate)
     two = lab.get_instrument("x")
     one.lock()
-    waiting = two._rpc.acquire(10, two._rpc.token_to_lock_with(None))
+    waiting = handle_of(two).acquire(10, handle_of(two).token_to_lock_with(None))
     running = one.rpc_nonblocking.block()
     gate.reached.wait(10)
     late = lab.get_instrument("x").rpc_nonblocking.add(1)
@@ -236,8 +236,8 @@ def test_lock_waiter_that_gives_up_is_passed_over_at_any_moment(lab: QMI_Context
     if moment == "stands in line":
         running = one.rpc_nonblocking.block()
         one.unlock()
-    first = quitter._rpc.acquire(None, Token("q"))
-    second = patient._rpc.acquire(None, Token("p"))
+    first = handle_of(quitter).acquire(None, Token("q"))
+    second = handle_of(patient).acquire(None, Token("p"))
     if moment == "was woken":
         running = one.rpc_nonblocking.block()
         gate.reached.wait(10)
@@ -251,7 +251,7 @@ def test_lock_waiter_that_gives_up_is_passed_over_at_any_moment(lab: QMI_Context
         gate.open.set()
         running.wait(10)
     assert second.wait(10)
-    assert patient._rpc.granted(Token("p"), True)
+    assert handle_of(patient).granted(Token("p"), True)
     assert patient.unlock()
     with pytest.raises(QMI_CancelledCallException):
         first.wait()
@@ -262,8 +262,8 @@ def test_a_grant_that_nobody_takes_is_taken_back(lab: QMI_Context) -> None:
     one = lab.make_instrument("x", Plain)
     actor = actor_of(lab, "x")
     one.lock()
-    waiting = lab.get_instrument("x")._rpc.acquire(None, Token("t"))
-    assert actor.guard.lock._waiters[0] is waiting
+    waiting = handle_of(lab.get_instrument("x")).acquire(None, Token("t"))
+    assert actor.guard.lock.waiting()[0] is waiting
     waiting.fail(QMI_CancelledCallException())  # as if the caller gave up in the very moment of the grant
     one.unlock()
     assert not one.is_locked()
@@ -276,7 +276,7 @@ def test_keeping_a_lock_is_not_undone_by_giving_up(lab: QMI_Context, gate: Gate)
     one.lock(lock_token="mine")
     running = one.rpc_nonblocking.block()
     gate.reached.wait(10)
-    again = one._rpc.acquire(None, Token("mine", custom=True))
+    again = handle_of(one).acquire(None, Token("mine", custom=True))
     assert actor_of(lab, "x").mailbox.waiting() == [again]
     again.fail(QMI_CancelledCallException())
     gate.open.set()
@@ -309,7 +309,7 @@ def test_lock_waiter_that_gives_up_logs_nothing(lab: QMI_Context, caplog: pytest
 def test_removing_a_locked_object_tells_who_waits(lab: QMI_Context) -> None:
     one = lab.make_instrument("x", Plain)
     one.lock()
-    waiting = lab.get_instrument("x")._rpc.acquire(None, Token("t"))
+    waiting = handle_of(lab.get_instrument("x")).acquire(None, Token("t"))
     lab.remove_rpc_object(one)
     with pytest.raises(QMI_ObjectRemovedException, match=r"^lab\.x was removed from its context$"):
         waiting.wait(10)
@@ -322,7 +322,7 @@ def test_stopping_tells_who_waits() -> None:
     lab.start()
     one = lab.make_instrument("x", Plain)
     one.lock()
-    waiting = lab.get_instrument("x")._rpc.acquire(50, Token("t"))
+    waiting = handle_of(lab.get_instrument("x")).acquire(50, Token("t"))
     lab.stop()
     with pytest.raises(QMI_ContextStoppedException):
         waiting.wait(10)
@@ -335,7 +335,7 @@ def test_a_context_that_goes_frees_its_lock_for_the_next_one(
     actor = actor_of(lab, "x")
     peer = Origin("peer", "1")
     assert actor.handle(Acquire("x", Token("p")), peer).wait(10)
-    waiting = one._rpc.acquire(None, Token("t"))
+    waiting = handle_of(one).acquire(None, Token("t"))
     actor.guard.leave(Origin("peer", "2"))
     assert not waiting.done()
     actor.guard.leave(peer)
@@ -406,18 +406,18 @@ async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(cls: type[An
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(proxy.lock, 5)
-                        await until(lambda: bool(actor.guard.lock._waiters))
+                        await until(lambda: bool(actor.guard.lock.waiting()))
                         await other.unlock()
                 finally:
-                    held = other._rpc.token_to_release(None)
-                    other._rpc.release(held)
-                    other._rpc.released(held, True)
+                    held = handle_of(other).token_to_release(None)
+                    handle_of(other).release(held)
+                    handle_of(other).released(held, True)
             else:
                 async with proxy.locked(5, "text" if "text" in how else None):
                     await proxy.add(1)
 
         async def check() -> None:
-            if proxy._rpc.token is not None:  # granted: then it is the caller's to unlock
+            if handle_of(proxy).token is not None:  # granted: then it is the caller's to unlock
                 await proxy.unlock()
             await until(lambda: actor.mailbox.current is None)
             check_idle(actor)

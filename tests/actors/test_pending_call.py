@@ -21,7 +21,7 @@ from qmi.core.exceptions import (
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.wakeup import Interrupt
-from tests.support.actors import actor_of, check_idle
+from tests.support.actors import actor_of, check_idle, handle_of
 from tests.support.drivers import Gate, Plain
 from tests.support.tasks import in_thread
 from tests.support.waiting import wait_until
@@ -177,7 +177,7 @@ def test_call_that_is_left_to_an_ended_loop_fails() -> None:
     # As if the call had slipped in just before, and the thread and the driver were still there.
     actor.object = driver
     actor.mailbox.closed = actor.mailbox.current = None
-    x._rpc._actor = actor
+    handle_of(x)._actor = actor
     waiting = in_thread(x.forever)
     wait_until(lambda: worker.is_wanted())
     worker._jobs.get()()

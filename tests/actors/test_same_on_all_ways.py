@@ -15,7 +15,7 @@ from qmi.core.exceptions import QMI_UsageException
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
 from qmi.messages import Token
 from qmi.runtime.call_context import EXECUTION
-from tests.support.actors import actor_of, check_idle
+from tests.support.actors import actor_of, check_idle, handle_of
 from tests.support.waiting import wait_until
 
 
@@ -111,7 +111,7 @@ def prepare(lab: QMI_Context, proxy: Any, situation: str) -> None:
     if situation == "token of a lost lock":
         lab.get_rpc_object("x").force_unlock()
     if situation == "locked by another":
-        assert lab.get_rpc_object("x")._rpc.acquire(0.0, Token("another")).wait(10)
+        assert handle_of(lab.get_rpc_object("x")).acquire(0.0, Token("another")).wait(10)
     if situation == "removed":
         proxy.add(1)
         lab.remove_rpc_object(proxy)

@@ -40,7 +40,7 @@ server = serve()
 qmi.start("notebook", None)
 qmi.context().connect_to_peer("server", "127.0.0.1:%d" % server.get_tcp_server_port())
 one = qmi.get_instrument("server.one")
-link = qmi.context()._core.connections.link_to("server")
+link = qmi.context().async_context.connections.link_to("server")
 """
 
 
@@ -63,7 +63,7 @@ def test_fault_53_cell_that_is_interrupted_200_times_keeps_its_link(notebook: No
         cell = notebook.begin("while True: one.measure()" if number % 2 else "one.measure(); one.long()")
         notebook.interrupt()
         assert notebook.end(cell)[1].startswith("KeyboardInterrupt"), number
-    check = "(one.measure(rpc_timeout=10), qmi.context()._core.connections.link_to('server') is link)"
+    check = "(one.measure(rpc_timeout=10), qmi.context().async_context.connections.link_to('server') is link)"
     assert notebook.run(check) == ("(1.0, True)\n", "")
     assert notebook.run("qmi.stop(); server.stop()") == ("", "")
 

@@ -27,7 +27,7 @@ from qmi.core.exceptions import (
 )
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, head, pack
-from tests.support.actors import actor_of
+from tests.support.actors import actor_of, handle_of
 from tests.support.chaos import ChaosProxy, reset
 from tests.support.devices import Bench
 from tests.support.lab import SERVER, address, make_context
@@ -482,7 +482,7 @@ def test_fault_37_a_lock_belongs_to_its_link_whatever_a_message_claims(
         thief.connect_to_peer("here", address(here))
         link = thief.async_context.connections.link_to("here")
         assert link is not None
-        token = proxy._rpc.token
+        token = handle_of(proxy).token
         assert isinstance(token, Token)
         for guess in (Token("guess"), Token(token.secret, custom=True), token):
             assert ask(link, "x", Release("bench", guess)).wait(5) is False

@@ -269,18 +269,18 @@ def test_client_that_is_gone_has_to_come_by_itself(srv: QMI_Context) -> None:
             names = ["script", "script(2)", "script(3)"]
             voices = [srv.get_instrument(f"{name}.voice") for name in names]
             clients[2].disconnect_from_peer("srv")
-            wait_until(lambda: srv._core.connections.names() == names[:2])
+            wait_until(lambda: srv.async_context.connections.names() == names[:2])
             gone = r"disconnected\); it is a client, and has to connect again itself"
             with pytest.raises(QMI_NotDeliveredException, match=gone):
                 voices[2].say("x")
             clients[2].connect_to_peer("srv", address(srv))
             assert voices[2].say("x").endswith(": x")
-        wait_until(lambda: srv._core.connections.names() == names[1:])
+        wait_until(lambda: srv.async_context.connections.names() == names[1:])
         others = r"others of this name are 'script\(2\)' and 'script\(3\)' here"
         with pytest.raises(QMI_NotDeliveredException, match=others):
             voices[0].say("x")
         second.close()
-        wait_until(lambda: srv._core.connections.names() == names[2:])
+        wait_until(lambda: srv.async_context.connections.names() == names[2:])
         stopped = r"'script\(2\)' has stopped, at .* UTC; it is a client, and has to connect again itself"
         with pytest.raises(QMI_NotDeliveredException, match=stopped):
             voices[1].say("x")

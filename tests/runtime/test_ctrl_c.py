@@ -66,7 +66,7 @@ qmi.start("pound", None, console_loglevel="ERROR")
 qmi.context().connect_to_peer("server", "127.0.0.1:%d" % server.get_tcp_server_port())
 one = qmi.get_instrument("server.one")
 other = qmi.get_instrument("server.one")
-link = qmi.context()._core.connections.link_to("server")
+link = qmi.context().async_context.connections.link_to("server")
 receiver = QMI_SignalReceiver()
 """
 
@@ -89,7 +89,7 @@ print("done")
 """
 
 STILL_LINKED = """
-assert qmi.context()._core.connections.link_to("server") is link, link.loss
+assert qmi.context().async_context.connections.link_to("server") is link, link.loss
 qmi.stop()
 server.stop()
 """

@@ -33,6 +33,7 @@ from qmi.runtime import sigint as interrupts
 from qmi.runtime.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WAITS, Handler
 from qmi.runtime.sigint import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
 from qmi.utils.context_managers import open_close
+from tests.support.actors import handle_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,7 +151,7 @@ def test_user_code_may_be_interrupted_and_what_the_machinery_calls_may_not() -> 
     str(Address("a", Name("b")))
     with qmi.start("frames", None) as context:
         proxy = context.make_peer_context_proxy("frames")
-        proxy._rpc.address = Name("b")
+        handle_of(proxy).address = Name("b")
         assert proxy.address == "name"
     assert seen == [True, False]
 
@@ -333,7 +334,7 @@ def bad_frame() -> FrameType:
 
     with qmi.start("bad", None) as context:
         proxy = context.make_peer_context_proxy("bad")
-        proxy._rpc.address = Name()
+        handle_of(proxy).address = Name()
         str(proxy.address)
     return frames[0]
 

@@ -16,3 +16,8 @@ def check_idle(actor: Any) -> None:
     assert actor.mailbox.current is None
     assert len(actor.mailbox) == 0
     assert actor.guard.lock.next_waiter() is None
+
+
+def handle_of(proxy: Any) -> Any:
+    """What a proxy makes its calls with: the :class:`~qmi.actors.call.Handle`."""
+    return proxy._rpc

@@ -216,6 +216,11 @@ class Broker:
         with self.mutex:
             self._peers.remove(Topic(self._context, name, signal), peer)
 
+    def peer_topics(self) -> list[Topic]:
+        """What peers listen to."""
+        with self.mutex:
+            return self._peers.topics()
+
     # Comings and goings
 
     def drop_peer(self, origin: Origin) -> None:
