@@ -383,7 +383,7 @@ class AsyncTransport(Line):
 
     async def _renew(self) -> None:
         """Make the connection anew, with a check of who answers."""
-        reconnect = self._reconnect or Reconnect(attempts=1)
+        reconnect = self._reconnect or Reconnect()
         self._give_up_connection()
         self._read_buffer = bytearray()
         failure: Exception = OSError("there was no attempt")

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmi.devices.libraries import import_serial
-from qmi.devices.line import CHUNK, SHORT
+from qmi.devices.line import CHUNK, LATE, SHORT
 from qmi.devices.transport import DeviceTransport
 from qmi.devices.usb_identity import UsbIdentity, port_of
 from qmi.errors import QMI_TransportDescriptorException, QMI_TransportLostException
@@ -177,6 +177,8 @@ class QMI_SerialTransport(DeviceTransport):
     def discard_read(self) -> None:
         """Drop what has been received and not been read, here and in the port."""
         self._check_is_open()
+        if self._step == LATE:
+            super().discard_read()  # which sees whether the owed answer is among it
         self._safe_serial.reset_input_buffer()
         self._read_buffer = bytearray()
 

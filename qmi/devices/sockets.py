@@ -17,6 +17,8 @@ from qmi.errors import QMI_TimeoutException, QMI_TransportDescriptorException, Q
 from qmi.names import HostPort
 
 _NO_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+# Elsewhere than on Windows, a time that is over for the connection itself has an exception of its own.
+_TIME_IS_OVER = (BlockingIOError, TimeoutError) if sys.platform == "win32" else (BlockingIOError,)
 
 RESPONDER_PORT = 35999
 """Where contexts answer questions about themselves; no device may be there."""
@@ -121,7 +123,7 @@ class QMI_TcpTransport(QMI_SocketTransport):
         """Prepare to wait for that long; return the flags to receive with."""
         if timeout == self._applied:
             return 0
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and timeout <= 0 and _NO_WAIT:
             return _NO_WAIT
         # A system call, so only where it changes something.
         _set_time_limit(connection, socket.SO_RCVTIMEO, timeout)
@@ -135,7 +137,7 @@ class QMI_TcpTransport(QMI_SocketTransport):
             sent = connection.send(data)
             if sent < len(data):
                 self._send_rest(connection, memoryview(data)[sent:])
-        except BlockingIOError as error:
+        except _TIME_IS_OVER as error:
             raise QMI_TimeoutException(f"{self} took no byte for {self.WRITE_TIMEOUT:g} s") from error
         except OSError as error:
             raise self._lost_by(error) from error
@@ -151,7 +153,7 @@ class QMI_TcpTransport(QMI_SocketTransport):
                 data = connection.recv(size)
             else:
                 data = connection.recv(size, self._flags(connection, timeout))
-        except BlockingIOError:
+        except _TIME_IS_OVER:
             return b""
         except OSError as error:
             raise self._lost_by(error) from error
@@ -161,7 +163,7 @@ class QMI_TcpTransport(QMI_SocketTransport):
         connection = self._socket or self._safe_socket
         try:
             count = connection.recv_into(view, 0, self._flags(connection, timeout))
-        except BlockingIOError:
+        except _TIME_IS_OVER:
             return 0
         except OSError as error:
             raise self._lost_by(error) from error

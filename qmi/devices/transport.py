@@ -470,7 +470,7 @@ class DeviceTransport(Line, QMI_Transport):
 
     def _renew(self) -> None:
         """Make the connection anew, with a check of who answers."""
-        reconnect = self._reconnect or Reconnect(attempts=1)
+        reconnect = self._reconnect or Reconnect()
         self._give_up_connection()
         self._read_buffer = bytearray()
         failure: Exception = OSError("there was no attempt")

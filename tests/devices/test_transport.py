@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +12,10 @@ from qmi.core.exceptions import (
     QMI_InvalidValueException,
     QMI_OutOfStepException,
     QMI_TimeoutException,
+    QMI_TransportDescriptorException,
     QMI_TransportLostException,
 )
-from qmi.core.transport import DeviceTransport, QMI_Transport, QMI_UdpTransport
+from qmi.core.transport import DeviceTransport, QMI_TcpTransport, QMI_Transport, QMI_UdpTransport
 from tests.support.device_ends import ENDS, Line, line_to, serial_line, tcp_line
 
 ROUNDS = 1000
@@ -330,3 +332,133 @@ def test_lost_connection_is_told_from_a_slow_one(line: Line) -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(QMI_InvalidValueException, match=complaint):
         DeviceTransport().configure(**options)
+
+
+def test_late_answer_that_was_discarded_is_not_waited_for(line: Line) -> None:
+    line.transport.configure(drain_timeout=60.0)
+    miss(line, b"late?\n")
+    line.send(b"late\n")
+    line.transport.discard_read()
+    assert line.transport.is_in_step
+    assert ask(line, b"now?\n", b"now\n") == b"now\n"
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.02])
+def test_timeout_does_not_stay_for_the_next_read(line: Line, timeout: float) -> None:
+    with pytest.raises(QMI_TimeoutException):
+        line.transport.read(1, timeout)
+    line.transport.write(b"x" * 10)
+    line.send(b"y")
+    assert line.transport.read(1, None) == b"y"
+
+
+def test_device_that_takes_nothing_ends_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QMI_TcpTransport, "WRITE_TIMEOUT", 0.02)
+    with tcp_line() as line:
+        with pytest.raises(QMI_TimeoutException, match=r"took no byte for 0.02 s"):
+            line.transport.write(b"x" * 50_000_000)
+        # The device holds a part of it: the next command goes over a new connection.
+        assert ask(line, b"now?\n", b"now\n") == b"now\n"
+
+
+def test_host_that_cannot_be_reached_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError) as caught:
+        QMI_TcpTransport("127.0.0.1", port).open()
+    assert f"QMI_TcpTransport(remote=127.0.0.1:{port})" in caught.value.__notes__[0]
+
+
+def test_host_that_does_not_answer_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(address: object, timeout: float | None) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", slow)
+    with pytest.raises(QMI_TimeoutException, match=r"no connection to 127.0.0.1:5 within 3 s"):
+        QMI_TcpTransport("127.0.0.1", 5, connect_timeout=3).open()
+
+
+@pytest.mark.parametrize("kind", [QMI_TcpTransport, QMI_UdpTransport])
+@pytest.mark.parametrize(("host", "port"), [("invalid_hostname", 22), ("192.168.1.300", 22), ("a", 0), ("a", 65536)])
+def test_socket_transport_refuses_what_no_device_can_be_at(kind: Any, host: str, port: int) -> None:
+    with pytest.raises(QMI_TransportDescriptorException, match="Invalid"):
+        kind(host, port)
+
+
+def test_udp_transport_refuses_the_port_of_contexts() -> None:
+    with pytest.raises(QMI_TransportDescriptorException, match="35999 not allowed"):
+        QMI_UdpTransport("127.0.0.1", 35999)
+    with pytest.raises(QMI_TransportDescriptorException, match="Invalid local_port -1"):
+        QMI_UdpTransport("127.0.0.1", 5, -1)
+
+
+def test_udp_transport_listens_where_it_sends_to_by_default() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with QMI_UdpTransport("127.0.0.1", port) as transport:
+        assert str(transport) == f"QMI_UdpTransport(remote=127.0.0.1:{port})"
+        with pytest.raises(OSError, match="in use") as caught:
+            QMI_UdpTransport("127.0.0.1", port).open()
+    assert "could not be taken" in caught.value.__notes__[0]
+
+
+def test_udp_datagrams_of_others_and_empty_ones_are_dropped() -> None:
+    with line_to("udp") as line, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.2", 0))
+        other.sendto(b"false\n", line.transport._safe_socket.getsockname())
+        line.send(b"")
+        line.send(b"true\n")
+        assert line.transport.read_until(b"\n", 5.0) == b"true\n"
+        with pytest.raises(QMI_TimeoutException):
+            line.transport.read(1, 0.0)
+
+
+def test_udp_datagram_is_read_whole_however_long_it_is() -> None:
+    with line_to("udp") as line:
+        data = bytes(range(256)) * 200
+        line.send(data)
+        assert line.transport.read(100, 5.0) == data[:100]
+        assert line.transport.read(len(data) - 100, 5.0) == data[100:]
+
+
+def test_datagram_that_is_too_long_is_refused_and_leaves_nothing_behind() -> None:
+    with line_to("udp") as line:
+        with pytest.raises(OSError, match="too long"):
+            line.transport.write(b"x" * 70_000)
+        assert ask(line, b"now?\n", b"now\n") == b"now\n"
+
+
+def test_interrupted_datagram_may_have_been_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with line_to("udp") as line:
+        interrupt_write(line.transport, monkeypatch)
+        assert not line.transport.is_in_step
+        line.send(b"late\n")
+        assert ask(line, b"now?\n", b"now\n") == b"now\n"
+
+
+def test_bytes_that_a_test_has_put_into_the_buffer_are_read(line: Line) -> None:
+    line.transport._read_buffer = b"hello\nworld"
+    assert line.transport.read_until(b"\n", 0.2) == b"hello\n"
+    assert line.transport.read(5, 0.0) == b"world"
+
+
+def test_transport_is_closed_if_it_is_opened_in_vain() -> None:
+    closed = []
+
+    class Failing(QMI_TcpTransport):
+        def _connect(self) -> None:
+            pass
+
+        def _disconnect(self) -> None:
+            closed.append(True)
+
+        def _opened(self) -> None:
+            raise ZeroDivisionError
+
+    transport = Failing("127.0.0.1", 5)
+    with pytest.raises(ZeroDivisionError):
+        transport.open()
+    assert closed == [True]
+    with pytest.raises(QMI_InvalidOperationException):
+        transport.close()
