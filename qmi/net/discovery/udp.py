@@ -112,7 +112,9 @@ class Responder:
                 await trio.lowlevel.wait_readable(sock)
                 continue
             except OSError as error:
-                self._complain(str(error))
+                # Windows says so when somebody who was answered has closed his socket.
+                if not isinstance(error, ConnectionResetError):
+                    self._complain(str(error))
                 await trio.sleep(_BREATH)
                 continue
             served += 1

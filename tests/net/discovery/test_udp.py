@@ -108,7 +108,8 @@ async def test_trouble_is_logged_once_a_minute_and_a_flood_lets_others_breathe(
     caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:
     one = Responder(lambda data, source: b"x", host="127.0.0.1", port=PORT, broadcasts=[])
-    sock: Any = Troubled(OSError("first"), OSError("second"), *[(b"q", ("127.0.0.1", 1))] * 401)
+    gone = ConnectionResetError("nobody is there any more")  # no trouble
+    sock: Any = Troubled(gone, OSError("first"), OSError("second"), *[(b"q", ("127.0.0.1", 1))] * 401)
     one._sockets = [sock]
 
     with pytest.RaisesGroup(Over):
