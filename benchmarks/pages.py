@@ -45,8 +45,8 @@ def summary(results: Results) -> str:
             parts.append(f"a call {what} takes {number(figures[0])} µs (QMI: {number(figures[1])} µs)")
     if figures := _medians(results, "loop_lateness", "median"):
         parts.append(f"a 500 Hz loop is {number(figures[0])} µs late in the median (QMI: {number(figures[1])} µs)")
-    text = f"Measured beside QMI on {results.date}: " + ", ".join([*parts, ""])
-    return f"{text}{reached} of {len(verdicts)} goals are reached. [All figures](docs/benchmarks.md)."
+    what = "; ".join([", ".join(parts)] * bool(parts) + [f"{reached} of {len(verdicts)} goals are reached"])
+    return f"Measured beside QMI on {results.date}: {what}. [All figures](docs/benchmarks.md)."
 
 
 def _medians(results: Results, measure: str, figure: str) -> tuple[float, float] | None:

@@ -80,7 +80,7 @@ def test_page_and_readme_show_the_latest_results() -> None:
 
 def test_summary_names_figures_of_both_and_how_many_goals_are_reached() -> None:
     assert summary(results()) == (
-        "Measured beside QMI on 2030-01-02: a call between two programs takes 11 µs (QMI: 20 µs), "
+        "Measured beside QMI on 2030-01-02: a call between two programs takes 11 µs (QMI: 20 µs); "
         "0 of 1 goals are reached. [All figures](docs/benchmarks.md)."
     )
 
