@@ -54,6 +54,11 @@ def test_public_names_have_a_docstring(module: str) -> None:
     assert bare == []
 
 
+def test_public_modules_are_listed_once() -> None:
+    listed = [line.strip() for line in public_api.table_of_modules().splitlines() if line.startswith("   qmi")]
+    assert sorted(listed) == sorted(public_api.public_modules())
+
+
 def test_public_names_that_are_described_nowhere_are_found() -> None:
     described = {name.full for module in public_api.public_modules() for name in public_api.own_names(module)}
     assert public_api.undescribed(described) == []

@@ -35,6 +35,12 @@ MODULES = (
 )
 PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments")
 FURTHER = ("qmi.testing",)
+GROUPS = {
+    "For every script": ("qmi", "qmi.utils."),
+    "For drivers, tasks and larger programs": ("qmi.core.",),
+    "Drivers": ("qmi.instruments.",),
+    "For tests": ("qmi.testing",),
+}
 # Names that a module of QMI happens to offer too: their home is where they belong.
 HOMES = {
     "QMI_RpcObject": "qmi.core.rpc",
@@ -167,10 +173,20 @@ def page_of(module: str) -> str:
     return "\n".join(lines)
 
 
+def table_of_modules() -> str:
+    """All modules with the first line of their docstrings, in groups."""
+    lines: list[str] = []
+    for title, prefixes in GROUPS.items():
+        modules = [module for module in public_modules() if module in prefixes or module.startswith(prefixes[-1])]
+        lines += [f".. rubric:: {title}", "", ".. autosummary::", "", *(f"   {module}" for module in modules), ""]
+    return "\n".join(lines)
+
+
 def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "reference" / "api"
     folder.mkdir(exist_ok=True)
     pages = {folder / f"{module}.rst": page_of(module) for module in public_modules()}
+    pages[folder / "modules.inc"] = table_of_modules()  # for the page that lists them
     for path in set(folder.iterdir()) - set(pages):
         path.unlink()
     for path, text in pages.items():
