@@ -525,7 +525,7 @@ class PendingCall(Turn):
         self.since: float = 0.0
         self.scope: trio.CancelScope | None = None
         self.given_up: bool = False
-        self.starting = allocate_lock()
+        self.starting: LockType = allocate_lock()
         self._once = allocate_lock()
         self._done = False
         self._error = None

@@ -22,6 +22,16 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F")
 
+_KINDS = {
+    kind.value: kind
+    for kind in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.KEYWORD_ONLY,
+        inspect.Parameter.VAR_KEYWORD,
+    )
+}
 _MARK = "_rpc_method"
 _ANSWERED_BY = "_rpc_answered_by"
 
@@ -115,7 +125,7 @@ class RpcConstantDescriptor(NamedTuple):
     """A constant of an object: its name and its value."""
 
     name: str
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,7 @@ class Interface:
     doc: str = ""
     category: str = "object"
     methods: Mapping[str, Method] = field(default_factory=dict)
-    constants: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, object] = field(default_factory=dict)
     signals: tuple[SignalInfo, ...] = ()
     enter: tuple[str, ...] = ()
     exit: tuple[str, ...] = ()
@@ -253,18 +263,18 @@ def answering_name(cls: type, name: str) -> str:
 
 
 def _mark(function: Callable[Concatenate[Any, P], R_co], direct: bool) -> RpcMethod[P, R_co]:
-    executor: Any = function
-    if isinstance(executor, staticmethod | classmethod):
-        executor = executor.__func__
-    elif isinstance(executor, property):
-        executor = executor.fget
-    if not (_is_method(executor) and hasattr(executor, "__dict__")):
+    underlying: object = function
+    if isinstance(underlying, staticmethod | classmethod):
+        underlying = underlying.__func__
+    elif isinstance(underlying, property):
+        underlying = underlying.fget
+    if not (_is_method(underlying) and hasattr(underlying, "__dict__")):
         raise QMI_UsageException(f"Only a method can be published; got {function!r}")
-    executor.__dict__[_MARK] = direct
+    underlying.__dict__[_MARK] = direct
     return cast("RpcMethod[P, R_co]", function)
 
 
-def _is_method(value: Any) -> bool:
+def _is_method(value: object) -> bool:
     """Whether a value is a method where it stands in a class: a function, or what a decorator has made of one."""
     value = getattr(value, "__func__", value)
     if isinstance(value, partialmethod) or inspect.isfunction(value):
@@ -278,7 +288,7 @@ def is_rpc_method(thing: object) -> bool:
     return inspect.isroutine(thing) and _is_marked(thing)
 
 
-def _is_marked(value: Any) -> bool:
+def _is_marked(value: object) -> bool:
     # What stands in a class; staticmethod and classmethod show the attributes of their function only sometimes.
     value = getattr(value, "__func__", value)
     if isinstance(value, partialmethod):
@@ -286,16 +296,16 @@ def _is_marked(value: Any) -> bool:
     return (inspect.isroutine(value) or _is_method(value)) and hasattr(value, _MARK)
 
 
-def _mark_of(value: Any) -> bool:
+def _mark_of(value: object) -> bool:
     value = getattr(value, "__func__", value)
     if isinstance(value, partialmethod):
         return bool(value.__dict__[_MARK]) if _MARK in value.__dict__ else _mark_of(value.func)
     return bool(getattr(value, _MARK, False))
 
 
-def method_kind(function: Callable[..., Any]) -> Kind:
+def method_kind(function: Callable[..., object]) -> Kind:
     """What calling the function gives."""
-    plain: Any = getattr(function, "__func__", function)
+    plain: object = getattr(function, "__func__", function)
     while isinstance(plain, partialmethod):
         plain = plain.func
     if inspect.isasyncgenfunction(plain):
@@ -305,7 +315,7 @@ def method_kind(function: Callable[..., Any]) -> Kind:
     return Kind.GENERATOR if inspect.isgeneratorfunction(plain) else Kind.PLAIN
 
 
-def describe_method(name: str, function: Callable[..., Any], cls: type | None = None) -> Method:
+def describe_method(name: str, function: Callable[..., object], cls: type | None = None) -> Method:
     """Describe one published method.
 
     Args:
@@ -325,7 +335,7 @@ def describe_method(name: str, function: Callable[..., Any], cls: type | None = 
             f"{where}() cannot be published: its argument {TIMEOUT_NAME!r} belongs to the proxies, "
             "which give each method one. Rename it"
         )
-    plain: Any = getattr(function, "__func__", function)
+    plain: object = getattr(function, "__func__", function)
     return Method(
         name=name,
         doc=inspect.getdoc(plain.func if isinstance(plain, partialmethod) else plain) or "",
@@ -344,7 +354,9 @@ def describe_method(name: str, function: Callable[..., Any], cls: type | None = 
     )
 
 
-def _parameters_of(where: str, function: Any, signature: inspect.Signature) -> list[inspect.Parameter]:
+def _parameters_of(
+    where: str, function: Callable[..., object], signature: inspect.Signature
+) -> list[inspect.Parameter]:
     """The parameters that a caller fills in: all but the object (or the class) itself."""
     parameters = list(signature.parameters.values())
     if isinstance(function, staticmethod):
@@ -359,7 +371,7 @@ def _parameters_of(where: str, function: Any, signature: inspect.Signature) -> l
     return parameters[1:]
 
 
-def _signature_of(where: str, function: Any) -> inspect.Signature:
+def _signature_of(where: str, function: Callable[..., object]) -> inspect.Signature:
     """The signature of a method as it is written, the object that it is called on included."""
     function = getattr(function, "__func__", function)
     try:
@@ -377,13 +389,13 @@ def _default_text(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _annotation_text(annotation: Any) -> str | None:
+def _annotation_text(annotation: object) -> str | None:
     if annotation is inspect.Parameter.empty:
         return None
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def published_functions(cls: type, names: Iterable[str] | None = None) -> dict[str, Callable[..., Any]]:
+def published_functions(cls: type, names: Iterable[str] | None = None) -> dict[str, Callable[..., object]]:
     """The published methods of a class by name; an override counts as published if what it overrides is.
 
     They are as the class has them: functions, or a ``staticmethod``, ``classmethod`` or ``partialmethod``. A published
@@ -396,9 +408,9 @@ def published_functions(cls: type, names: Iterable[str] | None = None) -> dict[s
     Raises:
         QMI_UsageException: If a method has a name that every proxy needs for itself.
     """
-    found: dict[str, Callable[..., Any]] = {}
+    found: dict[str, Callable[..., object]] = {}
     for name in dir(cls) if names is None else names:
-        function: Any = inspect.getattr_static(cls, name, None)
+        function: object = inspect.getattr_static(cls, name, None)
         if not (
             inspect.isfunction(function) or isinstance(function, staticmethod | classmethod) or _is_method(function)
         ):
@@ -407,11 +419,11 @@ def published_functions(cls: type, names: Iterable[str] | None = None) -> dict[s
         if marked is None:
             continue
         _check_name(cls, name, "method")
-        found[name] = cast("Callable[..., Any]", function)
+        found[name] = cast("Callable[..., object]", function)
         if function is not marked and not _is_marked(function):
-            executor = getattr(function, "__func__", function)
-            if hasattr(executor, "__dict__"):
-                executor.__dict__.setdefault(_MARK, _mark_of(marked))
+            underlying = getattr(function, "__func__", function)
+            if hasattr(underlying, "__dict__"):
+                underlying.__dict__.setdefault(_MARK, _mark_of(marked))
     return found
 
 
@@ -473,13 +485,13 @@ def _check_value(cls: type, name: str, where: str) -> None:
         raise QMI_UsageException(f"{what}, which is no value but a {type(found).__name__}")
 
 
-def constants_of(cls: type) -> dict[str, Any]:
+def constants_of(cls: type) -> dict[str, object]:
     """The constants that proxies show, by name.
 
     Raises:
         QMI_UsageException: If a declared constant does not exist, or has a name that proxies cannot show.
     """
-    constants: dict[str, Any] = {}
+    constants: dict[str, object] = {}
     for name in _declared_names(cls, "_rpc_constants"):
         _check_name(cls, name, "constant")
         _check_value(cls, name, "_rpc_constants")
@@ -565,7 +577,7 @@ def describe_class(
     )
 
 
-def block_method(functions: Mapping[str, Any], leaving: bool) -> str | None:
+def block_method(functions: Mapping[str, object], leaving: bool) -> str | None:
     """The method of the driver's own that ``with proxy:`` calls on the object at either end; None if it has none.
 
     Args:
@@ -579,7 +591,7 @@ def block_method(functions: Mapping[str, Any], leaving: bool) -> str | None:
     return None
 
 
-def _block_services(functions: Mapping[str, Any]) -> dict[str, Method]:
+def _block_services(functions: Mapping[str, Callable[..., object]]) -> dict[str, Method]:
     found = {ENTER_BLOCK: block_method(functions, False), EXIT_BLOCK: block_method(functions, True)}
     return {
         service: Method(service, kind=method_kind(functions[name]))
@@ -611,7 +623,7 @@ def placement_of(cls: type, base_modules: tuple[str, ...]) -> Placement:
     return Placement.THREAD
 
 
-def _module_of(function: Any) -> str:
+def _module_of(function: object) -> str:
     function = getattr(function, "__func__", function)
     while isinstance(function, partialmethod):
         function = function.func
@@ -637,10 +649,12 @@ def signature_parameters(method: Method) -> list[inspect.Parameter]:
         ValueError: If they do not make one.
     """
     empty = inspect.Parameter.empty
+    if unknown := [parameter for parameter in method.parameters if parameter.kind not in _KINDS]:
+        raise ValueError(f"{unknown[0].kind} is no kind of a parameter")
     parameters = [
         inspect.Parameter(
             parameter.name,
-            inspect._ParameterKind(parameter.kind),
+            _KINDS[parameter.kind],
             default=empty if parameter.default is None else Source(parameter.default),
             annotation=empty if parameter.annotation is None else Source(parameter.annotation),
         )

@@ -284,7 +284,7 @@ class AsyncProxy(_ProxyBase, Generic[T]):
     ) -> R: ...
     @overload
     async def call(self, method: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
-    async def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def call(self, method: Callable[..., object], *args: object, **kwargs: object) -> Any:
         """Call a method that is given as the driver's class has it: ``await nsg.call(NoisySineGenerator.get_sample)``.
 
         Args:

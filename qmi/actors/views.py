@@ -25,7 +25,7 @@ def locked(  # type: ignore[overload-overlap]
 ) -> AbstractAsyncContextManager[AsyncProxy[T]]: ...
 @overload
 def locked(proxy: T, timeout: float = 0.0, lock_token: str | None = None) -> AbstractContextManager[T]: ...
-def locked(proxy: Any, timeout: float = 0.0, lock_token: str | None = None) -> Any:
+def locked(proxy: object, timeout: float = 0.0, lock_token: str | None = None) -> Any:
     """Lock an object for the length of a ``with`` block, or of an ``async with`` block for an async proxy.
 
     The same as ``proxy.locked(...)``, also for a driver that has a ``locked`` of its own.
@@ -48,10 +48,10 @@ def locked(proxy: Any, timeout: float = 0.0, lock_token: str | None = None) -> A
 
 
 @overload
-def lock_info(proxy: AsyncProxy[Any]) -> Awaitable[LockInfo | None]: ...
+def lock_info(proxy: AsyncProxy[Any]) -> Awaitable[LockInfo | None]: ...  # type: ignore[overload-overlap]
 @overload
-def lock_info(proxy: Any) -> LockInfo | None: ...
-def lock_info(proxy: Any) -> Any:
+def lock_info(proxy: object) -> LockInfo | None: ...
+def lock_info(proxy: object) -> Any:
     """Who holds the lock of an object and since when; None if nobody does. To be awaited for an async proxy.
 
     The same as ``proxy.lock_info()``, also for a driver that has a ``lock_info`` of its own.
@@ -68,7 +68,7 @@ def lock_info(proxy: Any) -> Any:
     return _refuse("lock_info", proxy, "a proxy of an object, blocking or async")
 
 
-def rpc_async(proxy: Any) -> Any:
+def rpc_async(proxy: object) -> Any:
     """The same object for a trio program, where a method is awaited: ``proxy.rpc_async``, whatever the driver has.
 
     Args:
@@ -79,7 +79,7 @@ def rpc_async(proxy: Any) -> Any:
     return _view("rpc_async", AsyncProxy, proxy)
 
 
-def rpc_blocking(proxy: Any) -> Any:
+def rpc_blocking(proxy: object) -> Any:
     """The same object for code in a thread, where calling a method waits for its result.
 
     Args:
@@ -90,7 +90,7 @@ def rpc_blocking(proxy: Any) -> Any:
     return _view("rpc_blocking", QMI_RpcProxy, proxy)
 
 
-def rpc_nonblocking(proxy: Any) -> Any:
+def rpc_nonblocking(proxy: object) -> Any:
     """The same object, where a method returns a future at once.
 
     Args:
@@ -109,7 +109,7 @@ def call(
 def call(
     proxy: AsyncProxy[Any], method: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs
 ) -> Awaitable[R]: ...
-def call(proxy: AsyncProxy[Any], method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def call(proxy: AsyncProxy[Any], method: Callable[..., object], *args: object, **kwargs: object) -> Any:
     """Call a method that is given as the driver's class has it: ``await qmi.call(nsg, NoisySineGenerator.get_sample)``.
 
     The same as ``proxy.call(...)``, also for a driver that has a ``call`` of its own.
