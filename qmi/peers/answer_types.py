@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from qmi.actors.context_object import ObjectListing
 from qmi.actors.interface import Interface
@@ -51,7 +50,7 @@ def check_listing(told: list[ObjectListing]) -> None:
             raise QMI_RuntimeException(f"an object is described by texts; got {found}")
 
 
-def find_fault(bound: Bound, value: Any, what: str, peer: str) -> QMI_RuntimeException | None:
+def find_fault(bound: Bound, value: object, what: str, peer: str) -> QMI_RuntimeException | None:
     """Return the error of a request whose answer makes no sense, None if it does.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import trio
 
 from qmi._version import __version__
+from qmi.actors.call import Router
 from qmi.actors.future import QMI_RpcFuture
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import (
@@ -54,7 +55,7 @@ _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
 
-class ConnectionsServices(Home, Protocol):
+class ConnectionsServices(Home, Router, Protocol):
     """What connections need of the context."""
 
     config: CfgQmi
@@ -65,7 +66,7 @@ class ConnectionsServices(Home, Protocol):
     def configured(self) -> CfgContext | None:
         """The settings of the context, None if it is not configured."""
 
-    def spawn(self, function: Callable[..., Any], *args: Any) -> bool:
+    def spawn(self, function: Callable[..., Any], *args: object) -> bool:
         """Start a task that lives as long as the context."""
 
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
@@ -296,7 +297,7 @@ class Connections:
             setting = f"contexts.{own}.allow_missing_peers"
             yield f"Start them before this one or, if it may start without, set {setting} to true"
 
-    def _spawn(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: Any) -> bool:
+    def _spawn(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: object) -> bool:
         # Nothing that fails in a task of this kind may end the context: see qmi.net.io.failures.
         return self._host.spawn(self.failures.contain, cause, what, function, *args)
 

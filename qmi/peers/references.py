@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from qmi.actors.call import Router
 from qmi.actors.interface import Interface, full_name
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.proxy import loaded_class, make_proxy, proxy_parts
@@ -20,11 +21,11 @@ class References:
     """How proxies travel: as the address and interface of their object.
 
     Args:
-        router: Makes proxies work at this end.
+        router: Makes proxies work at this end; None: there are none.
         interfaces: What is known of interfaces; all links of a context share it.
     """
 
-    def __init__(self, router: Any, interfaces: Interfaces | None = None) -> None:
+    def __init__(self, router: Router | None, interfaces: Interfaces | None = None) -> None:
         self._router = router
         self._interfaces = interfaces or Interfaces()
         self._there: dict[str, str] = {}
@@ -44,7 +45,7 @@ class References:
         """The same, by the names that they have here."""
         return tuple(_renamed(address, self._here) for address in chain)
 
-    def lower(self, value: object) -> Any:
+    def lower(self, value: object) -> object:
         """Plain values for a proxy or an interface, None for anything else."""
         if isinstance(value, Interface):
             return ["interface", interface_to_plain(value)]
@@ -57,7 +58,7 @@ class References:
         context = self._there.get(address.context, address.context)
         return ["proxy", [context, address.object], interface_to_plain(interface)]
 
-    def restore(self, plain: Any) -> Any:
+    def restore(self, plain: object) -> object:
         """The proxy or interface that the plain values stand for.
 
         Raises:
@@ -66,6 +67,8 @@ class References:
         if type(plain) is list and len(plain) == 2 and plain[0] == "interface":
             return self._interfaces.of(plain[1])
         if type(plain) is list and len(plain) == 3 and plain[0] == "proxy" and _is_address(plain[1]):
+            if self._router is None:
+                raise ValueError("a proxy would lead nowhere here")
             context, name = plain[1]
             address = Address(self._here.get(context, context), name)
             return make_proxy(self._router, address, self._interfaces.of(plain[2]))
@@ -120,7 +123,7 @@ def _renamed(address: str, names: Mapping[str, str]) -> str:
     return names.get(context, context) + dot + name
 
 
-def _are_texts(plain: list[Any]) -> bool:
+def _are_texts(plain: list[object]) -> bool:
     name, types = plain
     return type(name) is str and type(types) is list and all(type(text) is str for text in types)
 
@@ -139,7 +142,7 @@ def _unknown_type(name: str) -> type:
     return type(short, (), {"__module__": module})
 
 
-def _is_address(plain: Any) -> bool:
+def _is_address(plain: object) -> bool:
     return (
         type(plain) is list
         and len(plain) == 2

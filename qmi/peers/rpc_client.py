@@ -90,7 +90,7 @@ class RemoteCall(QMI_RpcFuture[Any]):
             return self._link.explain_silence()
         return await _hear(self._link, question, patience)
 
-    def _ask_what_it_does(self, patience: float) -> QMI_RpcFuture[Any] | None:
+    def _ask_what_it_does(self, patience: float) -> QMI_RpcFuture[object] | None:
         if self.callee is None or not patience or not self._link.is_up:
             return None
         return ask_what_it_does(self._link, self.callee.object)
@@ -158,7 +158,7 @@ class RemoteCall(QMI_RpcFuture[Any]):
         else:
             self._link.cancel_request(self.number)
 
-    def item(self, value: Any) -> None:
+    def item(self, value: object) -> None:
         """The next item of the stream."""
         if self._stream is not None:
             self._stream.put(value)
@@ -261,13 +261,13 @@ async def ask_and_await(
         del awaited  # the traceback of an error refers to this frame, and the call to the error
 
 
-def ask_what_it_does(link: Link, name: str) -> QMI_RpcFuture[Any]:
+def ask_what_it_does(link: Link, name: str) -> QMI_RpcFuture[object]:
     """Ask the context at the other end what one of its objects is busy with. Answered at once, past the line."""
     question = Call(CONTEXT_OBJECT_NAME, "explain_busy", (name,))
     return ask(link, f"what {name} is busy with", question)
 
 
-def busy_or_silent(link: Link, question: QMI_RpcFuture[Any], patience: float) -> str:
+def busy_or_silent(link: Link, question: QMI_RpcFuture[object], patience: float) -> str:
     """What the other side said that its object is busy with; else what this side knows of the link."""
     if question.done() and question.error() is None and isinstance(text := question.result(), str):
         if text:
@@ -278,7 +278,7 @@ def busy_or_silent(link: Link, question: QMI_RpcFuture[Any], patience: float) ->
     return f"{link.explain_silence()}, and did not say within {patience:g} s what the object is busy with"
 
 
-async def _hear(link: Link, question: QMI_RpcFuture[Any], patience: float) -> str:
+async def _hear(link: Link, question: QMI_RpcFuture[object], patience: float) -> str:
     try:
         with trio.move_on_after(patience):
             await question.ended()
@@ -306,12 +306,12 @@ class _RemoteStream:
         self._link = link
         self._number = number
         self._mutex = threading.Lock()
-        self._items: deque[Any] = deque()
-        self._wanted: deque[QMI_RpcFuture[Any]] = deque()
-        self._ended: Any = None
+        self._items: deque[object] = deque()
+        self._wanted: deque[QMI_RpcFuture[object]] = deque()
+        self._ended: object = None
         self._taken = 0
 
-    def put(self, item: Any) -> None:
+    def put(self, item: object) -> None:
         """Something came: an item, the end, or what ended it."""
         with self._mutex:
             if item is END or isinstance(item, _Fault):
@@ -334,9 +334,9 @@ class _RemoteStream:
         for future in wanted:
             future.abandon(fault)
 
-    def next(self, token: Token | None) -> QMI_RpcFuture[Any]:
+    def next(self, token: Token | None) -> QMI_RpcFuture[object]:
         """Ask for the next item; END after the last. The other side asks for it ahead, with its own token."""
-        future: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
+        future: QMI_RpcFuture[object] = QMI_RpcFuture(self.what)
         with self._mutex:
             if self._items:
                 item = self._items.popleft()
@@ -348,7 +348,7 @@ class _RemoteStream:
         self._give(future, item)
         return future
 
-    def _give(self, future: QMI_RpcFuture[Any], item: Any) -> None:
+    def _give(self, future: QMI_RpcFuture[object], item: object) -> None:
         if isinstance(item, _Fault):
             future.fail(item.error)
             return
@@ -361,7 +361,7 @@ class _RemoteStream:
                 self._link.send_credit(self._number, taken)
         future.set_result(item)
 
-    def leave(self) -> QMI_RpcFuture[Any]:
+    def leave(self) -> QMI_RpcFuture[object]:
         """The consumer wants no more."""
         with self._mutex:
             over = self._ended is not None
@@ -372,7 +372,7 @@ class _RemoteStream:
             self._link.cancel_request(self._number)
         for future in wanted:
             future.set_result(END)
-        done: QMI_RpcFuture[Any] = QMI_RpcFuture(self.what)
+        done: QMI_RpcFuture[object] = QMI_RpcFuture(self.what)
         done.set_result(None)
         return done
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from qmi.actors.future import PendingCall, QMI_RpcFuture
 from qmi.actors.lock_manager import AcquireTurn
@@ -23,14 +23,14 @@ class Home(Protocol):
 
     name: str
 
-    def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any]) -> None:
+    def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[object]) -> None:
         """Hand a message to an object of this context, and let the answer end as that says."""
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
         """Hand signals of another context to those who subscribed."""
 
 
-class Served(QMI_RpcFuture[Any]):
+class Served(QMI_RpcFuture[object]):
     """A request of the other side, with its number there; when it has ended, the answer goes out.
 
     What it is besides, a call or a request for the lock, is what it is for a caller in this program.
@@ -279,7 +279,7 @@ class _Pump:
             EXECUTION.reset(token)
         future.add_done_callback(lambda: self._pulled(future))
 
-    def _pulled(self, future: QMI_RpcFuture[Any]) -> None:
+    def _pulled(self, future: QMI_RpcFuture[object]) -> None:
         with self._mutex:
             if self._done:
                 return

@@ -114,7 +114,7 @@ class Signalling:
         done.set_result(None)  # also if it was not subscribed: then there is nothing to end
         return done
 
-    def publish(self, publisher_name: str, signal_name: str, *args: Any) -> None:
+    def publish(self, publisher_name: str, signal_name: str, *args: object) -> None:
         """Publish a signal on behalf of an object of this context; never waits for those who listen.
 
         Raises:

@@ -14,7 +14,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from qmi.net.io.log_limit import LineLimit
 from qmi.net.protocol.bounds import describe_error
@@ -129,7 +128,7 @@ class Failures:
                 _logger.log(level, "%s (the last of %d such lines that were not written)", last, count)
         return left
 
-    async def contain(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+    async def contain(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task whose failure is its own: what nobody foresaw ends it with one line."""
         try:
             await function(*args)

@@ -11,7 +11,7 @@ the text of a token.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -83,13 +83,13 @@ class Bound(Protocol):
     def expected(self) -> str:
         """The words that complete "expected ..."."""
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether a value as it was decoded is within bounds. Never raises."""
 
-    def convert(self, value: Any) -> Any:
+    def convert(self, value: object) -> object:
         """Return what the program works with, made of an accepted value."""
 
-    def to_wire(self, value: Any) -> Any:
+    def to_wire(self, value: object) -> object:
         """Return what is encoded, made of what the program works with."""
 
 
@@ -98,11 +98,11 @@ class _Same:
 
     __slots__ = ()
 
-    def convert(self, value: Any) -> Any:
+    def convert(self, value: object) -> object:
         """Return the value."""
         return value
 
-    def to_wire(self, value: Any) -> Any:
+    def to_wire(self, value: object) -> object:
         """Return the value."""
         return value
 
@@ -119,7 +119,7 @@ class Whole(_Same):
         """The words that complete "expected ..."."""
         return f"a whole number from {self.low} to {self.high}"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is an integer in the range."""
         return type(value) is int and self.low <= value <= self.high
 
@@ -137,14 +137,15 @@ class Real(_Same):
         """The words that complete "expected ..."."""
         return f"a number of {self.unit} from {self.low:g} to {self.high:g}"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is a number in the range that a float can hold."""
         if type(value) is int:
             return self.low <= value <= min(self.high, MAX_INT)
         return type(value) is float and self.low <= value <= self.high
 
-    def convert(self, value: Any) -> float:
+    def convert(self, value: object) -> float:
         """Return it as a float."""
+        assert isinstance(value, int | float)
         return float(value)
 
 
@@ -160,7 +161,7 @@ class Text(_Same):
         """The words that complete "expected ..."."""
         return f"a {'printable ' if self.printable else ''}text of at most {self.longest} characters"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is such a text."""
         return type(value) is str and len(value) <= self.longest and (not self.printable or value.isprintable())
 
@@ -171,7 +172,7 @@ class ContextName(_Same):
 
     expected = "the name of a context"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is such a name."""
         return type(value) is str and is_valid_name(value)
 
@@ -187,7 +188,7 @@ class Exactly(_Same):
         """The words that complete "expected ..."."""
         return "nothing" if self.kind is type(None) else self.kind.__name__
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is of the type itself, not of a subclass."""
         return type(value) is self.kind
 
@@ -207,18 +208,21 @@ class Items:
             return f"a list {size and 'of ' + size}".strip()
         return f"a list of {size or 'items'}, each {self.item.expected}"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is such a list."""
         if type(value) is not list or len(value) > self.longest:
             return False
         return self.item is None or all(map(self.item.accepts, value))
 
-    def convert(self, value: Any) -> tuple[Any, ...]:
+    def convert(self, value: object) -> tuple[object, ...]:
         """Return it as a tuple."""
+        assert isinstance(value, list)
         return tuple(value)
 
-    def to_wire(self, value: Any) -> list[Any]:
+    def to_wire(self, value: object) -> list[object]:
         """Return it as a list."""
+        if not isinstance(value, Iterable):
+            raise TypeError
         return list(value)
 
 
@@ -233,12 +237,14 @@ class ByName(_Same):
         """The words that complete "expected ..."."""
         return f"a map of values by name, each name {self.name.expected}"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is such a mapping."""
         return type(value) is dict and all(map(self.name.accepts, value))
 
-    def to_wire(self, value: Any) -> dict[str, Any]:
+    def to_wire(self, value: object) -> dict[str, object]:
         """Return it as a dictionary."""
+        if not isinstance(value, Mapping):
+            raise TypeError
         return dict(value)
 
 
@@ -253,16 +259,19 @@ class TokenPair:
         """The words that complete "expected ..."."""
         return f"a token: {self.secret.expected}, and whether the user chose it"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is such a pair."""
         return type(value) is list and len(value) == 2 and self.secret.accepts(value[0]) and type(value[1]) is bool
 
-    def convert(self, value: Any) -> Token:
+    def convert(self, value: object) -> Token:
         """Return the token."""
+        assert isinstance(value, list)
         return Token(*value)
 
-    def to_wire(self, value: Token) -> list[Any]:
+    def to_wire(self, value: object) -> list[object]:
         """Return the pair."""
+        if not isinstance(value, Token):
+            raise TypeError
         return [value.secret, value.custom]
 
 
@@ -277,15 +286,15 @@ class Maybe:
         """The words that complete "expected ..."."""
         return f"nothing or {self.bound.expected}"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is None or within the other bound."""
         return value is None or self.bound.accepts(value)
 
-    def convert(self, value: Any) -> Any:
+    def convert(self, value: object) -> object:
         """Return None or what the other bound makes of it."""
         return None if value is None else self.bound.convert(value)
 
-    def to_wire(self, value: Any) -> Any:
+    def to_wire(self, value: object) -> object:
         """Return None or what the other bound sends for it."""
         return None if value is None else self.bound.to_wire(value)
 
@@ -296,7 +305,7 @@ class Anything(_Same):
     __slots__ = ()
     expected = "any value"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whatever it is."""
         return True
 
@@ -307,7 +316,7 @@ class AnError(_Same):
 
     expected = "an exception"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is one."""
         return issubclass(type(value), BaseException)
 
@@ -318,7 +327,7 @@ class Field(NamedTuple):
     name: str
     bound: Bound
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> Any:
         """Return what the program works with, made of what was decoded.
 
         Raises:
@@ -342,7 +351,7 @@ class Record(_Same):
         inner = ", ".join(f"{field.name}: {field.bound.expected}" for field in self.fields)
         return f"{self.kind.__name__} ({inner})"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether it is of that type, and each field within bounds."""
         return type(value) is self.kind and all(
             field.bound.accepts(getattr(value, field.name, None)) for field in self.fields
@@ -441,7 +450,7 @@ PAYLOADS: Mapping[Kind, Bound] = {
 _MAY_GROW = frozenset(kind for kind, bound in PAYLOADS.items() if bound is NOTHING)
 
 
-def check_payload(kind: int, payload: Any, *, newer: bool, fault: Callable[[str], Exception]) -> None:
+def check_payload(kind: int, payload: object, *, newer: bool, fault: Callable[[str], Exception]) -> None:
     """Check what a packet brings.
 
     Args:
@@ -460,7 +469,7 @@ def check_payload(kind: int, payload: Any, *, newer: bool, fault: Callable[[str]
     raise fault(f"a packet of kind {what} brings {describe_value(payload)}; expected {bound.expected}")
 
 
-def fields_to_wire(message: Any) -> list[Any]:
+def fields_to_wire(message: object) -> list[object]:
     """Return the fields of a message of this program as they are sent.
 
     Args:

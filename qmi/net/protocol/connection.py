@@ -42,7 +42,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from qmi.config.validators import printable
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
@@ -92,7 +92,7 @@ def _kind_of_frame(kind: int | None) -> str:
 
 
 T = TypeVar("T")
-Packet: TypeAlias = tuple[int, int, Any]
+Packet: TypeAlias = tuple[int, int, object]
 """Kind, number and payload."""
 
 
@@ -466,13 +466,13 @@ class Connection(RequestLayer):
 
     # -- what came
 
-    def _handle(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
+    def _handle(self, kind: int, payload: object, events: list[Event], now: float) -> None:
         check_payload(kind, payload, newer=self._reader.minor > MINOR, fault=ProtocolError)
         if kind == Kind.REFUSAL:
             self._handshake.receive_refusal(payload)
             events += self.lose(f"refused by the other side: {self._handshake.fault}", LossKind.REFUSED)
         elif kind == Kind.GOODBYE:
-            events += self.lose(f"closed by the other side: {printable(payload[:1000])}", LossKind.GOODBYE)
+            events += self.lose(f"closed by the other side: {printable(str(payload)[:1000])}", LossKind.GOODBYE)
         elif not self.is_ready or kind == Kind.HELLO:
             self._handle_hello(kind, payload, events, now)
         elif kind == Kind.PING:
@@ -486,7 +486,7 @@ class Connection(RequestLayer):
             kind, number, error = answer
             self.outbox += write_packet(kind, number, self._codec.encode(error))
 
-    def _handle_hello(self, kind: int, payload: Any, events: list[Event], now: float) -> None:
+    def _handle_hello(self, kind: int, payload: object, events: list[Event], now: float) -> None:
         if kind != Kind.HELLO:
             raise ProtocolError("something else came before the handshake was done")
         stage = self._handshake.receive_hello(payload)

@@ -79,7 +79,7 @@ def encode_call(call: Call) -> bytes | None:
     return None if rest is None else opening + rest[1:]
 
 
-def list_fields(call: Call) -> list[Any] | None:
+def list_fields(call: Call) -> list[object] | None:
     """The fields of a call as :func:`~qmi.net.protocol.bounds.fields_to_wire` gives them, without token and chain."""
     args, kwargs = call.args, call.kwargs
     if call.token is not None or call.chain != () or type(args) is not tuple or type(kwargs) is not dict:
@@ -117,7 +117,7 @@ class Bare:
         self.call: Call = call
 
 
-def read_body(body: bytes | bytearray) -> tuple[int, int, Any] | None:
+def read_body(body: bytes | bytearray) -> tuple[int, int, object] | None:
     """Read the answer None, or a call without arguments. Such calls are kept, since the same ones come again."""
     if not HEAD.size < len(body) < _SHORT:
         return None

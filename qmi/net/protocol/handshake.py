@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from qmi.config.validators import printable
 from qmi.net.protocol.bounds import HELLO, OutOfBounds, describe_value
@@ -72,12 +72,12 @@ class Hello:
     wanted: str = ""
     server: bool = True
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> dict[str, object]:
         """Return the fields by name."""
         return asdict(self)
 
     @classmethod
-    def from_wire(cls, found: Any) -> Hello:
+    def from_wire(cls, found: object) -> Hello:
         """Read a hello; fields that this version does not know are ignored.
 
         Raises:
@@ -161,7 +161,7 @@ class Handshake:
         self._expected = expected
         self._certified = certified
 
-    def receive_hello(self, found: Any) -> Stage:
+    def receive_hello(self, found: object) -> Stage:
         """Judge the other side's hello: READY, DECIDE (call :meth:`accept` or :meth:`refuse`) or REFUSED.
 
         Raises:
@@ -176,7 +176,7 @@ class Handshake:
         self.stage = Stage.READY if self.role is Role.CONNECTING else Stage.DECIDE
         return self.stage
 
-    def receive_refusal(self, reason: Any) -> Stage:
+    def receive_refusal(self, reason: object) -> Stage:
         """Take note that the other side refused.
 
         Raises:

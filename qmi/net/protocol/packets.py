@@ -406,7 +406,7 @@ class UnknownRequest(Exception):
     """A newer version asked for something that this version does not have."""
 
 
-def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, Any]:
+def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, object]:
     """Decode a frame into kind, number and payload.
 
     Raises:
@@ -418,7 +418,7 @@ def read_packet(codec: Codec, frame: Frame) -> tuple[int, int, Any]:
     return _check_packet(codec.decode(body, segments))
 
 
-def read_first_packet(frame: Frame) -> tuple[int, int, Any]:
+def read_first_packet(frame: Frame) -> tuple[int, int, object]:
     """Decode a frame that came before the handshake was done: only plain values are decoded for a stranger.
 
     Raises:
@@ -429,7 +429,7 @@ def read_first_packet(frame: Frame) -> tuple[int, int, Any]:
     return _check_packet(plain.decode(frame.body))
 
 
-def _check_packet(found: Any) -> tuple[int, int, Any]:
+def _check_packet(found: object) -> tuple[int, int, object]:
     if type(found) is not list or len(found) != 3:
         raise ProtocolError("a body is not made of kind, number and payload")
     kind, number, payload = found
@@ -469,7 +469,7 @@ def encode_message(codec: Codec, message: Request | Signal) -> Encoded:
     return codec.encode_fields(values, _NAMES[cls])
 
 
-def read_request(payload: Any, *, newer: bool) -> Request:
+def read_request(payload: object, *, newer: bool) -> Request:
     """Check the fields of a request.
 
     Args:
@@ -493,7 +493,7 @@ def read_request(payload: Any, *, newer: bool) -> Request:
     return _read(_REQUESTS[payload[0]], payload, newer=newer)  # type: ignore[no-any-return]
 
 
-def read_signal(payload: Any, *, newer: bool) -> Signal:
+def read_signal(payload: object, *, newer: bool) -> Signal:
     """Check the fields of a signal.
 
     Raises:
@@ -506,7 +506,7 @@ def read_signal(payload: Any, *, newer: bool) -> Signal:
     return _read(Signal, payload, newer=newer)  # type: ignore[no-any-return]
 
 
-def _read(cls: type, payload: list[Any], *, newer: bool) -> Any:
+def _read(cls: type, payload: list[object], *, newer: bool) -> Any:
     fields = MESSAGES[cls]
     found = payload[1:]
     if len(found) < len(fields) or (len(found) > len(fields) and not newer):

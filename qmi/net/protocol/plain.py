@@ -32,7 +32,7 @@ class _NoTags(dict[int, Any]):
 _NO_TAGS = _NoTags()
 
 
-def decode(payload: bytes | bytearray, *, padded: bool = False) -> Any:
+def decode(payload: bytes | bytearray, *, padded: bool = False) -> object:
     """Decode one plain value.
 
     Args:
