@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import trio
+from tricycle import MultiCancelScope
 
 from qmi._version import __version__
 from qmi.actors.call import Router
@@ -162,6 +163,7 @@ class Connections:
         self._dials: dict[str, _Dial] = {}
         self._previous: dict[str, Former] = {}
         self._reconnecting: dict[str, trio.CancelScope] = {}
+        self._reconnects = MultiCancelScope()  # all of these, and those that begin when the context is stopping
         self._gone: dict[str, _Gone] = {}
         self._closing = False
         self.failures: Failures = Failures()
@@ -316,8 +318,7 @@ class Connections:
         if self._entrance is not None:  # else it was cancelled before it had started
             self._lifesigns.stop()
             self._entrance.close()
-        for scope in self._reconnecting.values():
-            scope.cancel()
+        self._reconnects.cancel()
         for member in list(self._members.values()):
             member.link.close(f"context {self._host.name!r} {_HAS_STOPPED}")
             await member.link.ended.wait()
@@ -478,7 +479,7 @@ class Connections:
 
     async def _come_back(self, name: str, where: HostPort | None) -> None:
         delay = _FIRST_DELAY
-        with trio.CancelScope() as scope:
+        with self._reconnects.open_child() as scope:
             self._reconnecting[name] = scope
             while self.link_to(name) is None:
                 try:

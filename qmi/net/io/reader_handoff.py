@@ -1,13 +1,17 @@
-"""Who reads a link while there is a rush: a thread that was lent to it, or whoever the next message is for.
+"""Fast path, must equal the loop that reads (``Link._read``): a thread, or a waiting caller, reads a link in a rush.
+
+What comes is handled in the same order and by the same functions, whoever reads; ``tests/net/io/test_link.py`` compares
+both (``test_messages_are_the_same_whoever_reads_them``).
 
 Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
 blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
 looks for a moment whether the next request is there. Both look without sleeping for as long as a switch of threads
 would take.
 
-The *right* to read is a lock. Outside of a rush the loop has it; in a rush, whoever reads takes it while it reads. What
-only the loop may handle goes back to the loop, and nobody reads on before it has been handled: the order of what came
-is kept. The thread leaves the right to others only as long as they make use of it.
+The *right* to read is a lock; nobody waits for it but the thread that was lent. Outside of a rush the loop has it; in a
+rush, whoever reads takes it while it reads. What only the loop may handle goes back to the loop, and nobody reads on
+before it has been handled: the order of what came is kept. The thread leaves the right to others only as long as they
+make use of it.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ The socket is non-blocking. Any thread may write, and one at a time may read; th
 sends writes to the socket itself. What the socket does not take at once, a thread goes on writing if it is large and
 the other side keeps up; else a task in the loop does.
 
-Fast path, must equal writing each message by itself (``tests/net/test_outbound.py``): messages of one burst are joined.
-The first one goes out at once. What follows within 0.2 ms of the last write is *held* and goes out together, when there
-is enough of it, when somebody waits for an answer, or when the loop looks for it.
+Fast path, must equal writing each message by itself: messages of one burst are joined
+(``test_joined_messages_are_the_bytes_that_they_are_alone`` compares both). The first one goes out at once. What follows
+within 0.2 ms of the last write is *held* and goes out together, when there is enough of it, when somebody waits for an
+answer, or when the loop looks for it.
 
 Large buffers are written from the memory of the values themselves, but only until the sender's call returns: a driver
 that fills one array again and again must not change what it has returned before. So whatever is left then is copied.

@@ -1,8 +1,8 @@
-"""What nearly every packet is, written and read in one step: calls and signals whose arguments are scalars, and None.
+"""Fast path, must equal :mod:`qmi.net.protocol.packets`: calls and signals whose arguments are scalars, and None.
 
-Each function does what the general way in :mod:`qmi.net.protocol.packets` would do, or returns None: then that has to
-be taken.
-Where it is taken each time, a call costs a quarter more.
+That is what nearly every packet is; here it is written and read in one step. Each function does what the general way
+would do, or returns None: then that has to be taken. Where it is taken each time, a call costs a quarter more.
+``tests/net/protocol/test_fast_path.py`` compares both.
 """
 
 from __future__ import annotations

@@ -250,6 +250,29 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
         assert pair.owners[1].told[before][2] == main_thread
 
 
+async def test_messages_are_the_same_whoever_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too
+
+    async def converse(readers: trio.CapacityLimiter | None) -> tuple[list[tuple[Any, ...]], list[Any], int]:
+        async with joined(readers=readers) as pair:
+            answer = Answer()
+            for number in range(26):
+                before = len(answer.got)
+                pair.a.send_request(Call("bench", "get", (number,)), answer)
+                pair.a.send_signal(SIGNAL)
+                pair.a.send_request(GET if number % 7 else Subscribe("bench", "sig"), answer)
+                await until(lambda before=before: len(answer.got) == before + 2)  # type: ignore[misc]
+            told = pair.owners[1].told
+            threads = {entry[2] for entry in told if entry[0] == "request"}
+            return [entry[:2] for entry in told], [reply.value for reply in answer.got], len(threads)
+
+    *by_loop, threads = await converse(None)
+    assert threads == 1
+    *by_thread, threads = await converse(trio.CapacityLimiter(2))
+    assert threads == 2
+    assert by_thread == by_loop
+
+
 @pytest.mark.parametrize("who", ["a", "b", "reset", "fault", "cancel"])
 async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", 5.0)  # a rush on a busy machine, too

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -463,3 +464,21 @@ def test_outbound_waits_for_room_about_as_long_as_a_copy_would_take(bench: Bench
             rest.behind = False
         bench.out.settle(rest)
     assert waited == pytest.approx([0.0201, 0.0301], abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_joined_messages_are_the_bytes_that_they_are_alone(bench: Bench, seed: int) -> None:
+    random = Random(seed)
+    alone = Bench(bench.clock)
+    for number in range(1, 40):
+        text = chr(ord("a") + number % 26) * random.choice((1, 3, FULL // 2, FULL))
+        request = random.choice((None, number))
+        bench.clock.now += random.choice((0.0, 0.0, 0.0, 0.001))
+        bench.say(text, request, soon=random.random() < 0.8)
+        alone.say(text, request)
+        if random.random() < 0.1:
+            random.choice((bench.loop.turn, bench.out.flush))()
+    bench.out.flush()
+    assert "".join(bench.written) == "".join(alone.written)
+    assert bench.begun == alone.begun
+    assert len(bench.written) < len(alone.written)
