@@ -23,6 +23,7 @@ from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.core.task import QMI_Task
 from tests.support.drivers import Async, Plain
 from tests.support.lab import address, config
+from tests.support.waiting import until
 
 
 class Sensor(QMI_Instrument):
@@ -107,8 +108,7 @@ async def test_a_make_that_is_cancelled_leaves_nothing() -> None:
             await lab.make_rpc_object("x", Slow)
         assert scope.cancelled_caught
         assert entered.is_set()
-        while lab.objects():
-            await trio.lowlevel.checkpoint()
+        await until(lambda: not lab.objects())
         await lab.make_rpc_object("x", Async)
 
 

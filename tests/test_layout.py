@@ -94,3 +94,27 @@ def test_test_helpers_live_in_support() -> None:
         if found:
             wrong[str(path.relative_to(ROOT))] = found
     assert wrong == {}, "helpers of tests live in tests/support"
+
+
+POLLING = {"time.sleep", "trio.sleep", "asyncio.sleep", "os.sched_yield"}
+PERIODIC = {
+    # What it does again and again is a load, a user's program or a retry, not a wait.
+    "tests/faults/test_link_faults.py",
+    "tests/soak/load_async.py",
+    "tests/soak/test_restart.py",
+    "tests/support/chaos.py",
+    "tests/support/managed_programs/heater.py",
+    "tests/support/managed_programs/quiet.py",
+    "tests/support/managed_programs/talker.py",
+}
+
+
+def test_tests_do_not_poll() -> None:
+    """A loop that sleeps waits for something: that is what ``tests/support/waiting.py`` and ``outside.py`` are for."""
+    found = set()
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        loops = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.While, ast.For))]
+        calls = {ast.unparse(node.func) for loop in loops for node in ast.walk(loop) if isinstance(node, ast.Call)}
+        if calls & POLLING:
+            found.add(str(path.relative_to(ROOT)))
+    assert found - PERIODIC == set(), "wait with wait_until() or until() of tests.support.waiting"

@@ -28,6 +28,8 @@ from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy, QMI_Task
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.tools.certs import make_ca, make_certificate
 from tests.support.lab import SERVER, address, config, make_context
+from tests.support.tasks import runner_of
+from tests.support.waiting import changed, wait_until
 
 PAGE = (Path(__file__).parents[1] / "docs" / "do" / "troubleshooting.md").read_text("utf-8")
 QUOTED = re.findall(r"^### `(.*)`$", PAGE, re.MULTILINE)
@@ -61,6 +63,7 @@ class Failing(QMI_Task[Any, Any]):
 class Late(QMI_LoopTask[Any, Any]):
     def loop_iteration(self) -> None:
         self.sleep(0.002)
+        changed()
 
 
 @pytest.fixture
@@ -233,8 +236,7 @@ def run_a_late_loop(lab: Lab) -> None:
     policy = QMI_LoopTaskMissedLoopPolicy.SKIP
     task = lab.context.make_task("late", Late, loop_period=0.001, policy=policy)
     task.start()
-    while not task.get_statistics().missed:
-        time.sleep(0.002)
+    wait_until(lambda: runner_of(lab.context, "late").get_statistics().missed)
     task.stop()
     task.join()
 

@@ -11,7 +11,7 @@ import threading
 import time
 import tomllib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,7 @@ from qmi.runtime.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WA
 from qmi.runtime.sigint import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
 from qmi.utils.context_managers import open_close
 from tests.support.actors import handle_of
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -401,8 +402,7 @@ def test_systems_without_signals_for_threads_are_served_too(
 def let_it_come(handler: InterruptHandler) -> None:
     """Wait in the main thread for what another thread sends again."""
     threading.Thread(target=handler._try_again).start()
-    while handler.pending:  # what is sent without a signal of the system does not end a sleep
-        time.sleep(0.001)
+    wait_until(lambda: not handler.pending)
 
 
 def test_trio_raises_what_is_delivered_in_its_main_task() -> None:
@@ -493,7 +493,7 @@ def test_release_that_hangs_is_broken_off_by_the_second_ctrl_c(python_handles_ct
     def press_twice() -> None:
         entered.wait(30)
         signal.pthread_kill(main, signal.SIGINT)
-        pending.append(until(lambda: INTERRUPTS.pending))
+        pending.append(wait_until(lambda: INTERRUPTS.pending))
         signal.pthread_kill(main, signal.SIGINT)
 
     main = threading.get_ident()
@@ -508,11 +508,3 @@ def test_release_that_hangs_is_broken_off_by_the_second_ctrl_c(python_handles_ct
         released.set()
         thread.join()
     assert pending == [True]
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Look in a thread that nobody can wake, since a signal handler sets what is looked for."""
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.001)
-    return condition()
