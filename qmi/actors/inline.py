@@ -21,7 +21,7 @@ from contextlib import suppress
 import trio
 
 from qmi.actors.actor import Actor
-from qmi.actors.future import PendingCall, timed_out
+from qmi.actors.future import Callee, PendingCall, timed_out
 from qmi.actors.interface import Kind, Method, Placement
 from qmi.actors.user_errors import presentable
 from qmi.messages import Args, Origin, Token
@@ -63,7 +63,7 @@ class InlineCall(PendingCall):
         self.token: Token | None = token
         self.chain: tuple[str, ...] = chain
         self.origin: Origin = origin
-        self.actor = actor
+        self.actor: Callee | None = actor
         self.since: float = 0.0
         self.scope: trio.CancelScope | None = None
         self.given_up: bool = False

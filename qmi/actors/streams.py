@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Final, Protocol, cast
 
-from qmi.actors.future import NO_ARGUMENTS, PendingCall, QMI_RpcFuture, call_async, call_blocking, check_cycle
+from qmi.actors.future import NO_ARGUMENTS, Callee, PendingCall, QMI_RpcFuture, call_async, call_blocking, check_cycle
 from qmi.actors.interface import Method
 from qmi.actors.services import StreamActor
 from qmi.errors import QMI_CallCycleException
@@ -61,8 +61,8 @@ class PullTurn(PendingCall):
 
     def __init__(self, stream: ActorStream, token: Token | None, *, ahead: bool = False, closing: bool = False) -> None:
         super().__init__(stream.name, (), NO_ARGUMENTS, token, stream.chain, stream.origin)
-        self.method = stream.method
-        self.actor = stream.actor
+        self.method: Method = stream.method
+        self.actor: Callee | None = stream.actor
         self.stream: ActorStream = stream
         self.is_ahead: bool = ahead
         self.closing: bool = closing
