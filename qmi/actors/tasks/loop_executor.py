@@ -13,6 +13,7 @@ from qmi.actors.clock.monotonic import LoopTimer
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.tasks.executor import Executor, Failed, Make, TaskServices, init_error
 from qmi.actors.tasks.loop_task import QMI_LoopTask, is_precise, split_cancelled
+from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.user_code import is_drivers
 from qmi.errors import QMI_ContextStoppedException
 from qmi.runtime.call_context import EXECUTION, Execution
@@ -39,7 +40,7 @@ class LoopExecutor(Executor):
 
     async def _construct(self) -> None:
         EXECUTION.set(Execution(self._host.facade))
-        self.task = self._make()
+        self.task: QMI_Task[object, object] = self._make()
 
     def _begin(self) -> None:
         precise = is_precise(self.task)

@@ -9,6 +9,7 @@ from qmi.actors.clock.monotonic import ThreadTimer
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.tasks.executor import Executor, Failed, Make, TaskServices, init_error
 from qmi.actors.tasks.loop_task import is_precise
+from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.worker import Worker
 from qmi.errors import QMI_RuntimeException, QMI_TaskStopException, QMI_WrongThreadException
 from qmi.runtime.call_context import EXECUTION, Execution
@@ -43,7 +44,7 @@ class ThreadExecutor(Executor):
     def _construct(self) -> None:
         EXECUTION.set(Execution(self._host.facade, (), self._interrupts))
         try:
-            self.task = self._make()
+            self.task: QMI_Task[object, object] = self._make()
         except BaseException as error:  # belongs to whoever wants the task
             self._made.fail(init_error(self._name, error))
         else:

@@ -435,7 +435,8 @@ class Connection(RequestLayer):
         """The link is gone: every open request ends now."""
         if self.lost is not None:
             return []
-        self.lost = lost = PeerLost(kind, reason, error)
+        lost = PeerLost(kind, reason, error)
+        self.lost: PeerLost | None = lost
         self.is_ready = False
         self.deferred.clear()
         self._reader.abandon()
@@ -484,7 +485,7 @@ class Connection(RequestLayer):
             events.append(event)
         if answer is not None:
             kind, number, error = answer
-            self.outbox += write_packet(kind, number, self._codec.encode(error))
+            self.outbox.extend(write_packet(kind, number, self._codec.encode(error)))
 
     def _handle_hello(self, kind: int, payload: object, events: list[Event], now: float) -> None:
         if kind != Kind.HELLO:
@@ -511,7 +512,7 @@ class Connection(RequestLayer):
 
     def _send_hello(self) -> None:
         encoded = self._codec.encode(replace(self._handshake.ours, minor=MINOR).to_wire(), "hello")
-        self.outbox += write_packet(Kind.HELLO, 0, encoded)
+        self.outbox.extend(write_packet(Kind.HELLO, 0, encoded))
 
     def _pong(self, now: float) -> None:
         self._last_pong = now
