@@ -302,9 +302,8 @@ async def open_virtual_context(name: str = "test") -> AsyncIterator[Context]:
     """
     if not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
         raise QMI_UsageException("Time is real here; run the test with qmi.testing.run_in_virtual_time()")
-    facade = QMI_Context(name, CfgQmi())
-    core = facade._core = _VirtualContext(name, facade.get_config())
-    core.facade = facade
+    facade = _VirtualFacade(name, CfgQmi())
+    core = facade.async_context
     async with core.running():
         token = EXECUTION.set(Execution(facade))
         try:
@@ -331,6 +330,10 @@ class _VirtualContext(Context):
     def make_task_actor(self, *args: object) -> QMI_RpcFuture[Actor]:
         """Refuse to make a task, which has a runner with threads."""
         raise QMI_UsageException("Tasks are tested on a bench of their own; see qmi.testing.open_task_bench()")
+
+
+class _VirtualFacade(QMI_Context):
+    _core_class = _VirtualContext
 
 
 class TaskBench:

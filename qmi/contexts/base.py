@@ -106,7 +106,7 @@ class ContextBase:
         self.connections: Connections = Connections(self)
         self._owed = OwedReleases()
         self.signalling: Signalling = Signalling(self, self.exchange)
-        self.suppress_version_mismatch_warnings = False
+        self.suppress_version_mismatch_warnings: bool = False
 
     def __repr__(self) -> str:
         return f"QMI_context(name={self.name!r})"
@@ -246,9 +246,9 @@ class ContextBase:
                 actor.object.stop()
             except Exception:  # a runner of the user's; it must not keep the rest from stopping
                 _logger.exception("stop() of task %s failed", actor.address)
-                actor.object._thread.request_stop()
+                actor.object.task_executor.request_stop()
         for actor in reversed(tasks):
-            ended = actor.object._thread.ended
+            ended = actor.object.task_executor.ended
             with trio.move_on_at(deadline):
                 await ended.ended()
             if not ended.done():

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -62,6 +62,7 @@ class QMI_Context:
     """
 
     DEFAULT_UDP_RESPONDER_PORT = CfgDiscovery().port
+    _core_class: ClassVar[type[Context]] = Context
 
     def __init__(self, name: str, config: CfgQmi | None = None) -> None:
         if config is not None:
@@ -69,7 +70,7 @@ class QMI_Context:
             from qmi.config.structure import checked
 
             config = completed(checked(config), name)
-        self._core = Context(name, config)
+        self._core = self._core_class(name, config)
         self._core.facade = self
         self._ended: QMI_RpcFuture[None] | None = None
         self._stop_event = trio.Event()

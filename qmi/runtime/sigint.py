@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from functools import wraps
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
-from typing import Any, Final, NoReturn, ParamSpec, TypeVar
+from typing import Final, NoReturn, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
 import trio
@@ -55,7 +55,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SIGINT: Final = int(signal.SIGINT)
-current_handler: Final[Callable[[int], object]] = _getsignal
+SignalHandler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
+current_handler: Final[Callable[[int], SignalHandler]] = _getsignal
 """The function behind ``signal.getsignal``, which takes a fiftieth of its time: each call of a method looks."""
 AGAIN = 0.0005
 """How soon, in seconds, an interrupt is tried again that came at a bad moment."""
@@ -111,7 +112,7 @@ class InterruptHandler:
         # hands the handlers back, so that no other handler is called for what has been raised already. The handler
         # itself never takes it.
         self._mutex = _thread.allocate_lock()
-        self._previous: Any = signal.default_int_handler
+        self._previous: SignalHandler = signal.default_int_handler
         self._run: trio.lowlevel.TrioToken | None = None  # the trio run whose handler was replaced
 
     # Whose handler is set

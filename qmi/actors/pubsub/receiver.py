@@ -13,6 +13,7 @@ import trio
 
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_SignalSubscriptionException, QMI_TimeoutException, QMI_UsageException
+from qmi.messages import Args
 from qmi.runtime.call_context import current_interrupt
 from qmi.runtime.wakeup import TaskWaker, ThreadWaker, Waker, refuse_on_loop, refuse_outside_trio
 
@@ -79,7 +80,7 @@ class ReceivedSignal(_Received):
         return f"<{self.publisher_context}.{self.publisher_name}.{self.signal_name} {self.seqnr}: {what}>"
 
 
-Delivered: TypeAlias = tuple[str, str, str, tuple[Any, ...], int, float]
+Delivered: TypeAlias = tuple[str, str, str, Args, int, float]
 """A signal on its way: context, publisher, name, arguments, number and time. All its receivers share it.
 
 A publisher waits for what is made for each receiver; so that is next to nothing until the signal is taken."""
