@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,151 @@ def test_tests_do_not_poll() -> None:
         if calls & POLLING:
             found.add(str(path.relative_to(ROOT)))
     assert found - PERIODIC == set(), "wait with wait_until() or until() of tests.support.waiting"
+
+
+# -- types
+
+ANY_PER_THOUSAND_LINES = 15
+USERS_VALUES = {
+    "QMI_RpcObject._context": "the context as the author of a driver knows it: a class of a module above",
+    "QMI_Task._context": "the same for the author of a task",
+}
+"""Attributes that may be ``Any``, or made of it, and what they hold."""
+
+PUBLIC_ALL_THE_SAME = {
+    "os._exit", "sys._getframe", "sys._current_frames", "asyncio._get_running_loop", "trio._core",
+    "inspect._ParameterKind",
+}  # fmt: skip
+"""Names of other libraries that begin with an underscore. Of trio's, forks.py says what if they are not there."""
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+
+
+@functools.cache
+def sources() -> dict[str, ast.Module]:
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted((ROOT / "qmi").rglob("*.py"))}
+
+
+def names_any(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(node))
+
+
+def annotated_attributes(node: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.expr]]:
+    """The attributes of classes and modules that have an annotation, by name."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.AnnAssign):
+            if isinstance(child.target, ast.Attribute):
+                yield f"{owner}.{child.target.attr}", child.annotation
+            elif isinstance(child.target, ast.Name) and isinstance(node, ast.Module | ast.ClassDef | ast.If):
+                yield f"{owner}.{child.target.id}".lstrip("."), child.annotation
+        yield from annotated_attributes(child, child.name if isinstance(child, ast.ClassDef) else owner)
+
+
+def own_names(module: ast.Module) -> set[str]:
+    """What a file defines: functions, classes, variables, attributes of its own objects, slots, imported names."""
+    found: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_own(node.value):
+            found.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return found
+
+
+def is_own(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("_") and name not in OF_NAMED_TUPLES
+
+
+def uses_of_privates(module: ast.Module) -> Iterator[str]:
+    """The private names that a file uses of objects and modules that are defined elsewhere."""
+    own = own_names(module)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_own(node.value):
+            of_super = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
+            if node.attr not in own and not of_super and ast.unparse(node) not in PUBLIC_ALL_THE_SAME:
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("qmi."):
+            yield from (f"line {node.lineno}: {node.module}.{a.name}" for a in node.names if is_private(a.name))
+
+
+def test_any_is_rare() -> None:
+    count = sum(
+        isinstance(node, ast.Name) and node.id == "Any" for module in sources().values() for node in ast.walk(module)
+    )
+    texts = [(ROOT / path).read_text() for path in sources()]
+    code = sum(1 for text in texts for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
+    assert 1000 * count / code <= ANY_PER_THOUSAND_LINES
+
+
+def test_any_has_no_other_name() -> None:
+    wrong = [
+        f"{path}: {ast.unparse(node)}"
+        for path, module in sources().items()
+        for node in ast.walk(module)
+        if (isinstance(node, ast.alias) and node.name == "Any" and node.asname)
+        or (
+            isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Name) and node.value.id == "Any"
+        )
+    ]
+    assert wrong == []
+
+
+def test_attributes_of_type_any_hold_values_of_users() -> None:
+    found = {
+        name
+        for module in sources().values()
+        for name, annotation in annotated_attributes(module)
+        if names_any(annotation)
+    }
+    assert found == set(USERS_VALUES), "give it a type; or say in USERS_VALUES which value of a user it holds"
+
+
+def test_private_attributes_are_used_in_their_own_file_alone() -> None:
+    found = {path: list(uses_of_privates(module)) for path, module in sources().items()}
+    assert {path: uses for path, uses in found.items() if uses} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "uses"),
+    [
+        ("def f(x): return x._secret", ["line 1: x._secret"]),
+        ("def f(): return g()._secret", ["line 1: g()._secret"]),
+        ("class A:\n def f(self): return self.other._secret", ["line 2: self.other._secret"]),
+        ("class A:\n def f(self, other): self._x = other._x", []),
+        ("class A:\n __slots__ = ('_x',)\ndef f(a: A): a._x = 1", []),
+        ("class A(B):\n def f(self): return self._of_b + super()._f()", []),
+        ("from qmi.names import _rule", ["line 1: qmi.names._rule"]),
+        ("def f(pair): return pair._replace(a=1)", []),
+    ],
+)
+def test_uses_of_privates_are_found(source: str, uses: list[str]) -> None:
+    assert list(uses_of_privates(ast.parse(source))) == uses
+
+
+def imported_files(module: ast.Module) -> set[str]:
+    """The files of the package that a file imports: when it is loaded, in its functions, and for type checkers."""
+    found: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "qmi":
+            found |= {file_of(f"{node.module}.{alias.name}") or file_of(str(node.module)) for alias in node.names}
+    return found
+
+
+def file_of(module: str) -> str:
+    name = module.replace(".", "/")
+    return next((path for path in (f"{name}.py", f"{name}/__init__.py") if path in sources()), "")
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    left = {path: imported_files(module) - {path} for path, module in sources().items()}
+    # Take away what imports nothing that is left, until all is gone; what stays is in a circle or leads into one.
+    while leaves := {path for path, imported in left.items() if not imported & left.keys()}:
+        left = {path: imported for path, imported in left.items() if path not in leaves}
+    assert left == {}
