@@ -45,6 +45,7 @@ from qmi.errors import (
 )
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
+from qmi.net.codec.codec import Encoded
 from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
 from qmi.peers.constants import check_constants
@@ -102,7 +103,7 @@ class ContextBase:
         self._why_not: Callable[[], Exception] | None = None
         self._mutex = threading.Lock()
         self.clock: Clock = MonotonicClock()
-        self.exchange: Broker = Broker(name)
+        self.exchange: Broker[Encoded] = Broker(name)
         self.connections: Connections = Connections(self)
         self._owed = OwedReleases()
         self.signalling: Signalling = Signalling(self, self.exchange)

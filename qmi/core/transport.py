@@ -120,11 +120,11 @@ class QMI_Vxi11Transport(_visa.QMI_Vxi11Transport):
         QMI_TransportDescriptorException: If there can be no such host.
     """
 
-    def _make_device(self) -> Any:
+    def _make_device(self) -> _visa.Vxi11Instrument:
         return self._make_vxi11(_find("vxi11").Instrument)
 
 
-def create_transport(transport_descriptor: str, default_attributes: Mapping[str, Any] | None = None) -> Any:
+def create_transport(transport_descriptor: str, default_attributes: Mapping[str, object] | None = None) -> Any:
     """Make the transport that a text describes. It is not opened.
 
     ================================================  ===================================================
@@ -153,7 +153,7 @@ def create_transport(transport_descriptor: str, default_attributes: Mapping[str,
 
 
 def create_async_transport(
-    transport_descriptor: str, default_attributes: Mapping[str, Any] | None = None
+    transport_descriptor: str, default_attributes: Mapping[str, object] | None = None
 ) -> AsyncTransport:
     """Make the transport that a text describes, for a driver whose methods are ``async def``. It is not opened.
 

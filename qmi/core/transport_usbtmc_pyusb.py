@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qmi.core import usbtmc
 from qmi.core.transport import QMI_UsbTmcTransport
-from qmi.devices.visa import usbtmc_descriptors
+from qmi.devices.visa import MessageDevice, usbtmc_descriptors
 
 __all__ = ["QMI_PyUsbTmcTransport"]
 
@@ -20,7 +18,7 @@ class QMI_PyUsbTmcTransport(QMI_UsbTmcTransport):
         serialnr: The serial number; "" for the only such device.
     """
 
-    def _make_device(self) -> Any:
+    def _make_device(self) -> MessageDevice:
         return usbtmc.Instrument(self.vendorid, self.productid, self.serialnr)
 
     @staticmethod

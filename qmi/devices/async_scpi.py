@@ -70,7 +70,7 @@ class AsyncScpiProtocol(ScpiOptions):
             await self._send(cmd.encode("ascii"))
             response = await self._transport.read_until(self._response_terminator, timeout)
         except BaseException:
-            self._transport._interrupted(Owed(self._response_terminator, 1))
+            self._transport.interrupted(Owed(self._response_terminator, 1))
             raise
         answer = self._answer(response, decoder, cmd)
         if self._has_policies:
@@ -82,7 +82,7 @@ class AsyncScpiProtocol(ScpiOptions):
         return bytes(await self.read_array("u1", read_terminator_flag=read_terminator_flag, timeout=timeout))
 
     async def read_array(
-        self, dtype: Any = "u1", *, read_terminator_flag: bool = True, timeout: float | None = None
+        self, dtype: object = "u1", *, read_terminator_flag: bool = True, timeout: float | None = None
     ) -> Any:
         """Read an IEEE 488.2 block into a numpy array; see :meth:`ScpiProtocol.read_array`."""
         if timeout is None:
@@ -99,13 +99,13 @@ class AsyncScpiProtocol(ScpiOptions):
             array = memory_for(check_length_digits(size), dtype)
             await self._transport.readinto(array, timeout)
         except BaseException:
-            self._transport._unread(header, Owed(terminator, 0, True))
+            self._transport.unread(header, Owed(terminator, 0, True))
             raise
         if terminator:
             self._check_terminator(await self._transport.read(len(terminator), timeout))
         return array
 
-    async def ask_array(self, cmd: str, dtype: Any = "u1", *, timeout: float | None = None) -> Any:
+    async def ask_array(self, cmd: str, dtype: object = "u1", *, timeout: float | None = None) -> Any:
         """Send a question and read its answer, a block, into a numpy array; see :meth:`ScpiProtocol.ask_array`."""
         await self._send(cmd.encode("ascii"))
         array = await self.read_array(dtype, timeout=timeout)

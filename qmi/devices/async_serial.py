@@ -62,9 +62,9 @@ class AsyncSerialTransport(AsyncTransport):
         # Some drivers of ports take their time to open one.
         await trio.to_thread.run_sync(self._port._connect)
         if self._wait_in_thread:
-            self._port._safe_serial.timeout = None
+            self._port.serial_port.timeout = None
             return
-        self._fd = self._port._safe_serial.fileno()
+        self._fd = self._port.serial_port.fileno()
         # A read that finds nothing must say so: with a VMIN of 0 it looks like the end.
         attributes = termios.tcgetattr(self._fd)
         attributes[6][termios.VMIN] = 1
@@ -75,7 +75,7 @@ class AsyncSerialTransport(AsyncTransport):
         if self._fd >= 0:
             trio.lowlevel.notify_closing(self._fd)
             self._fd = -1
-        self._port._disconnect()
+        self._port.close_port()
 
     async def _send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -91,7 +91,7 @@ class AsyncSerialTransport(AsyncTransport):
                 except BlockingIOError:
                     await trio.lowlevel.wait_writable(self._fd)
         except OSError as error:
-            raise self._port._lost_by(error) from error
+            raise self._port.lost_by(error) from error
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _receive_some(self, size: int) -> bytes:
@@ -106,23 +106,23 @@ class AsyncSerialTransport(AsyncTransport):
                 except BlockingIOError:
                     await trio.lowlevel.wait_readable(self._fd)
         except OSError as error:
-            raise self._port._lost_by(error) from error
+            raise self._port.lost_by(error) from error
         if not data:
-            raise self._port._lost_by("the device is gone")
+            raise self._port.lost_by("the device is gone")
         await trio.lowlevel.cancel_shielded_checkpoint()
         return data
 
     async def _receive_in_thread(self, size: int) -> bytes:
-        port = self._port._safe_serial
+        port = self._port.serial_port
         while True:
             # One byte, and then what is there: pyserial waits until all that was asked for has come.
             data: bytes = await self._do_in_thread(lambda: port.read(max(1, min(size, port.in_waiting))))
             if data:
                 return data
 
-    async def _do_in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
+    async def _do_in_thread(self, call: Callable[..., object], *args: object) -> Any:
         """Call something that a cancellation breaks off by pyserial's own means; what was read by then is kept."""
-        port = self._port._safe_serial
+        port = self._port.serial_port
         results: list[outcome.Outcome[Any]] = []
 
         async def wait() -> None:
@@ -142,7 +142,7 @@ class AsyncSerialTransport(AsyncTransport):
         try:
             result = results[0].unwrap()
         except OSError as error:
-            raise self._port._lost_by(error) from error
+            raise self._port.lost_by(error) from error
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import trio
 
 from qmi.devices.async_transport import AsyncTransport
 from qmi.devices.exchange import Owed
 from qmi.devices.line import LATE
-from qmi.devices.sockets import QMI_SocketTransport, QMI_TcpTransport, QMI_UdpTransport, local_host
+from qmi.devices.sockets import (
+    QMI_TcpTransport,
+    QMI_UdpTransport,
+    check_host,
+    check_port,
+    check_udp_port,
+    local_host,
+)
 from qmi.errors import QMI_TimeoutException, QMI_TransportLostException
 from qmi.names import HostPort
 
 
 class _AsyncSocketTransport(AsyncTransport):
     def __init__(self, host: str, port: int) -> None:
-        QMI_SocketTransport._validate_host(host)
-        QMI_SocketTransport._validate_port(port)
+        check_host(host)
+        check_port(port)
         self._host = host
         self._address = ("127.0.0.1" if host == "localhost" else host, port)
         self._socket: trio.socket.SocketType | None = None
@@ -120,10 +126,10 @@ class AsyncUdpTransport(_AsyncSocketTransport):
     """
 
     def __init__(self, host: str, port: int, local_port: int | None = None) -> None:
-        QMI_UdpTransport._validate_port(port)
+        check_udp_port(port)
         super().__init__(host, port)
         self._local_port = port if local_port is None else local_port
-        self._peer: Any = None
+        self._peer: tuple[object, ...] = ()
 
     async def _connect(self) -> None:
         found = await trio.socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)

@@ -11,6 +11,7 @@ import outcome
 import trio
 
 from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.exchange import Owed
 from qmi.devices.reconnect import Reconnect
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_InvalidOperationException
@@ -99,7 +100,7 @@ class AsyncThreadTransport(AsyncTransport):
         data: bytes = await self._do_open(self._blocking.read_until_timeout, nbytes, timeout)
         return data
 
-    async def readinto(self, buffer: Any, timeout: float | None = None) -> None:
+    async def readinto(self, buffer: object, timeout: float | None = None) -> None:
         """Receive bytes until a buffer is full."""
         await self._do_open(self._blocking.readinto, buffer, timeout)
 
@@ -107,23 +108,25 @@ class AsyncThreadTransport(AsyncTransport):
         """Drop what has been received and not been read."""
         await self._do_open(self._blocking.discard_read)
 
-    def _interrupted(self, owed: Any) -> None:
-        self._blocking._interrupted(owed)
+    def interrupted(self, owed: Owed) -> None:
+        """An exchange was broken off: its answer, if it has one, is still to come."""
+        self._blocking.interrupted(owed)
 
-    def _unread(self, data: bytes, owed: Any) -> None:
-        self._blocking._unread(data, owed)
+    def unread(self, data: bytes, owed: Owed) -> None:
+        """Put what was read of an answer back in front, where the rest of it did not come."""
+        self._blocking.unread(data, owed)
 
-    async def _do_open(self, call: Callable[..., Any], *args: Any) -> Any:
+    async def _do_open(self, call: Callable[..., object], *args: object) -> Any:
         self._check_is_open()
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
             # Between question and answer, perhaps.
-            self._blocking._interrupted(self._blocking._owed._replace(nbytes=1))
+            self._blocking.broken_off()
             raise
         return await self._do(call, *args)
 
-    async def _do(self, call: Callable[..., Any], *args: Any) -> Any:
+    async def _do(self, call: Callable[..., object], *args: object) -> Any:
         jobs = self._jobs
         assert jobs is not None
         token = trio.lowlevel.current_trio_token()

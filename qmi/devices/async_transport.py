@@ -344,7 +344,7 @@ class AsyncTransport(Line):
         else:
             self._no_renewal_helps()
 
-    async def _resynchronize_by_driver(self, resynchronize: Callable[[Any], object]) -> None:
+    async def _resynchronize_by_driver(self, resynchronize: Callable[[object], object]) -> None:
         step, owed = self._step, self._owed
         self._step = IDLE
         try:
@@ -426,6 +426,6 @@ class AsyncTransport(Line):
         return (await self.read_until(b"\n", 5.0)).strip()
 
 
-async def _awaited(value: Any) -> Any:
+async def _awaited(value: object) -> Any:
     """The value itself, or what it gives when it is awaited."""
     return await value if inspect.isawaitable(value) else value

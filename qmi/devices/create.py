@@ -65,7 +65,7 @@ def kind_of(descriptor: str) -> Kind:
     return KINDS[interface]
 
 
-def make_transport(descriptor: str, defaults: Mapping[str, Any] | None, find: TransportFactory) -> Any:
+def make_transport(descriptor: str, defaults: Mapping[str, object] | None, find: TransportFactory) -> Any:
     """Make the transport of a descriptor.
 
     Args:
@@ -83,7 +83,7 @@ def make_transport(descriptor: str, defaults: Mapping[str, Any] | None, find: Tr
     return transport.configure(**options) if options else transport
 
 
-def make_async_transport(descriptor: str, defaults: Mapping[str, Any] | None, find: TransportFactory) -> Any:
+def make_async_transport(descriptor: str, defaults: Mapping[str, object] | None, find: TransportFactory) -> Any:
     """The same for drivers in the event loop."""
     kind = kind_of(descriptor)
     if kind.awaited == "AsyncThreadTransport":

@@ -50,7 +50,7 @@ class TransportDescriptorParser:
         return interface_of(transport_descriptor) == self.interface
 
     def parse_parameter_strings(
-        self, transport_descriptor: str, default_parameters: Mapping[str, Any] | None = None
+        self, transport_descriptor: str, default_parameters: Mapping[str, object] | None = None
     ) -> dict[str, Any]:
         """The values by name.
 

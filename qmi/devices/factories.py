@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from qmi.devices.async_serial import AsyncSerialTransport
 from qmi.devices.async_sockets import AsyncTcpTransport, AsyncUdpTransport
@@ -15,7 +14,7 @@ from qmi.devices.sockets import QMI_TcpTransport, QMI_UdpTransport
 from qmi.devices.transport import DeviceTransport
 from qmi.devices.visa import QMI_GpibTransport, QMI_UsbTmcTransport, QMI_VisaTransport, QMI_Vxi11Transport
 
-_CLASSES: Mapping[str, Any] = {
+_CLASSES: Mapping[str, type[DeviceTransport] | type[AsyncTransport]] = {
     "AsyncSerialTransport": AsyncSerialTransport,
     "AsyncTcpTransport": AsyncTcpTransport,
     "AsyncThreadTransport": AsyncThreadTransport,
@@ -30,13 +29,13 @@ _CLASSES: Mapping[str, Any] = {
 }
 
 
-def transport_of(descriptor: str, defaults: Mapping[str, Any] | None = None) -> DeviceTransport:
+def transport_of(descriptor: str, defaults: Mapping[str, object] | None = None) -> DeviceTransport:
     """Make the transport of a descriptor, with values for what it does not say."""
     transport: DeviceTransport = make_transport(descriptor, defaults, _CLASSES.__getitem__)
     return transport
 
 
-def async_transport_of(descriptor: str, defaults: Mapping[str, Any] | None = None) -> AsyncTransport:
+def async_transport_of(descriptor: str, defaults: Mapping[str, object] | None = None) -> AsyncTransport:
     """The same for drivers in the event loop."""
     transport: AsyncTransport = make_async_transport(descriptor, defaults, _CLASSES.__getitem__)
     return transport

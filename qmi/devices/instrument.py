@@ -24,13 +24,13 @@ class _WithTransport(QMI_Instrument):
         IDENTITY_QUERY: What tells this device from another, such as ``"*IDN?"``; None if nothing does.
     """
 
-    TRANSPORT_DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    TRANSPORT_DEFAULTS: ClassVar[Mapping[str, object]] = {}
     IDENTITY_QUERY: ClassVar[str | None] = None
 
     sig_connection = QMI_Signal([str, str])
     """What happened to the connection: ``"lost"``, ``"restored"``, ``"failed"`` or ``"replaced"``, and the details."""
 
-    def _follow(self, transport: Any, reconnect: Reconnect | bool | str | None) -> None:
+    def _follow(self, transport: object, reconnect: Reconnect | bool | str | None) -> None:
         """Have a transport tell this driver, and ask it, when its connection is made again."""
         if not isinstance(transport, Line):
             return
@@ -76,7 +76,7 @@ class TransportInstrument(_WithTransport):
 
     def __init__(
         self,
-        context: Any,
+        context: object,
         name: str,
         transport: str | QMI_Transport,
         *,
@@ -123,7 +123,7 @@ class AsyncTransportInstrument(_WithTransport):
 
     def __init__(
         self,
-        context: Any,
+        context: object,
         name: str,
         transport: str | AsyncTransport,
         *,

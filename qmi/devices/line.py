@@ -62,7 +62,7 @@ class Line:
         reconnect: Reconnect | bool | str | None = None,
         out_of_step: str | None = None,
         drain_timeout: float | None = None,
-        resynchronize: Callable[[Any], object] | None = None,
+        resynchronize: Callable[[object], object] | None = None,
         name: str | None = None,
     ) -> Self:
         """Say what happens when an answer does not come, or the connection is lost. What is not given stays.
@@ -119,7 +119,7 @@ class Line:
         try:
             yield
         except BaseException:
-            self._interrupted(Owed(b"", 1))
+            self.interrupted(Owed(b"", 1))
             raise
 
     def _served(self, direction: str, data: bytes | memoryview) -> None:
@@ -161,14 +161,19 @@ class Line:
         elif isinstance(error, QMI_EndOfInputException | NotImplementedError | TypeError):
             pass  # a message that was shorter than expected, and came whole; or there was no reading at all
         else:
-            self._interrupted(owed)
+            self.interrupted(owed)
 
-    def _interrupted(self, owed: Owed) -> None:
+    def interrupted(self, owed: Owed) -> None:
         """An exchange was broken off: its answer, if it has one, is still to come."""
         if self._step in (ASKED, UNSURE):
             self._step, self._owed = LATE, owed
 
-    def _unread(self, data: bytes, owed: Owed) -> None:
+    def broken_off(self) -> None:
+        """The same, before anything was read of the answer: it ends in what an owed one ended in before."""
+        owed = self._owed
+        self.interrupted(owed._replace(nbytes=1))
+
+    def unread(self, data: bytes, owed: Owed) -> None:
         """Put what was read of an answer back in front, where the rest of it did not come.
 
         For protocols whose answers say in their first bytes how long they are.

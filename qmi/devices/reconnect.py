@@ -46,9 +46,9 @@ class Reconnect:
     delay: float = 0.2
     factor: float = 2.0
     max_delay: float = 5.0
-    identify: str | Callable[[Any], Any] | None = None
-    restore: Callable[[Any], Any] | None = None
-    on_event: Callable[[ConnectionEvent], Any] | None = None
+    identify: str | Callable[[Any], object] | None = None
+    restore: Callable[[Any], object] | None = None
+    on_event: Callable[[ConnectionEvent], object] | None = None
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
@@ -66,7 +66,7 @@ class Reconnect:
             wait, following = following, min(following * self.factor, self.max_delay)
 
 
-def reconnect_of(value: Any) -> Reconnect | None:
+def reconnect_of(value: object) -> Reconnect | None:
     """What ``reconnect=`` means: a :class:`Reconnect`, True or False, or the question that identifies a device.
 
     Raises:

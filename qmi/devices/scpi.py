@@ -215,7 +215,9 @@ class ScpiProtocol(ScpiOptions):
             self._read_terminator(timeout)
         return data
 
-    def read_array(self, dtype: Any = "u1", *, read_terminator_flag: bool = True, timeout: float | None = None) -> Any:
+    def read_array(
+        self, dtype: object = "u1", *, read_terminator_flag: bool = True, timeout: float | None = None
+    ) -> Any:
         """Read an IEEE 488.2 block into a numpy array, whose memory the data are received into.
 
         Args:
@@ -249,7 +251,7 @@ class ScpiProtocol(ScpiOptions):
             self._read_terminator(timeout)
         return array
 
-    def ask_array(self, cmd: str, dtype: Any = "u1", *, timeout: float | None = None) -> Any:
+    def ask_array(self, cmd: str, dtype: object = "u1", *, timeout: float | None = None) -> Any:
         """Send a question and read its answer, a block, into a numpy array; see :meth:`read_array`.
 
         Args:
@@ -316,13 +318,13 @@ class ScpiProtocol(ScpiOptions):
     def _broken_off(self) -> None:
         # A signal may come between question and answer, where the transport does not see it.
         if isinstance(self._transport, Line):
-            self._transport._interrupted(Owed(self._response_terminator, 1))
+            self._transport.interrupted(Owed(self._response_terminator, 1))
 
     def _give_back(self, header: bytes, has_terminator: bool) -> None:
         # The rest of the block may still come, and its length is known only with its beginning.
         if isinstance(self._transport, Line):
             terminator = self._response_terminator if has_terminator else b""
-            self._transport._unread(header, Owed(terminator, 0, True))
+            self._transport.unread(header, Owed(terminator, 0, True))
 
 
 __all__ = ["ScpiProtocol"]

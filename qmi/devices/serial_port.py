@@ -111,6 +111,15 @@ class QMI_SerialTransport(DeviceTransport):
         return f"{type(self).__name__}_{self.device}"
 
     @property
+    def serial_port(self) -> serial.Serial:
+        """The port of pyserial.
+
+        Raises:
+            QMI_TransportLostException: If it is not open.
+        """
+        return self._safe_serial
+
+    @property
     def _safe_serial(self) -> serial.Serial:
         if self._serial is None:
             raise QMI_TransportLostException(f"{self} is not open")
@@ -132,19 +141,24 @@ class QMI_SerialTransport(DeviceTransport):
         descriptor = getattr(self._serial, "fd", None)
         self._fd = descriptor if isinstance(descriptor, int) and hasattr(select, "poll") else -1
 
+    def close_port(self) -> None:
+        """Close the port alone, for those who hold it without :meth:`open`."""
+        self._disconnect()
+
     def _disconnect(self) -> None:
         self._fd = -1
         if self._serial is not None:
             self._serial.close()
 
-    def _lost_by(self, detail: object) -> QMI_TransportLostException:
+    def lost_by(self, detail: object) -> QMI_TransportLostException:
+        """The exception for a port that is gone."""
         return _lost_exception(import_serial())(f"The connection {self} is lost: {detail}")
 
     def _send(self, data: bytes) -> None:
         try:
             self._safe_serial.write(data)
         except OSError as error:
-            raise self._lost_by(error) from error
+            raise self.lost_by(error) from error
 
     def _receive(self, size: int, timeout: float | None) -> bytes:
         if self._fd < 0:
@@ -154,9 +168,9 @@ class QMI_SerialTransport(DeviceTransport):
                 return b""
             data = os.read(self._fd, size)
         except OSError as error:
-            raise self._lost_by(error) from error
+            raise self.lost_by(error) from error
         if not data:
-            raise self._lost_by(_GONE)
+            raise self.lost_by(_GONE)
         return data
 
     def _receive_by_asking(self, size: int, timeout: float | None) -> bytes:
@@ -172,7 +186,7 @@ class QMI_SerialTransport(DeviceTransport):
                 if data or (deadline is not None and time.monotonic() >= deadline):
                     return data
         except OSError as error:
-            raise self._lost_by(error) from error
+            raise self.lost_by(error) from error
 
     def discard_read(self) -> None:
         """Drop what has been received and not been read, here and in the port."""

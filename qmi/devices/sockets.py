@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from qmi.devices.descriptors import is_valid_host
 from qmi.devices.exchange import Owed
@@ -22,6 +22,39 @@ _TIME_IS_OVER = (BlockingIOError, TimeoutError) if sys.platform == "win32" else 
 
 RESPONDER_PORT = 35999
 """Where contexts answer questions about themselves; no device may be there."""
+
+
+def check_host(host: object) -> None:
+    """Refuse what can be no host of a device.
+
+    Raises:
+        QMI_TransportDescriptorException: If it is no name and no address.
+    """
+    if not isinstance(host, str) or not is_valid_host(host):
+        raise QMI_TransportDescriptorException(f"Invalid host name {host!r}: expected a name or an IP address")
+
+
+def check_port(port: object) -> None:
+    """Refuse what can be no port number of a device.
+
+    Raises:
+        QMI_TransportDescriptorException: If it is no number from 1 to 65535.
+    """
+    if not isinstance(port, int) or not 1 <= port <= 65535:
+        raise QMI_TransportDescriptorException(f"Invalid port number {port!r}: expected an integer of 1 to 65535")
+
+
+def check_udp_port(port: object) -> None:
+    """The same for UDP, where one port number is taken.
+
+    Raises:
+        QMI_TransportDescriptorException: If it is no such number.
+    """
+    check_port(port)
+    if port == RESPONDER_PORT:
+        raise QMI_TransportDescriptorException(
+            f"UDP port number {port} not allowed: contexts answer questions about themselves there"
+        )
 
 
 class QMI_SocketTransport(DeviceTransport):
@@ -51,13 +84,11 @@ class QMI_SocketTransport(DeviceTransport):
 
     @staticmethod
     def _validate_host(host: str) -> None:
-        if not isinstance(host, str) or not is_valid_host(host):
-            raise QMI_TransportDescriptorException(f"Invalid host name {host!r}: expected a name or an IP address")
+        check_host(host)
 
     @staticmethod
     def _validate_port(port: int) -> None:
-        if not isinstance(port, int) or not 1 <= port <= 65535:
-            raise QMI_TransportDescriptorException(f"Invalid port number {port!r}: expected an integer of 1 to 65535")
+        check_port(port)
 
     def __str__(self) -> str:
         return f"{type(self).__name__}(remote={HostPort(*self._address)})"
@@ -208,15 +239,11 @@ class QMI_UdpTransport(QMI_SocketTransport):
                 f"Invalid local_port {local_port!r}: expected an integer of 0 to 65535"
             )
         self._local_port = port if local_port is None else local_port
-        self._peer: Any = None
+        self._peer: tuple[object, ...] = ()
 
     @staticmethod
     def _validate_port(port: int) -> None:
-        QMI_SocketTransport._validate_port(port)
-        if port == RESPONDER_PORT:
-            raise QMI_TransportDescriptorException(
-                f"UDP port number {port} not allowed: contexts answer questions about themselves there"
-            )
+        check_udp_port(port)
 
     def _connect(self) -> None:
         family, _, _, _, peer = socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)[0]

@@ -433,7 +433,7 @@ class DeviceTransport(Line, QMI_Transport):
         else:
             self._no_renewal_helps()
 
-    def _resynchronize_by_driver(self, resynchronize: Callable[[Any], object]) -> None:
+    def _resynchronize_by_driver(self, resynchronize: Callable[[object], object]) -> None:
         step, owed = self._step, self._owed
         self._step = IDLE
         try:

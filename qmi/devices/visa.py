@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from types import ModuleType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from qmi.devices.descriptors import is_valid_host
 from qmi.devices.libraries import import_pyvisa
@@ -24,6 +24,8 @@ from qmi.errors import (
     QMI_TransportDescriptorException,
     QMI_TransportLostException,
 )
+
+R = TypeVar("R")
 
 
 class MessageDevice(Protocol):
@@ -51,6 +53,60 @@ class MessageDevice(Protocol):
         """Have the device forget what it was asked and has to answer."""
 
 
+class StreamDevice(MessageDevice, Protocol):
+    """The same where messages may have no end of their own."""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether messages have no end of their own: a raw socket or a serial port."""
+
+    def read_count(self, count: int) -> bytes:
+        """Receive a number of bytes of a stream."""
+
+    def end_at(self, terminator: bytes) -> None:
+        """Let messages of a stream end at the last byte of a terminator; at none if that is empty."""
+
+
+D = TypeVar("D", bound=MessageDevice)
+
+
+class Vxi11Instrument(MessageDevice, Protocol):
+    """What a transport needs of a library for VXI-11.
+
+    Attributes:
+        max_recv_size: How many bytes one read may bring.
+    """
+
+    max_recv_size: int
+
+
+class VisaResource(Protocol):
+    """What a device needs of PyVISA's resource.
+
+    Attributes:
+        timeout: For how long it waits, in milliseconds; None for ever.
+        read_termination: What a message of a stream ends in; None for nothing.
+    """
+
+    timeout: float | None
+    read_termination: str | None
+
+    def close(self) -> None:
+        """Close it."""
+
+    def write_raw(self, message: bytes) -> int:
+        """Send a message."""
+
+    def read_raw(self, size: int | None = None) -> bytes:
+        """Receive a message."""
+
+    def read_bytes(self, count: int) -> bytes:
+        """Receive a number of bytes."""
+
+    def clear(self) -> None:
+        """Clear the device."""
+
+
 class VisaDevice:
     """A resource of PyVISA, with the exceptions of this library.
 
@@ -70,7 +126,7 @@ class VisaDevice:
         self._backend = backend
         self._connect_timeout = connect_timeout
         self._pyvisa: ModuleType | None = None
-        self._visa: Any = None
+        self._visa: VisaResource | None = None
         self._timeout: float | None = 10.0
         self._applied: float | None = None
         self._termchar = b""
@@ -84,7 +140,7 @@ class VisaDevice:
     def timeout(self, seconds: float | None) -> None:
         self._timeout = seconds
 
-    def _apply(self, visa: Any, seconds: float | None) -> None:
+    def _apply(self, visa: VisaResource, seconds: float | None) -> None:
         if seconds != self._applied:
             visa.timeout = _milliseconds(seconds)
             self._applied = seconds
@@ -103,7 +159,7 @@ class VisaDevice:
             OSError: If the system says that it cannot be reached.
         """
         self._pyvisa = import_pyvisa()
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if self._connect_timeout is not None:
             options["open_timeout"] = _milliseconds(self._connect_timeout)
         try:
@@ -132,7 +188,7 @@ class VisaDevice:
         """Receive a message to its end, however long it is."""
         visa = self._resource()
         self._apply(visa, self._timeout)
-        message: bytes = self._do(visa.read_raw, num if num > 0 else self.max_recv_size)
+        message = self._do(visa.read_raw, num if num > 0 else self.max_recv_size)
         return self._whole(message) if self._ends_early and len(message) == self.max_recv_size else message
 
     def _whole(self, message: bytes) -> bytes:
@@ -154,8 +210,7 @@ class VisaDevice:
         """Receive a number of bytes of a stream."""
         visa = self._resource()
         self._apply(visa, self._timeout)
-        data: bytes = self._do(visa.read_bytes, count)
-        return data
+        return self._do(visa.read_bytes, count)
 
     def end_at(self, terminator: bytes) -> None:
         """Let messages of a stream end at the last byte of a terminator; at none if that is empty."""
@@ -173,12 +228,12 @@ class VisaDevice:
         self._apply(visa, self.WRITE_TIMEOUT)
         self._do(visa.clear)
 
-    def _resource(self) -> Any:
+    def _resource(self) -> VisaResource:
         if self._visa is None:
             raise QMI_TransportLostException(f"{self.resource} is not open")
         return self._visa
 
-    def _do(self, call: Callable[..., Any], *args: Any) -> Any:
+    def _do(self, call: Callable[..., R], *args: object) -> R:
         """Call the library; its exceptions become this library's."""
         assert self._pyvisa is not None
         errors, constants = self._pyvisa.errors, self._pyvisa.constants
@@ -201,7 +256,7 @@ class VisaDevice:
             raise QMI_TransportLostException(f"The connection {self.resource} is lost: {error!r}") from error
 
 
-class MessageTransport(DeviceTransport):
+class MessageTransport(DeviceTransport, Generic[D]):
     """A transport whose answers are messages: each read takes one to its end, whatever its terminator.
 
     What a driver does not read of a message is dropped when it writes the next one, as the device drops it too.
@@ -213,14 +268,14 @@ class MessageTransport(DeviceTransport):
 
     def __init__(self) -> None:
         super().__init__()
-        self._device: Any = None
+        self._device: D | None = None
 
-    def _make_device(self) -> MessageDevice:
+    def _make_device(self) -> D:
         """What does the work; a subclass writes this."""
         raise NotImplementedError(f"{type(self).__name__} cannot be opened")
 
     @property
-    def _safe_device(self) -> Any:
+    def _safe_device(self) -> D:
         if self._device is None:
             raise QMI_TransportLostException(f"{self} has no connection")
         return self._device
@@ -298,7 +353,7 @@ class MessageTransport(DeviceTransport):
         return self._dropped_late()
 
 
-class QMI_VisaTransport(MessageTransport):
+class QMI_VisaTransport(MessageTransport[StreamDevice]):
     """Whatever VISA reaches.
 
     Args:
@@ -319,7 +374,7 @@ class QMI_VisaTransport(MessageTransport):
     def _short_name(self) -> str:
         return f"visa_{self._resource_name}"
 
-    def _make_device(self) -> VisaDevice:
+    def _make_device(self) -> StreamDevice:
         return VisaDevice(self._resource_name, self._backend, self._connect_timeout)
 
     def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
@@ -377,7 +432,7 @@ class QMI_GpibTransport(QMI_VisaTransport):
         return f"{type(self).__name__} {self._resource_name}"
 
 
-class QMI_UsbTmcTransport(MessageTransport):
+class QMI_UsbTmcTransport(MessageTransport[MessageDevice]):
     """A device of the USB test and measurement class.
 
     Args:
@@ -480,7 +535,7 @@ class QMI_Vxi11Transport(DeviceTransport):
         self._host = host
         self._name = name
         self._rpc_port = rpc_port
-        self._instr: Any = None
+        self._instr: Vxi11Instrument | None = None
         super().__init__()
 
     def __str__(self) -> str:
@@ -490,16 +545,16 @@ class QMI_Vxi11Transport(DeviceTransport):
         return f"vxi11_{self._host}"
 
     @property
-    def _safe_instr(self) -> Any:
+    def _safe_instr(self) -> Vxi11Instrument:
         if self._instr is None:
             raise QMI_TransportLostException(f"{self} has no connection")
         return self._instr
 
-    def _make_device(self) -> Any:
+    def _make_device(self) -> Vxi11Instrument:
         return self._make_vxi11(Vxi11Device)
 
-    def _make_vxi11(self, instrument: Callable[..., Any]) -> Any:
-        options: dict[str, Any] = {} if self._name == "inst0" else {"name": self._name}
+    def _make_vxi11(self, instrument: Callable[..., Vxi11Instrument]) -> Vxi11Instrument:
+        options: dict[str, object] = {} if self._name == "inst0" else {"name": self._name}
         if self._rpc_port is not None:
             options["rpc_port"] = self._rpc_port
         return instrument(self._host, **options)

@@ -16,6 +16,7 @@ from qmi.actors.registry import Registry
 from qmi.errors import QMI_CancelledCallException, QMI_SignalSubscriptionException
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address, nearest
+from qmi.net.codec.codec import Encoded
 from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
 from qmi.peers.rpc_client import ask
@@ -48,7 +49,7 @@ class Signalling:
         exchange: Where signals find their receivers.
     """
 
-    def __init__(self, host: SubscriptionServices, exchange: Broker) -> None:
+    def __init__(self, host: SubscriptionServices, exchange: Broker[Encoded]) -> None:
         self._host = host
         self.exchange = exchange
         # Peers must hear of the first and the last subscriber in the order in which they came and went.

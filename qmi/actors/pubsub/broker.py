@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from qmi.actors.pubsub.receiver import Delivered, QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
@@ -17,10 +17,12 @@ from qmi.messages import Origin, Signal, Undecodable
 
 _logger = logging.getLogger("qmi.core.pubsub")
 
+E = TypeVar("E")
+"""What a signal becomes for peers; the modules that know links say what that is."""
 _TOPIC = itemgetter(slice(3))
 
 
-class PeerSubscriber(NamedTuple):
+class PeerSubscriber(NamedTuple, Generic[E]):
     """A peer that has subscribed.
 
     Attributes:
@@ -29,10 +31,10 @@ class PeerSubscriber(NamedTuple):
     """
 
     origin: Origin
-    send: Callable[[Signal, dict[Hashable, Any]], None]
+    send: Callable[[Signal, dict[Hashable, E]], None]
 
 
-class Publisher:
+class Publisher(Generic[E]):
     """The way out for one signal of one object: what a publisher needs is looked up once, not for each signal.
 
     Args:
@@ -46,13 +48,13 @@ class Publisher:
 
     __slots__ = ("_exchange", "_mutex", "_seqnr", "_topic", "peers", "receivers")
 
-    def __init__(self, exchange: Broker, topic: Topic) -> None:
+    def __init__(self, exchange: Broker[E], topic: Topic) -> None:
         self._exchange = exchange
         self._mutex = exchange.mutex
         self._topic = topic
         self._seqnr = 0
         self.receivers: tuple[QMI_SignalReceiver, ...] = ()
-        self.peers: tuple[PeerSubscriber, ...] = ()
+        self.peers: tuple[PeerSubscriber[E], ...] = ()
 
     def publish(self, args: tuple[object, ...]) -> None:
         """Tell everybody who has subscribed."""
@@ -69,7 +71,7 @@ class Publisher:
                 self._exchange.send(self.peers, self._topic, Signal(publisher, signal, args, seqnr, now))
 
 
-class Broker:
+class Broker(Generic[E]):
     """The subscriptions of one context. Safe for threads.
 
     Signals of one publisher arrive everywhere in the order in which they were published.
@@ -87,8 +89,8 @@ class Broker:
         # thread, even another signal, must find its way in.
         self.mutex: threading.RLock = threading.RLock()
         self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions(self._changed)
-        self._peers: Subscriptions[PeerSubscriber] = Subscriptions(self._changed)
-        self._outlets: dict[Topic, Publisher] = {}
+        self._peers: Subscriptions[PeerSubscriber[E]] = Subscriptions(self._changed)
+        self._outlets: dict[Topic, Publisher[E]] = {}
         self._failing: set[tuple[Topic, Origin]] = set()
         self._undecodable: set[Topic] = set()
         # Of topics of other contexts, the number of the signal that is due. A peer leaves out what finds no room on its
@@ -97,7 +99,7 @@ class Broker:
 
     # Publishing
 
-    def outlet(self, publisher: str, signal: str) -> Publisher:
+    def outlet(self, publisher: str, signal: str) -> Publisher[E]:
         """The way out for a signal of an object of this context; always the same one, since it counts."""
         topic = Topic(self._context, publisher, signal)
         with self.mutex:
@@ -117,13 +119,13 @@ class Broker:
         """Tell everybody who has subscribed to a signal of an object of this context."""
         self.outlet(publisher, signal).publish(args)
 
-    def send(self, peers: Iterable[PeerSubscriber], topic: Topic, signal: Signal) -> None:
+    def send(self, peers: Iterable[PeerSubscriber[E]], topic: Topic, signal: Signal) -> None:
         """Send a signal to peers. Called with the mutex."""
-        encoded: dict[Hashable, Any] = {}
+        encoded: dict[Hashable, E] = {}
         for peer in peers:
             self._send_to(peer, topic, signal, encoded)
 
-    def _send_to(self, peer: PeerSubscriber, topic: Topic, signal: Signal, encoded: dict[Hashable, object]) -> None:
+    def _send_to(self, peer: PeerSubscriber[E], topic: Topic, signal: Signal, encoded: dict[Hashable, E]) -> None:
         key = (topic, peer.origin)
         try:
             peer.send(signal, encoded)
@@ -206,12 +208,12 @@ class Broker:
                 receiver.remove_source(topic)
             return last
 
-    def subscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
+    def subscribe_peer(self, name: str, signal: str, peer: PeerSubscriber[E]) -> None:
         """A peer listens to an object of this context."""
         with self.mutex:
             self._peers.add(Topic(self._context, name, signal), peer)
 
-    def unsubscribe_peer(self, name: str, signal: str, peer: PeerSubscriber) -> None:
+    def unsubscribe_peer(self, name: str, signal: str, peer: PeerSubscriber[E]) -> None:
         """A peer listens no more."""
         with self.mutex:
             self._peers.remove(Topic(self._context, name, signal), peer)

@@ -9,8 +9,8 @@ from numbers import Complex, Integral, Real
 from typing import Final, NamedTuple, Protocol, overload, runtime_checkable
 
 from qmi.actors.interface import SignalInfo
-from qmi.actors.pubsub.broker import Publisher
 from qmi.errors import QMI_UsageException
+from qmi.messages import Args
 
 _logger = logging.getLogger("qmi.core.pubsub")
 
@@ -20,8 +20,12 @@ _LONGEST_SHOWN = 200
 _ACCEPTED: Final[Mapping[type, type]] = {int: Integral, float: Real, complex: Complex}
 
 
+class _Outlet(Protocol):
+    def publish(self, args: Args) -> None: ...
+
+
 class _Broker(Protocol):
-    def outlet(self, publisher: str, signal: str) -> Publisher: ...
+    def outlet(self, publisher: str, signal: str) -> _Outlet: ...
 
 
 class _Core(Protocol):
@@ -156,7 +160,7 @@ class QMI_RegisteredSignal:
 
     def __init__(self, context: PublishingContext, publisher: str, signal: QMI_Signal) -> None:
         self._context = context
-        self._outlet: Publisher | None = None
+        self._outlet: _Outlet | None = None
         self._publisher = publisher
         self._signal = signal
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.core.instrument import QMI_Instrument, QMI_InstrumentIdentification
@@ -73,7 +74,7 @@ class Julabo_Thermostat(QMI_Instrument):
         command_delay: How much time the thermostat needs after a setting, in seconds.
     """
 
-    default_attributes: ClassVar[dict[str, Any]] = {
+    default_attributes: ClassVar[Mapping[str, object]] = {
         "baudrate": 4800,
         "bytesize": 7,
         "parity": "E",
@@ -82,7 +83,7 @@ class Julabo_Thermostat(QMI_Instrument):
     }
 
     def __init__(
-        self, context: Any, name: str, transport: str, *, numbering: str = "standard", command_delay: float = 0.25
+        self, context: object, name: str, transport: str, *, numbering: str = "standard", command_delay: float = 0.25
     ) -> None:
         super().__init__(context, name)
         if numbering not in QUESTIONS:

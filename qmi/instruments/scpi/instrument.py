@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.core.instrument import QMI_Instrument, QMI_InstrumentIdentification
@@ -32,7 +33,7 @@ class Scpi_Instrument(QMI_Instrument):
     An instrument that differs from most in how it speaks has a class of its own, with other values of these attributes.
     """
 
-    default_attributes: ClassVar[dict[str, Any]] = {"port": 5025, "baudrate": 9600}
+    default_attributes: ClassVar[Mapping[str, object]] = {"port": 5025, "baudrate": 9600}
     """What a transport is made with where its descriptor says nothing else."""
     error_query: ClassVar[str] = "SYST:ERR?"
     """The question for the oldest error."""
@@ -48,7 +49,7 @@ class Scpi_Instrument(QMI_Instrument):
     """Least time between two commands, in seconds."""
 
     def __init__(
-        self, context: Any, name: str, transport: str, *, timeout: float = 5.0, check_errors: bool = False
+        self, context: object, name: str, transport: str, *, timeout: float = 5.0, check_errors: bool = False
     ) -> None:
         super().__init__(context, name)
         self._transport = create_transport(transport, self.default_attributes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.core.rpc import rpc_method
@@ -145,7 +145,7 @@ class Scpi_Multimeter(Scpi_Instrument):
         return self.range_of.get(function, function.value)
 
 
-def as_function(function: Any) -> MultimeterFunction:
+def as_function(function: object) -> MultimeterFunction:
     """The function of a name in SCPI.
 
     Raises:

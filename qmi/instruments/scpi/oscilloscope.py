@@ -44,7 +44,7 @@ class Scpi_Oscilloscope(Scpi_Instrument):
 
     def __init__(
         self,
-        context: Any,
+        context: object,
         name: str,
         transport: str,
         *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from qmi.core.rpc import rpc_method
 from qmi.instruments.scpi.instrument import Scpi_Instrument, number_of, setting
@@ -25,7 +24,7 @@ class Scpi_PowerSupply(Scpi_Instrument):
 
     def __init__(
         self,
-        context: Any,
+        context: object,
         name: str,
         transport: str,
         *,

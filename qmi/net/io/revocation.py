@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from qmi.config.files import read_file
 from qmi.config.validators import printable
@@ -101,7 +100,7 @@ class RevocationList:
                 self._seen = None
         return self._serials
 
-    def check(self, certificate: Mapping[str, Any] | None) -> None:
+    def check(self, certificate: Mapping[str, object] | None) -> None:
         """Refuse a certificate that is on the list.
 
         Args:

@@ -41,7 +41,7 @@ def numbers(receiver: QMI_SignalReceiver) -> list[int]:
 
 
 def test_broker_delivers_to_all_subscribers_here_and_elsewhere() -> None:
-    exchange, peer = Broker("lab"), Peer("far")
+    exchange, peer = Broker[object]("lab"), Peer("far")
     receivers = [QMI_SignalReceiver() for _ in range(2)]
     for receiver in receivers:
         assert exchange.subscribe(TOPIC, receiver)
@@ -57,7 +57,7 @@ def test_broker_delivers_to_all_subscribers_here_and_elsewhere() -> None:
 
 
 def test_peers_share_what_was_computed_for_one_of_them_and_for_one_signal() -> None:
-    exchange, one, two = Broker("lab"), Peer("one"), Peer("two")
+    exchange, one, two = Broker[object]("lab"), Peer("one"), Peer("two")
     for peer in (one, two):
         exchange.subscribe_peer("nsg", "sig", peer.subscriber)
     exchange.publish("nsg", "sig", ())
@@ -66,7 +66,7 @@ def test_peers_share_what_was_computed_for_one_of_them_and_for_one_signal() -> N
 
 
 def test_signals_are_counted_also_while_nobody_listens() -> None:
-    exchange, receiver = Broker("lab"), QMI_SignalReceiver()
+    exchange, receiver = Broker[object]("lab"), QMI_SignalReceiver()
     exchange.publish("nsg", "sig", ())
     exchange.publish("nsg", "sig", ())
     exchange.subscribe(TOPIC, receiver)
@@ -75,7 +75,7 @@ def test_signals_are_counted_also_while_nobody_listens() -> None:
 
 
 def test_an_outlet_knows_who_listens_whoever_came_first_and_goes_on_counting() -> None:
-    exchange, peer = Broker("lab"), Peer("far")
+    exchange, peer = Broker[object]("lab"), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(TOPIC, one)
     exchange.subscribe_peer("nsg", "sig", peer.subscriber)
@@ -97,7 +97,7 @@ def test_an_outlet_knows_who_listens_whoever_came_first_and_goes_on_counting() -
 
 
 def test_broker_delivers_nothing_after_unsubscription() -> None:
-    exchange, peer = Broker("lab"), Peer("far")
+    exchange, peer = Broker[object]("lab"), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(TOPIC, one)
     exchange.subscribe(TOPIC, two)
@@ -115,7 +115,7 @@ def test_broker_delivers_nothing_after_unsubscription() -> None:
 def test_peer_that_takes_no_signals_harms_no_other_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    exchange, bad, good = Broker("lab"), Peer("bad"), Peer("good")
+    exchange, bad, good = Broker[object]("lab"), Peer("bad"), Peer("good")
     for peer in (bad, good):
         exchange.subscribe_peer("nsg", "sig", peer.subscriber)
     bad.broken = True
@@ -137,7 +137,7 @@ def test_peer_that_takes_no_signals_harms_no_other_and_is_logged_once(
 
 
 def test_a_peer_that_turns_out_to_be_gone_while_it_is_sent_to_can_be_dropped_there() -> None:
-    exchange, good = Broker("lab"), Peer("good")
+    exchange, good = Broker[object]("lab"), Peer("good")
     gone = Origin("gone", "1")
 
     def send(signal: Signal, encoded: dict[Any, Any]) -> None:
@@ -150,7 +150,7 @@ def test_a_peer_that_turns_out_to_be_gone_while_it_is_sent_to_can_be_dropped_the
 
 
 def test_a_handler_of_the_log_may_publish_itself(caplog: pytest.LogCaptureFixture) -> None:
-    exchange, bad, receiver = Broker("lab"), Peer("bad"), QMI_SignalReceiver()
+    exchange, bad, receiver = Broker[object]("lab"), Peer("bad"), QMI_SignalReceiver()
     bad.broken = True
     exchange.subscribe_peer("nsg", "sig", bad.subscriber)
     exchange.subscribe(Topic("lab", "log", "line"), receiver)
@@ -169,7 +169,7 @@ def test_a_handler_of_the_log_may_publish_itself(caplog: pytest.LogCaptureFixtur
 
 
 def test_signals_of_another_context_go_to_its_subscribers_with_its_numbers() -> None:
-    exchange, far, near = Broker("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    exchange, far, near = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(FAR, far)
     exchange.subscribe(TOPIC, near)
     exchange.arrived([Signal("nsg", "sig", ("x",), 41, 12.5)], "far")
@@ -180,7 +180,7 @@ def test_signals_of_another_context_go_to_its_subscribers_with_its_numbers() -> 
 
 
 def test_signals_that_come_together_keep_their_order_and_find_their_own_subscribers() -> None:
-    exchange, both, one = Broker("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    exchange, both, one = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(FAR, both)
     exchange.subscribe(FAR._replace(signal="other"), both)
     exchange.subscribe(FAR, one)
@@ -202,7 +202,7 @@ def test_a_row_of_signals_is_one_delivery_for_each_receiver() -> None:
             self.deliveries += 1
             super().deliver(told)
 
-    exchange, receiver = Broker("lab"), Counting()
+    exchange, receiver = Broker[object]("lab"), Counting()
     exchange.subscribe(FAR, receiver)
     exchange.arrived([Signal("nsg", "sig", (), number, 0.0) for number in range(100)], "far")
     assert receiver.get_queue_length() == 100
@@ -210,7 +210,7 @@ def test_a_row_of_signals_is_one_delivery_for_each_receiver() -> None:
 
 
 def test_a_gap_is_marked_for_those_who_were_there() -> None:
-    exchange, before, after = Broker("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    exchange, before, after = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
     exchange.subscribe(FAR, before)
     exchange.mark_gap(FAR, "resumed")
     exchange.subscribe(FAR, after)
@@ -228,7 +228,7 @@ def test_a_gap_is_marked_for_those_who_were_there() -> None:
     ],
 )
 def test_the_end_of_what_is_listened_to_reaches_receivers(end: object, topic: Topic, why: str) -> None:
-    exchange, peer = Broker("lab"), Peer("far")
+    exchange, peer = Broker[object]("lab"), Peer("far")
     receiver, bystander = QMI_SignalReceiver(report_gaps=True), QMI_SignalReceiver()
     other = Topic("third", "nsg", "sig")
     exchange.subscribe(topic, receiver)
@@ -247,7 +247,7 @@ def test_the_end_of_what_is_listened_to_reaches_receivers(end: object, topic: To
 
 
 def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
-    exchange = Broker("lab")
+    exchange = Broker[object]("lab")
     steady = QMI_SignalReceiver(max_queue_length=100_000)
     for index in range(4):
         exchange.subscribe(Topic("lab", f"p{index}", "sig"), steady)

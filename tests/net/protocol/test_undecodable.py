@@ -121,7 +121,7 @@ def test_undecodable_signal_is_marked_and_the_next_one_arrives() -> None:
 
 
 def test_undecodable_signal_counts_as_dropped_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    exchange, receiver = Broker("lab"), QMI_SignalReceiver()
+    exchange, receiver = Broker[object]("lab"), QMI_SignalReceiver()
     exchange.subscribe(Topic("far", "nsg", "sig"), receiver)
     undecodable = Undecodable()
     undecodable.reason = "no such tag"
