@@ -126,10 +126,28 @@ def test_tests_do_not_poll() -> None:
 
 ANY_PER_THOUSAND_LINES = 15
 USERS_VALUES = {
-    "QMI_RpcObject._context": "the context as the author of a driver knows it: a class of a module above",
-    "QMI_Task._context": "the same for the author of a task",
+    "Actor.object": "the object itself, of a class of the user's",
+    "QMI_RpcObject._context": "the context as the author of a driver knows it: QMI_Context, which is a layer above",
+    "QMI_Task.settings": "whatever the author of the task wants",
+    "QMI_Task.status": "likewise",
+    "QMI_LoopTask._status_fifo": "the same, where authors keep it until it is published",
+    "Interface.constants": "constants of a driver",
+    "RpcConstantDescriptor.value": "one of them",
+    "_Received.args": "arguments of a signal",
+    "UnknownTypeValue.fields": "fields of a value whose type is not here",
+    "RecordedCall.args": "arguments of a call that a test looks at",
+    "RecordedCall.kwargs": "likewise",
+    "Reconnect.identify": "a function of the user's, of whichever transport he has",
+    "Reconnect.restore": "likewise",
+    "Line._resynchronize": "likewise",
+    # Tables of functions: each takes values of the type, or the kind, that it is found by.
+    "Row.lower": "a value of one of the types of the row",
+    "BY_TYPE": "a value of the type that the function is found by",
+    "_METHODS": "likewise",
+    "_PACKERS": "a list of values of that type",
+    "_READERS": "the payload of a packet of that kind, as its bounds have found it",
 }
-"""Attributes that may be ``Any``, or made of it, and what they hold."""
+"""Attributes that may be of type ``Any``, or be made of it, and what they hold or take."""
 
 PUBLIC_ALL_THE_SAME = {
     "os._exit", "sys._getframe", "sys._current_frames", "asyncio._get_running_loop", "trio._core",
@@ -148,15 +166,24 @@ def names_any(node: ast.AST) -> bool:
     return any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(node))
 
 
-def annotated_attributes(node: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.expr]]:
-    """The attributes of classes and modules that have an annotation, by name."""
+def annotated_attributes(node: ast.AST, owner: str = "", *, local: bool = False) -> Iterator[tuple[str, ast.expr]]:
+    """The attributes of classes and modules that have an annotation, or that a parameter with one is put into."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        local = True
+        parameters = {a.arg: a.annotation for a in (*node.args.args, *node.args.kwonlyargs) if a.annotation is not None}
+        for part in ast.walk(node):
+            if isinstance(part, ast.Assign) and isinstance(part.value, ast.Name) and part.value.id in parameters:
+                targets = (target.attr for target in part.targets if isinstance(target, ast.Attribute))
+                yield from ((f"{owner}.{target}", parameters[part.value.id]) for target in targets)
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.AnnAssign):
-            if isinstance(child.target, ast.Attribute):
-                yield f"{owner}.{child.target.attr}", child.annotation
-            elif isinstance(child.target, ast.Name) and isinstance(node, ast.Module | ast.ClassDef | ast.If):
-                yield f"{owner}.{child.target.id}".lstrip("."), child.annotation
-        yield from annotated_attributes(child, child.name if isinstance(child, ast.ClassDef) else owner)
+        if isinstance(child, ast.ClassDef):
+            yield from annotated_attributes(child, child.name)
+            continue
+        if isinstance(child, ast.AnnAssign) and isinstance(child.target, ast.Attribute):
+            yield f"{owner}.{child.target.attr}", child.annotation
+        elif isinstance(child, ast.AnnAssign) and isinstance(child.target, ast.Name) and not local:
+            yield f"{owner}.{child.target.id}".lstrip("."), child.annotation
+        yield from annotated_attributes(child, owner, local=local)
 
 
 def own_names(module: ast.Module) -> set[str]:
@@ -229,6 +256,22 @@ def test_attributes_of_type_any_hold_values_of_users() -> None:
 def test_private_attributes_are_used_in_their_own_file_alone() -> None:
     found = {path: list(uses_of_privates(module)) for path, module in sources().items()}
     assert {path: uses for path, uses in found.items() if uses} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("x: Any = 1", ["x"]),
+        ("class A:\n x: dict[str, Any]", ["A.x"]),
+        ("if 1:\n class A:\n  if 1:\n   x: Any", ["A.x"]),
+        ("class A:\n def f(self):\n  self.x: Any = 1\n  y: Any = 2", ["A.x"]),
+        ("class A:\n def f(self, y: Any): self.x = y", ["A.x"]),
+        ("class A:\n def f(self, y: Any): self.x = len(y)", []),
+        ("def f():\n if 1:\n  y: Any = 1", []),
+    ],
+)
+def test_attributes_of_type_any_are_found(source: str, names: list[str]) -> None:
+    assert [name for name, kind in annotated_attributes(ast.parse(source)) if names_any(kind)] == names
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -45,7 +45,7 @@ class AcceptorServices(Protocol):
     def configured(self) -> CfgContext | None:
         """The settings of the context, None if it is not configured."""
 
-    def spawn(self, function: Callable[..., object], *args: object) -> bool:
+    def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Start a task that lives as long as the context."""
 
 

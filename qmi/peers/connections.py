@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 from tricycle import MultiCancelScope
@@ -67,7 +67,7 @@ class ConnectionsServices(Home, Router, Protocol):
     def configured(self) -> CfgContext | None:
         """The settings of the context, None if it is not configured."""
 
-    def spawn(self, function: Callable[..., Any], *args: object) -> bool:
+    def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Start a task that lives as long as the context."""
 
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qmi.core.rpc import rpc_method
 from qmi.instruments.scpi.dialects import DIALECTS, Dialect
 from qmi.instruments.scpi.instrument import Scpi_Instrument, as_number, number_of, setting
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Waveform(NamedTuple):
@@ -20,9 +24,9 @@ class Waveform(NamedTuple):
 
     start: float
     interval: float
-    values: Any
+    values: npt.NDArray[np.floating]
 
-    def times(self) -> Any:
+    def times(self) -> npt.NDArray[np.floating]:
         """The time of each sample as a numpy array, in seconds from the trigger."""
         import numpy as np
 

@@ -27,6 +27,7 @@ from qmi.net.codec.unknown import UnknownTypeValue
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+
 N = TypeVar("N", int, float)
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from mmap import mmap
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from qmi.errors import QMI_ValueNotSendableException
@@ -10,9 +11,11 @@ from qmi.errors import QMI_ValueNotSendableException
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+Memory: TypeAlias = bytes | bytearray | memoryview | mmap
+"""Bytes that came over a link. If they are many, the memory may be numpy's, too, which can do the same."""
+
+
 T = TypeVar("T")
-Memory: TypeAlias = bytes | bytearray | memoryview
-"""Bytes that came over a link, or in a segment of it."""
 Persistent: TypeAlias = Callable[[object], object]
 Restore: TypeAlias = Callable[[object], object]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from qmi.messages import Reply, Request, Signal
 from qmi.net.protocol.handshake import Hello
@@ -74,7 +74,7 @@ class ItemReceived:
     """The next item of a stream."""
 
     number: int
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ class Side:
             self.items[event.number] = []
         elif isinstance(event, ItemReceived):
             assert event.number not in self.given_up
+            assert isinstance(event.value, int)
             self.items[event.number].append(event.value)
             assert self.items[event.number] == list(range(len(self.items[event.number])))
         elif isinstance(event, PeerLost):
