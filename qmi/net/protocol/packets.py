@@ -41,6 +41,7 @@ from qmi.messages import (
     Unsubscribe,
 )
 from qmi.net.codec import Codec, Encoded
+from qmi.net.codec.rows import Memory
 from qmi.net.protocol import fast_path, plain
 from qmi.net.protocol.bounds import KIND, MAX_INT, MESSAGES, OutOfBounds, describe_value, fields_to_wire
 from qmi.net.protocol.kinds import Kind
@@ -55,7 +56,7 @@ _BEGIN = MAGIC + bytes((MAJOR, MINOR))
 _REST = struct.Struct(">IIQ")
 SCRATCH_SIZE = 65536
 
-Allocator: TypeAlias = Callable[[int], Any]
+Allocator: TypeAlias = Callable[[int], Memory]
 
 
 # -- frames
@@ -92,7 +93,7 @@ class Frame(NamedTuple):
     """One complete frame; each segment is memory that nobody else uses."""
 
     body: bytes | bytearray
-    segments: Sequence[Any] = ()
+    segments: Sequence[Memory] = ()
 
 
 class Arrivals:
@@ -123,7 +124,7 @@ class Arrivals:
         self._announced.pop(id(reader), None)
 
 
-def allocate(size: int) -> Any:
+def allocate(size: int) -> Memory:
     """Return writable memory of which no page is touched before bytes arrive, where that is possible.
 
     An announced size costs nothing then until its bytes come. numpy's memory is the cheapest, if the program has
@@ -131,7 +132,8 @@ def allocate(size: int) -> Any:
     """
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "empty"):
-        return numpy.empty(size, "u1")
+        memory: Memory = numpy.empty(size, "u1")
+        return memory
     return mmap.mmap(-1, size) if size >= 1 << 18 else bytearray(size)
 
 
@@ -152,7 +154,7 @@ class _Partial:
         self.target = memoryview(self.table)
         self.sizes: tuple[int, ...] = ()
         self.body: bytearray | None = None
-        self.segments: list[Any] | Lacking = []
+        self.segments: list[Memory] | Lacking = []
         self.filled = 0
         self.dropping = 0
 
@@ -237,7 +239,7 @@ class FrameReader:
         self._max_whole = min(self._max_body, self._max_frame)
         self._max_segments = self.limits.segments
 
-    def _reserve(self, size: int) -> Any:
+    def _reserve(self, size: int) -> Memory:
         if not self._arrivals.begin(self, size):
             raise MemoryError
         return self._allocator(size)
