@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -14,7 +15,9 @@ class BuildWithGuard(build_py):
     """Puts the file beside the modules, where Python reads it when it starts."""
 
     def run(self) -> None:
-        """Build, then add the file."""
+        """Build, then add the file. What an earlier build has left is removed: its modules may be gone by now."""
+        if not self.editable_mode:
+            shutil.rmtree(os.path.join(self.build_lib, "qmi"), ignore_errors=True)
         super().run()
         if not self.editable_mode:
             with open(os.path.join(self.build_lib, GUARD), "w", encoding="utf-8") as file:

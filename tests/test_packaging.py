@@ -35,13 +35,17 @@ def run(directory: Path, *command: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources, as somebody gets them: nothing that was built before is in it."""
+    """A copy of the sources, without what is not needed to build them."""
     copy = tmp_path_factory.mktemp("sources") / "qmi-trio"
     copy.mkdir()
     for name in ("pyproject.toml", "setup.py", "qmi_trio_guard.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in ("qmi", "examples"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    # An earlier build, of a version that had one more module.
+    former = copy / "build" / "lib" / "qmi"
+    former.mkdir(parents=True)
+    (former / "former.py").write_text("")
     return copy
 
 
