@@ -65,7 +65,7 @@ class DriverStore:
     """
 
     def __init__(self, folder: str | None = None, build_wheel: Callable[[str, Path], None] | None = None) -> None:
-        self.folder = Path(os.path.abspath(os.path.expanduser(folder or user_folder())))
+        self.folder: Path = Path(os.path.abspath(os.path.expanduser(folder or user_folder())))
         self._build_wheel = wheel_by_pip if build_wheel is None else build_wheel
 
     def add(self, requirement: str, *, all_utils: bool = False) -> Fetched:

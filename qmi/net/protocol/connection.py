@@ -446,7 +446,8 @@ class Connection(RequestLayer):
 
     def data_to_send(self) -> list[Buffer]:
         """Return what the protocol itself has to say since the last call: hello, pings, refusals."""
-        data, self.outbox = self.outbox, []
+        data = self.outbox
+        self.outbox: list[Buffer] = []
         return data
 
     def accept(self, now: float) -> list[Event]:
