@@ -251,8 +251,8 @@ class Actor:
             origin: Where it came from.
         """
         if isinstance(message, Call):
-            kwargs = dict(message.kwargs)
-            call = PendingCall(message.method, message.args, kwargs, message.token, message.chain, origin, shared=True)
+            token, chain = message.token, message.chain
+            call = PendingCall(message.method, message.args, message.kwargs, token, chain, origin, shared=True)
             return self.submit(call)
         try:
             if isinstance(message, Acquire):

@@ -53,6 +53,7 @@ from qmi.messages import (
     Args,
     Call,
     ForceRelease,
+    Kwargs,
     LockAnswer,
     LockInfo,
     Origin,
@@ -158,7 +159,7 @@ class Handle:
 
     # Calls
 
-    def call_blocking(self, method: Method, args: Args, kwargs: dict[str, object], timeout: float | None) -> object:
+    def call_blocking(self, method: Method, args: Args, kwargs: Kwargs, timeout: float | None) -> object:
         """Call a method and wait for its result."""
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
@@ -194,7 +195,7 @@ class Handle:
         waited = time.monotonic() - begun  # until there was room to send it
         return call_blocking(future, limit if waited < _MOMENT else max(limit - waited, 0.0))
 
-    def call_nonblocking(self, method: Method, args: Args, kwargs: dict[str, object]) -> QMI_RpcFuture[object]:
+    def call_nonblocking(self, method: Method, args: Args, kwargs: Kwargs) -> QMI_RpcFuture[object]:
         """Call a method; the future gives its result."""
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
@@ -205,7 +206,7 @@ class Handle:
         self,
         method: Method,
         args: Args,
-        kwargs: dict[str, object],
+        kwargs: Kwargs,
         chain: tuple[str, ...],
         *,
         shared: bool,
@@ -238,7 +239,7 @@ class Handle:
     def _stream(self, source: object) -> RpcStream:
         return RpcStream(cast("Source", source), self.router.loop, self._shown_token)
 
-    async def call_async(self, method: Method, args: Args, kwargs: dict[str, object], timeout: float | None) -> object:
+    async def call_async(self, method: Method, args: Args, kwargs: Kwargs, timeout: float | None) -> object:
         """Call a method and await its result; being cancelled cancels the call."""
         name = method.name
         if not in_task():

@@ -40,7 +40,7 @@ from qmi.errors import (
     QMI_RpcTimeoutException,
     QMI_UsageException,
 )
-from qmi.messages import SERVICE_NAMES, Args, Origin, Token, call_text
+from qmi.messages import SERVICE_NAMES, Args, Kwargs, Origin, Token, call_text
 from qmi.names import Address
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
@@ -470,7 +470,7 @@ class Callee(Protocol):
         """What keeps the object from answering, or an empty string."""
 
 
-NO_ARGUMENTS: dict[str, object] = {}
+NO_ARGUMENTS: Kwargs = {}
 
 
 class PendingCall(Turn):
@@ -504,7 +504,7 @@ class PendingCall(Turn):
         self,
         name: str,
         args: Args,
-        kwargs: dict[str, object],
+        kwargs: Kwargs,
         token: Token | None,
         chain: tuple[str, ...],
         origin: Origin,
@@ -515,7 +515,7 @@ class PendingCall(Turn):
         # needed.
         self.name: str = name
         self.args: Args = args
-        self.kwargs: dict[str, object] = kwargs
+        self.kwargs: Kwargs = kwargs
         self.token: Token | None = token
         self.chain: tuple[str, ...] = chain
         self.origin: Origin = origin

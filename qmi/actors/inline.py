@@ -24,7 +24,7 @@ from qmi.actors.actor import Actor
 from qmi.actors.future import Callee, PendingCall, timed_out
 from qmi.actors.interface import Kind, Method, Placement
 from qmi.actors.user_errors import presentable
-from qmi.messages import Args, Origin, Token
+from qmi.messages import Args, Kwargs, Origin, Token
 from qmi.runtime.call_context import EXECUTION, Execution
 
 
@@ -50,7 +50,7 @@ class InlineCall(PendingCall):
         actor: Actor,
         method: Method,
         args: Args,
-        kwargs: dict[str, object],
+        kwargs: Kwargs,
         token: Token | None,
         chain: tuple[str, ...],
         origin: Origin,
@@ -59,7 +59,7 @@ class InlineCall(PendingCall):
         self.name: str = method.name
         self.method: Method = method
         self.args: Args = args
-        self.kwargs: dict[str, object] = kwargs
+        self.kwargs: Kwargs = kwargs
         self.token: Token | None = token
         self.chain: tuple[str, ...] = chain
         self.origin: Origin = origin

@@ -68,7 +68,7 @@ class ServedCall(Served, PendingCall):
 
     def __init__(self, serving: Serving, number: int, call: Call, origin: Origin) -> None:
         self._serve(serving, number)
-        PendingCall.__init__(self, call.method, call.args, dict(call.kwargs), call.token, call.chain, origin)
+        PendingCall.__init__(self, call.method, call.args, call.kwargs, call.token, call.chain, origin)
         self._waker = self._send
         self._what = call.object
 
