@@ -162,7 +162,7 @@ class QMI_ScpiException(QMI_InstrumentException):
 
     def __init__(self, message: str = "", command: str = "", errors: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.command = command
+        self.command: str = command
         self.errors: tuple[str, ...] = tuple(errors)
 
 

@@ -50,6 +50,7 @@ class AsyncSerialTransport(AsyncTransport):
         # It checks the values, opens the port, and says what went wrong.
         self._port = QMI_SerialTransport(device, baudrate, bytesize, parity, stopbits, rtscts)
         self._fd = -1
+        self._first = b""
         super().__init__()
 
     def __str__(self) -> str:
@@ -75,6 +76,7 @@ class AsyncSerialTransport(AsyncTransport):
         if self._fd >= 0:
             trio.lowlevel.notify_closing(self._fd)
             self._fd = -1
+        self._first = b""
         self._port.close_port()
 
     async def _send(self, data: bytes) -> None:
@@ -94,31 +96,28 @@ class AsyncSerialTransport(AsyncTransport):
             raise self._port.lost_by(error) from error
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _receive_some(self, size: int) -> bytes:
-        if self._fd < 0:
-            return await self._receive_in_thread(size)
-        await trio.lowlevel.checkpoint_if_cancelled()
+    def _receive_now(self, size: int) -> bytes:
+        port = self._port.serial_port
         try:
-            while True:
-                try:
-                    data = os.read(self._fd, size)
-                    break
-                except BlockingIOError:
-                    await trio.lowlevel.wait_readable(self._fd)
+            if self._fd < 0:
+                first, self._first = self._first, b""
+                waiting = min(size - len(first), port.in_waiting)
+                return first + port.read(waiting) if waiting else first
+            data = os.read(self._fd, size)
+        except BlockingIOError:
+            return b""
         except OSError as error:
             raise self._port.lost_by(error) from error
         if not data:
             raise self._port.lost_by("the device is gone")
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return data
 
-    async def _receive_in_thread(self, size: int) -> bytes:
-        port = self._port.serial_port
-        while True:
-            # One byte, and then what is there: pyserial waits until all that was asked for has come.
-            data: bytes = await self._do_in_thread(lambda: port.read(max(1, min(size, port.in_waiting))))
-            if data:
-                return data
+    async def _wait_to_receive(self) -> None:
+        if self._fd >= 0:
+            await trio.lowlevel.wait_readable(self._fd)
+            return
+        # One byte in the thread, and then what is there: pyserial waits until all that was asked for has come.
+        self._first += await self._do_in_thread(self._port.serial_port.read, 1)
 
     async def _do_in_thread(self, call: Callable[..., object], *args: object) -> Any:
         """Call something that a cancellation breaks off by pyserial's own means; what was read by then is kept."""
@@ -147,7 +146,7 @@ class AsyncSerialTransport(AsyncTransport):
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
             if isinstance(result, bytes):
-                self._keep(result)
+                self._first += result
             raise
         return result
 

@@ -22,12 +22,14 @@ from qmi.names import HostPort
 
 
 class _AsyncSocketTransport(AsyncTransport):
+    """A socket that does not block, which the event loop waits for."""
+
     def __init__(self, host: str, port: int) -> None:
         check_host(host)
         check_port(port)
         self._host = host
         self._address = ("127.0.0.1" if host == "localhost" else host, port)
-        self._socket: trio.socket.SocketType | None = None
+        self._socket: socket.socket | None = None
         super().__init__()
 
     def __str__(self) -> str:
@@ -37,18 +39,22 @@ class _AsyncSocketTransport(AsyncTransport):
         return f"{type(self).__name__}_{self._address[0]}_{self._address[1]}"
 
     @property
-    def _safe_socket(self) -> trio.socket.SocketType:
+    def _safe_socket(self) -> socket.socket:
         if self._socket is None:
             raise QMI_TransportLostException(f"{self} has no connection")
         return self._socket
 
     def _drop_line(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        opened, self._socket = self._socket, None
+        if opened is not None:
+            trio.lowlevel.notify_closing(opened)
+            opened.close()
 
     def _lost_by(self, error: OSError) -> QMI_TransportLostException:
         return QMI_TransportLostException(f"The connection {self} is lost: {error.strerror or error}")
+
+    async def _wait_to_receive(self) -> None:
+        await trio.lowlevel.wait_readable(self._safe_socket)
 
 
 class AsyncTcpTransport(_AsyncSocketTransport):
@@ -79,38 +85,44 @@ class AsyncTcpTransport(_AsyncSocketTransport):
             raise QMI_TimeoutException(
                 f"Timeout: no connection to {HostPort(*self._address)} within {self._connect_timeout} s"
             )
-        connection = stream.socket
+        # The stream has no call that takes what is there and no more, which a timeout of 0 asks for.
+        connection = socket.socket(fileno=stream.socket.detach())
+        connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = connection
 
     async def _send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         connection = self._safe_socket
         try:
-            self._sent = await connection.send(data)
             while self._sent < len(data):
-                self._sent += await connection.send(memoryview(data)[self._sent :])
+                try:
+                    self._sent += connection.send(memoryview(data)[self._sent :] if self._sent else data)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(connection)
         except OSError as error:
             raise self._lost_by(error) from error
 
-    async def _receive_some(self, size: int) -> bytes:
+    def _receive_now(self, size: int) -> bytes:
         try:
-            data = await self._safe_socket.recv(size)
+            data = self._safe_socket.recv(size)
+        except BlockingIOError:
+            return b""
         except OSError as error:
             raise self._lost_by(error) from error
-        if not data:
-            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
-        return data
+        return data or self._ended()
 
-    async def _receive_into(self, view: memoryview, timeout: float | None) -> int:
-        count = -1
+    def _receive_into_now(self, view: memoryview) -> int:
         try:
-            with trio.move_on_after(float("inf") if timeout is None else max(0.0, timeout)):
-                count = await self._safe_socket.recv_into(view)
+            count = self._safe_socket.recv_into(view)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             raise self._lost_by(error) from error
-        if not count:
-            raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
-        return max(0, count)
+        return count or len(self._ended())
+
+    def _ended(self) -> bytes:
+        raise QMI_TransportLostException(f"Reached end of input from {self}: the device has closed the connection")
 
 
 class AsyncUdpTransport(_AsyncSocketTransport):
@@ -134,26 +146,39 @@ class AsyncUdpTransport(_AsyncSocketTransport):
     async def _connect(self) -> None:
         found = await trio.socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)
         family, _, _, _, peer = found[0]
-        opened = trio.socket.socket(family, socket.SOCK_DGRAM)
+        opened = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            await opened.bind((local_host(str(peer[0])), self._local_port))
-        except BaseException:
+            opened.bind((local_host(str(peer[0])), self._local_port))
+            opened.setblocking(False)
+        except OSError as error:
             opened.close()
+            error.add_note(f"Port {self._local_port} on this side could not be taken for {self}")
             raise
         self._peer = peer
         self._socket = opened
 
     def _write_failed(self, error: BaseException, before: int) -> None:
         # A datagram goes out whole or not at all, and not at all if this was cancelled.
-        self._step = before if isinstance(error, Exception | trio.Cancelled) else LATE
-        self._owed = self._owed if self._step == before else Owed(b"", 1)
+        is_out = not isinstance(error, Exception | trio.Cancelled)
+        self._step = LATE if is_out else before
+        self._owed = Owed(b"", 1) if is_out else self._owed
 
     async def _send(self, data: bytes) -> None:
-        await self._safe_socket.sendto(data, self._peer)
-
-    async def _receive_some(self, size: int) -> bytes:
+        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            data, sender = await self._safe_socket.recvfrom(QMI_UdpTransport.MAX_PACKET_SIZE)
+            try:
+                self._safe_socket.sendto(data, self._peer)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._safe_socket)
+            else:
+                return
+
+    def _receive_now(self, size: int) -> bytes:
+        while True:
+            try:
+                data, sender = self._safe_socket.recvfrom(QMI_UdpTransport.MAX_PACKET_SIZE)
+            except BlockingIOError:
+                return b""
             if data and sender[0] == self._peer[0]:
                 return data
 

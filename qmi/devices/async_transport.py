@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import trio
 
@@ -36,6 +36,9 @@ from qmi.errors import (
     QMI_TransportLostException,
 )
 
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+
 
 class AsyncTransport(Line):
     """A way to a device, for drivers whose methods are ``async def``.
@@ -44,7 +47,8 @@ class AsyncTransport(Line):
     once. Bytes that have come stay for the next read, and an exchange that was cancelled between question and answer is
     finished or forgotten before the next one. One task uses it at a time, as the turns of an instrument see to.
 
-    A subclass writes :meth:`_connect`, :meth:`_drop_line`, :meth:`_send` and :meth:`_receive`.
+    A subclass writes :meth:`_connect`, :meth:`_drop_line`, :meth:`_send`, :meth:`_receive_now` and
+    :meth:`_wait_to_receive`.
     """
 
     def __init__(self) -> None:
@@ -82,28 +86,51 @@ class AsyncTransport(Line):
         """Send all bytes, or raise; ``_sent`` is how many went out."""
         raise NotImplementedError(f"{type(self).__name__} cannot write")
 
-    async def _receive_some(self, size: int) -> bytes:
-        """Receive some bytes, at least one; a subclass writes this or :meth:`_receive`."""
-        raise NotImplementedError(f"{type(self).__name__} cannot read")
-
-    async def _receive(self, size: int, timeout: float | None) -> bytes:
-        """Receive some bytes; none if the time is over.
+    def _receive_now(self, size: int) -> bytes:
+        """Receive what is there, at most so many bytes; none if there is nothing.
 
         Raises:
             QMI_TransportLostException: If the connection is gone.
         """
-        if timeout is None:
-            return await self._receive_some(size)
-        # Nothing can be lost here: receiving either gives bytes or is cancelled.
-        with trio.move_on_after(max(0.0, timeout)):
-            return await self._receive_some(size)
-        return b""
+        raise NotImplementedError(f"{type(self).__name__} cannot read")
+
+    def _receive_into_now(self, view: memoryview) -> int:
+        """The same into a buffer; return how many bytes came."""
+        data = self._receive_now(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    async def _wait_to_receive(self) -> None:
+        """Wait until there is something to receive; or until something may have changed."""
+        raise NotImplementedError(f"{type(self).__name__} cannot read")
+
+    async def _receive(self, size: int, timeout: float | None) -> bytes:
+        """Receive some bytes; none if the time is over."""
+        return await self._received(self._receive_now, size, timeout) or b""
 
     async def _receive_into(self, view: memoryview, timeout: float | None) -> int:
         """The same into a buffer; return how many bytes came."""
-        data = await self._receive(len(view), timeout)
-        view[: len(data)] = data
-        return len(data)
+        return await self._received(self._receive_into_now, view, timeout) or 0
+
+    async def _received(self, receive: Callable[[_A], _T], where: _A, timeout: float | None) -> _T | None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if result := receive(where):
+            # Others have their turn, too; and what has come cannot be lost by a cancellation here.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return result
+        if timeout is not None and timeout <= 0:
+            return None
+        if timeout is None:
+            return await self._received_later(receive, where)
+        with trio.move_on_after(timeout):
+            return await self._received_later(receive, where)
+        return None
+
+    async def _received_later(self, receive: Callable[[_A], _T], where: _A) -> _T:
+        while True:
+            await self._wait_to_receive()
+            if result := receive(where):
+                return result
 
     async def _clear_device(self) -> bool:
         """Have the device forget questions and answers; False if this kind of transport has no way to."""

@@ -37,7 +37,7 @@ class TransportDescriptorParser:
         positionals: Sequence[tuple[str, tuple[type, bool]]],
         keywords: Mapping[str, tuple[type, bool]],
     ) -> None:
-        self.interface = interface
+        self.interface: str = interface
         self._positionals = list(positionals)
         self._keywords = dict(keywords)
 
@@ -136,7 +136,7 @@ class _VisaParser(TransportDescriptorParser):
         return {"resource": parts[0]} if parts else {}
 
 
-SerialTransportDescriptorParser = _SerialParser(
+SerialTransportDescriptorParser: TransportDescriptorParser = _SerialParser(
     "serial",
     [("device", (str, True))],
     {
@@ -147,25 +147,25 @@ SerialTransportDescriptorParser = _SerialParser(
         "rtscts": (bool, False),
     },
 )
-UdpTransportDescriptorParser = TransportDescriptorParser(
+UdpTransportDescriptorParser: TransportDescriptorParser = TransportDescriptorParser(
     "udp", [("host", (str, True)), ("port", (int, True))], {"local_port": (int, False)}
 )
-TcpTransportDescriptorParser = TransportDescriptorParser(
+TcpTransportDescriptorParser: TransportDescriptorParser = TransportDescriptorParser(
     "tcp", [("host", (str, True)), ("port", (int, True))], {"connect_timeout": (float, False)}
 )
-UsbTmcTransportDescriptorParser = TransportDescriptorParser(
-    "usbtmc", [], {"vendorid": (int, False), "productid": (int, False), "serialnr": (str, True)}
+UsbTmcTransportDescriptorParser: TransportDescriptorParser = TransportDescriptorParser(
+    "usbtmc", [], {"vendorid": (int, True), "productid": (int, True), "serialnr": (str, True)}
 )
-GpibTransportDescriptorParser = TransportDescriptorParser(
+GpibTransportDescriptorParser: TransportDescriptorParser = TransportDescriptorParser(
     "gpib",
     [("primary_addr", (int, True))],
     {"board": (int, False), "secondary_addr": (int, False), "connect_timeout": (float, False)},
 )
 # Not "port": drivers give a default for that, which is meant for TCP.
-Vxi11TransportDescriptorParser = TransportDescriptorParser(
+Vxi11TransportDescriptorParser: TransportDescriptorParser = TransportDescriptorParser(
     "vxi11", [("host", (str, True))], {"name": (str, False), "rpc_port": (int, False)}
 )
-VisaTransportDescriptorParser = _VisaParser(
+VisaTransportDescriptorParser: TransportDescriptorParser = _VisaParser(
     "visa", [("resource", (str, True))], {"backend": (str, False), "connect_timeout": (float, False)}
 )
 

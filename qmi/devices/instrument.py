@@ -27,7 +27,7 @@ class _WithTransport(QMI_Instrument):
     TRANSPORT_DEFAULTS: ClassVar[Mapping[str, object]] = {}
     IDENTITY_QUERY: ClassVar[str | None] = None
 
-    sig_connection = QMI_Signal([str, str])
+    sig_connection: QMI_Signal = QMI_Signal([str, str])
     """What happened to the connection: ``"lost"``, ``"restored"``, ``"failed"`` or ``"replaced"``, and the details."""
 
     def _follow(self, transport: object, reconnect: Reconnect | bool | str | None) -> None:

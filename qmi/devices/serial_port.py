@@ -57,7 +57,7 @@ class QMI_SerialTransport(DeviceTransport):
         self._validate_parity(parity)
         self._validate_stopbits(stopbits)
         self._validate_rstcts(rtscts)
-        self.device = device
+        self.device: str = device
         self._baudrate = baudrate
         self._bytesize = bytesize
         self._parity = parity

@@ -126,7 +126,7 @@ class QMI_TcpTransport(QMI_SocketTransport):
         QMI_TransportDescriptorException: If there can be no such host or port.
     """
 
-    DEFAULT_CONNECT_TIMEOUT = 10
+    DEFAULT_CONNECT_TIMEOUT: ClassVar[float] = 10
     _renewal_drops_answers = True
 
     def __init__(self, host: str, port: int, connect_timeout: float | None = DEFAULT_CONNECT_TIMEOUT) -> None:
@@ -229,8 +229,8 @@ class QMI_UdpTransport(QMI_SocketTransport):
         QMI_TransportDescriptorException: If there can be no such host or port.
     """
 
-    MIN_PACKET_SIZE = 4096
-    MAX_PACKET_SIZE = 65535
+    MIN_PACKET_SIZE: int = 4096
+    MAX_PACKET_SIZE: int = 65535
 
     def __init__(self, host: str, port: int, local_port: int | None = None) -> None:
         super().__init__(host, port)

@@ -120,9 +120,9 @@ class VisaDevice:
     """For how long a device may take nothing of what is written, in seconds."""
 
     def __init__(self, resource: str, backend: str = "", connect_timeout: float | None = None) -> None:
-        self.resource = resource
+        self.resource: str = resource
         # PyVISA-py makes a buffer of this size for each read of a USB device.
-        self.max_recv_size = 1 << (16 if resource.upper().startswith("USB") else 20)
+        self.max_recv_size: int = 1 << (16 if resource.upper().startswith("USB") else 20)
         self._backend = backend
         self._connect_timeout = connect_timeout
         self._pyvisa: ModuleType | None = None
@@ -378,15 +378,15 @@ class QMI_VisaTransport(MessageTransport[StreamDevice]):
         return VisaDevice(self._resource_name, self._backend, self._connect_timeout)
 
     def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
+        self._check_not_lost()
         device = self._safe_device
         if not device.is_stream:
             return super()._read_until(terminator, timeout)
-        if self._read_buffer:
-            return DeviceTransport._read_until(self, terminator, timeout)
         device.end_at(terminator[-1:])
         return DeviceTransport._read_until(self, terminator, timeout)
 
     def _read_exactly(self, nbytes: int, timeout: float | None) -> bytes:
+        self._check_not_lost()
         device = self._safe_device
         if not device.is_stream:
             return super()._read_exactly(nbytes, timeout)
@@ -444,15 +444,15 @@ class QMI_UsbTmcTransport(MessageTransport[MessageDevice]):
         QMI_TransportDescriptorException: If a number is none of 16 bits.
     """
 
-    DEFAULT_READ_TIMEOUT = 60.0
+    DEFAULT_READ_TIMEOUT: ClassVar[float | None] = 60.0
     WRITE_TIMEOUT: ClassVar[float] = 5.0
 
     def __init__(self, vendorid: int, productid: int, serialnr: str) -> None:
         self._validate_vendor_id(vendorid)
         self._validate_product_id(productid)
-        self.vendorid = vendorid
-        self.productid = productid
-        self.serialnr = serialnr
+        self.vendorid: int = vendorid
+        self.productid: int = productid
+        self.serialnr: str = serialnr
         super().__init__()
 
     @staticmethod
@@ -491,9 +491,9 @@ class UsbTmcDevice(VisaDevice):
     """
 
     def __init__(self, vendor: int, product: int, serial: str | None = None, backend: str = "") -> None:
-        self.idVendor = vendor
-        self.idProduct = product
-        self.iSerial = serial
+        self.idVendor: int = vendor
+        self.idProduct: int = product
+        self.iSerial: str | None = serial
         super().__init__(f"USB::0x{vendor:04x}::0x{product:04x}::{serial or '?*'}::INSTR", backend)
 
     def open(self) -> None:
@@ -511,7 +511,7 @@ class UsbTmcDevice(VisaDevice):
             what = f"{self.idVendor:04x}:{self.idProduct:04x}" + (f" ({self.iSerial})" if self.iSerial else "")
             there = f"there are several, add the serial number: {', '.join(found)}" if found else "it is not there"
             raise QMI_TransportLostException(f"USBTMC device {what} cannot be opened: {there}")
-        self.resource = found[0]
+        self.resource: str = found[0]
         super().open()
 
 

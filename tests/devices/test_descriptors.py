@@ -99,6 +99,7 @@ def test_descriptor_gives_its_values(
         (TCP, "tcp:localhost:1.5", "port=1.5: expected an integer"),
         (UDP, "udp:localhost:77:connect_timeout=3", "Unexpected keyword 'connect_timeout'"),
         (USBTMC, "usbtmc:vendorid=1:productid=2", "Missing required parameter.s. serialnr"),
+        (USBTMC, "usbtmc:serialnr=2", "Missing required parameter.s. vendorid, productid"),
         (USBTMC, "usbtmc:vendorid=ab:productid=1:serialnr=3", "vendorid=ab: expected an integer"),
         (GPIB, "gpib", "Invalid transport descriptor"),
         (VISA, "visa:", "Missing required parameter.s. resource"),

@@ -4,9 +4,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+import pyvisa
 
+import qmi.core.instrument
+import qmi.core.transport
+import qmi.core.transport_gpib_visa
+import qmi.core.transport_usbtmc_visa
+import qmi.core.vxi11
 from qmi.core.exceptions import (
     QMI_EndOfInputException,
     QMI_InstrumentException,
@@ -287,3 +294,119 @@ def test_gpib_late_answer_is_never_taken_for_that_of_the_next_question(
             device.answers[b"now?\n"] = b"now %d\n" % number
             transport.write(b"now?\n")
             assert transport.read_until(b"\n", 1.0) == b"now %d\n" % number
+
+
+# What PyVISA says in its many ways.
+
+
+class Resource:
+    """A resource of PyVISA that fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.timeout: float | None = None
+
+    def write_raw(self, data: object = None) -> None:
+        raise self.error
+
+    read_raw = read_bytes = clear = close = write_raw
+
+
+def failing(error: BaseException) -> VisaDevice:
+    device = VisaDevice("TCPIP::1.2.3.4::INSTR")
+    device._pyvisa = pyvisa
+    device._visa = Resource(error)
+    return device
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (pyvisa.errors.VisaIOError(pyvisa.constants.StatusCode.error_timeout), QMI_TimeoutException),
+        (pyvisa.errors.VisaIOError(pyvisa.constants.StatusCode.error_connection_lost), QMI_TransportLostException),
+        (pyvisa.errors.VisaIOError(pyvisa.constants.StatusCode.error_io), QMI_TransportLostException),
+        (pyvisa.errors.VisaIOError(pyvisa.constants.StatusCode.error_resource_locked), QMI_InstrumentException),
+        (pyvisa.errors.InvalidSession(), QMI_InstrumentException),
+        (TimeoutError("timed out"), QMI_TimeoutException),
+        (BrokenPipeError("broken"), QMI_TransportLostException),
+        (EOFError(), QMI_TransportLostException),
+        (RuntimeError("Connection was dropped by server."), QMI_TransportLostException),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_errors_of_pyvisa_become_those_of_transports(error: BaseException, expected: type[BaseException]) -> None:
+    calls: list[Callable[[VisaDevice], object]] = [
+        lambda device: device.write_raw(b""),
+        lambda device: device.read_raw(),
+        lambda device: device.read_count(1),
+        lambda device: device.clear(),
+    ]
+    for call in calls:
+        with pytest.raises(expected):
+            call(failing(error))
+    with pytest.raises(expected):
+        failing(error).close()
+
+
+def test_visa_device_that_is_not_open_is_lost() -> None:
+    with pytest.raises(QMI_TransportLostException, match="is not open"):
+        VisaDevice("TCPIP::1.2.3.4::INSTR").read_raw()
+    VisaDevice("TCPIP::1.2.3.4::INSTR").close()
+
+
+def test_usb_message_of_exactly_one_read_is_whole(usb_device: UsbTmcBackend) -> None:
+    answer = bytes(1 << 16)
+    usb_device.answers = {b"?": answer}
+    with usbtmc(usb_device) as transport:
+        transport.write(b"?")
+        assert transport.read_until(b"\n", 0.05) == answer
+
+
+@pytest.mark.parametrize(
+    "descriptor", ["usbtmc:vendorid=0x12345:productid=1:serialnr=", "vxi11:-a", "gpib:1:secondary_addr=31"]
+)
+def test_descriptor_of_what_cannot_be_is_refused(descriptor: str) -> None:
+    with pytest.raises(QMI_TransportDescriptorException, match="Invalid"):
+        create_transport(descriptor)
+    with pytest.raises(QMI_TransportDescriptorException, match="Invalid USB product ID 65536: expected 0 to 0xffff"):
+        create_transport("usbtmc:vendorid=1:productid=0x10000:serialnr=")
+
+
+def test_vxi11_device_is_reached_by_its_name() -> None:
+    with vxi11_device() as (device, port):
+        transport = create_transport(f"vxi11:127.0.0.1:name=inst1:rpc_port={port}")
+        assert str(transport) == "QMI_Vxi11Transport(127.0.0.1)"
+        with transport:
+            assert device.links == ["inst1"]
+
+
+def test_names_that_drivers_import_are_those_of_transports() -> None:
+    assert qmi.core.transport_gpib_visa.QMI_VisaGpibTransport is QMI_GpibTransport
+    assert qmi.core.transport_usbtmc_visa.QMI_VisaUsbTmcTransport is QMI_UsbTmcTransport
+    assert qmi.core.vxi11.Instrument("1.2.3.4", "inst3").resource == "TCPIP::1.2.3.4::inst3::INSTR"
+    public: Any = qmi.core.transport
+    assert public.serial.Serial
+    for module in (public, qmi.core.instrument):
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            module.nonsense  # noqa: B018
+
+
+def test_libraries_below_transports_can_be_replaced_where_drivers_see_them() -> None:
+    with patch("qmi.core.transport.vxi11") as library:
+        transport = create_transport("vxi11:1.2.3.4")
+        transport.open()
+        transport.write(b"x")
+        transport.close()
+    library.Instrument.assert_called_once_with("1.2.3.4")
+    library.Instrument.return_value.write_raw.assert_called_once_with(b"x")
+    with patch("qmi.core.usbtmc.Instrument", autospec=True) as instrument:
+        transport = create_transport("usbtmc:vendorid=1:productid=2:serialnr=3")
+        instrument.return_value.read_raw.return_value = b"a\n"
+        transport.open()
+        assert transport.read_until(b"\n", 1) == b"a\n"
+        transport.discard_read()
+        transport.close()
+    instrument.assert_called_once_with(1, 2, "3")
+    with patch("qmi.core.transport.QMI_TcpTransport") as tcp:
+        assert create_transport("tcp:a:1") is tcp.return_value
+    tcp.assert_called_once_with(host="a", port=1)

@@ -83,6 +83,14 @@ def serial_end() -> Iterator[End]:
     device, port = pty.openpty()
     tty.setraw(port)
     is_open = [True]
+    transports: list[Any] = []
+
+    def send(data: bytes) -> None:
+        os.write(device, data)
+        # The kernel hands it over when it has time to; a test goes on when it is there.
+        descriptor = transports[-1]._fd
+        if data and descriptor >= 0:
+            assert select.select([descriptor], [], [], 10)[0]
 
     def cut() -> None:
         if is_open.pop():
@@ -93,10 +101,10 @@ def serial_end() -> Iterator[End]:
     try:
         yield End(
             f"serial:{os.ttyname(port)}:baudrate=115200",
-            lambda data: os.write(device, data),
+            send,
             lambda: os.read(device, 65536),
             cut,
-            lambda transport: None,
+            transports.append,
         )
     finally:
         cut()
