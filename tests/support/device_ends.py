@@ -88,9 +88,10 @@ def serial_end() -> Iterator[End]:
     def send(data: bytes) -> None:
         os.write(device, data)
         # The kernel hands it over when it has time to; a test goes on when it is there.
-        descriptor = transports[-1]._fd
-        if data and descriptor >= 0:
-            assert select.select([descriptor], [], [], 10)[0]
+        transport = transports[-1]
+        port = getattr(transport, "_port", transport)._serial
+        if data and port.is_open:
+            assert select.select([port.fileno()], [], [], 10)[0]
 
     def cut() -> None:
         if is_open.pop():
