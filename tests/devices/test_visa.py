@@ -315,7 +315,8 @@ class Resource:
 def failing(error: BaseException) -> VisaDevice:
     device = VisaDevice("TCPIP::1.2.3.4::INSTR")
     device._pyvisa = pyvisa
-    device._visa = Resource(error)
+    resource: Any = Resource(error)
+    device._visa = resource
     return device
 
 
