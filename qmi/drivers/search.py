@@ -64,7 +64,7 @@ def driver_folders() -> list[DriverFolder]:
     found: list[DriverFolder] = []
     seen = set()
     for folder in _candidates():
-        known = (os.path.realpath(folder.instruments), os.path.realpath(folder.utils)) if not folder.problem else folder
+        known = (_real(folder.instruments), _real(folder.utils)) if not folder.problem else folder
         if known not in seen:
             seen.add(known)
             found.append(folder)
@@ -84,12 +84,12 @@ def _candidates() -> Iterator[DriverFolder]:
     yield _of_project("qmi-trio", os.path.dirname(_OWN))
     for path in os.environ.get(VARIABLE, "").split(os.pathsep):
         if path.strip():
-            yield _named("$" + VARIABLE, os.path.abspath(os.path.expanduser(path.strip())))
+            yield _named("$" + VARIABLE, _absolute(os.path.expanduser(path.strip())))
     yield from _configured()
     for entry in sys.path:
-        path = entry or os.getcwd()
-        if os.path.isdir(os.path.join(path, "qmi", "instruments")):
-            yield _of_project("path", os.path.abspath(path))
+        # Python passes over entries of other types, and so does this.
+        if isinstance(entry, str) and os.path.isdir(os.path.join(entry, "qmi", "instruments")):
+            yield _of_project("path", _absolute(entry))
     for path in fetched_folders():
         yield _of_project("fetched", path)
 
@@ -117,7 +117,7 @@ def _default_configuration() -> list[str]:
     except (OSError, ValueError):  # the start of a context says so, if that is wrong
         return []
     state = (
-        os.path.abspath(file),
+        _absolute(file),
         status.st_mtime_ns,
         status.st_size,
         os.environ.get("QMI_HOME"),
@@ -137,6 +137,20 @@ def _folders_of(file: str) -> list[str]:
     from qmi.config.paths import Places
 
     return Places(load_config(file)).driver_folders()
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the current directory was removed
+        return path
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path) if path else ""
+    except OSError:
+        return path
 
 
 def _named(origin: str, path: str) -> DriverFolder:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,6 +200,19 @@ def test_folder_that_is_named_twice_is_searched_once(tmp_path: Path, monkeypatch
     monkeypatch.setenv("QMI_DRIVERS", os.pathsep.join(map(str, (tmp_path / "one", tmp_path / "link", "", " "))))
     sys.path.append(str(tmp_path / "one"))
     assert [folder.path for folder in driver_folders() if folder.origin != "qmi-trio"] == [str(tmp_path / "one")]
+
+
+def test_odd_entries_of_the_path_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme(tmp_path / "one")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    odd: list[Any] = [None, 1, Path(), b"x", "\0", "", str(tmp_path / "missing")]
+    monkeypatch.setenv("QMI_DRIVERS", "relative")
+    sys.path[:0] = [*odd, str(tmp_path / "one")]
+    assert who() == "one"
+    monkeypatch.chdir(tmp_path)  # or pytest cannot say where the test is
 
 
 def test_import_of_the_library_looks_for_no_drivers() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 from qmi.core.exceptions import QMI_InstrumentException
-from qmi.core.instrument import QMI_Instrument, QMI_InstrumentIdentification
+from qmi.core.instrument import QMI_InstrumentIdentification, TransportInstrument
 from qmi.core.rpc import rpc_method
-from qmi.core.transport import create_transport
+from qmi.core.transport import QMI_Transport, Reconnect
 
 _TIMEOUT = 2.0
 
@@ -59,7 +59,7 @@ class ControlParameters(NamedTuple):
     tv: float
 
 
-class Julabo_Thermostat(QMI_Instrument):
+class Julabo_Thermostat(TransportInstrument):
     """A thermostat that knows Julabo's commands (``IN_PV_00``, ``OUT_SP_00`` ...), in remote control.
 
     Temperatures are in degrees Celsius. Each setting is read back, since a thermostat that refuses one says nothing.
@@ -72,9 +72,10 @@ class Julabo_Thermostat(QMI_Instrument):
         numbering: ``"standard"``, or ``"MH"`` for older thermostats such as FP50-MH, whose commands for the external
             sensor, the heating power and the limits have other numbers.
         command_delay: How much time the thermostat needs after a setting, in seconds.
+        reconnect: Whether and how a lost connection is made again. A thermostat keeps its settings meanwhile.
     """
 
-    default_attributes: ClassVar[Mapping[str, object]] = {
+    TRANSPORT_DEFAULTS: ClassVar[Mapping[str, object]] = {
         "baudrate": 4800,
         "bytesize": 7,
         "parity": "E",
@@ -83,40 +84,23 @@ class Julabo_Thermostat(QMI_Instrument):
     }
 
     def __init__(
-        self, context: object, name: str, transport: str, *, numbering: str = "standard", command_delay: float = 0.25
+        self,
+        context: object,
+        name: str,
+        transport: str | QMI_Transport,
+        *,
+        numbering: str = "standard",
+        command_delay: float = 0.25,
+        reconnect: Reconnect | bool | str | None = None,
     ) -> None:
-        super().__init__(context, name)
+        super().__init__(context, name, transport, reconnect=reconnect)
         if numbering not in QUESTIONS:
             raise ValueError(f"numbering must be one of {', '.join(QUESTIONS)}, got {numbering!r}")
         if not 0 <= command_delay < math.inf:
             raise ValueError(f"command_delay must be a number of seconds >= 0, got {command_delay!r}")
-        self._transport = create_transport(transport, self.default_attributes)
         self._questions = QUESTIONS[numbering]
         self._command_delay = command_delay
         self._ready_at = 0.0
-
-    @rpc_method
-    def open(self) -> None:
-        """Open the connection to the thermostat.
-
-        Raises:
-            QMI_InvalidOperationException: If it is open already.
-            OSError: If it cannot be reached.
-        """
-        self._check_is_closed()
-        self._transport.open()
-        super().open()
-
-    @rpc_method
-    def close(self) -> None:
-        """Close the connection; the thermostat goes on as it is.
-
-        Raises:
-            QMI_InvalidOperationException: If it is not open.
-        """
-        self._check_is_open()
-        super().close()
-        self._transport.close()
 
     @rpc_method
     def get_idn(self) -> QMI_InstrumentIdentification:
@@ -240,8 +224,14 @@ class Julabo_Thermostat(QMI_Instrument):
         except ValueError:
             raise QMI_InstrumentException(f"Expected a number in answer to {question!r}, got {answer!r}") from None
 
+    def _identify_device(self) -> str:
+        return self._exchange("VERSION")
+
     def _ask(self, question: str) -> str:
         self._check_is_open()
+        return self._exchange(question)
+
+    def _exchange(self, question: str) -> str:
         self._send(question)
         deadline = time.monotonic() + _TIMEOUT
         while True:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from qmi.core.exceptions import QMI_InstrumentException
-from qmi.core.instrument import QMI_Instrument, QMI_InstrumentIdentification
+from qmi.core.instrument import QMI_InstrumentIdentification, TransportInstrument
 from qmi.core.rpc import rpc_method
 from qmi.core.scpi_protocol import ScpiProtocol
-from qmi.core.transport import create_transport
+from qmi.core.transport import QMI_Transport, Reconnect
 
 # What SCPI instruments send in place of a value: no number, and too large a one.
 _NOT_A_NUMBER = 9.91e37
@@ -18,8 +18,11 @@ _INFINITY = 9.9e37
 _MOST_ERRORS = 100
 
 
-class Scpi_Instrument(QMI_Instrument):
+class Scpi_Instrument(TransportInstrument):
     """Any instrument that speaks SCPI; the base of the other drivers here, and of your own.
+
+    With ``reconnect``, a connection that was lost is made again by the next call, if the same instrument answers; it is
+    given the settings that it had from this driver, but an output is not switched on by itself.
 
     Args:
         context: The context that the instrument belongs to.
@@ -29,12 +32,13 @@ class Scpi_Instrument(QMI_Instrument):
         timeout: For how long an answer is waited for, in seconds.
         check_errors: Whether the instrument is asked for errors after each command, so that the call that caused one
             fails. It costs one more exchange a command.
+        reconnect: Whether and how a lost connection is made again; see :class:`.Reconnect`.
 
     An instrument that differs from most in how it speaks has a class of its own, with other values of these attributes.
     """
 
-    default_attributes: ClassVar[Mapping[str, object]] = {"port": 5025, "baudrate": 9600}
-    """What a transport is made with where its descriptor says nothing else."""
+    TRANSPORT_DEFAULTS: ClassVar[Mapping[str, object]] = {"port": 5025, "baudrate": 9600}
+    IDENTITY_QUERY: ClassVar[str | None] = "*IDN?"
     error_query: ClassVar[str] = "SYST:ERR?"
     """The question for the oldest error."""
     completion_query: ClassVar[str | None] = None
@@ -49,10 +53,16 @@ class Scpi_Instrument(QMI_Instrument):
     """Least time between two commands, in seconds."""
 
     def __init__(
-        self, context: object, name: str, transport: str, *, timeout: float = 5.0, check_errors: bool = False
+        self,
+        context: object,
+        name: str,
+        transport: str | QMI_Transport,
+        *,
+        timeout: float = 5.0,
+        check_errors: bool = False,
+        reconnect: Reconnect | bool | str | None = None,
     ) -> None:
-        super().__init__(context, name)
-        self._transport = create_transport(transport, self.default_attributes)
+        super().__init__(context, name, transport, reconnect=reconnect)
         self._scpi = ScpiProtocol(
             self._transport,
             self.command_terminator,
@@ -63,6 +73,7 @@ class Scpi_Instrument(QMI_Instrument):
             echo=self.echo,
             command_delay=self.command_delay,
         )
+        self._settings: dict[str, tuple[str, ...]] = {}
 
     @rpc_method
     def open(self) -> None:
@@ -73,24 +84,13 @@ class Scpi_Instrument(QMI_Instrument):
             OSError: If it cannot be reached.
         """
         self._check_is_closed()
-        self._transport.open()
+        self._settings.clear()
+        super().open()
         try:
             self._scpi.write("*CLS")
         except BaseException:
-            self._transport.close()
+            super().close()
             raise
-        super().open()
-
-    @rpc_method
-    def close(self) -> None:
-        """Close the connection; the instrument keeps its settings.
-
-        Raises:
-            QMI_InvalidOperationException: If it is not open.
-        """
-        self._check_is_open()
-        super().close()
-        self._transport.close()
 
     @rpc_method
     def get_idn(self) -> QMI_InstrumentIdentification:
@@ -111,6 +111,7 @@ class Scpi_Instrument(QMI_Instrument):
     def reset(self) -> None:
         """Bring the instrument back to the settings that it has when it is switched on."""
         self._write("*RST")
+        self._settings.clear()
 
     @rpc_method
     def get_errors(self) -> list[str]:
@@ -149,6 +150,27 @@ class Scpi_Instrument(QMI_Instrument):
     def _write(self, command: str) -> None:
         self._check_is_open()
         self._scpi.write(command)
+
+    def _set(self, setting: str, *commands: str) -> None:
+        """Send the commands for a setting, which are sent again when the connection was lost and made again.
+
+        Args:
+            setting: What it is; a new value takes the place of the one before.
+            commands: The commands.
+        """
+        for command in commands:
+            self._write(command)
+        # Those that were set last come last: a range is one of the function that was chosen before.
+        self._settings.pop(setting, None)
+        self._settings[setting] = commands
+
+    def _identify_device(self) -> str:
+        return self._scpi.ask("*IDN?")
+
+    def _restore_settings(self) -> None:
+        for commands in self._settings.values():
+            for command in commands:
+                self._scpi.write(command)
 
     def _ask(self, question: str) -> str:
         self._check_is_open()

@@ -66,7 +66,7 @@ class Scpi_Multimeter(Scpi_Instrument):
         Args:
             function: What is measured, or its name in SCPI.
         """
-        self._write(f'FUNC "{as_function(function).value}"')
+        self._set("function", f'FUNC "{as_function(function).value}"')
 
     @rpc_method
     def get_function(self) -> MultimeterFunction:
@@ -89,7 +89,8 @@ class Scpi_Multimeter(Scpi_Instrument):
             limit: The largest value that has to fit into it; None lets the multimeter choose.
         """
         where = self._range()
-        self._write(f"{where}:RANG:AUTO ON" if limit is None else f"{where}:RANG {setting('limit', limit, 0.0)}")
+        value = "AUTO ON" if limit is None else setting("limit", limit, 0.0)
+        self._set(f"{where}:RANG", f"{where}:RANG{':' if limit is None else ' '}{value}")
 
     @rpc_method
     def get_range(self) -> float:
@@ -108,7 +109,9 @@ class Scpi_Multimeter(Scpi_Instrument):
         Args:
             cycles: In periods of the mains.
         """
-        self._write(f"{self.get_function().value}:NPLC {setting('cycles', cycles, 0.0)}")
+        value = setting("cycles", cycles, 0.0)
+        where = f"{self.get_function().value}:NPLC"
+        self._set(where, f"{where} {value}")
 
     @rpc_method
     def get_integration_time(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qmi.core.rpc import rpc_method
+from qmi.core.transport import QMI_Transport, Reconnect
 from qmi.instruments.scpi.dialects import DIALECTS, Dialect
 from qmi.instruments.scpi.instrument import Scpi_Instrument, as_number, number_of, setting
 
@@ -44,20 +45,22 @@ class Scpi_Oscilloscope(Scpi_Instrument):
         dialect: Whose commands it knows: ``"keysight"``, ``"rigol"``, ``"tektronix"``, or a :class:`.Dialect`.
         timeout: For how long an answer is waited for, in seconds.
         check_errors: Whether the instrument is asked for errors after each command.
+        reconnect: Whether and how a lost connection is made again.
     """
 
     def __init__(
         self,
         context: object,
         name: str,
-        transport: str,
+        transport: str | QMI_Transport,
         *,
         channels: int = 4,
         dialect: str | Dialect = "keysight",
         timeout: float = 5.0,
         check_errors: bool = False,
+        reconnect: Reconnect | bool | str | None = None,
     ) -> None:
-        super().__init__(context, name, transport, timeout=timeout, check_errors=check_errors)
+        super().__init__(context, name, transport, timeout=timeout, check_errors=check_errors, reconnect=reconnect)
         if isinstance(dialect, str) and dialect not in DIALECTS:
             raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, or a Dialect, got {dialect!r}")
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
@@ -85,7 +88,7 @@ class Scpi_Oscilloscope(Scpi_Instrument):
         Args:
             seconds: In seconds.
         """
-        self._write(f"{self._dialect.timebase} {setting('seconds', seconds, 0.0)}")
+        self._set("timebase", f"{self._dialect.timebase} {setting('seconds', seconds, 0.0)}")
 
     @rpc_method
     def get_timebase(self) -> float:
@@ -100,7 +103,8 @@ class Scpi_Oscilloscope(Scpi_Instrument):
             volts: In volts.
             channel: Number of the channel.
         """
-        self._write(f"{self._of(self._dialect.scale, channel)} {setting('volts', volts, 0.0)}")
+        command = self._of(self._dialect.scale, channel)
+        self._set(command, f"{command} {setting('volts', volts, 0.0)}")
 
     @rpc_method
     def get_scale(self, channel: int) -> float:
@@ -115,7 +119,8 @@ class Scpi_Oscilloscope(Scpi_Instrument):
             on: Whether it is.
             channel: Number of the channel.
         """
-        self._write(f"{self._of(self._dialect.shown, channel)} {'ON' if on else 'OFF'}")
+        command = self._of(self._dialect.shown, channel)
+        self._set(command, f"{command} {'ON' if on else 'OFF'}")
 
     @rpc_method
     def is_enabled(self, channel: int) -> bool:
@@ -131,8 +136,8 @@ class Scpi_Oscilloscope(Scpi_Instrument):
             level: In volts.
         """
         value = setting("level", level)
-        self._write(self._of(self._dialect.trigger_source, channel))
-        self._write(f"{self._dialect.trigger_level} {value}")
+        source = self._of(self._dialect.trigger_source, channel)
+        self._set("trigger", source, f"{self._dialect.trigger_level} {value}")
 
     @rpc_method
     def get_waveform(self, channel: int, timeout: float | None = None) -> Waveform:

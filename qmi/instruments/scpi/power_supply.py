@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from qmi.core.rpc import rpc_method
+from qmi.core.transport import QMI_Transport, Reconnect
 from qmi.instruments.scpi.instrument import Scpi_Instrument, number_of, setting
 
 
@@ -20,21 +21,23 @@ class Scpi_PowerSupply(Scpi_Instrument):
         max_current: Highest current limit that may be set, in amperes.
         timeout: For how long an answer is waited for, in seconds.
         check_errors: Whether the instrument is asked for errors after each command.
+        reconnect: Whether and how a lost connection is made again.
     """
 
     def __init__(
         self,
         context: object,
         name: str,
-        transport: str,
+        transport: str | QMI_Transport,
         *,
         channels: int = 1,
         max_voltage: float = math.inf,
         max_current: float = math.inf,
         timeout: float = 5.0,
         check_errors: bool = False,
+        reconnect: Reconnect | bool | str | None = None,
     ) -> None:
-        super().__init__(context, name, transport, timeout=timeout, check_errors=check_errors)
+        super().__init__(context, name, transport, timeout=timeout, check_errors=check_errors, reconnect=reconnect)
         self._channels = channels
         self._max_voltage = max_voltage
         self._max_current = max_current
@@ -51,13 +54,12 @@ class Scpi_PowerSupply(Scpi_Instrument):
             ValueError: If it is no number from 0 to the highest that is allowed.
         """
         value = setting("voltage", voltage, 0.0, self._max_voltage)
-        self._select(channel)
-        self._write(f"VOLT {value}")
+        self._set(f"voltage {channel}", *self._select(channel), f"VOLT {value}")
 
     @rpc_method
     def get_voltage(self, channel: int = 1) -> float:
         """The voltage that an output is set to, in volts."""
-        self._select(channel)
+        self._choose(channel)
         return self._ask_number("VOLT?")
 
     @rpc_method
@@ -72,13 +74,12 @@ class Scpi_PowerSupply(Scpi_Instrument):
             ValueError: If it is no number from 0 to the highest that is allowed.
         """
         value = setting("current", current, 0.0, self._max_current)
-        self._select(channel)
-        self._write(f"CURR {value}")
+        self._set(f"current {channel}", *self._select(channel), f"CURR {value}")
 
     @rpc_method
     def get_current(self, channel: int = 1) -> float:
         """The current limit that an output is set to, in amperes."""
-        self._select(channel)
+        self._choose(channel)
         return self._ask_number("CURR?")
 
     @rpc_method
@@ -89,30 +90,34 @@ class Scpi_PowerSupply(Scpi_Instrument):
             on: Whether it is to be on.
             channel: Number of the output.
         """
-        self._select(channel)
+        # No setting that is restored: nothing is switched on behind anybody's back.
+        self._choose(channel)
         self._write(f"OUTP {'ON' if on else 'OFF'}")
 
     @rpc_method
     def get_output(self, channel: int = 1) -> bool:
         """Whether an output is on."""
-        self._select(channel)
+        self._choose(channel)
         return self._ask_flag("OUTP?")
 
     @rpc_method
     def measure_voltage(self, channel: int = 1) -> float:
         """The voltage that is at an output, in volts."""
-        self._select(channel)
+        self._choose(channel)
         return self._ask_number("MEAS:VOLT?")
 
     @rpc_method
     def measure_current(self, channel: int = 1) -> float:
         """The current that flows at an output, in amperes."""
-        self._select(channel)
+        self._choose(channel)
         return self._ask_number("MEAS:CURR?")
 
-    def _select(self, channel: int) -> None:
+    def _select(self, channel: int) -> list[str]:
+        """The commands that choose an output: each time, since somebody may have turned a knob at the front panel."""
         self._check_is_open()
         number_of("channel", channel, self._channels)
-        # Chosen each time: somebody may have turned the knob on the front panel.
-        if self._channels > 1:
-            self._write(f"INST:NSEL {channel}")
+        return [f"INST:NSEL {channel}"] if self._channels > 1 else []
+
+    def _choose(self, channel: int) -> None:
+        for command in self._select(channel):
+            self._write(command)

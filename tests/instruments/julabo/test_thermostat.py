@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 
 from qmi.core.context import QMI_Context
-from qmi.core.exceptions import QMI_InstrumentException, QMI_InvalidOperationException, QMI_TimeoutException
+from qmi.core.exceptions import (
+    QMI_InstrumentException,
+    QMI_InvalidOperationException,
+    QMI_TimeoutException,
+    QMI_TransportLostException,
+)
 from qmi.core.instrument import QMI_InstrumentIdentification
 from qmi.instruments.julabo import Julabo_Thermostat, ThermostatStatus, thermostat
 
@@ -31,6 +36,7 @@ class Thermostat:
         }  # fmt: skip
         self.status = "02 REMOTE STOP"
         self.received: list[tuple[str, float]] = []
+        self.connection: socket.socket | None = None
 
     def answer(self, line: str) -> bytes:
         self.received.append((line, time.monotonic()))
@@ -52,14 +58,19 @@ class Thermostat:
         """Serve one connection after the other until nobody listens any more."""
         with suppress(OSError):
             while True:
-                connection, _ = server.accept()
-                with connection, connection.makefile("rwb", buffering=0) as stream:
+                self.connection, _ = server.accept()
+                # What still comes when the line is cut has no answer.
+                with self.connection, suppress(OSError):
+                    self.converse(self.connection)
+
+    def converse(self, connection: socket.socket) -> None:
+        with connection.makefile("rwb", buffering=0) as stream:
+            line = b""
+            while byte := stream.read(1):
+                line += byte
+                if byte == b"\r":
+                    stream.write(self.answer(line.strip().decode()))
                     line = b""
-                    while byte := stream.read(1):
-                        line += byte
-                        if byte == b"\r":
-                            stream.write(self.answer(line.strip().decode()))
-                            line = b""
 
 
 @contextmanager
@@ -138,6 +149,19 @@ def test_setting_is_a_finite_number(value: Any) -> None:
         with pytest.raises(ValueError, match="tn must be a finite number, got"):
             bath.set_control_parameters(1.0, value, 1)
         assert "OUT_SP_00" not in str(device.received)
+
+
+def test_thermostat_that_comes_back_is_asked_who_it_is() -> None:
+    device = Thermostat()
+    with opened(device, reconnect=True) as bath:
+        assert device.connection is not None
+        device.connection.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(QMI_TransportLostException):
+            bath.get_temperature()
+        assert bath.get_temperature() == 23.95
+    lines = [line for line, _ in device.received]
+    assert lines[0] == "VERSION"
+    assert lines[-2:] == ["VERSION", "IN_PV_00"]
 
 
 def test_next_command_waits_after_a_setting() -> None:

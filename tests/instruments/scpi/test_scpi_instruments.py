@@ -6,6 +6,7 @@ import math
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from qmi.core.context import QMI_Context
-from qmi.core.exceptions import QMI_InstrumentException, QMI_InvalidOperationException
+from qmi.core.exceptions import QMI_InstrumentException, QMI_InvalidOperationException, QMI_TransportLostException
 from qmi.core.instrument import QMI_InstrumentIdentification
+from qmi.core.transport import Reconnect
 from qmi.instruments.scpi import (
     MultimeterFunction,
     Scpi_Instrument,
@@ -245,3 +247,95 @@ def test_class_of_an_instrument_that_speaks_differently_says_so(context: QMI_Con
             assert old.ask("WHO?") == "an answer"
         thread.join(10)
     assert received == [b"*CLS\r", b"WHO?\r"]
+
+
+class Supply:
+    """A power supply in the network, which can be switched off and on."""
+
+    def __init__(self) -> None:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.transport = f"tcp:127.0.0.1:{self.server.getsockname()[1]}"
+        self.serial = "MY1"
+        self.received: list[list[str]] = []
+        self.connection: socket.socket | None = None
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                self.connection, _ = self.server.accept()
+                self.received.append([])
+                # What still comes when the supply is switched off has no answer.
+                with self.connection, suppress(OSError):
+                    self._answer(self.connection, self.received[-1])
+
+    def _answer(self, connection: socket.socket, lines: list[str]) -> None:
+        with connection.makefile("rwb", buffering=0) as stream:
+            for line in stream:
+                lines.append(line.decode().strip())
+                if lines[-1] == "*IDN?":
+                    stream.write(f"Acme,PSU,{self.serial},1\n".encode())
+                elif lines[-1].endswith("?"):
+                    stream.write(b"1.5\n")
+
+    def power_cycle(self) -> None:
+        assert self.connection is not None
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.server.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self.server.close()
+
+
+@pytest.fixture
+def device() -> Iterator[Supply]:
+    supply = Supply()
+    yield supply
+    supply.close()
+
+
+def test_power_supply_that_comes_back_has_its_settings_and_no_output_on(context: QMI_Context, device: Supply) -> None:
+    supply = context.make_instrument(
+        "comes_back", Scpi_PowerSupply, device.transport, channels=2, reconnect=Reconnect(delay=0.0)
+    )
+    with supply:
+        supply.set_voltage(1, channel=2)
+        supply.set_current(0.5, channel=1)
+        supply.set_voltage(2.5, channel=2)
+        supply.set_output(True, channel=2)
+        device.power_cycle()
+        with pytest.raises(QMI_TransportLostException):
+            supply.measure_voltage()
+        assert supply.measure_voltage() == 1.5
+    assert device.received[1] == [
+        *("*IDN?", "INST:NSEL 1", "CURR 0.5", "INST:NSEL 2", "VOLT 2.5"),
+        *("INST:NSEL 1", "MEAS:VOLT?"),
+    ]
+
+
+def test_another_instrument_in_its_place_gets_no_settings(context: QMI_Context, device: Supply) -> None:
+    supply = context.make_instrument("replaced", Scpi_PowerSupply, device.transport, reconnect=Reconnect(delay=0.0))
+    with supply:
+        supply.set_voltage(1)
+        device.power_cycle()
+        device.serial = "MY2"
+        with pytest.raises(QMI_TransportLostException):
+            supply.get_voltage()
+        with pytest.raises(QMI_InstrumentException, match="MY2"):
+            supply.get_voltage()
+    assert device.received[1] == ["*IDN?"]
+
+
+def test_settings_of_before_a_reset_are_forgotten(context: QMI_Context, device: Supply) -> None:
+    supply = context.make_instrument("reset", Scpi_PowerSupply, device.transport, reconnect=Reconnect(delay=0.0))
+    with supply:
+        supply.set_voltage(1)
+        supply.reset()
+        supply.set_current(0.5)
+        device.power_cycle()
+        with pytest.raises(QMI_TransportLostException):
+            supply.get_voltage()
+        supply.get_voltage()
+    assert device.received[1] == ["*IDN?", "CURR 0.5", "VOLT?"]
