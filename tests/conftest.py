@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+import qmi
+from qmi.core.context import Context
 from tests.support.examples import choose
 from tests.support.limits import limit_trio_tests
 
@@ -43,3 +46,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name in ("QMI_HOME", "QMI_CONFIG", "QMI_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     return directory
+
+
+@pytest.fixture
+async def trio_lab() -> AsyncIterator[Context]:
+    """A context named lab, in the trio run of the test."""
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        yield lab

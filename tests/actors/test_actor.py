@@ -7,7 +7,7 @@ import pytest
 import trio
 
 import qmi
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_CallCycleException,
     QMI_CancelledCallException,
@@ -174,15 +174,14 @@ def test_fault_17_a_diamond_is_no_cycle(lab: QMI_Context, cls: type[Any]) -> Non
     assert b.call_other(c, "add", 1) == 3
 
 
-async def test_fault_17_cycles_of_async_objects_are_refused() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        a: Any = await lab.make_rpc_object("a", Async)
-        b: Any = await lab.make_rpc_object("b", Async)
-        with pytest.raises(QMI_CallCycleException, match=r": lab\.a -> lab\.a\.add\(\)$"):
-            await a.call_other(a, "add", 1)
-        with pytest.raises(QMI_CallCycleException, match=r": lab\.a -> lab\.b -> lab\.a\.add\(\)$"):
-            await a.call_other(b, "call_other", a, "add", 1)
-        assert await a.call_other(b, "add", 1) == 3
+async def test_fault_17_cycles_of_async_objects_are_refused(trio_lab: Context) -> None:
+    a: Any = await trio_lab.make_rpc_object("a", Async)
+    b: Any = await trio_lab.make_rpc_object("b", Async)
+    with pytest.raises(QMI_CallCycleException, match=r": lab\.a -> lab\.a\.add\(\)$"):
+        await a.call_other(a, "add", 1)
+    with pytest.raises(QMI_CallCycleException, match=r": lab\.a -> lab\.b -> lab\.a\.add\(\)$"):
+        await a.call_other(b, "call_other", a, "add", 1)
+    assert await a.call_other(b, "add", 1) == 3
 
 
 class Maker(QMI_RpcObject):
@@ -280,30 +279,29 @@ def test_a_call_that_is_given_up_is_cancelled_in_the_loop(lab: QMI_Context, meth
 
 
 @pytest.mark.parametrize("cls", [Plain, Inline, Mixed, Async, SyncLoop])
-async def test_cancelling_a_call_at_each_step_leaves_nothing_behind(cls: type[Any]) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", cls)
-        actor = actor_of(lab, "x")
+async def test_cancelling_a_call_at_each_step_leaves_nothing_behind(cls: type[Any], trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", cls)
+    actor = actor_of(trio_lab, "x")
 
-        async def alone() -> None:
-            assert await x.add(1) == 3
-            assert await x.add(1, rpc_timeout=10) == 3
+    async def alone() -> None:
+        assert await x.add(1) == 3
+        assert await x.add(1, rpc_timeout=10) == 3
 
-        async def in_a_crowd() -> None:
-            others = [x.rpc_nonblocking.count() for _ in range(3)]
-            try:
-                assert await x.count() >= 1
-            finally:
-                others[0].cancel()
-
-        async def check() -> None:
-            await until(lambda: actor.mailbox.current is None)
-            check_idle(actor)
-            assert await x.add(1) == 3
+    async def in_a_crowd() -> None:
+        others = [x.rpc_nonblocking.count() for _ in range(3)]
+        try:
             assert await x.count() >= 1
+        finally:
+            others[0].cancel()
 
-        for scenario in (alone, in_a_crowd):
-            assert await cancel_at_each_step(scenario, check) >= 2
+    async def check() -> None:
+        await until(lambda: actor.mailbox.current is None)
+        check_idle(actor)
+        assert await x.add(1) == 3
+        assert await x.count() >= 1
+
+    for scenario in (alone, in_a_crowd):
+        assert await cancel_at_each_step(scenario, check) >= 2
 
 
 async def test_cancelling_make_and_remove_at_each_step_leaves_nothing_behind() -> None:
@@ -323,34 +321,32 @@ async def test_cancelling_make_and_remove_at_each_step_leaves_nothing_behind() -
             assert await cancel_at_each_step(scenario, check) >= 2
 
 
-async def test_an_async_method_is_cancelled_when_its_object_goes() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        for method in ("forever", "nursery_forever"):
-            for direct in (True, False):
-                x: Any = await lab.make_rpc_object("x", Async)
-                thing = actor_of(lab, "x").object
+async def test_an_async_method_is_cancelled_when_its_object_goes(trio_lab: Context) -> None:
+    for method in ("forever", "nursery_forever"):
+        for direct in (True, False):
+            x: Any = await trio_lab.make_rpc_object("x", Async)
+            thing = actor_of(trio_lab, "x").object
 
-                async def call() -> None:
-                    view = x if direct else x.rpc_nonblocking  # noqa: B023
-                    with pytest.raises(QMI_ObjectRemovedException, match=r"^lab\.x was removed from its context$"):
-                        await getattr(view, method)()  # noqa: B023
+            async def call() -> None:
+                view = x if direct else x.rpc_nonblocking  # noqa: B023
+                with pytest.raises(QMI_ObjectRemovedException, match=r"^lab\.x was removed from its context$"):
+                    await getattr(view, method)()  # noqa: B023
 
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(call)
-                    await thing.reached.wait()
-                    await lab.remove_rpc_object(x)
-                assert thing.released
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call)
+                await thing.reached.wait()
+                await trio_lab.remove_rpc_object(x)
+            assert thing.released
 
 
-async def test_an_outer_cancellation_gets_through_a_driver_with_a_nursery() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
-        with trio.move_on_after(0.01) as scope:
-            await x.nursery_forever()
-        assert scope.cancelled_caught
-        with pytest.raises(QMI_RpcTimeoutException, match=r"lab\.x\.forever\(\) within 0\.01 s"):
-            await x.forever(rpc_timeout=0.01)
-        assert await x.add(1) == 3
+async def test_an_outer_cancellation_gets_through_a_driver_with_a_nursery(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    with trio.move_on_after(0.01) as scope:
+        await x.nursery_forever()
+    assert scope.cancelled_caught
+    with pytest.raises(QMI_RpcTimeoutException, match=r"lab\.x\.forever\(\) within 0\.01 s"):
+        await x.forever(rpc_timeout=0.01)
+    assert await x.add(1) == 3
 
 
 class Coroutines(QMI_RpcObject):

@@ -9,7 +9,7 @@ import pytest
 import qmi
 from qmi.actors.call import Handle
 from qmi.actors.interface import Interface
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
     QMI_CallCycleException,
@@ -112,13 +112,12 @@ def test_a_cycle_of_two_is_noticed_where_the_second_one_waits(lab: QMI_Context) 
     assert (x.value(), y.value()) == (7, 7)
 
 
-async def test_awaiting_a_future_of_oneself_is_refused_too() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", AsyncSelfish)
-        with pytest.raises(QMI_CallCycleException, match=CYCLE.format("value")):
-            await x.wait_for(x)
-        other: Any = await lab.make_rpc_object("y", AsyncSelfish)
-        assert await x.wait_for(other) == 7
+async def test_awaiting_a_future_of_oneself_is_refused_too(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", AsyncSelfish)
+    with pytest.raises(QMI_CallCycleException, match=CYCLE.format("value")):
+        await x.wait_for(x)
+    other: Any = await trio_lab.make_rpc_object("y", AsyncSelfish)
+    assert await x.wait_for(other) == 7
 
 
 def locked_by(proxy: Any, other: Any) -> bool:
@@ -161,15 +160,14 @@ def test_a_block_of_custom_tokens_leaves_the_lock_to_whoever_has_it(lab: QMI_Con
     assert not x.is_locked()
 
 
-async def test_an_inner_block_of_a_task_leaves_the_lock_to_the_outer_one() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
+async def test_an_inner_block_of_a_task_leaves_the_lock_to_the_outer_one(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    async with x.locked():
         async with x.locked():
-            async with x.locked():
-                assert await x.is_locked()
             assert await x.is_locked()
-            assert await x.add(1) == 3
-        assert not await x.is_locked()
+        assert await x.is_locked()
+        assert await x.add(1) == 3
+    assert not await x.is_locked()
 
 
 def test_a_block_locks_anew_what_was_unlocked_by_force(lab: QMI_Context) -> None:
@@ -262,13 +260,12 @@ def test_signals_go_to_receivers_only(lab: QMI_Context) -> None:
         handle_of(x).subscribe("sig", print)
 
 
-async def test_a_timeout_of_a_call_that_the_task_runs_itself_names_what_the_object_does() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
-        assert await x.add(1, rpc_timeout=10) == 3
-        with pytest.raises(QMI_RpcTimeoutException, match=r"^No answer from lab\.x\.forever\(\) within 0\.01 s"):
-            await x.forever(rpc_timeout=0.01)
-        assert await x.add(1) == 3
+async def test_a_timeout_of_a_call_that_the_task_runs_itself_names_what_the_object_does(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    assert await x.add(1, rpc_timeout=10) == 3
+    with pytest.raises(QMI_RpcTimeoutException, match=r"^No answer from lab\.x\.forever\(\) within 0\.01 s"):
+        await x.forever(rpc_timeout=0.01)
+    assert await x.add(1) == 3
 
 
 def test_ctrl_c_that_came_while_nothing_waited_ends_whatever_is_done_next(
@@ -341,17 +338,16 @@ def test_suggestion_for_a_misspelt_method_is_printed_once(
     assert capfd.readouterr().err.count("Did you mean") == 1
 
 
-async def test_locking_in_the_blocking_way_on_the_loop_is_refused_even_if_the_lock_is_free() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
-        with pytest.raises(QMI_BlockingOnLoopException, match=r"write 'await proxy\.rpc_async\.lock\(\)'"):
-            x.rpc_blocking.lock()
-        with (
-            pytest.raises(QMI_BlockingOnLoopException, match=r"write 'async with proxy\.rpc_async\.locked\(\)'"),
-            x.rpc_blocking.locked(),
-        ):
-            pass
-        assert not await x.is_locked()
+async def test_locking_in_the_blocking_way_on_the_loop_is_refused_even_if_the_lock_is_free(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    with pytest.raises(QMI_BlockingOnLoopException, match=r"write 'await proxy\.rpc_async\.lock\(\)'"):
+        x.rpc_blocking.lock()
+    with (
+        pytest.raises(QMI_BlockingOnLoopException, match=r"write 'async with proxy\.rpc_async\.locked\(\)'"),
+        x.rpc_blocking.locked(),
+    ):
+        pass
+    assert not await x.is_locked()
 
 
 def test_locks_of_another_context_nest_as_well_and_a_cycle_over_links_is_refused() -> None:

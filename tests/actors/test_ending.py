@@ -13,7 +13,7 @@ import trio
 
 import qmi
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_ContextStoppedException,
     QMI_ObjectRemovedException,
@@ -161,17 +161,16 @@ def test_a_release_that_never_ends_is_left_behind_and_named(
 
 
 @pytest.mark.parametrize("what", ["call", "item of a stream"])
-async def test_turn_that_has_come_but_not_begun_when_the_object_ends_is_told_so(what: str) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
-        if what == "item of a stream":
-            items = await x.numbers(3)
-            future = items._source.next(None)
-        else:  # the loop runs it when this task waits for the first time
-            future = x.rpc_nonblocking.add(1)
-        await lab.remove_rpc_object(x)
-        with pytest.raises(QMI_ObjectRemovedException, match="removed"):
-            await future
+async def test_turn_that_has_come_but_not_begun_when_the_object_ends_is_told_so(what: str, trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    if what == "item of a stream":
+        items = await x.numbers(3)
+        future = items._source.next(None)
+    else:  # the loop runs it when this task waits for the first time
+        future = x.rpc_nonblocking.add(1)
+    await trio_lab.remove_rpc_object(x)
+    with pytest.raises(QMI_ObjectRemovedException, match="removed"):
+        await future
 
 
 async def test_a_release_in_the_loop_that_never_ends_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
@@ -235,7 +234,7 @@ def test_stopping_answers_who_makes_and_the_late_object_is_released(gate: Gate) 
 
 @pytest.mark.parametrize("cls", KINDS)
 async def test_an_object_that_nobody_wants_any_more_is_released(
-    cls: type[Releasing], caplog: pytest.LogCaptureFixture
+    cls: type[Releasing], caplog: pytest.LogCaptureFixture, trio_lab: Context
 ) -> None:
     gate = Gate()
 
@@ -245,16 +244,15 @@ async def test_an_object_that_nobody_wants_any_more_is_released(
                 gate.pass_through()
             super().__init__(context, name, ValueError("bad lid"))
 
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        future = lab.make("x", Late, (), {})
-        dropped = future.cancel()
-        gate.open.set()
-        assert dropped or cls is ReleasingLoop
-        if dropped:
-            await until(lambda: "lab.x could not be released" in caplog.text)
-            assert released == ["x"]
-        y = await lab.make_rpc_object("y", cls)
-        assert await y.nothing() == 0
+    future = trio_lab.make("x", Late, (), {})
+    dropped = future.cancel()
+    gate.open.set()
+    assert dropped or cls is ReleasingLoop
+    if dropped:
+        await until(lambda: "lab.x could not be released" in caplog.text)
+        assert released == ["x"]
+    y = await trio_lab.make_rpc_object("y", cls)
+    assert await y.nothing() == 0
 
 
 class Failing(QMI_Instrument):

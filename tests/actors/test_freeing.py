@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 import qmi
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import QMI_MessageDeliveryException, QMI_TaskStopException
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
@@ -122,18 +122,17 @@ def test_removed_object_is_freed_though_proxies_of_other_programs_live_on(use: A
         assert kept is not None
 
 
-async def test_removed_object_of_a_trio_program_is_freed() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        for placement in Placement:
-            x: Any = await lab.make_rpc_object("x", type("Mortal", (Mortal,), {"_rpc_placement": placement}))
-            assert await x.plain() == await x.awaited() == await x.LEVEL == 1
-            stream = await x.async_items()
-            async for _ in stream:
-                break
-            await lab.remove_rpc_object(x)
-            await trio.testing.wait_all_tasks_blocked()
-            assert_freed(1)
-            del stream
+async def test_removed_object_of_a_trio_program_is_freed(trio_lab: Context) -> None:
+    for placement in Placement:
+        x: Any = await trio_lab.make_rpc_object("x", type("Mortal", (Mortal,), {"_rpc_placement": placement}))
+        assert await x.plain() == await x.awaited() == await x.LEVEL == 1
+        stream = await x.async_items()
+        async for _ in stream:
+            break
+        await trio_lab.remove_rpc_object(x)
+        await trio.testing.wait_all_tasks_blocked()
+        assert_freed(1)
+        del stream
 
 
 class MortalTask(QMI_Task[Any, Any]):

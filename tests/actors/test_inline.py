@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-import qmi
 from qmi.actors.interface import Placement
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_ObjectLockedException,
     QMI_ObjectRemovedException,
@@ -265,30 +264,28 @@ def test_threads_that_race_for_objects_of_all_kinds_lose_nothing(lab: QMI_Contex
         check_idle(actor_of(lab, name))
 
 
-async def test_a_task_runs_async_methods_itself_and_waits_for_its_turn() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
-        first = x.rpc_nonblocking.count()
-        second = x.rpc_nonblocking.count()
-        assert await x.count() == 3
-        assert (await first, await second) == (1, 2)
-        with pytest.raises(QMI_UsageException, match="A timeout is"):
-            await x.count(rpc_timeout=-1)
-        actor = actor_of(lab, "x")
-        check_idle(actor)
-        assert actor.statistics()[:3] == (3, 0, 0)
+async def test_a_task_runs_async_methods_itself_and_waits_for_its_turn(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    first = x.rpc_nonblocking.count()
+    second = x.rpc_nonblocking.count()
+    assert await x.count() == 3
+    assert (await first, await second) == (1, 2)
+    with pytest.raises(QMI_UsageException, match="A timeout is"):
+        await x.count(rpc_timeout=-1)
+    actor = actor_of(trio_lab, "x")
+    check_idle(actor)
+    assert actor.statistics()[:3] == (3, 0, 0)
 
 
-async def test_a_lock_refuses_tasks_that_come_and_tasks_that_wait() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
-        y: Any = await lab.get_rpc_object("x")
-        busy = x.rpc_nonblocking.count()
-        locking = handle_of(x).acquire(1, handle_of(x).token_to_lock_with("t"))
-        with pytest.raises(QMI_ObjectLockedException):
-            await y.count()
-        assert await locking
-        assert await busy == 1
-        with pytest.raises(QMI_ObjectLockedException):
-            await y.count()
-        check_idle(actor_of(lab, "x"))
+async def test_a_lock_refuses_tasks_that_come_and_tasks_that_wait(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    y: Any = await trio_lab.get_rpc_object("x")
+    busy = x.rpc_nonblocking.count()
+    locking = handle_of(x).acquire(1, handle_of(x).token_to_lock_with("t"))
+    with pytest.raises(QMI_ObjectLockedException):
+        await y.count()
+    assert await locking
+    assert await busy == 1
+    with pytest.raises(QMI_ObjectLockedException):
+        await y.count()
+    check_idle(actor_of(trio_lab, "x"))

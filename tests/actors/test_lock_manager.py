@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import trio
 
-import qmi
 from qmi.actors.call import Handle
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
@@ -364,64 +363,64 @@ def test_locked_blocks(lab: QMI_Context) -> None:
     assert not one.is_locked()
 
 
-async def test_locks_of_a_trio_program() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        one = await lab.make_rpc_object("x", Async)
-        two = await lab.get_rpc_object("x")
-        async with one.locked() as same:
-            assert same is one
-            assert await two.is_locked()
-            assert await one.add(1) == 3
-            with pytest.raises(QMI_ObjectLockedException, match=LOCKED):
-                await two.add(1)
-            with pytest.raises(QMI_ObjectLockedException, match="could not be locked within 0 s"):
-                async with two.locked():
-                    raise AssertionError
-        assert not await two.is_locked()
-        async with one.locked(lock_token="text"):
-            assert await two.is_locked()
-        assert not await two.is_locked()
-        assert await one.lock(lock_token="text")
-        assert not await two.unlock()
-        assert await two.unlock("text")
-        assert await one.lock()
-        await two.force_unlock()
-        assert not await one.is_locked()
+async def test_locks_of_a_trio_program(trio_lab: Context) -> None:
+    one = await trio_lab.make_rpc_object("x", Async)
+    two = await trio_lab.get_rpc_object("x")
+    async with one.locked() as same:
+        assert same is one
+        assert await two.is_locked()
+        assert await one.add(1) == 3
+        with pytest.raises(QMI_ObjectLockedException, match=LOCKED):
+            await two.add(1)
+        with pytest.raises(QMI_ObjectLockedException, match="could not be locked within 0 s"):
+            async with two.locked():
+                raise AssertionError
+    assert not await two.is_locked()
+    async with one.locked(lock_token="text"):
+        assert await two.is_locked()
+    assert not await two.is_locked()
+    assert await one.lock(lock_token="text")
+    assert not await two.unlock()
+    assert await two.unlock("text")
+    assert await one.lock()
+    await two.force_unlock()
+    assert not await one.is_locked()
 
 
 @pytest.mark.parametrize("cls", [Async, Plain])
 @pytest.mark.parametrize("how", ["lock", "lock while held", "locked", "locked with a text"])
-async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(cls: type[Any], how: str) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        proxy: Any = await lab.make_rpc_object("x", cls)
-        other = await lab.get_rpc_object("x")
-        actor = actor_of(lab, "x")
+async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(
+    cls: type[Any], how: str, trio_lab: Context
+) -> None:
+    proxy: Any = await trio_lab.make_rpc_object("x", cls)
+    other = await trio_lab.get_rpc_object("x")
+    actor = actor_of(trio_lab, "x")
 
-        async def scenario() -> None:
-            if how == "lock":
-                if await proxy.lock(5):
-                    await proxy.unlock()
-            elif how == "lock while held":
-                assert await other.lock()
-                try:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(proxy.lock, 5)
-                        await until(lambda: bool(actor.guard.lock.waiting()))
-                        await other.unlock()
-                finally:
-                    held = handle_of(other).token_to_release(None)
-                    handle_of(other).release(held)
-                    handle_of(other).released(held, True)
-            else:
-                async with proxy.locked(5, "text" if "text" in how else None):
-                    await proxy.add(1)
-
-        async def check() -> None:
-            if handle_of(proxy).token is not None:  # granted: then it is the caller's to unlock
+    async def scenario() -> None:
+        if how == "lock":
+            if await proxy.lock(5):
                 await proxy.unlock()
-            await until(lambda: actor.mailbox.current is None)
-            check_idle(actor)
-            assert actor.guard.info() is None
-            assert await other.add(1) == 3
+        elif how == "lock while held":
+            assert await other.lock()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(proxy.lock, 5)
+                    await until(lambda: bool(actor.guard.lock.waiting()))
+                    await other.unlock()
+            finally:
+                held = handle_of(other).token_to_release(None)
+                handle_of(other).release(held)
+                handle_of(other).released(held, True)
+        else:
+            async with proxy.locked(5, "text" if "text" in how else None):
+                await proxy.add(1)
 
-        assert await cancel_at_each_step(scenario, check) >= 2
+    async def check() -> None:
+        if handle_of(proxy).token is not None:  # granted: then it is the caller's to unlock
+            await proxy.unlock()
+        await until(lambda: actor.mailbox.current is None)
+        check_idle(actor)
+        assert actor.guard.info() is None
+        assert await other.add(1) == 3
+
+    assert await cancel_at_each_step(scenario, check) >= 2

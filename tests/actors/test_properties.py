@@ -15,7 +15,7 @@ import pytest
 
 import qmi
 from qmi.actors.structures import describe_structure, same_structure
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_Exception,
     QMI_ObjectLockedException,
@@ -173,17 +173,16 @@ def test_nonblocking_property_gives_futures(lab: QMI_Context) -> None:
     assert "LIMIT" in repr(x.LIMIT)
 
 
-async def test_async_property_is_awaited() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Limited)
-        assert await x.LIMIT == 5
-        await x.LIMIT.set(6)
-        assert await x.LIMIT.get(rpc_timeout=10) == 6
-        assert "LIMIT" in repr(x.LIMIT), "nothing is asked until it is awaited"
-        with pytest.raises(AttributeError, match=r"has to be awaited: await proxy\.LIMIT\.set\(\.\.\.\)"):
-            x.LIMIT = 7
-        with pytest.raises(QMI_UsageException, match="takes int"):
-            await x.LIMIT.set("x")
+async def test_async_property_is_awaited(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Limited)
+    assert await x.LIMIT == 5
+    await x.LIMIT.set(6)
+    assert await x.LIMIT.get(rpc_timeout=10) == 6
+    assert "LIMIT" in repr(x.LIMIT), "nothing is asked until it is awaited"
+    with pytest.raises(AttributeError, match=r"has to be awaited: await proxy\.LIMIT\.set\(\.\.\.\)"):
+        x.LIMIT = 7
+    with pytest.raises(QMI_UsageException, match="takes int"):
+        await x.LIMIT.set("x")
 
 
 def test_properties_are_listed_in_help(lab: QMI_Context) -> None:
@@ -391,13 +390,12 @@ def test_property_that_is_awaited_in_asyncio_is_named(lab: QMI_Context, use: Any
         asyncio.run(use(x))
 
 
-async def test_property_that_would_block_the_loop_names_what_to_write() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = qmi.rpc_blocking(await lab.make_rpc_object("x", Limited))
-        with pytest.raises(QMI_UsageException, match=r"lab\.x\.LIMIT would block.*'await proxy\.rpc_async\.LIMIT'"):
-            _ = x.LIMIT
-        with pytest.raises(QMI_UsageException, match=r"'await proxy\.rpc_async\.LIMIT\.set\(\.\.\.\)'"):
-            x.LIMIT = 3
+async def test_property_that_would_block_the_loop_names_what_to_write(trio_lab: Context) -> None:
+    x: Any = qmi.rpc_blocking(await trio_lab.make_rpc_object("x", Limited))
+    with pytest.raises(QMI_UsageException, match=r"lab\.x\.LIMIT would block.*'await proxy\.rpc_async\.LIMIT'"):
+        _ = x.LIMIT
+    with pytest.raises(QMI_UsageException, match=r"'await proxy\.rpc_async\.LIMIT\.set\(\.\.\.\)'"):
+        x.LIMIT = 3
 
 
 @pytest.mark.parametrize("args", [(), (3,), ("a\x1b[31m",), ("\n" * 1000,)])

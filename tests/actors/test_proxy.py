@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-import qmi
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
     QMI_InvalidOperationException,
@@ -138,33 +137,32 @@ def test_a_timeout_gives_the_call_up(lab: QMI_Context, gate: Gate) -> None:
     assert x.count() == 1, "the call that was given up in line did not run"
 
 
-async def test_proxies_of_a_trio_program() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        for name, cls in (("x", Plain), ("y", Inline)):
-            x: Any = await lab.make_instrument(name, cls)
-            async with x as same:
-                assert same is x
-                assert await x.is_open()
-                assert await x.call(cls.add, 1, b=1) == 2
-                assert await x.call(Plain.count) == 1
-            assert not await x.is_open()
-            assert await x.rpc_nonblocking.add(1) == 3
-            with pytest.raises(QMI_RpcTimeoutException, match="within 0 s"):
-                await x.add(1, rpc_timeout=0)
-            blocking = x.rpc_blocking
-            with pytest.raises(
-                QMI_BlockingOnLoopException,
-                match=rf"lab\.{name}\.add\(\) would block the event loop; "
-                r"write 'await proxy\.rpc_nonblocking\.add\(\.\.\.\)'",
-            ):
-                blocking.add(1)
-            assert blocking.is_locked() is False, "what is answered at once needs no wait"
-            with pytest.raises(QMI_BlockingOnLoopException), blocking:
-                raise AssertionError
-        loop_object: Any = await lab.make_rpc_object("z", Async)
-        assert await loop_object.call(Async.add, 1) == 3
-        with pytest.raises(QMI_RpcTimeoutException):
-            await loop_object.forever(rpc_timeout=0.01)
+async def test_proxies_of_a_trio_program(trio_lab: Context) -> None:
+    for name, cls in (("x", Plain), ("y", Inline)):
+        x: Any = await trio_lab.make_instrument(name, cls)
+        async with x as same:
+            assert same is x
+            assert await x.is_open()
+            assert await x.call(cls.add, 1, b=1) == 2
+            assert await x.call(Plain.count) == 1
+        assert not await x.is_open()
+        assert await x.rpc_nonblocking.add(1) == 3
+        with pytest.raises(QMI_RpcTimeoutException, match="within 0 s"):
+            await x.add(1, rpc_timeout=0)
+        blocking = x.rpc_blocking
+        with pytest.raises(
+            QMI_BlockingOnLoopException,
+            match=rf"lab\.{name}\.add\(\) would block the event loop; "
+            r"write 'await proxy\.rpc_nonblocking\.add\(\.\.\.\)'",
+        ):
+            blocking.add(1)
+        assert blocking.is_locked() is False, "what is answered at once needs no wait"
+        with pytest.raises(QMI_BlockingOnLoopException), blocking:
+            raise AssertionError
+    loop_object: Any = await trio_lab.make_rpc_object("z", Async)
+    assert await loop_object.call(Async.add, 1) == 3
+    with pytest.raises(QMI_RpcTimeoutException):
+        await loop_object.forever(rpc_timeout=0.01)
 
 
 GOOD = """

@@ -18,7 +18,7 @@ import trio
 
 import qmi
 from qmi.actors.interface import RESERVED_NAMES
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_ObjectLockedException, QMI_UsageException
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
@@ -105,20 +105,19 @@ def test_a_reserved_name_is_refused(lab: QMI_Context, kind: str, name: str) -> N
     lab.make_rpc_object("x", Plain)  # the name of the object is free again
 
 
-async def test_a_drivers_name_wins_in_a_trio_program() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        for name in ("call", "locked", "rpc_blocking", "rpc_nonblocking_", "_rpc", "__call__", "_acquire"):
-            x: Any = await lab.make_rpc_object("x", driver("method", name))
-            assert await getattr(x, name)() == f"the driver's {name}"
-            assert await getattr(qmi.rpc_nonblocking(x), name)() == f"the driver's {name}"
-            async with qmi.locked(x) as same:
-                assert same is x
-                assert await x.is_locked()
-            assert not await x.is_locked()
-            cls: Any = QMI_RpcObject
-            assert await qmi.call(x, cls.get_name) == "x"
-            assert isinstance(qmi.rpc_blocking(x), QMI_RpcProxy)
-            await lab.remove_rpc_object(x)
+async def test_a_drivers_name_wins_in_a_trio_program(trio_lab: Context) -> None:
+    for name in ("call", "locked", "rpc_blocking", "rpc_nonblocking_", "_rpc", "__call__", "_acquire"):
+        x: Any = await trio_lab.make_rpc_object("x", driver("method", name))
+        assert await getattr(x, name)() == f"the driver's {name}"
+        assert await getattr(qmi.rpc_nonblocking(x), name)() == f"the driver's {name}"
+        async with qmi.locked(x) as same:
+            assert same is x
+            assert await x.is_locked()
+        assert not await x.is_locked()
+        cls: Any = QMI_RpcObject
+        assert await qmi.call(x, cls.get_name) == "x"
+        assert isinstance(qmi.rpc_blocking(x), QMI_RpcProxy)
+        await trio_lab.remove_rpc_object(x)
 
 
 @pytest.mark.parametrize("function", ["locked", "rpc_async", "rpc_blocking", "rpc_nonblocking", "call"])
@@ -450,13 +449,12 @@ def test_an_object_that_no_context_makes_is_checked_as_well() -> None:
 
 
 @pytest.mark.parametrize("cls", [Block, AsyncBlock])
-async def test_async_with_calls_the_block_of_a_driver(cls: Any) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", cls, True)
-        async with x as entered:
-            assert entered is x
-            fail()
-        assert await x.get_events() == ["enter", "exit ValueError as usual"]
+async def test_async_with_calls_the_block_of_a_driver(cls: Any, trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", cls, True)
+    async with x as entered:
+        assert entered is x
+        fail()
+    assert await x.get_events() == ["enter", "exit ValueError as usual"]
 
 
 # Special methods

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-import qmi
 from qmi.actors.streams import END, RpcStream
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
     QMI_CallCycleException,
@@ -234,48 +233,47 @@ def test_streams_outlive_their_context_without_harm() -> None:
 
 
 @pytest.mark.parametrize("cls", [Plain, Async])
-async def test_streams_of_a_trio_program(cls: type[Any]) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", cls)
-        assert [item async for item in await x.numbers(3)] == [0, 1, 2]
-        async with await x.numbers(3) as stream:
-            assert await anext(stream) == 0
-            with pytest.raises(QMI_BlockingOnLoopException):
-                next(stream)
-        assert [item async for item in stream] == []
-        other: RpcStream = await x.rpc_nonblocking.numbers(3)
-        assert await anext(other) == 0
-        await other.aclose()
-        await until(lambda: not actor_of(lab, "x").streams)
+async def test_streams_of_a_trio_program(cls: type[Any], trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", cls)
+    assert [item async for item in await x.numbers(3)] == [0, 1, 2]
+    async with await x.numbers(3) as stream:
+        assert await anext(stream) == 0
+        with pytest.raises(QMI_BlockingOnLoopException):
+            next(stream)
+    assert [item async for item in stream] == []
+    other: RpcStream = await x.rpc_nonblocking.numbers(3)
+    assert await anext(other) == 0
+    await other.aclose()
+    await until(lambda: not actor_of(trio_lab, "x").streams)
 
 
 @pytest.mark.parametrize("cls", [Source, LoopSource])
 @pytest.mark.parametrize("method", ["watched", "watched_async"])
-async def test_cancelling_a_stream_at_each_step_ends_the_generator(cls: type[Source], method: str) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", cls)
-        actor = actor_of(lab, "x")
+async def test_cancelling_a_stream_at_each_step_ends_the_generator(
+    cls: type[Source], method: str, trio_lab: Context
+) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", cls)
+    actor = actor_of(trio_lab, "x")
 
-        async def scenario() -> None:
-            async with await getattr(x, method)() as stream:
-                for _ in range(3):
-                    assert await anext(stream) == 1
+    async def scenario() -> None:
+        async with await getattr(x, method)() as stream:
+            for _ in range(3):
+                assert await anext(stream) == 1
 
-        async def check() -> None:
-            gc.collect()
-            await until(lambda: not actor.streams and actor.mailbox.current is None)
-            check_idle(actor)
-            assert await x.nothing() == 0
+    async def check() -> None:
+        gc.collect()
+        await until(lambda: not actor.streams and actor.mailbox.current is None)
+        check_idle(actor)
+        assert await x.nothing() == 0
 
-        assert await cancel_at_each_step(scenario, check) >= 3
+    assert await cancel_at_each_step(scenario, check) >= 3
 
 
-async def test_an_async_stream_is_cancelled_when_its_object_goes() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Source)
-        thing = actor_of(lab, "x").object
-        stream = await x.watched_async()
-        assert await anext(stream) == 1
-        with trio.fail_after(5):
-            await lab.remove_rpc_object(x)
-        assert thing.closed == ["released", "async"]
+async def test_an_async_stream_is_cancelled_when_its_object_goes(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Source)
+    thing = actor_of(trio_lab, "x").object
+    stream = await x.watched_async()
+    assert await anext(stream) == 1
+    with trio.fail_after(5):
+        await trio_lab.remove_rpc_object(x)
+    assert thing.closed == ["released", "async"]

@@ -14,7 +14,7 @@ import qmi
 from qmi.actors.future import QMI_RpcFuture
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.base import ContextBase
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
@@ -84,19 +84,18 @@ async def test_the_error_of_a_block_comes_out_as_it_is() -> None:
     assert caught.value.__cause__ is None
 
 
-async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        await lab.make_rpc_object("laser", Async)
-        with pytest.raises(QMI_UnknownNameException, match=r"'lasre'.*Did you mean 'laser'\?"):
-            await lab.get_rpc_object("lasre")
-        unknown = lab.request(Address("lab", "lasre"), QueryLock("lasre"))
-        assert "lasre" in str(unknown.error())
-        unreachable = lab.request(Address("far", "x"), Call("x", "add"))
-        assert isinstance(unreachable.error(), QMI_NotDeliveredException)
-        assert str(unreachable.error()) == ("There is no connection to context 'far'; connect_to_peer('far') makes one")
-        for_peer: QMI_RpcFuture[Any] = QMI_RpcFuture("lasre")
-        lab.request_here(Describe("lasre"), lab.origin, None, for_peer)  # type: ignore[arg-type]
-        assert isinstance(for_peer.error(), QMI_UnknownNameException)
+async def test_messages_to_nobody_are_answered_with_the_reason(trio_lab: Context) -> None:
+    await trio_lab.make_rpc_object("laser", Async)
+    with pytest.raises(QMI_UnknownNameException, match=r"'lasre'.*Did you mean 'laser'\?"):
+        await trio_lab.get_rpc_object("lasre")
+    unknown = trio_lab.request(Address("lab", "lasre"), QueryLock("lasre"))
+    assert "lasre" in str(unknown.error())
+    unreachable = trio_lab.request(Address("far", "x"), Call("x", "add"))
+    assert isinstance(unreachable.error(), QMI_NotDeliveredException)
+    assert str(unreachable.error()) == ("There is no connection to context 'far'; connect_to_peer('far') makes one")
+    for_peer: QMI_RpcFuture[Any] = QMI_RpcFuture("lasre")
+    trio_lab.request_here(Describe("lasre"), trio_lab.origin, None, for_peer)  # type: ignore[arg-type]
+    assert isinstance(for_peer.error(), QMI_UnknownNameException)
 
 
 @pytest.mark.parametrize(
@@ -106,28 +105,26 @@ async def test_messages_to_nobody_are_answered_with_the_reason() -> None:
         ("lab.$context", "The context object goes with its context"),
     ],
 )
-async def test_object_that_cannot_be_removed_stays(address: str, message: str) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        with pytest.raises(QMI_UsageException) as caught:
-            lab.begin_remove(Address(*address.split(".")))
-        assert str(caught.value) == message
+async def test_object_that_cannot_be_removed_stays(address: str, message: str, trio_lab: Context) -> None:
+    with pytest.raises(QMI_UsageException) as caught:
+        trio_lab.begin_remove(Address(*address.split(".")))
+    assert str(caught.value) == message
 
 
-async def test_an_object_is_removed_once() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        x: Any = await lab.make_rpc_object("x", Async)
-        first, second = lab.begin_remove(Address("lab", "x")), lab.begin_remove(Address("lab", "x"))
-        await first.ended()
-        await second.ended()
-        errors = [future.error() for future in (first, second)]
-        assert errors.count(None) == 1, "whichever comes first removes it"
-        assert any(isinstance(error, QMI_ObjectRemovedException) for error in errors)
-        with pytest.raises(QMI_ObjectRemovedException):
-            lab.begin_remove(Address("lab", "x"))
-        with pytest.raises(QMI_ObjectRemovedException):
-            await x.add(1)
-        again: Any = await lab.make_rpc_object("x", Async)
-        assert await again.add(1) == 3
+async def test_an_object_is_removed_once(trio_lab: Context) -> None:
+    x: Any = await trio_lab.make_rpc_object("x", Async)
+    first, second = trio_lab.begin_remove(Address("lab", "x")), trio_lab.begin_remove(Address("lab", "x"))
+    await first.ended()
+    await second.ended()
+    errors = [future.error() for future in (first, second)]
+    assert errors.count(None) == 1, "whichever comes first removes it"
+    assert any(isinstance(error, QMI_ObjectRemovedException) for error in errors)
+    with pytest.raises(QMI_ObjectRemovedException):
+        trio_lab.begin_remove(Address("lab", "x"))
+    with pytest.raises(QMI_ObjectRemovedException):
+        await x.add(1)
+    again: Any = await trio_lab.make_rpc_object("x", Async)
+    assert await again.add(1) == 3
 
 
 class Settings(QMI_Task[Any, Any]):
@@ -145,16 +142,17 @@ BAD_TASKS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_TASKS)
-async def test_a_task_that_cannot_be_made_leaves_nothing(change: dict[str, Any], message: str) -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        wanted = {"name": "task", "task_class": Settings, **change}
-        with pytest.raises(QMI_UsageException) as caught:
-            await lab.make_task(wanted.pop("name"), wanted.pop("task_class"), **wanted)
-        assert str(caught.value).startswith(message)
-        assert lab.objects() == []
-        await lab.make_task("task", Settings)
-        with pytest.raises(QMI_DuplicateNameException):
-            await lab.make_task("task", Settings)
+async def test_a_task_that_cannot_be_made_leaves_nothing(
+    change: dict[str, Any], message: str, trio_lab: Context
+) -> None:
+    wanted = {"name": "task", "task_class": Settings, **change}
+    with pytest.raises(QMI_UsageException) as caught:
+        await trio_lab.make_task(wanted.pop("name"), wanted.pop("task_class"), **wanted)
+    assert str(caught.value).startswith(message)
+    assert trio_lab.objects() == []
+    await trio_lab.make_task("task", Settings)
+    with pytest.raises(QMI_DuplicateNameException):
+        await trio_lab.make_task("task", Settings)
 
 
 async def test_a_stop_handler_is_a_function() -> None:
@@ -266,15 +264,14 @@ def test_the_start_tells_what_it_reads(caplog: pytest.LogCaptureFixture) -> None
     assert "Context lab has stopped" in caplog.text
 
 
-async def test_a_make_whose_caller_gave_up_is_undone() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        future = lab.make("x", Async, (), {})
-        await future
-        lab.undo_make(future)
-        lab.undo_make(future)
-        await until(lambda: lab.objects() == [])
-        failed = lab.make("y", Async, (1, 2, 3), {})
-        with pytest.raises(TypeError):
-            await failed
-        lab.undo_make(failed)
-        assert lab.objects() == []
+async def test_a_make_whose_caller_gave_up_is_undone(trio_lab: Context) -> None:
+    future = trio_lab.make("x", Async, (), {})
+    await future
+    trio_lab.undo_make(future)
+    trio_lab.undo_make(future)
+    await until(lambda: trio_lab.objects() == [])
+    failed = trio_lab.make("y", Async, (1, 2, 3), {})
+    with pytest.raises(TypeError):
+        await failed
+    trio_lab.undo_make(failed)
+    assert trio_lab.objects() == []

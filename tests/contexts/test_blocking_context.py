@@ -10,7 +10,7 @@ import trio
 
 import qmi
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
     QMI_ContextStoppedException,
@@ -174,25 +174,24 @@ def test_fork_the_child_is_told() -> None:
         assert x.add(1) == 3
 
 
-async def test_threads_of_a_trio_program_use_blocking_proxies() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as lab:
-        proxy = await lab.make_instrument("x", Plain)
-        blocking: Any = proxy.rpc_blocking
+async def test_threads_of_a_trio_program_use_blocking_proxies(trio_lab: Context) -> None:
+    proxy = await trio_lab.make_instrument("x", Plain)
+    blocking: Any = proxy.rpc_blocking
 
-        def work() -> int:
-            with blocking.locked(timeout=10):
-                return int(blocking.count())
+    def work() -> int:
+        with blocking.locked(timeout=10):
+            return int(blocking.count())
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(4):
-                nursery.start_soon(trio.to_thread.run_sync, work)
-        assert await proxy.count() == 5
-        facade = lab.facade
-        assert isinstance(facade, QMI_Context)
-        for verb in (lambda: qmi.start("x"), lambda: facade.make_instrument("y", Plain), lambda: facade.stop()):
-            with pytest.raises(QMI_BlockingOnLoopException, match="write '"):
-                verb()
-        assert issubclass(Plain, QMI_Instrument)
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(trio.to_thread.run_sync, work)
+    assert await proxy.count() == 5
+    facade = trio_lab.facade
+    assert isinstance(facade, QMI_Context)
+    for verb in (lambda: qmi.start("x"), lambda: facade.make_instrument("y", Plain), lambda: facade.stop()):
+        with pytest.raises(QMI_BlockingOnLoopException, match="write '"):
+            verb()
+    assert issubclass(Plain, QMI_Instrument)
 
 
 async def test_a_stop_handler_that_hangs_does_not_keep_a_trio_program(caplog: pytest.LogCaptureFixture) -> None:

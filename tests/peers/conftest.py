@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from qmi.core.context import Context
 from tests.support.lab import make_context
-from tests.support.links import Lab
+from tests.support.links import Lab, two_contexts
 from tests.support.waiting import wait_until
 
 
@@ -16,3 +17,10 @@ def lab() -> Iterator[Lab]:
         yield made
         made.actual().gate.set()
         wait_until(made.nothing_is_open)
+
+
+@pytest.fixture
+async def contexts() -> AsyncIterator[tuple[Context, Context]]:
+    """Two contexts in the trio run of the test, the first of which uses the instruments of the second."""
+    async with two_contexts() as contexts:
+        yield contexts

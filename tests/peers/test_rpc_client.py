@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from qmi.actors.future import QMI_RpcFuture
+from qmi.core.context import Context
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
     QMI_Exception,
@@ -26,7 +27,7 @@ from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.messages import Call
 from tests.support.devices import Bench, Mode, Reading, Settings, UserError
 from tests.support.lab import address
-from tests.support.links import Lab, object_of, two_contexts
+from tests.support.links import Lab, object_of
 from tests.support.waiting import until, wait_until
 
 
@@ -284,27 +285,29 @@ def test_the_loss_of_the_link_ends_a_stream_with_an_error(lab: Lab) -> None:
     lab.here.connect_to_peer("there", address(lab.there))
 
 
-async def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_link() -> None:
-    async with two_contexts() as (here, there):
-        bench: Any = await here.get_instrument("there.bench")
-        coro: Any = await here.get_instrument("there.async")
-        assert await bench.echo((1, 2)) == (1, 2)
-        assert [item async for item in await bench.count(30)] == list(range(30))
-        async with await coro.count(10**9) as stream:
-            assert await stream.__anext__() == 0
-        actual = object_of(there, "async")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(coro.forever)
-            await until(actual.entered.is_set)
-            nursery.cancel_scope.cancel()
-        await until(lambda: actual.cancelled.is_set() and actual.closed.is_set())
-        async with bench.locked():
-            assert await bench.is_locked()
-        assert not await bench.is_locked()
-        with pytest.raises(QMI_RpcTimeoutException, match=r"there\.async is busy with forever"):
-            await coro.forever(rpc_timeout=0.05)
-        with pytest.raises(UserError):
-            await bench.fail("user")
+async def test_trio_programs_use_streams_arrays_locks_and_cancellation_across_a_link(
+    contexts: tuple[Context, Context],
+) -> None:
+    here, there = contexts
+    bench: Any = await here.get_instrument("there.bench")
+    coro: Any = await here.get_instrument("there.async")
+    assert await bench.echo((1, 2)) == (1, 2)
+    assert [item async for item in await bench.count(30)] == list(range(30))
+    async with await coro.count(10**9) as stream:
+        assert await stream.__anext__() == 0
+    actual = object_of(there, "async")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(coro.forever)
+        await until(actual.entered.is_set)
+        nursery.cancel_scope.cancel()
+    await until(lambda: actual.cancelled.is_set() and actual.closed.is_set())
+    async with bench.locked():
+        assert await bench.is_locked()
+    assert not await bench.is_locked()
+    with pytest.raises(QMI_RpcTimeoutException, match=r"there\.async is busy with forever"):
+        await coro.forever(rpc_timeout=0.05)
+    with pytest.raises(UserError):
+        await bench.fail("user")
 
 
 # Locks

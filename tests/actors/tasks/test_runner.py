@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import qmi
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.exceptions import QMI_TaskRunException, QMI_TimeoutException
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
@@ -124,21 +124,20 @@ def test_a_custom_runner_works_for_remote_callers(lab: QMI_Context) -> None:
         use(lab.get_task("far.task"))
 
 
-async def test_a_custom_runner_works_for_async_callers() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as context:
-        task = await context.make_task("task", Controlled, task_runner=Control)
-        async with task:
-            await task.set_factor(0.9)
-            assert await task.get_factor() == 0.9
-            assert await task.double() == 1.8
-            receiver = QMI_SignalReceiver()
-            await task.sig_settings_updated.subscribe(receiver)
-            await task.set_amplitude(7.0)
-            assert (await receiver.next_signal()).args[0].amplitude == 7.0
-            assert (await task.get_settings()).amplitude == 7.0
-            assert await task.is_running()
-            assert await task.finish() is None
-        assert (await task.get_statistics()).state == "ended"
+async def test_a_custom_runner_works_for_async_callers(trio_lab: Context) -> None:
+    task = await trio_lab.make_task("task", Controlled, task_runner=Control)
+    async with task:
+        await task.set_factor(0.9)
+        assert await task.get_factor() == 0.9
+        assert await task.double() == 1.8
+        receiver = QMI_SignalReceiver()
+        await task.sig_settings_updated.subscribe(receiver)
+        await task.set_amplitude(7.0)
+        assert (await receiver.next_signal()).args[0].amplitude == 7.0
+        assert (await task.get_settings()).amplitude == 7.0
+        assert await task.is_running()
+        assert await task.finish() is None
+    assert (await task.get_statistics()).state == "ended"
 
 
 def test_a_custom_runner_works_for_callers_that_do_not_wait(lab: QMI_Context) -> None:
@@ -174,16 +173,15 @@ def test_everything_that_only_asks_or_commands_is_answered_while_a_custom_method
     blocked.wait(10)
 
 
-async def test_an_async_task_from_an_async_program() -> None:
-    async with qmi.open_context("lab", None, init_logging=False) as context:
-        task = await context.make_task("task", AsyncLoop, loop_period=0.001)
-        async with task:
-            runner: Any = context.registry.get("task")
-            await until(lambda: runner.object.get_statistics().iterations >= 5)
-            with trio.move_on_after(0.01) as scope:
-                await task.join()
-            assert scope.cancelled_caught
-        assert await task.join() is None
+async def test_an_async_task_from_an_async_program(trio_lab: Context) -> None:
+    task = await trio_lab.make_task("task", AsyncLoop, loop_period=0.001)
+    async with task:
+        runner: Any = trio_lab.registry.get("task")
+        await until(lambda: runner.object.get_statistics().iterations >= 5)
+        with trio.move_on_after(0.01) as scope:
+            await task.join()
+        assert scope.cancelled_caught
+    assert await task.join() is None
 
 
 async def test_a_plain_task_of_an_async_program_uses_blocking_proxies() -> None:
@@ -200,14 +198,13 @@ async def test_a_plain_task_of_an_async_program_uses_blocking_proxies() -> None:
     assert heard == [False]
 
 
-async def test_async_tasks_need_no_threads_of_their_own() -> None:
+async def test_async_tasks_need_no_threads_of_their_own(trio_lab: Context) -> None:
     before = threading.active_count()  # of other tests there may be idle threads
-    async with qmi.open_context("lab", None, init_logging=False) as context:
-        tasks = [await context.make_task(f"task{number}", AsyncLoop) for number in range(200)]
-        assert threading.active_count() < before + 30
-        for task in tasks:
-            await task.start()
-        assert all([await task.is_running() for task in tasks])
+    tasks = [await trio_lab.make_task(f"task{number}", AsyncLoop) for number in range(200)]
+    assert threading.active_count() < before + 30
+    for task in tasks:
+        await task.start()
+    assert all([await task.is_running() for task in tasks])
 
 
 def test_statistics_tell_what_a_task_did() -> None:
