@@ -502,7 +502,7 @@ class UsbTmcDevice(VisaDevice):
         Raises:
             QMI_InstrumentException: If there is not exactly one.
         """
-        found = []
+        found: list[str] = []
         for name in usb_resources(self._backend):
             numbers = usb_numbers(name)
             if numbers is not None and numbers[:2] == (self.idVendor, self.idProduct):
