@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 import re
 import subprocess
 import sys
@@ -309,3 +310,39 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     while leaves := {path for path, imported in left.items() if not imported & left.keys()}:
         left = {path: imported for path, imported in left.items() if path not in leaves}
     assert left == {}
+
+
+# -- circles and sizes
+
+
+def test_files_never_import_each_other_in_a_circle() -> None:
+    """Imports for type checkers and those within functions count, too."""
+    modules = {
+        ".".join(Path(path).with_suffix("").parts).removesuffix(".__init__"): sources()[path] for path in sources()
+    }
+    imports: dict[str, set[str]] = {}
+    for module, tree in modules.items():
+        found = imports[module] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                found |= {name if name in modules else str(node.module) for name in names}
+        imports[module] &= modules.keys() - {module}
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imported by ".join(error.args[1]))
+
+
+def test_files_and_functions_keep_their_sizes() -> None:
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in sources()}
+    assert {path: number for path, number in lines.items() if number > 800} == {}
+    long = [
+        f"{path}: {node.name}()"
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+    assert long == []

@@ -1,5 +1,5 @@
 """Devices on a GPIB bus."""
 
-from qmi.core.transport import QMI_GpibTransport as QMI_VisaGpibTransport
+from qmi.devices.visa import QMI_GpibTransport as QMI_VisaGpibTransport
 
 __all__ = ["QMI_VisaGpibTransport"]

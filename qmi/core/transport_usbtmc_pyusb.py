@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from qmi.core import usbtmc
-from qmi.core.transport import QMI_UsbTmcTransport
-from qmi.devices.visa import MessageDevice, usbtmc_descriptors
+from qmi.devices.visa import MessageDevice, QMI_UsbTmcTransport, usbtmc_descriptors
 
 __all__ = ["QMI_PyUsbTmcTransport"]
 

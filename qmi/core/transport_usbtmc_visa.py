@@ -1,5 +1,5 @@
 """USBTMC devices."""
 
-from qmi.core.transport import QMI_UsbTmcTransport as QMI_VisaUsbTmcTransport
+from qmi.devices.visa import QMI_UsbTmcTransport as QMI_VisaUsbTmcTransport
 
 __all__ = ["QMI_VisaUsbTmcTransport"]

@@ -132,6 +132,25 @@ class Connector:
             PermissionError: If the other side's certificate is not good enough.
         """
         wire, certified = await self._prove(sock, role, expected)
+        references = self._references()
+        link = self._make_link(role, wire, certified, references, where, owner, expected)
+        self._by_link[link] = references
+        try:
+            ready(link)
+            await link.run()
+        finally:
+            del self._by_link[link]
+
+    def _make_link(
+        self,
+        role: Role,
+        wire: Wire,
+        certified: Identity | None,
+        references: References,
+        where: HostPort,
+        owner: Owner[Link],
+        expected: str | None,
+    ) -> Link:
         hello = Hello(
             context=self._host.name,
             incarnation=self._host.origin.incarnation,
@@ -142,7 +161,6 @@ class Connector:
             wanted=expected or "",
             server=self.is_server,
         )
-        references = self._references()
         peer = Connection(
             role,
             hello,
@@ -157,7 +175,7 @@ class Connector:
             memory=self._memory,
         )
         limits = self._host.config.limits
-        link = Link(
+        return Link(
             wire,
             peer,
             owner,
@@ -169,12 +187,6 @@ class Connector:
             failures=self._failures,
             decoders=self._decoders,
         )
-        self._by_link[link] = references
-        try:
-            ready(link)
-            await link.run()
-        finally:
-            del self._by_link[link]
 
     def call_otherwise(self, link: Link, name: str, known_as: str) -> References:
         """From now on, the other side of a link is known here by another name than it has itself.
