@@ -10,7 +10,7 @@ import pytest
 
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec, UndecodableValue
-from qmi.net.protocol.limits import Limits
+from qmi.net.limits import Limits
 from tests.support.bare_decoder import BareDecoder
 
 PAGE = (Path(__file__).parents[1] / "docs" / "values.md").read_text(encoding="utf-8")

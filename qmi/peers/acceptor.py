@@ -17,13 +17,13 @@ from qmi.config.schema import CfgContext, CfgQmi
 from qmi.config.validators import printable
 from qmi.messages import Origin
 from qmi.names import HostPort
-from qmi.net.discovery.loopback import LOOPBACK, is_loopback
 from qmi.net.discovery.packets import reply_to
 from qmi.net.discovery.udp import Responder
 from qmi.net.io.failures import Failures
 from qmi.net.io.link import Link
 from qmi.net.io.listener import Listener, listen_everywhere
 from qmi.net.io.receivers import Owner
+from qmi.net.loopback import LOOPBACK, is_loopback
 from qmi.net.protocol.events import LossKind
 from qmi.net.protocol.handshake import Role
 from qmi.peers.connector import Connector

@@ -23,10 +23,10 @@ from qmi.net.io.receivers import Owner
 from qmi.net.io.revocation import RevocationList
 from qmi.net.io.tls import TlsWire, check_workgroup, client_context, peer_identity, server_context
 from qmi.net.io.transport import PlainWire, Wire
+from qmi.net.limits import Limits
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.handshake import Hello, Identity, Role
-from qmi.net.protocol.limits import Limits
 from qmi.net.protocol.packets import Arrivals
 from qmi.net.protocol.request_memory import RequestMemory
 from qmi.peers.references import References

@@ -12,9 +12,9 @@ import trio
 from qmi.config.schema import CfgDiscovery, CfgQmi
 from qmi.errors import QMI_ConnectionException, QMI_PeerNotFoundException, QMI_UsageException
 from qmi.names import HostPort
-from qmi.net.discovery.loopback import LOOPBACK, LOOPBACK_BROADCAST, is_loopback
 from qmi.net.discovery.packets import Answer
 from qmi.net.discovery.udp import ask
+from qmi.net.loopback import LOOPBACK, LOOPBACK_BROADCAST, is_loopback
 from qmi.net.protocol.bounds import describe_error
 
 

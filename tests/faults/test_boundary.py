@@ -238,7 +238,7 @@ async def test_fault_42_exception_at_any_call_of_a_listener_costs_one_connection
     every: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     injector = Injector(
-        "net/io/listener.py", "net/discovery/loopback.py", "peers/acceptor.py", "peers/connections.py", "names.py"
+        "net/io/listener.py", "net/loopback.py", "peers/acceptor.py", "peers/connections.py", "names.py"
     )
     monkeypatch.setattr(Listener, "run", injector.mark(Listener.run, always=True))
     await inject(injector, as_stranger, caplog, every=every)

@@ -30,12 +30,12 @@ from qmi.messages import (
 )
 from qmi.names import Address
 from qmi.net.codec import Codec
+from qmi.net.limits import Buffer
 from qmi.net.protocol import bounds
 from qmi.net.protocol.bounds import Field
 from qmi.net.protocol.events import LossKind, RequestReceived
 from qmi.net.protocol.handshake import Hello, Role
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import Buffer
 from qmi.net.protocol.packets import pack
 from qmi.peers.answer_types import ANSWERS
 from tests.support.devices import Bench

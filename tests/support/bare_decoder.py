@@ -71,7 +71,7 @@ def serve() -> None:
 def _decode(codec: Any, payload: bytes, segments: list[bytearray]) -> Answer:
     from qmi.errors import QMI_ValueNotSendableException
     from qmi.net.codec import UndecodableValue
-    from qmi.net.protocol.limits import ProtocolError
+    from qmi.net.limits import ProtocolError
 
     try:
         value = codec.decode(payload, segments)

@@ -8,6 +8,7 @@ from typing import Any
 
 from qmi.messages import Acquire, Call, Release, Signal
 from qmi.net.codec import Codec
+from qmi.net.limits import Buffer
 from qmi.net.protocol import bounds
 from qmi.net.protocol.bounds import (
     AnError,
@@ -24,7 +25,6 @@ from qmi.net.protocol.bounds import (
     Whole,
 )
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import Buffer
 from qmi.net.protocol.packets import _REQUESTS, pack
 
 HUGE = 10**5000

@@ -8,6 +8,7 @@ from qmi.messages import (
     Call,
     Request,
 )
+from qmi.net.limits import Buffer, Limits
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
     Connected,
@@ -16,7 +17,6 @@ from qmi.net.protocol.events import (
     RequestReceived,
 )
 from qmi.net.protocol.handshake import Hello, Role
-from qmi.net.protocol.limits import Buffer, Limits
 
 GET = Call("nsg", "get")
 

@@ -25,7 +25,7 @@ from qmi.net.codec.encode import Encoder, find_refusal
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.codec.rows import SCALARS, Memory, Persistent, Refusal, Restore, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS
-from qmi.net.protocol.limits import Limits, ProtocolError
+from qmi.net.limits import Limits, ProtocolError
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
 _SEAL = secrets.token_bytes(8)

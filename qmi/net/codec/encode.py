@@ -36,7 +36,7 @@ from qmi.net.codec.rows import SCALARS, Persistent, Refusal, let_ctrl_c_through,
 from qmi.net.codec.table import BY_TYPE
 from qmi.net.codec.tags import MAX_INTEGER_BITS, SET, Own
 from qmi.net.codec.unknown import UNKNOWN_TYPES, NamedKind, UnknownTypeValue
-from qmi.net.protocol.limits import SEGMENT_THRESHOLD
+from qmi.net.limits import SEGMENT_THRESHOLD
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from cbor2 import dumps
 
 from qmi.names import HostPort
-from qmi.net.discovery.loopback import is_loopback
+from qmi.net.limits import ProtocolError
+from qmi.net.loopback import is_loopback
 from qmi.net.protocol import bounds, plain
 from qmi.net.protocol.bounds import MAX_FILTER, Field, OutOfBounds
-from qmi.net.protocol.limits import ProtocolError
 
 QUESTION = b"QMI?\x01"
 ANSWER = b"QMI!\x01"

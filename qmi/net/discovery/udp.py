@@ -12,10 +12,10 @@ from contextlib import suppress
 import trio
 
 from qmi.names import HostPort
-from qmi.net.discovery.loopback import is_loopback
 from qmi.net.discovery.packets import MAX_SIZE, Answer, Question, read_answer, write_question
 from qmi.net.io.failures import Failures
 from qmi.net.io.listener import OUT_OF_RESOURCES
+from qmi.net.loopback import is_loopback
 from qmi.runtime.forks import close_in_child
 
 _logger = logging.getLogger("qmi.core.messaging")

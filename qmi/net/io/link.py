@@ -37,6 +37,7 @@ from qmi.net.io.link_quota import machine_of
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.receivers import Owner, Sink, is_for_the_loop
 from qmi.net.io.transport import Outbound, Wire
+from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Connection, Packet
 from qmi.net.protocol.events import (
@@ -56,7 +57,6 @@ from qmi.net.protocol.events import (
     StreamOpened,
 )
 from qmi.net.protocol.handshake import Hello
-from qmi.net.protocol.limits import Buffer
 from qmi.net.protocol.requests import describe, not_delivered
 from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from qmi.net.discovery.loopback import is_loopback
+from qmi.net.loopback import is_loopback
 
 HERE = "this machine"
 _IPV6_NETWORK = 64

@@ -31,8 +31,8 @@ from typing import Protocol
 
 import trio
 
+from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
-from qmi.net.protocol.limits import Buffer
 from qmi.runtime.forks import close_in_child
 from qmi.runtime.wakeup import Loop
 

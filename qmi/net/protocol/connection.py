@@ -46,6 +46,7 @@ from typing import TypeAlias, TypeVar
 
 from qmi.config.validators import printable
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue
+from qmi.net.limits import Buffer, Limits, ProtocolError
 from qmi.net.protocol.bounds import check_payload, describe_error
 from qmi.net.protocol.events import (
     Connected,
@@ -58,7 +59,6 @@ from qmi.net.protocol.events import (
 from qmi.net.protocol.handshake import Handshake, Hello, Identity, Role, Stage
 from qmi.net.protocol.heartbeat import Heartbeat, Pulse
 from qmi.net.protocol.kinds import REQUEST, Kind
-from qmi.net.protocol.limits import Buffer, Limits, ProtocolError
 from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, costs_of, is_affordable, is_slow, is_very_slow
 from qmi.net.protocol.packets import (
     MINOR,

@@ -14,9 +14,9 @@ from typing import Any
 from qmi.messages import Call, Signal
 from qmi.net.codec import OTHER, Codec, copy_of_scalars, encode_each, encode_scalars
 from qmi.net.codec.rows import SCALARS
+from qmi.net.limits import ProtocolError
 from qmi.net.protocol.bounds import EARLIEST, LATEST, MAX_CHAIN, MAX_INT, MAX_NAME, MAX_TOKEN
 from qmi.net.protocol.kinds import REQUEST, VALUE
-from qmi.net.protocol.limits import ProtocolError
 
 HEAD = Struct(">BBBI")
 """A body from its beginning to its payload, if the number of its request has more than one and at most four bytes."""

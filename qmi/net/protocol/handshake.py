@@ -18,8 +18,8 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from qmi.config.validators import printable
+from qmi.net.limits import ProtocolError
 from qmi.net.protocol.bounds import HELLO, OutOfBounds, describe_value
-from qmi.net.protocol.limits import ProtocolError
 from qmi.net.protocol.packets import MAJOR, MINOR
 
 

@@ -42,10 +42,10 @@ from qmi.messages import (
 )
 from qmi.net.codec import Codec, Encoded
 from qmi.net.codec.rows import Memory
+from qmi.net.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
 from qmi.net.protocol import fast_path, plain
 from qmi.net.protocol.bounds import KIND, MAX_INT, MESSAGES, OutOfBounds, describe_value, fields_to_wire
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
 
 MAGIC = b"QMI"
 _TLS_RECORDS = (b"\x16\x03", b"\x15\x03")

@@ -11,7 +11,7 @@ from typing import Any
 
 from cbor2 import loads
 
-from qmi.net.protocol.limits import ProtocolError
+from qmi.net.limits import ProtocolError
 
 _PACKET_DEPTH = 5
 """The seal's list, the packet, its map, and two levels more for what a newer version may add to it."""

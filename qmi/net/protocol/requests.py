@@ -40,6 +40,7 @@ from qmi.messages import (
     Value,
 )
 from qmi.net.codec import Codec, Encoded
+from qmi.net.limits import Buffer, ProtocolError
 from qmi.net.protocol.bounds import MAX_CREDIT, check_payload
 from qmi.net.protocol.events import (
     CancelReceived,
@@ -54,7 +55,6 @@ from qmi.net.protocol.events import (
     StreamOpened,
 )
 from qmi.net.protocol.kinds import REQUEST, SIGNAL, VALUE, Kind
-from qmi.net.protocol.limits import Buffer, ProtocolError
 from qmi.net.protocol.memory_estimate import CHEAP, Cost, cost_of
 from qmi.net.protocol.packets import NOTHING, UnknownRequest, encode_message, read_request, read_signal, write_packet
 from qmi.net.protocol.request_memory import Share

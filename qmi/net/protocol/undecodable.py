@@ -15,11 +15,11 @@ from qmi.errors import QMI_Exception, QMI_NotDeliveredException, QMI_ValueNotSen
 from qmi.messages import Failure, Signal, Undecodable
 from qmi.net.codec import UndecodableValue
 from qmi.net.codec.budget import NotWellFormed, read_head
+from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import MAX_INT
 from qmi.net.protocol.events import Event, ReplyReceived, SignalsReceived
 from qmi.net.protocol.fast_path import HEAD
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import Buffer
 from qmi.net.protocol.requests import OpenRequests
 
 _MAX_NAME = 200

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec, Encoded
 from qmi.net.codec.encode import Encoder
-from qmi.net.protocol.limits import Limits
+from qmi.net.limits import Limits
 from tests.support.bare_decoder import BareDecoder
 from tests.support.examples import examples
 from tests.support.values import Color, Level, Mode, Point, Settings, same, values

@@ -23,7 +23,7 @@ from hypothesis import given
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec
 from qmi.net.codec.unknown import NamedKind, UnknownTypeValue
-from qmi.net.protocol.limits import Limits, ProtocolError
+from qmi.net.limits import Limits, ProtocolError
 from tests.support.examples import examples
 from tests.support.values import Color, Level, Mode, Point, Settings, Slotted, same, values
 

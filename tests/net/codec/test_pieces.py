@@ -8,7 +8,7 @@ import pytest
 from cbor2 import CBORDecodeError, dumps, loads
 
 from qmi.net.codec import Codec, pieces
-from qmi.net.protocol.limits import ProtocolError
+from qmi.net.limits import ProtocolError
 
 VALUES: dict[str, Any] = {
     "integers": list(range(-50_000, 50_000)),

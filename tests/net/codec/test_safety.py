@@ -28,7 +28,7 @@ from qmi.net.codec.exceptions import RemoteTraceback
 from qmi.net.codec.named_types import find_type
 from qmi.net.codec.tags import Own
 from qmi.net.codec.unknown import UnknownTuple, UnknownTypeValue
-from qmi.net.protocol.limits import ProtocolError
+from qmi.net.limits import ProtocolError
 from tests.support.examples import examples
 
 CODEC = Codec()

@@ -16,10 +16,10 @@ from qmi.messages import Call, Failure, Reply, Request, Signal, Subscribe, Value
 from qmi.net.io import transport as outbound
 from qmi.net.io.link import Link
 from qmi.net.io.transport import PlainWire, Unsent
+from qmi.net.limits import Limits
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
-from qmi.net.protocol.limits import Limits
 from qmi.runtime.wakeup import Loop
 from tests.support.waiting import until
 

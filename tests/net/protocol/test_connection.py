@@ -35,6 +35,7 @@ from qmi.messages import (
     Unsubscribe,
     Value,
 )
+from qmi.net.limits import Limits
 from qmi.net.protocol.connection import HEARTBEAT
 from qmi.net.protocol.events import (
     CancelReceived,
@@ -51,7 +52,6 @@ from qmi.net.protocol.events import (
 )
 from qmi.net.protocol.handshake import Identity, Role
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import Limits
 from qmi.net.protocol.packets import MINOR, head, pack
 from tests.support.examples import examples
 from tests.support.protocol import GET, ask, give, make, pair, raw

@@ -10,6 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException
 from qmi.messages import Call, Failure, Value
+from qmi.net.limits import Buffer, Limits
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
     CancelReceived,
@@ -24,7 +25,6 @@ from qmi.net.protocol.events import (
     StreamOpened,
 )
 from qmi.net.protocol.handshake import Hello, Role
-from qmi.net.protocol.limits import Buffer, Limits
 from tests.support.examples import examples
 
 

@@ -12,11 +12,11 @@ from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Call, QueryLock, Signal, Token
 from qmi.net.codec import Codec, Encoded
 from qmi.net.codec.encode import Encoder
+from qmi.net.limits import ProtocolError
 from qmi.net.protocol import fast_path as shortcuts
 from qmi.net.protocol import packets
 from qmi.net.protocol.bounds import MAX_INT, MESSAGES, fields_to_wire
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import ProtocolError
 from qmi.net.protocol.memory_estimate import count_containers
 from qmi.net.protocol.packets import Frame, write_packet
 from qmi.net.protocol.undecodable import peek

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from qmi.net.limits import ProtocolError
 from qmi.net.protocol.handshake import Handshake, Hello, Identity, Role, Stage, find_fault
-from qmi.net.protocol.limits import ProtocolError
 
 
 def hello(context: str, **kwargs: Any) -> Hello:

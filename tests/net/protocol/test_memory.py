@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from qmi.errors import QMI_NotDeliveredException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net.codec import Encoded
+from qmi.net.limits import Limits
+from qmi.net.limits import ProtocolError as Fault
 from qmi.net.protocol import connection as peer_module
 from qmi.net.protocol import packets as packets_module
 from qmi.net.protocol.connection import Connection
@@ -26,8 +28,6 @@ from qmi.net.protocol.events import (
     SignalsReceived,
 )
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import Limits
-from qmi.net.protocol.limits import ProtocolError as Fault
 from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
 from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, Arrivals, Frame, FrameReader, Lacking, head, pack
 from qmi.net.protocol.request_memory import RequestMemory

@@ -10,9 +10,9 @@ import pytest
 from qmi import messages
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec
+from qmi.net.limits import ProtocolError
 from qmi.net.protocol import kinds, packets
 from qmi.net.protocol.bounds import MESSAGES
-from qmi.net.protocol.limits import ProtocolError
 from qmi.net.protocol.packets import Frame
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.net.io.transport import drop_sent, total_size
-from qmi.net.protocol.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
+from qmi.net.limits import SEGMENT_THRESHOLD, Buffer, Limits, ProtocolError, VersionError
 from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, FrameReader, allocate, pack
 from tests.support.examples import examples
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from qmi.net.protocol.limits import ProtocolError
+from qmi.net.limits import ProtocolError
 from qmi.net.protocol.requests import OpenRequests
 from tests.support.writing import Bench, Clock
 

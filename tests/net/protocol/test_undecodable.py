@@ -19,6 +19,7 @@ from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net.codec import Codec, UndecodableValue
 from qmi.net.codec.budget import NotWellFormed, is_well_formed, is_within, weigh
 from qmi.net.codec.tags import Own
+from qmi.net.limits import Limits, ProtocolError
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
     CancelReceived,
@@ -30,7 +31,6 @@ from qmi.net.protocol.events import (
 )
 from qmi.net.protocol.handshake import Role
 from qmi.net.protocol.kinds import Kind
-from qmi.net.protocol.limits import Limits, ProtocolError
 from qmi.net.protocol.packets import head, pack
 from tests.support.protocol import ask, give, make, pair, raw
 
