@@ -23,6 +23,9 @@ class FoundTransport(NamedTuple):
     description: str
 
 
+FoundTransport.__module__ = "qmi.core.transport"
+
+
 def list_transports(*, network: bool = False) -> list[FoundTransport]:
     """The serial ports and USBTMC devices of this computer, and the devices that VISA finds in the network.
 

@@ -22,6 +22,9 @@ class ConnectionEvent(NamedTuple):
     detail: str
 
 
+ConnectionEvent.__module__ = "qmi.core.transport"
+
+
 @dataclass(frozen=True)
 class Reconnect:
     """How a lost connection is made again: by the next call, never by itself.

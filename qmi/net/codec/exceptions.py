@@ -34,6 +34,7 @@ _MAX_PRINTED = 10_000
 
 _BASE = BaseException.__dict__
 _MRO: types.MemberDescriptorType = type.__dict__["__mro__"]
+_LAYOUT = type.__dict__["__base__"]
 _BUILTIN = frozenset(v for v in vars(builtins).values() if isinstance(v, type) and issubclass(v, BaseException))
 _TEXT = (str, type(None))
 _NUMBER = (int, type(None))
@@ -417,7 +418,10 @@ def _stand_in(name: tuple[str, str], text: str, members: Mapping[str, object]) -
 
 def _make(cls: type, args: list[object], members: Mapping[str, object]) -> Exception | None:
     """Make the exception through the builtin type that it is made of, never through its own code."""
-    base: Any = next(base for base in _MRO.__get__(cls) if base in _BUILTIN)
+    # Of several builtin bases it is the one whose layout the class has: EOFError.__new__ makes no kind of OSError.
+    base: Any = cls
+    while base not in _BUILTIN:
+        base = _LAYOUT.__get__(base)
     made_of = next((kind for kind in _MADE_OF_MEMBERS if issubclass(base, kind)), None)
     try:
         if made_of is not None:

@@ -18,6 +18,7 @@ OWN_MODULES: dict[str, str] = {
     "qmi.core.pubsub": "qmi.core.pubsub",
     "qmi.core.rpc": "qmi.core.rpc",
     "qmi.core.task": "qmi.core.task",
+    "qmi.core.transport": "qmi.core.transport",
     "qmi.errors": "qmi.errors",
     "qmi.messages": "qmi.messages",
 }
