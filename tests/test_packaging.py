@@ -83,8 +83,9 @@ def empty(tmp_path: Path) -> Path:
     venv.create(path, symlinks=True)
     site = Path(sysconfig.get_path("purelib", "venv", {"base": str(path), "platbase": str(path)}))
     seen: dict[str, Distribution] = {}
-    for text in [*PROJECT["dependencies"], "pip", "setuptools"]:
-        needed(Requirement(text).name, seen)
+    for requirement in map(Requirement, [*PROJECT["dependencies"], "pip", "setuptools"]):
+        if requirement.marker is None or requirement.marker.evaluate():
+            needed(requirement.name, seen)
     for found in seen.values():
         link(found, site)
     return path
