@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -66,11 +67,12 @@ class AsyncSerialTransport(AsyncTransport):
             self._port.serial_port.timeout = None
             return
         self._fd = self._port.serial_port.fileno()
-        # A read that finds nothing must say so: with a VMIN of 0 it looks like the end.
-        attributes = termios.tcgetattr(self._fd)
-        attributes[6][termios.VMIN] = 1
-        attributes[6][termios.VTIME] = 0
-        termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
+        if sys.platform != "win32":  # where a thread waits, see above; this way type checkers know as well
+            # A read that finds nothing must say so: with a VMIN of 0 it looks like the end.
+            attributes = termios.tcgetattr(self._fd)
+            attributes[6][termios.VMIN] = 1
+            attributes[6][termios.VTIME] = 0
+            termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
 
     def _drop_line(self) -> None:
         if self._fd >= 0:
