@@ -254,14 +254,14 @@ class Handle:
         except QMI_Exception:  # it is gone; who tries in a loop must let others run all the same
             await trio.lowlevel.checkpoint()
             raise
+        token = self._shown_token() if self.open_blocks else self.token
         if actor is None and not method.kind.is_stream:
-            token = self._shown_token() if self.open_blocks else self.token
             call = Call(self.address.object, name, args, kwargs, token, chain)
             return await self.router.call_elsewhere(self.address, call, limit)
-        if actor is None or not runs_in_task_of_caller(actor, actor.method(name)) or not self.router.loop.is_here():
+        here = None if actor is None else actor.method(name)
+        if actor is None or here is None or not runs_in_task_of_caller(actor, here) or not self.router.loop.is_here():
             return await call_async(self._send(method, args, kwargs, chain, shared=False), limit)
-        token = self._shown_token() if self.open_blocks else self.token
-        inline = InlineCall(actor, actor.method(name), args, kwargs, token, chain, self.router.origin)
+        inline = InlineCall(actor, here, args, kwargs, token, chain, self.router.origin)
         if chain:
             check_cycle(chain, actor.where, inline.what)
         if limit is None:
