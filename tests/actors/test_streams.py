@@ -261,7 +261,9 @@ async def test_cancelling_a_stream_at_each_step_ends_the_generator(
                 assert await anext(stream) == 1
 
     async def check() -> None:
-        gc.collect()
+        gc.collect(1)  # what the scenario has left is young
+        if actor.streams:
+            gc.collect()
         await until(lambda: not actor.streams and actor.mailbox.current is None)
         check_idle(actor)
         assert await x.nothing() == 0

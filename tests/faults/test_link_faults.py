@@ -364,6 +364,9 @@ def test_fault_22_a_second_context_of_one_name_is_refused_and_a_dead_first_one_r
     connect = f"c.connect_to_peer('here', {address(here)!r})\nb = c.get_instrument('here.bench')"
     with Program() as second:
         for program in (other, second):
+            program.begin(SERVER)  # both import at the same time
+        for program in (other, second):
+            program.result()
             serve(program, "twin")
         other.run(connect)
         assert other.run("b.lock()")

@@ -710,6 +710,7 @@ def test_calls_of_many_threads_each_end_once_while_the_link_is_torn(srv: QMI_Con
                     ended.append("ok")
                 except QMI_MessageDeliveryException:
                     ended.append("lost")
+                    wait_until(lambda: stop.is_set() or here.has_peer_context("srv"))
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
         for thread in threads:

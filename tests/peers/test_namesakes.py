@@ -251,7 +251,9 @@ def test_a_script_that_runs_twice_is_served_twice() -> None:
     with make_context("srv") as srv, Program() as one, Program() as two:
         srv.make_instrument("bench", Bench)
         for program in (one, two):
-            program.run(script + "c = QMI_Context('script', config())\nc.start()")
+            program.begin(script + "c = QMI_Context('script', config())\nc.start()")
+        for program in (one, two):
+            program.result()
             program.run(f"c.connect_to_peer('srv', {address(srv)!r})\nb = c.get_instrument('srv.bench')")
         assert (one.run("b.echo(1)"), two.run("b.echo(2)")) == (1, 2)
         assert one.run("b.lock()")
