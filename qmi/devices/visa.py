@@ -226,7 +226,13 @@ class VisaDevice:
         """
         visa = self._resource()
         self._apply(visa, self.WRITE_TIMEOUT)
-        self._do(visa.clear)
+        try:
+            self._do(visa.clear)
+        except QMI_TransportLostException as error:
+            if not isinstance(error.__cause__, RuntimeError):
+                raise
+            # With pyvisa-py, a late answer that is on its way over HiSLIP is taken for the reply; it is there no more.
+            self._do(visa.clear)
 
     def _resource(self) -> VisaResource:
         if self._visa is None:

@@ -109,6 +109,7 @@ async def ask_and_be_cancelled(line: Line, question: bytes) -> None:
     assert not line.transport.is_in_step
 
 
+@pytest.mark.fault(58)
 @pytest.mark.parametrize("rounds", [100, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_late_answer_is_never_taken_for_that_of_the_next_question(line: Line, rounds: int) -> None:
     for number in range(rounds):
@@ -127,6 +128,7 @@ async def test_late_answer_after_a_timeout_is_dropped(line: Line) -> None:
         assert await ask(line, b"now?\n", b"now %d\n" % number) == b"now %d\n" % number
 
 
+@pytest.mark.fault(58)
 async def test_cancelled_read_ends_at_once_and_loses_nothing(line: Line) -> None:
     transport = line.transport
     line.send(b"half ")
@@ -166,6 +168,7 @@ async def test_write_that_was_cancelled_before_its_first_byte_leaves_nothing_beh
     assert await ask(line, b"now?\n", b"now\n") == b"now\n"
 
 
+@pytest.mark.fault(58)
 async def test_half_a_command_is_forgotten_with_its_connection(autojump_clock: trio.testing.MockClock) -> None:
     async with async_line_to("tcp") as line:
         line.transport._safe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

@@ -60,6 +60,7 @@ class AsyncMeter(AsyncTransportInstrument):
 ANSWERS = {"*IDN?": "ACME,Meter,1,2", "MEAS?": "1.5"}
 
 
+@pytest.mark.fault(57)
 def test_driver_comes_back_with_its_settings_and_says_so() -> None:
     with scpi_server(ANSWERS) as server:
         qmi.start("test", None, init_logging=False)

@@ -39,6 +39,7 @@ def test_lost_connection_stays_lost_by_default(line: Line) -> None:
         line.transport.read_until(b"\n", 5.0)
 
 
+@pytest.mark.fault(57)
 def test_lost_connection_is_made_again_by_the_next_write(line: Line) -> None:
     events: list[ConnectionEvent] = []
     line.transport.configure(reconnect=Reconnect(on_event=events.append))
@@ -73,6 +74,7 @@ def test_data_received_before_the_loss_can_be_read(line: Line) -> None:
     assert line.transport.read_until_timeout(3, 0.0) == b"def"
 
 
+@pytest.mark.fault(57)
 def test_settings_are_restored_before_the_next_command(line: Line) -> None:
     restored = []
 
@@ -106,6 +108,7 @@ def test_same_device_is_recognised(line: Line) -> None:
         line.transport.write(b"y?\n")
 
 
+@pytest.mark.fault(57)
 def test_another_device_at_the_same_place_is_refused(line: Line) -> None:
     events: list[str] = []
     line.transport.close()

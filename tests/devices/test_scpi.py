@@ -164,6 +164,7 @@ def test_block_of_half_an_item_is_refused(line: Line) -> None:
 BLOCK = b"#3100" + bytes(range(100)) + b"\n"
 
 
+@pytest.mark.fault(56)
 @pytest.mark.parametrize("come", [0, 1, 2, 3, 5, 6, 50, 104, 105])
 @pytest.mark.parametrize("read", ["read_binary_data", "read_array"])
 def test_block_that_comes_late_is_dropped_whole(line: Line, come: int, read: str) -> None:
@@ -204,6 +205,7 @@ def test_end_of_a_block_is_known_from_its_beginning(data: bytes, end: int | None
     assert block_end(data) == end
 
 
+@pytest.mark.fault(58)
 def test_interrupt_between_question_and_answer_puts_the_line_out_of_step(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +326,7 @@ async def test_async_protocol_asks_and_reads_blocks(async_line: Line) -> None:
         await scpi.ask("x?", 0.0)
 
 
+@pytest.mark.fault(58)
 async def test_async_question_that_is_cancelled_is_not_answered_later(async_line: Line) -> None:
     scpi = AsyncScpiProtocol(async_line.transport, default_timeout=5.0)
     for number in range(100):

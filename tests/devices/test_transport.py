@@ -140,6 +140,7 @@ def miss(line: Line, question: bytes) -> None:
     assert not line.transport.is_in_step
 
 
+@pytest.mark.fault(56)
 def test_late_answer_is_never_taken_for_that_of_the_next_question(line: Line) -> None:
     for number in range(ROUNDS):
         miss(line, b"late %d?\n" % number)
@@ -147,6 +148,7 @@ def test_late_answer_is_never_taken_for_that_of_the_next_question(line: Line) ->
         assert ask(line, b"now %d?\n" % number, b"now %d\n" % number) == b"now %d\n" % number
 
 
+@pytest.mark.fault(56)
 def test_late_answer_that_comes_while_it_is_waited_for_is_dropped(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     receive = line.transport._receive
     for cut in range(1, 12):
@@ -174,6 +176,7 @@ def test_late_answer_that_is_read_after_all_puts_the_transport_in_step(line: Lin
     assert line.transport.is_in_step
 
 
+@pytest.mark.fault(58)
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
 def test_read_that_is_interrupted_puts_the_transport_out_of_step(
     line: Line, stop: type[BaseException], monkeypatch: pytest.MonkeyPatch
@@ -220,6 +223,7 @@ def test_unasked_bytes_put_no_transport_out_of_step(line: Line) -> None:
     assert line.transport.read_until(b"\n", 5.0) == b"tick\n"
 
 
+@pytest.mark.fault(56)
 def test_answer_that_never_comes_makes_the_connection_anew() -> None:
     with tcp_line() as line:
         line.transport.configure(drain_timeout=0.0)
@@ -236,6 +240,7 @@ def test_connection_is_made_anew_at_once_if_asked_for() -> None:
             assert ask(line, b"now?\n", b"now %d\n" % number) == b"now %d\n" % number
 
 
+@pytest.mark.fault(56)
 def test_answer_that_never_comes_at_a_serial_port_is_given_up() -> None:
     with serial_line() as line:
         line.transport.configure(drain_timeout=0.0)
@@ -284,12 +289,14 @@ def interrupt_write(transport: DeviceTransport, monkeypatch: pytest.MonkeyPatch)
             transport.write(b"VOLT 10\n")
 
 
+@pytest.mark.fault(58)
 def test_half_a_command_is_forgotten_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     with tcp_line() as line:
         interrupt_write(line.transport, monkeypatch)
         assert ask(line, b"now?\n", b"now\n") == b"now\n"
 
 
+@pytest.mark.fault(58)
 def test_half_a_command_at_a_serial_port_stops_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with serial_line() as line:
         interrupt_write(line.transport, monkeypatch)
@@ -301,6 +308,7 @@ def test_half_a_command_at_a_serial_port_stops_the_next_one(monkeypatch: pytest.
         assert ask(line, b"now?\n", b"now\n") == b"now\n"
 
 
+@pytest.mark.fault(57)
 def test_lost_connection_is_told_from_a_slow_one(line: Line) -> None:
     if isinstance(line.transport, QMI_UdpTransport):
         pytest.skip("there is no connection")

@@ -32,6 +32,7 @@ from qmi.core.transport import (
     list_usbtmc_transports,
 )
 from qmi.devices.visa import VisaDevice
+from tests.support.hislip_server import hislip_device
 from tests.support.usbtmc_device import UsbTmcBackend
 from tests.support.vxi11_server import Vxi11Device, vxi11_device
 
@@ -158,6 +159,7 @@ def test_usbtmc_device_that_is_not_there_is_told(usb_device: UsbTmcBackend) -> N
         usbtmc(usb_device, "P0002").open()
 
 
+@pytest.mark.fault(56)
 @ROUNDS
 def test_usbtmc_late_answer_is_never_taken_for_that_of_the_next_question(
     usb_device: UsbTmcBackend, rounds: int
@@ -173,6 +175,7 @@ def test_usbtmc_late_answer_is_never_taken_for_that_of_the_next_question(
             assert transport.read_until(b"\n", 1.0) == b"now %d\n" % number
 
 
+@pytest.mark.fault(57)
 def test_usbtmc_device_that_is_unplugged_comes_back(usb_device: UsbTmcBackend) -> None:
     usb_device.answers = {b"*IDN?\n": b"ACME\n"}
     with usbtmc(usb_device) as transport:
@@ -210,6 +213,7 @@ def test_vxi11_transport_asks_and_reads(vxi11: tuple[Vxi11Device, DeviceTranspor
     assert scpi.ask("*IDN?") == "ACME"
 
 
+@pytest.mark.fault(56)
 @ROUNDS
 def test_vxi11_late_answer_is_never_taken_for_that_of_the_next_question(
     vxi11: tuple[Vxi11Device, DeviceTransport], rounds: int
@@ -235,6 +239,7 @@ def test_visa_transport_reaches_the_same_device(vxi11: tuple[Vxi11Device, Device
     assert device.links == ["inst0", "gpib0,5"]
 
 
+@pytest.mark.fault(57)
 def test_vxi11_connection_that_is_cut_is_lost_and_comes_back(
     vxi11: tuple[Vxi11Device, DeviceTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +283,7 @@ class FakeGpib:
         return self.output.pop(0)
 
 
+@pytest.mark.fault(56)
 @ROUNDS
 def test_gpib_late_answer_is_never_taken_for_that_of_the_next_question(
     monkeypatch: pytest.MonkeyPatch, rounds: int
@@ -411,3 +417,34 @@ def test_libraries_below_transports_can_be_replaced_where_drivers_see_them() -> 
     with patch("qmi.core.transport.QMI_TcpTransport") as tcp:
         assert create_transport("tcp:a:1") is tcp.return_value
     tcp.assert_called_once_with(host="a", port=1)
+
+
+# HiSLIP.
+
+
+def test_hislip_device_is_reached_through_visa() -> None:
+    with hislip_device() as (device, port):
+        device.answers = {b"*IDN?\n": b"ACME\n", b"CURV?\n": b"#6200000" + bytes(200_000) + b"\n"}
+        with create_transport(f"visa:TCPIP::127.0.0.1::hislip0,{port}::INSTR@py") as transport:
+            scpi = ScpiProtocol(transport, default_timeout=2.0)
+            assert scpi.ask("*IDN?") == "ACME"
+            assert len(scpi.ask_array("CURV?", "<i2")) == 100_000
+
+
+@pytest.mark.fault(56)
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_hislip_late_answer_is_never_taken_for_that_of_the_next_question(rounds: int) -> None:
+    # A device clear of pyvisa-py takes 0.1 s, and takes two where the answer is on its way.
+    with (
+        hislip_device() as (device, port),
+        create_transport(f"visa:TCPIP::127.0.0.1::hislip0,{port}::INSTR@py") as transport,
+    ):
+        for number in range(rounds):
+            transport.write(b"late?\n")
+            with pytest.raises(QMI_TimeoutException):
+                transport.read_until(b"\n", 0.001)
+            device.answer(b"late\n")
+            device.answers[b"now?\n"] = b"now %d\n" % number
+            transport.write(b"now?\n")
+            assert transport.read_until(b"\n", 2.0) == b"now %d\n" % number
+        assert device.clears == 2 * rounds

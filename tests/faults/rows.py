@@ -60,4 +60,7 @@ ROWS: Mapping[int, str] = {
     53: "Ctrl-C anywhere: in a call, at a release, in a trio run, in a notebook, whoever handles it",
     54: "a scope around a context is cancelled, its block fails",
     55: "await in asyncio or in a notebook",
+    56: "a device that answers late, in part, or never",
+    57: "a device whose cable is cut, or that is another one afterwards",
+    58: "a command to a device, or a question, that is broken off",
 }
