@@ -188,13 +188,13 @@ async def test_half_a_command_at_a_serial_port_stops_the_next_one() -> None:
             await line.transport.write(b"now?\n")
 
 
-async def test_lost_connection_is_told_from_a_slow_one(line: Line) -> None:
-    if type(line.transport).__name__ == "AsyncUdpTransport":
-        pytest.skip("there is no connection")
-    line.cut()
-    for _ in range(2):
-        with pytest.raises(QMI_TransportLostException):
-            await line.transport.read_until(b"\n", 5.0)
+@pytest.mark.parametrize("kind", ["tcp", "serial"])
+async def test_lost_connection_is_told_from_a_slow_one(kind: str) -> None:
+    async with async_line_to(kind) as line:
+        line.cut()
+        for _ in range(2):
+            with pytest.raises(QMI_TransportLostException):
+                await line.transport.read_until(b"\n", 5.0)
 
 
 async def test_connection_comes_back_and_is_greeted() -> None:

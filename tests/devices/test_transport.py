@@ -309,9 +309,14 @@ def test_half_a_command_at_a_serial_port_stops_the_next_one(monkeypatch: pytest.
 
 
 @pytest.mark.fault(57)
-def test_lost_connection_is_told_from_a_slow_one(line: Line) -> None:
-    if isinstance(line.transport, QMI_UdpTransport):
-        pytest.skip("there is no connection")
+@pytest.mark.parametrize("kind", ["tcp", "serial"])
+def test_lost_connection_is_told_from_a_slow_one(kind: str) -> None:
+    with line_to(kind) as line:
+        read_from_a_lost(line)
+
+
+def read_from_a_lost(line: Line) -> None:
+    """Read in each way from a device that has gone."""
     line.send(b"last")
     assert line.transport.read_until_timeout(4, 5.0) == b"last"
     line.cut()
