@@ -1,4 +1,4 @@
-"""Where others come in: what this context listens on, who finds it, and how many strangers may wait at a time."""
+"""Where others connect: what this context listens on, who finds it, and how many links may be pending at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Protocol
 import trio
 
 from qmi._version import __version__
-from qmi.config.schema import CfgContext, CfgQmi
+from qmi.config.schema import CfgContext
 from qmi.config.validators import printable
-from qmi.messages import Origin
 from qmi.names import HostPort
 from qmi.net.discovery.packets import reply_to
 from qmi.net.discovery.udp import Responder
@@ -26,21 +25,17 @@ from qmi.net.io.receivers import Owner
 from qmi.net.loopback import LOOPBACK, is_loopback
 from qmi.net.protocol.events import LossKind
 from qmi.net.protocol.handshake import Role
-from qmi.peers.connector import Connector
+from qmi.peers.connector import Connector, ConnectorServices
 from qmi.peers.resolver import everywhere
 
 _logger = logging.getLogger("qmi.core.messaging")
 
 _GRACE = 0.2
-"""How long a stranger has for his hello, in seconds, while others wait for his place."""
+"""How long a pending link has for its hello, in seconds, while others wait for its place."""
 
 
-class AcceptorServices(Protocol):
-    """What is needed of the context."""
-
-    name: str
-    config: CfgQmi
-    origin: Origin
+class AcceptorServices(ConnectorServices, Protocol):
+    """What accepting needs of the context besides."""
 
     def configured(self) -> CfgContext | None:
         """The settings of the context, None if it is not configured."""
@@ -53,26 +48,26 @@ class Acceptor:
     """The listening side of a context.
 
     Args:
-        host: The context.
-        doorway: Makes links of connections.
-        receive: Makes the owner of a stranger's link, which calls what it is given when he has proven himself.
+        services: The context.
+        connector: Makes links of connections.
+        receive: Makes the owner of a pending link, which calls what it is given when the other side is authenticated.
         failures: Counts and tells what fails.
     """
 
     def __init__(
         self,
-        host: AcceptorServices,
-        doorway: Connector,
+        services: AcceptorServices,
+        connector: Connector,
         receive: Callable[[Callable[[], object]], Owner[Link]],
         failures: Failures | None = None,
     ) -> None:
         self._failures = failures or Failures()
-        self._host = host
-        self._config = host.config
-        self._doorway = doorway
+        self._services = services
+        self._config = services.config
+        self._connector = connector
         self._receive = receive
         self._listeners: list[Listener] = []
-        self._strangers: dict[trio.CancelScope, float] = {}
+        self._pending: dict[trio.CancelScope, float] = {}
         self._place_free = trio.Event()
         self._closing = False
 
@@ -87,32 +82,32 @@ class Acceptor:
         Raises:
             QMI_Exception: If the context cannot listen where it should.
         """
-        configured = self._host.configured()
+        configured = self._services.configured()
         if configured is None:
             # Others on this machine can find and use it; nobody else can.
             self._listen(LOOPBACK, 0)
         elif configured.tcp_server_port is not None:
-            self._doorway.is_server = True
+            self._connector.is_server = True
             self._listen(LOOPBACK if configured.host is None else configured.host, configured.tcp_server_port)
         elif configured.host is not None:
             _logger.warning(
                 "Context %s has a host in the configuration (%s), but no tcp_server_port: it does not listen, and "
                 "nobody can connect to it. Set contexts.%s.tcp_server_port, or leave host out",
-                self._host.name,
+                self._services.name,
                 configured.host,
-                self._host.name,
+                self._services.name,
             )
 
     def _listen(self, host: str, port: int) -> None:
         sockets = listen_everywhere(host, port, holder_of)
         self._listeners = [Listener(sock, self._accepted, self._failures) for sock in sockets]
-        self._doorway.own_address = str(self._public().address)
+        self._connector.own_address = str(self._public().address)
         self._warn(host)
         for listener in self._listeners:
-            self._host.spawn(
+            self._services.spawn(
                 self._failures.contain, "listener", "This context accepts no connections any more", listener.run
             )
-            _logger.info("Context %s listens on %s", self._host.name, listener.address)
+            _logger.info("Context %s listens on %s", self._services.name, listener.address)
         discovery = self._config.discovery
         if discovery.enabled:
             responder = Responder(
@@ -122,7 +117,7 @@ class Acceptor:
                 broadcasts=everywhere(self._config),
                 failures=self._failures,
             )
-            self._host.spawn(
+            self._services.spawn(
                 self._failures.contain, "responder", "This context cannot be found any more", responder.run
             )
 
@@ -138,15 +133,15 @@ class Acceptor:
                 _logger.warning(
                     "Context %s listens on %s only, which is what %r stands for on this machine (see /etc/hosts): "
                     "no other machine can reach it. Set its host to the address that others know, or to 0.0.0.0",
-                    self._host.name,
+                    self._services.name,
                     " and ".join(str(listener.address) for listener in self._listeners),
                     host,
                 )
-        elif not self._doorway.is_guarded:
+        elif not self._connector.is_guarded:
             _logger.warning(
                 "Context %s listens on %s without TLS: everybody in the network can use its instruments. "
                 "Set its host to 127.0.0.1, or add a security section",
-                self._host.name,
+                self._services.name,
                 public,
             )
 
@@ -158,47 +153,47 @@ class Acceptor:
         return reply_to(
             packet,
             asker_host=asker,
-            name=self._host.name,
+            name=self._services.name,
             workgroup=self._config.workgroup,
             host=hosts[0],
             port=self.port,
             version=__version__,
             pid=os.getpid(),
-            incarnation=self._host.origin.incarnation,
+            incarnation=self._services.origin.incarnation,
         )
 
     def close(self) -> None:
-        """Listen no more, and send away whoever has not proven himself."""
+        """Listen no more, and end the links that are still pending."""
         self._closing = True
         for listener in self._listeners:
             listener.close()
-        for scope in list(self._strangers):
+        for scope in list(self._pending):
             scope.cancel()
 
     async def _accepted(self, sock: socket.socket, where: HostPort) -> None:
-        while len(self._strangers) >= self._config.limits.max_unproven_links:
-            # Who proves himself does so at once: the oldest stranger is the least likely to be a friend.
-            oldest, since = next(iter(self._strangers.items()))
+        while len(self._pending) >= self._config.limits.max_unproven_links:
+            # A program that can authenticate does so at once: the oldest is the least likely to be one.
+            oldest, since = next(iter(self._pending.items()))
             self._place_free = trio.Event()
             with trio.move_on_at(since + _GRACE):
                 await self._place_free.wait()
-            if oldest in self._strangers and trio.current_time() >= since + _GRACE:
+            if oldest in self._pending and trio.current_time() >= since + _GRACE:
                 self._authenticated(oldest)
                 oldest.cancel()
         scope = trio.CancelScope()
-        self._strangers[scope] = trio.current_time()
+        self._pending[scope] = trio.current_time()
         begun = False
         try:
             what = f"A connection from {where} ends by a fault of this program"
-            begun = self._host.spawn(self._failures.contain, "connection", what, self._serve, sock, where, scope)
+            begun = self._services.spawn(self._failures.contain, "connection", what, self._serve, sock, where, scope)
         finally:
             if not begun:
                 self._authenticated(scope)
                 sock.close()
 
-    def _authenticated(self, stranger: trio.CancelScope) -> None:
-        # He is no stranger any more, or has gone: his place is free for another one.
-        self._strangers.pop(stranger, None)
+    def _authenticated(self, link: trio.CancelScope) -> None:
+        # It is not pending any more, or is gone: its place is free for another one.
+        self._pending.pop(link, None)
         self._place_free.set()
 
     async def _serve(self, sock: socket.socket, where: HostPort, scope: trio.CancelScope) -> None:
@@ -211,7 +206,7 @@ class Acceptor:
         try:
             with scope:
                 owner = self._receive(partial(self._authenticated, scope))
-                await self._doorway.enter(sock, Role.LISTENING, where, owner, ready=ready)
+                await self._connector.enter(sock, Role.LISTENING, where, owner, ready=ready)
         except OSError as error:
             self._failures.count("connection: refused")
             self._failures.report(

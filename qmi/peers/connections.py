@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -16,7 +16,6 @@ from tricycle import MultiCancelScope
 from qmi._version import __version__
 from qmi.actors.call import Router
 from qmi.actors.future import QMI_RpcFuture
-from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import (
     QMI_ConnectionException,
     QMI_ConnectionRefusedException,
@@ -33,14 +32,13 @@ from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import FAULT
 from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
-from qmi.peers.acceptor import Acceptor
+from qmi.peers.acceptor import Acceptor, AcceptorServices
 from qmi.peers.connector import Connector, tcp_connect
 from qmi.peers.references import Interfaces, References
 from qmi.peers.resolver import PeerDescriptor, discover, find
 from qmi.peers.resolver import configured as configured_address
 from qmi.peers.rpc_server import Home, RenamedServing, Serving
 from qmi.runtime.keepalive import Keepalive
-from qmi.runtime.wakeup import Loop
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -56,19 +54,10 @@ _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
 
-class ConnectionsServices(Home, Router, Protocol):
+class ConnectionsServices(Home, Router, AcceptorServices, Protocol):
     """What connections need of the context."""
 
-    config: CfgQmi
-    loop: Loop
-    origin: Origin
     suppress_version_mismatch_warnings: bool
-
-    def configured(self) -> CfgContext | None:
-        """The settings of the context, None if it is not configured."""
-
-    def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
-        """Start a task that lives as long as the context."""
 
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
         """There is a link to a context; ``restarted`` is None at the first time."""
@@ -148,15 +137,15 @@ class Connections:
     """The links of one context.
 
     Args:
-        host: The context.
+        services: The context.
     """
 
-    def __init__(self, host: ConnectionsServices) -> None:
-        self._host = host
-        self._config = host.config
-        self._doorway: Connector
-        self._entrance: Acceptor | None = None
-        self._lifesigns: Keepalive
+    def __init__(self, services: ConnectionsServices) -> None:
+        self._services = services
+        self._config = services.config
+        self._connector: Connector
+        self._acceptor: Acceptor | None = None
+        self._keepalive: Keepalive
         self._members: dict[str, PeerConnection] = {}
         self._serving: dict[Link, Serving] = {}
         self._known_as: dict[Link, str] = {}
@@ -229,7 +218,7 @@ class Connections:
     @property
     def port(self) -> int:
         """The TCP port that this context listens on; 0 if it does not."""
-        return 0 if self._entrance is None else self._entrance.port
+        return 0 if self._acceptor is None else self._acceptor.port
 
     # Starting and stopping, on the loop
 
@@ -239,16 +228,16 @@ class Connections:
         Raises:
             QMI_Exception: If the context cannot listen where it should, or its certificate is no good.
         """
-        self.failures.on_kept = lambda: self._host.loop.now_or_soon(self._kept_back.set)
-        self._host.spawn(self._tell_kept_lines)
-        self._doorway = Connector(self._host, partial(References, self._host, Interfaces()), self.failures)
+        self.failures.on_kept = lambda: self._services.loop.now_or_soon(self._kept_back.set)
+        self._services.spawn(self._tell_kept_lines)
+        self._connector = Connector(self._services, partial(References, self._services, Interfaces()), self.failures)
         period = self._config.limits.peer_timeout / 8
-        self._lifesigns = Keepalive(self._host.loop, self._links, period=period)
-        self._entrance = Acceptor(
-            self._host, self._doorway, lambda proven: _ConnectionHandler(self, proven=proven), self.failures
+        self._keepalive = Keepalive(self._services.loop, self._links, period=period)
+        self._acceptor = Acceptor(
+            self._services, self._connector, lambda proven: _ConnectionHandler(self, proven=proven), self.failures
         )
-        self._doorway.warn_of_certificate()
-        self._entrance.open()
+        self._connector.warn_of_certificate()
+        self._acceptor.open()
 
     async def connect_to_configured(self) -> None:
         """Connect to the configured peers, all at once.
@@ -258,7 +247,7 @@ class Connections:
         Raises:
             QMI_ConnectionException: If one cannot be connected that has to be; all of those are named.
         """
-        own = self._host.configured()
+        own = self._services.configured()
         if own is None or not own.connect_to_peers:
             return
         may_be_missing = own.reconnect if own.allow_missing_peers is None else own.allow_missing_peers
@@ -275,7 +264,7 @@ class Connections:
             for name in names:
                 nursery.start_soon(connect, name)
         missing = [name for name in names if name in faults]
-        if not may_be_missing or self._host.name in missing:
+        if not may_be_missing or self._services.name in missing:
             self._refuse_to_start(missing, names, faults)
         for name in missing:
             _logger.warning("%s. This goes on being tried in the background", faults[name])
@@ -286,13 +275,14 @@ class Connections:
         if missing:
             number = f"{len(missing)} of the {len(names)} contexts" if len(names) > 1 else "the context"
             raise QMI_ConnectionException(
-                f"Context {self._host.name!r} cannot start, since {number} in its connect_to_peers cannot be reached:\n"
+                f"Context {self._services.name!r} cannot start, since {number} in its connect_to_peers cannot be "
+                "reached:\n"
                 + "\n".join(f"  {faults[name]}" for name in missing)
                 + ("\n" + " ".join(self._advice(missing)))
             )
 
     def _advice(self, missing: list[str]) -> Iterator[str]:
-        own = self._host.name
+        own = self._services.name
         if own in missing:
             yield f"Take {own!r} out of its own connect_to_peers."
         if missing != [own]:
@@ -301,7 +291,7 @@ class Connections:
 
     def _spawn(self, cause: str, what: str, function: Callable[..., Awaitable[object]], *args: object) -> bool:
         # Nothing that fails in a task of this kind may end the context: see qmi.net.io.failures.
-        return self._host.spawn(self.failures.contain, cause, what, function, *args)
+        return self._services.spawn(self.failures.contain, cause, what, function, *args)
 
     async def _tell_kept_lines(self) -> None:
         # Of a flood of lines, those that were not written are counted in the next one. If none comes, here.
@@ -315,12 +305,12 @@ class Connections:
     async def stop(self) -> None:
         """End every link, and listen no more."""
         self._closing = True
-        if self._entrance is not None:  # else it was cancelled before it had started
-            self._lifesigns.stop()
-            self._entrance.close()
+        if self._acceptor is not None:  # else it was cancelled before it had started
+            self._keepalive.stop()
+            self._acceptor.close()
         self._reconnects.cancel()
         for member in list(self._members.values()):
-            member.link.close(f"context {self._host.name!r} {_HAS_STOPPED}")
+            member.link.close(f"context {self._services.name!r} {_HAS_STOPPED}")
             await member.link.ended.wait()
         self.failures.tell_kept(now=True)
 
@@ -342,7 +332,7 @@ class Connections:
             QMI_ConnectionException: If it cannot be reached, or refuses.
         """
         check_name(name, "context")
-        if name == self._host.name:
+        if name == self._services.name:
             raise QMI_UsageException(f"Context {name!r} cannot connect to itself")
         where = None if address is None else parse_host_port(address)
         while (dial := self._dials.get(name)) is not None and self.link_to(name) is None:
@@ -371,11 +361,11 @@ class Connections:
                     "Context %s is connected to %s at %s already; the address %s is not used. disconnect_from_peer(%r) "
                 )
                 text += "makes way for a program of that name elsewhere"
-                _logger.warning(text, self._host.name, name, self.address_of(name), where, name)
+                _logger.warning(text, self._services.name, name, self.address_of(name), where, name)
             return True
         if member.wanted:
             raise QMI_UsageException(
-                f"Context {self._host.name!r} is connected to {member.origin.context!r} already, "
+                f"Context {self._services.name!r} is connected to {member.origin.context!r} already, "
                 f"at {self.address_of(member.origin.context)}"
             )
         return meant
@@ -393,7 +383,7 @@ class Connections:
             workgroup: Their workgroup; None is that of this context.
             pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
         """
-        own, incarnation = (self._host.name, self.port), self._host.origin.incarnation
+        own, incarnation = (self._services.name, self.port), self._services.origin.incarnation
         answers = await discover(self._config, workgroup, pattern)
         return [
             PeerDescriptor(answer.name, str(answer.address))
@@ -403,10 +393,10 @@ class Connections:
 
     async def _connect_to(self, name: str, where: HostPort, reconnect: bool, *, background: bool = False) -> None:
         if name in self._dials:
-            raise QMI_UsageException(f"Context {self._host.name!r} is connecting to {name!r} already")
+            raise QMI_UsageException(f"Context {self._services.name!r} is connecting to {name!r} already")
         dial = _Dial(name, where, reconnect, background)
         if not self._spawn("dial", f"Connecting to context {name!r} ends by a fault of this program", self._dial, dial):
-            raise QMI_ConnectionException(f"Context {self._host.name!r} is stopping")
+            raise QMI_ConnectionException(f"Context {self._services.name!r} is stopping")
         self._dials[name] = dial
         try:
             await dial.outcome
@@ -415,7 +405,7 @@ class Connections:
             raise
 
     async def _dial(self, dial: _Dial) -> None:
-        reason = f"context {self._host.name!r} is stopping"
+        reason = f"context {self._services.name!r} is stopping"
         try:
             with dial.scope:
                 reason = await self._dial_once(dial)
@@ -449,7 +439,7 @@ class Connections:
             sock = await tcp_connect(dial.where, self._config.limits.connect_timeout)
             with sock:
                 owner = _ConnectionHandler(self, dial)
-                await self._doorway.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
+                await self._connector.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
         except OSError as error:
             dial.refused = isinstance(error, ConnectionRefusedError)
             return error.strerror or str(error)
@@ -473,8 +463,8 @@ class Connections:
             return
         member = self._members.get(name)
         if member is None:
-            raise QMI_NotConnectedException(f"Context {self._host.name!r} is not connected to {name!r}")
-        member.link.close(f"context {self._host.name!r} disconnected")
+            raise QMI_NotConnectedException(f"Context {self._services.name!r} is not connected to {name!r}")
+        member.link.close(f"context {self._services.name!r} disconnected")
         await member.link.ended.wait()
 
     async def _come_back(self, name: str, where: HostPort | None) -> None:
@@ -508,7 +498,7 @@ class Connections:
         if member is not None:
             # The name is taken. If its holder is dead, that only was not noticed yet.
             self._spawn("link", f"Who context {name!r} is was not found out", self._challenge, member, link, hello)
-        elif name in self._dials and self._host.name < name:
+        elif name in self._dials and self._services.name < name:
             # Both connect at the same time; the link that the smaller name makes is the one that stays, if it is made.
             what = f"Whether context {name!r} is connected was not found out"
             self._spawn("link", what, self._cross, self._dials[name], link, hello)
@@ -518,7 +508,7 @@ class Connections:
     def _admit(self, link: Link, name: str) -> None:
         refusal = None if name in self._members else self._lacks_link(link.machine)
         if refusal is not None:
-            link.refuse(f"context {self._host.name!r} {refusal}")
+            link.refuse(f"context {self._services.name!r} {refusal}")
         else:
             link.accept()
 
@@ -553,7 +543,7 @@ class Connections:
         for number in itertools.count(2):
             ending = f"({number})"
             known = name[: MAX_NAME_LENGTH - len(ending)] + ending
-            if known != self._host.name and known not in self._config.contexts and self.link_to(known) is None:
+            if known != self._services.name and known not in self._config.contexts and self.link_to(known) is None:
                 break
         return known
 
@@ -616,15 +606,15 @@ class Connections:
         self._known_as[link] = name
         serving: Callable[..., Serving] = Serving
         if name != hello.context:
-            references = self._doorway.call_otherwise(link, hello.context, name)
+            references = self._connector.call_otherwise(link, hello.context, name)
             serving = partial(RenamedServing, chain_here=references.chain_here)
         self._gone.pop(name, None)
         before = self._previous.pop(name, None)
         self._members[name] = self._member(link, origin, dial, before)
-        self._serving[link] = serving(self._host, link, origin)
-        self._lifesigns.start()
+        self._serving[link] = serving(self._services, link, origin)
+        self._keepalive.start()
         self._tell(name, link, hello, before, origin)
-        self._host.peer_connected(origin, link, None if before is None else before.origin != origin)
+        self._services.peer_connected(origin, link, None if before is None else before.origin != origin)
         if (waiting := self._dials.pop(name, None)) is not None:
             waiting.outcome.set_result(None)
             if waiting is not dial:
@@ -654,7 +644,7 @@ class Connections:
         if name != hello.context:
             text = "Context %s at %s (pid %d) is known as %s here: another program has its name"
             report("renamed", logging.INFO, text, hello.context, link.where, hello.pid, name)
-        if hello.library != __version__ and not self._host.suppress_version_mismatch_warnings:
+        if hello.library != __version__ and not self._services.suppress_version_mismatch_warnings:
             text = "Context %s runs version %s, this one %s"
             report("version", logging.WARNING, text, name, hello.library, __version__)
         if before is None:
@@ -683,11 +673,11 @@ class Connections:
         """Objects of the other side published something."""
         hello = link.hello
         assert hello is not None
-        self._host.signals_here(signals, self._known_as.get(link) or hello.context)
+        self._services.signals_here(signals, self._known_as.get(link) or hello.context)
 
     def relieved(self, link: Link) -> None:
         """There is room again on a link that was full."""
-        self._host.resume()
+        self._services.resume()
 
     def lost(self, link: Link, loss: PeerLost) -> None:
         """The link is gone."""
@@ -712,7 +702,7 @@ class Connections:
         with ExitStack() as steps:  # each is taken whatever becomes of the others; the last one first
             if back and member.address is not None:
                 steps.callback(self._spawn, "dial", what, self._come_back, name, member.address)
-            steps.callback(self._host.peer_gone, member.origin, loss.reason, not back)
+            steps.callback(self._services.peer_gone, member.origin, loss.reason, not back)
             steps.callback(self._tell_loss, name, link, loss)
             if not name.startswith(ASKER_PREFIX):
                 steps.callback(self._note_gone, name, member, loss)

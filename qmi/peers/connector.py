@@ -40,7 +40,7 @@ _READERS = 8
 
 
 class ConnectorServices(Protocol):
-    """What is needed of the context."""
+    """What connecting and accepting need of the context."""
 
     name: str
     config: CfgQmi
@@ -52,17 +52,17 @@ class Connector:
     """Makes links of connections.
 
     Args:
-        host: The context.
+        services: The context.
         references: Makes what knows how proxies travel, for each link.
         failures: Counts and tells what nobody foresaw.
     """
 
     def __init__(
-        self, host: ConnectorServices, references: Callable[[], References], failures: Failures | None = None
+        self, services: ConnectorServices, references: Callable[[], References], failures: Failures | None = None
     ) -> None:
         self._failures = failures or Failures()
-        limits = host.config.limits
-        self._host = host
+        limits = services.config.limits
+        self._services = services
         self._references = references
         self._limits = Limits(
             hello=limits.hello_bytes,
@@ -78,11 +78,11 @@ class Connector:
             ping_after=min(4.0, limits.peer_timeout / 4),
             silence=limits.peer_timeout * 14 / 15,
         )
-        self._tls = _tls_contexts(host.config.security)
+        self._tls = _tls_contexts(services.config.security)
         self._arrivals = Arrivals(self._limits.arriving)
         self._memory = RequestMemory(self._limits.all_request_bytes, self._limits.arriving)
         self._decoders = trio.CapacityLimiter(1)  # two would only take the interpreter from each other
-        revoked = host.config.security.revoked
+        revoked = services.config.security.revoked
         self._revoked = None if revoked is None else RevocationList(revoked)
         self._readers = trio.CapacityLimiter(_READERS)
         self._by_link: dict[Link, References] = {}
@@ -91,14 +91,14 @@ class Connector:
 
     def warn_of_certificate(self) -> None:
         """Say in the log what is wrong with the certificate and key of this context, or soon will be."""
-        security = self._host.config.security
+        security = self._services.config.security
         if security.enabled:
             for warning in certificate_warnings(
                 ca_file=str(security.ca),
                 cert_file=str(security.certificate),
                 key_file=str(security.key),
-                context=self._host.name,
-                workgroup=self._host.config.workgroup,
+                context=self._services.name,
+                workgroup=self._services.config.workgroup,
             ):
                 _logger.warning("%s", warning)
 
@@ -152,9 +152,9 @@ class Connector:
         expected: str | None,
     ) -> Link:
         hello = Hello(
-            context=self._host.name,
-            incarnation=self._host.origin.incarnation,
-            workgroup=self._host.config.workgroup,
+            context=self._services.name,
+            incarnation=self._services.origin.incarnation,
+            workgroup=self._services.config.workgroup,
             library=__version__,
             pid=os.getpid(),
             address=self.own_address,
@@ -174,12 +174,12 @@ class Connector:
             arrivals=self._arrivals,
             memory=self._memory,
         )
-        limits = self._host.config.limits
+        limits = self._services.config.limits
         return Link(
             wire,
             peer,
             owner,
-            self._host.loop,
+            self._services.loop,
             where=str(where),
             max_unsent=limits.max_unsent_bytes,
             unsent_timeout=limits.unsent_timeout,
@@ -209,7 +209,7 @@ class Connector:
             identity = peer_identity(certificate)
             if self._revoked is not None:
                 self._revoked.check(certificate)
-            fault = check_workgroup(identity, self._host.config.workgroup, expected=expected)
+            fault = check_workgroup(identity, self._services.config.workgroup, expected=expected)
             if fault is not None:
                 raise PermissionError(fault)
             return wire, identity

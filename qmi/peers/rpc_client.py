@@ -88,7 +88,12 @@ class RemoteCall(QMI_RpcFuture[Any]):
         question = self._ask_what_it_does(patience)
         if question is None:
             return self._link.explain_silence()
-        return await _hear(self._link, question, patience)
+        try:
+            with trio.move_on_after(patience):
+                await question.ended()
+        finally:
+            question.cancel()
+        return busy_or_silent(self._link, question, patience)
 
     def _ask_what_it_does(self, patience: float) -> QMI_RpcFuture[object] | None:
         if self.callee is None or not patience or not self._link.is_up:
@@ -276,15 +281,6 @@ def busy_or_silent(link: Link, question: QMI_RpcFuture[object], patience: float)
     if not link.is_up or (question.done() and not isinstance(question.error(), QMI_CancelledCallException)):
         return link.explain_silence()  # it is gone, or too old to know the question
     return f"{link.explain_silence()}, and did not say within {patience:g} s what the object is busy with"
-
-
-async def _hear(link: Link, question: QMI_RpcFuture[object], patience: float) -> str:
-    try:
-        with trio.move_on_after(patience):
-            await question.ended()
-    finally:
-        question.cancel()
-    return busy_or_silent(link, question, patience)
 
 
 class _Fault:

@@ -45,12 +45,12 @@ class Signalling:
     """The subscriptions of a context, with whatever has to be told to peers.
 
     Args:
-        host: The context.
+        services: The context.
         exchange: Where signals find their receivers.
     """
 
-    def __init__(self, host: SubscriptionServices, exchange: Broker[Encoded]) -> None:
-        self._host = host
+    def __init__(self, services: SubscriptionServices, exchange: Broker[Encoded]) -> None:
+        self._services = services
         self.exchange = exchange
         # Peers must hear of the first and the last subscriber in the order in which they came and went.
         self._order = threading.Lock()
@@ -72,14 +72,14 @@ class Signalling:
         topic = Topic(*address, signal)
         done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {address}.{signal}")
         try:
-            actor = self._host.find_actor(address)
+            actor = self._services.find_actor(address)
             if actor is not None:
                 self.check(actor, signal)
             if actor is not None:
                 self.exchange.subscribe(topic, receiver)
                 done.set_result(None)
                 return done
-            link = self._host.link_to(address.context)
+            link = self._services.link_to(address.context)
             with self._order:
                 new = self.exchange.subscribe(topic, receiver)
                 # Also if somebody here listens already: whoever subscribes is to learn whether that is possible.
@@ -100,7 +100,7 @@ class Signalling:
             return
         with self._order:
             last = self.exchange.unsubscribe(topic, receiver)
-            link = self._host.connections.link_to(topic.context)
+            link = self._services.connections.link_to(topic.context)
             if last and link is not None and isinstance(error, QMI_CancelledCallException):
                 ask(link, done.what, Unsubscribe(topic.object, topic.signal))
 
@@ -109,7 +109,7 @@ class Signalling:
         done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the end of the subscription to {address}.{signal}")
         with self._order:
             last = self.exchange.unsubscribe(Topic(*address, signal), receiver)
-            link = self._host.connections.link_to(address.context)
+            link = self._services.connections.link_to(address.context)
             if last and link is not None:
                 return ask(link, done.what, Unsubscribe(address.object, signal))
         done.set_result(None)  # also if it was not subscribed: then there is nothing to end
@@ -123,10 +123,10 @@ class Signalling:
             QMI_SignalSubscriptionException: If it declares no such signal.
             QMI_UsageException: If the arguments are not those that were declared, and the signal is strict.
         """
-        self._host.check_running()
-        actor = self._host.registry.get(publisher_name)
+        self._services.check_running()
+        actor = self._services.registry.get(publisher_name)
         if actor is None:
-            raise self._host.registry.unknown(publisher_name)
+            raise self._services.registry.unknown(publisher_name)
         self.check(actor, signal_name)
         owners = (type(actor.object), type(getattr(actor.object, "task", None)))
         signals = [getattr(owner, signal_name) for owner in owners if hasattr(owner, signal_name)]
@@ -141,9 +141,9 @@ class Signalling:
         peer = PeerSubscriber(origin, link.send_signal)
         try:
             if isinstance(message, Subscribe):
-                actor = self._host.registry.get(message.object)
+                actor = self._services.registry.get(message.object)
                 if actor is None:
-                    raise QMI_SignalSubscriptionException(str(self._host.registry.unknown(message.object)))
+                    raise QMI_SignalSubscriptionException(str(self._services.registry.unknown(message.object)))
                 self.check(actor, message.signal)
                 self.exchange.subscribe_peer(message.object, message.signal, peer)
             else:

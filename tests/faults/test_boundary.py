@@ -75,9 +75,9 @@ class Lab:
     async def forget(self) -> None:
         """Wait until nothing is left of the peer."""
         connections = self.context.connections
-        entrance = connections._entrance
+        entrance = connections._acceptor
         assert entrance is not None
-        await until(lambda: not ("raw" in connections._members or entrance._strangers or "raw" in connections._dials))
+        await until(lambda: not ("raw" in connections._members or entrance._pending or "raw" in connections._dials))
 
     def faults(self) -> int:
         """How many exceptions were counted."""

@@ -309,9 +309,9 @@ def test_fault_11_silent_and_dribbling_strangers_are_sent_away() -> None:
             with suppress(ConnectionResetError):
                 while stranger.recv(65536):
                     pass
-        acceptor = server.async_context.connections._entrance
+        acceptor = server.async_context.connections._acceptor
         assert acceptor is not None
-        wait_until(lambda: not acceptor._strangers)
+        wait_until(lambda: not acceptor._pending)
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def test_forced_unlocking_by_another_context_is_allowed_or_refused(
 
 def test_process_manager_learns_that_it_may_not_stop_a_context(pair: tuple[QMI_Context, QMI_Context, bool]) -> None:
     there, _, allowed = pair
-    link, where = SocketLink(config()), there.async_context.connections._doorway.own_address
+    link, where = SocketLink(config()), there.async_context.connections._connector.own_address
     host, _, port = where.rpartition(":")
     from qmi.names import HostPort
 

@@ -8,9 +8,9 @@ actors: what comes in goes to its :class:`~qmi.net.io.receivers.Owner`, and answ
 
 The *mutex* guards the connection and what waits to be written. Any thread takes it, for as long as a packet is made or
 handled and the socket takes bytes without waiting; under it nobody is called but the wire, and no user's code runs.
-Values are encoded before it is taken. Events are told after it was given back, by the one who reads: one at a time
-(the loop, or the thread that has the right to read), so that their order is that of the bytes. The loss of the link is
-told by the loop alone, perhaps while a thread still tells of what came before it.
+Calls, answers and signals are encoded before it is taken. Events are told after it was given back, by the one who reads
+(the loop, or the thread that has the right to read): one at a time, so that their order is that of the bytes. The loss
+of the link is told by the loop alone, perhaps while a thread still tells of what came before it.
 """
 
 from __future__ import annotations
