@@ -22,7 +22,7 @@ _BOUNDARY = frozenset(
     {
         ("failures.py", None), ("log_limit.py", None), ("link.py", "_contain"), ("link.py", "fault"),
         ("link.py", "_note_fault"), ("link.py", "_end"), ("link.py", "_finish"), ("link.py", "_end_by_fault"),
-        ("link.py", "finish"), ("acceptor.py", "_serve"), ("connections.py", "_dial"), ("rpc_server.py", "_finish"),
+        ("link.py", "finish"), ("acceptor.py", "_serve"), ("connections.py", "_dial"), ("rpc_server.py", "_send"),
         ("listener.py", "run"), ("udp.py", "run"), ("udp.py", "_serve"),
     }
 )  # fmt: skip
