@@ -124,7 +124,12 @@ class QMI_Vxi11Transport(_visa.QMI_Vxi11Transport):
         return self._make_vxi11(_find("vxi11").Instrument)
 
 
-def create_transport(transport_descriptor: str, default_attributes: Mapping[str, object] | None = None) -> Any:
+def create_transport(
+    transport_descriptor: str,
+    default_attributes: Mapping[str, object] | None = None,
+    *,
+    reconnect: Reconnect | bool | str | None = None,
+) -> DeviceTransport:
     """Make the transport that a text describes. It is not opened.
 
     ================================================  ===================================================
@@ -145,15 +150,20 @@ def create_transport(transport_descriptor: str, default_attributes: Mapping[str,
         transport_descriptor: The text.
         default_attributes: Values for what it does not say, by name. Names that the kind of transport does not know
             are passed over.
+        reconnect: Whether and how a lost connection is made again, whatever the text says; see :class:`Reconnect`.
 
     Raises:
         QMI_TransportDescriptorException: If the text cannot be understood.
     """
-    return _make_transport(transport_descriptor, default_attributes, _find)
+    transport: DeviceTransport = _make_transport(transport_descriptor, default_attributes, _find)
+    return transport if reconnect is None else transport.configure(reconnect=reconnect)
 
 
 def create_async_transport(
-    transport_descriptor: str, default_attributes: Mapping[str, object] | None = None
+    transport_descriptor: str,
+    default_attributes: Mapping[str, object] | None = None,
+    *,
+    reconnect: Reconnect | bool | str | None = None,
 ) -> AsyncTransport:
     """Make the transport that a text describes, for a driver whose methods are ``async def``. It is not opened.
 
@@ -163,11 +173,14 @@ def create_async_transport(
     Args:
         transport_descriptor: The text, as for :func:`create_transport`.
         default_attributes: Values for what it does not say, by name.
+        reconnect: Whether and how a lost connection is made again, whatever the text says; see :class:`Reconnect`.
 
     Raises:
         QMI_TransportDescriptorException: If the text cannot be understood.
     """
     transport: AsyncTransport = _make_async_transport(transport_descriptor, default_attributes, _find)
+    if reconnect is not None:
+        transport.configure(reconnect=reconnect)
     return transport
 
 

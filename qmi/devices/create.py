@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from qmi.devices.descriptors import (
+    OPTIONS,
     GpibTransportDescriptorParser,
     SerialTransportDescriptorParser,
     TcpTransportDescriptorParser,
@@ -78,9 +79,7 @@ def make_transport(descriptor: str, defaults: Mapping[str, object] | None, find:
     """
     kind = kind_of(descriptor)
     values = kind.parser.parse_parameter_strings(descriptor, defaults)
-    transport = find(kind.blocking)(**values)
-    options = options_of(descriptor)
-    return transport.configure(**options) if options else transport
+    return _configured(find(kind.blocking)(**values), descriptor, defaults)
 
 
 def make_async_transport(descriptor: str, defaults: Mapping[str, object] | None, find: TransportFactory) -> Any:
@@ -89,5 +88,10 @@ def make_async_transport(descriptor: str, defaults: Mapping[str, object] | None,
     if kind.awaited == "AsyncThreadTransport":
         return find(kind.awaited)(make_transport(descriptor, defaults, find))
     transport = find(kind.awaited)(**kind.parser.parse_parameter_strings(descriptor, defaults))
-    options = options_of(descriptor)
+    return _configured(transport, descriptor, defaults)
+
+
+def _configured(transport: Any, descriptor: str, defaults: Mapping[str, object] | None) -> Any:
+    """Give a transport the options that all kinds have; it may be whatever a test has put in its place."""
+    options = {name: value for name, value in (defaults or {}).items() if name in OPTIONS} | options_of(descriptor)
     return transport.configure(**options) if options else transport

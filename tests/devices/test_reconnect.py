@@ -13,7 +13,7 @@ from qmi.core.exceptions import (
     QMI_InvalidValueException,
     QMI_TransportLostException,
 )
-from qmi.core.transport import ConnectionEvent, QMI_TcpTransport, Reconnect, create_transport
+from qmi.core.transport import ConnectionEvent, QMI_TcpTransport, Reconnect, create_async_transport, create_transport
 from qmi.devices.reconnect import reconnect_of
 from tests.support.device_ends import Line, line_to
 
@@ -214,6 +214,11 @@ def test_descriptor_can_ask_for_it() -> None:
         assert create_transport("tcp:a:1:reconnect=*IDN?").reconnect == Reconnect(identify="*IDN?")
         assert create_transport("tcp:a:1:reconnect=false").reconnect is None
         assert create_transport("tcp:a:1").reconnect is None
+        assert create_transport("tcp:a:1", {"reconnect": "*IDN?"}).reconnect == Reconnect(identify="*IDN?")
+        assert create_transport("tcp:a:1:reconnect=True", {"reconnect": "*IDN?"}).reconnect == Reconnect()
+        assert create_transport("tcp:a:1:reconnect=True", reconnect=False).reconnect is None
+        assert create_async_transport("tcp:a:1", reconnect=Reconnect(2)).reconnect == Reconnect(2)
+        assert create_async_transport("tcp:a:1:reconnect=*IDN?").reconnect == Reconnect(identify="*IDN?")
 
 
 @pytest.mark.parametrize(
