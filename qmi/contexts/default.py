@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -106,10 +106,15 @@ def _shutdown_logging() -> None:
         logs.shutdown_logging()
 
 
-def _make_context(name: str, config: CfgQmi) -> QMI_Context:
+@cache
+def _context_class() -> type[QMI_Context]:
     from qmi.contexts.blocking_context import QMI_Context
 
-    return QMI_Context(name, config)
+    return QMI_Context
+
+
+def _make_context(name: str, config: CfgQmi) -> QMI_Context:
+    return _context_class()(name, config)
 
 
 def _load_config(
@@ -225,9 +230,7 @@ def context() -> QMI_Context:
     """
     execution = EXECUTION.get()
     if execution is not None:
-        from qmi.contexts.blocking_context import QMI_Context  # which is there: this code runs in a context
-
-        assert isinstance(execution.context, QMI_Context)
+        assert isinstance(execution.context, _context_class())
         return execution.context
     if _SESSION.default is None:
         raise QMI_NoActiveContextException("There is no active context; qmi.start() makes one")

@@ -6,7 +6,8 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from numbers import Complex, Integral, Real
-from typing import Final, NamedTuple, Protocol, overload, runtime_checkable
+from operator import attrgetter
+from typing import Final, NamedTuple, Protocol, overload
 
 from qmi.actors.interface import SignalInfo
 from qmi.errors import QMI_UsageException
@@ -41,12 +42,8 @@ class PublishingContext(Protocol):
         """The context as trio programs see it, which has the broker."""
 
 
-@runtime_checkable
-class _PublishingObject(Protocol):
-    """What has signals: an object, or a task."""
-
-    _context: PublishingContext
-    _name: str
+_CONTEXT_AND_NAME = attrgetter("_context", "_name")
+"""What an object or a task knows of itself, which is there once its constructor has called that of its base."""
 
 
 class SignalDescription(NamedTuple):
@@ -103,12 +100,14 @@ class QMI_Signal:
     def __get__(self, instance: object, owner: type) -> QMI_Signal | QMI_RegisteredSignal:
         if instance is None:
             return self
-        if not isinstance(instance, _PublishingObject):
+        try:
+            context, name = _CONTEXT_AND_NAME(instance)
+        except AttributeError as error:
             raise AttributeError(
                 f"{owner.__name__}.{self.name} can be used when the constructor of {owner.__name__} has called "
                 "super().__init__()"
-            )
-        registered = QMI_RegisteredSignal(instance._context, instance._name, self)
+            ) from error
+        registered = QMI_RegisteredSignal(context, name, self)
         if getattr(owner, self.name, None) is self:
             # Python finds it there from now on; being asked each time would take as long as publishing does.
             instance.__dict__[self.name] = registered

@@ -49,7 +49,7 @@ class Executor:
     """What both kinds share.
 
     Args:
-        host: The context.
+        services: The context.
         name: Name of the task.
         make: Makes the task, and makes it anew if it is restarted.
         failed: Told of each failure; says after how many seconds to start again, or None.
@@ -61,8 +61,8 @@ class Executor:
         abandoned: Why nobody waits for its end any more, None if it can be waited for.
     """
 
-    def __init__(self, host: TaskServices, name: str, make: Make, failed: Failed) -> None:
-        self._host = host
+    def __init__(self, services: TaskServices, name: str, make: Make, failed: Failed) -> None:
+        self._services = services
         self._name = name
         self._make = make
         self._failed = failed
@@ -81,7 +81,7 @@ class Executor:
 
     def now(self) -> float:
         """The time that the task goes by, in seconds of a clock that does not jump."""
-        return self._host.clock.now()
+        return self._services.clock.now()
 
     @property
     def has_failed(self) -> bool:

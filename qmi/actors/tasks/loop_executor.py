@@ -22,8 +22,8 @@ from qmi.runtime.call_context import EXECUTION, Execution
 class LoopExecutor(Executor):
     """A task in the event loop."""
 
-    def __init__(self, host: TaskServices, name: str, make: Make, failed: Failed) -> None:
-        super().__init__(host, name, make, failed)
+    def __init__(self, services: TaskServices, name: str, make: Make, failed: Failed) -> None:
+        super().__init__(services, name, make, failed)
         self._waiter: LoopTimer | None = None
         self._running: QMI_RpcFuture[None] | None = None
         self._coroutine: object = None
@@ -32,20 +32,20 @@ class LoopExecutor(Executor):
     def construct(self) -> None:
         """Make the task on the loop."""
         try:
-            self._host.run(self._construct).wait()
+            self._services.run(self._construct).wait()
         except QMI_ContextStoppedException:
             raise
         except BaseException as error:
             raise init_error(self._name, error) from error
 
     async def _construct(self) -> None:
-        EXECUTION.set(Execution(self._host.facade))
+        EXECUTION.set(Execution(self._services.facade))
         self.task: QMI_Task[object, object] = self._make()
 
     def _begin(self) -> None:
         precise = is_precise(self.task)
-        self._waiter = self._host.clock.loop_waiter(name=self._name, precise=precise)
-        self._running = self._host.run(self._run)
+        self._waiter = self._services.clock.loop_waiter(name=self._name, precise=precise)
+        self._running = self._services.run(self._run)
         self._running.add_done_callback(self._over)
         if self._requested:
             self._interrupt()
@@ -54,16 +54,16 @@ class LoopExecutor(Executor):
         self._waiter = self._last_scope = self._running = None
 
     def _begin_again(self) -> None:
-        self._running = self._host.run(self._make_and_run)
+        self._running = self._services.run(self._make_and_run)
         self._running.add_done_callback(self._over)
         if self._requested:
             self._interrupt()
 
     async def _make_and_run(self) -> None:
-        EXECUTION.set(Execution(self._host.facade))
+        EXECUTION.set(Execution(self._services.facade))
         failure = self._make_again()
         precise = is_precise(self.task)
-        self._waiter = self._host.clock.loop_waiter(name=self._name, precise=precise)
+        self._waiter = self._services.clock.loop_waiter(name=self._name, precise=precise)
         await self._run(failure)
 
     def _over(self) -> None:
@@ -72,7 +72,7 @@ class LoopExecutor(Executor):
         self.ended.set_result(self.error)
 
     async def _run(self, failure: BaseException | None = None) -> None:
-        EXECUTION.set(Execution(self._host.facade))
+        EXECUTION.set(Execution(self._services.facade))
         try:
             error = failure or await self._run_once()
             while (delay := self._after(error)) is not None:

@@ -19,9 +19,9 @@ from qmi.runtime.wakeup import Interrupt
 class ThreadExecutor(Executor):
     """A task in a thread of its own."""
 
-    def __init__(self, host: TaskServices, name: str, make: Make, failed: Failed) -> None:
-        super().__init__(host, name, make, failed)
-        self._worker = Worker(f"{host.facade.name}.{name}", self._without_thread)
+    def __init__(self, services: TaskServices, name: str, make: Make, failed: Failed) -> None:
+        super().__init__(services, name, make, failed)
+        self._worker = Worker(f"{services.facade.name}.{name}", self._without_thread)
         self._made: QMI_RpcFuture[None] = QMI_RpcFuture(f"the constructor of task {name!r}")
         self._interrupts = Interrupt()
         self._waiter: ThreadTimer | None = None
@@ -30,7 +30,7 @@ class ThreadExecutor(Executor):
     def construct(self) -> None:
         """Make the task in its thread."""
         self._worker.give(self._construct)
-        self._host.start_worker(self._worker)
+        self._services.start_worker(self._worker)
         try:
             self._made.wait()
         except BaseException:
@@ -42,7 +42,7 @@ class ThreadExecutor(Executor):
         self._made.fail(init_error(self._name, reason))
 
     def _construct(self) -> None:
-        EXECUTION.set(Execution(self._host.facade, (), self._interrupts))
+        EXECUTION.set(Execution(self._services.facade, (), self._interrupts))
         try:
             self.task: QMI_Task[object, object] = self._make()
         except BaseException as error:  # belongs to whoever wants the task
@@ -52,7 +52,7 @@ class ThreadExecutor(Executor):
 
     def _begin(self) -> None:
         precise = is_precise(self.task)
-        self._waiter = self._host.clock.thread_waiter(name=self._name, precise=precise)
+        self._waiter = self._services.clock.thread_waiter(name=self._name, precise=precise)
         if self._requested:
             self._interrupt()
         self._worker.give(self._run)
@@ -66,19 +66,19 @@ class ThreadExecutor(Executor):
             self.error = init_error(self._name, reason)
             ended.set_result(self.error)
 
-        self._worker = Worker(f"{self._host.facade.name}.{self._name}", without_thread)
+        self._worker = Worker(f"{self._services.facade.name}.{self._name}", without_thread)
         self._interrupts = Interrupt()
         self._waiter = None
 
     def _begin_again(self) -> None:
         self._worker.give(self._make_and_run)
-        self._host.start_worker(self._worker)
+        self._services.start_worker(self._worker)
 
     def _make_and_run(self) -> None:
-        EXECUTION.set(Execution(self._host.facade, (), self._interrupts))
+        EXECUTION.set(Execution(self._services.facade, (), self._interrupts))
         failure = self._make_again()
         precise = failure is None and is_precise(self.task)
-        waiter = self._host.clock.thread_waiter(name=self._name, precise=precise)
+        waiter = self._services.clock.thread_waiter(name=self._name, precise=precise)
         with self._mutex:  # a request to stop finds the waiter, or is found here
             self._waiter = waiter
             requested = self._requested

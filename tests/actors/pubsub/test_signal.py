@@ -503,3 +503,17 @@ def test_a_program_that_is_started_again_is_listened_to_again_and_said_to_be_new
 def test_an_empty_receiver_of_a_living_publisher_just_times_out(two: Two) -> None:
     with subscribe_unsubscribe(two.remote.sig_nothing) as receiver, pytest.raises(QMI_TimeoutException):
         receiver.get_next_signal(timeout=0.01)
+
+
+def test_signal_before_the_constructor_of_the_base_says_what_is_missing(lab: QMI_Context) -> None:
+    class Early(Thermometer):
+        def __init__(self, context: QMI_Context, name: str) -> None:
+            self.sig_alarm.publish("too early")
+            super().__init__(context, name)
+
+        sig_alarm = QMI_Signal([str])
+
+    with pytest.raises(
+        AttributeError, match=r"Early\.sig_alarm can be used when .* has called super\(\)\.__init__\(\)"
+    ):
+        lab.make_rpc_object("early", Early)
