@@ -12,3 +12,10 @@ KNOWN: dict[str, str] = {
     f"{_WLM}.test_open_error": _TEXT,
     f"{_WLM}.test_close_error": _TEXT,
 }
+
+# They pass, but not on a very busy machine.
+BUSY: dict[str, str] = {
+    "tests.instruments.picoquant.test_hydraharp_event_processing.TestHydraHarpEventFilter.test_pending_events_limit": (
+        "the machine was too busy: the test does not wait until the driver has seen the events"
+    ),
+}
