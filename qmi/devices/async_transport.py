@@ -33,6 +33,7 @@ from qmi.errors import (
     QMI_EndOfInputException,
     QMI_InstrumentException,
     QMI_InvalidOperationException,
+    QMI_TimeoutException,
     QMI_TransportLostException,
 )
 
@@ -427,7 +428,9 @@ class AsyncTransport(Line):
                     return
                 failure = again
             self._tell("failed", f"{type(failure).__name__}: {failure}")
-        raise self._renewal_failed(reconnect.attempts, failure) from failure
+            if self._reconnect is None and isinstance(failure, QMI_TimeoutException):
+                break  # that was long enough for somebody who has not asked for it
+        raise self._renewal_failed(failure) from failure
 
     async def _greet(self, reconnect: Reconnect) -> Exception | None:
         """Check who answers on a new connection, and restore its settings; return why to try again."""

@@ -230,9 +230,10 @@ class Line:
             raise QMI_TransportLostException(f"The connection {self} is lost; the next write makes it again")
         return self._step == LOST
 
-    def _renewal_failed(self, attempts: int, failure: Exception) -> QMI_TransportLostException:
+    def _renewal_failed(self, failure: Exception) -> QMI_TransportLostException:
         return QMI_TransportLostException(
-            f"The connection {self} cannot be made again ({attempts} attempts): {type(failure).__name__}: {failure}"
+            f"The connection {self} cannot be made again, and is tried by the next write: "
+            f"{type(failure).__name__}: {failure}"
         )
 
     def _compare_identity(self, found: object) -> None:

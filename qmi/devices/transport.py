@@ -31,6 +31,7 @@ from qmi.errors import (
     QMI_EndOfInputException,
     QMI_InstrumentException,
     QMI_InvalidOperationException,
+    QMI_TimeoutException,
     QMI_TransportLostException,
 )
 
@@ -228,7 +229,9 @@ class DeviceTransport(Line, QMI_Transport):
     def _close_transport(self) -> None:
         self._read_buffer = bytearray()
         self._step = IDLE
-        self._disconnect()
+        # A connection that is lost is closed, too.
+        with suppress(QMI_TransportLostException):
+            self._disconnect()
 
     def _opened(self) -> None:
         if self._reconnect is not None:
@@ -488,7 +491,9 @@ class DeviceTransport(Line, QMI_Transport):
                     return
                 failure = again
             self._tell("failed", f"{type(failure).__name__}: {failure}")
-        raise self._renewal_failed(reconnect.attempts, failure) from failure
+            if self._reconnect is None and isinstance(failure, QMI_TimeoutException):
+                break  # that was long enough for somebody who has not asked for it
+        raise self._renewal_failed(failure) from failure
 
     def _greet(self, reconnect: Reconnect) -> Exception | None:
         """Check who answers on a new connection, and restore its settings; return why to try again."""

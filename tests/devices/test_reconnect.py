@@ -11,6 +11,7 @@ from qmi.core.exceptions import (
     QMI_EndOfInputException,
     QMI_InstrumentException,
     QMI_InvalidValueException,
+    QMI_TimeoutException,
     QMI_TransportLostException,
 )
 from qmi.core.transport import ConnectionEvent, QMI_TcpTransport, Reconnect, create_async_transport, create_transport
@@ -153,9 +154,7 @@ def test_device_that_is_away_is_tried_with_growing_delays(monkeypatch: pytest.Mo
         lose(line)
         connect = line.transport._connect
         monkeypatch.setattr(line.transport, "_connect", refuse)
-        with pytest.raises(
-            QMI_TransportLostException, match=r"cannot be made again \(5 attempts\): .*refused"
-        ) as caught:
+        with pytest.raises(QMI_TransportLostException, match=r"cannot be made again, .*refused") as caught:
             line.transport.write(b"y?\n")
         assert isinstance(caught.value.__cause__, ConnectionRefusedError)
         assert waits == [0.5, 1.5, 4.0, 4.0]
@@ -234,3 +233,37 @@ def test_descriptor_can_ask_for_it() -> None:
 def test_policy_that_makes_no_sense_is_refused(make: Any, complaint: str) -> None:
     with pytest.raises(QMI_InvalidValueException, match=complaint):
         make()
+
+
+def test_connection_that_was_to_be_made_anew_for_a_late_answer_is_not_waited_for_long(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def silent() -> None:
+        tries.append(True)
+        raise QMI_TimeoutException("nobody there")
+
+    line.transport.configure(out_of_step="reconnect")
+    line.transport.write(b"x?\n")
+    with pytest.raises(QMI_TimeoutException):
+        line.transport.read_until(b"\n", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(line.transport, "_connect", silent)
+        for _ in range(2):
+            with pytest.raises(QMI_TransportLostException, match=r"is tried by the next write: .*nobody there"):
+                line.transport.write(b"y?\n")
+        assert len(tries) == 2
+    line.transport.write(b"z?\n")
+    assert line.receive() == b"z?\n"
+
+
+def test_lost_connection_can_be_closed(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> None:
+        raise QMI_TransportLostException("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line.transport, "_disconnect", gone)
+        line.transport.close()
+    line.transport._disconnect()
+    line.transport.open()
