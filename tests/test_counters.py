@@ -257,16 +257,16 @@ def test_awaited_calls_of_many_tasks_share_their_writes(pair: tuple[QMI_Context,
     assert len(writes) <= 2 * (1 + sum(writes) // FULL), "answers go out together"
 
 
-def test_awaited_calls_to_another_context_need_no_future(
+def test_awaited_call_to_another_context_is_one_object_without_callbacks(
     pair: tuple[QMI_Context, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, driver = pair
-    made: list[object] = []
+    made: list[RemoteCall] = []
     make = RemoteCall.__init__
 
-    def note(self: RemoteCall, *args: Any) -> None:
+    def note(self: RemoteCall, *args: Any, **kwargs: Any) -> None:
         made.append(self)
-        make(self, *args)
+        make(self, *args, **kwargs)
 
     async def call(proxy: Any) -> None:
         for _ in range(CALLS):
@@ -274,9 +274,8 @@ def test_awaited_calls_to_another_context_need_no_future(
 
     monkeypatch.setattr(RemoteCall, "__init__", note)
     home._run("calls", call, driver.rpc_async)
-    assert made == []
-    driver.nothing()
-    assert len(made) == 1, "what would be counted"
+    assert len(made) == CALLS
+    assert [call._callbacks for call in made] == [None] * CALLS
 
 
 def test_calls_to_another_context_take_few_steps_of_the_loop(pair: tuple[QMI_Context, Any]) -> None:

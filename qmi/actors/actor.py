@@ -160,15 +160,15 @@ class Actor:
         try:
             self.object = make()
         except BaseException as error:  # whatever it is, it belongs to whoever wants the object
+            EXECUTION.reset(token)
             self.finish_thread()
             future.fail(presentable(error, f"The constructor of {self.where}"))
-        else:
-            if self.placement is Placement.CALLER:
-                self._give_thread_back()
-            if not future.set_result(self):
-                self._discard()
-        finally:
-            EXECUTION.reset(token)
+            return
+        EXECUTION.reset(token)  # whoever is told now does not do so in the name of the object
+        if self.placement is Placement.CALLER:
+            self._give_thread_back()
+        if not future.set_result(self):
+            self._discard()
 
     def _discard(self) -> None:
         # Nobody wants the object any more: release it.

@@ -601,9 +601,13 @@ class ContextBase:
         check_constants(interface)
         self.registry.reserve(name)
         actor = Actor(self, Address(self.name, name), interface, placement)
-        future = actor.construct(make)
-        future.add_done_callback(partial(self._made, actor, future))
-        return future
+        constructed = actor.construct(make)
+        # Its maker is told by a future of its own, after the object has got its name, or has given it back: whoever
+        # sees that the constructor has ended may be quicker than the thread in which it did, and use it at once.
+        made: QMI_RpcFuture[Actor] = QMI_RpcFuture(constructed.what)
+        made.on_cancel = constructed.cancel
+        constructed.add_done_callback(partial(self._made, actor, constructed, made))
+        return made
 
     def undo_make(self, future: QMI_RpcFuture[Actor]) -> None:
         """Nobody will get to know the object, so it must not stay. Does nothing if it was not made."""
@@ -611,11 +615,14 @@ class ContextBase:
             with suppress(QMI_Exception):  # it is gone already
                 self.begin_remove(future.result().address)
 
-    def _made(self, actor: Actor, future: QMI_RpcFuture[Actor]) -> None:
-        if future.error() is None:
-            self.registry.add(actor)
-        else:
+    def _made(self, actor: Actor, constructed: QMI_RpcFuture[Actor], made: QMI_RpcFuture[Actor]) -> None:
+        if (error := constructed.error()) is not None:
             self.registry.free(actor.address.object)
+            made.fail(error)
+            return
+        self.registry.add(actor)
+        if not made.set_result(actor):  # given up in this very moment
+            self.undo_make(constructed)
 
     def resolve(self, name: str) -> Address:
         """The address that somebody typed; a lone name is one of this context."""

@@ -11,7 +11,9 @@ import trio
 import trio.testing
 
 import qmi
+from qmi.actors.actor import Actor
 from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.registry import Registry
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.base import ContextBase
 from qmi.core.context import Context, QMI_Context
@@ -109,6 +111,42 @@ async def test_object_that_cannot_be_removed_stays(address: str, message: str, t
     with pytest.raises(QMI_UsageException) as caught:
         trio_lab.begin_remove(Address(*address.split(".")))
     assert str(caught.value) == message
+
+
+class MadeLater(QMI_RpcObject):
+    """An object whose constructor waits until the test has its future."""
+
+    go_on = threading.Event()
+
+    def __init__(self, context: Any, name: str) -> None:
+        super().__init__(context, name)
+        assert self.go_on.wait(30)
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_object_has_its_name_before_its_maker_is_told(
+    trio_lab: Context, monkeypatch: pytest.MonkeyPatch, given_up: bool
+) -> None:
+    MadeLater.go_on.clear()
+    made = trio_lab.make("x", MadeLater, (), {})
+    done: list[bool] = []
+    add = Registry.add
+
+    def note(self: Registry, actor: Actor) -> None:
+        done.append(made.done())
+        if given_up:  # in the very moment in which the object is there
+            made.cancel()
+        add(self, actor)
+
+    monkeypatch.setattr(Registry, "add", note)
+    MadeLater.go_on.set()
+    await made.ended()
+    assert done == [False]
+    if given_up:
+        assert isinstance(made.error(), QMI_CancelledCallException)
+        await until(lambda: trio_lab.registry.get("x") is None)
+    else:
+        assert trio_lab.registry.get("x") is made.result()
 
 
 async def test_an_object_is_removed_once(trio_lab: Context) -> None:
