@@ -79,8 +79,7 @@ class _Announcer(trio.abc.Instrument):
                     self._loops.clear()
 
     def _watch_loops(self, loops: list[Loop]) -> None:
-        contexts = [context for context in list(RUNNING) if isinstance(context, ContextBase)]
-        loops += [context.loop for context in contexts if hasattr(context, "loop")]  # it has begun to run
+        loops += [context.loop for context in _running() if hasattr(context, "loop")]  # it has begun to run
         self._loops += [loop for loop in loops if loop.now_or_soon(self._watch)]
 
     def _watch(self) -> None:
@@ -126,6 +125,12 @@ class _Announcer(trio.abc.Instrument):
         original = getattr(owner, name)
         setattr(owner, name, value)
         self._hooks.callback(setattr, owner, name, original)
+
+
+def _running() -> list[ContextBase]:
+    while True:
+        with suppress(RuntimeError):  # another context has started or stopped in the midst of this
+            return [context for context in RUNNING if isinstance(context, ContextBase)]
 
 
 _ANNOUNCER = _Announcer()
