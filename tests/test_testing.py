@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partialmethod
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 
@@ -160,6 +161,14 @@ def test_streams_give_the_items_of_the_answer(stand_in: StandInInstrument[Camera
     assert list(camera.frames(7)) == ["a", "b"]
     stand_in.does("frames", counted)
     assert list(camera.frames(2)) == [0, 1]
+    for method, stream in (("rows", camera.rows), ("frames", lambda: camera.frames(1))):
+        stand_in.returns(method, np.arange(3))
+        assert list(stream()) == [0, 1, 2]
+        stand_in.returns(method, None)
+        assert list(stream()) == []
+        stand_in.returns(method, 5)
+        with pytest.raises(QMI_UsageException, match="its answer, which must be iterable; got 5"):
+            list(stream())
 
 
 def test_method_without_a_result_needs_no_answer_and_others_do(camera: Any) -> None:
