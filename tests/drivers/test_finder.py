@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -202,17 +201,19 @@ def test_folder_that_is_named_twice_is_searched_once(tmp_path: Path, monkeypatch
     assert [folder.path for folder in driver_folders() if folder.origin != "qmi-trio"] == [str(tmp_path / "one")]
 
 
-def test_odd_entries_of_the_path_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odd_entries_of_the_path_are_passed_over(tmp_path: Path) -> None:
+    """In a program of its own: coverage looks at the path, too, and is less patient."""
     acme(tmp_path / "one")
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    odd: list[Any] = [None, 1, Path(), b"x", "\0", "", str(tmp_path / "missing")]
-    monkeypatch.setenv("QMI_DRIVERS", "relative")
-    sys.path[:0] = [*odd, str(tmp_path / "one")]
-    assert who() == "one"
-    monkeypatch.chdir(tmp_path)  # or pytest cannot say where the test is
+    (tmp_path / "gone").mkdir()
+    program = f"""
+import os, pathlib, sys
+import qmi.instruments
+os.rmdir(os.getcwd())
+sys.path[:0] = [None, 1, pathlib.Path(), b"x", "", "missing", {str(tmp_path / "one")!r}]
+os.environ["QMI_DRIVERS"] = "relative"
+import qmi.instruments.acme.laser
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path / "gone", check=True, timeout=30)
 
 
 def test_import_of_the_library_looks_for_no_drivers() -> None:
