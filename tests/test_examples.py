@@ -64,11 +64,11 @@ def serving(directory: Path, *arguments: str) -> Iterator[None]:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready; press Ctrl-C to stop\n"
             yield
+            process.send_signal(signal.SIGINT)
+            printed, errors = process.communicate(timeout=LIMIT)
         except BaseException:
             process.kill()
             raise
-        process.send_signal(signal.SIGINT)
-        printed, errors = process.communicate(timeout=LIMIT)
         assert printed == "stopped\n"
         # A busy machine keeps a loop from being on time, which is logged.
         assert [line for line in errors.splitlines() if "missed" not in line] == []

@@ -25,6 +25,7 @@ import os
 import re
 import runpy
 import shlex
+import signal
 import socket
 import sys
 import tempfile
@@ -205,6 +206,7 @@ class Page:
     def _command(self, command: str) -> str:
         """Run a command in this process: a process of its own would take half a second."""
         name, *arguments = shlex.split(command)
+        handler = signal.getsignal(signal.SIGINT)
         with self._here(), mock.patch.object(sys, "argv", [name, *arguments]):
             try:
                 if name == "qmi_proc":
@@ -222,6 +224,9 @@ class Page:
                     runpy.run_path(arguments[0], run_name="__main__")
             except SystemExit:
                 pass
+            finally:
+                # qmi_proc ignores Ctrl-C at its end, and programs that are started here would then, too.
+                signal.signal(signal.SIGINT, handler)
         return self._printed()
 
     def _printed(self) -> str:
