@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -135,3 +137,16 @@ def test_host_is_a_name_or_an_address(host: str) -> None:
 )
 def test_host_that_cannot_be_is_none(host: str) -> None:
     assert not is_valid_host(host)
+
+
+def test_libraries_of_transports_are_imported_when_one_is_opened() -> None:
+    program = (
+        "import sys\n"
+        "from qmi.core.transport import create_transport\n"
+        "import qmi.core.scpi_protocol\n"
+        "create_transport('serial:COM3:baudrate=9600')\n"
+        "create_transport('visa:GPIB::1::INSTR')\n"
+        "print(sorted({'serial', 'pyvisa', 'usb', 'numpy'} & set(sys.modules)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
+    assert run.stdout == "[]\n"
