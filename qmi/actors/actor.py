@@ -26,7 +26,7 @@ from typing import Any, Final, cast
 
 import trio
 
-from qmi.actors.fair_queue import Line
+from qmi.actors.fair_queue import FairQueue
 from qmi.actors.future import PendingCall, QMI_RpcFuture, Turn, check_cycle
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
 from qmi.actors.lock_manager import AcquireTurn, LockManager
@@ -93,7 +93,7 @@ def _is_held(turn: Turn) -> bool:
     return turn.is_sent and not turn.given_up and turn.is_held()
 
 
-_new_line: Final = partial(Line[Turn], attrgetter("origin"), _is_held)
+_new_line: Final = partial(FairQueue[Turn], attrgetter("origin"), _is_held)
 
 
 class Actor:
@@ -111,9 +111,9 @@ class Actor:
         "alone",
         "calls",
         "errors",
-        "guard",
         "host",
         "interface",
+        "lock_manager",
         "mailbox",
         "object",
         "placement",
@@ -130,7 +130,7 @@ class Actor:
         self.alone: Execution | None = None  # what code of a turn belongs to that nothing else waits for
         self.mailbox: Mailbox[Turn] = Mailbox(_new_line)
         self.host: ActorServices = host
-        self.guard: LockManager = LockManager(self)
+        self.lock_manager: LockManager = LockManager(self)
         self.worker: Worker | None = None
         self.streams: set[OpenStream] | None = None
         self.calls: int = 0
@@ -256,7 +256,7 @@ class Actor:
             return self.submit(call)
         try:
             if isinstance(message, Acquire):
-                return self.guard.acquire(AcquireTurn(message, origin))
+                return self.lock_manager.acquire(AcquireTurn(message, origin))
             future: QMI_RpcFuture[Any] = QMI_RpcFuture(f"{type(message).__name__} at {self.where}")
             future.set_result(self._answer_at_once(message, origin))
         except Exception:
@@ -269,12 +269,12 @@ class Actor:
     def _answer_at_once(self, message: Request, origin: Origin) -> object:
         match message:
             case Release():
-                return self.guard.release(message, origin)
+                return self.lock_manager.release(message, origin)
             case ForceRelease():
-                self.guard.force_release(origin)
+                self.lock_manager.force_release(origin)
                 return None
             case QueryLock():
-                return self.guard.info()
+                return self.lock_manager.info()
             case QueryStatistics():
                 return self.statistics()
             case Describe():
@@ -388,7 +388,7 @@ class Actor:
                 elif not self._refuse(turn, refusal):
                     return
             elif isinstance(turn, AcquireTurn):
-                turn = self.guard.take_turn(turn)
+                turn = self.lock_manager.take_turn(turn)
                 continue
             elif isinstance(turn, EndTurn):
                 self._dispatch_end(turn)
@@ -397,9 +397,9 @@ class Actor:
 
     def refusal(self, call: PendingCall) -> BaseException | None:
         """Why the lock does not let a call through, None if it does. Every call that runs has asked here."""
-        if call.token is None and self.guard.lock.holder is None:
+        if call.token is None and self.lock_manager.lock.holder is None:
             return None
-        return self.guard.refusal(call)
+        return self.lock_manager.refusal(call)
 
     def _refuse(self, call: PendingCall, refusal: BaseException) -> bool:
         # The lock may have changed since somebody else let the same turn through: who starts it decides.
@@ -556,7 +556,7 @@ class Actor:
         last = EndTurn(self.where, self.host.origin)
         waiting = self.mailbox.close(error)
         with self.mailbox.mutex:
-            waiting.extend(self.guard.clear_waiters())
+            waiting.extend(self.lock_manager.clear_waiters())
             current = self.mailbox.current
             idle = self.mailbox.enter_locked(last)
         for turn in waiting:

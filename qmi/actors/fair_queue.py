@@ -22,7 +22,7 @@ def _never_held(turn: object) -> bool:
     return False
 
 
-class Line(Generic[T]):
+class FairQueue(Generic[T]):
     """The turns that wait at one object. Not safe for threads.
 
     Args:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from qmi.actors.fair_queue import Line
+from qmi.actors.fair_queue import FairQueue
 
 T = TypeVar("T")
 
@@ -32,12 +32,12 @@ class Mailbox(Generic[T]):
 
     __slots__ = ("_line", "_new_line", "_passed_over", "closed", "current", "mutex")
 
-    def __init__(self, new_line: Callable[[], Line[T]] = Line) -> None:
+    def __init__(self, new_line: Callable[[], FairQueue[T]] = FairQueue) -> None:
         self.mutex: threading.Lock = threading.Lock()
         self.current: T | None = None
         self.closed: BaseException | None = None
         self._new_line = new_line
-        self._line: Line[T] | None = None
+        self._line: FairQueue[T] | None = None
         self._passed_over = False  # those who wait, since all of them are held
 
     def __len__(self) -> int:

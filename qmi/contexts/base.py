@@ -49,7 +49,7 @@ from qmi.net.codec.codec import Encoded
 from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
 from qmi.peers.constants import check_constants
-from qmi.peers.pending_releases import OwedReleases
+from qmi.peers.pending_releases import PendingReleases
 from qmi.peers.rpc_client import ask, ask_and_await
 from qmi.peers.subscriptions import Signalling
 from qmi.runtime.call_context import EXECUTION, Execution, Facade, current_chain
@@ -103,10 +103,10 @@ class ContextBase:
         self._why_not: Callable[[], Exception] | None = None
         self._mutex = threading.Lock()
         self.clock: Clock = MonotonicClock()
-        self.exchange: Broker[Encoded] = Broker(name)
+        self.broker: Broker[Encoded] = Broker(name)
         self.connections: Connections = Connections(self)
-        self._owed = OwedReleases()
-        self.signalling: Signalling = Signalling(self, self.exchange)
+        self._pending_releases = PendingReleases()
+        self.signalling: Signalling = Signalling(self, self.broker)
         self.suppress_version_mismatch_warnings: bool = False
 
     def __repr__(self) -> str:
@@ -237,7 +237,7 @@ class ContextBase:
             for actor in self.registry:  # also those whose constructor ended only now
                 nursery.start_soon(self._end, actor, error, trio.current_time() + LAST_CHANCE)
         await self.connections.stop()
-        self.exchange.stop()
+        self.broker.stop()
         self._state = "stopped"
 
     async def _stop_tasks(self, error: Exception, deadline: float) -> None:
@@ -259,7 +259,7 @@ class ContextBase:
 
     async def _end(self, actor: Actor, error: Exception, deadline: float) -> None:
         if self.registry.remove(actor):
-            self.exchange.drop_object(actor.address.object)
+            self.broker.drop_object(actor.address.object)
             await actor.end(error, deadline)
 
     async def _run_stop_handlers(self) -> None:
@@ -325,7 +325,7 @@ class ContextBase:
             actor.abandon(why)
         self.registry = Registry(self.name)  # what is in the old one has no thread in this process
 
-    # What actors need (Host) and proxies need (Router)
+    # What actors need (ActorServices) and proxies need (Router)
 
     def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Start a task in the context's nursery; False if that takes no more. On the loop only."""
@@ -392,10 +392,10 @@ class ContextBase:
             address: The object.
             key: What stands for the grant.
         """
-        self._owed.add(address, key)
+        self._pending_releases.add(address, key)
         link = self.connections.link_to(address.context)
         if link is not None and link.is_up:  # it is back already, so that nobody would send it
-            self._owed.pay(address.context, link)
+            self._pending_releases.flush(address.context, link)
 
     def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[Any]:
         """Call a plain method of an object of another context, and await its result."""
@@ -471,7 +471,7 @@ class ContextBase:
         if isinstance(answer, PendingCall):
             future = actor.submit(answer)
         elif isinstance(answer, AcquireTurn):
-            future = actor.guard.acquire(answer)
+            future = actor.lock_manager.acquire(answer)
         else:
             future = actor.handle(message, origin)
         if future is not answer:
@@ -487,7 +487,7 @@ class ContextBase:
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
         """Deliver a signal of another context to its subscribers."""
-        self.exchange.arrived(signals, publisher_context)
+        self.broker.arrived(signals, publisher_context)
 
     def network_failures(self) -> dict[str, int]:
         """How often something of the network has failed since the start, by what failed and why.
@@ -502,8 +502,8 @@ class ContextBase:
         if restarted is not None:
             self.signalling.renew(origin.context, link, restarted)
         if restarted:
-            self._owed.forget(origin.context)
-        self._owed.pay(origin.context, link)
+            self._pending_releases.forget(origin.context)
+        self._pending_releases.flush(origin.context, link)
 
     def resume(self) -> None:
         """Start calls that waited because their answers had no room on a link, and now have."""
@@ -514,7 +514,7 @@ class ContextBase:
         """A context is gone, with all that it held."""
         for actor in self.registry:
             try:
-                actor.guard.leave(origin)
+                actor.lock_manager.leave(origin)
             except Exception:  # one object's trouble; the locks of all others must go as well
                 _logger.exception("The locks of context %r at %s could not be released", origin.context, actor.address)
         self.signalling.peer_gone(origin, reason, for_good)
@@ -670,7 +670,7 @@ class ContextBase:
         if not self.registry.remove(actor):
             future.fail(self.registry.gone(actor.address))
             return
-        self.exchange.drop_object(actor.address.object)
+        self.broker.drop_object(actor.address.object)
         error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
         deadline = trio.current_time() + self.own_config().stop_grace
         try:

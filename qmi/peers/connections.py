@@ -487,7 +487,7 @@ class Connections:
         if self._reconnecting.get(name) is scope:
             del self._reconnecting[name]
 
-    # What links tell (through _Reception)
+    # What links tell (through _ConnectionHandler)
 
     def hello(self, link: Link, hello: Hello) -> None:
         """Somebody wants in."""
@@ -497,11 +497,13 @@ class Connections:
         member = self._holder(hello)
         if member is not None:
             # The name is taken. If its holder is dead, that only was not noticed yet.
-            self._spawn("link", f"Who context {name!r} is was not found out", self._challenge, member, link, hello)
+            self._spawn(
+                "link", f"Who context {name!r} is was not found out", self._probe_existing_link, member, link, hello
+            )
         elif name in self._dials and self._services.name < name:
             # Both connect at the same time; the link that the smaller name makes is the one that stays, if it is made.
             what = f"Whether context {name!r} is connected was not found out"
-            self._spawn("link", what, self._cross, self._dials[name], link, hello)
+            self._spawn("link", what, self._resolve_simultaneous_connect, self._dials[name], link, hello)
         else:
             self._admit(link, name)
 
@@ -558,7 +560,7 @@ class Connections:
         )
         return shares.refusal(machine, own, len(self._members))
 
-    async def _cross(self, dial: _Dial, link: Link, hello: Hello) -> None:
+    async def _resolve_simultaneous_connect(self, dial: _Dial, link: Link, hello: Hello) -> None:
         # Decided here alone: the side with the larger name accepts whatever comes. Its own attempt waits meanwhile.
         with trio.move_on_after(min(_CROSSING_TIME, self._config.limits.hello_timeout / 2)):
             await dial.outcome.ended()
@@ -576,7 +578,7 @@ class Connections:
             await dial.outcome.ended()
         self._end_dial(dial, "it was connecting to this one itself, and was lost")
 
-    async def _challenge(self, member: PeerConnection, link: Link, hello: Hello) -> None:
+    async def _probe_existing_link(self, member: PeerConnection, link: Link, hello: Hello) -> None:
         try:
             await self._compare(member, link, hello)
         except Exception as error:  # of the two links, the new one ends
@@ -675,7 +677,7 @@ class Connections:
         assert hello is not None
         self._services.signals_here(signals, self._known_as.get(link) or hello.context)
 
-    def relieved(self, link: Link) -> None:
+    def resume_writing(self, link: Link) -> None:
         """There is room again on a link that was full."""
         self._services.resume()
 
@@ -765,7 +767,7 @@ class _ConnectionHandler:
         self.cancel = connections.cancel
         self.credit = connections.credit
         self.signals = connections.signals
-        self.relieved = connections.relieved
+        self.resume_writing = connections.resume_writing
         self.lost = connections.lost
 
     def connected(self, link: Link, hello: Hello) -> None:

@@ -18,19 +18,19 @@ from qmi.net.io.link import Link
 from qmi.peers.rpc_client import ask
 
 
-class OwedReleases:
+class PendingReleases:
     """What one context owes to others."""
 
-    __slots__ = ("_mutex", "_owed")
+    __slots__ = ("_mutex", "_pending")
 
     def __init__(self) -> None:
         # Threads that leave blocks add to it, the event loop takes from it. The mutex is not held while a message is
         # sent: what is taken out and cannot be sent is put back.
         self._mutex = threading.Lock()
-        self._owed: dict[str, dict[tuple[Address, Token], None]] = {}
+        self._pending: dict[str, dict[tuple[Address, Token], None]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._owed.values()))
+        return sum(map(len, self._pending.values()))
 
     def add(self, address: Address, key: Token) -> None:
         """Note a grant that is to be released.
@@ -40,9 +40,9 @@ class OwedReleases:
             key: What stands for the grant.
         """
         with self._mutex:
-            self._owed.setdefault(address.context, {})[address, key] = None
+            self._pending.setdefault(address.context, {})[address, key] = None
 
-    def pay(self, context: str, link: Link) -> None:
+    def flush(self, context: str, link: Link) -> None:
         """Send what is owed to a context.
 
         Args:
@@ -50,7 +50,7 @@ class OwedReleases:
             link: The link to it.
         """
         with self._mutex:
-            owed = self._owed.pop(context, {})
+            owed = self._pending.pop(context, {})
         for address, key in owed:
             answer = ask(link, f"the release of {address}", Release(address.object, key))
             answer.add_done_callback(partial(self._check, address, key, answer))
@@ -62,4 +62,4 @@ class OwedReleases:
     def forget(self, context: str) -> None:
         """A context was restarted, and its locks are gone."""
         with self._mutex:
-            self._owed.pop(context, None)
+            self._pending.pop(context, None)

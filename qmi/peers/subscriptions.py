@@ -49,9 +49,9 @@ class Signalling:
         exchange: Where signals find their receivers.
     """
 
-    def __init__(self, services: SubscriptionServices, exchange: Broker[Encoded]) -> None:
+    def __init__(self, services: SubscriptionServices, broker: Broker[Encoded]) -> None:
         self._services = services
-        self.exchange = exchange
+        self.broker = broker
         # Peers must hear of the first and the last subscriber in the order in which they came and went.
         self._order = threading.Lock()
 
@@ -76,12 +76,12 @@ class Signalling:
             if actor is not None:
                 self.check(actor, signal)
             if actor is not None:
-                self.exchange.subscribe(topic, receiver)
+                self.broker.subscribe(topic, receiver)
                 done.set_result(None)
                 return done
             link = self._services.link_to(address.context)
             with self._order:
-                new = self.exchange.subscribe(topic, receiver)
+                new = self.broker.subscribe(topic, receiver)
                 # Also if somebody here listens already: whoever subscribes is to learn whether that is possible.
                 done = ask(link, done.what, Subscribe(address.object, signal))
         except QMI_SignalSubscriptionException as error:
@@ -99,7 +99,7 @@ class Signalling:
         if error is None:
             return
         with self._order:
-            last = self.exchange.unsubscribe(topic, receiver)
+            last = self.broker.unsubscribe(topic, receiver)
             link = self._services.connections.link_to(topic.context)
             if last and link is not None and isinstance(error, QMI_CancelledCallException):
                 ask(link, done.what, Unsubscribe(topic.object, topic.signal))
@@ -108,7 +108,7 @@ class Signalling:
         """End a subscription. Never blocks; every error comes with the future."""
         done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the end of the subscription to {address}.{signal}")
         with self._order:
-            last = self.exchange.unsubscribe(Topic(*address, signal), receiver)
+            last = self.broker.unsubscribe(Topic(*address, signal), receiver)
             link = self._services.connections.link_to(address.context)
             if last and link is not None:
                 return ask(link, done.what, Unsubscribe(address.object, signal))
@@ -131,7 +131,7 @@ class Signalling:
         owners = (type(actor.object), type(getattr(actor.object, "task", None)))
         signals = [getattr(owner, signal_name) for owner in owners if hasattr(owner, signal_name)]
         signals[0].check(publisher_name, args)
-        self.exchange.publish(publisher_name, signal_name, args)
+        self.broker.publish(publisher_name, signal_name, args)
 
     # For peers
 
@@ -145,9 +145,9 @@ class Signalling:
                 if actor is None:
                     raise QMI_SignalSubscriptionException(str(self._services.registry.unknown(message.object)))
                 self.check(actor, message.signal)
-                self.exchange.subscribe_peer(message.object, message.signal, peer)
+                self.broker.subscribe_peer(message.object, message.signal, peer)
             else:
-                self.exchange.unsubscribe_peer(message.object, message.signal, peer)
+                self.broker.unsubscribe_peer(message.object, message.signal, peer)
         except QMI_SignalSubscriptionException as error:
             future.fail(error)
         else:
@@ -156,19 +156,19 @@ class Signalling:
 
     def renew(self, context: str, link: Link, restarted: bool) -> None:
         """A peer has come back: what was subscribed to there is subscribed to again."""
-        for topic in self.exchange.topics_of(context):
-            self.exchange.mark_gap(topic, "restarted" if restarted else "resumed")
+        for topic in self.broker.topics_of(context):
+            self.broker.mark_gap(topic, "restarted" if restarted else "resumed")
             again = ask(link, f"the subscription to {topic.object}.{topic.signal}", Subscribe(*topic[1:]))
             again.add_done_callback(partial(_log_failure, again))
 
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A peer is gone; for good, if nobody tries to reach it again."""
-        self.exchange.drop_peer(origin)
+        self.broker.drop_peer(origin)
         if for_good:
-            self.exchange.drop_context(origin.context, f"the link to context {origin.context!r} is gone: {reason}")
+            self.broker.drop_context(origin.context, f"the link to context {origin.context!r} is gone: {reason}")
             return
-        for topic in self.exchange.topics_of(origin.context):
-            self.exchange.mark_gap(topic, "lost")
+        for topic in self.broker.topics_of(origin.context):
+            self.broker.mark_gap(topic, "lost")
 
 
 def _log_failure(future: QMI_RpcFuture[Any]) -> None:

@@ -7,19 +7,19 @@ from operator import itemgetter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.fair_queue import Line
+from qmi.actors.fair_queue import FairQueue
 
 Turn = tuple[str, int]
 
 
-def line_of(turns: list[Turn], held: set[str] | None = None) -> Line[Turn]:
-    line: Line[Turn] = Line(itemgetter(0), lambda turn: turn[0] in (held or ()))
+def line_of(turns: list[Turn], held: set[str] | None = None) -> FairQueue[Turn]:
+    line: FairQueue[Turn] = FairQueue(itemgetter(0), lambda turn: turn[0] in (held or ()))
     for turn in turns:
         line.append(turn)
     return line
 
 
-def drain(line: Line[Turn]) -> list[Turn]:
+def drain(line: FairQueue[Turn]) -> list[Turn]:
     taken = []
     while (turn := line.peek()) is not None:
         line.take(turn)

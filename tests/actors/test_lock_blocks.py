@@ -74,7 +74,7 @@ class Visitor:
 
 
 def waiting(actor: Any, count: int) -> None:
-    wait_until(lambda: len(actor.guard.lock.waiting()) == count)
+    wait_until(lambda: len(actor.lock_manager.lock.waiting()) == count)
 
 
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
@@ -352,7 +352,7 @@ def test_fault_15_ctrl_c_at_any_line_of_the_entrance_to_a_block_leaves_no_lock(
         for block in entered:  # also if Ctrl-C was put off until then
             assert x.add(1) == 3
             block.__exit__(None, None, None)
-        holders = actor.guard.lock.holders()
+        holders = actor.lock_manager.lock.holders()
         assert len(holders) == (situation != "free"), number
         if situation == "held by another":
             assert other.unlock()
@@ -413,13 +413,13 @@ async def test_lock_block_excludes_tasks_that_share_its_proxy(where: str, cls: t
             async with proxy.locked():
                 raise AssertionError
         nursery.start_soon(visit, 1)
-        await until(lambda: len(actor.guard.lock.waiting()) == 1)
+        await until(lambda: len(actor.lock_manager.lock.waiting()) == 1)
         leave[0].set()
         await entered[1].wait()
         with pytest.raises(QMI_ObjectLockedException):
             await proxy.add(1)
         leave[1].set()
-        await until(lambda: not actor.guard.is_locked)
+        await until(lambda: not actor.lock_manager.is_locked)
         assert await proxy.add(1) == 3
 
 
@@ -463,7 +463,7 @@ async def test_children_of_a_block_may_call_and_their_own_blocks_exclude_each_ot
                         nursery.start_soon(enter, block)
                 assert await proxy.add(1) == 3
             ended.set()
-        assert not actor.guard.is_locked
+        assert not actor.lock_manager.is_locked
 
 
 # What becomes of a block whose lock is lost
@@ -539,7 +539,7 @@ def test_calls_of_a_block_whose_lock_is_lost_are_refused_until_its_end(
                 other.force_unlock()
             else:
                 client.disconnect_from_peer("server")
-                wait_until(lambda: not actor.guard.is_locked)
+                wait_until(lambda: not actor.lock_manager.is_locked)
                 client.connect_to_peer("server", f"127.0.0.1:{server.get_tcp_server_port()}")
                 if "taken" in how:
                     assert other.lock()

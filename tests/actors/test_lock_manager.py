@@ -101,7 +101,7 @@ def test_fault_37_a_lock_is_not_stolen(lab: QMI_Context, caplog: pytest.LogCaptu
         assert not actor.handle(Release("x", token), origin).wait()
         if token is not None:
             assert not actor.handle(Acquire("x", token), origin).wait()
-        actor.guard.leave(Origin("lab", "another"))
+        actor.lock_manager.leave(Origin("lab", "another"))
     assert "x locked, method request with a wrong lock token is denied" in caplog.messages
     assert held.token.secret not in caplog.text
     assert one.add(1) == 3
@@ -197,7 +197,7 @@ def test_waiters_are_served_in_order(lab: QMI_Context) -> None:
         assert proxies[index].unlock()
 
     threads = []
-    waiters = actor_of(lab, "x").guard.lock
+    waiters = actor_of(lab, "x").lock_manager.lock
     for index in range(5):
         thread = threading.Thread(target=take, args=(index,))
         thread.start()
@@ -262,7 +262,7 @@ def test_a_grant_that_nobody_takes_is_taken_back(lab: QMI_Context) -> None:
     actor = actor_of(lab, "x")
     one.lock()
     waiting = handle_of(lab.get_instrument("x")).acquire(None, Token("t"))
-    assert actor.guard.lock.waiting()[0] is waiting
+    assert actor.lock_manager.lock.waiting()[0] is waiting
     waiting.fail(QMI_CancelledCallException())  # as if the caller gave up in the very moment of the grant
     one.unlock()
     assert not one.is_locked()
@@ -335,9 +335,9 @@ def test_a_context_that_goes_frees_its_lock_for_the_next_one(
     peer = Origin("peer", "1")
     assert actor.handle(Acquire("x", Token("p")), peer).wait(10)
     waiting = handle_of(one).acquire(None, Token("t"))
-    actor.guard.leave(Origin("peer", "2"))
+    actor.lock_manager.leave(Origin("peer", "2"))
     assert not waiting.done()
-    actor.guard.leave(peer)
+    actor.lock_manager.leave(peer)
     assert waiting.wait(10)
     assert "lab.x unlocked, because context 'peer' that held the lock is gone" in caplog.messages
 
@@ -405,7 +405,7 @@ async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(proxy.lock, 5)
-                    await until(lambda: bool(actor.guard.lock.waiting()))
+                    await until(lambda: bool(actor.lock_manager.lock.waiting()))
                     await other.unlock()
             finally:
                 held = handle_of(other).token_to_release(None)
@@ -420,7 +420,7 @@ async def test_cancelling_a_lock_at_each_step_leaves_nothing_behind(
             await proxy.unlock()
         await until(lambda: actor.mailbox.current is None)
         check_idle(actor)
-        assert actor.guard.info() is None
+        assert actor.lock_manager.info() is None
         assert await other.add(1) == 3
 
     assert await cancel_at_each_step(scenario, check) >= 2

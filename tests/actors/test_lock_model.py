@@ -328,13 +328,13 @@ class LocksAgainstModel(RuleBasedStateMachine):
         made = self.users[user].blocks.pop(grant.number)
         leave = made.__exit__ if isinstance(self.users[user], ThreadUser) else made.__aexit__
         assert self.users[user].do(lambda: leave(None, None, None)) is None
-        wait_until(lambda: len(self.actor.guard.lock.holders()) <= len(self.stack))
+        wait_until(lambda: len(self.actor.lock_manager.lock.holders()) <= len(self.stack))
         self.lose([grant])
 
     # What happens to users
 
     def waiting(self) -> list[AcquireTurn]:
-        turns: list[AcquireTurn] = self.actor.guard.lock.waiting()
+        turns: list[AcquireTurn] = self.actor.lock_manager.lock.waiting()
         return turns
 
     @precondition(lambda self: self.line)
@@ -352,7 +352,7 @@ class LocksAgainstModel(RuleBasedStateMachine):
     def time_out(self, which: int) -> None:
         place = which % len(self.line)
         user, _ = self.line.pop(place)
-        self.actor.guard.time_out(self.waiting()[place])
+        self.actor.lock_manager.time_out(self.waiting()[place])
         answer = self.users[user].results.get(timeout=20)
         assert isinstance(answer, QMI_ObjectLockedException), answer
         self.users[user].waits = False
@@ -377,7 +377,7 @@ class LocksAgainstModel(RuleBasedStateMachine):
         if not hasattr(self, "actor"):
             return
         names = {REMOTE: "desk"}
-        holders = [holder.origin.context for holder in self.actor.guard.lock.holders()]
+        holders = [holder.origin.context for holder in self.actor.lock_manager.lock.holders()]
         assert holders == [names.get(grant.proxy, "lab") for grant in self.stack]
         assert len(self.waiting()) == len(self.line)
         if not self.stack:

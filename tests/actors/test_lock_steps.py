@@ -50,11 +50,11 @@ class Scene:
         token: Token = handle.token_to_lock_with(None)
         if who == 2:  # as from another program: the request is that of the link
             request = AcquireTurn(Acquire("x", token, math.inf), self.lab.async_context.origin)
-            self.requests[token] = self.actor.guard.acquire(request)
+            self.requests[token] = self.actor.lock_manager.acquire(request)
         else:
             self.requests[token] = handle.acquire(timeout, token)
         self.asked.append(token)
-        self.turns += [turn for turn in self.actor.guard.lock.waiting() if turn not in self.turns]
+        self.turns += [turn for turn in self.actor.lock_manager.lock.waiting() if turn not in self.turns]
         return token
 
     def future(self, who: int) -> QMI_RpcFuture[LockAnswer]:
@@ -70,13 +70,13 @@ class Scene:
         self.future(2).cancel()
 
     def time_out(self) -> None:
-        self.actor.guard.time_out(self.turns[0])
+        self.actor.lock_manager.time_out(self.turns[0])
 
     def force(self) -> None:
         self.proxies[3].__rpc__.force_release()
 
     def leave(self) -> None:
-        self.actor.guard.leave(self.lab.async_context.origin)
+        self.actor.lock_manager.leave(self.lab.async_context.origin)
 
     def new_request(self) -> None:
         self.ask(3)
@@ -110,11 +110,11 @@ class Scene:
 
     def check(self) -> None:
         """Let everybody who has the lock give it back, until nobody has it."""
-        guard = self.actor.guard
+        lock_manager = self.actor.lock_manager
         for future in self.later:
             with suppress(QMI_ObjectLockedException):
                 future.wait(10)
-        while (holder := guard.lock.holder) is not None:
+        while (holder := lock_manager.lock.holder) is not None:
             assert holder.key not in self.undone, "held by one who gave up"
             future = self.requests[holder.key]
             assert future.done()
@@ -174,7 +174,7 @@ def test_lock_waiters_are_answered_when_the_object_ends_at_any_step(first: str) 
                 """How an object begins to end."""
                 waiting = scene.actor.mailbox.close(error)
                 with scene.actor.mailbox.mutex:
-                    waiting.extend(scene.actor.guard.clear_waiters())
+                    waiting.extend(scene.actor.lock_manager.clear_waiters())
                 for turn in waiting:
                     turn.fail(copy.copy(error))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.actors.fair_queue import Line
+from qmi.actors.fair_queue import FairQueue
 from qmi.actors.mailbox import Mailbox
 
 
@@ -86,7 +86,7 @@ def test_turns_run_one_at_a_time_in_the_order_of_their_coming(steps: list[tuple[
 
 
 def by_letter(held: set[str]) -> Mailbox[str]:
-    return Mailbox(lambda: Line(lambda turn: turn[0], lambda turn: turn[0] in held))
+    return Mailbox(lambda: FairQueue(lambda turn: turn[0], lambda turn: turn[0] in held))
 
 
 def test_mailbox_passes_over_who_is_held_and_comes_back_to_them() -> None:
@@ -137,7 +137,7 @@ def test_mailbox_forgets_a_turn_that_ctrl_c_left_in_line_when_it_came() -> None:
     assert box.leave("b") == "c"
 
 
-class GeneralLine(Line[tuple[str, int]]):
+class GeneralLine(FairQueue[tuple[str, int]]):
     """A line that has no short way: nobody ever knows that there is one row only."""
 
     def _note_rows(self) -> None:
@@ -163,7 +163,7 @@ def test_mailbox_with_one_row_does_what_the_general_way_does(
     def origin(turn: tuple[str, int]) -> str:
         return turn[0]
 
-    boxes = [Mailbox(lambda kind=kind: kind(origin, is_held)) for kind in (Line, GeneralLine)]  # type: ignore[misc]
+    boxes = [Mailbox(lambda kind=kind: kind(origin, is_held)) for kind in (FairQueue, GeneralLine)]  # type: ignore[misc]
 
     def act(box: Mailbox[tuple[str, int]], action: str, turn: tuple[str, int]) -> object:
         if action in ("hold", "free"):

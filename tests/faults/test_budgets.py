@@ -21,7 +21,7 @@ from qmi.messages import Call
 from qmi.net.codec import Codec
 from qmi.net.codec.budget import weigh
 from qmi.net.codec.tags import SET, Own
-from qmi.net.io.large_messages import collector_at_rest
+from qmi.net.io.large_messages import gc_paused
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import LARGE_BODY
@@ -307,7 +307,7 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
         bench.echo(1)
         raws[0].sock.sendall(call(1, "block"))
         data = b"".join(packet(number, kind) for number in range(2, 2 + 8 // links))
-        with collector_at_rest():
+        with gc_paused():
             Codec(restore=lambda plain: plain).decode(packet(2, kind)[HEADER.size :])  # it is one that is accepted
         before = remote.process.memory_info().rss
         worst, most = 0.0, 0
@@ -355,15 +355,15 @@ def test_fault_47_flood_of_messages_of_many_keeps_nobody_waiting(program: Progra
 
 def test_collector_rests_until_the_last_of_several_is_done() -> None:
     assert gc.isenabled()
-    with collector_at_rest():
+    with gc_paused():
         assert not gc.isenabled()
-        with collector_at_rest():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
     gc.disable()
     try:
-        with collector_at_rest():
+        with gc_paused():
             pass
         assert not gc.isenabled(), "the program has switched it off"
     finally:

@@ -122,7 +122,7 @@ def test_fault_03_a_client_that_dies_gives_its_lock_back(
             bench.echo(1, rpc_timeout=0.05)
         other.kill() if how == "reset" else other.pause()
         died = time.monotonic()
-        wait_until(lambda: not actor.guard.is_locked, 5)
+        wait_until(lambda: not actor.lock_manager.is_locked, 5)
         assert time.monotonic() - died < (1 if how == "reset" else 2)
         actor.object.gate.set()
         assert bench.notes() == ["block ended"]  # a running method finishes
@@ -153,7 +153,7 @@ def test_fault_05_a_peer_that_was_stopped_learns_that_it_was_dropped(here: QMI_C
         lost = bench.rpc_nonblocking.note("lost")
         with pytest.raises(QMI_OutcomeUnknownException, match="no sign of life"):
             lost.wait(5)
-        wait_until(lambda: not actor_of(here, "bench").guard.is_locked)
+        wait_until(lambda: not actor_of(here, "bench").lock_manager.is_locked)
     other.wait_until("not c.has_peer_context('here')")
     with pytest.raises(RemoteFailure, match="NotDelivered"):
         other.run("mine.echo(1)")

@@ -105,7 +105,7 @@ def test_a_lock_belongs_to_one_of_the_clients_with_an_automatic_token(
     clients[0].disconnect_from_peer("srv")
     assert second.echo(2) == 2
     clients[1].disconnect_from_peer("srv")
-    wait_until(lambda: not actor.guard.is_locked)
+    wait_until(lambda: not actor.lock_manager.is_locked)
 
 
 def test_a_lock_belongs_to_one_of_the_clients_with_a_custom_token(clients: list[QMI_Context]) -> None:

@@ -45,7 +45,7 @@ class World:
         self.client.connect_to_peer("server", self.chaos.address)
 
     def check_released(self) -> None:
-        wait_until(lambda: not self.actor.guard.is_locked)
+        wait_until(lambda: not self.actor.lock_manager.is_locked)
         for proxy in (self.other, self.proxy):
             with proxy.locked(timeout=10, lock_token="text"):
                 assert proxy.add(1) == 3
@@ -117,7 +117,7 @@ def test_lock_with_a_text_whose_grant_was_lost_on_its_way_is_released_when_the_l
     world.chaos.back.stall()
     thread = threading.Thread(target=lock)
     thread.start()
-    wait_until(lambda: world.actor.guard.is_locked)
+    wait_until(lambda: world.actor.lock_manager.is_locked)
     world.lose()
     world.chaos.back.go_on()
     thread.join(20)
@@ -154,7 +154,7 @@ def test_lock_with_a_text_is_kept_when_only_another_request_for_it_was_lost(worl
 
 def test_release_that_is_owed_is_forgotten_with_the_program_that_had_the_lock() -> None:
     with QMI_Context("client", config()) as client:
-        owed = client.async_context._owed
+        owed = client.async_context._pending_releases
         with make_context("server") as server:
             server.make_instrument("x", Plain)
             client.connect_to_peer("server", address(server))

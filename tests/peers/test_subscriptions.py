@@ -87,7 +87,7 @@ def test_subscription_that_is_not_possible_is_explained(lab: QMI_Context) -> Non
         failed = signalling(lab).subscribe(Address(context, name), signal, receiver)
         assert isinstance(failed.error(), QMI_SignalSubscriptionException)
         assert str(failed.error()).startswith(message)
-    assert not lab.async_context.exchange.topics_of("far")
+    assert not lab.async_context.broker.topics_of("far")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_subscription_to_what_another_program_does_not_offer_is_explained(lab: Q
         desk.subscribe_signal("lab", "sensor", "sig_valeu", receiver)
     with pytest.raises(QMI_SignalSubscriptionException, match=r"censor"):
         desk.subscribe_signal("lab", "censor", "sig_value", receiver)
-    assert not desk.async_context.exchange.topics_of("lab"), "what was refused is forgotten"
+    assert not desk.async_context.broker.topics_of("lab"), "what was refused is forgotten"
 
 
 class Nowhere:
@@ -176,11 +176,11 @@ def test_receivers_hear_that_their_publisher_is_gone(lab: QMI_Context, desk: QMI
     receiver = QMI_SignalReceiver()
     desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
     topic = Topic("lab", "sensor", "sig_value")
-    assert list(desk.async_context.exchange.topics_of("lab")) == [topic]
+    assert list(desk.async_context.broker.topics_of("lab")) == [topic]
     signalling(desk).peer_gone(Origin("lab", "1"), "reset", for_good=False)
-    assert list(desk.async_context.exchange.topics_of("lab")) == [topic], "it may come back"
+    assert list(desk.async_context.broker.topics_of("lab")) == [topic], "it may come back"
     lab.stop()
-    wait_until(lambda: not list(desk.async_context.exchange.topics_of("lab")))
+    wait_until(lambda: not list(desk.async_context.broker.topics_of("lab")))
 
 
 def test_a_subscription_that_cannot_be_made_again_is_logged(caplog: pytest.LogCaptureFixture) -> None:

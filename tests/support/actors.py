@@ -15,7 +15,7 @@ def actor_of(context: Any, name: str) -> Any:
 def check_idle(actor: Any) -> None:
     assert actor.mailbox.current is None
     assert len(actor.mailbox) == 0
-    assert actor.guard.lock.next_waiter() is None
+    assert actor.lock_manager.lock.next_waiter() is None
 
 
 def handle_of(proxy: Any) -> Any:

@@ -48,9 +48,9 @@ class Publisher(Generic[E]):
 
     __slots__ = ("_exchange", "_mutex", "_seqnr", "_topic", "peers", "receivers")
 
-    def __init__(self, exchange: Broker[E], topic: Topic) -> None:
-        self._exchange = exchange
-        self._mutex = exchange.mutex
+    def __init__(self, broker: Broker[E], topic: Topic) -> None:
+        self._exchange = broker
+        self._mutex = broker.mutex
         self._topic = topic
         self._seqnr = 0
         self.receivers: tuple[QMI_SignalReceiver, ...] = ()
@@ -90,7 +90,7 @@ class Broker(Generic[E]):
         self.mutex: threading.RLock = threading.RLock()
         self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions(self._changed)
         self._peers: Subscriptions[PeerSubscriber[E]] = Subscriptions(self._changed)
-        self._outlets: dict[Topic, Publisher[E]] = {}
+        self._publishers: dict[Topic, Publisher[E]] = {}
         self._failing: set[tuple[Topic, Origin]] = set()
         self._undecodable: set[Topic] = set()
         # Of topics of other contexts, the number of the signal that is due. A peer leaves out what finds no room on its
@@ -99,25 +99,25 @@ class Broker(Generic[E]):
 
     # Publishing
 
-    def outlet(self, publisher: str, signal: str) -> Publisher[E]:
+    def publisher_of(self, publisher: str, signal: str) -> Publisher[E]:
         """The way out for a signal of an object of this context; always the same one, since it counts."""
         topic = Topic(self._context, publisher, signal)
         with self.mutex:
-            if topic not in self._outlets:
-                self._outlets[topic] = Publisher(self, topic)
+            if topic not in self._publishers:
+                self._publishers[topic] = Publisher(self, topic)
                 self._changed(topic)
-            return self._outlets[topic]
+            return self._publishers[topic]
 
     def _changed(self, topic: Topic) -> None:
         # Called with the mutex.
-        outlet = self._outlets.get(topic)
-        if outlet is not None:
-            outlet.receivers = self._receivers.of(topic)
-            outlet.peers = self._peers.of(topic)
+        publisher_of = self._publishers.get(topic)
+        if publisher_of is not None:
+            publisher_of.receivers = self._receivers.of(topic)
+            publisher_of.peers = self._peers.of(topic)
 
     def publish(self, publisher: str, signal: str, args: tuple[object, ...]) -> None:
         """Tell everybody who has subscribed to a signal of an object of this context."""
-        self.outlet(publisher, signal).publish(args)
+        self.publisher_of(publisher, signal).publish(args)
 
     def send(self, peers: Iterable[PeerSubscriber[E]], topic: Topic, signal: Signal) -> None:
         """Send a signal to peers. Called with the mutex."""

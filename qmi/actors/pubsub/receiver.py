@@ -151,7 +151,7 @@ class QMI_SignalReceiver:
         self._waiters: list[Waker] = []
         self._count = 0  # number of the next that comes
         self._taken = 0  # number of the next that is taken, unless that is odd
-        self._is_odd = False  # what comes next, since a new one was dropped
+        self._is_flagged = False  # what comes next, since a new one was dropped
         self._gaps: dict[tuple[str, ...], str] = {}
         self._sources = 0
         self._ended: str | None = None
@@ -165,7 +165,7 @@ class QMI_SignalReceiver:
     def deliver(self, told: Sequence[Delivered]) -> None:
         """Signals come, in this order."""
         with self._mutex:
-            if self._gaps or self._is_odd or len(self._queue) + len(told) > self._limit:
+            if self._gaps or self._is_flagged or len(self._queue) + len(told) > self._limit:
                 for one in told:
                     self._put(_Flagged(one, self._count, self._gaps.pop(one[:3], None), False))
             else:
@@ -182,7 +182,7 @@ class QMI_SignalReceiver:
         with self._mutex:
             self._count += 1
             self.dropped += 1
-            self._is_odd = True  # the number of the next one does not follow from the one before it
+            self._is_flagged = True  # the number of the next one does not follow from the one before it
 
     def mark_gap(self, topic: Topic, gap: str) -> None:
         """Signals of a topic may be missing."""
@@ -220,7 +220,7 @@ class QMI_SignalReceiver:
         self._count += 1
         if len(self._queue) < self._limit:
             self._queue.append(received)
-            self._is_odd = False
+            self._is_flagged = False
             return
         self.dropped += 1
         lost: Delivered | _Flagged = received
@@ -229,7 +229,7 @@ class QMI_SignalReceiver:
             self._taken = lost.number + 1 if isinstance(lost, _Flagged) else self._taken + 1
             self._queue.append(received)
         else:
-            self._is_odd = True
+            self._is_flagged = True
         if isinstance(lost, _Flagged) and lost.gap is not None:
             self._gaps[lost.told[:3]] = lost.gap  # the next one says it instead
 

@@ -26,12 +26,12 @@ class _Outlet(Protocol):
 
 
 class _Broker(Protocol):
-    def outlet(self, publisher: str, signal: str) -> _Outlet: ...
+    def publisher_of(self, publisher: str, signal: str) -> _Outlet: ...
 
 
 class _Core(Protocol):
     @property
-    def exchange(self) -> _Broker: ...
+    def broker(self) -> _Broker: ...
 
 
 class PublishingContext(Protocol):
@@ -173,7 +173,7 @@ class QMI_RegisteredSignal:
         if tuple(map(type, args)) != signal._fits:
             signal.check(self._publisher, args)
         if self._outlet is None:
-            self._outlet = self._context.async_context.exchange.outlet(self._publisher, signal.name)
+            self._outlet = self._context.async_context.broker.publisher_of(self._publisher, signal.name)
         self._outlet.publish(args)
 
     # What the same attribute of a proxy has; here for editors and type checkers.

@@ -154,7 +154,7 @@ def lower_array(encoding: Encoding, array: AnyArray) -> CBORTag:
         raise UnsendableArray(_UNREADABLE)
     by_column = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
     flat = np.ascontiguousarray(array.T if by_column else array).reshape(-1)
-    data = encoding.put_away(flat.view("u1").data if flat.nbytes else b"")
+    data = encoding.add_segment(flat.view("u1").data if flat.nbytes else b"")
     tag = TYPED_ARRAYS.get(described) if type(described) is str else None
     tagged = CBORTag(Own.ARRAY, [described, data]) if tag is None else CBORTag(tag, data)
     if array.ndim == 1 and (tag is not None or array.dtype.itemsize):

@@ -166,7 +166,7 @@ def _namespace(decoding: Decoding, payload: object, _: bool) -> SimpleNamespace:
 
 
 def _lower_bytearray(encoding: Encoding, value: bytearray, depth: int) -> CBORTag:
-    return CBORTag(Own.BYTEARRAY, encoding.put_away(value))
+    return CBORTag(Own.BYTEARRAY, encoding.add_segment(value))
 
 
 def _bytes(decoding: Decoding, payload: object, _: bool) -> bytes:
@@ -188,7 +188,7 @@ def _lower_numbers(encoding: Encoding, value: array[Any], depth: int) -> CBORTag
     if sys.byteorder == "big":
         value = array(code, value)
         value.byteswap()
-    return CBORTag(Own.NUMBERS, [code, value.itemsize, encoding.put_away(value)])
+    return CBORTag(Own.NUMBERS, [code, value.itemsize, encoding.add_segment(value)])
 
 
 def _numbers(decoding: Decoding, payload: object, _: bool) -> array[Any]:

@@ -188,7 +188,7 @@ class Encoder:
             del self.segments[kept:]
             return None
 
-    def put_away(self, buffer: Buffer) -> object:
+    def add_segment(self, buffer: Buffer) -> object:
         """Return what stands for these bytes: themselves, or the number of a segment if they are many."""
         view = memoryview(buffer)
         if self._inline is not None:
@@ -232,7 +232,7 @@ class Encoder:
         return plain, size
 
     def _bytes(self, value: bytes, depth: int) -> object:
-        return value if len(value) < SEGMENT_THRESHOLD else CBORTag(Own.BYTES, self.put_away(value))
+        return value if len(value) < SEGMENT_THRESHOLD else CBORTag(Own.BYTES, self.add_segment(value))
 
     def _unknown(self, value: UnknownTypeValue, depth: int) -> CBORTag:
         if value.type_kind is NamedKind.ARRAY:

@@ -172,7 +172,7 @@ class ErrorEncoder:
         parts = _Parts(self, depth + 1)
         state = parts.attributes(error)
         members = parts.members(error)
-        args = [parts.tame(arg) for arg in tuple(_BASE["args"].__get__(error))]
+        args = [parts.encode_or_text(arg) for arg in tuple(_BASE["args"].__get__(error))]
         if parts.size > MAX_STATE:
             args, parts.whole = [text], False
         self._left -= parts.size
@@ -254,7 +254,7 @@ class _Parts:
             found.append(self._errors.brief(error) if type(plain) is str else plain)
         return found
 
-    def tame(self, value: object) -> object:
+    def encode_or_text(self, value: object) -> object:
         """Lower an argument, or its text if that is impossible."""
         if type(value) is str:
             text = cut(value, MAX_TEXT)
@@ -277,7 +277,7 @@ class _Parts:
         if type(value) in (list, tuple) and any(isinstance(item, BaseException) for item in value):
             if len(value) > MAX_STATE // 16:
                 return False
-            items = [self.tame(item) for item in value]
+            items = [self.encode_or_text(item) for item in value]
             found[key] = items if type(value) is list else CBORTag(Own.TUPLE, items)
             return self.size <= MAX_STATE
         try:

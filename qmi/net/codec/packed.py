@@ -63,7 +63,7 @@ def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
 
 def _packed(encoding: Encoding, form: str, detail: object, data: Buffer, objects: int) -> CBORTag:
     encoding.spend(objects)
-    return CBORTag(Own.PACKED, [form, detail, encoding.put_away(data)])
+    return CBORTag(Own.PACKED, [form, detail, encoding.add_segment(data)])
 
 
 def _pack_floats(encoding: Encoding, values: Sequence[float]) -> CBORTag:

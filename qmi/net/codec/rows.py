@@ -88,7 +88,7 @@ class Encoding(Protocol):
     def check_bytes(self, size: int) -> None:
         """Refuse an array of so many bytes before it is copied."""
 
-    def put_away(self, buffer: Buffer) -> object:
+    def add_segment(self, buffer: Buffer) -> object:
         """Return what stands for bytes: themselves, or the number of a segment if they are many."""
 
     def spend(self, objects: int) -> None:

@@ -82,7 +82,7 @@ class LargeMessages:
 
     def decode(self, frame: Frame) -> Packet | Exception:
         """Decode a frame, in any thread, without the mutex."""
-        with collector_at_rest():
+        with gc_paused():
             return self._connection.decode(frame)
 
 
@@ -92,7 +92,7 @@ _is_ours = False
 
 
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Keep the garbage collector still. Several threads may do so at once; a program that has none keeps it off.
 
     Decoding makes hundreds of thousands of containers, none of which is garbage. The collector would look through all

@@ -170,11 +170,11 @@ class Delivery:
             self._over = False
             self.deliver(loss)
 
-    def relieved(self) -> None:
+    def resume_writing(self) -> None:
         """There is room again; as :meth:`deliver`."""
         try:
             if not self._over:
-                self._owner.relieved(self._link)
+                self._owner.resume_writing(self._link)
         except Exception as error:  # as above
             self._failed("telling that it takes more", error)
 
@@ -226,7 +226,7 @@ class Link:
             taken_back=connection.taken_back,
             failed=lambda: loop.now_or_soon(self._check_fault),
             stuck=lambda: self._wake_timer.set(),
-            relieved=self._relieved,
+            resume_writing=self._relieved,
             capacity=max_unsent,
         )
         self.room: Room = Room(lambda: self._connection.lacks_room or self.is_full())
@@ -244,7 +244,7 @@ class Link:
         )  # which all links of a context have in common; hashing them takes longer
         self._delivery = Delivery(self, owner, self._note_fault)
         self._failures = failures or Failures()
-        self._untold = [FAULT]
+        self._unlogged_fault = [FAULT]
         self._scope = trio.CancelScope()
         self._lend_again = 0.0
         self._handoff = ReaderHandoff(self)
@@ -368,7 +368,7 @@ class Link:
     def _note_fault(self, doing: str, error: Exception) -> None:
         # Several parts may fail by one cause, in the loop and in threads: one of them tells, since `pop` is one step.
         with suppress(IndexError):
-            self._untold.pop()
+            self._unlogged_fault.pop()
             self._failures.fault("link", f"The link to {self.title} ends by {FAULT} while {doing}", error)
         if self._out.fault is None:
             self._out.fault = f"{FAULT} while {doing}: {describe_error(error)}"
@@ -389,7 +389,7 @@ class Link:
             self.close("the context is stopping")  # wakes a thread that reads
 
     async def _read(self) -> None:
-        self._say(self._connection.data_to_send)
+        self._send_own(self._connection.data_to_send)
         busy_since = rush_since = time.monotonic()
         reads = 0
         while self._connection.lost is None:
@@ -586,7 +586,9 @@ class Link:
             self._note_fault("writing", self._out.error)
         if self._out.fault is not None and self._connection.lost is None:
             self._handle(
-                self._connection.lose, self._out.fault, LossKind.DISCONNECTED if self._untold else LossKind.FAULT
+                self._connection.lose,
+                self._out.fault,
+                LossKind.DISCONNECTED if self._unlogged_fault else LossKind.FAULT,
             )
             self._hang_up()
 
@@ -618,7 +620,7 @@ class Link:
         """Whether the other side gives a sign of life within so many seconds."""
         heard = self._heard
         self._probes += 1
-        self._say(lambda: [PING])
+        self._send_own(lambda: [PING])
         with trio.move_on_after(patience):
             await heard.wait()
         self._probes -= 1
@@ -680,11 +682,11 @@ class Link:
             self._dropping = False
             _logger.warning("Signals go to %s again; %d were dropped so far", self.title, self.dropped_signals)
         self.room.tell()
-        self._delivery.relieved()
+        self._delivery.resume_writing()
 
     def cancel_request(self, number: int) -> None:
         """Give up a request, or leave its stream; its sink gets nothing more."""
-        self._say(self._cancel, number)
+        self._send_own(self._cancel, number)
 
     def _cancel(self, number: int) -> list[Buffer]:
         self._delivery.forget(number)
@@ -697,7 +699,7 @@ class Link:
 
     def send_credit(self, number: int, count: int) -> None:
         """Allow the other side so many more items of a stream."""
-        self._say(self._connection.send_credit, number, count)
+        self._send_own(self._connection.send_credit, number, count)
 
     def send_signal(self, signal: Signal, encoded: dict[Hashable, Encoded] | None = None) -> None:
         """Tell the other side of a signal. It is dropped, and counted, if too much waits to be written.
@@ -721,7 +723,7 @@ class Link:
         if key not in shared:
             shared[key] = self._connection.encode_request(signal)
         # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
-        self._say(self._connection.send_signal, signal, shared[key], soon=True, patient=False)
+        self._send_own(self._connection.send_signal, signal, shared[key], soon=True, patient=False)
 
     def send_value(self, number: int, value: object) -> None:
         """Answer a request."""
@@ -730,7 +732,7 @@ class Link:
     def send_reply(self, number: int, reply: Reply) -> None:
         """Answer a request. Answers are never dropped: while :meth:`is_full`, no more calls should be begun."""
         more = self._connection.served_request_count > 1
-        self._say(self._connection.send_reply, number, reply, self._connection.encode_reply(reply), soon=more)
+        self._send_own(self._connection.send_reply, number, reply, self._connection.encode_reply(reply), soon=more)
 
     def send_failure(self, number: int, error: BaseException) -> None:
         """Answer a request, or end a stream, by an error."""
@@ -738,7 +740,7 @@ class Link:
 
     def open_stream(self, number: int) -> None:
         """Answer a request by a stream."""
-        self._say(self._connection.open_stream, number)
+        self._send_own(self._connection.open_stream, number)
 
     def credit(self, number: int) -> int:
         """How many items of a stream may be sent now."""
@@ -751,11 +753,11 @@ class Link:
         Raises:
             QMI_ValueNotSendableException: If it cannot be sent.
         """
-        self._say(self._connection.send_item, number, value)
+        self._send_own(self._connection.send_item, number, value)
 
     def end_stream(self, number: int) -> None:
         """End a stream after its last item."""
-        self._say(self._connection.end_stream, number)
+        self._send_own(self._connection.end_stream, number)
 
     def beat(self) -> None:
         """Give a sign of life on behalf of a loop that is blocked."""
@@ -768,7 +770,9 @@ class Link:
             self.fault("giving a sign of life", error)
 
     @trio.lowlevel.enable_ki_protection
-    def _say(self, make: Callable[..., list[Buffer]], *args: object, soon: bool = False, patient: bool = True) -> None:
+    def _send_own(
+        self, make: Callable[..., list[Buffer]], *args: object, soon: bool = False, patient: bool = True
+    ) -> None:
         if current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
             self.loop.soon(self._say_now, make, args)
             return

@@ -28,11 +28,11 @@ from qmi.net.protocol.events import Event
 
 _PATIENCE = 50
 """How many milliseconds the thread waits for something to come before the loop reads again."""
-_COURTESY = 0.001
+_YIELD_TIME = 0.001
 """For how long, in seconds, the thread leaves the right to those who may want to read for themselves."""
 _MOST_UNTAKEN = 1024
 """After how many messages the thread offers the right again if nobody took it the last times."""
-_GLANCE = 250
+_POLL_MS = 250
 """How many milliseconds a caller sleeps before it looks whether the link is still there."""
 _SPIN = 100e-6 if len(getattr(os, "sched_getaffinity", lambda _: ())(0)) > 1 else 0.0
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
@@ -77,7 +77,7 @@ class Poller(Protocol):
         """Wait until a descriptor is ready, so many milliseconds at most."""
 
 
-class _Eagerness:
+class _AdaptiveSpin:
     """For how long it is worth looking before sleeping: not at all when nothing ever comes so soon.
 
     That is so when the object takes its time, and on a busy machine, where whoever looks keeps the other side from
@@ -124,9 +124,9 @@ class ReaderHandoff:
         self._untaken = 1
         self._until_offer = 0
         self._wanted = threading.Event()
-        self._for_answers = _Eagerness()
-        self._for_requests = _Eagerness()
-        self._for_pieces = _Eagerness()
+        self._for_answers = _AdaptiveSpin()
+        self._for_requests = _AdaptiveSpin()
+        self._for_pieces = _AdaptiveSpin()
 
     def serve(self) -> list[Event]:
         """Read in a thread until nothing comes for a while.
@@ -161,7 +161,7 @@ class ReaderHandoff:
         # Whoever takes the right clears the offer and makes it anew when done.
         self._offered = False
         self._wanted.clear()
-        if self._wanted.wait(_COURTESY) or self._offered:
+        if self._wanted.wait(_YIELD_TIME) or self._offered:
             return
         self._untaken = min(2 * self._untaken, _MOST_UNTAKEN)
         self._until_offer = self._untaken
@@ -180,7 +180,7 @@ class ReaderHandoff:
         try:
             self._spin(done, now, self._for_answers)
             while self._source.is_up and not self._rest and not done():
-                left = _GLANCE if end is None else min(_GLANCE, max(0, round((end - time.monotonic()) * 1000)))
+                left = _POLL_MS if end is None else min(_POLL_MS, max(0, round((end - time.monotonic()) * 1000)))
                 if self._more or self._wait(left):
                     self._read()
                 elif end is not None and time.monotonic() >= end:
@@ -201,7 +201,7 @@ class ReaderHandoff:
         finally:
             self._give_back(used=busy())
 
-    def _spin(self, enough: Callable[[], bool], now: float, eagerness: _Eagerness) -> None:
+    def _spin(self, enough: Callable[[], bool], now: float, eagerness: _AdaptiveSpin) -> None:
         duration = eagerness.time()
         if not duration:
             return

@@ -65,7 +65,7 @@ class Owner(Protocol[LinkT]):
     def signals(self, link: LinkT, signals: list[Signal]) -> None:
         """Objects of the other side published something, in this order."""
 
-    def relieved(self, link: LinkT) -> None:
+    def resume_writing(self, link: LinkT) -> None:
         """There is room again on a link that was found full. On the loop."""
 
     def lost(self, link: LinkT, loss: PeerLost) -> None:

@@ -314,7 +314,7 @@ class Outbound:
         taken_back: Callable[[int], object],
         failed: Callable[[], object],
         stuck: Callable[[], object],
-        relieved: Callable[[], object] = lambda: None,
+        resume_writing: Callable[[], object] = lambda: None,
         capacity: int = 64 << 20,
     ) -> None:
         self._wire = wire
@@ -324,7 +324,7 @@ class Outbound:
         self._taken_back = taken_back
         self._failed = failed
         self._stuck = stuck
-        self._relieved = relieved
+        self._relieved = resume_writing
         self._capacity = capacity
         self._found_full = False
         self.may_be_full: bool = False  # an attribute, since each call looks at it several times
@@ -355,7 +355,7 @@ class Outbound:
         return not self._queue
 
     def is_full(self) -> bool:
-        """Whether more bytes wait than should. Whoever gets True hears by ``relieved`` when half of them are gone."""
+        """Whether too many bytes wait. After True, ``resume_writing`` is called when half of them are gone."""
         if self._size > self._capacity:
             self._found_full = True
         self.may_be_full = self._found_full

@@ -1,8 +1,8 @@
 """What one side of a link does with what it receives: bytes in, events out; no socket, no clock.
 
-A driver owns the connection and calls a :class:`Connection`::
+Its caller owns the socket and drives a :class:`Connection`::
 
-    peer = Peer(Role.CONNECTING, hello, now=now, expected="srv", where="10.0.0.5:40001", persistent=..., restore=...)
+    peer = Connection(Role.CONNECTING, hello, now=now, expected="srv", where="10.0.0.5:40001", restore=..., ...)
     write(peer.data_to_send())                       # the hello; after every call below, too
 
     # reading, in a task of its own:
@@ -65,7 +65,7 @@ from qmi.net.protocol.packets import (
     Arrivals,
     Frame,
     FrameReader,
-    Lacking,
+    MissingSegments,
     read_first_packet,
     read_packet,
     write_packet,
@@ -262,7 +262,7 @@ class Connection(RequestLayer):
             Whether to decode it now: there is memory, or waiting for some is of no use.
         """
         frame = self.large_frame
-        if frame is None or isinstance(frame.segments, Lacking):
+        if frame is None or isinstance(frame.segments, MissingSegments):
             return True
         cost = self._cost_of(frame)
         return not self._requests.has_room_to_serve(cost.total) or self._share.reserve(cost, wake)
@@ -311,7 +311,7 @@ class Connection(RequestLayer):
             self._handle_decoded(frame, self.decode(frame), events, now)
 
     def _check_affordable(self, frame: Frame) -> None:
-        if isinstance(frame.segments, Lacking):
+        if isinstance(frame.segments, MissingSegments):
             raise UnaffordableValue(f"there is no memory for arrays of {frame.segments.size} bytes")
         cost = self._cost_of(frame)
         if not self._requests.has_room_to_serve(cost.total):

@@ -76,7 +76,7 @@ def small_frame(head: bytes, body: bytes = b"") -> bytes:
     return b"".join((_BEGIN, _REST.pack(len(head) + len(body), 0, 0), head, body))
 
 
-class Lacking(tuple[()]):
+class MissingSegments(tuple[()]):
     """Stands for the segments of a frame for which there was no memory; has none of them, but is not false.
 
     Attributes:
@@ -154,7 +154,7 @@ class _Partial:
         self.target = memoryview(self.table)
         self.sizes: tuple[int, ...] = ()
         self.body: bytearray | None = None
-        self.segments: list[Memory] | Lacking = []
+        self.segments: list[Memory] | MissingSegments = []
         self.filled = 0
         self.dropping = 0
 
@@ -168,7 +168,7 @@ class _Partial:
         if self.table is not None:
             self._read_table(self.table)
             return True
-        if type(self.segments) is Lacking:
+        if type(self.segments) is MissingSegments:
             return False
         done = len(self.segments)
         if done == len(self.sizes):
@@ -178,7 +178,7 @@ class _Partial:
             self.target = memoryview(memory).cast("B")
         except (MemoryError, OSError, ValueError, OverflowError):
             self.dropping = sum(self.sizes[done:])
-            self.segments = Lacking()
+            self.segments = MissingSegments()
             self.segments.size = self.total
             self.target = memoryview(b"")
             return self.dropping > 0

@@ -41,72 +41,72 @@ def numbers(receiver: QMI_SignalReceiver) -> list[int]:
 
 
 def test_broker_delivers_to_all_subscribers_here_and_elsewhere() -> None:
-    exchange, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker[object]("lab"), Peer("far")
     receivers = [QMI_SignalReceiver() for _ in range(2)]
     for receiver in receivers:
-        assert exchange.subscribe(TOPIC, receiver)
-    assert not exchange.subscribe(TOPIC, receivers[0])
-    exchange.subscribe_peer("nsg", "sig", peer.subscriber)
-    exchange.subscribe_peer("nsg", "sig", peer.subscriber)
+        assert broker.subscribe(TOPIC, receiver)
+    assert not broker.subscribe(TOPIC, receivers[0])
+    broker.subscribe_peer("nsg", "sig", peer.subscriber)
+    broker.subscribe_peer("nsg", "sig", peer.subscriber)
     for number in range(3):
-        exchange.publish("nsg", "sig", (number,))
-    exchange.publish("nsg", "other", (9,))
+        broker.publish("nsg", "sig", (number,))
+    broker.publish("nsg", "other", (9,))
     assert [numbers(receiver) for receiver in receivers] == [[0, 1, 2]] * 2
     assert [(signal.args, signal.seqnr) for signal in peer.sent] == [((0,), 0), ((1,), 1), ((2,), 2)]
     assert peer.sent[0].timestamp <= peer.sent[2].timestamp
 
 
 def test_peers_share_what_was_computed_for_one_of_them_and_for_one_signal() -> None:
-    exchange, one, two = Broker[object]("lab"), Peer("one"), Peer("two")
+    broker, one, two = Broker[object]("lab"), Peer("one"), Peer("two")
     for peer in (one, two):
-        exchange.subscribe_peer("nsg", "sig", peer.subscriber)
-    exchange.publish("nsg", "sig", ())
-    exchange.publish("nsg", "sig", ())
+        broker.subscribe_peer("nsg", "sig", peer.subscriber)
+    broker.publish("nsg", "sig", ())
+    broker.publish("nsg", "sig", ())
     assert (one.shared, two.shared) == ([1, 1], [2, 2])
 
 
 def test_signals_are_counted_also_while_nobody_listens() -> None:
-    exchange, receiver = Broker[object]("lab"), QMI_SignalReceiver()
-    exchange.publish("nsg", "sig", ())
-    exchange.publish("nsg", "sig", ())
-    exchange.subscribe(TOPIC, receiver)
-    exchange.publish("nsg", "sig", ())
+    broker, receiver = Broker[object]("lab"), QMI_SignalReceiver()
+    broker.publish("nsg", "sig", ())
+    broker.publish("nsg", "sig", ())
+    broker.subscribe(TOPIC, receiver)
+    broker.publish("nsg", "sig", ())
     assert receiver.get_next_signal().seqnr == 2
 
 
 def test_an_outlet_knows_who_listens_whoever_came_first_and_goes_on_counting() -> None:
-    exchange, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker[object]("lab"), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
-    exchange.subscribe(TOPIC, one)
-    exchange.subscribe_peer("nsg", "sig", peer.subscriber)
-    outlet = exchange.outlet("nsg", "sig")
-    assert exchange.outlet("nsg", "sig") is outlet
-    assert (outlet.receivers, outlet.peers) == ((one,), (peer.subscriber,))
-    exchange.subscribe(TOPIC, two)
-    outlet.publish((1,))
-    exchange.drop_peer(peer.origin)
-    exchange.publish("nsg", "sig", (2,))
-    exchange.drop_object("nsg")
-    assert (outlet.receivers, outlet.peers) == ((), ())
-    outlet.publish((3,))
-    exchange.subscribe(TOPIC, one)
-    outlet.publish((4,))
+    broker.subscribe(TOPIC, one)
+    broker.subscribe_peer("nsg", "sig", peer.subscriber)
+    publisher_of = broker.publisher_of("nsg", "sig")
+    assert broker.publisher_of("nsg", "sig") is publisher_of
+    assert (publisher_of.receivers, publisher_of.peers) == ((one,), (peer.subscriber,))
+    broker.subscribe(TOPIC, two)
+    publisher_of.publish((1,))
+    broker.drop_peer(peer.origin)
+    broker.publish("nsg", "sig", (2,))
+    broker.drop_object("nsg")
+    assert (publisher_of.receivers, publisher_of.peers) == ((), ())
+    publisher_of.publish((3,))
+    broker.subscribe(TOPIC, one)
+    publisher_of.publish((4,))
     assert [(s.args[0], s.seqnr) for s in (one.get_next_signal() for _ in range(3))] == [(1, 0), (2, 1), (4, 3)]
     assert numbers(two) == [1, 2]
     assert len(peer.sent) == 1
 
 
 def test_broker_delivers_nothing_after_unsubscription() -> None:
-    exchange, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker[object]("lab"), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
-    exchange.subscribe(TOPIC, one)
-    exchange.subscribe(TOPIC, two)
-    exchange.subscribe_peer("nsg", "sig", peer.subscriber)
-    assert exchange.unsubscribe(TOPIC, one) is False
-    assert exchange.unsubscribe(TOPIC, one) is None
-    assert exchange.unsubscribe(TOPIC, two) is True
-    exchange.unsubscribe_peer("nsg", "sig", peer.subscriber)
-    exchange.publish("nsg", "sig", (1,))
+    broker.subscribe(TOPIC, one)
+    broker.subscribe(TOPIC, two)
+    broker.subscribe_peer("nsg", "sig", peer.subscriber)
+    assert broker.unsubscribe(TOPIC, one) is False
+    assert broker.unsubscribe(TOPIC, one) is None
+    assert broker.unsubscribe(TOPIC, two) is True
+    broker.unsubscribe_peer("nsg", "sig", peer.subscriber)
+    broker.publish("nsg", "sig", (1,))
     assert not one.has_signal_ready()
     assert peer.sent == []
 
@@ -115,77 +115,77 @@ def test_broker_delivers_nothing_after_unsubscription() -> None:
 def test_peer_that_takes_no_signals_harms_no_other_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    exchange, bad, good = Broker[object]("lab"), Peer("bad"), Peer("good")
+    broker, bad, good = Broker[object]("lab"), Peer("bad"), Peer("good")
     for peer in (bad, good):
-        exchange.subscribe_peer("nsg", "sig", peer.subscriber)
+        broker.subscribe_peer("nsg", "sig", peer.subscriber)
     bad.broken = True
     for number in range(100):
-        exchange.publish("nsg", "sig", (number,))
+        broker.publish("nsg", "sig", (number,))
     assert len(good.sent) == 100
     assert [record.getMessage() for record in caplog.records] == [
         "Signal nsg.sig was not sent to context 'bad': not today"
     ]
     bad.broken = False
-    exchange.publish("nsg", "sig", (100,))
+    broker.publish("nsg", "sig", (100,))
     bad.broken = True
-    exchange.publish("nsg", "sig", (101,))
+    broker.publish("nsg", "sig", (101,))
     assert len(caplog.records) == 2
-    exchange.drop_peer(bad.origin)
-    exchange.publish("nsg", "sig", (102,))
+    broker.drop_peer(bad.origin)
+    broker.publish("nsg", "sig", (102,))
     assert len(caplog.records) == 2
-    assert exchange._failing == set()
+    assert broker._failing == set()
 
 
 def test_a_peer_that_turns_out_to_be_gone_while_it_is_sent_to_can_be_dropped_there() -> None:
-    exchange, good = Broker[object]("lab"), Peer("good")
+    broker, good = Broker[object]("lab"), Peer("good")
     gone = Origin("gone", "1")
 
     def send(signal: Signal, encoded: dict[Any, Any]) -> None:
-        exchange.drop_peer(gone)
+        broker.drop_peer(gone)
 
-    exchange.subscribe_peer("nsg", "sig", PeerSubscriber(gone, send))
-    exchange.subscribe_peer("nsg", "sig", good.subscriber)
-    in_thread(partial(exchange.publish, "nsg", "sig", (1,))).wait(10)
+    broker.subscribe_peer("nsg", "sig", PeerSubscriber(gone, send))
+    broker.subscribe_peer("nsg", "sig", good.subscriber)
+    in_thread(partial(broker.publish, "nsg", "sig", (1,))).wait(10)
     assert len(good.sent) == 1
 
 
 def test_a_handler_of_the_log_may_publish_itself(caplog: pytest.LogCaptureFixture) -> None:
-    exchange, bad, receiver = Broker[object]("lab"), Peer("bad"), QMI_SignalReceiver()
+    broker, bad, receiver = Broker[object]("lab"), Peer("bad"), QMI_SignalReceiver()
     bad.broken = True
-    exchange.subscribe_peer("nsg", "sig", bad.subscriber)
-    exchange.subscribe(Topic("lab", "log", "line"), receiver)
+    broker.subscribe_peer("nsg", "sig", bad.subscriber)
+    broker.subscribe(Topic("lab", "log", "line"), receiver)
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            exchange.publish("log", "line", (record.getMessage(),))
+            broker.publish("log", "line", (record.getMessage(),))
 
     handler = Handler()
     logging.getLogger("qmi.core.pubsub").addHandler(handler)
     try:
-        in_thread(partial(exchange.publish, "nsg", "sig", (1,))).wait(10)
+        in_thread(partial(broker.publish, "nsg", "sig", (1,))).wait(10)
     finally:
         logging.getLogger("qmi.core.pubsub").removeHandler(handler)
     assert "not today" in receiver.get_next_signal().args[0]
 
 
 def test_signals_of_another_context_go_to_its_subscribers_with_its_numbers() -> None:
-    exchange, far, near = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
-    exchange.subscribe(FAR, far)
-    exchange.subscribe(TOPIC, near)
-    exchange.arrived([Signal("nsg", "sig", ("x",), 41, 12.5)], "far")
+    broker, far, near = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    broker.subscribe(FAR, far)
+    broker.subscribe(TOPIC, near)
+    broker.arrived([Signal("nsg", "sig", ("x",), 41, 12.5)], "far")
     signal = far.get_next_signal()
     assert (signal.publisher_context, signal.args, signal.seqnr, signal.timestamp) == ("far", ("x",), 41, 12.5)
     assert not near.has_signal_ready()
-    assert exchange.topics_of("far") == [FAR]
+    assert broker.topics_of("far") == [FAR]
 
 
 def test_signals_that_come_together_keep_their_order_and_find_their_own_subscribers() -> None:
-    exchange, both, one = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
-    exchange.subscribe(FAR, both)
-    exchange.subscribe(FAR._replace(signal="other"), both)
-    exchange.subscribe(FAR, one)
+    broker, both, one = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    broker.subscribe(FAR, both)
+    broker.subscribe(FAR._replace(signal="other"), both)
+    broker.subscribe(FAR, one)
     names = ["sig", "sig", "other", "sig", "unheard", "other", "sig"]
-    exchange.arrived((Signal("nsg", name, (), number, 0.0) for number, name in enumerate(names)), "far")
+    broker.arrived((Signal("nsg", name, (), number, 0.0) for number, name in enumerate(names)), "far")
 
     def found(receiver: QMI_SignalReceiver) -> list[int]:
         return [receiver.get_next_signal().seqnr for _ in range(receiver.get_queue_length())]
@@ -202,19 +202,19 @@ def test_a_row_of_signals_is_one_delivery_for_each_receiver() -> None:
             self.deliveries += 1
             super().deliver(told)
 
-    exchange, receiver = Broker[object]("lab"), Counting()
-    exchange.subscribe(FAR, receiver)
-    exchange.arrived([Signal("nsg", "sig", (), number, 0.0) for number in range(100)], "far")
+    broker, receiver = Broker[object]("lab"), Counting()
+    broker.subscribe(FAR, receiver)
+    broker.arrived([Signal("nsg", "sig", (), number, 0.0) for number in range(100)], "far")
     assert receiver.get_queue_length() == 100
     assert receiver.deliveries == 1
 
 
 def test_a_gap_is_marked_for_those_who_were_there() -> None:
-    exchange, before, after = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
-    exchange.subscribe(FAR, before)
-    exchange.mark_gap(FAR, "resumed")
-    exchange.subscribe(FAR, after)
-    exchange.arrived([Signal("nsg", "sig", (), 7, 0.0)], "far")
+    broker, before, after = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    broker.subscribe(FAR, before)
+    broker.mark_gap(FAR, "resumed")
+    broker.subscribe(FAR, after)
+    broker.arrived([Signal("nsg", "sig", (), 7, 0.0)], "far")
     assert before.get_next_signal().gap == "resumed"
     assert after.get_next_signal().gap is None
 
@@ -222,35 +222,35 @@ def test_a_gap_is_marked_for_those_who_were_there() -> None:
 @pytest.mark.parametrize(
     ("end", "topic", "why"),
     [
-        (lambda exchange: exchange.drop_object("nsg"), TOPIC, "lab.nsg was removed"),
-        (lambda exchange: exchange.drop_context("far", "it was unplugged"), FAR, "it was unplugged"),
-        (lambda exchange: exchange.stop(), TOPIC, "context 'lab' has stopped"),
+        (lambda broker: broker.drop_object("nsg"), TOPIC, "lab.nsg was removed"),
+        (lambda broker: broker.drop_context("far", "it was unplugged"), FAR, "it was unplugged"),
+        (lambda broker: broker.stop(), TOPIC, "context 'lab' has stopped"),
     ],
 )
 def test_the_end_of_what_is_listened_to_reaches_receivers(end: object, topic: Topic, why: str) -> None:
-    exchange, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker[object]("lab"), Peer("far")
     receiver, bystander = QMI_SignalReceiver(report_gaps=True), QMI_SignalReceiver()
     other = Topic("third", "nsg", "sig")
-    exchange.subscribe(topic, receiver)
-    exchange.subscribe(other, bystander)
-    exchange.subscribe_peer("nsg", "sig", peer.subscriber)
+    broker.subscribe(topic, receiver)
+    broker.subscribe(other, bystander)
+    broker.subscribe_peer("nsg", "sig", peer.subscriber)
     assert callable(end)
-    end(exchange)
+    end(broker)
     assert receiver.get_next_signal().gap == "ended"
     assert receiver._ended == why
-    assert exchange.unsubscribe(topic, receiver) is None
+    assert broker.unsubscribe(topic, receiver) is None
     if why != "context 'lab' has stopped":
         with pytest.raises(QMI_TimeoutException):
             bystander.get_next_signal(timeout=0.001)
-    exchange.publish("nsg", "sig", ())
+    broker.publish("nsg", "sig", ())
     assert len(peer.sent) == (0 if "removed" in why else 1)
 
 
 def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
-    exchange = Broker[object]("lab")
+    broker = Broker[object]("lab")
     steady = QMI_SignalReceiver(max_queue_length=100_000)
     for index in range(4):
-        exchange.subscribe(Topic("lab", f"p{index}", "sig"), steady)
+        broker.subscribe(Topic("lab", f"p{index}", "sig"), steady)
     stop = threading.Event()
 
     def come_and_go() -> int:
@@ -258,9 +258,9 @@ def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
         while not stop.is_set():
             receiver = QMI_SignalReceiver()
             for index in range(4):
-                exchange.subscribe(Topic("lab", f"p{index}", "sig"), receiver)
+                broker.subscribe(Topic("lab", f"p{index}", "sig"), receiver)
             for index in range(4):
-                assert exchange.unsubscribe(Topic("lab", f"p{index}", "sig"), receiver) is False
+                assert broker.unsubscribe(Topic("lab", f"p{index}", "sig"), receiver) is False
             found: dict[str, int] = {}
             for _ in range(receiver.get_queue_length()):
                 signal = receiver.get_next_signal()
@@ -271,7 +271,7 @@ def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
 
     def publish(name: str) -> None:
         for number in range(1000):
-            exchange.publish(name, "sig", (number,))
+            broker.publish(name, "sig", (number,))
 
     others = [in_thread(come_and_go) for _ in range(2)]
     publishers = [in_thread(partial(publish, f"p{index}")) for index in range(4)]

@@ -349,21 +349,21 @@ def test_signal_that_a_peer_does_not_have_cannot_be_subscribed_to(two: Two) -> N
     # The failure is not taken for a subscription by the next one.
     with pytest.raises(QMI_SignalSubscriptionException):
         two.here.subscribe_signal("there", "x", "sig_alarm", receiver)
-    assert two.here.async_context.exchange.topics_of("there") == []
+    assert two.here.async_context.broker.topics_of("there") == []
 
 
 def test_the_last_who_leaves_here_is_told_there(two: Two) -> None:
     receivers = [QMI_SignalReceiver() for _ in range(2)]
-    exchange = two.there.async_context.exchange
+    broker = two.there.async_context.broker
     for receiver in receivers:
         two.remote.sig_nothing.subscribe(receiver)
         two.remote.sig_nothing.subscribe(receiver)
     two.remote.sig_nothing.unsubscribe(receivers[0])
-    assert len(exchange.peer_topics()) == 1
+    assert len(broker.peer_topics()) == 1
     two.local.publish("sig_nothing")
     assert receivers[1].get_next_signal(timeout=10.0)
     two.remote.sig_nothing.unsubscribe(receivers[1])
-    assert exchange.peer_topics() == []
+    assert broker.peer_topics() == []
     assert not receivers[0].has_signal_ready()
 
 
@@ -394,7 +394,7 @@ def test_a_link_that_was_lost_gives_gap_events_and_the_subscription_back(two: Tw
         (True, "lost", "sig_temperature"),
         (True, "resumed", "sig_temperature"),
     ]
-    wait_until(lambda: two.there.async_context.exchange.peer_topics())
+    wait_until(lambda: two.there.async_context.broker.peer_topics())
     two.local.publish("sig_temperature", 2.0)
     signal = plain.get_next_signal(timeout=10.0)
     assert (signal.args, signal.gap, signal.is_gap, signal.seqnr) == ((2.0,), "resumed", False, 1)
@@ -412,7 +412,7 @@ def test_a_link_that_is_gone_for_good_ends_the_subscription(two: Two) -> None:
     assert receiver.get_next_signal(timeout=10.0).gap == "ended"
     with pytest.raises(QMI_SignalSubscriptionException, match="the link to context 'there' is gone"):
         receiver.get_next_signal(timeout=None)
-    wait_until(lambda: two.there.async_context.exchange.peer_topics() == [])
+    wait_until(lambda: two.there.async_context.broker.peer_topics() == [])
 
 
 def test_a_value_that_cannot_cross_a_link_is_said_once_and_keeps_nobody_from_anything(

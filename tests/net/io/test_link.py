@@ -83,8 +83,8 @@ class Owner:
         while link.credit(number):
             link.send_item(number, number)
 
-    def relieved(self, link: Link) -> None:
-        self.told.append(("relieved",))
+    def resume_writing(self, link: Link) -> None:
+        self.told.append(("resume_writing",))
 
     def signals(self, link: Link, signals: list[Signal]) -> None:
         self.told += [("signal", signal) for signal in signals]
@@ -469,7 +469,7 @@ async def test_signals_that_find_no_room_are_dropped_and_counted() -> None:
         assert pair.a.loss is None
         assert pair.a.dropped_signals == 2
         wake()
-        await until(lambda: ("relieved",) in pair.owners[0].told)
+        await until(lambda: ("resume_writing",) in pair.owners[0].told)
         pair.a.send_signal(SIGNAL)
         await until(lambda: [told[0] for told in pair.owners[1].told].count("signal") == 2)
         assert pair.a.dropped_signals == 2

@@ -204,7 +204,7 @@ def test_a_thread_that_answered_looks_only_for_a_moment(link: Link, monkeypatch:
 
 def test_reader_thread_does_not_spin_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rush_module, "_SPIN", 0.016)
-    eagerness = rush_module._Eagerness()
+    eagerness = rush_module._AdaptiveSpin()
     times = []
     while (time := eagerness.time()) > 0:
         times.append(time)

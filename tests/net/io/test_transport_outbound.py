@@ -369,7 +369,7 @@ def test_writer_that_was_full_notifies_when_half_of_it_is_gone(bench: Bench) -> 
     loop: Any = bench.loop
     out = Outbound(
         wire, loop, bench.mutex, begun=print, taken_back=print, failed=lambda: None, stuck=lambda: None,
-        relieved=lambda: told.append(out.size), capacity=100,
+        resume_writing=lambda: told.append(out.size), capacity=100,
     )  # fmt: skip
 
     def worth_asking() -> bool:

@@ -29,7 +29,18 @@ from qmi.net.protocol.events import (
 )
 from qmi.net.protocol.kinds import Kind
 from qmi.net.protocol.memory_estimate import CHEAP, LARGE_BODY, Cost, cost_of, is_affordable
-from qmi.net.protocol.packets import HEADER, MAGIC, MAJOR, MINOR, Arrivals, Frame, FrameReader, Lacking, head, pack
+from qmi.net.protocol.packets import (
+    HEADER,
+    MAGIC,
+    MAJOR,
+    MINOR,
+    Arrivals,
+    Frame,
+    FrameReader,
+    MissingSegments,
+    head,
+    pack,
+)
 from qmi.net.protocol.request_memory import RequestMemory
 from qmi.net.protocol.requests import OpenRequests
 from tests.support.protocol import ask, give, pair, raw
@@ -125,7 +136,7 @@ def test_second_array_without_memory_frees_the_first() -> None:
     parts = [memoryview(bytes(size)) for size in (20_000, 30_000, 40_000)]
     data = raw(pack(b"body", parts)) + raw(pack(b"next", []))
     first, second = reader.feed(data)
-    assert isinstance(first.segments, Lacking)
+    assert isinstance(first.segments, MissingSegments)
     assert first.segments.size == 90_000
     assert first.segments, "or it would be taken for a frame without segments"
     assert (second.body, second.segments) == (b"next", ())

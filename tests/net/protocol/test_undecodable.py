@@ -121,14 +121,14 @@ def test_undecodable_signal_is_marked_and_the_next_one_arrives() -> None:
 
 
 def test_undecodable_signal_counts_as_dropped_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    exchange, receiver = Broker[object]("lab"), QMI_SignalReceiver()
-    exchange.subscribe(Topic("far", "nsg", "sig"), receiver)
+    broker, receiver = Broker[object]("lab"), QMI_SignalReceiver()
+    broker.subscribe(Topic("far", "nsg", "sig"), receiver)
     undecodable = Undecodable()
     undecodable.reason = "no such tag"
     bad = Signal("nsg", "sig", undecodable, 0, 0.0)
     for args in ((1,), (2,)):
-        exchange.arrived([bad, Signal("nsg", "sig", args, 0, 0.0)], "far")
-    exchange.arrived([Signal("nsg", "unheard", undecodable, 0, 0.0)], "far")
+        broker.arrived([bad, Signal("nsg", "sig", args, 0, 0.0)], "far")
+    broker.arrived([Signal("nsg", "unheard", undecodable, 0, 0.0)], "far")
     found = [receiver.get_next_signal() for _ in range(2)]
     assert [(signal.args, signal.receiver_seqnr) for signal in found] == [((1,), 1), ((2,), 3)]
     assert receiver.dropped == 2
