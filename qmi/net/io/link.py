@@ -239,9 +239,8 @@ class Link:
         self._wake_timer = trio.Event()
         self._heard = trio.Event()
         self._probes = 0
-        self._encodes_like = id(
-            connection.limits
-        )  # which all links of a context have in common; hashing them takes longer
+        # Which all links of a context have in common; hashing them takes longer.
+        self._encodes_like = id(connection.limits)
         self._delivery = Delivery(self, owner, self._note_fault)
         self._failures = failures or Failures()
         self._unlogged_fault = [FAULT]
@@ -585,11 +584,8 @@ class Link:
         if self._out.error is not None:
             self._note_fault("writing", self._out.error)
         if self._out.fault is not None and self._connection.lost is None:
-            self._handle(
-                self._connection.lose,
-                self._out.fault,
-                LossKind.DISCONNECTED if self._unlogged_fault else LossKind.FAULT,
-            )
+            kind = LossKind.DISCONNECTED if self._unlogged_fault else LossKind.FAULT
+            self._handle(self._connection.lose, self._out.fault, kind)
             self._hang_up()
 
     # -- the handshake and the end, on the loop

@@ -236,10 +236,11 @@ async def test_reader_thread_reads_until_something_belongs_on_the_loop_or_nothin
         # A subscription and a signal are handled on the loop, in their order.
         main_thread = threading.current_thread().name
         before = len(pair.owners[1].told)
+        answer.got.clear()
         pair.a.send_request(Subscribe("bench", "sig"), answer)
         pair.a.send_signal(SIGNAL)
         pair.a.send_request(GET, answer)
-        await until(lambda: len(pair.owners[1].told) == before + 3)
+        await until(lambda: len(pair.owners[1].told) == before + 3 and len(answer.got) == 2)
         told = pair.owners[1].told[before:]
         assert [entry[1] for entry in told] == [Subscribe("bench", "sig"), SIGNAL, GET]
         assert told[0][2] == main_thread
