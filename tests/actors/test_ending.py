@@ -173,6 +173,7 @@ async def test_turn_that_has_come_but_not_begun_when_the_object_ends_is_told_so(
         await future
 
 
+@pytest.mark.slow
 async def test_a_release_in_the_loop_that_never_ends_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     class Stuck(Async):
         async def release_rpc_object(self) -> None:
@@ -336,6 +337,7 @@ print("stopped", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_fault_14_stopping_with_a_stuck_driver_ends_in_time_and_names_it() -> None:
     started = time.monotonic()
     run = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=30)

@@ -97,6 +97,7 @@ def test_ctrl_c_in_a_sleep(home: Path) -> None:
     assert messages_of(messages) == [FORGOTTEN, STILL_OPEN]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_blocking_call_leaves_a_stuck_driver_behind(home: Path) -> None:
     with program("begin().block()", home) as process:
         interrupt(process)
@@ -144,6 +145,7 @@ except KeyboardInterrupt:
         assert end_of(process)[:2] == (0, "freed True True\nclosed\nreleased one\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_stopping(home: Path) -> None:
     with program("begin(Stuck); qmi.make_instrument('two', Driver); qmi.stop()", home) as process:
         assert process.stdout is not None
@@ -177,6 +179,7 @@ except KeyboardInterrupt:
         assert end_of(process) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_stop_returns_although_a_driver_is_stuck(home: Path) -> None:
     script = "begin().rpc_nonblocking.block(); entered.wait(); qmi.stop()"
     with program(script, home) as process:
@@ -259,6 +262,7 @@ def test_ctrl_c_in_a_trio_program(home: Path) -> None:
     assert "KeyboardInterrupt" in messages
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_a_prompt_gives_the_prompt_back(home: Path) -> None:
     with Desk(home) as desk:
         desk.write("script.py", DRIVER)

@@ -105,6 +105,7 @@ def test_cells_are_run_again_awaited_and_interrupted(notebook: Notebook) -> None
     assert notebook.run("qmi.stop(); server.stop()") == ("", "")
 
 
+@pytest.mark.slow
 def test_driver_that_was_reloaded_is_made_with_its_new_methods(notebook: Notebook, tmp_path: Path) -> None:
     assert notebook.run("import importlib, qmi, served; qmi.start('notebook', None)")[1] == ""
     assert notebook.run("one = qmi.make_instrument('one', served.Driver); one.measure()") == ("1.0\n", "")

@@ -239,6 +239,7 @@ def test_visa_transport_reaches_the_same_device(vxi11: tuple[Vxi11Device, Device
     assert device.links == ["inst0", "gpib0,5"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault(57)
 def test_vxi11_connection_that_is_cut_is_lost_and_comes_back(
     vxi11: tuple[Vxi11Device, DeviceTransport], monkeypatch: pytest.MonkeyPatch
@@ -431,6 +432,7 @@ def test_hislip_device_is_reached_through_visa() -> None:
             assert len(scpi.ask_array("CURV?", "<i2")) == 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.fault(56)
 @pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_hislip_late_answer_is_never_taken_for_that_of_the_next_question(rounds: int) -> None:

@@ -150,6 +150,7 @@ def test_fault_47_large_message_is_decoded_beside_the_loop_and_in_its_place(
         assert [note[:5] for note in bench.notes()] == ["xxxxx", "after", "yyyyy"]
 
 
+@pytest.mark.slow
 def test_link_whose_large_message_is_decoded_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with make_context("srv", peer_timeout=0.8) as server, make_context("good", peer_timeout=0.8) as good:
         server.make_instrument("bench", Bench)

@@ -102,6 +102,7 @@ def test_fault_02_a_request_that_never_went_out_is_safe_to_repeat(here: QMI_Cont
             second.wait(10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["reset", "silence"])
 def test_fault_03_a_client_that_dies_gives_its_lock_back(
     other: Program, caplog: pytest.LogCaptureFixture, how: str
@@ -357,6 +358,7 @@ def test_fault_21_of_two_threads_that_take_one_name_one_gets_it() -> None:
         assert server.get_instrument("bench").echo(1) == 1
 
 
+@pytest.mark.slow
 def test_fault_22_a_second_context_of_one_name_is_refused_and_a_dead_first_one_replaced(
     here: QMI_Context, other: Program
 ) -> None:
@@ -421,6 +423,7 @@ def test_fault_24_a_thousand_connections_are_served(count: int) -> None:
                 raw.sock.close()
 
 
+@pytest.mark.slow
 def test_fault_25_accepting_goes_on_when_descriptors_are_there_again(other: Program, here: QMI_Context) -> None:
     here.connect_to_peer("srv", serve(other))
     bench = here.get_instrument("srv.bench")

@@ -67,7 +67,7 @@ def test_two_machines_find_each_other_connect_with_tls_and_survive_their_cable(w
         assert "peer 'left' at 10.213.7.1" in caught.value.text
         assert time.monotonic() - pulled < 3
         # Row 4: both ends know, and the server has dropped the lock.
-        left.wait_until("not actor_of(c, 'bench').guard.is_locked and not c.has_peer_context('right')")
+        left.wait_until("not actor_of(c, 'bench').lock_manager.is_locked and not c.has_peer_context('right')")
         wire.plug()
         right.wait_until("c.has_peer_context('left')", 20)
         left.run("c.async_context.registry.get('bench').object.gate.set()")
@@ -85,7 +85,7 @@ def test_fault_04_a_pulled_cable_is_noticed_at_both_ends(wire: Cable) -> None:
         right.run("c.connect_to_peer('left')\nb = c.get_instrument('left.bench')\nassert b.lock()")
         wire.pull()
         pulled = time.monotonic()
-        left.wait_until("not actor_of(c, 'bench').guard.is_locked and not c.has_peer_context('right')")
+        left.wait_until("not actor_of(c, 'bench').lock_manager.is_locked and not c.has_peer_context('right')")
         right.wait_until("not c.has_peer_context('left')")
         assert time.monotonic() - pulled < 3
         with pytest.raises(RemoteFailure, match="NotDelivered"):

@@ -25,6 +25,7 @@ def test_the_table_is_complete() -> None:
     assert list(ROWS) == list(range(1, 59))
 
 
+@pytest.mark.slow
 def test_a_run_shows_what_passed_failed_was_skipped_is_missing_or_is_too_slow(
     tmp_path: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

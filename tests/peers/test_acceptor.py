@@ -162,6 +162,7 @@ def here() -> Iterator[QMI_Context]:
         yield context
 
 
+@pytest.mark.slow
 def test_programs_of_one_name_on_the_network_are_both_named(here: QMI_Context) -> None:
     with make_context("twin") as one, make_context("twin") as two:
         one.make_instrument("bench", Bench)

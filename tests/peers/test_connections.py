@@ -586,6 +586,7 @@ def test_a_proxy_works_again_after_reconnecting_and_waiting_callers_learn_of_the
         assert "restarted" not in caplog.text
 
 
+@pytest.mark.slow
 def test_fault_38_a_restarted_server_is_told_apart(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -734,6 +735,7 @@ def test_calls_of_many_threads_each_end_once_while_the_link_is_torn(srv: QMI_Con
 # Discovery
 
 
+@pytest.mark.slow
 def test_contexts_of_one_workgroup_find_each_other_by_name(here: QMI_Context, srv: QMI_Context) -> None:
     with make_context("srv2") as second, make_context("alien", workgroup="mars") as alien:
         found = here.discover_peer_contexts()

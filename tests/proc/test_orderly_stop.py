@@ -51,6 +51,7 @@ def is_on(home: Path) -> bool:
     return record.exists() and record.read_text() == "on\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_fault_52_stop_by_qmi_proc_closes_the_instruments(mode: str, home: Path) -> None:
     # It does not look at shutdown_requested(), so asking it is not enough.
@@ -71,6 +72,7 @@ def test_stop_by_qmi_proc_of_a_program_without_a_port_closes_the_instruments(hom
     assert (home / "record").read_text() == "on\noff\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_fault_52_stop_by_systemd_closes_the_instruments(mode: str, home: Path) -> None:
     config = lab(home, mode)
@@ -107,6 +109,7 @@ def test_program_has_the_time_that_its_orderly_stop_takes(grace: float, home: Pa
     assert f"\nTimeoutStopSec={times.terminate:.0f}\n" in unit_text(at, [at], CfgQmi(), {}, home)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SSHD is None, reason="sshd is not installed (Debian: openssh-server)")
 @pytest.mark.parametrize("who", ["client", "server"])
 def test_fault_52_ssh_session_that_ends_closes_the_instruments(who: str, home: Path, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_the_server_ends_with_ctrl_c(server: pexpect.spawn[str]) -> None:
     assert ended(server) == 0
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_table(config: Path) -> None:
     terminal = typed("start", "proc_demo", "q", "bad", "--config", str(config))
     assert ended(terminal) == 1

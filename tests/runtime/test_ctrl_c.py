@@ -147,6 +147,7 @@ def test_subscription_or_stream_for_a_block_that_ctrl_c_leaves_is_over(where: st
     run(where, SUBSCRIPTION, "Driver")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "handler",
     [

@@ -26,6 +26,7 @@ def output(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return io.StringIO()
 
 
+@pytest.mark.slow
 def test_demo_shows_an_instrument_a_refusal_by_name_and_a_wave(home: Path) -> None:
     with Desk(home) as desk:
         run = desk.run(f"{COMMAND} one-program")
@@ -58,6 +59,7 @@ def test_a_waveform_is_a_damped_wave_of_ten_megabytes() -> None:
     assert max(points[900:1000]) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "said"), [("go\n", r"ready\nlocked after 0\.\d+ s, and got .*\n"), ("", r"ready\n")])
 def test_bob_is_not_refused_when_nobody_holds_the_instrument(
     typed: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -123,6 +125,7 @@ def test_lines_fit_into_the_terminal(width: int, output: io.StringIO) -> None:
     assert max(map(len, output.getvalue().splitlines())) <= width
 
 
+@pytest.mark.slow
 def test_demo_without_unicode_shows_plain_text(home: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "qmi.tools.demo", "one-program"]

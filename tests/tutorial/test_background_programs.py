@@ -95,6 +95,7 @@ def test_further_options(configured: Desk) -> None:
     assert "instr_server' has no program_module" in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_server_mode(configured: Desk, tutorial: Tutorial) -> None:
     server, start, stop = (literal.text.strip() for literal in tutorial["Further options"].literals)
     typed = configured.program(re.sub(r"<--config .*>", f"--config {configured.home}/qmi.conf", server))

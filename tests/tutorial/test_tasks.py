@@ -135,6 +135,7 @@ def test_tasks_in_one_program(make: object, tutorial: Tutorial, desk: Desk) -> N
     assert re.fullmatch(variant.logged, run.stderr), run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", VARIANTS)
 def test_tasks_in_another_program(make: object, tutorial: Tutorial, desk: Desk) -> None:
     assert callable(make)
@@ -170,6 +171,7 @@ def test_tasks_in_another_program(make: object, tutorial: Tutorial, desk: Desk) 
     assert re.fullmatch(variant.logged, printed) or printed == "", printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", ["0.9", "1.1"])
 def test_other_factors_drive_the_amplitude_elsewhere(factor: str, tutorial: Tutorial, desk: Desk) -> None:
     variant = custom_runner(tutorial, factor)

@@ -494,7 +494,7 @@ def test_a_program_that_is_started_again_is_listened_to_again_and_said_to_be_new
         with Program() as server:
             server.run(SERVER.format(port=port))
             assert [receiver.get_next_signal(timeout=20.0).gap for _ in range(2)] == ["lost", "restarted"]
-            server.wait_until("context.async_context.exchange.peer_topics()")
+            server.wait_until("context.async_context.broker.peer_topics()")
             server.run("t.count(0, 1)")
             signal = receiver.get_next_signal(timeout=10.0)
             assert (signal.args, signal.seqnr, signal.gap) == ((0.0,), 0, None)

@@ -360,6 +360,7 @@ def run_program(text: str) -> tuple[str, str, float]:
     return run.stdout, run.stderr, time.monotonic() - begin
 
 
+@pytest.mark.slow
 @pytest.mark.fault(18)
 def test_a_task_that_ignores_the_stop_keeps_nobody_else_from_stopping() -> None:
     printed, logged, took = run_program(IGNORING + TASKS + END)
@@ -373,6 +374,7 @@ def test_a_task_that_ignores_the_stop_keeps_nobody_else_from_stopping() -> None:
     assert took < 15.0
 
 
+@pytest.mark.slow
 @pytest.mark.fault(14)
 def test_a_driver_that_is_stuck_keeps_nobody_else_from_stopping() -> None:
     printed, logged, took = run_program(IGNORING + DRIVERS + END)
