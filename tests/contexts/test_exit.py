@@ -38,6 +38,7 @@ ENDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "status", "last"),
     [
@@ -62,6 +63,7 @@ WITH_BLOCKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "status"),
     [
@@ -111,6 +113,7 @@ def test_ctrl_c_in_a_blocking_call_leaves_a_stuck_driver_behind(home: Path) -> N
     assert re.match(r"exit\.one does not end and is left behind: .*block\(\) for .* now at .*script\.py:\d+", stuck)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_call_that_the_caller_runs_itself(home: Path) -> None:
     script = """
 begin()
@@ -128,6 +131,7 @@ except KeyboardInterrupt:
     assert (code, output) == (4, "sample float\nclosed\nreleased one\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_waiting_for_a_lock(home: Path) -> None:
     script = """
 one = begin()
@@ -158,6 +162,7 @@ def test_ctrl_c_while_stopping(home: Path) -> None:
     assert any("exit.one does not end and is left behind" in line for line in messages_of(messages))
 
 
+@pytest.mark.slow
 def test_context_that_ended_after_ctrl_c_broke_its_stop_off_needs_no_warning(home: Path) -> None:
     script = """
 class Slow(Driver):
@@ -188,6 +193,7 @@ def test_stop_returns_although_a_driver_is_stuck(home: Path) -> None:
     assert "left behind" in messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["one.count()", pytest.param("nsg.get_sample()", marks=pytest.mark.slow)])
 def test_daemon_threads_that_keep_calling_do_not_keep_the_program(call: str, home: Path) -> None:
     script = f"""

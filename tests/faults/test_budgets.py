@@ -71,6 +71,7 @@ ANNOUNCED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("announced", ANNOUNCED, ids=str)
 def test_fault_09_program_with_little_memory_outlives_what_strangers_announce(program: Program, announced: str) -> None:
     remote: Any = Remote(program)

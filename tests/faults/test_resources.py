@@ -125,6 +125,7 @@ def test_fault_43_question_is_asked_when_there_is_a_descriptor_again(
         assert [found.name for found in here.discover_peer_contexts(context_name_filter="srv")] == ["srv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [*(OSError(number, "none") for number in RESOURCES), OSError(errno.EPERM, "no"), MemoryError("none left")]
 )  # fmt: skip

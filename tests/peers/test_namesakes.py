@@ -246,6 +246,7 @@ def test_a_client_whose_name_is_as_long_as_can_be_is_told_apart(srv: QMI_Context
         assert srv.async_context.connections.names() == ["x" * 60 + "(2)", "x" * 63]
 
 
+@pytest.mark.slow
 def test_a_script_that_runs_twice_is_served_twice() -> None:
     script = "from qmi.core.context import QMI_Context\nfrom tests.support.lab import config\n"
     with make_context("srv") as srv, Program() as one, Program() as two:

@@ -274,6 +274,7 @@ def test_settings_of_ssh_that_make_no_sense_are_told(keys: Keys) -> None:
     assert "SSH settings for lab (127.0.0.1) are not usable" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behave", "culprit", "part"),
     [

@@ -132,6 +132,7 @@ def run(where: str, cases: dict[str, tuple[str, str]], cls: str, *, handler: str
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", ""), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [pytest.param("Driver", marks=pytest.mark.slow), "Inline"])
 def test_fault_53_block_that_ctrl_c_leaves_has_released_what_it_took(cls: str) -> None:
     run(LOCAL, BLOCKS, cls)
@@ -242,6 +243,7 @@ async def make(main):
 USUAL = ("beside a blocking context", "in a context of its own")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "use",
     [
