@@ -7,6 +7,7 @@ import socket
 import trio
 
 from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.connecting import SILENT, cannot_connect
 from qmi.devices.exchange import Owed
 from qmi.devices.line import LATE
 from qmi.devices.sockets import (
@@ -80,10 +81,13 @@ class AsyncTcpTransport(_AsyncSocketTransport):
     async def _connect(self) -> None:
         limit = float("inf") if self._connect_timeout is None else self._connect_timeout
         with trio.move_on_after(limit) as scope:
-            stream = await trio.open_tcp_stream(self._host, self._address[1])
+            try:
+                stream = await trio.open_tcp_stream(self._host, self._address[1])
+            except OSError as error:
+                raise cannot_connect(error, HostPort(*self._address)) from error
         if scope.cancelled_caught:
             raise QMI_TimeoutException(
-                f"Timeout: no connection to {HostPort(*self._address)} within {self._connect_timeout} s"
+                f"Timeout: no connection to {HostPort(*self._address)} within {self._connect_timeout} s: {SILENT}"
             )
         # The stream has no call that takes what is there and no more, which a timeout of 0 asks for.
         connection = socket.socket(fileno=stream.socket.detach())
@@ -144,7 +148,10 @@ class AsyncUdpTransport(_AsyncSocketTransport):
         self._peer: tuple[object, ...] = ()
 
     async def _connect(self) -> None:
-        found = await trio.socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)
+        try:
+            found = await trio.socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)
+        except OSError as error:
+            raise cannot_connect(error, HostPort(*self._address)) from error
         family, _, _, _, peer = found[0]
         opened = socket.socket(family, socket.SOCK_DGRAM)
         try:

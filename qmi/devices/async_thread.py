@@ -40,6 +40,7 @@ class AsyncThreadTransport(AsyncTransport):
 
         Functions among the options are called in the thread, with the blocking transport.
         """
+        self._owner = options.get("name") or self._owner
         self._blocking.configure(**options)
         return self
 
@@ -111,6 +112,14 @@ class AsyncThreadTransport(AsyncTransport):
     def interrupted(self, owed: Owed) -> None:
         """An exchange was broken off: its answer, if it has one, is still to come."""
         self._blocking.interrupted(owed)
+
+    def question_written(self, question: str) -> None:
+        """A question went out whose answer the driver reads itself, later."""
+        self._blocking.question_written(question)
+
+    def owe_unread(self, terminator: bytes, asked: str) -> None:
+        """Let the answers that nobody has read count as owed."""
+        self._blocking.owe_unread(terminator, asked)
 
     def unread(self, data: bytes, owed: Owed) -> None:
         """Put what was read of an answer back in front, where the rest of it did not come."""

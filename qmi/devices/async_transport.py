@@ -69,9 +69,7 @@ class AsyncTransport(Line):
 
     def _check_is_open(self) -> None:
         if not self._is_open:
-            raise QMI_InvalidOperationException(
-                f"Operation not allowed on closed transport {type(self).__name__}; call its open() first"
-            )
+            raise self._closed()
 
     async def _connect(self) -> None:
         """Make the connection."""
@@ -149,6 +147,7 @@ class AsyncTransport(Line):
             raise QMI_InvalidOperationException(f"Operation not allowed on open transport {type(self).__name__}")
         self._read_buffer = bytearray()
         self._step = IDLE
+        self._unread.clear()
         self._has_asked = False
         await self._connect()
         self._is_open = True
@@ -190,6 +189,7 @@ class AsyncTransport(Line):
             self._check_is_open()
         if self._step > ASKED:
             await self._recover()
+            self._unread.clear()
         if self._traffic.isEnabledFor(DEBUG):
             log(self._traffic, "write", data)
         before, self._step = self._step, PARTIAL
@@ -260,6 +260,7 @@ class AsyncTransport(Line):
             dropped = await self._drop_received()
             if self._step == LATE and self._owed.is_in(dropped):
                 self._step = ASKED
+            self._unread_dropped(dropped)
 
     async def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
         deadline = None if timeout is None else trio.current_time() + timeout
@@ -283,7 +284,7 @@ class AsyncTransport(Line):
             # A device that never stops sending must not keep this going for ever.
             data = await self._receive(CHUNK, remaining) if remaining is None or remaining > 0 or is_first else b""
             if not data:
-                raise self._timeout(terminator)
+                raise self._timeout(terminator, timeout)
             is_first = False
             self._keep(data)
 
@@ -294,7 +295,7 @@ class AsyncTransport(Line):
             return bytes(memory)
         await self._fill(nbytes, timeout)
         if len(self._read_buffer) < nbytes:
-            raise self._timeout_counted(len(self._read_buffer), nbytes)
+            raise self._timeout_counted(len(self._read_buffer), nbytes, timeout, self._read_buffer)
         return self._take(nbytes)
 
     async def _read_some(self, nbytes: int, timeout: float | None) -> bytes:
@@ -326,7 +327,7 @@ class AsyncTransport(Line):
                 remaining = None if deadline is None else max(0.0, deadline - trio.current_time())
                 count = await self._receive_into(view[have:], remaining)
                 if not count:
-                    raise self._timeout_counted(have, len(view))
+                    raise self._timeout_counted(have, len(view), timeout, view[:have])
                 have += count
         except BaseException:
             # As after any read that failed, what has come stays for the next one.

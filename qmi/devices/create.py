@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from qmi.devices.descriptor_hints import hint_for
 from qmi.devices.descriptors import (
     OPTIONS,
     GpibTransportDescriptorParser,
@@ -18,6 +19,7 @@ from qmi.devices.descriptors import (
     interface_of,
     options_of,
 )
+from qmi.devices.line import Line
 from qmi.errors import QMI_TransportDescriptorException
 
 TransportFactory: TypeAlias = Callable[[str], Any]
@@ -59,6 +61,8 @@ def kind_of(descriptor: str) -> Kind:
         QMI_TransportDescriptorException: If there is no such kind, or the text is no descriptor.
     """
     interface = interface_of(descriptor)
+    if interface not in KINDS and (hint := hint_for(descriptor)):
+        raise QMI_TransportDescriptorException(f"Invalid transport descriptor {descriptor!r}: {hint}")
     if interface not in KINDS:
         raise QMI_TransportDescriptorException(
             f"Unknown type in transport descriptor {descriptor!r}: expected one of {', '.join(KINDS)}"
@@ -94,4 +98,6 @@ def make_async_transport(descriptor: str, defaults: Mapping[str, object] | None,
 def _configured(transport: Any, descriptor: str, defaults: Mapping[str, object] | None) -> Any:
     """Give a transport the options that all kinds have; it may be whatever a test has put in its place."""
     options = {name: value for name, value in (defaults or {}).items() if name in OPTIONS} | options_of(descriptor)
+    if isinstance(transport, Line):
+        transport.describe(descriptor)
     return transport.configure(**options) if options else transport

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from qmi.devices.descriptor_hints import check_descriptor, form_of, hint_for, positional_hint
 from qmi.errors import QMI_TransportDescriptorException
 
 OPTIONS: Mapping[str, type] = {"reconnect": str, "out_of_step": str, "drain_timeout": float}
@@ -62,6 +63,9 @@ class TransportDescriptorParser:
         Raises:
             QMI_TransportDescriptorException: If a value is missing, unknown or of the wrong type.
         """
+        check_descriptor(transport_descriptor)
+        if hint := hint_for(transport_descriptor):
+            raise QMI_TransportDescriptorException(f"Invalid transport descriptor {transport_descriptor!r}: {hint}")
         known = {name for name, _ in self._positionals} | set(self._keywords)
         values = {name: value for name, value in (default_parameters or {}).items() if name in known}
         parts = self._parts(transport_descriptor)
@@ -71,7 +75,8 @@ class TransportDescriptorParser:
         missing = [name for name, _ in required if name not in values]
         if missing:
             raise QMI_TransportDescriptorException(
-                f"Missing required parameter(s) {', '.join(missing)} in {transport_descriptor!r}"
+                f"Missing required parameter(s) {', '.join(missing)} in {transport_descriptor!r}: "
+                f"write {form_of(self.interface)}"
             )
         return values
 
@@ -83,6 +88,7 @@ class TransportDescriptorParser:
             names = ", ".join(name for name, _ in self._positionals) or "none"
             raise QMI_TransportDescriptorException(
                 f"Unexpected value {parts[len(self._positionals)]!r} in {descriptor!r}: without a keyword stand {names}"
+                + positional_hint(self.interface, parts[len(self._positionals)])
             )
         return {
             name: _converted(name, kind, text)
@@ -110,6 +116,11 @@ class _SerialParser(TransportDescriptorParser):
     def _parts(self, descriptor: str) -> list[str]:
         head, _, rest = descriptor.partition(":")
         found = _USB_IDENTITY.match(rest)
+        if found is None and rest.startswith("usb="):
+            raise QMI_TransportDescriptorException(
+                f"Invalid USB identity in {descriptor!r}: usb= needs VID:PID or VID:PID:SERIAL, in hexadecimal, such "
+                "as serial:usb=0403:6001:baudrate=9600"
+            )
         if found is None:
             return super()._parts(descriptor)
         return super()._parts(f"{head}:-{rest[found.end() :]}")[1:]
@@ -176,10 +187,12 @@ def split(descriptor: str) -> list[str]:
     Raises:
         QMI_TransportDescriptorException: If there is nothing but an interface.
     """
+    check_descriptor(descriptor)
     parts = [part[1:-1] if part[0] == "[" and part[-1] == "]" else part for part in _PART.findall(descriptor)]
     if len(parts) < 2:
         raise QMI_TransportDescriptorException(
-            f"Invalid transport descriptor {descriptor!r}: expected INTERFACE:ADDRESS, such as tcp:192.168.1.5:5025"
+            f"Invalid transport descriptor {descriptor!r}: "
+            + (hint_for(descriptor) or f"expected {form_of(descriptor.strip(':').lower())}")
         )
     return parts
 

@@ -46,11 +46,13 @@ class Owed(NamedTuple):
         terminator: The bytes at its end; empty if it ends by its length.
         nbytes: Its length where it has no terminator.
         is_block: Whether it is an IEEE 488.2 block that says its length, with the terminator behind it.
+        answers: How many answers are owed, where they have a terminator.
     """
 
     terminator: bytes = b""
     nbytes: int = 0
     is_block: bool = False
+    answers: int = 1
 
     @property
     def is_counted(self) -> bool:
@@ -62,7 +64,7 @@ class Owed(NamedTuple):
         if self.is_block and (end := block_end(received)) is not None:
             return len(received) >= end + len(self.terminator)
         if self.terminator:
-            return self.terminator in received
+            return received.count(self.terminator) >= self.answers
         return len(received) >= self.nbytes
 
 

@@ -10,6 +10,7 @@ from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.interface import rpc_method
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.descriptor_hints import check_transport
 from qmi.devices.factories import async_transport_of, transport_of
 from qmi.devices.line import Line
 from qmi.devices.reconnect import ConnectionEvent, Reconnect, reconnect_of
@@ -85,6 +86,7 @@ class TransportInstrument(_WithTransport):
         super().__init__(context, name)
         if isinstance(transport, str):
             transport = transport_of(transport, self.TRANSPORT_DEFAULTS)
+        check_transport(transport, "open", "close", "write")
         self._transport = transport
         self._follow(self._transport, reconnect)
 
@@ -132,6 +134,7 @@ class AsyncTransportInstrument(_WithTransport):
         super().__init__(context, name)
         if isinstance(transport, str):
             transport = async_transport_of(transport, self.TRANSPORT_DEFAULTS)
+        check_transport(transport, "open", "close", "write")
         self._transport = transport
         self._follow(self._transport, reconnect)
 

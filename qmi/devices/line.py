@@ -14,6 +14,7 @@ from qmi.devices.traffic import log, traffic_logger
 from qmi.errors import (
     QMI_EndOfInputException,
     QMI_InstrumentException,
+    QMI_InvalidOperationException,
     QMI_OutOfStepException,
     QMI_TimeoutException,
     QMI_TransportLostException,
@@ -28,6 +29,8 @@ CHUNK = 65536
 SHORT = 4096
 """For how much the first read of an answer asks: most are shorter, and memory for more is not for nothing."""
 BIG = 65536
+SHOWN = 40
+"""How many bytes of what was received a message shows."""
 QUIET = 0.02
 """After how long without a byte an answer is taken to be over, in seconds."""
 DISCARD_TIME = 1.0
@@ -49,6 +52,9 @@ class Line:
         self._read_buffer: bytearray | bytes = bytearray()
         self._step = IDLE
         self._owed = Owed()
+        self._unread: list[str] = []
+        self._owner = ""
+        self._descriptor = ""
         self._has_asked = False
         self._out_of_step = OutOfStep()
         self._resynchronize: Callable[[Any], object] | None = None
@@ -91,6 +97,7 @@ class Line:
         if resynchronize is not None:
             self._resynchronize = resynchronize
         if name is not None:
+            self._owner = name
             self._traffic = traffic_logger(name)
         return self
 
@@ -125,6 +132,8 @@ class Line:
     def _served(self, direction: str, data: bytes | memoryview) -> None:
         if self._step == LATE and data:
             self._step = ASKED
+        if self._unread and data:
+            del self._unread[0]
         if data and self._traffic.isEnabledFor(DEBUG):
             log(self._traffic, direction, data)
 
@@ -166,7 +175,7 @@ class Line:
     def interrupted(self, owed: Owed) -> None:
         """An exchange was broken off: its answer, if it has one, is still to come."""
         if self._step in (ASKED, UNSURE):
-            self._step, self._owed = LATE, owed
+            self._step, self._owed = LATE, owed._replace(answers=max(1, len(self._unread)))
 
     def broken_off(self) -> None:
         """The same, before anything was read of the answer: it ends in what an owed one ended in before."""
@@ -213,12 +222,66 @@ class Line:
         self._read_buffer = bytearray()
         return True
 
-    def _timeout(self, terminator: bytes) -> QMI_TimeoutException:
+    def _timeout(self, terminator: bytes, timeout: float | None) -> QMI_TimeoutException:
         have = len(self._read_buffer)
-        return QMI_TimeoutException(f"Timeout after {have} bytes without message terminator {terminator!r} from {self}")
+        what = f"without message terminator {terminator!r}"
+        return self._timeout_with(f"Timeout after {have} bytes {what}", timeout, self._read_buffer)
 
-    def _timeout_counted(self, have: int, expected: int) -> QMI_TimeoutException:
-        return QMI_TimeoutException(f"Timeout after {have} bytes while expecting {expected} from {self}")
+    def _timeout_counted(
+        self, have: int, expected: int, timeout: float | None, received: bytes | bytearray | memoryview
+    ) -> QMI_TimeoutException:
+        return self._timeout_with(f"Timeout after {have} bytes while expecting {expected}", timeout, received)
+
+    def _timeout_with(
+        self, text: str, timeout: float | None, received: bytes | bytearray | memoryview
+    ) -> QMI_TimeoutException:
+        where = f"{self}, {self._descriptor}" if self._descriptor else str(self)
+        limit = "" if timeout is None else f" within {timeout:g} s"
+        # The end of it: what is missing comes behind that.
+        came = f"; received so far: {bytes(received[-SHOWN:])!r}" if len(received) else ""
+        return QMI_TimeoutException(f"{text} from {where}{limit}{came}")
+
+    def describe(self, descriptor: str) -> None:
+        """Remember the text that this transport was made of, for messages."""
+        self._descriptor = descriptor
+
+    def _closed(self) -> QMI_InvalidOperationException:
+        """What is raised where a closed transport is used."""
+        if self._owner:
+            return QMI_InvalidOperationException(
+                f"Instrument {self._owner!r} is not open; call its open() first (its {type(self).__name__} is closed)"
+            )
+        return QMI_InvalidOperationException(
+            f"Operation not allowed on closed transport {type(self).__name__}; call its open() first"
+        )
+
+    # Questions that were written, and whose answers the driver is to read.
+
+    def question_written(self, question: str) -> None:
+        """A question went out whose answer the driver reads itself, later."""
+        self._unread.append(question)
+
+    def _unread_dropped(self, dropped: bytes) -> None:
+        """Forget the questions whose answers are among what was dropped; each is taken to be one line."""
+        if self._unread and dropped:
+            del self._unread[: max(1, dropped.count(b"\n"))]
+
+    def owe_unread(self, terminator: bytes, asked: str) -> None:
+        """Let the answers that nobody has read count as owed: something else is asked now, and they would answer that.
+
+        Args:
+            terminator: What they end in.
+            asked: What is asked now, for the log.
+        """
+        if not self._unread:
+            return
+        _logger.warning(
+            "%s: the answer to %s was not read, and is dropped before %r is sent: a question belongs in ask()",
+            self,
+            ", ".join(repr(question) for question in self._unread),
+            asked,
+        )
+        self.interrupted(Owed(terminator, 1))
 
     def _is_lost(self) -> bool:
         """Whether the connection is to be made anew before anything can be read.
@@ -244,6 +307,7 @@ class Line:
     def _renewed(self) -> None:
         self._step = IDLE
         self._has_asked = False
+        self._unread.clear()
         self._tell("restored", "the connection is made again")
 
     def _disconnect_quietly(self) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 from qmi.devices.blocks import as_array, block_header, check_length_digits, memory_for
+from qmi.devices.descriptor_hints import check_is_transport
 from qmi.devices.exchange import Owed
 from qmi.devices.line import Line
-from qmi.devices.scpi_errors import is_no_error
+from qmi.devices.scpi_errors import is_entry, is_no_error, is_question
 from qmi.devices.transport import QMI_Transport
-from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException, QMI_ScpiException
+from qmi.errors import (
+    QMI_InstrumentException,
+    QMI_InvalidValueException,
+    QMI_ScpiException,
+    QMI_TimeoutException,
+)
+
+_logger = logging.getLogger("qmi.core.scpi_protocol")
 
 MOST_ERRORS = 100
 
@@ -52,6 +61,9 @@ class ScpiOptions:
         self._next_command = 0.0
         self._has_policies = bool(error_query or completion_query)
         self._has_quirks = echo or command_delay > 0
+        self._has_written_question = False
+        self._unchecked: str | None = None
+        """The command whose errors have not been read from the device's queue."""
 
     def _answer(self, response: bytes, decoder: str, cmd: str) -> str:
         terminator = self._response_terminator
@@ -82,6 +94,28 @@ class ScpiOptions:
     def _check_completion(self, cmd: str, answer: str) -> None:
         if answer.strip() not in ("1", "+1"):
             raise QMI_ScpiException(f"{self._completion_query} behind {cmd!r} was answered by {answer!r}", cmd)
+
+    def _check_is_command(self, cmd: str) -> None:
+        """Refuse to send a question as a command where the device is asked behind it: the answers would be mixed up."""
+        if self._has_policies and is_question(cmd):
+            raise QMI_ScpiException(f"{cmd!r} is a question: use ask(); nothing was sent", cmd)
+
+    def _check_entry(self, query: str, entry: str) -> None:
+        if not is_entry(entry):
+            raise QMI_ScpiException(
+                f'{query!r} was answered by {entry!r}, where an entry of the error queue was expected: number,"text"; '
+                "is it the answer to another question?",
+                query,
+            )
+
+    def _drop(self, errors: list[str], cmd: str) -> None:
+        """Tell of errors in the queue that an earlier command caused, and which could not be raised with it."""
+        if errors:
+            _logger.warning("The device reports about the earlier command %r: %s", cmd, "; ".join(errors))
+
+    def _name_question(self, error: QMI_TimeoutException, cmd: str) -> None:
+        if repr(cmd) not in str(error):
+            error.args = (f"{error}; it was to answer {cmd!r}",)
 
     def _report(self, cmd: str, errors: list[str]) -> None:
         if errors:
@@ -125,19 +159,30 @@ class ScpiProtocol(ScpiOptions):
             echo,
             command_delay,
         )
+        check_is_transport(transport)
         self._transport = transport
 
     def write(self, cmd: str) -> None:
         """Send a command.
 
+        A question is for :meth:`ask`. If one is sent by this, read its answer by the transport: an answer that has not
+        been read when the next question is asked is dropped, with a warning.
+
         Args:
             cmd: The command, without its terminator; ASCII.
 
         Raises:
-            QMI_ScpiException: If an error query or a completion query is set, and the device reports an error.
+            QMI_ScpiException: If an error query or a completion query is set, and the device reports an error, or the
+                command is a question.
             UnicodeEncodeError: If the command is not ASCII.
         """
-        self._send(cmd.encode("ascii"))
+        data = cmd.encode("ascii")
+        if self._has_policies:
+            self._check_is_command(cmd)
+            self._begin(cmd)
+        self._send(data)
+        if "?" in cmd and is_question(cmd):
+            self._question_written(cmd)
         if self._has_policies:
             self._follow_up(cmd, is_question=False)
 
@@ -147,9 +192,17 @@ class ScpiProtocol(ScpiOptions):
         Args:
             cmd: The bytes, such as a command with a binary block.
         """
-        self._send(cmd)
+        text = cmd[:80].decode("latin-1")
+        is_text = b"#" not in cmd and cmd.isascii()  # in binary data a question mark means nothing
         if self._has_policies:
-            self._follow_up(cmd[:80].decode("latin-1"), is_question=False)
+            if is_text:
+                self._check_is_command(text)
+            self._begin(text)
+        self._send(cmd)
+        if is_text and is_question(text):
+            self._question_written(text)
+        if self._has_policies:
+            self._follow_up(text, is_question=False)
 
     def ask(self, cmd: str, timeout: float | None = None, discard: bool = False, decoder: str = "ascii") -> str:
         """Send a question and return its answer, without the terminator.
@@ -169,17 +222,25 @@ class ScpiProtocol(ScpiOptions):
             timeout = self._default_timeout
         if discard:
             self._transport.discard_read()
+        if self._has_written_question:
+            self._drop_unread(cmd)
+        # Who asks for the error queue wants to see it, and not to have it emptied.
+        has_policies = self._has_policies and cmd != self._error_query
+        if has_policies:
+            self._begin(cmd)
         try:
             if self._has_quirks:
                 self._send(cmd.encode("ascii"))
             else:
                 self._transport.write(cmd.encode("ascii") + self._command_terminator)
             response = self._transport.read_until(message_terminator=self._response_terminator, timeout=timeout)
-        except BaseException:
+        except BaseException as error:
             self._broken_off()
+            if isinstance(error, QMI_TimeoutException):
+                self._name_question(error, cmd)
             raise
         answer = self._answer(response, decoder, cmd)
-        if self._has_policies:
+        if has_policies:
             self._follow_up(cmd, is_question=True)
         return answer
 
@@ -259,8 +320,16 @@ class ScpiProtocol(ScpiOptions):
             dtype: Type of the items, with their byte order.
             timeout: For how long to wait, in seconds; None for the default timeout.
         """
+        if self._has_written_question:
+            self._drop_unread(cmd)
+        if self._has_policies:
+            self._begin(cmd)
         self._send(cmd.encode("ascii"))
-        array = self.read_array(dtype, timeout=timeout)
+        try:
+            array = self.read_array(dtype, timeout=timeout)
+        except QMI_TimeoutException as error:
+            self._name_question(error, cmd)
+            raise
         if self._has_policies:
             self._follow_up(cmd, is_question=True)
         return array
@@ -274,11 +343,36 @@ class ScpiProtocol(ScpiOptions):
         Raises:
             QMI_ScpiException: If there was an error in it.
         """
+        self._report(cmd or self._unchecked or "", self._read_errors())
+
+    def _read_errors(self) -> list[str]:
+        """The entries of the error queue, which is empty then."""
         query = self._error_query or "SYST:ERR?"
         errors: list[str] = []
         while len(errors) < MOST_ERRORS and not is_no_error(entry := self._ask_plainly(query)):
+            if not is_entry(entry):
+                self._broken_off()  # if that was the answer to something else, the entry is still to come
+            self._check_entry(query, entry)
             errors.append(entry)
-        self._report(cmd, errors)
+        self._unchecked = None
+        return errors
+
+    def _begin(self, cmd: str) -> None:
+        """A command is to be sent: what is in the error queue of one before is not to be charged to it."""
+        if self._error_query:
+            if (before := self._unchecked) is not None:
+                self._drop(self._read_errors(), before)
+            self._unchecked = cmd
+
+    def _question_written(self, cmd: str) -> None:
+        if isinstance(self._transport, Line):
+            self._has_written_question = True
+            self._transport.question_written(cmd)
+
+    def _drop_unread(self, cmd: str) -> None:
+        self._has_written_question = False
+        if isinstance(self._transport, Line):
+            self._transport.owe_unread(self._response_terminator, cmd)
 
     def _send(self, cmd: bytes) -> None:
         if self._command_delay and (wait := self._delay()):
@@ -292,6 +386,8 @@ class ScpiProtocol(ScpiOptions):
         return self._command_terminator or self._response_terminator
 
     def _ask_plainly(self, query: str) -> str:
+        if self._has_written_question:
+            self._drop_unread(query)
         self._send(query.encode("ascii"))
         response = self._transport.read_until(
             message_terminator=self._response_terminator, timeout=self._default_timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -10,6 +11,7 @@ import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from qmi.devices.connecting import no_such_port
 from qmi.devices.libraries import import_serial
 from qmi.devices.line import CHUNK, LATE, SHORT
 from qmi.devices.transport import DeviceTransport
@@ -128,15 +130,20 @@ class QMI_SerialTransport(DeviceTransport):
     def _connect(self) -> None:
         library = import_serial()
         device = port_of(self.device) if self.device.startswith("usb=") else self.device
-        self._serial = library.Serial(
-            device,
-            baudrate=self._baudrate,
-            bytesize=self._bytesize,
-            parity=self._parity,
-            stopbits=self._stopbits,
-            rtscts=self._rtscts,
-            timeout=self.SERIAL_READ_TIMEOUT,
-        )
+        try:
+            self._serial = library.Serial(
+                device,
+                baudrate=self._baudrate,
+                bytesize=self._bytesize,
+                parity=self._parity,
+                stopbits=self._stopbits,
+                rtscts=self._rtscts,
+                timeout=self.SERIAL_READ_TIMEOUT,
+            )
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            raise type(error)(error.errno, no_such_port(device)) from error
         # Where the port is a file descriptor it can be waited for exactly; elsewhere it is asked every 40 ms.
         descriptor = getattr(self._serial, "fd", None)
         self._fd = descriptor if isinstance(descriptor, int) and hasattr(select, "poll") else -1
@@ -191,8 +198,8 @@ class QMI_SerialTransport(DeviceTransport):
     def discard_read(self) -> None:
         """Drop what has been received and not been read, here and in the port."""
         self._check_is_open()
-        if self._step == LATE:
-            super().discard_read()  # which sees whether the owed answer is among it
+        if self._step == LATE or self._unread:
+            super().discard_read()  # which sees whether the owed answers are among it
         self._safe_serial.reset_input_buffer()
         self._read_buffer = bytearray()
 

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import ClassVar
 
+from qmi.devices.connecting import SILENT, cannot_connect
 from qmi.devices.descriptors import is_valid_host
 from qmi.devices.exchange import Owed
 from qmi.devices.line import LATE
@@ -138,11 +139,11 @@ class QMI_TcpTransport(QMI_SocketTransport):
             connection = socket.create_connection((self._host, self._address[1]), self._connect_timeout)
         except TimeoutError as error:
             raise QMI_TimeoutException(
-                f"Timeout: no connection to {HostPort(*self._address)} within {self._connect_timeout} s"
+                f"Timeout: no connection to {HostPort(*self._address)} within {self._connect_timeout} s: {SILENT}"
             ) from error
         except OSError as error:
             error.add_note(f"The connection {self} could not be made")
-            raise
+            raise cannot_connect(error, HostPort(*self._address)) from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.settimeout(None)
@@ -246,7 +247,11 @@ class QMI_UdpTransport(QMI_SocketTransport):
         check_udp_port(port)
 
     def _connect(self) -> None:
-        family, _, _, _, peer = socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)[0]
+        try:
+            found = socket.getaddrinfo(self._address[0], self._address[1], type=socket.SOCK_DGRAM)
+        except OSError as error:
+            raise cannot_connect(error, HostPort(*self._address)) from error
+        family, _, _, _, peer = found[0]
         opened = socket.socket(family, socket.SOCK_DGRAM)
         try:
             opened.bind((local_host(str(peer[0])), self._local_port))

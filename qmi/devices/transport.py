@@ -187,6 +187,10 @@ class DeviceTransport(Line, QMI_Transport):
         QMI_Transport.__init__(self)
         Line.__init__(self)
 
+    def _check_is_open(self) -> None:
+        if not self._is_open:
+            raise self._closed()
+
     # What a kind of transport does.
 
     def _connect(self) -> None:
@@ -223,6 +227,7 @@ class DeviceTransport(Line, QMI_Transport):
     def _open_transport(self) -> None:
         self._read_buffer = bytearray()
         self._step = IDLE
+        self._unread.clear()
         self._has_asked = False
         self._connect()
 
@@ -252,6 +257,7 @@ class DeviceTransport(Line, QMI_Transport):
             self._check_is_open()
         if self._step > ASKED:
             self._recover()
+            self._unread.clear()
         if self._traffic.isEnabledFor(DEBUG):
             log(self._traffic, "write", data)
         before, self._step = self._step, PARTIAL
@@ -286,6 +292,8 @@ class DeviceTransport(Line, QMI_Transport):
             raise
         if self._step == LATE:
             self._step = ASKED
+        if self._unread:
+            del self._unread[0]
         if self._traffic.isEnabledFor(DEBUG):
             log(self._traffic, "read", data)
         return data
@@ -324,6 +332,7 @@ class DeviceTransport(Line, QMI_Transport):
             dropped = self._drop_received()
             if self._step == LATE and self._owed.is_in(dropped):
                 self._step = ASKED
+            self._unread_dropped(dropped)
 
     def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -347,7 +356,7 @@ class DeviceTransport(Line, QMI_Transport):
             # A device that never stops sending must not keep this going for ever.
             data = self._receive(CHUNK, remaining) if remaining is None or remaining > 0 or is_first else b""
             if not data:
-                raise self._timeout(terminator)
+                raise self._timeout(terminator, timeout)
             is_first = False
             self._keep(data)
 
@@ -358,7 +367,7 @@ class DeviceTransport(Line, QMI_Transport):
             return bytes(memory)
         self._fill(nbytes, timeout)
         if len(self._read_buffer) < nbytes:
-            raise self._timeout_counted(len(self._read_buffer), nbytes)
+            raise self._timeout_counted(len(self._read_buffer), nbytes, timeout, self._read_buffer)
         return self._take(nbytes)
 
     def _read_some(self, nbytes: int, timeout: float | None) -> bytes:
@@ -390,7 +399,7 @@ class DeviceTransport(Line, QMI_Transport):
                 remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
                 count = self._receive_into(view[have:], remaining)
                 if not count:
-                    raise self._timeout_counted(have, len(view))
+                    raise self._timeout_counted(have, len(view), timeout, view[:have])
                 have += count
         except BaseException:
             # As after any read that failed, what has come stays for the next one.

@@ -13,6 +13,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from qmi.devices.connecting import SILENT, advice_for, cannot_connect
 from qmi.devices.descriptors import is_valid_host
 from qmi.devices.libraries import import_pyvisa
 from qmi.devices.line import PARTIAL
@@ -26,6 +27,7 @@ from qmi.errors import (
 )
 
 R = TypeVar("R")
+_NETWORK_NAME = re.compile(r"TCPIP\d*::([^:,]+)", re.IGNORECASE)
 
 
 class MessageDevice(Protocol):
@@ -167,10 +169,16 @@ class VisaDevice:
             self._visa = manager.open_resource(self.resource, **options)
             self._applied = -1.0
             self._termchar = b""
-        except OSError:
-            raise
+        except OSError as error:
+            raise cannot_connect(error, self.resource, self._advice()) from error
         except Exception as error:
-            raise QMI_InstrumentException(f"{self.resource} cannot be opened: {error}") from error
+            raise QMI_InstrumentException(
+                f"{self.resource} cannot be opened: {error}; {self._advice() or SILENT}"
+            ) from error
+
+    def _advice(self) -> str:
+        found = _NETWORK_NAME.match(self.resource)
+        return advice_for(found[1]) if found is not None and is_valid_host(found[1]) else ""
 
     def close(self) -> None:
         """Close the resource."""
@@ -343,7 +351,7 @@ class MessageTransport(DeviceTransport, Generic[D]):
         self._check_not_lost()
         message = self._receive(0, timeout)
         if not message:
-            raise QMI_TimeoutException(f"Timeout: no message from {self}")
+            raise self._timeout_with("Timeout: no message", timeout, b"")
         return message
 
     def _drop_received(self) -> bytes:
@@ -354,7 +362,9 @@ class MessageTransport(DeviceTransport, Generic[D]):
 
     def _drain(self) -> bool:
         """Wait for one message: that is the owed answer, whatever it ends in."""
-        if self._step == PARTIAL or not self._receive(0, self._out_of_step.drain_timeout):
+        if self._step == PARTIAL:
+            return False
+        if not all(self._receive(0, self._out_of_step.drain_timeout) for _ in range(self._owed.answers)):
             return False
         return self._dropped_late()
 

@@ -18,6 +18,7 @@ from qmi.core.exceptions import (
 from qmi.core.scpi_protocol import AsyncScpiProtocol, ScpiProtocol
 from qmi.core.transport import QMI_Transport
 from qmi.devices.exchange import Owed, block_end
+from tests.support.answers import AsyncDevice, Device
 from tests.support.device_ends import Line, async_line_to, line_to
 
 
@@ -30,28 +31,6 @@ def mock() -> MagicMock:
 def line() -> Iterator[Line]:
     with line_to("tcp") as made:
         yield made
-
-
-class Device:
-    """What a device answers, at once, to what is written to it: put in the place of the writing of a transport."""
-
-    def __init__(self, line: Line, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> None:
-        self.asked: list[str] = []
-        self._line = line
-        self._answers = answers
-        self._send = line.transport._send
-        monkeypatch.setattr(line.transport, "_send", self.send)
-
-    def send(self, data: bytes) -> Any:
-        sent = self._send(data)
-        for command in data.decode("latin-1").splitlines():
-            self.asked.append(command)
-            answer = self._answers.get(command)
-            if isinstance(answer, list):
-                answer = answer.pop(0)
-            if answer is not None:
-                self._line.send(answer if isinstance(answer, bytes) else answer.encode() + b"\n")
-        return sent
 
 
 # As drivers and their tests see it.
@@ -362,10 +341,3 @@ async def test_async_quirks(async_line: Line, monkeypatch: pytest.MonkeyPatch) -
     scpi = AsyncScpiProtocol(async_line.transport, default_timeout=5.0, echo=True, command_delay=0.001)
     assert await scpi.ask("VOLT?") == "1.5"
     assert await scpi.ask("VOLT?") == "1.5"
-
-
-class AsyncDevice(Device):
-    """The same for a transport of the event loop."""
-
-    async def send(self, data: bytes) -> None:
-        await super().send(data)
