@@ -14,6 +14,9 @@ _ALLOWED = "letters, digits, '-', '_', '(' and ')'"
 
 CONTEXT_OBJECT_NAME = "$context"
 
+_VERBS = ("get", "set", "is", "has", "sig", "rpc")
+_CLOSE = 0.6
+
 ASKER_PREFIX = "qmi_proc_"
 """Begins the names of peers that only come for one question."""
 
@@ -108,7 +111,19 @@ def parse_host_port(text: str) -> HostPort:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The name that a misspelt one probably means; None if it resembles none of these."""
-    import difflib
+    from difflib import get_close_matches
 
-    near = difflib.get_close_matches(name, known, n=1)
-    return near[0] if near else None
+    choices = list(known)
+    near = get_close_matches(name, choices, n=len(choices) or 1)
+    return next((choice for choice in near if _same_beginning_is_not_all(name, choice)), None)
+
+
+def _same_beginning_is_not_all(name: str, choice: str) -> bool:
+    """Whether two names that both begin with ``get_`` or the like resemble each other behind that, too."""
+    from difflib import SequenceMatcher
+
+    verb, _, rest = name.partition("_")
+    if verb not in _VERBS or not choice.startswith(f"{verb}_"):
+        return True
+    other = choice[len(verb) + 1 :]
+    return other.startswith(rest) or rest.startswith(other) or SequenceMatcher(None, rest, other).ratio() >= _CLOSE

@@ -68,3 +68,20 @@ def test_a_bad_endpoint_is_refused(text: str) -> None:
 def test_name_that_is_mistyped_is_reported_with_the_nearest() -> None:
     assert nearest("lasre", ["nsg", "laser"]) == "laser"
     assert nearest("lasre", ["nsg"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "near"),
+    [
+        ("get_idn", "get_signals", None),
+        ("get_idn", "get_info", None),
+        ("set_gain", "set_name", None),
+        ("get_sampel", "get_sample", "get_sample"),
+        ("get_freq", "get_frequency", "get_frequency"),
+        ("set_amplitude", "get_amplitude", "get_amplitude"),
+        ("amplitude", "get_amplitude", "get_amplitude"),
+        ("nsg_2", "nsg_1", "nsg_1"),
+    ],
+)
+def test_names_that_only_begin_with_the_same_verb_are_not_near(name: str, known: str, near: str | None) -> None:
+    assert nearest(name, ["other", known]) == near

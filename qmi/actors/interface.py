@@ -673,10 +673,13 @@ def unknown_method(interface: Interface, where: str, name: str, unpublished: boo
         name: What was asked for.
         unpublished: Whether its class has such a method all the same.
     """
-    text = f"{interface.short_name} {where} has no published method {name!r}"
+    is_signal = name.startswith("sig")
+    kind = "signal or method" if is_signal else "published method"
+    text = f"{interface.short_name} {where} has no {kind} {name!r}"
     if unpublished:
         text += "; the class has it, but without @rpc_method"
-    near = nearest(name, [*interface.methods, *interface.constants, *interface.properties])
+    near = nearest(name, [signal.name for signal in interface.signals]) if is_signal else None
+    near = near or nearest(name, [*interface.methods, *interface.constants, *interface.properties])
     return f"{text}. Did you mean {near!r}?" if near else text
 
 

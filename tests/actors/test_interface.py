@@ -216,3 +216,15 @@ def test_interface_of_another_form_is_refused(damage: Callable[[list[Any]], Any]
 def test_the_nearest_name_may_be_a_constant() -> None:
     text = unknown_method(interface_of(Sent), "lab.x", "LIMITS", False)
     assert text == "Sent lab.x has no published method 'LIMITS'. Did you mean 'LIMIT'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sig_valeu", "Sent lab.x has no signal or method 'sig_valeu'. Did you mean 'sig_value'?"),
+        ("sig_foo", "Sent lab.x has no signal or method 'sig_foo'"),
+        ("value", "Sent lab.x has no published method 'value'"),
+    ],
+)
+def test_unknown_name_that_begins_like_a_signal_is_compared_with_the_signals(name: str, text: str) -> None:
+    assert unknown_method(interface_of(Sent), "lab.x", name, False) == text
