@@ -37,7 +37,7 @@ class Fetched:
         fetched: When, as ``2026-11-30T14:50:55+00:00``.
         packages: The names below ``qmi.instruments``.
         hidden: Modules that were not taken, since this library has its own.
-        missing: Packages that some drivers import and that were not installed.
+        missing_for: Packages that some drivers import and that were not installed, each with these drivers.
         folder: Where it is.
     """
 
@@ -47,7 +47,7 @@ class Fetched:
     fetched: str = ""
     packages: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    missing_for: dict[str, list[str]] = field(default_factory=dict)
     folder: str = ""
 
     def licences(self) -> list[str]:
@@ -88,7 +88,7 @@ class DriverStore:
             fetched=datetime.now(UTC).isoformat(timespec="seconds"),
             packages=chosen.packages(),
             hidden=chosen.hidden,
-            missing=chosen.missing,
+            missing_for=chosen.missing,
             folder=str(target),
         )
         try:

@@ -31,7 +31,7 @@ class Selection:
         files: The files of drivers and their helpers, by their path below the folder of the drivers.
         licences: The files with its licence, likewise.
         hidden: Modules that it shares with this library, whose own are used.
-        missing: Packages that some of the drivers import and that are not installed here.
+        missing: Packages that some of the drivers import and that are not installed here, each with these drivers.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Selection:
     files: dict[str, bytes] = field(default_factory=dict)
     licences: dict[str, bytes] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
 
     def packages(self) -> list[str]:
         """The names below ``qmi.instruments``."""
@@ -160,9 +160,13 @@ def imported_names(path: str, source: bytes) -> set[str]:
     return names
 
 
-def _missing(files: dict[str, bytes]) -> list[str]:
-    names = {name.split(".")[0] for path, source in files.items() for name in imported_names(path, source)}
-    return sorted(name for name in names - {"qmi", *sys.stdlib_module_names} if find_spec(name) is None)
+def _missing(files: dict[str, bytes]) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for path, source in sorted(files.items()):
+        for name in {name.partition(".")[0] for name in imported_names(path, source)}:
+            users.setdefault(name, []).append(_module(path))
+    known = {"qmi", *sys.stdlib_module_names}
+    return {name: users[name] for name in sorted(users) if name not in known and find_spec(name) is None}
 
 
 def _module(path: str) -> str:

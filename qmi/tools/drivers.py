@@ -23,6 +23,14 @@ from qmi.drivers.search import DriverFolder, driver_folders
 from qmi.drivers.store import DriverStore
 from qmi.errors import QMI_Exception
 
+_PIP_NAMES = {
+    **dict.fromkeys(("colorama", "matplotlib", "nidaqmx", "numpy", "pandas", "psutil", "pyvisa", "scipy", "zhinst")),
+    "PIL": "Pillow", "clr": "pythonnet", "cv2": "opencv-python", "hid": "hidapi", "pywintypes": "pywin32",
+    "serial": "pyserial", "skimage": "scikit-image", "usb": "pyusb", "usb1": "libusb1", "usbtmc": "python-usbtmc",
+    "visa": "pyvisa", "vxi11": "python-vxi11", "win32com": "pywin32", "yaml": "PyYAML", "zmq": "pyzmq",
+}  # fmt: skip
+"""What pip calls a library that drivers import; None where that is the same."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; return the exit code: 0, 1 for a failure, 2 for a wrong command line."""
@@ -72,10 +80,20 @@ def _add(store: DriverStore, given: argparse.Namespace) -> Iterator[str]:
     yield f"You use them under their own licence: {licences or 'the distribution has no file with one'}"
     if item.hidden:
         yield f"Not taken, since this library has its own: {', '.join(item.hidden)}"
-    if item.missing:
-        yield f"Imported by some of them and not installed here: {', '.join(item.missing)}"
+    if item.missing_for:
+        yield f"Imported by some of them and not installed here: {', '.join(item.missing_for)}"
+        for library, users in item.missing_for.items():
+            shown = ", ".join(user.removeprefix("qmi.instruments.") for user in users)
+            yield f"  {library} ({_name_for_pip(library)}) is needed by {shown}"
     if not any(folder.path == item.folder for folder in driver_folders()):
         yield f"To have them found: export QMI_DRIVERS={item.folder}"
+
+
+def _name_for_pip(library: str) -> str:
+    """How a missing library is installed; of one that is not known, a stranger's package may have the name."""
+    if library in _PIP_NAMES:
+        return f"pip install {_PIP_NAMES[library] or library}"
+    return "pip may know it by the same name; its maker's pages say so"
 
 
 def _list(store: DriverStore, given: argparse.Namespace) -> Iterator[str]:

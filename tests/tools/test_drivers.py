@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,12 +76,26 @@ def test_drivers_and_what_they_import_are_taken_and_found(
     assert f"acme-drivers 1.0: drivers of 2 packages are in {folder}" in shown
     assert str(folder / "licences" / "LICENSE.md") in shown
     assert "Not taken, since this library has its own: qmi.instruments.dummy.noisy_sine_generator, " in shown
-    assert "not installed here: no_such_library" in shown
+    assert "not installed here: no_such_library\n" in shown
+    assert re.search(r"^  no_such_library \(.*\) is needed by acme\.laser$", shown, re.MULTILINE)
     assert "QMI_DRIVERS" not in shown
     write(tmp_path, {"no_such_library.py": ""})
     monkeypatch.syspath_prepend(str(tmp_path))
     assert importlib.import_module("qmi.instruments.acme").Laser == "laser"
     importlib.import_module("qmi.instruments.single")
+
+
+@pytest.mark.parametrize(
+    ("library", "package"),
+    [("usb", "pyusb"), ("serial", "pyserial"), ("vxi11", "python-vxi11"), ("nidaqmx", "nidaqmx")],
+)
+def test_missing_library_is_shown_with_its_name_for_pip(
+    library: str, package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"qmi/instruments/acme/a.py": f"import {library}.core", "qmi/instruments/b.py": f"import {library}"}
+    monkeypatch.setattr("qmi.drivers.wheels.find_spec", lambda name: None)
+    shown = run(capsys, "add", str(make_wheel(tmp_path, files)))
+    assert f"  {library} (pip install {package}) is needed by acme.a, b\n" in shown
 
 
 def test_all_helpers_are_taken_if_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
