@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import signal
 import socket
@@ -257,7 +258,8 @@ class Launcher:
         if reason:
             holder = port_holder(target.address)
             by = f" by {holder}" if holder else ""
-            raise PortInUseError(f"port {target.address.port} is in use{by}: {reason}")
+            remedy = f"stop what has it, or choose another contexts.{target.name}.tcp_server_port"
+            raise PortInUseError(f"port {target.address.port} is in use{by}: {reason}; {remedy}")
 
     def _launch(self, target: Target, program: Program) -> tuple[Child, ProcessIdentity]:
         handle, path = open_output(
@@ -314,7 +316,8 @@ class Launcher:
         how = f"{child.how_it_ended()} at start"
         module = target.context.program_module or ""
         self._records.write(target.name, Record(child.pid, identity.born, module, str(child.output), how))
-        raise QMI_RuntimeException(f"{how}. Its output is in {child.output}{_quoted(child.output)}")
+        words = _quoted(child.output)
+        raise QMI_RuntimeException(f"{how}. Its output is in {child.output}{words}{_where(target, words)}")
 
     def _find(self, target: Target) -> tuple[ProcessIdentity | None, bool]:
         """The process of the program, and whether it answers."""
@@ -425,6 +428,14 @@ def _cannot_bind(target: Target) -> str:
     except OSError as exc:
         return "it cannot be opened a second time" if exc.errno == errno.EADDRINUSE else ""
     return ""
+
+
+def _where(target: Target, words: str) -> str:
+    """Where a program was run whose module was not found; empty if its last words are others."""
+    package = (target.context.program_module or "").partition(".")[0]
+    if not re.search(rf"No module named '?{re.escape(package)}(?![\w-])", words):
+        return ""
+    return f"\nIt was run in {os.getcwd()}; contexts.{target.name}.python_path says where its modules are"
 
 
 def _quoted(output: Path, count: int = 10) -> str:

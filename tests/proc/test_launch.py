@@ -158,6 +158,10 @@ def test_fault_23_a_port_in_use_is_told_with_its_holder(home: Path) -> None:
         absent = Launcher(config, ScriptedLink(Absent()), times=QUICK)
         with pytest.raises(PortInUseError, match=rf"port {other.getsockname()[1]} is in use by .*PID={os.getpid()}\)"):
             absent.start(target(config, "a"))
+        with pytest.raises(
+            PortInUseError, match=r"; stop what has it, or choose another contexts\.a\.tcp_server_port$"
+        ):
+            absent.start(target(config, "a"))
         stranger = Launcher(config, ScriptedLink(Stranger("a web server")), times=QUICK)
         with pytest.raises(PortInUseError, match="a web server"):
             stranger.start(target(config, "a"))
@@ -325,6 +329,16 @@ def test_fault_29_a_program_that_dies_at_start_is_told_with_its_last_words(
     assert f" failed: {parts[0]}. Its output is in {home}/out/q_" in found.reason
     assert launcher(config).stop(target(config, "q")) is None
     assert launcher(config).look(target(config, "q")) == Offline()
+
+
+@pytest.mark.parametrize("module", ["monitor_of_nobody", "monitor_of_nobody.main"])
+def test_program_whose_module_is_not_found_is_reported_with_the_directory(home: Path, module: str) -> None:
+    context = dying()
+    context.program_module = module
+    config = config_in(home, q=context)
+    with pytest.raises(QMI_RuntimeException, match="No module named") as caught:
+        launcher(config, Times(start=1000)).start(target(config, "q"))
+    assert str(caught.value).endswith(f"run in {os.getcwd()}; contexts.q.python_path says where its modules are")
 
 
 def test_fault_29_a_program_with_a_port_that_dies_at_start_is_told_at_once(home: Path) -> None:
