@@ -156,7 +156,7 @@ class StandInInstrument(Generic[D]):
     ) -> object:
         original = self._methods[method]
         signature = _signature_of(original)
-        signature.bind(instrument, *args, **kwargs)
+        _check_arguments(f"{self.driver.__name__}.{method}()", signature, instrument, *args, **kwargs)
         self.calls.append(RecordedCall(method, args, kwargs))
         if method in self._answers:
             return self._answers[method](*args, **kwargs)
@@ -170,7 +170,8 @@ class StandInInstrument(Generic[D]):
 
     def _make_class(self, driver: type[D]) -> type[D]:
         def begin(instrument: QMI_Instrument, context: object, name: str, *args: object, **kwargs: object) -> None:
-            inspect.signature(driver.__init__).bind(instrument, context, name, *args, **kwargs)
+            signature = inspect.signature(driver.__init__)
+            _check_arguments(f"{driver.__name__}()", signature, instrument, context, name, *args, **kwargs)
             QMI_Instrument.__init__(instrument, context, name)
 
         def release(instrument: QMI_Instrument) -> object:
@@ -221,6 +222,13 @@ class StandInInstrument(Generic[D]):
         function.__name__, function.__doc__ = name, original.__doc__
         function.__signature__ = _signature_of(original)  # type: ignore[attr-defined]
         return function
+
+
+def _check_arguments(what: str, signature: inspect.Signature, /, *args: object, **kwargs: object) -> None:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
 
 
 def _is_own(name: str, method: object) -> bool:

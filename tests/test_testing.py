@@ -179,12 +179,12 @@ def test_method_without_a_result_needs_no_answer_and_others_do(camera: Any) -> N
 
 
 def test_wrong_arguments_are_refused_as_by_the_driver(stand_in: StandInInstrument[Camera], camera: Any) -> None:
-    with pytest.raises(TypeError, match="missing a required argument: 'seconds'"):
+    with pytest.raises(TypeError, match=r"^Camera\.expose\(\): missing a required argument: 'seconds'"):
         camera.expose()
     with pytest.raises(TypeError, match="got an unexpected keyword argument 'time'"):
         camera.expose(1.0, time=1.0)
     assert stand_in.calls == []
-    with pytest.raises(TypeError, match="missing a required argument: 'port'"):
+    with pytest.raises(TypeError, match=r"^Camera\(\): missing a required argument: 'port'"):
         qmi.make_instrument("other", stand_in.driver)
 
 
