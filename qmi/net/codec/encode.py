@@ -55,6 +55,7 @@ _HINTS = (
     (collections.UserDict, "send dict(value)"), (collections.UserList, "send list(value)"),
     (collections.UserString, "send str(value)"), (re.Pattern, "send value.pattern and value.flags"),
 )  # fmt: skip
+_WHAT_CAN = "a dataclass, a dict, a list, a number, a text or an array can; see docs/values.md"
 _WITH_CONTENT = (tuple, dict, list, set, frozenset, int, float, complex, str, bytes, bytearray, collections.deque)
 _PARTS = (("magnitude", "units"), ("value", "unit"), ("values", "index"), ("values", "coords"), ("data", "mask"),
           ("left", "right", "closed"), ("ordinal", "freqstr"))  # fmt: skip
@@ -298,8 +299,7 @@ class Encoder:
         if found is None:
             found = lower_zone_info(value)
         if found is None:
-            hint = _hint(value)
-            raise Refusal(f": {type_name(value)} cannot be sent" + (f"; {hint}" if hint else ""))
+            raise Refusal(f": {type_name(value)} cannot be sent; {_hint(value) or _WHAT_CAN}")
         return found
 
 

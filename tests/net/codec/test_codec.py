@@ -172,7 +172,7 @@ class Raising:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: threading.Lock(), "result: threading.Lock cannot be sent"),
+        (lambda: threading.Lock(), r"result: threading.Lock cannot be sent; a dataclass, .* can; see docs/values\.md$"),
         (lambda: [1, 2, Settings(1.0, [], threading.Lock())], r"result\[2\]\.inner: threading.Lock cannot be sent"),
         (lambda: {"a": (1, {2: open})}, r"result\['a'\]\[1\]\[2\]: .* cannot be sent"),
         (lambda: (x for x in [1]), r"result: a generator cannot be sent; send list\(value\)"),
