@@ -153,7 +153,7 @@ def show_contexts() -> None:
 
 
 def show_network_contexts() -> None:
-    """Print the contexts that answer on the network, and whether this one is connected to them."""
+    """Print the contexts that answer on the network or are connected, and whether they are connected."""
     context().show_network_contexts()
 
 

@@ -506,12 +506,12 @@ class QMI_Context:
         _show(("name", "address", "connected"), self._known_contexts())
 
     def show_network_contexts(self) -> None:
-        """Print the contexts that answer on the network, and whether this one is connected to them."""
-        rows = [
-            (name, address, "yes" if self.has_peer_context(name) else "no")
-            for name, address in self.discover_peer_contexts()
-        ]
-        _show(("name", "address", "connected"), rows)
+        """Print the contexts that answer on the network or are connected, and whether they are connected."""
+        found = self.discover_peer_contexts()
+        rows = [(name, address, "yes" if self.has_peer_context(name) else "no") for name, address in found]
+        # Where no broadcast gets through, those that are connected do not answer, and are there all the same.
+        rows += [(name, address, "yes") for name, address in self._core.connections.not_among(found)]
+        _show(("name", "address", "connected"), sorted(rows))
 
     def _known_contexts(self) -> list[tuple[str, str, str]]:
         connections = self._core.connections

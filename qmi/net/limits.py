@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+SILENCE_PER_PEER_TIMEOUT = 14 / 15
+"""How much of ``limits.peer_timeout`` a peer may be silent: the rest is for noticing that, so that the loss is known
+within the whole."""
 SEGMENT_THRESHOLD = 16384
 """A buffer of this many bytes or more travels as a segment of its own."""
 
@@ -54,3 +57,8 @@ class Limits:
     hello_timeout: float = 5.0
     ping_after: float = 4.0
     silence: float = 14.0
+
+    @property
+    def peer_timeout(self) -> float:
+        """The setting that the silence comes from, in seconds."""
+        return self.silence / SILENCE_PER_PEER_TIMEOUT

@@ -227,8 +227,8 @@ def _is_wildcard(host: str) -> bool:
     return host in ("0.0.0.0", "::")
 
 
-def holder_of(port: int) -> str:
-    """Which process listens on a TCP port, as far as this user may know; for a message."""
+def holder_of(port: int) -> str | None:
+    """Which process listens on a TCP port, for a message; empty if none does, None if this user may not know."""
     import psutil
 
     with suppress(psutil.Error, OSError):
@@ -236,4 +236,5 @@ def holder_of(port: int) -> str:
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
                 name = psutil.Process(connection.pid).name() if connection.pid else "another user's process"
                 return f"{name} (pid {connection.pid})" if connection.pid else name
-    return ""
+        return ""
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -45,6 +45,7 @@ _logger = logging.getLogger("qmi.core.messaging")
 _PROBE_TIME = 1.0
 _ALREADY = "is connected already"
 _HAS_STOPPED = "has stopped"
+_HOW = " (qmi.context().connect_to_peer({!r}), or auto_connect=True)"
 _REPLACED = "replaced by a new link of the same context"
 _CROSSING_TIME = 2.0
 _BURST = 100
@@ -180,13 +181,13 @@ class Connections:
             return f"There is no connection to the first context {name!r}; {known} {keys} here"
         gone = self._gone.get(name)
         if gone is None:
-            return f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one"
+            return f"There is no connection to context {name!r}; connect_to_peer({name!r}) makes one{_HOW.format(name)}"
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(gone.when)) + " UTC"
         stopped = gone.reason.endswith(f"context {gone.real_name!r} {_HAS_STOPPED}")
         if not gone.reachable:
             advice = "it is a client, and has to connect again itself"
         else:
-            again = f"connect_to_peer({name!r}) connects to it again"
+            again = f"connect_to_peer({name!r}) connects to it again{_HOW.format(name)}"
             if name in self._reconnecting:
                 again = "it is being connected again"
             advice = f"once it runs again, {again}" if stopped else again
@@ -198,11 +199,18 @@ class Connections:
         """The contexts that are connected."""
         return sorted(name for name, member in list(self._members.items()) if member.link.is_up)
 
+    def not_among(self, found: Iterable[PeerDescriptor]) -> list[PeerDescriptor]:
+        """The contexts that are connected and did not answer a question on the network."""
+        answered = {answer.name for answer in found}
+        return [
+            PeerDescriptor(name, _address_of(member))
+            for name, member in list(self._members.items())
+            if member.link.is_up and not answered & {name, member.real_name}
+        ]
+
     def address_of(self, name: str) -> str:
         """Where a connected context is, for people."""
-        member = self._members[name]
-        hello = member.link.hello
-        return str(member.address or "") or (hello.address if hello is not None else "") or member.link.where
+        return _address_of(self._members[name])
 
     def whereabouts(self, origin: Origin) -> str:
         """Where a connected context is, and its process: ``"10.0.0.7:51234, pid 4711"``; empty if it is gone."""
@@ -446,7 +454,11 @@ class Connections:
         except Exception as error:  # nobody foresaw it: this attempt has failed, and nothing else
             self.failures.fault("dial", f"Connecting to context {dial.name!r} ends by {FAULT}", error)
             return f"{FAULT}: {describe_error(error)}"
-        return dial.link.loss.reason if dial.link is not None and dial.link.loss is not None else "the link was lost"
+        loss = None if dial.link is None else dial.link.loss
+        if loss is None or dial.link is None:
+            return "the link was lost"
+        unknown = loss.kind is LossKind.SILENT and dial.link.hello is None
+        return f"{loss.reason}; perhaps it is no context" if unknown else loss.reason
 
     async def disconnect(self, name: str) -> None:
         """End the link to a context.
@@ -740,6 +752,11 @@ def _may_share(holder: PeerConnection, hello: Hello) -> bool:
     first = holder.link.hello
     clients = first is not None and not first.server and not hello.server
     return clients and holder.origin.incarnation != hello.incarnation and not holder.wanted
+
+
+def _address_of(member: PeerConnection) -> str:
+    hello = member.link.hello
+    return str(member.address or "") or (hello.address if hello is not None else "") or member.link.where
 
 
 def _in_use(holder: PeerConnection) -> str:

@@ -23,7 +23,7 @@ from qmi.net.io.receivers import Owner
 from qmi.net.io.revocation import RevocationList
 from qmi.net.io.tls import TlsWire, check_workgroup, client_context, peer_identity, server_context
 from qmi.net.io.transport import PlainWire, Wire
-from qmi.net.limits import Limits
+from qmi.net.limits import SILENCE_PER_PEER_TIMEOUT, Limits
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.handshake import Hello, Identity, Role
@@ -76,7 +76,7 @@ class Connector:
             arriving=limits.max_arriving_bytes,
             hello_timeout=limits.hello_timeout,
             ping_after=min(4.0, limits.peer_timeout / 4),
-            silence=limits.peer_timeout * 14 / 15,
+            silence=limits.peer_timeout * SILENCE_PER_PEER_TIMEOUT,
         )
         self._tls = _tls_contexts(services.config.security)
         self._arrivals = Arrivals(self._limits.arriving)
@@ -213,7 +213,8 @@ class Connector:
             if fault is not None:
                 raise PermissionError(fault)
             return wire, identity
-        raise ConnectionError(f"the TLS handshake was not done within {self._limits.hello_timeout:g} s")
+        text = f"the TLS handshake was not done within {self._limits.hello_timeout:g} s; perhaps it is no context"
+        raise ConnectionError(text)
 
 
 def _tls_contexts(security: CfgSecurity) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:

@@ -63,7 +63,7 @@ async def find(config: CfgQmi, name: str) -> HostPort:
     known = "has no tcp_server_port in the configuration" if name in config.contexts else "is not in the configuration"
     raise QMI_PeerNotFoundException(
         f"Context {name!r} was not found: it {known}, and nobody of that name answered on the network. "
-        "Is it running? Give its address as 'host:port' if you know it"
+        "Is it running? Give its address as 'host:port' if you know it: host_port=\"192.168.1.20:40001\""
     )
 
 

@@ -94,7 +94,10 @@ async def test_messages_to_nobody_are_answered_with_the_reason(trio_lab: Context
     assert "lasre" in str(unknown.error())
     unreachable = trio_lab.request(Address("far", "x"), Call("x", "add"))
     assert isinstance(unreachable.error(), QMI_NotDeliveredException)
-    assert str(unreachable.error()) == ("There is no connection to context 'far'; connect_to_peer('far') makes one")
+    assert str(unreachable.error()) == (
+        "There is no connection to context 'far'; connect_to_peer('far') makes one "
+        "(qmi.context().connect_to_peer('far'), or auto_connect=True)"
+    )
     for_peer: QMI_RpcFuture[Any] = QMI_RpcFuture("lasre")
     trio_lab.request_here(Describe("lasre"), trio_lab.origin, None, for_peer)  # type: ignore[arg-type]
     assert isinstance(for_peer.error(), QMI_UnknownNameException)

@@ -110,7 +110,7 @@ def test_a_listener_that_is_no_context_is_given_up_after_the_hello_time() -> Non
     with (
         make_context("here", hello_timeout=0.3) as here,
         socket.create_server(("127.0.0.1", 0)) as silent,
-        pytest.raises(QMI_ConnectionException, match=r"handshake was not done within 0.3 s"),
+        pytest.raises(QMI_ConnectionException, match=r"handshake was not done within 0.3 s; perhaps it is no context$"),
     ):
         here.connect_to_peer("srv", f"127.0.0.1:{silent.getsockname()[1]}")
 
@@ -187,6 +187,7 @@ async def enter(cfg: CfgQmi) -> None:
     ("peer", "reason"),
     [
         ("unknown", "'unknown' was not found: it is not in the configuration"),
+        ("unknown", 'if you know it: host_port="192\\.168\\.1\\.20:40001"'),
         ("portless", "'portless' was not found: it has no tcp_server_port in the configuration"),
         ("other", r"'other' at 127.0.0.1:\d+ cannot be connected: .*expected context 'other' .*this is context 'srv'"),
         ("client", "'client' cannot connect to itself"),
@@ -386,7 +387,9 @@ def test_a_call_to_a_context_that_has_stopped_says_when(here: QMI_Context, remot
     }
     with pytest.raises(Exception, match=r"Context 'other' has stopped, at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; once it"):
         uses[remote]()
-    with pytest.raises(QMI_NotDeliveredException, match=r"There is no connection to context 'never'; connect_to_peer"):
+    with pytest.raises(
+        QMI_NotDeliveredException, match=r"There is no connection to context 'never'; connect_to_peer.*auto_connect"
+    ):
         here.get_instrument("never.bench")
 
 
@@ -792,6 +795,19 @@ def test_the_table_of_contexts_on_the_network(
         assert lines[0].split() == ["name", "address", "connected"]
 
 
+def test_connected_peer_is_in_the_table_of_the_network_where_no_broadcast_gets_through(
+    here: QMI_Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = config("quiet")
+    quiet.discovery.enabled = False
+    with QMI_Context("quiet", quiet) as silent:
+        here.show_network_contexts()
+        assert "quiet" not in capsys.readouterr().out
+        here.connect_to_peer("quiet", address(silent))
+        here.show_network_contexts()
+        assert ["quiet", address(silent), "yes"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
 def test_context_that_does_not_want_to_be_found_is_not() -> None:
     quiet = config("quiet")
     quiet.discovery.enabled = False
@@ -812,5 +828,26 @@ def test_listening_without_tls_on_an_address_of_the_network_warns_once(caplog: p
 
 def test_the_holder_of_a_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        assert f"pid {psutil.Process().pid}" in holder_of(sock.getsockname()[1])
+        assert f"pid {psutil.Process().pid}" in str(holder_of(sock.getsockname()[1]))
     assert holder_of(free_port()) == ""
+
+
+def test_holder_of_a_port_is_unknown_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kind: str) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", refuse)
+    assert holder_of(1) is None
+
+
+def test_port_in_use_is_reported_with_cause_and_remedy() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # as an outgoing connection has a port: nobody listens
+        port = taken.getsockname()[1]
+        with pytest.raises(QMI_UsageException, match=r"nobody listens .* below 32768 .*tcp_server_port"):
+            make_context("srv", port=port).start()
+        taken.listen()
+        with pytest.raises(
+            QMI_UsageException, match=r"by .* \(pid \d+\): is the program .* another contexts\.NAME\.tcp_s"
+        ):
+            make_context("srv", port=port).start()

@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import trio
 
@@ -29,8 +30,11 @@ OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.E
 """What the system says when it has nothing left for now, so that the same may work a moment later."""
 _A_FAULT = "a fault of this program"
 
+PortHolder: TypeAlias = Callable[[int], str | None]
+"""Says who listens on a port; empty if nobody does, None if that is not known."""
 
-def listen_everywhere(host: str, port: int, holder: Callable[[int], str] = lambda _: "") -> list[socket.socket]:
+
+def listen_everywhere(host: str, port: int, holder: PortHolder = lambda _: None) -> list[socket.socket]:
     """Open a listening socket at each address of a name, all on one port.
 
     Addresses that this machine does not have at the moment are left out, as long as one is left.
@@ -78,7 +82,7 @@ def _addresses_of(host: str, port: int) -> list[str]:
 
 
 def _listen_at(
-    addresses: list[str], port: int, holder: Callable[[int], str], sockets: list[socket.socket], *, strict: bool
+    addresses: list[str], port: int, holder: PortHolder, sockets: list[socket.socket], *, strict: bool
 ) -> None:
     missing: Exception | None = None
     for address in addresses:
@@ -98,13 +102,13 @@ def _listen_at(
         raise missing
 
 
-def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "", *, apart: bool = False) -> socket.socket:
+def listen(host: str, port: int, holder: PortHolder = lambda _: None, *, apart: bool = False) -> socket.socket:
     """Open a listening socket.
 
     Args:
         host: Name or address of an interface of this machine; "" is every one of them.
         port: The port; 0 takes a free one.
-        holder: Says who holds a port, for the message.
+        holder: Says who listens on a port, for the message.
         apart: Whether an IPv6 address leaves those of IPv4 to another socket.
 
     Raises:
@@ -132,14 +136,24 @@ def listen(host: str, port: int, holder: Callable[[int], str] = lambda _: "", *,
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            by = holder(port)
-            raise QMI_UsageException(
-                f"TCP port {port} on {host or 'this machine'} is in use" + (f" by {by}" if by else "")
-            ) from error
+            text = f"TCP port {port} on {host or 'this machine'} is in use{_by(holder(port))}"
+            raise QMI_UsageException(text) from error
         raise QMI_ConfigurationException(
             f"Cannot listen on {HostPort(host, port)}: {error.strerror or error}"
         ) from error
     return sock
+
+
+def _by(holder: str | None) -> str:
+    """The cause and the remedy, for the message."""
+    if holder is None:
+        return ""
+    if holder:
+        return f" by {holder}: is the program running already? Else choose another contexts.NAME.tcp_server_port"
+    return (
+        ", but nobody listens there: an outgoing connection may have it, for a minute perhaps; a port below 32768 is "
+        "not lent out (contexts.NAME.tcp_server_port)"
+    )
 
 
 class Listener:

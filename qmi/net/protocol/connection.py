@@ -404,9 +404,10 @@ class Connection(RequestLayer):
         pulse = self._heartbeat.check(now)
         if pulse is Pulse.DEAD:
             reason = (
-                f"no sign of life for {self.limits.silence:g} s (the setting limits.peer_timeout allows no more): its "
-                "network or computer is gone, its program is stopped, or a driver in it holds the interpreter, as a "
-                "C library does that does not release the GIL"
+                f"no sign of life for {round(self.limits.silence, 2):g} s (the setting limits.peer_timeout is "
+                f"{round(self.limits.peer_timeout, 2):g} s, and a loss is noticed within that): its network or "
+                "computer is gone, its program is stopped, or a driver in it holds the interpreter, as a C library "
+                "does that does not release the GIL"
             )
             self.outbox.append(self._text(Kind.GOODBYE, reason))
             return self.lose(reason, LossKind.SILENT)
