@@ -122,6 +122,16 @@ def test_blocks_that_are_not_run_say_why(page: Path) -> None:
     assert silent == []
 
 
+NOT_PROSE = re.compile(r"^(`{3,}|:{3,}).*?^\1$|<!--.*?-->|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_links_can_be_followed_in_the_sources(page: Path) -> None:
+    text = NOT_PROSE.sub("code", page.read_text("utf-8"))
+    links = re.findall(r"\[([^][]*)\]\((?!https?:|#)([^)#\s]+)[^)]*\)", text)
+    assert [target for label, target in links if not label or not (page.parent / target).exists()] == []
+
+
 COMMANDS = (DOCS / "reference" / "commands.md").read_text("utf-8")
 
 

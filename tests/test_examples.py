@@ -32,7 +32,7 @@ def examples(tmp_path: Path) -> Path:
     copy = tmp_path / "examples"
     shutil.copytree(EXAMPLES, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pem", "*.key"))
     for path in copy.rglob("qmi.conf"):
-        text = re.sub(r"4000\d", lambda _: str(free_port()), path.read_text())
+        text = re.sub(r"3000\d", lambda _: str(free_port()), path.read_text())
         discovery = (
             f'"discovery": {{"port": {free_port(socket.SOCK_DGRAM)}, "broadcast_addresses": ["127.255.255.255"]}}'
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -43,6 +44,14 @@ def test_the_readme_is_one_screen_with_a_session() -> None:
 @pytest.mark.parametrize("target", re.findall(r"^    make (\S+)", README, re.MULTILINE))
 def test_commands_exist(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=30)
+
+
+@pytest.mark.parametrize("module", re.findall(r"^    python -m (qmi\S+)", README, re.MULTILINE))
+def test_modules_to_run_exist(module: str) -> None:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.loader is not None
+    assert "__main__" in (importlib.util.decode_source(Path(str(spec.origin)).read_bytes()))
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))

@@ -10,7 +10,7 @@ namespace. What a block means:
   checked, and Python is compiled.
 - A caption ``Terminal 2`` (or higher) runs the block in another process: a Python prompt for ``>>>`` sessions, a
   program that goes on in the background for ``console`` blocks.
-- The ports 40000 to 40009 stand for free ones, and contexts of a page see only each other.
+- The ports 30000 to 30009 stand for free ones, and contexts of a page see only each other.
 - ``console`` blocks: a line that begins with ``$`` is a command, the lines after it are what it prints. ``python3`` and
   ``qmi_proc`` run in this process, ``^C`` interrupts the program of its terminal.
 
@@ -55,7 +55,7 @@ LONGEST_SLEEP = 0.2
 """How long all ``time.sleep()`` of a statement really take at most, in seconds: enough for a task to do something."""
 
 RUN = {"python", "console", "pycon"}
-PORT = re.compile(r"\b4000\d\b")
+PORT = re.compile(r"\b3000\d\b")
 TERMINAL = re.compile(r"Terminal (\d+)")
 STARTS_PROCESSES = re.compile(r"^:caption: Terminal [2-9]|^\$ qmi_proc (start|restart)", re.MULTILINE)
 
