@@ -25,6 +25,7 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy, QMI_Task
+from qmi.core.transport import create_transport
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.tools.certs import make_ca, make_certificate
 from tests.support.lab import SERVER, address, config, make_context
@@ -140,6 +141,26 @@ def use_a_removed_object(lab: Lab) -> object:
 def use_a_stopped_context(lab: Lab) -> object:
     qmi.stop()
     return lab.nsg.get_sample()
+
+
+def use_a_device(*, listens: bool = True, answers: bool = False) -> None:
+    """Ask a device that is off, or silent, or that ends the connection."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        if listens:
+            sock.listen()
+        with create_transport(f"tcp:127.0.0.1:{sock.getsockname()[1]}") as transport:
+            if answers:
+                sock.accept()[0].close()
+            transport.read_until(b"\n", 30.0 if answers else 0.0)
+
+
+def use_a_closed_transport(_: Lab) -> None:
+    create_transport("tcp:127.0.0.1:5025").write(b"*IDN?\n")
+
+
+def open_a_missing_port(lab: Lab) -> None:
+    create_transport(f"serial:{lab.directory / 'ttyUSB9'}:baudrate=9600").open()
 
 
 def locked(lab: Lab) -> Any:
@@ -279,6 +300,14 @@ SITUATIONS: list[Callable[[Lab], object]] = [
     call_in_a_circle,
     use_a_removed_object,
     use_a_stopped_context,
+    lambda _: create_transport("fax:192.168.1.20"),
+    lambda _: create_transport("tcp:"),
+    lambda _: create_transport("tcp:192.168.1.20"),
+    lambda _: use_a_device(listens=False),
+    open_a_missing_port,
+    lambda _: use_a_device(),
+    lambda _: use_a_device(answers=True),
+    use_a_closed_transport,
     lambda lab: locked(lab).get_sample(),
     lock_a_locked_object,
     lose_a_lock,
@@ -312,7 +341,7 @@ def test_message_on_the_page_is_what_the_library_says(number: int, lab: Lab, cap
     try:
         SITUATIONS[number](lab)
     except Exception as error:
-        said.append(str(error))
+        said += [str(error), *getattr(error, "__notes__", [])]
     said += [record.getMessage() for record in caplog.records]
     assert any(PATTERNS[QUOTED[number]].fullmatch(text) for text in said), said
 
