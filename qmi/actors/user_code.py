@@ -17,7 +17,7 @@ from types import FrameType
 import trio
 
 _PACKAGE = Path(__file__).parents[1]
-_LIKE_USERS = tuple(f"{_PACKAGE / room}{os.sep}" for room in ("instruments", "tools"))
+_LIKE_USERS = tuple(f"{_PACKAGE / name}{os.sep}" for name in ("instruments", "tools"))
 _OWN = f"{_PACKAGE}{os.sep}"
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 _TRIO = f"{Path(trio.__file__).parent}{os.sep}"
