@@ -1,0 +1,55 @@
+"""What the authors of drivers and tasks need for their tests: instruments without hardware, hours without waiting.
+
+A :class:`StandInInstrument` takes the place of a driver: it notes what is asked of it and answers what the
+test told it.
+
+:func:`run_in_virtual_time` runs a trio program on a clock that jumps over every wait, and
+:func:`open_virtual_context` a context in it. For tasks there is :func:`open_task_bench`: they may be plain or
+``async``, and an hour of a loop takes a fraction of a second.
+"""
+
+# pytest imports this package in every session for its plugin, so the rest is imported when it is used.
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qmi.actors.clock.virtual import VirtualClock as VirtualClock
+    from qmi.testing.stand_in import RecordedCall as RecordedCall
+    from qmi.testing.stand_in import StandInInstrument as StandInInstrument
+    from qmi.testing.task_bench import TaskBench as TaskBench
+    from qmi.testing.task_bench import open_task_bench as open_task_bench
+    from qmi.testing.virtual_time import open_virtual_context as open_virtual_context
+    from qmi.testing.virtual_time import run_in_virtual_time as run_in_virtual_time
+
+__all__ = [
+    "RecordedCall",
+    "StandInInstrument",
+    "TaskBench",
+    "VirtualClock",
+    "open_task_bench",
+    "open_virtual_context",
+    "run_in_virtual_time",
+]
+
+_HOMES = {
+    "qmi.actors.clock.virtual": ("VirtualClock",),
+    "qmi.testing.stand_in": ("RecordedCall", "StandInInstrument"),
+    "qmi.testing.task_bench": ("TaskBench", "open_task_bench"),
+    "qmi.testing.virtual_time": ("open_virtual_context", "run_in_virtual_time"),
+}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        for module, names in _HOMES.items():
+            if name in names:
+                return globals().setdefault(name, getattr(import_module(module), name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
