@@ -23,6 +23,8 @@ PURE = {
     "qmi.config.schema",
     "qmi.config.structure",
     "qmi.config.parser",
+    "qmi.parameters.blocks",
+    "qmi.parameters.scpi_text",
     "qmi.actors.fair_queue",
     "qmi.actors.lock_rules",
     "qmi.actors.tasks.schedule",
@@ -139,6 +141,8 @@ USERS_VALUES = {
     "Reconnect.identify": "a function of the user's, of whichever transport he has",
     "Reconnect.restore": "likewise",
     "Line._resynchronize": "likewise",
+    "ScpiText.write": "a value of a parameter",
+    "ScpiText.read": "likewise",
     # Tables of functions: each takes values of the type, or the kind, that it is found by.
     "Row.lower": "a value of one of the types of the row",
     "BY_TYPE": "a value of the type that the function is found by",

@@ -7,13 +7,13 @@ from typing import Any
 import trio
 
 from qmi.devices.async_transport import AsyncTransport
-from qmi.devices.blocks import as_array, block_header, check_length_digits, memory_for
 from qmi.devices.descriptor_hints import check_is_transport
 from qmi.devices.exchange import Owed
 from qmi.devices.line import Line
 from qmi.devices.scpi import MOST_ERRORS, ScpiOptions
 from qmi.devices.scpi_errors import is_entry, is_no_error, is_question
 from qmi.errors import QMI_InstrumentException, QMI_TimeoutException
+from qmi.parameters.blocks import as_array, block_header, check_length_digits, memory_for
 
 
 class AsyncScpiProtocol(ScpiOptions):

@@ -6,7 +6,6 @@ import logging
 import time
 from typing import Any
 
-from qmi.devices.blocks import as_array, block_header, check_length_digits, memory_for
 from qmi.devices.descriptor_hints import check_is_transport
 from qmi.devices.exchange import Owed
 from qmi.devices.line import Line
@@ -18,6 +17,7 @@ from qmi.errors import (
     QMI_ScpiException,
     QMI_TimeoutException,
 )
+from qmi.parameters.blocks import as_array, block_header, check_length_digits, memory_for
 
 _logger = logging.getLogger("qmi.core.scpi_protocol")
 
