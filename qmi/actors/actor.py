@@ -31,6 +31,7 @@ from qmi.actors.future import PendingCall, QMI_RpcFuture, Turn, check_cycle
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
 from qmi.actors.lock_manager import AcquireTurn, LockManager
 from qmi.actors.mailbox import Mailbox
+from qmi.actors.polling import Poller
 from qmi.actors.services import ActorServices, ActorStatistics, OpenStream
 from qmi.actors.streams import ActorStream, PullTurn
 from qmi.actors.user_errors import presentable
@@ -104,6 +105,7 @@ class Actor:
         interface: What it offers.
         placement: Where its plain methods run.
         object: The object itself; None until it is made.
+        poller: What asks it for its readings; None if there are none to be polled.
     """
 
     __slots__ = (
@@ -117,6 +119,7 @@ class Actor:
         "mailbox",
         "object",
         "placement",
+        "poller",
         "streams",
         "where",
         "worker",
@@ -133,6 +136,7 @@ class Actor:
         self.lock_manager: LockManager = LockManager(self)
         self.worker: Worker | None = None
         self.streams: set[OpenStream] | None = None
+        self.poller: Poller | None = None
         self.calls: int = 0
         self.errors: int = 0
         self.where: str = str(address)
@@ -554,6 +558,8 @@ class Actor:
             False if something was left behind.
         """
         last = EndTurn(self.where, self.host.origin)
+        if self.poller is not None:
+            self.poller.stop()
         waiting = self.mailbox.close(error)
         with self.mailbox.mutex:
             waiting.extend(self.lock_manager.clear_waiters())

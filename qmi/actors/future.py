@@ -422,12 +422,14 @@ class Turn(QMI_RpcFuture[Any]):
         starting: Acquired by whoever takes it on (:meth:`try_start`), and never released.
         is_inline: Whether its caller runs it.
         is_sent: Whether its result goes to another program.
+        passes_lock: Whether it may come whoever holds the lock.
     """
 
     __slots__ = ("given_up", "origin", "refusal", "scope", "since", "starting")
 
     is_inline: bool = False
     is_sent: bool = False
+    passes_lock: bool = False
     refusal: BaseException
     """Why the lock refused it; set under the mailbox's mutex, and only if it did."""
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any, ClassVar, NamedTuple, Self
 
 from qmi.actors.interface import published, rpc_method
-from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.actors.rpc_object import Polling, QMI_RpcObject
 from qmi.errors import QMI_InvalidOperationException
 
 _logger = logging.getLogger("qmi.core.instrument")
@@ -60,6 +60,8 @@ class QMI_Instrument(QMI_RpcObject):
         """
         self._check_is_closed()
         self._is_open = True
+        if self.__rpc_poller__ is not None:
+            self.__rpc_poller__.start()
 
     @rpc_method
     def close(self) -> None:
@@ -70,6 +72,8 @@ class QMI_Instrument(QMI_RpcObject):
         """
         self._check_is_open()
         self._is_open = False
+        if self.__rpc_poller__ is not None:
+            self.__rpc_poller__.stop()
 
     @rpc_method
     def is_open(self) -> bool:
@@ -92,6 +96,12 @@ class QMI_Instrument(QMI_RpcObject):
     @published
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __rpc_begin_polling__(self, poller: Polling) -> None:
+        # Only now is there somebody else who may open it.
+        self.__rpc_poller__ = poller
+        if self._is_open:
+            poller.start()
 
     def release_rpc_object(self) -> Any:
         """Close the instrument if it is still open."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Collection
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Awaitable, Collection, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from qmi.actors.interface import (
     BLOCK_METHODS,
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
     from qmi.messages import LockInfo
 
 _BASE_MODULES = ("qmi.actors.rpc_object", "qmi.actors.instrument")
+
+
+class Polling(Protocol):
+    """What asks an object for its readings."""
+
+    def start(self) -> None:
+        """Begin, or go on."""
+
+    def stop(self) -> None:
+        """End, until it begins again."""
 
 
 class QMI_RpcObject:
@@ -51,6 +62,10 @@ class QMI_RpcObject:
     _rpc_placement: ClassVar[Placement | None] = None
     _rpc_enter: ClassVar[tuple[str, ...]] = ()
     _rpc_exit: ClassVar[tuple[str, ...]] = ()
+
+    # What is asked without anybody calling, and each how many seconds; and what does that, once the object is made.
+    __rpc_polls__: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    __rpc_poller__: Polling | None = None
 
     if TYPE_CHECKING:
         # What a proxy of the object has besides its published methods.
@@ -145,6 +160,15 @@ class QMI_RpcObject:
         leave = getattr(self, name)
         result = leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)
         return _truth_of(result) if inspect.isawaitable(result) else bool(result)
+
+    def __rpc_poll__(self, name: str) -> object:
+        # Ask for one of the readings that are polled, and publish it.
+        raise AssertionError(name)
+
+    def __rpc_begin_polling__(self, poller: Polling) -> None:
+        # The object is made; those that can be opened are polled as long as they are open.
+        self.__rpc_poller__ = poller
+        poller.start()
 
     def __rpc_where__(self) -> str:
         # Where the object's own code stands, if it has some that runs beside its methods; for messages.

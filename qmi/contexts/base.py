@@ -23,6 +23,7 @@ from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDes
 from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
 from qmi.actors.lock_manager import AcquireTurn
+from qmi.actors.polling import Poller
 from qmi.actors.pubsub.broker import Broker
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
@@ -620,6 +621,9 @@ class ContextBase:
             self.registry.free(actor.address.object)
             made.fail(error)
             return
+        if periods := actor.object.__rpc_polls__:
+            actor.poller = Poller(self, actor, periods)
+            actor.object.__rpc_begin_polling__(actor.poller)
         self.registry.add(actor)
         if not made.set_result(actor):  # given up in this very moment
             self.undo_make(constructed)

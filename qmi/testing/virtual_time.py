@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from qmi.actors.actor import Actor
+from qmi.actors.clock.loop_time import LoopClock
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Placement
 from qmi.actors.rpc_object import check_class, placement_for
@@ -80,6 +81,7 @@ async def open_virtual_context(name: str = "test") -> AsyncIterator[Context]:
         raise QMI_UsageException("Time is real here; run the test with qmi.testing.run_in_virtual_time()")
     facade = _VirtualFacade(name, CfgQmi())
     core = facade.async_context
+    core.clock = LoopClock()
     async with core.running():
         token = EXECUTION.set(Execution(facade))
         try:
