@@ -1,0 +1,62 @@
+"""The command line for authors of drivers: its subcommands, and what becomes of their errors.
+
+::
+
+    python -m qmi.tools.driver new acme_psu             # a package with driver, simulator, tests and page
+    python -m qmi.tools.driver check acme_psu           # what every driver has to get right, tried on this one
+
+A driver is named as ``MODULE:CLASS`` or ``FILE.py:CLASS``; the class may be left out where there is only one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from qmi.errors import QMI_Exception
+
+COMMANDS = {
+    "new": "write the package of a new driver, with simulator, tests and page",
+}
+"""Each command, which is a module of this package with ``add_arguments()`` and ``run()``, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line.
+
+    Args:
+        arguments: What follows the command; None for those of this process.
+
+    Returns:
+        The exit code: 0; 1 for a failure, or for findings of ``check``; 2 for a wrong command line; 130 after Ctrl-C.
+    """
+    try:
+        given = make_parser().parse_args(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    try:
+        code: int = importlib.import_module(f"{__package__}.{given.command}").run(given)
+    except (QMI_Exception, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    return code
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m qmi.tools.driver",
+        description="Begin a driver, check it, and make from it what others need.",
+        epilog="TARGET is MODULE:CLASS, such as acme_psu:AcmePsu, or FILE.py:CLASS; without :CLASS it is the only "
+        "driver that the module has.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(COMMANDS)}}}")
+    for name, does in COMMANDS.items():
+        command = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
+        importlib.import_module(f"{__package__}.{name}").add_arguments(command)
+    return parser
