@@ -133,3 +133,6 @@ def as_array(data: bytes, dtype: Any) -> Any:
 def _check_whole(nbytes: int, kind: Any) -> None:
     if nbytes % kind.itemsize:
         raise QMI_InstrumentException(f"A block of {nbytes} bytes has no whole number of items of {kind.itemsize}")
+
+
+Block.__module__ = "qmi.core.driver"

@@ -261,7 +261,7 @@ class _Table:
     def write(self, value: object) -> str:
         text = self._texts.get(_hashable(value))
         if text is None:
-            raise ValueError(f"there is no text for {value!r}")
+            raise ValueError(f"has no text for {value!r}")
         return text
 
 
@@ -306,13 +306,17 @@ class ScpiCommands:
         """The question, for a channel if it has one."""
         return _numbered(self.ask or "", number)
 
+    def template(self, number: int | None = None) -> str:
+        """The command that sets it, with ``{value}`` where the value belongs."""
+        return _numbered(self.write or "", number)
+
     def command(self, text: str, number: int | None = None) -> str:
         """The command that sets the value with this text.
 
         Raises:
             ValueError: If the text would be more than one value: it has a ``;`` and the command no quotes around it.
         """
-        before, _, after = _numbered(self.write or "", number).partition("{value}")
+        before, _, after = self.template(number).partition("{value}")
         quote = before[-1:] if before[-1:] in ("'", '"') and after[:1] == before[-1:] else ""
         if quote:
             text = text.replace(quote, quote * 2)
@@ -378,10 +382,4 @@ def _outside_quotes(text: str) -> str:
     return re.sub(r"\"[^\"]*\"|'[^']*'", "", text)
 
 
-def wrong_answer(parameter: str, owner: str, question: str, answer: str, expected: str) -> str:
-    """The message about an answer that is no value of its parameter."""
-    shown = answer if len(answer) <= 200 else f"{answer[:200]}..."
-    return f"{parameter} of {owner}: expected {expected} in answer to {question!r}, got {shown!r}"
-
-
-__all__ = ["Block", "ScpiCommands", "ScpiText", "scpi_commands", "scpi_text", "wrong_answer"]
+__all__ = ["Block", "ScpiCommands", "ScpiText", "scpi_commands", "scpi_text"]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.core.rpc import rpc_method
-from qmi.instruments.scpi.instrument import Scpi_Instrument, as_number, number_of, setting
+from qmi.instruments.scpi.instrument import Scpi_Instrument, number_of, setting
 
 
 class MultimeterFunction(Enum):
@@ -136,7 +136,7 @@ class Scpi_Multimeter(Scpi_Instrument):
             QMI_InstrumentException: If another number of readings comes.
         """
         self._write(f"SAMP:COUN {number_of('count', count, _MOST_READINGS)}")
-        readings = [as_number(text, "READ?") for text in self._scpi.ask("READ?", timeout).split(",")]
+        readings = [self._number(text, "READ?") for text in self._scpi.ask("READ?", timeout).split(",")]
         if len(readings) != count:
             raise QMI_InstrumentException(f"Expected {count} readings in answer to 'READ?', got {len(readings)}")
         return readings

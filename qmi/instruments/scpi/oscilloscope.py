@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qmi.core.rpc import rpc_method
 from qmi.core.transport import QMI_Transport, Reconnect
 from qmi.instruments.scpi.dialects import DIALECTS, Dialect
-from qmi.instruments.scpi.instrument import Scpi_Instrument, as_number, number_of, setting
+from qmi.instruments.scpi.instrument import Scpi_Instrument, number_of, setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +153,9 @@ class Scpi_Oscilloscope(Scpi_Instrument):
         for command in self._dialect.select:
             self._write(self._of(command, channel))
         answers = [
-            as_number(text, question) for question in self._dialect.preamble for text in self._ask(question).split(",")
+            self._number(text, question)
+            for question in self._dialect.preamble
+            for text in self._ask(question).split(",")
         ]
         scale = self._dialect.read_scale(answers)
         numbers = self._scpi.ask_array(self._dialect.data, self._dialect.data_type, timeout=timeout)
