@@ -543,8 +543,17 @@ def describe_class(
     signals: tuple[SignalInfo, ...] = (),
     enter: tuple[str, ...] = (),
     exit: tuple[str, ...] = (),  # noqa: A002 - the pair of enter
+    parameters: Mapping[str, PropertyInfo] = MappingProxyType({}),
 ) -> Interface:
     """Make the descriptor of a class.
+
+    Args:
+        cls: The class.
+        category: "instrument", "task", "context" or "object".
+        signals: The signals that it declares.
+        enter: Methods that ``with proxy:`` calls first.
+        exit: Methods that it calls at the end.
+        parameters: The parameters that it declares, as properties.
 
     Raises:
         QMI_UsageException: If a declaration cannot be met.
@@ -554,7 +563,7 @@ def describe_class(
     methods = {
         name: describe_method(name, function, cls) for name, function in functions.items() if name not in BLOCK_METHODS
     }
-    constants, properties = constants_of(cls), properties_of(cls)
+    constants, properties = constants_of(cls), {**properties_of(cls), **parameters}
     for signal in signals:
         check_signal_name(cls, signal.name)
     if both := set(constants) & set(properties):

@@ -11,6 +11,7 @@ from qmi.actors.interface import (
     BLOCK_METHODS,
     Interface,
     Placement,
+    PropertyInfo,
     block_method,
     describe_class,
     placement_of,
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from qmi.messages import LockInfo
+    from qmi.parameters.declared import Declared
 
-_BASE_MODULES = ("qmi.actors.rpc_object", "qmi.actors.instrument")
+_BASE_MODULES = ("qmi.actors.rpc_object", "qmi.actors.instrument", "qmi.actors.parameters")
+# Attributes of classes that declare parameters (qmi.parameters): those that do not, do not even import what that is.
+_DECLARES = "_rpc_declares"
+_DECLARED = "_rpc_parameters"
 
 
 class Polling(Protocol):
@@ -100,6 +105,13 @@ class QMI_RpcObject:
         def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AbstractContextManager[Any]:
             """Lock the object for the length of a ``with`` block."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, _DECLARES):
+            from qmi.actors.parameters import declare  # only drivers with parameters need it
+
+            declare(cls)
+
     def __init__(self, context: Any, name: str) -> None:
         _described(type(self))  # also where no context makes it, as in tests of a driver: a bad name is refused
         self._context = context
@@ -128,10 +140,16 @@ class QMI_RpcObject:
     # What proxies call on their own account; the interface says whether they may.
 
     def __rpc_get__(self, name: str) -> Any:
+        declared: Declared | None = getattr(self, _DECLARED, None)
+        if declared is not None and (found := declared.find(self, name)) is not None:
+            return declared.read(found)
         _check_property(self, name)
         return getattr(self, name)
 
-    def __rpc_set__(self, name: str, value: object) -> None:
+    def __rpc_set__(self, name: str, value: object) -> object:
+        declared: Declared | None = getattr(self, _DECLARED, None)
+        if declared is not None and (found := declared.find(self, name)) is not None:
+            return declared.set(found, value)
         _check_property(self, name)
         current = getattr(self, name)
         if not same_structure(current, value):
@@ -146,6 +164,7 @@ class QMI_RpcObject:
             if isinstance(found, property) and found.fset is None:
                 raise QMI_UsageException(f"Property {name} of {self._name!r} can only be read") from error
             raise
+        return None
 
     def __rpc_enter__(self) -> Any:
         name = block_method(published_functions(type(self), BLOCK_METHODS), leaving=False)
@@ -247,6 +266,14 @@ def _category_of(cls: type[QMI_RpcObject]) -> str:
     raise AssertionError(cls)
 
 
+def _parameters_of(cls: type[QMI_RpcObject]) -> dict[str, PropertyInfo]:
+    if not hasattr(cls, _DECLARES):
+        return {}
+    from qmi.actors.parameters import properties_of_parameters
+
+    return properties_of_parameters(cls)
+
+
 def _describe(cls: type[QMI_RpcObject]) -> _Described:
     interface = describe_class(
         cls,
@@ -254,6 +281,7 @@ def _describe(cls: type[QMI_RpcObject]) -> _Described:
         signals=signal_infos(cls),
         enter=cls._rpc_enter,
         exit=cls._rpc_exit,
+        parameters=_parameters_of(cls),
     )
     before = vars(cls).get(_DESCRIBED)
     if isinstance(before, _Described) and before.interface == interface:

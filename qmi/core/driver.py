@@ -1,19 +1,31 @@
 """All that the author of a driver needs."""
 
+from qmi.actors.channels import Channel
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.interface import rpc_method
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
 from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiInstrument
 from qmi.parameters.blocks import Block
+from qmi.parameters.channels import ChannelList, Channels, channels
+from qmi.parameters.declaration import Parameter, ParameterDecorator, parameter
+from qmi.parameters.info import ParameterInfo
 
 __all__ = [
     "AsyncScpiInstrument",
     "AsyncTransportInstrument",
     "Block",
+    "Channel",
+    "ChannelList",
+    "Channels",
+    "Parameter",
+    "ParameterDecorator",
+    "ParameterInfo",
     "QMI_Instrument",
     "QMI_Signal",
     "ScpiInstrument",
     "TransportInstrument",
+    "channels",
+    "parameter",
     "rpc_method",
 ]

@@ -1,1 +1,1 @@
-"""What a parameter of an instrument is: its rules, and the texts of devices for its values. Pure."""
+"""What a parameter of an object is: its declaration, its rules, the texts of devices for its values. Pure."""

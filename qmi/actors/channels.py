@@ -1,0 +1,33 @@
+"""The base class of channels, whose parameters and methods are published by their instrument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qmi.actors.parameters import declare
+from qmi.parameters.channels import MARK, BaseChannel
+
+
+class Channel(BaseChannel):
+    """Base class of the channels of an instrument: parameters and published methods, once for each number.
+
+    A channel is part of its instrument: it has the instrument's lock, and a call of a channel is a call of the
+    instrument. ``{n}`` in the commands of its parameters is its number.
+
+    Args:
+        instrument: The instrument.
+        number: The number of the channel.
+        path: Where the instrument has it: ``"channels[1]"``.
+
+    Attributes:
+        instrument: The instrument.
+        number: The number of the channel.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, MARK):
+            declare(cls)
+
+
+Channel.__module__ = "qmi.core.driver"

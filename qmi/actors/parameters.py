@@ -1,0 +1,230 @@
+"""What an object makes of the parameters that its class declares: checked when the class is made, and published.
+
+:func:`declare` is called for each class that declares parameters, and for those derived from it. It puts into the
+class ``get_`` and ``set_`` methods for each parameter and what :class:`ParameterMethods` has; where the driver has a
+method of such a name, that stays.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+from qmi.actors.interface import RESERVED_NAMES, PropertyInfo, published
+from qmi.errors import QMI_UsageException
+from qmi.parameters import access
+from qmi.parameters.channels import BaseChannel
+from qmi.parameters.checks import check_declared
+from qmi.parameters.declaration import Parameter
+from qmi.parameters.declared import DECLARED, Declared, declared_of, describe, infos, type_name
+from qmi.parameters.info import ParameterInfo
+
+_MADE: Final = "__of_parameter__"
+"""Attribute of a function that was made for a parameter: the parameter."""
+
+
+class ParameterMethods:
+    """What every object with parameters has beside its own methods."""
+
+    @published
+    def parameters(self) -> dict[str, ParameterInfo]:
+        """What can be set and read: unit, limits, type, ... of each parameter, those of channels included.
+
+        The limits are those of this moment; one that cannot be found out now is None.
+        """
+        return cast("dict[str, ParameterInfo]", access.run(infos(self, declared_of(type(self)))))
+
+    def _parameter_read(self, name: str, value: object) -> None:
+        """A parameter was read: called where the object's methods run."""
+
+    def _parameter_set(self, name: str, value: object) -> None:
+        """A parameter was set, by whomever: called where the object's methods run."""
+
+
+OWN_NAMES: Final = frozenset(name for name in vars(ParameterMethods) if not name.startswith("_"))
+"""Names that no parameter can have."""
+
+
+def _reserved(name: str) -> str:
+    """Why a parameter cannot have a name; empty if it can."""
+    if name in RESERVED_NAMES or name in OWN_NAMES:
+        return f"cannot be published: proxies have a {name!r} of their own. Give it another name"
+    return ""
+
+
+def declare(cls: type) -> None:
+    """Check what a class declares, and publish it.
+
+    Args:
+        cls: The class, of an object or of channels.
+
+    Raises:
+        QMI_UsageException: If a declaration cannot work.
+    """
+    declared = Declared(cls)
+    check_declared(cls, declared, _reserved)
+    setattr(cls, DECLARED, declared)
+    is_channel = issubclass(cls, BaseChannel)
+    for parameter in declared.parameters.values():
+        if not is_channel:
+            _check_can_exchange(cls, parameter)
+        _wrap(cls, parameter)
+        if parameter.gettable:
+            _put(cls, f"get_{parameter.name}", parameter, _getter(cls, parameter))
+        if parameter.settable:
+            _put(cls, f"set_{parameter.name}", parameter, _setter(cls, parameter))
+    _take_away(cls, declared)
+    if not is_channel:
+        for name, value in vars(ParameterMethods).items():
+            if not name.startswith("__") and inspect.getattr_static(cls, name, None) is None:
+                setattr(cls, name, value)
+
+
+def _check_can_exchange(cls: type, parameter: Parameter[object]) -> None:
+    commands = [("_read_parameter", parameter.ask), ("_write_parameter", parameter.write)]
+    for method, command in commands:
+        if command is not None and not callable(getattr(cls, method, None)):
+            raise QMI_UsageException(
+                f"Parameter {cls.__qualname__}.{parameter.name} has the command {command!r}, and {cls.__qualname__} "
+                "cannot send one: derive it from ScpiInstrument, or declare a getter and a setter"
+            )
+
+
+def is_awaited(cls: type, function: Callable[..., object] | None, hook: str) -> bool:
+    """Whether reading or setting a parameter has to be awaited in the driver.
+
+    Args:
+        cls: The class of the object.
+        function: Its getter or setter, if it has one.
+        hook: The method that exchanges it otherwise.
+    """
+    if function is None:
+        found = getattr(cls, hook, None)
+    else:
+        found = getattr(cls, function.__name__, None)
+        found = found if callable(found) else function
+    return inspect.iscoroutinefunction(found)
+
+
+def _getter(cls: type, parameter: Parameter[object]) -> Callable[..., object]:
+    if is_awaited(cls, parameter.getter, "_read_parameter"):
+
+        async def get_awaited(self: object) -> object:
+            return await cast("Awaitable[object]", access.run(access.reading(self, parameter)))
+
+        return _named(get_awaited, parameter, None)
+
+    def get(self: object) -> object:
+        return access.run(access.reading(self, parameter))
+
+    return _named(get, parameter, None)
+
+
+def _setter(cls: type, parameter: Parameter[object]) -> Callable[..., object]:
+    if is_awaited(cls, parameter.setter_function, "_write_parameter"):
+
+        async def set_awaited(self: object, value: object) -> object:
+            return await cast("Awaitable[object]", access.run(access.setting(self, parameter, value)))
+
+        return _named(set_awaited, parameter, "value")
+
+    def set_to(self: object, value: object) -> object:
+        return access.run(access.setting(self, parameter, value))
+
+    return _named(set_to, parameter, "value")
+
+
+def _named(function: Any, parameter: Parameter[object], argument: str | None) -> Callable[..., object]:
+    said = describe(parameter)
+    what = f" {said}" if said else ""
+    text = type_name(parameter) if parameter.block is not None else parameter.type
+    if argument is None:
+        function.__annotations__ = {"return": text}
+        function.__doc__ = f"Read {parameter.name}.{what}"
+    else:
+        function.__annotations__ = {argument: text, "return": None}
+        function.__doc__ = (
+            f"Set {parameter.name}.{what}\n\nRaises:\n    QMI_InvalidValueException: If it cannot have that value."
+        )
+    setattr(function, _MADE, parameter)
+    return function  # type: ignore[no-any-return]
+
+
+def _wrap(cls: type, parameter: Parameter[object]) -> None:
+    """Let the published getter and setter that the author has written do what reading and setting does besides.
+
+    They are called by their names, too: then the value is checked as well, and noted.
+    """
+    for verb, function in (("get", parameter.getter), ("set", parameter.setter_function)):
+        name = getattr(function, "__name__", "_")
+        written = vars(cls).get(name)
+        if name.startswith("_") or not inspect.isfunction(written) or hasattr(written, access.WRITTEN):
+            continue
+        wrapped = _written_getter(parameter, written) if verb == "get" else _written_setter(parameter, written)
+        functools.update_wrapper(wrapped, written)
+        setattr(wrapped, access.WRITTEN, written)
+        setattr(cls, name, published(wrapped) if name == f"{verb}_{parameter.name}" else wrapped)
+
+
+def _written_getter(parameter: Parameter[object], written: Callable[..., object]) -> Callable[..., object]:
+    name = written.__name__
+
+    def get(self: object, *args: object, **kwargs: object) -> object:
+        if access.is_inner(self, name):
+            return written(self, *args, **kwargs)
+        return access.run(access.reading(self, parameter, *args, **kwargs))
+
+    return _awaited(get) if inspect.iscoroutinefunction(written) else get
+
+
+def _written_setter(parameter: Parameter[object], written: Callable[..., object]) -> Callable[..., object]:
+    name = written.__name__
+    signature = inspect.signature(written)
+
+    def set_to(self: object, *args: object, **kwargs: object) -> object:
+        if access.is_inner(self, name):
+            return written(self, *args, **kwargs)
+        # The first argument is the value, whether it is given by place or by name.
+        bound = signature.bind(self, *args, **kwargs)
+        _, value, *rest = bound.args
+        return access.run(access.setting(self, parameter, value, *rest, **bound.kwargs))
+
+    return _awaited(set_to) if inspect.iscoroutinefunction(written) else set_to
+
+
+def _awaited(function: Callable[..., object]) -> Callable[..., object]:
+    async def call(self: object, *args: object, **kwargs: object) -> object:
+        return await cast("Awaitable[object]", function(self, *args, **kwargs))
+
+    return call
+
+
+def _put(cls: type, name: str, parameter: Parameter[object], function: Callable[..., object]) -> None:
+    """Publish a method that was made for a parameter, unless the driver has one of that name."""
+    found = inspect.getattr_static(cls, name, None)
+    if found is not None and not hasattr(found, _MADE):
+        return
+    function.__name__, function.__module__ = name, cls.__module__
+    function.__qualname__ = f"{cls.__qualname__}.{name}"
+    setattr(cls, name, published(function))
+
+
+def _take_away(cls: type, declared: Declared) -> None:
+    # A subclass has given the name of a parameter to something else, and what was made for that goes with it.
+    for name in dir(cls):
+        made: Parameter[object] | None = getattr(inspect.getattr_static(cls, name, None), _MADE, None)
+        if made is None:
+            continue
+        now = declared.parameters.get(made.name)
+        if now is None or not (now.gettable if name.startswith("get_") else now.settable):
+            setattr(cls, name, None)
+
+
+def properties_of_parameters(cls: type) -> dict[str, PropertyInfo]:
+    """The parameters of a class, as properties of its proxies."""
+    return {
+        name: PropertyInfo(name, type_name(parameter), describe(parameter))
+        for name, parameter in declared_of(cls).parameters.items()
+    }

@@ -1,0 +1,168 @@
+"""What a class declares, its bases included, and what is said of it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Generator, Iterator
+from enum import Enum
+from typing import Any
+
+from qmi.parameters import access
+from qmi.parameters.channels import BaseChannel, Channels
+from qmi.parameters.declaration import Parameter
+from qmi.parameters.info import ParameterInfo
+from qmi.parameters.rules import describe_limits, listed
+
+DECLARED = "_rpc_parameters"
+"""Attribute of a class with parameters or channels: the :class:`Declared` of it."""
+_PATH = re.compile(r"(?:(\w+)\[(\d+)\]\.)?(\w+)\Z", re.ASCII)
+
+
+class Declared:
+    """The parameters and channels of a class.
+
+    Args:
+        cls: The class.
+
+    Attributes:
+        parameters: Its parameters by name, in the order in which they were declared; those of base classes come first.
+        channels: Its channels by name, likewise.
+    """
+
+    def __init__(self, cls: type) -> None:
+        self.parameters: dict[str, Parameter[object]] = dict(_of_kind(cls, Parameter))
+        self.channels: dict[str, Channels[BaseChannel]] = dict(_of_kind(cls, Channels))
+
+    def paths(self) -> list[str]:
+        """The names of all parameters, those of channels included: ``"voltage"``, ``"channels[1].voltage"``."""
+        found = list(self.parameters)
+        for channels in self.channels.values():
+            inner = declared_of(channels.channel_class).parameters
+            found += [f"{channels.name}[{number}].{name}" for number in channels.numbers for name in inner]
+        return found
+
+    def find(self, host: object, path: str) -> tuple[object, Parameter[object]] | None:
+        """Who has the parameter of a name, the object or one of its channels, and the parameter; None if there is none.
+
+        Args:
+            host: The object.
+            path: The name, as :meth:`paths` gives it.
+        """
+        match = _PATH.match(path)
+        if match is None:
+            return None
+        group, number, name = match.groups()
+        if group is None:
+            found = self.parameters.get(name)
+            return None if found is None else (host, found)
+        channels = self.channels.get(group)
+        if channels is None or int(number) not in channels.numbers:
+            return None
+        channel = getattr(host, group)[int(number)]
+        parameter = getattr(type(channel), name, None)
+        return (channel, parameter) if isinstance(parameter, Parameter) else None
+
+    @staticmethod
+    def read(found: tuple[object, Parameter[object]]) -> object:
+        """Read a parameter that was found; something to await in a driver in the event loop."""
+        return access.run(access.reading(*found))
+
+    @staticmethod
+    def set(found: tuple[object, Parameter[object]], value: object) -> object:
+        """Set a parameter that was found, if the value can be set; something to await in a driver in the event loop."""
+        return access.run(access.setting(*found, value))
+
+
+def declared_of(cls: type) -> Declared:
+    """What a class declares: as it was found when the class was made, if it was looked at then."""
+    found = vars(cls).get(DECLARED)
+    return found if isinstance(found, Declared) else Declared(cls)
+
+
+def _of_kind(cls: type, kind: type) -> Iterator[tuple[str, Any]]:
+    values = ((name, value) for base in reversed(cls.__mro__) for name, value in vars(base).items())
+    for name in dict.fromkeys(name for name, value in values if isinstance(value, kind)):
+        now = inspect.getattr_static(cls, name, None)
+        if isinstance(now, kind):  # a subclass may give the name to something else
+            yield name, now
+
+
+def type_name(parameter: Parameter[object]) -> str:
+    """The name of a parameter's type, for people."""
+    return f"block of {parameter.block.dtype}" if parameter.block is not None else parameter.type.__name__
+
+
+def describe(parameter: Parameter[object]) -> str:
+    """What a parameter is, in a sentence or two: its documentation, unit, limits, values."""
+    facts = [f"In {parameter.unit}"] if parameter.unit else []
+    limits = parameter.limits
+    if isinstance(limits, tuple) and all(end is None or isinstance(end, int | float) for end in limits):
+        facts.append(describe_limits(limits, parameter.unit))  # type: ignore[arg-type]
+    elif limits is not None:
+        facts.append("within limits that may change")
+    if parameter.values is not None:
+        facts.append(listed(parameter.values))
+    elif issubclass(parameter.type, Enum):
+        facts.append(listed(list(parameter.type)))
+    if parameter.step is not None:
+        facts.append(f"in steps of {parameter.step!r}")
+    if not parameter.settable:
+        facts.append("can only be read")
+    elif not parameter.gettable:
+        facts.append("can only be set")
+    said = ", ".join(facts)
+    doc = parameter.doc.strip()
+    if doc and said:
+        return f"{doc.rstrip('.')}. {said[0].upper()}{said[1:]}."
+    return doc or (f"{said[0].upper()}{said[1:]}." if said else "")
+
+
+def values_of(parameter: Parameter[object]) -> tuple[object, ...] | None:
+    """What a parameter can be, if only some values are allowed; for an enumeration the values of its members."""
+    if parameter.values is not None:
+        return tuple(value.value if isinstance(value, Enum) else value for value in parameter.values)
+    if issubclass(parameter.type, Enum):
+        return tuple(member.value for member in parameter.type)
+    return None
+
+
+def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | None) -> ParameterInfo:
+    """What is said of a parameter.
+
+    Args:
+        parameter: The parameter.
+        path: Its name, with that of the channel.
+        limits: Its limits as they are now.
+    """
+    return ParameterInfo(
+        name=path,
+        type=type_name(parameter),
+        unit=parameter.unit,
+        limits=limits,
+        values=values_of(parameter),
+        step=parameter.step,
+        doc=parameter.doc,
+        settable=parameter.settable,
+        gettable=parameter.gettable,
+        poll=parameter.poll,
+        command=parameter.command or parameter.ask or parameter.write or "",
+    )
+
+
+def infos(host: object, declared: Declared) -> Generator[object, object, dict[str, ParameterInfo]]:
+    """What an object says of all its parameters, with the limits as they are now.
+
+    A limit that cannot be found out now, such as that of an instrument that is not open, is shown as None.
+    """
+    found: dict[str, ParameterInfo] = {}
+    for path in declared.paths():
+        owned = declared.find(host, path)
+        assert owned is not None
+        owner, parameter = owned
+        try:
+            limits: Any = yield from access.limits_now(owner, parameter)
+        except Exception:  # noqa: BLE001 - of a user's function, or of a device that cannot be asked now
+            limits = (None, None)
+        found[path] = info_of(parameter, path, limits)
+    return found

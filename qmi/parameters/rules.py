@@ -1,0 +1,195 @@
+"""Which values a parameter takes. Nothing is clipped or rounded: what does not fit is refused, with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from numbers import Integral, Real
+from typing import TypeAlias
+
+from qmi.errors import QMI_InvalidValueException
+
+Limits: TypeAlias = tuple[float | None, float | None]
+"""The least and the greatest value, in the unit of the parameter; None where there is no limit."""
+
+_TOLERANCE = 1e-9
+"""By how much a float may miss a multiple of the step, or one of the allowed values, as a part of it."""
+_MOST_SHOWN = 12
+_TAKEN: Mapping[type, type] = {float: Real, int: Integral}
+"""What Python takes for a number of a kind, except that a bool is none here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the declaration of a parameter says of its values.
+
+    Attributes:
+        type: Their type: ``float``, ``int``, ``bool``, ``str``, an enumeration, or any other class.
+        unit: Their unit, as text.
+        values: All that there are, if only some are allowed.
+        step: What they are multiples of, counted from the lower limit or else from 0.
+    """
+
+    type: type
+    unit: str = ""
+    values: tuple[object, ...] | None = None
+    step: float | None = None
+
+    def convert(self, value: object, where: str) -> object:
+        """A value of the right type: a number of numpy becomes Python's, a whole number a float.
+
+        Args:
+            value: What somebody gave.
+            where: The parameter and its object, for messages.
+
+        Raises:
+            QMI_InvalidValueException: If it is of another kind.
+        """
+        if issubclass(self.type, Enum):
+            return _member(self.type, value, where)
+        value = plain_scalar(value)
+        if isinstance(value, _TAKEN.get(self.type, self.type)) and (self.type is bool or not isinstance(value, bool)):
+            if self.type is float:
+                return _float(value, where)
+            return self.type(value) if self.type in (int, str) else value  # type: ignore[call-overload]
+        raise QMI_InvalidValueException(f"{where} must be {self.expected}, got {shown(value)}")
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, for messages."""
+        words = {float: "a number", int: "a whole number", bool: "True or False", str: "a text"}
+        return words.get(self.type) or f"a value of type {self.type.__name__}"
+
+    def check(self, value: object, limits: Limits | None, where: str) -> object:
+        """A value that can be set.
+
+        Args:
+            value: What somebody gave, in the unit of the parameter.
+            limits: The limits as they are now.
+            where: The parameter and its object, for messages.
+
+        Returns:
+            The value, of the type of the parameter.
+
+        Raises:
+            QMI_InvalidValueException: If it cannot be set; the message says why.
+        """
+        converted = self.convert(value, where)
+        if self.values is not None:
+            return self._one_of(converted, where)
+        if isinstance(converted, int | float) and not isinstance(converted, bool):
+            if math.isnan(converted):
+                raise QMI_InvalidValueException(f"{where} must be a number, got {converted!r}")
+            self._check_limits(converted, limits, where)
+            self._check_step(converted, limits, where)
+        return converted
+
+    def _one_of(self, value: object, where: str) -> object:
+        assert self.values is not None
+        for allowed in self.values:
+            if allowed == value or _close(allowed, value):
+                return self.convert(allowed, where)
+        raise QMI_InvalidValueException(
+            f"{where} must be {listed(self.values)}{self._suffix}, got {shown(value)}{self._suffix}"
+        )
+
+    @property
+    def _suffix(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
+    def _check_limits(self, value: float, limits: Limits | None, where: str) -> None:
+        low, high = limits or (None, None)
+        if (low is None or value >= low) and (high is None or value <= high):
+            return
+        raise QMI_InvalidValueException(
+            f"{where} must be {describe_limits((low, high), self.unit)}, got {value!r}{self._suffix}"
+        )
+
+    def _check_step(self, value: float, limits: Limits | None, where: str) -> None:
+        if self.step is None or math.isinf(value):
+            return
+        start = (limits[0] if limits else None) or 0
+        # Noise of a float grows with the value, while the distance to the next multiple does not.
+        missed = abs(math.remainder(value - start, self.step))
+        if missed > _TOLERANCE * max(abs(value), abs(start), self.step):
+            counted = f", counted from {start!r}{self._suffix}" if start else ""
+            raise QMI_InvalidValueException(
+                f"{where} must be a multiple of {self.step!r}{self._suffix}{counted}, got {value!r}{self._suffix}"
+            )
+
+
+def plain_scalar(value: object) -> object:
+    """A single number of numpy as one of Python; anything else as it is."""
+    if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        single: object = value.item()
+        return single
+    return value
+
+
+def _float(value: object, where: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        raise QMI_InvalidValueException(f"{where} must be a number that a float can hold, got {shown(value)}") from None
+
+
+def _member(kind: type[Enum], value: object, where: str) -> Enum:
+    # A program without the class of the enumeration gives the value of a member.
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Enum):
+        for member in kind:
+            if type(member.value) is type(value) and member.value == value:
+                return member
+    members = listed([f"{kind.__name__}.{member.name}" for member in kind], bare=True)
+    raise QMI_InvalidValueException(f"{where} must be {members}, got {shown(value)}")
+
+
+def _close(allowed: object, value: object) -> bool:
+    if not isinstance(allowed, float) and not isinstance(value, float):
+        return False
+    both = isinstance(allowed, int | float) and isinstance(value, int | float)
+    return both and math.isclose(allowed, value, rel_tol=_TOLERANCE)  # type: ignore[arg-type]
+
+
+def describe_limits(limits: Limits, unit: str = "") -> str:
+    """Limits in words: ``"from 0 to 30 V"``, ``"0 V or more"``, ``"30 V or less"``.
+
+    Args:
+        limits: The limits.
+        unit: Their unit.
+    """
+    low, high = limits
+    suffix = f" {unit}" if unit else ""
+    if low is None:
+        return "any number" if high is None else f"{high!r}{suffix} or less"
+    return f"{low!r}{suffix} or more" if high is None else f"from {low!r} to {high!r}{suffix}"
+
+
+def listed(values: Iterable[object] | Sequence[object], *, bare: bool = False) -> str:
+    """Values in words: ``"1, 2 or 5"``.
+
+    Args:
+        values: The values.
+        bare: Whether they are texts that are shown as they are.
+    """
+    texts = [str(value) if bare else shown(value) for value in values]
+    if len(texts) > _MOST_SHOWN:
+        texts = [*texts[: _MOST_SHOWN - 1], f"{len(texts) - _MOST_SHOWN + 1} more"]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
+
+
+_LONGEST_SHOWN = 100
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it."""
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value.name}"
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - the repr of a user's class fails
+        text = f"something of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
