@@ -112,7 +112,7 @@ def test_test_helpers_live_in_support() -> None:
 
 POLLING = {"time.sleep", "trio.sleep", "asyncio.sleep", "os.sched_yield"}
 PERIODIC = {
-    # What it does again and again is a load, a user's program or a retry, not a wait.
+    # What it does again and again is a load, a user's program or driver, or a retry, not a wait.
     "tests/faults/test_link_faults.py",
     "tests/soak/load_async.py",
     "tests/soak/test_restart.py",
@@ -120,6 +120,7 @@ PERIODIC = {
     "tests/support/managed_programs/heater.py",
     "tests/support/managed_programs/quiet.py",
     "tests/support/managed_programs/talker.py",
+    "tests/testing/test_simulated_time.py",
 }
 
 

@@ -125,7 +125,7 @@ def _kind(value: Any) -> str:
 @cache
 def home_of(name: Name) -> str:
     """The module on whose page the name is described."""
-    if name.kind == "exception":
+    if name.kind == "exception" and hasattr(importlib.import_module("qmi.core.exceptions"), name.name):
         return "qmi.core.exceptions"
     value = getattr(importlib.import_module(name.module), name.name)
     first = [HOMES[name.name]] if name.name in HOMES else []

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import trio
 
@@ -41,6 +41,18 @@ _A = TypeVar("_A")
 _T = TypeVar("_T")
 
 
+class AsyncClock(Protocol):
+    """What a transport counts its timeouts by."""
+
+    def current_time(self) -> float:
+        """The time, in seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
 class AsyncTransport(Line):
     """A way to a device, for drivers whose methods are ``async def``.
 
@@ -49,8 +61,10 @@ class AsyncTransport(Line):
     finished or forgotten before the next one. One task uses it at a time, as the turns of an instrument see to.
 
     A subclass writes :meth:`_connect`, :meth:`_drop_line`, :meth:`_send`, :meth:`_receive_now` and
-    :meth:`_wait_to_receive`.
+    :meth:`_wait_to_receive`; one whose device is not real may have a ``_clock`` of its own.
     """
+
+    _clock: AsyncClock = trio
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,7 +277,7 @@ class AsyncTransport(Line):
             self._unread_dropped(dropped)
 
     async def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
-        deadline = None if timeout is None else trio.current_time() + timeout
+        deadline = None if timeout is None else self._clock.current_time() + timeout
         is_first = True
         if not self._read_buffer:
             await self._check_not_lost()
@@ -280,7 +294,7 @@ class AsyncTransport(Line):
                 return self._take(found + len(terminator))
             searched = len(self._read_buffer)
             await self._check_not_lost()
-            remaining = None if deadline is None else deadline - trio.current_time()
+            remaining = None if deadline is None else deadline - self._clock.current_time()
             # A device that never stops sending must not keep this going for ever.
             data = await self._receive(CHUNK, remaining) if remaining is None or remaining > 0 or is_first else b""
             if not data:
@@ -308,23 +322,23 @@ class AsyncTransport(Line):
 
     async def _fill(self, nbytes: int, timeout: float | None) -> None:
         """Receive until there are that many bytes, or the time is over."""
-        deadline = None if timeout is None else trio.current_time() + timeout
+        deadline = None if timeout is None else self._clock.current_time() + timeout
         while (lacking := nbytes - len(self._read_buffer)) > 0:
             await self._check_not_lost()
-            remaining = None if deadline is None else max(0.0, deadline - trio.current_time())
+            remaining = None if deadline is None else max(0.0, deadline - self._clock.current_time())
             data = await self._receive(lacking, remaining)
             if not data:
                 return
             self._keep(data)
 
     async def _read_into(self, view: memoryview, timeout: float | None) -> None:
-        deadline = None if timeout is None else trio.current_time() + timeout
+        deadline = None if timeout is None else self._clock.current_time() + timeout
         have = min(len(self._read_buffer), len(view))
         view[:have] = self._read_buffer[:have]
         try:
             while have < len(view):
                 await self._check_not_lost()
-                remaining = None if deadline is None else max(0.0, deadline - trio.current_time())
+                remaining = None if deadline is None else max(0.0, deadline - self._clock.current_time())
                 count = await self._receive_into(view[have:], remaining)
                 if not count:
                     raise self._timeout_counted(have, len(view), timeout, view[:have])
@@ -339,10 +353,10 @@ class AsyncTransport(Line):
         """Drop what is there, and return it."""
         dropped = bytearray(self._read_buffer)
         self._read_buffer = bytearray()
-        end = trio.current_time() + DISCARD_TIME
+        end = self._clock.current_time() + DISCARD_TIME
         while data := await self._receive(CHUNK, 0.0):
             dropped += data
-            if trio.current_time() >= end:
+            if self._clock.current_time() >= end:
                 break
         return bytes(dropped)
 
@@ -389,15 +403,15 @@ class AsyncTransport(Line):
         """Wait for the owed answer and drop it, with all else that is there; False if it does not come."""
         if self._step == PARTIAL:
             return False
-        deadline = trio.current_time() + self._out_of_step.drain_timeout
+        deadline = self._clock.current_time() + self._out_of_step.drain_timeout
         # What comes stays in the buffer until all is there: if this is broken off too, nothing is forgotten.
         while not self._owed.is_in(self._read_buffer):
-            data = await self._receive(CHUNK, deadline - trio.current_time())
+            data = await self._receive(CHUNK, deadline - self._clock.current_time())
             if not data:
                 return False
             self._keep(data)
         # An answer that is known by its length alone may go on behind it: it is over when the device is silent.
-        while self._owed.is_counted and trio.current_time() < deadline:
+        while self._owed.is_counted and self._clock.current_time() < deadline:
             if not (data := await self._receive(CHUNK, QUIET)):
                 break
             self._keep(data)
@@ -417,7 +431,7 @@ class AsyncTransport(Line):
         self._read_buffer = bytearray()
         failure: Exception = OSError("there was no attempt")
         for wait in reconnect.delays():
-            await trio.sleep(wait)
+            await self._clock.sleep(wait)
             try:
                 await self._connect()
             except (*MAY_RENEW, QMI_InstrumentException) as error:

@@ -205,7 +205,7 @@ class Line:
         )
 
     def _no_renewal_helps(self) -> None:
-        """The owed answer has not come, and a new connection would change nothing.
+        """The owed answer has not come, or only its beginning, and a new connection would change nothing.
 
         Raises:
             QMI_OutOfStepException: If the device may hold a part of a command.
@@ -214,6 +214,7 @@ class Line:
             raise self._half_a_command()
         wait = self._out_of_step.drain_timeout
         _logger.warning("%s: the owed answer has not come within %g s and is taken as lost", self, wait)
+        self._read_buffer = bytearray()
         self._step = IDLE
 
     def _dropped_late(self) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from qmi.devices.exchange import Owed
 from qmi.devices.line import (
@@ -177,11 +177,26 @@ class QMI_Transport:
         raise NotImplementedError(f"{type(self).__name__} cannot read")
 
 
+class Clock(Protocol):
+    """What a transport counts its timeouts by."""
+
+    def monotonic(self) -> float:
+        """The time, in seconds."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
+
+
 class DeviceTransport(Line, QMI_Transport):
     """A transport that keeps questions and answers together, and can make a lost connection again.
 
-    A subclass writes :meth:`_connect`, :meth:`_disconnect`, :meth:`_send` and :meth:`_receive`.
+    A subclass writes :meth:`_connect`, :meth:`_disconnect`, :meth:`_send` and :meth:`_receive`; one whose device is not
+    real may have a ``_clock`` of its own.
     """
+
+    _clock: Clock = time
 
     def __init__(self) -> None:
         QMI_Transport.__init__(self)
@@ -335,7 +350,7 @@ class DeviceTransport(Line, QMI_Transport):
             self._unread_dropped(dropped)
 
     def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
         is_first = True
         if not self._read_buffer:
             self._check_not_lost()
@@ -352,7 +367,7 @@ class DeviceTransport(Line, QMI_Transport):
                 return self._take(found + len(terminator))
             searched = len(self._read_buffer)
             self._check_not_lost()
-            remaining = None if deadline is None else deadline - time.monotonic()
+            remaining = None if deadline is None else deadline - self._clock.monotonic()
             # A device that never stops sending must not keep this going for ever.
             data = self._receive(CHUNK, remaining) if remaining is None or remaining > 0 or is_first else b""
             if not data:
@@ -380,23 +395,23 @@ class DeviceTransport(Line, QMI_Transport):
 
     def _fill(self, nbytes: int, timeout: float | None) -> None:
         """Receive until there are that many bytes, or the time is over."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
         while (lacking := nbytes - len(self._read_buffer)) > 0:
             self._check_not_lost()
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            remaining = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
             data = self._receive(lacking, remaining)
             if not data:
                 return
             self._keep(data)
 
     def _read_into(self, view: memoryview, timeout: float | None) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
         have = min(len(self._read_buffer), len(view))
         view[:have] = self._read_buffer[:have]
         try:
             while have < len(view):
                 self._check_not_lost()
-                remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+                remaining = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
                 count = self._receive_into(view[have:], remaining)
                 if not count:
                     raise self._timeout_counted(have, len(view), timeout, view[:have])
@@ -411,10 +426,10 @@ class DeviceTransport(Line, QMI_Transport):
         """Drop what is there, and return it."""
         dropped = bytearray(self._read_buffer)
         self._read_buffer = bytearray()
-        end = time.monotonic() + DISCARD_TIME
+        end = self._clock.monotonic() + DISCARD_TIME
         while data := self._receive(CHUNK, 0.0):
             dropped += data
-            if time.monotonic() >= end:
+            if self._clock.monotonic() >= end:
                 break
         return bytes(dropped)
 
@@ -461,15 +476,15 @@ class DeviceTransport(Line, QMI_Transport):
         """Wait for the owed answer and drop it, with all else that is there; False if it does not come."""
         if self._step == PARTIAL:
             return False
-        deadline = time.monotonic() + self._out_of_step.drain_timeout
+        deadline = self._clock.monotonic() + self._out_of_step.drain_timeout
         # What comes stays in the buffer until all is there: if this is broken off too, nothing is forgotten.
         while not self._owed.is_in(self._read_buffer):
-            data = self._receive(CHUNK, max(0.0, deadline - time.monotonic()))
+            data = self._receive(CHUNK, max(0.0, deadline - self._clock.monotonic()))
             if not data:
                 return False
             self._keep(data)
         # An answer that is known by its length alone may go on behind it: it is over when the device is silent.
-        while self._owed.is_counted and time.monotonic() < deadline and (data := self._receive(CHUNK, QUIET)):
+        while self._owed.is_counted and self._clock.monotonic() < deadline and (data := self._receive(CHUNK, QUIET)):
             self._keep(data)
         self._keep(self._receive(CHUNK, 0.0))
         return self._dropped_late()
@@ -488,7 +503,7 @@ class DeviceTransport(Line, QMI_Transport):
         failure: Exception = OSError("there was no attempt")
         for wait in reconnect.delays():
             if wait:
-                time.sleep(wait)
+                self._clock.sleep(wait)
             try:
                 self._connect()
             except (*MAY_RENEW, QMI_InstrumentException) as error:

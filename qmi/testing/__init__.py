@@ -17,6 +17,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qmi.actors.clock.virtual import VirtualClock as VirtualClock
+    from qmi.testing.clock import SimulatedClock as SimulatedClock
+    from qmi.testing.clock import simulated_time as simulated_time
+    from qmi.testing.script import CLOSED as CLOSED
+    from qmi.testing.script import LOST as LOST
+    from qmi.testing.script import NO_ANSWER as NO_ANSWER
+    from qmi.testing.script import REFUSED as REFUSED
+    from qmi.testing.script import Late as Late
+    from qmi.testing.script import ScriptMismatchError as ScriptMismatchError
+    from qmi.testing.script import Unasked as Unasked
+    from qmi.testing.script import block as block
+    from qmi.testing.scripted import AsyncScriptedTransport as AsyncScriptedTransport
+    from qmi.testing.scripted import ScriptedTransport as ScriptedTransport
+    from qmi.testing.scripted import open_script as open_script
     from qmi.testing.stand_in import RecordedCall as RecordedCall
     from qmi.testing.stand_in import StandInInstrument as StandInInstrument
     from qmi.testing.task_bench import TaskBench as TaskBench
@@ -25,20 +38,61 @@ if TYPE_CHECKING:
     from qmi.testing.virtual_time import run_in_virtual_time as run_in_virtual_time
 
 __all__ = [
+    "CLOSED",
+    "LOST",
+    "NO_ANSWER",
+    "REFUSED",
+    "AsyncScriptedTransport",
+    "Late",
     "RecordedCall",
+    "ScriptMismatchError",
+    "ScriptedTransport",
+    "SimulatedClock",
     "StandInInstrument",
     "TaskBench",
+    "Unasked",
     "VirtualClock",
+    "block",
+    "open_script",
     "open_task_bench",
     "open_virtual_context",
     "run_in_virtual_time",
+    "simulated_time",
 ]
 
 _HOMES = {
     "qmi.actors.clock.virtual": ("VirtualClock",),
-    "qmi.testing.stand_in": ("RecordedCall", "StandInInstrument"),
-    "qmi.testing.task_bench": ("TaskBench", "open_task_bench"),
-    "qmi.testing.virtual_time": ("open_virtual_context", "run_in_virtual_time"),
+    "qmi.testing.script": (
+        "CLOSED",
+        "LOST",
+        "NO_ANSWER",
+        "REFUSED",
+        "Late",
+        "ScriptMismatchError",
+        "Unasked",
+        "block",
+    ),
+    "qmi.testing.scripted": (
+        "AsyncScriptedTransport",
+        "ScriptedTransport",
+        "open_script",
+    ),
+    "qmi.testing.clock": (
+        "SimulatedClock",
+        "simulated_time",
+    ),
+    "qmi.testing.stand_in": (
+        "RecordedCall",
+        "StandInInstrument",
+    ),
+    "qmi.testing.task_bench": (
+        "TaskBench",
+        "open_task_bench",
+    ),
+    "qmi.testing.virtual_time": (
+        "open_virtual_context",
+        "run_in_virtual_time",
+    ),
 }
 
 

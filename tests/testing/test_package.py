@@ -11,7 +11,7 @@ import pytest
 
 import qmi.testing
 
-EXAMPLES = ["qmi.testing.stand_in", "qmi.testing.task_bench", "qmi.testing.virtual_time"]
+EXAMPLES = [f"qmi.testing.{name}" for name in ("clock", "scripted", "stand_in", "task_bench", "virtual_time")]
 
 
 @pytest.mark.parametrize("module", EXAMPLES)
