@@ -26,6 +26,7 @@ PURE = {
     "qmi.parameters.blocks",
     "qmi.parameters.scpi_binding",
     "qmi.parameters.scpi_text",
+    "qmi.parameters.snapshot",
     "qmi.actors.fair_queue",
     "qmi.actors.lock_rules",
     "qmi.actors.tasks.schedule",

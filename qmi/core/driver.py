@@ -10,11 +10,13 @@ from qmi.parameters.blocks import Block
 from qmi.parameters.channels import ChannelList, Channels, channels
 from qmi.parameters.declaration import Parameter, ParameterDecorator, parameter
 from qmi.parameters.info import ParameterInfo
+from qmi.parameters.snapshot import Change, Reading, Snapshot, diff
 
 __all__ = [
     "AsyncScpiInstrument",
     "AsyncTransportInstrument",
     "Block",
+    "Change",
     "Channel",
     "ChannelList",
     "Channels",
@@ -23,9 +25,12 @@ __all__ = [
     "ParameterInfo",
     "QMI_Instrument",
     "QMI_Signal",
+    "Reading",
     "ScpiInstrument",
+    "Snapshot",
     "TransportInstrument",
     "channels",
+    "diff",
     "parameter",
     "rpc_method",
 ]
