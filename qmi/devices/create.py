@@ -20,6 +20,7 @@ from qmi.devices.descriptors import (
     options_of,
 )
 from qmi.devices.line import Line
+from qmi.devices.plugged import PLUGGED, SIMULATED
 from qmi.errors import QMI_TransportDescriptorException
 
 TransportFactory: TypeAlias = Callable[[str], Any]
@@ -81,14 +82,24 @@ def make_transport(descriptor: str, defaults: Mapping[str, object] | None, find:
     Raises:
         QMI_TransportDescriptorException: If the descriptor cannot be understood.
     """
+    plug = PLUGGED.get()
+    if plug is not None and descriptor == SIMULATED:
+        return plug.transport()
     kind = kind_of(descriptor)
     values = kind.parser.parse_parameter_strings(descriptor, defaults)
-    return _configured(find(kind.blocking)(**values), descriptor, defaults)
+    made = find(kind.blocking)(**values) if plug is None else plug.transport()
+    return _configured(made, descriptor, defaults)
 
 
 def make_async_transport(descriptor: str, defaults: Mapping[str, object] | None, find: TransportFactory) -> Any:
     """The same for drivers in the event loop."""
+    plug = PLUGGED.get()
+    if plug is not None and descriptor == SIMULATED:
+        return plug.async_transport()
     kind = kind_of(descriptor)
+    if plug is not None:
+        kind.parser.parse_parameter_strings(descriptor, defaults)
+        return _configured(plug.async_transport(), descriptor, defaults)
     if kind.awaited == "AsyncThreadTransport":
         return find(kind.awaited)(make_transport(descriptor, defaults, find))
     transport = find(kind.awaited)(**kind.parser.parse_parameter_strings(descriptor, defaults))

@@ -1,0 +1,23 @@
+"""Whether the transports that are made here lead to a simulated device."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+SIMULATED = "simulated"
+"""The descriptor that a driver gets if nobody has given one, where it is simulated."""
+
+
+class Plug(Protocol):
+    """Makes transports to a simulated device."""
+
+    def transport(self) -> Any:
+        """A transport for plain drivers."""
+
+    def async_transport(self) -> Any:
+        """The same for drivers in the event loop."""
+
+
+PLUGGED: ContextVar[Plug | None] = ContextVar("qmi_plugged", default=None)
+"""What takes the place of transports while the constructor of a simulated driver runs."""

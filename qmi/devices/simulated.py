@@ -1,0 +1,280 @@
+"""Transports to simulated devices in this program: what a cable does, with another clock where time is virtual."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol, TypeVar, runtime_checkable
+
+import trio
+
+from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.plugged import PLUGGED
+from qmi.devices.transport import DeviceTransport
+from qmi.errors import QMI_TransportLostException
+from qmi.simulation.conversation import Conversation
+from qmi.simulation.device import SimulatedDevice
+
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+
+_LEAST_STEP = 1e-9
+"""By how much a virtual clock is moved on at least: a time that is due could be missed by a rounding for ever."""
+
+
+@runtime_checkable
+class VirtualTime(Protocol):
+    """A clock that somebody moves on; :class:`qmi.actors.clock.virtual.VirtualClock` is one."""
+
+    def now(self) -> float:
+        """The time, in seconds."""
+
+    def advance(self, seconds: float) -> None:
+        """Move the time on."""
+
+
+class DeviceSocket:
+    """Where a simulated device is plugged in: the device, its time, and who waits for it.
+
+    Args:
+        device: The device.
+        name: What it is called in messages.
+        clock: The clock of the context. It counts if it is virtual; otherwise time is real, or that of trio's clock.
+
+    Attributes:
+        device: The device.
+        name: What it is called in messages.
+        clock: The time by which it goes, if that is virtual.
+        changed: Guards the device, and wakes threads that wait for an answer when a fault is set.
+    """
+
+    def __init__(self, device: SimulatedDevice, name: str, clock: object = None) -> None:
+        self.device = device
+        self.name = name
+        # The context's own clock, if it is none that somebody moves on, is real time.
+        self.clock = clock if isinstance(clock, VirtualTime) else None
+        self.changed = threading.Condition()
+        self._wakers: set[Callable[[], object]] = set()
+
+    def now(self) -> float:
+        """The time of the device, in seconds."""
+        if self.clock is not None:
+            return self.clock.now()
+        # The clock of a test that jumps over waits; all that uses the device then runs in its loop.
+        if trio.lowlevel.in_trio_run() and hasattr(trio.lowlevel.current_clock(), "jump"):
+            return trio.current_time()
+        return time.monotonic()
+
+    def transport(self) -> SimulatedTransport:
+        """A transport to the device, for plain drivers."""
+        return SimulatedTransport(self)
+
+    def async_transport(self) -> AsyncSimulatedTransport:
+        """The same for drivers in the event loop."""
+        return AsyncSimulatedTransport(self)
+
+    @contextmanager
+    def in_place_of_transports(self) -> Iterator[None]:
+        """Have all transports that the block makes by descriptors lead to this device."""
+        token = PLUGGED.set(self)
+        try:
+            yield
+        finally:
+            PLUGGED.reset(token)
+
+    def set_fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
+        """Have something go wrong, from any thread; see :func:`.checked_fault`."""
+        with self.changed:
+            self.device.set_fault(kind, times, seconds, now=self.now())
+            self.changed.notify_all()
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    def connect(self) -> Conversation:
+        """Plug in a cable.
+
+        Raises:
+            ConnectionRefusedError: If the device cannot be reached.
+        """
+        with self.changed:
+            if self.device.faults.refuses(self.now()):
+                raise ConnectionRefusedError(f"no connection to {self.name}: its simulated cable is unplugged")
+            return Conversation(self.device)
+
+    def write(self, conversation: Conversation, data: bytes) -> None:
+        """Send bytes to the device.
+
+        Raises:
+            QMI_TransportLostException: If the connection is cut.
+        """
+        with self.changed:
+            self._check(conversation)
+            conversation.write(data, self.now())
+
+    def read(self, conversation: Conversation, size: int) -> bytes:
+        """Receive bytes that are there; none if there are none yet.
+
+        Raises:
+            QMI_TransportLostException: If the connection is cut.
+        """
+        with self.changed:
+            self._check(conversation)
+            return conversation.read(size, self.now())
+
+    def read_within(self, conversation: Conversation, size: int, timeout: float | None) -> bytes:
+        """The same, and block until there are some; none if the time is over.
+
+        Args:
+            conversation: The connection.
+            size: How many bytes at most.
+            timeout: For how long to wait, in seconds; None for ever.
+
+        Raises:
+            QMI_TransportLostException: If the connection is cut.
+        """
+        end = None if timeout is None else self.now() + timeout
+        with self.changed:
+            while not (data := self.read(conversation, size)):
+                now, due = self.now(), conversation.next_arrival()
+                if end is not None and now >= end:
+                    return b""
+                until = end if due is None or (end is not None and end < due) else due
+                if until is None or self.clock is None:
+                    # A fault wakes, too.
+                    self.changed.wait(None if until is None else until - now)
+                else:
+                    self.clock.advance(max(until - now, _LEAST_STEP))
+            return data
+
+    async def change(self, conversation: Conversation) -> None:
+        """Wait, in the event loop, until bytes may have come or the connection is cut."""
+        woken = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+
+        def wake() -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(woken.set)
+
+        with self.changed:
+            # From here on each fault wakes; one that was set before is seen below.
+            self._wakers.add(wake)
+            due = conversation.next_arrival()
+            is_cut = conversation.is_cut
+            wait = float("inf") if due is None else max(0.0, due - self.now())
+        try:
+            with trio.move_on_after(0.0 if is_cut else wait):
+                await woken.wait()
+        finally:
+            with self.changed:
+                self._wakers.discard(wake)
+
+    def _check(self, conversation: Conversation) -> None:
+        if conversation.is_cut:
+            raise QMI_TransportLostException(
+                f"The connection to {self.name} is lost: its simulated cable was unplugged"
+            )
+
+
+class SimulatedTransport(DeviceTransport):
+    """A transport to a simulated device, for plain drivers.
+
+    Args:
+        socket: Where the device is plugged in.
+    """
+
+    _renewal_drops_answers = True
+
+    def __init__(self, socket: DeviceSocket) -> None:
+        self._socket = socket
+        self._conversation: Conversation | None = None
+        super().__init__()
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(device={self._socket.name})"
+
+    def _short_name(self) -> str:
+        return f"{type(self).__name__}_{self._socket.name}"
+
+    def _connected(self) -> Conversation:
+        if self._conversation is None:
+            raise QMI_TransportLostException(f"{self} has no connection")
+        return self._conversation
+
+    def _connect(self) -> None:
+        self._conversation = None
+        self._conversation = self._socket.connect()
+
+    def _disconnect(self) -> None:
+        self._conversation = None
+
+    def _send(self, data: bytes) -> None:
+        self._socket.write(self._connected(), data)
+
+    def _receive(self, size: int, timeout: float | None) -> bytes:
+        return self._socket.read_within(self._connected(), size, timeout)
+
+    def _pause(self, seconds: float) -> None:
+        if self._socket.clock is None:
+            super()._pause(seconds)
+        else:
+            self._socket.clock.advance(seconds)
+
+
+class AsyncSimulatedTransport(AsyncTransport):
+    """A transport to a simulated device, for drivers in the event loop.
+
+    Args:
+        socket: Where the device is plugged in.
+    """
+
+    _renewal_drops_answers = True
+
+    def __init__(self, socket: DeviceSocket) -> None:
+        self._socket = socket
+        self._conversation: Conversation | None = None
+        super().__init__()
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(device={self._socket.name})"
+
+    def _short_name(self) -> str:
+        return f"{type(self).__name__}_{self._socket.name}"
+
+    def _connected(self) -> Conversation:
+        if self._conversation is None:
+            raise QMI_TransportLostException(f"{self} has no connection")
+        return self._conversation
+
+    async def _connect(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._conversation = None
+        self._conversation = self._socket.connect()
+
+    def _drop_line(self) -> None:
+        self._conversation = None
+
+    async def _send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._socket.write(self._connected(), data)
+        self._sent = len(data)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _receive_now(self, size: int) -> bytes:
+        return self._socket.read(self._connected(), size)
+
+    async def _wait_to_receive(self) -> None:
+        await self._socket.change(self._connected())
+
+    async def _received(self, receive: Callable[[_A], _T], where: _A, timeout: float | None) -> _T | None:
+        if (clock := self._socket.clock) is None or timeout is None:
+            return await super()._received(receive, where, timeout)
+        # A virtual clock that is not that of the event loop: nothing happens in the meantime.
+        await trio.lowlevel.checkpoint()
+        end = clock.now() + timeout
+        while not (result := receive(where)) and (now := clock.now()) < end:
+            due = self._connected().next_arrival()
+            clock.advance(max((end if due is None else min(due, end)) - now, _LEAST_STEP))
+        return result or None

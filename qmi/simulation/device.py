@@ -1,0 +1,401 @@
+"""A simulated device: commands in, answers out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from qmi.errors import QMI_UsageException
+from qmi.parameters.blocks import block_of
+from qmi.simulation.faults import GARBAGE, Fault, Faults, checked_fault
+from qmi.simulation.framing import message_end, split
+from qmi.simulation.headers import Match, Pattern, Unit, keywords, unit_of
+from qmi.simulation.simulator import SimulatedChannels, SimulatedError, Simulator, commands_of
+from qmi.simulation.sources import Source
+
+_NUMBERS = frozenset({"MIN", "MINIMUM", "MAX", "MAXIMUM"})
+
+
+def _no_limits(simulator: Simulator) -> tuple[float | None, float | None]:
+    return None, None
+
+
+@dataclass(frozen=True)
+class SimulatedParameter:
+    """What a simulated device needs to know of a parameter.
+
+    Attributes:
+        name: Its name, which is that of the simulator's attribute.
+        ask: The command that asks for it; None if it cannot be asked for.
+        write: The command that sets it, with ``{value}`` in it; None for a reading.
+        parse: Makes the text behind the command into a value; raises :class:`SimulatedError` if it is none.
+        format: Makes a value into the text of an answer, or into the bytes of one.
+        check: Raises :class:`SimulatedError` if the simulated device refuses a value.
+        limits: The lowest and the highest value, as they are now.
+        is_number: Whether ``MIN`` and ``MAX`` stand for values.
+        is_setting: Whether it keeps what was set.
+        initial: Gives its value when the device is switched on, unless the class of the simulator says it.
+        source: What is read: where a reading comes from; None for a setting that reads as it was set.
+    """
+
+    name: str
+    ask: str | None
+    write: str | None
+    parse: Callable[[str], object]
+    format: Callable[[object], str | bytes]
+    check: Callable[[Simulator, object], None]
+    limits: Callable[[Simulator], tuple[float | None, float | None]] = _no_limits
+    is_number: bool = False
+    is_setting: bool = True
+    initial: Callable[[Simulator], object] = lambda _: None
+    source: object = None
+
+
+class SimulatedGroup(NamedTuple):
+    """Channels of a simulated device.
+
+    Attributes:
+        name: What the driver calls them.
+        numbers: Their numbers.
+        parameters: The parameters of each, with ``{n}`` in their commands.
+        simulator: The class of the simulator of each.
+    """
+
+    name: str
+    numbers: Sequence[int]
+    parameters: Sequence[SimulatedParameter]
+    simulator: type[Simulator] = Simulator
+
+
+class Handler(NamedTuple):
+    """What answers one command."""
+
+    pattern: Pattern
+    answer: Callable[[Match], object]
+
+
+class SimulatedDevice:
+    """A device made from the declaration of a driver.
+
+    It understands what a SCPI device does: headers in short and long form, several commands in one message, ``*IDN?``,
+    ``*RST``, ``*CLS``, ``*OPC?`` and the like, and an error queue. A value beyond its limits is refused with -222, an
+    unknown command with -113 and no answer.
+
+    Args:
+        simulator: The class of its inside.
+        parameters: The parameters of the driver.
+        groups: Its channels.
+        driver: Name of the driver, for ``*IDN?``.
+        command_terminator: What a command ends in; "" takes whatever comes as one.
+        response_terminator: What an answer ends in.
+        echo: Whether each command is sent back first.
+        error_query: The question for the oldest error, if it is not ``SYST:ERR?``.
+
+    Attributes:
+        faults: What goes wrong.
+        received: The messages that came, oldest first, for tests.
+    """
+
+    def __init__(
+        self,
+        simulator: type[Simulator],
+        parameters: Sequence[SimulatedParameter] = (),
+        groups: Sequence[SimulatedGroup] = (),
+        *,
+        driver: str = "Device",
+        command_terminator: str = "\n",
+        response_terminator: str = "\n",
+        echo: bool = False,
+        error_query: str = "SYST:ERR?",
+    ) -> None:
+        self.faults = Faults()
+        self.received: list[str] = []
+        self._driver = driver
+        self._terminator = _first(simulator.command_terminator, command_terminator).encode("latin-1")
+        self._response_terminator = _first(simulator.response_terminator, response_terminator).encode("latin-1")
+        self._echo = echo
+        self._nodes: list[tuple[Simulator, Sequence[SimulatedParameter]]] = []
+        self._handlers: list[Handler] = []
+        self.simulator = self._add(simulator, parameters, None, None)
+        self._add_groups(groups)
+        self._handlers += self._common(error_query)
+        self._reset()
+
+    # How it is made.
+
+    def _add(
+        self, cls: type[Simulator], parameters: Sequence[SimulatedParameter], root: Simulator | None, number: int | None
+    ) -> Simulator:
+        made = cls()
+        if "__node__" not in vars(made):
+            raise QMI_UsageException(f"{cls.__name__}.__init__() must call super().__init__() first")
+        node = made.__node__
+        node.root, node.number = (node if root is None else root.__node__), number
+        self._nodes.append((made, parameters))
+        for pattern, name in commands_of(cls).items():
+            self._handlers.append(Handler(Pattern(pattern, number), _own_command(made, name, "{n}" in pattern)))
+        for parameter in parameters:
+            own = node.declared(parameter.name)
+            source = own if isinstance(own, Source) else parameter.source
+            if source is not None or not parameter.is_setting:
+                node.sources[parameter.name] = source
+            if parameter.is_setting and inspect.isfunction(own):
+                raise _is_a_method(cls, parameter.name)
+            if parameter.ask is not None:
+                asked = Pattern(parameter.ask, number)
+                self._handlers.append(Handler(asked, _asking(made, parameter)))
+            if parameter.write is not None:
+                self._handlers.append(Handler(Pattern(parameter.write, number), _setting(made, parameter)))
+        return made
+
+    def _add_groups(self, groups: Sequence[SimulatedGroup]) -> None:
+        for group in groups:
+            own = getattr(type(self.simulator), group.name, None)
+            cls = own if isinstance(own, type) and issubclass(own, Simulator) else group.simulator
+            channels = {number: self._add(cls, group.parameters, self.simulator, number) for number in group.numbers}
+            vars(self.simulator)[group.name] = SimulatedChannels(channels)
+
+    def _common(self, error_query: str) -> Iterator[Handler]:
+        errors = self.simulator.__node__.errors
+        answers: Mapping[str, Callable[[Match], Any]] = {
+            "*IDN?": lambda _: self._identity(),
+            "*RST": lambda _: self._reset(),
+            "*CLS": lambda _: errors.clear(),
+            "*OPC?": lambda _: 1,
+            "*OPC": lambda _: _set_status(errors, 1),
+            "*WAI": lambda _: None,
+            "*TRG": lambda _: None,
+            "*ESE": lambda _: None,
+            "*SRE": lambda _: None,
+            "*ESE?": lambda _: 0,
+            "*SRE?": lambda _: 0,
+            "*STB?": lambda _: 4 if len(errors) else 0,
+            "*ESR?": lambda _: errors.take_status(),
+            "*TST?": lambda _: 0,
+            "SYST:ERR?": lambda _: errors.pop(),
+            "SYST:ERR:NEXT?": lambda _: errors.pop(),
+            "SYST:ERR:COUN?": lambda _: len(errors),
+            "SYST:VERS?": lambda _: "1999.0",
+        }
+        for text, answer in {error_query: answers["SYST:ERR?"], **answers}.items():
+            yield Handler(Pattern(text), answer)
+
+    def _identity(self) -> str:
+        return type(self.simulator).identity or f"qmi,{self._driver},simulated,1"
+
+    def _reset(self) -> None:
+        for simulator, parameters in self._nodes:
+            for parameter in parameters:
+                if parameter.is_setting:
+                    setattr(simulator, parameter.name, _first_value(simulator, parameter))
+        for simulator, _ in self._nodes:
+            simulator.__node__.changed()
+            type(simulator).switched_on(simulator)
+
+    # What it does.
+
+    def set_fault(self, kind: str, times: int = 1, seconds: float | None = None, *, now: float = 0.0) -> None:
+        """Have something go wrong; see :func:`~qmi.simulation.faults.checked_fault`.
+
+        Args:
+            kind: ``"no_answer"``, ``"late"``, ``"garbage"``, ``"disconnected"`` or ``"none"``.
+            times: How often.
+            seconds: How late an answer is, or how long the device cannot be reached.
+            now: The time.
+        """
+        self.faults.add(checked_fault(kind, times, seconds), now)
+
+    def take_message(self, data: bytearray) -> bytes | None:
+        """Take the first message from what has come; None if it has not come whole."""
+        if not data:
+            return None
+        try:
+            end = type(self.simulator).split(self.simulator, bytes(data))
+        except NotImplementedError:
+            end = message_end(data, self._terminator) if self._terminator else len(data)
+        if end is None:
+            return None
+        message = bytes(data[:end])
+        del data[:end]
+        return message
+
+    def respond(self, message: bytes, now: float) -> list[tuple[float, bytes]]:
+        """What the device sends because of a message, and how many seconds later; also the echo of it.
+
+        Args:
+            message: One message, with its terminator.
+            now: The time.
+        """
+        self.simulator.__node__.now = now
+        sent: list[tuple[float, bytes]] = [(0.0, message)] if self._echo else []
+        try:
+            answer = type(self.simulator).reply(self.simulator, message)
+            self.received.append(message.decode("latin-1"))
+        except NotImplementedError:
+            answer = self._answer_text(message)
+        if answer and (made := self._with_fault(answer, self.faults.take())) is not None:
+            sent.append(made)
+        return sent
+
+    def _answer_text(self, message: bytes) -> bytes:
+        commands = message.removesuffix(self._terminator).strip(b"\r\n\t \x00")
+        self.received.append(commands.decode("latin-1"))
+        answers: list[bytes] = []
+        path: tuple[str, ...] = ()
+        for part in split(commands, b";"):
+            unit = unit_of(part.decode("latin-1"))
+            if not unit.header:
+                continue
+            is_common = unit.header.startswith("*")
+            if unit.header.startswith(":"):
+                path = ()
+            answer = _as_bytes(self._answer_unit(() if is_common else path, unit))
+            if answer is not None:
+                answers.append(answer)
+            if not is_common:
+                path = (*path, *keywords(unit.header)[:-1])
+        return b";".join(answers) + self._response_terminator if answers else b""
+
+    def _answer_unit(self, path: tuple[str, ...], unit: Unit) -> Any:
+        try:
+            for handler in self._handlers:
+                found = handler.pattern.match(path, unit)
+                if found is not None:
+                    return handler.answer(found)
+            if any(handler.pattern.differs_in_number(path, unit) for handler in self._handlers):
+                raise SimulatedError(-114)
+            return type(self.simulator).answer(self.simulator, unit.text)
+        except SimulatedError as error:
+            self.simulator.__node__.errors.push(error.number, error.text)
+            return None
+
+    def _with_fault(self, answer: bytes, fault: Fault | None) -> tuple[float, bytes] | None:
+        delay = type(self.simulator).answer_time
+        if fault is None:
+            return delay, answer
+        if fault.kind == "no_answer":
+            return None
+        if fault.kind == "late":
+            return delay + fault.seconds, answer
+        return delay, GARBAGE + self._response_terminator
+
+    # For drivers without a transport, whose parameters it keeps.
+
+    def get(self, name: str, now: float, group: str = "", number: int = 0) -> Any:
+        """The value of a parameter."""
+        self.simulator.__node__.now = now
+        return self._simulator_of(group, number).__node__.measure(name)
+
+    def set(self, name: str, value: Any, now: float, group: str = "", number: int = 0) -> None:
+        """Give a parameter another value."""
+        self.simulator.__node__.now = now
+        simulator = self._simulator_of(group, number)
+        setattr(simulator, name, value)
+        simulator.__node__.changed()
+
+    def _simulator_of(self, group: str, number: int) -> Simulator:
+        return vars(self.simulator)[group][number] if group else self.simulator
+
+
+def _asking(simulator: Simulator, parameter: SimulatedParameter) -> Callable[[Match], Any]:
+    def answer(found: Match) -> Any:
+        if found.value and parameter.is_number and found.value.upper() in _NUMBERS:
+            return parameter.format(_extreme(simulator, parameter, found.value))
+        if found.value:
+            raise SimulatedError(-108)
+        return _Ready(parameter.format(simulator.__node__.measure(parameter.name)))
+
+    return answer
+
+
+def _setting(simulator: Simulator, parameter: SimulatedParameter) -> Callable[[Match], None]:
+    def answer(found: Match) -> None:
+        if not found.value:
+            raise SimulatedError(-109)
+        if parameter.is_number and found.value.upper() in _NUMBERS:
+            value = _extreme(simulator, parameter, found.value)
+        else:
+            value = parameter.parse(found.value)
+            parameter.check(simulator, value)
+        setattr(simulator, parameter.name, value)
+        simulator.__node__.changed()
+
+    return answer
+
+
+def _extreme(simulator: Simulator, parameter: SimulatedParameter, word: str) -> Any:
+    limit = parameter.limits(simulator)[word.upper().startswith("MAX")]
+    if limit is None:
+        raise SimulatedError(-224)
+    return limit
+
+
+def _own_command(simulator: Simulator, name: str, has_number: bool) -> Callable[[Match], Any]:
+    method = getattr(simulator, name)
+    signature = inspect.signature(method)
+    is_channel = simulator.__node__.number is not None
+
+    def answer(found: Match) -> Any:
+        numbers = [found.number] if has_number and not is_channel else []
+        values = [part.decode("latin-1").strip() for part in split(found.value.encode("latin-1"), b",")]
+        arguments: list[object] = [*numbers, *(values if found.value else [])]
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            try:
+                signature.bind_partial(*arguments)
+            except TypeError:
+                raise SimulatedError(-108) from None
+            raise SimulatedError(-109) from None
+        result = method(*arguments)
+        simulator.__node__.changed()
+        return result
+
+    return answer
+
+
+class _Ready(NamedTuple):
+    """An answer as it is sent: bytes in it are no block that is still to be made."""
+
+    data: str | bytes
+
+
+def _as_bytes(answer: Any) -> bytes | None:
+    if answer is None:
+        return None
+    if isinstance(answer, _Ready):
+        return answer.data if isinstance(answer.data, bytes) else answer.data.encode("latin-1")
+    if isinstance(answer, Enum):
+        answer = answer.value
+    if isinstance(answer, str):
+        return answer.encode("latin-1")
+    if isinstance(answer, bool):
+        return b"1" if answer else b"0"
+    if isinstance(answer, bytes | bytearray):
+        return block_of(bytes(answer))
+    if hasattr(answer, "tobytes") and hasattr(answer, "ndim") and answer.ndim:
+        return block_of(answer.tobytes())
+    return str(answer).encode("latin-1")
+
+
+def _first(own: str | None, other: str) -> str:
+    return other if own is None else own
+
+
+def _first_value(simulator: Simulator, parameter: SimulatedParameter) -> object:
+    own = simulator.__node__.declared(parameter.name)
+    return parameter.initial(simulator) if own is None or isinstance(own, property | Source) else own
+
+
+def _is_a_method(cls: type[Simulator], name: str) -> QMI_UsageException:
+    return QMI_UsageException(
+        f"{cls.__name__}.{name} is a method, but {name} is a setting, which keeps what was set: give its first "
+        f"value ({name} = 1.0), or make it a property with a setter"
+    )
+
+
+def _set_status(errors: Any, bit: int) -> None:
+    errors.status |= bit

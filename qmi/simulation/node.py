@@ -1,0 +1,90 @@
+"""What a simulated device keeps of one simulator: its place, its time, and where its readings come from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from qmi.simulation.scpi_errors import ErrorQueue
+from qmi.simulation.sources import Source, evaluate
+
+T = TypeVar("T")
+
+
+class Node:
+    """The place of a simulator in its device.
+
+    Args:
+        simulator: The simulator.
+
+    Attributes:
+        root: The place of the instrument; for an instrument, itself.
+        number: The number of the channel; None for an instrument.
+        now: The time, in seconds; that of the instrument counts.
+        errors: The error queue; that of the instrument counts.
+        sources: Where readings come from, by their names, unless the class of the simulator says it.
+        own: Names that the base class of simulators has for itself, with what it has there.
+    """
+
+    def __init__(self, simulator: object, own: dict[str, object]) -> None:
+        self._simulator = simulator
+        self.root: Node = self
+        self.number: int | None = None
+        self.now = 0.0
+        self.errors = ErrorQueue()
+        self.sources: dict[str, object] = {}
+        self.own = own
+        self._states: dict[tuple[int, str], object] = {}
+
+    @property
+    def simulator(self) -> Any:
+        """The simulator."""
+        return self._simulator
+
+    def read(self, name: str) -> Any:
+        """The value of an attribute now: as it was set, or as its method or source gives it."""
+        simulator = self._simulator
+        if name in self.sources and name not in vars(simulator) and self.is_unsaid(name):
+            return evaluate(self.sources[name], simulator)
+        value = getattr(simulator, name)
+        return value() if callable(value) else value
+
+    def measure(self, name: str) -> Any:
+        """The same, but what a setting with a source of its own measures, and not what was set."""
+        source = self.sources.get(name)
+        if source is not None and name in vars(self._simulator):
+            return evaluate(source, self._simulator)
+        return self.read(name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an attribute or a reading of this name."""
+        return name in self.sources or hasattr(self._simulator, name)
+
+    def declared(self, name: str) -> Any:
+        """What the class of the simulator says under a name; None if it says nothing of its own."""
+        return None if self.is_unsaid(name) else inspect.getattr_static(type(self._simulator), name, None)
+
+    def is_unsaid(self, name: str) -> bool:
+        """Whether the class of the simulator says nothing of its own under a name, also one that all of them have."""
+        found = inspect.getattr_static(type(self._simulator), name, None)
+        return found is None or found is self.own.get(name)
+
+    def kept(self, source: object, what: str, make: Callable[[], T]) -> T:
+        """What a source remembers for this simulator."""
+        state: Any = self._states.get((id(source), what))
+        if state is None:
+            state = self._states[id(source), what] = make()
+        return state  # type: ignore[no-any-return]
+
+    def changed(self) -> None:
+        """A setting has another value: sources that remember are told."""
+        for source in {**_sources_of(type(self._simulator)), **self.sources}.values():
+            if isinstance(source, Source):
+                source.changed(self._simulator)
+        if self.root is not self:
+            self.root.changed()
+
+
+def _sources_of(cls: type) -> dict[str, object]:
+    return {name: value for base in cls.__mro__ for name, value in vars(base).items() if isinstance(value, Source)}

@@ -1,0 +1,133 @@
+"""Where the values of readings come from: constants, functions, noise, and settling after a setting has changed."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qmi.errors import QMI_UsageException
+
+
+class Source:
+    """What gives the value of a reading; stands in the class of a simulator, or in ``parameter(..., simulate=...)``.
+
+    A subclass writes :meth:`value`. In the code of a simulator, ``self.current`` is the value as it is now.
+    """
+
+    if TYPE_CHECKING:
+
+        def __get__(self, simulator: object, owner: type | None = None) -> Any: ...
+
+    else:
+
+        def __get__(self, simulator, owner=None):
+            return self if simulator is None else self.value(simulator)
+
+    def value(self, simulator: Any) -> Any:
+        """The value now; the time is ``simulator.now()``."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its value is")
+
+    def changed(self, simulator: Any) -> None:
+        """A setting has just got its first value, or another one; for sources that remember."""
+
+
+class Constant(Source):
+    """A value that stays.
+
+    Args:
+        constant: The value.
+    """
+
+    def __init__(self, constant: object) -> None:
+        self._constant = constant
+
+    def value(self, simulator: Any) -> Any:
+        """The value."""
+        return self._constant
+
+
+class Noise(Source):
+    """A value with normally distributed noise on it.
+
+    The noise is the same in each run, so that tests are repeatable::
+
+        class SupplySimulator(Simulator):
+            current = Noise(lambda self: self.voltage / 50.0, 1e-3)
+
+    Args:
+        of: The value without noise: a number, the name of a setting, a function of the simulator, or another source.
+        sigma: Standard deviation, in the unit of the value.
+        seed: Which noise it is; each seed gives another sequence.
+
+    Raises:
+        QMI_UsageException: If sigma is no number >= 0.
+    """
+
+    def __init__(self, of: object, sigma: float, *, seed: int = 0) -> None:
+        self._of = of
+        self._sigma = _number("sigma", sigma)
+        self._seed = seed
+
+    def value(self, simulator: Any) -> Any:
+        """The value with noise."""
+        generator = simulator.__node__.kept(self, "noise", lambda: random.Random(self._seed))
+        return evaluate(self._of, simulator) + generator.gauss(0.0, self._sigma)
+
+    def changed(self, simulator: Any) -> None:
+        """What the noise is on may remember."""
+        if isinstance(self._of, Source):
+            self._of.changed(simulator)
+
+
+class Settling(Source):
+    """A value that follows a setting exponentially, as the temperature of an oven does.
+
+    Args:
+        of: What it settles to: the name of a setting, a number, a function of the simulator, or another source.
+        seconds: Time constant: after so many seconds it has come 63 % of the way.
+        start: Where it begins; None begins at the first value of ``of``.
+
+    Raises:
+        QMI_UsageException: If the time constant is no number >= 0.
+    """
+
+    def __init__(self, of: object, seconds: float, *, start: float | None = None) -> None:
+        self._of = of
+        self._seconds = _number("seconds", seconds)
+        self._start = start
+
+    def value(self, simulator: Any) -> Any:
+        """The value on its way."""
+        now, target = simulator.__node__.root.now, float(evaluate(self._of, simulator))
+        state: list[float] = simulator.__node__.kept(
+            self, "settling", lambda: [now, target if self._start is None else self._start, target]
+        )
+        # Until now it went to where the target was at the last look, and each setting of a value is one.
+        before, at, towards = state
+        at = towards + (at - towards) * math.exp(-(now - before) / self._seconds) if self._seconds else target
+        state[:] = now, at, target
+        return at
+
+    def changed(self, simulator: Any) -> None:
+        """Go on towards another value from here."""
+        self.value(simulator)
+
+
+def evaluate(source: object, simulator: Any) -> Any:
+    """The value of whatever may stand for one: a source, the name of a setting, a function, or the value itself."""
+    if isinstance(source, Source):
+        return source.value(simulator)
+    if isinstance(source, str):
+        return simulator.__node__.read(source)
+    if callable(source):
+        function: Callable[[Any], Any] = source
+        return function(simulator)
+    return source
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise QMI_UsageException(f"{name} must be a number >= 0, got {value!r}")
+    return float(value)
