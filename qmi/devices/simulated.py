@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import BuiltinFunctionType
 from typing import Protocol, TypeVar, runtime_checkable
 
 import trio
@@ -142,12 +143,32 @@ class DeviceSocket:
                 if end is not None and now >= end:
                     return b""
                 until = end if due is None or (end is not None and end < due) else due
-                if until is None or self.clock is None:
+                if until is None or not self.advance(until - now):
                     # A fault wakes, too.
                     self.changed.wait(None if until is None else until - now)
-                else:
-                    self.clock.advance(max(until - now, _LEAST_STEP))
             return data
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether time is none that passes by itself, or a test has put another clock into :mod:`time`."""
+        return self.clock is not None or not isinstance(time.sleep, BuiltinFunctionType)
+
+    def advance(self, seconds: float) -> bool:
+        """Move the time on, if it is virtual, and say whether it was; nobody else moves it meanwhile."""
+        if self.clock is not None:
+            self.clock.advance(max(seconds, _LEAST_STEP))
+            return True
+        if not self.is_virtual:
+            return False
+        # A test has put a clock of its own there, which sleeping moves; if it does not, time is real after all.
+        before = time.monotonic()
+        time.sleep(max(seconds, _LEAST_STEP))
+        return time.monotonic() > before
+
+    def pause(self, seconds: float) -> None:
+        """Block for that long."""
+        if not self.advance(seconds):
+            time.sleep(seconds)
 
     async def change(self, conversation: Conversation) -> None:
         """Wait, in the event loop, until bytes may have come or the connection is cut."""
@@ -178,6 +199,35 @@ class DeviceSocket:
             )
 
 
+class _Clock:
+    """The time of a device, as transports read it and wait by it."""
+
+    def __init__(self, socket: DeviceSocket) -> None:
+        self._socket = socket
+
+    def monotonic(self) -> float:
+        return self._socket.now()
+
+    def sleep(self, seconds: float, /) -> None:
+        self._socket.pause(seconds)
+
+
+class _AsyncClock:
+    """The same for the event loop."""
+
+    def __init__(self, socket: DeviceSocket) -> None:
+        self._socket = socket
+
+    def current_time(self) -> float:
+        return self._socket.now()
+
+    async def sleep(self, seconds: float) -> None:
+        if self._socket.advance(seconds):
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(seconds)
+
+
 class SimulatedTransport(DeviceTransport):
     """A transport to a simulated device, for plain drivers.
 
@@ -189,6 +239,7 @@ class SimulatedTransport(DeviceTransport):
 
     def __init__(self, socket: DeviceSocket) -> None:
         self._socket = socket
+        self._clock = _Clock(socket)
         self._conversation: Conversation | None = None
         super().__init__()
 
@@ -216,12 +267,6 @@ class SimulatedTransport(DeviceTransport):
     def _receive(self, size: int, timeout: float | None) -> bytes:
         return self._socket.read_within(self._connected(), size, timeout)
 
-    def _pause(self, seconds: float) -> None:
-        if self._socket.clock is None:
-            super()._pause(seconds)
-        else:
-            self._socket.clock.advance(seconds)
-
 
 class AsyncSimulatedTransport(AsyncTransport):
     """A transport to a simulated device, for drivers in the event loop.
@@ -234,6 +279,7 @@ class AsyncSimulatedTransport(AsyncTransport):
 
     def __init__(self, socket: DeviceSocket) -> None:
         self._socket = socket
+        self._clock = _AsyncClock(socket)
         self._conversation: Conversation | None = None
         super().__init__()
 
@@ -269,12 +315,13 @@ class AsyncSimulatedTransport(AsyncTransport):
         await self._socket.change(self._connected())
 
     async def _received(self, receive: Callable[[_A], _T], where: _A, timeout: float | None) -> _T | None:
-        if (clock := self._socket.clock) is None or timeout is None:
+        if timeout is None or not self._socket.is_virtual:
             return await super()._received(receive, where, timeout)
-        # A virtual clock that is not that of the event loop: nothing happens in the meantime.
+        # Time that is not that of the event loop: nothing happens in the meantime.
         await trio.lowlevel.checkpoint()
-        end = clock.now() + timeout
-        while not (result := receive(where)) and (now := clock.now()) < end:
+        end = self._socket.now() + timeout
+        while not (result := receive(where)) and (now := self._socket.now()) < end:
             due = self._connected().next_arrival()
-            clock.advance(max((end if due is None else min(due, end)) - now, _LEAST_STEP))
+            if not self._socket.advance((end if due is None else min(due, end)) - now):
+                return await super()._received(receive, where, end - now)
         return result or None
