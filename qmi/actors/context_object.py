@@ -114,7 +114,7 @@ class Owner(Protocol):
     def request_shutdown(self) -> None:
         """Ask it to end."""
 
-    def check_remote_shutdown(self, origin: Origin | None, what: str = ...) -> None:
+    def check_remote_shutdown(self, origin: Origin | None, name: str = ...) -> None:
         """Raise if the context does not let this one end it."""
 
     def describe_origin(self, origin: Origin | None) -> str:
@@ -209,7 +209,7 @@ class ContextObject(QMI_RpcObject):
 
     def _begin_restart(self, object_name: str) -> QMI_RpcFuture[tuple[object, ...]]:
         origin = CALLER.get()
-        self._owner.check_remote_shutdown(origin, f"restart {object_name!r}")
+        self._owner.check_remote_shutdown(origin, object_name)
         restarted = self._owner.configured_objects.begin_restart(object_name, self._owner.describe_origin(origin))
         told: QMI_RpcFuture[tuple[object, ...]] = QMI_RpcFuture(restarted.what)
 

@@ -422,17 +422,20 @@ class ContextBase:
         actor = self.registry.get(name)
         return "" if actor is None else actor.explain_busy()
 
-    def check_remote_shutdown(self, origin: Origin | None, what: str = "shut it down") -> None:
-        """Raise if the configuration does not let this context be shut down by that one, or restart its objects.
+    def check_remote_shutdown(self, origin: Origin | None, name: str = "") -> None:
+        """Raise if the configuration does not let this context be shut down by that one, or an object of it restarted.
 
         Raises:
             QMI_InvalidOperationException: As above.
         """
         if origin is None or origin == self.origin or self.own_config().allow_remote_shutdown:
             return
-        _logger.warning("Context %s did not let %s %s", self.name, self.describe_origin(origin), what)
+        passive, active = (
+            (f"have {name!r} restarted", f"restart {name!r}") if name else ("be shut down", "shut it down")
+        )
+        _logger.warning("Context %s refused to %s by %s", self.name, passive, self.describe_origin(origin))
         raise QMI_InvalidOperationException(
-            f"Context {self.name!r} does not let other contexts {what} "
+            f"Context {self.name!r} does not let other contexts {active} "
             f"(contexts.{self.name}.allow_remote_shutdown is false): stop its program on its own machine"
         )
 
