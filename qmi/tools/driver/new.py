@@ -156,7 +156,7 @@ _STEPS = {
     "$package/simulator.py": "what the device would answer",
     "tests/test_driver.py": "what has to be written to the device for each of them",
     "python -m qmi.tools.driver check $package": "tries what every driver has to get right",
-    "python -m qmi.tools.driver docs --into docs/$package.md": "writes its tables",
+    "python -m qmi.tools.driver docs $package --into docs/$package.md": "writes its tables",
 }
 
 

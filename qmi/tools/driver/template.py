@@ -167,25 +167,9 @@ def test_driver_does_what_every_driver_must():
 _PAGE = """\
 # $title
 
-The tables are written by `python -m qmi.tools.driver docs --into docs/$package.md`.
-
+<!-- Written by "python -m qmi.tools.driver docs $package --into docs/$package.md", down to the end mark. -->
 <!-- driver: $package:$driver -->
-
-## $driver
-
-The $title, a power supply with one output.
-
-| parameter | type | unit | range | | command | what it is |
-| --- | --- | --- | --- | --- | --- | --- |
-| `voltage` | float | V | 0 to 30 | setting | `VOLT` | Voltage that the output is set to. |
-| `output` | bool | | | setting | `OUTP` | Whether the output is on. |
-| `current` | float | A | | reading | `MEAS:CURR?` | Current that flows. |
-
-| method | gives | what it does |
-| --- | --- | --- |
-| `switch_off()` | | Set the voltage to 0 V and switch the output off. |
-
-<!-- end of driver -->
+<!-- end -->
 """
 
 _IGNORE = """\
