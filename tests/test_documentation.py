@@ -135,11 +135,16 @@ def test_links_can_be_followed_in_the_sources(page: Path) -> None:
 COMMANDS = (DOCS / "reference" / "commands.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("path", sorted((DOCS.parent / "qmi" / "tools").glob("*.py")), ids=lambda path: str(path.stem))
+TOOLS = DOCS.parent / "qmi" / "tools"
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*TOOLS.glob("*.py"), *TOOLS.glob("*/cli.py")]), ids=lambda path: path.relative_to(TOOLS).as_posix()
+)
 def test_commands_are_described(path: Path) -> None:
-    text = path.read_text("utf-8")
-    if "ArgumentParser(" in text:
-        name = "qmi_proc" if path.stem == "proc" else f"python3 -m qmi.tools.{path.stem}"
+    if "ArgumentParser(" in path.read_text("utf-8"):
+        module = path.parent.stem if path.stem == "cli" else path.stem
+        name = "qmi_proc" if module == "proc" else f"python3 -m qmi.tools.{module}"
         assert f"$ {name} --help\n" in COMMANDS
 
 

@@ -105,6 +105,20 @@ def test_service_is_started_and_stopped_by_qmi_proc(examples: Path) -> None:
 
 
 @pytest.mark.slow
+def test_laboratory_comes_up_from_the_file_alone(examples: Path) -> None:
+    command = ("-m", "qmi.tools.proc", "--config", "qmi.conf")
+    assert run(examples, "-m", "qmi.tools.serve", "--config", "qmi.conf", "--check", "laboratory") == (
+        "laboratory: 3 classes found, and their arguments fit\n"
+    )
+    assert run(examples, *command, "start", "laboratory").startswith("laboratory: STARTED")
+    try:
+        assert run(examples, *command, "restart", "laboratory.meter") == "laboratory.meter: STARTED\n"
+        assert run(examples, *command, "status", "laboratory").startswith("laboratory: RUNNING")
+    finally:
+        assert run(examples, *command, "stop", "laboratory").startswith("laboratory: STOPPED")
+
+
+@pytest.mark.slow
 def test_secure_client_and_server_prove_who_they_are(examples: Path) -> None:
     directory = examples / "secure"
     commands = re.findall(

@@ -8,7 +8,8 @@ import threading
 from typing import Any, NamedTuple, Protocol
 
 from qmi._version import __version__
-from qmi.actors.interface import Interface, Placement, direct_method
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.interface import Interface, Placement, answered_by, direct_method
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.errors import QMI_UnknownNameException
 from qmi.messages import Origin
@@ -52,6 +53,46 @@ class ObjectListing(NamedTuple):
     state: str = ""
 
 
+class ConfiguredObject(NamedTuple):
+    """How an instrument or task is that the configuration lists.
+
+    Attributes:
+        name: Its name in its context.
+        category: "instrument" or "task".
+        class_name: Its class as configured, ``"package.module:Class"``.
+        state: "waiting" before it is made, "making", "ready", "failed", or "removed" by the program.
+        reason: Why it has failed; else empty.
+        since: When it came into this state, in seconds since 1970.
+        attempts: How often it was tried since it was last asked for.
+        retry_in: Seconds until it is tried again; negative if it is not.
+    """
+
+    name: str
+    category: str
+    class_name: str
+    state: str
+    reason: str = ""
+    since: float = 0.0
+    attempts: int = 0
+    retry_in: float = -1.0
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "")
+
+
+ConfiguredObject.__module__ = "qmi.core.context"
+
+
+class Configured(Protocol):
+    """What brings up the objects that the configuration lists."""
+
+    def states(self) -> list[ConfiguredObject]:
+        """How they are."""
+
+    def begin_restart(self, name: str, by: str, *, patient: bool = True) -> QMI_RpcFuture[ConfiguredObject]:
+        """Begin to make one of them anew."""
+
+
 class Owner(Protocol):
     """The context behind the object."""
 
@@ -66,10 +107,14 @@ class Owner(Protocol):
     def objects_here(self, category: str | None = None) -> list[ObjectListing]:
         """The objects that it has, for lists."""
 
+    @property
+    def configured_objects(self) -> Configured:
+        """Those that the configuration lists."""
+
     def request_shutdown(self) -> None:
         """Ask it to end."""
 
-    def check_remote_shutdown(self, origin: Origin | None) -> None:
+    def check_remote_shutdown(self, origin: Origin | None, name: str = ...) -> None:
         """Raise if the context does not let this one end it."""
 
     def describe_origin(self, origin: Origin | None) -> str:
@@ -140,6 +185,42 @@ class ContextObject(QMI_RpcObject):
             An empty text if it is idle, or not there.
         """
         return self._owner.explain_busy(name)
+
+    @direct_method
+    def list_configured(self) -> list[tuple[object, ...]]:
+        """How the instruments and tasks are that the configuration lists: the fields of a :class:`ConfiguredObject`."""
+        return [tuple(state) for state in self._owner.configured_objects.states()]
+
+    @answered_by("_begin_restart")
+    def restart_object(self, object_name: str) -> tuple[object, ...]:
+        """Remove an instrument or task that the configuration lists, and make it anew.
+
+        Args:
+            object_name: Its name in this context.
+
+        Returns:
+            The fields of a :class:`ConfiguredObject`: how that went.
+
+        Raises:
+            QMI_UnknownNameException: If the configuration lists none of that name.
+            QMI_InvalidOperationException: If the configuration does not let other contexts do that.
+        """
+        return self._begin_restart(object_name).wait()
+
+    def _begin_restart(self, object_name: str) -> QMI_RpcFuture[tuple[object, ...]]:
+        origin = CALLER.get()
+        self._owner.check_remote_shutdown(origin, object_name)
+        restarted = self._owner.configured_objects.begin_restart(object_name, self._owner.describe_origin(origin))
+        told: QMI_RpcFuture[tuple[object, ...]] = QMI_RpcFuture(restarted.what)
+
+        def tell() -> None:
+            if (error := restarted.error()) is not None:
+                told.fail(error)
+            else:
+                told.set_result(tuple(restarted.result()))
+
+        restarted.add_done_callback(tell)
+        return told
 
     @direct_method
     def shutdown_context(self, hard: bool = False) -> None:

@@ -42,6 +42,9 @@ class QMI_Instrument(QMI_RpcObject):
     _rpc_enter: ClassVar[tuple[str, ...]] = ("open",)
     _rpc_exit: ClassVar[tuple[str, ...]] = ("close",)
 
+    closes_with_context: bool = False
+    """Whether an instrument that is still open at its end is closed without a word: its context has opened it."""
+
     def __init__(self, context: Any, name: str) -> None:
         super().__init__(context, name)
         self._is_open = False
@@ -107,7 +110,8 @@ class QMI_Instrument(QMI_RpcObject):
         """Close the instrument if it is still open."""
         if not self._is_open:
             return None
-        _logger.warning("Instrument %s is still open and is closed now", self._name)
+        if not self.closes_with_context:
+            _logger.warning("Instrument %s is still open and is closed now", self._name)
         return self.close()
 
 

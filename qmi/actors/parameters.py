@@ -108,6 +108,11 @@ def is_awaited(cls: type, function: Callable[..., object] | None, hook: str) -> 
     return inspect.iscoroutinefunction(found)
 
 
+def is_made_for_parameter(function: object) -> bool:
+    """Whether a method was made for a parameter, and not written by the author."""
+    return hasattr(function, _MADE)
+
+
 def _getter(cls: type, parameter: Parameter[object]) -> Callable[..., object]:
     if is_awaited(cls, parameter.getter, "_read_parameter"):
 

@@ -12,6 +12,8 @@ can be reported together.
 from attrs import define, field
 
 from qmi.config.validators import (
+    Anything,
+    ClassPath,
     Count,
     CountOrZero,
     Depth,
@@ -36,12 +38,15 @@ from qmi.errors import QMI_ConfigurationException
 __all__ = [
     "CfgContext",
     "CfgDiscovery",
+    "CfgInstrument",
     "CfgLimits",
     "CfgLogging",
     "CfgProcessHost",
     "CfgProcessManagement",
     "CfgQmi",
+    "CfgRestart",
     "CfgSecurity",
+    "CfgTask",
 ]
 
 KIB = 1024
@@ -76,6 +81,87 @@ class CfgLogging:
 
 
 @define
+class CfgInstrument:
+    """An instrument that the program of a context makes.
+
+    Attributes:
+        driver: The class of the driver, ``"package.module:Class"``.
+        args: Further arguments of its constructor.
+        kwargs: Further keyword arguments of its constructor.
+        open: Whether it is opened when it is made.
+        reconnect: Whether an instrument that could not be made or opened is tried again, after 1 s and ever longer
+            up to a minute.
+    """
+
+    driver: ClassPath | None = None
+    args: list[Anything] = field(factory=list)
+    kwargs: dict[Text, Anything] = field(factory=dict)
+    open: Flag = True
+    reconnect: Flag = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.driver is None:
+            raise QMI_ConfigurationException("driver is missing: expected a class as 'package.module:Class'")
+
+
+@define
+class CfgRestart:
+    """When a task that failed is started again; see :class:`qmi.core.task.RestartRule`.
+
+    Attributes:
+        limit: Restarts within the window; None never gives up.
+        window: Seconds that a restart counts.
+        first_delay: Seconds to wait before the first restart.
+        growth: Factor from each delay to the next, at least 1.
+        longest_delay: Seconds that no delay exceeds.
+    """
+
+    limit: CountOrZero | None = 3
+    window: Positive = 60.0
+    first_delay: PositiveOrZero = 0.5
+    growth: Positive = 2.0
+    longest_delay: PositiveOrZero = 30.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.growth < 1:
+            raise QMI_ConfigurationException(f"expected a growth of at least 1, found {self.growth:g}")
+        if self.longest_delay < self.first_delay:
+            raise QMI_ConfigurationException(
+                f"expected a longest_delay of at least first_delay, found {self.longest_delay:g} and "
+                f"{self.first_delay:g}"
+            )
+
+
+@define
+class CfgTask:
+    """A task that the program of a context makes.
+
+    Attributes:
+        task: The class of the task, ``"package.module:Class"``.
+        args: Further arguments of its constructor.
+        kwargs: Further keyword arguments of its constructor.
+        start: Whether it is started when it is made.
+        runner: The class of its runner. None: the usual one.
+        restart: Whether and when it is started again if it fails. None: as its runner says.
+    """
+
+    task: ClassPath | None = None
+    args: list[Anything] = field(factory=list)
+    kwargs: dict[Text, Anything] = field(factory=dict)
+    start: Flag = True
+    runner: ClassPath | None = None
+    restart: CfgRestart | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.task is None:
+            raise QMI_ConfigurationException("task is missing: expected a class as 'package.module:Class'")
+
+
+SERVE_MODULE = "qmi.tools.serve"
+"""The program of a context that lists instruments or tasks, and names no other."""
+
+
+@define
 class CfgContext:
     """One context: where it listens and how ``qmi_proc`` starts its program.
 
@@ -84,7 +170,8 @@ class CfgContext:
         tcp_server_port: TCP port that the context listens on; 0 takes any free port. None: no server.
         connect_to_peers: Names of contexts to connect to at the start, which fails if one cannot be reached.
         enabled: Whether ``qmi_proc`` includes this context in ``--all`` and ``--locals``.
-        program_module: Module that ``qmi_proc`` runs as the program of this context.
+        program_module: Module that ``qmi_proc`` runs as the program of this context. None: ``qmi.tools.serve`` if it
+            lists instruments or tasks, else there is no program.
         program_args: Command line arguments of that program.
         python_path: Directories for the program's ``PYTHONPATH``, separated as there.
         virtualenv_path: Virtual environment that the program runs in.
@@ -92,8 +179,12 @@ class CfgContext:
         allow_missing_peers: Whether the context starts without those of ``connect_to_peers`` that cannot be reached.
             They are connected in the background when they are there, also after a loss. None: as ``reconnect``.
         stop_grace: Seconds that a driver which does not return is waited for when the context stops.
-        allow_remote_shutdown: Whether other contexts, ``qmi_proc`` among them, may ask this one to shut down.
+        allow_remote_shutdown: Whether other contexts, ``qmi_proc`` among them, may ask this one to shut down, or to
+            make one of its instruments and tasks anew.
         allow_remote_force_unlock: Whether other contexts may unlock what somebody else has locked here.
+        instruments: Instruments by name, which ``qmi.tools.serve`` makes.
+        tasks: Tasks by name, which it makes after the instruments.
+        ready_timeout: Seconds that it waits for the instruments before it makes the tasks.
     """
 
     host: Host | None = None
@@ -109,6 +200,19 @@ class CfgContext:
     stop_grace: PositiveOrZero = 5.0
     allow_remote_shutdown: Flag = True
     allow_remote_force_unlock: Flag = True
+    instruments: dict[Name, CfgInstrument] = field(factory=dict)
+    tasks: dict[Name, CfgTask] = field(factory=dict)
+    ready_timeout: Positive = 30.0
+
+    def __attrs_post_init__(self) -> None:
+        both = [name for name in self.instruments if name in self.tasks]
+        if both:
+            raise QMI_ConfigurationException(f"expected names of their own, found {both[0]!r} in instruments and tasks")
+
+    @property
+    def program(self) -> str | None:
+        """The module that ``qmi_proc`` runs; None if there is no program."""
+        return self.program_module or (SERVE_MODULE if self.instruments or self.tasks else None)
 
 
 @define

@@ -118,6 +118,15 @@ def _is_ipv4(value: object) -> bool:
     return True
 
 
+def _about_class(value: object) -> str:
+    if not isinstance(value, str):
+        return ""
+    module, _, name = value.rpartition(".")
+    guess = f"{module}:{name}"
+    return f", such as {guess!r}" if _CLASS_PATH.match(guess) else ""
+
+
+_CLASS_PATH = re.compile(r"(?!\d)\w+(?:\.(?!\d)\w+)*:(?!\d)\w+(?:\.(?!\d)\w+)*\Z")
 _LOG_FILE_NAME = re.compile(r"(?:[^%]|%%|%\((?:context|date|datetime)\)s)+\Z")
 _BIGGEST = 2**63 - 1
 _NAME_RULE = Rule(f"a name of 1 to {MAX_NAME_LENGTH} letters, digits, '-', '_', '(' or ')'", is_valid_name)
@@ -146,6 +155,16 @@ Module: TypeAlias = Annotated[
         lambda v: isinstance(v, str) and all(part.isidentifier() for part in v.split(".")),
     ),
 ]
+ClassPath: TypeAlias = Annotated[
+    str,
+    Rule(
+        "a class as 'package.module:Class'",
+        lambda v: isinstance(v, str) and _CLASS_PATH.match(v) is not None,
+        hint=lambda v: _about_class(v),
+    ),
+]
+Anything: TypeAlias = Annotated[object, Rule("a value", lambda value: True)]
+"""An argument of a user's class: what it may be, the class knows."""
 Name: TypeAlias = Annotated[str, _NAME_RULE]
 LogLevel: TypeAlias = Annotated[str, _LEVEL_RULE]
 IPv4: TypeAlias = Annotated[str, Rule("an IPv4 address such as '192.168.1.255'", _is_ipv4)]

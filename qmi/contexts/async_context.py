@@ -10,7 +10,7 @@ import trio
 
 from qmi.actors.actor import Actor
 from qmi.actors.call import check_receiver
-from qmi.actors.context_object import ObjectListing
+from qmi.actors.context_object import ConfiguredObject, ObjectListing
 from qmi.actors.future import call_async
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
@@ -175,7 +175,8 @@ class Context(ContextBase):
             category: "instrument", "task", ... or None for all.
         """
         _check_task("list_rpc_objects")
-        return [(entry.address, entry.class_name) for entry in await self.list_objects(category)]
+        # One that has failed to come up has no class yet.
+        return [(entry.address, entry.class_name) for entry in await self.list_objects(category) if entry.class_name]
 
     async def list_objects(self, category: str | None = None) -> list[ObjectListing]:
         """The objects that can be reached, with category, class and state of each.
@@ -209,6 +210,20 @@ class Context(ContextBase):
         check_listing(told)
         # By the name that the context has here, which may not be its own.
         return [entry._replace(address=f"{name}.{entry.address.rpartition('.')[2]}") for entry in told]
+
+    async def make_configured(self) -> list[ConfiguredObject]:
+        """Make the instruments and tasks of the configuration; see :meth:`.QMI_Context.make_configured`."""
+        _check_task("make_configured")
+        return await call_async(self.configured_objects.begin())
+
+    def list_configured(self) -> list[ConfiguredObject]:
+        """How they are; see :meth:`.QMI_Context.list_configured`."""
+        return self.configured_objects.states()
+
+    async def restart_object(self, name: str) -> ConfiguredObject:
+        """Make one of them anew; see :meth:`.QMI_Context.restart_object`."""
+        _check_task("restart_object")
+        return await call_async(self.configured_objects.begin_restart(name, "", patient=False))
 
     async def wait_until_shutdown(self, seconds: float | None = None) -> bool:
         """Wait until somebody asks this program to end.

@@ -33,6 +33,7 @@ from qmi.actors.tasks.runner import QMI_TaskRunner, RunnerContext, make_runner, 
 from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
+from qmi.contexts.configured import ConfiguredObjects
 from qmi.contexts.loop_thread import RUNNING
 from qmi.errors import (
     QMI_CancelledCallException,
@@ -42,6 +43,7 @@ from qmi.errors import (
     QMI_NotDeliveredException,
     QMI_NotStartedException,
     QMI_ObjectRemovedException,
+    QMI_UnknownNameException,
     QMI_UsageException,
 )
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
@@ -108,6 +110,7 @@ class ContextBase:
         self.connections: Connections = Connections(self)
         self._pending_releases = PendingReleases()
         self.signalling: Signalling = Signalling(self, self.broker)
+        self.configured_objects: ConfiguredObjects = ConfiguredObjects(self)
         self.suppress_version_mismatch_warnings: bool = False
 
     def __repr__(self) -> str:
@@ -226,6 +229,7 @@ class ContextBase:
         if (by := INTERRUPTS.ended_by) is not None:
             _logger.warning("Context %s is stopped, since the program got %s", self.name, signal.Signals(by).name)
         self.request_shutdown()
+        await self.configured_objects.stop()
         await self._run_stop_handlers()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
         deadline = trio.current_time() + self.own_config().stop_grace
@@ -418,17 +422,20 @@ class ContextBase:
         actor = self.registry.get(name)
         return "" if actor is None else actor.explain_busy()
 
-    def check_remote_shutdown(self, origin: Origin | None) -> None:
-        """Raise if the configuration does not let this context be shut down by that one.
+    def check_remote_shutdown(self, origin: Origin | None, name: str = "") -> None:
+        """Raise if the configuration does not let this context be shut down by that one, or an object of it restarted.
 
         Raises:
             QMI_InvalidOperationException: As above.
         """
         if origin is None or origin == self.origin or self.own_config().allow_remote_shutdown:
             return
-        _logger.warning("Context %s refused to be shut down by %s", self.name, self.describe_origin(origin))
+        passive, active = (
+            (f"have {name!r} restarted", f"restart {name!r}") if name else ("be shut down", "shut it down")
+        )
+        _logger.warning("Context %s refused to %s by %s", self.name, passive, self.describe_origin(origin))
         raise QMI_InvalidOperationException(
-            f"Context {self.name!r} does not let other contexts shut it down "
+            f"Context {self.name!r} does not let other contexts {active} "
             f"(contexts.{self.name}.allow_remote_shutdown is false): stop its program on its own machine"
         )
 
@@ -482,9 +489,14 @@ class ContextBase:
         if not self._stopping_since:
             # A caller knows that there was such an object; only a request for a proxy may have a misspelt name.
             asked = isinstance(message, (Describe, Subscribe, Unsubscribe))
-            return (self.registry.unknown if asked else self.registry.gone_here)(message.object)
+            return (self._unknown if asked else self.registry.gone_here)(message.object)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._stopping_since))
         return QMI_ContextStoppedException(f"Context {self.name!r} is stopping, since {when} UTC")
+
+    def _unknown(self, name: str) -> QMI_Exception:
+        if why := self.configured_objects.why_absent(name):
+            return QMI_UnknownNameException(f"Context {self.name!r} has no object named {name!r}: {why}")
+        return self.registry.unknown(name)
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
         """Deliver a signal of another context to its subscribers."""
@@ -641,7 +653,7 @@ class ContextBase:
         if (actor := self.registry.get(address.object)) is not None:
             future.set_result(actor.interface)
         else:
-            future.fail(self.registry.unknown(address.object))
+            future.fail(self._unknown(address.object))
         return future
 
     def begin_remove(self, address: Address) -> QMI_RpcFuture[bool]:
@@ -709,7 +721,8 @@ class ContextBase:
 
     def objects_here(self, category: str | None = None) -> list[ObjectListing]:
         """The objects of this context, for lists."""
-        return [self._listing(address, interface) for address, interface in self.objects(category)]
+        found = [self._listing(address, interface) for address, interface in self.objects(category)]
+        return list(self.configured_objects.listed(found, category))
 
     def _listing(self, address: Address, interface: Interface) -> ObjectListing:
         actor = self.registry.get(address.object)

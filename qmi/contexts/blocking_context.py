@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, overload
 import trio
 
 from qmi._version import __version__
-from qmi.actors.context_object import ObjectListing, RpcObjectDescriptor
+from qmi.actors.context_object import ConfiguredObject, ObjectListing, RpcObjectDescriptor
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import QMI_RpcProxy, make_proxy
@@ -346,6 +346,40 @@ class QMI_Context:
         proxy: TR = make_proxy(self._core, actor.address, actor.interface)
         return proxy
 
+    # What the configuration lists
+
+    def make_configured(self) -> list[ConfiguredObject]:
+        """Make the instruments and tasks that the configuration lists for this context, open and start them.
+
+        One that fails keeps nobody else from coming up. The program ``qmi.tools.serve`` does this.
+
+        Returns:
+            How each of them is, in the order of the file, when all were tried once, or after ``ready_timeout``.
+
+        Raises:
+            QMI_UsageException: If they were made before.
+        """
+        return self._run("make_configured()", self._core.make_configured)
+
+    def list_configured(self) -> list[ConfiguredObject]:
+        """How the instruments and tasks are that :meth:`make_configured` has made, in the order of the file."""
+        return self._core.list_configured()
+
+    def restart_object(self, name: str) -> ConfiguredObject:
+        """Remove one of them and make it anew, with the configuration that this program has read.
+
+        Args:
+            name: Its name in this context.
+
+        Returns:
+            How it is then.
+
+        Raises:
+            QMI_UnknownNameException: If the configuration lists none of that name.
+            QMI_UsageException: If they were not made.
+        """
+        return self._run("restart_object()", self._core.restart_object, name)
+
     # Signals
 
     def subscribe_signal(
@@ -472,8 +506,12 @@ class QMI_Context:
         Args:
             category: "instrument", "task", ... or None for all.
         """
-        rows = [(entry.address, entry.shown_class) for entry in self._listed(category)]
-        self._show_objects(("address", "type"), rows)
+        listed = self._listed(category)
+        if any(entry.state for entry in listed if entry.category != "task"):  # something has failed
+            rows = [(entry.address, entry.shown_class, entry.state or "-") for entry in listed]
+            self._show_objects(("address", "type", "state"), rows)
+        else:
+            self._show_objects(("address", "type"), [(entry.address, entry.shown_class) for entry in listed])
 
     def show_instruments(self) -> None:
         """Print the instruments that can be reached."""

@@ -3,21 +3,27 @@
 from qmi.config.schema import (
     CfgContext,
     CfgDiscovery,
+    CfgInstrument,
     CfgLimits,
     CfgLogging,
     CfgProcessHost,
     CfgProcessManagement,
     CfgQmi,
+    CfgRestart,
     CfgSecurity,
+    CfgTask,
 )
 
 __all__ = [
     "CfgContext",
     "CfgDiscovery",
+    "CfgInstrument",
     "CfgLimits",
     "CfgLogging",
     "CfgProcessHost",
     "CfgProcessManagement",
     "CfgQmi",
+    "CfgRestart",
     "CfgSecurity",
+    "CfgTask",
 ]

@@ -1,5 +1,6 @@
 """Contexts."""
 
+from qmi.actors.context_object import ConfiguredObject
 from qmi.actors.interface import rpc_method
 from qmi.contexts.async_context import Context
 from qmi.contexts.blocking_context import QMI_Context
@@ -12,6 +13,7 @@ from qmi.peers.resolver import PeerDescriptor, ping_qmi_contexts
 __all__ = [
     "CfgContext",
     "CfgQmi",
+    "ConfiguredObject",
     "Context",
     "PeerDescriptor",
     "QMI_Context",

@@ -5,7 +5,7 @@ from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.interface import rpc_method
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
-from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiChannel, ScpiInstrument
+from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiInstrument
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import ChannelList, Channels, channels
 from qmi.parameters.declaration import Parameter, ParameterDecorator, parameter
@@ -26,7 +26,6 @@ __all__ = [
     "QMI_Instrument",
     "QMI_Signal",
     "Reading",
-    "ScpiChannel",
     "ScpiInstrument",
     "Snapshot",
     "TransportInstrument",

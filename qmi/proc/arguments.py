@@ -10,7 +10,7 @@ from typing import NamedTuple
 COMMANDS = {
     "start": "start programs in the background",
     "stop": "stop programs: ask, then SIGTERM, then SIGKILL",
-    "restart": "stop, then start",
+    "restart": "stop, then start; CONTEXT.OBJECT makes one instrument or task of it anew",
     "status": "show which programs run (without a name: all that are enabled)",
     "logs": "print the output of a program, of this machine or another one",
     "ps": "find all contexts that run on the network, and show what is in them",
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", choices=COMMANDS, metavar="command", help="what to do, see below")
     parser.add_argument("names", nargs="*", metavar="context", help="names of contexts of the configuration")
     parser.add_argument("--config", default="", metavar="FILE", help="configuration file, instead of the usual one")
-    parser.add_argument("--all", action="store_true", help="all contexts that are enabled and have a program_module")
+    parser.add_argument("--all", action="store_true", help="all contexts that are enabled and have a program")
     parser.add_argument("--locals", action="store_true", help="those of them that belong on this machine")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--watch", action="store_true", help="status: keep the table up to date until Ctrl-C")

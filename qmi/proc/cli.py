@@ -127,9 +127,12 @@ class _Cli:
     def _manage(self) -> int:
         command = self._arguments.command
         asking = command == "status"
+        objects = [name for name in self._arguments.names if "." in name] if command == "restart" else []
+        if objects:
+            return self._restart_objects(objects)
         targets = self._targets(starting=command in ("start", "restart"), default_all=asking)
         if not targets:
-            _complain("No context is meant: --all and --locals take those with 'enabled: true' and a program_module")
+            _complain("No context is meant: --all and --locals take those with 'enabled: true' and a program")
         reporter = self._reporter()
         if not asking:
             for warning in start_order(targets).warnings:
@@ -146,6 +149,22 @@ class _Cli:
             while self._arguments.watch and self._outside.pause(_WATCH_INTERVAL):
                 statuses = manager.status(targets)
         return exit_code(statuses)
+
+    def _restart_objects(self, names: list[str]) -> int:
+        if len(names) < len(self._arguments.names):
+            raise QMI_UsageException(
+                f"Restart either whole contexts or single objects, such as {names[0]}; give the others in a second "
+                "command"
+            )
+        asked = [name.partition(".")[::2] for name in names]
+        targets = {
+            target.name: target
+            for target in self._targets(names=list(dict.fromkeys(context for context, _ in asked)), starting=False)
+        }
+        reporter = self._reporter()
+        with reporter:
+            one = Controller(self._launcher, None, self._link, reporter.update, times=self._outside.times)
+            return exit_code([one.restart_object(targets[context], name) for context, name in asked])
 
     def _reporter(self) -> Reporter:
         if self._arguments.json:

@@ -53,7 +53,7 @@ class StopRefusedError(QMI_RuntimeException):
 
 
 class PeerLink(Protocol):
-    """The two things that process management wants from a running context."""
+    """The things that process management wants from a running context."""
 
     def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
         """Return which program runs at the address as the context of that name.
@@ -78,6 +78,22 @@ class PeerLink(Protocol):
 
         Raises:
             StopRefusedError: If its configuration does not allow others to stop it.
+        """
+        ...
+
+    def call(self, name: str, address: HostPort, method: str, *, timeout: float, **kwargs: object) -> object:
+        """Call a method of the context itself and return its result.
+
+        Args:
+            name: The context.
+            address: Where it listens.
+            method: The method of ``$context``.
+            timeout: Seconds to wait for the result.
+            kwargs: Arguments of the method.
+
+        Raises:
+            QMI_RuntimeException: If it cannot be reached, does not answer in time, or fails; then what it raised is
+                the cause.
         """
         ...
 

@@ -7,13 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from qmi.errors import QMI_ConfigurationException, QMI_Exception
+from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_RuntimeException
 from qmi.proc.control_protocol import Absent, Answer, PeerLink, Present, StopRefusedError
 from qmi.proc.helper_protocol import Command, Err, Ok, Reply, Start, StatusQuery, Stop, parse_already_running
 from qmi.proc.launch import AlreadyRunningError, Launcher, Offline, PortInUseError, Running, Times, wait_silent
 from qmi.proc.selection import Target
 from qmi.proc.ssh.errors import ErrorSource, RemoteError
-from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, State, Status, exit_code_offline
+from qmi.proc.status import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    State,
+    Status,
+    configured_objects,
+    exit_code_offline,
+)
+
+_NO_PORT = "context {0!r} cannot be asked: it has no contexts.{0}.tcp_server_port"
 
 
 class Remote(Protocol):
@@ -63,8 +73,45 @@ class Controller:
         """Say how the program is."""
         self._notify(_status(target, State.ASKING))
         status = self._look_local(target) if target.local else self._look_remote(target)
+        status = self._with_objects(target, status)
         self._notify(status)
         return status
+
+    def restart_object(self, target: Target, name: str) -> Status:
+        """Have a running context make one of its configured objects anew, and say how that went."""
+        shown = replace(target, name=f"{target.name}.{name}")
+        return self._timed(shown, State.STARTING, lambda _: self._restart_object(target, shown, name))
+
+    def _restart_object(self, target: Target, shown: Target, name: str) -> Status:
+        if target.address is None:
+            return _status(shown, State.FAILED, detail=_NO_PORT.format(target.name), exit_code=EXIT_USAGE)
+        # What it waits for: the old object's end, the constructor, open().
+        limit = self._times.start + self._times.fit(target.context).soft
+        try:
+            told = self._link.call(target.name, target.address, "restart_object", timeout=limit, object_name=name)
+        except QMI_RuntimeException as exc:
+            cause = exc.__cause__
+            detail = str(cause if isinstance(cause, QMI_Exception) else exc)
+            return _status(shown, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
+        found = next(iter(configured_objects([told])), None)
+        if found is None or found.state != "ready":
+            detail = "what it answers makes no sense" if found is None else found.reason or found.state
+            return _status(shown, State.FAILED, detail=detail, exit_code=EXIT_FAILED)
+        return _status(shown, State.STARTED)
+
+    def _with_objects(self, target: Target, status: Status) -> Status:
+        """The status of a context that runs, with those of its configured objects that have failed."""
+        listed = target.context.instruments or target.context.tasks
+        if status.state is not State.RUNNING or not listed or target.address is None:
+            return status
+        try:
+            told = self._link.call(target.name, target.address, "list_configured", timeout=self._times.ask)
+        except QMI_RuntimeException:  # an older version, or it has ended meanwhile
+            return status
+        failed = [entry for entry in configured_objects(told) if entry.state == "failed"]
+        if not failed:
+            return status
+        return replace(status, detail="\n".join([status.detail, *map(str, failed)]), exit_code=EXIT_FAILED)
 
     def _timed(self, target: Target, state: State, act: Callable[[Target], Status]) -> Status:
         began = time.monotonic()

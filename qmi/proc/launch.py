@@ -267,7 +267,7 @@ class Launcher:
         )
         try:
             # Before anything runs: what cannot be remembered could not be stopped.
-            module = target.context.program_module or ""
+            module = target.context.program or ""
             mark = secrets.token_hex(16)
             self._records.write(target.name, Record(0, "", module, str(path), mark=mark))
             # start_new_session: neither the end of this terminal nor Ctrl-C in it reaches the program.
@@ -314,7 +314,7 @@ class Launcher:
                 )
         # The record keeps the reason for later commands.
         how = f"{child.how_it_ended()} at start"
-        module = target.context.program_module or ""
+        module = target.context.program or ""
         self._records.write(target.name, Record(child.pid, identity.born, module, str(child.output), how))
         words = _quoted(child.output)
         raise QMI_RuntimeException(f"{how}. Its output is in {child.output}{words}{_where(target, words)}")
@@ -432,7 +432,7 @@ def _cannot_bind(target: Target) -> str:
 
 def _where(target: Target, words: str) -> str:
     """Where a program was run whose module was not found; empty if its last words are others."""
-    package = (target.context.program_module or "").partition(".")[0]
+    package = (target.context.program or "").partition(".")[0]
     if not re.search(rf"No module named '?{re.escape(package)}(?![\w-])", words):
         return ""
     return f"\nIt was run in {os.getcwd()}; contexts.{target.name}.python_path says where its modules are"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmi.config.paths import Places
-from qmi.config.schema import CfgContext, CfgQmi
+from qmi.config.schema import SERVE_MODULE, CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException
 
 
@@ -44,8 +44,11 @@ def program_of(name: str, context: CfgContext, config: CfgQmi, environment: Mapp
     Raises:
         QMI_ConfigurationException: If there is no program, or no Python where there should be one.
     """
-    if not context.program_module:
-        raise QMI_ConfigurationException(f"contexts.{name}.program_module is not set: there is no program to start")
+    if context.program is None:
+        raise QMI_ConfigurationException(
+            f"contexts.{name}.program_module is not set, and no instruments or tasks are listed: there is no program "
+            "to start"
+        )
     places = Places(config, name)
     # What the program prints is to be in its file at once.
     added = {"PYTHONUNBUFFERED": "1"}
@@ -61,7 +64,9 @@ def program_of(name: str, context: CfgContext, config: CfgQmi, environment: Mapp
         added["PYTHONPATH"] = os.pathsep.join(paths + ([inherited] if inherited else []))
     if config.config_file:
         added["QMI_CONFIG"] = str(Path(config.config_file).expanduser().absolute())
-    return Program((python, "-m", context.program_module, *(context.program_args or ())), added)
+    # That program serves any context; others know which one they are.
+    own = [name] if context.program == SERVE_MODULE else []
+    return Program((python, "-m", context.program, *own, *(context.program_args or ())), added)
 
 
 def _python_in(name: str, home: Path) -> Path:

@@ -1,6 +1,7 @@
 """Which contexts a command line means, and whether each may be used that way.
 
-A context can be managed when it has a ``program_module``; ``--all`` and ``--locals`` take those that are also enabled.
+A context can be managed when it has a ``program_module``, or lists instruments or tasks; ``--all`` and ``--locals``
+take those that are also enabled.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def select(config: CfgQmi, request: Request, local_hosts: Collection[str]) -> li
     targets = [
         Target(name, context, is_local(context.host, local_hosts))
         for name, context in config.contexts.items()
-        if context.enabled and context.program_module
+        if context.enabled and context.program
     ]
     return [target for target in targets if target.local or not request.local_only]
 
@@ -110,10 +111,11 @@ def _named(config: CfgQmi, request: Request, local_hosts: Collection[str]) -> li
         context = config.contexts.get(name)
         if context is None:
             faults.append(_unknown(name, config))
-        elif not context.program_module:
+        elif not context.program:
             faults.append(
-                f"Context {name!r} has no program_module, so there is no program to manage: "
-                f"set contexts.{name}.program_module to the module that 'python -m' should run"
+                f"Context {name!r} has no program_module and lists no instruments or tasks, so there is no program to "
+                f"manage: set contexts.{name}.program_module to the module that 'python -m' should run, or list "
+                f"contexts.{name}.instruments"
             )
         elif request.starting and not context.enabled:
             faults.append(f"Context {name!r} is disabled: set contexts.{name}.enabled to true to start it")
@@ -132,7 +134,7 @@ def _unknown(name: str, config: CfgQmi) -> str:
 
 
 def _choices(config: CfgQmi) -> str:
-    return _listing("Configured programs", (name for name, cfg in config.contexts.items() if cfg.program_module))
+    return _listing("Configured programs", (name for name, cfg in config.contexts.items() if cfg.program))
 
 
 def _listing(title: str, names: Iterable[str]) -> str:

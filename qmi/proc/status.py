@@ -82,6 +82,35 @@ class Status:
         return self.state.value
 
 
+@dataclass(frozen=True)
+class ObjectState:
+    """How an instrument or task of a context is, as the context says.
+
+    Attributes:
+        name: Its name.
+        state: "ready", "failed", ...
+        reason: Why.
+    """
+
+    name: str
+    state: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "")
+
+
+def configured_objects(told: object) -> list[ObjectState]:
+    """What a context says of the objects that its configuration lists; what makes no sense is left out."""
+    found = []
+    for entry in told if isinstance(told, list | tuple) else ():
+        fields = entry[:5] if isinstance(entry, list | tuple) else ()
+        if len(fields) == 5 and all(isinstance(text, str) for text in fields):
+            name, _, _, state, reason = fields
+            found.append(ObjectState(name, state, " ".join(reason.split())))
+    return found
+
+
 def exit_code(statuses: Iterable[Status]) -> int:
     """The exit code for a command about all of these: the worst one."""
     return max((status.exit_code for status in statuses), default=EXIT_OK)

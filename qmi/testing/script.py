@@ -68,10 +68,14 @@ class Unasked:
     """A step: the device sends this by itself, when the step before is done.
 
     Attributes:
-        answer: What it sends: a text, bytes, or several in a list.
+        answer: What it sends.
     """
 
-    answer: object
+    answer: str | bytes
+
+
+Step: TypeAlias = str | bytes | re.Pattern[str] | Unasked | Mark | tuple[object, ...]
+"""What is written, alone or in a pair with the answer, or a list of answers; or a mark."""
 
 
 def block(data: object, terminator: bytes = b"\n") -> bytes:
@@ -129,7 +133,7 @@ class Script:
 
     def __init__(
         self,
-        steps: Iterable[object],
+        steps: Iterable[Step],
         terminator: bytes,
         answer_terminator: bytes,
         *,
@@ -424,9 +428,9 @@ def _parts(answer: object, number: int, terminator: bytes) -> list[_Part]:
     if answer is None:
         return []
     if isinstance(answer, str):
-        return [data] if (data := answer.encode("utf-8") + terminator) else []
+        return [answer.encode("utf-8") + terminator]
     if isinstance(answer, bytes | bytearray | memoryview):
-        return [bytes(answer)] if answer else []
+        return [bytes(answer)]
     if isinstance(answer, Late):
         return [_Silence(answer.seconds), *_parts(answer.answer, number, terminator)]
     if answer in (NO_ANSWER, LOST):

@@ -218,6 +218,51 @@ BAD: dict[str, tuple[str, list[str]]] = {
         '{"contexts": {"srv": {"program_module": "srv.py/x"}}}',
         ["contexts.srv.program_module: expected the name of a module such as 'package.program', found \"srv.py/x\""],
     ),
+    "driver with dots": (
+        '{"contexts": {"srv": {"instruments": {"dmm": {"driver": "lab.meters.Meter"}}}}}',
+        [
+            (
+                "contexts.srv.instruments.dmm.driver: expected a class as 'package.module:Class', such as "
+                "'lab.meters:Meter', found \"lab.meters.Meter\""
+            )
+        ],
+    ),
+    "driver that is a number": (
+        '{"contexts": {"srv": {"instruments": {"dmm": {"driver": 5}}}}}',
+        ["contexts.srv.instruments.dmm.driver: expected a class as 'package.module:Class', found 5"],
+    ),
+    "instrument without a driver": (
+        '{"contexts": {"srv": {"instruments": {"dmm": {}}}}}',
+        ["contexts.srv.instruments.dmm: driver is missing: expected a class as 'package.module:Class'"],
+    ),
+    "task without a class, and faults beside it": (
+        (
+            '{"contexts": {"srv": {"tasks": {"t": {}}, "instruments": {'
+            '"d:1": {"driver": "m:C", "kwarg": {}, "open": 1}}}}}'
+        ),
+        [
+            'contexts.srv.instruments["d:1"]: name: ' + f'expected {A_NAME}, found "d:1"',
+            'contexts.srv.instruments["d:1"].open: expected true or false, found 1',
+            'contexts.srv.instruments["d:1"].kwarg: unknown key; did you mean "kwargs"?',
+            "contexts.srv.tasks.t: task is missing: expected a class as 'package.module:Class'",
+        ],
+    ),
+    "instruments as a list": (
+        '{"contexts": {"srv": {"instruments": ["m:C"]}}}',
+        ["contexts.srv.instruments: expected an object {...}, found a list [...]"],
+    ),
+    "one name twice": (
+        '{"contexts": {"srv": {"instruments": {"a": {"driver": "m:C"}}, "tasks": {"a": {"task": "m:C"}}}}}',
+        ["contexts.srv: expected names of their own, found 'a' in instruments and tasks"],
+    ),
+    "restart that shrinks": (
+        '{"contexts": {"srv": {"tasks": {"a": {"task": "m:C", "restart": {"growth": 0.5}}}}}}',
+        ["contexts.srv.tasks.a.restart: expected a growth of at least 1, found 0.5"],
+    ),
+    "restart with a bound below its beginning": (
+        '{"contexts": {"srv": {"tasks": {"a": {"task": "m:C", "restart": {"first_delay": 60}}}}}}',
+        ["contexts.srv.tasks.a.restart: expected a longest_delay of at least first_delay, found 30 and 60"],
+    ),
     "host with space": (
         '{"contexts": {"srv": {"host": "my pc"}}}',
         ['contexts.srv.host: expected a host name or address without spaces, found "my pc"'],

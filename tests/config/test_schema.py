@@ -7,16 +7,23 @@ import attrs
 import pytest
 
 from qmi.config import schema
-from qmi.config.schema import CfgContext, CfgLimits, CfgLogging, CfgQmi, CfgSecurity
+from qmi.config.schema import CfgContext, CfgInstrument, CfgLimits, CfgLogging, CfgQmi, CfgSecurity, CfgTask
 from qmi.config.structure import checked
 from qmi.errors import QMI_ConfigurationException
 
 CLASSES = [getattr(schema, name) for name in schema.__all__]
 
 
-@pytest.mark.parametrize("section", CLASSES)
+@pytest.mark.parametrize("section", [section for section in CLASSES if section not in (CfgInstrument, CfgTask)])
 def test_every_setting_is_optional(section: type) -> None:
     assert section() == section()
+
+
+@pytest.mark.parametrize(("section", "needed"), [(CfgInstrument, "driver"), (CfgTask, "task")])
+def test_setting_that_is_needed_is_named(section: type, needed: str) -> None:
+    with pytest.raises(QMI_ConfigurationException, match=f"{needed} is missing: expected a class as"):
+        section()
+    assert section(**{needed: "m:C"}) == section(**{needed: "m:C"})
 
 
 @pytest.mark.parametrize("section", CLASSES)

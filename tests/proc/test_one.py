@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qmi.config.schema import CfgContext
+from qmi.config.schema import CfgContext, CfgInstrument
+from qmi.errors import QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.proc.control_protocol import Absent, Answer, Present, Stranger
 from qmi.proc.controller import Controller
 from qmi.proc.helper_protocol import Err, Ok, Start, StatusQuery, Stop
@@ -30,6 +31,57 @@ def far(home: Path, *, port: bool = True) -> object:
         home, a=CfgContext(host="lab-pc", tcp_server_port=4000 if port else None, program_module="m", stop_grace=0.0)
     )
     return target(config, "a", local=False)
+
+
+READY = ["dmm", "instrument", "m:C", "ready", "", 0.0, 1, -1.0]
+FAILED = ["dmm", "instrument", "m:C", "failed", "cannot be opened: OSError: no\nanswer", 0.0, 1, -1.0]
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    ("told", "detail", "code"),
+    [
+        ([READY], "", 0),
+        ([READY, ["psu", *FAILED[1:]]], "psu failed: cannot be opened: OSError: no answer", 1),
+        (QMI_UnknownRpcException("an older version"), "", 0),
+        ("nonsense", "", 0),
+        ([["a"], 5, READY], "", 0),
+    ],
+)
+def test_status_of_a_context_names_its_objects_that_have_failed(
+    home: Path, local: bool, told: object, detail: str, code: int
+) -> None:
+    listed = CfgContext(host="lab-pc", tcp_server_port=4000, instruments={"dmm": CfgInstrument(driver="m:C")})
+    link = ScriptedLink(HERE)
+    link.told = told
+    status = remote_one(home, link, ScriptedRemote()).status(target(config_in(home, a=listed), "a", local=local))
+    assert (status.state, status.detail.strip(), status.exit_code) == (State.RUNNING, detail, code)
+    assert link.calls == [("a.list_configured", {})]
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "detail"),
+    [
+        (READY, State.STARTED, ""),
+        (FAILED, State.FAILED, "cannot be opened: OSError: no answer"),
+        (["dmm", "instrument", "m:C", "making", "", 0.0, 1, -1.0], State.FAILED, "making"),
+        (QMI_UnknownNameException("has made no 'dmm'"), State.FAILED, "has made no 'dmm'"),
+        (5, State.FAILED, "makes no sense"),
+    ],
+)
+def test_restart_of_one_object_ends_like_this(home: Path, told: object, state: State, detail: str) -> None:
+    link = ScriptedLink(HERE)
+    link.told = told
+    status = remote_one(home, link, ScriptedRemote()).restart_object(far(home), "dmm")  # type: ignore[arg-type]
+    assert (status.name, status.state, status.exit_code) == ("a.dmm", state, int(state is State.FAILED))
+    assert detail in status.detail
+    assert link.calls == [("a.restart_object", {"object_name": "dmm"})]
+
+
+def test_restart_of_one_object_needs_a_port(home: Path) -> None:
+    status = remote_one(home, ScriptedLink(HERE), ScriptedRemote()).restart_object(far(home, port=False), "dmm")  # type: ignore[arg-type]
+    assert (status.state, status.exit_code) == (State.FAILED, 2)
+    assert "contexts.a.tcp_server_port" in status.detail
 
 
 @pytest.mark.parametrize(

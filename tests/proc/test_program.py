@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qmi.config.schema import CfgContext, CfgQmi
+from qmi.config.schema import CfgContext, CfgInstrument, CfgQmi, CfgTask
 from qmi.errors import QMI_ConfigurationException
 from qmi.proc.program import Program, program_of
 
@@ -44,6 +44,15 @@ def test_a_program_runs_in_its_virtual_environment(home: Path) -> None:
 def test_a_virtual_environment_without_python_is_a_clear_error(home: Path, path: str, found: str) -> None:
     with pytest.raises(QMI_ConfigurationException, match=rf"contexts\.a\.virtualenv_path .*{found}.*python3 -m venv"):
         of(CfgContext(program_module="p", virtualenv_path=path))
+
+
+def test_program_of_a_context_that_lists_instruments_is_serve() -> None:
+    listed = {"dmm": CfgInstrument(driver="m:C")}
+    assert of(CfgContext(instruments=listed)).arguments[1:] == ("-m", "qmi.tools.serve", "a")
+    assert of(CfgContext(tasks={"t": CfgTask(task="m:C")})).arguments[1:] == ("-m", "qmi.tools.serve", "a")
+    explicit = CfgContext(program_module="qmi.tools.serve", program_args=["--x"])
+    assert of(explicit).arguments[1:] == ("-m", "qmi.tools.serve", "a", "--x")
+    assert of(CfgContext(instruments=listed, program_module="lab.srv")).arguments[1:] == ("-m", "lab.srv")
 
 
 def test_a_context_without_a_program_cannot_run() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi
+from qmi.errors import QMI_RuntimeException
 from qmi.names import HostPort
 from qmi.proc.control_protocol import Absent, Answer, FoundContext, Present, Stranger
 from qmi.proc.helper_protocol import Command, Ok, Reply
@@ -40,6 +41,9 @@ class TextLink:
         except OSError:
             return False
 
+    def call(self, name: str, address: HostPort, method: str, *, timeout: float, **kwargs: object) -> object:
+        raise QMI_RuntimeException("it is a program of the tests, and has no objects")
+
     @staticmethod
     def _talk(address: HostPort, line: str, timeout: float) -> str:
         with socket.create_connection(address, timeout) as sock, sock.makefile("rw") as file:
@@ -55,6 +59,8 @@ class ScriptedLink:
         self.answers = list(answers)
         self.obeys = obeys
         self.stops: list[bool] = []
+        self.calls: list[tuple[str, object]] = []
+        self.told: object = []
 
     def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -62,6 +68,12 @@ class ScriptedLink:
     def request_stop(self, name: str, address: HostPort, *, hard: bool, timeout: float) -> bool:
         self.stops.append(hard)
         return self.obeys
+
+    def call(self, name: str, address: HostPort, method: str, *, timeout: float, **kwargs: object) -> object:
+        self.calls.append((f"{name}.{method}", kwargs))
+        if isinstance(self.told, Exception):
+            raise QMI_RuntimeException(f"It failed there: {self.told}") from self.told
+        return self.told
 
 
 class ScriptedRemote:

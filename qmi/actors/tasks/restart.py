@@ -33,7 +33,7 @@ class RestartRule:
     ``window``, but never more than ``longest_delay``. A task that then runs well for a whole window starts afresh.
 
     Attributes:
-        limit: Restarts allowed within the window; 0 never restarts.
+        limit: Restarts allowed within the window; 0 never restarts, None never gives up.
         window: Seconds that a restart counts.
         first_delay: Seconds to wait before the first restart.
         growth: Factor from each delay to the next, at least 1.
@@ -43,15 +43,18 @@ class RestartRule:
         QMI_InvalidValueException: If a value cannot work; names the field.
     """
 
-    limit: int = 3
+    limit: int | None = 3
     window: float = 60.0
     first_delay: float = 0.5
     growth: float = 2.0
     longest_delay: float = 30.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 0:
-            raise QMI_InvalidValueException(f"limit is a number of restarts, 0 or more; got {self.limit!r}")
+        limit = self.limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise QMI_InvalidValueException(
+                f"limit is a number of restarts, 0 or more, or None for any number; got {limit!r}"
+            )
         for field, low, high in (
             ("window", math.ulp(0.0), math.inf),
             ("first_delay", 0.0, math.inf),
@@ -81,13 +84,17 @@ class RestartDecision(NamedTuple):
     reason: str
 
 
+_REMEMBERED = 1000
+"""Where there is no limit; with as many restarts within the window, the delay is at its longest, or does not grow."""
+
+
 class Restarts:
-    """The restarts of one task; remembers at most ``limit`` times."""
+    """The restarts of one task; remembers at most ``limit`` times, or a thousand without a limit."""
 
     def __init__(self, rule: RestartRule) -> None:
         self.rule = rule
         self.count: int = 0
-        self._times: deque[float] = deque()
+        self._times: deque[float] = deque(maxlen=_REMEMBERED if rule.limit is None else None)
 
     def failed(self, now: float) -> RestartDecision:
         """Decide about a failure at this time. A restart is counted from the moment it is due."""
@@ -95,12 +102,13 @@ class Restarts:
         while self._times and now - self._times[0] > rule.window:
             self._times.popleft()
         recent = len(self._times)
-        if recent >= rule.limit:
+        if rule.limit is not None and recent >= rule.limit:
             return RestartDecision(None, self.count, self._refusal())
         delay = self._delay(recent)
         self.count += 1
         self._times.append(now + delay)
-        reason = f"Restart {recent + 1} of at most {rule.limit} within {rule.window:g} s, in {delay:g} s"
+        allowed = "" if rule.limit is None else f" of at most {rule.limit}"
+        reason = f"Restart {recent + 1}{allowed} within {rule.window:g} s, in {delay:g} s"
         return RestartDecision(delay, self.count, reason)
 
     def _delay(self, recent: int) -> float:

@@ -19,6 +19,8 @@ from qmi.errors import QMI_Exception
 
 COMMANDS = {
     "new": "write the package of a new driver, with simulator, tests and page",
+    "docs": "print the tables of a driver's page: parameters, methods, signals",
+    "stub": "write the types of a driver, for programs that use it from afar and do not have it",
 }
 """Each command, which is a module of this package with ``add_arguments()`` and ``run()``, and what it does."""
 

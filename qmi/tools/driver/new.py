@@ -155,8 +155,11 @@ _STEPS = {
     "$package/driver.py": "one line for each setting and reading; what is neither, as a method",
     "$package/simulator.py": "what the device would answer",
     "tests/test_driver.py": "what has to be written to the device for each of them",
-    "python -m qmi.tools.driver check $package": "tries what every driver has to get right",
-    "python -m qmi.tools.driver docs $package --into docs/$package.md": "writes its tables",
+}
+_COMMANDS = {
+    "check $package": "tries what every driver has to get right",
+    "docs --into docs/$package.md": "writes its tables into its page",
+    "simulate $package --tcp :5025": "serves the simulator",
 }
 
 
@@ -170,9 +173,17 @@ def _next_steps(path: str, words: dict[str, str]) -> Iterator[str]:
     yield ""
     yield "It is for a power supply that nobody has. With the manual of your device, change:"
     yield ""
-    steps = [(Template(step).substitute(words), what) for step, what in _STEPS.items()]
-    width = max(len(step) for step, _ in steps[:3])
-    for number, (step, what) in enumerate(steps, 1):
-        yield f"  {number}. {step:{width}}  {what}"
+    for step, what in _aligned(_STEPS, words):
+        yield f"  {step}  {what}"
+    yield ""
+    yield "python -m qmi.tools.driver ..."
+    for command, what in _aligned(_COMMANDS, words):
+        yield f"  {command}  {what}"
     yield ""
     yield f"Every program here then finds it: from qmi.instruments.{words['package']} import {words['driver']}"
+
+
+def _aligned(table: dict[str, str], words: dict[str, str]) -> Iterator[tuple[str, str]]:
+    rows = {Template(key).substitute(words): what for key, what in table.items()}
+    width = max(map(len, rows))
+    return ((key.ljust(width), what) for key, what in rows.items())

@@ -153,7 +153,7 @@ def test_voltage_above_the_limit_is_refused():
 
 
 def test_commands_are_those_of_the_manual():
-    script = ScriptedTransport([("VOLT 5", None), ("VOLT?", "5.0"), ("OUTP 1", None)])
+    script = ScriptedTransport(["*CLS", "VOLT 5", ("VOLT?", "5.0"), "OUTP 1"])
     with qmi.start("test", None), qmi.make_instrument("supply", $driver, script) as supply:
         supply.voltage = 5.0
         assert supply.voltage == 5.0
@@ -167,9 +167,25 @@ def test_driver_does_what_every_driver_must():
 _PAGE = """\
 # $title
 
-<!-- Written by "python -m qmi.tools.driver docs $package --into docs/$package.md", down to the end mark. -->
+The tables are written by `python -m qmi.tools.driver docs --into docs/$package.md`.
+
 <!-- driver: $package:$driver -->
-<!-- end -->
+
+## $driver
+
+The $title, a power supply with one output.
+
+| parameter | type | unit | range | | command | what it is |
+| --- | --- | --- | --- | --- | --- | --- |
+| `voltage` | float | V | 0 to 30 | setting | `VOLT` | Voltage that the output is set to. |
+| `output` | bool | | | setting | `OUTP` | Whether the output is on. |
+| `current` | float | A | | reading | `MEAS:CURR?` | Current that flows. |
+
+| method | gives | what it does |
+| --- | --- | --- |
+| `switch_off()` | | Set the voltage to 0 V and switch the output off. |
+
+<!-- end of driver -->
 """
 
 _IGNORE = """\

@@ -32,6 +32,29 @@ def test_the_sentence_says_what_happens() -> None:
     assert restarts.failed(1.0) == (None, 1, "No restart: failed again after the 1 allowed within 60 s")
 
 
+def test_restart_without_a_limit_never_gives_up_and_never_waits_longer_than_its_bound() -> None:
+    restarts = Restarts(RestartRule(limit=None, window=60.0, first_delay=1.0, growth=2.0, longest_delay=20.0))
+    now, delays = 0.0, []
+    for _ in range(5000):
+        decision = restarts.failed(now)
+        assert decision.delay is not None
+        delays.append(decision.delay)
+        now += decision.delay
+    assert delays[:5] == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert max(delays) == 20.0
+    assert decision.reason.endswith(f"in {decision.delay:g} s")
+    assert "of at most" not in decision.reason
+    # Having run well for a whole window, it starts afresh.
+    assert restarts.failed(now + 100.0).delay == 1.0
+
+
+def test_restart_without_a_limit_remembers_a_bounded_number_of_them() -> None:
+    restarts = Restarts(RestartRule(limit=None, window=1e9, first_delay=0.0, growth=1.0, longest_delay=0.0))
+    for _ in range(3000):
+        assert restarts.failed(0.0).delay == 0.0
+    assert (restarts.count, len(restarts._times)) == (3000, 1000)
+
+
 def test_a_limit_of_zero_never_restarts() -> None:
     assert Restarts(RestartRule(limit=0)).failed(5.0) == (None, 0, "No restart: the limit is 0")
 
@@ -78,9 +101,9 @@ def test_restart_rule_allows_no_more_than_its_limit_in_any_window(
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"limit": -1}, "limit is a number of restarts, 0 or more; got -1"),
-        ({"limit": 1.5}, "limit is a number of restarts, 0 or more; got 1.5"),
-        ({"limit": True}, "limit is a number of restarts, 0 or more; got True"),
+        ({"limit": -1}, "limit is a number of restarts, 0 or more, or None for any number; got -1"),
+        ({"limit": 1.5}, "limit is a number of restarts, 0 or more, or None for any number; got 1.5"),
+        ({"limit": True}, "limit is a number of restarts, 0 or more, or None for any number; got True"),
         ({"window": 0.0}, "window is a finite number, above 0; got 0.0"),
         ({"window": math.inf}, "window is a finite number, above 0; got inf"),
         ({"first_delay": -1.0}, "first_delay is a finite number, at least 0; got -1.0"),

@@ -1,0 +1,92 @@
+"""The program of a context whose instruments and tasks are listed in the configuration file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import qmi
+from qmi.config.loader import load_config
+from qmi.config.paths import Places
+from qmi.config.schema import CfgQmi
+from qmi.config.structure import report
+from qmi.contexts.configured_classes import Loaded, faults_of, plans_of
+from qmi.core.context import ConfiguredObject
+from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
+from qmi.names import nearest
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m qmi.tools.serve",
+        description="Make the instruments and tasks that the configuration lists for a context, and serve them.",
+    )
+    parser.add_argument("context", help="name of the context")
+    parser.add_argument("--config", default="", metavar="FILE", help="configuration file, instead of the usual one")
+    parser.add_argument("--check", action="store_true", help="import the drivers and list all faults; make nothing")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1, or 2 if the command line or the configuration is wrong."""
+    options = _parser().parse_args(argv)
+    try:
+        config = load_config(options.config)
+        _check_listed(config, options.context)
+        if options.check:
+            return _check(config, options.context)
+        with qmi.start(options.context, options.config) as context:
+            _say(summary(context.name, context.make_configured()))
+            context.wait_until_shutdown()
+    except (QMI_UsageException, QMI_ConfigurationException) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except QMI_Exception as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    except KeyboardInterrupt:  # the usual end of a program in a terminal; all is closed
+        return 0
+    return 0
+
+
+def summary(context: str, states: Sequence[ConfiguredObject]) -> str:
+    """What is said when all were tried once: how many are ready, and what is with the others."""
+    ready = sum(state.state == "ready" for state in states)
+    lines = [f"{context}: {ready} of {len(states)} ready"]
+    return "\n".join(lines + [f"  {state}" for state in states if state.state != "ready"])
+
+
+def _check_listed(config: CfgQmi, name: str) -> None:
+    context = config.contexts.get(name)
+    where = config.config_file or "the configuration"
+    if context is None:
+        near = nearest(name, config.contexts)
+        hint = f"did you mean {near!r}?" if near else f"it has {', '.join(config.contexts) or 'none'}"
+        raise QMI_UsageException(f"There is no context {name!r} in {where}: {hint}")
+    if not context.instruments and not context.tasks:
+        raise QMI_UsageException(
+            f"There is nothing to serve: contexts.{name} in {where} lists neither instruments nor tasks"
+        )
+
+
+def _check(config: CfgQmi, name: str) -> int:
+    if config.drivers:
+        from qmi.drivers.search import add_configured
+
+        add_configured(Places(config, name).driver_folders())
+    found = [entry for _, entry in faults_of(plans_of(name, config.contexts[name]))]
+    faults = [str(entry) for entry in found if not isinstance(entry, Loaded)]
+    if faults:
+        raise report(f"The configuration of context {name}", faults)
+    _say(f"{name}: {len(found)} classes found, and their arguments fit")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The tables of a driver's page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qmi.errors import QMI_UsageException
+from qmi.tools.driver.cli import main
+from qmi.tools.driver.docs import brought_up_to_date, tables_of
+from qmi.tools.driver.target import find_drivers
+
+OVEN = "tests.support.oven_driver"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| `setpoint` | float | °C | 20 to `highest` | setting | `SETP` | Temperature to reach. |",
+        "| `highest` | float | °C | at most a limit of the instrument | setting | `SETP:MAX` | Highest setpoint. |",
+        "| `temperature` | float | °C | | reading, every 0.5 s | `TEMP?` | Temperature inside. |",
+        "| `program` | Program | | BAKE, GRILL | setting | `PROG` | |",
+        "| `light` | bool | | | setting | `LIGHT:STATE?`, `LIGHT {value}` | The lamp \\| in it. |",
+        "| `profile` | block of &lt;f4 | | | reading | `PROF?` | Temperatures from the bottom to the top. |",
+        "| `doors` | constant, `2` |",
+        "| `bake(recipe, *guests, minutes=30.0, program=Program.BAKE)` | `list[float]` | Bake something. |",
+        "| `sig_ready` | `float`, `str` |",
+        "Each of `shelves[n]`, with n from 1 to 3:",
+        "| `shelves[n].position` | int | mm | 0 to 200, in steps of 5 | setting | `SHEL{n}:POS` | Its height. |",
+        "| `shelves[n].tare()` | Take the present weight as nothing. |",
+    ],
+)
+def test_tables_have_a_line_for_each_thing(line: str) -> None:
+    text = tables_of(find_drivers(f"{OVEN}:Oven"))
+    assert line in text.splitlines()
+
+
+def test_tables_leave_out_what_every_driver_has() -> None:
+    text = tables_of(find_drivers(f"{OVEN}:Oven"))
+    assert "| `get_idn()`" not in text
+    assert "As every `ScpiInstrument`, it also has `open()`, `close()`, `get_idn()`" in text
+    assert "parameters()" not in text
+    assert "get_setpoint" not in text
+
+
+def test_tables_begin_with_what_the_driver_is() -> None:
+    text = tables_of(find_drivers(f"{OVEN}:Grill"), level=3)
+    assert text == (
+        "### Grill\n\nA grill in the event loop.\n\n"
+        "| parameter | type | unit | range | | what it is |\n| --- | --- | --- | --- | --- | --- |\n"
+        "| `power` | float | W | 0 to 2000 | setting | Power of the heater. |\n\n"
+        "| method | gives | what it does |\n| --- | --- | --- |\n"
+        "| `turn()` | `float` | Turn it once. |\n| `smell()` | `Iterator[str]` | What one smells. |\n"
+    )
+
+
+def test_docs_prints_all_drivers_of_a_module(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["docs", OVEN]) == 0
+    headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
+    assert headings == ["## Oven", "## Stove", "## Grill"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_page_is_brought_up_to_date_between_its_marks(
+    newline: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    lines = ["# Ovens", "```sh", "# no heading", "```", "## Ours", "",
+             f"<!-- driver: {OVEN}:Grill -->", "old", "<!-- end of driver -->", "", "Mine.", ""]  # fmt: skip
+    page.write_bytes(newline.join(lines).encode())
+    assert main(["docs", "--into", str(page), "--check"]) == 1
+    assert "out of date; python -m qmi.tools.driver docs --into" in capsys.readouterr().out
+    assert b"old" in page.read_bytes()
+    assert main(["docs", "--into", str(page)]) == 0
+    text = page.read_bytes().decode()
+    assert ("\r\n" in text) is (newline == "\r\n")
+    text = text.replace("\r\n", "\n")
+    assert text.startswith("# Ovens\n```sh\n# no heading\n```\n## Ours\n\n<!-- driver: ")
+    assert text.endswith("What one smells. |\n\n<!-- end of driver -->\n\nMine.\n")
+    assert "\n### Grill\n" in text
+    assert "old" not in text
+    assert main(["docs", "--into", str(page), "--check"]) == 0
+    assert brought_up_to_date(text, "page") == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Name a driver, or pages with --into"),
+        ([OVEN, "--into", "page.md"], "Name a driver, or pages with --into"),
+        (["--into", "page.md"], "page.md"),
+        (["no_such_module"], "no module 'no_such_module'"),
+    ],
+)
+def test_docs_says_what_is_missing(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["docs", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_page_without_marks_is_refused() -> None:
+    with pytest.raises(
+        QMI_UsageException, match="page has no place for tables: a line '<!-- driver: MODULE:CLASS -->'"
+    ):
+        brought_up_to_date("# Ovens\n", "page")

@@ -1,0 +1,134 @@
+"""A laboratory comes up from its configuration file, by ``qmi_proc`` and in real programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmi.proc.cli import Environment, run
+from qmi.proc.control_client import SocketLink
+from qmi.proc.launch import Times
+from qmi.proc.network_scan import NetworkDiscovery
+from qmi.tools import serve
+from tests.support.configured import HERE
+from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST
+from tests.support.ports import free_port
+from tests.support.proc import ROOT
+
+OUTSIDE = Environment(SocketLink, NetworkDiscovery, times=Times(ask=10.0))
+
+
+def configure(home: Path, **contexts: dict[str, Any]) -> Path:
+    path = home / "qmi.conf"
+    common = {"host": "127.0.0.1", "enabled": True, "python_path": str(ROOT)}
+    content = {
+        "discovery": {"port": DISCOVERY_PORT, "broadcast_addresses": [LOOPBACK_BROADCAST]},
+        "contexts": {name: {**common, "tcp_server_port": free_port(), **own} for name, own in contexts.items()},
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def says(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = run(OUTSIDE, list(arguments))
+    return code, "".join(capsys.readouterr())
+
+
+def test_laboratory_comes_up_from_its_file_and_one_instrument_is_restarted(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = home / "device"
+    good = {f"good{number}": {"driver": f"{HERE}:Meter"} for number in range(6)}
+    missing = {"driver": f"{HERE}:Meter", "args": [str(device)]}
+    configure(
+        home,
+        lab={
+            "instruments": {"bad": {"driver": f"{HERE}:Broken"}, "missing": missing, **good},
+            "tasks": {"watch": {"task": f"{HERE}:Watch"}},
+        },
+    )
+    try:
+        code, text = says(capsys, "start", "lab")
+        assert (code, text.startswith("lab: STARTED")) == (0, True)
+        # Also if they have not been made yet: the program answers before it is ready.
+        code, text = says(capsys, "restart", "lab.missing", "lab.good1")
+        assert code == 1
+        assert "lab.missing: FAILED: cannot be opened: OSError: nothing answers" in text
+        assert "lab.good1: STARTED" in text
+        device.touch()
+        assert says(capsys, "restart", "lab.missing") == (0, "lab.missing: STARTED\n")
+        code, text = says(capsys, "status")
+        assert code == 1
+        assert text.startswith("lab: RUNNING")
+        assert text.endswith("    bad failed: cannot be made: RuntimeError: no such device\n")
+        code, text = says(capsys, "restart", "lab.god1", "lab.bad")
+        assert code == 1
+        assert "lab.god1: FAILED: The configuration of context 'lab' lists no 'god1'. Did you mean" in text
+    finally:
+        code, text = says(capsys, "stop", "lab")
+    assert (code, text) == (0, "lab: STOPPED\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_in_order_by_signals(home: Path, number: signal.Signals) -> None:
+    configure(home, lab={"instruments": {"dmm": {"driver": f"{HERE}:Meter"}}})
+    with subprocess.Popen(
+        [sys.executable, "-m", "qmi.tools.serve", "lab"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=home,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "lab: 1 of 1 ready\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == (0 if number is signal.SIGINT else 128 + number)
+        assert "still open" not in errors
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["la"], "There is no context 'la' in {file}: did you mean 'lab'?"),
+        (["zzz"], "There is no context 'zzz' in {file}: it has lab, empty"),
+        (["empty"], "There is nothing to serve: contexts.empty in {file} lists neither instruments nor tasks"),
+        (["lab", "--check"], "contexts.lab.instruments.bad.driver: there is no module 'no_such_module'"),
+        (["lab", "--config", "/no/such.conf"], "The configuration file /no/such.conf does not exist"),
+    ],
+)
+def test_serve_refuses_what_cannot_be_served(
+    home: Path, arguments: list[str], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = configure(home, lab={"instruments": {"bad": {"driver": "no_such_module:A"}}}, empty={})
+    assert serve.main(arguments) == 2
+    assert fault.format(file=file) in capsys.readouterr().err
+
+
+def test_serve_checks_a_configuration_without_making_anything(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(
+        home,
+        lab={"instruments": {"a": {"driver": f"{HERE}:Broken"}}, "tasks": {"t": {"task": f"{HERE}:Watch"}}},
+    )
+    assert serve.main(["lab", "--check"]) == 0
+    assert capsys.readouterr().out == "lab: 2 classes found, and their arguments fit\n"
+
+
+def test_restart_takes_whole_contexts_or_single_objects(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(home, lab={"instruments": {"a": {"driver": f"{HERE}:Meter"}}})
+    assert says(capsys, "restart", "lab", "lab.a")[0] == 2
+    assert says(capsys, "restart", "lad.a") == (
+        2, f"qmi_proc: Context 'lad' is not configured in {home}/qmi.conf. Did you mean 'lab'?\n"
+    )  # fmt: skip
+    code, text = says(capsys, "restart", "lab.a")
+    assert (code, "nothing listens there" in text) == (1, True)
