@@ -9,6 +9,7 @@ times as long to make one, and twice as long to be made itself when the program 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -85,6 +86,8 @@ EXIT_BLOCK = "__rpc_exit__"
 
 SERVICE_NAMES = frozenset({GET_PROPERTY, SET_PROPERTY, ENTER_BLOCK, EXIT_BLOCK})
 
+_PROPERTY = re.compile(r"(?!\d)\w+(?:\[\d+\]\.(?!\d)\w+)?\Z")
+
 _BLOCK_TEXTS = {ENTER_BLOCK: "__enter__()", EXIT_BLOCK: "__exit__()"}
 
 
@@ -96,13 +99,24 @@ def call_text(method: str, args: Args = ()) -> str:
         args: Its arguments, if they are known; only those of properties matter.
     """
     if method not in SERVICE_NAMES:
-        return f"{method}()"
+        return f"{method_text(method, args)}()"
     if method in _BLOCK_TEXTS:
         return _BLOCK_TEXTS[method]
     # It may come from another program, which can send anything.
     first = args[0] if args else None
-    name = first if isinstance(first, str) and first.isidentifier() else "a property"
+    name = first if isinstance(first, str) and _PROPERTY.match(first) else "a property"
     return name if method == GET_PROPERTY else f"{name} (set)"
+
+
+def method_text(method: str, args: Args = ()) -> str:
+    """The name of a method for people; one of a channel has its number in it: ``"channels[2].ramp"``.
+
+    Args:
+        method: Name of the method; that of a channel's is ``"channels.ramp"``.
+        args: Its arguments, if they are known; the first one is the number of the channel.
+    """
+    group, dot, name = method.partition(".")
+    return f"{group}[{args[0]}].{name}" if dot and args and isinstance(args[0], int) else method
 
 
 @dataclass(slots=True)

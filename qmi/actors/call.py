@@ -62,6 +62,7 @@ from qmi.messages import (
     Request,
     Token,
     call_text,
+    method_text,
 )
 from qmi.names import Address
 from qmi.runtime.call_context import EXECUTION, current_chain
@@ -244,7 +245,7 @@ class Handle:
         name = method.name
         if not in_task():
             what = f"{self.address}.{call_text(name, args)}"
-            refuse_outside_trio(what, f"proxy.{name}", _blocking_form(name, args))
+            refuse_outside_trio(what, f"proxy.{method_text(name, args)}", _blocking_form(name, args))
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         limit = check_timeout(timeout)
@@ -497,7 +498,7 @@ def check_receiver(receiver: object) -> QMI_SignalReceiver:
 def _awaited_form(name: str, args: Args) -> str:
     """What to write on an event loop instead of a blocking call."""
     if name not in SERVICE_NAMES:
-        return f"await proxy.rpc_nonblocking.{name}(...)"
+        return f"await proxy.rpc_nonblocking.{method_text(name, args)}(...)"
     if name in (ENTER_BLOCK, EXIT_BLOCK):
         return "async with proxy.rpc_async:"
     shown = f"await proxy.rpc_async.{args[0]}"
@@ -510,9 +511,10 @@ def _blocking_form(name: str, args: Args) -> tuple[str, str] | None:
         return None
     if name in (ENTER_BLOCK, EXIT_BLOCK):
         return "with proxy:", "function_with_this_block"
+    owner, _, attribute = f"proxy.{args[0]}".rpartition(".")
     if name == GET_PROPERTY:
-        return f"proxy.{args[0]}", f"getattr, proxy, {args[0]!r}"
-    return f"proxy.{args[0]} = ...", f"setattr, proxy, {args[0]!r}, ..."
+        return f"{owner}.{attribute}", f"getattr, {owner}, {attribute!r}"
+    return f"{owner}.{attribute} = ...", f"setattr, {owner}, {attribute!r}, ..."
 
 
 # The methods of proxies, by the view that they are seen through

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partialmethod
 from types import MappingProxyType
@@ -114,6 +114,94 @@ class PropertyInfo(NamedTuple):
     doc: str = ""
 
 
+class ParameterBrief(NamedTuple):
+    """What proxies need to know of a declared parameter; the rest is asked for.
+
+    Attributes:
+        name: Its name.
+        type_name: Name of its type.
+        doc: Its documentation, with unit and limits.
+        unit: Its unit; a quantity is converted to it before it is sent.
+        gettable: Whether it can be read.
+        settable: Whether it can be set.
+        setter: The published method whose first argument is a value of it; empty if there is none.
+    """
+
+    name: str
+    type_name: str
+    doc: str = ""
+    unit: str = ""
+    gettable: bool = True
+    settable: bool = True
+    setter: str = ""
+
+
+class ChannelsBrief(NamedTuple):
+    """What proxies need to know of the channels of an object.
+
+    Attributes:
+        name: Name of the attribute.
+        first: Number of the first channel.
+        last: Number of the last one.
+        class_name: Full name of their class.
+        doc: Its documentation.
+        parameters: Its parameters by name.
+        methods: Its published methods by name.
+    """
+
+    name: str
+    first: int
+    last: int
+    class_name: str
+    doc: str
+    parameters: Mapping[str, ParameterBrief]
+    methods: Mapping[str, Method]
+
+
+class ParameterInterface(NamedTuple):
+    """The parameters of an object, as its proxies know them.
+
+    Attributes:
+        own: Those of the object itself, by name.
+        channels: Its channels, by name.
+        handles: Whether ``proxy.parameters`` has them; not if the driver has given that name to something else.
+    """
+
+    own: Mapping[str, ParameterBrief]
+    channels: Mapping[str, ChannelsBrief]
+    handles: bool = True
+
+    def find(self, path: str) -> ParameterBrief | None:
+        """The parameter of a name, that of a channel included: ``"channels[1].voltage"``; None if there is none."""
+        group, _, rest = path.partition("[")
+        if not rest:
+            return self.own.get(path)
+        channels, (number, _, name) = self.channels.get(group), rest.partition("].")
+        if channels is None or not (number.isascii() and number.isdigit() and str(int(number)) == number):
+            return None
+        return channels.parameters.get(name) if channels.first <= int(number) <= channels.last else None
+
+    def paths(self) -> list[str]:
+        """The names of all parameters; those of channels come last."""
+        return [
+            *self.own,
+            *(
+                f"{channels.name}[{number}].{name}"
+                for channels in self.channels.values()
+                for number in range(channels.first, channels.last + 1)
+                for name in channels.parameters
+            ),
+        ]
+
+    def services(self) -> dict[str, Method]:
+        """What proxies call for channels: a method of the object for each of theirs."""
+        return {
+            service.name: service
+            for channels in self.channels.values()
+            for service in (channel_service(channels.name, method) for method in channels.methods.values())
+        }
+
+
 class SignalInfo(NamedTuple):
     """A declared signal: its name and the names of its argument types."""
 
@@ -142,6 +230,7 @@ class Interface:
         enter: Methods that ``with proxy:`` calls first.
         exit: Methods that it calls at the end.
         properties: Values of the object that proxies read and write as attributes.
+        parameters: Its declared parameters, which are among the properties, and those of its channels; None without.
         views: The proxy classes that were made from it.
         local: Whether a constant cannot be sent, so that only proxies of the same program have it; for those that were
             looked at.
@@ -158,6 +247,7 @@ class Interface:
     enter: tuple[str, ...] = ()
     exit: tuple[str, ...] = ()
     properties: Mapping[str, PropertyInfo] = field(default_factory=dict)
+    parameters: ParameterInterface | None = None
     local: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
     driver: type | None = field(default=None, compare=False, repr=False)
     services: Mapping[str, Method] = field(default_factory=dict, compare=False, repr=False)
@@ -543,7 +633,7 @@ def describe_class(
     signals: tuple[SignalInfo, ...] = (),
     enter: tuple[str, ...] = (),
     exit: tuple[str, ...] = (),  # noqa: A002 - the pair of enter
-    parameters: Mapping[str, PropertyInfo] = MappingProxyType({}),
+    parameters: ParameterInterface | None = None,
 ) -> Interface:
     """Make the descriptor of a class.
 
@@ -553,7 +643,7 @@ def describe_class(
         signals: The signals that it declares.
         enter: Methods that ``with proxy:`` calls first.
         exit: Methods that it calls at the end.
-        parameters: The parameters that it declares, as properties.
+        parameters: The parameters that it declares; None if there are none.
 
     Raises:
         QMI_UsageException: If a declaration cannot be met.
@@ -563,7 +653,10 @@ def describe_class(
     methods = {
         name: describe_method(name, function, cls) for name, function in functions.items() if name not in BLOCK_METHODS
     }
-    constants, properties = constants_of(cls), {**properties_of(cls), **parameters}
+    constants, properties = constants_of(cls), properties_of(cls)
+    if parameters is not None:
+        properties.update({brief.name: PropertyInfo(*brief[:3]) for brief in parameters.own.values()})
+        block.update(parameters.services(), **PROPERTY_SERVICES)
     for signal in signals:
         check_signal_name(cls, signal.name)
     if both := set(constants) & set(properties):
@@ -581,6 +674,7 @@ def describe_class(
         enter=(ENTER_BLOCK,) if ENTER_BLOCK in block else enter,
         exit=(EXIT_BLOCK,) if EXIT_BLOCK in block else exit,
         properties=MappingProxyType(properties),
+        parameters=parameters,
         driver=cls,
         services=MappingProxyType(block | (PROPERTY_SERVICES if properties else {})),
     )
@@ -607,6 +701,11 @@ def _block_services(functions: Mapping[str, Callable[..., object]]) -> dict[str,
         for service, name in found.items()
         if name is not None
     }
+
+
+def channel_service(channels: str, method: Method) -> Method:
+    """The method of an object that does what a method of one of its channels does; its first argument is the number."""
+    return replace(method, name=f"{channels}.{method.name}")
 
 
 PROPERTY_SERVICES = {name: Method(name) for name in (GET_PROPERTY, SET_PROPERTY)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,10 +11,13 @@ from qmi.actors.interface import (
     BLOCK_SERVICES,
     RESERVED_NAMES,
     SPECIAL_METHODS,
+    ChannelsBrief,
     Interface,
     Kind,
     Method,
     Parameter,
+    ParameterBrief,
+    ParameterInterface,
     PropertyInfo,
     SignalInfo,
     signature_parameters,
@@ -21,21 +25,45 @@ from qmi.actors.interface import (
 from qmi.config.validators import printable, printable_lines
 
 
-def interface_to_plain(interface: Interface) -> list[object]:
-    """The interface as lists of plain values."""
-    methods = [
-        [method.name, method.doc, [[*parameter] for parameter in method.parameters], method.returns,
-         method.kind.value, method.direct]
-        for method in interface.methods.values()
-    ]  # fmt: skip
+def interface_to_plain(interface: Interface, parameters: bool = True) -> list[object]:
+    """The interface as lists of plain values.
+
+    Args:
+        interface: The interface.
+        parameters: Whether to say which of the properties are declared parameters, and which channels there are: those
+            who know of neither understand an interface that says nothing of them.
+    """
     signals = [[signal.name, list(signal.arg_types)] for signal in interface.signals]
     constants = {name: value for name, value in interface.constants.items() if not interface.local.get(name)}
     plain: list[object] = [
-        interface.class_name, interface.doc, interface.category, methods, constants, signals,
-        list(interface.enter), list(interface.exit),
+        interface.class_name, interface.doc, interface.category, _methods_to_plain(interface.methods), constants,
+        signals, list(interface.enter), list(interface.exit),
     ]  # fmt: skip
+    more = _parameters_to_plain(interface.parameters) if parameters and interface.parameters is not None else None
     # Those who know of no properties understand an interface that has none.
-    return [*plain, [[*info] for info in interface.properties.values()]] if interface.properties else plain
+    if interface.properties or more is not None:
+        plain.append([[*info] for info in interface.properties.values()])
+    return plain if more is None else [*plain, more]
+
+
+def _methods_to_plain(methods: Mapping[str, Method]) -> list[object]:
+    return [
+        [method.name, method.doc, [[*parameter] for parameter in method.parameters], method.returns,
+         method.kind.value, method.direct]
+        for method in methods.values()
+    ]  # fmt: skip
+
+
+def _parameters_to_plain(parameters: ParameterInterface) -> dict[str, object]:
+    return {
+        "own": [[*brief] for brief in parameters.own.values()],
+        "channels": [
+            [group.name, group.first, group.last, group.class_name, group.doc,
+             [[*brief] for brief in group.parameters.values()], _methods_to_plain(group.methods)]
+            for group in parameters.channels.values()
+        ],
+        "handles": parameters.handles,
+    }  # fmt: skip
 
 
 def interface_from_plain(plain: object) -> Interface:
@@ -44,23 +72,58 @@ def interface_from_plain(plain: object) -> Interface:
     Raises:
         ValueError: If they are something else.
     """
-    name, doc, category, methods, constants, signals, enter, leave, properties = _fields(
-        [*plain, []] if type(plain) is list and len(plain) == 8 else plain,
-        str, str, str, list, dict, list, list, list, list,
+    missing: list[object] = []
+    if type(plain) is list and len(plain) in (8, 9):
+        missing = [[], None] if len(plain) == 8 else [None]
+    name, doc, category, methods, constants, signals, enter, leave, properties, more = _fields(
+        [*plain, *missing] if type(plain) is list else plain,
+        str, str, str, list, dict, list, list, list, list, _ANYTHING,
     )  # fmt: skip
     infos = [PropertyInfo(*_property_from_plain(info)) for info in properties]
-    found = [_method_from_plain(method) for method in methods]
     return Interface(
         class_name=printable(name),
         doc=doc,
         category=printable(category),
-        methods=MappingProxyType({method.name: method for method in found}),
+        methods=_methods_from_plain(methods),
         constants=MappingProxyType(_named(constants)),
         signals=tuple(SignalInfo(*_signal_from_plain(signal)) for signal in signals),
         enter=tuple(_block(enter)),
         exit=tuple(_block(leave)),
         properties=MappingProxyType({info.name: info for info in infos}),
+        parameters=None if more is None else _parameters_from_plain(more),
     )
+
+
+_MOST_CHANNELS = 10_000
+
+
+def _parameters_from_plain(plain: object) -> ParameterInterface:
+    # A newer version may say more.
+    if type(plain) is not dict:
+        raise ValueError("not the parameters of an interface")
+    own, channels, handles = _fields(
+        [plain.get("own"), plain.get("channels"), plain.get("handles")], list, list, bool
+    )  # fmt: skip
+    groups = [_channels_from_plain(group) for group in channels]
+    return ParameterInterface(_briefs(own), MappingProxyType({group.name: group for group in groups}), handles)
+
+
+def _channels_from_plain(plain: object) -> ChannelsBrief:
+    name, first, last, class_name, doc, own, methods = _fields(plain, str, int, int, str, str, list, list)
+    _published([name], "attribute")
+    if not 0 <= first <= last < first + _MOST_CHANNELS:
+        raise ValueError(f"no channels are numbered from {first} to {last}")
+    return ChannelsBrief(name, first, last, printable(class_name), doc, _briefs(own), _methods_from_plain(methods))
+
+
+def _briefs(plain: list[object]) -> Mapping[str, ParameterBrief]:
+    found = [ParameterBrief(*_fields(brief, str, str, str, str, bool, bool, str)) for brief in plain]
+    _published([brief.name for brief in found], "parameter")
+    return MappingProxyType({brief.name: brief._replace(unit=printable(brief.unit)) for brief in found})
+
+
+def _methods_from_plain(plain: list[object]) -> Mapping[str, Method]:
+    return MappingProxyType({method.name: method for method in map(_method_from_plain, plain)})
 
 
 def _method_from_plain(plain: object) -> Method:
@@ -88,6 +151,7 @@ def _property_from_plain(plain: object) -> list[str]:
 
 
 _OPTIONAL = object
+_ANYTHING = type
 
 
 def _fields(plain: object, *kinds: type) -> list[Any]:
@@ -95,7 +159,7 @@ def _fields(plain: object, *kinds: type) -> list[Any]:
         raise ValueError("not the fields of an interface")
     for value, kind in zip(plain, kinds, strict=True):
         good = value is None or type(value) is str if kind is _OPTIONAL else type(value) is kind
-        if not good:
+        if not good and kind is not _ANYTHING:
             raise ValueError("a field of an interface has the wrong type")
     # It is shown by help() and repr(), and must not get to write to a terminal.
     return [printable_lines(value) if type(value) is str else value for value in plain]

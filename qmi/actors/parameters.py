@@ -12,7 +12,16 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
-from qmi.actors.interface import RESERVED_NAMES, PropertyInfo, published
+from qmi.actors.interface import (
+    RESERVED_NAMES,
+    ChannelsBrief,
+    ParameterBrief,
+    ParameterInterface,
+    describe_method,
+    full_name,
+    published,
+    published_functions,
+)
 from qmi.errors import QMI_UsageException
 from qmi.parameters import access
 from qmi.parameters.channels import BaseChannel
@@ -29,12 +38,18 @@ class ParameterMethods:
     """What every object with parameters has beside its own methods."""
 
     @published
-    def parameters(self) -> dict[str, ParameterInfo]:
+    def parameters(self, *names: str) -> dict[str, ParameterInfo]:
         """What can be set and read: unit, limits, type, ... of each parameter, those of channels included.
 
         The limits are those of this moment; one that cannot be found out now is None.
+
+        Args:
+            names: The parameters that are asked about; without any, all.
+
+        Raises:
+            QMI_UnknownNameException: If there is no parameter of a name.
         """
-        return cast("dict[str, ParameterInfo]", access.run(infos(self, declared_of(type(self)))))
+        return cast("dict[str, ParameterInfo]", access.run(infos(self, declared_of(type(self)), names)))
 
     def _parameter_read(self, name: str, value: object) -> None:
         """A parameter was read: called where the object's methods run."""
@@ -80,6 +95,7 @@ def declare(cls: type) -> None:
         for name, value in vars(ParameterMethods).items():
             if not name.startswith("__") and inspect.getattr_static(cls, name, None) is None:
                 setattr(cls, name, value)
+        _publish_channels(cls, declared)
 
 
 def _check_can_exchange(cls: type, parameter: Parameter[object]) -> None:
@@ -227,9 +243,54 @@ def _take_away(cls: type, declared: Declared) -> None:
             setattr(cls, name, None)
 
 
-def properties_of_parameters(cls: type) -> dict[str, PropertyInfo]:
-    """The parameters of a class, as properties of its proxies."""
-    return {
-        name: PropertyInfo(name, type_name(parameter), describe(parameter))
-        for name, parameter in declared_of(cls).parameters.items()
-    }
+def _brief(cls: type, parameter: Parameter[object]) -> ParameterBrief:
+    setter = f"set_{parameter.name}"
+    if parameter.setter_function is not None and not hasattr(inspect.getattr_static(cls, setter, None), _MADE):
+        setter = parameter.setter_function.__name__
+    found = inspect.getattr_static(cls, setter, None)
+    ours = hasattr(found, _MADE) or hasattr(found, access.WRITTEN)
+    return ParameterBrief(
+        parameter.name,
+        type_name(parameter),
+        describe(parameter),
+        parameter.unit,
+        parameter.gettable,
+        parameter.settable,
+        setter if parameter.settable and ours else "",
+    )
+
+
+def parameter_interface(cls: type) -> ParameterInterface:
+    """What proxies of a class need to know of its parameters and channels."""
+    declared = declared_of(cls)
+    own = {name: _brief(cls, parameter) for name, parameter in declared.parameters.items()}
+    channels = {}
+    for name, group in declared.channels.items():
+        kind = group.channel_class
+        functions = published_functions(kind)
+        channels[name] = ChannelsBrief(
+            name,
+            group.numbers[0],
+            group.numbers[-1],
+            full_name(kind),
+            inspect.getdoc(kind) or "",
+            {key: _brief(kind, parameter) for key, parameter in declared_of(kind).parameters.items()},
+            {key: describe_method(key, function, kind) for key, function in functions.items()},
+        )
+    handles = inspect.getattr_static(cls, "parameters") is vars(ParameterMethods)["parameters"]
+    return ParameterInterface(own, channels, handles)
+
+
+def _publish_channels(cls: type, declared: Declared) -> None:
+    """Give a class a method for each of those of its channels: the number of the channel is the first argument."""
+    for group in declared.channels.values():
+        for name in published_functions(group.channel_class):
+            setattr(cls, f"{group.name}.{name}", _of_channel(group.name, name))
+
+
+def _of_channel(group: str, name: str) -> Callable[..., object]:
+    def call(self: object, number: int, *args: object, **kwargs: object) -> object:
+        channel = getattr(self, group)[number]
+        return getattr(channel, name)(*args, **kwargs)
+
+    return call

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
-from qmi.actors.call import ProxyView
+from qmi.actors.call import Handle, ProxyView
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import PROPERTY_SERVICES, PropertyInfo
 from qmi.actors.proxy_part import ProxyPart
 from qmi.messages import GET_PROPERTY, SET_PROPERTY
+from qmi.parameters.units import in_unit
 
-_GET, _SET = PROPERTY_SERVICES[GET_PROPERTY], PROPERTY_SERVICES[SET_PROPERTY]
+GET, SET = PROPERTY_SERVICES[GET_PROPERTY], PROPERTY_SERVICES[SET_PROPERTY]
 
 
 _FAILED = threading.local()
@@ -24,25 +25,50 @@ def take_failure() -> AttributeError | None:
     return error
 
 
-def _doc(info: PropertyInfo) -> str:
-    return f"Property of type {info.type_name}." + (f" {info.doc}" if info.doc else "")
+def property_doc(type_name: str, doc: str) -> str:
+    """What ``help()`` shows for a property."""
+    return f"Property of type {type_name}." + (f" {doc}" if doc else "")
+
+
+def read_blocking(rpc: Handle, path: str) -> object:
+    """Ask for a property of a name, that of a channel included, for a Python property of a proxy."""
+    try:
+        return rpc.call_blocking(GET, (path,), {}, None)
+    except AttributeError as error:
+        # Python asks the proxy's __getattr__ now, and forgets this one.
+        _FAILED.error = error
+        raise
+
+
+def set_blocking(rpc: Handle, path: str, value: object) -> None:
+    """Set a property of a name, that of a channel included."""
+    rpc.call_blocking(SET, (path, plain_value(rpc, path, value)), {}, None)
+
+
+def plain_value(rpc: Handle, path: str, value: object) -> object:
+    """A value for a property: of a quantity the number in the unit of the parameter, where there is one.
+
+    The program of the object may have no pint, so that a quantity is converted before it is sent.
+
+    Raises:
+        QMI_InvalidValueException: If a quantity is of another dimension.
+    """
+    parameters = rpc.interface.parameters
+    if parameters is None or (brief := parameters.find(path)) is None:
+        return value
+    return in_unit(value, brief.unit, f"{path} of {rpc.address.object}")
 
 
 def _blocking(info: PropertyInfo) -> property:
     name = info.name
 
     def get(self: ProxyView) -> object:
-        try:
-            return self.__rpc__.call_blocking(_GET, (name,), {}, None)
-        except AttributeError as error:
-            # Python asks the proxy's __getattr__ now, and forgets this one.
-            _FAILED.error = error
-            raise
+        return read_blocking(self.__rpc__, name)
 
     def set_to(self: ProxyView, value: object) -> None:
-        self.__rpc__.call_blocking(_SET, (name, value), {}, None)
+        set_blocking(self.__rpc__, name, value)
 
-    return property(get, set_to, doc=_doc(info))
+    return property(get, set_to, doc=property_doc(info.type_name, info.doc))
 
 
 class AsyncProperty(ProxyPart):
@@ -62,7 +88,7 @@ class AsyncProperty(ProxyPart):
         Args:
             rpc_timeout: How long to wait, in seconds.
         """
-        return await self._rpc.call_async(_GET, (self._name,), {}, rpc_timeout)
+        return await self._rpc.call_async(GET, (self._name,), {}, rpc_timeout)
 
     async def set(self, value: object, *, rpc_timeout: float | None = None) -> None:
         """Set the value; being cancelled cancels the call.
@@ -74,7 +100,8 @@ class AsyncProperty(ProxyPart):
         Raises:
             QMI_UsageException: If it is of another type or size, or the property can only be read.
         """
-        await self._rpc.call_async(_SET, (self._name, value), {}, rpc_timeout)
+        value = plain_value(self._rpc, self._name, value)
+        await self._rpc.call_async(SET, (self._name, value), {}, rpc_timeout)
 
 
 class NonblockingProperty(ProxyPart):
@@ -87,15 +114,36 @@ class NonblockingProperty(ProxyPart):
 
     def get(self) -> QMI_RpcFuture[object]:
         """Ask for the value."""
-        return self._rpc.call_nonblocking(_GET, (self._name,), {})
+        return self._rpc.call_nonblocking(GET, (self._name,), {})
 
     def set(self, value: object) -> QMI_RpcFuture[object]:
         """Set the value; see :meth:`AsyncProperty.set`."""
-        return self._rpc.call_nonblocking(_SET, (self._name, value), {})
+        return self._rpc.call_nonblocking(SET, (self._name, plain_value(self._rpc, self._name, value)), {})
 
     def wait(self, timeout: float | None = None) -> Any:
         """Ask for the value and wait for it; short for ``get().wait(timeout)``."""
         return self.get().wait(timeout)
+
+
+def refuse_async(rpc: Handle, path: str) -> NoReturn:
+    """An assignment to a property of an async proxy.
+
+    Raises:
+        AttributeError: Saying what to write.
+    """
+    raise AttributeError(f"Setting {path} of {rpc.address} has to be awaited: await proxy.{path}.set(...)")
+
+
+def refuse_nonblocking(path: str) -> NoReturn:
+    """An assignment to a property of a non-blocking proxy.
+
+    Raises:
+        AttributeError: Saying what to write.
+    """
+    raise AttributeError(
+        f"An assignment cannot return a future: write proxy.rpc_nonblocking.{path}.set(...), or proxy.{path} = ... "
+        "to wait until it is set"
+    )
 
 
 def _async(info: PropertyInfo) -> property:
@@ -105,9 +153,9 @@ def _async(info: PropertyInfo) -> property:
         return AsyncProperty(self.__rpc__, name)
 
     def refuse(self: ProxyView, value: object) -> NoReturn:
-        raise AttributeError(f"Setting {name} of {self.__rpc__.address} has to be awaited: await proxy.{name}.set(...)")
+        refuse_async(self.__rpc__, name)
 
-    return property(get, refuse, doc=_doc(info))
+    return property(get, refuse, doc=property_doc(info.type_name, info.doc))
 
 
 def _nonblocking(info: PropertyInfo) -> property:
@@ -117,12 +165,9 @@ def _nonblocking(info: PropertyInfo) -> property:
         return NonblockingProperty(self.__rpc__, name)
 
     def refuse(self: ProxyView, value: object) -> NoReturn:
-        raise AttributeError(
-            f"An assignment cannot return a future: write proxy.rpc_nonblocking.{name}.set(...), or proxy.{name} = ... "
-            "to wait until it is set"
-        )
+        refuse_nonblocking(name)
 
-    return property(get, refuse, doc=_doc(info))
+    return property(get, refuse, doc=property_doc(info.type_name, info.doc))
 
 
 PROPERTIES: dict[str, Callable[[PropertyInfo], property]] = {

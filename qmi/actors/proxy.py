@@ -26,6 +26,7 @@ from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
 from qmi.actors.presentation import ProxyType, hinted_views, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES, take_failure
+from qmi.actors.proxy_parameters import parts_for_parameters, takes_quantity
 from qmi.actors.proxy_part import ProxyPart, refuse_pickling
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.errors import QMI_UnknownRpcException
@@ -417,10 +418,14 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
     module = interface.class_name.rpartition(".")[0]
     source = interface.driver or loaded_class(interface.class_name)
     methods: dict[str, object] = {}
+    parameters = interface.parameters
+    setters = {} if parameters is None else {b.setter: b for b in parameters.own.values() if b.setter and b.unit}
     for method in interface.methods.values():
         if method.name in _FOR_BLOCKING_ONLY and view is not QMI_RpcProxy:
             continue
         function: Any = factory(method)
+        if method.name in setters:
+            function = takes_quantity(function, setters[method.name], method)
         function.__name__ = method.name
         function.__qualname__ = f"{name}.{method.name}"
         function.__module__ = module
@@ -441,6 +446,9 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
         **{info.name: _signal(view, info) for info in interface.signals},
         **methods,
     }
+    if parameters is not None:
+        listing = interface.methods.get("parameters")
+        namespace |= parts_for_parameters(view.__rpc_view__, parameters, "" if listing is None else listing.doc)
     return type(name, (view,), namespace)
 
 

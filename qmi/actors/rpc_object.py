@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from qmi.actors.interface import (
     BLOCK_METHODS,
     Interface,
+    ParameterInterface,
     Placement,
-    PropertyInfo,
     block_method,
     describe_class,
     placement_of,
@@ -266,12 +266,12 @@ def _category_of(cls: type[QMI_RpcObject]) -> str:
     raise AssertionError(cls)
 
 
-def _parameters_of(cls: type[QMI_RpcObject]) -> dict[str, PropertyInfo]:
+def _parameters_of(cls: type[QMI_RpcObject]) -> ParameterInterface | None:
     if not hasattr(cls, _DECLARES):
-        return {}
-    from qmi.actors.parameters import properties_of_parameters
+        return None
+    from qmi.actors.parameters import parameter_interface
 
-    return properties_of_parameters(cls)
+    return parameter_interface(cls)
 
 
 def _describe(cls: type[QMI_RpcObject]) -> _Described:

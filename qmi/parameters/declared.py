@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from enum import Enum
 from typing import Any
 
+from qmi.errors import QMI_UnknownNameException
+from qmi.names import nearest
 from qmi.parameters import access
 from qmi.parameters.channels import BaseChannel, Channels
 from qmi.parameters.declaration import Parameter
@@ -88,6 +90,12 @@ def _of_kind(cls: type, kind: type) -> Iterator[tuple[str, Any]]:
             yield name, now
 
 
+def unknown_parameter(declared: Declared, where: str, path: object) -> str:
+    """The message for a name that no parameter has, with the nearest one that one has."""
+    near = nearest(path, declared.paths()) if isinstance(path, str) else None
+    return f"{where} has no parameter {path!r}" + (f". Did you mean {near!r}?" if near else "")
+
+
 def type_name(parameter: Parameter[object]) -> str:
     """The name of a parameter's type, for people."""
     return f"block of {parameter.block.dtype}" if parameter.block is not None else parameter.type.__name__
@@ -150,15 +158,24 @@ def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | N
     )
 
 
-def infos(host: object, declared: Declared) -> Generator[object, object, dict[str, ParameterInfo]]:
-    """What an object says of all its parameters, with the limits as they are now.
+def infos(host: Any, declared: Declared, names: Sequence[str]) -> Generator[object, object, dict[str, ParameterInfo]]:
+    """What an object says of its parameters, with the limits as they are now.
 
     A limit that cannot be found out now, such as that of an instrument that is not open, is shown as None.
+
+    Args:
+        host: The object.
+        declared: What its class declares.
+        names: The parameters; none stands for all.
+
+    Raises:
+        QMI_UnknownNameException: If there is no parameter of a name.
     """
     found: dict[str, ParameterInfo] = {}
-    for path in declared.paths():
-        owned = declared.find(host, path)
-        assert owned is not None
+    for path in names or declared.paths():
+        owned = declared.find(host, path) if isinstance(path, str) else None
+        if owned is None:
+            raise QMI_UnknownNameException(unknown_parameter(declared, host._name, path))
         owner, parameter = owned
         try:
             limits: Any = yield from access.limits_now(owner, parameter)

@@ -617,6 +617,7 @@ class Connections:
             self._connected_twice(link, hello, dial)
             return
         origin = Origin(name, hello.incarnation)
+        self._connector.note_version(link, hello)
         self._known_as[link] = name
         serving: Callable[..., Serving] = Serving
         if name != hello.context:

@@ -29,7 +29,7 @@ from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.handshake import Hello, Identity, Role
 from qmi.net.protocol.packets import Arrivals
 from qmi.net.protocol.request_memory import RequestMemory
-from qmi.peers.references import References
+from qmi.peers.references import PARAMETERS_SINCE, References
 from qmi.runtime.forks import close_in_child
 from qmi.runtime.wakeup import Loop
 
@@ -187,6 +187,10 @@ class Connector:
             failures=self._failures,
             decoders=self._decoders,
         )
+
+    def note_version(self, link: Link, hello: Hello) -> None:
+        """The other side has said which version of the protocol it speaks."""
+        self._by_link[link].parameters = hello.minor >= PARAMETERS_SINCE
 
     def call_otherwise(self, link: Link, name: str, known_as: str) -> References:
         """From now on, the other side of a link is known here by another name than it has itself.

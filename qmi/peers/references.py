@@ -16,6 +16,9 @@ from qmi.actors.proxy import loaded_class, make_proxy, proxy_parts
 from qmi.actors.pubsub.signal import SignalDescription
 from qmi.names import Address
 
+PARAMETERS_SINCE = 1
+"""The minor version of the protocol since which interfaces may say what parameters and channels there are."""
+
 
 class References:
     """How proxies travel: as the address and interface of their object.
@@ -28,6 +31,7 @@ class References:
     def __init__(self, router: Router | None, interfaces: Interfaces | None = None) -> None:
         self._router = router
         self._interfaces = interfaces or Interfaces()
+        self.parameters: bool = True  # whether the other side knows of declared parameters; see PARAMETERS_SINCE
         self._there: dict[str, str] = {}
         self._here: dict[str, str] = {}
 
@@ -48,7 +52,7 @@ class References:
     def lower(self, value: object) -> object:
         """Plain values for a proxy or an interface, None for anything else."""
         if isinstance(value, Interface):
-            return ["interface", interface_to_plain(value)]
+            return ["interface", interface_to_plain(value, self.parameters)]
         if isinstance(value, SignalDescription):
             return ["signal", value.name, [full_name(kind) for kind in value.arg_types]]
         parts = proxy_parts(value)
@@ -56,7 +60,7 @@ class References:
             return None
         address, interface = parts
         context = self._there.get(address.context, address.context)
-        return ["proxy", [context, address.object], interface_to_plain(interface)]
+        return ["proxy", [context, address.object], interface_to_plain(interface, self.parameters)]
 
     def restore(self, plain: object) -> object:
         """The proxy or interface that the plain values stand for.

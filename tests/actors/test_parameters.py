@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import pint
 import pytest
 
-from qmi.core.context import QMI_Context
+from qmi.actors.call import Handle
+from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
+from qmi.actors.rpc_object import interface_of
+from qmi.core.context import Context, QMI_Context
 from qmi.core.driver import Parameter
-from qmi.core.exceptions import QMI_InvalidValueException, QMI_UsageException
+from qmi.core.exceptions import (
+    QMI_Exception,
+    QMI_InvalidValueException,
+    QMI_UnknownNameException,
+    QMI_UsageException,
+)
+from qmi.net.protocol.packets import MINOR
+from tests.support.lab import two_contexts
 from tests.support.parameters import Laser, Mode, Supply
 
 
@@ -55,3 +67,174 @@ def test_parameters_are_listed_with_what_is_known_of_them(lab: QMI_Context) -> N
     assert infos["channels[4].voltage"].unit == "V"
     assert (infos["current"].settable, infos["current"].command) == (False, "MEAS:CURR?")
     assert infos["mode"].values == ("VOLT", "CURR")
+
+
+@pytest.fixture(params=["here", "in another program"])
+def supply(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A blocking proxy of a supply."""
+    with two_contexts() as (server, client):
+        here = server.make_instrument("psu", Supply)
+        yield here if request.param == "here" else client.get_instrument("server.psu")
+
+
+def test_channel_of_a_proxy_is_read_and_set(supply: Any) -> None:
+    second = supply.channels[2]
+    second.voltage = 3
+    second.enabled = True
+    assert (second.voltage, second.get_voltage(), supply.channels[1].voltage) == (3.0, 3.0, 0.0)
+    second.set_voltage(4.0)
+    assert second.ramp(8.0, steps=2) == [4.0, 8.0]
+    assert second.voltage == 8.0
+    assert ("SOUR2:VOLT", 8.0) in [tuple(pair) for pair in supply.get_exchanged()]
+    with pytest.raises(QMI_InvalidValueException) as raised:
+        second.voltage = -1.0
+    assert str(raised.value) == "channels[2].voltage of psu must be from 0 to 30 V, got -1.0 V"
+    with pytest.raises(QMI_InvalidValueException, match=r"channels of server\.psu has the numbers 1 to 4; got 9"):
+        supply.channels[9]
+    assert len(supply.channels) == 4
+    assert [channel.number for channel in supply.channels] == [1, 2, 3, 4]
+    with pytest.raises(AttributeError, match=r"or published method 'volltage'\. Did you mean 'voltage'"):
+        second.volltage  # noqa: B018
+
+
+def test_channel_of_a_proxy_that_returns_futures(supply: Any) -> None:
+    third = supply.rpc_nonblocking.channels[3]
+    third.voltage.set(2.5).wait()
+    assert third.voltage.wait() == third.get_voltage().wait() == 2.5
+    assert third.ramp(1.0).wait() == [0.5, 1.0]
+    with pytest.raises(AttributeError, match=r"channels\[3\]\.voltage"):
+        third.voltage = 1.0
+
+
+async def test_channel_of_an_awaited_proxy(trio_lab: Context) -> None:
+    psu: Any = await trio_lab.make_instrument("psu", Supply)
+    await psu.channels[1].voltage.set(6.0)
+    assert await psu.channels[1].voltage == await psu.channels[1].get_voltage() == 6.0
+    assert await psu.channels[1].ramp(2.0, rpc_timeout=10.0) == [1.0, 2.0]
+    assert [await channel.voltage for channel in psu.channels] == [2.0, 0.0, 0.0, 0.0]
+
+
+def test_handle_of_a_parameter_reads_and_sets_it(supply: Any) -> None:
+    voltage = supply.parameters.voltage
+    voltage.set(7)
+    assert (voltage.name, voltage.unit, voltage.get(), voltage.limits()) == ("voltage", "V", 7.0, (0, 30))
+    first = supply.parameters["channels[1].voltage"]
+    first.set(2.0)
+    assert first.get() == supply.channels[1].voltage == 2.0
+    assert voltage.info().doc == "Set voltage"
+    assert (voltage.settable, supply.parameters.current.settable) == (True, False)
+    assert "channels[4].enabled" in supply.parameters
+    assert "channels[5].enabled" not in supply.parameters
+    assert list(supply.parameters)[:2] == ["voltage", "current"]
+    assert list(supply.parameters) == list(supply.parameters())
+    assert list(supply.parameters("mode")) == ["mode"]
+    assert voltage == supply.parameters["voltage"]
+    with pytest.raises(QMI_Exception, match=r"has no parameter 'voltag'\. Did you mean 'voltage'"):
+        supply.parameters["voltag"]
+    with pytest.raises(AttributeError, match=r"has no parameter 'voltag'\. Did you mean 'voltage'"):
+        supply.parameters.voltag  # noqa: B018
+    with pytest.raises(QMI_UnknownNameException, match=r"psu has no parameter 'mod'\. Did you mean 'mode'"):
+        supply.parameters("mod")
+
+
+def test_handle_of_a_parameter_returns_futures(supply: Any) -> None:
+    handle = supply.rpc_nonblocking.parameters.voltage
+    handle.set(1.5).wait()
+    assert handle.get().wait() == 1.5
+    assert handle.limits().wait() == (0, 30)
+    assert handle.info().wait().name == "voltage"
+    assert supply.rpc_nonblocking.parameters().wait()["voltage"].unit == "V"
+
+
+async def test_handle_of_a_parameter_is_awaited(trio_lab: Context) -> None:
+    psu: Any = await trio_lab.make_instrument("psu", Supply)
+    handle = psu.parameters.voltage
+    await handle.set(1.5)
+    assert await handle.get() == 1.5
+    assert await handle.limits() == (0, 30)
+    assert (await handle.info()).type == "float"
+    assert (await psu.parameters())["voltage"].unit == "V"
+
+
+def test_quantity_is_converted_where_it_is_given(supply: Any) -> None:
+    unit: Any = pint.UnitRegistry()
+    for give in (
+        lambda value: setattr(supply, "voltage", value),
+        supply.set_voltage,
+        lambda value: supply.set_voltage(value=value),
+        supply.parameters.voltage.set,
+        lambda value: supply.rpc_nonblocking.set_voltage(value).wait(),
+        lambda value: supply.rpc_nonblocking.voltage.set(value).wait(),
+    ):
+        supply.voltage = 0.0
+        give(unit.Quantity(1500.0, "mV"))
+        assert supply.voltage == 1.5
+        with pytest.raises(QMI_InvalidValueException, match="voltage of psu is a value in V; got 1 ampere"):
+            give(unit.Quantity(1, "A"))
+    supply.channels[1].voltage = unit.Quantity(2, "kV") / 1000
+    supply.channels[2].set_voltage(unit.Quantity(30000.0, "mV"))
+    assert [supply.channels[number].voltage for number in (1, 2)] == [2.0, 30.0]
+
+
+def test_quantity_is_a_number_before_it_is_sent() -> None:
+    with two_contexts() as (server, client):
+        server.make_instrument("psu", Supply)
+        psu = client.get_instrument("server.psu")
+        seen: list[object] = []
+        call = Handle.call_blocking
+
+        def note(handle: Handle, method: Any, args: Any, *rest: Any) -> object:
+            seen.append(args)
+            return call(handle, method, args, *rest)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Handle, "call_blocking", note)
+            psu.voltage = pint.Quantity(2, "V")
+            psu.set_voltage(pint.Quantity(2, "V"))
+        assert seen == [("voltage", 2), (2,)]
+
+
+def test_parameter_is_a_property_for_a_program_of_an_older_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.peers.connector.PARAMETERS_SINCE", MINOR + 1)
+    assert len(interface_to_plain(interface_of(Supply), parameters=False)) == 9, "what versions without parameters read"
+    with two_contexts() as (server, client):
+        server.make_instrument("psu", Supply)
+        psu: Any = client.get_instrument("server.psu")
+        psu.voltage = 5
+        psu.set_voltage(psu.voltage + 1)
+        assert psu.get_voltage() == 6.0
+        assert psu.parameters()["voltage"].limits == (0, 30)
+        with pytest.raises(AttributeError, match="channels"):
+            psu.channels  # noqa: B018
+
+
+def test_parameters_travel_with_their_interface() -> None:
+    plain = interface_to_plain(interface_of(Supply))
+    assert interface_from_plain(plain) == interface_of(Supply)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        7,
+        {},
+        {"own": [], "channels": [], "handles": 1},
+        {"own": [["a", "float"]], "channels": [], "handles": True},
+        {"own": [["__init__", "float", "", "", True, True, ""]], "channels": [], "handles": True},
+        {"own": [["lock", "float", "", "", True, True, ""]], "channels": [], "handles": True},
+        {"own": [], "channels": [["c", 1, 10**9, "a.B", "", [], []]], "handles": True},
+        {"own": [], "channels": [["c", 4, 1, "a.B", "", [], []]], "handles": True},
+        {"own": [], "channels": [["lock", 1, 4, "a.B", "", [], []]], "handles": True},
+        {"own": [], "channels": [["c", True, 4, "a.B", "", [], []]], "handles": True},
+    ],
+)
+def test_parameters_of_an_interface_are_checked(more: object) -> None:
+    plain = interface_to_plain(interface_of(Supply))
+    with pytest.raises(ValueError):
+        interface_from_plain([*plain[:9], more])
+
+
+def test_parameters_of_an_interface_may_say_more_in_a_newer_version() -> None:
+    *plain, more = interface_to_plain(interface_of(Supply))
+    assert isinstance(more, dict)
+    assert interface_from_plain([*plain, {**more, "colour": 1}]) == interface_of(Supply)

@@ -50,7 +50,7 @@ from qmi.net.protocol.kinds import Kind
 MAGIC = b"QMI"
 _TLS_RECORDS = (b"\x16\x03", b"\x15\x03")
 MAJOR = 1
-MINOR = 0
+MINOR = 1
 HEADER = struct.Struct(">3sBBIIQ")
 _BEGIN = MAGIC + bytes((MAJOR, MINOR))
 _REST = struct.Struct(">IIQ")
