@@ -253,7 +253,7 @@ class _BaseHandle(ProxyPart):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _BaseHandle):
             return NotImplemented
-        return type(other) is type(self) and (other.address, other._name) == (self.address, self._name)
+        return type(other) is type(self) and (other.address, other.name) == (self.address, self.name)
 
     def __hash__(self) -> int:
         return hash((self.address, self._name))
@@ -492,3 +492,7 @@ def _make_channels(listed: type[ProxyChannels], name: str, channel: type[ProxyCh
 
 def _make_parameters(kind: type[ProxyParameters], handle: Handle) -> object:
     return kind(handle, "parameters")
+
+
+for _public in (AsyncParameterHandle, NonblockingParameterHandle, ParameterHandle, ProxyParameters):
+    _public.__module__ = "qmi.core.driver"

@@ -3,6 +3,12 @@
 from qmi.actors.channels import Channel
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.interface import rpc_method
+from qmi.actors.proxy_parameters import (
+    AsyncParameterHandle,
+    NonblockingParameterHandle,
+    ParameterHandle,
+    ProxyParameters,
+)
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
 from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiInstrument
@@ -13,6 +19,7 @@ from qmi.parameters.info import ParameterInfo
 from qmi.parameters.snapshot import Change, Reading, Snapshot, diff
 
 __all__ = [
+    "AsyncParameterHandle",
     "AsyncScpiInstrument",
     "AsyncTransportInstrument",
     "Block",
@@ -20,9 +27,12 @@ __all__ = [
     "Channel",
     "ChannelList",
     "Channels",
+    "NonblockingParameterHandle",
     "Parameter",
     "ParameterDecorator",
+    "ParameterHandle",
     "ParameterInfo",
+    "ProxyParameters",
     "QMI_Instrument",
     "QMI_Signal",
     "Reading",

@@ -82,10 +82,14 @@ def place_of(instance: object, parameter: ParameterLike) -> Place:
     if isinstance(instance, BaseChannel):
         host: Host = instance.instrument
         path = f"{instance.path}.{parameter.name}"
-        return Place(host, instance, path, f"{path} of {host._name}")
+        return Place(host, instance, path, f"{path} of {name_of(host)}")
     host = cast("Host", instance)
-    name = getattr(host, "_name", type(host).__name__)
-    return Place(host, None, parameter.name, f"{parameter.name} of {name}")
+    return Place(host, None, parameter.name, f"{parameter.name} of {name_of(host)}")
+
+
+def name_of(host: object) -> str:
+    """The name of an object, for messages."""
+    return str(getattr(host, "_name", type(host).__name__))
 
 
 def reading(instance: object, parameter: ParameterLike, *args: object, **kwargs: object) -> Steps:

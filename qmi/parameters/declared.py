@@ -158,7 +158,9 @@ def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | N
     )
 
 
-def infos(host: Any, declared: Declared, names: Sequence[str]) -> Generator[object, object, dict[str, ParameterInfo]]:
+def infos(
+    host: object, declared: Declared, names: Sequence[str]
+) -> Generator[object, object, dict[str, ParameterInfo]]:
     """What an object says of its parameters, with the limits as they are now.
 
     A limit that cannot be found out now, such as that of an instrument that is not open, is shown as None.
@@ -175,7 +177,7 @@ def infos(host: Any, declared: Declared, names: Sequence[str]) -> Generator[obje
     for path in names or declared.paths():
         owned = declared.find(host, path) if isinstance(path, str) else None
         if owned is None:
-            raise QMI_UnknownNameException(unknown_parameter(declared, host._name, path))
+            raise QMI_UnknownNameException(unknown_parameter(declared, access.name_of(host), path))
         owner, parameter = owned
         try:
             limits: Any = yield from access.limits_now(owner, parameter)
