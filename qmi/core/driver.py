@@ -11,7 +11,7 @@ from qmi.actors.proxy_parameters import (
 )
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
-from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiInstrument
+from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiChannel, ScpiInstrument
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import ChannelList, Channels, channels
 from qmi.parameters.declaration import Parameter, ParameterDecorator, parameter
@@ -36,6 +36,7 @@ __all__ = [
     "QMI_Instrument",
     "QMI_Signal",
     "Reading",
+    "ScpiChannel",
     "ScpiInstrument",
     "Snapshot",
     "TransportInstrument",

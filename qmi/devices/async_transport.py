@@ -163,7 +163,12 @@ class AsyncTransport(Line):
         self._step = IDLE
         self._unread.clear()
         self._has_asked = False
-        await self._connect()
+        try:
+            await self._connect()
+        except BaseException:
+            self._note("refused")
+            raise
+        self._note("open")
         self._is_open = True
         if self._reconnect is None:
             return
@@ -171,6 +176,7 @@ class AsyncTransport(Line):
             self._identity = await self._identify(self._reconnect)
         except BaseException:
             self._is_open = False
+            self._note("close")
             self._disconnect_quietly()
             raise
         self._step = IDLE
@@ -183,6 +189,7 @@ class AsyncTransport(Line):
         """
         self._check_is_open()
         self._is_open = False
+        self._note("close")
         self._read_buffer = bytearray()
         self._step = IDLE
         self._drop_line()
@@ -250,8 +257,10 @@ class AsyncTransport(Line):
             self._read_failed(error, Owed(b"", 1))
             raise
         self._served("read", data)
-        if len(data) < nbytes and self._step == ASKED:
-            self._step = UNSURE
+        if len(data) < nbytes:
+            self._note("timeout")
+            if self._step == ASKED:
+                self._step = UNSURE
         return data
 
     async def readinto(self, buffer: Any, timeout: float | None = None) -> None:
@@ -358,6 +367,7 @@ class AsyncTransport(Line):
             dropped += data
             if self._clock.current_time() >= end:
                 break
+        self._note("dropped", dropped)
         return bytes(dropped)
 
     # Exchanges that were broken off.
@@ -435,6 +445,7 @@ class AsyncTransport(Line):
             try:
                 await self._connect()
             except (*MAY_RENEW, QMI_InstrumentException) as error:
+                self._note("refused")
                 failure = error
             else:
                 again = await self._greet(reconnect)

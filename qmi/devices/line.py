@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from qmi.devices.exchange import OutOfStep, Owed, Step, checked_out_of_step
 from qmi.devices.owner import owner_name
 from qmi.devices.reconnect import ConnectionEvent, Reconnect, reconnect_of
-from qmi.devices.traffic import log, traffic_logger
+from qmi.devices.traffic import Tap, log, traffic_name, watch
 from qmi.errors import (
     QMI_EndOfInputException,
     QMI_InstrumentException,
@@ -46,6 +46,8 @@ class Line:
 
     _renewal_drops_answers: ClassVar[bool] = False
     """Whether an answer that is late cannot arrive on a new connection."""
+    reads_messages: bool = False
+    """Whether answers are messages with an end of their own."""
 
     def __init__(self) -> None:
         # Some tests of drivers put bytes here.
@@ -60,7 +62,8 @@ class Line:
         self._resynchronize: Callable[[Any], object] | None = None
         self._reconnect: Reconnect | None = None
         self._identity: object = None
-        self._traffic = traffic_logger(owner_name() or self._short_name())
+        self._traffic_owner = owner_name() or self._short_name()
+        self._traffic = watch(self, self._traffic_owner)
 
     def configure(
         self,
@@ -97,9 +100,23 @@ class Line:
         if resynchronize is not None:
             self._resynchronize = resynchronize
         if name is not None:
-            self._owner = name
-            self._traffic = traffic_logger(name)
+            self._owner = self._traffic_owner = name
+            self.watch()
         return self
+
+    @property
+    def traffic_name(self) -> str:
+        """Name of the instrument in the logger ``qmi.traffic.<instrument>``."""
+        return traffic_name(self._traffic_owner)
+
+    def watch(self) -> None:
+        """Tell the traffic to those who want to know by now."""
+        self._traffic = watch(self, self._traffic_owner)
+
+    def _note(self, event: str, data: bytes | bytearray = b"") -> None:
+        """Tell those who record, if any, what happened besides writing and reading."""
+        if isinstance(self._traffic, Tap):
+            self._traffic.note(event, bytes(data))
 
     @property
     def reconnect(self) -> Reconnect | None:
@@ -160,12 +177,14 @@ class Line:
         """
         if isinstance(error, QMI_TransportLostException):
             self._step = before
+            self._note("lost in write")
             self._lost(error)
         elif isinstance(error, NotImplementedError | TypeError | ValueError):
             self._step = before
 
     def _read_failed(self, error: BaseException, owed: Owed) -> None:
         if isinstance(error, QMI_TransportLostException):
+            self._note("lost")
             self._lost(error)
         elif isinstance(error, QMI_EndOfInputException | NotImplementedError | TypeError):
             pass  # a message that was shorter than expected, and came whole; or there was no reading at all
@@ -214,12 +233,14 @@ class Line:
             raise self._half_a_command()
         wait = self._out_of_step.drain_timeout
         _logger.warning("%s: the owed answer has not come within %g s and is taken as lost", self, wait)
+        self._note("dropped", self._read_buffer)
         self._read_buffer = bytearray()
         self._step = IDLE
 
     def _dropped_late(self) -> bool:
         """The owed answer has come: drop it."""
         _logger.info("%s: %d bytes of an answer that came late were dropped", self, len(self._read_buffer))
+        self._note("dropped", self._read_buffer)
         self._read_buffer = bytearray()
         return True
 
@@ -236,6 +257,7 @@ class Line:
     def _timeout_with(
         self, text: str, timeout: float | None, received: bytes | bytearray | memoryview
     ) -> QMI_TimeoutException:
+        self._note("timeout")
         where = f"{self}, {self._descriptor}" if self._descriptor else str(self)
         limit = "" if timeout is None else f" within {timeout:g} s"
         # The end of it: what is missing comes behind that.

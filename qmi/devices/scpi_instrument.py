@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import trio
 
+from qmi.actors.channels import Channel
 from qmi.actors.instrument import QMI_InstrumentIdentification
 from qmi.actors.interface import rpc_method
 from qmi.devices.async_scpi import AsyncScpiProtocol
@@ -17,6 +18,7 @@ from qmi.devices.scpi import MOST_ERRORS, ScpiProtocol
 from qmi.devices.scpi_errors import is_no_error
 from qmi.devices.transport import QMI_Transport
 from qmi.errors import QMI_InstrumentException
+from qmi.parameters.blocks import array_block
 from qmi.parameters.scpi_binding import DeclaredParameter, ParameterOfChannel, ScpiBinding, wrong_answer
 from qmi.parameters.scpi_text import ScpiText, scpi_text
 
@@ -35,9 +37,9 @@ class ScpiRules:
     """The question for the oldest error."""
     completion_query: ClassVar[str | None] = None
     """The question that is asked after each command and answered when that is done, such as ``*OPC?``."""
-    command_terminator: ClassVar[str] = "\n"
+    command_terminator: str = "\n"
     """What a command ends in."""
-    response_terminator: ClassVar[str] = "\n"
+    response_terminator: str = "\n"
     """What an answer ends in."""
     clear_command: ClassVar[str | None] = "*CLS"
     """What a device is sent when it is opened, to forget errors of before; None if it knows no such command."""
@@ -76,6 +78,13 @@ class ScpiRules:
         value = _read(_NUMBER, answer, question)
         assert isinstance(value, float)
         return value
+
+    @classmethod
+    def _numbers(cls, answer: str, question: str, count: int) -> list[float]:
+        texts = answer.split(",")
+        if len(texts) != count:
+            raise QMI_InstrumentException(wrong_answer(question, answer, f"{count} numbers"))
+        return [cls._number(text, question) for text in texts]
 
     @staticmethod
     def _flag(answer: str, question: str) -> bool:
@@ -250,12 +259,38 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
             self._write(command)
         self._keep(setting, commands)
 
+    def _write_array(self, command: str, values: object, dtype: str) -> None:
+        """Send numbers as a block behind a command. Needs numpy.
+
+        Args:
+            command: What stands before the block, with the blank or comma between them.
+            values: The numbers, in one row.
+            dtype: Type of the items, with their byte order: ``">i2"``, ``"<f4"``.
+
+        Raises:
+            ValueError: If they do not fit the type.
+        """
+        self._check_is_open()
+        self._scpi.write_raw(command.encode("ascii") + array_block(values, dtype))
+
     def _ask(self, question: str) -> str:
         self._check_is_open()
         return self._scpi.ask(question).strip()
 
     def _ask_number(self, question: str) -> float:
         return self._number(self._ask(question), question)
+
+    def _ask_numbers(self, question: str, count: int) -> list[float]:
+        """Ask for numbers, with commas between them.
+
+        Args:
+            question: Without a terminator.
+            count: How many there must be.
+
+        Raises:
+            QMI_InstrumentException: If there are not so many, or they are none.
+        """
+        return self._numbers(self._ask(question), question, count)
 
     def _ask_flag(self, question: str) -> bool:
         return self._flag(self._ask(question), question)
@@ -295,6 +330,65 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
         for commands in self._settings.values():
             for command in commands:
                 self._scpi.write(command)
+
+
+class ScpiChannel(Channel):
+    """Base class of the channels of a :class:`ScpiInstrument` that have methods of their own.
+
+    What it sends and asks has the number of the channel in place of ``{n}``, as the commands of its parameters do.
+    """
+
+    def _write(self, command: str) -> None:
+        """Send a command.
+
+        Args:
+            command: Without a terminator.
+        """
+        self.instrument._write(self._numbered(command))
+
+    def _set(self, setting: str, *commands: str) -> None:
+        """Send the commands for a setting, which are sent again when the connection was lost and made again.
+
+        Args:
+            setting: What it is; a new value takes the place of the one before.
+            commands: The commands.
+        """
+        self.instrument._set(f"{self.path}.{setting}", *(self._numbered(command) for command in commands))
+
+    def _write_array(self, command: str, values: object, dtype: str) -> None:
+        """Send numbers as a block behind a command. Needs numpy.
+
+        Args:
+            command: What stands before the block, with the blank or comma between them.
+            values: The numbers, in one row.
+            dtype: Type of the items, with their byte order.
+
+        Raises:
+            ValueError: If they do not fit the type.
+        """
+        self.instrument._write_array(self._numbered(command), values, dtype)
+
+    def _ask(self, question: str) -> str:
+        """Ask a question, and return the answer.
+
+        Args:
+            question: Without a terminator.
+        """
+        answer: str = self.instrument._ask(self._numbered(question))
+        return answer
+
+    def _ask_number(self, question: str) -> float:
+        return self.instrument._number(self._ask(question), self._numbered(question))  # type: ignore[no-any-return]
+
+    def _ask_numbers(self, question: str, count: int) -> list[float]:
+        numbers: list[float] = self.instrument._ask_numbers(self._numbered(question), count)
+        return numbers
+
+    def _ask_flag(self, question: str) -> bool:
+        return self.instrument._flag(self._ask(question), self._numbered(question))  # type: ignore[no-any-return]
+
+    def _numbered(self, text: str) -> str:
+        return text.replace("{n}", str(self.number))
 
 
 class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
@@ -412,12 +506,38 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
             await self._write(command)
         self._keep(setting, commands)
 
+    async def _write_array(self, command: str, values: object, dtype: str) -> None:
+        """Send numbers as a block behind a command. Needs numpy.
+
+        Args:
+            command: What stands before the block, with the blank or comma between them.
+            values: The numbers, in one row.
+            dtype: Type of the items, with their byte order.
+
+        Raises:
+            ValueError: If they do not fit the type.
+        """
+        self._check_is_open()
+        await self._scpi.write_raw(command.encode("ascii") + array_block(values, dtype))
+
     async def _ask(self, question: str) -> str:
         self._check_is_open()
         return (await self._scpi.ask(question)).strip()
 
     async def _ask_number(self, question: str) -> float:
         return self._number(await self._ask(question), question)
+
+    async def _ask_numbers(self, question: str, count: int) -> list[float]:
+        """Ask for numbers, with commas between them.
+
+        Args:
+            question: Without a terminator.
+            count: How many there must be.
+
+        Raises:
+            QMI_InstrumentException: If there are not so many, or they are none.
+        """
+        return self._numbers(await self._ask(question), question, count)
 
     async def _ask_flag(self, question: str) -> bool:
         return self._flag(await self._ask(question), question)
@@ -458,5 +578,5 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
                 await self._scpi.write(command)
 
 
-for _public in (ScpiInstrument, AsyncScpiInstrument):
+for _public in (ScpiInstrument, ScpiChannel, AsyncScpiInstrument):
     _public.__module__ = "qmi.core.driver"

@@ -244,9 +244,15 @@ class DeviceTransport(Line, QMI_Transport):
         self._step = IDLE
         self._unread.clear()
         self._has_asked = False
-        self._connect()
+        try:
+            self._connect()
+        except BaseException:
+            self._note("refused")
+            raise
+        self._note("open")
 
     def _close_transport(self) -> None:
+        self._note("close")
         self._read_buffer = bytearray()
         self._step = IDLE
         # A connection that is lost is closed, too.
@@ -323,8 +329,10 @@ class DeviceTransport(Line, QMI_Transport):
             self._read_failed(error, Owed(b"", 1))
             raise
         self._served("read", data)
-        if len(data) < nbytes and self._step == ASKED:
-            self._step = UNSURE
+        if len(data) < nbytes:
+            self._note("timeout")
+            if self._step == ASKED:
+                self._step = UNSURE
         return data
 
     def readinto(self, buffer: Any, timeout: float | None = None) -> None:
@@ -431,6 +439,7 @@ class DeviceTransport(Line, QMI_Transport):
             dropped += data
             if self._clock.monotonic() >= end:
                 break
+        self._note("dropped", dropped)
         return bytes(dropped)
 
     # Exchanges that were broken off.
@@ -507,6 +516,7 @@ class DeviceTransport(Line, QMI_Transport):
             try:
                 self._connect()
             except (*MAY_RENEW, QMI_InstrumentException) as error:
+                self._note("refused")
                 failure = error
             else:
                 again = self._greet(reconnect)

@@ -279,6 +279,7 @@ class MessageTransport(DeviceTransport, Generic[D]):
     DEFAULT_READ_TIMEOUT: ClassVar[float | None] = None
     """For how long a read without a timeout waits, in seconds; None for ever."""
     _renewal_drops_answers = True
+    reads_messages = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -345,6 +346,7 @@ class MessageTransport(DeviceTransport, Generic[D]):
         if not self._read_buffer:
             self._check_not_lost()
             self._keep(self._receive(nbytes, timeout))
+            self._note("message")
         return self._take(len(self._read_buffer))
 
     def _message(self, timeout: float | None) -> bytes:
@@ -352,6 +354,7 @@ class MessageTransport(DeviceTransport, Generic[D]):
         message = self._receive(0, timeout)
         if not message:
             raise self._timeout_with("Timeout: no message", timeout, b"")
+        self._note("message")
         return message
 
     def _drop_received(self) -> bytes:

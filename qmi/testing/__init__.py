@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from qmi.actors.clock.virtual import VirtualClock as VirtualClock
     from qmi.testing.clock import SimulatedClock as SimulatedClock
     from qmi.testing.clock import simulated_time as simulated_time
+    from qmi.testing.recording import record_session as record_session
+    from qmi.testing.recording import replay as replay
+    from qmi.testing.recording import replay_async as replay_async
     from qmi.testing.script import CLOSED as CLOSED
     from qmi.testing.script import LOST as LOST
     from qmi.testing.script import NO_ANSWER as NO_ANSWER
@@ -56,12 +59,16 @@ __all__ = [
     "open_script",
     "open_task_bench",
     "open_virtual_context",
+    "record_session",
+    "replay",
+    "replay_async",
     "run_in_virtual_time",
     "simulated_time",
 ]
 
 _HOMES = {
     "qmi.actors.clock.virtual": ("VirtualClock",),
+    "qmi.testing.recording": ("record_session", "replay", "replay_async"),
     "qmi.testing.script": (
         "CLOSED",
         "LOST",

@@ -68,14 +68,10 @@ class Unasked:
     """A step: the device sends this by itself, when the step before is done.
 
     Attributes:
-        answer: What it sends.
+        answer: What it sends: a text, bytes, or several in a list.
     """
 
-    answer: str | bytes
-
-
-Step: TypeAlias = str | bytes | re.Pattern[str] | Unasked | Mark | tuple[object, ...]
-"""What is written, alone or in a pair with the answer, or a list of answers; or a mark."""
+    answer: object
 
 
 def block(data: object, terminator: bytes = b"\n") -> bytes:
@@ -133,7 +129,7 @@ class Script:
 
     def __init__(
         self,
-        steps: Iterable[Step],
+        steps: Iterable[object],
         terminator: bytes,
         answer_terminator: bytes,
         *,
@@ -428,9 +424,9 @@ def _parts(answer: object, number: int, terminator: bytes) -> list[_Part]:
     if answer is None:
         return []
     if isinstance(answer, str):
-        return [answer.encode("utf-8") + terminator]
+        return [data] if (data := answer.encode("utf-8") + terminator) else []
     if isinstance(answer, bytes | bytearray | memoryview):
-        return [bytes(answer)]
+        return [bytes(answer)] if answer else []
     if isinstance(answer, Late):
         return [_Silence(answer.seconds), *_parts(answer.answer, number, terminator)]
     if answer in (NO_ANSWER, LOST):

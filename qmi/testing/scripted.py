@@ -12,7 +12,7 @@ from qmi.devices.async_transport import AsyncTransport
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_EndOfInputException
 from qmi.testing.clock import SimulatedClock, current_clock
-from qmi.testing.script import Script, Step
+from qmi.testing.script import Script
 
 
 class _Clock:
@@ -104,7 +104,7 @@ class ScriptedTransport(_Scripted, DeviceTransport):
 
     def __init__(
         self,
-        steps: Iterable[Step],
+        steps: Iterable[object],
         *,
         terminator: str = "\n",
         answer_terminator: str | None = None,
@@ -114,7 +114,7 @@ class ScriptedTransport(_Scripted, DeviceTransport):
     ) -> None:
         super().__init__()
         self._script = _script(steps, terminator, answer_terminator, name, origins)
-        self._messages = messages
+        self.reads_messages = messages
         self._may_be_silent = False
         self._clock = _Clock()
 
@@ -140,7 +140,7 @@ class ScriptedTransport(_Scripted, DeviceTransport):
         super().write(data)
 
     def _send(self, data: bytes) -> None:
-        if self._messages:
+        if self.reads_messages:
             self._read_buffer = bytearray()
         self._script.write(bytes(data), self._clock.monotonic())
 
@@ -158,20 +158,20 @@ class ScriptedTransport(_Scripted, DeviceTransport):
     def _drain(self) -> bool:
         self._may_be_silent = True
         try:
-            if not self._messages:
+            if not self.reads_messages:
                 return super()._drain()
             return bool(self._receive(2**62, self._out_of_step.drain_timeout)) and self._dropped_late()
         finally:
             self._may_be_silent = False
 
     def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
-        if not self._messages:
+        if not self.reads_messages:
             return super()._read_until(terminator, timeout)
         self._fetch_message(timeout)
         return self._take(len(self._read_buffer))
 
     def _read_exactly(self, nbytes: int, timeout: float | None) -> bytes:
-        if self._messages:
+        if self.reads_messages:
             self._fetch_message(timeout)
             if len(self._read_buffer) < nbytes:
                 raise QMI_EndOfInputException(
@@ -186,6 +186,7 @@ class ScriptedTransport(_Scripted, DeviceTransport):
         message = self._receive(2**62, timeout)
         if not message:
             raise self._timeout_with("Timeout: no message", timeout, b"")
+        self._note("message")
         self._keep(message)
 
 
@@ -209,7 +210,7 @@ class AsyncScriptedTransport(_Scripted, AsyncTransport):
 
     def __init__(
         self,
-        steps: Iterable[Step],
+        steps: Iterable[object],
         *,
         terminator: str = "\n",
         answer_terminator: str | None = None,
@@ -276,7 +277,7 @@ class AsyncScriptedTransport(_Scripted, AsyncTransport):
 
 
 def _script(
-    steps: Iterable[Step], terminator: str, answer_terminator: str | None, name: str, origins: Sequence[str]
+    steps: Iterable[object], terminator: str, answer_terminator: str | None, name: str, origins: Sequence[str]
 ) -> Script:
     answered = terminator if answer_terminator is None else answer_terminator
     return Script(steps, terminator.encode("latin-1"), answered.encode("latin-1"), name=name, origins=origins)
@@ -288,7 +289,7 @@ def _time_is_virtual() -> bool:
 
 @contextmanager
 def open_script(
-    steps: Iterable[Step], *, terminator: str = "\n", answer_terminator: str | None = None, messages: bool = False
+    steps: Iterable[object], *, terminator: str = "\n", answer_terminator: str | None = None, messages: bool = False
 ) -> Iterator[ScriptedTransport]:
     """A scripted transport that is checked at the end of the block: all steps must have been used.
 
