@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import trio
 
@@ -17,10 +17,12 @@ from qmi.devices.reconnect import Reconnect
 from qmi.devices.scpi import MOST_ERRORS, ScpiProtocol
 from qmi.devices.scpi_errors import is_no_error
 from qmi.devices.transport import QMI_Transport
-from qmi.errors import QMI_InstrumentException
+from qmi.errors import QMI_InstrumentException, QMI_UsageException
 from qmi.parameters.blocks import array_block
+from qmi.parameters.declaration import Parameter
+from qmi.parameters.declared import declared_of
 from qmi.parameters.scpi_binding import DeclaredParameter, ParameterOfChannel, ScpiBinding, wrong_answer
-from qmi.parameters.scpi_text import ScpiText, scpi_text
+from qmi.parameters.scpi_text import ScpiText, scpi_commands, scpi_text
 
 _NUMBER = scpi_text(float)
 _FLAG = scpi_text(bool)
@@ -49,6 +51,14 @@ class ScpiRules:
     """Least time between two commands, in seconds."""
 
     _name: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declared = declared_of(cls)
+        for owner in (declared, *(declared_of(channels.channel_class) for channels in declared.channels.values())):
+            for parameter in owner.parameters.values():
+                if parameter.ask is not None or parameter.write is not None:
+                    _check_binding(cls, parameter)
 
     def _begin_rules(self) -> None:
         self._settings: dict[str, tuple[str, ...]] = {}
@@ -110,6 +120,15 @@ class ScpiRules:
     def _keep_parameter(self, parameter: DeclaredParameter, path: str, command: str, before: tuple[str, ...]) -> None:
         if parameter.name not in self.NOT_RESTORED and not is_output(command):
             self._keep(path, (*before, command))
+
+
+def _check_binding(cls: type, parameter: Parameter[Any]) -> None:
+    try:
+        scpi_commands(None, parameter.ask, parameter.write)
+        ScpiBinding(parameter)
+    except ValueError as error:
+        owner = parameter.owner or cls
+        raise QMI_UsageException(f"Parameter {owner.__qualname__}.{parameter.name}: {error}") from None
 
 
 def is_output(command: str) -> bool:

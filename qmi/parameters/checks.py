@@ -241,7 +241,7 @@ def _check_numbers(fault: _Fault, parameter: Parameter[object]) -> None:
         if not parameter.gettable:
             fault("is polled, but can only be set: leave poll= out")
     if scale is not None:
-        if not _is_number_type(parameter):
+        if not _is_number_type(parameter) and parameter.block is None:
             fault(f"has a scale, but is no number (its type is {parameter.type.__name__})")
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0:
             fault(f"has scale={shown(scale)}: give a number other than 0")
