@@ -11,6 +11,7 @@
     │   └── QMI_TransportLostException         (also ConnectionError) the connection to a device is gone
     ├── QMI_InstrumentException
     │   ├── QMI_OutOfStepException             an answer is owed that could be taken for the next one
+    │   ├── QMI_RestoreException               some settings of a snapshot were set, then one failed
     │   └── QMI_ScpiException                  what a device reports about a command
     ├── QMI_InvalidOperationException
     ├── QMI_MessageDeliveryException
@@ -89,6 +90,7 @@ __all__ = [
     "QMI_PeerNotFoundException",
     "QMI_RemoteException",
     "QMI_RemoteExceptionGroup",
+    "QMI_RestoreException",
     "QMI_RpcTimeoutException",
     "QMI_RuntimeException",
     "QMI_ScpiException",
@@ -150,6 +152,22 @@ class QMI_InstrumentException(QMI_Exception):
 
 class QMI_OutOfStepException(QMI_InstrumentException):
     """An answer is still owed, and might be taken for that of the next question; nothing was sent."""
+
+
+class QMI_RestoreException(QMI_InstrumentException):
+    """A setting of a snapshot could not be set, when others had been set already.
+
+    Attributes:
+        failed: The name of the parameter.
+        done: Those that were set before.
+        left: Those that were not set for that.
+    """
+
+    def __init__(self, message: str = "", failed: str = "", done: Sequence[str] = (), left: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.failed: str = failed
+        self.done: tuple[str, ...] = tuple(done)
+        self.left: tuple[str, ...] = tuple(left)
 
 
 class QMI_ScpiException(QMI_InstrumentException):

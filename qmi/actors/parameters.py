@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, cast
 
 from qmi.actors.interface import (
@@ -22,6 +22,7 @@ from qmi.actors.interface import (
     published,
     published_functions,
 )
+from qmi.actors.parameter_values import declare_signals, note, publish_change, restoring, taking
 from qmi.errors import QMI_UsageException
 from qmi.parameters import access
 from qmi.parameters.channels import BaseChannel
@@ -29,6 +30,7 @@ from qmi.parameters.checks import check_declared
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import DECLARED, Declared, declared_of, describe, infos, type_name
 from qmi.parameters.info import ParameterInfo
+from qmi.parameters.snapshot import Change, Snapshot
 
 _MADE: Final = "__of_parameter__"
 """Attribute of a function that was made for a parameter: the parameter."""
@@ -51,11 +53,50 @@ class ParameterMethods:
         """
         return cast("dict[str, ParameterInfo]", access.run(infos(self, declared_of(type(self)), names)))
 
+    @published
+    def snapshot(self, update: bool = False, names: Collection[str] | None = None) -> Snapshot:
+        """The values of all parameters at one time, those of channels included; blocks are left out.
+
+        Args:
+            update: Whether all of them are asked anew, in one turn; if not, they are as they were read or set last,
+                each with the time of that, and nothing is asked.
+            names: Those to take, such as ``["voltage", "channels[1].current"]``, blocks as well; None is all.
+
+        Returns:
+            The readings by name. What could not be read is in its ``missing``, with the reason.
+
+        Raises:
+            QMI_UnknownNameException: If there is no parameter of one of the names.
+        """
+        return cast("Snapshot", access.run(taking(self, update=update, names=names)))
+
+    @published
+    def restore(self, snapshot: Mapping[str, object], dry_run: bool = False) -> list[Change]:
+        """Set what differs from a snapshot, in the order in which it is declared; all in one turn.
+
+        All settings are asked first, and all that is to be set is checked before the first of them is.
+
+        Args:
+            snapshot: The snapshot, or a dict of values by names; what it does not have stays as it is.
+            dry_run: Whether nothing is set: only to see what would be.
+
+        Returns:
+            What was set, and what it was before.
+
+        Raises:
+            QMI_InvalidValueException: If something cannot be set as it is in the snapshot; nothing was set.
+            QMI_RestoreException: If setting something failed on the way; says what was set before.
+        """
+        return cast("list[Change]", access.run(restoring(self, snapshot, dry_run=dry_run)))
+
     def _parameter_read(self, name: str, value: object) -> None:
         """A parameter was read: called where the object's methods run."""
+        note(self, name, value)
 
     def _parameter_set(self, name: str, value: object) -> None:
         """A parameter was set, by whomever: called where the object's methods run."""
+        note(self, name, value)
+        publish_change(self, name, value)
 
 
 OWN_NAMES: Final = frozenset(name for name in vars(ParameterMethods) if not name.startswith("_"))
@@ -92,6 +133,7 @@ def declare(cls: type) -> None:
             _put(cls, f"set_{parameter.name}", parameter, _setter(cls, parameter))
     _take_away(cls, declared)
     if not is_channel:
+        declare_signals(cls, declared)
         for name, value in vars(ParameterMethods).items():
             if not name.startswith("__") and inspect.getattr_static(cls, name, None) is None:
                 setattr(cls, name, value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Collection, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from qmi.actors.interface import (
@@ -68,8 +67,7 @@ class QMI_RpcObject:
     _rpc_enter: ClassVar[tuple[str, ...]] = ()
     _rpc_exit: ClassVar[tuple[str, ...]] = ()
 
-    # What is asked without anybody calling, and each how many seconds; and what does that, once the object is made.
-    __rpc_polls__: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    # What asks for readings without anybody calling, once the object is made and if there are such.
     __rpc_poller__: Polling | None = None
 
     if TYPE_CHECKING:
@@ -180,9 +178,19 @@ class QMI_RpcObject:
         result = leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)
         return _truth_of(result) if inspect.isawaitable(result) else bool(result)
 
+    def __rpc_polls__(self) -> Mapping[str, float]:
+        # What is asked without anybody calling, and each how many seconds.
+        if not hasattr(self, _DECLARED):
+            return {}
+        from qmi.actors.parameter_values import polls_of
+
+        return polls_of(self)
+
     def __rpc_poll__(self, name: str) -> object:
-        # Ask for one of the readings that are polled, and publish it.
-        raise AssertionError(name)
+        # Ask for one of these readings, and publish it; something to await in a driver in the event loop.
+        from qmi.actors.parameter_values import poll
+
+        return poll(self, name)
 
     def __rpc_begin_polling__(self, poller: Polling) -> None:
         # The object is made; those that can be opened are polled as long as they are open.

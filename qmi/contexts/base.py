@@ -633,7 +633,7 @@ class ContextBase:
             self.registry.free(actor.address.object)
             made.fail(error)
             return
-        if periods := actor.object.__rpc_polls__:
+        if periods := actor.object.__rpc_polls__():
             actor.poller = Poller(self, actor, periods)
             actor.object.__rpc_begin_polling__(actor.poller)
         self.registry.add(actor)

@@ -11,7 +11,9 @@ called when that went well; all objects with parameters have them (:mod:`qmi.act
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException, QMI_UsageException
@@ -159,8 +161,16 @@ def setting(instance: object, parameter: ParameterLike, value: object, *args: ob
     return result
 
 
-def checking(instance: object, parameter: ParameterLike, value: object) -> Steps:
+def checking(
+    instance: object, parameter: ParameterLike, value: object, planned: Mapping[str, object] = MappingProxyType({})
+) -> Steps:
     """Check whether a value can be set; the value of the procedure is what :func:`setting` would send.
+
+    Args:
+        instance: The object that has the parameter, or one of its channels.
+        parameter: The parameter.
+        value: The value.
+        planned: Values that other parameters will have by then, by their names; of all others, the present one counts.
 
     Raises:
         QMI_UsageException: If the parameter can only be read.
@@ -171,38 +181,87 @@ def checking(instance: object, parameter: ParameterLike, value: object) -> Steps
         raise QMI_UsageException(f"{where} can only be read")
     value = in_unit(value, parameter.unit, where)
     value = parameter.rule.convert(value, where)  # before the limits, which may have to be asked for
-    limits = yield from limits_now(instance, parameter)
+    limits = yield from limits_now(instance, parameter, planned)
     return parameter.rule.check(value, cast("Limits | None", limits), where)
 
 
-def limits_now(instance: object, parameter: ParameterLike) -> Steps:
-    """The limits of a parameter as they are now, a pair or None: other parameters are read for it."""
+def limits_now(
+    instance: object, parameter: ParameterLike, planned: Mapping[str, object] = MappingProxyType({})
+) -> Steps:
+    """The limits of a parameter as they are now, a pair or None: other parameters are read for it.
+
+    Args:
+        instance: The object that has the parameter, or one of its channels.
+        parameter: The parameter.
+        planned: Values that other parameters will have, to be taken in place of the present ones.
+    """
     limits = parameter.limits
     if limits is None:
         return None
     where = place_of(instance, parameter).where
     if callable(limits):
-        limits = yield limits(instance)
+        limits = yield limits(as_planned(instance, planned))
     if not isinstance(limits, tuple | list) or len(limits) != 2:
         raise QMI_UsageException(f"The limits of {where} are a pair; the function gave {shown(limits)}")
     ends = []
     for end in limits:
-        ends.append((yield from _end(instance, end, where)))
+        ends.append((yield from _end(instance, end, where, planned)))
     return tuple(ends)
 
 
-def _end(instance: object, end: object, where: str) -> Steps:
+def _end(instance: object, end: object, where: str, planned: Mapping[str, object]) -> Steps:
     if isinstance(end, str):
         owner, other = sibling(instance, end)
         if other is None:
             raise QMI_UsageException(f"A limit of {where} is the parameter {end!r}, which there is not")
-        end = yield from reading(owner, other)
+        path = place_of(owner, other).path
+        end = planned[path] if path in planned else (yield from reading(owner, other))
     elif callable(end):
-        end = yield end(instance)
+        end = yield end(as_planned(instance, planned))
     end = plain_scalar(end)
     if end is not None and (isinstance(end, bool) or not isinstance(end, int | float)):
         raise QMI_UsageException(f"A limit of {where} is a number or None; the function gave {shown(end)}")
     return end
+
+
+class _Planned:
+    """An object as a function for a limit sees it while a restore is planned: with the values that it will have."""
+
+    _instance: object
+    _prefix: str
+    _planned: Mapping[str, object]
+
+    def __init__(self, instance: object, prefix: str, planned: Mapping[str, object]) -> None:
+        self.__dict__.update(_instance=instance, _prefix=prefix, _planned=planned)
+
+    def __getattr__(self, name: str) -> object:
+        if (path := f"{self._prefix}{name}") in self._planned:
+            return self._planned[path]
+        value = getattr(self._instance, name)
+        if name.startswith("get_") and (path := f"{self._prefix}{name.removeprefix('get_')}") in self._planned:
+            return _giving(self._planned[path], awaited=inspect.iscoroutinefunction(value))
+        if name == "instrument" and isinstance(self._instance, BaseChannel):
+            return _Planned(value, "", self._planned)
+        return value
+
+
+def _giving(value: object, *, awaited: bool) -> Callable[[], object]:
+    async def give_later() -> object:
+        return value
+
+    return give_later if awaited else lambda: value
+
+
+def as_planned(instance: object, planned: Mapping[str, object]) -> object:
+    """The object, or one of its channels, with values that it will have in place of those that it has.
+
+    Args:
+        instance: The object or channel.
+        planned: The values, by the names of parameters; if there are none, this is the object itself.
+    """
+    if not planned:
+        return instance
+    return _Planned(instance, f"{instance.path}." if isinstance(instance, BaseChannel) else "", planned)
 
 
 def sibling(instance: object, name: str) -> tuple[object, ParameterLike | None]:

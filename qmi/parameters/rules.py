@@ -80,7 +80,7 @@ class Rule:
         if self.values is not None:
             return self._one_of(converted, where)
         if isinstance(converted, int | float) and not isinstance(converted, bool):
-            if math.isnan(converted):
+            if isinstance(converted, float) and math.isnan(converted):
                 raise QMI_InvalidValueException(f"{where} must be a number, got {converted!r}")
             self._check_limits(converted, limits, where)
             self._check_step(converted, limits, where)
@@ -108,7 +108,7 @@ class Rule:
         )
 
     def _check_step(self, value: float, limits: Limits | None, where: str) -> None:
-        if self.step is None or math.isinf(value):
+        if self.step is None or (isinstance(value, float) and math.isinf(value)):
             return
         start = (limits[0] if limits else None) or 0
         # Noise of a float grows with the value, while the distance to the next multiple does not.

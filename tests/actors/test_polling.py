@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 class Meter(QMI_Instrument):
     """Notes when it is asked for what, by a clock of the test."""
 
-    __rpc_polls__ = MappingProxyType({"current": 1.0})
+    polls: Mapping[str, float] = MappingProxyType({"current": 1.0})
 
     def __init__(self, context: Any, name: str, bench: TaskBench | None = None) -> None:
         super().__init__(context, name)
@@ -32,6 +32,9 @@ class Meter(QMI_Instrument):
         self.now = bench.now if bench is not None else trio.current_time
         self.gate = threading.Event()
         self.works: Callable[[], object] = lambda: None
+
+    def __rpc_polls__(self) -> Mapping[str, float]:
+        return self.polls
 
     def note(self, name: str) -> None:
         self.asked.append((name, self.now()))
@@ -74,7 +77,8 @@ class MixedMeter(LoopMeter):
 class Probe(QMI_RpcObject):
     """Cannot be opened."""
 
-    __rpc_polls__ = MappingProxyType({"current": 1.0})
+    polls: Mapping[str, float] = MappingProxyType({"current": 1.0})
+    __rpc_polls__ = Meter.__rpc_polls__
     __rpc_poll__ = Meter.__rpc_poll__
     note = Meter.note
 
@@ -153,7 +157,7 @@ def test_poll_of_what_is_opened_by_its_constructor_begins_there() -> None:
 
 def test_polls_of_several_readings_have_periods_of_their_own() -> None:
     class Several(Meter):
-        __rpc_polls__ = MappingProxyType({"fast": 0.1, "slow": 0.25, "other": 0.1})
+        polls = MappingProxyType({"fast": 0.1, "slow": 0.25, "other": 0.1})
 
     with open_task_bench() as bench:
         proxy, meter = make(bench, Several)
@@ -231,7 +235,7 @@ def test_poll_that_waits_when_its_object_is_closed_asks_for_nothing() -> None:
 
 def test_poll_that_fails_is_logged_once_and_so_is_its_recovery(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Meter):
-        __rpc_polls__ = MappingProxyType({"current": 1.0, "voltage": 1.0})
+        polls = MappingProxyType({"current": 1.0, "voltage": 1.0})
 
         def note(self, name: str) -> None:
             super().note(name)
@@ -367,7 +371,7 @@ def test_poll_that_breaks_down_takes_nothing_with_it(caplog: pytest.LogCaptureFi
 
 def test_object_without_readings_to_poll_has_no_poller() -> None:
     class Silent(Meter):
-        __rpc_polls__ = MappingProxyType({})
+        polls = MappingProxyType({})
 
     with open_task_bench() as bench:
         proxy, meter = make(bench, Silent)
