@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, Literal
 
+from qmi.actors.parameters import ParameterMethods
 from qmi.core.rpc import QMI_RpcObject
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import describe
@@ -94,8 +95,12 @@ def _class(cls: type, classes: Sequence[type], types: StubTypes) -> Iterator[str
     body += _values(offered, types)
     for name, declared in offered.parameters.items():
         body += _parameter(name, declared, offered, types)
-    for method in offered.methods.values():
-        body += _method(method, types)
+    for name, method in offered.methods.items():
+        if inspect.getattr_static(cls, name, None) is ParameterMethods.parameters:
+            # A proxy has handles there, too: proxy.parameters.voltage.
+            body += _property(name, types.name("qmi.core.driver", "ProxyParameters"), method.doc, types)
+        else:
+            body += _method(method, types)
     types.within(())
     yield f"class {cls.__name__}({', '.join(names)}):"
     documented = list(docstring(cls.__dict__.get("__doc__")))

@@ -130,6 +130,8 @@ weights: list[float] = [shelf.weight for shelf in oven.shelves]
 steps: Iterator[float] = oven.watch()
 doors: int = oven.doors
 oven.sig_ready.subscribe(QMI_SignalReceiver())
+shown: list[str] = [info.unit for info in oven.parameters().values()]
+oven.parameters.setpoint.set(190)
 curve: list[float] = oven.bake(cast("Recipe", None), "us", minutes=20.0)
 turned: float = grill.turn()
 with oven, oven.locked(timeout=1.0):
