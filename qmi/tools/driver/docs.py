@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
+from qmi.actors.parameter_values import SIG_CHANGED
 from qmi.actors.parameters import ParameterMethods
 from qmi.core.rpc import QMI_RpcObject
 from qmi.errors import QMI_UsageException
@@ -147,11 +148,12 @@ def _tables(offered: Members, prefix: str) -> Iterator[str]:
     if offered.methods.keys() - accessors:
         rows = [_method(prefix, method) for name, method in offered.methods.items() if name not in accessors]
         yield from _table(["method", "gives", "what it does"], rows)
-    if offered.signals:
-        rows = [
-            [f"`{prefix}{name}`", ", ".join(f"`{kind.__name__}`" for kind in signal.arg_types)]
-            for name, signal in offered.signals.items()
-        ]
+    rows = [
+        [f"`{prefix}{name}`", ", ".join(f"`{kind.__name__}`" for kind in signal.arg_types)]
+        for name, signal in offered.signals.items()
+        if name != SIG_CHANGED  # every driver with settings has it
+    ]
+    if rows:
         yield from _table(["signal", "with"], rows)
 
 
