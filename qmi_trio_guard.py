@@ -2,6 +2,9 @@
 
 ``qmi_trio_guard.pth`` has this imported. Another distribution with a package ``qmi`` overwrites ``qmi/__init__.py``, so
 nothing in the package itself can notice that. It takes one short read.
+
+PYTEST_DONT_REWRITE: pytest looks for assertions in what is installed together with its plugins, and warns of modules
+that it finds imported already.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from qmi.actors.clock.virtual import VirtualClock as VirtualClock
     from qmi.testing.clock import SimulatedClock as SimulatedClock
     from qmi.testing.clock import simulated_time as simulated_time
+    from qmi.testing.fixtures import Scripted as Scripted
+    from qmi.testing.fixtures import Simulated as Simulated
     from qmi.testing.recording import record_session as record_session
     from qmi.testing.recording import replay as replay
     from qmi.testing.recording import replay_async as replay_async
@@ -49,7 +51,9 @@ __all__ = [
     "Late",
     "RecordedCall",
     "ScriptMismatchError",
+    "Scripted",
     "ScriptedTransport",
+    "Simulated",
     "SimulatedClock",
     "StandInInstrument",
     "TaskBench",
@@ -68,6 +72,7 @@ __all__ = [
 
 _HOMES = {
     "qmi.actors.clock.virtual": ("VirtualClock",),
+    "qmi.testing.fixtures": ("Scripted", "Simulated"),
     "qmi.testing.recording": ("record_session", "replay", "replay_async"),
     "qmi.testing.script": (
         "CLOSED",

@@ -284,6 +284,7 @@ class Script:
         Raises:
             ScriptMismatchError: If there was one.
         """
+        __tracebackhide__ = True
         if self._failure:
             raise ScriptMismatchError(self._failure)
 
@@ -293,6 +294,7 @@ class Script:
         Raises:
             ScriptMismatchError: If there was a mismatch, or there are steps left.
         """
+        __tracebackhide__ = True
         self.check()
         if self._mark() is CLOSED and self._at == len(self._steps) - 1:
             return  # whether it was closed behind the last exchange does not matter
@@ -366,6 +368,7 @@ class Script:
         *,
         label: str = "written",
     ) -> NoReturn:
+        __tracebackhide__ = True  # pytest shows the driver, not this
         place = (
             f"step {self._at + 1} of {len(self._steps)}"
             if self._step()

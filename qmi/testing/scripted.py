@@ -56,6 +56,7 @@ class _Scripted:
         Raises:
             ScriptMismatchError: If the driver did something else, or there are steps left.
         """
+        __tracebackhide__ = True
         self._script.check_done()
 
     def __str__(self) -> str:
