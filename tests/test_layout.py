@@ -24,6 +24,7 @@ PURE = {
     "qmi.config.structure",
     "qmi.config.parser",
     "qmi.parameters.blocks",
+    "qmi.parameters.capabilities",
     "qmi.parameters.scpi_binding",
     "qmi.parameters.scpi_text",
     "qmi.parameters.snapshot",

@@ -8,7 +8,7 @@ with one lock and one line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from qmi.actors.call import Handle, ProxyView
@@ -272,7 +272,9 @@ class _BaseHandle(ProxyPart):
 class ParameterHandle(_BaseHandle):
     """A parameter of an object: what scans, panels and other tools take to set and read something.
 
-    ``proxy.parameters.voltage`` or ``proxy.parameters["channels[1].voltage"]``.
+    ``proxy.parameters.voltage`` or ``proxy.parameters["channels[1].voltage"]``. It has the methods of what the
+    parameter can do: one that can only be read has no ``set``, and ``limits`` is there for numbers that can be set. So
+    ``isinstance(handle, Movable)`` tells whether it can be set; see :class:`~qmi.core.driver.Movable`.
     """
 
     __slots__ = ()
@@ -370,6 +372,47 @@ _HANDLES: dict[str, type[_BaseHandle]] = {
     "nonblocking": NonblockingParameterHandle,
     "async": AsyncParameterHandle,
 }
+_LACKING = {"get": "can only be set", "set": "can only be read", "limits": "has no limits"}
+
+
+class _Lacking(_BaseHandle):
+    """A handle of a parameter that cannot be read, or not be set, or is no number that is set."""
+
+    __slots__ = ()
+
+    _lacking: ClassVar[tuple[str, ...]]
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _LACKING and name in type(self)._lacking:
+            raise QMI_UnknownRpcException(f"{self._name} of {self._rpc.address} {_LACKING[name]}", name=name, obj=None)
+        return super().__getattribute__(name)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in self._lacking]
+
+
+@cache
+def _lacking(view: str, lacking: tuple[str, ...]) -> type[_BaseHandle]:
+    whole = _HANDLES[view]
+    # For protocols (qmi.parameters.capabilities), an attribute of the class that is None is a method that is not there.
+    methods = dict.fromkeys(lacking)
+    namespace = {
+        "__slots__": (),
+        "__module__": whole.__module__,
+        "__doc__": whole.__doc__,
+        "_lacking": lacking,
+        **methods,
+    }
+    made: type[_BaseHandle] = type(whole.__name__, (_Lacking, whole), namespace)
+    return made
+
+
+def _handle_class(view: str, brief: ParameterBrief) -> type[_BaseHandle]:
+    """The handles of a parameter: with the methods of what it can do."""
+    has_limits = brief.settable and brief.type_name in ("float", "int")
+    can = {"get": brief.gettable, "set": brief.settable, "limits": has_limits}
+    lacking = tuple(name for name, possible in can.items() if not possible)
+    return _lacking(view, lacking) if lacking else _HANDLES[view]
 
 
 class ProxyParameters(ProxyPart):
@@ -404,7 +447,7 @@ class ProxyParameters(ProxyPart):
         brief = self._interface().find(path) if isinstance(path, str) else None
         if brief is None:
             raise QMI_UnknownNameException(self._unknown(path))
-        return _HANDLES[self._view](self._rpc, path, brief)
+        return _handle_class(self._view, brief)(self._rpc, path, brief)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -433,7 +476,7 @@ class ProxyParameters(ProxyPart):
 
 
 def _handle_property(view: str, brief: ParameterBrief) -> property:
-    kind = _HANDLES[view]
+    kind = _handle_class(view, brief)
 
     def get(self: ProxyParameters) -> _BaseHandle:
         return kind(self._rpc, brief.name, brief)

@@ -13,6 +13,7 @@ from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
 from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiChannel, ScpiInstrument
 from qmi.parameters.blocks import Block
+from qmi.parameters.capabilities import HasLimits, Movable, Readable, Triggerable
 from qmi.parameters.channels import ChannelList, Channels, channels
 from qmi.parameters.declaration import Parameter, ParameterDecorator, parameter
 from qmi.parameters.info import ParameterInfo
@@ -27,6 +28,8 @@ __all__ = [
     "Channel",
     "ChannelList",
     "Channels",
+    "HasLimits",
+    "Movable",
     "NonblockingParameterHandle",
     "Parameter",
     "ParameterDecorator",
@@ -35,11 +38,13 @@ __all__ = [
     "ProxyParameters",
     "QMI_Instrument",
     "QMI_Signal",
+    "Readable",
     "Reading",
     "ScpiChannel",
     "ScpiInstrument",
     "Snapshot",
     "TransportInstrument",
+    "Triggerable",
     "channels",
     "diff",
     "parameter",
