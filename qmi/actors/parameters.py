@@ -7,9 +7,9 @@ method of such a name, that stays.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial, update_wrapper
 from typing import Any, Final, cast
 
 from qmi.actors.interface import (
@@ -23,7 +23,6 @@ from qmi.actors.interface import (
     published_functions,
 )
 from qmi.actors.parameter_values import declare_signals, note, publish_change, restoring, taking
-from qmi.errors import QMI_UsageException
 from qmi.parameters import access
 from qmi.parameters.channels import BaseChannel
 from qmi.parameters.checks import check_declared
@@ -100,11 +99,14 @@ class ParameterMethods:
 
 
 OWN_NAMES: Final = frozenset(name for name in vars(ParameterMethods) if not name.startswith("_"))
-"""Names that no parameter can have."""
+_OF_CHANNELS: Final = frozenset({"number", "path", "instrument"})
+"""Names that no parameter can have: of an object, and of a channel."""
 
 
-def _reserved(name: str) -> str:
+def _reserved(cls: type, name: str) -> str:
     """Why a parameter cannot have a name; empty if it can."""
+    if issubclass(cls, BaseChannel):
+        return f"hides the {name!r} that every channel has. Give it another name" if name in _OF_CHANNELS else ""
     if name in RESERVED_NAMES or name in OWN_NAMES:
         return f"cannot be published: proxies have a {name!r} of their own. Give it another name"
     return ""
@@ -120,12 +122,10 @@ def declare(cls: type) -> None:
         QMI_UsageException: If a declaration cannot work.
     """
     declared = Declared(cls)
-    check_declared(cls, declared, _reserved)
+    check_declared(cls, declared, partial(_reserved, cls))
     setattr(cls, DECLARED, declared)
     is_channel = issubclass(cls, BaseChannel)
     for parameter in declared.parameters.values():
-        if not is_channel:
-            _check_can_exchange(cls, parameter)
         _wrap(cls, parameter)
         if parameter.gettable:
             _put(cls, f"get_{parameter.name}", parameter, _getter(cls, parameter))
@@ -140,42 +140,16 @@ def declare(cls: type) -> None:
         _publish_channels(cls, declared)
 
 
-def _check_can_exchange(cls: type, parameter: Parameter[object]) -> None:
-    commands = [("_read_parameter", parameter.ask), ("_write_parameter", parameter.write)]
-    for method, command in commands:
-        if command is not None and not callable(getattr(cls, method, None)):
-            raise QMI_UsageException(
-                f"Parameter {cls.__qualname__}.{parameter.name} has the command {command!r}, and {cls.__qualname__} "
-                "cannot send one: derive it from ScpiInstrument, or declare a getter and a setter"
-            )
-
-
-def is_awaited(cls: type, function: Callable[..., object] | None, hook: str) -> bool:
-    """Whether reading or setting a parameter has to be awaited in the driver.
-
-    Args:
-        cls: The class of the object.
-        function: Its getter or setter, if it has one.
-        hook: The method that exchanges it otherwise.
-    """
-    if function is None:
-        found = getattr(cls, hook, None)
-    else:
-        found = getattr(cls, function.__name__, None)
-        found = found if callable(found) else function
-    return inspect.iscoroutinefunction(found)
-
-
 def is_made_for_parameter(function: object) -> bool:
     """Whether a method was made for a parameter, and not written by the author."""
     return hasattr(function, _MADE)
 
 
 def _getter(cls: type, parameter: Parameter[object]) -> Callable[..., object]:
-    if is_awaited(cls, parameter.getter, "_read_parameter"):
+    if access.is_awaited(cls, parameter.getter, "_read_parameter"):
 
         async def get_awaited(self: object) -> object:
-            return await cast("Awaitable[object]", access.run(access.reading(self, parameter)))
+            return await access.drive(access.reading(self, parameter))
 
         return _named(get_awaited, parameter, None)
 
@@ -186,10 +160,10 @@ def _getter(cls: type, parameter: Parameter[object]) -> Callable[..., object]:
 
 
 def _setter(cls: type, parameter: Parameter[object]) -> Callable[..., object]:
-    if is_awaited(cls, parameter.setter_function, "_write_parameter"):
+    if access.is_awaited(cls, parameter.setter_function, "_write_parameter"):
 
         async def set_awaited(self: object, value: object) -> object:
-            return await cast("Awaitable[object]", access.run(access.setting(self, parameter, value)))
+            return await access.drive(access.setting(self, parameter, value))
 
         return _named(set_awaited, parameter, "value")
 
@@ -226,7 +200,7 @@ def _wrap(cls: type, parameter: Parameter[object]) -> None:
         if name.startswith("_") or not inspect.isfunction(written) or hasattr(written, access.WRITTEN):
             continue
         wrapped = _written_getter(parameter, written) if verb == "get" else _written_setter(parameter, written)
-        functools.update_wrapper(wrapped, written)
+        update_wrapper(wrapped, written)
         setattr(wrapped, access.WRITTEN, written)
         setattr(cls, name, published(wrapped) if name == f"{verb}_{parameter.name}" else wrapped)
 
@@ -309,7 +283,7 @@ def parameter_interface(cls: type) -> ParameterInterface:
     channels = {}
     for name, group in declared.channels.items():
         kind = group.channel_class
-        functions = published_functions(kind)
+        functions = _methods_of_channel(kind)
         channels[name] = ChannelsBrief(
             name,
             group.numbers[0],
@@ -326,8 +300,12 @@ def parameter_interface(cls: type) -> ParameterInterface:
 def _publish_channels(cls: type, declared: Declared) -> None:
     """Give a class a method for each of those of its channels: the number of the channel is the first argument."""
     for group in declared.channels.values():
-        for name in published_functions(group.channel_class):
+        for name in _methods_of_channel(group.channel_class):
             setattr(cls, f"{group.name}.{name}", _of_channel(group.name, name))
+
+
+def _methods_of_channel(cls: type) -> dict[str, Callable[..., object]]:
+    return {name: function for name, function in published_functions(cls).items() if not name.startswith("__")}
 
 
 def _of_channel(group: str, name: str) -> Callable[..., object]:

@@ -316,6 +316,22 @@ def within(instance: object, name: str, steps: Steps) -> Steps:
 # Driving them
 
 
+def is_awaited(cls: type, function: Callable[..., object] | None, hook: str) -> bool:
+    """Whether reading or setting a parameter has to be awaited in the driver.
+
+    Args:
+        cls: The class of the object, or of the channel whose getter or setter it is.
+        function: Its getter or setter, if it has one.
+        hook: The method that exchanges it otherwise.
+    """
+    if function is None:
+        found = getattr(cls, hook, None)
+    else:
+        found = getattr(cls, function.__name__, None)
+        found = found if callable(found) else function
+    return inspect.iscoroutinefunction(found)
+
+
 def run(steps: Steps) -> object:
     """Do a procedure: what comes of it; or something to await for that, as soon as a step has to be awaited."""
     got: object = None
@@ -328,8 +344,12 @@ def run(steps: Steps) -> object:
         return end.value
 
 
-async def _finish(steps: Steps, awaited: Awaitable[object]) -> object:
-    got: object = awaited
+async def drive(steps: Steps) -> object:
+    """Do a procedure some of whose steps have to be awaited."""
+    return await _finish(steps, None)
+
+
+async def _finish(steps: Steps, got: object) -> object:
     try:
         while True:
             if hasattr(got, "__await__"):
@@ -341,6 +361,8 @@ async def _finish(steps: Steps, awaited: Awaitable[object]) -> object:
             got = steps.send(got)
     except StopIteration as end:
         return end.value
+    finally:
+        steps.close()  # where it was cancelled
 
 
 def now(steps: Steps, instead: str) -> object:
@@ -353,10 +375,13 @@ def now(steps: Steps, instead: str) -> object:
     Raises:
         QMI_UsageException: If something has to be awaited.
     """
-    result = run(steps)
-    if hasattr(result, "__await__"):
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
-        raise QMI_UsageException(f"This has to be awaited in the driver: write {instead}")
-    return result
+    got: object = None
+    try:
+        while not hasattr(got, "__await__"):
+            got = steps.send(got)
+    except StopIteration as end:
+        return end.value
+    steps.close()
+    if inspect.iscoroutine(got):
+        got.close()
+    raise QMI_UsageException(f"This has to be awaited in the driver: write {instead}")

@@ -9,12 +9,17 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from qmi.errors import QMI_InvalidValueException, QMI_UsageException
+from qmi.names import nearest
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import BaseChannel
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import Declared, declared_of
 from qmi.parameters.rules import shown
 
+_ARGUMENTS = (
+    *("command", "type", "unit", "limits", "values", "step", "doc", "poll", "ask", "write", "getter", "setter"),
+    *("format", "parse", "scale", "simulate"),
+)
 _COMMANDS = ("command", "ask", "write")
 _OF_DEVICES = (float, int, bool, str)
 
@@ -37,6 +42,7 @@ def check_declared(cls: type, declared: Declared, reserved: Callable[[str], str]
                 f"{second} is the declaration that {first} has already: write one parameter(...) for each name"
             )
         fault = _Fault(cls, parameter)
+        _check_arguments(fault, parameter)
         if reason := reserved(parameter.name):
             fault(reason)
         _check_name(fault, cls, parameter, declared)
@@ -47,6 +53,8 @@ def check_declared(cls: type, declared: Declared, reserved: Callable[[str], str]
         _check_values(fault, parameter)
         _check_numbers(fault, parameter)
         _check_texts(fault, parameter)
+        if not issubclass(cls, BaseChannel):
+            _check_can_exchange(cls, parameter, cls)
     _check_commands(cls, declared)
     for channels in declared.channels.values():
         _check_channels(cls, channels.name, channels, reserved)
@@ -60,6 +68,14 @@ class _Fault:
 
     def __call__(self, text: str) -> NoReturn:
         raise QMI_UsageException(f"Parameter {self._where} {text}")
+
+
+def _check_arguments(fault: _Fault, parameter: Parameter[object]) -> None:
+    for name in parameter.given:
+        if name not in _ARGUMENTS:
+            near = nearest(name, _ARGUMENTS)
+            known = f"Did you mean {near}=?" if near else f"It takes {', '.join(_ARGUMENTS)}"
+            fault(f"has {name}=, which parameter() does not take. {known}")
 
 
 def _check_name(fault: _Fault, cls: type, parameter: Parameter[object], declared: Declared) -> None:
@@ -265,6 +281,15 @@ def _check_texts(fault: _Fault, parameter: Parameter[object]) -> None:
         _check_distinct(fault, [str(member.value) for member in parameter.type])
 
 
+def _check_can_exchange(cls: type, parameter: Parameter[object], owner: type) -> None:
+    for method, command in (("_read_parameter", parameter.ask), ("_write_parameter", parameter.write)):
+        if command is not None and not callable(getattr(cls, method, None)):
+            raise QMI_UsageException(
+                f"Parameter {owner.__qualname__}.{parameter.name} has the command {command!r}, and {cls.__qualname__} "
+                "cannot send one: derive it from ScpiInstrument, or declare a getter and a setter"
+            )
+
+
 def _commands_of(parameter: Parameter[object]) -> Iterator[str]:
     yield from (text for text in (parameter.ask, parameter.write) if text is not None)
 
@@ -296,6 +321,7 @@ def _check_channels(cls: type, name: str, channels: Any, reserved: Callable[[str
             f"{where} are numbered from {channels.first} to {channels.last}: the lower number comes first"
         )
     for parameter in declared_of(kind).parameters.values():
+        _check_can_exchange(cls, parameter, kind)
         ends = parameter.limits if isinstance(parameter.limits, tuple) else ()
         for end in ends:
             if isinstance(end, str) and inspect.getattr_static(kind, end, None) is None:

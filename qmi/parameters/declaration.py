@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, overload
 
 from qmi.errors import QMI_UsageException
@@ -75,7 +75,7 @@ class Parameter(Generic[T]):
         self.unit: str = given.get("unit", "")
         self.limits: tuple[object, object] | Callable[..., object] | None = given.get("limits")
         values = given.get("values")
-        self.values: tuple[object, ...] | None = None if values is None else tuple(values)
+        self.values: tuple[object, ...] | None = tuple(values) if isinstance(values, Iterable) else None
         self.texts: Mapping[object, str] | None = values if isinstance(values, Mapping) else None
         self.step: float | None = given.get("step")
         self.poll: float | None = given.get("poll")

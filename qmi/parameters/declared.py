@@ -68,12 +68,20 @@ class Declared:
     @staticmethod
     def read(found: tuple[object, Parameter[object]]) -> object:
         """Read a parameter that was found; something to await in a driver in the event loop."""
-        return access.run(access.reading(*found))
+        owner, parameter = found
+        steps = access.reading(owner, parameter)
+        hook = access.place_of(owner, parameter).host
+        awaited = access.is_awaited(type(owner if parameter.getter else hook), parameter.getter, "_read_parameter")
+        return access.drive(steps) if awaited else access.run(steps)
 
     @staticmethod
     def set(found: tuple[object, Parameter[object]], value: object) -> object:
         """Set a parameter that was found, if the value can be set; something to await in a driver in the event loop."""
-        return access.run(access.setting(*found, value))
+        owner, parameter = found
+        steps = access.setting(owner, parameter, value)
+        hook, function = access.place_of(owner, parameter).host, parameter.setter_function
+        awaited = access.is_awaited(type(owner if function else hook), function, "_write_parameter")
+        return access.drive(steps) if awaited else access.run(steps)
 
 
 def declared_of(cls: type) -> Declared:
