@@ -29,6 +29,7 @@ from qmi.errors import QMI_NoActiveContextException
 if TYPE_CHECKING:
     from qmi.config.schema import CfgContext
     from qmi.contexts.blocking_context import InfoText, QMI_Context
+    from qmi.simulation.simulator import Simulator
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T", bound=QMI_RpcObject)
@@ -58,6 +59,15 @@ def make_rpc_object(
 @overload
 def make_instrument(
     instrument_name: str, instrument_class: Callable[..., _T], *args: object, replace: bool, **kwargs: object
+) -> _T: ...
+@overload
+def make_instrument(
+    instrument_name: str,
+    instrument_class: Callable[..., _T],
+    *args: object,
+    simulate: bool | type[Simulator],
+    replace: bool = False,
+    **kwargs: object,
 ) -> _T: ...
 @overload
 def make_instrument(

@@ -29,6 +29,7 @@ PURE = {
     "qmi.parameters.scpi_text",
     "qmi.parameters.snapshot",
     "qmi.simulation.conversation",
+    "qmi.simulation.declared",
     "qmi.simulation.device",
     "qmi.simulation.faults",
     "qmi.simulation.framing",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
-from qmi.actors.interface import published, rpc_method
+from qmi.actors.interface import direct_method, published, rpc_method
 from qmi.actors.rpc_object import Polling, QMI_RpcObject
 from qmi.errors import QMI_InvalidOperationException
 
@@ -42,8 +42,19 @@ class QMI_Instrument(QMI_RpcObject):
     _rpc_enter: ClassVar[tuple[str, ...]] = ("open",)
     _rpc_exit: ClassVar[tuple[str, ...]] = ("close",)
 
+    simulator: ClassVar[type | bool | None] = None
+    """What takes the place of the device where the instrument is simulated: a class derived from
+    :class:`qmi.core.driver.Simulator`; None for one that does what the declared parameters say. False for a driver that
+    has no device, which is the same in a simulation."""
+
     closes_with_context: bool = False
     """Whether an instrument that is still open at its end is closed without a word: its context has opened it."""
+
+    if TYPE_CHECKING:
+        # What an instrument has besides where it is simulated.
+
+        def simulate_fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
+            """Have something go wrong; see :class:`SimulatedMethods`."""
 
     def __init__(self, context: Any, name: str) -> None:
         super().__init__(context, name)
@@ -83,6 +94,11 @@ class QMI_Instrument(QMI_RpcObject):
         """Whether the instrument is open."""
         return self._is_open
 
+    @published
+    def is_simulated(self) -> bool:
+        """Whether the instrument is simulated, so that there is no device."""
+        return False
+
     def _check_is_open(self) -> None:
         if not self._is_open:
             raise QMI_InvalidOperationException(f"Instrument {self._name!r} is not open; call its open() first")
@@ -113,6 +129,39 @@ class QMI_Instrument(QMI_RpcObject):
         if not self.closes_with_context:
             _logger.warning("Instrument %s is still open and is closed now", self._name)
         return self.close()
+
+
+class _Faulty(Protocol):
+    """What can have faults in place of a device."""
+
+    def set_fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
+        """Have something go wrong."""
+
+
+class SimulatedMethods:
+    """What a simulated instrument has besides."""
+
+    __simulated__: _Faulty
+
+    @published
+    def is_simulated(self) -> bool:
+        """Whether the instrument is simulated, so that there is no device."""
+        return True
+
+    @direct_method
+    def simulate_fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
+        """Have something go wrong between the driver and its simulated device.
+
+        Args:
+            kind: ``"no_answer"`` (the next answer does not come), ``"late"``, ``"garbage"`` (it makes no sense),
+                ``"disconnected"`` (the cable is unplugged), or ``"none"``: all is well again.
+            times: How many answers that are due, or attempts to connect, it concerns.
+            seconds: How late an answer is; for how long the cable is unplugged.
+
+        Raises:
+            QMI_InvalidValueException: If there is no such fault, or a number makes no sense.
+        """
+        self.__simulated__.set_fault(kind, times, seconds)
 
 
 QMI_Instrument.__module__ = "qmi.core.instrument"

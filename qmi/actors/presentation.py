@@ -10,6 +10,15 @@ from qmi.actors.interface import BLOCK_METHODS, Interface, Method, Source, signa
 _SHOWN_SPECIAL = {"__doc__", "__module__", "__name__", "__qualname__"}
 
 
+SIMULATED_DOC = "This instrument is simulated: nothing is sent to a device."
+"""What the documentation of a simulated instrument ends in, by which its proxies know it wherever they are."""
+
+
+def shown_class(interface: Interface) -> str:
+    """The name of an object's class as people see it: they see, too, that an instrument is simulated."""
+    return f"{interface.class_name} (simulated)" if interface.doc.endswith(SIMULATED_DOC) else interface.class_name
+
+
 class ProxyType(type):
     """The class of proxy classes; ``help()`` of a proxy shows what is meant for users, and nothing else."""
 

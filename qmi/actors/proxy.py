@@ -24,7 +24,7 @@ from qmi.actors.call import Handle, Router, async_method, blocking_method, nonbl
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
-from qmi.actors.presentation import ProxyType, hinted_views, signature_of, unquote_signatures
+from qmi.actors.presentation import ProxyType, hinted_views, shown_class, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES, take_failure
 from qmi.actors.proxy_parameters import parts_for_parameters, takes_quantity
 from qmi.actors.proxy_part import ProxyPart, refuse_pickling
@@ -92,7 +92,7 @@ class _ProxyBase(metaclass=ProxyType):
         refuse_pickling(self.__rpc__, f"A proxy of {self.__rpc__.address}")
 
     def __repr__(self) -> str:
-        return f"<{_WORDS[self.__rpc_view__]} for {self.__rpc__.address} ({self.__rpc_interface__.class_name})>"
+        return f"<{_WORDS[self.__rpc_view__]} for {self.__rpc__.address} ({shown_class(self.__rpc_interface__)})>"
 
 
 _WORDS = {"": "proxy", "blocking": "rpc proxy", "nonblocking": "non-blocking rpc proxy", "async": "async rpc proxy"}

@@ -333,6 +333,24 @@ def take_replace(cls: type, kwargs: dict[str, object]) -> tuple[bool, dict[str, 
     return replace, {name: value for name, value in kwargs.items() if name != "replace"}
 
 
+def take_simulate(cls: type, kwargs: dict[str, object]) -> tuple[object, dict[str, object]]:
+    """Whether and how an instrument is simulated, None if nobody says it, and the arguments of its constructor.
+
+    A constructor with a parameter of that name gets the argument itself.
+
+    Raises:
+        QMI_UsageException: If it is neither True nor False nor a class.
+    """
+    if "simulate" not in kwargs or "simulate" in inspect.signature(cls).parameters:
+        return None, kwargs
+    simulate = kwargs["simulate"]
+    if not isinstance(simulate, bool | type):
+        raise QMI_UsageException(
+            f"simulate must be True, False or a class derived from qmi.core.driver.Simulator, got {simulate!r}"
+        )
+    return simulate, {name: value for name, value in kwargs.items() if name != "simulate"}
+
+
 def check_class(cls: object, base: type[QMI_RpcObject], what: str) -> None:
     """Refuse to make an object of a class that is not meant for it.
 

@@ -182,6 +182,7 @@ class CfgContext:
         allow_remote_shutdown: Whether other contexts, ``qmi_proc`` among them, may ask this one to shut down, or to
             make one of its instruments and tasks anew.
         allow_remote_force_unlock: Whether other contexts may unlock what somebody else has locked here.
+        simulate: Whether the instruments that this context makes are simulated. None: as for the whole configuration.
         instruments: Instruments by name, which ``qmi.tools.serve`` makes.
         tasks: Tasks by name, which it makes after the instruments.
         ready_timeout: Seconds that it waits for the instruments before it makes the tasks.
@@ -200,6 +201,7 @@ class CfgContext:
     stop_grace: PositiveOrZero = 5.0
     allow_remote_shutdown: Flag = True
     allow_remote_force_unlock: Flag = True
+    simulate: Flag | None = None
     instruments: dict[Name, CfgInstrument] = field(factory=dict)
     tasks: dict[Name, CfgTask] = field(factory=dict)
     ready_timeout: Positive = 30.0
@@ -361,6 +363,7 @@ class CfgQmi:
         limits: How much a peer may ask for.
         discovery: How contexts find each other.
         drivers: Folders that drivers are looked for in: with ``qmi/instruments`` in them, or with packages of drivers.
+        simulate: Whether instruments are simulated, so that the programs of the laboratory run without its devices.
     """
 
     config_file: FileName | None = None
@@ -375,6 +378,7 @@ class CfgQmi:
     limits: CfgLimits = field(factory=CfgLimits)
     discovery: CfgDiscovery = field(factory=CfgDiscovery)
     drivers: list[FileName] = field(factory=list)
+    simulate: Flag = False
 
 
 for _name in __all__:

@@ -62,7 +62,7 @@ class Context(ContextBase):
             raise
 
     async def make_instrument(self, name: str, cls: type[T], *args: object, **kwargs: object) -> AsyncProxy[T]:
-        """Make an instrument; see :meth:`make_rpc_object`."""
+        """Make an instrument; see :meth:`.QMI_Context.make_instrument`."""
         check_class(cls, QMI_Instrument, "An instrument")
         return await self.make_rpc_object(name, cls, *args, **kwargs)
 

@@ -24,6 +24,7 @@ from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_fut
 from qmi.actors.interface import Interface, Placement
 from qmi.actors.lock_manager import AcquireTurn
 from qmi.actors.polling import Poller
+from qmi.actors.presentation import shown_class
 from qmi.actors.pubsub.broker import Broker
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
@@ -35,6 +36,7 @@ from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.configured import ConfiguredObjects
 from qmi.contexts.loop_thread import RUNNING
+from qmi.contexts.simulating import class_to_make, tell_if_simulated
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
@@ -201,6 +203,7 @@ class ContextBase:
         self.loop = Loop()
         self._state = "running"
         _logger.info("Starting context %s (qmi %s, pid %d)", self.name, __version__, os.getpid())
+        tell_if_simulated(self.name, self.config, self.own_config())
         if self.config.config_file is not None:
             _logger.info("Configuration read from %s", self.config.config_file)
         if self.config.drivers:
@@ -554,6 +557,7 @@ class ContextBase:
         check_name(name, "object")
         check_class(cls, QMI_RpcObject, "An object")
         replace, kwargs = take_replace(cls, kwargs)
+        cls, kwargs = class_to_make(cls, kwargs, self.config, self.own_config())
         return self._make_or_replace(name, replace, partial(self._make_plain, name, cls, args, kwargs))
 
     def make_task_actor(
@@ -727,7 +731,7 @@ class ContextBase:
     def _listing(self, address: Address, interface: Interface) -> ObjectListing:
         actor = self.registry.get(address.object)
         runner = None if actor is None else actor.object
-        shown, state = interface.class_name, ""
+        shown, state = shown_class(interface), ""
         if isinstance(runner, QMI_TaskRunner):
             shown, state = runner.task_class_name, runner.task_state
         return ObjectListing(str(address), interface.category, interface.class_name, shown, state)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -33,6 +33,9 @@ from qmi.peers.resolver import PeerDescriptor
 from qmi.runtime.call_context import EXECUTION, current_chain, current_interrupt
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import on_any_loop, refuse_on_loop
+
+if TYPE_CHECKING:
+    from qmi.simulation.simulator import Simulator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -298,6 +301,16 @@ class QMI_Context:
     def make_instrument(
         self,
         instrument_name: str,
+        instrument_class: Callable[..., T],
+        *args: object,
+        simulate: bool | type[Simulator],
+        replace: bool = False,
+        **kwargs: object,
+    ) -> T: ...
+    @overload
+    def make_instrument(
+        self,
+        instrument_name: str,
         instrument_class: Callable[Concatenate[QMI_Context, str, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -309,7 +322,22 @@ class QMI_Context:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Make an instrument; see :meth:`make_rpc_object`."""
+        """Make an instrument in this context and return a proxy of it.
+
+        Args:
+            instrument_name: Its name.
+            instrument_class: Its class, derived from :class:`~qmi.core.instrument.QMI_Instrument`.
+            args: Further arguments of its constructor.
+            kwargs: Further keyword arguments of its constructor. Two are not for the constructor, unless it has such
+                parameters: ``replace=True`` removes an object of this name first; ``simulate=True``, or a class derived
+                from :class:`~qmi.core.driver.Simulator`, makes an instrument that is simulated, and ``simulate=False``
+                one that is not, whatever the configuration says. Where it is simulated, the transport may be left out.
+
+        Raises:
+            QMI_UsageException: If the name or the class will not do, or the driver cannot be simulated.
+            QMI_DuplicateNameException: If the name is taken.
+            Exception: Whatever the constructor raises; then the name is free again.
+        """
         self._core.check_running()
         check_class(instrument_class, QMI_Instrument, "An instrument")
         return self.make_rpc_object(instrument_name, instrument_class, *args, **kwargs)

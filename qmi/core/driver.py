@@ -18,6 +18,8 @@ from qmi.parameters.channels import ChannelList, Channels, channels
 from qmi.parameters.declaration import Parameter, ParameterDecorator, parameter
 from qmi.parameters.info import ParameterInfo
 from qmi.parameters.snapshot import Change, Reading, Snapshot, diff
+from qmi.simulation.simulator import SimulatedError, Simulator
+from qmi.simulation.sources import Noise, Settling, Source
 
 __all__ = [
     "AsyncParameterHandle",
@@ -30,6 +32,7 @@ __all__ = [
     "Channels",
     "HasLimits",
     "Movable",
+    "Noise",
     "NonblockingParameterHandle",
     "Parameter",
     "ParameterDecorator",
@@ -42,7 +45,11 @@ __all__ = [
     "Reading",
     "ScpiChannel",
     "ScpiInstrument",
+    "Settling",
+    "SimulatedError",
+    "Simulator",
     "Snapshot",
+    "Source",
     "TransportInstrument",
     "Triggerable",
     "channels",

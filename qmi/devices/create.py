@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from qmi.actors.simulated_kinds import KINDS as SIMULATED_KINDS
 from qmi.devices.descriptor_hints import hint_for
 from qmi.devices.descriptors import (
     OPTIONS,
@@ -112,3 +113,13 @@ def _configured(transport: Any, descriptor: str, defaults: Mapping[str, object] 
     if isinstance(transport, Line):
         transport.describe(descriptor)
     return transport.configure(**options) if options else transport
+
+
+def _simulated(cls: type, simulator: type | None) -> type | None:
+    from qmi.devices.simulated_driver import simulated_driver  # only where an instrument is simulated
+
+    return simulated_driver(cls, simulator)
+
+
+# Whoever can make transports has imported this file.
+SIMULATED_KINDS.append(_simulated)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import BuiltinFunctionType
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import trio
 
@@ -15,58 +13,43 @@ from qmi.devices.async_transport import AsyncTransport
 from qmi.devices.plugged import PLUGGED
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_TransportLostException
+from qmi.simulation.clock import AsyncDeviceClock, DeviceClock
 from qmi.simulation.conversation import Conversation
 from qmi.simulation.device import SimulatedDevice
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
-_LEAST_STEP = 1e-9
-"""By how much a virtual clock is moved on at least: a time that is due could be missed by a rounding for ever."""
-
-
-@runtime_checkable
-class VirtualTime(Protocol):
-    """A clock that somebody moves on; :class:`qmi.actors.clock.virtual.VirtualClock` is one."""
-
-    def now(self) -> float:
-        """The time, in seconds."""
-
-    def advance(self, seconds: float) -> None:
-        """Move the time on."""
-
 
 class DeviceSocket:
     """Where a simulated device is plugged in: the device, its time, and who waits for it.
 
     Args:
-        device: The device.
+        make: Makes the device.
         name: What it is called in messages.
-        clock: The clock of the context. It counts if it is virtual; otherwise time is real, or that of trio's clock.
+        clock: The clock of the context; see :class:`.DeviceClock`.
 
     Attributes:
-        device: The device.
         name: What it is called in messages.
-        clock: The time by which it goes, if that is virtual.
+        clock: The time by which it goes.
         changed: Guards the device, and wakes threads that wait for an answer when a fault is set.
     """
 
-    def __init__(self, device: SimulatedDevice, name: str, clock: object = None) -> None:
-        self.device = device
+    def __init__(self, make: Callable[[], SimulatedDevice], name: str, clock: object = None) -> None:
+        self._make = make
+        self._device: SimulatedDevice | None = None
         self.name = name
-        # The context's own clock, if it is none that somebody moves on, is real time.
-        self.clock = clock if isinstance(clock, VirtualTime) else None
+        self.clock = DeviceClock(clock)
         self.changed = threading.Condition()
         self._wakers: set[Callable[[], object]] = set()
 
-    def now(self) -> float:
-        """The time of the device, in seconds."""
-        if self.clock is not None:
-            return self.clock.now()
-        # The clock of a test that jumps over waits; all that uses the device then runs in its loop.
-        if trio.lowlevel.in_trio_run() and hasattr(trio.lowlevel.current_clock(), "jump"):
-            return trio.current_time()
-        return time.monotonic()
+    @property
+    def device(self) -> SimulatedDevice:
+        """The device, which is made when it is needed first: until then its driver may not know all of it."""
+        with self.changed:
+            if self._device is None:
+                self._device = self._make()
+            return self._device
 
     def transport(self) -> SimulatedTransport:
         """A transport to the device, for plain drivers."""
@@ -88,7 +71,7 @@ class DeviceSocket:
     def set_fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
         """Have something go wrong, from any thread; see :func:`.checked_fault`."""
         with self.changed:
-            self.device.set_fault(kind, times, seconds, now=self.now())
+            self.device.set_fault(kind, times, seconds, now=self.clock.now())
             self.changed.notify_all()
             wakers = list(self._wakers)
         for wake in wakers:
@@ -101,7 +84,7 @@ class DeviceSocket:
             ConnectionRefusedError: If the device cannot be reached.
         """
         with self.changed:
-            if self.device.faults.refuses(self.now()):
+            if self.device.faults.refuses(self.clock.now()):
                 raise ConnectionRefusedError(f"no connection to {self.name}: its simulated cable is unplugged")
             return Conversation(self.device)
 
@@ -113,7 +96,7 @@ class DeviceSocket:
         """
         with self.changed:
             self._check(conversation)
-            conversation.write(data, self.now())
+            conversation.write(data, self.clock.now())
 
     def read(self, conversation: Conversation, size: int) -> bytes:
         """Receive bytes that are there; none if there are none yet.
@@ -123,7 +106,7 @@ class DeviceSocket:
         """
         with self.changed:
             self._check(conversation)
-            return conversation.read(size, self.now())
+            return conversation.read(size, self.clock.now())
 
     def read_within(self, conversation: Conversation, size: int, timeout: float | None) -> bytes:
         """The same, and block until there are some; none if the time is over.
@@ -136,39 +119,17 @@ class DeviceSocket:
         Raises:
             QMI_TransportLostException: If the connection is cut.
         """
-        end = None if timeout is None else self.now() + timeout
+        end = None if timeout is None else self.clock.now() + timeout
         with self.changed:
             while not (data := self.read(conversation, size)):
-                now, due = self.now(), conversation.next_arrival()
+                now, due = self.clock.now(), conversation.next_arrival()
                 if end is not None and now >= end:
                     return b""
                 until = end if due is None or (end is not None and end < due) else due
-                if until is None or not self.advance(until - now):
+                if until is None or not self.clock.advance(until - now):
                     # A fault wakes, too.
                     self.changed.wait(None if until is None else until - now)
             return data
-
-    @property
-    def is_virtual(self) -> bool:
-        """Whether time is none that passes by itself, or a test has put another clock into :mod:`time`."""
-        return self.clock is not None or not isinstance(time.sleep, BuiltinFunctionType)
-
-    def advance(self, seconds: float) -> bool:
-        """Move the time on, if it is virtual, and say whether it was; nobody else moves it meanwhile."""
-        if self.clock is not None:
-            self.clock.advance(max(seconds, _LEAST_STEP))
-            return True
-        if not self.is_virtual:
-            return False
-        # A test has put a clock of its own there, which sleeping moves; if it does not, time is real after all.
-        before = time.monotonic()
-        time.sleep(max(seconds, _LEAST_STEP))
-        return time.monotonic() > before
-
-    def pause(self, seconds: float) -> None:
-        """Block for that long."""
-        if not self.advance(seconds):
-            time.sleep(seconds)
 
     async def change(self, conversation: Conversation) -> None:
         """Wait, in the event loop, until bytes may have come or the connection is cut."""
@@ -184,7 +145,7 @@ class DeviceSocket:
             self._wakers.add(wake)
             due = conversation.next_arrival()
             is_cut = conversation.is_cut
-            wait = float("inf") if due is None else max(0.0, due - self.now())
+            wait = float("inf") if due is None else max(0.0, due - self.clock.now())
         try:
             with trio.move_on_after(0.0 if is_cut else wait):
                 await woken.wait()
@@ -199,33 +160,9 @@ class DeviceSocket:
             )
 
 
-class _Clock:
-    """The time of a device, as transports read it and wait by it."""
-
-    def __init__(self, socket: DeviceSocket) -> None:
-        self._socket = socket
-
-    def monotonic(self) -> float:
-        return self._socket.now()
-
-    def sleep(self, seconds: float, /) -> None:
-        self._socket.pause(seconds)
-
-
-class _AsyncClock:
-    """The same for the event loop."""
-
-    def __init__(self, socket: DeviceSocket) -> None:
-        self._socket = socket
-
-    def current_time(self) -> float:
-        return self._socket.now()
-
-    async def sleep(self, seconds: float) -> None:
-        if self._socket.advance(seconds):
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.sleep(seconds)
+def _is_of_simulator(error: BaseException) -> bool:
+    """Whether the code of a simulator has failed: then nothing was sent, and nothing will be answered."""
+    return isinstance(error, Exception) and not isinstance(error, QMI_TransportLostException)
 
 
 class SimulatedTransport(DeviceTransport):
@@ -239,7 +176,7 @@ class SimulatedTransport(DeviceTransport):
 
     def __init__(self, socket: DeviceSocket) -> None:
         self._socket = socket
-        self._clock = _Clock(socket)
+        self._clock = socket.clock
         self._conversation: Conversation | None = None
         super().__init__()
 
@@ -261,6 +198,12 @@ class SimulatedTransport(DeviceTransport):
     def _disconnect(self) -> None:
         self._conversation = None
 
+    def _write_failed(self, error: BaseException, before: int) -> None:
+        if _is_of_simulator(error):
+            self._step = before
+        else:
+            super()._write_failed(error, before)
+
     def _send(self, data: bytes) -> None:
         self._socket.write(self._connected(), data)
 
@@ -279,7 +222,7 @@ class AsyncSimulatedTransport(AsyncTransport):
 
     def __init__(self, socket: DeviceSocket) -> None:
         self._socket = socket
-        self._clock = _AsyncClock(socket)
+        self._clock = AsyncDeviceClock(socket.clock)
         self._conversation: Conversation | None = None
         super().__init__()
 
@@ -302,6 +245,12 @@ class AsyncSimulatedTransport(AsyncTransport):
     def _drop_line(self) -> None:
         self._conversation = None
 
+    def _write_failed(self, error: BaseException, before: int) -> None:
+        if _is_of_simulator(error):
+            self._step = before
+        else:
+            super()._write_failed(error, before)
+
     async def _send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._socket.write(self._connected(), data)
@@ -315,13 +264,13 @@ class AsyncSimulatedTransport(AsyncTransport):
         await self._socket.change(self._connected())
 
     async def _received(self, receive: Callable[[_A], _T], where: _A, timeout: float | None) -> _T | None:
-        if timeout is None or not self._socket.is_virtual:
+        if timeout is None or not self._socket.clock.is_virtual:
             return await super()._received(receive, where, timeout)
         # Time that is not that of the event loop: nothing happens in the meantime.
         await trio.lowlevel.checkpoint()
-        end = self._socket.now() + timeout
-        while not (result := receive(where)) and (now := self._socket.now()) < end:
+        end = self._socket.clock.now() + timeout
+        while not (result := receive(where)) and (now := self._socket.clock.now()) < end:
             due = self._connected().next_arrival()
-            if not self._socket.advance((end if due is None else min(due, end)) - now):
+            if not self._socket.clock.advance((end if due is None else min(due, end)) - now):
                 return await super()._received(receive, where, end - now)
         return result or None

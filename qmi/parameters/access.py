@@ -110,7 +110,9 @@ def reading(instance: object, parameter: ParameterLike, *args: object, **kwargs:
     place = place_of(instance, parameter)
     if not parameter.gettable:
         raise QMI_UsageException(f"{place.where} can only be set")
-    if parameter.getter is not None:
+    if parameter.getter is not None and (kept := _kept_by(place.host)) is not None:
+        value = yield kept.get(place.path, parameter.getter)
+    elif parameter.getter is not None:
         getter = parameter.getter
         value = yield from within(instance, getter.__name__, _calling(instance, getter, *args, **kwargs))
     else:
@@ -152,7 +154,9 @@ def setting(instance: object, parameter: ParameterLike, value: object, *args: ob
     """
     place = place_of(instance, parameter)
     value = yield from checking(instance, parameter, value)
-    if parameter.setter_function is not None:
+    if parameter.setter_function is not None and (kept := _kept_by(place.host)) is not None:
+        result = yield kept.set(place.path, value, parameter.setter_function)
+    elif parameter.setter_function is not None:
         function = parameter.setter_function
         result = yield from within(instance, function.__name__, _calling(instance, function, value, *args, **kwargs))
     else:
@@ -271,6 +275,25 @@ def sibling(instance: object, name: str) -> tuple[object, ParameterLike | None]:
         instance = instance.instrument
         found = getattr(type(instance), name, None)
     return instance, found if found is not None and hasattr(found, "rule") else None
+
+
+KEPT = "_simulated_parameters"
+"""Attribute of an object that is simulated, and speaks to no device: what keeps its values."""
+
+
+class Kept(Protocol):
+    """Keeps the values of parameters in place of getters and setters."""
+
+    def get(self, path: str, getter: Callable[..., object]) -> object:
+        """The value of a parameter; to be awaited if it is awaited of the getter."""
+
+    def set(self, path: str, value: object, setter: Callable[..., object]) -> object:
+        """Keep another one; to be awaited if the setter is."""
+
+
+def _kept_by(host: object) -> Kept | None:
+    kept: Kept | None = vars(host).get(KEPT)
+    return kept
 
 
 def _calling(instance: object, function: Callable[..., object], *args: object, **kwargs: object) -> Steps:

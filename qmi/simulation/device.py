@@ -70,6 +70,20 @@ class SimulatedGroup(NamedTuple):
     simulator: type[Simulator] = Simulator
 
 
+class Place(NamedTuple):
+    """Where a parameter is.
+
+    Attributes:
+        name: Its name.
+        group: That of the channels that have it; empty if the instrument has it.
+        number: The number of the channel.
+    """
+
+    name: str
+    group: str = ""
+    number: int = 0
+
+
 class Handler(NamedTuple):
     """What answers one command."""
 
@@ -261,16 +275,26 @@ class SimulatedDevice:
 
     def _answer_unit(self, path: tuple[str, ...], unit: Unit) -> Any:
         try:
-            for handler in self._handlers:
-                found = handler.pattern.match(path, unit)
-                if found is not None:
-                    return handler.answer(found)
+            if (found := self._find(path, unit)) is not None:
+                return found[0].answer(found[1])
             if any(handler.pattern.differs_in_number(path, unit) for handler in self._handlers):
                 raise SimulatedError(-114)
             return type(self.simulator).answer(self.simulator, unit.text)
         except SimulatedError as error:
             self.simulator.__node__.errors.push(error.number, error.text)
             return None
+
+    def _find(self, path: tuple[str, ...], unit: Unit) -> tuple[Handler, Match] | None:
+        """What answers a command: what names all of it, such as ``MEAS:VOLT? (@2)``, or else only its header."""
+        general: tuple[Handler, Match] | None = None
+        for handler in self._handlers:
+            found = handler.pattern.match(path, unit)
+            if found is None:
+                continue
+            if not (handler.pattern.takes_anything and unit.rest):
+                return handler, found
+            general = general or (handler, found)
+        return general
 
     def _with_fault(self, answer: bytes, fault: Fault | None) -> tuple[float, bytes] | None:
         delay = type(self.simulator).answer_time
@@ -284,20 +308,21 @@ class SimulatedDevice:
 
     # For drivers without a transport, whose parameters it keeps.
 
-    def get(self, name: str, now: float, group: str = "", number: int = 0) -> Any:
+    def get(self, place: Place, now: float) -> Any:
         """The value of a parameter."""
         self.simulator.__node__.now = now
-        return self._simulator_of(group, number).__node__.measure(name)
+        return self._simulator_of(place).__node__.measure(place.name)
 
-    def set(self, name: str, value: Any, now: float, group: str = "", number: int = 0) -> None:
+    def set(self, place: Place, value: object, now: float) -> None:
         """Give a parameter another value."""
         self.simulator.__node__.now = now
-        simulator = self._simulator_of(group, number)
-        setattr(simulator, name, value)
+        simulator = self._simulator_of(place)
+        setattr(simulator, place.name, value)
         simulator.__node__.changed()
 
-    def _simulator_of(self, group: str, number: int) -> Simulator:
-        return vars(self.simulator)[group][number] if group else self.simulator
+    def _simulator_of(self, place: Place) -> Simulator:
+        found: Simulator = vars(self.simulator)[place.group][place.number] if place.group else self.simulator
+        return found
 
 
 def _asking(simulator: Simulator, parameter: SimulatedParameter) -> Callable[[Match], Any]:

@@ -113,6 +113,7 @@ class Pattern:
         self._is_whole = bool(_VALUE.search(header))
         self._asks = header.endswith("?")
         self._words = keywords(header)
+        self._quote = "".join(quote for quote in "\"'" if f"{quote}{{value}}{quote}" in self.text)
         self._rest = _regex(self.text if self._is_whole else rest.strip())
 
     def __repr__(self) -> str:
@@ -141,7 +142,10 @@ class Pattern:
         if found is None:
             return None
         groups = found.groupdict()
-        return Match((groups.get("value") or "").strip(), int(groups["n"]) if groups.get("n") else number)
+        value = (groups.get("value") or "").strip()
+        if self._quote:
+            value = value.replace(self._quote * 2, self._quote)
+        return Match(value, int(groups["n"]) if groups.get("n") else number)
 
     def _match_header(self, sent: tuple[str, ...], asks: bool) -> tuple[bool, int | None]:
         if asks != self._asks or len(sent) != len(self._words):

@@ -131,3 +131,7 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise QMI_UsageException(f"{name} must be a number >= 0, got {value!r}")
     return float(value)
+
+
+for _class in (Noise, Settling, Source):
+    _class.__module__ = "qmi.core.driver"
