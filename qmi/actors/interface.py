@@ -236,6 +236,7 @@ class Interface:
             looked at.
         driver: The class itself, in the program that has the object.
         services: What proxies call on their own account: see :data:`qmi.messages.SERVICE_NAMES`.
+        fitted: The interfaces of objects that have fewer channels, by the numbers of the last ones.
     """
 
     class_name: str
@@ -252,6 +253,7 @@ class Interface:
     driver: type | None = field(default=None, compare=False, repr=False)
     services: Mapping[str, Method] = field(default_factory=dict, compare=False, repr=False)
     views: dict[type, type] = field(default_factory=dict, compare=False, repr=False)
+    fitted: dict[tuple[int, ...], Interface] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def short_name(self) -> str:

@@ -141,7 +141,7 @@ def taking(host: object, *, update: bool, names: Collection[str] | None) -> Gene
 def _chosen(host: object, declared: Declared, names: Collection[str] | None) -> _Found:
     if isinstance(names, str) or not isinstance(names, Iterable | None):
         raise QMI_UsageException(f"names must be a list of names of parameters, or None for all; got {names!r}")
-    paths = declared.paths()
+    paths = declared.paths(host)
     for name in names or ():
         if name not in paths:
             raise QMI_UnknownNameException(unknown_parameter(declared, access.name_of(host), name))
@@ -149,7 +149,7 @@ def _chosen(host: object, declared: Declared, names: Collection[str] | None) -> 
 
 
 def _found(host: object, declared: Declared) -> Iterator[tuple[str, tuple[object, Parameter[object]]]]:
-    for name in declared.paths():
+    for name in declared.paths(host):
         found = declared.find(host, name)
         assert found is not None
         yield name, found

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial, update_wrapper
 from typing import Any, Final, cast
 
 from qmi.actors.interface import (
     RESERVED_NAMES,
     ChannelsBrief,
+    Interface,
     ParameterBrief,
     ParameterInterface,
     describe_method,
@@ -295,6 +297,31 @@ def parameter_interface(cls: type) -> ParameterInterface:
         )
     handles = inspect.getattr_static(cls, "parameters") is vars(ParameterMethods)["parameters"]
     return ParameterInterface(own, channels, handles)
+
+
+def fitted_interface(interface: Interface, thing: object) -> Interface:
+    """What proxies of an object need to know, which may have fewer channels than its class.
+
+    Args:
+        interface: That of its class.
+        thing: The object.
+
+    Raises:
+        QMI_UsageException: If what says how many there are does not give one of the declared numbers.
+    """
+    groups = declared_of(type(thing)).channels
+    lasts = {name: group.numbers_of(thing)[-1] for name, group in groups.items() if group.present is not None}
+    parameters = interface.parameters
+    if parameters is None or all(parameters.channels[name].last == last for name, last in lasts.items()):
+        return interface
+    # Objects with as many channels have one interface, and so one proxy class of each kind.
+    key = tuple(lasts.values())
+    if key not in interface.fitted:
+        fewer = {name: parameters.channels[name]._replace(last=last) for name, last in lasts.items()}
+        channels = {**parameters.channels, **fewer}
+        fitted = replace(interface, parameters=parameters._replace(channels=channels), local={}, views={}, fitted={})
+        interface.fitted.setdefault(key, fitted)
+    return interface.fitted[key]
 
 
 def _publish_channels(cls: type, declared: Declared) -> None:

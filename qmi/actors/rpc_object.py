@@ -178,6 +178,14 @@ class QMI_RpcObject:
         result = leave(None, None, None) if error is None else leave(type(error), error, error.__traceback__)
         return _truth_of(result) if inspect.isawaitable(result) else bool(result)
 
+    def __rpc_fitted__(self, interface: Interface) -> Interface:
+        # What proxies of this object need to know; it may have fewer channels than its class.
+        if not hasattr(self, _DECLARED):
+            return interface
+        from qmi.actors.parameters import fitted_interface
+
+        return fitted_interface(interface, self)
+
     def __rpc_polls__(self) -> Mapping[str, float]:
         # What is asked without anybody calling, and each how many seconds.
         if not hasattr(self, _DECLARED):

@@ -618,7 +618,13 @@ class ContextBase:
         check_constants(interface)
         self.registry.reserve(name)
         actor = Actor(self, Address(self.name, name), interface, placement)
-        constructed = actor.construct(make)
+
+        def construct() -> QMI_RpcObject:
+            thing = make()
+            actor.interface = thing.__rpc_fitted__(interface)
+            return thing
+
+        constructed = actor.construct(construct)
         # Its maker is told by a future of its own, after the object has got its name, or has given it back: whoever
         # sees that the constructor has ended may be quicker than the thread in which it did, and use it at once.
         made: QMI_RpcFuture[Actor] = QMI_RpcFuture(constructed.what)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, overload
 
-from qmi.errors import QMI_InvalidValueException
+from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 
 MARK = "_rpc_declares"
 """Attribute that tells that a class declares parameters or channels: set where they get their names."""
@@ -48,12 +48,16 @@ class ChannelList(Generic[C]):
         channels: The channels, in order.
         name: Name of the attribute, for messages.
         where: Name of the instrument, for messages.
+
+    Attributes:
+        numbers: Their numbers.
     """
 
     def __init__(self, channels: Sequence[C], name: str, where: str) -> None:
         self._channels = {channel.number: channel for channel in channels}
         self._name = name
         self._where = where
+        self.numbers: range = range(channels[0].number, channels[-1].number + 1)
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -90,13 +94,17 @@ class Channels(Generic[C]):
         name: Name of the attribute.
         channel_class: What the channels are.
         numbers: Their numbers, as they were given.
+        present: Gives the number of the last channel that an instrument has; None if all of them have all.
     """
 
-    def __init__(self, channel_class: type[C], first: object, last: object) -> None:
+    def __init__(
+        self, channel_class: type[C], first: object, last: object, present: Callable[[Any], int] | None = None
+    ) -> None:
         self.name: str = ""
         self.names: list[str] = []
         self.channel_class: type[C] = channel_class
         self.first, self.last = first, last
+        self.present: Callable[..., int] | None = present
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.names.append(f"{owner.__qualname__}.{name}")
@@ -113,6 +121,25 @@ class Channels(Generic[C]):
         assert isinstance(self.last, int)
         return range(self.first, self.last + 1)
 
+    def numbers_of(self, instance: object) -> range:
+        """The numbers of the channels that an instrument has.
+
+        Raises:
+            QMI_UsageException: If what says how many there are does not give one of the declared numbers.
+        """
+        made = vars(instance).get(self.name)
+        if isinstance(made, ChannelList):
+            return made.numbers
+        if self.present is None:
+            return self.numbers
+        last, numbers = self.present(instance), self.numbers
+        if isinstance(last, bool) or not isinstance(last, int) or last not in numbers:
+            raise QMI_UsageException(
+                f"The last of the {self.name} of {getattr(instance, '_name', '')} must be one of the declared numbers "
+                f"{describe_numbers(numbers)}; the function present= gave {last!r}"
+            )
+        return numbers[: numbers.index(last) + 1]
+
     @overload
     def __get__(self, instance: None, owner: type) -> Channels[C]: ...
     @overload
@@ -121,13 +148,15 @@ class Channels(Generic[C]):
         if instance is None:
             return self
         # Without __set__, Python finds the list in the instance from now on.
-        made = [self.channel_class(instance, number, f"{self.name}[{number}]") for number in self.numbers]
+        made = [self.channel_class(instance, number, f"{self.name}[{number}]") for number in self.numbers_of(instance)]
         found = ChannelList(made, self.name, str(getattr(instance, "_name", "")))
         vars(instance)[self.name] = found
         return found
 
 
-def channels(channel_class: type[C], first: int, last: int) -> Channels[C]:
+def channels(
+    channel_class: type[C], first: int, last: int, *, present: Callable[[Any], int] | None = None
+) -> Channels[C]:
     """Declare the channels of an instrument, as an attribute of its class.
 
     ::
@@ -139,8 +168,10 @@ def channels(channel_class: type[C], first: int, last: int) -> Channels[C]:
         channel_class: A class derived from :class:`~qmi.core.driver.Channel`.
         first: The number of the first channel.
         last: The number of the last one.
+        present: Where some instruments have fewer, a function of the instrument that gives the number of its last
+            channel. It is called once, when the constructor has ended.
     """
-    return Channels(channel_class, first, last)
+    return Channels(channel_class, first, last, present)
 
 
 for _public in (ChannelList, Channels, channels):

@@ -36,12 +36,17 @@ class Declared:
         self.parameters: dict[str, Parameter[object]] = dict(_of_kind(cls, Parameter))
         self.channels: dict[str, Channels[BaseChannel]] = dict(_of_kind(cls, Channels))
 
-    def paths(self) -> list[str]:
-        """The names of all parameters, those of channels included: ``"voltage"``, ``"channels[1].voltage"``."""
+    def paths(self, host: object = None) -> list[str]:
+        """The names of all parameters, those of channels included: ``"voltage"``, ``"channels[1].voltage"``.
+
+        Args:
+            host: The object, which may have fewer channels than its class; None for all that there can be.
+        """
         found = list(self.parameters)
         for channels in self.channels.values():
             inner = declared_of(channels.channel_class).parameters
-            found += [f"{channels.name}[{number}].{name}" for number in channels.numbers for name in inner]
+            numbers = channels.numbers if host is None else channels.numbers_of(host)
+            found += [f"{channels.name}[{number}].{name}" for number in numbers for name in inner]
         return found
 
     def find(self, host: object, path: str) -> tuple[object, Parameter[object]] | None:
@@ -59,7 +64,7 @@ class Declared:
             found = self.parameters.get(name)
             return None if found is None else (host, found)
         channels = self.channels.get(group)
-        if channels is None or int(number) not in channels.numbers:
+        if channels is None or int(number) not in channels.numbers_of(host):
             return None
         channel = getattr(host, group)[int(number)]
         parameter = getattr(type(channel), name, None)
@@ -182,7 +187,7 @@ def infos(
         QMI_UnknownNameException: If there is no parameter of a name.
     """
     found: dict[str, ParameterInfo] = {}
-    for path in names or declared.paths():
+    for path in names or declared.paths(host):
         owned = declared.find(host, path) if isinstance(path, str) else None
         if owned is None:
             raise QMI_UnknownNameException(unknown_parameter(declared, access.name_of(host), path))
