@@ -60,7 +60,7 @@ TERMINAL = re.compile(r"Terminal (\d+)")
 STARTS_PROCESSES = re.compile(r"^:caption: Terminal [2-9]|^\$ qmi_proc (start|restart)", re.MULTILINE)
 
 NUMBER = r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?"
-STAMP = r"\d{4}-\d\d-\d\d[ T]\d\d[:-]\d\d[:-]\d\d(\.\d+)?"
+STAMP = r"(\d{4}-\d\d-\d\d[ T]\d\d[:-]\d\d[:-]\d\d(\.\d+)?|\b\d\d:\d\d:\d\d\b)"
 _FREE = re.compile(rf"(?P<stamp>{STAMP})|(?P<number>[-+]?\d+\.\d{{3,}}(e[-+]?\d+)?)")
 
 
