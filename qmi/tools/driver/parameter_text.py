@@ -7,13 +7,18 @@ from typing import Any
 
 from qmi.parameters.declaration import Parameter
 
+_MOST_VALUES = 12
+"""Of more values than that, only some are shown."""
+
 
 def range_text(declared: Parameter[object]) -> str:
     """What it can be: ``0 to 30``, ``at least 0, in steps of 0.5``, ``1, 10, 100``; empty if that is not declared."""
     if declared.type is bool:
         text = ""
     elif declared.values is not None:
-        text = ", ".join(map(_value, declared.values))
+        shown = list(map(_value, declared.values))
+        text = ", ".join(shown if len(shown) <= _MOST_VALUES else [*shown[:3], "...", shown[-1]])
+        text += "" if len(shown) <= _MOST_VALUES else f" ({len(shown)} values)"
     elif issubclass(declared.type, Enum):
         text = ", ".join(declared.type.__members__)
     else:
@@ -60,7 +65,7 @@ def _end(end: Any) -> str:
 def _function(function: Any) -> str:
     """The name of a function of the instrument; empty if it has none that tells anything."""
     name = getattr(function, "__name__", "<lambda>")
-    return "" if name == "<lambda>" else f"`{name}()`"
+    return "" if name.startswith(("<", "_")) else f"`{name}()`"
 
 
 def _value(value: object) -> str:

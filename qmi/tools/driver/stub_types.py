@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import enum
+import importlib
 import inspect
 import sys
 import types
@@ -20,6 +21,11 @@ from typing import Any
 _IMPORTED = frozenset({"qmi", "numpy"}) | (sys.stdlib_module_names - {"__main__"})
 """Packages whose types a stub imports: those that a client has."""
 
+_PUBLIC = tuple(
+    f"qmi.core.{name}"
+    for name in ("driver", "instrument", "rpc", "pubsub", "task", "transport", "scpi_protocol", "context", "exceptions")
+)
+"""Where types of this library are imported from."""
 _ENUMS = (enum.StrEnum, enum.IntFlag, enum.Flag, enum.IntEnum, enum.Enum)
 _ANY = ("Any", "typing.Any")
 _PLAIN = (int, str, bytes, bool, float, type(None))
@@ -192,6 +198,9 @@ def public_place(cls: type) -> tuple[str, str]:
         return "builtins", name
     first = name.partition(".")[0]
     wanted = getattr(sys.modules.get(module), first, None)
+    if module.startswith("qmi."):
+        homes = (home for home in _PUBLIC if getattr(importlib.import_module(home), first, None) is wanted)
+        module = next(homes, module)
     parts = module.split(".")
     for length in range(1, len(parts)):
         shorter = ".".join(parts[:length])

@@ -128,36 +128,37 @@ _TEST = '''\
 """The driver, without the device."""
 
 import pytest
-import qmi
 from qmi.core.exceptions import QMI_InvalidValueException
-from qmi.testing import ScriptedTransport, check_driver
+from qmi.testing import check_driver
 
 from $package import $driver
 
 
-def test_current_flows_while_the_output_is_on():
-    with qmi.start("test", None), qmi.make_instrument("supply", $driver, simulate=True) as supply:
-        supply.voltage = 5.0
-        assert supply.current == 0.0
-        supply.output = True
-        assert supply.current == pytest.approx(0.1)
-        supply.switch_off()
-        assert (supply.voltage, supply.output) == (0.0, False)
+def test_current_flows_while_the_output_is_on(simulated):
+    supply = simulated($driver)
+    supply.voltage = 5.0
+    assert supply.current == 0.0
+    supply.output = True
+    assert supply.current == pytest.approx(0.1)
+    supply.switch_off()
+    assert (supply.voltage, supply.output) == (0.0, False)
 
 
-def test_voltage_above_the_limit_is_refused():
-    with qmi.start("test", None), qmi.make_instrument("supply", $driver, simulate=True) as supply:
-        with pytest.raises(QMI_InvalidValueException, match="from 0 to 30 V"):
-            supply.voltage = 31.0
-        assert supply.voltage == 0.0
+def test_voltage_above_the_limit_is_refused(simulated):
+    supply = simulated($driver)
+    with pytest.raises(QMI_InvalidValueException, match="from 0 to 30 V, got 31.0 V"):
+        supply.voltage = 31.0
+    assert supply.voltage == 0.0
 
 
-def test_commands_are_those_of_the_manual():
-    script = ScriptedTransport(["*CLS", "VOLT 5", ("VOLT?", "5.0"), "OUTP 1"])
-    with qmi.start("test", None), qmi.make_instrument("supply", $driver, script) as supply:
+def test_commands_are_those_of_the_manual(qmi_context, scripted):
+    # What must be written, in order, and what is answered. open() sends *CLS.
+    device = scripted(["*CLS", "VOLT 5", ("VOLT?", "5.0"), "OUTP 1", ("MEAS:CURR?", "0.1")])
+    with qmi_context.make_instrument("supply", $driver, device) as supply:
         supply.voltage = 5.0
         assert supply.voltage == 5.0
         supply.output = True
+        assert supply.current == 0.1
 
 
 def test_driver_does_what_every_driver_must():
@@ -181,9 +182,12 @@ The $title, a power supply with one output.
 | `output` | bool | | | setting | `OUTP` | Whether the output is on. |
 | `current` | float | A | | reading | `MEAS:CURR?` | Current that flows. |
 
-| method | gives | what it does |
-| --- | --- | --- |
-| `switch_off()` | | Set the voltage to 0 V and switch the output off. |
+| method | what it does |
+| --- | --- |
+| `switch_off()` | Set the voltage to 0 V and switch the output off. |
+
+As every `ScpiInstrument`, it also has `open()`, `close()`, `get_idn()`, `reset()`, \
+`get_errors()`, `write()`, `ask()`, `sig_connection`.
 
 <!-- end of driver -->
 """

@@ -50,6 +50,13 @@ def test_new_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
     assert not [path for path in folder.rglob("*") if path.is_file() and "$" in path.read_text()]
 
 
+def test_new_package_has_a_page_that_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = new.write_package("acme_psu")
+    monkeypatch.chdir(folder)
+    with forgotten_drivers():
+        assert main(["docs", "--into", "docs/acme_psu.md", "--check"]) == 0
+
+
 def test_new_goes_into_the_named_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my drivers").mkdir()
     assert main(["new", "acme_psu", "--folder", "my drivers", "--class", "Acme_Supply"]) == 0
