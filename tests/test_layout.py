@@ -166,6 +166,7 @@ USERS_VALUES = {
     "Line._resynchronize": "likewise",
     "ScpiText.write": "a value of a parameter",
     "ScpiText.read": "likewise",
+    "Device.proxy": "a proxy of a driver of the user's",
     # Tables of functions: each takes values of the type, or the kind, that it is found by.
     "Row.lower": "a value of one of the types of the row",
     "BY_TYPE": "a value of the type that the function is found by",

@@ -33,12 +33,13 @@ MODULES = (
     "qmi.core.context",
     "qmi.core.exceptions",
 )
-PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments")
+PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments", "qmi.integrations")
 FURTHER = ("qmi.testing",)
 GROUPS = {
     "For every script": ("qmi", "qmi.utils."),
     "For drivers, tasks and larger programs": ("qmi.core.",),
     "Drivers": ("qmi.instruments.",),
+    "Other frameworks": ("qmi.integrations.",),
     "For tests": ("qmi.testing",),
 }
 # Names that a module of QMI happens to offer too: their home is where they belong.

@@ -1,0 +1,1 @@
+"""Bridges to other frameworks; each module is imported where it is used."""
