@@ -103,6 +103,14 @@ class QMI_RpcObject:
         def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AbstractContextManager[Any]:
             """Lock the object for the length of a ``with`` block."""
 
+        # What an object has whose class declares parameters, and no method of its own of that name; drivers for SCPI
+        # have the types (qmi.devices.scpi_instrument).
+
+        parameters: Any
+        snapshot: Any
+        restore: Any
+        sig_changed: Any
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if hasattr(cls, _DECLARES):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
@@ -23,6 +23,11 @@ from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
 from qmi.parameters.scpi_binding import DeclaredParameter, ParameterOfChannel, ScpiBinding, wrong_answer
 from qmi.parameters.scpi_text import ScpiText, scpi_commands, scpi_text
+
+if TYPE_CHECKING:
+    from qmi.actors.proxy_parameters import ProxyParameters
+    from qmi.actors.pubsub.signal import QMI_Signal
+    from qmi.parameters.snapshot import Change, Snapshot
 
 _NUMBER = scpi_text(float)
 _FLAG = scpi_text(bool)
@@ -49,6 +54,21 @@ class ScpiRules:
     """Whether the instrument sends each command back."""
     command_delay: ClassVar[float] = 0.0
     """Least time between two commands, in seconds."""
+
+    if TYPE_CHECKING:
+        # What an object has whose class declares parameters (qmi.actors.parameters).
+
+        sig_changed: ClassVar[QMI_Signal]
+
+        @property
+        def parameters(self) -> ProxyParameters:
+            """What can be set and read; here is a handle of each parameter."""
+
+        def snapshot(self, update: bool = False, names: Collection[str] | None = None) -> Snapshot:
+            """The values of all parameters at one time."""
+
+        def restore(self, snapshot: Mapping[str, object], dry_run: bool = False) -> list[Change]:
+            """Set what differs from a snapshot."""
 
     _name: str
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
 import qmi
 from qmi.core.context import QMI_Context
-from qmi.core.driver import Change, Channel, QMI_Instrument, QMI_Signal, Reading, Snapshot, channels, diff, parameter
+from qmi.core.driver import (
+    Change,
+    Channel,
+    ProxyParameters,
+    QMI_Instrument,
+    QMI_Signal,
+    Reading,
+    ScpiInstrument,
+    Snapshot,
+    channels,
+    diff,
+    parameter,
+)
 from qmi.core.exceptions import (
     QMI_EndOfInputException,
     QMI_InvalidOperationException,
@@ -20,7 +32,7 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.core.pubsub import QMI_SignalReceiver
+from qmi.core.pubsub import QMI_RegisteredSignal, QMI_SignalReceiver
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.testing import open_task_bench
 from tests.support.actors import actor_of
@@ -198,8 +210,8 @@ def test_snapshot_of_a_driver_that_stands_alone() -> None:
     """As in a test without a context."""
     driver = Supply(None, "psu")
     driver.maximum = 10.0
-    assert driver.snapshot().address == "psu"  # type: ignore[attr-defined]
-    assert values(driver.snapshot()) == {"maximum": 10.0}  # type: ignore[attr-defined]
+    assert driver.snapshot().address == "psu"
+    assert values(driver.snapshot()) == {"maximum": 10.0}
 
 
 async def test_snapshot_and_restore_are_awaited(kind: type[Supply]) -> None:
@@ -603,3 +615,27 @@ def test_signals_follow_the_declarations_of_a_subclass() -> None:
         other: Any = qmi.make_instrument("other", Other)
         assert [signal.name for signal in calm.get_signals()] == ["sig_changed", "sig_outputs_current"]
         assert [signal.arg_types for signal in other.get_signals() if signal.name == "sig_current"] == [(int,)]
+
+
+# -- types, which mypy looks at
+
+
+class TypedSupply(ScpiInstrument):
+    voltage = parameter("VOLT", float)
+
+
+def see_types(psu: TypedSupply) -> None:
+    assert_type(psu.snapshot(), Snapshot)
+    assert_type(psu.restore(psu.snapshot(), dry_run=True), list[Change])
+    assert_type(psu.sig_changed, QMI_RegisteredSignal)
+    assert_type(psu.parameters, ProxyParameters)
+    assert_type(psu.voltage, float)
+
+
+class Camera(QMI_Instrument):
+    exposure = parameter(getter=lambda self: 1.0, type=float)
+
+    @rpc_method
+    def snapshot(self, file: str) -> bytes:
+        """A name that its driver gives to something else."""
+        return file.encode()
