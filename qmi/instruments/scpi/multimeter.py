@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import ClassVar
 
+from qmi.core.driver import ScpiInstrument, parameter, rpc_method
 from qmi.core.exceptions import QMI_InstrumentException
-from qmi.core.rpc import rpc_method
-from qmi.instruments.scpi.instrument import Scpi_Instrument, number_of, setting
+from qmi.instruments.scpi.instrument import number_of, setting
 
 
 class MultimeterFunction(Enum):
@@ -32,13 +32,13 @@ _WITHOUT_RANGE = {MultimeterFunction.TEMPERATURE, MultimeterFunction.CONTINUITY,
 _MOST_READINGS = 1_000_000
 
 
-class Scpi_Multimeter(Scpi_Instrument):
+class Scpi_Multimeter(ScpiInstrument):
     """A digital multimeter with the usual commands (``FUNC``, ``MEAS``, ``READ?``, ``SAMP:COUN``).
 
     Args:
         context: The context that the instrument belongs to.
         name: Its name there.
-        transport: How it is reached; see :class:`.Scpi_Instrument`, which has the other arguments.
+        transport: How it is reached; see :class:`.ScpiInstrument`, which has the other arguments.
     """
 
     range_of: ClassVar[dict[MultimeterFunction, str]] = {
@@ -46,6 +46,59 @@ class Scpi_Multimeter(Scpi_Instrument):
         MultimeterFunction.PERIOD: "PER:VOLT",
     }
     """Where the range of a function is set, if it is not its own name."""
+
+    @parameter(doc="What is measured.")
+    def function(self) -> MultimeterFunction:
+        """What is measured."""
+        answer = self._ask("FUNC?")
+        try:
+            return as_function(answer.strip("\"'"))
+        except ValueError as error:
+            raise QMI_InstrumentException(f"Expected a function in answer to 'FUNC?', got {answer!r}") from error
+
+    @function.setter
+    def _choose_function(self, value: MultimeterFunction) -> None:
+        self._set("function", f'FUNC "{value.value}"')
+
+    @parameter(limits=(0.0, None), doc="Upper end of the range of the chosen function, in the unit of the function.")
+    def range(self) -> float:
+        """Upper end of the range."""
+        return self._ask_number(f"{self._range()}:RANG?")
+
+    @range.setter  # noqa: A003 - that of this class
+    def _choose_range(self, value: float) -> None:
+        where = self._range()
+        self._set(f"{where}:RANG", f"{where}:RANG {setting('limit', value, 0.0)}")
+
+    # Behind the range, which switches it off: so a snapshot is restored in the right order.
+    @parameter(doc="Whether the multimeter chooses the range of the chosen function.")
+    def auto_range(self) -> bool:
+        """Whether the multimeter chooses the range."""
+        return self._ask_flag(f"{self._range()}:RANG:AUTO?")
+
+    @auto_range.setter
+    def set_auto_range(self, value: bool) -> None:
+        """Have the multimeter choose the range, or stay in the present one."""
+        where = self._range()
+        self._set(f"{where}:RANG", f"{where}:RANG:AUTO {'ON' if value else 'OFF'}")
+
+    @parameter(
+        limits=(0.0, None), doc="For how long a reading of the chosen function is averaged, in periods of the mains."
+    )
+    def integration_time(self) -> float:
+        """For how long a reading is averaged."""
+        return self._ask_number(f"{self.function.value}:NPLC?")
+
+    @integration_time.setter
+    def _choose_integration_time(self, value: float) -> None:
+        where = f"{self.function.value}:NPLC"
+        self._set(where, f"{where} {setting('cycles', value, 0.0)}")
+
+    @parameter(doc="A reading with the present settings, in the unit of the function.")
+    def reading(self) -> float:
+        """A reading with the present settings."""
+        self._write("SAMP:COUN 1")
+        return self._ask_number("READ?")
 
     @rpc_method
     def measure(self, function: MultimeterFunction | str = MultimeterFunction.DC_VOLTAGE) -> float:
@@ -66,7 +119,7 @@ class Scpi_Multimeter(Scpi_Instrument):
         Args:
             function: What is measured, or its name in SCPI.
         """
-        self._set("function", f'FUNC "{as_function(function).value}"')
+        self.function = as_function(function)
 
     @rpc_method
     def get_function(self) -> MultimeterFunction:
@@ -75,11 +128,7 @@ class Scpi_Multimeter(Scpi_Instrument):
         Raises:
             QMI_InstrumentException: If this driver does not know it.
         """
-        answer = self._ask("FUNC?")
-        try:
-            return as_function(answer.strip("\"'"))
-        except ValueError as error:
-            raise QMI_InstrumentException(f"Expected a function in answer to 'FUNC?', got {answer!r}") from error
+        return self.function
 
     @rpc_method
     def set_range(self, limit: float | None) -> None:
@@ -88,19 +137,21 @@ class Scpi_Multimeter(Scpi_Instrument):
         Args:
             limit: The largest value that has to fit into it; None lets the multimeter choose.
         """
-        where = self._range()
-        value = "AUTO ON" if limit is None else setting("limit", limit, 0.0)
-        self._set(f"{where}:RANG", f"{where}:RANG{':' if limit is None else ' '}{value}")
+        if limit is None:
+            self.auto_range = True
+        else:
+            setting("limit", limit, 0.0)
+            self.range = limit
 
     @rpc_method
     def get_range(self) -> float:
         """The upper end of the present range, in the unit of the function."""
-        return self._ask_number(f"{self._range()}:RANG?")
+        return self.range
 
     @rpc_method
     def is_auto_range(self) -> bool:
         """Whether the multimeter chooses the range."""
-        return self._ask_flag(f"{self._range()}:RANG:AUTO?")
+        return self.auto_range
 
     @rpc_method
     def set_integration_time(self, cycles: float) -> None:
@@ -109,20 +160,18 @@ class Scpi_Multimeter(Scpi_Instrument):
         Args:
             cycles: In periods of the mains.
         """
-        value = setting("cycles", cycles, 0.0)
-        where = f"{self.get_function().value}:NPLC"
-        self._set(where, f"{where} {value}")
+        setting("cycles", cycles, 0.0)
+        self.integration_time = cycles
 
     @rpc_method
     def get_integration_time(self) -> float:
         """For how long a reading of the chosen function is averaged, in periods of the mains."""
-        return self._ask_number(f"{self.get_function().value}:NPLC?")
+        return self.integration_time
 
     @rpc_method
     def read(self) -> float:
         """Take one reading with the present settings, in the unit of the function; infinite if it is out of range."""
-        self._write("SAMP:COUN 1")
-        return self._ask_number("READ?")
+        return self.reading
 
     @rpc_method
     def read_many(self, count: int, timeout: float | None = None) -> list[float]:
@@ -142,7 +191,7 @@ class Scpi_Multimeter(Scpi_Instrument):
         return readings
 
     def _range(self) -> str:
-        function = self.get_function()
+        function = self.function
         if function in _WITHOUT_RANGE:
             raise QMI_InstrumentException(f"The function {function.name} has no range")
         return self.range_of.get(function, function.value)

@@ -226,3 +226,23 @@ def test_driver_works_with_the_simulator_of_lewis() -> None:
                 assert not bath.is_running()
         finally:
             simulator.terminate()
+
+
+def test_settings_and_readings_are_parameters() -> None:
+    with opened(Thermostat()) as bath:
+        bath.setpoint = 37.5
+        assert (bath.setpoint, bath.get_setpoint()) == (37.5, 37.5)
+        bath.running = True
+        assert bath.is_running()
+        bath.proportional_range = 0.5
+        bath.set_integral_time(90)
+        assert bath.get_control_parameters() == (0.5, 90, 20)
+        assert bath.temperature == 23.95
+        kept = bath.snapshot(update=True)
+        assert kept["high_limit"].value == 95
+        assert kept["setpoint"].unit == "degC"
+        assert "Expected a number in answer to 'IN_PV_02'" in kept.missing["external_temperature"]
+        bath.stop()
+        bath.setpoint = 20
+        assert [change.name for change in bath.restore(kept)] == ["setpoint", "running"]
+        assert bath.is_running()
