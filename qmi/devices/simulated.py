@@ -131,6 +131,17 @@ class DeviceSocket:
                     self.changed.wait(None if until is None else until - now)
             return data
 
+    def on_change(self, wake: Callable[[], object]) -> Callable[[], None]:
+        """Have a function called, in any thread, when a fault is set; what is returned ends that."""
+        with self.changed:
+            self._wakers.add(wake)
+
+        def end() -> None:
+            with self.changed:
+                self._wakers.discard(wake)
+
+        return end
+
     async def change(self, conversation: Conversation) -> None:
         """Wait, in the event loop, until bytes may have come or the connection is cut."""
         woken = trio.Event()
@@ -140,9 +151,9 @@ class DeviceSocket:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(woken.set)
 
+        # From here on each fault wakes; one that was set before is seen below.
+        end = self.on_change(wake)
         with self.changed:
-            # From here on each fault wakes; one that was set before is seen below.
-            self._wakers.add(wake)
             due = conversation.next_arrival()
             is_cut = conversation.is_cut
             wait = float("inf") if due is None else max(0.0, due - self.clock.now())
@@ -150,8 +161,7 @@ class DeviceSocket:
             with trio.move_on_after(0.0 if is_cut else wait):
                 await woken.wait()
         finally:
-            with self.changed:
-                self._wakers.discard(wake)
+            end()
 
     def _check(self, conversation: Conversation) -> None:
         if conversation.is_cut:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qmi.actors.clock.virtual import VirtualClock as VirtualClock
+    from qmi.devices.simulated_server import SimulatorServer as SimulatorServer
+    from qmi.devices.simulated_server import serve_simulator as serve_simulator
     from qmi.testing.clock import SimulatedClock as SimulatedClock
     from qmi.testing.clock import simulated_time as simulated_time
     from qmi.testing.fixtures import Scripted as Scripted
@@ -55,6 +57,7 @@ __all__ = [
     "ScriptedTransport",
     "Simulated",
     "SimulatedClock",
+    "SimulatorServer",
     "StandInInstrument",
     "TaskBench",
     "Unasked",
@@ -67,11 +70,13 @@ __all__ = [
     "replay",
     "replay_async",
     "run_in_virtual_time",
+    "serve_simulator",
     "simulated_time",
 ]
 
 _HOMES = {
     "qmi.actors.clock.virtual": ("VirtualClock",),
+    "qmi.devices.simulated_server": ("SimulatorServer", "serve_simulator"),
     "qmi.testing.fixtures": ("Scripted", "Simulated"),
     "qmi.testing.recording": ("record_session", "replay", "replay_async"),
     "qmi.testing.script": (
