@@ -26,7 +26,6 @@ from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
 from qmi.actors.presentation import ProxyType, hinted_views, shown_class, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES, take_failure
-from qmi.actors.proxy_parameters import parts_for_parameters, takes_quantity
 from qmi.actors.proxy_part import ProxyPart, refuse_pickling
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.errors import QMI_UnknownRpcException
@@ -419,13 +418,10 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
     source = interface.driver or loaded_class(interface.class_name)
     methods: dict[str, object] = {}
     parameters = interface.parameters
-    setters = {} if parameters is None else {b.setter: b for b in parameters.own.values() if b.setter and b.unit}
     for method in interface.methods.values():
         if method.name in _FOR_BLOCKING_ONLY and view is not QMI_RpcProxy:
             continue
         function: Any = factory(method)
-        if method.name in setters:
-            function = takes_quantity(function, setters[method.name], method)
         function.__name__ = method.name
         function.__qualname__ = f"{name}.{method.name}"
         function.__module__ = module
@@ -434,21 +430,28 @@ def _make_class(view: type[_ProxyBase], interface: Interface) -> type[_ProxyBase
         if inspect.isfunction(written := getattr(source, method.name, None)):
             function.__wrapped__ = written
         methods[method.name] = function
+    parts: dict[str, object] = {}
+    kinds: dict[str, type] = {}
+    if parameters is not None:
+        from qmi.actors.proxy_parameters import parts_for_parameters, take_quantities  # most objects have none
+
+        take_quantities(methods, interface.methods, parameters.own)
+        parts, kinds = parts_for_parameters(view.__rpc_view__, interface, parameters)
     unquote_signatures(view)
+    hints: Any = hinted_views(view, methods)
     namespace: dict[str, object] = {
         "__slots__": (),
         "__doc__": interface.doc or view.__doc__,
         "__module__": module,
         "__rpc_interface__": interface,
-        **hinted_views(view, methods),
+        **hints,
         **{name: _constant(interface, name, value) for name, value in interface.constants.items()},
         **{info.name: PROPERTIES[view.__rpc_view__](info) for info in interface.properties.values()},
         **{info.name: _signal(view, info) for info in interface.signals},
         **methods,
+        **parts,
+        "__annotations__": {**hints.get("__annotations__", {}), **kinds},
     }
-    if parameters is not None:
-        listing = interface.methods.get("parameters")
-        namespace |= parts_for_parameters(view.__rpc_view__, parameters, "" if listing is None else listing.doc)
     return type(name, (view,), namespace)
 
 

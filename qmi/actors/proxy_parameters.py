@@ -7,8 +7,8 @@ with one lock and one line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import WRAPPER_ASSIGNMENTS, cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from qmi.actors.call import Handle, ProxyView
@@ -45,14 +45,22 @@ T = TypeVar("T")
 # Values with a unit as arguments of the methods that set parameters
 
 
-def takes_quantity(function: Callable[..., Any], brief: ParameterBrief, method: Method) -> Callable[..., Any]:
-    """A method of a proxy that sets a parameter, and takes a quantity, too.
+def take_quantities(
+    functions: dict[str, object], methods: Mapping[str, Method], parameters: Mapping[str, ParameterBrief]
+) -> None:
+    """Let the methods of a proxy that set parameters take quantities, too.
 
     Args:
-        function: The method, which takes numbers.
-        brief: The parameter.
-        method: What is known of the method.
+        functions: The methods of the proxy by name; those that set parameters are replaced.
+        methods: What is known of them.
+        parameters: The parameters.
     """
+    for brief in parameters.values():
+        if brief.unit and brief.setter in functions:
+            functions[brief.setter] = _taking_quantity(functions[brief.setter], brief, methods[brief.setter])
+
+
+def _taking_quantity(function: Any, brief: ParameterBrief, method: Method) -> Callable[..., Any]:
     keyword = method.parameters[0].name if method.parameters else ""
 
     def call(self: Any, /, *args: object, **kwargs: object) -> object:
@@ -63,6 +71,9 @@ def takes_quantity(function: Callable[..., Any], brief: ParameterBrief, method: 
             kwargs[keyword] = in_unit(kwargs[keyword], brief.unit, where)
         return function(self, *args, **kwargs)
 
+    for name in WRAPPER_ASSIGNMENTS:
+        setattr(call, name, getattr(function, name))
+    call.__dict__.update(function.__dict__)  # the signature, and what it wraps itself
     return call
 
 
@@ -197,15 +208,15 @@ def _channel_class(view: str, group: ChannelsBrief) -> type[ProxyChannel]:
     namespace["__doc__"] = group.doc or ProxyChannel.__doc__
     for brief in group.parameters.values():
         namespace[brief.name] = _channel_property(view, brief)
-    setters = {brief.setter: brief for brief in group.parameters.values() if brief.setter and brief.unit}
+    functions: dict[str, object] = {}
     for method in group.methods.values():
         function: Any = _channel_method(view, channel_service(group.name, method))
-        if method.name in setters:
-            function = takes_quantity(function, setters[method.name], method)
         function.__name__, function.__qualname__ = method.name, f"{name}.{method.name}"
         function.__module__, function.__doc__ = module, method.doc
         function.__signature__ = signature_of(method, view != "nonblocking")
-        namespace[method.name] = function
+        functions[method.name] = function
+    take_quantities(functions, group.methods, group.parameters)
+    namespace |= functions
     made: Any = ProxyType(name, (ProxyChannel,), namespace)
     return made  # type: ignore[no-any-return]
 
@@ -496,19 +507,26 @@ def _part(doc: str | None, kind: type, make: Callable[[Handle], object]) -> prop
     return property(get, doc=doc)
 
 
-def parts_for_parameters(view: str, parameters: ParameterInterface, doc: str) -> dict[str, property]:
+def parts_for_parameters(
+    view: str, interface: Interface, parameters: ParameterInterface
+) -> tuple[dict[str, object], dict[str, type]]:
     """What proxies of a view have besides the properties and methods: ``parameters``, and each group of channels.
 
     Args:
         view: "blocking", "nonblocking" or "async".
-        parameters: The parameters of the object.
-        doc: What the published method ``parameters`` says of itself.
+        interface: What the object offers.
+        parameters: Its parameters.
+
+    Returns:
+        The properties, and of which class the value of each is, for shells that complete without evaluating.
     """
-    found: dict[str, property] = {}
+    found: dict[str, object] = {}
+    kinds: dict[str, type] = {}
     for group in parameters.channels.values():
         channel = _channel_class(view, group)
         items = {"__slots__": (), "__module__": __name__, "__getitem__": _typed_item(channel)}
         listed: type[ProxyChannels] = type("Channels", (ProxyChannels,), items)
+        kinds[group.name] = listed
         found[group.name] = _part(
             f"Channels {describe_numbers(range(group.first, group.last + 1))}. {group.doc}".strip(),
             listed,
@@ -516,9 +534,25 @@ def parts_for_parameters(view: str, parameters: ParameterInterface, doc: str) ->
         )
     if parameters.handles:
         names: dict[str, object] = {name: _handle_property(view, brief) for name, brief in parameters.own.items()}
+        names["__annotations__"] = dict.fromkeys(parameters.own, _HANDLE_HINTS[view])
         kind = type("Parameters", (ProxyParameters,), {"__slots__": (), "__module__": __name__, "_view": view, **names})
-        found["parameters"] = _part(doc, kind, partial(_make_parameters, kind))
-    return found
+        kinds["parameters"] = _hint("Parameters", names)
+        listing = interface.methods.get("parameters")
+        found["parameters"] = _part(None if listing is None else listing.doc, kind, partial(_make_parameters, kind))
+    return found, kinds
+
+
+def _hint(name: str, namespace: dict[str, object]) -> type:
+    # Shells let a dummy take on the type of what they complete, which they cannot if it has slots.
+    return type(name, (), {"__module__": __name__, **namespace})
+
+
+_HANDLE_HINTS: dict[str, type] = {
+    view: _hint(
+        kind.__name__, {name: vars(base)[name] for base in kind.__mro__ for name in vars(base) if name[0] != "_"}
+    )
+    for view, kind in _HANDLES.items()
+}
 
 
 def _typed_item(channel: type[ProxyChannel]) -> Callable[[ProxyChannels, int], ProxyChannel]:

@@ -15,7 +15,11 @@ Limits: TypeAlias = tuple[float | None, float | None]
 """The least and the greatest value, in the unit of the parameter; None where there is no limit."""
 
 _TOLERANCE = 1e-9
-"""By how much a float may miss a multiple of the step, or one of the allowed values, as a part of it."""
+"""By how much a float may miss one of the allowed values, as a part of it."""
+_NOISE = 1e-14
+"""By how much a float may miss a multiple of the step, as a part of the float."""
+_NOISE_OF_STEP = 1e-6
+"""By how much it may, as a part of the step."""
 _MOST_SHOWN = 12
 _TAKEN: Mapping[type, type] = {float: Real, int: Integral}
 """What Python takes for a number of a kind, except that a bool is none here."""
@@ -111,13 +115,24 @@ class Rule:
         if self.step is None or (isinstance(value, float) and math.isinf(value)):
             return
         start = (limits[0] if limits else None) or 0
-        # Noise of a float grows with the value, while the distance to the next multiple does not.
-        missed = abs(math.remainder(value - start, self.step))
-        if missed > _TOLERANCE * max(abs(value), abs(start), self.step):
+        if isinstance(value, int) and isinstance(start, int) and isinstance(self.step, int):
+            fits = (value - start) % self.step == 0
+        else:
+            # Noise of a float grows with the value, while the distance to the next multiple does not.
+            missed = _remainder(value - start, self.step)
+            fits = missed <= _NOISE_OF_STEP * self.step + _NOISE * max(abs(value), abs(start))
+        if not fits:
             counted = f", counted from {start!r}{self._suffix}" if start else ""
             raise QMI_InvalidValueException(
                 f"{where} must be a multiple of {self.step!r}{self._suffix}{counted}, got {value!r}{self._suffix}"
             )
+
+
+def _remainder(value: float, step: float) -> float:
+    try:
+        return abs(math.remainder(value, step))
+    except OverflowError:  # a whole number that no float can hold
+        return math.inf
 
 
 def plain_scalar(value: object) -> object:

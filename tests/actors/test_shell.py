@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import qmi
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from tests.support.drivers import Limited
 from tests.support.lab import two_contexts
+from tests.support.parameters import Supply
 
 pytest.importorskip("IPython")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
@@ -88,3 +90,47 @@ def test_shell_asks_no_object_for_its_properties(shell: Any) -> None:
             assert {"LIMIT", "MAX"} <= completions(shell, "limited.", use_jedi)
             completions(shell, "limited.LIMIT.", use_jedi)
         assert x.unlock()
+
+
+@pytest.fixture
+def psu(shell: Any) -> Iterator[Any]:
+    """A proxy that may not ask: the object is locked by another one."""
+    with two_contexts() as (server, client):
+        server.make_instrument("psu", Supply)
+        holder: Any = client.get_instrument("server.psu")
+        assert holder.lock()
+        shell.user_ns["psu"] = psu = client.get_instrument("server.psu")
+        yield psu
+        assert holder.unlock()
+
+
+@pytest.mark.parametrize("use_jedi", [False, True])
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("psu.", {"voltage", "get_voltage", "set_voltage", "channels", "parameters", "snapshot"}),
+        ("psu.rpc_async.", {"get_voltage", "parameters"}),
+        ("psu.parameters.", {"voltage", "current"}),
+        ("psu.parameters.voltage.", {"get", "set", "limits", "unit"}),
+        ("psu.channels[1].", {"voltage", "get_voltage", "ramp", "number"}),  # only jedi looks behind an index
+    ],
+)
+def test_shell_completes_parameters(shell: Any, psu: Any, text: str, names: set[str], use_jedi: bool) -> None:
+    if use_jedi:
+        pytest.importorskip("jedi")
+    assert completions(shell, text, use_jedi) >= (names if use_jedi or "[" not in text else set())
+
+
+def test_shell_shows_what_a_parameter_is(psu: Any) -> None:
+    text = pydoc.plain(pydoc.render_doc(psu))
+    assert "Property of type float. Set voltage. In V, from 0 to 30 V." in text
+    assert "set_voltage(self, value: float, *, rpc_timeout: float | None = None) -> None" in text
+    assert "get_voltage(self, *, rpc_timeout: float | None = None) -> float" in text
+    assert "Channels 1 to 4. One output." in text
+    assert "Property of type Mode. Mode.VOLTAGE or Mode.CURRENT." in text
+    assert "Property of type float. Measured current. In A, can only be read." in text
+    channel = pydoc.plain(pydoc.render_doc(psu.channels[1]))
+    assert "One output." in channel
+    assert "ramp(self, to: float, *, steps: int = 2, rpc_timeout: float | None = None) -> list[float]" in channel
+    assert "Set voltage. In V, from 0 to 30 V." in channel
+    assert "_number" not in channel
