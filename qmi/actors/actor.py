@@ -18,7 +18,7 @@ import copy
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from operator import attrgetter
 from types import CoroutineType
@@ -26,12 +26,14 @@ from typing import Any, Final, cast
 
 import trio
 
+from qmi.actors.end_turn import EndTurn
 from qmi.actors.fair_queue import FairQueue
 from qmi.actors.future import PendingCall, QMI_RpcFuture, Turn, check_cycle
 from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
 from qmi.actors.lock_manager import AcquireTurn, LockManager
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.polling import Poller
+from qmi.actors.safe_states import Reason, SafeState, SafeTurn
 from qmi.actors.services import ActorServices, ActorStatistics, OpenStream
 from qmi.actors.streams import ActorStream, PullTurn
 from qmi.actors.user_errors import presentable
@@ -63,33 +65,6 @@ _UNCHANGING: Final = frozenset({type(None), bool, int, float, complex, str, byte
 """Results of these types stay what they are, whatever the object does next."""
 
 
-class EndTurn(Turn):
-    """The end of the object: its last turn."""
-
-    __slots__ = ()
-
-    def __init__(self, where: str, origin: Origin) -> None:
-        super().__init__(f"the release of {where}", origin)
-
-    @property
-    def text(self) -> str:
-        """What it does, for people."""
-        return "release_rpc_object()"
-
-    def end(self, faults: list[BaseException]) -> None:
-        """The object is released, in spite of what went wrong on the way."""
-        if not faults:
-            self.set_result(None)
-        elif len(faults) == 1:
-            self.fail(faults[0])
-        else:
-            self.fail(BaseExceptionGroup("several things went wrong", faults))
-
-    def forget_error(self) -> None:
-        """The frames of its traceback hold the driver, and the actor keeps its last turn."""
-        self._error = self._traceback = None
-
-
 def _is_held(turn: Turn) -> bool:
     return turn.is_sent and not turn.given_up and turn.is_held()
 
@@ -106,6 +81,8 @@ class Actor:
         placement: Where its plain methods run.
         object: The object itself; None until it is made.
         poller: What asks it for its readings; None if there are none to be polled.
+        safe: Its safe state; None if it has none.
+        own_calls: How many of ``calls`` nobody has asked for: polls and the like.
     """
 
     __slots__ = (
@@ -118,8 +95,10 @@ class Actor:
         "lock_manager",
         "mailbox",
         "object",
+        "own_calls",
         "placement",
         "poller",
+        "safe",
         "streams",
         "where",
         "worker",
@@ -137,6 +116,8 @@ class Actor:
         self.worker: Worker | None = None
         self.streams: set[OpenStream] | None = None
         self.poller: Poller | None = None
+        self.safe: SafeState | None = None
+        self.own_calls: int = 0
         self.calls: int = 0
         self.errors: int = 0
         self.where: str = str(address)
@@ -543,9 +524,29 @@ class Actor:
             if self.streams is not None:
                 self.streams.discard(stream)
 
+    # The safe state
+
+    def make_safe(self, reason: Reason) -> SafeTurn | None:
+        """Bring the object into its safe state before anything else is done with it; None if it has none."""
+        if self.safe is None:
+            return None
+        turn = self.safe.turn(reason)
+        with self.mailbox.mutex:
+            gone = self.mailbox.closed
+            mine = gone is None and self.mailbox.enter_locked(turn, first=True)
+        if gone is not None:
+            turn.fail(copy.copy(gone))
+        elif mine:
+            self.dispatch(turn)
+        return turn
+
+    def lock_lost(self, origin: Origin) -> Turn | None:
+        """The turn that is due since the program is gone that held the lock; None if there is none."""
+        return None if self.safe is None else self.safe.lock_lost(origin.context)
+
     # The end
 
-    async def end(self, error: Exception, deadline: float) -> bool:
+    async def end(self, error: Exception, deadline: float, why: Reason | None = None) -> bool:
         """End: everybody who waits is answered, the running turn may end, then the object is released.
 
         On the loop only.
@@ -553,11 +554,12 @@ class Actor:
         Args:
             error: What those who wait get.
             deadline: When to leave a turn behind that does not end, as time of the loop.
+            why: Why the object is brought into its safe state before it is released; None leaves its state as it is.
 
         Returns:
             False if something was left behind.
         """
-        last = EndTurn(self.where, self.host.origin)
+        last = EndTurn(self.where, self.host.origin, why)
         if self.poller is not None:
             self.poller.stop()
         waiting = self.mailbox.close(error)
@@ -578,7 +580,7 @@ class Actor:
         finally:  # also if the context goes meanwhile
             if not last.done():
                 last.try_start()
-                self._leave_behind(error)
+                self._leave_behind(error, last)
             else:
                 # Proxies that have called it may live on, and know the actor; the driver and what it holds must not.
                 self.object = None
@@ -588,7 +590,11 @@ class Actor:
             last.forget_error()
         return last.done()
 
-    def _leave_behind(self, error: Exception) -> None:
+    def _leave_behind(self, error: Exception, last: EndTurn) -> None:
+        if self.safe is not None and last.why is not None:
+            _logger.error(
+                "%s is not brought into its safe state, although %s: it does not end", self.where, last.why.text
+            )
         turn = self.mailbox.current
         if turn is None or isinstance(turn, EndTurn):
             where = (
@@ -619,6 +625,31 @@ class Actor:
                     stream.close()
                 except BaseException as error:  # goes into the log; the object is released all the same
                     faults.append(error)
+        safe = self._enter_safe_state(turn)
+        EXECUTION.reset(token)
+        if safe is None:
+            self._release_in_thread(turn, faults)
+        elif not self.spawn(turn, self._await_safe_state, turn, safe, faults):
+            safe.close()  # type: ignore[attr-defined]
+            self._release_in_thread(turn, faults)
+
+    def _enter_safe_state(self, turn: EndTurn) -> Awaitable[None] | None:
+        if self.safe is None or turn.why is None:
+            return None
+        why, turn.why = turn.why, None
+        return self.safe.enter(self.object, why)
+
+    async def _await_safe_state(self, turn: EndTurn, safe: Awaitable[None], faults: list[BaseException]) -> None:
+        # A driver with a thread whose safe_state() is awaited: in between, nothing else runs in that thread.
+        EXECUTION.set(Execution(self.host.facade, (self.where,)))
+        try:
+            await safe
+        finally:
+            assert self.worker is not None, "it is there until the end"
+            self.worker.give(partial(self._release_in_thread, turn, faults))
+
+    def _release_in_thread(self, turn: EndTurn, faults: list[BaseException]) -> None:
+        token = EXECUTION.set(Execution(self.host.facade, (self.where,)))
         rest = self._release(faults)
         EXECUTION.reset(token)
         if inspect.isawaitable(rest) or self.streams:
@@ -642,6 +673,12 @@ class Actor:
         EXECUTION.set(Execution(self.host.facade, (self.where,)))
         faults: list[BaseException] = []
         await self._close_streams(faults)
+        try:
+            if (safe := self._enter_safe_state(turn)) is not None:
+                await safe
+        except trio.Cancelled:
+            turn.fail(self.stopped())
+            raise
         await self._finish_in_loop(turn, self._release(faults), faults)
 
     async def _finish_in_loop(self, turn: EndTurn, rest: object, faults: list[BaseException]) -> None:

@@ -93,6 +93,13 @@ class Configured(Protocol):
         """Begin to make one of them anew."""
 
 
+class Rights(Protocol):
+    """What other contexts may do."""
+
+    def check_shutdown(self, origin: Origin | None, name: str = "") -> None:
+        """Raise if one may not end this one, or have an object of it made anew."""
+
+
 class Owner(Protocol):
     """The context behind the object."""
 
@@ -114,8 +121,9 @@ class Owner(Protocol):
     def request_shutdown(self) -> None:
         """Ask it to end."""
 
-    def check_remote_shutdown(self, origin: Origin | None, name: str = ...) -> None:
-        """Raise if the context does not let this one end it."""
+    @property
+    def rights(self) -> Rights:
+        """What others may do with it."""
 
     def describe_origin(self, origin: Origin | None) -> str:
         """Which context something came from, where that is, and its process."""
@@ -209,7 +217,7 @@ class ContextObject(QMI_RpcObject):
 
     def _begin_restart(self, object_name: str) -> QMI_RpcFuture[tuple[object, ...]]:
         origin = CALLER.get()
-        self._owner.check_remote_shutdown(origin, object_name)
+        self._owner.rights.check_shutdown(origin, object_name)
         restarted = self._owner.configured_objects.begin_restart(object_name, self._owner.describe_origin(origin))
         told: QMI_RpcFuture[tuple[object, ...]] = QMI_RpcFuture(restarted.what)
 
@@ -233,7 +241,7 @@ class ContextObject(QMI_RpcObject):
             QMI_InvalidOperationException: If its configuration does not let other contexts do that.
         """
         origin = CALLER.get()
-        self._owner.check_remote_shutdown(origin)
+        self._owner.rights.check_shutdown(origin)
         who = self._owner.describe_origin(origin)
         _logger.warning("Context %s is asked to shut down%s by %s", self._owner.name, " hard" if hard else "", who)
         self._owner.request_shutdown()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from qmi.actors.interface import direct_method, published, rpc_method
 from qmi.actors.rpc_object import Polling, QMI_RpcObject
+from qmi.actors.safe_states import SafeWhen
 from qmi.errors import QMI_InvalidOperationException
 
 _logger = logging.getLogger("qmi.core.instrument")
@@ -34,9 +36,16 @@ class QMI_Instrument(QMI_RpcObject):
     A driver that holds a connection opens it in :meth:`open` and closes it in :meth:`close`, both of which call the
     method of this class as well. An instrument that is still open when it is removed is closed, with a warning.
 
+    A driver of something that can do harm has a method ``safe_state()``, plain or ``async``, which is called without
+    arguments when the context of the instrument stops, for whatever reason, before the instrument is closed. It is for
+    instruments that are open; where :meth:`open` is not overridden, for all.
+
     Args:
         context: The context that the instrument belongs to.
         name: Its name there.
+
+    Attributes:
+        SAFE_WHEN: When the safe state is entered besides; None is at the end of the context alone.
     """
 
     _rpc_enter: ClassVar[tuple[str, ...]] = ("open",)
@@ -46,6 +55,8 @@ class QMI_Instrument(QMI_RpcObject):
     """What takes the place of the device where the instrument is simulated: a class derived from
     :class:`qmi.core.driver.Simulator`; None for one that does what the declared parameters say. False for a driver that
     has no device, which is the same in a simulation."""
+
+    SAFE_WHEN: ClassVar[SafeWhen | None] = None
 
     closes_with_context: bool = False
     """Whether an instrument that is still open at its end is closed without a word: its context has opened it."""
@@ -98,6 +109,15 @@ class QMI_Instrument(QMI_RpcObject):
     def is_simulated(self) -> bool:
         """Whether the instrument is simulated, so that there is no device."""
         return False
+
+    def __rpc_is_reachable__(self) -> bool:
+        if type(self).open is QMI_Instrument.open:
+            return True
+        found: object = self.is_open()
+        if inspect.iscoroutine(found):  # a driver that has to ask: then it is tried
+            found.close()
+            return True
+        return found is not False
 
     def _check_is_open(self) -> None:
         if not self._is_open:

@@ -323,9 +323,20 @@ class LockManager:
 
     def leave(self, origin: Origin) -> None:
         """A context is gone: its automatic lock is void."""
-        with self._actor.mailbox.mutex:
+        actor = self._actor
+        mailbox = actor.mailbox
+        with mailbox.mutex:
+            safe = actor.lock_lost(origin) if mailbox.closed is None and self.lock.is_held_by(origin) else None
             freed = self.lock.leave(origin)
-            turn = self._wake_next() if freed else None
+            # The safe state comes before whatever the next one does who gets the lock. Of two that go first, the one
+            # that is put there last is the first; and whoever comes into an empty mailbox has the turn at once.
+            turn = None
+            if safe is not None and mailbox.current is None:
+                turn, safe = (safe if mailbox.enter_locked(safe, first=True) else None), None
+            woken = self._wake_next() if freed else None
+            if safe is not None:
+                mailbox.enter_locked(safe, first=True)
+            turn = turn or woken
         if freed:
             _logger.warning(
                 "%s unlocked, because context %r that held the lock is gone", self._actor.where, origin.context

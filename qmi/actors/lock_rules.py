@@ -301,6 +301,10 @@ class Lock(Generic[W]):
             self.remember(holder.key, reason)
         return self._end(gone, LockOperation.FORCE)
 
+    def is_held_by(self, origin: Origin) -> bool:
+        """Whether a context has a lock, also one with a token of its own."""
+        return any(holder.origin == origin for holder in self.holders())
+
     def leave(self, origin: Origin) -> bool:
         """A context is gone: its automatic locks are void, custom ones stay. True if there were any."""
         gone = [holder for holder in self.holders() if holder.origin == origin and not holder.token.custom]

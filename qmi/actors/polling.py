@@ -55,6 +55,7 @@ class PolledActor(Callee, Protocol):
     """What polling needs of the actor."""
 
     mailbox: Mailbox[Turn]
+    own_calls: int
 
     def enter(self, turn: Turn) -> None:
         """Put a turn in line, and see to it if it is its turn already."""
@@ -101,6 +102,7 @@ class PollTurn(PendingCall):
 
     def invoke(self, target: object) -> object:
         """Ask, if the object has not been closed since this got into line."""
+        self._run.actor.own_calls += 1
         polled: Polled = target  # type: ignore[assignment]
         return polled.__rpc_poll__(self.reading) if self._run.is_current() else None
 

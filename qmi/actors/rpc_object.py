@@ -213,6 +213,10 @@ class QMI_RpcObject:
         self.__rpc_poller__ = poller
         poller.start()
 
+    def __rpc_is_reachable__(self) -> bool:
+        # Whether what the object stands for can be talked to now.
+        return True
+
     def __rpc_where__(self) -> str:
         # Where the object's own code stands, if it has some that runs beside its methods; for messages.
         return ""

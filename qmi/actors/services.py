@@ -80,6 +80,9 @@ class LockedActor(Protocol):
     def explain_busy(self) -> str:
         """What keeps the object from answering, or an empty string."""
 
+    def lock_lost(self, origin: Origin) -> Turn | None:
+        """The turn that is due since the program is gone that held the lock; None if there is none."""
+
 
 class ActorStatistics(NamedTuple):
     """What an object has done and is doing.

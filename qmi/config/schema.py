@@ -30,6 +30,7 @@ from qmi.config.validators import (
     Port,
     Positive,
     PositiveOrZero,
+    SignalName,
     Size,
     Text,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "CfgProcessManagement",
     "CfgQmi",
     "CfgRestart",
+    "CfgSafeWhen",
     "CfgSecurity",
     "CfgTask",
 ]
@@ -81,6 +83,21 @@ class CfgLogging:
 
 
 @define
+class CfgSafeWhen:
+    """When an instrument is brought into its safe state, besides the end of its context.
+
+    Attributes:
+        lock_lost: Whether that happens when the program that holds its lock is gone.
+        watchdog: Seconds after which it happens if nobody calls the instrument. None: never.
+        interlock: The signal ``"context.object.signal"`` that must be heard and not be false. None: there is none.
+    """
+
+    lock_lost: Flag = False
+    watchdog: Positive | None = None
+    interlock: SignalName | None = None
+
+
+@define
 class CfgInstrument:
     """An instrument that the program of a context makes.
 
@@ -91,6 +108,9 @@ class CfgInstrument:
         open: Whether it is opened when it is made.
         reconnect: Whether an instrument that could not be made or opened is tried again, after 1 s and ever longer
             up to a minute.
+        safe: What is set when it is brought into its safe state, by the names of parameters, besides what
+            ``safe_state()`` of the driver does.
+        safe_when: When that happens besides the end of the context. None: as the driver says.
     """
 
     driver: ClassPath | None = None
@@ -98,6 +118,8 @@ class CfgInstrument:
     kwargs: dict[Text, Anything] = field(factory=dict)
     open: Flag = True
     reconnect: Flag = False
+    safe: dict[Text, Anything] = field(factory=dict)
+    safe_when: CfgSafeWhen | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.driver is None:

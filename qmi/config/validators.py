@@ -165,6 +165,13 @@ ClassPath: TypeAlias = Annotated[
 ]
 Anything: TypeAlias = Annotated[object, Rule("a value", lambda value: True)]
 """An argument of a user's class: what it may be, the class knows."""
+SignalName: TypeAlias = Annotated[
+    str,
+    Rule(
+        "a signal as 'context.object.signal' or 'object.signal'",
+        lambda v: isinstance(v, str) and len(v.split(".")) in (2, 3) and all(map(is_valid_name, v.split("."))),
+    ),
+]
 Name: TypeAlias = Annotated[str, _NAME_RULE]
 LogLevel: TypeAlias = Annotated[str, _LEVEL_RULE]
 IPv4: TypeAlias = Annotated[str, Rule("an IPv4 address such as '192.168.1.255'", _is_ipv4)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import trio
@@ -16,6 +16,7 @@ from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
+from qmi.actors.safe_states import SafeWhen
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
 from qmi.contexts.base import ContextBase
@@ -224,6 +225,12 @@ class Context(ContextBase):
         """Make one of them anew; see :meth:`.QMI_Context.restart_object`."""
         _check_task("restart_object")
         return await call_async(self.configured_objects.begin_restart(name, "", patient=False))
+
+    def keep_safe(
+        self, instrument: object, settings: Mapping[str, object] | None = None, *, when: SafeWhen | None = None
+    ) -> None:
+        """Say what the safe state of an instrument is; see :meth:`.QMI_Context.keep_safe`."""
+        self.safe_guards.keep_safe(instrument, settings, when)
 
     async def wait_until_shutdown(self, seconds: float | None = None) -> bool:
         """Wait until somebody asks this program to end.

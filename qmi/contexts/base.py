@@ -29,6 +29,7 @@ from qmi.actors.pubsub.broker import Broker
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for, take_replace
+from qmi.actors.safe_states import Reason
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import QMI_TaskRunner, RunnerContext, make_runner, task_interface
 from qmi.actors.tasks.task import QMI_Task
@@ -36,12 +37,13 @@ from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.configured import ConfiguredObjects
 from qmi.contexts.loop_thread import RUNNING
+from qmi.contexts.rights import RemoteRights
+from qmi.contexts.safe_guard import SafeGuards
 from qmi.contexts.simulating import class_to_make, tell_if_simulated
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
     QMI_Exception,
-    QMI_InvalidOperationException,
     QMI_NotDeliveredException,
     QMI_NotStartedException,
     QMI_ObjectRemovedException,
@@ -113,6 +115,9 @@ class ContextBase:
         self._pending_releases = PendingReleases()
         self.signalling: Signalling = Signalling(self, self.broker)
         self.configured_objects: ConfiguredObjects = ConfiguredObjects(self)
+        self.safe_guards: SafeGuards = SafeGuards(self)
+        self.rights: RemoteRights = RemoteRights(self)
+        self._why_safe = Reason("its context stops", logging.INFO)
         self.suppress_version_mismatch_warnings: bool = False
 
     def __repr__(self) -> str:
@@ -146,6 +151,8 @@ class ContextBase:
                     yield self
             except BaseException as caught:  # raised again below, without the nursery's wrapping
                 error = caught
+                if not isinstance(caught, trio.Cancelled):
+                    self._why_safe = Reason(f"its context stops because of {type(caught).__name__}")
             pressed = await self._stop_in_spite_of_ctrl_c(services)
             error = error or pressed
             if self._nursery is not None:
@@ -231,19 +238,22 @@ class ContextBase:
         mute_closed_outputs()  # what drivers print at their end must not keep them from their end
         if (by := INTERRUPTS.ended_by) is not None:
             _logger.warning("Context %s is stopped, since the program got %s", self.name, signal.Signals(by).name)
+            self._why_safe = Reason(f"the program got {signal.Signals(by).name}")
         self.request_shutdown()
         await self.configured_objects.stop()
         await self._run_stop_handlers()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
         deadline = trio.current_time() + self.own_config().stop_grace
         await self._stop_tasks(error, deadline)
+        self.safe_guards.stop()
         deadline = max(deadline, trio.current_time() + LAST_CHANCE)
         for actor in reversed(list(self.registry)):
             if trio.current_time() < deadline:
                 await self._end(actor, error, deadline)
         async with trio.open_nursery() as nursery:
             for actor in self.registry:  # also those whose constructor ended only now
-                nursery.start_soon(self._end, actor, error, trio.current_time() + LAST_CHANCE)
+                last = LAST_CHANCE if actor.safe is None else max(LAST_CHANCE, self.own_config().stop_grace)
+                nursery.start_soon(self._end, actor, error, trio.current_time() + last)
         await self.connections.stop()
         self.broker.stop()
         self._state = "stopped"
@@ -267,8 +277,12 @@ class ContextBase:
 
     async def _end(self, actor: Actor, error: Exception, deadline: float) -> None:
         if self.registry.remove(actor):
-            self.broker.drop_object(actor.address.object)
-            await actor.end(error, deadline)
+            self._dropped(actor)
+            await actor.end(error, deadline, self._why_safe)
+
+    def _dropped(self, actor: Actor) -> None:
+        self.broker.drop_object(actor.address.object)
+        self.safe_guards.detach(actor)
 
     async def _run_stop_handlers(self) -> None:
         while self._stop_handlers:
@@ -425,37 +439,6 @@ class ContextBase:
         actor = self.registry.get(name)
         return "" if actor is None else actor.explain_busy()
 
-    def check_remote_shutdown(self, origin: Origin | None, name: str = "") -> None:
-        """Raise if the configuration does not let this context be shut down by that one, or an object of it restarted.
-
-        Raises:
-            QMI_InvalidOperationException: As above.
-        """
-        if origin is None or origin == self.origin or self.own_config().allow_remote_shutdown:
-            return
-        passive, active = (
-            (f"have {name!r} restarted", f"restart {name!r}") if name else ("be shut down", "shut it down")
-        )
-        _logger.warning("Context %s refused to %s by %s", self.name, passive, self.describe_origin(origin))
-        raise QMI_InvalidOperationException(
-            f"Context {self.name!r} does not let other contexts {active} "
-            f"(contexts.{self.name}.allow_remote_shutdown is false): stop its program on its own machine"
-        )
-
-    def check_remote_force_unlock(self, name: str, origin: Origin) -> None:
-        """The same for a lock of an object that another context wants to force.
-
-        Raises:
-            QMI_InvalidOperationException: If it may not.
-        """
-        if self.own_config().allow_remote_force_unlock:
-            return
-        _logger.warning("%s.%s: forced unlocking by %s was refused", self.name, name, self.describe_origin(origin))
-        raise QMI_InvalidOperationException(
-            f"Context {self.name!r} does not let other contexts force its locks "
-            f"(contexts.{self.name}.allow_remote_force_unlock is false): ask who holds it, or unlock it over there"
-        )
-
     def describe_origin(self, origin: Origin | None) -> str:
         """Which context something came from, where that is, and its process; for the log."""
         if origin is None or origin == self.origin:
@@ -478,7 +461,7 @@ class ContextBase:
             answer.fail(self._absent(message))
             return
         if type(message) is ForceRelease:
-            self.check_remote_force_unlock(message.object, origin)
+            self.rights.check_force_unlock(message.object, origin)
         if isinstance(answer, PendingCall):
             future = actor.submit(answer)
         elif isinstance(answer, AcquireTurn):
@@ -646,6 +629,7 @@ class ContextBase:
         if periods := actor.object.__rpc_polls__():
             actor.poller = Poller(self, actor, periods)
             actor.object.__rpc_begin_polling__(actor.poller)
+        self.safe_guards.attach(actor)
         self.registry.add(actor)
         if not made.set_result(actor):  # given up in this very moment
             self.undo_make(constructed)
@@ -696,7 +680,7 @@ class ContextBase:
         if not self.registry.remove(actor):
             future.fail(self.registry.gone(actor.address))
             return
-        self.broker.drop_object(actor.address.object)
+        self._dropped(actor)
         error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
         deadline = trio.current_time() + self.own_config().stop_grace
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar, overload
@@ -19,6 +19,7 @@ from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import QMI_RpcProxy, make_proxy
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
+from qmi.actors.safe_states import SafeWhen
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
 from qmi.actors.tasks.task import QMI_Task
@@ -373,6 +374,25 @@ class QMI_Context:
         )
         proxy: TR = make_proxy(self._core, actor.address, actor.interface)
         return proxy
+
+    def keep_safe(
+        self, instrument: object, settings: Mapping[str, object] | None = None, *, when: SafeWhen | None = None
+    ) -> None:
+        """Say what the safe state of an instrument of this context is, and when it is entered.
+
+        It is always entered when the context stops. This replaces what was said before, and the ``SAFE_WHEN`` of the
+        driver. Each time is logged, with the reason.
+
+        Args:
+            instrument: A proxy of the instrument, or its name.
+            settings: What is set, by the names of parameters (``"output"``, ``"channels[1].voltage"``), after the
+                ``safe_state()`` of the driver, if it has one.
+            when: When it is entered besides.
+
+        Raises:
+            QMI_UsageException: If there is no such instrument here, no such setting, or nothing that makes it safe.
+        """
+        self._core.keep_safe(instrument, settings, when=when)
 
     # What the configuration lists
 

@@ -24,6 +24,7 @@ from qmi.actors.tasks.runner import QMI_TaskRunner
 from qmi.config.schema import SERVE_MODULE, CfgContext
 from qmi.config.structure import report
 from qmi.contexts.configured_classes import Loaded, Plan, faults_of, load, plans_of
+from qmi.contexts.safe_guard import SafeGuards
 from qmi.errors import QMI_Exception, QMI_UnknownNameException, QMI_UsageException
 from qmi.messages import Call, Request
 from qmi.names import Address, nearest
@@ -44,6 +45,7 @@ class Services(Protocol):
     registry: Registry
     shutdown: QMI_RpcFuture[None]
     loop: Loop
+    safe_guards: SafeGuards
 
     def own_config(self) -> CfgContext:
         """Its settings."""
@@ -296,11 +298,14 @@ class ConfiguredObjects:
             if not self._is_made(entry):
                 entry.enter("making", entry.state.reason)
                 entry.actor = await self._make(entry.plan, loaded)
+                if entry.plan.has_safe_state:
+                    when = entry.plan.safe_when or loaded.cls.SAFE_WHEN  # type: ignore[attr-defined]
+                    self._services.safe_guards.keep_safe(entry.plan.name, entry.plan.safe, when)
             entry.made.set()
             if entry.plan.begin:
                 step = "started" if entry.plan.is_task else "opened"
                 await self._begin(entry.plan, entry.actor)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises is shown as the state of its object
+        except Exception as error:
             fault = error
         entry.made.set()
         if fault is None:

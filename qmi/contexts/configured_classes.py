@@ -8,16 +8,18 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.rpc_object import check_class
+from qmi.actors.safe_states import SafeWhen, has_safe_state
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import QMI_TaskRunner
 from qmi.actors.tasks.task import QMI_Task
 from qmi.config.schema import CfgContext, CfgInstrument, CfgTask
 from qmi.config.structure import path_text
+from qmi.contexts.safe_guard import check_setting
 from qmi.errors import QMI_UsageException
 from qmi.names import nearest
 
@@ -37,6 +39,8 @@ class Plan:
         retry: When it is tried again after a failure; None is never.
         restart: When a task that failed is started again; None does as its runner says.
         runner: Class of a task's runner as configured; None is the usual one.
+        safe: What is set in the safe state of an instrument.
+        safe_when: When that is entered; None is as the driver says.
     """
 
     name: str
@@ -49,6 +53,13 @@ class Plan:
     retry: RestartRule | None = None
     restart: RestartRule | None = None
     runner: str | None = None
+    safe: Mapping[str, object] = field(default_factory=dict)
+    safe_when: SafeWhen | None = None
+
+    @property
+    def has_safe_state(self) -> bool:
+        """Whether the configuration says anything of a safe state."""
+        return bool(self.safe) or self.safe_when is not None
 
     @property
     def is_task(self) -> bool:
@@ -86,7 +97,11 @@ def plans_of(name: str, context: CfgContext) -> list[Plan]:
 def _instrument(context: str, name: str, entry: CfgInstrument) -> Plan:
     place = path_text(("contexts", context, "instruments", name))
     retry = RECONNECT if entry.reconnect else None
-    return Plan(name, place, "instrument", entry.driver or "", entry.args, entry.kwargs, entry.open, retry)
+    when = None
+    if (found := entry.safe_when) is not None:
+        when = SafeWhen(lock_lost=found.lock_lost, watchdog=found.watchdog, interlock=found.interlock)
+    given = (entry.driver or "", entry.args, entry.kwargs, entry.open)
+    return Plan(name, place, "instrument", *given, retry=retry, safe=entry.safe, safe_when=when)
 
 
 def _task(context: str, name: str, entry: CfgTask) -> Plan:
@@ -118,6 +133,7 @@ def load(plan: Plan) -> Loaded:
             runner = _load_class(f"{plan.place}.runner", plan.runner, QMI_TaskRunner, "The runner of a task")
     else:
         cls = _load_class(f"{plan.place}.driver", plan.path, QMI_Instrument, "An instrument")
+        _check_safe_state(plan, cls)
     args, kwargs = _arguments(plan, cls)
     return Loaded(cls, runner, args, kwargs)
 
@@ -129,6 +145,18 @@ def faults_of(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Loaded | QMI_UsageE
             yield plan, load(plan)
         except QMI_UsageException as error:
             yield plan, error
+
+
+def _check_safe_state(plan: Plan, cls: type[QMI_Instrument]) -> None:
+    for name in plan.safe:
+        try:
+            check_setting(cls, name)
+        except QMI_UsageException as error:
+            raise QMI_UsageException(f"{plan.place}.safe: {error}") from None
+    if plan.has_safe_state and not plan.safe and not has_safe_state(cls):
+        raise QMI_UsageException(
+            f"{plan.place}.safe_when: {cls.__name__} has no safe_state(); say in {plan.place}.safe what is set"
+        )
 
 
 def _load_class(place: str, path: str, base: type[Any], what: str) -> type[Any]:

@@ -10,6 +10,7 @@ from qmi.config.schema import (
     CfgProcessManagement,
     CfgQmi,
     CfgRestart,
+    CfgSafeWhen,
     CfgSecurity,
     CfgTask,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "CfgProcessManagement",
     "CfgQmi",
     "CfgRestart",
+    "CfgSafeWhen",
     "CfgSecurity",
     "CfgTask",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qmi.actors.instrument import QMI_Instrument, QMI_InstrumentIdentification
 from qmi.actors.interface import rpc_method
 from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.actors.safe_states import SafeWhen
 from qmi.core.exceptions import QMI_InvalidOperationException
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "QMI_InstrumentIdentification",
     "QMI_InvalidOperationException",
     "QMI_RpcObject",
+    "SafeWhen",
     "TransportInstrument",
     "rpc_method",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qmi.actors.actor import EndTurn
+from qmi.actors.end_turn import EndTurn
 from qmi.actors.future import PendingCall, Turn
 from qmi.actors.inline import InlineCall
 from qmi.actors.interface import Kind, Method
