@@ -253,6 +253,7 @@ def test_safe_state_comes_after_the_tasks_have_ended() -> None:
         def run(self) -> None:
             """Wait for the end."""
             psu = qmi.get_instrument("psu")
+            EVENTS.append("ramping")
             try:
                 self.sleep(20.0)
             finally:
@@ -261,7 +262,8 @@ def test_safe_state_comes_after_the_tasks_have_ended() -> None:
     with lab() as context:
         context.make_instrument("psu", Supply).open()
         context.make_task("ramp", Ramp).start()
-    assert EVENTS == ["output True", "safe", "close"]
+        assert wait_until(lambda: EVENTS == ["ramping"])
+    assert EVENTS == ["ramping", "output True", "safe", "close"]
 
 
 @pytest.mark.parametrize(
@@ -293,11 +295,11 @@ def test_safe_state_is_entered_when_the_holder_of_the_lock_is_gone_before_the_ne
             holder.connect_to_peer("lab", address(context))
             far = holder.get_instrument("lab.psu")
             assert far.lock()
+            waiting = pool.submit(use)
+            assert wait_until(lambda: list(actor_of(context, "psu").lock_manager.lock.waiting()))
             if busy:
                 far.rpc_nonblocking.wait()
                 assert wait_until(lambda: EVENTS == ["busy"])
-            waiting = pool.submit(use)
-            assert wait_until(lambda: list(actor_of(context, "psu").lock_manager.lock.waiting()))
         assert wait_until(lambda: not context.has_peer_context("holder"))
         Supply.may_go.set()
         waiting.result(10.0)
