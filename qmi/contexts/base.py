@@ -157,7 +157,7 @@ class ContextBase:
             error = error or pressed
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
-        RUNNING.discard(self)
+            RUNNING.discard(self)  # here, since leaving the nursery raises if this task was cancelled
         _logger.info("Context %s has stopped", self.name)
         try:
             if error is not None:

@@ -13,6 +13,7 @@ import trio
 
 import qmi
 from qmi.contexts.async_context import Context
+from qmi.contexts.loop_thread import RUNNING
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_LoopTask, QMI_Task
@@ -244,3 +245,11 @@ def test_ctrl_c_while_a_trio_context_stops_is_raised_when_all_is_released() -> N
         (caught,) = caught.exceptions
     assert isinstance(caught, KeyboardInterrupt)
     assert heard == ["instrument", "instrument"]
+
+
+async def test_context_whose_block_was_cancelled_does_not_count_as_running() -> None:
+    with trio.CancelScope() as scope:
+        async with qmi.open_context("lab", None, init_logging=False) as context:
+            scope.cancel()
+            await trio.sleep_forever()
+    assert context not in RUNNING
