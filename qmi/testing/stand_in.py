@@ -7,9 +7,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from qmi.actors.interface import Kind, Placement, method_kind, published_functions
+from qmi.actors.parameters import is_made_for_parameter
 from qmi.actors.rpc_object import check_class
 from qmi.core.exceptions import QMI_UsageException
 from qmi.core.instrument import QMI_Instrument
+from qmi.parameters.declared import declared_of
+from qmi.testing.stand_in_parameters import declarations, methods_of_parameters
 
 D = TypeVar("D", bound=QMI_Instrument)
 
@@ -52,6 +55,10 @@ class StandInInstrument(Generic[D]):
         >>> stand_in.calls == [("set_amplitude", (3.0,), {}), ("get_sample", (), {})]
         True
 
+    Parameters are those of the driver, with their units and limits, and keep what they are set to. Readings are told,
+    by the names of their methods: ``stand_in.returns("get_current", 0.2)``, of a channel
+    ``stand_in.returns("outputs[1].get_current", 0.2)``. Nothing is polled.
+
     Args:
         driver: The class of the driver.
 
@@ -65,8 +72,14 @@ class StandInInstrument(Generic[D]):
 
     def __init__(self, driver: type[D]) -> None:
         check_class(driver, QMI_Instrument, "A stand-in")
-        self._methods = {name: method for name, method in published_functions(driver).items() if _is_own(name, method)}
+        self._of_parameters = methods_of_parameters(driver)
+        self._methods = {
+            name: method
+            for name, method in published_functions(driver).items()
+            if _is_own(name, method) and not is_made_for_parameter(method)
+        }
         self._answers: dict[str, Callable[..., object]] = {}
+        self._kept: dict[str, object] = {}
         self.calls: list[RecordedCall] = []
         self.driver = self._make_class(driver)
 
@@ -111,8 +124,8 @@ class StandInInstrument(Generic[D]):
         Raises:
             QMI_UsageException: If the driver has no such method.
         """
-        if method not in self._methods:
-            known = ", ".join(sorted(self._methods))
+        if method not in self._methods and method not in self._of_parameters:
+            known = ", ".join(sorted([*self._methods, *self._of_parameters]))
             raise QMI_UsageException(f"{self.driver.__name__} has no published method {method!r}; it has {known}")
         self._answers[method] = function
 
@@ -120,22 +133,30 @@ class StandInInstrument(Generic[D]):
         """The calls of one method, oldest first."""
         return [call for call in self.calls if call.method == method]
 
-    def _answer(
-        self, instrument: QMI_Instrument, method: str, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
-        original = self._methods[method]
-        signature = _signature_of(original)
-        _check_arguments(f"{self.driver.__name__}.{method}()", signature, instrument, *args, **kwargs)
+    def _answer(self, instance: object, method: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        original = self._methods.get(method)
+        signature = None if original is None else _signature_of(original)
+        if signature is not None:
+            _check_arguments(f"{self.driver.__name__}.{method}()", signature, instance, *args, **kwargs)
         self.calls.append(RecordedCall(method, args, kwargs))
         if method in self._answers:
             return self._answers[method](*args, **kwargs)
         if method in _OWN_STATE:
-            return getattr(QMI_Instrument, method)(instrument)
-        if signature.return_annotation not in (None, "None", inspect.Signature.empty):
-            raise QMI_UsageException(
-                f"The stand-in does not know what {method}() answers; tell it by stand_in.returns({method!r}, ...)"
-            )
+            return getattr(QMI_Instrument, method)(instance)
+        if name := self._of_parameters.get(method):
+            return self._keep(name, method, (*args, *kwargs.values()))
+        if signature is not None and signature.return_annotation not in (None, "None", inspect.Signature.empty):
+            raise _untold(method)
         return None
+
+    def _keep(self, name: str, method: str, given: tuple[object, ...]) -> object:
+        """Set a parameter that no answer was told for, or say what it was set to."""
+        if method.rpartition(".")[2].startswith("set_"):
+            self._kept[name] = given[0]
+            return None
+        if name not in self._kept:
+            raise _untold(method)
+        return self._kept[name]
 
     def _make_class(self, driver: type[D]) -> type[D]:
         def begin(instrument: QMI_Instrument, context: object, name: str, *args: object, **kwargs: object) -> None:
@@ -153,6 +174,8 @@ class StandInInstrument(Generic[D]):
             "__init__": begin,
             "_rpc_placement": Placement.LOOP,
             "release_rpc_object": release,
+            "__rpc_polls__": lambda instrument: {},
+            **declarations(declared_of(driver), self._answer),
         }
         for name, function in self._methods.items():
             namespace[name] = self._make_method(name, function)
@@ -191,6 +214,12 @@ class StandInInstrument(Generic[D]):
         function.__name__, function.__doc__ = name, original.__doc__
         function.__signature__ = _signature_of(original)  # type: ignore[attr-defined]
         return function
+
+
+def _untold(method: str) -> QMI_UsageException:
+    return QMI_UsageException(
+        f"The stand-in does not know what {method}() answers; tell it by stand_in.returns({method!r}, ...)"
+    )
 
 
 def _check_arguments(what: str, signature: inspect.Signature, /, *args: object, **kwargs: object) -> None:
