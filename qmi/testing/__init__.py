@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from qmi.actors.clock.virtual import VirtualClock as VirtualClock
     from qmi.devices.simulated_server import SimulatorServer as SimulatorServer
     from qmi.devices.simulated_server import serve_simulator as serve_simulator
+    from qmi.testing.checks import check_driver as check_driver
+    from qmi.testing.checks import inspect_driver as inspect_driver
     from qmi.testing.clock import SimulatedClock as SimulatedClock
     from qmi.testing.clock import simulated_time as simulated_time
+    from qmi.testing.findings import DRIVER_RULES as DRIVER_RULES
+    from qmi.testing.findings import DriverCheckError as DriverCheckError
+    from qmi.testing.findings import DriverReport as DriverReport
+    from qmi.testing.findings import Finding as Finding
     from qmi.testing.fixtures import Scripted as Scripted
     from qmi.testing.fixtures import Simulated as Simulated
     from qmi.testing.recording import record_session as record_session
@@ -46,10 +52,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLOSED",
+    "DRIVER_RULES",
     "LOST",
     "NO_ANSWER",
     "REFUSED",
     "AsyncScriptedTransport",
+    "DriverCheckError",
+    "DriverReport",
+    "Finding",
     "Late",
     "RecordedCall",
     "ScriptMismatchError",
@@ -63,6 +73,8 @@ __all__ = [
     "Unasked",
     "VirtualClock",
     "block",
+    "check_driver",
+    "inspect_driver",
     "open_script",
     "open_task_bench",
     "open_virtual_context",
@@ -77,6 +89,8 @@ __all__ = [
 _HOMES = {
     "qmi.actors.clock.virtual": ("VirtualClock",),
     "qmi.devices.simulated_server": ("SimulatorServer", "serve_simulator"),
+    "qmi.testing.checks": ("check_driver", "inspect_driver"),
+    "qmi.testing.findings": ("DRIVER_RULES", "DriverCheckError", "DriverReport", "Finding"),
     "qmi.testing.fixtures": ("Scripted", "Simulated"),
     "qmi.testing.recording": ("record_session", "replay", "replay_async"),
     "qmi.testing.script": (

@@ -168,6 +168,24 @@ def simulated_time(clock: MovableClock | None = None) -> Iterator[MovableClock]:
         _current = None
 
 
+@contextmanager
+def time_by(clock: MovableClock) -> Iterator[None]:
+    """Simulated time that goes by another clock for a while, whether time is simulated already or not."""
+    global _current
+    outer = _current
+    if outer is None:
+        with simulated_time(clock):
+            yield
+        return
+    inner = _Simulation(clock)
+    inner.before = outer.before
+    _current = inner
+    try:
+        yield
+    finally:
+        _current = outer
+
+
 def _is_covered(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__"))
     covered = _is_simulated.get(module)
