@@ -132,6 +132,7 @@ PERIODIC = {
     "tests/support/managed_programs/heater.py",
     "tests/support/managed_programs/quiet.py",
     "tests/support/managed_programs/talker.py",
+    "tests/testing/test_check_driver.py",
     "tests/testing/test_simulated_time.py",
 }
 

@@ -60,8 +60,10 @@ def _check_parameters(cls: type, report: DriverReport) -> None:
             report.find("docs", where, "the parameter has no doc; say doc='...' in its declaration")
         if _needs_unit(parameter):
             report.count("units")
-            if not parameter.unit:
-                report.find("units", where, "a float has a unit: unit='V', or unit='1' for a number without one")
+            # That of a reading of several kinds depends on the kind.
+            if not parameter.unit and "unit" not in parameter.doc.lower():
+                what = "a float has a unit: unit='V', unit='1' for a number without one, or a doc that says which unit"
+                report.find("units", where, what)
 
 
 def _needs_unit(parameter: Parameter[object]) -> bool:

@@ -94,13 +94,18 @@ def _questions(subject: Subject) -> list[Question]:
     """What can be asked of a driver, and is answered in the same way each time: what its author has written first."""
     cls = subject.wanted.cls
     parameters = subject.parameters()
-    own = [name for name, function in own_methods(cls) if name.startswith("get_") and _takes_nothing(function)]
+    own = [name for name, function in own_methods(cls) if _is_question(name) and _takes_nothing(function)]
     asked = {name: Question(f"{cls.__name__}.{name}()", partial(subject.call, name), None) for name in own}
     # A setting stays as it is; a reading may have noise.
     for path in sorted(parameters, key=lambda path: not parameters[path].settable):
         if parameters[path].gettable and parameters[path].block is None and f"get_{path}" not in asked:
             asked[path] = Question(subject.where(path), partial(subject.get, path), None)
     return list(islice((question for one in asked.values() if (question := _steady(subject, one))), _MOST))
+
+
+def _is_question(method: str) -> bool:
+    # What asks for errors takes them out of their queue.
+    return method.startswith("get_") and "error" not in method
 
 
 def _takes_nothing(function: Callable[..., object]) -> bool:

@@ -11,11 +11,12 @@ from functools import cached_property
 from typing import Any
 
 from qmi.actors.clock.virtual import VirtualClock
-from qmi.actors.simulated import simulated_class
+from qmi.actors.simulated import KeptParameters, simulated_class
 from qmi.config.schema import CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_InvalidOperationException, QMI_RpcTimeoutException
 from qmi.core.instrument import QMI_Instrument
+from qmi.devices.simulated import DeviceSocket
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
 from qmi.testing.clock import time_by
@@ -95,28 +96,31 @@ class Subject:
         self._clock = clock
         self.proxy = make("checked", wanted.simulated, *wanted.args, simulate=False, **wanted.kwargs, **more)
         actor = context.async_context.registry.get("checked")
-        self._simulated: Any = None if actor is None else getattr(actor.object, "__simulated__", None)
+        simulated: DeviceSocket | KeptParameters | None = getattr(actor and actor.object, "__simulated__", None)
+        self._simulated = simulated
 
     # The simulated device.
 
     @property
     def has_device(self) -> bool:
         """Whether the driver's own exchange with a device runs, on a simulated one."""
-        return hasattr(self._simulated, "transport")
+        return isinstance(self._simulated, DeviceSocket)
 
     def fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
         """Have something go wrong from here on; ``"none"`` ends it."""
-        self._simulated.set_fault(kind, times, seconds)
+        if self._simulated is not None:
+            self._simulated.set_fault(kind, times, seconds)
 
     def commands(self) -> list[str]:
         """The messages that the device has got and that are no questions."""
-        if not self.has_device:
-            return []
-        return [message for message in self._simulated.device.received if "?" not in message]
+        return [message for message in self._messages() if "?" not in message]
 
     def received(self) -> int:
         """How many messages the device has got."""
-        return len(self._simulated.device.received) if self.has_device else 0
+        return len(self._messages())
+
+    def _messages(self) -> list[str]:
+        return self._simulated.device.received if isinstance(self._simulated, DeviceSocket) else []
 
     def device_errors(self) -> list[str]:
         """What the device has in its error queue, which is empty then."""
@@ -204,7 +208,7 @@ class Subject:
 
     def remove(self) -> None:
         """Close it if it is open, and take it out of the context."""
-        self.fault("none") if self._simulated is not None else None
+        self.fault("none")
         with suppress(*CLEAR, QMI_InvalidOperationException):
             if self.proxy.is_open():
                 self.proxy.close()

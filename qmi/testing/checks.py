@@ -135,4 +135,7 @@ def _check_opened(laboratory: Laboratory, wanted: Wanted, report: DriverReport) 
         elif not any(parameter.settable for parameter in parameters):
             report.not_checked |= dict.fromkeys(("limits", "read back"), "its parameters can only be read")
         check_parameters(subject, report)
+        for rule in ("limits", "read back"):
+            if not report.checked[rule]:
+                report.not_checked.setdefault(rule, "no parameter that can be set can be read")
         return True

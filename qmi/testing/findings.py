@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 DRIVER_RULES: Mapping[str, str] = {
     "docs": "The class, its methods and its parameters are documented.",
-    "units": "A parameter that is a number with a point has a unit; '1' for a number without one.",
+    "units": "A parameter that is a float has a unit, '1' for a number without one; or its doc says which.",
     "opening": "The instrument opens and closes, twice, and says so where it is done at the wrong time.",
     "reading": "Each parameter can be read, and is of its type.",
     "limits": "Each limit, allowed value and step is taken at its edge; beyond it nothing is sent.",
