@@ -33,6 +33,8 @@ from qmi.parameters.declared import DECLARED, Declared, declared_of, describe, i
 from qmi.parameters.info import ParameterInfo
 from qmi.parameters.snapshot import Change, Snapshot
 
+_WRAPPED_FOR: Final = "__wrapped_for__"
+"""Attribute of a getter or setter of the author that checks and notes: the parameter for which it does."""
 _MADE: Final = "__of_parameter__"
 """Attribute of a function that was made for a parameter: the parameter."""
 
@@ -128,7 +130,7 @@ def declare(cls: type) -> None:
     setattr(cls, DECLARED, declared)
     is_channel = issubclass(cls, BaseChannel)
     for parameter in declared.parameters.values():
-        _wrap(cls, parameter)
+        _wrap(cls, parameter, declared)
         if parameter.gettable:
             _put(cls, f"get_{parameter.name}", parameter, _getter(cls, parameter))
         if parameter.settable:
@@ -191,19 +193,24 @@ def _named(function: Any, parameter: Parameter[object], argument: str | None) ->
     return function  # type: ignore[no-any-return]
 
 
-def _wrap(cls: type, parameter: Parameter[object]) -> None:
+def _wrap(cls: type, parameter: Parameter[object], declared: Declared) -> None:
     """Let the published getter and setter that the author has written do what reading and setting does besides.
 
     They are called by their names, too: then the value is checked as well, and noted.
     """
     for verb, function in (("get", parameter.getter), ("set", parameter.setter_function)):
         name = getattr(function, "__name__", "_")
-        written = vars(cls).get(name)
-        if name.startswith("_") or not inspect.isfunction(written) or hasattr(written, access.WRITTEN):
+        written = inspect.getattr_static(cls, name, None)
+        if name.startswith("_") or not inspect.isfunction(written):
             continue
+        if getattr(written, _WRAPPED_FOR, None) in declared.parameters.values():
+            continue
+        # That of a base class may check by what the base class declares.
+        written = getattr(written, access.WRITTEN, written)
         wrapped = _written_getter(parameter, written) if verb == "get" else _written_setter(parameter, written)
         update_wrapper(wrapped, written)
         setattr(wrapped, access.WRITTEN, written)
+        setattr(wrapped, _WRAPPED_FOR, parameter)
         setattr(cls, name, published(wrapped) if name == f"{verb}_{parameter.name}" else wrapped)
 
 

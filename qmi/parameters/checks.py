@@ -12,8 +12,8 @@ from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 from qmi.names import nearest
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import BaseChannel
-from qmi.parameters.declaration import Parameter
-from qmi.parameters.declared import Declared, declared_of
+from qmi.parameters.declaration import Parameter, class_of
+from qmi.parameters.declared import Declared, declared_of, type_name
 from qmi.parameters.rules import shown
 
 _ARGUMENTS = (
@@ -46,8 +46,8 @@ def check_declared(cls: type, declared: Declared, reserved: Callable[[str], str]
         if reason := reserved(parameter.name):
             fault(reason)
         _check_name(fault, cls, parameter, declared)
-        _check_type(fault, parameter)
         _check_command(fault, cls, parameter)
+        _check_type(fault, parameter)
         _check_functions(fault, parameter)
         _check_limits(fault, cls, parameter)
         _check_values(fault, parameter)
@@ -57,6 +57,11 @@ def check_declared(cls: type, declared: Declared, reserved: Callable[[str], str]
             _check_can_exchange(cls, parameter, cls)
     _check_commands(cls, declared)
     for channels in declared.channels.values():
+        if issubclass(cls, BaseChannel):
+            raise QMI_UsageException(
+                f"Channel {cls.__qualname__} declares {channels.name}: channels have no channels of their own. Let the "
+                "instrument declare them"
+            )
         _check_channels(cls, channels.name, channels, reserved)
 
 
@@ -102,17 +107,30 @@ def _check_type(fault: _Fault, parameter: Parameter[object]) -> None:
         if not isinstance(kind.dtype, str) or not kind.dtype:
             fault(f'has the type {kind!r}: write the type of one number as numpy does, such as Block("<f4")')
         return
-    if not isinstance(kind, type):
+    if isinstance(kind, str) and parameter.annotated:
+        fault(
+            f"has the type {kind!r}, by what its getter returns, and its module has no class of that name: give type="
+        )
+    found = class_of(kind)
+    if found is None or not _can_be_asked(found):
         fault(
             f"has the type {shown(kind)}, which is no class: give float, int, bool, str, an enumeration or Block(...); "
             "with a getter any class"
         )
     has_own = parameter.getter or parameter.setter_function or parameter.parse or parameter.texts is not None
-    if not (has_own or kind in _OF_DEVICES or issubclass(kind, Enum)):
+    if not (has_own or found in _OF_DEVICES or issubclass(found, Enum)):
         fault(
-            f"has the type {kind.__name__}, which no device sends: use float, int, bool, str, an enumeration or "
+            f"has the type {type_name(parameter)}, which no device sends: use float, int, bool, str, an enumeration or "
             "Block(...), or give format= and parse="
         )
+
+
+def _can_be_asked(kind: type) -> bool:
+    try:
+        isinstance(None, kind)
+    except TypeError:  # a protocol
+        return False
+    return True
 
 
 def _check_command(fault: _Fault, cls: type, parameter: Parameter[object]) -> None:

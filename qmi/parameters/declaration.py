@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, overload
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_origin, overload
 
 from qmi.errors import QMI_UsageException
 from qmi.parameters import access
@@ -26,6 +27,14 @@ F = TypeVar("F", bound=Callable[..., object])
 
 End: TypeAlias = "float | str | Callable[[Any], Any] | None"
 """One end of limits: a number, None where there is no limit, the name of a parameter, a function of the instrument."""
+
+
+def class_of(kind: object) -> type | None:
+    """The class of a type: of ``list[float]`` it is ``list``. None if there is none, as of ``float | None``."""
+    if kind is Any:
+        return object
+    found = get_origin(kind) or kind
+    return found if isinstance(found, type) and found is not UnionType else None
 
 
 class Parameter(Generic[T]):
@@ -55,10 +64,13 @@ class Parameter(Generic[T]):
         getter: The function that reads it, if it has one.
         setter: The function that sets it, if it has one.
         rule: Which values it takes.
+        given: The arguments, as they were written.
+        annotated: Whether its type is what the getter is annotated to return.
     """
 
-    def __init__(self, given: dict[str, Any]) -> None:
+    def __init__(self, given: dict[str, Any], *, annotated: bool = False) -> None:
         self.given: dict[str, object] = given
+        self.annotated: bool = annotated
         self.name: str = ""
         self.owner: type | None = None
         self.names: list[str] = []
@@ -71,7 +83,7 @@ class Parameter(Generic[T]):
         self.setter_function: Callable[..., object] | None = given.get("setter")
         kind = given.get("type")
         self.block: Block | None = kind if isinstance(kind, Block) else None
-        self.type: type = kind if isinstance(kind, type) else object
+        self.type: type = class_of(kind) or object
         self.unit: str = given.get("unit", "")
         self.limits: tuple[object, object] | Callable[..., object] | None = given.get("limits")
         values = given.get("values")
@@ -119,6 +131,11 @@ class Parameter(Generic[T]):
     def __set__(self, instance: object, value: T) -> None:
         access.now(access.setting(instance, self, value), f"await self.set_{self.name}(...)")
 
+    if TYPE_CHECKING:
+
+        def __call__(self, getter: Callable[[Any], Any]) -> Parameter[T]:
+            """Declare how it is read: a decorator for a method, after ``@parameter(type=float)``."""
+
     def setter(self, function: F) -> F:
         """Declare how it is set; a decorator for a method, which takes the value.
 
@@ -139,6 +156,14 @@ class Parameter(Generic[T]):
         return function
 
 
+class _Undecorated(Parameter[T]):
+    """One with a type, but neither a command nor a getter: it is to decorate the method that reads."""
+
+    def __call__(self, getter: Callable[[Any], Any]) -> Parameter[T]:
+        made: Parameter[T] = _of_getter(getter, self.given)
+        return made
+
+
 class ParameterDecorator(Protocol):
     """What :func:`parameter` returns if it is given no command and no getter: it takes the method that reads."""
 
@@ -151,9 +176,9 @@ class ParameterDecorator(Protocol):
 def _of_getter(getter: Callable[..., object], given: dict[str, object]) -> Parameter[Any]:
     merged = {**given, "getter": getter}
     merged["doc"] = given.get("doc") or inspect.getdoc(getter)
-    if given.get("type") is None:
-        merged["type"] = _annotated_type(getter)
-    return Parameter(merged)
+    if given.get("type") is not None:
+        return Parameter(merged)
+    return Parameter({**merged, "type": _annotated_type(getter)}, annotated=True)
 
 
 def _annotated_type(getter: Callable[..., object]) -> object:
@@ -292,9 +317,9 @@ def parameter(command: Any = None, type: Any = None, **given: Any) -> Any:  # no
     getter = given.get("getter")
     if getter is not None:
         return _of_getter(getter, given)
-    if type is None and all(given.get(name) is None for name in ("command", "ask", "write", "setter")):
-        return lambda function: _of_getter(function, given)
-    return Parameter(given)
+    if any(given.get(name) is not None for name in ("command", "ask", "write", "setter")):
+        return Parameter(given)
+    return _Undecorated(given)
 
 
 for _public in (Parameter, ParameterDecorator, parameter):

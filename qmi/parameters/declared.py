@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Generator, Iterator, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, get_origin
 
 from qmi.errors import QMI_UnknownNameException
 from qmi.names import nearest
@@ -111,7 +111,10 @@ def unknown_parameter(declared: Declared, where: str, path: object) -> str:
 
 def type_name(parameter: Parameter[object]) -> str:
     """The name of a parameter's type, for people."""
-    return f"block of {parameter.block.dtype}" if parameter.block is not None else parameter.type.__name__
+    if parameter.block is not None:
+        return f"block of {parameter.block.dtype}"
+    kind = parameter.given.get("type")
+    return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else inspect.formatannotation(kind)
 
 
 def describe(parameter: Parameter[object]) -> str:

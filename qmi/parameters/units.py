@@ -43,18 +43,21 @@ def in_unit(value: object, unit: str, where: str) -> object:
     if not is_quantity(value):
         return value
     quantity: _Quantity = value  # type: ignore[assignment]
-    shown = unit or "no unit"
     try:
         number = quantity.to(unit).magnitude
-    except AttributeError as error:  # pint's UndefinedUnitError is one
-        raise QMI_InvalidValueException(
-            f"{where} has the unit {shown}, which the registry of {value} does not know: give a plain number in it"
-        ) from error
-    except (TypeError, ValueError) as error:  # DimensionalityError, OffsetUnitCalculusError
-        raise QMI_InvalidValueException(
-            f"{where} is a value in {shown}; got {value}, which cannot be converted to that"
-        ) from error
+    except Exception as error:
+        raise QMI_InvalidValueException(_refusal(quantity, unit, where, error)) from error
     if isinstance(number, float) and number != quantity.magnitude:
         # 15 digits are what a float can hold; the next one is noise of the conversion, which could miss a limit.
         number = float(f"{number:.15g}")
+        if isinstance(quantity.magnitude, int) and number.is_integer():
+            number = int(number)
     return number
+
+
+def _refusal(quantity: _Quantity, unit: str, where: str, error: Exception) -> str:
+    if not unit:
+        return f"{where} has no unit: give it a plain value, got {quantity}"
+    if isinstance(error, AttributeError | AssertionError) or "dimension" not in type(error).__name__.lower():
+        return f"{where} is in {unit}, to which pint cannot convert {quantity}: give a plain number in {unit}"
+    return f"{where} is in {unit}, and {quantity.units} cannot be converted to that; got {quantity}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy
@@ -374,6 +375,98 @@ def test_setting_that_fails_is_not_noted(lab: QMI_Context) -> None:
         with pytest.raises((OSError, QMI_InvalidValueException)):
             psu.set_voltage(value)
     assert noted == []
+
+
+class Bare(QMI_Instrument):
+    """A driver from before there were parameters."""
+
+    def __init__(self, context: Any, name: str) -> None:
+        super().__init__(context, name)
+        self.kept = 0.0
+
+    @rpc_method
+    def get_angle(self) -> float:
+        """The angle."""
+        return self.kept
+
+    @rpc_method
+    def set_angle(self, value: float) -> None:
+        """Turn."""
+        self.kept = value
+
+
+class Turning(Bare):
+    """Declares what its base can do."""
+
+    angle = parameter(getter=Bare.get_angle, setter=Bare.set_angle, type=float, unit="deg", limits=(0, 360))
+
+
+class TurningLess(Turning):
+    """May do less."""
+
+    angle = parameter(getter=Turning.get_angle, setter=Turning.set_angle, type=float, unit="deg", limits=(0, 90))
+
+
+def test_getter_and_setter_of_a_base_class_check_what_the_class_declares(lab: QMI_Context) -> None:
+    for number, (cls, most) in enumerate([(Turning, 360), (TurningLess, 90), (Turning, 360)]):
+        made, noted = noting(cls)
+        thing: Any = lab.make_instrument(f"x{number}", made)
+        for give in (thing.set_angle, partial(setattr, thing, "angle")):
+            give(most)
+            with pytest.raises(QMI_InvalidValueException, match=f"must be from 0 to {most} deg"):
+                give(most + 1)
+        assert thing.get_angle() == thing.angle == most
+        assert noted == [("set", "angle", most)] * 2 + [("read", "angle", most)] * 2
+    bare: Any = lab.make_instrument("bare", Bare)
+    bare.set_angle(1000)
+    assert bare.get_angle() == 1000
+
+
+class Values(QMI_Instrument):
+    """Parameters of other types than a device sends."""
+
+    def __init__(self, context: Any, name: str) -> None:
+        super().__init__(context, name)
+        self.kept: Any = {}
+
+    @parameter
+    def position(self) -> tuple[float, float]:
+        """Where it is."""
+        return self.kept.get("position", (0.0, 0.0))  # type: ignore[no-any-return]
+
+    @position.setter
+    def set_position(self, value: tuple[float, float]) -> None:
+        """Go there."""
+        self.kept["position"] = value
+
+    @parameter
+    def anything(self) -> Any:
+        """Whatever."""
+        return self.kept.get("anything")
+
+    @anything.setter
+    def set_anything(self, value: Any) -> None:
+        """Whatever."""
+        self.kept["anything"] = value
+
+    @parameter(type=float, unit="V")
+    def level(self) -> float:
+        """A level."""
+        return 2
+
+
+def test_parameter_has_any_type_that_a_getter_returns(lab: QMI_Context) -> None:
+    values: Any = lab.make_instrument("x", Values)
+    values.position = (1.0, 2.0)
+    values.anything = {"a": None}
+    assert (values.position, values.anything, values.level) == ((1.0, 2.0), {"a": None}, 2.0)
+    with pytest.raises(QMI_InvalidValueException, match=r"position of x must be a value of type tuple, got \[1, 2\]"):
+        values.position = [1, 2]
+    assert {name: info.type for name, info in values.parameters().items()} == {
+        "position": "tuple[float, float]",
+        "anything": "Any",
+        "level": "float",
+    }
 
 
 def test_setter_takes_more_than_the_value(lab: QMI_Context) -> None:

@@ -169,7 +169,10 @@ def test_quantity_is_converted_where_it_is_given(supply: Any) -> None:
         supply.voltage = 0.0
         give(unit.Quantity(1500.0, "mV"))
         assert supply.voltage == 1.5
-        with pytest.raises(QMI_InvalidValueException, match="voltage of psu is a value in V; got 1 ampere"):
+        with pytest.raises(
+            QMI_InvalidValueException,
+            match="voltage of psu is in V, and ampere cannot be converted to that; got 1 ampere",
+        ):
             give(unit.Quantity(1, "A"))
     supply.channels[1].voltage = unit.Quantity(2, "kV") / 1000
     supply.channels[2].set_voltage(unit.Quantity(30000.0, "mV"))

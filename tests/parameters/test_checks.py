@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -25,6 +25,18 @@ def getter(self: Any) -> float:
 
 def typeless(self: Any):  # type: ignore[no-untyped-def]
     return 0.0
+
+
+def optional(self: Any) -> float | None:
+    return 0.0
+
+
+def lost(self: Any) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
+    return 0.0
+
+
+class HasName(Protocol):
+    name: str
 
 
 def setter(self: Any, value: float) -> None: ...
@@ -47,6 +59,10 @@ BAD: list[tuple[Callable[[], dict[str, Any]], str]] = [
     (lambda: {"voltage": any_parameter("VOLT", 5)}, "has the type 5, which is no class"),
     (lambda: {"voltage": any_parameter("VOLT", list)}, "has the type list, which no device sends"),
     (lambda: {"voltage": any_parameter(getter=typeless)}, "has no type: annotate what its getter returns, or"),
+    (lambda: {"voltage": any_parameter(getter=lost)}, "has the type 'Nowhere', by what its getter returns"),
+    (lambda: {"voltage": any_parameter(getter=optional)}, "has the type float | None, which is no class"),
+    (lambda: {"voltage": any_parameter(getter=getter, type=HasName)}, "has the type <class 'tests.parameters.test"),
+    (lambda: {"voltage": any_parameter(unit="V")}, "has neither a command nor a getter or setter: give the command"),
     (lambda: {"voltage": any_parameter(type=float)}, "has neither a command nor a getter or setter"),
     (lambda: {"voltage": any_parameter("", float)}, "has command='': give the text that the device understands"),
     (lambda: {"voltage": any_parameter(7, float)}, "has command=7: give the text"),
@@ -168,6 +184,11 @@ def test_channel_with_a_bad_declaration_fails_when_its_class_is_made() -> None:
         type("Bad", (Channel,), {"voltage": parameter("V{n}", float, limits=(3, 1))})
     with pytest.raises(QMI_UsageException, match=r"Parameter Bad\.number hides the 'number' that every channel has"):
         type("Bad", (Channel,), {"number": parameter("N{n}", int)})
+
+
+def test_channel_of_a_channel_is_refused() -> None:
+    with pytest.raises(QMI_UsageException, match="Channel Bad declares inner: channels have no channels of their own"):
+        type("Bad", (Channel,), {"inner": channels(OutputChannel, 1, 2)})
 
 
 def test_channel_with_a_limit_of_its_instrument_is_checked_with_that() -> None:

@@ -67,6 +67,11 @@ class Laser(QMI_Instrument):
     def set_power(self, value: float) -> None:
         """Set the power."""
 
+    @parameter(type=float, unit="V")
+    def monitor(self) -> float:
+        """What the photodiode shows."""
+        return 0.0
+
     @parameter
     async def shutter(self) -> bool:
         """Whether light comes out."""
@@ -116,6 +121,7 @@ def use(psu: Supply, laser: Laser) -> None:
     laser.set_power("x")  # type: ignore[arg-type]
     assert_type(Laser.power, Parameter[float])
     assert_type(laser.shutter, bool)
+    assert_type(laser.monitor, float)
     assert_type(laser.wavelength, float)
 
 
