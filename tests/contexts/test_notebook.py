@@ -55,6 +55,16 @@ def notebook(tmp_path: Path) -> Iterator[Notebook]:
 
 
 @pytest.mark.slow
+def test_cell_that_has_begun_runs_nothing_of_ipython_that_the_stop_button_could_strike(notebook: Notebook) -> None:
+    assert notebook.run("import sys, threading\nplaces = set()") == ("", "")
+    traced = "sys.setprofile(lambda frame, event, arg: places.add(frame.f_code.co_filename))\n"
+    cell = notebook.begin(traced + "try:\n    threading.Event().wait()\nfinally:\n    sys.setprofile(None)")
+    notebook.interrupt()
+    assert notebook.end(cell)[1].startswith("KeyboardInterrupt")
+    assert notebook.run("[place for place in places if 'IPython' in place or 'codeop' in place]") == ("[]\n", "")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_fault_53_cell_that_is_interrupted_200_times_keeps_its_link(notebook: Notebook) -> None:
     assert notebook.run(CONNECT) == ("", "")
