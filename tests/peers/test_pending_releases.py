@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ import trio
 from qmi.actors.actor import Actor
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_MessageDeliveryException
+from qmi.messages import LockAnswer
+from qmi.net.io.link import Link
 from tests.support.actors import actor_of, check_idle
 from tests.support.chaos import ChaosProxy
 from tests.support.drivers import Plain
@@ -82,6 +84,17 @@ def async_block(proxy: Any) -> Iterator[None]:
         thread.join()
 
 
+def ask_for_lock(world: World, ask: str, errors: list[QMI_MessageDeliveryException]) -> None:
+    """Ask from the other program, in one of two ways; take down why there is no answer."""
+    try:
+        if ask == "lock":
+            world.proxy.lock(lock_token="text")
+        else:
+            world.proxy.locked(lock_token="text").__enter__()
+    except QMI_MessageDeliveryException as error:
+        errors.append(error)
+
+
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("way", ["blocking", "awaited"])
 def test_block_with_a_text_that_ends_without_a_link_is_released_when_it_is_back(
@@ -99,30 +112,55 @@ def test_block_with_a_text_that_ends_without_a_link_is_released_when_it_is_back(
     world.check_released()
 
 
+def around_the_grant(
+    monkeypatch: pytest.MonkeyPatch, before: Callable[[], object], after: Callable[[], object]
+) -> None:
+    """Have something done in the loop of the server before it sends the grant of a lock, and when it has."""
+    send = Link.send_value
+
+    def send_value(link: Link, number: int, value: object) -> None:
+        is_grant = value is LockAnswer.GRANTED
+        if is_grant:
+            before()
+        send(link, number, value)
+        if is_grant:
+            after()
+
+    monkeypatch.setattr(Link, "send_value", send_value)
+
+
 @pytest.mark.parametrize("ask", ["lock", "locked"])
 def test_lock_with_a_text_whose_grant_was_lost_on_its_way_is_released_when_the_link_is_back(
-    world: World, ask: str
+    world: World, ask: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors = []
-
-    def lock() -> None:
-        try:
-            if ask == "lock":
-                world.proxy.lock(lock_token="text")
-            else:
-                world.proxy.locked(lock_token="text").__enter__()
-        except QMI_MessageDeliveryException as error:
-            errors.append(error)
-
+    # The lock is held a moment before its grant is sent: see the test below for a link that is lost then.
+    sent = threading.Event()
+    around_the_grant(monkeypatch, before=lambda: None, after=sent.set)
+    errors: list[QMI_MessageDeliveryException] = []
     world.chaos.back.stall()
-    thread = threading.Thread(target=lock)
+    thread = threading.Thread(target=ask_for_lock, args=(world, ask, errors))
     thread.start()
-    wait_until(lambda: world.actor.lock_manager.is_locked)
+    assert sent.wait(20)
     world.lose()
     world.chaos.back.go_on()
     thread.join(20)
     assert len(errors) == 1
     assert world.other.is_locked()
+    world.come_back()
+    world.check_released()
+
+
+@pytest.mark.parametrize("ask", ["lock", "locked"])
+def test_lock_with_a_text_whose_grant_cannot_be_sent_is_released_at_once(
+    world: World, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around_the_grant(monkeypatch, before=world.chaos.reset_now, after=lambda: None)
+    errors: list[QMI_MessageDeliveryException] = []
+    ask_for_lock(world, ask, errors)
+    assert len(errors) == 1
+    wait_until(partial(_has_no_link, world.server, "client"))
+    assert not world.other.is_locked()
+    monkeypatch.undo()
     world.come_back()
     world.check_released()
 

@@ -106,6 +106,7 @@ class ChaosProxy:
         self.there, self.back = Way(), Way()
         self.accepted = 0
         self._pairs: list[socket.socket] = []
+        self._carriers: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._narrow(self._listener)  # whatever it accepts is the same
         self.port: int = self._listener.getsockname()[1]
@@ -135,6 +136,14 @@ class ChaosProxy:
         for sock in pairs:
             reset(sock)
 
+    def reset_now(self) -> None:
+        """Reset every connection, and return when both ends have got it; no way may be stalled."""
+        self.reset()
+        # The system resets a connection when nobody reads it any more.
+        carriers, self._carriers = self._carriers, []
+        for thread in carriers:
+            thread.join()
+
     def _narrow(self, sock: socket.socket) -> None:
         if self._window is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window)
@@ -155,7 +164,9 @@ class ChaosProxy:
                     continue
                 self._pairs += [client, server]
                 for way, source, target in ((self.there, client, server), (self.back, server, client)):
-                    threading.Thread(target=self._carry, args=(way, source, target), daemon=True).start()
+                    thread = threading.Thread(target=self._carry, args=(way, source, target), daemon=True)
+                    self._carriers.append(thread)
+                    thread.start()
 
     def _carry(self, way: Way, source: socket.socket, target: socket.socket) -> None:
         try:
