@@ -1,7 +1,7 @@
 """How drivers from elsewhere are imported, as if they stood in ``qmi/instruments`` and ``qmi/utils``.
 
 Python looks for ``qmi.instruments.acme`` in the folders of ``qmi.instruments.__path__``. Two finders on
-``sys.meta_path`` help it. The first, before Python's own, keeps that list up to date and joins the folders of one
+``sys.meta_path`` help it. The first, before all others, keeps that list up to date and joins the folders of one
 name: the laboratory's ``acme`` and a fetched ``acme`` are one package, and the folder that comes first in the order of
 :mod:`qmi.drivers.search` wins file by file. The second, behind all others, knows the entry points of installed
 distributions, and says where it was looked when nothing is found.
@@ -41,8 +41,9 @@ def install(package: str) -> list[str]:
         Its ``__path__``.
     """
     if not any(isinstance(finder, FolderFinder) for finder in sys.meta_path):
-        before = next((i for i, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
-        sys.meta_path.insert(before, FolderFinder())
+        # Before all others: that of pytest, which knows one folder of a package, takes every module of a distribution
+        # with a plugin for pytest, and this is one.
+        sys.meta_path.insert(0, FolderFinder())
         sys.meta_path.append(EntryPointFinder())
     return package_path(_ROOTS[package])
 

@@ -42,6 +42,27 @@ def acme(folder: Path, inside: str = "qmi/instruments", text: str = "", *, packa
     return write(folder, files)
 
 
+GREEDY = """
+import sys
+from importlib.machinery import PathFinder
+
+class Greedy:
+    def find_spec(self, name, path=None, target=None):
+        return PathFinder.find_spec(name, path) if name.startswith("qmi") else None
+
+sys.meta_path.insert(0, Greedy())
+sys.path += sys.argv[1:]
+import qmi.instruments.acme.laser, qmi.instruments.acme.pump
+print(qmi.instruments.acme.laser.Laser.WHO)
+"""
+
+
+def test_folders_of_one_package_are_joined_behind_the_finder_of_a_test_runner(tmp_path: Path) -> None:
+    one, two = acme(tmp_path / "one"), write(tmp_path / "two", {"qmi/instruments/acme/pump.py": ""})
+    command = [sys.executable, "-c", GREEDY, str(one), str(two)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "one\n"
+
+
 @pytest.mark.parametrize("package", [True, False], ids=["package", "without __init__"])
 @pytest.mark.parametrize(
     "source", ["path", "path behind", "variable", "variable, instruments", "variable, bare", "fetched"]
