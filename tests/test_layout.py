@@ -96,10 +96,24 @@ def test_imports_keep_to_the_layers() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forget_the_trees() -> Iterator[None]:
+    yield
+    for cached in (sources, nodes_of, nodes_of_tests):  # a million objects, which each collection would look at
+        cached.cache_clear()
+
+
+@functools.cache
+def nodes_of_tests() -> dict[str, list[ast.AST]]:
+    """The nodes of each file of the tests."""
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    return {str(path.relative_to(ROOT)): list(ast.walk(ast.parse(path.read_text()))) for path in paths}
+
+
 def imported_modules(path: Path) -> set[str]:
     """The modules of the tests that a file imports, those of the programs in its texts included."""
     text = path.read_text()
-    nodes = list(ast.walk(ast.parse(text)))
+    nodes = nodes_of_tests()[str(path.relative_to(ROOT))]
     modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= set(re.findall(r"(?:from|import) (tests\.[\w.]+)", text))
@@ -140,11 +154,11 @@ PERIODIC = {
 def test_tests_do_not_poll() -> None:
     """A loop that sleeps waits for something: that is what ``tests/support/waiting.py`` and ``outside.py`` are for."""
     found = set()
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        loops = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.While, ast.For))]
-        calls = {ast.unparse(node.func) for loop in loops for node in ast.walk(loop) if isinstance(node, ast.Call)}
-        if calls & POLLING:
-            found.add(str(path.relative_to(ROOT)))
+    for path, nodes in nodes_of_tests().items():
+        loops = [node for node in nodes if isinstance(node, (ast.While, ast.For))]
+        inner = {id(node): node for loop in loops for node in ast.walk(loop)}.values()  # once, in loops of loops, too
+        if POLLING & {ast.unparse(node.func) for node in inner if isinstance(node, ast.Call)}:
+            found.add(path)
     assert found - PERIODIC == set(), "wait with wait_until() or until() of tests.support.waiting"
 
 
@@ -192,6 +206,12 @@ OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 @functools.cache
 def sources() -> dict[str, ast.Module]:
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted((ROOT / "qmi").rglob("*.py"))}
+
+
+@functools.cache
+def nodes_of(path: str) -> list[ast.AST]:
+    """The nodes of a file of the package."""
+    return list(ast.walk(sources()[path]))
 
 
 def names_any(node: ast.AST) -> bool:
@@ -254,9 +274,7 @@ def uses_of_privates(module: ast.Module) -> Iterator[str]:
 
 
 def test_any_is_rare() -> None:
-    count = sum(
-        isinstance(node, ast.Name) and node.id == "Any" for module in sources().values() for node in ast.walk(module)
-    )
+    count = sum(isinstance(node, ast.Name) and node.id == "Any" for path in sources() for node in nodes_of(path))
     texts = [(ROOT / path).read_text() for path in sources()]
     code = sum(1 for text in texts for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
     assert 1000 * count / code <= ANY_PER_THOUSAND_LINES
@@ -265,8 +283,8 @@ def test_any_is_rare() -> None:
 def test_any_has_no_other_name() -> None:
     wrong = [
         f"{path}: {ast.unparse(node)}"
-        for path, module in sources().items()
-        for node in ast.walk(module)
+        for path in sources()
+        for node in nodes_of(path)
         if (isinstance(node, ast.alias) and node.name == "Any" and node.asname)
         or (
             isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Name) and node.value.id == "Any"
@@ -374,8 +392,8 @@ def test_files_and_functions_keep_their_sizes() -> None:
     assert {path: number for path, number in lines.items() if number > 800} == {}
     long = [
         f"{path}: {node.name}()"
-        for path, tree in sources().items()
-        for node in ast.walk(tree)
+        for path in sources()
+        for node in nodes_of(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 60
     ]
     assert long == []
