@@ -5,6 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# How many processes run the tests, as in make test WORKERS=4; with 0, one that a debugger can stop.
+WORKERS ?= 2
+IN_WORKERS = -p xdist -n $(WORKERS) --dist loadfile
+# A setting that keeps Python from storing compiled modules would have each program of a test compile all of qmi anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check docs format test-all pytest faults fuzz soak races compat bench bench-pages clean
 
@@ -19,7 +24,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m pytest -p tests.support.measured $(IN_WORKERS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=95
 
@@ -51,7 +56,7 @@ test-all:
 	test -z "$$failed" || { echo "Failed on CPython$$failed" >&2; exit 1; }
 
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(IN_WORKERS)
 
 # Every row of the fault table, the slow ones too, and the table with what came out.
 faults: $(STAMP)
@@ -102,3 +107,4 @@ format: $(STAMP)
 
 clean:
 	rm -rf $(VENV) .venv-* build dist docs/_build docs/reference/api *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
+	find qmi tests docs examples benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import qmi
 from qmi.core.context import Context
 from tests.support.examples import choose
 from tests.support.limits import limit_trio_tests
+from tests.support.workers import sendable
 
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,6 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """An async test that hangs fails alone."""
     limit_trio_tests(config, items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """What a worker reports can be sent, whatever was printed."""
+    return sendable((yield))
 
 
 def pytest_collection_finish() -> None:

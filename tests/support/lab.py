@@ -11,7 +11,8 @@ from qmi.config.schema import CfgContext, CfgDiscovery, CfgLimits, CfgQmi, CfgSe
 from qmi.core.context import QMI_Context
 
 LOOPBACK_BROADCAST = "127.255.255.255"
-DISCOVERY_PORT = 40_000 + os.getpid() % 20_000
+DISCOVERY_PORT = 10_000 + os.getpid() % 10_000
+"""Of each process that runs tests its own, and none that the system gives to others; see :mod:`tests.support.ports`."""
 
 
 def config(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = "pytester"
 PLUGIN = "qmi.testing.plugin"
-IS_INSTALLED = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
 
 DRIVER = '''
 import time
@@ -51,8 +49,9 @@ class AsyncSupply(AsyncTransportInstrument):
 def run(pytester: pytest.Pytester, source: str, *arguments: str, driver: str = DRIVER) -> pytest.RunResult:
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     pytester.makepyfile(driver + source)
-    plugin = () if IS_INSTALLED else ("-p", PLUGIN)
-    return pytester.runpytest_inprocess(*plugin, "-p", "no:cacheprovider", *arguments)
+    # By name: what pytest finds by itself it wants to load by its own loader, and complains that qmi is loaded already.
+    plugins = ("--disable-plugin-autoload", "-p", "trio", "-p", PLUGIN)
+    return pytester.runpytest_inprocess(*plugins, "-p", "no:cacheprovider", *arguments)
 
 
 def test_fixtures_serve_tests_of_drivers_and_tasks(pytester: pytest.Pytester) -> None:

@@ -12,7 +12,7 @@ import trio.testing
 from qmi.net.discovery.packets import reply_to
 from qmi.net.discovery.udp import Responder, ask
 
-PORT = 42_000 + os.getpid() % 18_000
+PORT = 30_000 + os.getpid() % 2_000
 BROADCAST = "127.255.255.255"
 
 
