@@ -130,9 +130,10 @@ class _Object:
         if state.state == "ready" and registry.get(state.name) is not self.actor:
             return state._replace(state="removed")
         if state.state == "ready" and self.actor is not None and isinstance(self.actor.object, QMI_TaskRunner):
-            task = self.actor.object.get_state()
-            if task.state == "failed":
-                return state._replace(state="failed", reason=task.reason or "")
+            task, failure = self.actor.object.get_state(), self.actor.object.get_last_failure()
+            if failure is not None and task.state in ("failed", "restarting"):
+                wait = -1.0 if failure.retry_in is None else failure.retry_in
+                return state._replace(state="failed", reason=failure.reason, since=failure.time, retry_in=wait)
         return state if retry_at is None else state._replace(retry_in=max(retry_at - time.monotonic(), 0.0))
 
 

@@ -5,7 +5,7 @@ from qmi.actors.pubsub.signal import QMI_RegisteredSignal, QMI_Signal, SignalDes
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.actors.tasks.loop_task import QMI_LoopTask
 from qmi.actors.tasks.restart import RestartRule
-from qmi.actors.tasks.runner import QMI_TaskRunner, TaskState, TaskStatistics
+from qmi.actors.tasks.runner import QMI_TaskRunner, TaskFailure, TaskState, TaskStatistics
 from qmi.actors.tasks.schedule import QMI_LoopTaskMissedLoopPolicy
 from qmi.actors.tasks.task import QMI_Task
 from qmi.core.exceptions import (
@@ -33,6 +33,7 @@ __all__ = [
     "QMI_WrongThreadException",
     "RestartRule",
     "SignalDescription",
+    "TaskFailure",
     "TaskState",
     "TaskStatistics",
     "rpc_method",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
@@ -59,6 +60,9 @@ class Executor:
         ended: Settled when the task has ended, however that was, with the error that it ended by or None.
         error: What it ended by, None if by nothing bad.
         abandoned: Why nobody waits for its end any more, None if it can be waited for.
+        failure: The last error that ended it, and when in seconds since 1970; None if there was none.
+        due: When it is started again, by the clock of tasks, while it waits for that; else None. Set and reset by what
+            carries the task out, with the mutex: then :meth:`start` can say that it need not wait any longer.
     """
 
     def __init__(self, services: TaskServices, name: str, make: Make, failed: Failed) -> None:
@@ -73,6 +77,9 @@ class Executor:
         self.ended: QMI_RpcFuture[BaseException | None] = QMI_RpcFuture(f"the end of task {name!r}")
         self.error: BaseException | None = None
         self.abandoned: Exception | None = None
+        self.failure: tuple[BaseException, float] | None = None
+        self.due: float | None = None
+        self._at_once = False
 
     @property
     def is_running(self) -> bool:
@@ -89,7 +96,7 @@ class Executor:
         return self.ended.done() and self.error is not None and self.abandoned is None
 
     def start(self, anew: Callable[[], object] = lambda: None) -> None:
-        """Let the task run. One that has failed is made anew, where it will run.
+        """Let the task run. One that has failed is made anew, where it will run; one that waits for that, at once.
 
         Args:
             anew: Called, with the mutex, if it had failed, before it can fail again. Must not raise.
@@ -98,11 +105,16 @@ class Executor:
             QMI_UsageException: If it was started, or stopped, before, and has not failed.
         """
         with self._mutex:  # of several who start it again, one does
-            again = self.has_failed
-            if self._started and not again:
+            waits = self.due is not None and not self._requested
+            if waits:
+                self.due = None
+                self._at_once = True
+                anew()
+            again = not waits and self.has_failed
+            if self._started and not again and not waits:
                 over = ", and has ended; only one that has failed can be started again" if self.ended.done() else ""
                 raise QMI_UsageException(f"Task {self._name!r} was started already{over}")
-            if self._requested and not again:
+            if self._requested and not again and not waits:
                 raise QMI_UsageException(f"Task {self._name!r} was stopped before it was started")
             self._started = True
             if again:
@@ -112,7 +124,9 @@ class Executor:
                 self.ended = QMI_RpcFuture(f"the end of task {self._name!r}")
                 self._renew()
                 anew()
-        if again:
+        if waits:
+            self._stop_waiting()
+        elif again:
             self._begin_again()
         else:
             self._begin()
@@ -149,6 +163,20 @@ class Executor:
         self.error = None
         return None
 
+    def _begin_pause(self, delay: float) -> float:
+        """The task waits until it is started again; returns until when."""
+        with self._mutex:
+            self.due = due = self.now() + delay
+            self._at_once = False
+            return due
+
+    def _end_pause(self) -> bool:
+        """The wait is over, for whatever reason; returns whether somebody wants the task to be started at once."""
+        with self._mutex:
+            self.due = None
+            at_once, self._at_once = self._at_once and not self._requested, False
+            return at_once
+
     def _describe_end(self, error: BaseException | None) -> None:
         if error is None:
             _logger.info("Task %s has ended", self._name)
@@ -156,6 +184,7 @@ class Executor:
             _logger.warning("Task %s was stopped where it waited", self._name, exc_info=error)
         else:
             self.error = error
+            self.failure = error, time.time()
             _logger.error("Task %s failed", self._name, exc_info=error)
 
     # What the kinds differ in
@@ -175,6 +204,10 @@ class Executor:
         raise AssertionError
 
     def _interrupt(self) -> None:
+        raise AssertionError
+
+    def _stop_waiting(self) -> None:
+        """Somebody wants the task to be started again at once."""
         raise AssertionError
 
     def discard(self) -> None:

@@ -28,6 +28,7 @@ class LoopExecutor(Executor):
         self._running: QMI_RpcFuture[None] | None = None
         self._coroutine: object = None
         self._last_scope: trio.CancelScope | None = None
+        self._wait_scope = trio.CancelScope()
 
     def construct(self) -> None:
         """Make the task on the loop."""
@@ -76,11 +77,24 @@ class LoopExecutor(Executor):
         try:
             error = failure or await self._run_once()
             while (delay := self._after(error)) is not None:
-                await self.sleep_until(self.now() + delay)
+                await self._pause(delay)
                 error = self._make_again() or await self._run_once()
         except trio.Cancelled:
             self._describe_end(None)
             raise
+
+    async def _pause(self, delay: float) -> None:
+        """Wait until the task is started again."""
+        with trio.CancelScope() as self._wait_scope:
+            await self.sleep_until(self._begin_pause(delay))
+        self._end_pause()
+
+    def _stop_waiting(self) -> None:
+        self._services.run(self._cancel_wait)
+
+    async def _cancel_wait(self) -> None:
+        if self._at_once:  # else the wait was over by itself
+            self._wait_scope.cancel()
 
     async def _run_once(self) -> BaseException | None:
         task = self.task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
@@ -46,7 +47,7 @@ class TaskStatistics(NamedTuple):
     """What a task has done.
 
     Attributes:
-        state: "new", "running", "ended", or "failed" if an error ended it.
+        state: "new", "running", "ended", "failed" if an error ended it, or "restarting" if it will be started again.
         end_reason: Why a loop ended by itself, or the error that ended the task; else None.
         restarts: How often it was started again after a failure.
         iterations: Iterations of its loop, since it was last started.
@@ -66,11 +67,30 @@ class TaskStatistics(NamedTuple):
     lateness_worst: float = 0.0
 
 
+class TaskFailure(NamedTuple):
+    """The last error that ended a task.
+
+    Attributes:
+        reason: The error, with its type.
+        time: When, in seconds since 1970.
+        restarts: How often the task was started again after a failure, up to now.
+        retry_in: Seconds until it is started again by itself; None if it is not.
+    """
+
+    reason: str
+    time: float
+    restarts: int = 0
+    retry_in: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(self.time))} UTC)"
+
+
 class TaskState(NamedTuple):
     """How a task is.
 
     Attributes:
-        state: "new", "running", "ended", or "failed" if an error ended it.
+        state: "new", "running", "ended", "failed" if an error ended it, or "restarting" if it will be started again.
         reason: The error, or why a loop ended by itself; else None.
     """
 
@@ -208,6 +228,8 @@ class QMI_TaskRunner(QMI_RpcObject):
     def start(self) -> None:
         """Let the task run. One that has failed is made anew and runs again, with the settings that others have set.
 
+        One that waits to be started again does not wait any longer. Any program that is connected can do that.
+
         An error of its constructor is then a failure like any other: :meth:`join` raises it.
 
         Raises:
@@ -279,8 +301,20 @@ class QMI_TaskRunner(QMI_RpcObject):
         ended = self._thread.ended.done()
         error = self._thread.error
         if not ended:
+            if self._thread.due is not None and error is not None:
+                return TaskState("restarting", _brief(error))
             return TaskState("running" if self._thread.is_running else "new")
         return TaskState("ended", self._end_reason()) if error is None else TaskState("failed", _brief(error))
+
+    @direct_method
+    def get_last_failure(self) -> TaskFailure | None:
+        """The last error that ended the task, also if it was started again since; None if there was none."""
+        failure, due = self._thread.failure, self._thread.due
+        if failure is None:
+            return None
+        error, when = failure
+        retry_in = None if due is None else max(due - self._thread.now(), 0.0)
+        return TaskFailure(_brief(error), when, self._restart_count, retry_in)
 
     @direct_method
     def set_settings(self, new_settings: object) -> None:
@@ -320,9 +354,16 @@ class QMI_TaskRunner(QMI_RpcObject):
 
     @property
     def task_state(self) -> str:
-        """What the task does, for lists: "new", "running" or how it ended."""
-        statistics = QMI_TaskRunner.get_statistics(self)
-        return f"{statistics.state}: {statistics.end_reason}" if statistics.end_reason else statistics.state
+        """What the task does, for lists: "new", "running" or how it ended, and its last failure."""
+        state, reason = QMI_TaskRunner.get_state(self)
+        failure = QMI_TaskRunner.get_last_failure(self)
+        if failure is None:
+            return f"{state}: {reason}" if reason else state
+        if state in ("failed", "restarting"):
+            return f"{state}: {failure}"
+        times = "" if failure.restarts == 1 else f" {failure.restarts} times"
+        restarted = f"restarted{times}, " if failure.restarts else ""
+        return f"{state}: {restarted}last failure: {failure}"
 
     @direct_method
     def get_statistics(self) -> TaskStatistics:
@@ -368,7 +409,7 @@ class QMI_TaskRunner(QMI_RpcObject):
         )
 
 
-for _public in (TaskState, TaskStatistics, QMI_TaskRunner):
+for _public in (TaskFailure, TaskState, TaskStatistics, QMI_TaskRunner):
     _public.__module__ = "qmi.core.task"
 
 

@@ -91,10 +91,28 @@ class ThreadExecutor(Executor):
         worker, ended = self._worker, self.ended  # once it has ended, somebody may start it again
         with self._waiter:
             error = failure or self._run_once()
-            while (delay := self._after(error)) is not None and self._waiter.wait_until(self.now() + delay):
+            while (delay := self._after(error)) is not None and self._pause(delay):
                 error = self._make_again() or self._run_once()
         ended.set_result(self.error)
         worker.finish()
+
+    def _pause(self, delay: float) -> bool:
+        """Wait until the task is started again; False if it is asked to stop meanwhile."""
+        assert self._waiter is not None
+        over = self._waiter.wait_until(self._begin_pause(delay))
+        if not self._end_pause():
+            return over
+        with self._mutex:
+            # A request to stop that came before this is seen here; one that comes later interrupts what follows.
+            if not self._requested:
+                self._waiter.clear()
+                return True
+        return False
+
+    def _stop_waiting(self) -> None:
+        with self._mutex:
+            if self._at_once and self._waiter is not None:  # else the wait was over by itself
+                self._waiter.interrupt()
 
     def _run_once(self) -> BaseException | None:
         try:
