@@ -7,6 +7,7 @@ method of such a name, that stays.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
@@ -102,7 +103,20 @@ class ParameterMethods:
         publish_change(self, name, value)
 
 
-OWN_NAMES: Final = frozenset(name for name in vars(ParameterMethods) if not name.startswith("_"))
+def _awaited_method(method: Callable[..., object]) -> Callable[..., object]:
+    async def call(self: object, *args: object, **kwargs: object) -> object:
+        result = method(self, *args, **kwargs)
+        return await cast("Awaitable[object]", result) if hasattr(result, "__await__") else result
+
+    return functools.update_wrapper(call, method)
+
+
+_METHODS: Final = {name: value for name, value in vars(ParameterMethods).items() if not name.startswith("__")}
+_AWAITED_METHODS: Final = {
+    name: value if name.startswith("_") else _awaited_method(value) for name, value in _METHODS.items()
+}
+"""The same for classes in which parameters are awaited: there a driver always writes ``await self.snapshot()``."""
+OWN_NAMES: Final = frozenset(name for name in _METHODS if not name.startswith("_"))
 _OF_CHANNELS: Final = frozenset({"number", "path", "instrument"})
 """Names that no parameter can have: of an object, and of a channel."""
 
@@ -138,10 +152,29 @@ def declare(cls: type) -> None:
     _take_away(cls, declared)
     if not is_channel:
         declare_signals(cls, declared)
-        for name, value in vars(ParameterMethods).items():
-            if not name.startswith("__") and inspect.getattr_static(cls, name, None) is None:
+        for name, value in (_AWAITED_METHODS if _any_awaited(cls, declared) else _METHODS).items():
+            if inspect.getattr_static(cls, name, None) in (None, _METHODS[name], _AWAITED_METHODS[name]):
                 setattr(cls, name, value)
         _publish_channels(cls, declared)
+
+
+def _any_awaited(cls: type, declared: Declared) -> bool:
+    """Whether reading or setting one of the parameters has to be awaited in the driver, or finding out its limits."""
+    owners = [
+        (cls, declared),
+        *((group.channel_class, declared_of(group.channel_class)) for group in declared.channels.values()),
+    ]
+    for owner, found in owners:
+        for parameter in found.parameters.values():
+            limits = parameter.limits if isinstance(parameter.limits, tuple) else (parameter.limits,)
+            getter, setter = parameter.getter, parameter.setter_function
+            if (
+                (parameter.gettable and access.is_awaited(owner if getter else cls, getter, "_read_parameter"))
+                or (parameter.settable and access.is_awaited(owner if setter else cls, setter, "_write_parameter"))
+                or any(inspect.iscoroutinefunction(end) for end in limits)
+            ):
+                return True
+    return False
 
 
 def is_made_for_parameter(function: object) -> bool:
@@ -302,7 +335,7 @@ def parameter_interface(cls: type) -> ParameterInterface:
             {key: _brief(kind, parameter) for key, parameter in declared_of(kind).parameters.items()},
             {key: describe_method(key, function, kind) for key, function in functions.items()},
         )
-    handles = inspect.getattr_static(cls, "parameters") is vars(ParameterMethods)["parameters"]
+    handles = inspect.getattr_static(cls, "parameters") in (_METHODS["parameters"], _AWAITED_METHODS["parameters"])
     return ParameterInterface(own, channels, handles)
 
 

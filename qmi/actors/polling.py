@@ -36,8 +36,8 @@ _logger = logging.getLogger("qmi.core.rpc")
 
 _POLL: Final = Method("__rpc_poll__")
 _REST: Final = 4.0
-"""How much longer than a poll that failed took the object is left alone: a device that does not answer keeps its object
-busy until the timeout is over, and callers want to get in between."""
+"""How much longer than a poll that failed took no other one that failed last is asked: a device that does not answer
+keeps its object busy until the timeout is over, and callers want to get in between."""
 
 
 class PollServices(Protocol):
@@ -70,6 +70,7 @@ class Polled(Protocol):
 
 class _Due(NamedTuple):
     time: float
+    asked: float  # when it was last: of those that are due at once, the one that waits longest comes first
     number: int
     tick: int
     name: str
@@ -170,9 +171,10 @@ class PollRun:
         self._services = services
         self._waiter = waiter
         self._begun = services.clock.now()
-        # When each is due, and for which time; of those at once, in the order in which they are declared.
-        self._due = [_Due(self._begun, index, 0, *reading) for index, reading in enumerate(periods.items())]
+        # When each is due, and for which time; at first in the order in which they are declared.
+        self._due = [_Due(self._begun, -math.inf, index, 0, *item) for index, item in enumerate(periods.items())]
         self._failures: dict[str, int] = {}
+        self._rest_until = self._begun  # those that failed last are not asked before
 
     def is_current(self) -> bool:
         """Whether it still goes on."""
@@ -199,14 +201,18 @@ class PollRun:
             self.close()
 
     async def _poll(self, due: _Due) -> None:
+        if due.name in self._failures and due.time < self._rest_until:  # it became due before another one failed
+            heapq.heapreplace(self._due, due._replace(time=self._rest_until))
+            return
         now = self._services.clock.now
         await self._waiter.sleep_until(due.time)
         begun = now()
         failed = await self._ask(due.name)
         ended = now()
-        after = ended + _REST * (ended - begun) if failed else ended
-        tick = next_tick(due.tick, due.period, after - self._begun)
-        heapq.heapreplace(self._due, due._replace(time=self._begun + tick * due.period, tick=tick))
+        tick = next_tick(due.tick, due.period, ended - self._begun)
+        heapq.heapreplace(self._due, due._replace(time=self._begun + tick * due.period, asked=begun, tick=tick))
+        if failed:
+            self._rest_until = ended + _REST * (ended - begun)
 
     async def _ask(self, name: str) -> bool:
         """Ask for one reading; returns whether that failed."""

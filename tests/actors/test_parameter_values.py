@@ -226,6 +226,39 @@ async def test_snapshot_and_restore_are_awaited(kind: type[Supply]) -> None:
         assert (await psu.get_maximum()) == 30.0
 
 
+async def test_snapshot_is_always_awaited_in_a_driver_whose_parameters_are() -> None:
+    class Own(AsyncSupply):
+        @rpc_method
+        async def save_and_set(self: Any) -> list[Change]:
+            before = await self.snapshot()
+            assert before.readings == {}
+            before = await self.snapshot(update=True)
+            await self.restore({"maximum": 20.0}, dry_run=True)
+            assert (await self.parameters("voltage"))["voltage"].limits == (0, 0.0)
+            await self.set_maximum(20.0)
+            changes: list[Change] = await self.restore(before)
+            return changes
+
+    class Plain(Own):
+        """What is awaited is overridden by what is not."""
+
+        _read_parameter = Kept._read_parameter
+        _write_parameter = Kept._write_parameter
+        power = parameter("POW", float, unit="W")
+        save_and_set = None  # type: ignore[assignment]
+
+        @rpc_method
+        async def try_it(self: Any) -> list[Change]:
+            changes: list[Change] = self.restore({"maximum": 20.0})
+            return changes
+
+    async with qmi.open_context("lab", None, init_logging=False) as lab:
+        psu: Any = await lab.make_instrument("psu", Own)
+        assert await psu.save_and_set() == [Change("maximum", 20.0, 0.0, "V")]
+        plain: Any = await lab.make_instrument("plain", Plain)
+        assert await plain.try_it() == [Change("maximum", 0.0, 20.0, "V")]
+
+
 def test_snapshot_of_the_driver_wins() -> None:
     class Own(Kept):
         x = parameter("X", float)

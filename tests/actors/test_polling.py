@@ -269,7 +269,33 @@ def test_poll_that_fails_late_leaves_the_object_to_its_callers() -> None:
         meter.works = time_out
         proxy.open()
         bench.run(25.0)
-        assert [when for _, when in meter.asked] == [0.0, 11.0, 22.0]
+        assert [when for _, when in meter.asked] == [0.0, 10.0, 20.0]
+        proxy.close()
+
+
+def test_polls_that_fail_share_the_time_that_they_may_take() -> None:
+    """However many readings a device does not answer; one that it does answer is asked as often as ever."""
+
+    class Silent(Meter):
+        polls = MappingProxyType({"a": 1.0, "b": 1.0, "c": 1.0, "good": 1.0})
+
+        def note(self, name: str) -> None:
+            super().note(name)
+            if name != "good":
+                bench.work(2.0)
+                raise QMI_InstrumentException("no answer")
+
+    with open_task_bench() as bench:
+        proxy, meter = make(bench, Silent)
+        proxy.open()
+        bench.run(55.0)
+        failed = [(name, when) for name, when in meter.asked if name != "good"]
+        assert failed == [
+            *(("a", 0.0), ("b", 2.0), ("c", 4.0), ("a", 14.0), ("b", 24.0), ("c", 34.0), ("a", 44.0), ("b", 54.0)),
+        ]
+        good = [when for name, when in meter.asked if name == "good"]
+        assert good[:10] == [6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 16.0, 17.0]
+        assert len(good) == 5 * 8 + 1
         proxy.close()
 
 
