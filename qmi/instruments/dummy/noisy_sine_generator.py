@@ -30,6 +30,7 @@ class NoisySineGenerator(QMI_Instrument):
         max_wait: Longest wait, in seconds.
     """
 
+    simulator = False  # it has no device
     max_frequency: float = math.inf
     max_amplitude: float = math.inf
     max_noise: float = math.inf
