@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,13 +13,24 @@ import trio
 from qmi.devices.async_transport import AsyncTransport
 from qmi.devices.plugged import PLUGGED
 from qmi.devices.transport import DeviceTransport
-from qmi.errors import QMI_TransportLostException
+from qmi.errors import QMI_TimeoutException, QMI_TransportLostException
 from qmi.simulation.clock import AsyncDeviceClock, DeviceClock
 from qmi.simulation.conversation import Conversation
 from qmi.simulation.device import SimulatedDevice
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
+
+
+_logger = logging.getLogger("qmi.core.transport")
+
+
+def unknown_command(command: str) -> str:
+    """What is said of a command that a simulated device does not know."""
+    return (
+        f"the simulated device does not know {command!r}; a class derived from Simulator can answer it, with a method "
+        f"that is marked by @Simulator.command({command.partition(' ')[0]!r})"
+    )
 
 
 class DeviceSocket:
@@ -41,6 +53,7 @@ class DeviceSocket:
         self.name = name
         self.clock = DeviceClock(clock)
         self.changed = threading.Condition()
+        self._told: set[str] = set()
         self._wakers: set[Callable[[], object]] = set()
 
     @property
@@ -97,6 +110,15 @@ class DeviceSocket:
         with self.changed:
             self._check(conversation)
             conversation.write(data, self.clock.now())
+            command = self.device.not_understood
+        if command and (header := command.partition(" ")[0]) not in self._told:
+            self._told.add(header)
+            _logger.warning("%s: %s", self.name, unknown_command(command))
+
+    def explain_silence(self) -> str:
+        """Why the device does not answer, if it does not know what it was asked."""
+        command = self.device.not_understood
+        return f": {unknown_command(command)}" if "?" in command else ""
 
     def read(self, conversation: Conversation, size: int) -> bytes:
         """Receive bytes that are there; none if there are none yet.
@@ -170,6 +192,10 @@ class DeviceSocket:
             )
 
 
+def _explained(error: QMI_TimeoutException, socket: DeviceSocket) -> QMI_TimeoutException:
+    return QMI_TimeoutException(f"{error}{socket.explain_silence()}")
+
+
 def _is_of_simulator(error: BaseException) -> bool:
     """Whether the code of a simulator has failed: then nothing was sent, and nothing will be answered."""
     return isinstance(error, Exception) and not isinstance(error, QMI_TransportLostException)
@@ -213,6 +239,11 @@ class SimulatedTransport(DeviceTransport):
             self._step = before
         else:
             super()._write_failed(error, before)
+
+    def _timeout_with(
+        self, text: str, timeout: float | None, received: bytes | bytearray | memoryview
+    ) -> QMI_TimeoutException:
+        return _explained(super()._timeout_with(text, timeout, received), self._socket)
 
     def _send(self, data: bytes) -> None:
         self._socket.write(self._connected(), data)
@@ -260,6 +291,11 @@ class AsyncSimulatedTransport(AsyncTransport):
             self._step = before
         else:
             super()._write_failed(error, before)
+
+    def _timeout_with(
+        self, text: str, timeout: float | None, received: bytes | bytearray | memoryview
+    ) -> QMI_TimeoutException:
+        return _explained(super()._timeout_with(text, timeout, received), self._socket)
 
     async def _send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -38,15 +38,21 @@ def groups_of(cls: type, driver: object) -> list[SimulatedGroup]:
         cls: The class of the driver.
         driver: The driver itself, for the numbers of its channels.
     """
-    return [
-        SimulatedGroup(
-            group.name,
-            [channel.number for channel in getattr(driver, group.name)],
-            described(declared_of(group.channel_class).parameters.values()),
-            simulator_of(group.channel_class) or Simulator,
+    choose: Callable[[object], Sequence[str]] = getattr(driver, "_channel_commands", lambda channel: ())
+    groups: list[SimulatedGroup] = []
+    for group in declared_of(cls).channels.values():
+        channels = list(getattr(driver, group.name))
+        choosing = {channel.number: tuple(choose(channel)) for channel in channels}
+        groups.append(
+            SimulatedGroup(
+                group.name,
+                list(choosing),
+                described(declared_of(group.channel_class).parameters.values()),
+                simulator_of(group.channel_class) or Simulator,
+                {number: commands for number, commands in choosing.items() if commands},
+            )
         )
-        for group in declared_of(cls).channels.values()
-    ]
+    return groups
 
 
 def simulator_of(cls: type) -> type[Simulator] | None:

@@ -16,6 +16,7 @@ from qmi.simulation.headers import Match, Pattern, Unit, keywords, unit_of
 from qmi.simulation.simulator import SimulatedChannels, SimulatedError, Simulator, commands_of
 from qmi.simulation.sources import Source
 
+_UNKNOWN = (-113, -114)
 _NUMBERS = frozenset({"MIN", "MINIMUM", "MAX", "MAXIMUM"})
 
 
@@ -62,12 +63,15 @@ class SimulatedGroup(NamedTuple):
         numbers: Their numbers.
         parameters: The parameters of each, with ``{n}`` in their commands.
         simulator: The class of the simulator of each.
+        choosing: The commands that choose a channel, by its number, where that does not stand in the commands of the
+            parameters: ``"INST:NSEL 2"``.
     """
 
     name: str
     numbers: Sequence[int]
     parameters: Sequence[SimulatedParameter]
     simulator: type[Simulator] = Simulator
+    choosing: Mapping[int, Sequence[str]] = {}
 
 
 class Place(NamedTuple):
@@ -85,10 +89,17 @@ class Place(NamedTuple):
 
 
 class Handler(NamedTuple):
-    """What answers one command."""
+    """What answers one command.
+
+    Attributes:
+        pattern: The command.
+        answer: Gives the answer.
+        number: The channel that must have been chosen; None where that does not matter.
+    """
 
     pattern: Pattern
     answer: Callable[[Match], object]
+    number: int | None = None
 
 
 class SimulatedDevice:
@@ -111,6 +122,7 @@ class SimulatedDevice:
     Attributes:
         faults: What goes wrong.
         received: The messages that came, oldest first, for tests.
+        not_understood: The command of the last message that the device does not know; empty if it knew all.
     """
 
     def __init__(
@@ -127,13 +139,15 @@ class SimulatedDevice:
     ) -> None:
         self.faults = Faults()
         self.received: list[str] = []
+        self.not_understood = ""
+        self._chosen: int | None = None
         self._driver = driver
         self._terminator = _first(simulator.command_terminator, command_terminator).encode("latin-1")
         self._response_terminator = _first(simulator.response_terminator, response_terminator).encode("latin-1")
         self._echo = echo
         self._nodes: list[tuple[Simulator, Sequence[SimulatedParameter]]] = []
         self._handlers: list[Handler] = []
-        self.simulator = self._add(simulator, parameters, None, None)
+        self.simulator = self._add(simulator, parameters)
         self._add_groups(groups)
         self._handlers += self._common(error_query)
         self._reset()
@@ -141,7 +155,12 @@ class SimulatedDevice:
     # How it is made.
 
     def _add(
-        self, cls: type[Simulator], parameters: Sequence[SimulatedParameter], root: Simulator | None, number: int | None
+        self,
+        cls: type[Simulator],
+        parameters: Sequence[SimulatedParameter],
+        root: Simulator | None = None,
+        number: int | None = None,
+        is_chosen: bool = False,
     ) -> Simulator:
         made = cls()
         if "__node__" not in vars(made):
@@ -158,19 +177,29 @@ class SimulatedDevice:
                 node.sources[parameter.name] = source
             if parameter.is_setting and inspect.isfunction(own):
                 raise _is_a_method(cls, parameter.name)
-            if parameter.ask is not None:
-                asked = Pattern(parameter.ask, number)
-                self._handlers.append(Handler(asked, _asking(made, parameter)))
-            if parameter.write is not None:
-                self._handlers.append(Handler(Pattern(parameter.write, number), _setting(made, parameter)))
+            for command, make in ((parameter.ask, _asking), (parameter.write, _setting)):
+                if command is not None:
+                    which = number if is_chosen and "{n}" not in command else None
+                    self._handlers.append(Handler(Pattern(command, number), make(made, parameter), which))
         return made
 
     def _add_groups(self, groups: Sequence[SimulatedGroup]) -> None:
         for group in groups:
             own = getattr(type(self.simulator), group.name, None)
             cls = own if isinstance(own, type) and issubclass(own, Simulator) else group.simulator
-            channels = {number: self._add(cls, group.parameters, self.simulator, number) for number in group.numbers}
+            channels = {
+                number: self._add(cls, group.parameters, self.simulator, number, bool(group.choosing))
+                for number in group.numbers
+            }
             vars(self.simulator)[group.name] = SimulatedChannels(channels)
+            for number, commands in group.choosing.items():
+                self._handlers += [Handler(Pattern(command), self._choosing(number)) for command in commands]
+
+    def _choosing(self, number: int) -> Callable[[Match], None]:
+        def choose(_: Match) -> None:
+            self._chosen = number
+
+        return choose
 
     def _common(self, error_query: str) -> Iterator[Handler]:
         errors = self.simulator.__node__.errors
@@ -257,6 +286,7 @@ class SimulatedDevice:
     def _answer_text(self, message: bytes) -> bytes:
         commands = message.removesuffix(self._terminator).strip(b"\r\n\t \x00")
         self.received.append(commands.decode("latin-1"))
+        self.not_understood = ""
         answers: list[bytes] = []
         path: tuple[str, ...] = ()
         for part in split(commands, b";"):
@@ -277,10 +307,14 @@ class SimulatedDevice:
         try:
             if (found := self._find(path, unit)) is not None:
                 return found[0].answer(found[1])
+            if any(handler.pattern.has_header(path, unit) for handler in self._handlers):
+                raise SimulatedError(-224)
             if any(handler.pattern.differs_in_number(path, unit) for handler in self._handlers):
                 raise SimulatedError(-114)
             return type(self.simulator).answer(self.simulator, unit.text)
         except SimulatedError as error:
+            if error.number in _UNKNOWN:
+                self.not_understood = unit.text
             self.simulator.__node__.errors.push(error.number, error.text)
             return None
 
@@ -288,6 +322,8 @@ class SimulatedDevice:
         """What answers a command: what names all of it, such as ``MEAS:VOLT? (@2)``, or else only its header."""
         general: tuple[Handler, Match] | None = None
         for handler in self._handlers:
+            if handler.number not in (None, self._chosen):
+                continue
             found = handler.pattern.match(path, unit)
             if found is None:
                 continue

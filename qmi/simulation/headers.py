@@ -160,6 +160,11 @@ class Pattern:
                 return False, None
         return True, number
 
+    def has_header(self, path: tuple[str, ...], unit: Unit) -> bool:
+        """Whether a command has this header, so that what stands behind it is wrong if it is not this command."""
+        sent = (*path, *keywords(unit.header))
+        return not self._is_whole and self._match_header(sent, unit.header.endswith("?"))[0]
+
     def differs_in_number(self, path: tuple[str, ...], unit: Unit) -> bool:
         """Whether a command is this one but for a number in its header, as of a channel that is not there."""
         sent = (*path, *keywords(unit.header))

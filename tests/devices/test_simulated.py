@@ -36,6 +36,7 @@ from qmi.core.exceptions import (
     QMI_TransportLostException,
     QMI_UsageException,
 )
+from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.transport import create_transport
 from qmi.testing import open_task_bench, open_virtual_context, run_in_virtual_time, simulated_time
 
@@ -323,6 +324,72 @@ def test_noise_and_settling_go_by_the_virtual_clock() -> None:
         before = bench.now()
         assert oven.temperature > 399.0
         assert bench.now() == pytest.approx(before + 3.0)
+
+
+class Chosen(Channel):
+    voltage = parameter("VOLT", float, unit="V", limits=(0, 5))
+    current = parameter("MEAS:CURR?", float, unit="A", simulate=lambda self: self.voltage / 10)
+    other = parameter("OTH{n}", float)
+
+
+class Choosing(ScpiInstrument):
+    """Its channels are chosen before they are spoken to."""
+
+    total = parameter("TOT", float)
+    channels = channels(Chosen, 1, 4, present=lambda supply: supply.count)
+
+    def __init__(self, context: Any, name: str, transport: str, count: int = 2) -> None:
+        super().__init__(context, name, transport)
+        self.count = count
+
+    def _channel_commands(self, channel: Any) -> tuple[str, ...]:
+        return (f"INST:NSEL {channel.number}",) if channel is not None else ()
+
+
+def test_channels_that_are_chosen_first_have_values_of_their_own(context: QMI_Context) -> None:
+    with context.make_instrument("psu", Choosing, count=3, simulate=True) as psu:
+        for number in (1, 2, 3):
+            psu.channels[number].voltage = float(number)
+            psu.channels[number].other = 10.0 * number
+        psu.total = 7.0
+        assert [channel.voltage for channel in psu.channels] == [1.0, 2.0, 3.0]
+        assert [channel.current for channel in psu.channels] == [0.1, 0.2, 0.3]
+        assert [channel.other for channel in psu.channels] == [10.0, 20.0, 30.0]
+        assert psu.total == 7.0
+        psu.write("INST:NSEL 4")
+        assert psu.get_errors() == ['-224,"Illegal parameter value"']
+
+
+def test_polled_readings_of_a_simulated_instrument_are_published() -> None:
+    class Polled(ScpiInstrument):
+        setpoint = parameter("TEMP", float, unit="K")
+        temperature = parameter("MEAS:TEMP?", float, unit="K", poll=1.0, simulate=Settling("setpoint", 10.0))
+
+    with open_task_bench() as bench, bench.context.make_instrument("oven", Polled, simulate=True) as oven:
+        receiver = QMI_SignalReceiver()
+        bench.context.subscribe_signal("", "oven", "sig_temperature", receiver)
+        bench.run(1.5)
+        oven.setpoint = 100.0
+        bench.run(10.0)
+        values = [receiver.get_next_signal().args[0] for _ in range(receiver.get_queue_length())]
+        assert values[0] == 0.0
+        assert values == sorted(values)
+        assert 55.0 < values[-1] < 65.0
+
+
+def test_command_that_the_simulator_does_not_know_is_explained(
+    context: QMI_Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    with simulated_time(), context.make_instrument("psu", Supply, simulate=True) as psu:
+        with pytest.raises(QMI_TimeoutException, match=r"the simulated device does not know 'NONE\?'; a class derived"):
+            psu.ask("NONE?")
+        for _ in range(3):
+            psu.write("NONSENSE 1")
+        assert caplog.text.count("psu: the simulated device does not know 'NONSENSE 1'") == 1
+        psu.simulate_fault("no_answer")
+        with pytest.raises(QMI_TimeoutException) as caught:
+            _ = psu.voltage
+        assert "does not know" not in str(caught.value)
 
 
 # In the event loop.
