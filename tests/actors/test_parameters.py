@@ -8,6 +8,7 @@ from typing import Any
 import pint
 import pytest
 
+import qmi
 from qmi.actors.call import Handle
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.rpc_object import interface_of
@@ -16,9 +17,11 @@ from qmi.core.driver import Parameter
 from qmi.core.exceptions import (
     QMI_Exception,
     QMI_InvalidValueException,
+    QMI_ObjectLockedException,
     QMI_UnknownNameException,
     QMI_UsageException,
 )
+from qmi.messages import call_text
 from qmi.net.protocol.packets import MINOR
 from tests.support.lab import two_contexts
 from tests.support.parameters import Laser, Mode, Supply
@@ -112,6 +115,37 @@ async def test_channel_of_an_awaited_proxy(trio_lab: Context) -> None:
     assert await psu.channels[1].voltage == await psu.channels[1].get_voltage() == 6.0
     assert await psu.channels[1].ramp(2.0, rpc_timeout=10.0) == [1.0, 2.0]
     assert [await channel.voltage for channel in psu.channels] == [2.0, 0.0, 0.0, 0.0]
+
+
+def test_channel_has_the_lock_and_the_line_of_its_instrument(supply: Any) -> None:
+    context = supply.__rpc__.router.facade
+    other: Any = context.get_instrument("server.psu")
+    with supply.locked():
+        supply.channels[1].voltage = 1.0
+        assert supply.channels[1].ramp(2.0) == [1.0, 2.0]
+        with pytest.raises(QMI_ObjectLockedException):
+            other.channels[1].voltage  # noqa: B018
+        with pytest.raises(QMI_ObjectLockedException):
+            other.channels[1].ramp(3.0)
+        with pytest.raises(QMI_ObjectLockedException):
+            other.parameters["channels[2].voltage"].set(1.0)
+    assert other.channels[1].voltage == 2.0
+
+
+def test_call_of_a_channel_is_named_in_messages() -> None:
+    assert call_text("channels.ramp", (2, 5.0)) == "channels[2].ramp()"
+    assert call_text("channels.ramp") == "channels.ramp()"
+    assert call_text("__rpc_get__", ("channels[2].voltage",)) == "channels[2].voltage"
+    assert call_text("__rpc_set__", ("channels[2].voltage", 1)) == "channels[2].voltage (set)"
+    assert call_text("__rpc_get__", ("channels[\x1b].voltage",)) == "a property"
+
+
+async def test_channel_that_would_block_the_loop_names_what_to_write(trio_lab: Context) -> None:
+    psu: Any = qmi.rpc_blocking(await trio_lab.make_instrument("psu", Supply))
+    with pytest.raises(QMI_UsageException, match=r"'await proxy\.rpc_async\.channels\[2\]\.voltage'"):
+        _ = psu.channels[2].voltage
+    with pytest.raises(QMI_UsageException, match=r"await proxy\.rpc_nonblocking\.channels\[2\]\.ramp\(\.\.\.\)"):
+        psu.channels[2].ramp(1.0)
 
 
 def test_handle_of_a_parameter_reads_and_sets_it(supply: Any) -> None:
