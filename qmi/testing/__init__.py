@@ -1,11 +1,15 @@
 """What the authors of drivers and tasks need for their tests: instruments without hardware, hours without waiting.
 
-A :class:`StandInInstrument` takes the place of a driver: it notes what is asked of it and answers what the
-test told it.
+:func:`check_driver` runs a driver on its simulator and finds all that every driver has to get right. A
+:class:`ScriptedTransport` says what a driver must write and what is answered; :func:`record_session` records what a
+real device answers, and :func:`replay` plays it again. In :func:`simulated_time` the delays of a driver take no time.
 
-:func:`run_in_virtual_time` runs a trio program on a clock that jumps over every wait, and
-:func:`open_virtual_context` a context in it. For tasks there is :func:`open_task_bench`: they may be plain or
-``async``, and an hour of a loop takes a fraction of a second.
+For programs and tasks there is :class:`StandInInstrument`, which takes the place of a driver: it notes what is asked of
+it and answers what the test told it; :func:`open_task_bench`, on which an hour of a loop takes a fraction of a second;
+and :func:`run_in_virtual_time` with :func:`open_virtual_context` for trio programs.
+
+pytest has these as fixtures where this library is installed: ``qmi_context``, ``qmi_async_context``, ``simulated``
+(:class:`Simulated`), ``scripted`` (:class:`Scripted`), ``simulated_time`` and ``task_bench``.
 """
 
 # pytest imports this package in every session for its plugin, so the rest is imported when it is used.

@@ -376,7 +376,7 @@ class Script:
         )
         step = self._step()
         if step is not None and step.origin:
-            place += f" ({step.origin})"
+            place += f", {step.origin}"
         lines = [f"{what}, at {place}{f' of {self._name}' if self._name else ''}:"]
         lines += [f"  {'expected:':<10}{_shown(expected)}", f"  {label + ':':<10}{_shown(found)}"]
         if isinstance(expected, bytes) and isinstance(found, bytes):
