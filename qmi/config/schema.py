@@ -108,6 +108,7 @@ class CfgInstrument:
         open: Whether it is opened when it is made.
         reconnect: Whether an instrument that could not be made or opened is tried again, after 1 s and ever longer
             up to a minute.
+        simulate: Whether it is simulated. None: as the other instruments of the context.
         safe: What is set when it is brought into its safe state, by the names of parameters, besides what
             ``safe_state()`` of the driver does.
         safe_when: When that happens besides the end of the context. None: as the driver says.
@@ -118,6 +119,7 @@ class CfgInstrument:
     kwargs: dict[Text, Anything] = field(factory=dict)
     open: Flag = True
     reconnect: Flag = False
+    simulate: Flag | None = None
     safe: dict[Text, Anything] = field(factory=dict)
     safe_when: CfgSafeWhen | None = None
 

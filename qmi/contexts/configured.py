@@ -21,10 +21,11 @@ from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.actors.tasks.restart import RestartRule, Restarts
 from qmi.actors.tasks.runner import QMI_TaskRunner
-from qmi.config.schema import SERVE_MODULE, CfgContext
+from qmi.config.schema import SERVE_MODULE, CfgContext, CfgQmi
 from qmi.config.structure import report
 from qmi.contexts.configured_classes import Loaded, Plan, faults_of, load, plans_of
 from qmi.contexts.safe_guard import SafeGuards
+from qmi.contexts.simulating import simulates
 from qmi.errors import QMI_Exception, QMI_UnknownNameException, QMI_UsageException
 from qmi.messages import Call, Request
 from qmi.names import Address, nearest
@@ -42,6 +43,7 @@ class Services(Protocol):
     """What bringing up needs of the context."""
 
     name: str
+    config: CfgQmi
     registry: Registry
     shutdown: QMI_RpcFuture[None]
     loop: Loop
@@ -192,7 +194,8 @@ class ConfiguredObjects:
         self._services.check_running()
         if self._objects:
             raise QMI_UsageException(f"The configured objects of context {self._services.name!r} were made before")
-        plans = plans_of(self._services.name, self._services.own_config())
+        own = self._services.own_config()
+        plans = plans_of(self._services.name, own, simulate=simulates(self._services.config, own))
         self._objects = {plan.name: _Object(plan) for plan in plans}
         return self._services.run(self._bring_all_up)
 
@@ -352,7 +355,8 @@ class ConfiguredObjects:
             )
         else:
             assert issubclass(loaded.cls, QMI_RpcObject), "load() has looked"
-            future = self._services.make(plan.name, loaded.cls, loaded.args, loaded.kwargs)
+            simulate = {} if plan.simulate is None else {"simulate": plan.simulate}
+            future = self._services.make(plan.name, loaded.cls, loaded.args, {**loaded.kwargs, **simulate})
         try:
             return await call_async(future)
         except BaseException:

@@ -39,6 +39,8 @@ class Plan:
         retry: When it is tried again after a failure; None is never.
         restart: When a task that failed is started again; None does as its runner says.
         runner: Class of a task's runner as configured; None is the usual one.
+        simulate: Whether an instrument is simulated; None is as the context says.
+        simulated: Whether that comes to a simulated one.
         safe: What is set in the safe state of an instrument.
         safe_when: When that is entered; None is as the driver says.
     """
@@ -53,6 +55,8 @@ class Plan:
     retry: RestartRule | None = None
     restart: RestartRule | None = None
     runner: str | None = None
+    simulate: bool | None = None
+    simulated: bool = False
     safe: Mapping[str, object] = field(default_factory=dict)
     safe_when: SafeWhen | None = None
 
@@ -88,20 +92,36 @@ RECONNECT = RestartRule(limit=None, window=3600.0, first_delay=1.0, growth=2.0, 
 """When an instrument is tried again that could not be made or opened."""
 
 
-def plans_of(name: str, context: CfgContext) -> list[Plan]:
-    """The objects that the configuration of a context lists, instruments first, in the order of the file."""
-    instruments = [_instrument(name, key, entry) for key, entry in context.instruments.items()]
+def plans_of(name: str, context: CfgContext, *, simulate: bool = False) -> list[Plan]:
+    """The objects that the configuration of a context lists, instruments first, in the order of the file.
+
+    Args:
+        name: The context.
+        context: Its configuration.
+        simulate: Whether its instruments are simulated where they do not say it themselves.
+    """
+    instruments = [_instrument(name, key, entry, simulate) for key, entry in context.instruments.items()]
     return instruments + [_task(name, key, entry) for key, entry in context.tasks.items()]
 
 
-def _instrument(context: str, name: str, entry: CfgInstrument) -> Plan:
+def _instrument(context: str, name: str, entry: CfgInstrument, simulate: bool) -> Plan:
     place = path_text(("contexts", context, "instruments", name))
     retry = RECONNECT if entry.reconnect else None
     when = None
     if (found := entry.safe_when) is not None:
         when = SafeWhen(lock_lost=found.lock_lost, watchdog=found.watchdog, interlock=found.interlock)
     given = (entry.driver or "", entry.args, entry.kwargs, entry.open)
-    return Plan(name, place, "instrument", *given, retry=retry, safe=entry.safe, safe_when=when)
+    return Plan(
+        name,
+        place,
+        "instrument",
+        *given,
+        retry=retry,
+        simulate=entry.simulate,
+        simulated=simulate if entry.simulate is None else entry.simulate,
+        safe=entry.safe,
+        safe_when=when,
+    )
 
 
 def _task(context: str, name: str, entry: CfgTask) -> Plan:
@@ -134,6 +154,7 @@ def load(plan: Plan) -> Loaded:
     else:
         cls = _load_class(f"{plan.place}.driver", plan.path, QMI_Instrument, "An instrument")
         _check_safe_state(plan, cls)
+        _check_simulated(plan, cls)
     args, kwargs = _arguments(plan, cls)
     return Loaded(cls, runner, args, kwargs)
 
@@ -157,6 +178,16 @@ def _check_safe_state(plan: Plan, cls: type[QMI_Instrument]) -> None:
         raise QMI_UsageException(
             f"{plan.place}.safe_when: {cls.__name__} has no safe_state(); say in {plan.place}.safe what is set"
         )
+
+
+def _check_simulated(plan: Plan, cls: type[QMI_Instrument]) -> None:
+    if plan.simulated:
+        from qmi.actors.simulated import simulated_class  # only where something is simulated
+
+        try:
+            simulated_class(cls, True)
+        except QMI_UsageException as error:
+            raise QMI_UsageException(f"{plan.place}: {error}") from None
 
 
 def _load_class(place: str, path: str, base: type[Any], what: str) -> type[Any]:
@@ -203,6 +234,8 @@ def _arguments(plan: Plan, cls: type[Any]) -> tuple[tuple[object, ...], dict[str
     try:
         bound = signature.bind(*given, **plan.kwargs)
     except TypeError as error:
+        if plan.simulated and _fit_simulated(plan, cls):
+            return tuple(plan.args), dict(plan.kwargs)
         own = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()][2:]
         shown = signature.replace(parameters=own, return_annotation=signature.empty)
         raise QMI_UsageException(
@@ -213,6 +246,17 @@ def _arguments(plan: Plan, cls: type[Any]) -> tuple[tuple[object, ...], dict[str
     for name, kind in enums.items():
         bound.arguments[name] = _member(plan, name, kind, bound.arguments[name])
     return bound.args[2:], dict(bound.kwargs)
+
+
+def _fit_simulated(plan: Plan, cls: type[Any]) -> bool:
+    """Whether the arguments fit an instrument that is simulated: that may do without a transport."""
+    from qmi.actors.simulated import simulated_class
+
+    try:
+        inspect.signature(simulated_class(cls, True)).bind(None, plan.name, *plan.args, **plan.kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def _hints(cls: type[Any]) -> dict[str, Any]:

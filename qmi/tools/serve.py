@@ -12,6 +12,7 @@ from qmi.config.paths import Places
 from qmi.config.schema import CfgQmi
 from qmi.config.structure import report
 from qmi.contexts.configured_classes import Loaded, faults_of, plans_of
+from qmi.contexts.simulating import simulates
 from qmi.core.context import ConfiguredObject
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.names import nearest
@@ -75,7 +76,8 @@ def _check(config: CfgQmi, name: str) -> int:
         from qmi.drivers.search import add_configured
 
         add_configured(Places(config, name).driver_folders())
-    found = [entry for _, entry in faults_of(plans_of(name, config.contexts[name]))]
+    own = config.contexts[name]
+    found = [entry for _, entry in faults_of(plans_of(name, own, simulate=simulates(config, own)))]
     faults = [str(entry) for entry in found if not isinstance(entry, Loaded)]
     if faults:
         raise report(f"The configuration of context {name}", faults)

@@ -284,3 +284,28 @@ def test_context_that_stops_while_objects_come_up_leaves_none_behind() -> None:
         context.register_stop_handler(Hanging.may_open.set)
     assert states(context)["dmm"] != "ready"
     assert list(context.async_context.registry) == []
+
+
+SUPPLY = "qmi.instruments.scpi:Scpi_PowerSupply"
+
+
+@pytest.mark.parametrize(
+    ("whole", "own", "simulated"),
+    [({}, {"simulate": True}, True), ({"simulate": True}, {}, True), ({"simulate": True}, {"simulate": False}, False)],
+)
+def test_configured_instrument_is_simulated_as_it_or_its_context_says(
+    whole: dict[str, Any], own: dict[str, Any], simulated: bool
+) -> None:
+    with lab({"psu": {"driver": SUPPLY, **own}}, **whole) as context:
+        [psu] = context.make_configured()
+        if simulated:
+            assert psu.state == "ready"
+            assert context.get_instrument("lab.psu").is_simulated()
+        else:
+            assert psu.reason.endswith("does not take these arguments: missing a required argument: 'transport'")
+
+
+def test_configured_instrument_that_cannot_be_simulated_is_a_fault_of_the_file() -> None:
+    with lab({"dmm": {**METER, "simulate": True}}) as context:
+        [dmm] = context.make_configured()
+    assert dmm.reason.startswith("contexts.lab.instruments.dmm: Meter cannot be simulated: it declares no parameters")

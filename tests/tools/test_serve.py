@@ -21,6 +21,7 @@ from tests.support.configured import HERE
 from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST
 from tests.support.ports import free_port
 from tests.support.proc import ROOT
+from tests.support.programs import Program
 
 OUTSIDE = Environment(SocketLink, NetworkDiscovery, times=Times(ask=10.0))
 
@@ -132,3 +133,67 @@ def test_restart_takes_whole_contexts_or_single_objects(home: Path, capsys: pyte
     )  # fmt: skip
     code, text = says(capsys, "restart", "lab.a")
     assert (code, "nothing listens there" in text) == (1, True)
+
+
+@pytest.mark.slow
+def test_two_programs_on_simulators_and_a_third_that_uses_them_come_and_go_with_every_fault(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scpi = "qmi.instruments.scpi"
+    path = configure(
+        home,
+        bench={
+            "simulate": True,
+            "instruments": {
+                "psu": {
+                    "driver": f"{scpi}:Scpi_PowerSupply",
+                    "safe": {"channels[1].voltage": 0.0},
+                    "safe_when": {"lock_lost": True},
+                },
+                "dmm": {"driver": f"{scpi}:Scpi_Multimeter", "reconnect": True},
+                "generator": {"driver": "qmi.instruments.dummy.noisy_sine_generator:NoisySineGenerator"},
+                "meter": {"driver": f"{HERE}:Meter", "simulate": False},
+                "bad": {"driver": f"{HERE}:Broken", "simulate": False},
+            },
+        },
+        room={
+            "connect_to_peers": ["bench"],
+            "reconnect": True,
+            "instruments": {
+                "door": {"driver": f"{HERE}:Meter"},
+                "clock": {"driver": f"{HERE}:Meter", "kwargs": {"mode": "SLOW"}},
+                "absent": {"driver": "no_such_module:A"},
+            },
+            "tasks": {"watch": {"task": f"{HERE}:Watch", "kwargs": {"failures": 2}, "restart": {"limit": None}}},
+        },
+    )
+    assert says(capsys, "start", "--all")[0] == 0
+    try:
+        for name in ("bench.meter", "bench.psu", "bench.dmm", "bench.generator", "room.door", "room.clock"):
+            assert says(capsys, "restart", name) == (0, f"{name}: STARTED\n")
+        faults = {"bench.bad": "RuntimeError: no such device", "room.absent": "no module 'no_such_module'"}
+        for name, reason in faults.items():
+            code, text = says(capsys, "restart", name)
+            assert (code, reason in text) == (1, True)
+        with Program(QMI_CONFIG=str(path)) as user:
+            user.run("import qmi; qmi.start('user')")
+            user.run("psu = qmi.get_instrument('bench.psu', auto_connect=True)")
+            user.run("psu.lock(); psu.channels[1].voltage = 5.0")
+            assert user.run("psu.channels[1].voltage") == 5.0
+            assert user.run("qmi.get_instrument('room.clock', auto_connect=True).get_mode()") == "SLOW"
+            user.wait_until("qmi.get_task('room.watch').get_last_failure().restarts == 2")
+            assert user.run("qmi.get_task('room.watch').get_state().state") == "running"
+        # It was killed with the lock in its hands.
+        with Program(QMI_CONFIG=str(path)) as user:
+            user.run("import qmi; qmi.start('user')")
+            user.run("psu = qmi.get_instrument('bench.psu', auto_connect=True)")
+            assert user.run("psu.lock(timeout=20.0)") is True
+            assert user.run("psu.channels[1].voltage") == 0.0
+            user.run("qmi.stop()")
+        code, text = says(capsys, "status")
+        assert code == 1
+        assert "bad failed: cannot be made" in text
+        assert "absent failed: contexts.room.instruments.absent.driver" in text
+    finally:
+        code, text = says(capsys, "stop", "--all")
+    assert (code, sorted(text.splitlines())) == (0, ["bench: STOPPED", "room: STOPPED"])
