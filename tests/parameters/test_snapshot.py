@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
@@ -222,6 +224,11 @@ def test_part_of_a_snapshot_is_selected_by_name_or_pattern() -> None:
         QMI_InvalidValueException, match=r"The snapshot of lab\.psu has no 'volt'; it has voltage, chan"
     ):
         shot.select("volt")
+
+
+def test_snapshot_is_pickled_and_copied() -> None:
+    shot = Snapshot("lab.psu", "drivers.Supply", NOON, {"mode": Reading(Mode.SINE, "V", NOON)}, {"current": "no"})
+    assert pickle.loads(pickle.dumps(shot)) == copy.deepcopy(shot) == shot
 
 
 def test_snapshot_travels() -> None:
