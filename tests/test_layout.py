@@ -38,6 +38,7 @@ PURE = {
     "qmi.simulation.scpi_errors",
     "qmi.simulation.simulator",
     "qmi.simulation.sources",
+    "qmi.simulation.travelling",
     "qmi.actors.fair_queue",
     "qmi.actors.lock_rules",
     "qmi.actors.tasks.schedule",

@@ -92,6 +92,17 @@ class Snapshot(Mapping[str, Reading]):
     readings: dict[str, Reading] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
+    def __qmi_check__(self) -> None:
+        """Refuse what another program may send in place of a snapshot (:mod:`qmi.net.codec.named_types`)."""
+        texts = (self.address, self.class_name, *self.readings, *self.missing, *self.missing.values())
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("names and reasons are texts")
+        for reading in self.readings.values():
+            if type(reading) is not Reading or not isinstance(reading.unit, str) or not _is_number(reading.time):
+                raise TypeError("a reading has a value, a unit and a time")
+        if not _is_number(self.time):
+            raise TypeError("the time is a number")
+
     def __getitem__(self, name: str) -> Reading:
         try:
             return self.readings[name]

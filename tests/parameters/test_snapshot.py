@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.core.exceptions import QMI_InvalidValueException
-from qmi.net.codec.codec import Codec
+from qmi.net.codec.codec import Codec, UndecodableValue
 from qmi.parameters.snapshot import (
     Change,
     Reading,
@@ -239,6 +239,32 @@ def test_snapshot_travels() -> None:
     assert (arrived.address, arrived.class_name, arrived.time, arrived.missing) == (
         *(shot.address, shot.class_name, shot.time, shot.missing),
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"address": 1},
+        {"class_name": None},
+        {"time": "now"},
+        {"time": True},
+        {"readings": [1]},
+        {"readings": {1: Reading(1.0)}},
+        {"readings": {"x": 1.0}},
+        {"readings": {"x": Reading(1.0, None)}},  # type: ignore[arg-type]
+        {"readings": {"x": Reading(1.0, "V", "now")}},  # type: ignore[arg-type]
+        {"readings": None},
+        {"missing": ["x"]},
+        {"missing": {"x": 1}},
+    ],
+    ids=repr,
+)
+def test_what_is_no_snapshot_does_not_arrive(wrong: dict[str, Any]) -> None:
+    """What a program sends that is not to be believed in anything."""
+    given = {"address": "lab.psu", "class_name": "drivers.Supply", "time": NOON, "readings": {}, "missing": {}, **wrong}
+    encoded = Codec().encode(Snapshot(**given), "result")
+    with pytest.raises(UndecodableValue, match="Snapshot refuses what arrived"):
+        Codec().decode(*encoded)
 
 
 # -- files

@@ -13,6 +13,7 @@ from types import ModuleType
 OWN_MODULES: dict[str, str] = {
     "qmi.core.config_defs": "qmi.core.config_defs",
     "qmi.core.context": "qmi.core.context",
+    "qmi.core.driver": "qmi.simulation.travelling",
     "qmi.core.exceptions": "qmi.errors",
     "qmi.core.instrument": "qmi.core.instrument",
     "qmi.core.pubsub": "qmi.core.pubsub",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import qmi.core
+from qmi.core.driver import Reading, Snapshot
 from qmi.net.codec import Codec
 from qmi.net.codec.loading import OWN_MODULES
 from tests.support.bare_decoder import BareDecoder
@@ -51,6 +52,8 @@ def sample(cls: Any) -> Any:
         return cls("what happened")
     if issubclass(cls, tuple):
         return tuple.__new__(cls, [0] * len(cls._fields))
+    if cls is Snapshot:  # which says no to anything else
+        return Snapshot("lab.psu", "drivers.Supply", 0.0, {"voltage": Reading(1.0, "V", 0.0)}, {"current": "not read"})
     made = object.__new__(cls)
     for field in dataclasses.fields(cls):
         object.__setattr__(made, field.name, 0)
