@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from qmi.errors import QMI_UsageException
 from qmi.parameters.blocks import block_of
 from qmi.simulation.faults import GARBAGE, Fault, Faults, checked_fault
-from qmi.simulation.framing import message_end, split
+from qmi.simulation.framing import message_end, split, stripped
 from qmi.simulation.headers import Match, Pattern, Unit, keywords, unit_of
 from qmi.simulation.simulator import SimulatedChannels, SimulatedError, Simulator, commands_of
 from qmi.simulation.sources import Source
@@ -284,7 +284,7 @@ class SimulatedDevice:
         return sent
 
     def _answer_text(self, message: bytes) -> bytes:
-        commands = message.removesuffix(self._terminator).strip(b"\r\n\t \x00")
+        commands = stripped(message.removesuffix(self._terminator))
         self.received.append(commands.decode("latin-1"))
         self.not_understood = ""
         answers: list[bytes] = []
@@ -319,18 +319,23 @@ class SimulatedDevice:
             return None
 
     def _find(self, path: tuple[str, ...], unit: Unit) -> tuple[Handler, Match] | None:
-        """What answers a command: what names all of it, such as ``MEAS:VOLT? (@2)``, or else only its header."""
-        general: tuple[Handler, Match] | None = None
+        """What answers a command: what names all of it, such as ``MEAS:VOLT? (@2)``, or else only its header.
+
+        A header that is declared as it was sent goes before one that could be short for it: ``RAMPST?``, ``RAMP?``.
+        """
+        best: tuple[Handler, Match] | None = None
+        best_rank = 4
         for handler in self._handlers:
             if handler.number not in (None, self._chosen):
                 continue
             found = handler.pattern.match(path, unit)
             if found is None:
                 continue
-            if not (handler.pattern.takes_anything and unit.rest):
-                return handler, found
-            general = general or (handler, found)
-        return general
+            is_general = handler.pattern.takes_anything and bool(unit.rest)
+            rank = 2 * (not handler.pattern.is_written_so(unit)) + is_general
+            if rank < best_rank:
+                best, best_rank = (handler, found), rank
+        return best
 
     def _with_fault(self, answer: bytes, fault: Fault | None) -> tuple[float, bytes] | None:
         delay = type(self.simulator).answer_time
@@ -401,7 +406,7 @@ def _own_command(simulator: Simulator, name: str, has_number: bool) -> Callable[
 
     def answer(found: Match) -> Any:
         numbers = [found.number] if has_number and not is_channel else []
-        values = [part.decode("latin-1").strip() for part in split(found.value.encode("latin-1"), b",")]
+        values = [stripped(part).decode("latin-1") for part in split(found.value.encode("latin-1"), b",")]
         arguments: list[object] = [*numbers, *(values if found.value else [])]
         try:
             signature.bind(*arguments)

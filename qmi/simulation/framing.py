@@ -5,6 +5,7 @@ from __future__ import annotations
 MOST_BYTES = 64 * 1024 * 1024
 """How long a message may be; what is longer is dropped."""
 
+_BLANKS = b"\r\n\t \x00"
 _QUOTES = (b'"', b"'")
 
 
@@ -44,6 +45,18 @@ def block_end(data: bytes | bytearray, start: int) -> int | None:
         return None
     end = start + 2 + len(size) + int(size)
     return end if len(data) >= end else None
+
+
+def stripped(data: bytes) -> bytes:
+    """Data without blanks around them; those at the end stay if they belong to a block."""
+    data = data.lstrip(_BLANKS)
+    start = data.find(b"#")
+    while start >= 0:
+        end = block_end(data, start)
+        if end is None or (end == len(data) and end > start + 1):
+            return data
+        start = data.find(b"#", end)
+    return data.rstrip(_BLANKS)
 
 
 def split(message: bytes, separator: bytes) -> list[bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from qmi.simulation.framing import stripped
+
 _TRAILING_NUMBER = re.compile(r"(.*?)(\d*)", re.DOTALL)
 _NUMBER = "{n}"
 _VALUE = re.compile(r"\{value(?:![rsa])?(?::[^}]*)?\}")
@@ -32,8 +34,12 @@ class Unit(NamedTuple):
 
 def unit_of(text: str) -> Unit:
     """A command, taken apart."""
-    header, _, rest = text.strip().partition(" ")
-    return Unit(header, rest.strip())
+    header, _, rest = _stripped(text).partition(" ")
+    return Unit(header, _stripped(rest))
+
+
+def _stripped(text: str) -> str:
+    return stripped(text.encode("latin-1")).decode("latin-1")
 
 
 def short_form(word: str) -> str:
@@ -142,7 +148,7 @@ class Pattern:
         if found is None:
             return None
         groups = found.groupdict()
-        value = (groups.get("value") or "").strip()
+        value = _stripped(groups.get("value") or "")
         if self._quote:
             value = value.replace(self._quote * 2, self._quote)
         return Match(value, int(groups["n"]) if groups.get("n") else number)
@@ -164,6 +170,18 @@ class Pattern:
         """Whether a command has this header, so that what stands behind it is wrong if it is not this command."""
         sent = (*path, *keywords(unit.header))
         return not self._is_whole and self._match_header(sent, unit.header.endswith("?"))[0]
+
+    def is_written_so(self, unit: Unit) -> bool:
+        """Whether a command has this very header, and no other form of its keywords."""
+        sent = keywords(unit.header.upper())
+        if self._is_whole or len(sent) != len(self._words):
+            return False
+        # Where the number of a channel belongs, there is one.
+        declared = [word.removesuffix(_NUMBER).upper() for word in self._words]
+        return all(
+            word == (split_number(other)[0] if here.endswith(_NUMBER) else other)
+            for word, here, other in zip(declared, self._words, sent, strict=True)
+        )
 
     def differs_in_number(self, path: tuple[str, ...], unit: Unit) -> bool:
         """Whether a command is this one but for a number in its header, as of a channel that is not there."""

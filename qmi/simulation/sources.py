@@ -86,28 +86,30 @@ class Settling(Source):
 
     Args:
         of: What it settles to: the name of a setting, a number, a function of the simulator, or another source.
-        seconds: Time constant: after so many seconds it has come 63 % of the way.
+        seconds: Time constant: after so many seconds it has come 63 % of the way. A number, the name of a setting, or a
+            function of the simulator.
         start: Where it begins; None begins at the first value of ``of``.
 
     Raises:
         QMI_UsageException: If the time constant is no number >= 0.
     """
 
-    def __init__(self, of: object, seconds: float, *, start: float | None = None) -> None:
+    def __init__(self, of: object, seconds: object, *, start: float | None = None) -> None:
         self._of = of
-        self._seconds = _number("seconds", seconds)
+        self._seconds = seconds if isinstance(seconds, str) or callable(seconds) else _number("seconds", seconds)
         self._start = start
 
     def value(self, simulator: Any) -> Any:
         """The value on its way."""
         now, target = simulator.__node__.root.now, float(evaluate(self._of, simulator))
+        seconds = float(evaluate(self._seconds, simulator))
         state: list[float] = simulator.__node__.kept(
-            self, "settling", lambda: [now, target if self._start is None else self._start, target]
+            self, "settling", lambda: [now, target if self._start is None else self._start, target, seconds]
         )
         # Until now it went to where the target was at the last look, and each setting of a value is one.
-        before, at, towards = state
-        at = towards + (at - towards) * math.exp(-(now - before) / self._seconds) if self._seconds else target
-        state[:] = now, at, target
+        before, at, towards, constant = state
+        at = towards + (at - towards) * math.exp(-(now - before) / constant) if constant else target
+        state[:] = now, at, target, seconds
         return at
 
     def changed(self, simulator: Any) -> None:

@@ -12,6 +12,7 @@ from qmi.core.driver import TransportInstrument, parameter, rpc_method
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.core.instrument import QMI_InstrumentIdentification
 from qmi.core.transport import QMI_Transport, Reconnect
+from qmi.instruments.julabo.simulator import ThermostatSimulator
 
 _TIMEOUT = 2.0
 
@@ -74,6 +75,7 @@ class Julabo_Thermostat(TransportInstrument):
         reconnect: Whether and how a lost connection is made again. A thermostat keeps its settings meanwhile.
     """
 
+    simulator = ThermostatSimulator
     TRANSPORT_DEFAULTS: ClassVar[Mapping[str, object]] = {
         "baudrate": 4800,
         "bytesize": 7,

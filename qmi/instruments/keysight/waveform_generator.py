@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qmi.core.driver import ScpiChannel, ScpiInstrument, channels, parameter, rpc_method
 from qmi.core.transport import QMI_Transport, Reconnect
+from qmi.instruments.keysight.simulator import GeneratorChannelSimulator, WaveformGeneratorSimulator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,7 @@ class GeneratorChannel(ScpiChannel):
     """An output of a generator, with all that makes its wave."""
 
     instrument: Keysight_WaveformGenerator
+    simulator = GeneratorChannelSimulator
 
     function = parameter("SOUR{n}:FUNC", GeneratorFunction, doc="Form of the wave.")
     frequency = parameter("SOUR{n}:FREQ", float, unit="Hz", limits=(1e-6, None), doc="Frequency of the wave.")
@@ -170,6 +172,7 @@ class Keysight_WaveformGenerator(ScpiInstrument):
     # The memory for waveforms is empty after a loss of power.
     NOT_RESTORED: ClassVar[tuple[str, ...]] = ("waveform",)
 
+    simulator = WaveformGeneratorSimulator
     channels = channels(GeneratorChannel, 1, 2)
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from qmi.core.driver import ScpiChannel, ScpiInstrument, channels, parameter, rpc_method
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.core.transport import QMI_Transport, Reconnect
+from qmi.instruments.lakeshore.simulator import LakeshoreLoopSimulator, LakeshoreSimulator
 
 _LETTERS = "ABCD"
 _EVENTS = {2: "the output queue overflowed", 4: "a command could not be done", 5: "a command was not understood"}
@@ -131,6 +132,7 @@ class LakeshoreLoop(ScpiChannel):
     """A loop: an output that heats until an input has the temperature that is set."""
 
     instrument: Lakeshore_336
+    simulator = LakeshoreLoopSimulator
 
     setpoint = parameter(
         type=float,
@@ -268,6 +270,7 @@ class Lakeshore_336(ScpiInstrument):
     # The manual wants 50 ms between two commands.
     command_delay: ClassVar[float] = 0.05
 
+    simulator = LakeshoreSimulator
     inputs = channels(LakeshoreInput, 1, 4)
     loops = channels(LakeshoreLoop, 1, 2)
 

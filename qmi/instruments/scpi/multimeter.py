@@ -8,6 +8,7 @@ from typing import ClassVar
 from qmi.core.driver import ScpiInstrument, parameter, rpc_method
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.instruments.scpi.instrument import number_of, setting
+from qmi.instruments.scpi.simulators import MultimeterSimulator
 
 
 class MultimeterFunction(Enum):
@@ -46,6 +47,7 @@ class Scpi_Multimeter(ScpiInstrument):
         MultimeterFunction.PERIOD: "PER:VOLT",
     }
     """Where the range of a function is set, if it is not its own name."""
+    simulator = MultimeterSimulator
 
     @parameter(doc="What is measured.")
     def function(self) -> MultimeterFunction:

@@ -9,6 +9,7 @@ from qmi.core.driver import ScpiChannel, ScpiInstrument, channels, parameter, rp
 from qmi.core.transport import QMI_Transport, Reconnect
 from qmi.instruments.scpi.dialects import DIALECTS, Dialect
 from qmi.instruments.scpi.instrument import number_of, setting
+from qmi.instruments.scpi.simulators import OscilloscopeChannelSimulator, OscilloscopeSimulator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,7 @@ class OscilloscopeChannel(ScpiChannel):
     """One channel of an oscilloscope."""
 
     instrument: Scpi_Oscilloscope
+    simulator = OscilloscopeChannelSimulator
 
     @parameter(unit="V", limits=(0.0, None), doc="How high a division is.")
     def scale(self) -> float:
@@ -89,6 +91,7 @@ class Scpi_Oscilloscope(ScpiInstrument):
         reconnect: Whether and how a lost connection is made again.
     """
 
+    simulator = OscilloscopeSimulator
     channels = channels(OscilloscopeChannel, 1, _MOST_CHANNELS, present=lambda scope: scope.channel_count)
 
     def __init__(

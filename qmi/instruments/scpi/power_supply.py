@@ -8,6 +8,7 @@ from typing import Protocol
 from qmi.core.driver import ScpiChannel, ScpiInstrument, channels, parameter, rpc_method
 from qmi.core.transport import QMI_Transport, Reconnect
 from qmi.instruments.scpi.instrument import number_of, setting
+from qmi.instruments.scpi.simulators import PowerSupplyOutputSimulator
 
 _MOST_OUTPUTS = 8
 
@@ -16,6 +17,7 @@ class PowerSupplyOutput(ScpiChannel):
     """One output of a power supply."""
 
     instrument: Scpi_PowerSupply
+    simulator = PowerSupplyOutputSimulator
 
     voltage = parameter(
         "VOLT", float, unit="V", limits=(0.0, lambda output: output.instrument.max_voltage), doc="Voltage that is set."

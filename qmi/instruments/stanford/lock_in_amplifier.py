@@ -11,6 +11,7 @@ from qmi.core.driver import Channel, ScpiInstrument, channels, parameter, rpc_me
 from qmi.core.exceptions import QMI_InstrumentException, QMI_TimeoutException
 from qmi.core.transport import QMI_Transport, Reconnect
 from qmi.instruments.stanford.lock_in_tables import SENSITIVITIES, TIME_CONSTANTS
+from qmi.instruments.stanford.simulator import LockInAmplifierSimulator, LockInAuxSimulator
 
 _POLL_INTERVAL = 0.1
 
@@ -144,6 +145,8 @@ _ERRORS = {
 class LockInAux(Channel):
     """An auxiliary input and output at the rear."""
 
+    simulator = LockInAuxSimulator
+
     input = parameter("OAUX? {n}", float, unit="V", doc="Voltage at the auxiliary input.")
     output = parameter(
         type=float,
@@ -166,6 +169,8 @@ class Stanford_LockInAmplifier(ScpiInstrument):
         timeout: For how long an answer is waited for, in seconds.
         reconnect: Whether and how a lost connection is made again; see :class:`.Reconnect`.
     """
+
+    simulator = LockInAmplifierSimulator
 
     amplitude = parameter(
         "SLVL", float, unit="V", limits=(0.004, 5.0), doc="Amplitude (rms) of the sine output, which has steps of 2 mV."
