@@ -14,16 +14,6 @@ import qmi
 from qmi.core.instrument import QMI_Instrument
 from qmi.testing import inspect_driver
 
-NOT_YET = {
-    "Julabo_Thermostat",
-    "Keysight_WaveformGenerator",
-    "Lakeshore_335",
-    "Lakeshore_336",
-    "Scpi_Multimeter",
-    "Scpi_Oscilloscope",
-}
-"""Drivers whose simulators are incomplete, or that have another finding; a driver that passes is taken out."""
-
 
 def drivers() -> Iterator[type[QMI_Instrument]]:
     home = str(Path(qmi.__file__).parent / "instruments")  # without drivers from elsewhere
@@ -37,4 +27,4 @@ def drivers() -> Iterator[type[QMI_Instrument]]:
 @pytest.mark.parametrize("driver", dict.fromkeys(drivers()), ids=lambda driver: driver.__name__)
 def test_driver_of_the_package_passes(driver: type[QMI_Instrument]) -> None:
     report = inspect_driver(driver)
-    assert bool(report.findings) is (driver.__name__ in NOT_YET), str(report)
+    assert not report.findings, str(report)

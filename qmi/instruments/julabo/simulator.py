@@ -8,12 +8,14 @@ from qmi.core.driver import Settling, Simulator
 class ThermostatSimulator(Simulator):
     """A thermostat F25-HE: its bath follows the setpoint while it circulates, and the room while it does not.
 
-    It numbers its commands as most thermostats do (``numbering="standard"``), and has no external sensor.
+    It numbers its commands as most thermostats do (``numbering="standard"``).
 
     Attributes:
         room: Temperature around it, in degrees Celsius.
         warm_up: Time constant of the bath, in seconds.
-        limits: The setpoints that it takes, and between which it does not warn, in degrees Celsius.
+        external_sensor: Whether there is one, at something that follows the bath slowly.
+        span: The setpoints that it takes, in degrees Celsius.
+        limits: The temperatures between which it does not warn, in degrees Celsius.
     """
 
     command_terminator = "\r"
@@ -21,11 +23,14 @@ class ThermostatSimulator(Simulator):
 
     room: float = 20.0
     warm_up: float = 60.0
+    external_sensor: bool = True
+    span: tuple[float, float] = (-30.0, 200.0)
     limits: tuple[float, float] = (5.0, 95.0)
 
     setpoint = 20.0
     running = False
     temperature = Settling(lambda bath: bath.setpoint if bath.running else bath.room, "warm_up")
+    external_temperature = Settling("temperature", 300.0)
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,10 +40,6 @@ class ThermostatSimulator(Simulator):
     def heating_power(self) -> float:
         """How strongly it heats, in percent: all it can from 5 K below the setpoint on."""
         return max(-100.0, min(100.0, 20.0 * (self.setpoint - self.temperature))) if self.running else 0.0
-
-    def external_temperature(self) -> float:
-        """There is no such sensor."""
-        return 0.0
 
     def low_limit(self) -> float:
         """The temperature below which it warns."""
@@ -65,7 +66,7 @@ class ThermostatSimulator(Simulator):
     @Simulator.command("OUT_SP_00")
     def _set_setpoint(self, text: str) -> None:
         value = _number(text)
-        if value is None or not self.limits[0] <= value <= self.limits[1]:
+        if value is None or not self.span[0] <= value <= self.span[1]:
             self._status = "-10 VALUE OUT OF RANGE"
         else:
             self.setpoint = value
@@ -88,7 +89,7 @@ class ThermostatSimulator(Simulator):
 
     @Simulator.command("IN_PV_02")
     def _get_external_temperature(self) -> str:
-        return "---.--"
+        return f"{self.external_temperature:.2f}" if self.external_sensor else "---.--"
 
     @Simulator.command("IN_SP_03")
     def _get_high_limit(self) -> str:

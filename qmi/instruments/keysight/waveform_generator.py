@@ -99,7 +99,11 @@ class GeneratorChannel(ScpiChannel):
     burst = parameter("SOUR{n}:BURS:STAT", bool, doc="Whether there are bursts in place of a wave without end.")
     burst_mode = parameter("SOUR{n}:BURS:MODE", BurstMode, doc="When there is a burst.")
     burst_cycles = parameter(
-        "SOUR{n}:BURS:NCYC", float, limits=(1, None), step=1, doc="Periods in a burst; math.inf if it does not end."
+        "SOUR{n}:BURS:NCYC",
+        float,
+        limits=(1, None),
+        step=1,
+        doc="Periods in a burst, without unit; math.inf for no end.",
     )
     burst_period = parameter(
         "SOUR{n}:BURS:INT:PER", float, unit="s", limits=(1e-6, 8000.0), doc="Time between bursts that a timer triggers."

@@ -137,7 +137,7 @@ class LakeshoreLoopSimulator(Simulator):
 
     @Simulator.command("RAMP? {n}")
     def _get_ramp(self) -> str:
-        return f"{int(self._ramp[0])},{self._ramp[1]:+.1f}"
+        return f"{int(self._ramp[0])},{self._ramp[1]:+.3f}"
 
     @Simulator.command("OUTMODE {n},{value}")
     def _set_mode(self, *texts: str) -> None:

@@ -157,7 +157,7 @@ class LakeshoreLoop(ScpiChannel):
     heater_error = parameter("HTRST? {n}", HeaterError, doc="What is wrong with the heater.")
     is_ramping = parameter("RAMPST? {n}", bool, doc="Whether the setpoint is on its way to the value that was set.")
 
-    @parameter(unit="K/min", limits=(0.1, 100.0), doc="How fast the setpoint goes to a value that is set.")
+    @parameter(unit="K/min", limits=(0.001, 100.0), doc="How fast the setpoint goes to a value that is set.")
     def ramp_rate(self) -> float:
         """How fast the setpoint goes to a value that is set."""
         return self._ramp()[1]

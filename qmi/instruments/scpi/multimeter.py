@@ -31,6 +31,7 @@ class MultimeterFunction(Enum):
 _ALIASES = {"VOLT": MultimeterFunction.DC_VOLTAGE, "CURR": MultimeterFunction.DC_CURRENT}
 _WITHOUT_RANGE = {MultimeterFunction.TEMPERATURE, MultimeterFunction.CONTINUITY, MultimeterFunction.DIODE}
 _MOST_READINGS = 1_000_000
+_LEAST = 1e-12
 
 
 class Scpi_Multimeter(ScpiInstrument):
@@ -62,7 +63,7 @@ class Scpi_Multimeter(ScpiInstrument):
     def _choose_function(self, value: MultimeterFunction) -> None:
         self._set("function", f'FUNC "{value.value}"')
 
-    @parameter(limits=(0.0, None), doc="Upper end of the range of the chosen function, in the unit of the function.")
+    @parameter(limits=(_LEAST, None), doc="Upper end of the range of the chosen function, in the unit of the function.")
     def range(self) -> float:
         """Upper end of the range."""
         return self._ask_number(f"{self._range()}:RANG?")
@@ -85,7 +86,8 @@ class Scpi_Multimeter(ScpiInstrument):
         self._set(f"{where}:RANG", f"{where}:RANG:AUTO {'ON' if value else 'OFF'}")
 
     @parameter(
-        limits=(0.0, None), doc="For how long a reading of the chosen function is averaged, in periods of the mains."
+        limits=(0.0, None),
+        doc="For how long a reading of the chosen function is averaged, in periods of the mains, without unit.",
     )
     def integration_time(self) -> float:
         """For how long a reading is averaged."""
@@ -143,7 +145,7 @@ class Scpi_Multimeter(ScpiInstrument):
             self.auto_range = True
         else:
             setting("limit", limit, 0.0)
-            self.range = limit
+            self.range = max(limit, _LEAST)
 
     @rpc_method
     def get_range(self) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _MOST_CHANNELS = 16
+_LEAST = 1e-12
 
 
 class Waveform(NamedTuple):
@@ -44,7 +45,7 @@ class OscilloscopeChannel(ScpiChannel):
     instrument: Scpi_Oscilloscope
     simulator = OscilloscopeChannelSimulator
 
-    @parameter(unit="V", limits=(0.0, None), doc="How high a division is.")
+    @parameter(unit="V", limits=(_LEAST, None), doc="How high a division is.")
     def scale(self) -> float:
         """How high a division is."""
         return self._ask_number(f"{self.instrument.dialect.scale}?")
@@ -114,7 +115,7 @@ class Scpi_Oscilloscope(ScpiInstrument):
         self.channel_count = number_of("channels", channels, _MOST_CHANNELS)
         """How many channels there are."""
 
-    @parameter(unit="s", limits=(0.0, None), doc="How long a division is.")
+    @parameter(unit="s", limits=(_LEAST, None), doc="How long a division is.")
     def timebase(self) -> float:
         """How long a division is."""
         return self._ask_number(f"{self.dialect.timebase}?")

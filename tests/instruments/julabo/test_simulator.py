@@ -11,6 +11,7 @@ import pytest
 from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.instruments.julabo import Julabo_Thermostat, ThermostatStatus
+from qmi.instruments.julabo.simulator import ThermostatSimulator
 from qmi.testing import simulated_time
 from qmi.testing.clock import MovableClock
 
@@ -48,10 +49,19 @@ def test_thermostat_says_what_it_is_and_does(bath: Any) -> None:
     assert bath.get_status() == ThermostatStatus(3, "REMOTE STOP")
     assert bath.get_limits() == (5, 95)
     with pytest.raises(QMI_InstrumentException, match="keeps 20; its status is 'VALUE OUT OF RANGE'"):
-        bath.set_setpoint(120)
-    with pytest.raises(QMI_InstrumentException, match="Expected a number in answer to 'IN_PV_02'"):
-        bath.get_external_temperature()
+        bath.set_setpoint(220)
+    assert bath.get_external_temperature() == 20
     bath.set_control_parameters(0.5, 90, 10)
     bath.set_control_parameters(0.7, 80, 0, external=True)
     assert bath.get_control_parameters() == (0.5, 90, 10)
     assert bath.get_control_parameters(external=True) == (0.7, 80, 0)
+
+
+def test_thermostat_without_an_external_sensor_says_so() -> None:
+    class Bare(ThermostatSimulator):
+        external_sensor = False
+
+    with QMI_Context("lab") as context, context.make_instrument("bath", Julabo_Thermostat, simulate=Bare) as bath:
+        with pytest.raises(QMI_InstrumentException, match="Expected a number in answer to 'IN_PV_02'"):
+            bath.get_external_temperature()
+        assert bath.get_temperature() == 20
