@@ -233,7 +233,8 @@ class PollRun:
                 why = f"{type(error).__name__}: {text_of(error)}"
                 _logger.warning("%s: polling %s failed and goes on, said once: %s", self.actor.where, name, why)
         elif before:
-            _logger.warning("%s: polling %s works again, after %d failures", self.actor.where, name, before)
+            times = "1 failure" if before == 1 else f"{before} failures"
+            _logger.warning("%s: polling %s works again, after %s", self.actor.where, name, times)
         return error is not None
 
 

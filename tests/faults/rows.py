@@ -63,4 +63,5 @@ ROWS: Mapping[int, str] = {
     56: "a device that answers late, in part, or never",
     57: "a device whose cable is cut, or that is another one afterwards",
     58: "a command to a device, or a question, that is broken off",
+    59: "a device that fails while its readings are polled, or in the midst of a restore",
 }
