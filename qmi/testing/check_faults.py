@@ -73,11 +73,23 @@ def check_faults(laboratory: Laboratory, wanted: Wanted, report: DriverReport) -
                 report.find(rule, str(error), "it waits for ever for an answer; give the protocol a default_timeout")
                 subject.fault("disconnected")  # which ends that wait
                 return False
-    if "lost connection" not in report.not_checked and "reconnect" in inspect.signature(wanted.cls).parameters:
+    if "lost connection" not in report.not_checked and _takes_reconnect(wanted.cls):
         with laboratory.subject(wanted, report, "lost connection", reconnect=True) as subject:
             if subject is not None:
                 _check_reconnect(subject, _questions(subject), report)
     return True
+
+
+def _takes_reconnect(cls: type) -> bool:
+    """Whether a driver can be told to make a lost connection again, also where it hands on what it does not know."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters
+            if "reconnect" in parameters:
+                return True
+            if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+                return False
+    return False
 
 
 class _WaitsForEver(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ PATIENCE = 10.0
 CLEAR = (QMI_Exception, OSError, EOFError)
 """What a driver may raise when its device cannot be reached."""
 
+_NAME = "checked"
 _PATH = re.compile(r"(?:(\w+)\[(\d+)\]\.)?(\w+)")
 
 
@@ -94,8 +96,8 @@ class Subject:
         self.wanted = wanted
         self._context = context
         self._clock = clock
-        self.proxy = make("checked", wanted.simulated, *wanted.args, simulate=False, **wanted.kwargs, **more)
-        actor = context.async_context.registry.get("checked")
+        self.proxy = make(_NAME, wanted.simulated, *wanted.args, simulate=False, **wanted.kwargs, **more)
+        actor = context.async_context.registry.get(_NAME)
         simulated: DeviceSocket | KeptParameters | None = getattr(actor and actor.object, "__simulated__", None)
         self._simulated = simulated
 
@@ -261,5 +263,15 @@ def open_laboratory() -> Iterator[Laboratory]:
     clock = VirtualClock(start=time.monotonic())
     context = QMI_Context("check_driver", CfgQmi())
     context.async_context.clock = clock
-    with time_by(clock), context:
-        yield Laboratory(context, clock)
+    logger = logging.getLogger("qmi.core.transport")
+    logger.addFilter(_is_of_others)
+    try:
+        with time_by(clock), context:
+            yield Laboratory(context, clock)
+    finally:
+        logger.removeFilter(_is_of_others)
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Leave out what is logged of connections that are cut on purpose."""
+    return f"(device={_NAME})" not in record.getMessage()

@@ -9,6 +9,7 @@ from functools import partial
 from qmi.actors.rpc_object import check_class
 from qmi.core.exceptions import QMI_UsageException
 from qmi.core.instrument import QMI_Instrument
+from qmi.runtime.wakeup import refuse_on_loop
 from qmi.testing.check_docs import check_docs
 from qmi.testing.check_faults import FAULT_RULES, check_faults
 from qmi.testing.check_leftovers import check_leftovers
@@ -73,6 +74,7 @@ def inspect_driver(
         skip: Names of rules that are not applied.
         kwargs: Further arguments of the constructor.
     """
+    refuse_on_loop("check_driver()", "def test_driver(): check_driver(...)")
     check_class(driver, QMI_Instrument, "A check of a driver")
     for rule in skip:
         if rule not in DRIVER_RULES:

@@ -38,7 +38,11 @@ class Scripted:
     ) -> ScriptedTransport:
         """Make a transport; see :class:`ScriptedTransport`."""
         transport = ScriptedTransport(
-            steps, terminator=terminator, answer_terminator=answer_terminator, messages=messages
+            steps,
+            terminator=terminator,
+            answer_terminator=answer_terminator,
+            messages=messages,
+            check_on_close=False,
         )
         self._made.append(transport)
         return transport
@@ -47,7 +51,9 @@ class Scripted:
         self, steps: Iterable[object], *, terminator: str = "\n", answer_terminator: str | None = None
     ) -> AsyncScriptedTransport:
         """Make one for a driver in the event loop; see :class:`AsyncScriptedTransport`."""
-        transport = AsyncScriptedTransport(steps, terminator=terminator, answer_terminator=answer_terminator)
+        transport = AsyncScriptedTransport(
+            steps, terminator=terminator, answer_terminator=answer_terminator, check_on_close=False
+        )
         self._made.append(transport)
         return transport
 

@@ -96,6 +96,7 @@ class _Silence(NamedTuple):
 
 
 _Part: TypeAlias = bytes | _Silence | Mark
+_Written: TypeAlias = str | bytes | re.Pattern[str]
 
 
 @dataclass
@@ -165,8 +166,11 @@ class Script:
             self._parts.clear()
         self._is_lost = self._is_silent = False
 
-    def close(self) -> None:
+    def close(self, *, is_checked: bool) -> None:
         """The driver closes the transport for good.
+
+        Args:
+            is_checked: Whether steps that are left are raised here, and not only by :meth:`check_done`.
 
         Raises:
             ScriptMismatchError: If there are steps left that do not begin with ``CLOSED``.
@@ -178,12 +182,14 @@ class Script:
         if self._mark() is CLOSED:
             self._next(0.0)
         elif self._at < len(self._steps) or self._partly:
-            self._fail(
+            error = self._mismatch(
                 f"The driver closed the transport, and {self._left()} not used",
                 self._expected(),
                 "close; where the driver closes the transport and opens it again, put CLOSED into the script",
                 label="done",
             )
+            if is_checked:
+                raise error
 
     def write(self, data: bytes, now: float) -> None:
         """The driver writes.
@@ -360,15 +366,12 @@ class Script:
         left = len(self._steps) - self._at
         return f"{left} of {_counted(len(self._steps))} {'was' if left == 1 else 'were'}"
 
-    def _fail(
-        self,
-        what: str,
-        expected: str | bytes | re.Pattern[str],
-        found: str | bytes,
-        *,
-        label: str = "written",
-    ) -> NoReturn:
+    def _fail(self, what: str, expected: _Written, found: str | bytes, *, label: str = "written") -> NoReturn:
         __tracebackhide__ = True  # pytest shows the driver, not this
+        raise self._mismatch(what, expected, found, label=label)
+
+    def _mismatch(self, what: str, expected: _Written, found: str | bytes, *, label: str) -> ScriptMismatchError:
+        """Note the first mismatch."""
         place = (
             f"step {self._at + 1} of {len(self._steps)}"
             if self._step()
@@ -382,7 +385,7 @@ class Script:
         if isinstance(expected, bytes) and isinstance(found, bytes):
             lines += _pointer(expected, found)
         self._failure = "\n".join([*lines, "the script around it:", *self._around()])
-        raise ScriptMismatchError(self._failure)
+        return ScriptMismatchError(self._failure)
 
     def _around(self) -> list[str]:
         first, last = max(0, self._at - AROUND), min(len(self._steps), self._at + AROUND + 1)

@@ -96,6 +96,8 @@ class ScriptedTransport(_Scripted, DeviceTransport):
         answer_terminator: What stands behind a text that is answered; None for the same.
         messages: Whether each answer is a message with an end of its own, as with USBTMC and GPIB, where a read takes a
             message whatever it ends in.
+        check_on_close: Whether steps that are left are an error when the transport is closed, and not only in
+            :meth:`check_done`.
         name: What the script is called in messages.
         origins: For each step where it is from, for messages.
 
@@ -110,12 +112,14 @@ class ScriptedTransport(_Scripted, DeviceTransport):
         terminator: str = "\n",
         answer_terminator: str | None = None,
         messages: bool = False,
+        check_on_close: bool = True,
         name: str = "",
         origins: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._script = _script(steps, terminator, answer_terminator, name, origins)
         self.reads_messages = messages
+        self._check_on_close = check_on_close
         self._may_be_silent = False
         self._clock = _Clock()
 
@@ -133,7 +137,7 @@ class ScriptedTransport(_Scripted, DeviceTransport):
             ScriptMismatchError: If there are steps left, and the next one is not ``CLOSED``.
         """
         super().close()
-        self._script.close()
+        self._script.close(is_checked=self._check_on_close)
 
     def write(self, data: bytes) -> None:
         """Write what the script expects; see :meth:`QMI_Transport.write`."""
@@ -202,6 +206,8 @@ class AsyncScriptedTransport(_Scripted, AsyncTransport):
         steps: The steps; see :class:`ScriptedTransport`.
         terminator: What stands behind a text that is written.
         answer_terminator: What stands behind a text that is answered; None for the same.
+        check_on_close: Whether steps that are left are an error when the transport is closed, and not only in
+            :meth:`check_done`.
         name: What the script is called in messages.
         origins: For each step where it is from, for messages.
 
@@ -215,11 +221,13 @@ class AsyncScriptedTransport(_Scripted, AsyncTransport):
         *,
         terminator: str = "\n",
         answer_terminator: str | None = None,
+        check_on_close: bool = True,
         name: str = "",
         origins: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._script = _script(steps, terminator, answer_terminator, name, origins)
+        self._check_on_close = check_on_close
         self._may_be_silent = False
         self._clock = _AsyncClock()
 
@@ -238,7 +246,7 @@ class AsyncScriptedTransport(_Scripted, AsyncTransport):
             ScriptMismatchError: If there are steps left, and the next one is not ``CLOSED``.
         """
         await super().close()
-        self._script.close()
+        self._script.close(is_checked=self._check_on_close)
 
     async def write(self, data: bytes) -> None:
         """Write what the script expects; see :meth:`QMI_Transport.write`."""
@@ -306,6 +314,13 @@ def open_script(
     Raises:
         ScriptMismatchError: If the driver did something else, even where it caught that itself, or steps are left.
     """
-    transport = ScriptedTransport(steps, terminator=terminator, answer_terminator=answer_terminator, messages=messages)
+    # An error of the block must not be covered by that of the steps that are left when it closes the driver.
+    transport = ScriptedTransport(
+        steps,
+        terminator=terminator,
+        answer_terminator=answer_terminator,
+        messages=messages,
+        check_on_close=False,
+    )
     yield transport
     transport.check_done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 import socket
 import tempfile
 import threading
@@ -25,7 +26,12 @@ from qmi.core.driver import (
     parameter,
     rpc_method,
 )
-from qmi.core.exceptions import QMI_InstrumentException, QMI_TimeoutException, QMI_UsageException
+from qmi.core.exceptions import (
+    QMI_BlockingOnLoopException,
+    QMI_InstrumentException,
+    QMI_TimeoutException,
+    QMI_UsageException,
+)
 from qmi.core.scpi_protocol import ScpiProtocol
 from qmi.testing import DRIVER_RULES, DriverCheckError, Finding, check_driver, inspect_driver, simulated_time
 
@@ -237,6 +243,27 @@ def test_check_goes_on_where_time_is_simulated_and_gives_it_back() -> None:
         before = clock.now()
         time.sleep(5.0)
         assert clock.now() == before + 5.0
+
+
+async def test_check_is_refused_on_the_event_loop() -> None:
+    with pytest.raises(QMI_BlockingOnLoopException, match=r"check_driver\(\) would block the event loop"):
+        check_driver(Meter)
+
+
+def test_check_logs_nothing_of_the_faults_that_it_makes(caplog: pytest.LogCaptureFixture) -> None:
+    check_driver(Meter)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_reconnect_is_checked_where_the_driver_hands_it_on() -> None:
+    class HandsOn(Meter):
+        """Hands on what it does not know."""
+
+        def __init__(self, context: Any, name: str, transport: Any, **options: Any) -> None:
+            super().__init__(context, name, transport, **options)
+
+    assert check_driver(HandsOn).checked["lost connection"] == check_driver(Meter).checked["lost connection"]
+    assert check_driver(Supply).checked["lost connection"] > 20
 
 
 def test_findings_are_data() -> None:

@@ -217,6 +217,21 @@ async def test_messages_without_terminators_are_replayed_as_messages(path: Path,
             assert await awaited.read(2, 1.0) == b"23"
 
 
+async def test_transport_in_a_thread_is_recorded_under_the_name_of_its_instrument(path: Path) -> None:
+    wrapped = AsyncThreadTransport(ScriptedTransport([("A?", "1")]))
+    wrapped.configure(name="camera")
+    with record_session(path):
+        async with wrapped as transport:
+            await transport.write(b"A?\n")
+            assert await transport.read_until(b"\n", 1.0) == b"1\n"
+    assert [(e["instrument"], e.get("write") or e.get("read") or e["event"]) for e in entries(path)] == [
+        ("camera", "open"),
+        ("camera", "A?\n"),
+        ("camera", "1\n"),
+        ("camera", "close"),
+    ]
+
+
 def test_opening_twice_and_refused_connections_are_replayed(path: Path) -> None:
     script = [REFUSED, ("A?", "1"), CLOSED, REFUSED, REFUSED, ("A?", "2")]
 

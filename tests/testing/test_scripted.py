@@ -419,8 +419,18 @@ def test_steps_that_are_left_are_an_error_at_the_end_of_the_block(context: Any) 
 
 
 def test_error_of_the_block_is_not_hidden_by_steps_that_are_left() -> None:
-    with pytest.raises(ZeroDivisionError), open_script(["A"]):
+    with pytest.raises(ZeroDivisionError) as caught, open_script(["A"]) as transport, transport:
         raise ZeroDivisionError
+    assert caught.value.__context__ is None
+
+
+def test_steps_that_are_left_may_be_checked_in_the_end_alone() -> None:
+    transport = ScriptedTransport(["A"], check_on_close=False)
+    with transport:
+        pass
+    for again in (transport.open, transport.check_done):
+        with pytest.raises(ScriptMismatchError, match="closed the transport, and 1 of 1 step was not used"):
+            again()
 
 
 def test_mismatch_that_a_driver_has_caught_is_found_at_the_end(context: Any) -> None:
