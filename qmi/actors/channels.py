@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from qmi.actors.interface import properties_of
 from qmi.actors.parameters import declare
+from qmi.actors.pubsub.signal import declared_signals
+from qmi.errors import QMI_UsageException
 from qmi.parameters.channels import MARK, BaseChannel
 
 
@@ -26,6 +29,11 @@ class Channel(BaseChannel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name in (*properties_of(cls), *(signal.name for signal in declared_signals(cls))):
+            raise QMI_UsageException(
+                f"Channel {cls.__qualname__} publishes {name}: channels publish parameters and methods. Declare it as "
+                "a parameter, or let the instrument publish it"
+            )
         if hasattr(cls, MARK):
             declare(cls)
 

@@ -31,7 +31,7 @@ from qmi.actors.properties import (
 from qmi.actors.proxy_part import ProxyPart
 from qmi.errors import QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.names import nearest
-from qmi.parameters.channels import describe_numbers, no_channel
+from qmi.parameters.channels import describe_numbers, index_of, no_channel
 from qmi.parameters.units import in_unit
 
 if TYPE_CHECKING:
@@ -151,9 +151,10 @@ class ProxyChannels(ProxyPart):
         return (self._channel(self._rpc, number) for number in self._numbers)
 
     def __getitem__(self, number: int) -> ProxyChannel:
-        if isinstance(number, bool) or not isinstance(number, int) or number not in self._numbers:
+        found = index_of(number)
+        if found is None or found not in self._numbers:
             raise QMI_InvalidValueException(no_channel(self._name, str(self._rpc.address), self._numbers, number))
-        return self._channel(self._rpc, number)
+        return self._channel(self._rpc, found)
 
     def __repr__(self) -> str:
         return f"<{self._name} {describe_numbers(self._numbers)} of {self._rpc.address}>"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from operator import index
+from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
 from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 
@@ -66,13 +67,23 @@ class ChannelList(Generic[C]):
         return iter(self._channels.values())
 
     def __getitem__(self, number: int) -> C:
-        found = self._channels.get(number) if isinstance(number, int) and not isinstance(number, bool) else None
+        found = self._channels.get(index_of(number))  # type: ignore[arg-type]
         if found is None:
             raise QMI_InvalidValueException(no_channel(self._name, self._where, list(self._channels), number))
         return found
 
     def __repr__(self) -> str:
         return f"<{self._name} {describe_numbers(list(self._channels))} of {self._where}>"
+
+
+def index_of(number: object) -> int | None:
+    """The number of a channel, also if it is a whole number of numpy; None if it is no number."""
+    if isinstance(number, bool) or not isinstance(number, SupportsIndex):
+        return None
+    try:
+        return index(number)
+    except TypeError:  # an array of several
+        return None
 
 
 def describe_numbers(numbers: Sequence[int]) -> str:

@@ -188,6 +188,18 @@ def _check_functions(fault: _Fault, parameter: Parameter[object]) -> None:
             fault(f"has the {name} {function.__name__}{signature}, which cannot be called with {words}")
 
 
+def _check_takes_one(fault: _Fault, argument: str, function: Callable[..., object], what: str) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(what)
+    except TypeError:
+        shown_name = getattr(function, "__name__", shown(function))
+        fault(f"has in {argument}= the function {shown_name}{signature}, which cannot be called with {what} alone")
+
+
 def _check_limits(fault: _Fault, cls: type, parameter: Parameter[object]) -> None:
     limits = parameter.limits
     if limits is None:
@@ -195,22 +207,27 @@ def _check_limits(fault: _Fault, cls: type, parameter: Parameter[object]) -> Non
     if not _is_number_type(parameter):
         fault(f"has limits, but is no number (its type is {parameter.type.__name__}): leave them out, or use values=")
     if callable(limits):
+        _check_takes_one(fault, "limits", limits, "the object")
         return
-    if not isinstance(limits, tuple | list) or len(limits) != 2:
+    if not isinstance(limits, tuple) or len(limits) != 2:
         fault(f"has limits={limits!r}: give a pair (lowest, highest), with None where there is no limit")
     for end in limits:
-        if end is None or callable(end):
-            continue
-        if isinstance(end, str):
-            _check_other(fault, cls, parameter, end)
-        elif isinstance(end, bool) or not isinstance(end, int | float) or math.isnan(end):
-            fault(
-                f"has the limit {shown(end)}, which is no number: give a number, None, the name of a parameter or a "
-                "function of the object"
-            )
+        _check_end(fault, cls, parameter, end)
     low, high = limits
     if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         fault(f"has limits={limits!r}: the lower one comes first")
+
+
+def _check_end(fault: _Fault, cls: type, parameter: Parameter[object], end: object) -> None:
+    if callable(end):
+        _check_takes_one(fault, "limits", end, "the object")
+    elif isinstance(end, str):
+        _check_other(fault, cls, parameter, end)
+    elif end is not None and (isinstance(end, bool) or not isinstance(end, int | float) or math.isnan(end)):
+        fault(
+            f"has the limit {shown(end)}, which is no number: give a number, None, the name of a parameter or a "
+            "function of the object"
+        )
 
 
 def _check_other(fault: _Fault, cls: type, parameter: Parameter[object], name: str) -> None:
@@ -263,7 +280,7 @@ def _check_distinct(fault: _Fault, texts: list[str]) -> None:
 
 
 def _check_numbers(fault: _Fault, parameter: Parameter[object]) -> None:
-    step, poll, scale = (parameter.given.get(name) for name in ("step", "poll", "scale"))
+    step, poll, scale = parameter.step, parameter.poll, parameter.scale
     if step is not None:
         if not _is_number_type(parameter):
             fault(f"has a step, but is no number (its type is {parameter.type.__name__})")
@@ -295,6 +312,10 @@ def _check_texts(fault: _Fault, parameter: Parameter[object]) -> None:
         fault(f'has format={shown(form)}: give a format such as ".3f", or a function that makes the text')
     if parameter.parse is not None and not callable(parameter.parse):
         fault(f"has parse={shown(parameter.parse)}: give a function that makes a value of an answer")
+    if callable(form):
+        _check_takes_one(fault, "format", form, "the value")
+    if parameter.parse is not None:
+        _check_takes_one(fault, "parse", parameter.parse, "the answer")
     if parameter.texts is None and issubclass(parameter.type, Enum) and parameter.command is not None:
         _check_distinct(fault, [str(member.value) for member in parameter.type])
 

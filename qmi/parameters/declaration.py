@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from numbers import Complex, Integral, Real
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_origin, overload
 
@@ -17,7 +18,7 @@ from qmi.errors import QMI_UsageException
 from qmi.parameters import access
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import MARK
-from qmi.parameters.rules import Rule
+from qmi.parameters.rules import Rule, plain_scalar
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -29,12 +30,19 @@ End: TypeAlias = "float | str | Callable[[Any], Any] | None"
 """One end of limits: a number, None where there is no limit, the name of a parameter, a function of the instrument."""
 
 
+_NUMBERS: Mapping[type, type] = {int: Integral, float: Real, complex: Complex}
+
+
 def class_of(kind: object) -> type | None:
     """The class of a type: of ``list[float]`` it is ``list``. None if there is none, as of ``float | None``."""
     if kind is Any:
         return object
     found = get_origin(kind) or kind
-    return found if isinstance(found, type) and found is not UnionType else None
+    if not isinstance(found, type) or found is UnionType:
+        return None
+    if found.__module__ == "numpy":  # a number of numpy's is one of Python's here
+        return next((python for python, kinds in _NUMBERS.items() if issubclass(found, kinds)), found)
+    return found
 
 
 class Parameter(Generic[T]):
@@ -84,16 +92,19 @@ class Parameter(Generic[T]):
         kind = given.get("type")
         self.block: Block | None = kind if isinstance(kind, Block) else None
         self.type: type = class_of(kind) or object
-        self.unit: str = given.get("unit", "")
-        self.limits: tuple[object, object] | Callable[..., object] | None = given.get("limits")
+        self.unit: str = given.get("unit") or ""
+        limits = given.get("limits")
+        if isinstance(limits, tuple | list):
+            limits = tuple(plain_scalar(end) for end in limits)
+        self.limits: tuple[object, ...] | Callable[..., object] | None = limits
         values = given.get("values")
         self.values: tuple[object, ...] | None = tuple(values) if isinstance(values, Iterable) else None
         self.texts: Mapping[object, str] | None = values if isinstance(values, Mapping) else None
-        self.step: float | None = given.get("step")
-        self.poll: float | None = given.get("poll")
+        self.step: float | None = plain_scalar(given.get("step"))  # type: ignore[assignment]
+        self.poll: float | None = plain_scalar(given.get("poll"))  # type: ignore[assignment]
         self.format: str | Callable[..., str] | None = given.get("format")
         self.parse: Callable[[str], object] | None = given.get("parse")
-        self.scale: float | None = given.get("scale")
+        self.scale: float | None = plain_scalar(given.get("scale"))  # type: ignore[assignment]
         self.simulate: object = given.get("simulate")
         self.doc: str = given.get("doc") or ""
         self.__doc__ = self.doc

@@ -18,7 +18,7 @@ from qmi.parameters.rules import describe_limits, listed
 
 DECLARED = "_rpc_parameters"
 """Attribute of a class with parameters or channels: the :class:`Declared` of it."""
-_PATH = re.compile(r"(?:(\w+)\[(\d+)\]\.)?(\w+)\Z", re.ASCII)
+_PATH = re.compile(r"(?:(\w+)\[([0-9]+)\]\.)?(\w+)\Z")
 
 
 class Declared:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from numbers import Integral, Real
+from numbers import Complex, Integral, Real
 from typing import TypeAlias
 
 from qmi.errors import QMI_InvalidValueException
@@ -21,7 +21,7 @@ _NOISE = 1e-14
 _NOISE_OF_STEP = 1e-6
 """By how much it may, as a part of the step."""
 _MOST_SHOWN = 12
-_TAKEN: Mapping[type, type] = {float: Real, int: Integral}
+_TAKEN: Mapping[type, type] = {float: Real, int: Integral, complex: Complex}
 """What Python takes for a number of a kind, except that a bool is none here."""
 
 
@@ -57,7 +57,7 @@ class Rule:
         if isinstance(value, _TAKEN.get(self.type, self.type)) and (self.type is bool or not isinstance(value, bool)):
             if self.type is float:
                 return _float(value, where)
-            return self.type(value) if self.type in (int, str) else value  # type: ignore[call-overload]
+            return self.type(value) if self.type in (int, str, complex) else value  # type: ignore[call-overload]
         raise QMI_InvalidValueException(f"{where} must be {self.expected}, got {shown(value)}")
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -467,6 +467,72 @@ def test_parameter_has_any_type_that_a_getter_returns(lab: QMI_Context) -> None:
         "anything": "Any",
         "level": "float",
     }
+
+
+class ItemChannel(Channel):
+    """Has methods of every kind, and no parameter."""
+
+    @rpc_method
+    def items(self, count: int) -> Iterator[int]:
+        """Items one by one."""
+        yield from range(self.number, self.number + count)
+
+    @rpc_method
+    async def later(self) -> int:
+        """Awaited."""
+        await trio.lowlevel.checkpoint()
+        return self.number
+
+    @rpc_method
+    @staticmethod
+    def twice(value: int) -> int:
+        """Twice as much."""
+        return 2 * value
+
+    def hidden(self) -> None:
+        """Not published."""
+
+
+class Items(QMI_Instrument):
+    """Has channels of two kinds."""
+
+    first = channels(ItemChannel, 0, 1)
+    second = channels(ItemChannel, 5, 5)
+
+
+def test_channel_has_methods_of_every_kind(lab: QMI_Context) -> None:
+    thing: Any = lab.make_instrument("x", Items)
+    assert list(thing.first[1].items(3)) == [1, 2, 3]
+    assert list(thing.second[5].items(count=1)) == [5]
+    assert (thing.second[5].later(), thing.first[0].twice(4)) == (5, 8)
+    assert thing.first[numpy.int64(1)].later() == 1
+    assert [found.number for found in (*thing.first, *thing.second)] == [0, 1, 5]
+    for number in (2, -1, True, "1", None, 1.0, slice(0, 1), numpy.array([0, 1])):
+        with pytest.raises(QMI_InvalidValueException, match=r"first of lab\.x has the numbers 0 to 1; got "):
+            thing.first[number]
+    with pytest.raises(QMI_InvalidValueException, match=r"second of lab\.x has the numbers 5; got 0"):
+        thing.second[0]
+    with pytest.raises(AttributeError, match=r"first\[0\] of lab\.x has no parameter or published method 'hidden'"):
+        thing.first[0].hidden()
+
+
+def test_parameter_may_have_any_name_that_python_takes(lab: QMI_Context) -> None:
+    class Bent(QMI_Instrument):
+        @parameter
+        def größe(self) -> float:
+            return 1.5
+
+        @parameter
+        def phase(self) -> complex:
+            return 1
+
+        @parameter
+        def exact(self) -> numpy.float64:
+            return numpy.float64(2)
+
+    bent: Any = lab.make_instrument("x", Bent)
+    assert (bent.größe, bent.get_größe(), bent.parameters.größe.get()) == (1.5, 1.5, 1.5)
+    assert (bent.phase, type(bent.phase), type(bent.exact)) == (1 + 0j, complex, float)
 
 
 def test_setter_takes_more_than_the_value(lab: QMI_Context) -> None:

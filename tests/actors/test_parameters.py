@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from qmi.actors.call import Handle
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.rpc_object import interface_of
 from qmi.core.context import Context, QMI_Context
-from qmi.core.driver import Parameter
+from qmi.core.driver import Change, Parameter, ParameterInfo, Reading
 from qmi.core.exceptions import (
     QMI_Exception,
     QMI_InvalidValueException,
@@ -22,6 +23,7 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.messages import call_text
+from qmi.net.codec import Codec
 from qmi.net.protocol.packets import MINOR
 from tests.support.lab import two_contexts
 from tests.support.parameters import Laser, Mode, Supply
@@ -275,3 +277,14 @@ def test_parameters_of_an_interface_may_say_more_in_a_newer_version() -> None:
     *plain, more = interface_to_plain(interface_of(Supply))
     assert isinstance(more, dict)
     assert interface_from_plain([*plain, {**more, "colour": 1}]) == interface_of(Supply)
+
+
+@pytest.mark.parametrize(
+    "value", [ParameterInfo("voltage", "float", "V", (0, 30)), Reading(1.0, "V", 5.0), Change("a", 1, 2)]
+)
+def test_what_is_said_of_parameters_arrives_where_no_driver_is_imported(
+    value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = Codec().encode(value, "a result")
+    monkeypatch.delitem(sys.modules, "qmi.core.driver")
+    assert Codec().decode(encoded.payload, encoded.segments) == value

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from qmi.core.driver import Block, Channel, QMI_Instrument, channels, parameter, rpc_method
+from qmi.core.driver import Block, Channel, QMI_Instrument, QMI_Signal, channels, parameter, rpc_method
 from qmi.core.exceptions import QMI_UsageException
 from tests.support.parameters import OutputChannel, Registers
 
@@ -102,6 +102,10 @@ BAD: list[tuple[Callable[[], dict[str, Any]], str]] = [
         },
         "has the limit 'top', a parameter that cannot be read",
     ),
+    (lambda: {"voltage": any_parameter("VOLT", float, limits=(0, lambda: 3))}, "has in limits= the function"),
+    (lambda: {"voltage": any_parameter("VOLT", float, limits=takes_two)}, "has in limits= the function takes_two(self"),
+    (lambda: {"voltage": any_parameter("VOLT", float, format=takes_two)}, "has in format= the function takes_two(sel"),
+    (lambda: {"voltage": any_parameter("VOLT", float, parse=lambda: 3.0)}, "has in parse= the function <lambda>()"),
     (lambda: {"voltage": parameter("VOLT", str, limits=(0, 1))}, "has limits, but is no number (its type is str)"),
     (lambda: {"voltage": parameter("VOLT", bool, limits=(0, 1))}, "has limits, but is no number (its type is bool)"),
     (lambda: {"voltage": parameter("VOLT", float, values=())}, "has no value that is allowed: values= is empty"),
@@ -189,6 +193,15 @@ def test_channel_with_a_bad_declaration_fails_when_its_class_is_made() -> None:
 def test_channel_of_a_channel_is_refused() -> None:
     with pytest.raises(QMI_UsageException, match="Channel Bad declares inner: channels have no channels of their own"):
         type("Bad", (Channel,), {"inner": channels(OutputChannel, 1, 2)})
+
+
+def test_channel_that_publishes_what_no_channel_can_is_refused() -> None:
+    with pytest.raises(
+        QMI_UsageException, match="Channel Bad publishes sig_done: channels publish parameters and meth"
+    ):
+        type("Bad", (Channel,), {"sig_done": QMI_Signal([int])})
+    with pytest.raises(QMI_UsageException, match="Channel Bad publishes level"):
+        type("Bad", (Channel,), {"level": property(rpc_method(getter))})
 
 
 def test_channel_with_a_limit_of_its_instrument_is_checked_with_that() -> None:

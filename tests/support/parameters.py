@@ -20,7 +20,6 @@ class Registers(QMI_Instrument):
         super().__init__(context, name)
         self.kept: dict[str, Any] = {"MEAS:CURR?": 0.25}
         self.exchanged: list[tuple[str, Any]] = []
-        self.noted: list[tuple[str, str, object]] = []
 
     def _read_parameter(self, parameter: Any, channel: Any) -> Any:
         question = parameter.ask.replace("{n}", str(channel and channel.number))
@@ -34,12 +33,6 @@ class Registers(QMI_Instrument):
 
     def first_value(self, parameter: Any) -> Any:
         return next(iter(parameter.type)) if issubclass(parameter.type, Enum) else parameter.type()
-
-    def _parameter_read(self, name: str, value: object) -> None:
-        self.noted.append(("read", name, value))
-
-    def _parameter_set(self, name: str, value: object) -> None:
-        self.noted.append(("set", name, value))
 
     @rpc_method
     def get_exchanged(self) -> list[tuple[str, Any]]:

@@ -22,6 +22,7 @@ OWN_MODULES: dict[str, str] = {
     "qmi.core.transport": "qmi.core.transport",
     "qmi.errors": "qmi.errors",
     "qmi.messages": "qmi.messages",
+    "qmi.parameters.snapshot": "qmi.parameters.snapshot",
 }
 """The module that a type of this library names as its own -> the module that has it."""
 LIBRARIES = frozenset({"astropy.units", "numpy", "numpy.ma", "pandas", "pint", "xarray"})
