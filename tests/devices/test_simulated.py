@@ -39,6 +39,7 @@ from qmi.core.exceptions import (
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.transport import create_transport
 from qmi.testing import open_task_bench, open_virtual_context, run_in_virtual_time, simulated_time
+from tests.support.lab import two_contexts
 
 
 class Mode(enum.Enum):
@@ -306,6 +307,19 @@ def test_simulated_instrument_says_that_it_is_one(
     assert "(simulated)" not in repr(real)
     with pytest.raises(AttributeError, match="simulate_fault"):
         real.simulate_fault("late")
+
+
+def test_simulated_instrument_says_so_in_another_program(capsys: pytest.CaptureFixture[str]) -> None:
+    with two_contexts() as (server, client):
+        server.make_instrument("psu", Supply, simulate=True)
+        psu: Any = client.get_instrument("server.psu")
+        assert "Supply (simulated))>" in repr(psu)
+        assert psu.is_simulated()
+        psu.simulate_fault("disconnected", seconds=10.0)
+        with pytest.raises(ConnectionRefusedError):
+            psu.open()
+        client.show_instruments()
+        assert "Supply (simulated)" in capsys.readouterr().out
 
 
 def test_noise_and_settling_go_by_the_virtual_clock() -> None:

@@ -76,6 +76,8 @@ def test_clients_use_one_device_one_after_the_other_and_at_once() -> None:
             second.socket.sendall(b"VOLT")
             assert third.ask("VOLT?;:SOUR2:VOLT?") == "5;1"
             assert second.ask("AGE?") == "5"
+            second.write("VOLT 31;:SOUR2:VOLT 6")
+            assert third.ask("SYST:ERR?;ERR?;:VOLT?") == '-222,"Data out of range";-222,"Data out of range";5'
     assert server.wait(0)
 
 
