@@ -54,7 +54,9 @@ class Oven(ScpiInstrument):
     sig_ready = QMI_Signal([float, str])
 
     setpoint = parameter("SETP", float, unit="°C", limits=(20, "highest"), doc="Temperature to reach.\n\nSlowly.")
-    highest = parameter("SETP:MAX", float, unit="°C", limits=(None, lambda self: 300), doc="Highest setpoint.")
+    highest = parameter(
+        "SETP:MAX", float, unit="°C", limits=(None, lambda self: 300), doc="Highest setpoint.", simulate=250.0
+    )
     temperature = parameter("TEMP?", float, unit="°C", poll=0.5, doc="Temperature inside.")
     program = parameter("PROG", Program)
     light = parameter(

@@ -19,6 +19,8 @@ from qmi.errors import QMI_Exception
 
 COMMANDS = {
     "new": "write the package of a new driver, with simulator, tests and page",
+    "check": "try on a driver what every driver has to get right, on its simulated device",
+    "simulate": "serve the simulated device of a driver over TCP or on a pseudo-terminal",
     "docs": "print the tables of a driver's page: parameters, methods, signals",
     "stub": "write the types of a driver, for programs that use it from afar and do not have it",
 }

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from qmi.actors.parameter_values import SIG_CHANGED
-from qmi.actors.parameters import ParameterMethods
 from qmi.core.rpc import QMI_RpcObject
 from qmi.errors import QMI_UsageException
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import type_name
 from qmi.tools.driver import target
-from qmi.tools.driver.members import STARS, Members, Method, members_of
+from qmi.tools.driver.members import STARS, Members, Method, is_of_every_driver, members_of
 from qmi.tools.driver.parameter_text import access_text, command_texts, range_text
 from qmi.tools.driver.stub_types import StubTypes
 
@@ -117,7 +116,9 @@ def _level_at(text: str, position: int) -> int:
 
 def _driver(cls: type[QMI_RpcObject], level: int) -> Iterator[str]:
     shared = tuple(base for base in cls.__mro__[1:] if base.__module__ in _PUBLIC)
-    offered = members_of(cls, without=(ParameterMethods, *shared))
+    offered = members_of(cls, without=shared)
+    for name in [name for name in offered.methods if is_of_every_driver(cls, name)]:
+        del offered.methods[name]
     yield f"{'#' * level} {cls.__name__}"
     yield ""
     yield _first_paragraph(inspect.getdoc(cls) or "") or f"`{cls.__module__}.{cls.__qualname__}`"

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 from qmi.actors.channels import Channel
 from qmi.actors.interface import BLOCK_METHODS, Kind, method_kind, published_functions
-from qmi.actors.parameters import is_made_for_parameter
+from qmi.actors.parameters import ParameterMethods, is_made_for_parameter
 from qmi.actors.pubsub.signal import QMI_Signal, declared_signals
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import QMI_RpcObject
@@ -118,6 +118,13 @@ def members_of(cls: type, without: tuple[type, ...] = ()) -> Members:
             continue
         found.properties[name] = hints.get(name, Any if value is None or isinstance(value, property) else type(value))
     return found
+
+
+def is_of_every_driver(cls: type, name: str) -> bool:
+    """Whether a method is one that every driver with parameters has: ``parameters()``, ``snapshot()`` and the like."""
+    function: Any = inspect.getattr_static(cls, name, None)
+    given = getattr(ParameterMethods, name, None)
+    return given is not None and inspect.unwrap(function) is given
 
 
 def method_of(name: str, function: Any) -> Method:

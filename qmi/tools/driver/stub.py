@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, Literal
 
-from qmi.actors.parameters import ParameterMethods
 from qmi.core.rpc import QMI_RpcObject
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import describe
 from qmi.tools.driver import target
-from qmi.tools.driver.members import STARS, Argument, Members, Method, base_of, members_of
+from qmi.tools.driver.members import STARS, Argument, Members, Method, base_of, is_of_every_driver, members_of
 from qmi.tools.driver.stub_types import StubTypes, docstring, hints_of
 
 _BASES = {"QMI_Instrument": "qmi.core.instrument", "QMI_RpcObject": "qmi.core.rpc", "Channel": "qmi.core.driver"}
@@ -96,7 +95,7 @@ def _class(cls: type, classes: Sequence[type], types: StubTypes) -> Iterator[str
     for name, declared in offered.parameters.items():
         body += _parameter(name, declared, offered, types)
     for name, method in offered.methods.items():
-        if inspect.getattr_static(cls, name, None) is ParameterMethods.parameters:
+        if name == "parameters" and is_of_every_driver(cls, name):
             # A proxy has handles there, too: proxy.parameters.voltage.
             body += _property(name, types.name("qmi.core.driver", "ProxyParameters"), method.doc, types)
         else:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
+import sys
 import tomllib
+import venv
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,11 @@ from qmi.tools.driver import new
 from qmi.tools.driver.cli import main
 from tests.support.driver_folders import add_entry_point, forgotten_drivers, write
 
+pytest_plugins = "pytester"
+
+ROOT = Path(__file__).parents[3]
+PLUGIN = "qmi.testing.plugin"
+IGNORED = "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"
 FILES = {
     *("pyproject.toml", "README.md", ".gitignore", "docs/acme_psu.md", "tests/test_driver.py"),
     *(f"acme_psu/{name}" for name in ("__init__.py", "driver.py", "simulator.py", "py.typed")),
@@ -151,3 +160,51 @@ def test_new_leaves_nothing_where_it_cannot_write_all(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "rename", full)
     assert main(["new", "acme_psu"]) == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_tests_of_a_new_package_pass(pytester: pytest.Pytester) -> None:
+    folder = new.write_package("acme_psu", folder=str(pytester.path))
+    is_installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
+    os.chdir(folder)
+    result = pytester.runpytest_inprocess("-p", "no:trio", "-W", IGNORED, *([] if is_installed else ["-p", PLUGIN]))
+    result.assert_outcomes(passed=4)
+
+
+def run(folder: Path, *command: str | Path) -> str:
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=280, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_new_package_is_installed_by_pip_and_found(tmp_path: Path) -> None:
+    """In an environment of its own, with all that pip fetches from its index."""
+    venv.create(tmp_path / "environment", with_pip=True)
+    python = tmp_path / "environment" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install")
+    run(tmp_path, *pip, ROOT)
+    run(tmp_path, python, "-m", "qmi.tools.driver", "new", "acme_psu")
+    folder = tmp_path / "acme_psu"
+    run(folder, *pip, "-e", ".[test]")
+    assert "4 passed" in run(folder, python, "-m", "pytest", "--quiet")
+    # From another folder: the one with the package's folder in it, whose name could be taken for the package.
+    found = run(tmp_path, python, "-c", "from qmi.instruments.acme_psu import AcmePsu; print(AcmePsu.__module__)")
+    assert found == "acme_psu.driver\n"
+    assert "acme_psu = acme_psu" in run(tmp_path, python, "-m", "qmi.tools.drivers", "list")
+    for command in (["docs", "acme_psu"], ["stub", "acme_psu"], ["check", "acme_psu"]):
+        assert "AcmePsu" in run(tmp_path, python, "-m", "qmi.tools.driver", *command)
+    # And as others get it: a copy, that its own folder may be removed of.
+    run(folder, *pip, "--force-reinstall", "--no-deps", ".")
+    folder.rename(tmp_path / "elsewhere")
+    assert run(tmp_path, python, "-c", "import acme_psu; print(acme_psu.__file__)").startswith(str(python.parents[1]))
+
+
+@pytest.mark.slow
+def test_new_package_has_types(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    folder = Path(new.write_package("acme_psu"))
+    options = ("--strict", "--follow-imports=silent", "--cache-dir", tmp_path / "cache", "--config-file", os.devnull)
+    run(folder, sys.executable, "-m", "mypy", *options, "-p", "acme_psu")
