@@ -28,7 +28,7 @@ from qmi.errors import (
 from qmi.parameters import access
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import Declared, declared_of, unknown_parameter
-from qmi.parameters.snapshot import Change, Reading, Snapshot, differing, kept, settings_of
+from qmi.parameters.snapshot import Change, Reading, Snapshot, differing, kept, member_of, settings_of
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -229,11 +229,18 @@ def _is_restorable(parameter: Parameter[object]) -> bool:
 
 
 def _member_by_name(parameter: Parameter[object], value: object) -> object:
-    """The member of an enum, if the value is its name: a file has that where the value is no number and no text."""
+    """The member of an enum, where the value is its name, or what stands for it in a program without the class.
+
+    A file has the name where the value of the member is no number and no text.
+    """
     kind: object = parameter.type
-    if isinstance(value, str) and isinstance(kind, type) and issubclass(kind, Enum) and value in kind.__members__:
-        return value if any(member.value == value for member in kind) else kind[value]
-    return value
+    if not (isinstance(kind, type) and issubclass(kind, Enum)) or isinstance(value, Enum):
+        return value
+    stands_for = member_of(value)
+    name = value if stands_for is None else stands_for.name
+    if stands_for is None and any(member.value == value for member in kind):
+        return value
+    return kind[name] if isinstance(name, str) and name in kind.__members__ else value
 
 
 def _stopped(where: str, changes: list[Change], number: int, error: Exception) -> QMI_RestoreException:

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 import qmi
-from qmi.core.driver import HasLimits, Movable, QMI_Instrument, Readable, Triggerable, rpc_method
+from qmi.core.driver import (
+    AsyncParameterHandle,
+    HasLimits,
+    Movable,
+    NonblockingParameterHandle,
+    ParameterHandle,
+    QMI_Instrument,
+    Readable,
+    Triggerable,
+    rpc_method,
+)
 from qmi.core.exceptions import QMI_UnknownRpcException
 from tests.support.lab import two_contexts
 from tests.support.supplies import Supply
@@ -126,6 +136,17 @@ def test_proxy_can_do_what_its_driver_publishes() -> None:
             for thing in (camera, camera.rpc_async, camera.rpc_nonblocking):
                 assert {kind for kind in ALL if isinstance(thing, kind)} == {Triggerable}
             assert ramp(stage, stage, 3) == [0.0, 2.0, 4.0]
+
+
+def see_types(
+    handle: ParameterHandle,
+    awaited: AsyncParameterHandle,
+    later: NonblockingParameterHandle,
+    stage: Stage,
+    camera: Camera,
+) -> tuple[list[Movable], list[Readable], list[HasLimits], Triggerable]:
+    """What mypy takes for what."""
+    return [handle, awaited, later, stage], [handle, awaited, later, stage], [handle, awaited, later, stage], camera
 
 
 @pytest.mark.parametrize("thing", [{}, set(), None, object(), Supply])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -322,6 +323,41 @@ def test_restore_of_a_file(reach: Reach, tmp_path: Path) -> None:
     changes = psu.restore(Snapshot.load(tmp_path / "psu.json"))
     assert [change.name for change in changes] == ["maximum", "mode", "output"]
     assert diff(Snapshot.load(tmp_path / "psu.json"), psu.snapshot(update=True)) == []
+
+
+def test_client_without_the_driver_keeps_and_restores_its_snapshots(tmp_path: Path) -> None:
+    """It does not have the class of the enumeration either."""
+
+    class Shape(Enum):
+        SINE = "SIN"
+        RAMP = "RMP"
+        PAIR = (1, 2)
+
+    Shape.__module__ = "nowhere_to_be_found"
+
+    class Generator(Kept):
+        shape = parameter("SHAP", Shape)
+        level = parameter("LEV", float)
+
+    with two_contexts() as (server, client):
+        server.make_instrument("gen", Generator)
+        driver, gen = actor_of(server, "gen").object, client.get_instrument("server.gen")
+        proxy: Any = gen
+        for shape in Shape:
+            driver.kept.update(SHAP=shape, LEV=1.0)
+            before = proxy.snapshot(update=True)
+            assert type(before["shape"].value) is not Shape
+            before.save(tmp_path / "gen.json")
+            driver.kept.update(SHAP=Shape.RAMP if shape is Shape.SINE else Shape.SINE, LEV=2.0)
+            for kept in (before, Snapshot.load(tmp_path / "gen.json")):
+                assert [change.name for change in proxy.restore(kept, dry_run=True)] == ["shape", "level"]
+                assert [change.name for change in diff(kept, proxy.snapshot(update=True))] == ["shape", "level"]
+            proxy.restore(Snapshot.load(tmp_path / "gen.json"))
+            assert driver.kept["SHAP"] is shape
+            assert diff(before, proxy.snapshot(update=True)) == []
+            driver.kept["SHAP"] = Shape.RAMP if shape is Shape.SINE else Shape.SINE
+            proxy.restore(before)
+            assert driver.kept["SHAP"] is shape
 
 
 def test_restore_checks_all_before_the_first_is_set(kind: type[Supply], reach: Reach) -> None:
