@@ -68,6 +68,18 @@ def note(host: object, name: str, value: object) -> None:
         _values_of(host)[name] = (value, time.time())
 
 
+def forget_values(host: object, keep: Collection[str] = ()) -> None:
+    """Know the values of an object no more, since its device may have others now: it was reset, or was without power.
+
+    Args:
+        host: The object.
+        keep: Names of parameters whose values are still known.
+    """
+    values = _values_of(host)
+    for name in [name for name in values if name not in keep]:
+        del values[name]
+
+
 def _reading(value: object, unit: str, moment: float) -> Reading:
     return Reading(kept(value), unit, round(moment, 6))  # as many digits as a file keeps
 

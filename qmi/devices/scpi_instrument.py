@@ -10,6 +10,7 @@ import trio
 from qmi.actors.channels import Channel
 from qmi.actors.instrument import QMI_InstrumentIdentification
 from qmi.actors.interface import rpc_method
+from qmi.actors.parameter_values import forget_values
 from qmi.devices.async_scpi import AsyncScpiProtocol
 from qmi.devices.async_transport import AsyncTransport
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
@@ -131,6 +132,15 @@ class ScpiRules:
             found = self._bindings[parameter] = ScpiBinding(parameter)
         return found
 
+    def _forget_settings(self) -> None:
+        """The device has been reset, or may have other settings than when it was open before."""
+        self._settings.clear()
+        forget_values(self)
+
+    def _device_was_lost(self) -> None:
+        """The device may have been without power: only what it is given again is known of it."""
+        forget_values(self, self._settings)
+
     def _keep(self, setting: str, commands: tuple[str, ...]) -> None:
         """Remember the commands of a setting for a new connection."""
         # Those that were set last come last: a range is one of the function that was chosen before.
@@ -228,7 +238,7 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
             OSError: If it cannot be reached.
         """
         self._check_is_closed()
-        self._settings.clear()
+        self._forget_settings()
         super().open()
         try:
             if self.clear_command is not None:
@@ -250,7 +260,7 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
     def reset(self) -> None:
         """Bring the instrument back to the settings that it has when it is switched on."""
         self._write("*RST")
-        self._settings.clear()
+        self._forget_settings()
 
     @rpc_method
     def get_errors(self) -> list[str]:
@@ -366,6 +376,7 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
         return None if self.IDENTITY_QUERY is None else self._scpi.ask(self.IDENTITY_QUERY)
 
     def _restore_settings(self) -> None:
+        self._device_was_lost()
         for commands in self._settings.values():
             for command in commands:
                 self._scpi.write(command)
@@ -474,7 +485,7 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
             OSError: If it cannot be reached.
         """
         self._check_is_closed()
-        self._settings.clear()
+        self._forget_settings()
         await super().open()
         try:
             if self.clear_command is not None:
@@ -497,7 +508,7 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
     async def reset(self) -> None:
         """Bring the instrument back to the settings that it has when it is switched on."""
         await self._write("*RST")
-        self._settings.clear()
+        self._forget_settings()
 
     @rpc_method
     async def get_errors(self) -> list[str]:
@@ -612,6 +623,7 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
         return None if self.IDENTITY_QUERY is None else await self._scpi.ask(self.IDENTITY_QUERY)
 
     async def _restore_settings(self) -> None:
+        self._device_was_lost()
         for commands in self._settings.values():
             for command in commands:
                 await self._scpi.write(command)

@@ -21,7 +21,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.transport import Reconnect
 from qmi.devices.scpi_instrument import is_output
-from qmi.testing import LOST, AsyncScriptedTransport, ScriptedTransport, block
+from qmi.testing import CLOSED, LOST, AsyncScriptedTransport, ScriptedTransport, block
 
 
 class Mode(enum.Enum):
@@ -250,6 +250,32 @@ def test_instrument_without_a_command_that_forgets_errors_is_sent_none() -> None
     plain = Plain(QMI_Context("lab", None), "plain", transport)
     plain.open()
     assert plain.voltage == 1
+    transport.check_done()
+
+
+def test_values_are_known_until_the_device_may_have_others() -> None:
+    asked = ("MEAS:CURR?", "1")
+    before: list[Any] = [IDENTITY, "*CLS", "VOLT 1", "OUTP 1", asked, ("MEAS:CURR?", LOST)]
+    after: list[Any] = [IDENTITY, "VOLT 1", asked, "*RST", "VOLT 2", CLOSED, IDENTITY, "*CLS"]
+    transport = ScriptedTransport([*before, *after])
+    with QMI_Context("lab") as context:
+        supply = context.make_instrument("psu", Supply, transport, reconnect=Reconnect(delay=0.0))
+        with supply:
+            supply.voltage = 1
+            supply.output = True
+            assert supply.current == 1
+            assert list(supply.snapshot()) == ["voltage", "current", "output"]
+            with pytest.raises(QMI_TransportLostException):
+                _ = supply.current
+            _ = supply.current
+            # The output is off again, if the supply was without power.
+            assert list(supply.snapshot()) == ["voltage", "current"]
+            supply.reset()
+            assert list(supply.snapshot()) == []
+            supply.voltage = 2
+            assert list(supply.snapshot()) == ["voltage"]
+        with supply:
+            assert list(supply.snapshot()) == []
     transport.check_done()
 
 
