@@ -177,7 +177,7 @@ class ParameterInterface(NamedTuple):
         if not rest:
             return self.own.get(path)
         channels, (number, _, name) = self.channels.get(group), rest.partition("].")
-        if channels is None or not (number.isascii() and number.isdigit() and str(int(number)) == number):
+        if channels is None or not (number.isascii() and number.isdigit() and len(number) < 10):
             return None
         return channels.parameters.get(name) if channels.first <= int(number) <= channels.last else None
 

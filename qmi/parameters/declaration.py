@@ -142,6 +142,15 @@ class Parameter(Generic[T]):
     def __set__(self, instance: object, value: T) -> None:
         access.now(access.setting(instance, self, value), f"await self.set_{self.name}(...)")
 
+    def changed(self, **given: Any) -> Parameter[T]:
+        """The same with other arguments, for a subclass: ``voltage = Supply.voltage.changed(limits=(0, 5))``.
+
+        Args:
+            given: What differs, as :func:`parameter` takes it.
+        """
+        functions = {"getter": self.getter, "setter": self.setter_function}
+        return Parameter({**self.given, **functions, **given}, annotated=self.annotated and "type" not in given)
+
     if TYPE_CHECKING:
 
         def __call__(self, getter: Callable[[Any], Any]) -> Parameter[T]:

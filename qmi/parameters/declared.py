@@ -18,7 +18,7 @@ from qmi.parameters.rules import describe_limits, listed
 
 DECLARED = "_rpc_parameters"
 """Attribute of a class with parameters or channels: the :class:`Declared` of it."""
-_PATH = re.compile(r"(?:(\w+)\[([0-9]+)\]\.)?(\w+)\Z")
+_PATH = re.compile(r"(?:(\w+)\[([0-9]{1,9})\]\.)?(\w+)\Z")
 
 
 class Declared:
@@ -159,6 +159,9 @@ def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | N
         path: Its name, with that of the channel.
         limits: Its limits as they are now.
     """
+    match = _PATH.match(path)
+    number = match[2] if match else None
+    command = parameter.command or parameter.ask or parameter.write or ""
     return ParameterInfo(
         name=path,
         type=type_name(parameter),
@@ -170,7 +173,7 @@ def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | N
         settable=parameter.settable,
         gettable=parameter.gettable,
         poll=parameter.poll,
-        command=parameter.command or parameter.ask or parameter.write or "",
+        command=command if number is None else command.replace("{n}", number),
     )
 
 

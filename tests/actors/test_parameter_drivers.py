@@ -281,6 +281,59 @@ def test_parameter_is_inherited_and_overridden(lab: QMI_Context) -> None:
     assert psu.channels[1].voltage == 0.0
 
 
+class Weak(Laser):
+    """A laser with less power, which needs an own setter."""
+
+    power = Laser.power.changed(limits=(0, 0.01), doc="Little power")
+
+    @rpc_method
+    def set_power(self, value: float) -> None:
+        """Set half of it."""
+        super().set_power(value / 2)
+
+
+class Family(Supply):
+    """The same commands with other limits."""
+
+    voltage = Supply.voltage.changed(limits=(0, 5))
+
+
+def test_parameter_is_declared_like_that_of_the_base_but_for_what_differs(lab: QMI_Context) -> None:
+    psu: Any = lab.make_instrument("psu", Family)
+    psu.voltage = 5
+    with pytest.raises(QMI_InvalidValueException, match="must be from 0 to 5 V, got 6"):
+        psu.set_voltage(6)
+    assert psu.parameters()["voltage"].doc == "Set voltage"
+    assert Supply.voltage.limits == (0, 30)
+    weak: Any = lab.make_instrument("weak", Weak)
+    weak.power = 0.01
+    assert weak.power == 0.005
+    for give in (weak.set_power, partial(setattr, weak, "power")):
+        with pytest.raises(QMI_InvalidValueException, match=r"power of weak must be from 0 to 0\.01 W, got 0\.05 W"):
+            give(0.05)
+
+
+def test_setter_may_have_the_name_of_the_parameter(lab: QMI_Context) -> None:
+    class AsProperty(QMI_Instrument):
+        kept = 0.0
+
+        @parameter(unit="W", limits=(0, 1))
+        def power(self) -> float:
+            """Power."""
+            return self.kept
+
+        @power.setter  # type: ignore[no-redef]
+        def power(self, value: float) -> None:
+            self.kept = value
+
+    thing: Any = lab.make_instrument("x", AsProperty)
+    thing.power = 0.5
+    thing.set_power(thing.power + 0.25)
+    assert thing.get_power() == 0.75
+    with pytest.raises(QMI_InvalidValueException):
+        thing.set_power(2.0)
+
+
 class Mixin:
     """Has a parameter, but is no object."""
 

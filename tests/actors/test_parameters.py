@@ -72,6 +72,7 @@ def test_parameters_are_listed_with_what_is_known_of_them(lab: QMI_Context) -> N
     assert infos["channels[4].voltage"].unit == "V"
     assert (infos["current"].settable, infos["current"].command) == (False, "MEAS:CURR?")
     assert infos["mode"].values == ("VOLT", "CURR")
+    assert infos["channels[4].voltage"].command == "SOUR4:VOLT"
 
 
 @pytest.fixture(params=["here", "in another program"])
