@@ -200,7 +200,12 @@ def _check_one_late(
 
 
 def _two_values(subject: Subject, path: str, parameter: Parameter[object]) -> tuple[object, object] | None:
-    values = [value for value in accepted(parameter, subject.limits(path)) if subject.set(path, value).error is None]
+    values = [
+        value
+        for value in accepted(parameter, subject.limits(path))
+        # Not one that takes time to be there.
+        if subject.set(path, value).error is None and is_same(subject.get(path).value, value)
+    ]
     return (values[0], values[1]) if len(values) > 1 and not is_same(values[0], values[1]) else None
 
 

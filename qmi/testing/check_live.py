@@ -73,7 +73,7 @@ def check_parameters(subject: Subject, report: DriverReport) -> None:
             with _wide_limits(subject, path, parameter):
                 _check_settings(subject, path, parameter, report)
                 _check_refusals(subject, path, parameter, report)
-            if before.value not in (None, "") and parameter.block is None:
+            if parameter.block is None and before.value not in (None, ""):
                 subject.set(path, before.value)
         if errors := subject.device_errors():
             report.find("reading", where, f"the simulated device has an error in its queue: {', '.join(errors)}")
@@ -126,7 +126,7 @@ def _check_settings(subject: Subject, path: str, parameter: Parameter[object], r
         if not parameter.gettable:
             continue
         report.count("read back")
-        read = subject.get(path)
+        read = subject.get_settled(path, value)
         if read.error is not None:
             report.find("read back", subject.where(path), f"it cannot be read when it was set to {value!r}: {read}")
         elif not is_same(read.value, value):
@@ -159,7 +159,7 @@ def _not_refused(
     if not isinstance(done.error, ValueError | TypeError):
         return f"must be refused by a QMI_InvalidValueException, which says what is allowed; {done}"
     if parameter.gettable and old.error is None:
-        now = subject.get(path)
+        now = subject.get_settled(path, old.value)
         if now.error is not None or not is_same(now.value, old.value):
             return f"was refused and changed something all the same: it was {old.value!r}; then {now}"
     return None

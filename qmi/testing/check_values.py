@@ -72,6 +72,10 @@ def refused(parameter: Parameter[object], limits: Limits | None) -> list[Refused
 
 def is_same(read: object, value: object) -> bool:
     """Whether a value reads back as it was set, but for the rounding of a device."""
+    if hasattr(read, "dtype") or hasattr(value, "dtype"):
+        import numpy
+
+        return numpy.array_equal(read, value)  # type: ignore[arg-type]
     if isinstance(value, float) and isinstance(read, int | float) and not isinstance(read, bool):
         return math.isclose(read, value, rel_tol=_CLOSE, abs_tol=1e-12)
     return bool(read == value)

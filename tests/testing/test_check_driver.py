@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 import socket
 import tempfile
 import threading
@@ -20,6 +21,7 @@ from qmi.core.driver import (
     Noise,
     QMI_Instrument,
     ScpiInstrument,
+    Settling,
     Simulator,
     TransportInstrument,
     channels,
@@ -115,6 +117,20 @@ class PatientSupply(Supply):
         return float(self.ask("VOLT?"))
 
 
+class Odd(ScpiInstrument):
+    """What is unusual, and right."""
+
+    slow = parameter("SLOW", float, unit="K", limits=(0, 300), simulate=Settling("slow", 5.0), doc="Takes its time.")
+    noisy = parameter("NOIS", float, unit="K", limits=(0, 300), simulate=Noise("noisy", 0.1), doc="Has noise.")
+    tiny = parameter("TINY", float, unit="A", limits=(1e-12, 1e-9), doc="Tiny.")
+    huge = parameter("HUGE", float, unit="Hz", limits=(1e3, math.inf), doc="Huge.")
+    fixed = parameter("FIX", float, unit="V", limits=(5, 5), doc="One value.")
+    block = parameter("BLK", Block("<f4"), doc="Both ways.")
+    most = parameter("MOST", float, unit="V", limits=(1, 60), doc="Limits others.")
+    less = parameter("LESS", float, unit="V", limits=lambda odd: (0, odd.most / 2), doc="Limited by a function.")
+    milli = parameter("MILL", float, unit="A", scale=1e-3, limits=(0.001, 0.5), step=0.001, doc="In steps of 1 mA.")
+
+
 class MeterSimulator(Simulator):
     @Simulator.command("MEAS?")
     def measure(self) -> float:
@@ -147,7 +163,7 @@ class Meter(TransportInstrument):
         return float(self._scpi.ask("RANG?"))
 
 
-@pytest.mark.parametrize("driver", [Supply, AsyncSupply, Laser, AsyncLaser, PatientSupply, Meter])
+@pytest.mark.parametrize("driver", [Supply, AsyncSupply, Laser, AsyncLaser, PatientSupply, Meter, Odd])
 def test_good_drivers_pass(driver: type[QMI_Instrument]) -> None:
     report = check_driver(driver)
     assert report.findings == []
