@@ -50,14 +50,18 @@ def kind(request: pytest.FixtureRequest) -> type[Supply]:
 @pytest.fixture(params=["here", "elsewhere"])
 def reach(request: pytest.FixtureRequest) -> Iterator[Callable[[type[Supply]], tuple[Any, Supply]]]:
     """Makes an instrument; gives a proxy of it, here or in another program, and the driver."""
-    with two_contexts() as (server, client):
 
-        def make(cls: type[Supply]) -> tuple[Any, Supply]:
-            server.make_instrument("psu", cls)
-            context = server if request.param == "here" else client
-            return context.get_instrument("server.psu"), actor_of(server, "psu").object
+    def make(cls: type[Supply]) -> tuple[Any, Supply]:
+        server.make_instrument("psu", cls)
+        return client.get_instrument("server.psu"), actor_of(server, "psu").object
 
-        yield make
+    if request.param == "here":
+        with QMI_Context("server") as server:
+            client = server
+            yield make
+    else:
+        with two_contexts() as (server, client):
+            yield make
 
 
 Reach = Callable[[type[Supply]], tuple[Any, Supply]]
