@@ -27,6 +27,7 @@ from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy, QMI_Task
 from qmi.core.transport import create_transport
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+from qmi.instruments.scpi import Scpi_PowerSupply
 from qmi.tools.certs import make_ca, make_certificate
 from tests.support.lab import SERVER, address, config, make_context
 from tests.support.tasks import runner_of
@@ -153,6 +154,11 @@ def use_a_device(*, listens: bool = True, answers: bool = False) -> None:
             if answers:
                 sock.accept()[0].close()
             transport.read_until(b"\n", 30.0 if answers else 0.0)
+
+
+def ask_a_simulated_device(lab: Lab) -> None:
+    with lab.context.make_instrument("new", Scpi_PowerSupply, simulate=True, timeout=0.01) as supply:
+        supply.ask("BEEP?")
 
 
 def use_a_closed_transport(_: Lab) -> None:
@@ -307,6 +313,8 @@ SITUATIONS: list[Callable[[Lab], object]] = [
     open_a_missing_port,
     lambda _: use_a_device(),
     lambda _: use_a_device(answers=True),
+    lambda lab: lab.context.make_instrument("new", Slow, simulate=True),
+    ask_a_simulated_device,
     use_a_closed_transport,
     lambda lab: locked(lab).get_sample(),
     lock_a_locked_object,

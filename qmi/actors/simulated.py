@@ -6,6 +6,7 @@ import functools
 import inspect
 import logging
 import re
+import threading
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -142,6 +143,8 @@ class KeptParameters:
         self._name = name
         self._clock = DeviceClock(clock)
         self._cuts = 0
+        # Faults are set in any thread, while the instrument may be in the middle of a call.
+        self._mutex = threading.Lock()
 
     @functools.cached_property
     def device(self) -> SimulatedDevice:
@@ -169,7 +172,8 @@ class KeptParameters:
 
     def set_fault(self, kind: str, times: int = 1, seconds: float | None = None) -> None:
         """Have something go wrong, from any thread."""
-        self.device.set_fault(kind, times, seconds, now=self._clock.now())
+        with self._mutex:
+            self.device.set_fault(kind, times, seconds, now=self._clock.now())
 
     def _do(self, action: Callable[[], object], what: str, original: Callable[..., object]) -> object:
         if method_kind(original).is_async:
@@ -191,10 +195,12 @@ class KeptParameters:
         """Raise if something goes wrong now; a fault that is returned takes its time."""
         faults = self.device.faults
         where = f"{what} of {self._name} (simulated)"
-        if self._cuts != faults.cuts or faults.refuses(self._clock.now()):
+        with self._mutex:
+            is_cut = self._cuts != faults.cuts or faults.refuses(self._clock.now())
             self._cuts = faults.cuts
+            fault = None if is_cut else faults.take()
+        if is_cut:
             raise QMI_TransportLostException(f"The connection was lost in {where}")
-        fault = faults.take()
         if fault is None or fault.kind == "late":
             return fault
         if fault.kind == "no_answer":

@@ -21,7 +21,7 @@ from qmi.devices.descriptors import (
     options_of,
 )
 from qmi.devices.line import Line
-from qmi.devices.plugged import PLUGGED, SIMULATED
+from qmi.devices.plugged import SIMULATED, plugged
 from qmi.errors import QMI_TransportDescriptorException
 
 TransportFactory: TypeAlias = Callable[[str], Any]
@@ -83,7 +83,7 @@ def make_transport(descriptor: str, defaults: Mapping[str, object] | None, find:
     Raises:
         QMI_TransportDescriptorException: If the descriptor cannot be understood.
     """
-    plug = PLUGGED.get()
+    plug = plugged()
     if plug is not None and descriptor == SIMULATED:
         return plug.transport()
     kind = kind_of(descriptor)
@@ -94,7 +94,7 @@ def make_transport(descriptor: str, defaults: Mapping[str, object] | None, find:
 
 def make_async_transport(descriptor: str, defaults: Mapping[str, object] | None, find: TransportFactory) -> Any:
     """The same for drivers in the event loop."""
-    plug = PLUGGED.get()
+    plug = plugged()
     if plug is not None and descriptor == SIMULATED:
         return plug.async_transport()
     kind = kind_of(descriptor)

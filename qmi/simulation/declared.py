@@ -19,6 +19,7 @@ from qmi.simulation.simulator import SimulatedError, Simulator
 from qmi.simulation.sources import Constant, Source
 
 _ANY_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_MULTIPLIERS = {"": 1.0, "G": 1e9, "MA": 1e6, "K": 1e3, "M": 1e-3, "U": 1e-6, "N": 1e-9, "P": 1e-12}
 _MEASURING = ("MEAS", "FETC", "READ")
 _LEFT_OUT = ("SOUR", "SCAL", "DC", "LEV", "IMM", "AMPL")
 _ITEMS = 100
@@ -104,10 +105,32 @@ def _parser(parameter: Parameter[Any], text: ScpiText | None) -> Callable[[str],
                 return read(sent)
             except (ValueError, TypeError, KeyError, IndexError, QMI_Exception):
                 continue
-        is_number = parameter.type in (int, float) and parameter.texts is None
-        raise SimulatedError(-104 if is_number else -224)
+        if parameter.type not in (int, float) or parameter.texts is not None:
+            raise SimulatedError(-224)
+        value = _with_unit(sent, parameter.unit)
+        return round(value) if parameter.type is int else value
 
     return parse
+
+
+def _with_unit(sent: str, unit: str) -> float:
+    """The number of a text with a unit behind it, such as ``500 mV``; in the unit of the parameter.
+
+    Raises:
+        SimulatedError: If it is no number, or of another unit.
+    """
+    found = _ANY_NUMBER.match(sent)
+    if found is None:
+        raise SimulatedError(-104)
+    suffix, unit = sent[found.end() :].strip().upper(), unit.upper()
+    if not unit or not suffix.endswith(unit):
+        raise SimulatedError(-131)
+    multiplier = suffix.removesuffix(unit)
+    # M is milli in SCPI, but for these.
+    factor = 1e6 if multiplier == "M" and unit in ("HZ", "OHM") else _MULTIPLIERS.get(multiplier)
+    if factor is None:
+        raise SimulatedError(-131)
+    return float(f"{float(found[0]) * factor:.15G}")
 
 
 def _by_trial(parameter: Parameter[Any], sent: str) -> Any:

@@ -198,6 +198,13 @@ BAD: dict[str, tuple[str, list[str]]] = {
         '{"contexts": {"srv": {"tcp_server_port": true}}}',
         [f"contexts.srv.tcp_server_port: expected {A_PORT}, found true"],
     ),
+    "simulate": (
+        '{"simulate": 1, "contexts": {"srv": {"simulate": "yes"}}}',
+        [
+            'contexts.srv.simulate: expected true or false, found "yes"',
+            "simulate: expected true or false, found 1",
+        ],
+    ),
     "flag is number": (
         '{"contexts": {"srv": {"enabled": 1}}}',
         ["contexts.srv.enabled: expected true or false, found 1"],

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 import qmi
+from qmi.actors.interface import Placement
 from qmi.core.config_defs import CfgContext, CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.core.driver import (
@@ -168,6 +169,27 @@ def test_device_enforces_the_limits_too(context: QMI_Context) -> None:
         with pytest.raises(QMI_InstrumentException, match="-113"):
             psu.write("NONSENSE")
         assert psu.voltage == 0.0
+
+
+@pytest.mark.parametrize(
+    ("command", "value", "error"),
+    [
+        ("VOLT 500 mV", 0.5, "0"),
+        ("VOLT 5V", 5.0, "0"),
+        ("VOLT 0.01kv", 10.0, "0"),
+        ("VOLT 31 V", 0.0, "-222"),
+        ("VOLT 5 A", 0.0, "-131"),
+        ("VOLT 5 XV", 0.0, "-131"),
+        ("VOLT V", 0.0, "-104"),
+        ("TURN 5 V", 3.0, "-131"),
+        ("FUNC XY", 0.0, "-224"),
+    ],
+)
+def test_device_takes_units_behind_numbers(context: QMI_Context, command: str, value: float, error: str) -> None:
+    with context.make_instrument("psu", Supply, simulate=True) as psu:
+        psu.write(command)
+        assert psu.ask("SYST:ERR?").split(",")[0] == error
+        assert (psu.turns if command.startswith("TURN") else psu.voltage) == value
 
 
 def test_device_enforces_limits_that_change(context: QMI_Context) -> None:
@@ -515,6 +537,32 @@ def test_driver_without_declarations_is_simulated_by_a_class(context: QMI_Contex
         assert other.get_text() == "<TEXT?>\r" * 2
     with context.make_instrument("third", Elsewhere, "tcp:192.0.2.1", simulate=PlainSimulator) as third:
         assert third.get_text() == "<TEXT?>\r" * 3
+
+
+class Composed(Plain):
+    """A driver that makes another instrument, in the thread that its own constructor runs in."""
+
+    def __init__(self, context: Any, name: str, transport: str) -> None:
+        super().__init__(context, name, transport)
+        self.other = context.make_instrument(f"{name}_other", InCaller, "tcp:192.0.2.1:1")
+
+    @rpc_method
+    def get_other(self) -> str:
+        kind: str = self.other.get_kind()
+        return kind
+
+
+class InCaller(Plain):
+    _rpc_placement = Placement.CALLER
+
+    @rpc_method
+    def get_kind(self) -> str:
+        return type(self._transport).__name__
+
+
+def test_instruments_that_a_simulated_driver_makes_are_their_own(context: QMI_Context) -> None:
+    composed = context.make_instrument("composed", Composed, simulate=PlainSimulator)
+    assert composed.get_other() == "QMI_TcpTransport"
 
 
 @pytest.mark.parametrize("cls", [Plain, Elsewhere])

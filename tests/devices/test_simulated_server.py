@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import subprocess
 import sys
 from typing import Any
 
@@ -153,6 +154,29 @@ def test_simulator_is_served_on_a_terminal() -> None:
         assert read_now(port) == b"5\n"
         os.close(port)
     assert (server.port, server.path.startswith("/dev/")) == (0, True)
+
+
+OTHER_PROGRAM = """
+import os, select, socket, sys
+port, path = int(sys.argv[1]), sys.argv[2]
+with socket.create_connection(("127.0.0.1", port), 10) as device:
+    device.sendall(b"VOLT 5;*OPC?\\n")
+    print(device.recv(100))
+device = os.open(path, os.O_RDWR | os.O_NOCTTY)
+os.write(device, b"VOLT 6;VOLT?\\n")
+select.select([device], [], [], 10)
+print(os.read(device, 100))
+"""
+
+
+@needs_terminals
+def test_another_program_uses_served_simulators() -> None:
+    with serve_simulator(Supply) as tcp, serve_simulator(Supply, "pty") as terminal:
+        command = [sys.executable, "-I", "-S", "-c", OTHER_PROGRAM, str(tcp.port), terminal.path]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert run.stdout.splitlines() == [r"b'1\n'", r"b'6\n'"], run.stderr
+        assert (tcp.device.simulator.voltage, terminal.device.simulator.voltage) == (5.0, 6.0)
+        assert tcp.device.received == ["VOLT 5;*OPC?"]
 
 
 def test_pyvisa_uses_a_served_simulator() -> None:

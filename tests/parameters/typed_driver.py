@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import assert_type
 
+import qmi
 from qmi.core.driver import (
     Channel,
     ChannelList,
@@ -17,6 +18,7 @@ from qmi.core.driver import (
     Parameter,
     QMI_Instrument,
     ScpiInstrument,
+    Simulator,
     channels,
     parameter,
     rpc_method,
@@ -123,6 +125,41 @@ def use(psu: Supply, laser: Laser) -> None:
     assert_type(laser.shutter, bool)
     assert_type(laser.monitor, float)
     assert_type(laser.wavelength, float)
+
+
+class SupplySimulator(Simulator):
+    """What the supply measures."""
+
+    voltage = 12.0
+
+    def current(self) -> float:
+        """Through a resistor, while the output is on."""
+        return self.voltage / 50 if self.output else 0.0
+
+    @Simulator.command("CURV?")
+    def curve(self) -> bytes:
+        """A curve."""
+        return bytes(10)
+
+
+class Simulated(Supply):
+    """Names its simulator."""
+
+    simulator = SupplySimulator
+
+
+async def simulate() -> None:
+    """The transport may be left out, and the type of the driver stays."""
+    assert_type(qmi.make_instrument("psu", Supply, simulate=True), Supply)
+    assert_type(qmi.make_instrument("psu", Supply, "tcp:psu", simulate=SupplySimulator, replace=True), Supply)
+    assert_type(qmi.make_instrument("psu", Simulated, "tcp:psu", timeout=1.0), Simulated)
+    context = qmi.context()
+    psu = context.make_instrument("psu", Supply, simulate=True)
+    assert_type(psu, Supply)
+    assert_type(psu.is_simulated(), bool)
+    psu.simulate_fault("late", times=2, seconds=0.5)
+    context.make_instrument("psu", Supply, simulate="yes")  # type: ignore[call-overload]
+    qmi.make_instrument("psu", Supply, simulate=Supply)  # type: ignore[arg-type]
 
 
 # Declarations that are wrong by their types
