@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
 
+from qmi.core.instrument import QMI_Instrument
 from qmi.errors import QMI_UsageException
 from qmi.tools.driver.cli import main
 from qmi.tools.driver.docs import brought_up_to_date, tables_of
 from qmi.tools.driver.target import find_drivers
 
+DOCS = Path(__file__).parents[3] / "docs"
+MARKED = [path for path in sorted(DOCS.rglob("*.md")) if "\n<!-- driver: " in path.read_text("utf-8")]
 OVEN = "tests.support.oven_driver"
 
 
@@ -103,3 +108,26 @@ def test_page_without_marks_is_refused() -> None:
         QMI_UsageException, match="page has no place for tables: a line '<!-- driver: MODULE:CLASS -->'"
     ):
         brought_up_to_date("# Ovens\n", "page")
+
+
+@pytest.mark.parametrize("page", MARKED, ids=lambda page: page.stem)
+def test_pages_of_this_library_are_up_to_date(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    text = page.read_text("utf-8")
+    name = page.relative_to(DOCS.parent).as_posix()
+    assert brought_up_to_date(text, name) == text, f"python -m qmi.tools.driver docs --into {name}"
+
+
+def test_every_driver_of_this_library_has_tables() -> None:
+    import qmi.instruments
+
+    text = (DOCS / "reference" / "drivers.md").read_text("utf-8")
+    for found in pkgutil.walk_packages(qmi.instruments.__path__[:1], "qmi.instruments."):
+        module = importlib.import_module(found.name)
+        drivers = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, QMI_Instrument) and value.__module__ == found.name
+        ]
+        for driver in drivers:
+            assert driver.__name__.startswith("_") or f"# {driver.__name__}\n" in text, driver
