@@ -106,7 +106,8 @@ def tables_of(drivers: Sequence[type[QMI_RpcObject]], level: int = 2) -> str:
 def _level_at(text: str, position: int) -> int:
     """The level of the heading that a place of a page is under; 0 if there is none."""
     code, level = False, 0
-    for line in text[:position].splitlines():
+    # The headings of other drivers belong to their tables.
+    for line in _MARKED.sub("", text[:position]).splitlines():
         code ^= line.lstrip().startswith("```")
         heading = re.match(r"(#+) ", line)
         if heading and not code:

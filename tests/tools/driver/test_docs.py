@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,14 @@ def test_page_is_brought_up_to_date_between_its_marks(
     assert brought_up_to_date(text, "page") == text
 
 
+def test_page_with_several_drivers_has_them_at_one_level() -> None:
+    marks = [f"<!-- driver: {OVEN}:{name} -->\n<!-- end of driver -->" for name in ("Oven", "Grill", "Stove")]
+    text = brought_up_to_date("\n\n".join(["# Ovens", *marks[:2], "## More", marks[2]]), "page")
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings == ["# Ovens", "## Oven", "## Grill", "## More", "### Stove"]
+    assert brought_up_to_date(text, "page") == text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -130,4 +139,5 @@ def test_every_driver_of_this_library_has_tables() -> None:
             if isinstance(value, type) and issubclass(value, QMI_Instrument) and value.__module__ == found.name
         ]
         for driver in drivers:
-            assert driver.__name__.startswith("_") or f"# {driver.__name__}\n" in text, driver
+            name = driver.__name__
+            assert name.startswith("_") or re.search(rf"^## {name}$|^`{name}`", text, re.MULTILINE), driver
