@@ -72,7 +72,13 @@ class ScpiOptions:
                 f"Response was not terminated with expected terminator: got {response[-40:]!r}, expected it to end in "
                 f"{terminator!r}, in answer to {cmd!r}"
             )
-        return response[: len(response) - len(terminator)].decode(decoder)
+        text = response[: len(response) - len(terminator)]
+        try:
+            return text.decode(decoder)
+        except UnicodeDecodeError as error:
+            raise QMI_InstrumentException(
+                f"Expected a text in {decoder} in answer to {cmd!r}, got {text[:40]!r}"
+            ) from error
 
     def _delay(self) -> float:
         """For how long to wait before the next command, in seconds; counts from now."""
@@ -215,7 +221,7 @@ class ScpiProtocol(ScpiOptions):
 
         Raises:
             QMI_TimeoutException: If there is no answer in time.
-            QMI_InstrumentException: If the answer does not end in its terminator.
+            QMI_InstrumentException: If the answer does not end in its terminator, or is no text in that encoding.
             QMI_ScpiException: If an error query is set, and the device reports an error.
         """
         if timeout is None:

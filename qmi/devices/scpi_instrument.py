@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _NUMBER = scpi_text(float)
 _FLAG = scpi_text(bool)
+_DECODER = "latin-1"  # what is no ASCII is shown with the parameter that it is no value of
 
 
 class ScpiRules:
@@ -354,7 +355,7 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
         question = binding.question(channel)
         if binding.block is not None:
             return binding.array(self._scpi.ask_array(question, binding.block.dtype))
-        return binding.value(self._scpi.ask(question), channel, self._name)
+        return binding.value(self._scpi.ask(question, decoder=_DECODER), channel, self._name)
 
     def _write_parameter(
         self, parameter: DeclaredParameter, value: object, channel: ParameterOfChannel | None
@@ -602,7 +603,7 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
         question = binding.question(channel)
         if binding.block is not None:
             return binding.array(await self._scpi.ask_array(question, binding.block.dtype))
-        return binding.value(await self._scpi.ask(question), channel, self._name)
+        return binding.value(await self._scpi.ask(question, decoder=_DECODER), channel, self._name)
 
     async def _write_parameter(
         self, parameter: DeclaredParameter, value: object, channel: ParameterOfChannel | None

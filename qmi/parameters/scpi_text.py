@@ -72,7 +72,7 @@ def scpi_text(
     elif kind is bool:
         rules = ScpiText(lambda value: "1" if value else "0", _read_flag, "0, 1, ON or OFF")
     elif kind is str:
-        rules = ScpiText(_write_words, unquoted, "a text")
+        rules = ScpiText(_write_words, _read_words, "a text")
     elif isinstance(kind, type) and issubclass(kind, Enum):
         rules = _of_table([(member, plain_text(member.value)) for member in kind])
     else:
@@ -194,6 +194,13 @@ def unquoted(text: str) -> str:
         if text[0] not in inner.replace(text[0] * 2, ""):
             return inner.replace(text[0] * 2, text[0])
     return text
+
+
+def _read_words(text: str) -> str:
+    words = unquoted(text)
+    if not words.replace("\t", " ").isprintable():
+        raise ValueError(f"{text!r} is no text")
+    return words
 
 
 def _write_words(value: str) -> str:

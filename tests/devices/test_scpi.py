@@ -59,8 +59,9 @@ def test_answer_without_its_terminator_is_refused(mock: MagicMock, response: byt
 
 def test_answer_that_is_no_ascii_is_refused(mock: MagicMock) -> None:
     mock.read_until.return_value = b"\xe9\n"
-    with pytest.raises(UnicodeDecodeError):
+    with pytest.raises(QMI_InstrumentException, match=r"Expected a text in ascii in answer to 'x\?', got b'\\xe9'"):
         ScpiProtocol(mock).ask("x?")
+    assert ScpiProtocol(mock).ask("x?", decoder="latin-1") == "\xe9"
     with pytest.raises(UnicodeEncodeError):
         ScpiProtocol(mock).write("\xe9")
 

@@ -146,6 +146,20 @@ def test_answer_of_another_type_names_parameter_question_and_what_was_expected(
     assert str(raised.value) == f"Expected {expected} in answer to {question!r}, got 'broken', for {name} of psu"
 
 
+def test_answer_that_is_no_text_is_shown_with_its_parameter() -> None:
+    supply, _ = opened(("VOLT?", b"\xff\xa5\x00\n"), ("DISP?", b"\xff\x00\n"), ("WHAT?", b"\xff\n"))
+    with pytest.raises(
+        QMI_InstrumentException, match=r"Expected a number in answer to 'VOLT\?', got .*, for voltage of"
+    ):
+        _ = supply.voltage
+    with pytest.raises(
+        QMI_InstrumentException, match=r"Expected a text in answer to 'DISP\?', got .*, for label of psu"
+    ):
+        _ = supply.label
+    with pytest.raises(QMI_InstrumentException, match=r"Expected a text in ascii in answer to 'WHAT\?', got b'\\xff'"):
+        supply.ask("WHAT?")
+
+
 def test_answers_that_make_no_sense_name_the_question_of_the_channel() -> None:
     supply, _ = opened(("SOUR2:VOLT?", "x"), ("MEAS1?", "1"), ("HOT1?", "2"))
     with pytest.raises(QMI_InstrumentException, match=r"'SOUR2:VOLT\?', got 'x', for channels\[2\]\.voltage of psu"):

@@ -273,3 +273,14 @@ def test_command_without_a_question_only_sets() -> None:
 def test_command_that_cannot_be_sent_is_refused(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scpi_commands(*arguments)
+
+
+@pytest.mark.parametrize("text", ["\xff\xa5?\x00\xfe", "two\nlines", "a\x01"])
+@pytest.mark.parametrize("kind", [float, int, bool, str, Mode])
+def test_bytes_that_are_no_text_are_no_value(kind: Any, text: str) -> None:
+    with pytest.raises(ValueError):
+        scpi_text(kind).read(text)
+
+
+def test_text_of_an_answer_may_have_more_than_ascii() -> None:
+    assert scpi_text(str).read('"25 \xb5V\tDC"') == "25 \xb5V\tDC"
