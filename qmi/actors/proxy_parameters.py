@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import WRAPPER_ASSIGNMENTS, cache, partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from qmi.actors.call import Handle, ProxyView
 from qmi.actors.future import QMI_RpcFuture
@@ -430,7 +430,9 @@ def _handle_class(view: str, brief: ParameterBrief) -> type[_BaseHandle]:
 class ProxyParameters(ProxyPart):
     """The parameters of an object: ``proxy.parameters()`` tells what is known of them; here is a handle of each.
 
-    ``proxy.parameters.voltage``, ``proxy.parameters["channels[1].voltage"]``; iteration gives the names.
+    ``proxy.parameters.voltage``, ``proxy.parameters["channels[1].voltage"]``; iteration gives the names. At an awaited
+    proxy, and at one that returns futures, a handle is one for these, and calling it returns what is awaited, or a
+    future.
     """
 
     __slots__ = ()
@@ -442,26 +444,31 @@ class ProxyParameters(ProxyPart):
         assert found is not None
         return found
 
-    def __call__(self, *names: str, rpc_timeout: float | None = None) -> Any:
+    # The types are those of a blocking proxy: the type of all others says nothing of what a driver has.
+
+    def __call__(self, *names: str, rpc_timeout: float | None = None) -> dict[str, ParameterInfo]:
         """What is known of the parameters, by name, with their limits as they are now.
 
         Args:
             names: Those that are asked about; without any, all.
             rpc_timeout: How long to wait, in seconds.
         """
+        found: object
         if self._view == "async":
-            return self._rpc.call_async(_PARAMETERS, names, {}, rpc_timeout)
-        if self._view == "nonblocking":
-            return self._rpc.call_nonblocking(_PARAMETERS, names, {})
-        return self._rpc.call_blocking(_PARAMETERS, names, {}, rpc_timeout)
+            found = self._rpc.call_async(_PARAMETERS, names, {}, rpc_timeout)
+        elif self._view == "nonblocking":
+            found = self._rpc.call_nonblocking(_PARAMETERS, names, {})
+        else:
+            found = self._rpc.call_blocking(_PARAMETERS, names, {}, rpc_timeout)
+        return cast("dict[str, ParameterInfo]", found)
 
-    def __getitem__(self, path: str) -> Any:
+    def __getitem__(self, path: str) -> ParameterHandle:
         brief = self._interface().find(path) if isinstance(path, str) else None
         if brief is None:
             raise QMI_UnknownNameException(self._unknown(path))
-        return _handle_class(self._view, brief)(self._rpc, path, brief)
+        return cast("ParameterHandle", _handle_class(self._view, brief)(self._rpc, path, brief))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> ParameterHandle:
         if name.startswith("__"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raise QMI_UnknownRpcException(self._unknown(name), name=name, obj=None)

@@ -19,6 +19,7 @@ from qmi.parameters import access
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import MARK
 from qmi.parameters.rules import Rule, plain_scalar
+from qmi.parameters.units import Quantity
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -139,7 +140,7 @@ class Parameter(Generic[T]):
             return self
         return cast("T", access.now(access.reading(instance, self), f"await self.get_{self.name}()"))
 
-    def __set__(self, instance: object, value: T) -> None:
+    def __set__(self, instance: object, value: T | Quantity) -> None:
         access.now(access.setting(instance, self, value), f"await self.set_{self.name}(...)")
 
     def changed(self, **given: Any) -> Parameter[T]:

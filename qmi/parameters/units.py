@@ -8,8 +8,8 @@ from typing import Protocol
 from qmi.errors import QMI_InvalidValueException
 
 
-class _Quantity(Protocol):
-    """What is used of a quantity."""
+class Quantity(Protocol):
+    """What is used of a quantity of pint."""
 
     @property
     def magnitude(self) -> object:
@@ -19,7 +19,7 @@ class _Quantity(Protocol):
     def units(self) -> object:
         """The unit."""
 
-    def to(self, unit: str) -> _Quantity:
+    def to(self, unit: str, /) -> Quantity:
         """The same in another unit."""
 
 
@@ -42,7 +42,7 @@ def in_unit(value: object, unit: str, where: str) -> object:
     """
     if not is_quantity(value):
         return value
-    quantity: _Quantity = value  # type: ignore[assignment]
+    quantity: Quantity = value  # type: ignore[assignment]
     try:
         number = quantity.to(unit).magnitude
     except Exception as error:
@@ -55,7 +55,7 @@ def in_unit(value: object, unit: str, where: str) -> object:
     return number
 
 
-def _refusal(quantity: _Quantity, unit: str, where: str, error: Exception) -> str:
+def _refusal(quantity: Quantity, unit: str, where: str, error: Exception) -> str:
     if not unit:
         return f"{where} has no unit: give it a plain value, got {quantity}"
     if isinstance(error, AttributeError | AssertionError) or "dimension" not in type(error).__name__.lower():

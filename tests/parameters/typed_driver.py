@@ -3,12 +3,14 @@
 mypy checks this file with all others; both checkers do in ``test_typing.py``.
 """
 
-# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportUnusedExpression=false
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportUnusedExpression=false, reportUnknownMemberType=false
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import assert_type
+
+import pint
 
 import qmi
 from qmi.core.driver import (
@@ -16,9 +18,12 @@ from qmi.core.driver import (
     ChannelList,
     Channels,
     Parameter,
+    ParameterHandle,
+    ParameterInfo,
     QMI_Instrument,
     ScpiInstrument,
     Simulator,
+    Snapshot,
     channels,
     parameter,
     rpc_method,
@@ -103,6 +108,7 @@ def use(psu: Supply, laser: Laser) -> None:
     psu.voltage = 5
     psu.voltage = 5.0
     psu.mode = Mode.CURRENT
+    psu.voltage = pint.Quantity(5.0, "V")
     psu.voltage = "5"  # type: ignore[assignment]
     psu.voltage = None  # type: ignore[assignment]
     psu.mode = "CURR"  # type: ignore[assignment]
@@ -115,6 +121,11 @@ def use(psu: Supply, laser: Laser) -> None:
     psu.channels[2].voltage = "3"  # type: ignore[assignment]
     for channel in psu.channels:
         assert_type(channel.voltage, float)
+
+    assert_type(psu.parameters(), dict[str, ParameterInfo])
+    assert_type(psu.parameters.voltage, ParameterHandle)
+    assert_type(psu.parameters["channels[1].voltage"].limits(), tuple[float | None, float | None])
+    assert_type(psu.snapshot(), Snapshot)
 
     assert_type(laser.power, float)
     laser.power = 0.01
