@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qmi.config.validators import printable
 from qmi.errors import QMI_InvalidValueException
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
         time: When it was read or set, as seconds since the epoch.
     """
 
-    value: object
+    value: Any
     unit: str = ""
     time: float = 0.0
 
@@ -58,8 +58,8 @@ class Change(NamedTuple):
     """
 
     name: str
-    before: object
-    after: object
+    before: Any
+    after: Any
     unit: str = ""
 
     def __str__(self) -> str:
