@@ -45,6 +45,8 @@ __all__ = [
     "make_rpc_object",
     "make_task",
     "open_context",
+    "request_release",
+    "reserve",
     "rpc_async",
     "rpc_blocking",
     "rpc_nonblocking",

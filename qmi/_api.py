@@ -17,6 +17,8 @@ from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.views import call as call
 from qmi.actors.views import lock_info as lock_info
 from qmi.actors.views import locked as locked
+from qmi.actors.views import request_release as request_release
+from qmi.actors.views import reserve as reserve
 from qmi.actors.views import rpc_async as rpc_async
 from qmi.actors.views import rpc_blocking as rpc_blocking
 from qmi.actors.views import rpc_nonblocking as rpc_nonblocking

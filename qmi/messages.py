@@ -57,25 +57,64 @@ class Token(NamedTuple):
         return not self.custom and self.secret.startswith(BLOCK)
 
 
-class LockInfo(NamedTuple):
-    """The holder of a lock, as other programs may see it.
+class _LockInfo(NamedTuple):
+    context: str
+    label: str
+    since: float
+
+
+class LockInfo(_LockInfo):
+    """The holder of a lock, as other programs may see it. As a tuple it has the first three of these attributes.
 
     Attributes:
         context: Name of the holder's context.
         label: The lock's public label, such as ``$lock_2``.
         since: When it was granted, as seconds since the epoch.
+        reason: For what it was reserved; empty if nobody said it. Only then the others are known.
+        user: Who reserved it.
+        program: In which program.
+        host: On which computer.
     """
 
-    context: str
-    label: str
-    since: float
+    # What goes over a link is the tuple, since older versions know no more than that.
+    reason: str = ""
+    user: str = ""
+    program: str = ""
+    host: str = ""
+
+    def __new__(
+        cls,
+        context: str,
+        label: str,
+        since: float,
+        reason: str = "",
+        user: str = "",
+        program: str = "",
+        host: str = "",
+    ) -> LockInfo:
+        """Make one."""
+        self = super().__new__(cls, context, label, since)
+        if reason or user or program or host:
+            self.reason, self.user, self.program, self.host = reason, user, program, host
+        return self
 
     def describe(self) -> str:
         """The same as text, for messages."""
         from datetime import UTC, datetime  # nothing else here needs it, and everybody imports this
 
         since = datetime.fromtimestamp(self.since, UTC)
-        return f"context {self.context!r} ({self.label}) since {since:%Y-%m-%d %H:%M:%S} UTC"
+        who = self.who()
+        text = f"context {self.context!r} ({self.label}) since {since:%Y-%m-%d %H:%M:%S} UTC"
+        return text + (f", {who}" if who else "") + (f", for {self.reason!r}" if self.reason else "")
+
+    def who(self) -> str:
+        """Who it is, as text; empty if that is not known."""
+        parts = (
+            f"{self.user}" if self.user else "",
+            f"in {self.program}" if self.program else "",
+            f"on {self.host}" if self.host else "",
+        )
+        return " ".join(part for part in parts if part)
 
 
 GET_PROPERTY = "__rpc_get__"

@@ -174,6 +174,7 @@ USERS_VALUES = {
     "Change.before": "likewise",
     "Change.after": "likewise",
     "QMI_RpcObject.parameters": "that of objects with parameters, or a method of the driver's author",
+    "QMI_RpcObject.reserve": "likewise: what proxies do, or a setting of the driver's author",
     "QMI_RpcObject.snapshot": "likewise",
     "QMI_RpcObject.restore": "likewise",
     "QMI_RpcObject.sig_changed": "likewise",

@@ -64,8 +64,9 @@ from qmi.messages import (
     call_text,
     method_text,
 )
-from qmi.names import Address
+from qmi.names import CONTEXT_OBJECT_NAME, Address
 from qmi.runtime.call_context import EXECUTION, current_chain
+from qmi.runtime.identity import own_identity
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
 
@@ -430,8 +431,64 @@ class Handle:
         return await call_async(future)
 
     async def await_info(self) -> LockInfo | None:
-        """Ask who holds the lock."""
-        return await call_async(self.query_lock())
+        """Ask who holds the lock, and for what."""
+        info = await call_async(self.query_lock())
+        if info is None or self._is_here():
+            return info
+        try:
+            return with_words(info, await call_async(self._ask_context("lock_words")))
+        except QMI_Exception:  # an older version, or it has ended meanwhile
+            return info
+
+    def lock_info(self, instead: str) -> LockInfo | None:
+        """The same for blocking code.
+
+        Args:
+            instead: What to write on a loop.
+        """
+        info = self.wait("lock_info()", self.query_lock(), instead)
+        if info is None or self._is_here():
+            return info
+        try:
+            return with_words(info, self.wait("lock_info()", self._ask_context("lock_words"), instead))
+        except QMI_Exception:  # as above
+            return info
+
+    def say_reason(self, reason: str, instead: str) -> None:
+        """Say for what the lock is held that was just granted; when this returns, everybody can see it.
+
+        Args:
+            reason: For what.
+            instead: What to write on a loop.
+        """
+        with suppress(QMI_Exception):  # an older version, which does not know of reasons; or the lock is gone already
+            self.wait("lock()", self._note_reason(reason), instead)
+
+    async def await_reason(self, reason: str) -> None:
+        """The same in the loop."""
+        with suppress(QMI_Exception):  # as above
+            await call_async(self._note_reason(reason))
+
+    def _note_reason(self, reason: str) -> QMI_RpcFuture[bool]:
+        return self._ask_context("note_lock", reason, *own_identity())
+
+    def request_release(self, reason: str) -> QMI_RpcFuture[str | None]:
+        """Tell the holder that somebody wants the lock."""
+        return self._ask_context("request_lock_release", check_reason(reason, may_be_empty=True), *own_identity())
+
+    def force_release_for(self, reason: str) -> QMI_RpcFuture[None]:
+        """Ask to unlock, whoever holds it, and say for what."""
+        INTERRUPTS.look()
+        return self._ask_context("force_unlock_object", check_reason(reason), *own_identity())
+
+    def _is_here(self) -> bool:
+        return self.address.context == self.router.origin.context
+
+    def _ask_context(self, method: str, *args: object) -> QMI_RpcFuture[Any]:
+        # The context of the object is asked, since older versions know its methods by their names, and can say that
+        # they do not know one; an unknown field of a lock request would end the link.
+        address = Address(self.address.context, CONTEXT_OBJECT_NAME)
+        return self.router.request(address, Call(CONTEXT_OBJECT_NAME, method, (self.address.object, *args)))
 
     def force_release(self) -> QMI_RpcFuture[None]:
         """Ask to unlock, whoever holds it."""
@@ -469,6 +526,24 @@ class Handle:
         """The error for a block that needed the lock and did not get it."""
         holder = f" It is held by {printable(info.describe())}" if info is not None else ""
         return QMI_ObjectLockedException(f"{self.address} could not be locked within {timeout:g} s.{holder}")
+
+
+def check_reason(reason: object, *, may_be_empty: bool = False) -> str:
+    """What somebody says why the lock is wanted.
+
+    Raises:
+        QMI_UsageException: If it is no text, or says nothing.
+    """
+    if not isinstance(reason, str) or not (may_be_empty or reason.strip()):
+        raise QMI_UsageException(f"reason must be a text that says for what, got {reason!r}")
+    return reason
+
+
+def with_words(info: LockInfo, words: object) -> LockInfo:
+    """What is known of a holder, with the words that another program has told; it may be of any version."""
+    if isinstance(words, tuple | list) and len(words) == 4 and all(isinstance(word, str) for word in words):
+        return LockInfo(*info, *(printable(word[:200]) for word in words))
+    return info
 
 
 def check_token(custom: object) -> Token | None:

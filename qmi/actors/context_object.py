@@ -93,6 +93,25 @@ class Configured(Protocol):
         """Begin to make one of them anew."""
 
 
+class Locks(Protocol):
+    """What is said of locks, and to those who hold them. Who says it is the caller."""
+
+    def note(self, name: str, origin: Origin, words: tuple[object, ...]) -> bool:
+        """Note for what somebody holds a lock."""
+
+    def words(self, name: str) -> tuple[str, ...] | None:
+        """What the holder of a lock has said."""
+
+    def request_release(self, name: str, origin: Origin, words: tuple[object, ...]) -> QMI_RpcFuture[str | None]:
+        """Tell the holder of a lock that somebody else wants it."""
+
+    def force_unlock(self, name: str, origin: Origin, words: tuple[object, ...]) -> None:
+        """Unlock an object, whoever holds it."""
+
+    def told(self, *request: object) -> None:
+        """This program is asked for a lock, or has lost one."""
+
+
 class Rights(Protocol):
     """What other contexts may do."""
 
@@ -120,6 +139,14 @@ class Owner(Protocol):
 
     def request_shutdown(self) -> None:
         """Ask it to end."""
+
+    @property
+    def origin(self) -> Origin:
+        """How others know where a message came from."""
+
+    @property
+    def reservations(self) -> Locks:
+        """The words to its locks."""
 
     @property
     def rights(self) -> Rights:
@@ -229,6 +256,69 @@ class ContextObject(QMI_RpcObject):
 
         restarted.add_done_callback(tell)
         return told
+
+    # Locks: the words to them. The locks themselves are asked of their objects.
+
+    @direct_method
+    def note_lock(self, object_name: str, reason: str, user: str = "", program: str = "", host: str = "") -> bool:
+        """Note for what the caller's context holds the lock of an object.
+
+        Args:
+            object_name: The object.
+            reason: For what.
+            user: Who.
+            program: In which program.
+            host: On which computer.
+
+        Returns:
+            False if it does not hold it.
+        """
+        return self._owner.reservations.note(object_name, self._caller(), (reason, user, program, host))
+
+    @direct_method
+    def lock_words(self, object_name: str) -> tuple[str, ...] | None:
+        """Reason, user, program and computer that were noted for the lock of an object; None if nobody holds it."""
+        words = self._owner.reservations.words(object_name)
+        return None if words is None else tuple(words)
+
+    @answered_by("_begin_request_lock_release")
+    def request_lock_release(
+        self, object_name: str, reason: str = "", user: str = "", program: str = "", host: str = ""
+    ) -> str | None:
+        """Tell the holder of an object's lock that the caller wants it; see :meth:`note_lock`.
+
+        Returns:
+            Who was told; None if nobody holds it.
+        """
+        return self._begin_request_lock_release(object_name, reason, user, program, host).wait()
+
+    def _begin_request_lock_release(
+        self, object_name: str, reason: str = "", user: str = "", program: str = "", host: str = ""
+    ) -> QMI_RpcFuture[str | None]:
+        words = (reason, user, program, host)
+        return self._owner.reservations.request_release(object_name, self._caller(), words)
+
+    @direct_method
+    def force_unlock_object(
+        self, object_name: str, reason: str = "", user: str = "", program: str = "", host: str = ""
+    ) -> None:
+        """Unlock an object, whoever holds the lock, who is told so; see :meth:`note_lock`."""
+        self._owner.reservations.force_unlock(object_name, self._caller(), (reason, user, program, host))
+
+    @direct_method
+    def told_of_lock(self, address: str, by: str, reason: str = "", taken: bool = False) -> None:
+        """Tell this program that somebody asks for a lock that it holds, or has taken it by force.
+
+        Args:
+            address: The object.
+            by: Who.
+            reason: For what.
+            taken: Whether it is gone already.
+        """
+        self._owner.reservations.told(address, by, reason, taken)
+
+    def _caller(self) -> Origin:
+        return CALLER.get() or self._owner.origin
 
     @direct_method
     def shutdown_context(self, hard: bool = False) -> None:

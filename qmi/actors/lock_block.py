@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from qmi.actors.call import ProxyView
+from qmi.actors.call import ProxyView, check_reason
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.open_blocks import Block, close_block, open_block
 from qmi.errors import QMI_UsageException
@@ -29,11 +29,13 @@ class _Entrance(Generic[V]):
         view: The proxy.
         timeout: How long to wait for another holder, in seconds.
         lock_token: A text of the user's, or None.
+        reason: For what, or None.
     """
 
-    __slots__ = ("_block", "_handle", "_text", "_timeout", "_view")
+    __slots__ = ("_block", "_handle", "_reason", "_text", "_timeout", "_view")
 
-    def __init__(self, view: V, timeout: float = 0.0, lock_token: str | None = None) -> None:
+    def __init__(self, view: V, timeout: float = 0.0, lock_token: str | None = None, reason: str | None = None) -> None:
+        self._reason = None if reason is None else check_reason(reason)
         self._view = view
         self._handle = view.__rpc__
         self._timeout = timeout
@@ -79,11 +81,13 @@ class LockBlock(_Entrance[V]):
         try:
             future = self._ask(block)
             if self._handle.wait("locked()", future, _INSTEAD):
+                if self._reason is not None:
+                    self._handle.say_reason(self._reason, _INSTEAD)
                 return self._enter(block)
         except BaseException:
             self._undo(block, future)
             raise
-        info = self._handle.wait("lock_info()", self._handle.query_lock(), "await proxy.rpc_async.lock_info()")
+        info = self._handle.lock_info("await proxy.rpc_async.lock_info()")
         raise self._handle.not_granted(self._timeout, info)
 
     def __exit__(
@@ -105,6 +109,8 @@ class AsyncLockBlock(_Entrance[V]):
         try:
             future = self._ask(block)
             if await self._handle.await_lock(future):
+                if self._reason is not None:
+                    await self._handle.await_reason(self._reason)
                 return self._enter(block)
         except BaseException:
             self._undo(block, future)

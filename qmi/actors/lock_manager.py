@@ -91,6 +91,16 @@ class LockManager:
         holder = self.lock.holder
         return None if holder is None else holder.info
 
+    def holder(self) -> tuple[Origin, LockInfo] | None:
+        """The context that holds the lock, and what others may see of it."""
+        holder = self.lock.holder
+        return None if holder is None else (holder.origin, holder.info)
+
+    def note(self, origin: Origin, reason: str, user: str, program: str, host: str) -> bool:
+        """Note for what a context holds the lock; False if it does not."""
+        with self._actor.mailbox.mutex:
+            return self.lock.note(origin, reason, user, program, host)
+
     # Calls
 
     def refusal(self, turn: PendingCall) -> QMI_ObjectLockedException | None:
@@ -301,24 +311,32 @@ class LockManager:
         dropped = [turn.cancel() for turn in asked if turn.origin == origin]
         return any(dropped)
 
-    def force_release(self, origin: Origin) -> None:
-        """Unlock, whoever holds the lock; the holder's next call is refused with the news.
+    def force_release(self, origin: Origin, reason: str = "", user: str = "") -> None:
+        """Unlock, whoever holds the lock; the holder is told at once, and its next call is refused with the news.
 
         Args:
             origin: Who asks for it.
+            reason: For what; empty if that was not said.
+            user: Who that is, with program and computer, likewise.
         """
         actor = self._actor
         address = actor.host.address_of(origin)
-        who = f"context {origin.context!r}" + (f" ({address})" if address else "")
+        who = f"context {origin.context!r}" + (f" ({address})" if address else "") + (f", {user}," if user else "")
+        why = f": {reason}" if reason else ""
         with actor.mailbox.mutex:
             held = [holder.info for holder in self.lock.holders()]
-            self.lock.force(f"{who} took it away by force_unlock() at {_utc(time.time())}")
+            former = {holder.origin for holder in self.lock.holders()}
+            self.lock.force(f"{who} took it away by force_unlock() at {_utc(time.time())}{why}")
             turn = self._wake_next()
+        for other in former - {origin}:
+            actor.host.tell_former_holder(actor.where, other, who.rstrip(","), reason)
         _logger.warning("%s forcefully unlocked!.", actor.address.object)
         # The line above is what a script's console shows. Who did it is of interest there only if it was somebody else.
         level = logging.WARNING if address else logging.INFO
         for info in held:
-            _logger.log(level, "%s: %s took the lock from context %r (%s)", actor.where, who, info.context, info.label)
+            _logger.log(
+                level, "%s: %s took the lock from context %r (%s)%s", actor.where, who, info.context, info.label, why
+            )
         actor.dispatch(turn)
 
     def leave(self, origin: Origin) -> None:

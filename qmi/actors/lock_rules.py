@@ -264,8 +264,10 @@ class Lock(Generic[W]):
         self._grants += 1
         if self._past is not None:
             self._past.pop(key, None)
-        info = LockInfo(origin.context, f"$lock_{self._grants}", now)
         top = self.holder
+        info = LockInfo(origin.context, f"$lock_{self._grants}", now)
+        if top is not None and top.info.reason:  # a block on top of what is reserved is a part of it
+            info = LockInfo(*info, top.info.reason, top.info.user, top.info.program, top.info.host)
         if top is None:
             self.holder = Holder(origin, token, key, info)
             return answer
@@ -300,6 +302,14 @@ class Lock(Generic[W]):
         for holder in gone:
             self.remember(holder.key, reason)
         return self._end(gone, LockOperation.FORCE)
+
+    def note(self, origin: Origin, reason: str, user: str, program: str, host: str) -> bool:
+        """Note for what a context holds it; False if it does not."""
+        holder = self.holder
+        if holder is None or holder.origin != origin:
+            return False
+        self.holder = holder._replace(info=LockInfo(*holder.info, reason, user, program, host))
+        return True
 
     def is_held_by(self, origin: Origin) -> bool:
         """Whether a context has a lock, also one with a token of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import ModuleType, TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -20,7 +21,7 @@ from typing import (
     overload,
 )
 
-from qmi.actors.call import Handle, Router, async_method, blocking_method, nonblocking_method
+from qmi.actors.call import Handle, Router, async_method, blocking_method, check_reason, nonblocking_method
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
@@ -28,7 +29,7 @@ from qmi.actors.presentation import ProxyType, hinted_views, shown_class, signat
 from qmi.actors.properties import PROPERTIES, take_failure
 from qmi.actors.proxy_part import ProxyPart, refuse_pickling
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
-from qmi.errors import QMI_UnknownRpcException
+from qmi.errors import QMI_InvalidOperationException, QMI_UnknownRpcException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo
 from qmi.names import Address
 from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
@@ -125,14 +126,22 @@ def _wait(rpc: Handle, what: str, future: QMI_RpcFuture[T], *, release: bool = F
     return rpc.wait(what, future, f"await proxy.rpc_async.{what}", release=release)
 
 
-def _acquire(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
+_TOO_OLD = "The program of {} runs an older version of this library, which cannot tell the holder of a lock anything"
+
+
+def _acquire(rpc: Handle, timeout: float, lock_token: str | None, reason: str | None = None) -> bool:
+    if reason is not None:
+        check_reason(reason)
     refuse_on_loop(f"{rpc.address}.lock()", "await proxy.rpc_async.lock()")
     token = rpc.token_to_lock_with(lock_token)
     key = rpc.new_key(token)
     future: QMI_RpcFuture[LockAnswer] | None = None
     try:
         future = rpc.acquire(timeout, token, key)
-        return rpc.granted(token, _wait(rpc, "lock()", future))
+        answer = _wait(rpc, "lock()", future)
+        if answer and reason is not None:
+            rpc.say_reason(reason, "await proxy.rpc_async.lock()")
+        return bool(rpc.granted(token, answer))
     except BaseException:
         rpc.undo_acquire(key or token, future, stays=token.custom)
         raise
@@ -142,14 +151,19 @@ def _check_task(rpc: Handle, name: str) -> None:
     refuse_outside_trio(f"{rpc.address}.{name}()", f"proxy.{name}")
 
 
-async def _acquire_async(rpc: Handle, timeout: float, lock_token: str | None) -> LockAnswer:
+async def _acquire_async(rpc: Handle, timeout: float, lock_token: str | None, reason: str | None = None) -> bool:
+    if reason is not None:
+        check_reason(reason)
     _check_task(rpc, "lock")
     token = rpc.token_to_lock_with(lock_token)
     key = rpc.new_key(token)
     future: QMI_RpcFuture[LockAnswer] | None = None
     try:
         future = rpc.acquire(timeout, token, key)
-        return rpc.granted(token, await call_async(future))
+        answer = await call_async(future)
+        if answer and reason is not None:
+            await rpc.await_reason(reason)
+        return bool(rpc.granted(token, answer))
     except BaseException:
         rpc.undo_acquire(key or token, future, stays=token.custom)
         raise
@@ -174,7 +188,7 @@ class QMI_RpcProxy(_ProxyBase):
         """The same object for a trio program; here a method is awaited."""
         return make_view(AsyncProxy, self.__rpc__)
 
-    def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
+    def lock(self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None) -> bool:
         """Lock the object for this proxy alone. All threads and tasks that use this proxy may call.
 
         A method that runs is waited for, so that the object is idle when this returns True.
@@ -182,11 +196,45 @@ class QMI_RpcProxy(_ProxyBase):
         Args:
             timeout: How long to wait for another holder to unlock, in seconds.
             lock_token: A text of your own; whoever knows it can unlock from another proxy of the same context.
+            reason: For what. Everybody can see it, with user, program and computer: :meth:`lock_info`, errors, lists.
 
         Returns:
             Whether the object is locked for this proxy now.
         """
-        return bool(_acquire(self.__rpc__, timeout, lock_token))
+        return _acquire(self.__rpc__, timeout, lock_token, reason)
+
+    def reserve(self, reason: str, timeout: float = 0.0, lock_token: str | None = None) -> bool:
+        """Lock the object for something: ``lock(timeout, lock_token, reason=reason)``.
+
+        Args:
+            reason: For what: ``"alignment until 18:00"``. Everybody can see it, with user, program and computer.
+            timeout: How long to wait for another holder to unlock, in seconds.
+            lock_token: As for :meth:`lock`.
+
+        Returns:
+            Whether the object is locked for this proxy now.
+        """
+        return _acquire(self.__rpc__, timeout, lock_token, check_reason(reason))
+
+    def request_release(self, reason: str = "") -> str | None:
+        """Tell whoever holds the lock that you want it. The lock stays as it is.
+
+        The holder's program logs it as a warning, and calls the functions that it has given to
+        :meth:`.QMI_Context.on_lock_request`.
+
+        Args:
+            reason: For what.
+
+        Returns:
+            Who was told; None if nobody holds the lock.
+
+        Raises:
+            QMI_InvalidOperationException: If a program runs a version that cannot pass it on.
+        """
+        try:
+            return _wait(self.__rpc__, "request_release()", self.__rpc__.request_release(reason))
+        except QMI_UnknownRpcException as error:
+            raise QMI_InvalidOperationException(_TOO_OLD.format(self.__rpc__.address)) from error
 
     def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
         """Unlock the object.
@@ -207,15 +255,28 @@ class QMI_RpcProxy(_ProxyBase):
         """Whether anybody has locked the object. Answered at once."""
         return _wait(self.__rpc__, "is_locked()", self.__rpc__.query_lock()) is not None
 
-    def force_unlock(self) -> None:
-        """Unlock the object, whoever locked it. Answered at once; logged as a warning."""
-        _wait(self.__rpc__, "force_unlock()", self.__rpc__.force_release(), release=True)
+    def force_unlock(self, reason: str | None = None) -> None:
+        """Unlock the object, whoever locked it. Answered at once; logged as a warning.
+
+        The former holder is told by whom at once, in its log, and its next call is refused with that news.
+
+        Args:
+            reason: Why; told and logged as well.
+        """
+        rpc = self.__rpc__
+        if reason is not None:
+            with suppress(QMI_UnknownRpcException):  # an older version, which takes no reason
+                _wait(rpc, "force_unlock()", rpc.force_release_for(reason), release=True)
+                return
+        _wait(rpc, "force_unlock()", rpc.force_release(), release=True)
 
     def lock_info(self) -> LockInfo | None:
-        """Who holds the lock and since when; None if nobody does. Answered at once."""
-        return _wait(self.__rpc__, "lock_info()", self.__rpc__.query_lock())
+        """Who holds the lock, since when and for what; None if nobody does. Answered at once."""
+        return self.__rpc__.lock_info("await proxy.rpc_async.lock_info()")
 
-    def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> LockBlock[Self]:
+    def locked(
+        self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None
+    ) -> LockBlock[Self]:
         """Lock the object for the length of a ``with`` block.
 
         The block belongs to the thread that entered it. Its calls go through; those of other threads are refused, also
@@ -225,11 +286,12 @@ class QMI_RpcProxy(_ProxyBase):
         Args:
             timeout: How long to wait for another holder, in seconds.
             lock_token: A text of your own; see :meth:`lock`.
+            reason: For what; see :meth:`lock`.
 
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        return LockBlock(self, timeout, lock_token)
+        return LockBlock(self, timeout, lock_token, reason)
 
     def __enter__(self) -> QMI_RpcProxy:
         _check_block(self.__rpc_interface__, "with")
@@ -294,9 +356,21 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         """
         return await getattr(self, method.__name__)(*args, **kwargs)
 
-    async def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
+    async def lock(self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None) -> bool:
         """Lock the object for this proxy alone; see :meth:`QMI_RpcProxy.lock`. Cancelling leaves it as it was."""
-        return bool(await _acquire_async(self.__rpc__, timeout, lock_token))
+        return await _acquire_async(self.__rpc__, timeout, lock_token, reason)
+
+    async def reserve(self, reason: str, timeout: float = 0.0, lock_token: str | None = None) -> bool:
+        """Lock the object for something; see :meth:`QMI_RpcProxy.reserve`."""
+        return await _acquire_async(self.__rpc__, timeout, lock_token, check_reason(reason))
+
+    async def request_release(self, reason: str = "") -> str | None:
+        """Tell whoever holds the lock that you want it; see :meth:`QMI_RpcProxy.request_release`."""
+        _check_task(self.__rpc__, "request_release")
+        try:
+            return await call_async(self.__rpc__.request_release(reason))
+        except QMI_UnknownRpcException as error:
+            raise QMI_InvalidOperationException(_TOO_OLD.format(self.__rpc__.address)) from error
 
     async def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
         """Unlock the object; see :meth:`QMI_RpcProxy.unlock`."""
@@ -309,17 +383,23 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         _check_task(self.__rpc__, "is_locked")
         return await call_async(self.__rpc__.query_lock()) is not None
 
-    async def force_unlock(self) -> None:
-        """Unlock the object, whoever locked it."""
+    async def force_unlock(self, reason: str | None = None) -> None:
+        """Unlock the object, whoever locked it; see :meth:`QMI_RpcProxy.force_unlock`."""
         _check_task(self.__rpc__, "force_unlock")
+        if reason is not None:
+            with suppress(QMI_UnknownRpcException):  # an older version, which takes no reason
+                await call_async(self.__rpc__.force_release_for(reason))
+                return
         await call_async(self.__rpc__.force_release())
 
     async def lock_info(self) -> LockInfo | None:
-        """Who holds the lock and since when; None if nobody does."""
+        """Who holds the lock, since when and for what; None if nobody does."""
         _check_task(self.__rpc__, "lock_info")
         return await self.__rpc__.await_info()
 
-    def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AsyncLockBlock[Self]:
+    def locked(
+        self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None
+    ) -> AsyncLockBlock[Self]:
         """Lock the object for the length of an ``async with`` block; see :meth:`QMI_RpcProxy.locked`.
 
         The block belongs to the task that entered it. Tasks that are started in it may call as well; a block of their
@@ -328,7 +408,7 @@ class AsyncProxy(_ProxyBase, Generic[T]):
         Raises:
             QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
         """
-        return AsyncLockBlock(self, timeout, lock_token)
+        return AsyncLockBlock(self, timeout, lock_token, reason)
 
     async def __aenter__(self) -> AsyncProxy[T]:
         _check_block(self.__rpc_interface__, "async with")

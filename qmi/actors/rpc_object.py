@@ -85,8 +85,14 @@ class QMI_RpcObject:
         def rpc_async(self) -> Any:
             """The same object for a trio program; here a method is awaited."""
 
-        def lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool:
+        def lock(self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None) -> bool:
             """Lock the object for this proxy alone."""
+
+        # lock() for something that everybody can see; of no type, since drivers have settings of this name.
+        reserve: Any
+
+        def request_release(self, reason: str = "") -> str | None:
+            """Tell whoever holds the lock that you want it."""
 
         def unlock(self, lock_token: str | None = None, context_name: str | None = None) -> bool:
             """Unlock the object."""
@@ -94,13 +100,15 @@ class QMI_RpcObject:
         def is_locked(self) -> bool:
             """Whether anybody has locked the object."""
 
-        def force_unlock(self) -> None:
+        def force_unlock(self, reason: str | None = None) -> None:
             """Unlock the object, whoever locked it."""
 
         def lock_info(self) -> LockInfo | None:
             """Who holds the lock and since when; None if nobody does."""
 
-        def locked(self, timeout: float = 0.0, lock_token: str | None = None) -> AbstractContextManager[Any]:
+        def locked(
+            self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None
+        ) -> AbstractContextManager[Any]:
             """Lock the object for the length of a ``with`` block."""
 
         # What an object has whose class declares parameters, and no method of its own of that name; drivers for SCPI

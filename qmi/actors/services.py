@@ -37,6 +37,9 @@ class ActorServices(Protocol):
     def start_worker(self, worker: Worker) -> None:
         """Give a worker its thread. From any thread."""
 
+    def tell_former_holder(self, where: str, former: Origin, by: str, reason: str) -> None:
+        """Tell a context that its lock on an object was taken by force. Never waits."""
+
 
 class OpenStream(Protocol):
     """A generator that was given to a caller, as the actor sees it."""

@@ -21,11 +21,13 @@ T = TypeVar("T")
 
 @overload
 def locked(  # type: ignore[overload-overlap]
-    proxy: AsyncProxy[T], timeout: float = 0.0, lock_token: str | None = None
+    proxy: AsyncProxy[T], timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None
 ) -> AbstractAsyncContextManager[AsyncProxy[T]]: ...
 @overload
-def locked(proxy: T, timeout: float = 0.0, lock_token: str | None = None) -> AbstractContextManager[T]: ...
-def locked(proxy: object, timeout: float = 0.0, lock_token: str | None = None) -> Any:
+def locked(
+    proxy: T, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None
+) -> AbstractContextManager[T]: ...
+def locked(proxy: object, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None) -> Any:
     """Lock an object for the length of a ``with`` block, or of an ``async with`` block for an async proxy.
 
     The same as ``proxy.locked(...)``, also for a driver that has a ``locked`` of its own.
@@ -34,6 +36,7 @@ def locked(proxy: object, timeout: float = 0.0, lock_token: str | None = None) -
         proxy: A proxy of the object.
         timeout: How long to wait for another holder to unlock, in seconds.
         lock_token: A text of your own; whoever knows it can unlock from another proxy of the same context.
+        reason: For what; everybody can see it.
 
     Raises:
         QMI_ObjectLockedException: If somebody else held it for too long; the block does not run.
@@ -41,10 +44,64 @@ def locked(proxy: object, timeout: float = 0.0, lock_token: str | None = None) -
     from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
 
     if isinstance(proxy, AsyncProxy):
-        return AsyncProxy.locked(proxy, timeout, lock_token)
+        return AsyncProxy.locked(proxy, timeout, lock_token, reason=reason)
     if isinstance(proxy, QMI_RpcProxy):
-        return QMI_RpcProxy.locked(proxy, timeout, lock_token)
+        return QMI_RpcProxy.locked(proxy, timeout, lock_token, reason=reason)
     return _refuse("locked", proxy, "a proxy of an object, blocking or async")
+
+
+@overload
+def reserve(  # type: ignore[overload-overlap]
+    proxy: AsyncProxy[Any], reason: str, timeout: float = 0.0, lock_token: str | None = None
+) -> Awaitable[bool]: ...
+@overload
+def reserve(proxy: object, reason: str, timeout: float = 0.0, lock_token: str | None = None) -> bool: ...
+def reserve(proxy: object, reason: str, timeout: float = 0.0, lock_token: str | None = None) -> Any:
+    """Lock an object for something that everybody can see. To be awaited for an async proxy.
+
+    The same as ``proxy.reserve(...)``, also for a driver that has a ``reserve`` of its own.
+
+    Args:
+        proxy: A proxy of the object.
+        reason: For what: ``"alignment until 18:00"``.
+        timeout: How long to wait for another holder to unlock, in seconds.
+        lock_token: A text of your own; whoever knows it can unlock from another proxy of the same context.
+
+    Returns:
+        Whether the object is locked for this proxy now.
+    """
+    from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
+
+    if isinstance(proxy, AsyncProxy):
+        return AsyncProxy.reserve(proxy, reason, timeout, lock_token)
+    if isinstance(proxy, QMI_RpcProxy):
+        return QMI_RpcProxy.reserve(proxy, reason, timeout, lock_token)
+    return _refuse("reserve", proxy, "a proxy of an object, blocking or async")
+
+
+@overload
+def request_release(proxy: AsyncProxy[Any], reason: str = "") -> Awaitable[str | None]: ...  # type: ignore[overload-overlap]
+@overload
+def request_release(proxy: object, reason: str = "") -> str | None: ...
+def request_release(proxy: object, reason: str = "") -> Any:
+    """Tell whoever holds the lock of an object that you want it. To be awaited for an async proxy.
+
+    The same as ``proxy.request_release(...)``, also for a driver that has a method of this name.
+
+    Args:
+        proxy: A proxy of the object.
+        reason: For what.
+
+    Returns:
+        Who was told; None if nobody holds the lock.
+    """
+    from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
+
+    if isinstance(proxy, AsyncProxy):
+        return AsyncProxy.request_release(proxy, reason)
+    if isinstance(proxy, QMI_RpcProxy):
+        return QMI_RpcProxy.request_release(proxy, reason)
+    return _refuse("request_release", proxy, "a proxy of an object, blocking or async")
 
 
 @overload
@@ -52,7 +109,7 @@ def lock_info(proxy: AsyncProxy[Any]) -> Awaitable[LockInfo | None]: ...  # type
 @overload
 def lock_info(proxy: object) -> LockInfo | None: ...
 def lock_info(proxy: object) -> Any:
-    """Who holds the lock of an object and since when; None if nobody does. To be awaited for an async proxy.
+    """Who holds the lock of an object, since when and for what; None if nobody does. To be awaited for an async proxy.
 
     The same as ``proxy.lock_info()``, also for a driver that has a ``lock_info`` of its own.
 
@@ -140,5 +197,5 @@ def _refuse(name: str, thing: object, expected: str) -> NoReturn:
 
 
 _public: Callable[..., object]
-for _public in (call, lock_info, locked, rpc_async, rpc_blocking, rpc_nonblocking):
+for _public in (call, lock_info, locked, request_release, reserve, rpc_async, rpc_blocking, rpc_nonblocking):
     _public.__module__ = "qmi"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import trio
@@ -20,6 +20,7 @@ from qmi.actors.safe_states import SafeWhen
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
 from qmi.contexts.base import ContextBase
+from qmi.contexts.reservations import ReleaseRequest
 from qmi.errors import QMI_Exception, QMI_MessageDeliveryException, QMI_UnknownRpcException
 from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
@@ -225,6 +226,10 @@ class Context(ContextBase):
         """Make one of them anew; see :meth:`.QMI_Context.restart_object`."""
         _check_task("restart_object")
         return await call_async(self.configured_objects.begin_restart(name, "", patient=False))
+
+    def on_lock_request(self, handler: Callable[[ReleaseRequest], object]) -> None:
+        """Have a function called when somebody asks for a lock; see :meth:`.QMI_Context.on_lock_request`."""
+        self.reservations.add_handler(handler)
 
     def keep_safe(
         self, instrument: object, settings: Mapping[str, object] | None = None, *, when: SafeWhen | None = None

@@ -37,6 +37,7 @@ from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.configured import ConfiguredObjects
 from qmi.contexts.loop_thread import RUNNING
+from qmi.contexts.reservations import Reservations
 from qmi.contexts.rights import RemoteRights
 from qmi.contexts.safe_guard import SafeGuards
 from qmi.contexts.simulating import class_to_make, tell_if_simulated
@@ -117,6 +118,8 @@ class ContextBase:
         self.configured_objects: ConfiguredObjects = ConfiguredObjects(self)
         self.safe_guards: SafeGuards = SafeGuards(self)
         self.rights: RemoteRights = RemoteRights(self)
+        self.reservations: Reservations = Reservations(self)
+        self.tell_former_holder = self.reservations.tell_former
         self._why_safe = Reason("its context stops", logging.INFO)
         self.suppress_version_mismatch_warnings: bool = False
 

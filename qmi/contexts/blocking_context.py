@@ -6,6 +6,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar, overload
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 import trio
 
 from qmi._version import __version__
+from qmi.actors.call import with_words
 from qmi.actors.context_object import ConfiguredObject, ObjectListing, RpcObjectDescriptor
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
@@ -27,8 +29,9 @@ from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
 from qmi.config.validators import printable
 from qmi.contexts.async_context import Context
 from qmi.contexts.loop_thread import PORTALS
+from qmi.contexts.reservations import ReleaseRequest
 from qmi.errors import QMI_Exception, QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
-from qmi.messages import QueryLock
+from qmi.messages import LockInfo, QueryLock
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
 from qmi.peers.resolver import PeerDescriptor
 from qmi.runtime.call_context import EXECUTION, current_chain, current_interrupt
@@ -375,6 +378,14 @@ class QMI_Context:
         proxy: TR = make_proxy(self._core, actor.address, actor.interface)
         return proxy
 
+    def on_lock_request(self, handler: Callable[[ReleaseRequest], object]) -> None:
+        """Have a function called when somebody asks for a lock that this program holds, or has taken it by force.
+
+        Args:
+            handler: Gets a :class:`ReleaseRequest`; it is called in a thread of its own.
+        """
+        self._core.on_lock_request(handler)
+
     def keep_safe(
         self, instrument: object, settings: Mapping[str, object] | None = None, *, when: SafeWhen | None = None
     ) -> None:
@@ -576,11 +587,18 @@ class QMI_Context:
         answers = [self._core.request(address, QueryLock(address.object)) for address in addresses]
         deadline = time.monotonic() + LOCKS_SHOWN_WITHIN
         holders: list[str] = []
+        infos: list[LockInfo | None] = []
         for answer in answers:
             try:
                 info = answer.wait(max(0.0, deadline - time.monotonic()))
             except QMI_Exception:  # it has gone meanwhile, or its program does not answer
                 info = None
+            infos.append(info)
+        for address, info in zip(addresses, infos, strict=True):
+            if info is not None and address.context != self.name:
+                words = self._core.reservations.ask_words(address)
+                with suppress(QMI_Exception):  # an older version; then there are no words
+                    info = with_words(info, words.wait(max(0.0, deadline - time.monotonic())))
             holders.append("" if info is None else info.describe())
         if any(holders):
             header = (*header, "locked by")

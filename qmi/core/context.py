@@ -4,6 +4,7 @@ from qmi.actors.context_object import ConfiguredObject
 from qmi.actors.interface import rpc_method
 from qmi.contexts.async_context import Context
 from qmi.contexts.blocking_context import QMI_Context
+from qmi.contexts.reservations import ReleaseRequest
 from qmi.core.config_defs import CfgContext, CfgQmi
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import QMI_RpcObject, QMI_RpcProxy
@@ -22,6 +23,7 @@ __all__ = [
     "QMI_RpcProxy",
     "QMI_Task",
     "QMI_TaskRunner",
+    "ReleaseRequest",
     "ping_qmi_contexts",
     "rpc_method",
 ]

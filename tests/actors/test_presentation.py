@@ -54,7 +54,8 @@ def test_help_shows_what_users_need_and_no_inner_workings(nsg: Any, view: str) -
 
 def test_help_shows_how_to_lock(nsg: Any) -> None:
     text = help_text(nsg)
-    assert "lock(self, timeout: float = 0.0, lock_token: str | None = None) -> bool" in text
+    arguments = "self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None"
+    assert f"lock({arguments}) -> bool" in text
     assert "address\n" in text
 
 
