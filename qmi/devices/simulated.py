@@ -24,6 +24,9 @@ _T = TypeVar("_T")
 
 _logger = logging.getLogger("qmi.core.transport")
 
+_MOST_TOLD = 100
+"""Of how many unknown commands the log is told: programs may send anything."""
+
 
 def unknown_command(command: str) -> str:
     """What is said of a command that a simulated device does not know."""
@@ -111,7 +114,7 @@ class DeviceSocket:
             self._check(conversation)
             conversation.write(data, self.clock.now())
             command = self.device.not_understood
-        if command and (header := command.partition(" ")[0]) not in self._told:
+        if command and (header := command.partition(" ")[0]) not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(header)
             _logger.warning("%s: %s", self.name, unknown_command(command))
 

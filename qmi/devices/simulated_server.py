@@ -351,7 +351,8 @@ class _Loop:
                 continue
             try:
                 if client.send():
-                    wanted[file] |= selectors.EVENT_WRITE
+                    # Who does not read what was answered is asked no more.
+                    wanted[file] = selectors.EVENT_WRITE
             except OSError:
                 self._station.drop(file)
                 return  # and look again at what is there now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +17,8 @@ from qmi.simulation.headers import Match, Pattern, Unit, keywords, unit_of
 from qmi.simulation.simulator import SimulatedChannels, SimulatedError, Simulator, commands_of
 from qmi.simulation.sources import Source
 
+_MOST_KNOWN = 1000
+_MOST_RECEIVED = 10_000
 _UNKNOWN = (-113, -114)
 _NUMBERS = frozenset({"MIN", "MINIMUM", "MAX", "MAXIMUM"})
 
@@ -121,7 +124,6 @@ class SimulatedDevice:
 
     Attributes:
         faults: What goes wrong.
-        received: The messages that came, oldest first, for tests.
         not_understood: The command of the last message that the device does not know; empty if it knew all.
     """
 
@@ -138,8 +140,9 @@ class SimulatedDevice:
         error_query: str = "SYST:ERR?",
     ) -> None:
         self.faults = Faults()
-        self.received: list[str] = []
+        self._received: deque[str] = deque(maxlen=_MOST_RECEIVED)
         self.not_understood = ""
+        self._known: dict[tuple[tuple[str, ...], str], list[Handler]] = {}
         self._chosen: int | None = None
         self._driver = driver
         self._terminator = _first(simulator.command_terminator, command_terminator).encode("latin-1")
@@ -151,6 +154,11 @@ class SimulatedDevice:
         self._add_groups(groups)
         self._handlers += self._common(error_query)
         self._reset()
+
+    @property
+    def received(self) -> list[str]:
+        """The messages that came, oldest first, for tests; of many, the last 10000."""
+        return list(self._received)
 
     # How it is made.
 
@@ -276,7 +284,7 @@ class SimulatedDevice:
         sent: list[tuple[float, bytes]] = [(0.0, message)] if self._echo else []
         try:
             answer = type(self.simulator).reply(self.simulator, message)
-            self.received.append(message.decode("latin-1"))
+            self._received.append(message.decode("latin-1"))
         except NotImplementedError:
             answer = self._answer_text(message)
         if answer and (made := self._with_fault(answer, self.faults.take())) is not None:
@@ -285,7 +293,7 @@ class SimulatedDevice:
 
     def _answer_text(self, message: bytes) -> bytes:
         commands = stripped(message.removesuffix(self._terminator))
-        self.received.append(commands.decode("latin-1"))
+        self._received.append(commands.decode("latin-1"))
         self.not_understood = ""
         answers: list[bytes] = []
         path: tuple[str, ...] = ()
@@ -325,7 +333,7 @@ class SimulatedDevice:
         """
         best: tuple[Handler, Match] | None = None
         best_rank = 4
-        for handler in self._handlers:
+        for handler in self._candidates(path, unit):
             if handler.number not in (None, self._chosen):
                 continue
             found = handler.pattern.match(path, unit)
@@ -336,6 +344,17 @@ class SimulatedDevice:
             if rank < best_rank:
                 best, best_rank = (handler, found), rank
         return best
+
+    def _candidates(self, path: tuple[str, ...], unit: Unit) -> list[Handler]:
+        """What has this header; drivers ask the same again and again."""
+        key = (path, unit.header)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = [handler for handler in self._handlers if handler.pattern.may_be(path, unit)]
+            self._known[key] = found
+        return found
 
     def _with_fault(self, answer: bytes, fault: Fault | None) -> tuple[float, bytes] | None:
         delay = type(self.simulator).answer_time

@@ -166,6 +166,10 @@ class Pattern:
                 return False, None
         return True, number
 
+    def may_be(self, path: tuple[str, ...], unit: Unit) -> bool:
+        """Whether a command is this one, as far as its header tells."""
+        return self._is_whole or self.has_header(path, unit)
+
     def has_header(self, path: tuple[str, ...], unit: Unit) -> bool:
         """Whether a command has this header, so that what stands behind it is wrong if it is not this command."""
         sent = (*path, *keywords(unit.header))

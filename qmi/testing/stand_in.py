@@ -173,6 +173,7 @@ class StandInInstrument(Generic[D]):
             "__qualname__": driver.__qualname__,
             "__init__": begin,
             "_rpc_placement": Placement.LOOP,
+            "simulator": False,  # there is no device to be simulated
             "release_rpc_object": release,
             "__rpc_polls__": lambda instrument: {},
             **declarations(declared_of(driver), self._answer),
