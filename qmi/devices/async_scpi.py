@@ -12,7 +12,7 @@ from qmi.devices.exchange import Owed
 from qmi.devices.line import Line
 from qmi.devices.scpi import MOST_ERRORS, ScpiOptions
 from qmi.devices.scpi_errors import is_entry, is_no_error, is_question
-from qmi.errors import QMI_InstrumentException, QMI_TimeoutException
+from qmi.errors import QMI_TimeoutException
 from qmi.parameters.blocks import as_array, block_header, check_length_digits, memory_for
 
 
@@ -117,17 +117,23 @@ class AsyncScpiProtocol(ScpiOptions):
         try:
             header = await self._transport.read(2, timeout)
             digits = block_header(header)
-            if digits == 0:
-                return as_array(await self._read_indefinite(timeout), dtype)
-            size = await self._transport.read(digits, timeout)
-            header += size
-            array = memory_for(check_length_digits(size), dtype)
-            await self._transport.readinto(array, timeout)
-        except BaseException:
-            self._transport.unread(header, Owed(terminator, 0, True))
+            if digits:
+                size = await self._transport.read(digits, timeout)
+                header += size
+                array = memory_for(check_length_digits(size), dtype)
+                await self._transport.readinto(array, timeout)
+            else:
+                data = await self._transport.read_until(self._response_terminator, timeout)
+        except BaseException as error:
+            self._transport.unread_block(header, terminator, error)
             raise
+        if digits == 0:
+            return as_array(self._indefinite(data), dtype)
         if terminator:
-            self._check_terminator(await self._transport.read(len(terminator), timeout))
+            found = await self._transport.read(len(terminator), timeout)
+            if found != terminator:
+                self._transport.interrupted(Owed(terminator, 1))  # what came instead goes on
+            self._check_terminator(found)
         return array
 
     async def ask_array(self, cmd: str, dtype: object = "u1", *, timeout: float | None = None) -> Any:
@@ -201,13 +207,6 @@ class AsyncScpiProtocol(ScpiOptions):
             self._check_completion(cmd, await self._ask_plainly(self._completion_query))
         if self._error_query:
             await self.check_errors(cmd)
-
-    async def _read_indefinite(self, timeout: float | None) -> bytes:
-        terminator = self._response_terminator
-        data = await self._transport.read_until(terminator, timeout)
-        if terminator and data[-len(terminator) :] != terminator:
-            raise QMI_InstrumentException(f"A block of indefinite length does not end in {terminator!r}")
-        return data[: len(data) - len(terminator)]
 
 
 __all__ = ["AsyncScpiProtocol"]

@@ -210,6 +210,19 @@ class Line:
         if self._step == LATE:
             self._owed = owed
 
+    def unread_block(self, header: bytes, terminator: bytes, error: BaseException) -> None:
+        """Reading a block was broken off by an error: its rest, or that of what came in its place, is still to come.
+
+        Args:
+            header: What was read of it, put back so that its length is known.
+            terminator: What stands behind it.
+            error: Why.
+        """
+        owed = Owed(terminator, 0, True)
+        if not isinstance(error, QMI_EndOfInputException):  # else it came whole, and is shorter than a block
+            self.interrupted(owed)
+        self.unread(header, owed)
+
     def _lost(self, error: QMI_TransportLostException) -> None:
         if self._reconnect is None or self._step == LOST:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from qmi.devices.descriptor_hints import check_is_transport
@@ -90,6 +91,13 @@ class ScpiOptions:
     def _check_echo(self, sent: bytes, received: bytes) -> None:
         if received.rstrip() != sent.rstrip():
             raise QMI_InstrumentException(f"The device echoed {received[:80]!r} where {sent[:80]!r} was sent")
+
+    def _indefinite(self, data: bytes) -> bytes:
+        """The data of a block of indefinite length, without what it ends in."""
+        terminator = self._response_terminator
+        if terminator and data[-len(terminator) :] != terminator:
+            raise QMI_InstrumentException(f"A block of indefinite length does not end in {terminator!r}")
+        return data[: len(data) - len(terminator)]
 
     def _check_terminator(self, found: bytes) -> None:
         if found != self._response_terminator:
@@ -266,20 +274,9 @@ class ScpiProtocol(ScpiOptions):
         """
         if timeout is None:
             timeout = self._default_timeout
-        header = b""
-        try:
-            header = self._transport.read(2, timeout=timeout)
-            digits = block_header(header)
-            if digits == 0:
-                return self._read_indefinite(timeout)
-            size = self._transport.read(digits, timeout=timeout)
-            header += size
-            data = self._transport.read(check_length_digits(size), timeout=timeout)
-        except BaseException:
-            self._give_back(header, read_terminator_flag)
-            raise
-        if read_terminator_flag:
-            self._read_terminator(timeout)
+        data: bytes = self._read_block(
+            lambda length: self._transport.read(length, timeout=timeout), read_terminator_flag, timeout
+        )
         return data
 
     def read_array(
@@ -301,22 +298,14 @@ class ScpiProtocol(ScpiOptions):
         """
         if timeout is None:
             timeout = self._default_timeout
-        header = b""
-        try:
-            header = self._transport.read(2, timeout=timeout)
-            digits = block_header(header)
-            if digits == 0:
-                return as_array(self._read_indefinite(timeout), dtype)
-            size = self._transport.read(digits, timeout=timeout)
-            header += size
-            array = memory_for(check_length_digits(size), dtype)
+
+        def receive(length: int) -> Any:
+            array = memory_for(length, dtype)
             self._transport.readinto(array, timeout=timeout)
-        except BaseException:
-            self._give_back(header, read_terminator_flag)
-            raise
-        if read_terminator_flag:
-            self._read_terminator(timeout)
-        return array
+            return array
+
+        data = self._read_block(receive, read_terminator_flag, timeout)
+        return as_array(data, dtype) if isinstance(data, bytes) else data
 
     def ask_array(self, cmd: str, dtype: object = "u1", *, timeout: float | None = None) -> Any:
         """Send a question and read its answer, a block, into a numpy array; see :meth:`read_array`.
@@ -406,27 +395,44 @@ class ScpiProtocol(ScpiOptions):
         if self._error_query:
             self.check_errors(cmd)
 
-    def _read_indefinite(self, timeout: float | None) -> bytes:
-        terminator = self._response_terminator
-        data = self._transport.read_until(message_terminator=terminator, timeout=timeout)
-        if terminator and data[-len(terminator) :] != terminator:
-            raise QMI_InstrumentException(f"A block of indefinite length does not end in {terminator!r}")
-        return data[: len(data) - len(terminator)]
+    def _read_block(self, receive: Callable[[int], Any], has_terminator: bool, timeout: float | None) -> Any:
+        """Read a block: what receives its data gives, or the bytes of one of indefinite length."""
+        header = b""
+        try:
+            header = self._transport.read(2, timeout=timeout)
+            digits = block_header(header)
+            if digits:
+                size = self._transport.read(digits, timeout=timeout)
+                header += size
+                data = receive(check_length_digits(size))
+            else:
+                data = self._transport.read_until(message_terminator=self._response_terminator, timeout=timeout)
+        except BaseException as error:
+            self._give_back(header, has_terminator, error)
+            raise
+        if digits == 0:
+            return self._indefinite(data)
+        if has_terminator:
+            self._read_terminator(timeout)
+        return data
 
     def _read_terminator(self, timeout: float | None) -> None:
         if self._response_terminator:
-            self._check_terminator(self._transport.read(len(self._response_terminator), timeout=timeout))
+            found = self._transport.read(len(self._response_terminator), timeout=timeout)
+            if found != self._response_terminator:
+                self._broken_off()  # what came instead goes on
+            self._check_terminator(found)
 
     def _broken_off(self) -> None:
         # A signal may come between question and answer, where the transport does not see it.
         if isinstance(self._transport, Line):
             self._transport.interrupted(Owed(self._response_terminator, 1))
 
-    def _give_back(self, header: bytes, has_terminator: bool) -> None:
+    def _give_back(self, header: bytes, has_terminator: bool, error: BaseException) -> None:
         # The rest of the block may still come, and its length is known only with its beginning.
         if isinstance(self._transport, Line):
             terminator = self._response_terminator if has_terminator else b""
-            self._transport.unread(header, Owed(terminator, 0, True))
+            self._transport.unread_block(header, terminator, error)
 
 
 __all__ = ["ScpiProtocol"]

@@ -22,10 +22,15 @@ from qmi.core.driver import (
     parameter,
     rpc_method,
 )
-from qmi.core.exceptions import QMI_InstrumentException, QMI_ScpiException, QMI_TransportLostException
+from qmi.core.exceptions import (
+    QMI_InstrumentException,
+    QMI_ScpiException,
+    QMI_TimeoutException,
+    QMI_TransportLostException,
+)
 from qmi.core.scpi_protocol import ScpiProtocol
 from qmi.core.transport import create_transport
-from qmi.testing import StandInInstrument, simulated_time
+from qmi.testing import StandInInstrument, open_virtual_context, run_in_virtual_time, simulated_time
 
 
 @pytest.fixture
@@ -103,6 +108,52 @@ def test_block_that_goes_wrong_leaves_the_next_one_right(context: QMI_Context, f
             _ = psu.wave
         assert list(psu.wave) == [1, 2, 3]
         assert psu.voltage == 0.0
+
+
+NO_BLOCKS = ["ERR", "", "none", "#x1234", "#9abc", "#13abc", "#14abcdX", "#14abcd X", "#14abcd\r", "#"]
+
+
+class NoBlocks(Simulator):
+    """Answers something else than a block."""
+
+    instead = ""
+
+    @Simulator.command("CURV?")
+    def curve(self) -> str:
+        return self.instead
+
+
+def no_blocks(text: str) -> type[Simulator]:
+    return type("NoBlock", (NoBlocks,), {"instead": text})
+
+
+@pytest.mark.parametrize("text", NO_BLOCKS)
+def test_answer_that_is_no_block_is_not_taken_for_the_next_one(context: QMI_Context, text: str) -> None:
+    with simulated_time(), context.make_instrument("psu", Declared, simulate=no_blocks(text), timeout=0.5) as psu:
+        psu.voltage = 7.0
+        for _ in range(2):
+            with pytest.raises((QMI_InstrumentException, QMI_TimeoutException)):
+                _ = psu.wave
+            assert psu.voltage == 7.0
+
+
+@pytest.mark.parametrize("text", NO_BLOCKS)
+def test_answer_that_is_no_block_is_not_taken_for_the_next_one_in_the_event_loop(text: str) -> None:
+    class Awaited(AsyncScpiInstrument):
+        voltage = parameter("VOLT", float, unit="V", limits=(0, 30))
+        wave = parameter("CURV?", Block("<i2"))
+
+    async def main() -> None:
+        async with open_virtual_context() as context:
+            psu = await context.make_instrument("psu", Awaited, simulate=no_blocks(text), timeout=0.5)
+            async with psu:
+                await psu.set_voltage(7.0)
+                for _ in range(2):
+                    with pytest.raises((QMI_InstrumentException, QMI_TimeoutException)):
+                        await psu.get_wave()
+                    assert await psu.get_voltage() == 7.0
+
+    run_in_virtual_time(main)
 
 
 class Part(Channel):
