@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Final, NamedTuple, Protocol, TypeAlias, cast
 
 from qmi.actors.interface import full_name
 from qmi.actors.pubsub.signal import QMI_RegisteredSignal, QMI_Signal
@@ -35,12 +35,19 @@ _logger = logging.getLogger("qmi.core.rpc")
 SIG_CHANGED: Final = "sig_changed"
 _VALUES: Final = "_rpc_values"
 _NOT_YET: Final = "not read yet"
+_PLAIN: Final = frozenset({bool, int, float})
 _SILENT: Final = 2
 """After so many timeouts one after the other, the rest is not asked: nobody answers."""
 
 
 _Found: TypeAlias = dict[str, tuple[object, Parameter[object]]]
 """Parameters by name, each with who has it: the object or one of its channels."""
+
+
+class _NotKept(NamedTuple):
+    """What stands for a value that is no part of a snapshot."""
+
+    reason: str
 
 
 class _Host(Protocol):
@@ -64,8 +71,12 @@ def note(host: object, name: str, value: object) -> None:
         name: The parameter.
         value: Its value.
     """
-    if not hasattr(value, "dtype"):  # an array: that may be large, and is no state
-        _values_of(host)[name] = (value, time.time())
+    if type(value) not in _PLAIN:
+        try:
+            value = kept(value)
+        except ValueError as error:  # an array, or bytes: that may be large, and is no state
+            value = _NotKept(str(error))
+    _values_of(host)[name] = (value, time.time())
 
 
 def forget_values(host: object, keep: Collection[str] = ()) -> None:
@@ -80,8 +91,8 @@ def forget_values(host: object, keep: Collection[str] = ()) -> None:
         del values[name]
 
 
-def _reading(value: object, unit: str, moment: float) -> Reading:
-    return Reading(kept(value), unit, round(moment, 6))  # as many digits as a file keeps
+def _rounded(moment: float) -> float:
+    return round(moment, 6)  # as many digits as a file keeps
 
 
 def publish_change(host: object, name: str, value: object) -> None:
@@ -135,19 +146,19 @@ def taking(host: object, *, update: bool, names: Collection[str] | None) -> Gene
                 continue
             silent = 0
             if is_block:
-                readings[name] = Reading(value, parameter.unit, round(time.time(), 6))
+                readings[name] = Reading(value, parameter.unit, _rounded(time.time()))
                 continue
         if name not in values:
             missing[name] = _NOT_YET
             continue
         value, moment = values[name]
-        try:
-            readings[name] = _reading(value, parameter.unit, moment)
-        except ValueError as error:
-            missing[name] = str(error)
+        if isinstance(value, _NotKept):
+            missing[name] = value.reason
+        else:
+            readings[name] = Reading(value, parameter.unit, _rounded(moment))
     if first is not None and not readings:
         raise first
-    return Snapshot(_address_of(host), full_name(type(host)), round(time.time(), 6), readings, missing)
+    return Snapshot(_address_of(host), full_name(type(host)), _rounded(time.time()), readings, missing)
 
 
 def _chosen(host: object, declared: Declared, names: Collection[str] | None) -> _Found:
@@ -221,7 +232,7 @@ def _planning(
         settings[name] = _member_by_name(parameter, settings[name])
         if parameter.gettable:
             current[name] = yield from access.reading(owner, parameter)
-        elif name in (values := _values_of(host)):
+        elif name in (values := _values_of(host)) and not isinstance(values[name][0], _NotKept):
             current[name] = values[name][0]
     changes, faults = [], []
     for change in differing(settings, current, units):
