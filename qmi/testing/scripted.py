@@ -29,20 +29,20 @@ class _Clock:
 
 
 class _AsyncClock:
-    """That of the trio run, where it is virtual, else one of its own."""
+    """That of the trio run, where it is virtual; that of simulated time, where it is simulated; else one of its own."""
 
     def __init__(self) -> None:
         self._own = SimulatedClock()
 
     def current_time(self) -> float:
-        return trio.current_time() if _time_is_virtual() else self._own.now()
+        return trio.current_time() if _time_is_virtual() else (current_clock() or self._own).now()
 
     async def sleep(self, seconds: float) -> None:
         if _time_is_virtual():
             await trio.sleep(seconds)
         else:
             await trio.lowlevel.checkpoint()
-            self._own.advance(seconds)
+            (current_clock() or self._own).advance(seconds)
 
 
 class _Scripted:

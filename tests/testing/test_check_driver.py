@@ -117,6 +117,22 @@ class PatientSupply(Supply):
         return float(self.ask("VOLT?"))
 
 
+class PatientAsyncSupply(AsyncScpiInstrument):
+    """The same in the event loop."""
+
+    voltage = parameter("VOLT", float, unit="V", limits=(0, 5), doc="Set voltage.")
+
+    @rpc_method
+    async def get_voltage(self) -> float:
+        """Ask three times."""
+        for _ in range(2):
+            try:
+                return float(await self.ask("VOLT?"))
+            except QMI_TimeoutException:
+                await trio.sleep(600.0)
+        return float(await self.ask("VOLT?"))
+
+
 class Odd(ScpiInstrument):
     """What is unusual, and right."""
 
@@ -163,7 +179,9 @@ class Meter(TransportInstrument):
         return float(self._scpi.ask("RANG?"))
 
 
-@pytest.mark.parametrize("driver", [Supply, AsyncSupply, Laser, AsyncLaser, PatientSupply, Meter, Odd])
+@pytest.mark.parametrize(
+    "driver", [Supply, AsyncSupply, Laser, AsyncLaser, PatientSupply, PatientAsyncSupply, Meter, Odd]
+)
 def test_good_drivers_pass(driver: type[QMI_Instrument]) -> None:
     report = check_driver(driver)
     assert report.findings == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import threading
 import time
 from time import monotonic, perf_counter_ns, sleep
@@ -11,16 +12,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import trio
+from trio import sleep as trio_sleep
 
 import qmi
 from qmi.core.exceptions import QMI_InvalidValueException, QMI_TimeoutException, QMI_UsageException
-from qmi.core.instrument import TransportInstrument
+from qmi.core.instrument import AsyncTransportInstrument, TransportInstrument
 from qmi.core.rpc import rpc_method
-from qmi.core.scpi_protocol import ScpiProtocol
+from qmi.core.scpi_protocol import AsyncScpiProtocol, ScpiProtocol
 from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy
 from qmi.core.transport import QMI_TcpTransport, Reconnect
-from qmi.testing import NO_ANSWER, Late, ScriptedTransport, open_task_bench, simulated_time
+from qmi.testing import NO_ANSWER, AsyncScriptedTransport, Late, ScriptedTransport, open_task_bench, simulated_time
 from qmi.testing.clock import current_clock
+from tests.support.device_ends import line_to
 
 LONG = 86400.0
 make: Any = qmi.make_instrument
@@ -118,6 +122,103 @@ def test_every_clock_of_the_module_moves_alike(name: str) -> None:
     assert 0 <= getattr(time, name)() - before < 60.0
 
 
+async def test_sleeps_of_tasks_take_no_time() -> None:
+    began_really = trio.current_time()
+    with simulated_time() as clock:
+        began = trio.current_time()
+        assert 0 <= began - began_really < 60.0
+        await trio.sleep(LONG)
+        assert trio.current_time() == began + LONG
+        await trio_sleep(LONG)
+        await trio.sleep_until(began + 3 * LONG)
+        await trio.sleep_until(began)
+        assert clock.now() == 3 * LONG
+        with pytest.raises(ValueError, match="must be non-negative"):
+            await trio.sleep(-1.0)
+    assert began_really <= trio.current_time() < began_really + 60.0
+
+
+async def test_sleeping_task_lets_others_work_and_is_cancelled() -> None:
+    worked: list[int] = []
+
+    async def work(number: int) -> None:
+        for _ in range(3):
+            await trio.sleep(1.0)
+            worked.append(number)
+
+    with simulated_time() as clock:
+        async with trio.open_nursery() as nursery:
+            for number in range(2):
+                nursery.start_soon(work, number)
+        assert sorted(worked[:2]) == [0, 1]
+        assert clock.now() == 6.0
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await trio.sleep(LONG)
+        with trio.move_on_after(0.0):
+            await trio.sleep(math.inf)
+        assert clock.now() == 6.0
+
+
+async def test_virtual_clock_of_trio_is_kept(autojump_clock: Any) -> None:
+    with simulated_time() as clock:
+        began = trio.current_time()
+        await trio.sleep(LONG)
+        assert trio.current_time() == began + LONG
+        assert clock.now() == 0.0
+
+
+async def test_loop_of_a_task_that_only_looks_at_the_clock_ends() -> None:
+    with simulated_time() as clock:
+        end = trio.current_time() + 5.0
+        while trio.current_time() < end:
+            await trio.lowlevel.checkpoint()
+        assert 5.0 <= clock.now() < 5.1
+
+
+class PatientAsync(AsyncTransportInstrument):
+    """Waits and tries again, in the event loop."""
+
+    def __init__(self, context: Any, name: str, transport: Any) -> None:
+        super().__init__(context, name, transport)
+        self.scpi = AsyncScpiProtocol(self._transport, default_timeout=30.0, command_delay=0.5)
+
+    @rpc_method
+    async def measure(self) -> float:
+        begin = trio.current_time()
+        for _ in range(3):
+            try:
+                await self.scpi.ask("MEAS?")
+            except QMI_TimeoutException:
+                await trio.sleep(3600.0)
+        return trio.current_time() - begin
+
+
+async def test_retries_of_an_async_driver_take_no_time(trio_lab: Any) -> None:
+    script = [("MEAS?", NO_ANSWER), ("MEAS?", "1"), ("MEAS?", "2")]
+    with simulated_time() as clock:
+        async with await trio_lab.make_instrument("x", PatientAsync, AsyncScriptedTransport(script)) as x:
+            # The timeout, the wait, and that for the owed answer, in which the delay between two commands is over.
+            assert await x.measure() == pytest.approx(30.0 + 3600.0 + 1.0)
+        assert clock.now() == 3631.0
+
+
+def test_retries_of_an_async_driver_take_no_time_for_a_script() -> None:
+    script = [("MEAS?", "1"), ("MEAS?", NO_ANSWER), ("MEAS?", "2")]
+    with simulated_time() as clock, qmi.start("t", None, init_logging=False):
+        with make("x", PatientAsync, AsyncScriptedTransport(script)) as x:
+            assert x.measure() > 3600.0
+        assert clock.now() > 3600.0
+
+
+def test_real_connections_wait_really() -> None:
+    with simulated_time() as clock, line_to("serial") as line:
+        line.transport.write(b"A?\n")
+        with pytest.raises(QMI_TimeoutException):
+            line.transport.read(1, 0.01)
+        assert clock.now() == 0.0
+
+
 def test_names_that_were_imported_are_simulated_and_given_back() -> None:
     before = (sleep, monotonic, wall_time, perf_counter_ns, time.sleep, time.time)
     with simulated_time() as clock:
@@ -147,7 +248,17 @@ def test_module_that_is_imported_meanwhile_has_real_time_afterwards() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["threading", "queue", "qmi.runtime.watchdog", "qmi.actors.clock.monotonic", "trio._core._run", "serial.x"]
+    "name",
+    [
+        "threading",
+        "queue",
+        "qmi.runtime.watchdog",
+        "qmi.actors.clock.monotonic",
+        "trio._core._run",
+        "serial.x",
+        "qmi.devices.sockets",
+        "qmi.testing.checks",
+    ],
 )
 def test_code_that_waits_for_what_is_real_keeps_real_time(name: str) -> None:
     module = ModuleType(name)
