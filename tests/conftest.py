@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
@@ -13,11 +12,14 @@ import pytest
 import qmi
 from qmi.core.context import Context
 from tests.support.examples import choose
+from tests.support.heap import Heap
 from tests.support.limits import limit_trio_tests
 from tests.support.workers import sendable
 
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+HEAP = Heap()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,12 +40,15 @@ def pytest_report_to_serializable() -> Generator[None, Any, Any]:
 
 
 def pytest_collection_finish() -> None:
-    """Take what is there by now, thousands of tests and all libraries, away from the garbage collector.
+    """Thousands of tests and all libraries are there by now, and stay."""
+    HEAP.put_away()
 
-    Tests that look whether something is freed call it, and it would go through all of this each time.
-    """
-    gc.collect()
-    gc.freeze()
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """So does much of what a file of tests leaves."""
+    if HEAP.is_slow and (nextitem is None or nextitem.path != item.path):
+        HEAP.put_away()
 
 
 @pytest.fixture(autouse=True)
