@@ -30,7 +30,7 @@ def constructor_arguments(given: Sequence[str], made: type | None = None) -> dic
         made: The class of the driver.
 
     Raises:
-        QMI_UsageException: If one has no name, or the driver takes none of that name.
+        QMI_UsageException: If one has no name, the driver takes none of that name, or it needs another one.
     """
     found: dict[str, object] = {}
     for text in given:
@@ -42,10 +42,21 @@ def constructor_arguments(given: Sequence[str], made: type | None = None) -> dic
         except (ValueError, SyntaxError):
             found[name] = value
     if made is not None:
-        known = inspect.signature(made).parameters
-        any_name = any(argument.kind is inspect.Parameter.VAR_KEYWORD for argument in known.values())
-        for name in found:
-            if name not in known and not any_name:
-                others = ", ".join(list(known)[2:]) or "none"  # after the context and the name
-                raise QMI_UsageException(f"{made.__name__} takes no argument {name!r}; it takes {others}")
+        _compare(made, found)
     return found
+
+
+def _compare(made: type, found: dict[str, object]) -> None:
+    """See to it that a driver can be made with these arguments and a transport."""
+    known = dict(list(inspect.signature(made).parameters.items())[2:])  # without the context and the name
+    kinds = {argument.kind for argument in known.values()}
+    for name in found:
+        if name not in known and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise QMI_UsageException(
+                f"{made.__name__} takes no argument {name!r}; it takes {', '.join(known) or 'none'}"
+            )
+    stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    for name, argument in known.items():
+        is_needed = argument.default is inspect.Parameter.empty and argument.kind not in stars
+        if is_needed and name not in found and "transport" not in name:
+            raise QMI_UsageException(f"{made.__name__} needs the argument {name!r}: give it by --with {name}=VALUE")

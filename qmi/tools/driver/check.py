@@ -16,6 +16,9 @@ from qmi.testing import DRIVER_RULES, DriverReport, inspect_driver
 from qmi.tools.driver import target
 from qmi.tools.driver.arguments import add_constructor_arguments, constructor_arguments
 
+_SHORT = 40
+"""A reason of so many characters is said again in each row."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
@@ -58,13 +61,20 @@ def table_of(report: DriverReport) -> Table:
     title = f"{report.driver}: {count or 'no'} finding{'' if count == 1 else 's'}"
     table = Table("rule", "result", "what was found", title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    before = ""
     for rule in DRIVER_RULES:
         findings = [finding for finding in report.findings if finding.rule == rule]
         if findings:
             what = "\n".join(f"{finding.where}: {finding.what}" for finding in findings)
             table.add_row(rule, Text(f"{len(findings)} found", "bold red"), Text(what))
         elif rule in report.not_checked:
-            table.add_row(rule, Text("not checked", "yellow"), Text(report.not_checked[rule], "dim"))
+            why = report.not_checked[rule]
+            table.add_row(
+                rule,
+                Text("not checked", "yellow"),
+                Text("as above" if why == before and len(why) > _SHORT else why, "dim"),
+            )
+            before = why
         elif report.checked[rule]:
             table.add_row(rule, Text(f"{report.checked[rule]} ok", "green"), "")
         else:

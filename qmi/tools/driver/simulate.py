@@ -13,7 +13,7 @@ from types import FrameType
 
 from qmi.core.driver import Simulator
 from qmi.core.instrument import QMI_Instrument
-from qmi.errors import QMI_UsageException
+from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.testing import serve_simulator
 from qmi.tools.driver import target
 from qmi.tools.driver.arguments import add_constructor_arguments, constructor_arguments
@@ -42,7 +42,13 @@ def run(given: argparse.Namespace) -> int:
     where = "pty" if given.pty else f"tcp:{_address(given.tcp)}"
     arguments = constructor_arguments(given.arguments, simulated if issubclass(simulated, QMI_Instrument) else None)
     try:
-        with _ended_by_signals(), serve_simulator(simulated, where, kwargs=arguments) as server:
+        served = serve_simulator(simulated, where, kwargs=arguments)
+    except QMI_Exception:
+        raise
+    except Exception as error:  # of the driver's constructor, or of its simulator
+        raise QMI_UsageException(f"{simulated.__name__} cannot be made: {target.reason(error)}") from error
+    try:
+        with _ended_by_signals(), served as server:
             # Flushed, since another program may wait for it.
             sys.stdout.write(f"{simulated.__name__} is simulated at {server.address}; Ctrl-C ends it\n")
             sys.stdout.flush()

@@ -98,9 +98,9 @@ def import_target(name: str) -> ModuleType:
             raise QMI_UsageException(
                 f"There is no module {error.name!r}, neither here ({here}) nor installed ({error})"
             ) from error
-        raise QMI_UsageException(f"{name} cannot be imported: {_reason(error)}") from error
+        raise QMI_UsageException(f"{name} cannot be imported: {reason(error)}") from error
     except Exception as error:  # a user's module may raise anything, and its line is what matters
-        raise QMI_UsageException(f"{name} cannot be imported: {_reason(error)}") from error
+        raise QMI_UsageException(f"{name} cannot be imported: {reason(error)}") from error
 
 
 def _module_of_file(file: str) -> str:
@@ -117,8 +117,12 @@ def _module_of_file(file: str) -> str:
     return ".".join(parts)
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, and where in the user's text."""
+def reason(error: Exception) -> str:
+    """What went wrong, and where in the user's text.
+
+    Args:
+        error: What code of a user has raised.
+    """
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
     own = os.path.dirname(os.path.abspath(sys.modules["qmi"].__file__ or "")) + os.sep

@@ -72,6 +72,21 @@ def test_check_says_what_it_checks(capsys: pytest.CaptureFixture[str], monkeypat
     assert table(capsys) == DRIVER_RULES
 
 
+def test_check_says_once_why_nothing_could_be_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = "the oven is cold, and nobody has the key"
+    reasons = {"opening": why + "s", "reading": why + "s", "limits": "skipped", "silence": "skipped"}
+    report = DriverReport("Oven", not_checked=reasons)
+    monkeypatch.setattr(check, "inspect_driver", lambda driver, **given: report)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["check", "tests.support.oven_driver:Oven"]) == 0
+    found = table(capsys)
+    assert [found[rule] for rule in reasons] == [
+        *(f"not checked {why}s", "not checked as above", "not checked skipped", "not checked skipped"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -93,3 +108,11 @@ def test_constructor_arguments_are_literals_or_texts() -> None:
     assert constructor_arguments(["kitchen=ours"], Oven) == {"kitchen": "ours"}
     with pytest.raises(QMI_UsageException, match="Oven takes no argument 'cellar'; it takes transport, kitchen"):
         constructor_arguments(["cellar=2"], Oven)
+
+    class Needy(Oven):
+        def __init__(self, context: object, name: str, transport: str, level: int, **more: int) -> None:
+            raise AssertionError
+
+    assert constructor_arguments(["level=2", "more=3"], Needy) == {"level": 2, "more": 3}
+    with pytest.raises(QMI_UsageException, match="Needy needs the argument 'level': give it by --with level=VALUE"):
+        constructor_arguments([], Needy)

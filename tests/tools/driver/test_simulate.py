@@ -28,6 +28,17 @@ class Inside(Simulator):
         return "me"
 """
 
+BROKEN = """
+from qmi.core.driver import ScpiInstrument, parameter
+
+class Broken(ScpiInstrument):
+    voltage = parameter("VOLT", float)
+
+    def __init__(self, context, name, transport):
+        super().__init__(context, name, transport)
+        self.inverse = 1 / 0
+"""
+
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SimulatorServer], None]], None]:
@@ -112,6 +123,15 @@ def test_simulate_says_what_is_wrong(
     served(lambda server: None)
     assert main(["simulate", *arguments]) == code
     assert message in capsys.readouterr().err
+
+
+def test_simulate_says_where_the_driver_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(write(tmp_path, {"broken.py": BROKEN}))
+    with forgotten_drivers():
+        assert main(["simulate", "broken", "--tcp", ":0"]) == 1
+    assert "Broken cannot be made: ZeroDivisionError: division by zero (" in capsys.readouterr().err
 
 
 def test_simulate_says_that_a_port_is_in_use(capsys: pytest.CaptureFixture[str]) -> None:
