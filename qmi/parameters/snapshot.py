@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -144,19 +144,41 @@ class Snapshot(Mapping[str, Reading]):
         Raises:
             QMI_InvalidValueException: If no parameter has one of the names.
         """
+        found = self._matching(patterns)
+        return self._only(name for name in self._names() if name in found)
+
+    def without(self, *patterns: str) -> Snapshot:
+        """The snapshot without some parameters, such as those that a restore must not switch on.
+
+        Args:
+            patterns: Names of parameters, or patterns with ``*`` such as ``"channels[*].output"``.
+
+        Raises:
+            QMI_InvalidValueException: If no parameter has one of the names.
+        """
+        found = self._matching(patterns)
+        return self._only(name for name in self._names() if name not in found)
+
+    def _names(self) -> list[str]:
+        return [*self.readings, *self.missing]
+
+    def _matching(self, patterns: tuple[str, ...]) -> set[str]:
         found: set[str] = set()
         for pattern in patterns:
             # The brackets in names of channels are no pattern.
-            escaped = pattern.replace("[", "[[]")
-            matching = {name for name in (*self.readings, *self.missing) if fnmatchcase(name, escaped)}
+            matching = {name for name in self._names() if fnmatchcase(name, pattern.replace("[", "[[]"))}
             if not matching:
-                names = _listed([*self.readings, *self.missing])
+                names = _listed(self._names())
                 raise QMI_InvalidValueException(f"The snapshot of {self.address} has no {pattern!r}; it has {names}")
             found |= matching
+        return found
+
+    def _only(self, names: Iterable[str]) -> Snapshot:
+        chosen = list(names)
         return replace(
             self,
-            readings={name: reading for name, reading in self.readings.items() if name in found},
-            missing={name: why for name, why in self.missing.items() if name in found},
+            readings={name: self.readings[name] for name in chosen if name in self.readings},
+            missing={name: self.missing[name] for name in chosen if name in self.missing},
         )
 
     # Keeping it

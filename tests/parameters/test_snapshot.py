@@ -220,10 +220,15 @@ def test_part_of_a_snapshot_is_selected_by_name_or_pattern() -> None:
     assert list(shot.select("channels[2].voltage", "voltage")) == ["voltage", "channels[2].voltage"]
     assert shot.select("voltage", "output").missing == {"output": "not read yet"}
     assert list(shot.select("*")) == list(shot)
+    assert list(shot.without("channels[*].voltage")) == ["voltage", "channels[1].current"]
+    assert shot.without("output", "voltage").missing == {}
+    assert shot.without() == shot
     with pytest.raises(
         QMI_InvalidValueException, match=r"The snapshot of lab\.psu has no 'volt'; it has voltage, chan"
     ):
         shot.select("volt")
+    with pytest.raises(QMI_InvalidValueException, match=r"has no 'outputs'; it has"):
+        shot.without("output", "outputs")
 
 
 def test_snapshot_is_pickled_and_copied() -> None:
