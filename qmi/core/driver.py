@@ -11,7 +11,7 @@ from qmi.actors.proxy_parameters import (
 )
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
-from qmi.devices.scpi_instrument import AsyncScpiInstrument, ScpiChannel, ScpiInstrument
+from qmi.devices.scpi_instrument import AsyncScpiChannel, AsyncScpiInstrument, ScpiChannel, ScpiInstrument
 from qmi.parameters.blocks import Block
 from qmi.parameters.capabilities import HasLimits, Movable, Readable, Triggerable
 from qmi.parameters.channels import ChannelList, Channels, channels
@@ -23,6 +23,7 @@ from qmi.simulation.sources import Noise, Settling, Source
 
 __all__ = [
     "AsyncParameterHandle",
+    "AsyncScpiChannel",
     "AsyncScpiInstrument",
     "AsyncTransportInstrument",
     "Block",

@@ -395,7 +395,7 @@ class ScpiChannel(Channel):
         Args:
             command: Without a terminator.
         """
-        self.instrument._write(self._numbered(command))
+        self.instrument._write(_numbered(self, command))
 
     def _set(self, setting: str, *commands: str) -> None:
         """Send the commands for a setting, which are sent again when the connection was lost and made again.
@@ -404,7 +404,7 @@ class ScpiChannel(Channel):
             setting: What it is; a new value takes the place of the one before.
             commands: The commands.
         """
-        self.instrument._set(f"{self.path}.{setting}", *(self._numbered(command) for command in commands))
+        self.instrument._set(f"{self.path}.{setting}", *(_numbered(self, command) for command in commands))
 
     def _write_array(self, command: str, values: object, dtype: str) -> None:
         """Send numbers as a block behind a command. Needs numpy.
@@ -417,7 +417,7 @@ class ScpiChannel(Channel):
         Raises:
             ValueError: If they do not fit the type.
         """
-        self.instrument._write_array(self._numbered(command), values, dtype)
+        self.instrument._write_array(_numbered(self, command), values, dtype)
 
     def _ask(self, question: str) -> str:
         """Ask a question, and return the answer.
@@ -425,21 +425,20 @@ class ScpiChannel(Channel):
         Args:
             question: Without a terminator.
         """
-        answer: str = self.instrument._ask(self._numbered(question))
+        answer: str = self.instrument._ask(_numbered(self, question))
         return answer
 
     def _ask_number(self, question: str) -> float:
-        return self.instrument._number(self._ask(question), self._numbered(question))  # type: ignore[no-any-return]
+        number: float = self.instrument._ask_number(_numbered(self, question))
+        return number
 
     def _ask_numbers(self, question: str, count: int) -> list[float]:
-        numbers: list[float] = self.instrument._ask_numbers(self._numbered(question), count)
+        numbers: list[float] = self.instrument._ask_numbers(_numbered(self, question), count)
         return numbers
 
     def _ask_flag(self, question: str) -> bool:
-        return self.instrument._flag(self._ask(question), self._numbered(question))  # type: ignore[no-any-return]
-
-    def _numbered(self, text: str) -> str:
-        return text.replace("{n}", str(self.number))
+        flag: bool = self.instrument._ask_flag(_numbered(self, question))
+        return flag
 
 
 class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
@@ -630,5 +629,45 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
                 await self._scpi.write(command)
 
 
-for _public in (ScpiInstrument, ScpiChannel, AsyncScpiInstrument):
+class AsyncScpiChannel(Channel):
+    """The same for channels of an :class:`AsyncScpiInstrument`: what they send and ask is awaited."""
+
+    async def _write(self, command: str) -> None:
+        await self.instrument._write(_numbered(self, command))
+
+    async def _set(self, setting: str, *commands: str) -> None:
+        """Send the commands for a setting, which are sent again when the connection was lost and made again.
+
+        Args:
+            setting: What it is; a new value takes the place of the one before.
+            commands: The commands.
+        """
+        await self.instrument._set(f"{self.path}.{setting}", *(_numbered(self, command) for command in commands))
+
+    async def _write_array(self, command: str, values: object, dtype: str) -> None:
+        """Send numbers as a block behind a command; see :meth:`ScpiChannel._write_array`."""
+        await self.instrument._write_array(_numbered(self, command), values, dtype)
+
+    async def _ask(self, question: str) -> str:
+        answer: str = await self.instrument._ask(_numbered(self, question))
+        return answer
+
+    async def _ask_number(self, question: str) -> float:
+        number: float = await self.instrument._ask_number(_numbered(self, question))
+        return number
+
+    async def _ask_numbers(self, question: str, count: int) -> list[float]:
+        numbers: list[float] = await self.instrument._ask_numbers(_numbered(self, question), count)
+        return numbers
+
+    async def _ask_flag(self, question: str) -> bool:
+        flag: bool = await self.instrument._ask_flag(_numbered(self, question))
+        return flag
+
+
+def _numbered(channel: Channel, text: str) -> str:
+    return text.replace("{n}", str(channel.number))
+
+
+for _public in (ScpiInstrument, ScpiChannel, AsyncScpiInstrument, AsyncScpiChannel):
     _public.__module__ = "qmi.core.driver"

@@ -12,6 +12,7 @@ called when that went well; all objects with parameters have them (:mod:`qmi.act
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, cast
@@ -210,7 +211,9 @@ def limits_now(
     ends = []
     for end in limits:
         ends.append((yield from _end(instance, end, where, planned)))
-    return tuple(ends)
+    low, high = ends
+    # "From 0 to inf" is said as what it is: no limit.
+    return None if low == -math.inf else low, None if high == math.inf else high
 
 
 def _end(instance: object, end: object, where: str, planned: Mapping[str, object]) -> Steps:
@@ -225,6 +228,8 @@ def _end(instance: object, end: object, where: str, planned: Mapping[str, object
     end = plain_scalar(end)
     if end is not None and (isinstance(end, bool) or not isinstance(end, int | float)):
         raise QMI_UsageException(f"A limit of {where} is a number or None; the function gave {shown(end)}")
+    if isinstance(end, float) and math.isnan(end):
+        raise QMI_UsageException(f"A limit of {where} is a number or None; what was read for it is {end!r}")
     return end
 
 

@@ -79,7 +79,7 @@ def scpi_text(
         raise ValueError(f"type must be float, int, bool, str, an Enum or a Block, got {kind!r}")
     if scale is not None and values is None:
         rules = _scaled(rules, float(scale), kind)
-    write = rules.write if format is None else _writer(format, scale)
+    write = rules.write if format is None else _writer(format, scale, kind)
     if parse is None:
         return ScpiText(write, rules.read, rules.expected)
     return ScpiText(write, parse, f"what {getattr(parse, '__name__', 'its parse function')}() takes")
@@ -92,10 +92,15 @@ def _check_scale(scale: object, kind: object, values: object) -> None:
         raise ValueError("scale is for numbers: type must be float or int, without texts in values")
 
 
-def _writer(spec: object, scale: float | None) -> Callable[[Any], str]:
+def _writer(spec: object, scale: float | None, kind: object) -> Callable[[Any], str]:
     function = spec if callable(spec) else None
     if function is None and not isinstance(spec, str):
         raise ValueError(f"format must be a specification such as '.3f', or a function, got {spec!r}")
+    if function is None and isinstance(kind, type) and kind in (float, int, bool, str):
+        try:
+            format(kind(), str(spec))
+        except ValueError as error:
+            raise ValueError(f"format={spec!r} is no specification for a {kind.__name__}: {error}") from None
 
     def write(value: Any) -> str:
         scaled = value if scale is None else _rounded(value / scale)
@@ -204,9 +209,13 @@ def _read_words(text: str) -> str:
 
 
 def _write_words(value: str) -> str:
-    if not value.isascii() or not value.isprintable():
-        raise ValueError(f"must be printable ASCII to be sent to the device, got {value!r}")
+    _check_words(value)
     return value
+
+
+def _check_words(text: str) -> None:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"must be printable ASCII to be sent to the device, got {text!r}")
 
 
 def plain_text(text: object) -> str:
@@ -325,8 +334,11 @@ class ScpiCommands:
         """
         before, _, after = self.template(number).partition("{value}")
         quote = before[-1:] if before[-1:] in ("'", '"') and after[:1] == before[-1:] else ""
+        _check_words(text)
         if quote:
             text = text.replace(quote, quote * 2)
+        elif not text.strip():
+            raise ValueError("must not be empty, since the command would have no value")
         elif ";" in _outside_quotes(text):
             raise ValueError(
                 f"must have no ';', which would begin another command, got {text!r}; to send it as text, declare the "

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from qmi.core.context import QMI_Context
-from qmi.core.driver import AsyncScpiInstrument, Block, Channel, ScpiChannel, ScpiInstrument, channels, parameter
+from qmi.core.driver import (
+    AsyncScpiChannel,
+    AsyncScpiInstrument,
+    Block,
+    Channel,
+    ScpiChannel,
+    ScpiInstrument,
+    channels,
+    parameter,
+)
 from qmi.core.exceptions import (
     QMI_InstrumentException,
     QMI_InvalidOperationException,
@@ -58,8 +67,23 @@ class Supply(ScpiInstrument):
     channels = channels(Output, 1, 3)
 
 
-class AsyncOutput(Channel):
+class AsyncOutput(AsyncScpiChannel):
     voltage = parameter("SOUR{n}:VOLT", float, unit="V", limits=(0, 30))
+
+    async def name(self, text: str) -> None:
+        await self._set("name", f"NAME{{n}} {text}")
+
+    async def load(self) -> None:
+        await self._write("CLEAR{n}")
+        await self._write_array("DATA{n} ", [1], "u1")
+
+    async def measure(self) -> tuple[list[float], float, bool, str]:
+        return (
+            await self._ask_numbers("MEAS{n}?", 2),
+            await self._ask_number("TEMP{n}?"),
+            await self._ask_flag("HOT{n}?"),
+            await self._ask("WHO{n}?"),
+        )
 
 
 class AsyncSupply(AsyncScpiInstrument):
@@ -347,6 +371,23 @@ async def test_awaited_instrument_is_given_its_settings_again() -> None:
     with pytest.raises(QMI_TransportLostException):
         await supply.get_voltage()
     assert await supply.get_voltage() == 5
+    transport.check_done()
+
+
+async def test_awaited_channels_have_methods_as_well() -> None:
+    asked = [("MEAS2?", "1,2"), ("TEMP2?", "4.2"), ("HOT2?", "ON"), ("WHO2?", " me ")]
+    before: list[Any] = [IDENTITY, "*CLS", "NAME2 x", "CLEAR2", b"DATA2 #11\x01\n", *asked, ("MEAS2?", LOST)]
+    transport = AsyncScriptedTransport([*before, IDENTITY, "NAME2 x", ("MEAS2?", "broken")])
+    supply = AsyncSupply(QMI_Context("lab", None), "psu", transport, reconnect=Reconnect(delay=0.0))
+    await supply.open()
+    output = supply.channels[2]
+    await output.name("x")
+    await output.load()
+    assert await output.measure() == ([1, 2], 4.2, True, "me")
+    with pytest.raises(QMI_TransportLostException):
+        await output.measure()
+    with pytest.raises(QMI_InstrumentException, match=r"Expected 2 numbers in answer to 'MEAS2\?', got 'broken'"):
+        await output.measure()
     transport.check_done()
 
 

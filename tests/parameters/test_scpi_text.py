@@ -205,12 +205,32 @@ def test_table_gives_each_value_its_text() -> None:
         ({"kind": float, "values": {1: "A", 2: "A"}}, "1 and 2 have the same text 'A'"),
         ({"kind": float, "values": {1: object()}}, "must be text or a number"),
         ({"kind": float, "format": 3}, "format must be"),
+        ({"kind": float, "format": "zz"}, "format='zz' is no specification for a float"),
+        ({"kind": str, "format": ".3f"}, "format='.3f' is no specification for a str"),
         ({"kind": enum.Enum("Bad", {"A": ("x",)})}, "must be text or a number"),
     ],
 )
 def test_rules_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scpi_text(options.pop("kind"), **options)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_command_without_a_value_is_not_sent(text: str) -> None:
+    with pytest.raises(ValueError, match="must not be empty"):
+        scpi_commands("TRIG:SOUR").command(scpi_text(str).write(text))
+    assert scpi_commands(None, write='DISP "{value}"').command(text) == f'DISP "{text}"'
+
+
+@pytest.mark.parametrize("text", ["5\n*RST", "\u00b5", "\x00"])
+def test_text_of_an_own_format_is_checked_as_well(text: str) -> None:
+    rules = scpi_text(float, format=lambda value: text)
+    with pytest.raises(ValueError, match="printable ASCII"):
+        scpi_commands("VOLT").command(rules.write(5.0))
+
+
+def test_text_that_looks_like_a_placeholder_is_sent_as_it_is() -> None:
+    assert scpi_commands("SOUR{n}:NAME").command("{n}{value}", 2) == "SOUR2:NAME {n}{value}"
 
 
 def test_own_format_and_parse_take_the_place_of_the_usual_ones() -> None:

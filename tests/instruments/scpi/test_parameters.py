@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from qmi.core.context import QMI_Context
-from qmi.core.driver import ScpiInstrument
-from qmi.core.exceptions import QMI_InvalidValueException
+from qmi.core.driver import ScpiInstrument, parameter
+from qmi.core.exceptions import QMI_InvalidValueException, QMI_UsageException
 from qmi.instruments.scpi import (
     MultimeterFunction,
     Scpi_Instrument,
@@ -55,6 +55,18 @@ def test_supply_with_one_output_has_none_to_choose() -> None:
         assert supply.get_voltage() == 3.3
         assert supply.snapshot()["channels[1].voltage"].value == 3.3
         assert len(supply.channels) == 1
+        with pytest.raises(QMI_InvalidValueException, match=r"voltage of device must be 0\.0 V or more, got -1\.0 V"):
+            supply.channels[1].voltage = -1
+        assert supply.parameters()["channels[1].voltage"].limits == (0, None)
+
+
+@pytest.mark.parametrize("limits", [(0, float("nan")), (float("nan"), 1)])
+def test_limit_that_is_no_number_is_refused(limits: Any) -> None:
+    class Odd(ScpiInstrument):
+        level = parameter("LEV", float, unit="V", limits=lambda odd: limits)
+
+    with opened(Odd) as odd, pytest.raises(QMI_UsageException, match="A limit of level of device is a number or None"):
+        odd.level = 0.5
 
 
 @pytest.mark.parametrize(
