@@ -153,10 +153,10 @@ class Actor:
         if self.placement is Placement.CALLER:
             self._give_thread_back()
         if not future.set_result(self):
-            self._discard()
+            self.discard()
 
-    def _discard(self) -> None:
-        # Nobody wants the object any more: release it.
+    def discard(self) -> None:
+        """Nobody wants the object any more, and nobody knows it: release it."""
         last = EndTurn(self.where, self.host.origin)
 
         def done() -> None:

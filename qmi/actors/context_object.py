@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from qmi._version import __version__
 from qmi.actors.future import QMI_RpcFuture
@@ -108,7 +109,7 @@ class Locks(Protocol):
     def force_unlock(self, name: str, origin: Origin, words: tuple[object, ...]) -> None:
         """Unlock an object, whoever holds it."""
 
-    def told(self, *request: object) -> None:
+    def told(self, origin: Origin, *request: object) -> None:
         """This program is asked for a lock, or has lost one."""
 
 
@@ -163,6 +164,11 @@ class ContextObject(QMI_RpcObject):
     """What a context tells about itself, and how it is asked to end."""
 
     _rpc_placement = Placement.LOOP
+    GUEST_METHODS: ClassVar[Collection[str]] = (
+        *("explain_busy", "get_category", "get_name", "get_pid", "get_rpc_object_descriptor"),
+        *("get_rpc_object_descriptors", "get_signals", "get_version", "list_configured", "list_objects", "lock_words"),
+        *("request_lock_release", "told_of_lock"),
+    )
 
     def __init__(self, context: Any, name: str, owner: Owner) -> None:
         super().__init__(context, name)
@@ -315,7 +321,7 @@ class ContextObject(QMI_RpcObject):
             reason: For what.
             taken: Whether it is gone already.
         """
-        self._owner.reservations.told(address, by, reason, taken)
+        self._owner.reservations.told(self._caller(), address, by, reason, taken)
 
     def _caller(self) -> Origin:
         return CALLER.get() or self._owner.origin

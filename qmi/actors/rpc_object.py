@@ -59,7 +59,14 @@ class QMI_RpcObject:
     Args:
         context: The context that the object belongs to.
         name: Its name there.
+
+    Attributes:
+        GUEST_METHODS: Names of the methods that only read, so that guests may call them where a context is read-only
+            for guests. None: those whose names begin with ``get_``, ``has_``, ``is_`` or ``list_``. Reading a parameter
+            or property is always allowed, setting one never.
     """
+
+    GUEST_METHODS: ClassVar[Collection[str] | None] = None
 
     _rpc_constants: ClassVar[Collection[str]] = ()
     _rpc_properties: ClassVar[Collection[str]] = ()

@@ -206,6 +206,8 @@ class CfgContext:
         allow_remote_shutdown: Whether other contexts, ``qmi_proc`` among them, may ask this one to shut down, or to
             make one of its instruments and tasks anew.
         allow_remote_force_unlock: Whether other contexts may unlock what somebody else has locked here.
+        operators: Names of the contexts that may do everything here; all others are guests, who may only look. None:
+            everybody may.
         simulate: Whether the instruments that this context makes are simulated. None: as for the whole configuration.
         instruments: Instruments by name, which ``qmi.tools.serve`` makes.
         tasks: Tasks by name, which it makes after the instruments.
@@ -225,6 +227,7 @@ class CfgContext:
     stop_grace: PositiveOrZero = 5.0
     allow_remote_shutdown: Flag = True
     allow_remote_force_unlock: Flag = True
+    operators: list[Name] | None = None
     simulate: Flag | None = None
     instruments: dict[Name, CfgInstrument] = field(factory=dict)
     tasks: dict[Name, CfgTask] = field(factory=dict)

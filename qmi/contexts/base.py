@@ -463,6 +463,10 @@ class ContextBase:
         if actor is None:
             answer.fail(self._absent(message))
             return
+        if self.rights.operators is not None:
+            hello = link.hello
+            name = origin.context if hello is None else hello.context
+            self.rights.check_guest(actor, message, origin, name)
         if type(message) is ForceRelease:
             self.rights.check_force_unlock(message.object, origin)
         if isinstance(answer, PendingCall):
@@ -629,10 +633,16 @@ class ContextBase:
             self.registry.free(actor.address.object)
             made.fail(error)
             return
-        if periods := actor.object.__rpc_polls__():
-            actor.poller = Poller(self, actor, periods)
-            actor.object.__rpc_begin_polling__(actor.poller)
-        self.safe_guards.attach(actor)
+        try:
+            if periods := actor.object.__rpc_polls__():
+                actor.poller = Poller(self, actor, periods)
+                actor.object.__rpc_begin_polling__(actor.poller)
+            self.safe_guards.attach(actor)
+        except Exception as fault:  # of the driver: its channels are made here. It goes to the maker, who would wait
+            self.registry.free(actor.address.object)
+            actor.discard()
+            made.fail(fault)
+            return
         self.registry.add(actor)
         if not made.set_result(actor):  # given up in this very moment
             self.undo_make(constructed)

@@ -154,7 +154,7 @@ class Reservations:
 
     def _tell(self, holder: Origin, request: ReleaseRequest) -> QMI_RpcFuture[object] | None:
         if holder == self._services.origin:
-            self.told(*request)
+            self.told(holder, *request)
             return None
         call = Call(CONTEXT_OBJECT_NAME, "told_of_lock", tuple(request))
         return self._services.request_elsewhere(Address(holder.context, CONTEXT_OBJECT_NAME), call)
@@ -166,13 +166,22 @@ class Reservations:
 
     # At the holder
 
-    def told(self, address: object, by: object, reason: object = "", taken: object = False) -> None:
-        """This program is asked for a lock that it holds, or has lost one: see :class:`ReleaseRequest`."""
+    def told(self, origin: Origin, address: object, by: object, reason: object = "", taken: object = False) -> None:
+        """This program is asked for a lock that it holds, or has lost one: see :class:`ReleaseRequest`.
+
+        Args:
+            origin: Who says so: any peer can.
+            address: The object.
+            by: Who wants it, or has it.
+            reason: For what.
+            taken: Whether it is gone.
+        """
         if not (isinstance(address, str) and isinstance(by, str) and isinstance(reason, str)):
             raise QMI_InvalidValueException("address, by and reason must be texts")
         texts = [printable(text[: 2 * LONGEST]) for text in (address, by, reason)]
         request = ReleaseRequest(texts[0], texts[1], texts[2], taken is True)
-        _logger.warning("%s", request)
+        says = "" if origin == self._services.origin else f" (says {self._services.describe_origin(origin)})"
+        _logger.warning("%s%s", request, says)
         if self._handlers:
             self._services.loop.now_or_soon(lambda: self._services.spawn(self._handle, request))
 

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
@@ -32,7 +32,7 @@ from qmi.core.task import QMI_Task
 from qmi.messages import Call, Describe, QueryLock
 from qmi.names import Address
 from tests.support.drivers import Async, Plain
-from tests.support.waiting import until
+from tests.support.waiting import until, wait_until
 
 
 @pytest.fixture
@@ -316,3 +316,24 @@ async def test_a_make_whose_caller_gave_up_is_undone(trio_lab: Context) -> None:
         await failed
     trio_lab.undo_make(failed)
     assert trio_lab.objects() == []
+
+
+class Unfit(QMI_RpcObject):
+    """What is done with it after its constructor fails."""
+
+    released: ClassVar[list[str]] = []
+
+    def __rpc_polls__(self) -> dict[str, float]:
+        raise TypeError("a channel does not take these arguments")
+
+    def release_rpc_object(self) -> None:
+        """Note it."""
+        self.released.append(self._name)
+
+
+def test_object_that_fails_after_its_constructor_is_an_error_for_its_maker_and_leaves_nothing(lab: QMI_Context) -> None:
+    for _ in range(2):
+        with pytest.raises(TypeError, match="a channel does not take these arguments"):
+            lab.make_rpc_object("unfit", Unfit)
+    assert wait_until(lambda: Unfit.released == ["unfit"] * 2)
+    assert lab.list_rpc_objects() == []
