@@ -95,7 +95,10 @@ def _parser(parameter: Parameter[Any], text: ScpiText | None) -> Callable[[str],
 
     def parse(sent: str) -> Any:
         if parameter.block is not None:
-            return as_array(data_of_block(sent.encode("latin-1")), parameter.block.dtype)
+            try:
+                return as_array(data_of_block(sent.encode("latin-1")), parameter.block.dtype)
+            except (ValueError, QMI_Exception):
+                raise SimulatedError(-160) from None
         readers = [text.read] if text is not None else []
         if callable(parameter.format):
             # A function made this text: the one that reads answers may read it, too.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from qmi.simulation.framing import stripped
 
-_TRAILING_NUMBER = re.compile(r"(.*?)(\d*)", re.DOTALL)
+_MOST_DIGITS = 9
 _NUMBER = "{n}"
 _VALUE = re.compile(r"\{value(?:![rsa])?(?::[^}]*)?\}")
 _HOLE = re.compile(rf"({re.escape(_NUMBER)}|{_VALUE.pattern})")
@@ -59,9 +59,9 @@ def short_form(word: str) -> str:
 
 def split_number(word: str) -> tuple[str, int]:
     """A keyword without the number behind it, which is 1 if there is none."""
-    found = _TRAILING_NUMBER.fullmatch(word)
-    assert found is not None
-    return found[1], int(found[2] or 1)
+    name = word.rstrip("0123456789")
+    digits = word[len(name) :]
+    return (name, int(digits or 1)) if len(digits) <= _MOST_DIGITS else (word, 1)
 
 
 def same_keyword(declared: str, sent: str) -> bool:
@@ -203,7 +203,7 @@ def _regex(template: str) -> re.Pattern[str]:
     pattern, is_first = "", True
     for part in _HOLE.split(template):
         if part == _NUMBER:
-            pattern += r"(?P<n>\d+)" if is_first else r"\d+"
+            pattern += r"(?P<n>[0-9]{1,9})" if is_first else r"[0-9]{1,9}"
             is_first = False
         elif _VALUE.fullmatch(part):
             pattern += "(?P<value>.*)" if "(?P<value>" not in pattern else "(?P=value)"

@@ -12,6 +12,7 @@ TEXTS = {
     -113: "Undefined header",
     -114: "Header suffix out of range",
     -131: "Invalid suffix",
+    -160: "Block data error",
     -200: "Execution error",
     -221: "Settings conflict",
     -222: "Data out of range",
