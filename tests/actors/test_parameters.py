@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pydoc
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pint
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import qmi
 from qmi.actors.call import Handle
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
+from qmi.actors.proxy import make_view
 from qmi.actors.rpc_object import interface_of
 from qmi.core.context import Context, QMI_Context
 from qmi.core.driver import Change, Parameter, ParameterInfo, Reading
@@ -22,7 +26,9 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
+from qmi.core.rpc import AsyncProxy, QMI_RpcNonBlockingProxy, QMI_RpcProxy
 from qmi.messages import call_text
+from qmi.names import Address
 from qmi.net.codec import Codec
 from qmi.net.protocol.packets import MINOR
 from tests.support.lab import two_contexts
@@ -194,7 +200,7 @@ async def test_handle_of_a_parameter_is_awaited(trio_lab: Context) -> None:
 
 
 def test_quantity_is_converted_where_it_is_given(supply: Any) -> None:
-    unit: Any = pint.UnitRegistry()
+    unit: Any = UNITS
     for give in (
         lambda value: setattr(supply, "voltage", value),
         supply.set_voltage,
@@ -289,3 +295,60 @@ def test_what_is_said_of_parameters_arrives_where_no_driver_is_imported(
     encoded = Codec().encode(value, "a result")
     monkeypatch.delitem(sys.modules, "qmi.core.driver")
     assert Codec().decode(encoded.payload, encoded.segments) == value
+
+
+def places_in(plain: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield place
+    items = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, item in items:
+        yield from places_in(item, (*place, key))
+
+
+def replaced(plain: Any, place: tuple[Any, ...], junk: object) -> Any:
+    if not place:
+        return junk
+    key, *rest = place
+    copied = plain.copy()
+    copied[key] = replaced(plain[key], tuple(rest), junk)
+    return copied
+
+
+UNITS: Any = pint
+PLACES = [(9, *place) for place in places_in(interface_to_plain(interface_of(Supply))[9])]
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        3,
+        10**9,
+        1.5,
+        "",
+        "x",
+        "a b",
+        "__class__",
+        "lock",
+        "\x1b[31m",
+        "a\x00b",
+        [],
+        [[]],
+        {},
+        {"own": []},
+    ]
+)
+
+
+@given(st.sampled_from(PLACES), JUNK)
+@settings(max_examples=50)
+def test_parameters_of_an_interface_are_refused_or_make_a_proxy(place: tuple[Any, ...], junk: object) -> None:
+    plain = replaced(interface_to_plain(interface_of(Supply)), place, junk)
+    try:
+        interface = interface_from_plain(plain)
+    except ValueError:
+        return
+    for view in (QMI_RpcProxy, AsyncProxy, QMI_RpcNonBlockingProxy):
+        router: Any = None
+        proxy = make_view(view, Handle(router, Address("a", "b"), interface))
+        shown = pydoc.plain(pydoc.render_doc(proxy)) + repr(getattr(proxy, "parameters", None))
+        assert "\x1b" not in shown
+        assert "\x00" not in shown

@@ -11,7 +11,7 @@ from qmi.core.exceptions import QMI_InvalidValueException
 from qmi.parameters.units import in_unit
 
 pint: Any = pytest.importorskip("pint")
-REGISTRY = pint.UnitRegistry()
+REGISTRY = pint
 
 
 @pytest.mark.parametrize(
