@@ -151,11 +151,14 @@ def method_text(method: str, args: Args = ()) -> str:
     """The name of a method for people; one of a channel has its number in it: ``"channels[2].ramp"``.
 
     Args:
-        method: Name of the method; that of a channel's is ``"channels.ramp"``.
+        method: Name of the method; that of a channel's is ``"_channels.ramp"``.
         args: Its arguments, if they are known; the first one is the number of the channel.
     """
     group, dot, name = method.partition(".")
-    return f"{group}[{args[0]}].{name}" if dot and args and isinstance(args[0], int) else method
+    if not dot:
+        return method
+    group = group.removeprefix("_")
+    return f"{group}[{args[0]}].{name}" if args and isinstance(args[0], int) else f"{group}.{name}"
 
 
 @dataclass(slots=True)

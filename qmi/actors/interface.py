@@ -707,7 +707,12 @@ def _block_services(functions: Mapping[str, Callable[..., object]]) -> dict[str,
 
 def channel_service(channels: str, method: Method) -> Method:
     """The method of an object that does what a method of one of its channels does; its first argument is the number."""
-    return replace(method, name=f"{channels}.{method.name}")
+    return replace(method, name=service_name(channels, method.name))
+
+
+def service_name(channels: str, method: str) -> str:
+    """The name of what :func:`channel_service` gives; ``help()`` leaves names out that begin with an underscore."""
+    return f"_{channels}.{method}"
 
 
 PROPERTY_SERVICES = {name: Method(name) for name in (GET_PROPERTY, SET_PROPERTY)}

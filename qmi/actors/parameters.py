@@ -24,6 +24,7 @@ from qmi.actors.interface import (
     full_name,
     published,
     published_functions,
+    service_name,
 )
 from qmi.actors.parameter_values import declare_signals, note, publish_change, restoring, taking
 from qmi.parameters import access
@@ -144,6 +145,7 @@ def declare(cls: type) -> None:
     setattr(cls, DECLARED, declared)
     is_channel = issubclass(cls, BaseChannel)
     for parameter in declared.parameters.values():
+        parameter.__doc__ = f"Parameter of type {type_name(parameter)}. {describe(parameter)}".strip()
         _wrap(cls, parameter, declared)
         if parameter.gettable:
             _put(cls, f"get_{parameter.name}", parameter, _getter(cls, parameter))
@@ -368,7 +370,7 @@ def _publish_channels(cls: type, declared: Declared) -> None:
     """Give a class a method for each of those of its channels: the number of the channel is the first argument."""
     for group in declared.channels.values():
         for name in _methods_of_channel(group.channel_class):
-            setattr(cls, f"{group.name}.{name}", _of_channel(group.name, name))
+            setattr(cls, service_name(group.name, name), _of_channel(group.name, name))
 
 
 def _methods_of_channel(cls: type) -> dict[str, Callable[..., object]]:

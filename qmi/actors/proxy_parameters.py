@@ -1,7 +1,7 @@
 """Declared parameters and channels as proxies show them: ``proxy.parameters`` and ``proxy.channels[2]``.
 
 A property of a channel is asked for and set by its path, ``"channels[2].voltage"``; a method of a channel is a method
-of the object, ``"channels.ramp"``, whose first argument is the number. Both are calls like any other: of one object,
+of the object, ``"_channels.ramp"``, whose first argument is the number. Both are calls like any other: of one object,
 with one lock and one line.
 """
 

@@ -119,16 +119,16 @@ def type_name(parameter: Parameter[object]) -> str:
 
 def describe(parameter: Parameter[object]) -> str:
     """What a parameter is, in a sentence or two: its documentation, unit, limits, values."""
-    facts = [f"In {parameter.unit}"] if parameter.unit else []
-    limits = parameter.limits
-    if isinstance(limits, tuple) and all(end is None or isinstance(end, int | float) for end in limits):
-        facts.append(describe_limits(limits, parameter.unit))  # type: ignore[arg-type]
-    elif limits is not None:
-        facts.append("within limits that may change")
+    unit = f" {parameter.unit}" if parameter.unit else ""
+    facts = []
     if parameter.values is not None:
-        facts.append(listed(parameter.values))
+        facts.append(f"{listed(parameter.values)}{unit}")
     elif issubclass(parameter.type, Enum):
         facts.append(listed(list(parameter.type)))
+    elif said_of_limits := _limits_in_words(parameter):
+        facts.append(said_of_limits)
+    elif unit:
+        facts.append(f"in{unit}")
     if parameter.step is not None:
         facts.append(f"in steps of {parameter.step!r}")
     if not parameter.settable:
@@ -140,6 +140,21 @@ def describe(parameter: Parameter[object]) -> str:
     if doc and said:
         return f"{doc.rstrip('.')}. {said[0].upper()}{said[1:]}."
     return doc or (f"{said[0].upper()}{said[1:]}." if said else "")
+
+
+def _limits_in_words(parameter: Parameter[object]) -> str:
+    """``"from 0 to 30 V"``, ``"from 0 to highest, in V"``; empty if there are none."""
+    limits, unit = parameter.limits, f", in {parameter.unit}" if parameter.unit else ""
+    if limits is None or limits == (None, None):
+        return ""
+    if callable(limits) or any(callable(end) for end in limits):
+        return f"within limits that may change{unit}"
+    if not any(isinstance(end, str) for end in limits):
+        return describe_limits(limits, parameter.unit)  # type: ignore[arg-type]
+    low, high = (end if isinstance(end, str) else repr(end) for end in limits)
+    if limits[0] is None:
+        return f"at most {high}{unit}"
+    return f"at least {low}{unit}" if limits[1] is None else f"from {low} to {high}{unit}"
 
 
 def values_of(parameter: Parameter[object]) -> tuple[object, ...] | None:

@@ -142,8 +142,8 @@ def test_channel_has_the_lock_and_the_line_of_its_instrument(supply: Any) -> Non
 
 
 def test_call_of_a_channel_is_named_in_messages() -> None:
-    assert call_text("channels.ramp", (2, 5.0)) == "channels[2].ramp()"
-    assert call_text("channels.ramp") == "channels.ramp()"
+    assert call_text("_channels.ramp", (2, 5.0)) == "channels[2].ramp()"
+    assert call_text("_channels.ramp") == "channels.ramp()"
     assert call_text("__rpc_get__", ("channels[2].voltage",)) == "channels[2].voltage"
     assert call_text("__rpc_set__", ("channels[2].voltage", 1)) == "channels[2].voltage (set)"
     assert call_text("__rpc_get__", ("channels[\x1b].voltage",)) == "a property"

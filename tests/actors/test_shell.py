@@ -123,7 +123,7 @@ def test_shell_completes_parameters(shell: Any, psu: Any, text: str, names: set[
 
 def test_shell_shows_what_a_parameter_is(psu: Any) -> None:
     text = pydoc.plain(pydoc.render_doc(psu))
-    assert "Property of type float. Set voltage. In V, from 0 to 30 V." in text
+    assert "Property of type float. Set voltage. From 0 to 30 V." in text
     assert "set_voltage(self, value: float, *, rpc_timeout: float | None = None) -> None" in text
     assert "get_voltage(self, *, rpc_timeout: float | None = None) -> float" in text
     assert "Channels 1 to 4. One output." in text
@@ -132,5 +132,12 @@ def test_shell_shows_what_a_parameter_is(psu: Any) -> None:
     channel = pydoc.plain(pydoc.render_doc(psu.channels[1]))
     assert "One output." in channel
     assert "ramp(self, to: float, *, steps: int = 2, rpc_timeout: float | None = None) -> list[float]" in channel
-    assert "Set voltage. In V, from 0 to 30 V." in channel
+    assert "Set voltage. From 0 to 30 V." in channel
     assert "_number" not in channel
+
+
+def test_help_of_a_driver_shows_its_parameters() -> None:
+    text = pydoc.plain(pydoc.render_doc(Supply))
+    assert re.search(r"voltage\n \|      Parameter of type float\. Set voltage\. From 0 to 30 V\.", text)
+    assert re.search(r"delay\n \|      Parameter of type float\. From 0\.5 to 10 s, in steps of 0\.1\.", text)
+    assert "channels.ramp" not in text

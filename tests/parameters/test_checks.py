@@ -11,6 +11,7 @@ import pytest
 
 from qmi.core.driver import Block, Channel, QMI_Instrument, QMI_Signal, channels, parameter, rpc_method
 from qmi.core.exceptions import QMI_UsageException
+from qmi.parameters.declared import describe
 from tests.support.parameters import OutputChannel, Registers
 
 
@@ -251,3 +252,23 @@ def test_method_that_hides_a_parameter_of_the_base_takes_its_place() -> None:
             return 5.0
 
     assert Other(None, "x").level() == 5.0
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (parameter("VOLT", float, unit="V", limits=(0, 30), doc="Set voltage."), "Set voltage. From 0 to 30 V."),
+        (parameter("VOLT", float, unit="V", limits=(0, "top")), "From 0 to top, in V."),
+        (parameter("VOLT", float, limits=("low", None)), "At least low."),
+        (parameter("VOLT", float, limits=(None, "top")), "At most top."),
+        (parameter("VOLT", float, unit="V", limits=(None, None)), "In V."),
+        (parameter("VOLT", float, unit="V", limits=lambda self: (0, 1)), "Within limits that may change, in V."),
+        (parameter("VOLT?", float, unit="V", doc="Now"), "Now. In V, can only be read."),
+        (parameter("VOLT", float, unit="V", values=(1, 2)), "1 or 2 V."),
+        (parameter("VOLT", float, unit="V", limits=(0, 1), step=0.1), "From 0 to 1 V, in steps of 0.1."),
+        (parameter(write="VOLT {value}", type=str), "Can only be set."),
+        (parameter("VOLT", str), ""),
+    ],
+)
+def test_declaration_is_described_in_a_sentence(made: Any, said: str) -> None:
+    assert describe(made) == said
