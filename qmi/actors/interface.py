@@ -22,16 +22,6 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F")
 
-_KINDS = {
-    kind.value: kind
-    for kind in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.VAR_POSITIONAL,
-        inspect.Parameter.KEYWORD_ONLY,
-        inspect.Parameter.VAR_KEYWORD,
-    )
-}
 _MARK = "_rpc_method"
 _ANSWERED_BY = "_rpc_answered_by"
 
@@ -743,40 +733,6 @@ def _module_of(function: object) -> str:
     while isinstance(function, partialmethod):
         function = function.func
     return str(function.__module__)
-
-
-class Source:
-    """A default value or annotation that is shown as it was written."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
-
-
-def signature_parameters(method: Method) -> list[inspect.Parameter]:
-    """The parameters of a method, to make a signature of.
-
-    Raises:
-        ValueError: If they do not make one.
-    """
-    empty = inspect.Parameter.empty
-    if unknown := [parameter for parameter in method.parameters if parameter.kind not in _KINDS]:
-        raise ValueError(f"{unknown[0].kind} is no kind of a parameter")
-    parameters = [
-        inspect.Parameter(
-            parameter.name,
-            _KINDS[parameter.kind],
-            default=empty if parameter.default is None else Source(parameter.default),
-            annotation=empty if parameter.annotation is None else Source(parameter.annotation),
-        )
-        for parameter in method.parameters
-    ]
-    inspect.Signature(parameters)
-    return parameters
 
 
 def unknown_method(interface: Interface, where: str, name: str, unpublished: bool) -> str:

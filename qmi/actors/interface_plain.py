@@ -20,8 +20,8 @@ from qmi.actors.interface import (
     ParameterInterface,
     PropertyInfo,
     SignalInfo,
-    signature_parameters,
 )
+from qmi.actors.signatures import signature_parameters
 from qmi.config.validators import printable, printable_lines
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from qmi.actors.interface import BLOCK_METHODS, Interface, Method, Source, signature_parameters
+from qmi.actors.interface import BLOCK_METHODS, Interface, Method
+from qmi.actors.signatures import Source, signature_parameters
 
 _SHOWN_SPECIAL = {"__doc__", "__module__", "__name__", "__qualname__"}
 
