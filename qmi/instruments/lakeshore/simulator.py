@@ -204,6 +204,12 @@ class LakeshoreSimulator(Simulator):
         return number
 
 
+class Lakeshore335Simulator(LakeshoreSimulator):
+    """The same with two inputs."""
+
+    identity = "LSCI,MODEL335,LSA0001/#######,2.9"
+
+
 def _numbers(texts: tuple[str, ...], count: int) -> list[float]:
     if len(texts) != count:
         raise SimulatedError(-109 if len(texts) < count else -108)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from qmi.core.driver import ScpiChannel, ScpiInstrument, channels, parameter, rpc_method
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.core.transport import QMI_Transport, Reconnect
-from qmi.instruments.lakeshore.simulator import LakeshoreLoopSimulator, LakeshoreSimulator
+from qmi.instruments.lakeshore.simulator import Lakeshore335Simulator, LakeshoreLoopSimulator, LakeshoreSimulator
 
 _LETTERS = "ABCD"
 _EVENTS = {2: "the output queue overflowed", 4: "a command could not be done", 5: "a command was not understood"}
@@ -306,6 +306,7 @@ class Lakeshore_336(ScpiInstrument):
 class Lakeshore_335(Lakeshore_336):
     """A temperature controller Model 335: inputs A and B, and two loops that heat; see :class:`Lakeshore_336`."""
 
+    simulator = Lakeshore335Simulator
     inputs = channels(LakeshoreInput, 1, 2)
 
 

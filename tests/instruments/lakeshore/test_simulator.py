@@ -112,6 +112,7 @@ def test_settings_are_kept(cryostat: Any) -> None:
 
 def test_model_335_has_no_input_c(clock: MovableClock) -> None:
     with QMI_Context("lab") as context, context.make_instrument("cryo", Lakeshore_335, simulate=True) as cryostat:
+        assert cryostat.get_idn().model == "MODEL335"
         cryostat.write("KRDG? C")
         cryostat.write("PID 1,2")
         cryostat.write("RAMP 1,on,2")
