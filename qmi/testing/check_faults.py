@@ -165,6 +165,7 @@ def _expected(question: Question) -> str:
 
 
 def _check_late(subject: Subject, questions: list[Question], report: DriverReport) -> None:
+    wait = 0.0
     for question in questions:
         subject.fault("no_answer", times=_MANY)
         wait = _asked(question).seconds

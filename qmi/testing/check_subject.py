@@ -98,7 +98,9 @@ class Subject:
         self.wanted = wanted
         self._context = context
         self._clock = clock
-        self.proxy = make(_NAME, wanted.simulated, *wanted.args, simulate=False, **wanted.kwargs, **more)
+        self.proxy: QMI_Instrument = make(
+            _NAME, wanted.simulated, *wanted.args, simulate=False, **wanted.kwargs, **more
+        )
         actor = context.async_context.registry.get(_NAME)
         simulated: DeviceSocket | KeptParameters | None = getattr(actor and actor.object, "__simulated__", None)
         self._simulated = simulated
