@@ -169,11 +169,8 @@ def faults_of(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Loaded | QMI_UsageE
 
 
 def _check_safe_state(plan: Plan, cls: type[QMI_Instrument]) -> None:
-    for name in plan.safe:
-        try:
-            check_setting(cls, name)
-        except QMI_UsageException as error:
-            raise QMI_UsageException(f"{plan.place}.safe: {error}") from None
+    for name, value in plan.safe.items():
+        check_setting(cls, name, value, f"{plan.place}.safe.{name}")
     if plan.has_safe_state and not plan.safe and not has_safe_state(cls):
         raise QMI_UsageException(
             f"{plan.place}.safe_when: {cls.__name__} has no safe_state(); say in {plan.place}.safe what is set"

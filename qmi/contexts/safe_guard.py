@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -27,6 +27,10 @@ from qmi.messages import Origin
 from qmi.names import Address, parse_address
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.wakeup import Loop
+
+if TYPE_CHECKING:
+    from qmi.parameters.declaration import Parameter
+    from qmi.parameters.declared import Declared
 
 _logger = logging.getLogger("qmi.core.instrument")
 
@@ -104,8 +108,8 @@ class SafeGuards:
             raise QMI_UsageException(
                 f"{actor.where} has no safe state: its driver has no safe_state(), and no settings are given"
             )
-        for setting in settings or {}:
-            check_setting(type(actor.object), setting)
+        for setting, value in (settings or {}).items():
+            check_setting(type(actor.object), setting, value, f"{setting} of {actor.where}")
         self._watch(actor, settings or {}, when or SafeWhen())
 
     def stop(self) -> None:
@@ -219,13 +223,22 @@ def interlock_state(received: ReceivedSignal, before: object) -> object:
     return before if received.gap == "dropped" else None
 
 
-def check_setting(cls: type, name: str) -> None:
-    """Refuse a setting that a driver does not have.
+def check_setting(cls: type, name: str, value: object, where: str) -> None:
+    """Refuse a setting that a driver does not have, or a value that it can never have.
+
+    What can be found out only from the device, such as limits that change, is found out when it is set.
+
+    Args:
+        cls: The driver.
+        name: The name of the setting.
+        value: What it is to be set to.
+        where: What to call it in messages.
 
     Raises:
-        QMI_UsageException: If it has no such parameter, property, or method ``set_...``; with the nearest one.
+        QMI_UsageException: If there is no such parameter, property, or method ``set_...``; with the nearest one.
+        QMI_InvalidValueException: If it cannot be set to that.
     """
-    from qmi.names import nearest
+    from qmi.names import nearest  # parameters are imported where a driver has some, or may have
     from qmi.parameters.declared import declared_of
 
     declared = declared_of(cls)
@@ -234,8 +247,33 @@ def check_setting(cls: type, name: str) -> None:
         *getattr(cls, "_rpc_properties", ()),
         *(key[4:] for key in dir(cls) if key.startswith("set_")),
     ]
-    if name in known:
+    if name not in known:
+        near = nearest(name, known)
+        hint = f"Did you mean {near!r}?" if near else f"It has {', '.join(dict.fromkeys(known)) or 'nothing to set'}"
+        raise QMI_UsageException(f"{where}: {cls.__name__} has no setting {name!r}. {hint}")
+    parameter = _parameter_of(declared, name)
+    if parameter is None:
         return
-    near = nearest(name, known)
-    hint = f"Did you mean {near!r}?" if near else f"It has {', '.join(dict.fromkeys(known)) or 'nothing to set'}"
-    raise QMI_UsageException(f"{cls.__name__} has no setting {name!r}. {hint}")
+    if not parameter.settable:
+        raise QMI_UsageException(f"{where} can only be read")
+    from qmi.parameters.units import in_unit
+
+    parameter.rule.check(in_unit(value, parameter.unit, where), _fixed(parameter.limits), where)
+
+
+def _parameter_of(declared: Declared, path: str) -> Parameter[object] | None:
+    from qmi.parameters.declared import declared_of
+
+    group, bracket, rest = path.partition("[")
+    if not bracket:
+        return declared.parameters.get(path)
+    channels = declared.channels.get(group)
+    return None if channels is None else declared_of(channels.channel_class).parameters.get(rest.partition("].")[2])
+
+
+def _fixed(limits: object) -> tuple[float | None, float | None] | None:
+    """The limits of a parameter, as far as they are numbers that do not change."""
+    if not isinstance(limits, tuple | list) or len(limits) != 2:
+        return None
+    low, high = (end if type(end) in (int, float) else None for end in limits)
+    return low, high

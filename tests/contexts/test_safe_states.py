@@ -26,6 +26,7 @@ from qmi.core.instrument import QMI_Instrument, SafeWhen
 from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_Task
+from qmi.instruments.scpi import Scpi_PowerSupply
 from tests.support.actors import actor_of
 from tests.support.configured import HERE
 from tests.support.lab import address, config, make_context
@@ -477,6 +478,26 @@ def test_safe_when_names_what_cannot_work(kwargs: Any, fault: str) -> None:
     assert str(caught.value).startswith(fault)
 
 
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"channels[1].voltage": -1.0}, "channels[1].voltage of lab.psu must be"),
+        ({"channels[1].voltage": "off"}, "channels[1].voltage of lab.psu must be a number, got 'off'"),
+        ({"channels[1].output": 0}, "channels[1].output of lab.psu must be True or False, got 0"),
+        ({"channels[1].measured_voltage": 0.0}, "channels[1].measured_voltage of lab.psu can only be read"),
+        ({"channels[9].voltage": 0.0}, "has no setting 'channels[9].voltage'. Did you mean"),
+        ({"channels[1].voltag": 0.0}, "has no setting 'channels[1].voltag'. Did you mean 'channels[1].voltage'?"),
+    ],
+)
+def test_safe_state_with_a_value_that_can_never_be_set_is_refused(settings: dict[str, object], fault: str) -> None:
+    with lab() as context:
+        psu = context.make_instrument("psu", Scpi_PowerSupply, simulate=True)
+        with pytest.raises(QMI_UsageException) as caught:
+            context.keep_safe(psu, settings)
+        assert fault in str(caught.value)
+        context.keep_safe(psu, {"channels[1].voltage": 0.0, "channels[1].output": False})
+
+
 # The configuration
 
 
@@ -492,7 +513,7 @@ def test_safe_state_of_the_configuration_is_entered() -> None:
     with lab(instruments=instruments) as context:
         found = {entry.name: entry for entry in context.make_configured()}
         assert [entry.state for entry in found.values()] == ["ready", "ready", "failed", "failed", "ready"]
-        assert found["bad"].reason.startswith("contexts.lab.instruments.bad.safe: Meter has no setting 'mode'.")
+        assert found["bad"].reason.startswith("contexts.lab.instruments.bad.safe.mode: Meter has no setting 'mode'.")
         assert found["worse"].reason == (
             "contexts.lab.instruments.worse.safe_when: Meter has no safe_state(); "
             "say in contexts.lab.instruments.worse.safe what is set"
