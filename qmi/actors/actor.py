@@ -157,6 +157,8 @@ class Actor:
 
     def discard(self) -> None:
         """Nobody wants the object any more, and nobody knows it: release it."""
+        if self.poller is not None:
+            self.poller.stop()
         last = EndTurn(self.where, self.host.origin)
 
         def done() -> None:

@@ -322,6 +322,18 @@ def test_poll_ends_with_its_context(kind: type[Meter]) -> None:
     check_idle_clock(bench)
 
 
+def test_poll_ends_with_an_object_that_cannot_be_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_task_bench() as bench:
+
+        def attach(actor: Any) -> None:
+            raise ValueError("no such guard")
+
+        monkeypatch.setattr(bench.context.async_context.safe_guards, "attach", attach)
+        with pytest.raises(ValueError, match="no such guard"):
+            make(bench, Probe)
+        check_idle_clock(bench)
+
+
 def test_poll_that_is_awaited_is_given_up_when_its_object_goes() -> None:
     class Endless(LoopMeter):
         async def _note_later(self, name: str) -> None:
