@@ -21,6 +21,7 @@ _ARGUMENTS = (
     *("format", "parse", "scale", "simulate"),
 )
 _COMMANDS = ("command", "ask", "write")
+_OF_THE_LIBRARY = ("qmi.actors.", "qmi.devices.")
 _OF_DEVICES = (float, int, bool, str)
 
 
@@ -92,6 +93,14 @@ def _check_name(fault: _Fault, cls: type, parameter: Parameter[object], declared
         if hidden is not None and not isinstance(hidden, Parameter):
             what = "method" if callable(getattr(hidden, "__func__", hidden)) else "attribute"
             fault(f"hides the {what} {base.__qualname__}.{name}: give it another name")
+    for verb in ("get", "set"):
+        taken = inspect.getattr_static(cls, f"{verb}_{name}", None)
+        taken = getattr(taken, "__func__", taken)
+        if str(getattr(taken, "__module__", "")).startswith(_OF_THE_LIBRARY) and hasattr(taken, "__qualname__"):
+            fault(
+                f"would have the method {verb}_{name}(), which every object of its kind has for something else "
+                f"({taken.__qualname__}): give it another name"
+            )
     verb, _, rest = name.partition("_")
     if verb in ("get", "set") and rest in declared.parameters:
         fault(f"has the name of the method {name}() that proxies have for {rest}: give it another name")
@@ -205,7 +214,7 @@ def _check_limits(fault: _Fault, cls: type, parameter: Parameter[object]) -> Non
     if limits is None:
         return
     if not _is_number_type(parameter):
-        fault(f"has limits, but is no number (its type is {parameter.type.__name__}): leave them out, or use values=")
+        fault(f"has limits, but is no number (its type is {type_name(parameter)}): leave them out, or use values=")
     if callable(limits):
         _check_takes_one(fault, "limits", limits, "the object")
         return
@@ -283,7 +292,7 @@ def _check_numbers(fault: _Fault, parameter: Parameter[object]) -> None:
     step, poll, scale = parameter.step, parameter.poll, parameter.scale
     if step is not None:
         if not _is_number_type(parameter):
-            fault(f"has a step, but is no number (its type is {parameter.type.__name__})")
+            fault(f"has a step, but is no number (its type is {type_name(parameter)})")
         if not _is_positive(step):
             fault(f"has step={shown(step)}: give a number greater than 0")
     if poll is not None:
@@ -293,7 +302,7 @@ def _check_numbers(fault: _Fault, parameter: Parameter[object]) -> None:
             fault("is polled, but can only be set: leave poll= out")
     if scale is not None:
         if not _is_number_type(parameter) and parameter.block is None:
-            fault(f"has a scale, but is no number (its type is {parameter.type.__name__})")
+            fault(f"has a scale, but is no number (its type is {type_name(parameter)})")
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0:
             fault(f"has scale={shown(scale)}: give a number other than 0")
 
@@ -316,7 +325,7 @@ def _check_texts(fault: _Fault, parameter: Parameter[object]) -> None:
         _check_takes_one(fault, "format", form, "the value")
     if parameter.parse is not None:
         _check_takes_one(fault, "parse", parameter.parse, "the answer")
-    if parameter.texts is None and issubclass(parameter.type, Enum) and parameter.command is not None:
+    if parameter.texts is None and issubclass(parameter.type, Enum) and parameter.getter is None:
         _check_distinct(fault, [str(member.value) for member in parameter.type])
 
 
@@ -341,7 +350,7 @@ def _check_commands(cls: type, declared: Declared) -> None:
             if other.given.get("type") is not parameter.given.get("type"):
                 raise QMI_UsageException(
                     f"Parameters {cls.__qualname__}.{other.name} and {cls.__qualname__}.{parameter.name} have the same "
-                    f"command {command!r}, but different types: {other.type.__name__} and {parameter.type.__name__}"
+                    f"command {command!r}, but different types: {type_name(other)} and {type_name(parameter)}"
                 )
 
 
