@@ -211,9 +211,7 @@ def limits_now(
     ends = []
     for end in limits:
         ends.append((yield from _end(instance, end, where, planned)))
-    low, high = ends
-    # "From 0 to inf" is said as what it is: no limit.
-    return None if low == -math.inf else low, None if high == math.inf else high
+    return tuple(ends)
 
 
 def _end(instance: object, end: object, where: str, planned: Mapping[str, object]) -> Steps:

@@ -105,11 +105,13 @@ class Rule:
 
     def _check_limits(self, value: float, limits: Limits | None, where: str) -> None:
         low, high = limits or (None, None)
-        if (low is None or value >= low) and (high is None or value <= high):
-            return
-        raise QMI_InvalidValueException(
-            f"{where} must be {describe_limits((low, high), self.unit)}, got {value!r}{self._suffix}"
-        )
+        if not ((low is None or value >= low) and (high is None or value <= high)):
+            raise QMI_InvalidValueException(
+                f"{where} must be {describe_limits((low, high), self.unit)}, got {value!r}{self._suffix}"
+            )
+        # Where there is no limit, infinity is no value: only where it is a limit itself.
+        if isinstance(value, float) and math.isinf(value) and value not in (low, high):
+            raise QMI_InvalidValueException(f"{where} must be finite, got {value!r}{self._suffix}")
 
     def _check_step(self, value: float, limits: Limits | None, where: str) -> None:
         if self.step is None or (isinstance(value, float) and math.isinf(value)):
@@ -176,7 +178,7 @@ def describe_limits(limits: Limits, unit: str = "") -> str:
         limits: The limits.
         unit: Their unit.
     """
-    low, high = limits
+    low, high = (None if end is not None and math.isinf(end) else end for end in limits)
     suffix = f" {unit}" if unit else ""
     if low is None:
         return "any number" if high is None else f"{high!r}{suffix} or less"

@@ -115,7 +115,6 @@ class Options(Flag):
         (float, numpy.float16(0.5), 0.5),
         (float, numpy.longdouble(0.5), 0.5),
         (float, -0.0, -0.0),
-        (float, math.inf, math.inf),
         (int, 10**40, 10**40),
         (int, Level.HIGH, 1),
         (bool, numpy.bool_(False), False),
@@ -222,3 +221,26 @@ def test_noise_of_floats_is_told_from_a_wrong_value(value: float, step: float, t
         assert not taken
     else:
         assert taken
+
+
+@pytest.mark.parametrize(
+    ("limits", "value"),
+    [
+        (None, math.inf),
+        (None, -math.inf),
+        ((None, None), math.inf),
+        ((1, None), math.inf),
+        ((-math.inf, None), math.inf),
+    ],
+)
+def test_infinity_is_no_value_where_no_limit_is_infinite(limits: Any, value: float) -> None:
+    with pytest.raises(QMI_InvalidValueException, match=f"x must be finite, got {value} V"):
+        Rule(float, "V").check(value, limits, "x")
+
+
+def test_infinity_is_a_value_where_it_is_a_limit() -> None:
+    assert Rule(float).check(math.inf, (1, math.inf), "x") == math.inf
+    assert Rule(float).check(-math.inf, (-math.inf, 0), "x") == -math.inf
+    with pytest.raises(QMI_InvalidValueException, match="x must be 1 or more, got -inf"):
+        Rule(float).check(-math.inf, (1, math.inf), "x")
+    assert describe_limits((-math.inf, math.inf)) == "any number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from enum import Enum
@@ -91,7 +92,7 @@ class GeneratorChannel(ScpiChannel):
         "OUTP{n}:LOAD",
         float,
         unit="ohm",
-        limits=(1.0, None),
+        limits=(1.0, math.inf),
         doc="What the output is expected to drive; math.inf if that is of high impedance. Voltages hold for it.",
     )
     polarity = parameter("OUTP{n}:POL", Polarity, doc="Whether the output is inverted.")
@@ -101,7 +102,7 @@ class GeneratorChannel(ScpiChannel):
     burst_cycles = parameter(
         "SOUR{n}:BURS:NCYC",
         float,
-        limits=(1, None),
+        limits=(1, math.inf),
         step=1,
         doc="Periods in a burst, without unit; math.inf for no end.",
     )

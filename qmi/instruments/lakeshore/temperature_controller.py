@@ -139,7 +139,7 @@ class LakeshoreLoop(ScpiChannel):
         ask="SETP? {n}",
         write="SETP {n},{value}",
         unit="K",
-        limits=(0.0, lambda loop: loop.instrument.max_temperature),
+        limits=(0.0, lambda loop: loop.highest_setpoint),
         doc="Temperature that the loop goes to, in the unit of the setpoint, which is kelvin as delivered.",
     )
     heater_range = parameter(
@@ -156,6 +156,12 @@ class LakeshoreLoop(ScpiChannel):
     heater_output = parameter("HTR? {n}", float, unit="%", doc="How strongly the loop heats, of what its range allows.")
     heater_error = parameter("HTRST? {n}", HeaterError, doc="What is wrong with the heater.")
     is_ramping = parameter("RAMPST? {n}", bool, doc="Whether the setpoint is on its way to the value that was set.")
+
+    @property
+    def highest_setpoint(self) -> float | None:
+        """Highest setpoint that may be set, in kelvins; None for what the controller can do."""
+        highest = self.instrument.max_temperature
+        return None if math.isinf(highest) else highest
 
     @parameter(unit="K/min", limits=(0.001, 100.0), doc="How fast the setpoint goes to a value that is set.")
     def ramp_rate(self) -> float:

@@ -20,14 +20,24 @@ class PowerSupplyOutput(ScpiChannel):
     simulator = PowerSupplyOutputSimulator
 
     voltage = parameter(
-        "VOLT", float, unit="V", limits=(0.0, lambda output: output.instrument.max_voltage), doc="Voltage that is set."
+        "VOLT", float, unit="V", limits=(0.0, lambda output: output.highest_voltage), doc="Voltage that is set."
     )
     current = parameter(
-        "CURR", float, unit="A", limits=(0.0, lambda output: output.instrument.max_current), doc="Current limit."
+        "CURR", float, unit="A", limits=(0.0, lambda output: output.highest_current), doc="Current limit."
     )
     output = parameter("OUTP", bool, doc="Whether the output is on.")
     measured_voltage = parameter("MEAS:VOLT?", float, unit="V", doc="Voltage that is at the output.")
     measured_current = parameter("MEAS:CURR?", float, unit="A", doc="Current that flows.")
+
+    @property
+    def highest_voltage(self) -> float | None:
+        """Highest voltage that may be set, in volts; None for what the supply can do."""
+        return None if math.isinf(self.instrument.max_voltage) else self.instrument.max_voltage
+
+    @property
+    def highest_current(self) -> float | None:
+        """Highest current limit that may be set, in amperes; None for what the supply can do."""
+        return None if math.isinf(self.instrument.max_current) else self.instrument.max_current
 
 
 class _Numbered(Protocol):
