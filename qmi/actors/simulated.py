@@ -26,7 +26,7 @@ from qmi.errors import (
 from qmi.parameters.access import KEPT
 from qmi.parameters.declared import Declared, declared_of
 from qmi.simulation.clock import DeviceClock
-from qmi.simulation.declared import described, groups_of
+from qmi.simulation.declared import described, groups_of, misspelt
 from qmi.simulation.device import Place, SimulatedDevice
 from qmi.simulation.faults import Fault
 from qmi.simulation.simulator import Simulator
@@ -124,6 +124,16 @@ def announce(name: str, cls: type, simulator: SimulatorClass) -> None:
     """Tell the log that an instrument is simulated."""
     by = "" if simulator is Simulator else f" by {simulator.__name__}"
     _logger.info("Instrument %s (%s) is simulated%s: there is no device", name, cls.__name__, by)
+    declared = declared_of(cls)
+    others = {*declared.channels, *published_functions(cls)}
+    for written, meant in misspelt(simulator, declared.parameters, others):
+        _logger.warning(
+            "%s.%s is no parameter of %s and simulates nothing; did you mean %r?",
+            simulator.__name__,
+            written,
+            cls.__name__,
+            meant,
+        )
 
 
 # Drivers that speak to their devices by other means than a transport.

@@ -9,14 +9,15 @@ from enum import Enum
 from typing import Any
 
 from qmi.errors import QMI_Exception, QMI_InvalidValueException
+from qmi.names import nearest
 from qmi.parameters.blocks import array_block, as_array, block_of, data_of_block
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
 from qmi.parameters.scpi_text import ScpiText, scpi_text
 from qmi.simulation.device import SimulatedGroup, SimulatedParameter
 from qmi.simulation.headers import keywords, same_word, split_number
-from qmi.simulation.simulator import SimulatedError, Simulator
-from qmi.simulation.sources import Constant, Source
+from qmi.simulation.simulator import SimulatedError, Simulator, commands_of
+from qmi.simulation.sources import Constant, Source, evaluate
 
 _ANY_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _MULTIPLIERS = {"": 1.0, "G": 1e9, "MA": 1e6, "K": 1e3, "M": 1e-3, "U": 1e-6, "N": 1e-9, "P": 1e-12}
@@ -60,6 +61,29 @@ def simulator_of(cls: type) -> type[Simulator] | None:
     """The simulator that a driver or a channel names; None if it names none."""
     found = getattr(cls, "simulator", None)
     return found if isinstance(found, type) and issubclass(found, Simulator) else None
+
+
+def misspelt(
+    simulator: type[Simulator], parameters: Iterable[str], others: Iterable[str] = ()
+) -> list[tuple[str, str]]:
+    """Names in a simulator that resemble a parameter of its driver which it says nothing of, with that parameter.
+
+    Args:
+        simulator: The class of the simulator.
+        parameters: Names of the parameters.
+        others: Names that mean something else there: channels, methods of the driver.
+    """
+    own = {
+        name
+        for base in simulator.__mro__
+        if base not in Simulator.__mro__
+        for name in vars(base)
+        if not name.startswith("_") and name not in commands_of(simulator).values()
+    }
+    known = set(parameters)
+    left = sorted(known - own)
+    found = [(name, nearest(name, left)) for name in sorted(own - known - set(others) - set(vars(Simulator)))]
+    return [(name, near) for name, near in found if near is not None]
 
 
 def _described(parameter: Parameter[Any], others: Sequence[Parameter[Any]]) -> SimulatedParameter:
@@ -225,8 +249,7 @@ def limits_of(parameter: Parameter[Any], simulator: Simulator) -> tuple[float | 
 def _end(end: Any, simulator: Simulator) -> float | None:
     try:
         if isinstance(end, str):
-            node = simulator.__node__
-            end = (node if node.has(end) else node.root).read(end)
+            end = evaluate(end, simulator)
         elif callable(end):
             end = end(simulator)
         return None if end is None else float(end)

@@ -175,6 +175,8 @@ class SimulatedDevice:
             raise QMI_UsageException(f"{cls.__name__}.__init__() must call super().__init__() first")
         node = made.__node__
         node.root, node.number = (node if root is None else root.__node__), number
+        if root is not None:
+            node.root.channels.append(node)
         self._nodes.append((made, parameters))
         for pattern, name in commands_of(cls).items():
             self._handlers.append(Handler(Pattern(pattern, number), _own_command(made, name, "{n}" in pattern)))
@@ -242,8 +244,8 @@ class SimulatedDevice:
             for parameter in parameters:
                 if parameter.is_setting:
                     setattr(simulator, parameter.name, _first_value(simulator, parameter))
+        self.simulator.__node__.changed()
         for simulator, _ in self._nodes:
-            simulator.__node__.changed()
             type(simulator).switched_on(simulator)
 
     # What it does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ class Node:
 
     Attributes:
         root: The place of the instrument; for an instrument, itself.
+        channels: The places of an instrument's channels.
         number: The number of the channel; None for an instrument.
         now: The time, in seconds; that of the instrument counts.
         errors: The error queue; that of the instrument counts.
@@ -30,6 +32,7 @@ class Node:
     def __init__(self, simulator: object, own: dict[str, object]) -> None:
         self._simulator = simulator
         self.root: Node = self
+        self.channels: list[Node] = []
         self.number: int | None = None
         self.now = 0.0
         self.errors = ErrorQueue()
@@ -78,12 +81,15 @@ class Node:
         return state  # type: ignore[no-any-return]
 
     def changed(self) -> None:
-        """A setting has another value: sources that remember are told."""
-        for source in {**_sources_of(type(self._simulator)), **self.sources}.values():
-            if isinstance(source, Source):
-                source.changed(self._simulator)
-        if self.root is not self:
-            self.root.changed()
+        """A setting of the device has another value: sources that remember are told, wherever they are."""
+        for node in (self.root, *self.root.channels):
+            for source in node._remembering:
+                source.changed(node.simulator)
+
+    @functools.cached_property
+    def _remembering(self) -> list[Source]:
+        found = {**_sources_of(type(self._simulator)), **self.sources}
+        return [source for source in found.values() if isinstance(source, Source)]
 
 
 def _sources_of(cls: type) -> dict[str, object]:

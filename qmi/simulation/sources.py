@@ -122,7 +122,9 @@ def evaluate(source: object, simulator: Any) -> Any:
     if isinstance(source, Source):
         return source.value(simulator)
     if isinstance(source, str):
-        return simulator.__node__.read(source)
+        node = simulator.__node__
+        # A channel may follow a setting of its instrument.
+        return (node if node.has(source) else node.root).read(source)
     if callable(source):
         function: Callable[[Any], Any] = source
         return function(simulator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from qmi.core.driver import (
     Channel,
     QMI_Instrument,
     ScpiInstrument,
+    Settling,
     Simulator,
     TransportInstrument,
     channels,
@@ -30,7 +32,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.scpi_protocol import ScpiProtocol
 from qmi.core.transport import create_transport
-from qmi.testing import StandInInstrument, open_virtual_context, run_in_virtual_time, simulated_time
+from qmi.testing import StandInInstrument, open_task_bench, open_virtual_context, run_in_virtual_time, simulated_time
 
 
 @pytest.fixture
@@ -182,6 +184,67 @@ def test_snapshot_of_a_simulated_instrument_is_restored(context: QMI_Context, cl
     assert [change.name for change in whole.restore(before)] == ["voltage", "parts[2].level"]
     assert whole.parts[2].get_level() == 2.0
     whole.close()
+
+
+class ProbeSimulator(Simulator):
+    level = 1.5
+    measured = Settling("setpoint", 0.0)
+    slow = Settling("setpoint", 10.0)
+
+
+class Probe(Channel):
+    simulator = ProbeSimulator
+
+    level = parameter("PROB{n}:LEV", float)
+    measured = parameter("PROB{n}:MEAS?", float)
+    slow = parameter("PROB{n}:SLOW?", float)
+
+
+class Bath(ScpiInstrument):
+    setpoint = parameter("SET", float, simulate=7.0)
+    probes = channels(Probe, 1, 2)
+
+
+def test_channel_names_its_simulator_and_follows_its_instrument(context: QMI_Context) -> None:
+    with context.make_instrument("bath", Bath, simulate=True) as bath:
+        assert [probe.level for probe in bath.probes] == [1.5, 1.5]
+        assert [probe.measured for probe in bath.probes] == [7.0, 7.0]
+        bath.setpoint = 8.0
+        assert bath.probes[2].measured == 8.0
+
+
+def test_channel_settles_from_when_its_instrument_was_set() -> None:
+    with open_task_bench() as bench, bench.context.make_instrument("bath", Bath, simulate=True) as bath:
+        bench.clock.advance(100.0)
+        bath.setpoint = 17.0
+        bench.clock.advance(10.0)
+        assert bath.probes[2].slow == pytest.approx(7.0 + 10.0 * (1 - math.exp(-1)))
+
+
+def test_name_in_a_simulator_that_is_misspelt_is_told(context: QMI_Context, caplog: pytest.LogCaptureFixture) -> None:
+    class Misspelt(Simulator):
+        def voltge(self) -> float:
+            return 1.0
+
+        def helper(self) -> float:
+            return 2.0
+
+        @Simulator.command("WAV?")
+        def waves(self) -> float:
+            return 2.0
+
+    context.make_instrument("psu", Declared, simulate=Misspelt)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["Misspelt.voltge is no parameter of Declared and simulates nothing; did you mean 'voltage'?"]
+
+
+def test_source_of_a_setting_that_is_not_there_names_the_nearest(context: QMI_Context) -> None:
+    class Wrong(Simulator):
+        wave = Settling("voltge", 1.0)
+
+    psu = context.make_instrument("psu", Declared, simulate=Wrong)
+    with pytest.raises(AttributeError, match="Wrong simulates no 'voltge'; did you mean 'voltage'"):
+        psu.open()
 
 
 class Registers(TransportInstrument):
