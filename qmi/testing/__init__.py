@@ -20,6 +20,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
     from qmi.actors.clock.virtual import VirtualClock as VirtualClock
     from qmi.devices.simulated_server import SimulatorServer as SimulatorServer
     from qmi.devices.simulated_server import serve_simulator as serve_simulator
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from qmi.testing.checks import inspect_driver as inspect_driver
     from qmi.testing.clock import SimulatedClock as SimulatedClock
     from qmi.testing.clock import simulated_time as simulated_time
-    from qmi.testing.findings import DRIVER_RULES as DRIVER_RULES
     from qmi.testing.findings import DriverCheckError as DriverCheckError
     from qmi.testing.findings import DriverReport as DriverReport
     from qmi.testing.findings import Finding as Finding
@@ -36,11 +38,8 @@ if TYPE_CHECKING:
     from qmi.testing.recording import record_session as record_session
     from qmi.testing.recording import replay as replay
     from qmi.testing.recording import replay_async as replay_async
-    from qmi.testing.script import CLOSED as CLOSED
-    from qmi.testing.script import LOST as LOST
-    from qmi.testing.script import NO_ANSWER as NO_ANSWER
-    from qmi.testing.script import REFUSED as REFUSED
     from qmi.testing.script import Late as Late
+    from qmi.testing.script import Mark
     from qmi.testing.script import ScriptMismatchError as ScriptMismatchError
     from qmi.testing.script import Unasked as Unasked
     from qmi.testing.script import block as block
@@ -53,6 +52,18 @@ if TYPE_CHECKING:
     from qmi.testing.task_bench import open_task_bench as open_task_bench
     from qmi.testing.virtual_time import open_virtual_context as open_virtual_context
     from qmi.testing.virtual_time import run_in_virtual_time as run_in_virtual_time
+
+    # Here the reference finds what is said of them.
+    DRIVER_RULES: Mapping[str, str]
+    """What is checked of a driver, by the name of the rule."""
+    NO_ANSWER: Final = Mark.NO_ANSWER
+    """The answer of a step to which nothing comes, so the read times out. One without an answer must not be read."""
+    LOST: Final = Mark.LOST
+    """The answer of a step in whose place the connection is lost; as a step, it is lost before the next command."""
+    REFUSED: Final = Mark.REFUSED
+    """A step in which an attempt to connect, the first one or a later one, comes to nothing."""
+    CLOSED: Final = Mark.CLOSED
+    """A step in which the driver closes the transport, and opens it again if steps follow."""
 
 __all__ = [
     "CLOSED",

@@ -19,7 +19,7 @@ DRIVER_RULES: Mapping[str, str] = {
     "lost connection": "A cut connection is an error that says so, and is made again, by itself or by close and open.",
     "leftovers": "Nothing is left behind: no threads, tasks of the event loop, files, sockets.",
 }
-"""What is checked, by the name of the rule."""
+"""What is checked of a driver, by the name of the rule."""
 
 
 class Finding(NamedTuple):

@@ -37,13 +37,13 @@ class Mark(Enum):
 
 
 NO_ANSWER: Final = Mark.NO_ANSWER
-"""As an answer: nothing comes, and the read times out. A question without it must not be read from."""
+"""The answer of a step to which nothing comes, so the read times out. One without an answer must not be read."""
 LOST: Final = Mark.LOST
-"""As an answer: the connection is lost where it would come. As a step: it is lost before the driver does anything."""
+"""The answer of a step in whose place the connection is lost; as a step, it is lost before the next command."""
 REFUSED: Final = Mark.REFUSED
-"""A step: an attempt to open the connection, the first one or a later one, comes to nothing."""
+"""A step in which an attempt to connect, the first one or a later one, comes to nothing."""
 CLOSED: Final = Mark.CLOSED
-"""A step: the driver closes the transport here, and opens it again if steps follow."""
+"""A step in which the driver closes the transport, and opens it again if steps follow."""
 
 
 @dataclass(frozen=True)
