@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from qmi.proc.helper_protocol import already_running
 
@@ -90,14 +91,23 @@ class ObjectState:
         name: Its name.
         state: "ready", "failed", ...
         reason: Why.
+        since: When it came into that state, in seconds since 1970; 0 if that is not known.
     """
 
     name: str
     state: str
     reason: str
+    since: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "")
+        since = ""
+        if self.since > 0:
+            since = f" (since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+        return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "") + since
+
+
+_LATEST = 4e9
+"""A time, in seconds since 1970, after which there is something wrong with it: another program may say anything."""
 
 
 def configured_objects(told: object) -> list[ObjectState]:
@@ -107,7 +117,9 @@ def configured_objects(told: object) -> list[ObjectState]:
         fields = entry[:5] if isinstance(entry, list | tuple) else ()
         if len(fields) == 5 and all(isinstance(text, str) for text in fields):
             name, _, _, state, reason = fields
-            found.append(ObjectState(name, state, " ".join(reason.split())))
+            since = entry[5] if len(entry) > 5 else 0.0
+            known = since if type(since) is float and 0.0 < since < _LATEST else 0.0
+            found.append(ObjectState(name, state, " ".join(reason.split()), known))
     return found
 
 

@@ -75,6 +75,7 @@ def test_configured_objects_come_up_open_and_running_and_are_closed_without_a_wa
     assert "is still open" not in caplog.text
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -115,6 +116,7 @@ def test_configured_faults_are_logged_at_once_with_their_places(caplog: pytest.L
     assert "contexts.lab.tasks.c.task: there is no module 'no_c'" in text
 
 
+@pytest.mark.fault(60)
 def test_configured_instrument_is_tried_again_until_it_is_there(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     device = home / "device"
     with lab({"dmm": {**METER, "args": [str(device)], "reconnect": True}}) as context:
@@ -138,6 +140,7 @@ def test_configured_instrument_that_somebody_has_opened_meanwhile_is_ready(home:
         assert context.restart_object("dmm").state == "ready"
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize(("kind", "state"), [("Hanging", "making"), ("HangingMake", "making")])
 def test_configured_instrument_that_hangs_holds_nobody_up(
     kind: str, state: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

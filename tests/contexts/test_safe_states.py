@@ -281,6 +281,7 @@ def test_safe_state_of_settings_is_entered(cls: type[QMI_Instrument], expected: 
 # The lock
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize("busy", [False, True])
 def test_safe_state_is_entered_when_the_holder_of_the_lock_is_gone_before_the_next_one_calls(
     busy: bool, caplog: pytest.LogCaptureFixture
@@ -357,6 +358,7 @@ async def virtual() -> Any:
         yield context, clock
 
 
+@pytest.mark.fault(61)
 async def test_watchdog_brings_an_instrument_into_its_safe_state_once_for_each_silence(
     virtual: tuple[Context, VirtualClock], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -405,6 +407,7 @@ def test_interlock_that_falls_brings_an_instrument_into_its_safe_state(caplog: p
     )
 
 
+@pytest.mark.fault(61)
 def test_interlock_that_is_gone_has_fallen(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(safe_guard, "SUBSCRIBE_AGAIN", 0.01)
     with lab() as context:

@@ -64,4 +64,7 @@ ROWS: Mapping[int, str] = {
     57: "a device whose cable is cut, or that is another one afterwards",
     58: "a command to a device, or a question, that is broken off",
     59: "a device that fails while its readings are polled, or in the midst of a restore",
+    60: "an instrument of the configuration that cannot be imported, made or opened, or hangs",
+    61: "nobody is in charge of an instrument any more: its lock's holder dies, nobody calls, its interlock is gone",
+    62: "a guest that touches what it may only look at",
 }

@@ -46,6 +46,13 @@ FAILED = ["dmm", "instrument", "m:C", "failed", "cannot be opened: OSError: no\n
         (QMI_UnknownRpcException("an older version"), "", 0),
         ("nonsense", "", 0),
         ([["a"], 5, READY], "", 0),
+        (
+            [["psu", *FAILED[1:5], 1.8e9, 1, -1.0]],
+            "psu failed: cannot be opened: OSError: no answer (since 2027-01-15 08:00:00 UTC)",
+            1,
+        ),
+        ([["psu", *FAILED[1:5], 1e300, 1, -1.0]], "psu failed: cannot be opened: OSError: no answer", 1),
+        ([["psu", *FAILED[1:5], "now", 1, -1.0]], "psu failed: cannot be opened: OSError: no answer", 1),
     ],
 )
 def test_status_of_a_context_names_its_objects_that_have_failed(
