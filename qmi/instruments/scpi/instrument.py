@@ -5,9 +5,33 @@ from __future__ import annotations
 import math
 
 from qmi.core.driver import ScpiInstrument
+from qmi.core.exceptions import QMI_InstrumentException
+
+# What SCPI instruments send in place of a value: no number, and too large a one.
+_NOT_A_NUMBER = 9.91e37
+_INFINITY = 9.9e37
 
 Scpi_Instrument = ScpiInstrument
 """The base of the drivers here, and of your own; :class:`qmi.core.driver.ScpiInstrument`."""
+
+
+def as_number(answer: str, question: str) -> float:
+    """The number that an instrument sent; infinite if it is out of range, NaN if there is none.
+
+    Args:
+        answer: What it sent.
+        question: What it was asked, for the message.
+
+    Raises:
+        QMI_InstrumentException: If it is no number.
+    """
+    try:
+        value = float(answer)
+    except ValueError:
+        raise QMI_InstrumentException(f"Expected a number in answer to {question!r}, got {answer!r}") from None
+    if value == _NOT_A_NUMBER:
+        return math.nan
+    return math.copysign(math.inf, value) if abs(value) >= _INFINITY else value
 
 
 def setting(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> str:

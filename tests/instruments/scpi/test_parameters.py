@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from qmi.core.context import QMI_Context
 from qmi.core.driver import ScpiInstrument, parameter
-from qmi.core.exceptions import QMI_InvalidValueException, QMI_UsageException
+from qmi.core.exceptions import QMI_InstrumentException, QMI_InvalidValueException, QMI_UsageException
 from qmi.instruments.scpi import (
     MultimeterFunction,
     Scpi_Instrument,
@@ -18,6 +19,7 @@ from qmi.instruments.scpi import (
     Scpi_Oscilloscope,
     Scpi_PowerSupply,
 )
+from qmi.instruments.scpi.instrument import as_number, number_of, setting
 from qmi.testing import ScriptedTransport
 
 
@@ -34,6 +36,16 @@ def opened(cls: type[Any], *steps: Any, **options: Any) -> Iterator[Any]:
 def test_old_name_of_the_base_is_the_same_class() -> None:
     assert Scpi_Instrument is ScpiInstrument
     assert issubclass(Scpi_PowerSupply, Scpi_Instrument)
+
+
+def test_checks_of_arguments_and_answers_are_there_for_drivers_of_before() -> None:
+    assert as_number("+1.5E0", "X?") == 1.5
+    assert as_number("-9.9E37", "X?") == -math.inf
+    assert math.isnan(as_number("9.91E37", "X?"))
+    with pytest.raises(QMI_InstrumentException, match=r"Expected a number in answer to 'X\?', got 'off'"):
+        as_number("off", "X?")
+    assert setting("level", 0.1, 0.0, 1.0) == "0.1"
+    assert number_of("channel", 2, 3) == 2
 
 
 def test_outputs_of_a_supply_are_chosen_before_each_command() -> None:
