@@ -48,12 +48,14 @@ class Method:
         doc: Its documentation.
         arguments: Without ``self``.
         returns: Type of what a call gives.
+        is_stream: Whether that comes item by item.
     """
 
     name: str
     doc: str
     arguments: tuple[Argument, ...]
     returns: object
+    is_stream: bool
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def method_of(name: str, function: Any) -> Method:
             for argument in (arguments if bound else arguments[1:])
         ),
         _result(hints.get("return", Any), kind),
+        kind.is_stream,
     )
 
 

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from enum import Enum
-from typing import Any, Literal
+from collections.abc import Sequence
 
 from qmi.core.rpc import QMI_RpcObject
-from qmi.parameters.declaration import Parameter
-from qmi.parameters.declared import describe
 from qmi.tools.driver import target
-from qmi.tools.driver.members import STARS, Argument, Members, Method, base_of, is_of_every_driver, members_of
-from qmi.tools.driver.stub_types import StubTypes, docstring, hints_of
-
-_BASES = {"QMI_Instrument": "qmi.core.instrument", "QMI_RpcObject": "qmi.core.rpc", "Channel": "qmi.core.driver"}
-_SHOWN_DEFAULTS = (bool, int, float, str, bytes, type(None))
-_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
+from qmi.tools.driver.members import members_of
+from qmi.tools.driver.stub_async import AsyncClasses
+from qmi.tools.driver.stub_class import blocking_class
+from qmi.tools.driver.stub_types import StubTypes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +34,7 @@ def run(given: argparse.Namespace) -> int:
     name = target.find_drivers(given.target)[0].__name__
     sys.stdout.write(f"  if TYPE_CHECKING:\n      from {module} import {name}\n\n")
     sys.stdout.write(f'  supply: "{name}" = qmi.get_instrument("lab.supply")\n')
+    sys.stdout.write(f'\nIn a trio program it is "Async{name}".\n')
     return 0
 
 
@@ -53,7 +47,8 @@ def stub_of(drivers: Sequence[type[QMI_RpcObject]], origin: str) -> str:
     """
     classes = _with_channels(drivers)
     types = StubTypes({cls.__name__: cls for cls in classes})
-    bodies = ["\n".join(_class(cls, classes, types)) for cls in classes]
+    bodies = ["\n".join(blocking_class(cls, classes, types)) for cls in classes]
+    bodies += AsyncClasses(classes, types).texts()
     head = [
         f'"""Types of the drivers of {origin}, for programs that use them from afar and need not have them.',
         "",
@@ -80,123 +75,3 @@ def _with_channels(drivers: Sequence[type]) -> list[type]:
     for driver in drivers:
         add(driver)
     return list(found)
-
-
-def _class(cls: type, classes: Sequence[type], types: StubTypes) -> Iterator[str]:
-    bases = [base for base in cls.__mro__[1:] if base in classes]
-    # A base of a base comes with it.
-    bases = [base for base in bases if not any(base is not other and issubclass(other, base) for other in bases)]
-    base = base_of(cls)
-    names = [base.__name__ for base in bases] or [types.name(_BASES[base.__name__], base.__name__)]
-    offered = members_of(cls, tuple(bases))
-    body = [*_constructor(cls, types)] if issubclass(cls, QMI_RpcObject) else []
-    types.within({name for kind in vars(offered).values() for name in kind} | _accessors(offered))
-    body += _values(offered, types)
-    for name, declared in offered.parameters.items():
-        body += _parameter(name, declared, offered, types)
-    for name, method in offered.methods.items():
-        if name == "parameters" and is_of_every_driver(cls, name):
-            # A proxy has handles there, too: proxy.parameters.voltage.
-            body += _property(name, types.name("qmi.core.driver", "ProxyParameters"), method.doc, types)
-        else:
-            body += _method(method, types)
-    types.within(())
-    yield f"class {cls.__name__}({', '.join(names)}):"
-    documented = list(docstring(cls.__dict__.get("__doc__")))
-    yield from documented
-    yield from body
-    if not documented and not body:
-        yield "    ..."
-
-
-def _constructor(cls: Any, types: StubTypes) -> Iterator[str]:
-    """How the object is made, which a program does that has the driver."""
-    arguments = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    hints = hints_of(cls.__init__)
-    given = [Argument(a.name, a.kind, hints.get(a.name, Any), a.default) for a in arguments]
-    yield f"    def __init__({_arguments(given, types)}) -> None: ..."
-
-
-def _values(offered: Members, types: StubTypes) -> Iterator[str]:
-    for name, value in offered.constants.items():
-        yield f"    {name}: {types.name('typing', 'ClassVar')}[{types.text(type(value))}]"
-    for name, kind in offered.properties.items():
-        yield f"    {name}: {types.text(kind)}"
-    for name in offered.signals:
-        yield f"    {name}: {types.name('qmi.core.pubsub', 'QMI_Signal')}"
-    for name, declared in offered.channels.items():
-        channel_list = types.name("qmi.core.driver", "ChannelList")
-        yield from _property(name, f"{channel_list}[{declared.channel_class.__name__}]", "", types)
-
-
-def _parameter(name: str, declared: Parameter[object], offered: Members, types: StubTypes) -> Iterator[str]:
-    kind = value_type(declared, types)
-    yield from _property(name, kind, describe(declared), types)
-    given = kind + _texts(declared, types)
-    if declared.settable:
-        yield f"    @{name}.setter"
-        yield f"    def {name}(self, value: {given}) -> None: ..."
-    rpc_method = types.name("qmi.core.rpc", "rpc_method")
-    if declared.gettable and f"get_{name}" not in offered.methods:
-        yield f"    @{rpc_method}"
-        yield f"    def get_{name}(self) -> {kind}: ..."
-    if declared.settable and f"set_{name}" not in offered.methods:
-        yield f"    @{rpc_method}"
-        yield f"    def set_{name}(self, value: {given}) -> None: ..."
-
-
-def _texts(declared: Parameter[object], types: StubTypes) -> str:
-    """What stands for the members of an enumeration in a program that does not have it: their values."""
-    if not issubclass(declared.type, Enum):
-        return ""
-    values = [member.value for member in declared.type if type(member.value) in (int, str)]
-    return f" | {types.text(Literal[tuple(values)])}" if values else ""
-
-
-def _property(name: str, kind: str, doc: str, types: StubTypes) -> Iterator[str]:
-    yield f"    @{types.name('builtins', 'property')}"
-    documented = list(docstring(doc, "        "))
-    yield f"    def {name}(self) -> {kind}:{'' if documented else ' ...'}"
-    yield from documented
-
-
-def _method(method: Method, types: StubTypes) -> Iterator[str]:
-    yield f"    @{types.name('qmi.core.rpc', 'rpc_method')}"
-    documented = list(docstring(method.doc, "        "))
-    returns = types.text(method.returns)
-    yield f"    def {method.name}({_arguments(method.arguments, types)}) -> {returns}:{'' if documented else ' ...'}"
-    yield from documented
-
-
-def _arguments(arguments: Sequence[Argument], types: StubTypes) -> str:
-    parts = ["self"]
-    named = False
-    for index, argument in enumerate(arguments):
-        if argument.kind is inspect.Parameter.KEYWORD_ONLY and not named:
-            parts.append("*")
-        named = named or argument.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL)
-        text = f"{STARS.get(argument.kind, '')}{argument.name}: {types.text(argument.annotation)}"
-        if argument.default is not inspect.Parameter.empty:
-            text += f" = {_default(argument.default)}"
-        parts.append(text)
-        following = arguments[index + 1].kind if index + 1 < len(arguments) else None
-        if argument.kind is _POSITIONAL_ONLY and following is not _POSITIONAL_ONLY:
-            parts.append("/")
-    return ", ".join(parts)
-
-
-def _default(value: object) -> str:
-    shown = repr(value)
-    plain = type(value) in _SHOWN_DEFAULTS and len(shown) < 60
-    return shown if plain and shown not in ("inf", "-inf", "nan") else "..."
-
-
-def _accessors(offered: Members) -> set[str]:
-    return {f"{verb}_{name}" for verb in ("get", "set") for name in offered.parameters}
-
-
-def value_type(declared: Parameter[object], types: StubTypes) -> str:
-    """The type of a parameter's values."""
-    if declared.block is not None:
-        return f"{types.name('numpy', 'ndarray')}[{types.any()}, {types.any()}]"
-    return types.any() if declared.type is object else types.text(declared.type)

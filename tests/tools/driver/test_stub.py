@@ -17,6 +17,8 @@ from qmi.tools.driver.target import find_drivers
 ROOT = Path(__file__).parents[3]
 OVEN = "tests.support.oven_driver"
 HANDLE = '''@rpc_method\ndef handle(self, given: Any=None, old: Any=1) -> Any:\n    """The library's."""'''
+SMELL = '''def smell(self, *, rpc_timeout: float | None=None) -> AsyncIterator[str]:
+    """What one smells."""'''
 TAKEN = "Program | Literal['BAKE', 'GRIL']"
 
 
@@ -32,10 +34,11 @@ def body(stub: str, name: str) -> dict[str, str]:
 
 
 def test_stub_has_every_class_after_those_that_it_needs(stub: str) -> None:
-    classes = re.findall(r"^class (\w+\(?\w*\)?):", stub, re.MULTILINE)
+    classes = re.findall(r"^class (.*):$", stub, re.MULTILINE)
     assert classes == [
         *("Program(Enum)", "Recipe", "Shelf(Channel)", "Oven(QMI_Instrument)"),
-        *("Stove(Oven)", "Grill(QMI_Instrument)"),
+        *("Stove(Oven)", "Grill(QMI_Instrument)", "AsyncParameter(Generic[_Value_co, _Given_contra])"),
+        *("AsyncShelf", "AsyncOven(AsyncProxy[Oven])", "AsyncStove(AsyncOven)", "AsyncGrill(AsyncProxy[Grill])"),
     ]
 
 
@@ -62,6 +65,11 @@ def test_stub_imports_what_a_client_has(stub: str) -> None:
         ("Grill", "get_power", "@rpc_method\ndef get_power(self) -> float:\n    ..."),
         ("Shelf", "tare", '@rpc_method\ndef tare(self) -> None:\n    """Take the present weight as nothing."""'),
         ("Grill", "smell", '@rpc_method\ndef smell(self) -> Iterator[str]:\n    """What one smells."""'),
+        ("AsyncOven", "get_setpoint",
+         "async def get_setpoint(self, *, rpc_timeout: float | None=None) -> float:\n    ..."),
+        ("AsyncOven", "temperature", "@property\ndef temperature(self) -> AsyncParameter[float, Never]:\n    ..."),
+        ("AsyncOven", "shelves", "@property\ndef shelves(self) -> Sequence[AsyncShelf]:\n    ..."),
+        ("AsyncGrill", "smell", SMELL),
         ("Grill", "turn", '@rpc_method\ndef turn(self) -> float:\n    """Turn it once."""'),
         ("Oven", "handle", HANDLE),
     ],
@@ -76,7 +84,8 @@ def test_stub_has_arguments_of_every_kind(stub: str) -> None:
 
 
 def test_stub_has_no_setter_for_a_reading(stub: str) -> None:
-    names = [node.name for node in ast.walk(ast.parse(stub)) if isinstance(node, ast.FunctionDef)]
+    blocking = stub.partition("class AsyncParameter")[0]
+    names = [node.name for node in ast.walk(ast.parse(blocking)) if isinstance(node, ast.FunctionDef)]
     assert {name for name in names if name.startswith("set_")} == {
         *("set_setpoint", "set_highest", "set_program", "set_light", "set_position", "set_power"),
     }
@@ -115,7 +124,7 @@ import qmi
 from qmi.core.pubsub import QMI_SignalReceiver
 
 if TYPE_CHECKING:
-    from oven import Grill, Oven, Program, Recipe, Stove
+    from oven import AsyncOven, Grill, Oven, Program, Recipe, Stove
 
 oven: Oven = qmi.get_instrument("kitchen.oven")
 grill = cast("Grill", qmi.get_instrument("kitchen.grill"))
@@ -145,8 +154,19 @@ def own(cls: type[Stove]) -> None:
 
 async def main() -> None:
     async with qmi.open_context("client") as context:
-        remote = await context.get_instrument("kitchen.oven")
-        await remote.get_temperature()
+        remote = cast("AsyncOven", await context.get_instrument("kitchen.oven"))
+        reached: float = await remote.get_temperature(rpc_timeout=1.0)
+        again: float = await remote.setpoint
+        await remote.setpoint.set(180)
+        await remote.set_program("BAKE")
+        await remote.shelves[1].position.set(5)
+        async for value in remote.watch():
+            reached = value
+        if await remote.lock(1.0):
+            await remote.unlock()
+
+
+remote = cast("AsyncOven", None)
 """
 WRONG = [
     "oven.setpont = 5",
@@ -157,6 +177,10 @@ WRONG = [
     "oven.shelves[1].weight = 2.0",
     "oven.bake()",
     "text: str = oven.highest",
+    "call = remote.temperature.set(5.0)",
+    "call2 = remote.set_program('FRY')",
+    "call3 = remote.shelves[1].positon",
+    "call4 = remote.bake()",
 ]
 
 
