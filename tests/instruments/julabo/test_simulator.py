@@ -65,3 +65,7 @@ def test_thermostat_without_an_external_sensor_says_so() -> None:
         with pytest.raises(QMI_InstrumentException, match="Expected a number in answer to 'IN_PV_02'"):
             bath.get_external_temperature()
         assert bath.get_temperature() == 20
+
+
+def test_bath_does_not_understand_everything(bath: Any) -> None:
+    assert (bath.low_limit, bath.high_limit) == (5, 95)
