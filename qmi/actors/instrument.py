@@ -158,6 +158,31 @@ class _Faulty(Protocol):
         """Have something go wrong."""
 
 
+class _Reachable(Protocol):
+    """What takes the place of a device that is reached without a transport."""
+
+    def check_reachable(self) -> None:
+        """Raise if there is no connection to it."""
+
+
+class KeptMethods:
+    """How a simulated instrument without a transport is opened."""
+
+    __simulated__: _Reachable
+
+    @published
+    def open(self: Any) -> None:
+        """Open the instrument.
+
+        Raises:
+            QMI_InvalidOperationException: If it is open already.
+            ConnectionRefusedError: If ``simulate_fault("disconnected")`` is in force.
+        """
+        self._check_is_closed()
+        self.__simulated__.check_reachable()
+        QMI_Instrument.open(self)
+
+
 class SimulatedMethods:
     """What a simulated instrument has besides."""
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from qmi.actors.instrument import QMI_Instrument, SimulatedMethods
+from qmi.actors.instrument import KeptMethods, QMI_Instrument, SimulatedMethods
 from qmi.actors.interface import Kind, method_kind, published, published_functions
 from qmi.actors.presentation import SIMULATED_DOC
 from qmi.actors.simulated_kinds import KINDS
@@ -185,6 +185,18 @@ class KeptParameters:
         with self._mutex:
             self.device.set_fault(kind, times, seconds, now=self._clock.now())
 
+    def check_reachable(self) -> None:
+        """Connect, as :meth:`QMI_Instrument.open` does.
+
+        Raises:
+            ConnectionRefusedError: If that is not possible now.
+        """
+        faults = self.device.faults
+        with self._mutex:
+            if faults.refuses(self._clock.now()):
+                raise ConnectionRefusedError(f"no connection to {self._name}: its simulated cable is unplugged")
+            self._cuts = faults.cuts
+
     def _do(self, action: Callable[[], object], what: str, original: Callable[..., object]) -> object:
         if method_kind(original).is_async:
             return self._do_awaited(action, what)
@@ -246,7 +258,7 @@ def _kept_class(cls: type[QMI_Instrument], simulator: SimulatorClass) -> type[QM
             raise
         announce(name, cls, simulator)
 
-    namespace: dict[str, object] = {"__init__": begin, "open": QMI_Instrument.open, "close": QMI_Instrument.close}
+    namespace: dict[str, object] = {"__init__": begin, "open": KeptMethods.open, "close": QMI_Instrument.close}
     for name, function in published_functions(cls).items():
         if name not in namespace and _simulates(simulator, name):
             namespace[name] = _instead(name, function)

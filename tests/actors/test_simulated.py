@@ -175,6 +175,19 @@ def test_late_answers_take_virtual_time() -> None:
         assert laser.power == 0.0
 
 
+def test_unplugged_cable_keeps_an_instrument_from_opening() -> None:
+    with open_task_bench() as bench:
+        laser = bench.context.make_instrument("laser", Laser, simulate=True)
+        laser.simulate_fault("disconnected", seconds=10.0)
+        with pytest.raises(ConnectionRefusedError, match="no connection to laser: its simulated cable is unplugged"):
+            laser.open()
+        assert not laser.is_open()
+        bench.clock.advance(10.0)
+        laser.open()
+        assert laser.power == 0.0
+        laser.close()
+
+
 class AsyncLaser(QMI_Instrument):
     @rpc_method
     async def open(self) -> None:  # type: ignore[override]
