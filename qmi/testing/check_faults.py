@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -20,7 +21,7 @@ _MANY = 1000
 _MOST = 8
 """How many questions are asked: those of parameters are all asked in the same way."""
 _HOUR = 3600.0
-FAULT_RULES = ("silence", "late answers", "lost connection")
+FAULT_RULES = ("silence", "garbage", "late answers", "lost connection")
 
 
 class Question(NamedTuple):
@@ -55,6 +56,7 @@ def check_faults(laboratory: Laboratory, wanted: Wanted, report: DriverReport) -
     """
     checks: dict[str, Callable[[Subject, list[Question], DriverReport], None]] = {
         "silence": _check_silence,
+        "garbage": _check_garbage,
         "late answers": _check_late,
         "lost connection": _check_cut,
     }
@@ -151,6 +153,23 @@ def _check_silence(subject: Subject, questions: list[Question], report: DriverRe
         subject.fault("none")
         if wrong := question.is_answered():
             report.find("silence", question.what, f"{_expected(question)} when the device answers again; {wrong}")
+
+
+def _check_garbage(subject: Subject, questions: list[Question], report: DriverReport) -> None:
+    for question in questions:
+        report.count("garbage")
+        subject.fault("garbage", times=_MANY)
+        outcome = _asked(question)
+        if outcome.error is None and isinstance(
+            question.answer, int | float | Enum
+        ):  # others may have any text in them
+            report.find("garbage", question.what, f"the device answered what makes no sense, and {outcome}")
+        elif outcome.error is not None and not isinstance(outcome.error, (*CLEAR, ValueError)):
+            what = f"where the answer makes no sense it must raise QMI_InstrumentException; {outcome}"
+            report.find("garbage", question.what, what)
+        subject.fault("none")
+        if wrong := question.is_answered():
+            report.find("garbage", question.what, f"{_expected(question)} behind an answer that made no sense; {wrong}")
 
 
 def _asked(question: Question) -> Outcome:

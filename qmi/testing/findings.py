@@ -15,6 +15,7 @@ DRIVER_RULES: Mapping[str, str] = {
     "limits": "Each limit, allowed value and step is taken at its edge; beyond it nothing is sent.",
     "read back": "Each setting reads back as it was set.",
     "silence": "An answer that does not come is an error, after a time, and the next question is answered.",
+    "garbage": "An answer that makes no sense is an error, and the next question is answered.",
     "late answers": "An answer that comes too late is not taken for the next one.",
     "lost connection": "A cut connection is an error that says so, and is made again, by itself or by close and open.",
     "leftovers": "Nothing is left behind: no threads, tasks of the event loop, files, sockets.",

@@ -35,7 +35,15 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.core.scpi_protocol import ScpiProtocol
-from qmi.testing import DRIVER_RULES, DriverCheckError, Finding, check_driver, inspect_driver, simulated_time
+from qmi.testing import (
+    DRIVER_RULES,
+    DriverCheckError,
+    Finding,
+    check_driver,
+    check_leftovers,
+    inspect_driver,
+    simulated_time,
+)
 
 
 class Mode(enum.Enum):
@@ -279,6 +287,21 @@ def test_check_goes_on_where_time_is_simulated_and_gives_it_back() -> None:
         assert clock.now() == before + 5.0
 
 
+def test_thread_that_trio_keeps_for_more_to_do_is_no_leftover() -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        threading.current_thread().name = "Trio thread 7"  # as trio does when the work is done
+        stop.wait()
+
+    thread = threading.Thread(target=work, name="checked", daemon=True)
+    thread.start()
+    try:
+        assert check_leftovers._still_alive({thread}) == []
+    finally:
+        stop.set()
+
+
 async def test_check_is_refused_on_the_event_loop() -> None:
     with pytest.raises(QMI_BlockingOnLoopException, match=r"check_driver\(\) would block the event loop"):
         check_driver(Meter)
@@ -473,6 +496,28 @@ class HidesSilence(Meter):
             return 0.0
 
 
+class HidesGarbage(Meter):
+    """Says zero."""
+
+    @rpc_method
+    def get_voltage(self) -> float:
+        """Measure."""
+        try:
+            return super().get_voltage()
+        except (ValueError, QMI_InstrumentException):
+            return 0.0
+
+
+class FallsOverGarbage(Meter):
+    """Does not expect it."""
+
+    @rpc_method
+    def get_voltage(self) -> float:
+        """Measure."""
+        self._check_is_open()
+        return {"1.5": 1.5}[self._scpi.ask("MEAS?", decoder="latin-1")]
+
+
 class MixesUp(Meter):
     """Tells its transport not to care."""
 
@@ -613,6 +658,8 @@ WRONG: list[tuple[type[QMI_Instrument], str, list[tuple[str, str]]]] = [
     (OpensTwice, "opening", [("OpensTwice", "opening it when it is open must raise QMI_InvalidOperationException")]),
     (WaitsForEver, "silence", [("WaitsForEver.get_", "waits for ever for an answer; give the protocol")]),
     (HidesSilence, "silence", [("HidesSilence.get_voltage()", "did not answer at all, and it gave 0.0")]),
+    (HidesGarbage, "garbage", [("HidesGarbage.get_voltage()", "what makes no sense, and it gave 0.0")]),
+    (FallsOverGarbage, "garbage", [("FallsOverGarbage.get_voltage()", "it raised KeyError")]),
     (MixesUp, "late answers", [("MixesUp.", "expected ")]),
     (HidesLoss, "lost connection", [("HidesLoss.get_voltage()", "the connection was lost, and it gave 0.0")]),
     (FallsOverLoss, "lost connection", [("FallsOverLoss.get_voltage()", "it raised IndexError")]),
