@@ -159,7 +159,9 @@ class KeptParameters:
     @functools.cached_property
     def device(self) -> SimulatedDevice:
         """The device, which is made when it is needed first: until then its driver may not know all of it."""
-        return self._make()
+        made = self._make()
+        made.begin(self._clock.now())
+        return made
 
     def get(self, path: str, getter: Callable[..., object]) -> object:
         """The value of a parameter, to be awaited if the getter is."""

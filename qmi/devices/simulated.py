@@ -65,6 +65,7 @@ class DeviceSocket:
         with self.changed:
             if self._device is None:
                 self._device = self._make()
+                self._device.begin(self.clock.now())
             return self._device
 
     def transport(self) -> SimulatedTransport:

@@ -248,6 +248,17 @@ class SimulatedDevice:
         for simulator, _ in self._nodes:
             type(simulator).switched_on(simulator)
 
+    def begin(self, now: float) -> None:
+        """Begin with a time, if it is not 0: what settles begins to do so then.
+
+        Args:
+            now: The time.
+        """
+        self.simulator.__node__.now = now
+        for simulator, _ in self._nodes:
+            simulator.__node__.forget()
+        self.simulator.__node__.changed()
+
     # What it does.
 
     def set_fault(self, kind: str, times: int = 1, seconds: float | None = None, *, now: float = 0.0) -> None:

@@ -80,6 +80,10 @@ class Node:
             state = self._states[id(source), what] = make()
         return state  # type: ignore[no-any-return]
 
+    def forget(self) -> None:
+        """Have sources begin anew."""
+        self._states.clear()
+
     def changed(self) -> None:
         """A setting of the device has another value: sources that remember are told, wherever they are."""
         for node in (self.root, *self.root.channels):

@@ -162,6 +162,14 @@ def test_faults_are_raised_where_a_device_is_spoken_to(
         assert laser.power == 0.05
 
 
+def test_what_settles_begins_to_when_the_instrument_is_used_first(context: QMI_Context) -> None:
+    class Warming(LaserSimulator):
+        wavelength = Settling(700.0, 3600.0, start=780.0)
+
+    with context.make_instrument("laser", Laser, simulate=Warming) as laser:
+        assert laser.wavelength == pytest.approx(780.0, abs=1.0)
+
+
 def test_late_answers_take_virtual_time() -> None:
     with open_task_bench() as bench, bench.context.make_instrument("laser", Laser, simulate=True) as laser:
         laser.simulate_fault("late", seconds=5.0)

@@ -32,7 +32,14 @@ from qmi.core.exceptions import (
 )
 from qmi.core.scpi_protocol import ScpiProtocol
 from qmi.core.transport import create_transport
-from qmi.testing import StandInInstrument, open_task_bench, open_virtual_context, run_in_virtual_time, simulated_time
+from qmi.testing import (
+    StandInInstrument,
+    open_task_bench,
+    open_virtual_context,
+    run_in_virtual_time,
+    serve_simulator,
+    simulated_time,
+)
 
 
 @pytest.fixture
@@ -211,6 +218,21 @@ def test_channel_names_its_simulator_and_follows_its_instrument(context: QMI_Con
         assert [probe.measured for probe in bath.probes] == [7.0, 7.0]
         bath.setpoint = 8.0
         assert bath.probes[2].measured == 8.0
+
+
+def test_what_settles_begins_to_when_the_device_is_made(context: QMI_Context) -> None:
+    class Cold(Simulator):
+        setpoint = Settling("setpoint", 3600.0, start=100.0)
+
+    class Warming(ScpiInstrument):
+        simulator = Cold
+        setpoint = parameter("SET", float, simulate=7.0)
+
+    with context.make_instrument("bath", Warming, simulate=True) as bath:
+        assert bath.setpoint == pytest.approx(100.0, abs=1.0)
+    with serve_simulator(Warming) as server, create_transport(server.address) as transport:
+        transport.write(b"SET?\n")
+        assert float(transport.read_until(b"\n", 5.0)) == pytest.approx(100.0, abs=1.0)
 
 
 def test_channel_settles_from_when_its_instrument_was_set() -> None:
