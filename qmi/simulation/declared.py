@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any
 
-from qmi.errors import QMI_Exception, QMI_InvalidValueException
+from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UsageException
 from qmi.names import nearest
 from qmi.parameters.blocks import array_block, as_array, block_of, data_of_block
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
+from qmi.parameters.rules import shown
 from qmi.parameters.scpi_text import ScpiText, scpi_text
 from qmi.simulation.device import SimulatedGroup, SimulatedParameter
 from qmi.simulation.headers import keywords, same_word, split_number
@@ -185,18 +186,34 @@ def _by_trial(parameter: Parameter[Any], sent: str) -> Any:
 
 def _formatter(parameter: Parameter[Any], text: ScpiText | None) -> Callable[[Any], str | bytes]:
     def write(value: Any) -> str | bytes:
-        if parameter.block is not None:
-            return _block(value, parameter.block.dtype)
-        if isinstance(value, str) and parameter.type is not str and not _is_one_of(value, parameter):
-            return value  # a simulator that says how the device answers
-        candidates: list[Callable[[Any], str]] = [text.write] if text is not None else [str]
-        if callable(parameter.format):
-            candidates.insert(0, parameter.format)
-        if parameter.parse is None:
-            return candidates[-1](_plain(parameter, value))
-        return _read_again(parameter.parse, candidates, value)
+        try:
+            return _answer(parameter, text, value)
+        except (TypeError, ValueError, AttributeError) as error:
+            expected = "numbers in one row" if parameter.block is not None else parameter.rule.expected
+            raise QMI_UsageException(
+                f"The simulator gives {shown(value)} for {parameter.name}; expected {expected}"
+            ) from error
 
     return write
+
+
+def _answer(parameter: Parameter[Any], text: ScpiText | None, value: Any) -> str | bytes:
+    """The text, or the block, of an answer.
+
+    Raises:
+        TypeError: If the value is none of the parameter.
+        ValueError: Likewise.
+    """
+    if parameter.block is not None:
+        return _block(value, parameter.block.dtype)
+    if isinstance(value, str) and parameter.type is not str and not _is_one_of(value, parameter):
+        return value  # a simulator that says how the device answers
+    candidates: list[Callable[[Any], str]] = [text.write] if text is not None else [str]
+    if callable(parameter.format):
+        candidates.insert(0, parameter.format)
+    if parameter.parse is None:
+        return candidates[-1](_plain(parameter, value))
+    return _read_again(parameter.parse, candidates, value)
 
 
 def _read_again(parse: Callable[[str], Any], candidates: Sequence[Callable[[Any], str]], value: Any) -> str:

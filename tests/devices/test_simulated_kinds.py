@@ -19,6 +19,7 @@ from qmi.core.driver import (
     ScpiInstrument,
     Settling,
     Simulator,
+    Source,
     TransportInstrument,
     channels,
     parameter,
@@ -29,6 +30,7 @@ from qmi.core.exceptions import (
     QMI_ScpiException,
     QMI_TimeoutException,
     QMI_TransportLostException,
+    QMI_UsageException,
 )
 from qmi.core.scpi_protocol import ScpiProtocol
 from qmi.core.transport import create_transport
@@ -267,6 +269,35 @@ def test_source_of_a_setting_that_is_not_there_names_the_nearest(context: QMI_Co
     psu = context.make_instrument("psu", Declared, simulate=Wrong)
     with pytest.raises(AttributeError, match="Wrong simulates no 'voltge'; did you mean 'voltage'"):
         psu.open()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("voltage", None, "The simulator gives None for voltage; expected a number"),
+        ("voltage", [1.0], r"The simulator gives \[1.0\] for voltage; expected a number"),
+        ("wave", None, "The simulator gives None for wave; expected numbers in one row"),
+        ("wave", [[1, 2]], r"The simulator gives \[\[1, 2\]\] for wave; expected numbers in one row"),
+    ],
+)
+def test_value_of_a_simulator_that_is_none_is_told(context: QMI_Context, name: str, value: Any, message: str) -> None:
+    class Wrong(Simulator):
+        pass
+
+    setattr(Wrong, name, Broken(value))
+    with (
+        context.make_instrument("psu", Declared, simulate=Wrong) as psu,
+        pytest.raises(QMI_UsageException, match=message),
+    ):
+        getattr(psu, name)
+
+
+class Broken(Source):
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def value(self, simulator: Any) -> Any:
+        return self.given
 
 
 class Registers(TransportInstrument):
