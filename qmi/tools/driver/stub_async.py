@@ -6,9 +6,9 @@ import inspect
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import get_args
 
-from qmi.core.rpc import QMI_RpcObject
+from qmi.core.rpc import AsyncProxy, QMI_RpcObject
 from qmi.tools.driver.members import Argument, Members, Method, is_of_every_driver, members_of
-from qmi.tools.driver.stub_class import accessors_of, arguments_of, bases_in, property_of, texts_of, value_type
+from qmi.tools.driver.stub_class import accessors_of, arguments_of, bases_in, hidden, property_of, texts_of, value_type
 from qmi.tools.driver.stub_types import StubTypes, docstring
 
 _TIMEOUT = Argument("rpc_timeout", inspect.Parameter.KEYWORD_ONLY, float | None, None)
@@ -75,19 +75,21 @@ class AsyncClasses:
         for name, value in offered.constants.items():
             yield f"    {name}: {types.name('typing', 'ClassVar')}[{types.text(type(value))}]"
         for name, kind in offered.properties.items():
-            yield from property_of(name, f"{self._parameter}[{types.text(kind)}, {types.text(kind)}]", "", types)
+            yield from property_of(
+                name, f"{self._parameter}[{types.text(kind)}, {types.text(kind)}]", "", types, AsyncProxy
+            )
         for name in offered.signals:
-            yield f"    {name}: {types.any()}"
+            yield f"    {name}: {types.any()}{hidden(name, AsyncProxy)}"
         for name, declared in offered.channels.items():
             several = types.name("collections.abc", "Sequence")
-            yield from property_of(name, f"{several}[{self._names[declared.channel_class]}]", "", types)
+            yield from property_of(name, f"{several}[{self._names[declared.channel_class]}]", "", types, AsyncProxy)
 
     def _parameters(self, offered: Members) -> Iterator[str]:
         types = self._types
         for name, declared in offered.parameters.items():
             kind = value_type(declared, types)
             given = kind + texts_of(declared, types) if declared.settable else types.name("typing", "Never")
-            yield from property_of(name, f"{self._parameter}[{kind}, {given}]", "", types)
+            yield from property_of(name, f"{self._parameter}[{kind}, {given}]", "", types, AsyncProxy)
             timeout = "rpc_timeout: float | None = None"
             if declared.gettable and f"get_{name}" not in offered.methods:
                 yield f"    async def get_{name}(self, *, {timeout}) -> {kind}: ..."
@@ -104,7 +106,7 @@ class AsyncClasses:
             returns, verb = AsyncIterator[get_args(returns)[0]], "def"  # type: ignore[misc]
         documented = list(docstring(method.doc, "        "))
         head = f"    {verb} {method.name}({arguments_of(arguments, self._types)}) -> {self._types.text(returns)}:"
-        yield head if documented else f"{head} ..."
+        yield f"{head}{'' if documented else ' ...'}{hidden(method.name, AsyncProxy)}"
         yield from documented
 
 

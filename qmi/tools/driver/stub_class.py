@@ -100,7 +100,7 @@ def texts_of(declared: Parameter[object], types: StubTypes) -> str:
     return f" | {types.text(Literal[tuple(values)])}" if values else ""
 
 
-def property_of(name: str, kind: str, doc: str, types: StubTypes) -> Iterator[str]:
+def property_of(name: str, kind: str, doc: str, types: StubTypes, base: type = object) -> Iterator[str]:
     """A property that can be read.
 
     Args:
@@ -108,10 +108,11 @@ def property_of(name: str, kind: str, doc: str, types: StubTypes) -> Iterator[st
         kind: Its type.
         doc: Its documentation; empty if it has none.
         types: The names in the stub.
+        base: What the class derives from.
     """
     yield f"    @{types.name('builtins', 'property')}"
     documented = list(docstring(doc, "        "))
-    yield f"    def {name}(self) -> {kind}:{'' if documented else ' ...'}"
+    yield f"    def {name}(self) -> {kind}:{'' if documented else ' ...'}{hidden(name, base)}"
     yield from documented
 
 
@@ -121,6 +122,11 @@ def _method(method: Method, types: StubTypes) -> Iterator[str]:
     returns = types.text(method.returns)
     yield f"    def {method.name}({arguments_of(method.arguments, types)}) -> {returns}:{'' if documented else ' ...'}"
     yield from documented
+
+
+def hidden(name: str, base: type) -> str:
+    """A comment for type checkers where a name of the driver hides one of proxies, which is what it does there, too."""
+    return "  # type: ignore[override]" if hasattr(base, name) else ""
 
 
 def arguments_of(arguments: Sequence[Argument], types: StubTypes) -> str:

@@ -13,6 +13,7 @@ import pytest
 from qmi.tools.driver.cli import main
 from qmi.tools.driver.stub import stub_of
 from qmi.tools.driver.target import find_drivers
+from tests.support.driver_folders import forgotten_drivers, write
 
 ROOT = Path(__file__).parents[3]
 OVEN = "tests.support.oven_driver"
@@ -184,26 +185,65 @@ WRONG = [
 ]
 
 
+def check_types(checker: str, folder: Path, *files: str) -> tuple[set[tuple[str, int]], str]:
+    """Where a type checker finds errors: file and line; and all that it says."""
+    if checker == "mypy":
+        (folder / "mypy.ini").write_text("[mypy]\nstrict = true\nfollow_imports = silent\n")
+        command = ["mypy", "--cache-dir", "cache", *files]
+    else:
+        (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
+        command = ["basedpyright", "--pythonpath", sys.executable, *files]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "MYPYPATH": str(ROOT), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=200, env=environment
+    )
+    found = re.finditer(r"(\w+\.pyi?):(\d+)(?::\d+)?(?: -)?:? error", done.stdout)
+    return {(fault[1], int(fault[2])) for fault in found}, done.stdout + done.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
 def test_stub_tells_type_checkers_what_a_client_may_do(checker: str, tmp_path: Path, stub: str) -> None:
     pytest.importorskip(checker)
     (tmp_path / "oven.pyi").write_text(stub, "utf-8")
     lines = PROGRAM.splitlines()
     (tmp_path / "program.py").write_text("\n".join([*lines, *WRONG]) + "\n", "utf-8")
-    if checker == "mypy":
-        (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\nfollow_imports = silent\n")
-        command = ["mypy", "--cache-dir", "cache", "program.py", "oven.pyi"]
-    else:
-        (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
-        command = ["basedpyright", "--pythonpath", sys.executable, "program.py", "oven.pyi"]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "MYPYPATH": str(ROOT), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, timeout=100, env=environment
-    )
-    faults = {
-        (found[1], int(found[2])) for found in re.finditer(r"(\w+\.pyi?):(\d+)(?::\d+)?(?: -)?:? error", done.stdout)
-    }
+    faults, said = check_types(checker, tmp_path, "program.py", "oven.pyi")
     first = len(lines) + 1
-    assert faults == {("program.py", first + number) for number in range(len(WRONG))}, done.stdout + done.stderr
+    assert faults == {("program.py", first + number) for number in range(len(WRONG))}, said
+
+
+HIDING = """
+from __future__ import annotations
+from qmi.core.driver import ScpiInstrument, parameter, rpc_method
+
+class Filter(ScpiInstrument):
+    reserve = parameter("RMOD", int)
+    list = parameter("LIST?", str)
+
+    @rpc_method
+    def call(self, names: list[int]) -> None:
+        pass
+
+    @rpc_method
+    def property(self) -> list[str]:
+        return []
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
+def test_stubs_are_right_in_themselves(checker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all drivers of this library, and of one whose names hide others."""
+    pytest.importorskip(checker)
+    monkeypatch.chdir(write(tmp_path, {"hiding.py": HIDING}))
+    packages = ("scpi", "keysight", "lakeshore", "stanford", "julabo", "dummy.noisy_sine_generator")
+    files = []
+    with forgotten_drivers():
+        for number, name in enumerate(["hiding.py", *(f"qmi.instruments.{package}" for package in packages)]):
+            files.append(f"stub{number}.pyi")
+            (tmp_path / files[-1]).write_text(stub_of(find_drivers(name), name), "utf-8")
+    faults, said = check_types(checker, tmp_path, *files)
+    assert faults == set(), said
