@@ -11,6 +11,7 @@ from typing import TypeVar
 import trio
 
 from qmi.devices.async_transport import AsyncTransport
+from qmi.devices.line import IDLE
 from qmi.devices.plugged import PLUGGED
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_TimeoutException, QMI_TransportLostException
@@ -205,6 +206,11 @@ def _is_of_simulator(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, QMI_TransportLostException)
 
 
+def _step_after(conversation: Conversation | None, before: int) -> int:
+    """Where an exchange stands when the code of the simulator has failed: nothing is owed that is not on its way."""
+    return IDLE if conversation is None or conversation.next_arrival() is None else before
+
+
 class SimulatedTransport(DeviceTransport):
     """A transport to a simulated device, for plain drivers.
 
@@ -240,7 +246,7 @@ class SimulatedTransport(DeviceTransport):
 
     def _write_failed(self, error: BaseException, before: int) -> None:
         if _is_of_simulator(error):
-            self._step = before
+            self._step = _step_after(self._conversation, before)
         else:
             super()._write_failed(error, before)
 
@@ -292,7 +298,7 @@ class AsyncSimulatedTransport(AsyncTransport):
 
     def _write_failed(self, error: BaseException, before: int) -> None:
         if _is_of_simulator(error):
-            self._step = before
+            self._step = _step_after(self._conversation, before)
         else:
             super()._write_failed(error, before)
 

@@ -40,6 +40,7 @@ from qmi.core.exceptions import (
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.transport import create_transport
 from qmi.testing import open_task_bench, open_virtual_context, run_in_virtual_time, simulated_time
+from tests.support.actors import actor_of
 from tests.support.lab import two_contexts
 
 
@@ -309,6 +310,7 @@ def test_error_in_a_simulator_reaches_the_caller_and_leaves_the_line_in_step(con
     with context.make_instrument("psu", Supply, simulate=Broken) as psu:
         with pytest.raises(RuntimeError, match="no coil"):
             _ = psu.current
+        assert actor_of(context, "psu").object._transport.is_in_step
         assert psu.voltage == 0.0
 
 
