@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,18 @@ from qmi.errors import QMI_UsageException
 from qmi.tools.driver.cli import main
 from qmi.tools.driver.docs import brought_up_to_date, tables_of
 from qmi.tools.driver.target import find_drivers
+from tests.support.driver_folders import write
 
 DOCS = Path(__file__).parents[3] / "docs"
 MARKED = [path for path in sorted(DOCS.rglob("*.md")) if "\n<!-- driver: " in path.read_text("utf-8")]
 OVEN = "tests.support.oven_driver"
+
+OHM = """
+from qmi.core.driver import ScpiInstrument, parameter
+
+class Meter(ScpiInstrument):
+    r = parameter("RES?", float, unit="Ω", doc="The resistance in Ω.")
+"""
 
 
 @pytest.mark.parametrize(
@@ -141,3 +152,18 @@ def test_every_driver_of_this_library_has_tables() -> None:
         for driver in drivers:
             name = driver.__name__
             assert name.startswith("_") or re.search(rf"^## {name}$|^`{name}`", text, re.MULTILINE), driver
+
+
+@pytest.mark.slow
+def test_docs_and_stubs_are_utf8_in_a_pipe_on_every_system(tmp_path: Path) -> None:
+    write(tmp_path, {"meter.py": OHM})
+    for command in ("docs", "stub"):
+        done = subprocess.run(
+            [sys.executable, "-m", "qmi.tools.driver", command, "meter"],
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=60,
+            check=True,
+            env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(DOCS.parent)},
+        )
+        assert "resistance in Ω" in done.stdout.decode("utf-8")
