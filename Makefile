@@ -34,7 +34,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 qmi
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin qmi
-	PYTHONPATH=. $(BIN)/basedpyright --pythonpath $(BIN)/python --verifytypes qmi --ignoreexternal
+	$(BIN)/python -m tests.verify_types
 	$(BIN)/lint-imports
 
 # The site, in docs/_build/html; a warning is an error. Nothing is fetched but what pip installs. Every page is read

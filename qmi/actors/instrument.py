@@ -138,7 +138,7 @@ class QMI_Instrument(QMI_RpcObject):
 
     def __rpc_begin_polling__(self, poller: Polling) -> None:
         # Only now is there somebody else who may open it.
-        self.__rpc_poller__ = poller
+        self.__rpc_poller__: Polling | None = poller
         if self._is_open:
             poller.start()
 

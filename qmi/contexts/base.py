@@ -119,7 +119,7 @@ class ContextBase:
         self.safe_guards: SafeGuards = SafeGuards(self)
         self.rights: RemoteRights = RemoteRights(self)
         self.reservations: Reservations = Reservations(self)
-        self.tell_former_holder = self.reservations.tell_former
+        self.tell_former_holder: Callable[[str, Origin, str, str], None] = self.reservations.tell_former
         self._why_safe = Reason("its context stops", logging.INFO)
         self.suppress_version_mismatch_warnings: bool = False
 

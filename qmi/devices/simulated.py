@@ -55,8 +55,8 @@ class DeviceSocket:
         self._make = make
         self._device: SimulatedDevice | None = None
         self.name = name
-        self.clock = DeviceClock(clock)
-        self.changed = threading.Condition()
+        self.clock: DeviceClock = DeviceClock(clock)
+        self.changed: threading.Condition = threading.Condition()
         self._told: set[str] = set()
         self._wakers: set[Callable[[], object]] = set()
 

@@ -6,6 +6,7 @@ import logging
 import os
 import selectors
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -270,18 +271,26 @@ class _Tcp:
         self._listener.close()
 
 
+def _open_pty() -> tuple[int, int, str]:
+    """The device's end of a pseudo-terminal, that of clients, and what it is called."""
+    if sys.platform != "win32":  # for the type checker; where there are none, the server has said so
+        import tty
+
+        device, port = os.openpty()
+        # Raw, so that nothing is echoed; and open here, so that a client that leaves does not end it.
+        tty.setraw(port)
+        os.set_blocking(device, False)
+        return device, port, os.ttyname(port)
+    raise NotImplementedError
+
+
 class _Pty:
     """A pseudo-terminal, whose other side clients open one after the other."""
 
     def __init__(self, plug: DeviceSocket) -> None:
-        import tty  # not on Windows
-
         self._plug = plug
-        self._device, self._port = os.openpty()
-        # Raw, so that nothing is echoed; and open here, so that a client that leaves does not end it.
-        tty.setraw(self._port)
-        os.set_blocking(self._device, False)
-        self.address = f"serial:{os.ttyname(self._port)}:baudrate=9600"
+        self._device, self._port, name = _open_pty()
+        self.address = f"serial:{name}:baudrate=9600"
         self._client: _Client | None = None
         self.accept()
 

@@ -168,8 +168,8 @@ class Reading:
 
     def __init__(self, device: Device, info: ParameterInfo) -> None:
         self.device = device
-        self.parameter = info.name
-        self.name = f"{device.name}_{re.sub(r'[^0-9A-Za-z]+', '_', info.name).strip('_')}"
+        self.parameter: str = info.name
+        self.name: str = f"{device.name}_{re.sub(r'[^0-9A-Za-z]+', '_', info.name).strip('_')}"
         self._info = info
         self._subscriptions: dict[Callback, _Subscription] = {}
 
@@ -187,7 +187,7 @@ class Reading:
         return {"fields": [self.name]}
 
     def _ask(self) -> QMI_RpcFuture[Any]:
-        future: QMI_RpcFuture[Any] = self.device.handles[self.parameter].get()
+        future: QMI_RpcFuture[Any] = self.device.handle(self.parameter).get()
         return future
 
     async def read(self) -> Document:
@@ -303,7 +303,7 @@ class Signal(Reading):
             QMI_InvalidValueException: If the value is below or above the limits.
         """
         value = _number(value)
-        low, high = await _result(self.device.handles[self.parameter].limits())
+        low, high = await _result(self.device.handle(self.parameter).limits())
         if not isinstance(value, int | float):
             return
         if (low is not None and value < low) or (high is not None and value > high):
@@ -318,7 +318,7 @@ class Signal(Reading):
         Returns:
             A status that ends when the instrument has taken the value, or with its error.
         """
-        return _status_of(f"setting {self.name}", self.device.handles[self.parameter].set(_number(value)))
+        return _status_of(f"setting {self.name}", self.device.handle(self.parameter).set(_number(value)))
 
     async def locate(self) -> Any:
         """What the parameter is set to, which is where it is."""
@@ -450,8 +450,7 @@ class Device:
                 f"{proxy!r} has no parameters; bluesky can read and move what a driver declares by parameter()"
             )
         self.proxy = proxy
-        self.name = proxy.address.rpartition(".")[2] if name is None else name
-        self.handles = proxy.rpc_nonblocking.parameters
+        self.name: str = proxy.address.rpartition(".")[2] if name is None else name
         infos: dict[str, ParameterInfo] = proxy.parameters()
         self._signals = {
             info.name: (Signal if info.settable else Reading)(self, info) for info in infos.values() if info.gettable
@@ -490,6 +489,10 @@ class Device:
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(name for name in self._signals if name.isidentifier())]
+
+    def handle(self, name: str) -> Any:
+        """The handle of a parameter whose methods return futures, as RunEngine must not be kept waiting."""
+        return self.proxy.rpc_nonblocking.parameters[name]
 
     @property
     def hints(self) -> Any:

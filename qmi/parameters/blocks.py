@@ -19,7 +19,7 @@ class Block:
     def __init__(self, dtype: str = "u1") -> None:
         if not isinstance(dtype, str) or not dtype.strip():
             raise TypeError(f"dtype must be a text such as '<f4', got {dtype!r}")
-        self.dtype = dtype
+        self.dtype: str = dtype
 
     def __repr__(self) -> str:
         return f"Block({self.dtype!r})"

@@ -114,7 +114,8 @@ class Channels(Generic[C]):
         self.name: str = ""
         self.names: list[str] = []
         self.channel_class: type[C] = channel_class
-        self.first, self.last = first, last
+        self.first: object = first
+        self.last: object = last
         self.present: Callable[..., int] | None = present
 
     def __set_name__(self, owner: type, name: str) -> None:

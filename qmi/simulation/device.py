@@ -139,9 +139,9 @@ class SimulatedDevice:
         echo: bool = False,
         error_query: str = "SYST:ERR?",
     ) -> None:
-        self.faults = Faults()
+        self.faults: Faults = Faults()
         self._received: deque[str] = deque(maxlen=_MOST_RECEIVED)
-        self.not_understood = ""
+        self.not_understood: str = ""
         self._known: dict[tuple[tuple[str, ...], str], list[Handler]] = {}
         self._chosen: int | None = None
         self._driver = driver
@@ -150,7 +150,7 @@ class SimulatedDevice:
         self._echo = echo
         self._nodes: list[tuple[Simulator, Sequence[SimulatedParameter]]] = []
         self._handlers: list[Handler] = []
-        self.simulator = self._add(simulator, parameters)
+        self.simulator: Simulator = self._add(simulator, parameters)
         self._add_groups(groups)
         self._handlers += self._common(error_query)
         self._reset()

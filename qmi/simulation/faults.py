@@ -60,7 +60,7 @@ class Faults:
         self._waiting: list[Fault] = []
         self._unplugged: Fault | None = None
         self._away_until = -math.inf
-        self.cuts = 0
+        self.cuts: int = 0
         """How often the connection was cut, so that one who has it can tell."""
 
     def add(self, fault: Fault, now: float) -> None:

@@ -112,9 +112,9 @@ class Pattern:
     """
 
     def __init__(self, text: str, number: int | None = None) -> None:
-        self.text = text.strip() if number is None else text.strip().replace("{n}", str(number))
+        self.text: str = text.strip() if number is None else text.strip().replace("{n}", str(number))
         header, _, rest = self.text.partition(" ")
-        self.takes_anything = not rest and "{" not in header.replace("{n}", "")
+        self.takes_anything: bool = not rest and "{" not in header.replace("{n}", "")
         # Some devices have no blank between the command and its value.
         self._is_whole = bool(_VALUE.search(header))
         self._asks = header.endswith("?")

@@ -34,8 +34,8 @@ class Node:
         self.root: Node = self
         self.channels: list[Node] = []
         self.number: int | None = None
-        self.now = 0.0
-        self.errors = ErrorQueue()
+        self.now: float = 0.0
+        self.errors: ErrorQueue = ErrorQueue()
         self.sources: dict[str, object] = {}
         self.own = own
         self._states: dict[tuple[int, str], object] = {}

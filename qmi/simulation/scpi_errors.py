@@ -35,7 +35,7 @@ class ErrorQueue:
 
     def __init__(self) -> None:
         self._entries: deque[tuple[int, str]] = deque()
-        self.status = 0
+        self.status: int = 0
 
     def push(self, number: int, text: str = "") -> None:
         """Note an error.

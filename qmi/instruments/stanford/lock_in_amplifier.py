@@ -199,7 +199,7 @@ class Stanford_LockInAmplifier(ScpiInstrument):
         values=SENSITIVITIES,
         doc="Full scale of the signal, rms; a current has this many microamperes.",
     )
-    reserve = parameter("RMOD", Reserve, doc="How much dynamic reserve there is.")
+    dynamic_reserve = parameter("RMOD", Reserve, doc="How much dynamic reserve there is.")
     time_constant = parameter("OFLT", float, unit="s", values=TIME_CONSTANTS, doc="Time constant of the low pass.")
     filter_slope = parameter("OFSL", FilterSlope, doc="How steep the low pass is.")
     synchronous_filter = parameter("SYNC", bool, doc="Whether there is a synchronous filter, below 200 Hz.")
