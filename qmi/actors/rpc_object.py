@@ -249,7 +249,7 @@ QMI_RpcObject.__module__ = "qmi.core.rpc"
 
 
 def _check_property(thing: QMI_RpcObject, name: str) -> None:
-    if name not in _described(type(thing)).interface.properties:
+    if not isinstance(name, str) or name not in _described(type(thing)).interface.properties:
         raise QMI_UnknownRpcException(f"{type(thing).__name__} {thing._name!r} has no property {name!r}")
 
 

@@ -232,7 +232,7 @@ def _check_end(fault: _Fault, cls: type, parameter: Parameter[object], end: obje
         _check_takes_one(fault, "limits", end, "the object")
     elif isinstance(end, str):
         _check_other(fault, cls, parameter, end)
-    elif end is not None and (isinstance(end, bool) or not isinstance(end, int | float) or math.isnan(end)):
+    elif end is not None and not _is_number(end):
         fault(
             f"has the limit {shown(end)}, which is no number: give a number, None, the name of a parameter or a "
             "function of the object"
@@ -303,12 +303,25 @@ def _check_numbers(fault: _Fault, parameter: Parameter[object]) -> None:
     if scale is not None:
         if not _is_number_type(parameter) and parameter.block is None:
             fault(f"has a scale, but is no number (its type is {type_name(parameter)})")
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0:
+        if not _is_finite(scale) or scale == 0:
             fault(f"has scale={shown(scale)}: give a number other than 0")
 
 
+def _is_number(value: object) -> bool:
+    # A whole number may be greater than any float: it is not asked what a float is asked.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and not (isinstance(value, float) and math.isnan(value))
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return _is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:  # no float is that great, and the device would get one
+        return False
+
+
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return _is_finite(value) and value > 0  # type: ignore[operator]
 
 
 def _check_texts(fault: _Fault, parameter: Parameter[object]) -> None:

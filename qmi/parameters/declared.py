@@ -56,7 +56,8 @@ class Declared:
             host: The object.
             path: The name, as :meth:`paths` gives it.
         """
-        match = _PATH.match(path)
+        # What another program asks for need not be a text.
+        match = _PATH.match(path) if isinstance(path, str) else None
         if match is None:
             return None
         group, number, name = match.groups()

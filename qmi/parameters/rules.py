@@ -116,7 +116,7 @@ class Rule:
     def _check_step(self, value: float, limits: Limits | None, where: str) -> None:
         if self.step is None or (isinstance(value, float) and math.isinf(value)):
             return
-        start = (limits[0] if limits else None) or 0
+        start = _start_of_steps(limits[0] if limits else None, self.type)
         if isinstance(value, int) and isinstance(start, int) and isinstance(self.step, int):
             fits = (value - start) % self.step == 0
         else:
@@ -128,6 +128,16 @@ class Rule:
             raise QMI_InvalidValueException(
                 f"{where} must be a multiple of {self.step!r}{self._suffix}{counted}, got {value!r}{self._suffix}"
             )
+
+
+def _start_of_steps(low: float | None, kind: type) -> float:
+    """What steps are counted from: the lower limit, if there is one that a number of the kind can be."""
+    if low is None or (isinstance(low, float) and math.isinf(low)):
+        return 0
+    try:
+        return low if kind is int or math.isfinite(low) else 0
+    except OverflowError:  # a whole number that no float can hold
+        return 0
 
 
 def _remainder(value: float, step: float) -> float:
@@ -178,7 +188,8 @@ def describe_limits(limits: Limits, unit: str = "") -> str:
         limits: The limits.
         unit: Their unit.
     """
-    low, high = (None if end is not None and math.isinf(end) else end for end in limits)
+    # A whole number may be greater than any float, of which alone it makes sense to ask for infinity.
+    low, high = (None if isinstance(end, float) and math.isinf(end) else end for end in limits)
     suffix = f" {unit}" if unit else ""
     if low is None:
         return "any number" if high is None else f"{high!r}{suffix} or less"

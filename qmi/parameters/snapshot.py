@@ -413,7 +413,7 @@ def with_unit(value: object, unit: str) -> str:
 
 
 def _listed(names: Collection[str]) -> str:
-    return ", ".join(printable(name) for name in names) or "none"
+    return ", ".join(printable(name) if isinstance(name, str) else show_value(name) for name in names) or "none"
 
 
 def _shown_time(moment: float, beside: float | None = None) -> str:

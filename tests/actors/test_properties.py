@@ -31,6 +31,7 @@ from qmi.messages import Call, call_text
 from qmi.names import Address
 from tests.support.drivers import Limited
 from tests.support.lab import two_contexts
+from tests.support.parameters import Laser
 
 
 class MoreLimited(Limited):
@@ -194,8 +195,8 @@ def test_properties_are_listed_in_help(lab: QMI_Context) -> None:
 
 
 @pytest.mark.parametrize("method", ["__rpc_get__", "__rpc_set__", "__rpc_enter__", "__rpc_exit__"])
-@pytest.mark.parametrize("name", ["_name", "private", "MAX", "nothing"])
-def test_property_messages_reach_only_properties(method: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["_name", "private", "MAX", "nothing", 5, None, b"MAX", ["MAX"], {"MAX": 1}])
+def test_property_messages_reach_only_properties(method: str, name: object) -> None:
     with two_contexts() as (server, client):
         server.make_rpc_object("x", Limited)
         args = (name, "evil")[: 1 if method == "__rpc_get__" else 2]
@@ -205,6 +206,19 @@ def test_property_messages_reach_only_properties(method: str, name: str) -> None
             future.wait(10)
         assert isinstance(raised.value, QMI_UnknownRpcException)
         assert server.get_rpc_object("x").private() == "x"
+
+
+@pytest.mark.parametrize(
+    "name", ["_rpc_values", "power.__get__", "power\n", 5, None, b"power", ["power"], {"power": 1}]
+)
+@pytest.mark.parametrize("args", [(), (0.01,)])
+def test_property_messages_reach_only_parameters(name: object, args: tuple[object, ...]) -> None:
+    with two_contexts() as (server, client):
+        laser = server.make_instrument("laser", Laser)
+        call = Call("laser", "__rpc_set__" if args else "__rpc_get__", (name, *args))
+        with pytest.raises(QMI_UnknownRpcException, match="has no property"):
+            client.async_context.request(Address("server", "laser"), call).wait(10)
+        assert laser.power == 0.0
 
 
 STRUCTURES: list[tuple[Any, Any, bool]] = [

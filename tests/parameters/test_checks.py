@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from enum import Enum
@@ -123,6 +124,10 @@ BAD: list[tuple[Callable[[], dict[str, Any]], str]] = [
     (lambda: {"voltage": parameter(type=Twins, write="V {value}")}, "has two values that the device calls '1'"),
     (lambda: {"voltage": any_parameter("V", Block("u1"), limits=(0, 1))}, "has limits, but is no number (its type"),
     (lambda: {"voltage": parameter("VOLT", float, step=0)}, "has step=0: give a number greater than 0"),
+    (lambda: {"voltage": parameter("VOLT", int, step=10**400)}, "has step=1000000000000"),
+    (lambda: {"voltage": parameter("VOLT", int, scale=10**400)}, "has scale=1000000000000"),
+    (lambda: {"voltage": parameter("VOLT", float, poll=10**400)}, "has poll=1000000000000"),
+    (lambda: {"voltage": parameter("VOLT", int, limits=(math.nan, 10**400))}, "has the limit nan, which is no number"),
     (lambda: {"voltage": parameter("VOLT", float, step=-1.0)}, "has step=-1.0: give a number greater than 0"),
     (lambda: {"voltage": parameter("VOLT", str, step=1)}, "has a step, but is no number (its type is str)"),
     (lambda: {"voltage": parameter("VOLT", float, poll=0)}, "has poll=0: give the seconds from one reading to the n"),

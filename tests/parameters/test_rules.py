@@ -244,3 +244,20 @@ def test_infinity_is_a_value_where_it_is_a_limit() -> None:
     with pytest.raises(QMI_InvalidValueException, match="x must be 1 or more, got -inf"):
         Rule(float).check(-math.inf, (1, math.inf), "x")
     assert describe_limits((-math.inf, math.inf)) == "any number"
+
+
+@pytest.mark.parametrize("kind", [int, float])
+@pytest.mark.parametrize("low", [-math.inf, -(10**400), None])
+def test_step_is_counted_from_0_where_the_lower_limit_is_none_of_its_multiples(kind: type, low: Any) -> None:
+    limits = (low, 10)
+    assert Rule(kind, step=2).check(4, limits, "x") == 4
+    with pytest.raises(QMI_InvalidValueException, match="x must be a multiple of 2"):
+        Rule(kind, step=2).check(5, limits, "x")
+
+
+def test_limit_may_be_a_whole_number_that_no_float_can_hold() -> None:
+    limits = (0, 10**400)
+    assert Rule(int).check(10**399, limits, "x") == 10**399
+    assert Rule(float).check(1e300, limits, "x") == 1e300
+    with pytest.raises(QMI_InvalidValueException, match="x must be from 0 to 1000"):
+        Rule(int).check(-1, limits, "x")

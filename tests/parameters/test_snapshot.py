@@ -438,12 +438,19 @@ def test_restore_takes_plain_values() -> None:
         ),
         ({"power": 3.0}, "power can only be read"),
         (
+            {5: 1.0, None: 1.0},
+            (
+                "there is no 5, None to be restored: the object has limit, voltage, current, power. "
+                "A part of a snapshot is restored with snapshot.select(...)"
+            ),
+        ),
+        (
             {"voltage": Reading(1.0, "mV"), "limit": Reading(1.0), "current": Reading(1.0, "A")},
             "limit is in V here, and in no unit in the snapshot; voltage is in V here, and in mV in the snapshot",
         ),
     ],
 )
-def test_restore_of_what_does_not_fit_is_refused(wanted: Mapping[str, object], fault: str) -> None:
+def test_restore_of_what_does_not_fit_is_refused(wanted: Any, fault: str) -> None:
     with pytest.raises(QMI_InvalidValueException) as caught:
         settings_of(wanted, UNITS, KNOWN)
     assert str(caught.value) == fault

@@ -99,7 +99,7 @@ def import_target(name: str) -> ModuleType:
                 f"There is no module {error.name!r}, neither here ({here}) nor installed ({error})"
             ) from error
         raise QMI_UsageException(f"{name} cannot be imported: {reason(error)}") from error
-    except Exception as error:  # a user's module may raise anything, and its line is what matters
+    except (Exception, SystemExit) as error:  # a user's module may raise anything, and its line is what matters
         raise QMI_UsageException(f"{name} cannot be imported: {reason(error)}") from error
 
 
@@ -117,7 +117,7 @@ def _module_of_file(file: str) -> str:
     return ".".join(parts)
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong, and where in the user's text.
 
     Args:

@@ -86,6 +86,7 @@ def test_target_may_be_the_name_of_an_entry_point(tmp_path: Path, monkeypatch: p
         ("house", "house has no driver, that is no class"),
         ("broken", r"broken cannot be imported: ZeroDivisionError: division by zero \(.*broken\.py, line 3\)"),
         ("wrong", r"wrong cannot be imported: SyntaxError: .*wrong\.py, line 2\)"),
+        ("ends", r"ends cannot be imported: SystemExit: 3 \(.*ends\.py, line 2\)"),
         ("needs", r"needs cannot be imported: ModuleNotFoundError: No module named 'no_such_library' \(.*line 1\)"),
     ],
 )
@@ -98,6 +99,7 @@ def test_target_that_names_no_driver_is_refused(target: str, message: str, tmp_p
             "broken.py": "import json\n\n1 / 0",
             "wrong.py": "\nclass",
             "needs.py": "import no_such_library",
+            "ends.py": "import sys\nsys.exit(3)",
         },
     )
     with pytest.raises(QMI_UsageException, match=message):
