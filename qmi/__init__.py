@@ -37,6 +37,7 @@ __all__ = [
     "get_instrument",
     "get_rpc_object",
     "get_task",
+    "hosted",
     "info",
     "list_rpc_objects",
     "lock_info",

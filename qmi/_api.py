@@ -31,6 +31,7 @@ from qmi.errors import QMI_NoActiveContextException
 if TYPE_CHECKING:
     from qmi.config.schema import CfgContext
     from qmi.contexts.blocking_context import InfoText, QMI_Context
+    from qmi.hosting import Adapter, HostedInstrument
     from qmi.simulation.simulator import Simulator
 
 _P = ParamSpec("_P")
@@ -86,6 +87,30 @@ def make_instrument(
 ) -> _T:
     """Make an instrument in the context and return a proxy of it; see :meth:`.QMI_Context.make_instrument`."""
     return context().make_instrument(instrument_name, instrument_class, *args, **kwargs)
+
+
+def hosted(driver: Any, adapter: Adapter | None = None) -> type[HostedInstrument]:
+    """A class of instruments with a driver of another library: PyMeasure, QCoDeS, a class of your own, ...
+
+    ::
+
+        dmm = qmi.make_instrument("dmm", qmi.hosted("pymeasure.instruments.hp:HP34401A"), "GPIB::22")
+
+    Its parameters, methods and channels are those of the driver, which runs in a thread of its own.
+
+    Args:
+        driver: The class of the driver; or where it is, as ``"package.module:Class"``; or a driver that exists.
+        adapter: What is known of its library; None looks for it among those that there are.
+
+    Returns:
+        The class, for ``make_instrument()``, which takes what the driver takes.
+
+    Raises:
+        QMI_UsageException: If there is no such driver.
+    """
+    from qmi.hosting import hosted_class  # only where something is hosted
+
+    return hosted_class(driver, adapter)
 
 
 def make_task(

@@ -34,12 +34,12 @@ MODULES = (
     "qmi.core.exceptions",
 )
 PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments", "qmi.integrations")
-FURTHER = ("qmi.testing",)
+FURTHER = ("qmi.hosting", "qmi.testing")
 GROUPS = {
     "For every script": ("qmi", "qmi.utils."),
     "For drivers, tasks and larger programs": ("qmi.core.",),
     "Drivers": ("qmi.instruments.",),
-    "Other frameworks": ("qmi.integrations.",),
+    "Other frameworks": ("qmi.hosting", "qmi.integrations."),
     "For tests": ("qmi.testing",),
 }
 # Names that a module of QMI happens to offer too: their home is where they belong.

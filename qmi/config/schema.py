@@ -17,6 +17,7 @@ from qmi.config.validators import (
     Count,
     CountOrZero,
     Depth,
+    DriverPath,
     FileName,
     FixedPort,
     Flag,
@@ -102,7 +103,8 @@ class CfgInstrument:
     """An instrument that the program of a context makes.
 
     Attributes:
-        driver: The class of the driver, ``"package.module:Class"``.
+        driver: The class of the driver, ``"package.module:Class"``; ``"hosted:package.module:Class"`` is one of another
+            library, as for :func:`qmi.hosted`.
         args: Further arguments of its constructor.
         kwargs: Further keyword arguments of its constructor.
         open: Whether it is opened when it is made.
@@ -114,7 +116,7 @@ class CfgInstrument:
         safe_when: When that happens besides the end of the context. None: as the driver says.
     """
 
-    driver: ClassPath | None = None
+    driver: DriverPath | None = None
     args: list[Anything] = field(factory=list)
     kwargs: dict[Text, Anything] = field(factory=dict)
     open: Flag = True

@@ -127,6 +127,8 @@ def _about_class(value: object) -> str:
 
 
 _CLASS_PATH = re.compile(r"(?!\d)\w+(?:\.(?!\d)\w+)*:(?!\d)\w+(?:\.(?!\d)\w+)*\Z")
+HOSTED = "hosted:"
+"""What the path of a driver begins with that belongs to another library."""
 _LOG_FILE_NAME = re.compile(r"(?:[^%]|%%|%\((?:context|date|datetime)\)s)+\Z")
 _BIGGEST = 2**63 - 1
 _NAME_RULE = Rule(f"a name of 1 to {MAX_NAME_LENGTH} letters, digits, '-', '_', '(' or ')'", is_valid_name)
@@ -160,6 +162,14 @@ ClassPath: TypeAlias = Annotated[
     Rule(
         "a class as 'package.module:Class'",
         lambda v: isinstance(v, str) and _CLASS_PATH.match(v) is not None,
+        hint=lambda v: _about_class(v),
+    ),
+]
+DriverPath: TypeAlias = Annotated[
+    str,
+    Rule(
+        "a class as 'package.module:Class'",
+        lambda v: isinstance(v, str) and _CLASS_PATH.match(v.removeprefix(HOSTED)) is not None,
         hint=lambda v: _about_class(v),
     ),
 ]

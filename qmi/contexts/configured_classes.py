@@ -19,6 +19,7 @@ from qmi.actors.tasks.runner import QMI_TaskRunner
 from qmi.actors.tasks.task import QMI_Task
 from qmi.config.schema import CfgContext, CfgInstrument, CfgTask
 from qmi.config.structure import path_text
+from qmi.config.validators import HOSTED
 from qmi.contexts.safe_guard import check_setting
 from qmi.errors import QMI_UsageException
 from qmi.names import nearest
@@ -152,7 +153,7 @@ def load(plan: Plan) -> Loaded:
         if plan.runner is not None:
             runner = _load_class(f"{plan.place}.runner", plan.runner, QMI_TaskRunner, "The runner of a task")
     else:
-        cls = _load_class(f"{plan.place}.driver", plan.path, QMI_Instrument, "An instrument")
+        cls = _load_driver(f"{plan.place}.driver", plan.path)
         _check_safe_state(plan, cls)
         _check_simulated(plan, cls)
     args, kwargs = _arguments(plan, cls)
@@ -169,6 +170,8 @@ def faults_of(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Loaded | QMI_UsageE
 
 
 def _check_safe_state(plan: Plan, cls: type[QMI_Instrument]) -> None:
+    if plan.path.startswith(HOSTED) and plan.safe:
+        return  # which settings such a driver has is known when it is made
     for name, value in plan.safe.items():
         check_setting(cls, name, value, f"{plan.place}.safe.{name}")
     if plan.has_safe_state and not plan.safe and not has_safe_state(cls):
@@ -187,7 +190,28 @@ def _check_simulated(plan: Plan, cls: type[QMI_Instrument]) -> None:
             raise QMI_UsageException(f"{plan.place}: {error}") from None
 
 
+def _load_driver(place: str, path: str) -> type[Any]:
+    if not path.startswith(HOSTED):
+        return _load_class(place, path, QMI_Instrument, "An instrument")
+    from qmi.hosting import hosted_class  # only where something is hosted
+
+    found = _find(place, path.removeprefix(HOSTED))
+    try:
+        return hosted_class(found)
+    except QMI_UsageException as error:
+        raise QMI_UsageException(f"{place}: {error}") from None
+
+
 def _load_class(place: str, path: str, base: type[Any], what: str) -> type[Any]:
+    found = _find(place, path)
+    try:
+        check_class(found, base, what)
+    except QMI_UsageException as error:
+        raise QMI_UsageException(f"{place}: {error}") from None
+    return found  # type: ignore[no-any-return]
+
+
+def _find(place: str, path: str) -> Any:
     module_name, _, qualified = path.partition(":")
     found: Any = _import(place, module_name)
     seen = module_name
@@ -199,11 +223,7 @@ def _load_class(place: str, path: str, base: type[Any], what: str) -> type[Any]:
             hint = f". Did you mean {near!r}?" if near else ""
             raise QMI_UsageException(f"{place}: there is no class {part!r} in {seen}{hint}")
         found, seen = inner, f"{seen}.{part}"
-    try:
-        check_class(found, base, what)
-    except QMI_UsageException as error:
-        raise QMI_UsageException(f"{place}: {error}") from None
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _import(place: str, name: str) -> types.ModuleType:

@@ -19,6 +19,7 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from tests.support.configured import HERE, Hanging, HangingMake, Meter, Watch
+from tests.support.hosted import Psu
 from tests.support.lab import address, config
 from tests.support.waiting import wait_until
 
@@ -313,3 +314,20 @@ def test_configured_instrument_that_cannot_be_simulated_is_a_fault_of_the_file()
     with lab({"dmm": {**METER, "simulate": True}}) as context:
         [dmm] = context.make_configured()
     assert dmm.reason.startswith("contexts.lab.instruments.dmm: Meter cannot be simulated: it declares no parameters")
+
+
+def test_configured_instrument_with_a_driver_of_another_library_is_opened_set_safe_and_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    psu = {"driver": "hosted:tests.support.hosted:Psu", "args": ["COM2"], "safe": {"voltage": 0.5}}
+    broken = {"driver": "hosted:tests.support.hosted:Connected", "kwargs": {"fail": True}}
+    with lab({"psu": psu, "broken": broken}) as context:
+        found = by_name(context.make_configured())
+        assert (found["psu"].state, found["broken"].state) == ("ready", "failed")
+        assert found["broken"].reason == "cannot be made: OSError: there is no device"
+        proxy = context.get_instrument("lab.psu")
+        assert (proxy.is_open(), proxy.address_, proxy.connected()) == (True, "COM2", 1)
+        proxy.voltage = 20.0
+        own = Psu.made[-1]
+    assert (own.voltage, own.connections) == (0.5, 0)
+    assert "is still open" not in caplog.text

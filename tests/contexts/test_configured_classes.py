@@ -47,6 +47,19 @@ def loaded(context: CfgContext) -> Loaded:
         (f"{HERE}:Meter", [1, 2, 3], {}, ": Meter(there='', *, mode=<Mode.FAST: 1>) does not take"),
         (f"{HERE}:Meter", [], {"adress": 1}, "these arguments: got an unexpected keyword argument 'adress'"),
         (f"{HERE}:Meter", [], {"replace": True}, "these arguments: got an unexpected keyword argument 'replace'"),
+        (
+            f"hosted:{HERE}:Meter",
+            [],
+            {},
+            ".driver: Meter is a driver of this library: give it to",
+        ),
+        ("hosted:no_such_package.meter:Meter", [], {}, ".driver: there is no module 'no_such_package'; python_path"),
+        (
+            "hosted:tests.support.hosted:Pso",
+            [],
+            {},
+            ".driver: there is no class 'Pso' in tests.support.hosted. Did",
+        ),
         (f"{HERE}:Meter", [], {"mode": "QUICK"}, ".kwargs.mode: expected one of FAST, SLOW, found 'QUICK'"),
     ],
 )
