@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from qmi.actors.interface import (
     BLOCK_METHODS,
@@ -264,26 +264,39 @@ async def _truth_of(result: Awaitable[object]) -> bool:
 class _Described(NamedTuple):
     """What was made of a class, and of what: a module may be loaded again, and a class be given more."""
 
-    bases: list[tuple[type, dict[str, object]]]
+    bases: Contents
     interface: Interface
     placement: Placement
 
     def is_of(self, cls: type) -> bool:
         """Whether the class is still what this was made of."""
-        mro = cls.__mro__
-        if len(mro) != len(self.bases):
-            return False
-        try:
-            return all(
-                base is known and _content(base) == seen for base, (known, seen) in zip(mro, self.bases, strict=True)
-            )
-        except Exception:  # noqa: BLE001 - values of a class that cannot be compared: then it is looked at anew
-            return False
+        return is_still(cls, self.bases)
+
+
+Contents: TypeAlias = "list[tuple[type, dict[str, object]]]"
+"""What a class and its bases have at some time."""
+
+
+def contents_of(cls: type) -> Contents:
+    """What a class and its bases have now."""
+    return [(base, _content(base)) for base in cls.__mro__]
+
+
+def is_still(cls: type, seen: Contents) -> bool:
+    """Whether a class and its bases have what they had."""
+    mro = cls.__mro__
+    if len(mro) != len(seen):
+        return False
+    try:
+        return all(base is known and _content(base) == had for base, (known, had) in zip(mro, seen, strict=True))
+    except Exception:  # noqa: BLE001 - values of a class that cannot be compared: then it is looked at anew
+        return False
 
 
 def _content(cls: type) -> dict[str, object]:
     content = dict(vars(cls))
-    content.pop(_DESCRIBED, None)
+    for name in (_DESCRIBED, SIMULATED_CLASSES):  # what was made of it
+        content.pop(name, None)
     for name in ("_rpc_constants", "_rpc_properties"):
         if name in content:
             content[name] = tuple(content[name])  # a list may grow
@@ -291,6 +304,8 @@ def _content(cls: type) -> dict[str, object]:
 
 
 _DESCRIBED = "_rpc_described"
+SIMULATED_CLASSES = "_rpc_simulated_classes"
+"""Attribute of a driver's class: what is made in its place where it is simulated."""
 
 
 def _described(cls: type[QMI_RpcObject]) -> _Described:
@@ -330,7 +345,7 @@ def _describe(cls: type[QMI_RpcObject]) -> _Described:
     if isinstance(before, _Described) and before.interface == interface:
         interface = before.interface  # with the proxy classes that were made from it
     placement = placement_of(cls, _BASE_MODULES)
-    described = _Described([(base, _content(base)) for base in cls.__mro__], interface, placement)
+    described = _Described(contents_of(cls), interface, placement)
     setattr(cls, _DESCRIBED, described)
     return described
 

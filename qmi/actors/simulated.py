@@ -9,13 +9,14 @@ import re
 import threading
 import types
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import trio
 
 from qmi.actors.instrument import KeptMethods, QMI_Instrument, SimulatedMethods
 from qmi.actors.interface import Kind, method_kind, published, published_functions
 from qmi.actors.presentation import SIMULATED_DOC
+from qmi.actors.rpc_object import SIMULATED_CLASSES, Contents, contents_of, is_still
 from qmi.actors.simulated_kinds import KINDS
 from qmi.errors import (
     QMI_InstrumentException,
@@ -64,6 +65,28 @@ def simulated_class(cls: type[QMI_Instrument], simulate: object) -> type[QMI_Ins
     if simulate is True and getattr(cls, "simulator", None) is False:
         return cls  # it has no device
     simulator = wanted_simulator(cls, simulate)
+    # Made once, as the interface and the classes of the proxies are that go with it; anew when one of both was changed.
+    found = vars(cls).get(SIMULATED_CLASSES)
+    known: dict[SimulatorClass | None, _Made] = found if isinstance(found, dict) else {}
+    made = known.get(simulator)
+    if made is None or not made.is_of(cls, simulator):
+        made = _Made(contents_of(cls), contents_of(simulator or Simulator), _class_of_simulated(cls, simulator))
+        setattr(cls, SIMULATED_CLASSES, {**known, simulator: made})
+    return made.made
+
+
+class _Made(NamedTuple):
+    """The class of a simulated driver, and of what it was made."""
+
+    driver: Contents
+    simulator: Contents
+    made: type[QMI_Instrument]
+
+    def is_of(self, cls: type, simulator: SimulatorClass | None) -> bool:
+        return is_still(cls, self.driver) and is_still(simulator or Simulator, self.simulator)
+
+
+def _class_of_simulated(cls: type[QMI_Instrument], simulator: SimulatorClass | None) -> type[QMI_Instrument]:
     for kind in KINDS:
         if (made := kind(cls, simulator)) is not None:
             return made

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import qmi
+from qmi.actors.simulated import simulated_class
 from qmi.core.config_defs import CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.core.driver import Channel, Noise, QMI_Instrument, Settling, Simulator, channels, parameter, rpc_method
@@ -308,3 +309,29 @@ def test_methods_of_the_driver_stay(context: QMI_Context) -> None:
     assert own.simulate_fault("late") == "own late"
     assert own.is_simulated() is False
     assert "(simulated)" in repr(own)
+
+
+def test_class_of_a_simulated_driver_is_made_once(context: QMI_Context) -> None:
+    class Faster(Simulator):
+        pass
+
+    one = context.make_instrument("one", Laser, simulate=True)
+    two = context.make_instrument("two", Laser, simulate=True)
+    three = context.make_instrument("three", Laser, simulate=Faster)
+    assert type(one) is type(two)
+    one.power = 0.02
+    assert (one.power, two.power, three.power) == (0.02, 0.0, 0.0)
+    assert simulated_class(Laser, True) is simulated_class(Laser, True)
+    assert simulated_class(Laser, Faster) is not simulated_class(Laser, True)
+
+
+def test_class_of_a_simulated_driver_is_made_anew_when_one_of_both_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Inside(Simulator):
+        pass
+
+    first = simulated_class(Laser, Inside)
+    monkeypatch.setattr(Laser, "described", rpc_method(lambda self: "a laser"), raising=False)
+    second = simulated_class(Laser, Inside)
+    assert second is not first
+    monkeypatch.setattr(Inside, "described", lambda self: "a simulated laser", raising=False)
+    assert simulated_class(Laser, Inside) is not second
