@@ -180,33 +180,27 @@ def _check_placeholders(fault: _Fault, cls: type, name: str, text: str) -> None:
 
 def _check_functions(fault: _Fault, parameter: Parameter[object]) -> None:
     for name, function, words in (
-        ("getter", parameter.getter, "nothing but the object"),
-        ("setter", parameter.setter_function, "the object and the value"),
+        ("getter", parameter.getter, ["the object"]),
+        ("setter", parameter.setter_function, ["the object", "the value"]),
     ):
         if function is None:
             continue
         if not callable(function) or not hasattr(function, "__name__"):
             fault(f"has a {name} that is no method: {shown(function)}")
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            continue
-        try:
-            signature.bind(*(["object"] if name == "getter" else ["object", "value"]))
-        except TypeError:
-            fault(f"has the {name} {function.__name__}{signature}, which cannot be called with {words}")
+        _check_takes(fault, f"the {name}", function, *words)
 
 
-def _check_takes_one(fault: _Fault, argument: str, function: Callable[..., object], what: str) -> None:
+def _check_takes(fault: _Fault, which: str, function: Callable[..., object], *words: str) -> None:
+    """Refuse a function that cannot be called with so many arguments, which the words tell."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return
     try:
-        signature.bind(what)
+        signature.bind(*words)
     except TypeError:
-        shown_name = getattr(function, "__name__", shown(function))
-        fault(f"has in {argument}= the function {shown_name}{signature}, which cannot be called with {what} alone")
+        name = getattr(function, "__name__", shown(function))
+        fault(f"has {which} {name}{signature}, which cannot be called with {' and '.join(words)} alone")
 
 
 def _check_limits(fault: _Fault, cls: type, parameter: Parameter[object]) -> None:
@@ -216,7 +210,7 @@ def _check_limits(fault: _Fault, cls: type, parameter: Parameter[object]) -> Non
     if not _is_number_type(parameter):
         fault(f"has limits, but is no number (its type is {type_name(parameter)}): leave them out, or use values=")
     if callable(limits):
-        _check_takes_one(fault, "limits", limits, "the object")
+        _check_takes(fault, "in limits= the function", limits, "the object")
         return
     if not isinstance(limits, tuple) or len(limits) != 2:
         fault(f"has limits={limits!r}: give a pair (lowest, highest), with None where there is no limit")
@@ -229,7 +223,7 @@ def _check_limits(fault: _Fault, cls: type, parameter: Parameter[object]) -> Non
 
 def _check_end(fault: _Fault, cls: type, parameter: Parameter[object], end: object) -> None:
     if callable(end):
-        _check_takes_one(fault, "limits", end, "the object")
+        _check_takes(fault, "in limits= the function", end, "the object")
     elif isinstance(end, str):
         _check_other(fault, cls, parameter, end)
     elif end is not None and not _is_number(end):
@@ -335,9 +329,9 @@ def _check_texts(fault: _Fault, parameter: Parameter[object]) -> None:
     if parameter.parse is not None and not callable(parameter.parse):
         fault(f"has parse={shown(parameter.parse)}: give a function that makes a value of an answer")
     if callable(form):
-        _check_takes_one(fault, "format", form, "the value")
+        _check_takes(fault, "in format= the function", form, "the value")
     if parameter.parse is not None:
-        _check_takes_one(fault, "parse", parameter.parse, "the answer")
+        _check_takes(fault, "in parse= the function", parameter.parse, "the answer")
     if parameter.texts is None and issubclass(parameter.type, Enum) and parameter.getter is None:
         _check_distinct(fault, [str(member.value) for member in parameter.type])
 
