@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from numbers import Complex, Integral, Real
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_origin, overload
 
@@ -18,7 +17,7 @@ from qmi.errors import QMI_UsageException
 from qmi.parameters import access
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import MARK
-from qmi.parameters.rules import Rule, plain_scalar
+from qmi.parameters.rules import NUMBERS, Rule, plain_scalar
 from qmi.parameters.units import Quantity
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ End: TypeAlias = "float | str | Callable[[Any], Any] | None"
 """One end of limits: a number, None where there is no limit, the name of a parameter, a function of the instrument."""
 
 
-_NUMBERS: Mapping[type, type] = {int: Integral, float: Real, complex: Complex}
-
-
 def class_of(kind: object) -> type | None:
     """The class of a type: of ``list[float]`` it is ``list``. None if there is none, as of ``float | None``."""
     if kind is Any:
@@ -42,7 +38,7 @@ def class_of(kind: object) -> type | None:
     if not isinstance(found, type) or found is UnionType:
         return None
     if found.__module__ == "numpy":  # a number of numpy's is one of Python's here
-        return next((python for python, kinds in _NUMBERS.items() if issubclass(found, kinds)), found)
+        return next((python for python, kinds in NUMBERS.items() if issubclass(found, kinds)), found)
     return found
 
 

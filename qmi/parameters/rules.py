@@ -21,7 +21,7 @@ _NOISE = 1e-14
 _NOISE_OF_STEP = 1e-6
 """By how much it may, as a part of the step."""
 _MOST_SHOWN = 12
-_TAKEN: Mapping[type, type] = {float: Real, int: Integral, complex: Complex}
+NUMBERS: Mapping[type, type] = {int: Integral, float: Real, complex: Complex}
 """What Python takes for a number of a kind, except that a bool is none here."""
 
 
@@ -54,7 +54,7 @@ class Rule:
         if issubclass(self.type, Enum):
             return _member(self.type, value, where)
         value = plain_scalar(value)
-        if isinstance(value, _TAKEN.get(self.type, self.type)) and (self.type is bool or not isinstance(value, bool)):
+        if isinstance(value, NUMBERS.get(self.type, self.type)) and (self.type is bool or not isinstance(value, bool)):
             if self.type is float:
                 return _float(value, where)
             return self.type(value) if self.type in (int, str, complex) else value  # type: ignore[call-overload]
