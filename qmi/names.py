@@ -1,4 +1,4 @@
-"""What a context or object may be called, and how the two together make an address."""
+"""What a context or object may be called, how the two together make an address, and the names of parameters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 
 MAX_NAME_LENGTH = 63
 _NAME = re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z")
+_PATH = re.compile(r"(?:(\w+)\[([0-9]{1,9})\]\.)?(\w+)")
 _ALLOWED = "letters, digits, '-', '_', '(' and ')'"
 
 CONTEXT_OBJECT_NAME = "$context"
@@ -29,6 +30,23 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.context}.{self.object}"
+
+
+class ParameterPath(NamedTuple):
+    """The name of a parameter within its object: ``"voltage"``, ``"channels[1].voltage"``.
+
+    Attributes:
+        name: Its name.
+        group: What the channels are called whose parameter it is; empty for one of the object itself.
+        number: The number of the channel.
+    """
+
+    name: str
+    group: str = ""
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.group}[{self.number}].{self.name}" if self.group else self.name
 
 
 class HostPort(NamedTuple):
@@ -88,6 +106,13 @@ def parse_address(text: str, default_context: str | None = None) -> Address:
     if name != CONTEXT_OBJECT_NAME:
         check_name(name, "object")
     return Address(check_name(context, "context"), name)
+
+
+def parse_parameter_path(text: object) -> ParameterPath | None:
+    """Split the name of a parameter; None if none can have such a name."""
+    # What another program asks for need not be a text.
+    found = _PATH.fullmatch(text) if isinstance(text, str) else None
+    return None if found is None else ParameterPath(found[3], found[1] or "", int(found[2] or 0))
 
 
 def parse_host_port(text: str) -> HostPort:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSp
 
 from qmi.errors import QMI_UsageException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, GET_PROPERTY, SET_PROPERTY
-from qmi.names import nearest
+from qmi.names import ParameterPath, nearest, parse_parameter_path
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -163,20 +163,20 @@ class ParameterInterface(NamedTuple):
 
     def find(self, path: str) -> ParameterBrief | None:
         """The parameter of a name, that of a channel included: ``"channels[1].voltage"``; None if there is none."""
-        group, _, rest = path.partition("[")
-        if not rest:
+        parts = parse_parameter_path(path)
+        if parts is None or not parts.group:
             return self.own.get(path)
-        channels, (number, _, name) = self.channels.get(group), rest.partition("].")
-        if channels is None or not (number.isascii() and number.isdigit() and len(number) < 10):
+        channels = self.channels.get(parts.group)
+        if channels is None or not channels.first <= parts.number <= channels.last:
             return None
-        return channels.parameters.get(name) if channels.first <= int(number) <= channels.last else None
+        return channels.parameters.get(parts.name)
 
     def paths(self) -> list[str]:
         """The names of all parameters; those of channels come last."""
         return [
             *self.own,
             *(
-                f"{channels.name}[{number}].{name}"
+                str(ParameterPath(name, channels.name, number))
                 for channels in self.channels.values()
                 for number in range(channels.first, channels.last + 1)
                 for name in channels.parameters

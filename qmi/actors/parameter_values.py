@@ -25,9 +25,11 @@ from qmi.errors import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
+from qmi.names import parse_parameter_path
 from qmi.parameters import access
 from qmi.parameters.declaration import Parameter
-from qmi.parameters.declared import Declared, declared_of, unknown_parameter
+from qmi.parameters.declared import Declared, declared_of
+from qmi.parameters.info import unknown_parameter
 from qmi.parameters.snapshot import Change, Reading, Snapshot, differing, kept, member_of, settings_of
 
 _logger = logging.getLogger("qmi.core.rpc")
@@ -167,7 +169,7 @@ def _chosen(host: object, declared: Declared, names: Collection[str] | None) -> 
     paths = declared.paths(host)
     for name in names or ():
         if name not in paths:
-            raise QMI_UnknownNameException(unknown_parameter(declared, access.name_of(host), name))
+            raise QMI_UnknownNameException(unknown_parameter(paths, access.name_of(host), name))
     return {name: found for name, found in _found(host, declared) if names is None or name in names}
 
 
@@ -303,9 +305,10 @@ def _polling(host: object, name: str) -> Generator[object, object, None]:
     assert found is not None
     owner, parameter = found
     value = yield from access.reading(owner, parameter)
-    group, bracket, rest = name.partition("[")
-    args = (int(rest.partition("]")[0]), value) if bracket else (value,)
-    signal = poll_signal(parameter.name, group if bracket else "")
+    parts = parse_parameter_path(name)
+    assert parts is not None
+    args = (parts.number, value) if parts.group else (value,)
+    signal = poll_signal(parts.name, parts.group)
     if isinstance(getattr(type(host), signal, None), QMI_Signal):
         cast("QMI_RegisteredSignal", getattr(host, signal)).publish(*args)
 

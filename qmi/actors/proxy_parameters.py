@@ -32,6 +32,7 @@ from qmi.actors.proxy_part import ProxyPart
 from qmi.errors import QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.names import nearest
 from qmi.parameters.channels import describe_numbers, index_of, no_channel
+from qmi.parameters.info import unknown_parameter
 from qmi.parameters.units import in_unit
 
 if TYPE_CHECKING:
@@ -474,9 +475,7 @@ class ProxyParameters(ProxyPart):
         raise QMI_UnknownRpcException(self._unknown(name), name=name, obj=None)
 
     def _unknown(self, path: object) -> str:
-        near = nearest(path, self._interface().paths()) if isinstance(path, str) else None
-        hint = f". Did you mean {near!r}?" if near else ""
-        return f"{self._rpc.address} has no parameter {path!r}{hint}"
+        return unknown_parameter(self._interface().paths(), str(self._rpc.address), path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._interface().paths())

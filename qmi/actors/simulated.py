@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import re
 import threading
 import types
 from collections.abc import Awaitable, Callable
@@ -28,15 +27,13 @@ from qmi.parameters.access import KEPT
 from qmi.parameters.declared import Declared, declared_of
 from qmi.simulation.clock import DeviceClock
 from qmi.simulation.declared import described, groups_of, misspelt
-from qmi.simulation.device import Place, SimulatedDevice
+from qmi.simulation.device import SimulatedDevice
 from qmi.simulation.faults import Fault
 from qmi.simulation.simulator import Simulator
 
 _logger = logging.getLogger("qmi.core.instrument")
 
 SimulatorClass: TypeAlias = type[Simulator]
-
-_CHANNEL = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
 
 
 def wanted_simulator(cls: type, simulate: object) -> SimulatorClass | None:
@@ -188,11 +185,11 @@ class KeptParameters:
 
     def get(self, path: str, getter: Callable[..., object]) -> object:
         """The value of a parameter, to be awaited if the getter is."""
-        return self._do(lambda: self.device.get(_place(path), self._clock.now()), f"reading {path}", getter)
+        return self._do(lambda: self.device.get(path, self._clock.now()), f"reading {path}", getter)
 
     def set(self, path: str, value: object, setter: Callable[..., object]) -> object:
         """Keep another value, to be awaited if the setter is."""
-        return self._do(lambda: self.device.set(_place(path), value, self._clock.now()), f"setting {path}", setter)
+        return self._do(lambda: self.device.set(path, value, self._clock.now()), f"setting {path}", setter)
 
     def call(self, method: str, written: Callable[..., object], args: Any, kwargs: Any) -> object:
         """Call a method of the simulator in place of that of the driver."""
@@ -253,11 +250,6 @@ class KeptParameters:
         if fault.kind == "no_answer":
             raise QMI_TimeoutException(f"Timeout in {where}: the device does not answer")
         raise QMI_InstrumentException(f"The answer in {where} makes no sense")
-
-
-def _place(path: str) -> Place:
-    found = _CHANNEL.fullmatch(path)
-    return Place(path) if found is None else Place(found[3], found[1], int(found[2]))
 
 
 def _kept_class(cls: type[QMI_Instrument], simulator: SimulatorClass) -> type[QMI_Instrument]:

@@ -24,7 +24,7 @@ from qmi.actors.safe_states import Reason, SafeState, SafeTurn, SafeWhen, has_sa
 from qmi.config.schema import CfgContext
 from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UsageException
 from qmi.messages import Origin
-from qmi.names import Address, parse_address
+from qmi.names import Address, nearest, parse_address, parse_parameter_path
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.wakeup import Loop
 
@@ -238,7 +238,7 @@ def check_setting(cls: type, name: str, value: object, where: str) -> None:
         QMI_UsageException: If there is no such parameter, property, or method ``set_...``; with the nearest one.
         QMI_InvalidValueException: If it cannot be set to that.
     """
-    from qmi.names import nearest  # parameters are imported where a driver has some, or may have
+    # Parameters are imported where a driver has some, or may have.
     from qmi.parameters.declared import declared_of
 
     declared = declared_of(cls)
@@ -264,11 +264,11 @@ def check_setting(cls: type, name: str, value: object, where: str) -> None:
 def _parameter_of(declared: Declared, path: str) -> Parameter[object] | None:
     from qmi.parameters.declared import declared_of
 
-    group, bracket, rest = path.partition("[")
-    if not bracket:
+    parts = parse_parameter_path(path)
+    if parts is None or not parts.group:
         return declared.parameters.get(path)
-    channels = declared.channels.get(group)
-    return None if channels is None else declared_of(channels.channel_class).parameters.get(rest.partition("].")[2])
+    channels = declared.channels.get(parts.group)
+    return None if channels is None else declared_of(channels.channel_class).parameters.get(parts.name)
 
 
 def _fixed(limits: object) -> tuple[float | None, float | None] | None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Generator, Iterator, Sequence
 from enum import Enum
 from typing import Any, get_origin
 
 from qmi.errors import QMI_UnknownNameException
-from qmi.names import nearest
+from qmi.names import ParameterPath, parse_parameter_path
 from qmi.parameters import access
 from qmi.parameters.channels import BaseChannel, Channels
 from qmi.parameters.declaration import Parameter
-from qmi.parameters.info import ParameterInfo
+from qmi.parameters.info import ParameterInfo, unknown_parameter
 from qmi.parameters.rules import describe_limits, listed
 
 DECLARED = "_rpc_parameters"
 """Attribute of a class with parameters or channels: the :class:`Declared` of it."""
-_PATH = re.compile(r"(?:(\w+)\[([0-9]{1,9})\]\.)?(\w+)\Z")
 
 
 class Declared:
@@ -46,7 +44,7 @@ class Declared:
         for channels in self.channels.values():
             inner = declared_of(channels.channel_class).parameters
             numbers = channels.numbers if host is None else channels.numbers_of(host)
-            found += [f"{channels.name}[{number}].{name}" for number in numbers for name in inner]
+            found += [str(ParameterPath(name, channels.name, number)) for number in numbers for name in inner]
         return found
 
     def find(self, host: object, path: str) -> tuple[object, Parameter[object]] | None:
@@ -56,19 +54,17 @@ class Declared:
             host: The object.
             path: The name, as :meth:`paths` gives it.
         """
-        # What another program asks for need not be a text.
-        match = _PATH.match(path) if isinstance(path, str) else None
-        if match is None:
+        parts = parse_parameter_path(path)
+        if parts is None:
             return None
-        group, number, name = match.groups()
-        if group is None:
-            found = self.parameters.get(name)
+        if not parts.group:
+            found = self.parameters.get(parts.name)
             return None if found is None else (host, found)
-        channels = self.channels.get(group)
-        if channels is None or int(number) not in channels.numbers_of(host):
+        channels = self.channels.get(parts.group)
+        if channels is None or parts.number not in channels.numbers_of(host):
             return None
-        channel = getattr(host, group)[int(number)]
-        parameter = getattr(type(channel), name, None)
+        channel = getattr(host, parts.group)[parts.number]
+        parameter = getattr(type(channel), parts.name, None)
         return (channel, parameter) if isinstance(parameter, Parameter) else None
 
     @staticmethod
@@ -102,12 +98,6 @@ def _of_kind(cls: type, kind: type) -> Iterator[tuple[str, Any]]:
         now = inspect.getattr_static(cls, name, None)
         if isinstance(now, kind):  # a subclass may give the name to something else
             yield name, now
-
-
-def unknown_parameter(declared: Declared, where: str, path: object) -> str:
-    """The message for a name that no parameter has, with the nearest one that one has."""
-    near = nearest(path, declared.paths()) if isinstance(path, str) else None
-    return f"{where} has no parameter {path!r}" + (f". Did you mean {near!r}?" if near else "")
 
 
 def type_name(parameter: Parameter[object]) -> str:
@@ -175,8 +165,7 @@ def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | N
         path: Its name, with that of the channel.
         limits: Its limits as they are now.
     """
-    match = _PATH.match(path)
-    number = match[2] if match else None
+    parts = parse_parameter_path(path)
     command = parameter.command or parameter.ask or parameter.write or ""
     return ParameterInfo(
         name=path,
@@ -189,7 +178,7 @@ def info_of(parameter: Parameter[object], path: str, limits: tuple[Any, Any] | N
         settable=parameter.settable,
         gettable=parameter.gettable,
         poll=parameter.poll,
-        command=command if number is None else command.replace("{n}", number),
+        command=command.replace("{n}", str(parts.number)) if parts and parts.group else command,
     )
 
 
@@ -212,7 +201,7 @@ def infos(
     for path in names or declared.paths(host):
         owned = declared.find(host, path) if isinstance(path, str) else None
         if owned is None:
-            raise QMI_UnknownNameException(unknown_parameter(declared, access.name_of(host), path))
+            raise QMI_UnknownNameException(unknown_parameter(declared.paths(), access.name_of(host), path))
         owner, parameter = owned
         try:
             limits: Any = yield from access.limits_now(owner, parameter)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from qmi.names import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,12 @@ class ParameterInfo:
     gettable: bool = True
     poll: float | None = None
     command: str = ""
+
+
+def unknown_parameter(paths: Iterable[str], where: str, path: object) -> str:
+    """The message for a name that none of the parameters has, with the nearest one that one has."""
+    near = nearest(path, paths) if isinstance(path, str) else None
+    return f"{where} has no parameter {path!r}" + (f". Did you mean {near!r}?" if near else "")
 
 
 ParameterInfo.__module__ = "qmi.core.driver"

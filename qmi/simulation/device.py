@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from qmi.errors import QMI_UsageException
+from qmi.names import parse_parameter_path
 from qmi.parameters.blocks import block_of
 from qmi.simulation.faults import GARBAGE, Fault, Faults, checked_fault
 from qmi.simulation.framing import message_end, split, stripped
@@ -75,20 +76,6 @@ class SimulatedGroup(NamedTuple):
     parameters: Sequence[SimulatedParameter]
     simulator: type[Simulator] = Simulator
     choosing: Mapping[int, Sequence[str]] = {}
-
-
-class Place(NamedTuple):
-    """Where a parameter is.
-
-    Attributes:
-        name: Its name.
-        group: That of the channels that have it; empty if the instrument has it.
-        number: The number of the channel.
-    """
-
-    name: str
-    group: str = ""
-    number: int = 0
 
 
 class Handler(NamedTuple):
@@ -381,21 +368,24 @@ class SimulatedDevice:
 
     # For drivers without a transport, whose parameters it keeps.
 
-    def get(self, place: Place, now: float) -> Any:
+    def get(self, path: str, now: float) -> Any:
         """The value of a parameter."""
         self.simulator.__node__.now = now
-        return self._simulator_of(place).__node__.measure(place.name)
+        simulator, name = self._find_parameter(path)
+        return simulator.__node__.measure(name)
 
-    def set(self, place: Place, value: object, now: float) -> None:
+    def set(self, path: str, value: object, now: float) -> None:
         """Give a parameter another value."""
         self.simulator.__node__.now = now
-        simulator = self._simulator_of(place)
-        setattr(simulator, place.name, value)
+        simulator, name = self._find_parameter(path)
+        setattr(simulator, name, value)
         simulator.__node__.changed()
 
-    def _simulator_of(self, place: Place) -> Simulator:
-        found: Simulator = vars(self.simulator)[place.group][place.number] if place.group else self.simulator
-        return found
+    def _find_parameter(self, path: str) -> tuple[Simulator, str]:
+        parts = parse_parameter_path(path)
+        assert parts is not None
+        found: Simulator = vars(self.simulator)[parts.group][parts.number] if parts.group else self.simulator
+        return found, parts.name
 
 
 def _asking(simulator: Simulator, parameter: SimulatedParameter) -> Callable[[Match], Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_InvalidOperationException, QMI_RpcTimeoutException
 from qmi.core.instrument import QMI_Instrument
 from qmi.devices.simulated import DeviceSocket
+from qmi.names import ParameterPath, parse_parameter_path
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
 from qmi.testing.check_values import is_same
@@ -31,7 +31,6 @@ CLEAR = (QMI_Exception, OSError, EOFError)
 
 _NAME = "checked"
 _DAY = 86400.0
-_PATH = re.compile(r"(?:(\w+)\[(\d+)\]\.)?(\w+)")
 
 
 @dataclass
@@ -183,8 +182,8 @@ class Subject:
         return self.do(lambda: setattr(target, name, value))
 
     def _target(self, path: str) -> tuple[Any, str]:
-        group, number, name = _split(path)
-        return (getattr(self.proxy, group)[int(number)] if group else self.proxy), name
+        parts = _split(path)
+        return (getattr(self.proxy, parts.group)[parts.number] if parts.group else self.proxy), parts.name
 
     def limits(self, path: str) -> Any:
         """The limits of a parameter as they are now."""
@@ -194,22 +193,21 @@ class Subject:
         """What is declared, by name; of many channels the first and the last one."""
         if not declared_of(self.wanted.cls).parameters and not declared_of(self.wanted.cls).channels:
             return {}
-        paths = list(self.proxy.parameters())
+        paths = {path: _split(path) for path in self.proxy.parameters()}
         numbers: dict[str, list[int]] = {}
-        for group, number, _ in map(_split, paths):
-            if group:
-                numbers.setdefault(group, []).append(int(number))
+        for parts in paths.values():
+            numbers.setdefault(parts.group, []).append(parts.number)
         return {
-            path: self._declared(group, name)
-            for path, (group, number, name) in ((path, _split(path)) for path in paths)
-            if not group or int(number) in (min(numbers[group]), max(numbers[group]))
+            path: self._declared(parts)
+            for path, parts in paths.items()
+            if parts.number in (min(numbers[parts.group]), max(numbers[parts.group]))
         }
 
-    def _declared(self, group: str, name: str) -> Parameter[object]:
+    def _declared(self, parts: ParameterPath) -> Parameter[object]:
         declared = declared_of(self.wanted.cls)
-        if group:
-            declared = declared_of(declared.channels[group].channel_class)
-        return declared.parameters[name]
+        if parts.group:
+            declared = declared_of(declared.channels[parts.group].channel_class)
+        return declared.parameters[parts.name]
 
     def where(self, path: str) -> str:
         """The name of a parameter, with that of the class, for messages."""
@@ -235,10 +233,10 @@ class Subject:
         self._context.remove_rpc_object(self.proxy)
 
 
-def _split(path: str) -> tuple[str, str, str]:
-    found = _PATH.fullmatch(path)
+def _split(path: str) -> ParameterPath:
+    found = parse_parameter_path(path)
     assert found is not None, path
-    return found[1] or "", found[2] or "", found[3]
+    return found
 
 
 class Laboratory:
