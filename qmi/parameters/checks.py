@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from enum import Enum
+from enum import Enum, Flag
 from typing import Any, NoReturn
 
 from qmi.errors import QMI_InvalidValueException, QMI_UsageException
@@ -49,6 +49,7 @@ def check_declared(cls: type, declared: Declared, reserved: Callable[[str], str]
         _check_name(fault, cls, parameter, declared)
         _check_command(fault, cls, parameter)
         _check_type(fault, parameter)
+        _check_flag(fault, parameter)
         _check_functions(fault, parameter)
         _check_limits(fault, cls, parameter)
         _check_values(fault, parameter)
@@ -131,6 +132,20 @@ def _check_type(fault: _Fault, parameter: Parameter[object]) -> None:
         fault(
             f"has the type {type_name(parameter)}, which no device sends: use float, int, bool, str, an enumeration or "
             "Block(...), or give format= and parse="
+        )
+
+
+def _check_flag(fault: _Fault, parameter: Parameter[object]) -> None:
+    """Refuse flags that are sent and read as members of an enumeration: of several at once there is no text."""
+    if not issubclass(parameter.type, Flag) or parameter.texts is not None:
+        return
+    is_read_so = parameter.getter is None and parameter.ask is not None and parameter.parse is None
+    is_sent_so = parameter.setter_function is None and parameter.write is not None and parameter.format is None
+    if is_read_so or is_sent_so:
+        fault(
+            f"has the type {type_name(parameter)}, whose members can be combined, and no text for that: declare an "
+            f"int, or give parse=lambda text: {type_name(parameter)}(int(text)) and format=lambda value: "
+            "str(value.value)"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, Flag
 from numbers import Complex, Integral, Real
 from typing import TypeAlias
 
@@ -170,8 +170,17 @@ def _member(kind: type[Enum], value: object, where: str) -> Enum:
         for member in kind:
             if type(member.value) is type(value) and member.value == value:
                 return member
+        if issubclass(kind, Flag) and type(value) is int and value >= 0 and not value & ~_all_bits(kind):
+            return kind(value)  # several at once, or none of them
     members = listed([f"{kind.__name__}.{member.name}" for member in kind], bare=True)
     raise QMI_InvalidValueException(f"{where} must be {members}, got {shown(value)}")
+
+
+def _all_bits(kind: type[Flag]) -> int:
+    bits = 0
+    for member in kind:
+        bits |= member.value
+    return bits
 
 
 def _close(allowed: object, value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from enum import Enum
+from enum import Enum, Flag
 from typing import Any, Protocol
 
 import pytest
@@ -19,6 +19,11 @@ from tests.support.parameters import OutputChannel, Registers
 class Twins(Enum):
     ONE = 1
     TEXT = "1"
+
+
+class Bits(Flag):
+    READY = 1
+    FAULT = 2
 
 
 def getter(self: Any) -> float:
@@ -124,6 +129,12 @@ BAD: list[tuple[Callable[[], dict[str, Any]], str]] = [
     (lambda: {"voltage": parameter(type=Twins, write="V {value}")}, "has two values that the device calls '1'"),
     (lambda: {"voltage": any_parameter("V", Block("u1"), limits=(0, 1))}, "has limits, but is no number (its type"),
     (lambda: {"voltage": parameter("VOLT", float, step=0)}, "has step=0: give a number greater than 0"),
+    (lambda: {"voltage": parameter("STAT", Bits)}, "has the type Bits, whose members can be combined, and no text"),
+    (lambda: {"voltage": parameter("STAT?", Bits)}, "has the type Bits, whose members can be combined, and no text"),
+    (
+        lambda: {"voltage": parameter("STAT", Bits, parse=lambda text: Bits(int(text)))},
+        "has the type Bits, whose members can be combined, and no text",
+    ),
     (lambda: {"voltage": parameter("VOLT", int, step=10**400)}, "has step=1000000000000"),
     (lambda: {"voltage": parameter("VOLT", int, scale=10**400)}, "has scale=1000000000000"),
     (lambda: {"voltage": parameter("VOLT", float, poll=10**400)}, "has poll=1000000000000"),
