@@ -28,6 +28,7 @@ PURE = {
     "qmi.parameters.scpi_binding",
     "qmi.parameters.scpi_text",
     "qmi.parameters.snapshot",
+    "qmi.scan.points",
     "qmi.simulation.conversation",
     "qmi.simulation.declared",
     "qmi.simulation.device",

@@ -34,9 +34,9 @@ MODULES = (
     "qmi.core.exceptions",
 )
 PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments", "qmi.integrations")
-FURTHER = ("qmi.hosting", "qmi.testing")
+FURTHER = ("qmi.hosting", "qmi.scan", "qmi.testing")
 GROUPS = {
-    "For every script": ("qmi", "qmi.utils."),
+    "For every script": ("qmi", "qmi.scan", "qmi.utils."),
     "For drivers, tasks and larger programs": ("qmi.core.",),
     "Drivers": ("qmi.instruments.",),
     "Other frameworks": ("qmi.hosting", "qmi.integrations."),
