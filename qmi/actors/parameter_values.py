@@ -18,10 +18,8 @@ from qmi.actors.pubsub.signal import QMI_RegisteredSignal, QMI_Signal
 from qmi.actors.user_errors import text_of
 from qmi.config.validators import printable
 from qmi.errors import (
-    QMI_EndOfInputException,
     QMI_InvalidValueException,
     QMI_RestoreException,
-    QMI_TimeoutException,
     QMI_UnknownNameException,
     QMI_UsageException,
 )
@@ -38,8 +36,6 @@ SIG_CHANGED: Final = "sig_changed"
 _VALUES: Final = "_rpc_values"
 _NOT_YET: Final = "not read yet"
 _PLAIN: Final = frozenset({bool, int, float})
-_SILENT: Final = 2
-"""After so many timeouts one after the other, the rest is not asked: nobody answers."""
 
 
 _Found: TypeAlias = dict[str, tuple[object, Parameter[object]]]
@@ -129,13 +125,13 @@ def taking(host: object, *, update: bool, names: Collection[str] | None) -> Gene
     readings: dict[str, Reading] = {}
     missing: dict[str, str] = {}
     first: Exception | None = None
-    silent = 0
+    silence = access.Silence()
     for name, (owner, parameter) in wanted.items():
         is_block = parameter.block is not None
         if is_block and names is None:
             continue
         if update and parameter.gettable:
-            if silent >= _SILENT:
+            if silence:
                 missing[name] = "not asked, since nobody answers"
                 continue
             try:
@@ -143,10 +139,9 @@ def taking(host: object, *, update: bool, names: Collection[str] | None) -> Gene
             except Exception as error:  # noqa: BLE001 - of the device: the rest is of use without this one
                 first = first or error
                 missing[name] = printable(f"{type(error).__name__}: {text_of(error)}")
-                lost = isinstance(error, QMI_EndOfInputException)
-                silent = _SILENT if lost else silent + 1 if isinstance(error, QMI_TimeoutException) else 0
+                silence.failed(error)
                 continue
-            silent = 0
+            silence.heard()
             if is_block:
                 readings[name] = Reading(value, parameter.unit, _rounded(time.time()))
                 continue

@@ -17,7 +17,13 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
-from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException, QMI_UsageException
+from qmi.errors import (
+    QMI_EndOfInputException,
+    QMI_InstrumentException,
+    QMI_InvalidValueException,
+    QMI_TimeoutException,
+    QMI_UsageException,
+)
 from qmi.parameters.channels import BaseChannel
 from qmi.parameters.rules import Limits, Rule, plain_scalar, shown
 from qmi.parameters.units import in_unit
@@ -229,6 +235,32 @@ def _end(instance: object, end: object, where: str, planned: Mapping[str, object
     if isinstance(end, float) and math.isnan(end):
         raise QMI_UsageException(f"A limit of {where} is a number or None; what was read for it is {end!r}")
     return end
+
+
+class Silence:
+    """Whether a device that is asked for many things answers none of them, so that the rest is not asked.
+
+    Each question costs a timeout, and all of them are asked in one turn of the object.
+    """
+
+    _MOST = 2
+
+    def __init__(self) -> None:
+        self._timeouts = 0
+
+    def __bool__(self) -> bool:
+        return self._timeouts >= self._MOST
+
+    def heard(self) -> None:
+        """An answer has come."""
+        self._timeouts = 0
+
+    def failed(self, error: Exception) -> None:
+        """None has come, or one that is of no use."""
+        if isinstance(error, QMI_EndOfInputException):
+            self._timeouts = self._MOST
+        else:
+            self._timeouts = self._timeouts + 1 if isinstance(error, QMI_TimeoutException) else 0
 
 
 class _Planned:

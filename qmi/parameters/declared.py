@@ -187,7 +187,8 @@ def infos(
 ) -> Generator[object, object, dict[str, ParameterInfo]]:
     """What an object says of its parameters, with the limits as they are now.
 
-    A limit that cannot be found out now, such as that of an instrument that is not open, is shown as None.
+    A limit that cannot be found out now, such as that of an instrument that is not open, is shown as None. After a few
+    that the device has not answered it is asked for no more of them.
 
     Args:
         host: The object.
@@ -198,14 +199,25 @@ def infos(
         QMI_UnknownNameException: If there is no parameter of a name.
     """
     found: dict[str, ParameterInfo] = {}
+    silence = access.Silence()
     for path in names or declared.paths(host):
         owned = declared.find(host, path) if isinstance(path, str) else None
         if owned is None:
             raise QMI_UnknownNameException(unknown_parameter(declared.paths(), access.name_of(host), path))
         owner, parameter = owned
-        try:
-            limits: Any = yield from access.limits_now(owner, parameter)
-        except Exception:  # noqa: BLE001 - of a user's function, or of a device that cannot be asked now
-            limits = (None, None)
+        limits: Any = (None, None)
+        if not (silence and _is_asked_for_limits(parameter)):
+            try:
+                limits = yield from access.limits_now(owner, parameter)
+            except Exception as error:  # noqa: BLE001 - of a user's function, or of a device that cannot be asked now
+                silence.failed(error)
+            else:
+                if _is_asked_for_limits(parameter):
+                    silence.heard()
         found[path] = info_of(parameter, path, limits)
     return found
+
+
+def _is_asked_for_limits(parameter: Parameter[object]) -> bool:
+    limits = parameter.limits
+    return callable(limits) or any(callable(end) or isinstance(end, str) for end in limits or ())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qmi.core.driver import ScpiInstrument, Simulator, parameter
+from qmi.core.driver import Channel, ScpiInstrument, Simulator, channels, parameter
 from qmi.core.exceptions import QMI_RestoreException, QMI_TimeoutException, QMI_TransportLostException
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.testing import open_task_bench
@@ -87,3 +87,30 @@ def test_fault_59_device_that_does_not_answer_before_a_restore() -> None:
             with pytest.raises(QMI_TimeoutException):
                 psu.restore({"voltage": 5.0})
             assert psu.voltage == 0.0
+
+
+class Arm(Channel):
+    voltage = parameter("SOUR{n}:VOLT", float, limits=(0, "highest"))
+    current = parameter("SOUR{n}:CURR", float, limits=(0, 5))
+    highest = parameter("SOUR{n}:MAX", float, simulate=10)
+
+
+class Arms(ScpiInstrument):
+    arms = channels(Arm, 1, 8)
+
+
+@pytest.mark.parametrize(("fault", "waited"), [("no_answer", 2), ("disconnected", 0)])
+def test_fault_59_device_that_does_not_tell_its_limits(fault: str, waited: int) -> None:
+    with open_task_bench("lab") as bench:
+        psu: Any = bench.context.make_instrument("psu", Arms, simulate=True, timeout=10.0)
+        with psu:
+            asked = psu.parameters()
+            assert asked["arms[8].voltage"].limits == (0, 10.0)
+            psu.simulate_fault(fault, times=100)
+            begun = bench.clock.now()
+            found = psu.parameters()
+            # Waiting for the answer that did not come, and for what comes late before the next question.
+            assert bench.clock.now() - begun <= waited * 20.0
+        assert found["arms[8].voltage"].limits == (None, None)
+        assert found["arms[8].current"].limits == (0, 5)
+        assert found.keys() == asked.keys()
