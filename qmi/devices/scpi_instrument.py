@@ -23,7 +23,7 @@ from qmi.parameters.blocks import array_block
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
 from qmi.parameters.scpi_binding import DeclaredParameter, ParameterOfChannel, ScpiBinding, wrong_answer
-from qmi.parameters.scpi_text import ScpiText, scpi_commands, scpi_text
+from qmi.parameters.scpi_text import ScpiText, scpi_text
 
 if TYPE_CHECKING:
     from qmi.actors.proxy_parameters import ProxyParameters
@@ -155,7 +155,6 @@ class ScpiRules:
 
 def _check_binding(cls: type, parameter: Parameter[Any]) -> None:
     try:
-        scpi_commands(None, parameter.ask, parameter.write)
         ScpiBinding(parameter)
     except ValueError as error:
         owner = parameter.owner or cls

@@ -283,6 +283,8 @@ def _check_values(fault: _Fault, parameter: Parameter[object]) -> None:
         except QMI_InvalidValueException:
             fault(f"allows the value {shown(value)}, which is not {parameter.rule.expected}")
     if parameter.texts is not None:
+        if parameter.scale is not None:
+            fault("has values= with what the device calls each, and also a scale: leave the scale out")
         texts = list(parameter.texts.values())
         if bad := [text for text in texts if not isinstance(text, str)]:
             fault(f"has values= with {shown(bad[0])}: what the device calls a value is a text")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException
 from qmi.parameters.blocks import Block, array_block
-from qmi.parameters.scpi_text import ScpiCommands, ScpiText, scpi_text
+from qmi.parameters.scpi_text import ScpiText, scpi_commands, scpi_text
 
 _LONGEST_SHOWN = 200
 
@@ -41,11 +41,14 @@ class ScpiBinding:
 
     Args:
         parameter: Its declaration.
+
+    Raises:
+        ValueError: If there are no such commands, or no such texts.
     """
 
     def __init__(self, parameter: DeclaredParameter) -> None:
         self._name = parameter.name
-        self._commands = ScpiCommands(parameter.ask, parameter.write)
+        self._commands = scpi_commands(parameter.ask, parameter.write)
         self._text: ScpiText | None = None
         self._parse = parameter.parse
         self._scale = parameter.scale

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from qmi.parameters.blocks import Block
-
 # What SCPI devices send in place of a value: no number, and one that is too large.
 NOT_A_NUMBER = 9.91e37
 INFINITY = 9.9e37
@@ -61,8 +59,6 @@ def scpi_text(
     Raises:
         ValueError: If no such texts can be, such as equal ones for two values.
     """
-    if scale is not None:
-        _check_scale(scale, kind, values)
     if values is not None:
         rules = _of_table([(value, plain_text(text)) for value, text in values.items()])
     elif kind is float:
@@ -85,17 +81,8 @@ def scpi_text(
     return ScpiText(write, parse, f"what {getattr(parse, '__name__', 'its parse function')}() takes")
 
 
-def _check_scale(scale: object, kind: object, values: object) -> None:
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0:
-        raise ValueError(f"scale must be a finite number other than 0, got {scale!r}")
-    if kind not in (float, int) or isinstance(values, Mapping):
-        raise ValueError("scale is for numbers: type must be float or int, without texts in values")
-
-
-def _writer(spec: object, scale: float | None, kind: object) -> Callable[[Any], str]:
+def _writer(spec: str | Callable[[Any], str], scale: float | None, kind: object) -> Callable[[Any], str]:
     function = spec if callable(spec) else None
-    if function is None and not isinstance(spec, str):
-        raise ValueError(f"format must be a specification such as '.3f', or a function, got {spec!r}")
     if function is None and isinstance(kind, type) and kind in (float, int, bool, str):
         try:
             format(kind(), str(spec))
@@ -347,45 +334,27 @@ class ScpiCommands:
         return before + text + after
 
 
-def scpi_commands(command: str | None, ask: str | None = None, write: str | None = None) -> ScpiCommands:
+def scpi_commands(ask: str | None, write: str | None) -> ScpiCommands:
     """The question and the command of a parameter.
 
     Args:
-        command: ``"VOLT"`` is asked by ``VOLT?`` and set by ``VOLT`` and the value; ``"MEAS:VOLT?"``, also with
-            something behind it, is a question alone.
-        ask: The question, if it is another.
-        write: The command, if it is another; ``{value}`` stands for the value.
+        ask: The question, if it can be asked.
+        write: The command, if it can be set; ``{value}`` stands for the value.
 
     Raises:
-        ValueError: If they cannot be sent, or neither asks nor sets anything.
+        ValueError: If they cannot be sent.
     """
-    for name, text in (("command", command), ("ask", ask), ("write", write)):
+    for name, text in (("ask", ask), ("write", write)):
         if text is not None:
             _check_template(name, text)
     if ask is not None and "{value}" in ask:
         raise ValueError(f"ask must have no {{value}}, got {ask!r}")
     if write is not None and write.count("{value}") != 1:
         raise ValueError(f"write must have {{value}} once, where the value belongs, got {write!r}")
-    if command is not None:
-        if "{value}" in command:
-            raise ValueError(f"command must have no {{value}}, got {command!r}: give it as write={command!r}")
-        if command.rstrip().endswith("?") or command.partition(" ")[0].endswith("?"):
-            ask = command if ask is None else ask
-        elif " " in command:
-            raise ValueError(
-                f"command must be one word such as 'VOLT', got {command!r}: give ask= and write= where it is not"
-            )
-        else:
-            ask = f"{command}?" if ask is None else ask
-            write = f"{command} {{value}}" if write is None else write
-    if ask is None and write is None:
-        raise ValueError("a command, or ask= or write= is needed")
     return ScpiCommands(ask, write)
 
 
-def _check_template(name: str, text: object) -> None:
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"{name} must be a text such as 'VOLT', got {text!r}")
+def _check_template(name: str, text: str) -> None:
     if not text.isascii() or not text.isprintable():
         raise ValueError(f"{name} must be printable ASCII, without a terminator, got {text!r}")
     rest = text.replace("{value}", "").replace("{n}", "")
@@ -401,4 +370,4 @@ def _outside_quotes(text: str) -> str:
     return re.sub(r"\"[^\"]*\"|'[^']*'", "", text)
 
 
-__all__ = ["Block", "ScpiCommands", "ScpiText", "scpi_commands", "scpi_text"]
+__all__ = ["ScpiCommands", "ScpiText", "scpi_commands", "scpi_text"]

@@ -148,6 +148,7 @@ BAD: list[tuple[Callable[[], dict[str, Any]], str]] = [
         "is polled, but can only be set: leave poll= out",
     ),
     (lambda: {"voltage": parameter("VOLT", float, scale=0)}, "has scale=0: give a number other than 0"),
+    (lambda: {"voltage": parameter("VOLT", int, values={1: "A"}, scale=2)}, "has values= with what the device"),
     (lambda: {"voltage": parameter("VOLT", str, scale=2)}, "has a scale, but is no number (its type is str)"),
     (lambda: {"voltage": any_parameter("VOLT", float, unit=5)}, "has unit=5: give a text"),
     (lambda: {"voltage": any_parameter("VOLT", float, doc=5)}, "has doc=5: give a text"),

@@ -11,8 +11,8 @@ import pytest
 
 from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException
 from qmi.parameters.blocks import Block
+from qmi.parameters.declaration import Parameter
 from qmi.parameters.scpi_binding import ScpiBinding, wrong_answer
-from qmi.parameters.scpi_text import scpi_commands
 
 
 class Mode(enum.Enum):
@@ -24,12 +24,8 @@ CHANNEL = SimpleNamespace(number=3, path="channels[3]")
 
 
 def binding(kind: Any, command: str | None = "VOLT", **given: Any) -> ScpiBinding:
-    commands = scpi_commands(command, given.pop("ask", None), given.pop("write", None))
-    block = kind if isinstance(kind, Block) else None
-    known = {"texts": None, "scale": None, "format": None, "parse": None, **given}
-    declared: Any = SimpleNamespace(
-        name="level", ask=commands.ask, write=commands.write, type=kind, block=block, **known
-    )
+    declared: Any = Parameter({"command": command, "type": kind, **given})
+    declared.name = "level"
     return ScpiBinding(declared)
 
 
@@ -41,7 +37,7 @@ def binding(kind: Any, command: str | None = "VOLT", **given: Any) -> ScpiBindin
         (binding(Mode, "FUNC"), "FUNC?", '"fast"', Mode.FAST, "FUNC FAST"),
         (binding(str, write='DISP "{value}"'), "VOLT?", '"a"', "a", 'DISP "a"'),
         (binding(float, None, ask="SETP? {n}", write="SETP {n},{value}"), "SETP? 3", "77.35", 77.35, "SETP 3,77.35"),
-        (binding(float, texts={2e-9: "0", 5e-9: "1"}), "VOLT?", "1", 5e-9, "VOLT 1"),
+        (binding(float, values={2e-9: "0", 5e-9: "1"}), "VOLT?", "1", 5e-9, "VOLT 1"),
         (binding(float, scale=1e-3), "VOLT?", "300", 0.3, "VOLT 300"),
         (binding(int), "VOLT?", "7", 7, "VOLT 7"),
     ],
@@ -59,7 +55,7 @@ def test_value_is_asked_for_and_set(bound: ScpiBinding, question: str, answer: s
         (int, {}, "a whole number"),
         (bool, {}, "0, 1, ON or OFF"),
         (Mode, {}, "one of FAST, SLOW"),
-        (float, {"texts": {1.0: "A"}}, "one of A"),
+        (float, {"values": {1.0: "A"}}, "one of A"),
         (float, {"parse": float}, "what float() takes"),
     ],
 )
@@ -76,7 +72,7 @@ def test_value_that_cannot_be_sent_is_named_with_its_parameter() -> None:
     with pytest.raises(QMI_InvalidValueException, match=r"^level of psu must have no ';'"):
         binding(str).command("1;*RST", None, "psu")
     with pytest.raises(QMI_InvalidValueException, match=r"^channels\[3\]\.level of psu has no text for 7"):
-        binding(float, texts={1.0: "A"}).command(7, CHANNEL, "psu")
+        binding(float, values={1.0: "A"}).command(7, CHANNEL, "psu")
     with pytest.raises(QMI_InvalidValueException, match=r"^level of psu must be from 0 to 255"):
         binding(Block("u1")).command([256], None, "psu")
 
