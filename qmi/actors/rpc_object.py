@@ -119,7 +119,7 @@ class QMI_RpcObject:
             """Lock the object for the length of a ``with`` block."""
 
         # What an object has whose class declares parameters, and no method of its own of that name; drivers for SCPI
-        # have the types (qmi.devices.scpi_instrument).
+        # have the types (qmi.devices.scpi_rules).
 
         parameters: Any
         snapshot: Any

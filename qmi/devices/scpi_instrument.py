@@ -1,190 +1,22 @@
-"""Drivers of devices that speak SCPI: what all of them can do, and how declared parameters are sent and asked for."""
+"""Base classes of drivers of devices that speak SCPI: the usual methods, and how declared parameters are exchanged."""
 
 from __future__ import annotations
-
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from qmi.actors.channels import Channel
 from qmi.actors.instrument import QMI_InstrumentIdentification
 from qmi.actors.interface import rpc_method
-from qmi.actors.parameter_values import forget_values
 from qmi.devices.async_scpi import AsyncScpiProtocol
 from qmi.devices.async_transport import AsyncTransport
 from qmi.devices.instrument import AsyncTransportInstrument, TransportInstrument
 from qmi.devices.reconnect import Reconnect
 from qmi.devices.scpi import MOST_ERRORS, ScpiProtocol
 from qmi.devices.scpi_errors import is_no_error
+from qmi.devices.scpi_rules import DECODER, ScpiRules, identification_of, numbered
 from qmi.devices.transport import QMI_Transport
-from qmi.errors import QMI_InstrumentException, QMI_UsageException
 from qmi.parameters.blocks import array_block
-from qmi.parameters.declaration import Parameter
-from qmi.parameters.declared import declared_of
-from qmi.parameters.scpi_binding import DeclaredParameter, ParameterOfChannel, ScpiBinding, wrong_answer
-from qmi.parameters.scpi_text import ScpiText, scpi_text
-
-if TYPE_CHECKING:
-    from qmi.actors.proxy_parameters import ProxyParameters
-    from qmi.actors.pubsub.signal import QMI_Signal
-    from qmi.parameters.snapshot import Change, Snapshot
-
-_NUMBER = scpi_text(float)
-_FLAG = scpi_text(bool)
-_DECODER = "latin-1"  # what is no ASCII is shown with the parameter that it is no value of
-
-
-class ScpiRules:
-    """What drivers of both kinds have in common: what devices differ in, and which settings they are given again."""
-
-    TRANSPORT_DEFAULTS: ClassVar[Mapping[str, object]] = {"port": 5025, "baudrate": 9600}
-    IDENTITY_QUERY: ClassVar[str | None] = "*IDN?"
-    NOT_RESTORED: ClassVar[tuple[str, ...]] = ()
-    """Names of parameters that a new connection is not given again, such as what heats; outputs (``OUTP``) are not."""
-    error_query: ClassVar[str] = "SYST:ERR?"
-    """The question for the oldest error."""
-    completion_query: ClassVar[str | None] = None
-    """The question that is asked after each command and answered when that is done, such as ``*OPC?``."""
-    command_terminator: str = "\n"
-    """What a command ends in."""
-    response_terminator: str = "\n"
-    """What an answer ends in."""
-    clear_command: ClassVar[str | None] = "*CLS"
-    """What a device is sent when it is opened, to forget errors of before; None if it knows no such command."""
-    echo: ClassVar[bool] = False
-    """Whether the instrument sends each command back."""
-    command_delay: ClassVar[float] = 0.0
-    """Least time between two commands, in seconds."""
-
-    if TYPE_CHECKING:
-        # What an object has whose class declares parameters (qmi.actors.parameters).
-
-        sig_changed: ClassVar[QMI_Signal]
-
-        @property
-        def parameters(self) -> ProxyParameters:
-            """What can be set and read; here is a handle of each parameter."""
-
-        def snapshot(self, update: bool = False, names: Collection[str] | None = None) -> Snapshot:
-            """The values of all parameters at one time."""
-
-        def restore(self, snapshot: Mapping[str, object], dry_run: bool = False) -> list[Change]:
-            """Set what differs from a snapshot."""
-
-    _name: str
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        declared = declared_of(cls)
-        for owner in (declared, *(declared_of(channels.channel_class) for channels in declared.channels.values())):
-            for parameter in owner.parameters.values():
-                if parameter.ask is not None or parameter.write is not None:
-                    _check_binding(cls, parameter)
-
-    def _begin_rules(self) -> None:
-        self._settings: dict[str, tuple[str, ...]] = {}
-        self._bindings: dict[DeclaredParameter, ScpiBinding] = {}
-
-    def _channel_commands(self, channel: ParameterOfChannel | None) -> tuple[str, ...]:
-        """The commands that are sent before those of a channel, for devices where it is chosen first.
-
-        A driver overrides this where the number of the channel does not stand in the commands.
-
-        Args:
-            channel: The channel; None for a parameter of the instrument itself.
-        """
-        return ()
-
-    @staticmethod
-    def _number(answer: str, question: str) -> float:
-        """The number that a device sent; infinite if it is out of range, NaN if there is none.
-
-        Args:
-            answer: What it sent.
-            question: What it was asked, for the message.
-
-        Raises:
-            QMI_InstrumentException: If it is no number.
-        """
-        value = _read(_NUMBER, answer, question)
-        assert isinstance(value, float)
-        return value
-
-    @classmethod
-    def _numbers(cls, answer: str, question: str, count: int) -> list[float]:
-        texts = answer.split(",")
-        if len(texts) != count:
-            raise QMI_InstrumentException(wrong_answer(question, answer, f"{count} numbers"))
-        return [cls._number(text, question) for text in texts]
-
-    @staticmethod
-    def _flag(answer: str, question: str) -> bool:
-        """Whether a device says 1 or ON.
-
-        Raises:
-            QMI_InstrumentException: If it says neither that, nor 0 or OFF.
-        """
-        return _read(_FLAG, answer, question) is True
-
-    def _binding(self, parameter: DeclaredParameter) -> ScpiBinding:
-        found = self._bindings.get(parameter)
-        if found is None:
-            found = self._bindings[parameter] = ScpiBinding(parameter)
-        return found
-
-    def _forget_settings(self) -> None:
-        """The device has been reset, or may have other settings than when it was open before."""
-        self._settings.clear()
-        forget_values(self)
-
-    def _device_was_lost(self) -> None:
-        """The device may have been without power: only what it is given again is known of it."""
-        forget_values(self, self._settings)
-
-    def _keep(self, setting: str, commands: tuple[str, ...]) -> None:
-        """Remember the commands of a setting for a new connection."""
-        # Those that were set last come last: a range is one of the function that was chosen before.
-        self._settings.pop(setting, None)
-        self._settings[setting] = commands
-
-    def _keep_parameter(self, parameter: DeclaredParameter, path: str, command: str, before: tuple[str, ...]) -> None:
-        if parameter.name not in self.NOT_RESTORED and not is_output(command):
-            self._keep(path, (*before, command))
-
-
-def _check_binding(cls: type, parameter: Parameter[Any]) -> None:
-    try:
-        ScpiBinding(parameter)
-    except ValueError as error:
-        owner = parameter.owner or cls
-        raise QMI_UsageException(f"Parameter {owner.__qualname__}.{parameter.name}: {error}") from None
-
-
-def is_output(command: str) -> bool:
-    """Whether a command is one of the outputs of a device, which nobody else switches on: ``OUTP2:STAT 1``."""
-    header = command.rpartition(";")[2].strip().lstrip(":").upper()
-    return header.startswith("OUTP") and header.partition(":")[2].partition(" ")[0] in ("", "STAT", "STATE")
-
-
-def identification_of(answer: str) -> QMI_InstrumentIdentification:
-    """What a device says that it is.
-
-    Raises:
-        QMI_InstrumentException: If it is not vendor, model, serial number and version.
-    """
-    words = [word.strip() for word in answer.split(",", 3)]
-    if len(words) != 4:
-        raise QMI_InstrumentException(wrong_answer("*IDN?", answer, "'vendor,model,serial number,version'"))
-    return QMI_InstrumentIdentification(*words)
-
-
-def _read(rules: ScpiText, answer: str, question: str) -> object:
-    try:
-        value: object = rules.read(answer)
-    except ValueError:
-        raise QMI_InstrumentException(wrong_answer(question, answer, rules.expected)) from None
-    return value
+from qmi.parameters.scpi_binding import DeclaredParameter, ParameterOfChannel
 
 
 class ScpiInstrument(ScpiRules, TransportInstrument):
@@ -218,16 +50,7 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
     ) -> None:
         super().__init__(context, name, transport, reconnect=reconnect)
         self._begin_rules()
-        self._scpi = ScpiProtocol(
-            self._transport,
-            self.command_terminator,
-            self.response_terminator,
-            timeout,
-            error_query=self.error_query if check_errors else None,
-            completion_query=self.completion_query,
-            echo=self.echo,
-            command_delay=self.command_delay,
-        )
+        self._scpi = ScpiProtocol(self._transport, **self._protocol_options(timeout, check_errors))
 
     @rpc_method
     def open(self) -> None:
@@ -354,7 +177,7 @@ class ScpiInstrument(ScpiRules, TransportInstrument):
         question = binding.question(channel)
         if binding.block is not None:
             return binding.array(self._scpi.ask_array(question, binding.block.dtype))
-        return binding.value(self._scpi.ask(question, decoder=_DECODER), channel, self._name)
+        return binding.value(self._scpi.ask(question, decoder=DECODER), channel, self._name)
 
     def _write_parameter(
         self, parameter: DeclaredParameter, value: object, channel: ParameterOfChannel | None
@@ -394,7 +217,7 @@ class ScpiChannel(Channel):
         Args:
             command: Without a terminator.
         """
-        self.instrument._write(_numbered(self, command))
+        self.instrument._write(numbered(self, command))
 
     def _set(self, setting: str, *commands: str) -> None:
         """Send the commands for a setting, which are sent again when the connection was lost and made again.
@@ -403,7 +226,7 @@ class ScpiChannel(Channel):
             setting: What it is; a new value takes the place of the one before.
             commands: The commands.
         """
-        self.instrument._set(f"{self.path}.{setting}", *(_numbered(self, command) for command in commands))
+        self.instrument._set(f"{self.path}.{setting}", *(numbered(self, command) for command in commands))
 
     def _write_array(self, command: str, values: object, dtype: str) -> None:
         """Send numbers as a block behind a command. Needs numpy.
@@ -416,7 +239,7 @@ class ScpiChannel(Channel):
         Raises:
             ValueError: If they do not fit the type.
         """
-        self.instrument._write_array(_numbered(self, command), values, dtype)
+        self.instrument._write_array(numbered(self, command), values, dtype)
 
     def _ask(self, question: str) -> str:
         """Ask a question, and return the answer.
@@ -424,19 +247,19 @@ class ScpiChannel(Channel):
         Args:
             question: Without a terminator.
         """
-        answer: str = self.instrument._ask(_numbered(self, question))
+        answer: str = self.instrument._ask(numbered(self, question))
         return answer
 
     def _ask_number(self, question: str) -> float:
-        number: float = self.instrument._ask_number(_numbered(self, question))
+        number: float = self.instrument._ask_number(numbered(self, question))
         return number
 
     def _ask_numbers(self, question: str, count: int) -> list[float]:
-        numbers: list[float] = self.instrument._ask_numbers(_numbered(self, question), count)
+        numbers: list[float] = self.instrument._ask_numbers(numbered(self, question), count)
         return numbers
 
     def _ask_flag(self, question: str) -> bool:
-        flag: bool = self.instrument._ask_flag(_numbered(self, question))
+        flag: bool = self.instrument._ask_flag(numbered(self, question))
         return flag
 
 
@@ -464,16 +287,7 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
     ) -> None:
         super().__init__(context, name, transport, reconnect=reconnect)
         self._begin_rules()
-        self._scpi = AsyncScpiProtocol(
-            self._transport,
-            self.command_terminator,
-            self.response_terminator,
-            timeout,
-            error_query=self.error_query if check_errors else None,
-            completion_query=self.completion_query,
-            echo=self.echo,
-            command_delay=self.command_delay,
-        )
+        self._scpi = AsyncScpiProtocol(self._transport, **self._protocol_options(timeout, check_errors))
 
     @rpc_method
     async def open(self) -> None:  # type: ignore[override]
@@ -601,7 +415,7 @@ class AsyncScpiInstrument(ScpiRules, AsyncTransportInstrument):
         question = binding.question(channel)
         if binding.block is not None:
             return binding.array(await self._scpi.ask_array(question, binding.block.dtype))
-        return binding.value(await self._scpi.ask(question, decoder=_DECODER), channel, self._name)
+        return binding.value(await self._scpi.ask(question, decoder=DECODER), channel, self._name)
 
     async def _write_parameter(
         self, parameter: DeclaredParameter, value: object, channel: ParameterOfChannel | None
@@ -632,7 +446,7 @@ class AsyncScpiChannel(Channel):
     """The same for channels of an :class:`AsyncScpiInstrument`: what they send and ask is awaited."""
 
     async def _write(self, command: str) -> None:
-        await self.instrument._write(_numbered(self, command))
+        await self.instrument._write(numbered(self, command))
 
     async def _set(self, setting: str, *commands: str) -> None:
         """Send the commands for a setting, which are sent again when the connection was lost and made again.
@@ -641,31 +455,27 @@ class AsyncScpiChannel(Channel):
             setting: What it is; a new value takes the place of the one before.
             commands: The commands.
         """
-        await self.instrument._set(f"{self.path}.{setting}", *(_numbered(self, command) for command in commands))
+        await self.instrument._set(f"{self.path}.{setting}", *(numbered(self, command) for command in commands))
 
     async def _write_array(self, command: str, values: object, dtype: str) -> None:
         """Send numbers as a block behind a command; see :meth:`ScpiChannel._write_array`."""
-        await self.instrument._write_array(_numbered(self, command), values, dtype)
+        await self.instrument._write_array(numbered(self, command), values, dtype)
 
     async def _ask(self, question: str) -> str:
-        answer: str = await self.instrument._ask(_numbered(self, question))
+        answer: str = await self.instrument._ask(numbered(self, question))
         return answer
 
     async def _ask_number(self, question: str) -> float:
-        number: float = await self.instrument._ask_number(_numbered(self, question))
+        number: float = await self.instrument._ask_number(numbered(self, question))
         return number
 
     async def _ask_numbers(self, question: str, count: int) -> list[float]:
-        numbers: list[float] = await self.instrument._ask_numbers(_numbered(self, question), count)
+        numbers: list[float] = await self.instrument._ask_numbers(numbered(self, question), count)
         return numbers
 
     async def _ask_flag(self, question: str) -> bool:
-        flag: bool = await self.instrument._ask_flag(_numbered(self, question))
+        flag: bool = await self.instrument._ask_flag(numbered(self, question))
         return flag
-
-
-def _numbered(channel: Channel, text: str) -> str:
-    return text.replace("{n}", str(channel.number))
 
 
 for _public in (ScpiInstrument, ScpiChannel, AsyncScpiInstrument, AsyncScpiChannel):

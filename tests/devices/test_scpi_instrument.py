@@ -29,7 +29,7 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from qmi.core.transport import Reconnect
-from qmi.devices.scpi_instrument import is_output
+from qmi.devices.scpi_rules import is_output
 from qmi.testing import CLOSED, LOST, AsyncScriptedTransport, ScriptedTransport, block
 
 
