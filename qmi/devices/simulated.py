@@ -11,7 +11,7 @@ from typing import TypeVar
 import trio
 
 from qmi.devices.async_transport import AsyncTransport
-from qmi.devices.line import IDLE
+from qmi.devices.line import IDLE, Line
 from qmi.devices.plugged import PLUGGED
 from qmi.devices.transport import DeviceTransport
 from qmi.errors import QMI_TimeoutException, QMI_TransportLostException
@@ -197,34 +197,12 @@ class DeviceSocket:
             )
 
 
-def _explained(error: QMI_TimeoutException, socket: DeviceSocket) -> QMI_TimeoutException:
-    return QMI_TimeoutException(f"{error}{socket.explain_silence()}")
-
-
-def _is_of_simulator(error: BaseException) -> bool:
-    """Whether the code of a simulator has failed: then nothing was sent, and nothing will be answered."""
-    return isinstance(error, Exception) and not isinstance(error, QMI_TransportLostException)
-
-
-def _step_after(conversation: Conversation | None, before: int) -> int:
-    """Where an exchange stands when the code of the simulator has failed: nothing is owed that is not on its way."""
-    return IDLE if conversation is None or conversation.next_arrival() is None else before
-
-
-class SimulatedTransport(DeviceTransport):
-    """A transport to a simulated device, for plain drivers.
-
-    Args:
-        socket: Where the device is plugged in.
-    """
+class _Simulated(Line):
+    """What both kinds of transports to a simulated device have in common."""
 
     _renewal_drops_answers = True
-
-    def __init__(self, socket: DeviceSocket) -> None:
-        self._socket = socket
-        self._clock = socket.clock
-        self._conversation: Conversation | None = None
-        super().__init__()
+    _socket: DeviceSocket
+    _conversation: Conversation | None = None
 
     def __str__(self) -> str:
         return f"{type(self).__name__}(device={self._socket.name})"
@@ -236,6 +214,33 @@ class SimulatedTransport(DeviceTransport):
         if self._conversation is None:
             raise QMI_TransportLostException(f"{self} has no connection")
         return self._conversation
+
+    def _write_failed(self, error: BaseException, before: int) -> None:
+        if isinstance(error, Exception) and not isinstance(error, QMI_TransportLostException):
+            # The code of the simulator has failed: nothing is owed that is not on its way.
+            is_owed = self._conversation is not None and self._conversation.next_arrival() is not None
+            self._step = before if is_owed else IDLE
+        else:
+            super()._write_failed(error, before)
+
+    def _timeout_with(
+        self, text: str, timeout: float | None, received: bytes | bytearray | memoryview
+    ) -> QMI_TimeoutException:
+        error = super()._timeout_with(text, timeout, received)
+        return QMI_TimeoutException(f"{error}{self._socket.explain_silence()}")
+
+
+class SimulatedTransport(_Simulated, DeviceTransport):
+    """A transport to a simulated device, for plain drivers.
+
+    Args:
+        socket: Where the device is plugged in.
+    """
+
+    def __init__(self, socket: DeviceSocket) -> None:
+        self._socket = socket
+        self._clock = socket.clock
+        super().__init__()
 
     def _connect(self) -> None:
         self._conversation = None
@@ -244,17 +249,6 @@ class SimulatedTransport(DeviceTransport):
     def _disconnect(self) -> None:
         self._conversation = None
 
-    def _write_failed(self, error: BaseException, before: int) -> None:
-        if _is_of_simulator(error):
-            self._step = _step_after(self._conversation, before)
-        else:
-            super()._write_failed(error, before)
-
-    def _timeout_with(
-        self, text: str, timeout: float | None, received: bytes | bytearray | memoryview
-    ) -> QMI_TimeoutException:
-        return _explained(super()._timeout_with(text, timeout, received), self._socket)
-
     def _send(self, data: bytes) -> None:
         self._socket.write(self._connected(), data)
 
@@ -262,31 +256,17 @@ class SimulatedTransport(DeviceTransport):
         return self._socket.read_within(self._connected(), size, timeout)
 
 
-class AsyncSimulatedTransport(AsyncTransport):
+class AsyncSimulatedTransport(_Simulated, AsyncTransport):
     """A transport to a simulated device, for drivers in the event loop.
 
     Args:
         socket: Where the device is plugged in.
     """
 
-    _renewal_drops_answers = True
-
     def __init__(self, socket: DeviceSocket) -> None:
         self._socket = socket
         self._clock = AsyncDeviceClock(socket.clock)
-        self._conversation: Conversation | None = None
         super().__init__()
-
-    def __str__(self) -> str:
-        return f"{type(self).__name__}(device={self._socket.name})"
-
-    def _short_name(self) -> str:
-        return f"{type(self).__name__}_{self._socket.name}"
-
-    def _connected(self) -> Conversation:
-        if self._conversation is None:
-            raise QMI_TransportLostException(f"{self} has no connection")
-        return self._conversation
 
     async def _connect(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -295,17 +275,6 @@ class AsyncSimulatedTransport(AsyncTransport):
 
     def _drop_line(self) -> None:
         self._conversation = None
-
-    def _write_failed(self, error: BaseException, before: int) -> None:
-        if _is_of_simulator(error):
-            self._step = _step_after(self._conversation, before)
-        else:
-            super()._write_failed(error, before)
-
-    def _timeout_with(
-        self, text: str, timeout: float | None, received: bytes | bytearray | memoryview
-    ) -> QMI_TimeoutException:
-        return _explained(super()._timeout_with(text, timeout, received), self._socket)
 
     async def _send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()

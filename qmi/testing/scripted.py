@@ -29,26 +29,36 @@ class _Clock:
 
 
 class _AsyncClock:
-    """That of the trio run, where it is virtual; that of simulated time, where it is simulated; else one of its own."""
+    """That of the trio run, where it is virtual; else as in plain transports."""
 
     def __init__(self) -> None:
-        self._own = SimulatedClock()
+        self._plain = _Clock()
 
     def current_time(self) -> float:
-        return trio.current_time() if _time_is_virtual() else (current_clock() or self._own).now()
+        return trio.current_time() if _time_is_virtual() else self._plain.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         if _time_is_virtual():
             await trio.sleep(seconds)
         else:
             await trio.lowlevel.checkpoint()
-            (current_clock() or self._own).advance(seconds)
+            self._plain.sleep(seconds)
 
 
 class _Scripted:
     """What both kinds of scripted transports have in common."""
 
     _script: Script
+    _may_be_silent = False
+
+    @contextmanager
+    def _silence_allowed(self) -> Iterator[None]:
+        """Within the block, a read that the script answers with nothing is no mistake."""
+        self._may_be_silent = True
+        try:
+            yield
+        finally:
+            self._may_be_silent = False
 
     def check_done(self) -> None:
         """See to it that all went by the script, to its end; the last lines of a test.
@@ -120,7 +130,6 @@ class ScriptedTransport(_Scripted, DeviceTransport):
         self._script = _script(steps, terminator, answer_terminator, name, origins)
         self.reads_messages = messages
         self._check_on_close = check_on_close
-        self._may_be_silent = False
         self._clock = _Clock()
 
     def _open_transport(self) -> None:
@@ -154,20 +163,14 @@ class ScriptedTransport(_Scripted, DeviceTransport):
         return self._script.receive(size, timeout, self._clock.monotonic())
 
     def _read_some(self, nbytes: int, timeout: float | None) -> bytes:
-        self._may_be_silent = True
-        try:
+        with self._silence_allowed():
             return super()._read_some(nbytes, timeout)
-        finally:
-            self._may_be_silent = False
 
     def _drain(self) -> bool:
-        self._may_be_silent = True
-        try:
+        with self._silence_allowed():
             if not self.reads_messages:
                 return super()._drain()
             return bool(self._receive(2**62, self._out_of_step.drain_timeout)) and self._dropped_late()
-        finally:
-            self._may_be_silent = False
 
     def _read_until(self, terminator: bytes, timeout: float | None) -> bytes:
         if not self.reads_messages:
@@ -228,7 +231,6 @@ class AsyncScriptedTransport(_Scripted, AsyncTransport):
         super().__init__()
         self._script = _script(steps, terminator, answer_terminator, name, origins)
         self._check_on_close = check_on_close
-        self._may_be_silent = False
         self._clock = _AsyncClock()
 
     async def open(self) -> None:
@@ -271,18 +273,12 @@ class AsyncScriptedTransport(_Scripted, AsyncTransport):
         return len(data)
 
     async def _read_some(self, nbytes: int, timeout: float | None) -> bytes:
-        self._may_be_silent = True
-        try:
+        with self._silence_allowed():
             return await super()._read_some(nbytes, timeout)
-        finally:
-            self._may_be_silent = False
 
     async def _drain(self) -> bool:
-        self._may_be_silent = True
-        try:
+        with self._silence_allowed():
             return await super()._drain()
-        finally:
-            self._may_be_silent = False
 
 
 def _script(
