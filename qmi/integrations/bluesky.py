@@ -19,20 +19,21 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from qmi.core.driver import ParameterInfo
 from qmi.core.exceptions import (
     QMI_InvalidOperationException,
-    QMI_InvalidValueException,
     QMI_TimeoutException,
     QMI_UsageException,
 )
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import QMI_RpcFuture
+from qmi.parameters.rules import Rule, plain_scalar
 
 T = TypeVar("T")
 
@@ -144,9 +145,7 @@ async def _result(future: QMI_RpcFuture[T]) -> T:
     return future.result()
 
 
-def _number(value: Any) -> Any:
-    """A value that a plan moves to, which counts in numpy's numbers."""
-    return value.item() if hasattr(value, "item") else value
+_NUMBERS: dict[str, type] = {"float": float, "int": int}
 
 
 def _plain(value: object) -> object:
@@ -297,20 +296,23 @@ class Signal(Reading):
     """
 
     async def check_value(self, value: object) -> None:
-        """Refuse what is out of limits without setting it, as simulations of a plan do.
+        """Refuse a number that cannot be set, without setting it, as simulations of a plan do.
 
         Raises:
-            QMI_InvalidValueException: If the value is below or above the limits.
+            QMI_InvalidValueException: If it is beyond the limits, or not one of the values that are allowed.
         """
-        value = _number(value)
-        low, high = await _result(self.device.handle(self.parameter).limits())
-        if not isinstance(value, int | float):
+        kind = _NUMBERS.get(self._info.type)
+        if kind is None:
             return
-        if (low is not None and value < low) or (high is not None and value > high):
-            unit = f" {self._info.unit}" if self._info.unit else ""
-            raise QMI_InvalidValueException(
-                f"{self.parameter} of {self.device.proxy.address} must be from {low} to {high}{unit}, got {value!r}"
-            )
+        info = await _result(self.device.handle(self.parameter).info())
+        rule = Rule(kind, info.unit, info.values, info.step)
+        rule.check(self._number(value), info.limits, f"{self.parameter} of {self.device.proxy.address}")
+
+    def _number(self, value: Any) -> Any:
+        """A value that a plan moves to: plans count in numpy's numbers, and in floats where whole ones are wanted."""
+        value = plain_scalar(value)
+        is_whole = self._info.type == "int" and isinstance(value, float) and value.is_integer()
+        return int(value) if is_whole else value
 
     def set(self, value: object) -> Status:
         """Set the parameter.
@@ -318,7 +320,7 @@ class Signal(Reading):
         Returns:
             A status that ends when the instrument has taken the value, or with its error.
         """
-        return _status_of(f"setting {self.name}", self.device.handle(self.parameter).set(_number(value)))
+        return _status_of(f"setting {self.name}", self.device.handle(self.parameter).set(self._number(value)))
 
     async def locate(self) -> Any:
         """What the parameter is set to, which is where it is."""
@@ -365,7 +367,7 @@ class Axis(Signal):
             A status that ends when it is there and has stayed for the settling time, or with an error.
         """
         status, stopped = Status(f"moving {self.name}"), threading.Event()
-        target = _number(value)
+        target = self._number(value)
         self._moving = status, stopped
         arguments = (status, stopped, super().set(target), target)
         threading.Thread(target=self._move, args=arguments, name=f"bluesky-{self.name}", daemon=True).start()
@@ -434,6 +436,7 @@ class Device:
     """
 
     parent = None
+    _signals: Mapping[str, Reading] = MappingProxyType({})
 
     def __init__(
         self,
@@ -455,6 +458,9 @@ class Device:
         self._signals = {
             info.name: (Signal if info.settable else Reading)(self, info) for info in infos.values() if info.gettable
         }
+        for names in (read, configuration):
+            if isinstance(names, str):
+                raise QMI_UsageException(f"read and configuration are lists of names: write [{names!r}]")
         settings = [name for name, signal in self._signals.items() if isinstance(signal, Signal)]
         readings = [name for name in self._signals if name not in settings]
         self._read = [self[name] for name in (readings or settings if read is None else read)]
@@ -482,10 +488,19 @@ class Device:
             ) from None
 
     def __getattr__(self, name: str) -> Any:
-        signals: dict[str, Reading] = self.__dict__.get("_signals", {})
-        if name in signals:
-            return signals[name]
-        raise AttributeError(f"{self!r} has no parameter {name!r} that can be read; it has {', '.join(signals)}")
+        if name in self._signals:
+            return self._signals[name]
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"{self!r} has no parameter {name!r} that can be read; it has {', '.join(self._signals)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self._signals:
+            raise AttributeError(
+                f"{self.name}.{name} stands for the parameter, and is no place to put a value: set it by "
+                f"mv({self.name}.{name}, {value!r}) in a plan, or by proxy.{name} = {value!r}"
+            )
+        super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(name for name in self._signals if name.isidentifier())]

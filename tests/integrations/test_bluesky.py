@@ -39,6 +39,7 @@ class Stage(QMI_Instrument):
         self._target = self._position = 0.0
         self.stuck = False
         self._mode = Mode.FAST
+        self._gain = 1
         self.triggered = 0
 
     @parameter(unit="mm", limits=(-5, 5))
@@ -67,6 +68,16 @@ class Stage(QMI_Instrument):
     def set_mode(self, value: Mode) -> None:
         """Move otherwise."""
         self._mode = value
+
+    @parameter(limits=(1, 100))
+    def gain(self) -> int:
+        """How strongly."""
+        return self._gain
+
+    @gain.setter
+    def set_gain(self, value: int) -> None:
+        """Otherwise."""
+        self._gain = value
 
     @parameter(poll=0.01)
     def count(self) -> int:
@@ -204,6 +215,22 @@ def test_status_calls_back_once_early_or_late(stage: Stage) -> None:
     assert stage.target == 2.0
 
 
+def test_whole_numbers_are_scanned_by_plans_that_count_in_floats(stage: Stage, engine: RunEngine) -> None:
+    device = Device(stage)
+    rows = [event["data"] for event in run(engine, bp.scan([device], device.gain, 1, 3, 3))["event"]]
+    assert [row["stage_gain"] for row in rows] == [1, 2, 3]
+    assert type(rows[0]["stage_gain"]) is int
+    with pytest.raises(QMI_InvalidValueException, match=r"gain of bluesky.stage must be a whole number, got 1.5"):
+        check_limits(bp.scan([device], device.gain, 1, 2, 3))  # type: ignore[no-untyped-call]
+
+
+def test_parameter_of_a_device_cannot_be_replaced_by_a_value(stage: Stage) -> None:
+    device = Device(stage)
+    with pytest.raises(AttributeError, match=r"set it by mv\(stage.gain, 5\) in a plan, or by proxy.gain = 5"):
+        device.gain = 5
+    assert stage.gain == 1
+
+
 def test_locked_instrument_is_not_staged(stage: Stage, engine: RunEngine) -> None:
     device = Device(stage, lock=True, lock_timeout=0.0)
     other = qmi.get_instrument("stage")
@@ -249,6 +276,8 @@ def test_errors_name_what_there_is(stage: Stage) -> None:
         _ = Device(stage).speed
     with pytest.raises(QMI_UsageException, match="can only be read, and not moved"):
         Device(stage).axis("position", "position", tolerance=1.0)
+    with pytest.raises(QMI_UsageException, match=r"lists of names: write \['position'\]"):
+        Device(stage, read="position")
     with pytest.raises(QMI_UsageException, match="has no parameters"):
         Device(qmi.make_instrument("bare", Bare))
 
