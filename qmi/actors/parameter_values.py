@@ -333,9 +333,10 @@ def declare_signals(cls: type, declared: Declared) -> None:
         declared: What it declares.
 
     Raises:
-        QMI_UsageException: If the class has something else of such a name, or a signal with other arguments.
+        QMI_UsageException: If the class has something else of such a name, or a signal with other arguments; or if two
+            of its parameters would have the same signal.
     """
-    needed = _signals_of(declared)
+    needed = _signals_of(cls, declared)
     for name in dir(cls):
         if isinstance(getattr(cls, name, None), _MadeSignal) and name not in needed:
             setattr(cls, name, None)  # a subclass does not poll it any more
@@ -353,16 +354,29 @@ def declare_signals(cls: type, declared: Declared) -> None:
             )
 
 
-def _signals_of(declared: Declared) -> dict[str, tuple[type, ...]]:
+def _signals_of(cls: type, declared: Declared) -> dict[str, tuple[type, ...]]:
     needed: dict[str, tuple[type, ...]] = {SIG_CHANGED: (str, object)}
+    told = {SIG_CHANGED: "settings that were set"}
+    for shown, signal, kinds in _polled(declared):
+        if signal in told:
+            raise QMI_UsageException(
+                f"{cls.__qualname__}.{signal} would be the signal of the readings of {shown}, and also that of "
+                f"{told[signal]}: give {shown} another name, or leave its poll= out"
+            )
+        needed[signal], told[signal] = kinds, f"the readings of {shown}"
+    return needed
+
+
+def _polled(declared: Declared) -> Iterator[tuple[str, str, tuple[type, ...]]]:
+    """Each parameter that is polled, with its signal and the arguments of that."""
     for parameter in declared.parameters.values():
         if parameter.poll is not None:
-            needed[poll_signal(parameter.name, "")] = (_type_of(parameter),)
+            yield parameter.name, poll_signal(parameter.name, ""), (_type_of(parameter),)
     for group, channels in declared.channels.items():
         for parameter in declared_of(channels.channel_class).parameters.values():
             if parameter.poll is not None:
-                needed[poll_signal(parameter.name, group)] = (int, _type_of(parameter))
-    return needed
+                shown = f"{group}[...].{parameter.name}"
+                yield shown, poll_signal(parameter.name, group), (int, _type_of(parameter))
 
 
 def _type_of(parameter: Parameter[object]) -> type:

@@ -712,3 +712,37 @@ class Camera(QMI_Instrument):
     def snapshot(self, file: str) -> bytes:
         """A name that its driver gives to something else."""
         return file.encode()
+
+
+class Polled(Channel):
+    @parameter(poll=1.0)
+    def current(self) -> float:
+        return 1.0
+
+
+def polled(self: Any) -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("namespace", "said"),
+    [
+        (
+            {"changed": parameter(poll=1.0)(polled)},
+            "sig_changed would be the signal of the readings of changed, and also that of settings that were set",
+        ),
+        (
+            {"arms": channels(Polled, 1, 2), "arms_current": parameter(poll=1.0)(polled)},
+            r"sig_arms_current would be .* of arms\[\.\.\.\]\.current, and also that of the readings of arms_current",
+        ),
+    ],
+)
+def test_readings_that_would_share_a_signal_are_refused(namespace: dict[str, Any], said: str) -> None:
+    with pytest.raises(QMI_UsageException, match=rf"Clash\.{said}: give .* another name, or leave its poll= out"):
+        type("Clash", (QMI_RpcObject,), namespace)
+
+
+def test_readings_that_are_not_polled_share_nothing() -> None:
+    namespace = {"arms": channels(Polled, 1, 2), "arms_current": parameter()(polled)}
+    made: Any = type("Calm", (QMI_RpcObject,), namespace)
+    assert [signal.name for signal in made.get_signals()] == ["sig_changed", "sig_arms_current"]
