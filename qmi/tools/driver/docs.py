@@ -146,9 +146,8 @@ def _tables(offered: Members, prefix: str) -> Iterator[str]:
         rows = [[f"`{prefix}{name}`", f"constant, {_code(repr(value))}"] for name, value in offered.constants.items()]
         rows += [[f"`{prefix}{name}`", "property"] for name in offered.properties]
         yield from _table(["value", ""], rows)
-    accessors = {f"{verb}_{name}" for verb in ("get", "set") for name in offered.parameters}
-    if offered.methods.keys() - accessors:
-        rows = [_method(prefix, method) for name, method in offered.methods.items() if name not in accessors]
+    rows = [_method(prefix, method) for name, method in offered.methods.items() if name not in offered.accessors]
+    if rows:
         yield from _table(["method", "gives", "what it does"], rows)
     rows = [
         [f"`{prefix}{name}`", ", ".join(f"`{kind.__name__}`" for kind in signal.arg_types)]

@@ -78,6 +78,16 @@ class Members:
     constants: dict[str, object] = field(default_factory=dict)
     properties: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def accessors(self) -> set[str]:
+        """The names of the methods that parameters bring."""
+        return {f"{verb}_{name}" for verb in ("get", "set") for name in self.parameters}
+
+    @property
+    def names(self) -> set[str]:
+        """All names, with those of the methods that parameters bring."""
+        return {name for kind in vars(self).values() for name in kind} | self.accessors
+
 
 def base_of(cls: type) -> type:
     """The base class that a client has: of this library, and nothing of a driver in it."""

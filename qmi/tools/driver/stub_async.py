@@ -8,7 +8,7 @@ from typing import get_args
 
 from qmi.core.rpc import AsyncProxy, QMI_RpcObject
 from qmi.tools.driver.members import Argument, Members, Method, is_of_every_driver, members_of
-from qmi.tools.driver.stub_class import accessors_of, arguments_of, bases_in, hidden, property_of, texts_of, value_type
+from qmi.tools.driver.stub_class import arguments_of, bases_in, hidden, property_of, texts_of, value_type
 from qmi.tools.driver.stub_types import StubTypes, docstring
 
 _TIMEOUT = Argument("rpc_timeout", inspect.Parameter.KEYWORD_ONLY, float | None, None)
@@ -57,7 +57,7 @@ class AsyncClasses:
         if not names and issubclass(cls, QMI_RpcObject):
             names = [f"{types.name('qmi.core.rpc', 'AsyncProxy')}[{cls.__name__}]"]
         offered = members_of(cls, tuple(bases))
-        types.within({name for kind in vars(offered).values() for name in kind} | accessors_of(offered))
+        types.within(offered.names)
         body = [*self._values(cls, offered), *self._parameters(offered)]
         for name, method in offered.methods.items():
             if name == "parameters" and is_of_every_driver(cls, name):

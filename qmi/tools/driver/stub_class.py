@@ -37,7 +37,7 @@ def blocking_class(cls: type, classes: Sequence[type], types: StubTypes) -> Iter
     names = [base.__name__ for base in bases] or [types.name(_BASES[base.__name__], base.__name__)]
     offered = members_of(cls, tuple(bases))
     body = [*_constructor(cls, types)] if issubclass(cls, QMI_RpcObject) else []
-    types.within({name for kind in vars(offered).values() for name in kind} | accessors_of(offered))
+    types.within(offered.names)
     body += _values(offered, types)
     for name, declared in offered.parameters.items():
         body += _parameter(name, declared, offered, types)
@@ -151,11 +151,6 @@ def _default(value: object) -> str:
     shown = repr(value)
     plain = type(value) in _SHOWN_DEFAULTS and len(shown) < 60
     return shown if plain and shown not in ("inf", "-inf", "nan") else "..."
-
-
-def accessors_of(offered: Members) -> set[str]:
-    """The names of the methods that parameters bring."""
-    return {f"{verb}_{name}" for verb in ("get", "set") for name in offered.parameters}
 
 
 def value_type(declared: Parameter[object], types: StubTypes) -> str:
