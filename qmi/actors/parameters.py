@@ -327,7 +327,7 @@ def parameter_interface(cls: type) -> ParameterInterface:
     channels = {}
     for name, group in declared.channels.items():
         kind = group.channel_class
-        functions = _methods_of_channel(kind)
+        functions = methods_of_channel(kind)
         channels[name] = ChannelsBrief(
             name,
             group.numbers[0],
@@ -369,11 +369,12 @@ def fitted_interface(interface: Interface, thing: object) -> Interface:
 def _publish_channels(cls: type, declared: Declared) -> None:
     """Give a class a method for each of those of its channels: the number of the channel is the first argument."""
     for group in declared.channels.values():
-        for name in _methods_of_channel(group.channel_class):
+        for name in methods_of_channel(group.channel_class):
             setattr(cls, service_name(group.name, name), _of_channel(group.name, name))
 
 
-def _methods_of_channel(cls: type) -> dict[str, Callable[..., object]]:
+def methods_of_channel(cls: type) -> dict[str, Callable[..., object]]:
+    """The published methods of a class of channels."""
     return {name: function for name, function in published_functions(cls).items() if not name.startswith("__")}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection
 from functools import partial
 
 from qmi.actors.rpc_object import check_class
 from qmi.core.exceptions import QMI_UsageException
 from qmi.core.instrument import QMI_Instrument
+from qmi.names import nearest
 from qmi.runtime.wakeup import refuse_on_loop
 from qmi.testing.check_docs import check_docs
 from qmi.testing.check_faults import FAULT_RULES, check_faults
@@ -78,8 +78,8 @@ def inspect_driver(
     check_class(driver, QMI_Instrument, "A check of a driver")
     for rule in skip:
         if rule not in DRIVER_RULES:
-            close = difflib.get_close_matches(str(rule), DRIVER_RULES, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            near = nearest(str(rule), DRIVER_RULES)
+            hint = f"; did you mean {near!r}?" if near else ""
             raise QMI_UsageException(f"There is no rule {rule!r} to skip{hint}; there are {', '.join(DRIVER_RULES)}")
     report = DriverReport(driver.__name__)
     check_docs(driver, report)

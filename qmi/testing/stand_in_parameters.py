@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from qmi.actors.interface import published_functions
+from qmi.actors.parameters import methods_of_channel
 from qmi.parameters.channels import BaseChannel, Channels
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import Declared, declared_of
@@ -34,11 +34,9 @@ def methods_of_parameters(driver: type) -> dict[str, str]:
     declared = declared_of(driver)
     found = {method: name for name, parameter in declared.parameters.items() for method in _methods(name, parameter)}
     for group, channels in declared.channels.items():
-        inner = _methods_of_channel(channels.channel_class)
-        found.update(
-            {f"{group}[{number}].{method}": f"{group}[{number}].{name}" if name else "" for number in channels.numbers
-             for method, name in inner.items()}
-        )  # fmt: skip
+        inner = _answered_by_channel(channels.channel_class)
+        for channel in (f"{group}[{number}]" for number in channels.numbers):
+            found |= {f"{channel}.{method}": f"{channel}.{name}" if name else "" for method, name in inner.items()}
     return found
 
 
@@ -46,8 +44,8 @@ def _methods(name: str, parameter: Parameter[object]) -> list[str]:
     return [f"get_{name}"] * parameter.gettable + [f"set_{name}"] * parameter.settable
 
 
-def _methods_of_channel(cls: type) -> dict[str, str]:
-    own = dict.fromkeys((name for name in published_functions(cls) if not name.startswith("__")), "")
+def _answered_by_channel(cls: type) -> dict[str, str]:
+    own = dict.fromkeys(methods_of_channel(cls), "")
     parameters = declared_of(cls).parameters
     return own | {method: name for name, parameter in parameters.items() for method in _methods(name, parameter)}
 
@@ -98,8 +96,8 @@ def _channel_class(cls: type[BaseChannel], answer: Answer) -> type[BaseChannel]:
         "__qualname__": cls.__qualname__,
         "__init__": BaseChannel.__init__,
     }
-    for name in published_functions(cls):
-        if not name.startswith("__") and name not in made:
+    for name in methods_of_channel(cls):
+        if name not in made:
             namespace[name] = _method_of_channel(name, answer)
     for name, parameter in declared.parameters.items():
         namespace[name] = _parameter(parameter, answer)
