@@ -97,11 +97,14 @@ def _described(parameter: Parameter[Any], others: Sequence[Parameter[Any]]) -> S
         _parser(parameter, text),
         _formatter(parameter, text),
         _checker(parameter),
-        limits=lambda simulator: limits_of(parameter, simulator),
+        limits=lambda simulator: _extremes(parameter, simulator),
         is_number=parameter.type in (int, float),
         is_setting=is_kept,
-        initial=lambda simulator: _initial(parameter, simulator),
+        first=_first(parameter),
+        initial=lambda simulator: _default(parameter, limits_of(parameter, simulator)),
         source=_source(parameter, is_kept, others),
+        convert=lambda value, where: _converted(parameter, value, where),
+        admit=lambda simulator, value, where: _admitted(parameter, simulator, value, where),
     )
 
 
@@ -263,13 +266,24 @@ def limits_of(parameter: Parameter[Any], simulator: Simulator) -> tuple[float | 
     return _end(low, simulator), _end(high, simulator)
 
 
+def _extremes(parameter: Parameter[Any], simulator: Simulator) -> tuple[float | None, float | None]:
+    """The least and the greatest value that can be set: what MIN and MAX stand for."""
+    low, high = limits_of(parameter, simulator)
+    if parameter.type is not int:
+        return low, high
+    return (
+        None if low is None or low == -math.inf else math.ceil(low),
+        None if high is None or high == math.inf else math.floor(high),
+    )
+
+
 def _end(end: Any, simulator: Simulator) -> float | None:
     try:
         if isinstance(end, str):
             end = evaluate(end, simulator)
         elif callable(end):
             end = end(simulator)
-        return None if end is None else float(end)
+        return end if end is None or type(end) is int else float(end)
     except Exception:  # noqa: BLE001 - as above
         return None
 
@@ -285,11 +299,35 @@ def _checker(parameter: Parameter[Any]) -> Callable[[Simulator, Any], None]:
     return check
 
 
-def _initial(parameter: Parameter[Any], simulator: Simulator) -> Any:
+def _converted(parameter: Parameter[Any], value: object, where: str) -> object:
+    """A value of the type of the parameter.
+
+    Raises:
+        QMI_InvalidValueException: If it is of another type.
+    """
+    if value is None and parameter.simulate is None and _default(parameter, (None, None)) is None:
+        return None  # of a class of the driver's own nobody knows a value to begin with
+    if parameter.block is None:
+        return parameter.rule.convert(value, where)
+    try:
+        data = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+        return as_array(
+            data_of_block(array_block(value, parameter.block.dtype)) if data is None else data, parameter.block.dtype
+        )
+    except (TypeError, ValueError, QMI_Exception) as error:
+        raise QMI_InvalidValueException(f"{where}: {error}") from None
+
+
+def _admitted(parameter: Parameter[Any], simulator: Simulator, value: object, where: str) -> object:
+    if parameter.block is not None or value is None:
+        return _converted(parameter, value, where)
+    return parameter.rule.check(value, limits_of(parameter, simulator), where)
+
+
+def _first(parameter: Parameter[Any]) -> Any:
+    """The value after switching on that the declaration says; None if it says none."""
     declared = parameter.simulate
-    if declared is not None and not callable(declared) and not isinstance(declared, Source):
-        return declared
-    return _default(parameter, limits_of(parameter, simulator))
+    return None if callable(declared) or isinstance(declared, Source) else declared
 
 
 def _default(parameter: Parameter[Any], limits: tuple[float | None, float | None]) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from qmi.errors import QMI_UsageException
+from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 from qmi.names import parse_parameter_path
 from qmi.parameters.blocks import block_of
 from qmi.simulation.faults import GARBAGE, Fault, Faults, checked_fault
@@ -42,8 +43,12 @@ class SimulatedParameter:
         limits: The lowest and the highest value, as they are now.
         is_number: Whether ``MIN`` and ``MAX`` stand for values.
         is_setting: Whether it keeps what was set.
-        initial: Gives its value when the device is switched on, unless the class of the simulator says it.
+        first: Its value when the device is switched on, as the declaration says; None if it says none.
+        initial: Gives that value where neither the declaration nor the class of the simulator says it.
         source: What is read: where a reading comes from; None for a setting that reads as it was set.
+        convert: Makes what the code of the simulator gives a setting, here under the name in the second argument, into
+            a value of its type; raises :class:`QMI_InvalidValueException` if it is none.
+        admit: The same for a value that it begins with, which has to be one that can be set.
     """
 
     name: str
@@ -55,8 +60,11 @@ class SimulatedParameter:
     limits: Callable[[Simulator], tuple[float | None, float | None]] = _no_limits
     is_number: bool = False
     is_setting: bool = True
+    first: object = None
     initial: Callable[[Simulator], object] = lambda _: None
     source: object = None
+    convert: Callable[[object, str], object] = lambda value, _: value
+    admit: Callable[[Simulator, object, str], object] = lambda _, value, __: value
 
 
 class SimulatedGroup(NamedTuple):
@@ -169,6 +177,8 @@ class SimulatedDevice:
             self._handlers.append(Handler(Pattern(pattern, number), _own_command(made, name, "{n}" in pattern)))
         for parameter in parameters:
             own = node.declared(parameter.name)
+            if parameter.is_setting:
+                node.take_setting(parameter.name, parameter.convert)
             source = own if isinstance(own, Source) else parameter.source
             if source is not None or not parameter.is_setting:
                 node.sources[parameter.name] = source
@@ -227,10 +237,16 @@ class SimulatedDevice:
         return type(self.simulator).identity or f"qmi,{self._driver},simulated,1"
 
     def _reset(self) -> None:
-        for simulator, parameters in self._nodes:
-            for parameter in parameters:
-                if parameter.is_setting:
-                    setattr(simulator, parameter.name, _first_value(simulator, parameter))
+        with _switching_on():
+            for simulator, parameters in self._nodes:
+                for parameter in parameters:
+                    if parameter.is_setting:
+                        _begin_setting(simulator, parameter)
+            # Limits may be other settings, which have their values now.
+            for simulator, parameters in self._nodes:
+                for parameter in parameters:
+                    if parameter.is_setting:
+                        _check_first_value(simulator, parameter)
         self.simulator.__node__.changed()
         for simulator, _ in self._nodes:
             type(simulator).switched_on(simulator)
@@ -473,9 +489,33 @@ def _first(own: str | None, other: str) -> str:
     return other if own is None else own
 
 
-def _first_value(simulator: Simulator, parameter: SimulatedParameter) -> object:
-    own = simulator.__node__.declared(parameter.name)
-    return parameter.initial(simulator) if own is None or isinstance(own, property | Source) else own
+@contextmanager
+def _switching_on() -> Iterator[None]:
+    try:
+        yield
+    except QMI_InvalidValueException as error:
+        raise QMI_UsageException(f"The simulated device cannot be switched on: {error}") from None
+
+
+def _first_value(simulator: Simulator, parameter: SimulatedParameter) -> tuple[object, str]:
+    """What somebody has written as the value after switching on, and where; None if nobody has."""
+    node, name = simulator.__node__, parameter.name
+    own = node.begun.get(name, node.declared(name))
+    if own is None or isinstance(own, property | Source):
+        return parameter.first, f"simulate= of the parameter {name}"
+    return own, f"{type(simulator).__name__}.{name}"
+
+
+def _begin_setting(simulator: Simulator, parameter: SimulatedParameter) -> None:
+    value, where = _first_value(simulator, parameter)
+    value = parameter.initial(simulator) if value is None else parameter.convert(value, where)
+    setattr(simulator, parameter.name, value)
+
+
+def _check_first_value(simulator: Simulator, parameter: SimulatedParameter) -> None:
+    value, where = _first_value(simulator, parameter)
+    if value is not None and parameter.name in vars(simulator):
+        vars(simulator)[parameter.name] = parameter.admit(simulator, value, where)
 
 
 def _is_a_method(cls: type[Simulator], name: str) -> QMI_UsageException:

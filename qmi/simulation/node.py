@@ -27,6 +27,7 @@ class Node:
         errors: The error queue; that of the instrument counts.
         sources: Where readings come from, by their names, unless the class of the simulator says it.
         own: Names that the base class of simulators has for itself, with what it has there.
+        begun: What the constructor of the simulator has given its settings.
     """
 
     def __init__(self, simulator: object, own: dict[str, object]) -> None:
@@ -38,12 +39,34 @@ class Node:
         self.errors: ErrorQueue = ErrorQueue()
         self.sources: dict[str, object] = {}
         self.own = own
+        self.begun: dict[str, object] = {}
+        self._settings: dict[str, Callable[[object, str], object]] = {}
         self._states: dict[tuple[int, str], object] = {}
 
     @property
     def simulator(self) -> Any:
         """The simulator."""
         return self._simulator
+
+    def take_setting(self, name: str, convert: Callable[[object, str], object]) -> None:
+        """Keep a setting, whose values are of one type from now on.
+
+        Args:
+            name: Its name.
+            convert: Makes a value of the type of what is written to it; the second argument is what it is called.
+        """
+        self._settings[name] = convert
+        if name in vars(self._simulator):
+            self.begun[name] = vars(self._simulator)[name]
+
+    def converted(self, name: str, value: object) -> object:
+        """What an attribute becomes that is given a value: if it is a setting, one of the type of the parameter.
+
+        Raises:
+            QMI_InvalidValueException: If the value is of another type.
+        """
+        convert = self._settings.get(name)
+        return value if convert is None else convert(value, f"{type(self._simulator).__name__}.{name}")
 
     def read(self, name: str) -> Any:
         """The value of an attribute now: as it was set, or as its method or source gives it."""

@@ -51,8 +51,9 @@ class Simulator:
     """The inside of a simulated device: a subclass says what it measures, and how it differs from the declaration.
 
     Each setting of the driver is an attribute, which keeps what was set; its value in the class is the one that the
-    device has when it is switched on. What the device measures is a method of the reading's name, or a value such as
-    :class:`Noise` or :class:`Settling`::
+    device has when it is switched on. It is always of the type of the parameter: of an enumeration ``self.mode`` is a
+    member, and the class or its methods may give it a member or the value of one. What the device measures is a method
+    of the reading's name, or a value such as :class:`Noise` or :class:`Settling`::
 
         class SupplySimulator(Simulator):
             voltage = 12.0
@@ -173,6 +174,10 @@ class Simulator:
 
     def switched_on(self) -> None:
         """Called when the device has been made, and after each ``*RST``, when all settings have their first values."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        node = vars(self).get("__node__")
+        object.__setattr__(self, name, value if node is None else node.converted(name, value))
 
     def __getattr__(self, name: str) -> Any:
         node = vars(self).get("__node__")
