@@ -261,6 +261,11 @@ def _check_other(fault: _Fault, cls: type, parameter: Parameter[object], name: s
         fault(f"has the limit {name!r}, a parameter that cannot be read")
     if not _is_number_type(other):
         fault(f"has the limit {name!r}, a parameter that is no number")
+    if other.unit and parameter.unit and other.unit != parameter.unit:
+        fault(
+            f"is in {parameter.unit}, and has the limit {name!r}, which is in {other.unit}: give a function that "
+            "converts it, or declare both in one unit"
+        )
 
 
 def _is_number_type(parameter: Parameter[object]) -> bool:

@@ -83,7 +83,8 @@ class Rule:
         converted = self.convert(value, where)
         if self.values is not None:
             return self._one_of(converted, where)
-        if isinstance(converted, int | float) and not isinstance(converted, bool):
+        # A number that was given where anything goes is the driver's own business.
+        if isinstance(converted, int | float) and not isinstance(converted, bool) and self.type is not object:
             if isinstance(converted, float) and math.isnan(converted):
                 raise QMI_InvalidValueException(f"{where} must be a number, got {converted!r}")
             self._check_limits(converted, limits, where)

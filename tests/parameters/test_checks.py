@@ -109,6 +109,13 @@ BAD: list[tuple[Callable[[], dict[str, Any]], str]] = [
         },
         "has the limit 'top', a parameter that cannot be read",
     ),
+    (
+        lambda: {
+            "voltage": parameter("VOLT", float, unit="V", limits=(0, "top")),
+            "top": parameter("TOP", float, unit="mV"),
+        },
+        "is in V, and has the limit 'top', which is in mV: give a function that converts it, or declare both in one u",
+    ),
     (lambda: {"voltage": any_parameter("VOLT", float, limits=(0, lambda: 3))}, "has in limits= the function"),
     (lambda: {"voltage": any_parameter("VOLT", float, limits=takes_two)}, "has in limits= the function takes_two(self"),
     (lambda: {"voltage": any_parameter("VOLT", float, format=takes_two)}, "has in format= the function takes_two(sel"),
@@ -231,6 +238,12 @@ def test_channel_with_a_limit_of_its_instrument_is_checked_with_that() -> None:
     with pytest.raises(QMI_UsageException, match=r"Parameter Some\.voltage has the limit 'ceiling', and Bad has no"):
         type("Bad", (Registers,), {"channels": channels(channel, 1, 2)})
     type("Good", (Registers,), {"channels": channels(channel, 1, 2), "ceiling": parameter("CEIL", float)})
+    volts: Any = type("Volts", (Channel,), {"voltage": parameter("V{n}", float, unit="V", limits=(0, "ceiling"))})
+    with pytest.raises(
+        QMI_UsageException, match=r"Parameter Volts\.voltage is in V, and has the limit 'ceiling', which"
+    ):
+        type("Bad", (Registers,), {"channels": channels(volts, 1, 2), "ceiling": parameter("CEIL", float, unit="mV")})
+    type("Good", (Registers,), {"channels": channels(volts, 1, 2), "ceiling": parameter("CEIL", float, unit="V")})
 
 
 def test_command_of_an_object_that_cannot_send_one_is_refused() -> None:

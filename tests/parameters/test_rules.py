@@ -267,3 +267,8 @@ def test_limit_may_be_a_whole_number_that_no_float_can_hold() -> None:
     assert Rule(float).check(1e300, limits, "x") == 1e300
     with pytest.raises(QMI_InvalidValueException, match="x must be from 0 to 1000"):
         Rule(int).check(-1, limits, "x")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, 5, [1.0]])
+def test_value_of_any_type_is_taken_as_it_is(value: object) -> None:
+    assert Rule(object).check(value, None, "x") is value
