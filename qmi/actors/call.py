@@ -30,7 +30,7 @@ from qmi.actors.inline import (
     runs_in_task_of_caller,
     runs_in_thread_of_caller,
 )
-from qmi.actors.interface import Interface, Method, Placement, unknown_method
+from qmi.actors.interface import Interface, Method, Placement, unknown_method, unknown_setting
 from qmi.actors.open_blocks import Block, block_at
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.streams import RpcStream, Source
@@ -512,8 +512,10 @@ class Handle:
         INTERRUPTS.look()
         return self.router.unsubscribe(self.address, signal, check_receiver(receiver))
 
-    def explain_unknown(self, name: str) -> str:
-        """Why the proxy has no attribute of this name."""
+    def explain_unknown(self, name: str, setting: bool = False) -> str:
+        """Why the proxy has no attribute of this name, or none that can be set."""
+        if setting:
+            return unknown_setting(self.interface, str(self.address), name)
         try:
             actor = self.router.find_actor(self.address)
         except QMI_Exception:  # it is gone, and only what it offered is known

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from types import ModuleType, TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -27,7 +28,7 @@ from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
 from qmi.actors.presentation import ProxyType, hinted_views, shown_class, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES, take_failure
-from qmi.actors.proxy_part import ProxyPart, refuse_pickling
+from qmi.actors.proxy_part import ProxyPart, not_assigned, refuse_pickling
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownRpcException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo
@@ -50,10 +51,23 @@ class _ProxyBase(metaclass=ProxyType):
     __rpc_view__: ClassVar[str] = ""
 
     if TYPE_CHECKING:
+        __rpc__: Handle
         _rpc: Handle  # another name of __rpc__, where no driver has published one
 
+    else:  # for type checkers a proxy has the attributes that are declared, and no others
+
+        def __setattr__(self, name: str, value: object) -> None:
+            try:
+                _set_attribute(self, name, value)
+            except AttributeError as error:
+                rpc = self.__rpc__
+                refusal = not_assigned(type(self), name, str(rpc.address), partial(rpc.explain_unknown, name, True))
+                if refusal is None:
+                    raise
+                raise refusal from error.__cause__
+
     def __init__(self, handle: Handle) -> None:
-        self.__rpc__: Handle = handle
+        _set_handle(self, handle)
 
     @property
     def address(self) -> str:
@@ -97,6 +111,8 @@ class _ProxyBase(metaclass=ProxyType):
 
 _WORDS = {"": "proxy", "blocking": "rpc proxy", "nonblocking": "non-blocking rpc proxy", "async": "async rpc proxy"}
 _ProxyBase._rpc = vars(_ProxyBase)["__rpc__"]
+_set_handle = vars(_ProxyBase)["__rpc__"].__set__
+_set_attribute = object.__setattr__
 
 
 def loaded_class(full_name: str) -> type | None:

@@ -7,9 +7,9 @@ with one lock and one line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import WRAPPER_ASSIGNMENTS, cache, partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import WRAPPER_ASSIGNMENTS, cache, partial, partialmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast
 
 from qmi.actors.call import Handle, ProxyView
 from qmi.actors.future import QMI_RpcFuture
@@ -28,7 +28,7 @@ from qmi.actors.properties import (
     set_blocking,
     take_failure,
 )
-from qmi.actors.proxy_part import ProxyPart
+from qmi.actors.proxy_part import ProxyPart, not_assigned
 from qmi.errors import QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.names import nearest
 from qmi.parameters.channels import describe_numbers, index_of, no_channel
@@ -89,9 +89,24 @@ class ProxyChannel(metaclass=ProxyType):
     __rpc_interface__: ClassVar[Interface] = Interface("builtins.object")
     _group: ClassVar[ChannelsBrief]
 
+    if TYPE_CHECKING:
+        __rpc__: Handle
+        _number: int
+    else:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            try:
+                _set_attribute(self, name, value)
+            except AttributeError as error:
+                where = f"{self.path} of {self.__rpc__.address}"
+                refusal = not_assigned(type(self), name, where, partial(_unknown_of_channel, self, name, setting=True))
+                if refusal is None:
+                    raise
+                raise refusal from error.__cause__
+
     def __init__(self, handle: Handle, number: int) -> None:
-        self.__rpc__: Handle = handle
-        self._number = number
+        _set_handle(self, handle)
+        _set_number(self, number)
 
     @property
     def number(self) -> int:
@@ -122,13 +137,30 @@ class ProxyChannel(metaclass=ProxyType):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if name in self._group.parameters and (error := take_failure()) is not None:
             raise error
-        near = nearest(name, [*self._group.parameters, *self._group.methods])
-        hint = f". Did you mean {near!r}?" if near else ""
-        raise QMI_UnknownRpcException(
-            f"{self.path} of {self.__rpc__.address} has no parameter or published method {name!r}{hint}",
-            name=name,
-            obj=None,
-        )
+        raise QMI_UnknownRpcException(_unknown_of_channel(self, name), name=name, obj=None)
+
+
+def _unknown_of_channel(channel: ProxyChannel, name: str, *, setting: bool = False) -> str:
+    """Why a channel has no attribute of a name, or none that can be set."""
+    group, interface = channel._group, channel.__rpc__.interface
+    text = f"{channel.path} of {channel.__rpc__.address} has no "
+    of_all: Collection[str] = {*interface.methods, *interface.properties}
+    if setting:
+        known = [key for key, brief in group.parameters.items() if brief.settable]
+        text += f"parameter {name!r}"
+        of_all = interface.properties
+    else:
+        known = [*group.parameters, *group.methods]
+        text += f"parameter or published method {name!r}"
+    if near := nearest(name, known):
+        return f"{text}. Did you mean {near!r}?"
+    if name in of_all:
+        return f"{text}; the instrument, {channel.__rpc__.address}, has it"
+    return f"{text}, and a proxy keeps no values of its own" if setting else text
+
+
+_set_attribute = object.__setattr__
+_set_handle, _set_number = (vars(ProxyChannel)[name].__set__ for name in ("__rpc__", "_number"))
 
 
 class ProxyChannels(ProxyPart):
@@ -136,9 +168,12 @@ class ProxyChannels(ProxyPart):
 
     __slots__ = ("_channel",)
 
+    if TYPE_CHECKING:
+        _channel: type[ProxyChannel]
+
     def __init__(self, handle: Handle, name: str, channel: type[ProxyChannel]) -> None:
         super().__init__(handle, name)
-        self._channel = channel
+        _set_channel(self, channel)
 
     @property
     def _numbers(self) -> range:
@@ -147,6 +182,24 @@ class ProxyChannels(ProxyPart):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise QMI_UnknownRpcException(self._explain(name), name=name, obj=None)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if not name.startswith("_"):
+                raise QMI_UnknownRpcException(self._explain(name), name=name, obj=None)
+            super().__setattr__(name, value)
+
+    def _explain(self, name: str) -> str:
+        group = self._channel._group
+        text = f"{self._name} of {self._rpc.address} are several, and have no {name!r} together"
+        known = nearest(name, [*group.parameters, *group.methods])
+        return text + (f". That of one of them is {self._name}[{group.first}].{known}" if known else "")
 
     def __iter__(self) -> Iterator[ProxyChannel]:
         return (self._channel(self._rpc, number) for number in self._numbers)
@@ -159,6 +212,9 @@ class ProxyChannels(ProxyPart):
 
     def __repr__(self) -> str:
         return f"<{self._name} {describe_numbers(self._numbers)} of {self._rpc.address}>"
+
+
+_set_channel = vars(ProxyChannels)["_channel"].__set__
 
 
 def _channel_method(view: str, service: Method) -> Callable[..., object]:
@@ -474,6 +530,21 @@ class ProxyParameters(ProxyPart):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raise QMI_UnknownRpcException(self._unknown(name), name=name, obj=None)
 
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if not name.startswith("_"):
+                raise self._refusal(name)
+            super().__setattr__(name, value)
+
+    def _refusal(self, name: str) -> AttributeError:
+        if name not in self._interface().own:
+            return QMI_UnknownRpcException(self._unknown(name), name=name, obj=None)
+        return AttributeError(
+            f"parameters.{name} of {self._rpc.address} tells of the parameter, and cannot be replaced: to set its "
+            f"value, write proxy.{name} = ... or proxy.parameters.{name}.set(...)"
+        )
+
     def _unknown(self, path: object) -> str:
         return unknown_parameter(self._interface().paths(), str(self._rpc.address), path)
 
@@ -542,11 +613,17 @@ def parts_for_parameters(
     if parameters.handles:
         names: dict[str, object] = {name: _handle_property(view, brief) for name, brief in parameters.own.items()}
         names["__annotations__"] = dict.fromkeys(parameters.own, _HANDLE_HINTS[view])
+        names["_ipython_key_completions_"] = partialmethod(_keys, parameters)  # of a dummy, too: see _hint()
         kind = type("Parameters", (ProxyParameters,), {"__slots__": (), "__module__": __name__, "_view": view, **names})
         kinds["parameters"] = _hint("Parameters", names)
         listing = interface.methods.get("parameters")
         found["parameters"] = _part(None if listing is None else listing.doc, kind, partial(_make_parameters, kind))
     return found, kinds
+
+
+def _keys(shown: object, parameters: ParameterInterface) -> list[str]:
+    """What shells complete between brackets."""
+    return parameters.paths()
 
 
 def _hint(name: str, namespace: dict[str, object]) -> type:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Self, SupportsIndex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, Self, SupportsIndex
 
 from qmi.actors.call import Handle
-from qmi.errors import QMI_ValueNotSendableException
+from qmi.errors import QMI_UnknownRpcException, QMI_ValueNotSendableException
 
 
 def refuse_pickling(handle: Handle, what: str) -> NoReturn:
@@ -25,14 +26,36 @@ def refuse_pickling(handle: Handle, what: str) -> NoReturn:
     )
 
 
+def not_assigned(cls: type, name: str, where: str, unknown: Callable[[], str]) -> AttributeError | None:
+    """Why nothing can be assigned to an attribute of a proxy; None if it can, so that setting it has failed by itself.
+
+    Args:
+        cls: The class of the proxy.
+        name: The attribute.
+        where: What the proxy stands for.
+        unknown: Says that it has no such attribute.
+    """
+    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+    if found is None:
+        return QMI_UnknownRpcException(unknown(), name=name, obj=None)
+    if getattr(found, "__set__", None) is not None and getattr(found, "fset", found) is not None:
+        return None
+    what = "a method, which is called" if callable(found) else "always there"
+    return AttributeError(f"{name} of {where} is {what}: nothing can be assigned to it")
+
+
 class ProxyPart:
     """A signal or property of an object, as a proxy shows it."""
 
     __slots__ = ("_name", "_rpc")
 
+    if TYPE_CHECKING:
+        _rpc: Handle
+        _name: str
+
     def __init__(self, handle: Handle, name: str) -> None:
-        self._rpc = handle
-        self._name = name
+        _set_handle(self, handle)
+        _set_name(self, name)
 
     def __copy__(self) -> Self:
         return self
@@ -42,3 +65,7 @@ class ProxyPart:
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_pickling(self._rpc, f"{self._name} of a proxy of {self._rpc.address}")
+
+
+# Without the __setattr__ that some parts have.
+_set_handle, _set_name = vars(ProxyPart)["_rpc"].__set__, vars(ProxyPart)["_name"].__set__

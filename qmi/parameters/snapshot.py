@@ -119,6 +119,9 @@ class Snapshot(Mapping[str, Reading]):
     def __len__(self) -> int:
         return len(self.readings)
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.readings)
+
     def __repr__(self) -> str:
         return "\n".join([f"Snapshot of {self.address} ({self.class_name}), {_shown_time(self.time)}", *self._rows()])
 

@@ -90,8 +90,17 @@ def test_tab_completion(lab: QMI_Context) -> None:
 
 def test_a_proxy_takes_no_attribute(lab: QMI_Context) -> None:
     x: Any = lab.make_instrument("x", Plain)
-    with pytest.raises(AttributeError):
+    with pytest.raises(
+        QMI_UnknownRpcException, match=r"Plain lab\.x has no property 'frequency', and a proxy keeps no"
+    ):
         x.frequency = 5
+    for view in (x.rpc_nonblocking, x.rpc_async):
+        with pytest.raises(QMI_UnknownRpcException, match=r"Plain lab\.x has no property 'frequency'"):
+            view.frequency = 5
+    with pytest.raises(AttributeError, match=r"^add of lab\.x is a method, which is called: nothing can be assigned"):
+        x.add = 5
+    with pytest.raises(AttributeError, match=r"^address of lab\.x is always there"):
+        x.address = "lab.y"
     with pytest.raises(QMI_UnknownRpcException, match=r"Plain lab\.x has no published method 'frequency'$"):
         x.frequency  # noqa: B018
     with pytest.raises(AttributeError, match=r"'PlainProxy' object has no attribute '__array__'"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import qmi
+from qmi.core.driver import Reading, Snapshot
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from tests.support.drivers import Limited
 from tests.support.lab import two_contexts
@@ -119,6 +120,22 @@ def test_shell_completes_parameters(shell: Any, psu: Any, text: str, names: set[
     if use_jedi:
         pytest.importorskip("jedi")
     assert completions(shell, text, use_jedi) >= (names if use_jedi or "[" not in text else set())
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("psu.parameters['", {"voltage", "current", "channels[1].voltage"}),
+        ("psu.parameters['vol", {"voltage"}),
+        ("snapshot['", {"voltage", "channels[1].voltage"}),
+    ],
+)
+def test_shell_completes_names_between_brackets(shell: Any, psu: Any, text: str, names: set[str]) -> None:
+    readings = {"voltage": Reading(1.0, "V"), "channels[1].voltage": Reading(2.0, "V")}
+    shell.user_ns["snapshot"] = Snapshot("lab.psu", "acme.Supply", 0.0, readings)
+    shell.Completer.use_jedi = False
+    matches = shell.Completer.complete(text)[1]
+    assert names <= {match.partition("['")[2] for match in matches}
 
 
 def test_shell_shows_what_a_parameter_is(psu: Any) -> None:
