@@ -179,6 +179,7 @@ USERS_VALUES = {
     "QMI_RpcObject.snapshot": "likewise",
     "QMI_RpcObject.restore": "likewise",
     "QMI_RpcObject.sig_changed": "likewise",
+    "DataSet.attrs": "whatever the user wants to say of his data",
     "QMI_Task.settings": "whatever the author of the task wants",
     "QMI_Task.status": "likewise",
     "QMI_LoopTask._status_fifo": "the same, where authors keep it until it is published",

@@ -34,10 +34,18 @@ MODULES = (
     "qmi.core.exceptions",
 )
 PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments", "qmi.integrations")
-FURTHER = ("qmi.hosting", "qmi.scan", "qmi.testing")
+FURTHER = (
+    "qmi.hosting",
+    "qmi.scan",
+    "qmi.testing",
+    "qmi.data.dataset",
+    "qmi.data.datastore",
+    "qmi.data.hdf5recorder",
+)
 GROUPS = {
     "For every script": ("qmi", "qmi.scan", "qmi.utils."),
     "For drivers, tasks and larger programs": ("qmi.core.",),
+    "Data": ("qmi.data.",),
     "Drivers": ("qmi.instruments.",),
     "Other frameworks": ("qmi.hosting", "qmi.integrations."),
     "For tests": ("qmi.testing",),

@@ -20,6 +20,7 @@ OWN_MODULES: dict[str, str] = {
     "qmi.core.rpc": "qmi.core.rpc",
     "qmi.core.task": "qmi.core.task",
     "qmi.core.transport": "qmi.core.transport",
+    "qmi.data.dataset": "qmi.data.structure",
     "qmi.errors": "qmi.errors",
     "qmi.messages": "qmi.messages",
     "qmi.parameters.snapshot": "qmi.parameters.snapshot",

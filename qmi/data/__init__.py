@@ -1,0 +1,1 @@
+"""Data of measurements: arrays with labels and units, folders of files, recorders."""
