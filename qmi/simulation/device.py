@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from numbers import Number
 from typing import Any, NamedTuple
 
 from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 from qmi.names import parse_parameter_path
 from qmi.parameters.blocks import block_of
+from qmi.parameters.rules import plain_scalar
 from qmi.simulation.faults import GARBAGE, Fault, Faults, checked_fault
 from qmi.simulation.framing import message_end, split, stripped
 from qmi.simulation.headers import Match, Pattern, Unit, keywords, unit_of
@@ -298,14 +300,21 @@ class SimulatedDevice:
         """
         self.simulator.__node__.now = now
         sent: list[tuple[float, bytes]] = [(0.0, message)] if self._echo else []
-        try:
-            answer = type(self.simulator).reply(self.simulator, message)
-            self._received.append(message.decode("latin-1"))
-        except NotImplementedError:
+        answer = self._answer_bytes(message)
+        if answer is None:
             answer = self._answer_text(message)
         if answer and (made := self._with_fault(answer, self.faults.take())) is not None:
             sent.append(made)
         return sent
+
+    def _answer_bytes(self, message: bytes) -> bytes | None:
+        """The answer of a simulator that speaks in bytes; None if it does not."""
+        try:
+            answer = type(self.simulator).reply(self.simulator, message)
+        except NotImplementedError:  # what else goes wrong has nothing to do with this, and is raised apart from it
+            return None
+        self._received.append(message.decode("latin-1"))
+        return answer
 
     def _answer_text(self, message: bytes) -> bytes:
         commands = stripped(message.removesuffix(self._terminator))
@@ -320,7 +329,7 @@ class SimulatedDevice:
             is_common = unit.header.startswith("*")
             if unit.header.startswith(":"):
                 path = ()
-            answer = _as_bytes(self._answer_unit(() if is_common else path, unit))
+            answer = _as_bytes(self._answer_unit(() if is_common else path, unit), unit.text)
             if answer is not None:
                 answers.append(answer)
             if not is_common:
@@ -467,22 +476,32 @@ class _Ready(NamedTuple):
     data: str | bytes
 
 
-def _as_bytes(answer: Any) -> bytes | None:
+def _as_bytes(answer: Any, command: str) -> bytes | None:
     if answer is None:
         return None
     if isinstance(answer, _Ready):
-        return answer.data if isinstance(answer.data, bytes) else answer.data.encode("latin-1")
+        return answer.data if isinstance(answer.data, bytes) else _as_text(answer.data, command)
     if isinstance(answer, Enum):
         answer = answer.value
-    if isinstance(answer, str):
-        return answer.encode("latin-1")
+    answer = plain_scalar(answer)
     if isinstance(answer, bool):
         return b"1" if answer else b"0"
     if isinstance(answer, bytes | bytearray):
         return block_of(bytes(answer))
     if hasattr(answer, "tobytes") and hasattr(answer, "ndim") and answer.ndim:
         return block_of(answer.tobytes())
-    return str(answer).encode("latin-1")
+    if not isinstance(answer, str | Number):
+        raise TypeError(
+            f"A simulator answers {command!r} with a text, a number, a bool, bytes, an array or None, got {answer!r}"
+        )
+    return _as_text(str(answer), command)
+
+
+def _as_text(answer: str, command: str) -> bytes:
+    try:
+        return answer.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"No device sends {answer!r}, with which a simulator answers {command!r}") from None
 
 
 def _first(own: str | None, other: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy
 import pytest
 
 from qmi.errors import QMI_InvalidValueException, QMI_UsageException
@@ -326,3 +327,52 @@ def test_fault_that_is_none_is_refused(arguments: Any, message: Any) -> None:
     with pytest.raises(QMI_InvalidValueException) as caught:
         device.set_fault(*arguments)
     assert str(caught.value) == message
+
+
+class Answering(Simulator):
+    answers: Any = None
+
+    @Simulator.command("ODD?")
+    def odd(self) -> Any:
+        if isinstance(self.answers, Exception):
+            raise self.answers
+        return self.answers
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("text", b"text\n"),
+        (True, b"1\n"),
+        (numpy.bool_(False), b"0\n"),
+        (5, b"5\n"),
+        (numpy.float64(0.5), b"0.5\n"),
+        (numpy.array(3), b"3\n"),
+        (b"ab", b"#12ab\n"),
+        (numpy.array([1], "u1"), b"#11\x01\n"),
+        (None, b""),
+    ],
+)
+def test_command_answers_what_its_method_returns(given: Any, sent: bytes) -> None:
+    device = SimulatedDevice(Answering, [])
+    device.simulator.answers = given
+    conversation = Conversation(device)
+    conversation.write(b"ODD?\n", 0.0)
+    assert conversation.read(100, 0.0) == sent
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "said"),
+    [
+        ([1, 2], TypeError, r"A simulator answers 'ODD\?' with a text, a number, .* got \[1, 2\]"),
+        (object(), TypeError, r"A simulator answers 'ODD\?' with a text, a number, .* got <object"),
+        ("5 \u03a9", ValueError, r"No device sends '5 .', with which a simulator answers 'ODD\?'"),
+        (KeyError("mine"), KeyError, "mine"),
+    ],
+)
+def test_command_whose_method_fails_or_returns_something_else_is_told(given: Any, kind: Any, said: str) -> None:
+    device = SimulatedDevice(Answering, [])
+    device.simulator.answers = given
+    with pytest.raises(kind, match=said) as caught:
+        Conversation(device).write(b"ODD?\n", 0.0)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
