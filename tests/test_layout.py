@@ -29,6 +29,7 @@ PURE = {
     "qmi.parameters.scpi_text",
     "qmi.parameters.snapshot",
     "qmi.scan.points",
+    "qmi.scan.ramps",
     "qmi.simulation.conversation",
     "qmi.simulation.declared",
     "qmi.simulation.device",

@@ -113,6 +113,9 @@ RELEASES: Final[frozenset[Place]] = frozenset(
         ("runtime/sigint.py", "AsyncSafeBlock.__aexit__"),
         ("runtime/sigint.py", "SafeBlock.__exit__"),
         ("contexts/default.py", "_stop_all"),
+        ("scan/control.py", "Control.begin"),
+        ("scan/control.py", "Control.end"),
+        ("scan/ending.py", "Ending.run"),
     }
 )
 """These functions give something back; nothing is raised before that is done."""

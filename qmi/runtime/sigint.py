@@ -35,6 +35,7 @@ from qmi.runtime.interrupt_rules import (
     FINALIZER,
     MACHINERY,
     PATIENCE,
+    RELEASES,
     RULES,
     RULES_FOR_THE_SECOND,
     TAKEN_OVER,
@@ -66,7 +67,8 @@ END_SIGNALS: Final = tuple(int(getattr(signal, name)) for name in ("SIGTERM", "S
 
 _ROOT = Path(__file__).parents[1]
 _WEAK = frozenset({WeakSet.__init__.__code__.co_filename, WeakValueDictionary.__init__.__code__.co_filename})
-_CALLERS = frozenset(file for file, _ in CALLS_USER_CODE)
+_NAMED: Final = CALLS_USER_CODE | RELEASES
+_FILES = frozenset(file for file, _ in _NAMED)
 
 
 class ProgramEnd(SystemExit):
@@ -89,11 +91,13 @@ class InterruptHandler:
         raised_end: Whether :class:`ProgramEnd` has been raised for it.
         bodies: Cancel the blocks of the contexts of trio programs; called when the process is told to end.
         overdue: Stops all contexts; called in a thread when the process has taken too long to end.
+        stoppers: What takes Ctrl-C before the rules do, the last one only: called with whether it is one that was
+            pending; returns whether that is all for now.
     """
 
     __slots__ = (
         *("_again", "_cancelled_bodies", "_mutex", "_number", "_pid", "_previous", "_run", "_users"),
-        *("bodies", "pending", "ended_by", "handler", "overdue", "raised_end"),
+        *("bodies", "pending", "ended_by", "handler", "overdue", "raised_end", "stoppers"),
     )
 
     def __init__(self) -> None:
@@ -103,6 +107,7 @@ class InterruptHandler:
         self.raised_end: bool = False
         self.bodies: list[Callable[[], object]] = []
         self.overdue: Callable[[int], object] = lambda number: None
+        self.stoppers: list[Callable[[bool], bool]] = []
         self._again = False
         self._cancelled_bodies = False
         self._number = SIGINT  # what is due
@@ -227,6 +232,7 @@ class InterruptHandler:
         self.pending = False
         self._mutex = _thread.allocate_lock()  # another thread of the parent may have held it
         self.bodies.clear()
+        self.stoppers.clear()
         self._hand_back()
 
     def drop_pending(self) -> None:
@@ -249,6 +255,8 @@ class InterruptHandler:
         if again and not self.pending:
             return  # it was raised in the meantime
         self._check_users(number)
+        if number == SIGINT and self.stoppers and self.stoppers[-1](again):
+            return
         if number != SIGINT and not again:
             if self.raised_end:
                 return  # it ends already, and whatever it does for that must not be torn
@@ -352,7 +360,7 @@ def _place(code: CodeType) -> Place | None:
     place = (path.as_posix(), code.co_qualname)
     if path.parts[0] in MACHINERY or place[0] in MACHINERY:
         return place
-    return place if place[0] in _CALLERS and place in CALLS_USER_CODE else None
+    return place if place[0] in _FILES and place in _NAMED else None
 
 
 def _in_main_thread() -> bool:

@@ -1,17 +1,39 @@
 """Scans: set something, measure something, point by point.
 
-The points of a scan are a list, a plain generator, or what the functions below make::
+::
 
-    from qmi.scan import grid, linspace
+    from qmi.scan import scan
 
-    grid(linspace(0, 5, 51), linspace(0, 1, 11))
+    for point in scan(psu.parameters.voltage, 0, 5, 51).measure(dmm.parameters.voltage):
+        print(point.psu_voltage, point.dmm_voltage)
+
+The points may be a list, a plain generator, or what :func:`linspace`, :func:`grid` and the others make.
 """
 
 from __future__ import annotations
 
+from qmi.scan.columns import Readable, Row, Settable, readable, settable
+from qmi.scan.engine import Recorder, Scan, scan
 from qmi.scan.points import Points, adaptive, grid, linspace, repeat, zip  # noqa: A004 - zip of points
 
-__all__ = ["Points", "adaptive", "grid", "linspace", "repeat", "zip"]
+__all__ = [
+    "Points",
+    "Readable",
+    "Recorder",
+    "Row",
+    "Scan",
+    "Settable",
+    "adaptive",
+    "grid",
+    "linspace",
+    "readable",
+    "repeat",
+    "scan",
+    "settable",
+    "zip",
+]
 
-for _public in (Points, adaptive, grid, linspace, repeat, zip):
-    _public.__module__ = "qmi.scan"
+for _public in (Points, Readable, Recorder, Row, Scan, Settable):
+    _public.__module__ = __name__
+for _function in (adaptive, grid, linspace, readable, repeat, scan, settable, zip):
+    _function.__module__ = __name__

@@ -1,0 +1,177 @@
+"""What others ask of a scan while it runs: to pause, to go on, to stop after this point, to stop now.
+
+There is no mutex here: a signal handler, which asks too, must not wait for one that its own thread holds. Each
+attribute is written in one step. A scan that waits notes its waker first and looks then, and whoever asks writes first
+and wakes then; so either the scan sees what was written, or the writer sees the waker.
+"""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+from collections.abc import Callable
+from enum import IntEnum
+
+import trio
+
+from qmi.runtime.call_context import current_interrupt
+from qmi.runtime.sigint import INTERRUPTS
+from qmi.runtime.wakeup import ThreadWaker
+
+
+class Request(IntEnum):
+    """What was asked for; the greater one counts."""
+
+    NONE = 0
+    STOP = 1
+    ABORT = 2
+
+
+class Control:
+    """What is asked of one scan.
+
+    Args:
+        why_held: Tells why the scan is to wait apart from a pause, if it is; called by the scan itself.
+
+    Attributes:
+        request: Whether it is to end.
+        paused: Whether it is to wait.
+        presses: How often Ctrl-C was pressed while it ran.
+        raised: Whether KeyboardInterrupt was raised for that.
+        finishing: Whether it is at its end, where nothing interrupts it.
+    """
+
+    def __init__(self, why_held: Callable[[], str | None]) -> None:
+        self._why_held = why_held
+        self.request = Request.NONE
+        self.paused = False
+        self.presses = 0
+        self.raised = False
+        self.finishing = False
+        self._withheld = False  # an interrupt of INTERRUPTS that is pending there
+        self._wake: Callable[[], object] | None = None
+        self._cancel: Callable[[], object] | None = None
+
+    def ask(self, request: Request) -> None:
+        """Ask for the end; from any thread, or a signal handler."""
+        self.request = max(self.request, request)
+        cancel = self._cancel
+        if request is Request.ABORT and cancel is not None:
+            cancel()
+        self.look()
+
+    def pause(self, paused: bool) -> None:
+        """Have it wait before the next point, or wait no more; from any thread."""
+        self.paused = paused
+        self.look()
+
+    def look(self) -> None:
+        """Let it look again whether to wait."""
+        wake = self._wake
+        if wake is not None:
+            wake()
+
+    # Ctrl-C
+
+    def take_ctrl_c(self, again: bool) -> bool:
+        """Ctrl-C was pressed; runs in the signal handler.
+
+        Args:
+            again: Whether it is an earlier one, which came at a bad moment.
+
+        Returns:
+            Whether that is all for now; if not, KeyboardInterrupt is raised as without a scan.
+        """
+        if self.finishing:
+            self.presses += 1
+            self._withheld |= again
+            return True
+        if again:
+            return False
+        self.presses += 1
+        self.ask(Request.STOP if self.presses == 1 else Request.ABORT)
+        if self.presses != 2:  # one KeyboardInterrupt is enough, and a second one would tear the end
+            return True
+        self.raised = True
+        return False
+
+    def begin(self) -> None:
+        """Take Ctrl-C from now on, in the main thread."""
+        if threading.current_thread() is threading.main_thread():
+            INTERRUPTS.install()
+            INTERRUPTS.stoppers.append(self.take_ctrl_c)
+
+    def end(self) -> None:
+        """Take it no more."""
+        if self.take_ctrl_c not in INTERRUPTS.stoppers:
+            return
+        INTERRUPTS.stoppers.remove(self.take_ctrl_c)
+        if self._withheld:  # it is raised by the scan
+            INTERRUPTS.drop_pending()
+        INTERRUPTS.uninstall()
+
+    @staticmethod
+    def postpone() -> None:
+        """Have KeyboardInterrupt raised a moment later: now Python would swallow it."""
+        main = threading.main_thread().ident
+        if INTERRUPTS.postpone() or main is None:
+            return
+        if hasattr(signal, "pthread_kill"):
+            _thread.start_new_thread(signal.pthread_kill, (main, signal.SIGINT))
+        else:  # Windows
+            _thread.start_new_thread(_thread.interrupt_main, ())
+
+    # The scan itself
+
+    def held(self) -> str | None:
+        """Why it waits, or is to wait."""
+        return "paused" if self.paused else self._why_held()
+
+    def wait(self) -> bool:
+        """Wait as long as it is to wait, in a thread; False if it is to end."""
+        interrupt = current_interrupt()
+        while True:
+            waker = ThreadWaker()
+            self._wake = waker.wake
+            try:
+                if self.request is not Request.NONE:
+                    return False
+                if self.held() is None:
+                    return True
+                if interrupt is not None:  # that of a task that is asked to stop
+                    interrupt.enter(waker)
+                waker.wait()
+            finally:
+                self._wake = None
+                if interrupt is not None:
+                    interrupt.leave(waker)
+            if interrupt is not None:
+                interrupt.check()
+
+    async def wait_async(self) -> bool:
+        """The same in a trio task. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        token = trio.lowlevel.current_trio_token()
+        while True:
+            event = trio.Event()
+            # Not set at once: in a signal handler trio may be in the midst of something.
+            self._wake = lambda: token.run_sync_soon(event.set)  # noqa: B023 - of this turn of the loop
+            try:
+                if self.request is not Request.NONE:
+                    return False
+                if self.held() is None:
+                    return True
+                await event.wait()
+            finally:
+                self._wake = None
+
+    def cancels(self, scope: trio.CancelScope | None) -> None:
+        """What to cancel when it is to end now; None when there is nothing."""
+        if scope is None:
+            self._cancel = None
+            return
+        token = trio.lowlevel.current_trio_token()
+        self._cancel = lambda: token.run_sync_soon(scope.cancel)
+        if self.request is Request.ABORT:  # asked for before this was noted
+            scope.cancel()

@@ -1,0 +1,269 @@
+"""What a scan does at its end, whatever has ended it: each part in its turn, with a deadline, and nothing tears it."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import logging
+import math
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import cast
+
+import trio
+
+from qmi.core.exceptions import QMI_InvalidValueException, QMI_TimeoutException, QMI_UsageException
+from qmi.core.rpc import QMI_RpcFuture
+from qmi.runtime.call_context import EXECUTION
+from qmi.runtime.wakeup import ThreadWaker
+from qmi.scan.columns import Settable
+from qmi.scan.ramps import STEP, ramp_time, ramp_values
+
+_logger = logging.getLogger("qmi.scan")
+
+
+def result_of(found: object, what: str) -> object:
+    """The result of what was called, in a thread.
+
+    Raises:
+        QMI_UsageException: If it has to be awaited.
+    """
+    if isinstance(found, QMI_RpcFuture):
+        return found.wait()
+    if inspect.isawaitable(found):
+        if inspect.iscoroutine(found):
+            found.close()
+        raise QMI_UsageException(f"{what} has to be awaited: go through the scan by 'async for', in a trio program")
+    return found
+
+
+async def result_of_async(found: object) -> object:
+    """The same in a trio task."""
+    if inspect.isawaitable(found):
+        return await cast("Awaitable[object]", found)
+    return found
+
+
+@dataclass(frozen=True)
+class FinalCall:
+    """A function that is called at the end.
+
+    Attributes:
+        function: It.
+        deadline: How long it may take, in seconds.
+    """
+
+    function: Callable[[], object]
+    deadline: float
+
+    def __str__(self) -> str:
+        return f"{getattr(self.function, '__name__', None) or repr(self.function)}()"
+
+    def run(self) -> None:
+        """Call it."""
+        within(self.deadline, str(self), lambda _: result_of(self.function(), str(self)))
+
+    async def run_async(self) -> None:
+        """Call it in a trio program."""
+        async with _Deadline(self.deadline, str(self)):
+            await result_of_async(self.function())
+
+
+@dataclass(frozen=True)
+class FinalSet:
+    """What is set at the end.
+
+    Attributes:
+        target: What to set.
+        value: What to.
+        ramp: How fast, in units per second; None for at once.
+        deadline: How long it may take, in seconds, besides the ramp itself.
+    """
+
+    target: Settable
+    value: object
+    ramp: float | None
+    deadline: float
+
+    def __str__(self) -> str:
+        return f"setting {self.target.name} to {self.value!r}{f' {self.target.unit}' if self.target.unit else ''}"
+
+    def run(self, last: object) -> None:
+        """Set it.
+
+        Args:
+            last: What the scan has set it to, if it has; where a ramp begins if it cannot be read.
+        """
+        if self.ramp is None:
+            within(self.deadline, str(self), lambda _: self._set(self.value))
+            return
+        found: list[object] = [last]
+        get = self.target.get
+        if get is not None:
+            try:
+                within(self.deadline, str(self), lambda _: found.append(result_of(get(), self.target.name)))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the safe state comes first
+                self._tell_unread(error)
+        start, stop = self._ends(found[-1])
+        seconds = ramp_time(start, stop, self.ramp) + self.deadline
+        within(seconds, str(self), lambda given_up: self._go(start, stop, given_up))
+
+    def _set(self, value: object) -> None:
+        result_of(self.target.set(value), self.target.name)
+
+    def _go(self, start: float, stop: float, given_up: threading.Event) -> None:
+        for value in ramp_values(start, stop, self.ramp or 1.0):
+            if given_up.wait(STEP):
+                return
+            self._set(value)
+
+    async def run_async(self, last: object) -> None:
+        """Set it in a trio program; see :meth:`run`."""
+        if self.ramp is None:
+            async with _Deadline(self.deadline, str(self)):
+                await result_of_async(self.target.set(self.value))
+            return
+        found = last
+        if self.target.get is not None:
+            try:
+                async with _Deadline(self.deadline, str(self)):
+                    found = await result_of_async(self.target.get())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the safe state comes first
+                self._tell_unread(error)
+        start, stop = self._ends(found)
+        async with _Deadline(ramp_time(start, stop, self.ramp) + self.deadline, str(self)):
+            for value in ramp_values(start, stop, self.ramp):
+                await trio.sleep(STEP)
+                await result_of_async(self.target.set(value))
+
+    def _tell_unread(self, error: Exception) -> None:
+        _logger.warning(
+            "%s could not be read (%s: %s): it is ramped from what the scan has set",
+            self.target.name,
+            type(error).__name__,
+            error,
+        )
+
+    def _ends(self, start: object) -> tuple[float, float]:
+        # Where it is not known where it is, it goes to its end at once: that is the safe state.
+        stop = float(cast("float", self.value))
+        try:
+            first = float(cast("float", start))
+        except (TypeError, ValueError):
+            return stop, stop
+        return (first if math.isfinite(first) else stop), stop
+
+
+class _Deadline:
+    """A shielded block that may take some time."""
+
+    def __init__(self, seconds: float, what: str) -> None:
+        self._seconds = seconds
+        self._what = what
+        self._scope = trio.CancelScope(shield=True)
+
+    async def __aenter__(self) -> None:
+        self._scope.deadline = trio.current_time() + self._seconds
+        self._scope.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        suppressed = self._scope.__exit__(kind, error, traceback)
+        if self._scope.cancelled_caught:
+            raise _too_late(self._what, self._seconds)
+        return suppressed
+
+
+def _too_late(what: str, seconds: float) -> QMI_TimeoutException:
+    return QMI_TimeoutException(f"{what} at the end of the scan was not done within {seconds:g} s")
+
+
+def within(seconds: float, what: str, function: Callable[[threading.Event], object]) -> None:
+    """Have a function called in a thread of its own, and wait for its end.
+
+    Neither Ctrl-C nor the end of a task reaches that thread. It counts as the calling thread where locks are concerned.
+
+    Args:
+        seconds: How long it may take.
+        what: What it does.
+        function: It; its argument is set when it has taken too long.
+
+    Raises:
+        QMI_TimeoutException: If it takes longer; it is left alone then.
+        Exception: What it raises.
+    """
+    given_up, ended = threading.Event(), ThreadWaker()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        execution = EXECUTION.get()
+        if execution is not None:
+            EXECUTION.set(execution._replace(interrupt=None))
+        try:
+            function(given_up)
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+            errors.append(error)
+        finally:
+            ended.wake()
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(run,), name="qmi scan end", daemon=True).start()
+    if not ended.wait(seconds):
+        given_up.set()
+        raise _too_late(what, seconds)
+    if errors:
+        raise errors[0]
+
+
+class Ending:
+    """The parts of the end, in the order in which they were declared."""
+
+    def __init__(self) -> None:
+        self._parts: list[FinalCall | FinalSet] = []
+
+    def add(self, part: FinalCall | FinalSet) -> None:
+        """One part more."""
+        if isinstance(part.deadline, bool) or not isinstance(part.deadline, int | float) or not part.deadline > 0:
+            raise QMI_InvalidValueException(f"deadline must be a positive number of seconds, got {part.deadline!r}")
+        self._parts.append(part)
+
+    def run(self, last: dict[str, object]) -> list[Exception]:
+        """Do all parts, whatever becomes of each.
+
+        Args:
+            last: What was set last, by the names of columns.
+
+        Returns:
+            What they failed with.
+        """
+        errors: list[Exception] = []
+        for part in self._parts:
+            try:
+                if isinstance(part, FinalSet):
+                    part.run(last.get(part.target.name))
+                else:
+                    part.run()
+            except Exception as error:  # noqa: BLE001 - the other parts are done all the same
+                errors.append(_told(part, error))
+        return errors
+
+    async def run_async(self, last: dict[str, object]) -> list[Exception]:
+        """The same in a trio program; see :meth:`run`."""
+        errors: list[Exception] = []
+        for part in self._parts:
+            try:
+                if isinstance(part, FinalSet):
+                    await part.run_async(last.get(part.target.name))
+                else:
+                    await part.run_async()
+            except Exception as error:  # noqa: BLE001 - the other parts are done all the same
+                errors.append(_told(part, error))
+        return errors
+
+
+def _told(part: FinalCall | FinalSet, error: Exception) -> Exception:
+    _logger.error("At the end of a scan, %s failed: %s: %s", part, type(error).__name__, error)
+    return error

@@ -1,0 +1,417 @@
+"""A scan: it sets, measures and hands on rows, and does what is to be done at its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+import trio
+
+from qmi.core.driver import AsyncParameterHandle, ParameterHandle
+from qmi.core.exceptions import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_UsageException
+from qmi.runtime.wakeup import refuse_outside_trio
+from qmi.scan.columns import Readable, Row, Settable, check_names, readable, settable, targets_of, values_of
+from qmi.scan.control import Control, Request
+from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async
+from qmi.scan.points import Feed, feed, length_of, linspace
+from qmi.scan.ramps import check_ramp
+
+DEADLINE = 10.0
+"""How long each part of the end may take, in seconds, unless it says otherwise."""
+
+
+class Recorder(Protocol):
+    """What rows are added to: a run, or anything with such a method."""
+
+    def add(self, /, **values: object) -> object:
+        """Keep a row.
+
+        Args:
+            values: The values by the names of their columns.
+        """
+
+
+def scan(what: object, *points: object, run: Recorder | None = None) -> Scan:
+    """Set something to one value after the other, and measure at each.
+
+    ::
+
+        for point in scan(psu.parameters.voltage, 0, 5, 51).measure(dmm.parameters.voltage):
+            print(point.psu_voltage, point.dmm_voltage)
+
+    Nothing is done until somebody goes through it: by ``for``, by :meth:`Scan.run`, or in a trio program by
+    ``async for``.
+
+    Args:
+        what: What is set: a handle such as ``psu.parameters.voltage``, a pair ``(psu, "voltage")``, a function that
+            takes the value, or what :func:`settable` makes; a list of these for several ones.
+        points: First value, last value and how many; or the points: a list, a generator, or what :func:`linspace`,
+            :func:`grid` and the others make. For several things that are set, each point is a tuple.
+        run: What the rows are added to as well, by ``run.add(**row)``, as soon as each is measured.
+
+    Raises:
+        QMI_UsageException: If that cannot be set; a number is no parameter.
+        QMI_InvalidValueException: If that are no points.
+    """
+    targets = targets_of(what)
+    if len(points) == 3:
+        found: object = linspace(*points)  # type: ignore[arg-type]
+    elif len(points) == 1:
+        (found,) = points
+    else:
+        raise QMI_InvalidValueException(
+            f"scan() takes what is set and (start, stop, number) or the points, got {len(points)} further arguments"
+        )
+    if isinstance(found, str) or not isinstance(found, Iterable):
+        raise QMI_InvalidValueException(f"points must be a list, linspace(0, 5, 51) or a generator, got {found!r}")
+    if run is not None and not callable(getattr(run, "add", None)):
+        raise QMI_UsageException(f"run must be a run, or something else with add(**row), got {run!r}")
+    return Scan(targets, found, run)
+
+
+class Scan:
+    """A scan; made by :func:`scan`. It is gone through once.
+
+    Attributes:
+        rows: What was measured so far.
+        outcome: How it has ended: "done", "stopped" after a point, "aborted" within one, or "failed"; before, None.
+    """
+
+    def __init__(self, targets: list[Settable], points: Iterable[object], run: Recorder | None) -> None:
+        self._targets = targets
+        self._points = points
+        self._run = run
+        self._readables: list[Readable] = []
+        self._ending = Ending()
+        self._control = Control(lambda: None)
+        self._begun = False
+        self._held: Generator[Row, None, None] | None = None
+        self._held_async: AsyncGenerator[Row, None] | None = None
+        self._last: dict[str, object] = {}
+        self.rows: list[Row] = []
+        self.outcome: str | None = None
+
+    def __repr__(self) -> str:
+        names = ", ".join(target.name for target in self._targets) or "nothing"
+        length = self.length
+        of = "" if length is None else f" of {length}"
+        return f"<scan of {names}: {self.state}, {len(self.rows)}{of} points>"
+
+    # What it is to do
+
+    def measure(self, *what: object, **named: object) -> Self:
+        """What to measure at each point, in this order.
+
+        Args:
+            what: Handles such as ``dmm.parameters.voltage``, pairs ``(dmm, "voltage")``, functions without arguments,
+                and what :func:`readable` makes.
+            named: The same, with the names of their columns.
+
+        Raises:
+            QMI_UsageException: If something cannot be measured; a number is no parameter.
+            QMI_InvalidValueException: If two columns have the same name.
+        """
+        self._check_not_begun()
+        added = [*map(readable, what), *(readable(each, name=name) for name, each in named.items())]
+        check_names([*self._columns(), *added])
+        self._readables += added
+        return self
+
+    def finally_set(
+        self, what: object, value: object, *, ramp: float | None = None, deadline: float = DEADLINE
+    ) -> Self:
+        """Set something at the end, whatever ends the scan: the last point, an error, Ctrl-C, ``break``.
+
+        All such parts are done in the order in which they were declared, also if one of them fails.
+
+        Args:
+            what: What to set, as in :func:`scan`.
+            value: What to.
+            ramp: How fast, in units per second; None for at once. A ramp begins at what is read then, or where that
+                is not possible, at what the scan has set last.
+            deadline: How long that may take, in seconds, besides the time of the ramp.
+        """
+        self._check_not_begun()
+        self._ending.add(FinalSet(settable(what), value, check_ramp(value, ramp), deadline))
+        return self
+
+    def finally_call(self, function: Callable[[], object], *, deadline: float = DEADLINE) -> Self:
+        """Call a function at the end, whatever ends the scan; see :meth:`finally_set`.
+
+        In a script it is called in a thread of its own, so that nothing interrupts it. In a trio program it may be
+        ``async``; a plain function runs in the event loop there, and no deadline ends it.
+
+        Args:
+            function: The function; it takes no arguments.
+            deadline: How long it may take, in seconds.
+        """
+        self._check_not_begun()
+        if not callable(function):
+            raise QMI_UsageException(f"finally_call() takes a function, got {function!r}")
+        self._ending.add(FinalCall(function, deadline))
+        return self
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The names of the columns with their units; what is set comes first."""
+        return {column.name: column.unit for column in self._columns()}
+
+    @property
+    def length(self) -> int | None:
+        """How many points there are; None if that is not known."""
+        return length_of(self._points)
+
+    # What others ask for, from any thread
+
+    @property
+    def state(self) -> str:
+        """How it is: "ready", "running", "paused", "stopping", "finishing", or how it has ended."""
+        if self.outcome is not None:
+            return self.outcome
+        if not self._begun:
+            return "ready"
+        if self._control.finishing:
+            return "finishing"
+        return "stopping" if self._control.request else (self._control.held() or "running")
+
+    def pause(self) -> None:
+        """Have it wait before the next point; from any thread, at once."""
+        self._control.pause(True)
+
+    def resume(self) -> None:
+        """Have it go on after a pause; from any thread, at once."""
+        self._control.pause(False)
+
+    def stop(self) -> None:
+        """Have it end after this point, as Ctrl-C does; from any thread, at once."""
+        self._control.ask(Request.STOP)
+
+    def abort(self) -> None:
+        """Have it end now; from any thread, at once. The point that goes on is not kept.
+
+        A call that an awaited handle makes is cancelled. One of a blocking handle is left to come back; then
+        the scan ends.
+        """
+        self._control.ask(Request.ABORT)
+
+    # Going through it
+
+    def run(self) -> list[Row]:
+        """Go through all of it, in a script.
+
+        Returns:
+            The rows, which are in ``rows`` too.
+
+        Raises:
+            KeyboardInterrupt: If Ctrl-C was pressed: once, when the point was finished; twice, at once. The rows until
+                then are in ``rows``, and in the run.
+            Exception: What a point failed with, or a part of the end.
+        """
+        for _ in self:
+            pass
+        return self.rows
+
+    async def run_async(self) -> list[Row]:
+        """The same in a trio program; see :meth:`run`. Being cancelled ends the scan; its end is shielded."""
+        async with self:
+            async for _ in self:
+                pass
+        return self.rows
+
+    def __iter__(self) -> Iterator[Row]:
+        if self._held is not None:
+            return self._held
+        self._begin(ParameterHandle)
+        return self._go()
+
+    def __aiter__(self) -> AsyncIterator[Row]:
+        if self._held_async is not None:
+            return self._held_async
+        refuse_outside_trio("A scan", "scan.run", ("for point in scan(...)", "scan.run"))
+        self._begin(AsyncParameterHandle)
+        return self._go_async()
+
+    def __enter__(self) -> Self:
+        """Let the end of the ``with`` block be the end of the scan."""
+        self._begin(ParameterHandle)
+        self._held = self._go()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            self._held.close()
+
+    async def __aenter__(self) -> Self:
+        """Let the end of the ``async with`` block be the end of the scan."""
+        refuse_outside_trio("A scan", "scan.run", ("for point in scan(...)", "scan.run"))
+        self._begin(AsyncParameterHandle)
+        self._held_async = self._go_async()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._held_async is not None:
+            await self._held_async.aclose()
+
+    def _check_not_begun(self) -> None:
+        if self._begun:
+            raise QMI_InvalidOperationException(f"{self!r} has begun: what it does is said before that")
+
+    def _begin(self, wanted: type) -> None:
+        if self._begun:
+            raise QMI_InvalidOperationException(f"{self!r} is gone through once: make another one with scan(...)")
+        for column in self._columns():
+            if isinstance(column.handle, ParameterHandle | AsyncParameterHandle):
+                _check_handle(column.handle, wanted)
+        check_names(self._columns())
+        self._begun = True
+
+    def _columns(self) -> list[Settable | Readable]:
+        return [*self._targets, *self._readables]
+
+    def _go(self) -> Generator[Row, None, None]:
+        control, points = self._control, feed(self._points)
+        error: BaseException | None = None
+        # Ctrl-C raises KeyboardInterrupt once at most: in the inner "finally", then the outer one is done in peace, or
+        # before it. From "finishing" on it is only noted.
+        try:
+            try:
+                control.begin()
+                yield from self._each_point(points)
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                control.finishing = True
+        finally:
+            errors = self._ending.run(self._last)
+            points.close()
+            control.end()
+            self._conclude(error, errors)
+
+    def _each_point(self, points: Feed) -> Generator[Row, None, None]:
+        row: Row | None = None
+        while self._control.wait():
+            try:
+                point = points.send(row)
+            except StopIteration:
+                return
+            row = self._at(point)
+            if row is None:
+                return
+            self._keep(row)
+            yield row
+
+    def _at(self, point: object) -> Row | None:
+        """What is measured at a point; None if the scan is to end now."""
+        values: dict[str, object] = {}
+        for target, value in zip(self._targets, values_of(point, self._targets), strict=True):
+            if self._control.request is Request.ABORT:
+                return None
+            self._last[target.name] = values[target.name] = value
+            result_of(target.set(value), target.name)
+        for each in self._readables:
+            if self._control.request is Request.ABORT:
+                return None
+            values[each.name] = result_of(each.get(), each.name)
+        return None if self._control.request is Request.ABORT else Row(values)
+
+    async def _go_async(self) -> AsyncGenerator[Row, None]:
+        control, points = self._control, feed(self._points)
+        error: BaseException | None = None
+        row: Row | None = None
+        try:
+            try:
+                control.begin()
+                while await control.wait_async():
+                    try:
+                        point = points.send(row)
+                    except StopIteration:
+                        break
+                    row = await self._cancellable(point)
+                    if row is None:
+                        break
+                    self._keep(row)
+                    yield row
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                control.finishing = True
+        finally:
+            errors = await self._ending.run_async(self._last)
+            points.close()
+            control.end()
+            self._conclude(error, errors)
+
+    async def _cancellable(self, point: object) -> Row | None:
+        row: Row | None = None
+        with trio.CancelScope() as scope:
+            self._control.cancels(scope)
+            try:
+                row = await self._at_async(point)
+            finally:
+                self._control.cancels(None)
+        return row
+
+    async def _at_async(self, point: object) -> Row:
+        values: dict[str, object] = {}
+        for target, value in zip(self._targets, values_of(point, self._targets), strict=True):
+            self._last[target.name] = values[target.name] = value
+            await result_of_async(target.set(value))
+        for each in self._readables:
+            values[each.name] = await result_of_async(each.get())
+        return Row(values)
+
+    def _keep(self, row: Row) -> None:
+        if self._run is not None:
+            self._run.add(**row)
+        self.rows.append(row)
+
+    def _conclude(self, error: BaseException | None, errors: list[Exception]) -> None:
+        """Note how it has ended, and raise what is to be raised.
+
+        Raises:
+            KeyboardInterrupt: If Ctrl-C was pressed and nothing else goes on that ends the program's work.
+            Exception: What the end failed with, if nothing else is raised.
+        """
+        control = self._control
+        left = isinstance(error, GeneratorExit)
+        if error is None:
+            self.outcome = {Request.NONE: "done", Request.STOP: "stopped", Request.ABORT: "aborted"}[control.request]
+        elif left:
+            self.outcome = "aborted" if control.request is Request.ABORT else "stopped"
+        else:
+            self.outcome = "failed" if isinstance(error, Exception) else "aborted"
+        if errors and error is not None and not left:
+            for each in errors:
+                error.add_note(f"At the end of the scan: {type(each).__name__}: {each}")
+        if control.presses and not control.raised:
+            if error is None:
+                raise KeyboardInterrupt
+            if left:
+                control.postpone()
+        if errors and error is None:
+            self.outcome = "failed"
+            raise (
+                errors[0] if len(errors) == 1 else ExceptionGroup("Several parts of the end of the scan failed", errors)
+            )
+
+
+def _check_handle(handle: ParameterHandle | AsyncParameterHandle, wanted: type) -> None:
+    if isinstance(handle, wanted):
+        return
+    found = f"{handle.name} of {handle.address}"
+    if wanted is ParameterHandle:
+        raise QMI_UsageException(
+            f"{found} is a parameter of an awaited proxy: go through the scan by 'async for', or take the handle of a "
+            "blocking proxy (proxy.rpc_blocking.parameters...)"
+        )
+    raise QMI_UsageException(
+        f"{found} is a parameter of a blocking proxy, which would block the event loop: take the handle of an awaited "
+        "proxy (proxy.rpc_async.parameters...)"
+    )
