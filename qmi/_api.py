@@ -30,7 +30,8 @@ from qmi.errors import QMI_NoActiveContextException
 
 if TYPE_CHECKING:
     from qmi.config.schema import CfgContext
-    from qmi.contexts.blocking_context import InfoText, QMI_Context
+    from qmi.contexts.blocking_context import QMI_Context
+    from qmi.contexts.tables import InfoText
     from qmi.hosting import Adapter, HostedInstrument
     from qmi.simulation.simulator import Simulator
 
@@ -204,7 +205,7 @@ def info() -> InfoText:
     try:
         return context().info()
     except QMI_NoActiveContextException as error:
-        from qmi.contexts.blocking_context import InfoText
+        from qmi.contexts.tables import InfoText
 
         return InfoText(error)
 

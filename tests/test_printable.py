@@ -21,7 +21,7 @@ from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.proxy import make_proxy
 from qmi.config.schema import CfgQmi
 from qmi.config.validators import printable, printable_lines
-from qmi.contexts.blocking_context import _show
+from qmi.contexts.tables import show_table
 from qmi.errors import QMI_InstrumentException
 from qmi.names import Address
 from qmi.net.codec.exceptions import rebuild_exception
@@ -64,7 +64,7 @@ def shown_help(text: str) -> str:
 def shown_table(text: str) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        _show(("address", "type"), [("srv.dev", text)])
+        show_table(("address", "type"), [("srv.dev", text)])
     return out.getvalue()
 
 

@@ -41,6 +41,7 @@ from qmi.contexts.reservations import Reservations
 from qmi.contexts.rights import RemoteRights
 from qmi.contexts.safe_guard import SafeGuards
 from qmi.contexts.simulating import class_to_make, tell_if_simulated
+from qmi.contexts.stop_handlers import StopHandlers
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
@@ -60,7 +61,7 @@ from qmi.peers.constants import check_constants
 from qmi.peers.pending_releases import PendingReleases
 from qmi.peers.rpc_client import ask, ask_and_await
 from qmi.peers.subscriptions import Signalling
-from qmi.runtime.call_context import EXECUTION, Execution, Facade, current_chain
+from qmi.runtime.call_context import Facade, current_chain
 from qmi.runtime.sigint import INTERRUPTS, mute_closed_outputs
 from qmi.runtime.wakeup import Loop
 from qmi.runtime.watchdog import watched
@@ -105,7 +106,7 @@ class ContextBase:
         self.shutdown: QMI_RpcFuture[None] = QMI_RpcFuture(f"the shutdown of context {name!r}")
         self._start_scope = trio.CancelScope()
         self._stopping_since: float = 0.0
-        self._stop_handlers: list[Callable[[], object]] = []
+        self.stop_handlers: StopHandlers = StopHandlers(self)
         self._nursery: trio.Nursery | None = None
         self._state = "not started"
         self._why_not: Callable[[], Exception] | None = None
@@ -244,7 +245,7 @@ class ContextBase:
             self._why_safe = Reason(f"the program got {signal.Signals(by).name}")
         self.request_shutdown()
         await self.configured_objects.stop()
-        await self._run_stop_handlers()
+        await self.stop_handlers.run_within_grace()
         error = QMI_ContextStoppedException(f"Context {self.name!r} has stopped")
         deadline = trio.current_time() + self.own_config().stop_grace
         await self._stop_tasks(error, deadline)
@@ -286,33 +287,6 @@ class ContextBase:
     def _dropped(self, actor: Actor) -> None:
         self.broker.drop_object(actor.address.object)
         self.safe_guards.detach(actor)
-
-    async def _run_stop_handlers(self) -> None:
-        while self._stop_handlers:
-            handler = self._stop_handlers.pop()
-            try:
-                with trio.move_on_after(self.own_config().stop_grace) as scope:
-                    await trio.to_thread.run_sync(self._in_context, handler, abandon_on_cancel=True)
-                if scope.cancelled_caught:
-                    _logger.error("Stop handler %r of context %s does not end and is left behind", handler, self.name)
-            except Exception:  # a handler that fails must not keep the rest from stopping
-                _logger.exception("Stop handler %r of context %s failed", handler, self.name)
-
-    def run_stop_handlers(self) -> None:
-        """Run the stop handlers here and now; what is left of them runs when the context stops."""
-        while self._stop_handlers:
-            handler = self._stop_handlers.pop()
-            try:
-                self._in_context(handler)
-            except Exception:  # as above
-                _logger.exception("Stop handler %r of context %s failed", handler, self.name)
-
-    def _in_context(self, function: Callable[[], object]) -> None:
-        token = EXECUTION.set(Execution(self.facade))
-        try:
-            function()
-        finally:
-            EXECUTION.reset(token)
 
     def configured(self) -> CfgContext | None:
         """The settings of this context, None if it is not configured."""
@@ -744,9 +718,7 @@ class ContextBase:
     def register_stop_handler(self, handler: Callable[[], object]) -> None:
         """Have a function called when the context stops, before anything else goes; the last one is called first."""
         self.check_running()
-        if not callable(handler):
-            raise QMI_UsageException(f"A stop handler is a function without arguments; got {handler!r}")
-        self._stop_handlers.append(handler)
+        self.stop_handlers.add(handler)
 
     def request_shutdown(self) -> None:
         """Ask this program to end; it sees that by :meth:`shutdown_requested`."""

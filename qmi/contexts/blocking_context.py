@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar, overload
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 import trio
 
 from qmi._version import __version__
-from qmi.actors.call import with_words
 from qmi.actors.context_object import ConfiguredObject, ObjectListing, RpcObjectDescriptor
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
@@ -26,12 +23,11 @@ from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
 from qmi.actors.tasks.task import QMI_Task
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
-from qmi.config.validators import printable
 from qmi.contexts.async_context import Context
 from qmi.contexts.loop_thread import PORTALS
 from qmi.contexts.reservations import ReleaseRequest
-from qmi.errors import QMI_Exception, QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
-from qmi.messages import LockInfo, QueryLock
+from qmi.contexts.tables import InfoText, known_contexts, show_objects, show_table
+from qmi.errors import QMI_NoActiveContextException, QMI_RpcTimeoutException, QMI_UsageException
 from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
 from qmi.peers.resolver import PeerDescriptor
 from qmi.runtime.call_context import EXECUTION, current_chain, current_interrupt
@@ -44,15 +40,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=QMI_RpcObject)
-
-
-class InfoText(str):
-    """A text of several lines that a prompt shows as it is, not in quotes on one line."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 class QMI_Context:
@@ -170,7 +157,7 @@ class QMI_Context:
                 "context.make_peer_context_proxy(context.name).shutdown_context()"
             )
         if not self._ended.done():
-            self._core.run_stop_handlers()
+            self._core.stop_handlers.run()
             self._core.loop.soon(self._stop_event.set)
         try:
             self._ended.wait()
@@ -568,9 +555,9 @@ class QMI_Context:
         listed = self._listed(category)
         if any(entry.state for entry in listed if entry.category != "task"):  # something has failed
             rows = [(entry.address, entry.shown_class, entry.state or "-") for entry in listed]
-            self._show_objects(("address", "type", "state"), rows)
+            show_objects(self._core, ("address", "type", "state"), rows)
         else:
-            self._show_objects(("address", "type"), [(entry.address, entry.shown_class) for entry in listed])
+            show_objects(self._core, ("address", "type"), [(entry.address, entry.shown_class) for entry in listed])
 
     def show_instruments(self) -> None:
         """Print the instruments that can be reached."""
@@ -579,35 +566,11 @@ class QMI_Context:
     def show_tasks(self) -> None:
         """Print the tasks that can be reached, with the class of each and its state."""
         rows = [(entry.address, entry.shown_class, entry.state or "-") for entry in self._listed("task")]
-        self._show_objects(("address", "type", "state"), rows)
-
-    def _show_objects(self, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-        # The lock holder is shown only if there is one. All objects are asked before the first answer is awaited.
-        addresses = [parse_address(row[0]) for row in rows]
-        answers = [self._core.request(address, QueryLock(address.object)) for address in addresses]
-        deadline = time.monotonic() + LOCKS_SHOWN_WITHIN
-        holders: list[str] = []
-        infos: list[LockInfo | None] = []
-        for answer in answers:
-            try:
-                info = answer.wait(max(0.0, deadline - time.monotonic()))
-            except QMI_Exception:  # it has gone meanwhile, or its program does not answer
-                info = None
-            infos.append(info)
-        for address, info in zip(addresses, infos, strict=True):
-            if info is not None and address.context != self.name:
-                words = self._core.reservations.ask_words(address)
-                with suppress(QMI_Exception):  # an older version; then there are no words
-                    info = with_words(info, words.wait(max(0.0, deadline - time.monotonic())))
-            holders.append("" if info is None else info.describe())
-        if any(holders):
-            header = (*header, "locked by")
-            rows = [(*row, holder) for row, holder in zip(rows, holders, strict=True)]
-        _show(header, rows)
+        show_objects(self._core, ("address", "type", "state"), rows)
 
     def show_contexts(self) -> None:
         """Print the contexts that this program knows: itself, the configured ones, and those it is connected to."""
-        _show(("name", "address", "connected"), self._known_contexts())
+        show_table(("name", "address", "connected"), known_contexts(self._core))
 
     def show_network_contexts(self) -> None:
         """Print the contexts that answer on the network or are connected, and whether they are connected."""
@@ -615,17 +578,7 @@ class QMI_Context:
         rows = [(name, address, "yes" if self.has_peer_context(name) else "no") for name, address in found]
         # Where no broadcast gets through, those that are connected do not answer, and are there all the same.
         rows += [(name, address, "yes") for name, address in self._core.connections.not_among(found)]
-        _show(("name", "address", "connected"), sorted(rows))
-
-    def _known_contexts(self) -> list[tuple[str, str, str]]:
-        connections = self._core.connections
-        rows = {self.name: (self.name, f"port {connections.port}" if connections.port else "-", "(this context)")}
-        for name, config in self.get_configured_contexts().items():
-            address = f"{config.host or '127.0.0.1'}:{config.tcp_server_port}" if config.tcp_server_port else "-"
-            rows.setdefault(name, (name, address, "no"))
-        for name in connections.names():
-            rows[name] = (name, connections.address_of(name), "yes")
-        return list(rows.values())
+        show_table(("name", "address", "connected"), sorted(rows))
 
     # Other contexts
 
@@ -771,18 +724,5 @@ QMI_Context.__module__ = "qmi.core.context"
 QMI_Context.PeerDescriptor = PeerDescriptor  # type: ignore[attr-defined]
 
 
-LOCKS_SHOWN_WITHIN = 2.0
-"""How long ``show_...()`` waits for the answers of other programs about locks, in seconds."""
-
-
 def _nothing() -> None:
     pass
-
-
-def _show(header: tuple[str, ...], found: Sequence[tuple[str, ...]]) -> None:
-    rows = [tuple(printable(cell) for cell in row) for row in found]
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    line = " ".join("-" * width for width in widths)
-    for row in (header, None, *rows, None):
-        text = line if row is None else " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(text.rstrip())  # noqa: T201 - what show_...() is for

@@ -89,7 +89,7 @@ CALLS_USER_CODE: Final[frozenset[Place]] = frozenset(
     {
         ("actors/inline.py", "_run"),
         ("actors/actor.py", "Actor._construct"),
-        ("contexts/base.py", "ContextBase._in_context"),
+        ("contexts/stop_handlers.py", "StopHandlers._call"),
         ("utils/context_managers.py", "_lock_unlock"),
         ("utils/context_managers.py", "open_close"),
         ("utils/context_managers.py", "start_stop"),

@@ -210,7 +210,7 @@ def test_stop_handlers_may_run_ahead_of_the_stop(caplog: pytest.LogCaptureFixtur
     with QMI_Context("lab") as lab:
         lab.register_stop_handler(lambda: called.append(qmi.context().name))
         lab.register_stop_handler(lambda: called.append(str(1 / 0)))
-        lab.async_context.run_stop_handlers()
+        lab.async_context.stop_handlers.run()
         assert called == ["lab"]
         assert "failed" in caplog.text
     assert called == ["lab"], "what has run does not run again"
