@@ -192,7 +192,7 @@ def _close(allowed: object, value: object) -> bool:
 
 
 def describe_limits(limits: Limits, unit: str = "") -> str:
-    """Limits in words: ``"from 0 to 30 V"``, ``"0 V or more"``, ``"30 V or less"``.
+    """Limits in words: ``"from 0 to 30 V"``, ``"at least 0 V"``, ``"at most 30 V"``.
 
     Args:
         limits: The limits.
@@ -202,8 +202,8 @@ def describe_limits(limits: Limits, unit: str = "") -> str:
     low, high = (None if isinstance(end, float) and math.isinf(end) else end for end in limits)
     suffix = f" {unit}" if unit else ""
     if low is None:
-        return "any number" if high is None else f"{high!r}{suffix} or less"
-    return f"{low!r}{suffix} or more" if high is None else f"from {low!r} to {high!r}{suffix}"
+        return "any number" if high is None else f"at most {high!r}{suffix}"
+    return f"at least {low!r}{suffix}" if high is None else f"from {low!r} to {high!r}{suffix}"
 
 
 def listed(values: Iterable[object] | Sequence[object], *, bare: bool = False) -> str:

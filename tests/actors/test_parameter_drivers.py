@@ -215,7 +215,7 @@ def test_value_becomes_one_of_the_type_of_the_parameter(
         ("voltage", numpy.array([1.0, 2.0]), "voltage of psu must be a number, got array([1., 2.])"),
         ("voltage", 30.000001, "voltage of psu must be from 0 to 30 V, got 30.000001 V"),
         ("voltage", float("inf"), "voltage of psu must be from 0 to 30 V, got inf V"),
-        ("count", 0, "count of psu must be 1 or more, got 0"),
+        ("count", 0, "count of psu must be at least 1, got 0"),
         ("count", 2.0, "count of psu must be a whole number, got 2.0"),
         ("count", False, "count of psu must be a whole number, got False"),
         ("output", 1, "output of psu must be True or False, got 1"),

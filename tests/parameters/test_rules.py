@@ -185,8 +185,8 @@ def test_value_that_cannot_be_shown_is_refused_all_the_same() -> None:
     ("limits", "unit", "text"),
     [
         ((0, 30), "V", "from 0 to 30 V"),
-        ((0.5, None), "V", "0.5 V or more"),
-        ((None, 30), "", "30 or less"),
+        ((0.5, None), "V", "at least 0.5 V"),
+        ((None, 30), "", "at most 30"),
         ((None, None), "V", "any number"),
     ],
 )
@@ -247,7 +247,7 @@ def test_infinity_is_no_value_where_no_limit_is_infinite(limits: Any, value: flo
 def test_infinity_is_a_value_where_it_is_a_limit() -> None:
     assert Rule(float).check(math.inf, (1, math.inf), "x") == math.inf
     assert Rule(float).check(-math.inf, (-math.inf, 0), "x") == -math.inf
-    with pytest.raises(QMI_InvalidValueException, match="x must be 1 or more, got -inf"):
+    with pytest.raises(QMI_InvalidValueException, match="x must be at least 1, got -inf"):
         Rule(float).check(-math.inf, (1, math.inf), "x")
     assert describe_limits((-math.inf, math.inf)) == "any number"
 

@@ -65,7 +65,7 @@ def test_channel_is_set_and_asked(name: str, value: Any, command: str, question:
         ("amplitude", 4.1, r"channels\[1\]\.amplitude of awg must be from 0\.0 to 4\.0 V, got 4\.1 V"),
         ("amplitude", -0.1, "must be from"),
         ("offset", 2.5, r"channels\[1\]\.offset of awg must be from -2\.0 to 2\.0 V"),
-        ("frequency", 0.0, "frequency of awg must be 1e-06 Hz or more"),
+        ("frequency", 0.0, "frequency of awg must be at least 1e-06 Hz"),
         ("burst_cycles", 1.5, "must be a multiple of 1"),
         ("duty_cycle", 100.0, "must be from 0.01 to 99.99 %"),
         ("waveform", 'A"\n', "printable ASCII"),

@@ -67,7 +67,7 @@ def test_supply_with_one_output_has_none_to_choose() -> None:
         assert supply.get_voltage() == 3.3
         assert supply.snapshot()["channels[1].voltage"].value == 3.3
         assert len(supply.channels) == 1
-        with pytest.raises(QMI_InvalidValueException, match=r"voltage of device must be 0\.0 V or more, got -1\.0 V"):
+        with pytest.raises(QMI_InvalidValueException, match=r"voltage of device must be at least 0\.0 V, got -1\.0 V"):
             supply.channels[1].voltage = -1
         assert supply.parameters()["channels[1].voltage"].limits == (0, None)
 
