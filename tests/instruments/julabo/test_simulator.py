@@ -12,14 +12,7 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import QMI_InstrumentException
 from qmi.instruments.julabo import Julabo_Thermostat, ThermostatStatus
 from qmi.instruments.julabo.simulator import ThermostatSimulator
-from qmi.testing import simulated_time
 from qmi.testing.clock import MovableClock
-
-
-@pytest.fixture
-def clock() -> Iterator[MovableClock]:
-    with simulated_time() as clock:
-        yield clock
 
 
 @pytest.fixture

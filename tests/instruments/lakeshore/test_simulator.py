@@ -9,14 +9,7 @@ import pytest
 
 from qmi.core.context import QMI_Context
 from qmi.instruments.lakeshore import ControlMode, HeaterRange, Lakeshore_335, Lakeshore_336
-from qmi.testing import simulated_time
 from qmi.testing.clock import MovableClock
-
-
-@pytest.fixture
-def clock() -> Iterator[MovableClock]:
-    with simulated_time() as clock:
-        yield clock
 
 
 @pytest.fixture

@@ -11,14 +11,7 @@ import pytest
 from qmi.core.context import QMI_Context
 from qmi.instruments.stanford import Stanford_LockInAmplifier
 from qmi.instruments.stanford.simulator import LockInAmplifierSimulator
-from qmi.testing import simulated_time
 from qmi.testing.clock import MovableClock
-
-
-@pytest.fixture
-def clock() -> Iterator[MovableClock]:
-    with simulated_time() as clock:
-        yield clock
 
 
 @pytest.fixture
