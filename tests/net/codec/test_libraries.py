@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -275,7 +276,8 @@ def test_quantity_of_astropy_keeps_its_unit() -> None:
 )
 def test_data_of_xarray_keeps_its_unit_and_its_categories(array: Any) -> None:
     found = through(array)
-    assert repr(found) == repr(array)
+    # How many bytes texts take depends on how pandas keeps them, which pyarrow decides if it is there.
+    assert re.sub(r"Size: \d+k?B", "", repr(found)) == re.sub(r"Size: \d+k?B", "", repr(array))
     for name in ("x",) if type(array) is xr.DataArray else ():
         assert type(found.variable.data).__name__ == type(array.variable.data).__name__
         assert found.dims == (name,)
