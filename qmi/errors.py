@@ -27,6 +27,7 @@
     │   ├── QMI_ObjectLockedException          another proxy holds the lock
     │   │   └── QMI_LockLostException          the caller's own lock was taken away
     │   ├── QMI_ObjectRemovedException         (also QMI_MessageDeliveryException, QMI_UnknownNameException)
+    │   ├── QMI_RecordingException             (also OSError) the data of a run cannot be written or read
     │   └── QMI_RemoteException                an exception of a type that the caller does not have
     │       └── QMI_RemoteExceptionGroup       (also ExceptionGroup) such a group, with its members
     ├── QMI_SignalSubscriptionException
@@ -88,6 +89,7 @@ __all__ = [
     "QMI_OutOfStepException",
     "QMI_OutcomeUnknownException",
     "QMI_PeerNotFoundException",
+    "QMI_RecordingException",
     "QMI_RemoteException",
     "QMI_RemoteExceptionGroup",
     "QMI_RestoreException",
@@ -226,6 +228,10 @@ class QMI_ObjectLockedException(QMI_RuntimeException):
 
 class QMI_LockLostException(QMI_ObjectLockedException):
     """The lock that the caller relied on was taken away or lost with a link, so the call was refused."""
+
+
+class QMI_RecordingException(QMI_RuntimeException, OSError):
+    """The data of a run cannot be written, or not be read."""
 
 
 class QMI_RemoteException(QMI_RuntimeException):

@@ -23,6 +23,10 @@ PURE = {
     "qmi.config.schema",
     "qmi.config.structure",
     "qmi.config.parser",
+    "qmi.data.column_values",
+    "qmi.data.index_queries",
+    "qmi.data.log_contents",
+    "qmi.data.record_format",
     "qmi.parameters.blocks",
     "qmi.parameters.capabilities",
     "qmi.parameters.scpi_binding",
@@ -200,6 +204,7 @@ USERS_VALUES = {
     "Line._resynchronize": "likewise",
     "ScpiText.write": "a value of a parameter",
     "ScpiText.read": "likewise",
+    "Run._instruments": "proxies of drivers of the user's",
     "Device.proxy": "a proxy of a driver of the user's",
     # Tables of functions: each takes values of the type, or the kind, that it is found by.
     "Row.lower": "a value of one of the types of the row",

@@ -35,6 +35,7 @@ MODULES = (
 )
 PACKAGES = ("qmi.core", "qmi.utils", "qmi.instruments", "qmi.integrations")
 FURTHER = (
+    "qmi.data",
     "qmi.hosting",
     "qmi.scan",
     "qmi.testing",
@@ -45,7 +46,7 @@ FURTHER = (
 GROUPS = {
     "For every script": ("qmi", "qmi.scan", "qmi.utils."),
     "For drivers, tasks and larger programs": ("qmi.core.",),
-    "Data": ("qmi.data.",),
+    "Data": ("qmi.data", "qmi.data."),
     "Drivers": ("qmi.instruments.",),
     "Other frameworks": ("qmi.hosting", "qmi.integrations."),
     "For tests": ("qmi.testing",),

@@ -1,1 +1,28 @@
-"""Data of measurements: arrays with labels and units, folders of files, recorders."""
+"""Recording measured data: runs whose rows survive whatever ends the program.
+
+::
+
+    import qmi.data
+
+    with qmi.data.run("cooldown", columns={"T": "K", "V": "V"}, tags=["sample A12"]) as run:
+        run.add(T=4.2, V=0.013)
+
+    qmi.data.runs(tag="sample A12")
+    qmi.data.load(run.run_id).to_pandas()
+
+Beside them: arrays with labels and units (:mod:`qmi.data.dataset`), folders of files (:mod:`qmi.data.datastore`), and
+recorders of large arrays (:mod:`qmi.data.hdf5recorder`). Install the libraries for the files
+with ``pip install 'qmi-trio[data]'``.
+"""
+
+from __future__ import annotations
+
+from qmi.data.archive import export, load, recover, runs
+from qmi.data.recording import Run, run
+from qmi.data.run_index import RunInfo
+
+__all__ = ["Run", "RunInfo", "export", "load", "recover", "run", "runs"]
+
+for _name in __all__:
+    globals()[_name].__module__ = "qmi.data"
+del _name

@@ -1,0 +1,176 @@
+"""The runs that there are: finding them, reading them, and writing them to other files."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qmi.data import run_file
+from qmi.data.run_folder import RunFolder
+from qmi.data.run_index import RunInfo
+from qmi.errors import QMI_InvalidValueException, QMI_RecordingException, QMI_UnknownNameException
+
+if TYPE_CHECKING:
+    import xarray
+
+_PART_ROWS: Final = 10_000
+
+
+def runs(
+    name: str | None = None,
+    *,
+    tag: str | None = None,
+    since: str | datetime | timedelta | None = None,
+    until: str | datetime | timedelta | None = None,
+    state: str | None = None,
+    limit: int | None = None,
+    folder: str | Path | None = None,
+) -> list[RunInfo]:
+    """Find runs, oldest first. Those that were cut short are recovered first.
+
+    Args:
+        name: Only those of this name; ``*`` stands for anything.
+        tag: Only those with this tag.
+        since: Only those that began then or later: a time, its text such as ``"2026-11-26 14:00"``, or how long ago as
+            a ``timedelta``. A time without a time zone is in local time.
+        until: Only those that began before; likewise.
+        state: Only those that are "running", "done", "failed" or "interrupted".
+        limit: Only the latest ones, so many.
+        folder: Where the runs are; as for :func:`run`.
+
+    Raises:
+        QMI_InvalidValueException: If a condition cannot be understood.
+        QMI_RecordingException: If the index cannot be read.
+    """
+    place = RunFolder(folder)
+    place.recover_quietly()
+    return place.index.find(name=name, tag=tag, since=since, until=until, state=state, limit=limit)
+
+
+def load(run: str | RunInfo, *, folder: str | Path | None = None) -> xarray.Dataset:
+    """Read a run into memory.
+
+    The columns are variables with their units, along the dimension ``row``; the coordinate ``time`` has the times of
+    the rows in UTC (``row_time`` if there is a column ``time``). ``load(run_id).to_pandas()`` makes a table.
+
+    Args:
+        run: The id of a run; or a name, for the latest run of that name that has ended; or an entry of :func:`runs`.
+        folder: Where the runs are; as for :func:`run`.
+
+    Raises:
+        QMI_UnknownNameException: If there is no such run, or it still lasts.
+        QMI_RecordingException: If its file cannot be read.
+        QMI_MissingLibraryException: If a library of ``qmi-trio[data]`` is not installed.
+    """
+    return run_file.read(_file_of(run, folder))
+
+
+def _file_of(run: str | RunInfo, folder: str | Path | None) -> Path:
+    if isinstance(run, RunInfo):
+        if not run.file.exists():
+            raise QMI_UnknownNameException(f"{run.file}, the file of run {run.run_id}, is not there")
+        return run.file
+    if not isinstance(run, str):
+        raise QMI_InvalidValueException(f"run must be the id or the name of a run, got {run!r}")
+    place = RunFolder(folder)
+    place.recover_quietly()
+    file = place.file_of(run)
+    if os.sep not in run and file.exists():
+        return file
+    if place.index.find(run_id=run, state="running"):
+        raise QMI_UnknownNameException(f"run {run} still lasts: it can be loaded when it has ended")
+    named = [info for info in place.index.find(name=run.replace("*", "")) if info.file.exists()]
+    if not named:
+        raise QMI_UnknownNameException(
+            f"there is no run with the id or name {run!r} in {place.path} that has ended; qmi.data.runs() lists them"
+        )
+    return named[-1].file
+
+
+def recover(folder: str | Path | None = None) -> list[RunInfo]:
+    """Make files of runs that were cut short, because their program was killed or the disk was full.
+
+    That happens by itself when the next run begins, and by :func:`runs` and :func:`load`. This also enters runs into
+    the index that it lacks, such as those copied from another computer.
+
+    Args:
+        folder: Where the runs are; as for :func:`run`.
+
+    Returns:
+        The runs that were recovered.
+
+    Raises:
+        QMI_RecordingException: If some could not be, with all of the reasons; the others are recovered.
+    """
+    place = RunFolder(folder)
+    found, failed = place.recover()
+    if failed:
+        raise QMI_RecordingException(
+            f"{len(failed)} of the runs that were cut short cannot be recovered: {'; '.join(failed)}"
+        )
+    if place.path.exists():
+        place.mend_index()
+    return found
+
+
+def export(run: str | RunInfo, file: str | Path, *, folder: str | Path | None = None) -> Path:
+    """Write a run to a file of comma-separated values (``.csv``), a row a line.
+
+    The heads of the columns are names with units, such as ``T [K]``; each element of an array has a column of its own.
+
+    Args:
+        run: The run, as for :func:`load`.
+        file: The file; one of that name is overwritten.
+        folder: Where the runs are; as for :func:`run`.
+
+    Returns:
+        The file.
+
+    Raises:
+        QMI_InvalidValueException: If the file does not end with ``.csv``.
+        QMI_UnknownNameException: If there is no such run.
+        QMI_RecordingException: If it cannot be read or written.
+    """
+    path = Path(file)
+    if path.suffix.lower() != ".csv":
+        raise QMI_InvalidValueException(f"file must end with '.csv', got {path.name!r}")
+    data = load(run, folder=folder)
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as opened:
+            csv.writer(opened).writerows(_lines(data))
+    except OSError as error:
+        raise QMI_RecordingException(f"{path} cannot be written: {error}") from error
+    return path
+
+
+def _lines(data: xarray.Dataset) -> Iterator[list[object]]:
+    names = [name for name, variable in data.variables.items() if variable.dims[:1] == (run_file.ROW,)]
+    names.sort(key=lambda name: name not in data.coords)
+    head: list[object] = []
+    for name in names:
+        variable = data.variables[name]
+        unit = variable.attrs.get("units", variable.attrs.get("unit", ""))
+        unit = f" [{unit}]" if unit else ""
+        head += [f"{name}{index}{unit}" for index in _indices(variable.shape[1:])]
+    yield head
+    for at in range(0, data.sizes[run_file.ROW], _PART_ROWS):
+        parts = [_as_texts(data.variables[name][at : at + _PART_ROWS].values) for name in names]
+        for rows in zip(*parts, strict=True):
+            yield [value for row in rows for value in row]
+
+
+def _indices(shape: tuple[int, ...]) -> list[str]:
+    found = [""]
+    for length in shape:
+        found = [f"{index}[{n}]" for index in found for n in range(length)]
+    return found
+
+
+def _as_texts(values: Any) -> list[list[object]]:
+    if values.dtype.kind == "M":
+        values = values.astype(str)
+    return [list(row) for row in values.reshape(len(values), -1).tolist()]

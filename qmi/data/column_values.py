@@ -1,0 +1,331 @@
+"""What a column of a run takes, how a value stands in the log, and what the types of all its values have in common.
+
+A column has numbers, truth values, texts, or times; members of enums are kept by their names. None is no value, which
+every column takes. What the first value was decides: a column of numbers takes no text afterwards. Numbers may become
+more general on the way, from int to float to complex. In a column of arrays all arrays have one shape.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from numbers import Complex, Integral, Real
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cbor2 import CBORTag
+
+from qmi.errors import QMI_InvalidValueException
+from qmi.parameters.snapshot import show_value
+from qmi.parameters.units import in_unit
+
+if TYPE_CHECKING:
+    import numpy
+
+    Array = numpy.ndarray[Any, numpy.dtype[Any]]
+
+TAG_TIME: Final = 60001
+TAG_ARRAY: Final = 60002
+"""Tags of CBOR in a log: nanoseconds since 1970 in UTC; ``[dtype, shape, bytes or texts]``."""
+
+NUMBERS: Final = ("int", "float", "complex")
+_WORDS: Final = {
+    "none": "no values",
+    "bool": "truth values",
+    "int": "numbers",
+    "float": "numbers",
+    "complex": "numbers",
+    "text": "texts",
+    "time": "times",
+}
+_KINDS_OF_ARRAYS: Final = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex", "U": "text", "M": "time"}
+_PLAIN: Final = {bool: "bool", int: "int", float: "float", complex: "complex", str: "text"}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MIN_INT: Final = -(1 << 63)
+_MAX_INT: Final = (1 << 63) - 1
+_MIN_TIME: Final = datetime(1678, 1, 1, tzinfo=UTC)
+_MAX_TIME: Final = datetime(2262, 1, 1, tzinfo=UTC)
+
+
+class ColumnType(NamedTuple):
+    """What the values of a column have in common.
+
+    Attributes:
+        kind: "none", "bool", "int", "float", "complex", "text" or "time".
+        shape: Of its arrays; empty for plain values, None as long as there was no value.
+        missing: Whether there is None among the values.
+        dtype: The type of numpy that all its arrays have; empty if they differ, or for plain values.
+    """
+
+    kind: str = "none"
+    shape: tuple[int, ...] | None = None
+    missing: bool = False
+    dtype: str = ""
+
+    def __str__(self) -> str:
+        words = _WORDS[self.kind]
+        return f"arrays of {words}, of shape {self.shape}" if self.shape else words
+
+
+class Encoded(NamedTuple):
+    """A value as it stands in the log, and its type."""
+
+    plain: object
+    type: ColumnType
+
+
+NOTHING: Final = Encoded(None, ColumnType(missing=True))
+
+
+def joined(one: ColumnType, other: ColumnType) -> ColumnType | None:
+    """The type of a column that has values of both; None if no column can."""
+    missing = one.missing or other.missing
+    if one.kind == "none" or other.kind == "none":
+        known = other if one.kind == "none" else one
+        return known._replace(missing=missing)
+    if one.shape != other.shape:
+        return None
+    if one.kind == other.kind:
+        return ColumnType(one.kind, one.shape, missing, one.dtype if one.dtype == other.dtype else "")
+    if one.kind in NUMBERS and other.kind in NUMBERS:
+        return ColumnType(max(one.kind, other.kind, key=NUMBERS.index), one.shape, missing)
+    return None
+
+
+def encoded(value: object, column: str, unit: str = "") -> Encoded:
+    """Find out what a value is, and how it is written.
+
+    Args:
+        value: What the user gave; quantities of pint are converted.
+        column: The column, for messages.
+        unit: Its unit.
+
+    Raises:
+        QMI_InvalidValueException: If no column can have it.
+    """
+    value = in_unit(value, unit, column)
+    if value is None:
+        return NOTHING
+    kind = type(value)
+    if kind is float:
+        return Encoded(value, ColumnType("float", ()))
+    if kind is bool or _is_numpy(value, "bool_"):
+        return Encoded(bool(value), ColumnType("bool", ()))
+    if isinstance(value, Enum):
+        return Encoded(value.name, ColumnType("text", ()))
+    if isinstance(value, str):
+        return Encoded(_text(str(value), column), ColumnType("text", ()))
+    if isinstance(value, datetime):
+        return Encoded(_time(value, column), ColumnType("time", ()))
+    if _is_numpy(value, "datetime64") or _is_numpy(value, "ndarray") or isinstance(value, list | tuple):
+        return _array(value, column)
+    if isinstance(value, Complex):
+        return _number(value, column)
+    if hasattr(value, "__array__"):
+        return _array(value, column)
+    raise QMI_InvalidValueException(
+        f"{column} must be a number, a text, a bool, a datetime, an enum or an array of these, or None; got "
+        f"{show_value(value)} of type {kind.__name__}"
+    )
+
+
+def _is_numpy(value: object, name: str) -> bool:
+    numpy = sys.modules.get("numpy")  # a value of it can be here only if it was imported
+    return numpy is not None and isinstance(value, getattr(numpy, name))
+
+
+def _number(value: Complex, column: str) -> Encoded:
+    if isinstance(value, Integral):
+        number = int(value)
+        if not _MIN_INT <= number <= _MAX_INT:
+            raise QMI_InvalidValueException(
+                f"{column} must be an integer of at most 64 bits, got {show_value(number)}: give a float or a text"
+            )
+        return Encoded(number, ColumnType("int", ()))
+    if isinstance(value, Real):
+        return Encoded(float(value), ColumnType("float", ()))
+    return Encoded(complex(value), ColumnType("complex", ()))
+
+
+def _text(text: str, column: str) -> str:
+    if "\0" in text:
+        raise QMI_InvalidValueException(
+            f"{column} must be a text without NUL characters, which the final file cannot have; got {show_value(text)}"
+        )
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise QMI_InvalidValueException(f"{column} must be a text that UTF-8 has, got {text!a}") from error
+    return text
+
+
+def _time(value: datetime, column: str) -> CBORTag:
+    aware = value.astimezone(UTC)  # one without a time zone is in local time
+    if not _MIN_TIME <= aware < _MAX_TIME:
+        raise QMI_InvalidValueException(f"{column} must be a time from 1678 to 2261, got {value}")
+    nanoseconds = (aware - _EPOCH) // _MICROSECOND * 1000 + int(getattr(value, "nanosecond", 0))
+    return CBORTag(TAG_TIME, nanoseconds)
+
+
+def _array(value: object, column: str) -> Encoded:
+    import numpy
+
+    try:
+        array = numpy.asarray(value)
+    except ValueError as error:
+        raise QMI_InvalidValueException(f"{column} must be an array whose rows are equally long: {error}") from error
+    if array.dtype.kind == "O":
+        array = _of_objects(array, column)
+    kind = _KINDS_OF_ARRAYS.get(array.dtype.kind)
+    if kind is None or array.dtype.fields is not None:
+        raise QMI_InvalidValueException(
+            f"{column} must be an array of numbers, texts, bools or times, got one of type {array.dtype}"
+        )
+    if not array.size:
+        raise QMI_InvalidValueException(f"{column} must be an array with elements, got one of shape {array.shape}")
+    if array.dtype == "u8" and int(array.max()) > _MAX_INT:
+        raise QMI_InvalidValueException(f"{column} must be integers of at most 63 bits, got {array.max()}")
+    if kind == "text":
+        texts = [_text(text, column) for text in array.ravel().tolist()]
+        if not array.shape:
+            return Encoded(texts[0], ColumnType(kind, ()))
+        return Encoded(CBORTag(TAG_ARRAY, ["U", list(array.shape), texts]), ColumnType(kind, array.shape))
+    if not array.shape and kind != "time":
+        return encoded(array[()].item(), column)
+    array = array.astype(_dtype_of_file(array.dtype, kind), copy=False)
+    if not array.shape:
+        return Encoded(CBORTag(TAG_TIME, int(array.view("i8")[()])), ColumnType(kind, ()))
+    dtype = array.dtype.str
+    plain = CBORTag(TAG_ARRAY, [dtype, list(array.shape), array.tobytes()])
+    return Encoded(plain, ColumnType(kind, array.shape, dtype=dtype))
+
+
+def _dtype_of_file(dtype: numpy.dtype[Any], kind: str) -> numpy.dtype[Any]:
+    """The type by which an array is kept: its own, unless only numpy knows it."""
+    import numpy
+
+    if kind == "time":
+        return numpy.dtype("<M8[ns]")
+    if kind == "float" and dtype.itemsize not in (4, 8):
+        return numpy.dtype("<f4" if dtype.itemsize < 4 else "<f8")
+    if kind == "complex" and dtype.itemsize > 16:
+        return numpy.dtype("<c16")
+    return dtype.newbyteorder("<")
+
+
+def _of_objects(array: Array, column: str) -> Array:
+    """An array of members of enums, or of datetimes, as texts or times."""
+    import numpy
+
+    members = array.ravel().tolist()
+    if members and all(isinstance(member, Enum | str) for member in members):
+        texts = [member.name if isinstance(member, Enum) else member for member in members]
+        return numpy.array(texts, dtype=str).reshape(array.shape)
+    if members and all(isinstance(member, datetime) for member in members):
+        times = [_time(member, column).value for member in members]
+        return numpy.array(times, dtype="i8").view("M8[ns]").reshape(array.shape)
+    return array
+
+
+def names_of_columns(columns: object) -> dict[str, str]:
+    """The columns of a run and their units.
+
+    Args:
+        columns: A mapping of names to units, or the names alone.
+
+    Raises:
+        QMI_InvalidValueException: If a name or a unit will not do.
+    """
+    if isinstance(columns, str) or not hasattr(columns, "__iter__"):
+        raise QMI_InvalidValueException(
+            f"columns must be a mapping of names to units, such as {{'T': 'K', 'V': 'V'}}, or names; got {columns!r}"
+        )
+    units = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns, "")
+    if not units:
+        raise QMI_InvalidValueException("columns must have at least one name, such as {'T': 'K'}; got none")
+    for name, unit in units.items():
+        check_name(name, "a column")
+        if not isinstance(unit, str | None):
+            raise QMI_InvalidValueException(f"the unit of column {name} must be a text such as 'V', got {unit!r}")
+        _text(unit or "", f"the unit of column {name}")
+    return {name: unit or "" for name, unit in units.items()}
+
+
+def check_name(name: object, what: str) -> None:
+    """Refuse what netCDF has no name for.
+
+    Raises:
+        QMI_InvalidValueException: If it is no name; says why.
+    """
+    if not isinstance(name, str) or not name or not name.isprintable() or "/" in name or " " in name:
+        raise QMI_InvalidValueException(
+            f"the name of {what} must be a text without blanks and without '/', got {name!r}"
+        )
+    if name == "row":
+        raise QMI_InvalidValueException(f"the name of {what} cannot be 'row': that is what rows are counted by")
+    if not (name[0].isalnum() or name[0] == "_"):
+        raise QMI_InvalidValueException(f"the name of {what} must begin with a letter, a digit or '_', got {name!r}")
+
+
+def convert(values: list[object], kind: ColumnType) -> Array:
+    """The values of a column, as they stand in the log, as an array of the type that they have in common.
+
+    Texts are objects, times nanoseconds since 1970 in UTC, and truth values numbers of 8 bits. What is None is NaN, an
+    empty text, or no time.
+    """
+    import numpy
+
+    shape = kind.shape or ()
+    dtype, nothing = storage(kind)
+    result = numpy.empty((len(values), *shape), dtype)
+    if not shape and not kind.missing and kind.kind in ("bool", "int", "float", "complex", "text"):
+        result[:] = values
+        return result
+    for index, value in enumerate(values):
+        result[index] = nothing if value is None else _decoded(value)
+    return result
+
+
+def storage(kind: ColumnType) -> tuple[str, object]:
+    """How numpy keeps a column, and what stands for None."""
+    if kind.kind == "text":
+        return "O", ""
+    if kind.kind == "time":
+        return "i8", _MIN_INT
+    if kind.dtype and not kind.missing:
+        return ("i1" if kind.kind == "bool" else kind.dtype), None
+    if kind.kind == "complex":
+        return "c16", complex("nan")
+    if kind.kind in ("float", "none") or kind.missing:
+        return "f8", float("nan")
+    return ("i1" if kind.kind == "bool" else "i8"), None
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, CBORTag):
+        return value
+    if value.tag == TAG_TIME:
+        return value.value
+    import numpy
+
+    dtype, shape, content = value.value
+    if dtype == "U":
+        return numpy.array(content, dtype=object).reshape(shape)
+    array = numpy.frombuffer(content, dtype).reshape(shape)
+    return array.view("i8") if array.dtype.kind == "M" else array
+
+
+def type_of_plain(value: object) -> ColumnType:
+    """The type of a value as it stands in the log."""
+    if value is None:
+        return NOTHING.type
+    if isinstance(value, CBORTag):
+        if value.tag == TAG_ARRAY:
+            dtype, shape, _ = value.value
+            if dtype == "U":
+                return ColumnType("text", tuple(shape))
+            return ColumnType(_KINDS_OF_ARRAYS[dtype[1]], tuple(shape), dtype=dtype)
+        return ColumnType("time", ())
+    return ColumnType(_PLAIN[type(value)], ())

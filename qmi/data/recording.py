@@ -1,0 +1,405 @@
+"""A run while it is measured."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import cbor2
+import trio
+
+from qmi.data import run_metadata
+from qmi.data.column_values import ColumnType, Encoded, check_name, encoded, joined, names_of_columns
+from qmi.data.log_contents import Event, Head
+from qmi.data.run_file import check_libraries, time_name
+from qmi.data.run_folder import RunFolder, check_run_name
+from qmi.data.run_index import RunInfo
+from qmi.data.run_log import RunLog
+from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_RecordingException
+from qmi.parameters.snapshot import show_value
+from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
+
+_JUMP: Final = 1.0
+"""By how many seconds the clock of the computer may differ at the end, before it is noted."""
+
+Axes = Mapping[str, Mapping[str, tuple[str, object]]]
+
+
+def run(
+    name: str,
+    columns: Mapping[str, str | None] | Iterable[str],
+    *,
+    coordinates: Sequence[str] = (),
+    axes: Axes | None = None,
+    tags: Iterable[str] = (),
+    comment: str = "",
+    metadata: Mapping[str, object] | None = None,
+    instruments: Sequence[Any] = (),
+    update: bool = False,
+    folder: str | Path | None = None,
+) -> Run:
+    """A run: rows of measured values, kept from the moment at which each of them is added.
+
+    ::
+
+        with qmi.data.run("cooldown", columns={"T": "K", "V": "V"}) as run:
+            while run.rows < 1000:
+                run.add(T=thermometer.temperature, V=dmm.voltage)
+
+    In a trio program, ``async with``. While the run lasts, its rows are in a log; when it ends they become one netCDF-4
+    file. If the program is killed, the next run, :func:`runs` or :func:`load` makes that file, or :func:`recover`. What
+    is known of the program, its configuration and script is kept by itself, and so are the snapshots of the
+    instruments of the context, at the beginning and at the end.
+
+    Args:
+        name: The name; several runs may have it. Each has an id of its own, :attr:`Run.run_id`.
+        columns: Names of the columns and their units, or the names alone.
+        coordinates: The columns that were set rather than measured; they become coordinates in the file.
+        axes: For columns of arrays: the names of their axes, each with unit and values, such as
+            ``{"trace": {"delay": ("s", delays)}}``.
+        tags: By which the run is found again.
+        comment: A comment; more can be added while it lasts.
+        metadata: What else is to be kept, as JSON has it: texts, numbers, lists, dicts.
+        instruments: Proxies of instruments of other programs whose snapshots are kept, too; and those that are locked.
+        update: Whether instruments ask their devices for all their parameters; if not, their snapshots have what was
+            read or set last, and nothing is asked.
+        folder: Where the runs are; None takes ``runs`` in the configured ``datastore``, or else ``qmi_data/runs`` in
+            the QMI home directory.
+
+    Raises:
+        QMI_InvalidValueException: If an argument will not do.
+        QMI_MissingLibraryException: If a library of ``qmi-trio[data]`` is not installed.
+        QMI_RecordingException: At the beginning of the block, if nothing can be written to the folder.
+    """
+    return Run(
+        _Setup(name, columns, coordinates, axes, tags, comment, metadata), RunFolder(folder), instruments, update
+    )
+
+
+class _Setup:
+    """What the user wants of a run, checked."""
+
+    def __init__(
+        self,
+        name: str,
+        columns: object,
+        coordinates: Sequence[str],
+        axes: Axes | None,
+        tags: Iterable[str],
+        comment: str,
+        metadata: Mapping[str, object] | None,
+    ) -> None:
+        check_libraries()
+        self.name = check_run_name(name)
+        self.columns = names_of_columns(columns)
+        if unknown := [column for column in coordinates if column not in self.columns]:
+            raise QMI_InvalidValueException(f"coordinates must be columns ({', '.join(self.columns)}), got {unknown}")
+        self.coordinates = list(coordinates)
+        self.axes = self._checked_axes(axes or {})
+        self.tags = checked_tags(tags)
+        self.comment = comment
+        try:
+            self.metadata = json.loads(json.dumps(dict(metadata or {})))
+        except (TypeError, ValueError) as error:
+            raise QMI_InvalidValueException(
+                f"metadata must be a dict of texts, numbers, lists and dicts, as JSON has them: {error}"
+            ) from error
+
+    def _checked_axes(self, axes: Axes) -> dict[str, dict[str, tuple[str, Encoded]]]:
+        found: dict[str, dict[str, tuple[str, Encoded]]] = {}
+        known: dict[str, object] = {}
+        for column, of_column in axes.items():
+            if column not in self.columns:
+                raise QMI_InvalidValueException(f"axes has {column!r}, which is no column ({', '.join(self.columns)})")
+            found[column] = {}
+            for axis, described in of_column.items():
+                check_name(axis, "an axis")
+                if axis in self.columns or axis == time_name(self.columns):
+                    raise QMI_InvalidValueException(f"axis {axis!r} of {column} must have a name that no column has")
+                unit, values = described
+                value = encoded(values, f"axis {axis}", unit)
+                if not value.type.shape or len(value.type.shape) != 1:
+                    raise QMI_InvalidValueException(f"axis {axis!r} of {column} must be a list of values")
+                content = (unit, cbor2.dumps(value.plain))
+                if known.setdefault(axis, content) != content:
+                    raise QMI_InvalidValueException(f"axis {axis!r} must be the same in all columns that have it")
+                found[column][axis] = (unit, value)
+        return found
+
+    def head(self, run_id: str, started: int, metadata: dict[str, Any]) -> Head:
+        """The first record of the log."""
+        axes = {
+            column: {axis: (unit, value.plain) for axis, (unit, value) in of_column.items()}
+            for column, of_column in self.axes.items()
+        }
+        return Head(run_id, self.name, self.columns, axes, self.coordinates, started, metadata)
+
+
+def checked_tags(tags: Iterable[str]) -> list[str]:
+    """Tags, each once.
+
+    Raises:
+        QMI_InvalidValueException: If one is no text.
+    """
+    found = [tags] if isinstance(tags, str) else list(tags)
+    if wrong := [tag for tag in found if not isinstance(tag, str) or not tag.isprintable() or not tag]:
+        raise QMI_InvalidValueException(f"tags must be texts, got {wrong[0]!r}")
+    return list(dict.fromkeys(found))
+
+
+class Run:
+    """A run, made by :func:`run` and used in a ``with`` block. All methods work from any thread.
+
+    Attributes:
+        name: The name.
+        run_id: Its id, when it has begun.
+        rows: How many rows were added.
+        info: What the index has of it, when it has ended.
+    """
+
+    def __init__(self, setup: _Setup, folder: RunFolder, instruments: Sequence[Any], update: bool) -> None:
+        self.name = setup.name
+        self.run_id = ""
+        self.rows = 0
+        self.info: RunInfo | None = None
+        self._setup = setup
+        self._folder = folder
+        self._instruments = instruments
+        self._update = update
+        self._mutex = threading.Lock()
+        self._log: RunLog | None = None
+        self._columns = list(setup.columns)
+        self._types = [ColumnType()] * len(self._columns)
+        self._usual: list[type] = []
+        self._enums: set[str] = set()
+        self._begun = 0
+        self._started = 0
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id or self.name}: {self.rows} rows>"
+
+    @property
+    def file(self) -> Path:
+        """The netCDF file, which is there when the run has ended."""
+        return self._folder.file_of(self.run_id)
+
+    # Its beginning and end
+
+    def __enter__(self) -> Run:
+        refuse_on_loop("with qmi.data.run()", "async with qmi.data.run(...) as run:")
+        context = run_metadata.active_context()
+        self._begin(run_metadata.snapshots(context, self._instruments, update=self._update))
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        context = run_metadata.active_context()
+        self._end(error, partial(run_metadata.snapshots, context, self._instruments, update=self._update))
+
+    async def __aenter__(self) -> Run:
+        refuse_outside_trio("async with qmi.data.run()", "with qmi.data.run")
+        context = run_metadata.active_context()
+        found = await run_metadata.snapshots_async(context, self._instruments, update=self._update)
+        await trio.to_thread.run_sync(self._begin, found)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        context = run_metadata.active_context()
+        with trio.CancelScope(shield=True):  # the data are kept, whatever has ended the block
+            found = await run_metadata.snapshots_async(context, self._instruments, update=self._update)
+            await trio.to_thread.run_sync(self._end, error, lambda: found)
+
+    def _begin(self, snapshots: dict[str, Any]) -> None:
+        if self._begun:
+            raise QMI_InvalidOperationException(
+                f"Run {self.run_id} was begun before; make a new one: qmi.data.run(...)"
+            )
+        self._folder.recover_quietly()
+        started = time.time_ns()
+        begun = time.monotonic_ns()
+        self.run_id, log = self._folder.new_log(self.name, _utc(started))
+        metadata = run_metadata.of_program(run_metadata.active_context())
+        metadata["instruments_at_begin"] = snapshots
+        metadata["user_metadata"] = self._setup.metadata
+        try:
+            log.append(cbor2.dumps(self._setup.head(self.run_id, started, metadata).to_record()))
+        except BaseException:
+            log.remove()
+            raise
+        self._begun, self._started, self._log = begun, started, log
+        tags = self._setup.tags
+        comment = self._setup.comment
+        self._folder.enter(
+            RunInfo(self.run_id, self.name, _utc(started), None, "running", 0, tuple(tags), comment, self.file)
+        )
+        if tags:
+            self.tag(*tags)
+        if comment:
+            self.comment(comment)
+
+    def _end(self, error: BaseException | None, snapshots: Any) -> None:
+        with self._mutex:
+            log, self._log = self._log, None
+        if log is None or log.closed:  # a forked child leaves the run to its parent
+            return
+        try:
+            end = self._end_event(error, snapshots)
+            if not log.failed:
+                log.append(cbor2.dumps(end))
+        finally:
+            self._finish(log, error)
+
+    def _end_event(self, error: BaseException | None, snapshots: Any) -> Event:
+        elapsed = time.monotonic_ns() - self._begun
+        jump = (time.time_ns() - self._started - elapsed) / 1e9
+        return {
+            "event": "end",
+            "time": elapsed,
+            "state": "done" if error is None else "failed",
+            "error": None if error is None else f"{type(error).__name__}: {error}",
+            "rows": self.rows,
+            "clock_jump": jump if abs(jump) > _JUMP else 0.0,
+            "instruments_at_end": snapshots(),
+        }
+
+    def _finish(self, log: RunLog, error: BaseException | None) -> None:
+        try:
+            self.info = self._folder.end(self.run_id, log)
+        except QMI_RecordingException as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))  # what has ended the block says more
+
+    # Rows
+
+    def add(self, /, **values: object) -> None:
+        """Add a row; when this returns it will be in the file, even if the program is killed the moment after.
+
+        Args:
+            values: The value of each column: a number, a text, a bool, a datetime, a member of an enum, a list or
+                array of them, or None where there is none.
+
+        Raises:
+            QMI_InvalidValueException: If a column is missing, or a value does not go with the column; nothing is added.
+            QMI_RecordingException: If it cannot be written, such as on a full disk. What was added before is whole.
+            QMI_InvalidOperationException: If the run does not last.
+        """
+        now = time.monotonic_ns()
+        try:
+            row = [values[name] for name in self._columns]
+        except KeyError:
+            raise self._strange(values) from None
+        if len(values) != len(row):
+            raise self._strange(values)
+        with self._mutex:
+            if self._log is None:
+                raise self._closed()
+            if [type(value) for value in row] != self._usual:
+                row = self._checked(row)
+            try:
+                payload = cbor2.dumps([self.rows, now - self._begun, *row])
+            except (UnicodeError, cbor2.CBOREncodeError) as error:
+                raise QMI_InvalidValueException(f"a row cannot be written: {error}") from error
+            self._log.append(payload)
+            self.rows += 1
+
+    def _closed(self) -> Exception:
+        if self._begun:
+            return QMI_InvalidOperationException(f"Run {self.run_id} has ended")
+        return QMI_InvalidOperationException(f"Run {self.name!r} has not begun: with qmi.data.run(...) as run:")
+
+    def _strange(self, values: Mapping[str, object]) -> Exception:
+        missing = [name for name in self._columns if name not in values]
+        unknown = [name for name in values if name not in self._columns]
+        parts = [f"{words} {', '.join(names)}" for words, names in (("without", missing), ("with", unknown)) if names]
+        return QMI_InvalidValueException(
+            f"a row of run {self.name} must have the columns {', '.join(self._columns)}, got one {' and '.join(parts)} "
+            "(None stands for a value that there is not)"
+        )
+
+    def _checked(self, row: list[object]) -> list[object]:
+        """The row as it is written; called with the mutex held."""
+        assert self._log is not None
+        found: list[Encoded] = []
+        types: list[ColumnType] = []
+        for name, known, value in zip(self._columns, self._types, row, strict=True):
+            one = encoded(value, f"column {name}", self._setup.columns[name])
+            both = joined(known, one.type)
+            if both is None:
+                raise QMI_InvalidValueException(
+                    f"column {name} of run {self.name} has {known}, got {show_value(value)}"
+                    + (f" of shape {one.type.shape}" if one.type.shape else "")
+                )
+            if known.shape is None and both.shape is not None:
+                self._check_axes(name, both.shape)
+            found.append(one)
+            types.append(both)
+        self._note_enums(row)
+        self._types = types
+        # Rows of floats and bools alone need no further look; others are looked at each time.
+        kinds = [type(value) for value in row]
+        self._usual = kinds if all(kind is float or kind is bool for kind in kinds) else []
+        return [one.plain for one in found]
+
+    def _check_axes(self, name: str, shape: tuple[int, ...]) -> None:
+        axes = self._setup.axes.get(name)
+        if axes is None:
+            return
+        declared = tuple((value.type.shape or ())[0] for _, value in axes.values())
+        if declared != shape:
+            raise QMI_InvalidValueException(
+                f"column {name} must be arrays of shape {declared}, as its axes {', '.join(axes)} say; got {shape}"
+            )
+
+    def _note_enums(self, row: list[object]) -> None:
+        assert self._log is not None
+        for name, value in zip(self._columns, row, strict=True):
+            if isinstance(value, Enum) and name not in self._enums:
+                cls = type(value)
+                members = {member.name: repr(member.value) for member in cls}
+                full = f"{cls.__module__}.{cls.__qualname__}"
+                self._log.append(cbor2.dumps({"event": "enum", "column": name, "class": full, "members": members}))
+                self._enums.add(name)
+
+    # What the user says of it
+
+    def comment(self, text: str) -> None:
+        """Add a comment, with the time.
+
+        Raises:
+            QMI_RecordingException: If it cannot be written.
+            QMI_InvalidOperationException: If the run does not last.
+        """
+        if not isinstance(text, str):
+            raise QMI_InvalidValueException(f"a comment must be a text, got {text!r}")
+        self._note({"event": "comment", "text": text})
+
+    def tag(self, *tags: str) -> None:
+        """Add tags, by which the run is found again.
+
+        Raises:
+            QMI_RecordingException: If they cannot be written.
+            QMI_InvalidOperationException: If the run does not last.
+        """
+        self._note({"event": "tags", "tags": checked_tags(tags)})
+
+    def _note(self, event: Event) -> None:
+        with self._mutex:
+            if self._log is None:
+                raise self._closed()
+            self._log.append(cbor2.dumps({**event, "time": time.monotonic_ns() - self._begun}))
+
+
+def _utc(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

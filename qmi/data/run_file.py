@@ -1,0 +1,281 @@
+"""The file of a run that has ended: netCDF-4, made from the log, under another name until it is whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qmi.data.column_values import ColumnType, convert, storage, type_of_plain
+from qmi.data.log_contents import Summary, summary_of
+from qmi.data.run_log import LogContents
+from qmi.errors import QMI_MissingLibraryException, QMI_RecordingException
+
+if TYPE_CHECKING:
+    import h5netcdf
+    import xarray
+
+ENDING: Final = ".nc"
+ROW: Final = "row"
+_PART_BYTES: Final = 16 << 20
+_PART_ROWS: Final = 8192
+_LIBRARIES: Final = ("numpy", "h5py", "h5netcdf", "xarray")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_libraries() -> None:
+    """See whether what files of runs need is there; nothing is imported yet, since that takes seconds.
+
+    Raises:
+        QMI_MissingLibraryException: If something is not installed.
+    """
+    for name in _LIBRARIES:
+        if name not in sys.modules and find_spec(name) is None:
+            raise QMI_MissingLibraryException(
+                f"Runs need the Python package {name!r}, which is not installed: pip install 'qmi-trio[data]'"
+            )
+
+
+def time_of(nanoseconds: int) -> datetime:
+    """The time of nanoseconds since 1970 in UTC."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def attributes_of(summary: Summary, skipped: int) -> dict[str, str | int]:
+    """The attributes of the file, which are texts and numbers."""
+    head, end = summary.head, summary.end
+    metadata: dict[str, Any] = dict(head.metadata)
+    metadata["comments"] = [
+        {"time": time_of(head.started + time).isoformat(), "text": text} for time, text in summary.comments
+    ]
+    if end is not None:
+        metadata["end"] = {name: value for name, value in end.items() if name not in ("event", "time", "state")}
+    if summary.lost or skipped:
+        metadata["damage"] = {"rows_lost": summary.lost, "bytes_skipped": skipped}
+    return {
+        "title": head.name,
+        "run_id": head.run_id,
+        "started": time_of(head.started).isoformat(),
+        "ended": time_of(head.started + summary.last).isoformat(),
+        "state": "interrupted" if end is None else end["state"],
+        "rows": summary.rows,
+        "rows_lost": summary.lost,
+        "damaged": int(bool(summary.lost or skipped)),
+        "comment": "\n".join(text for _, text in summary.comments),
+        "tags": json.dumps(summary.tags, ensure_ascii=False),
+        "qmi_metadata": json.dumps(metadata, ensure_ascii=False),
+    }
+
+
+def build(log: Path, file: Path) -> dict[str, str | int]:
+    """Make the file of a run from its log; one of that name is replaced when the new one is whole.
+
+    Returns:
+        The attributes of the file.
+
+    Raises:
+        QMI_RecordingException: If it cannot be written, or the log is none; nothing is left of the file then.
+    """
+    check_libraries()
+    contents = LogContents(log)
+    part = file.with_name(f"{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        summary = summary_of(contents)
+        attributes = attributes_of(summary, contents.skipped)
+        _check_room(summary, file.parent)
+        _write(part, summary, contents, attributes)
+        _to_disk(part)
+        os.replace(part, file)
+    except (OSError, RuntimeError) as error:  # of h5py, too, which has no errors of its own
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise QMI_RecordingException(
+            f"{file} cannot be written: {error}. The rows are whole in {log}: mend that, then call qmi.data.recover()"
+        ) from error
+    return attributes
+
+
+def _to_disk(path: Path) -> None:
+    fd = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _row_bytes(summary: Summary) -> int:
+    total = 8
+    for kind in summary.types.values():
+        size = 8 if kind.dtype == "" else int(kind.dtype[2:].partition("[")[0])
+        for length in kind.shape or ():
+            size *= length
+        total += size * (2 if kind.kind == "complex" and not kind.dtype else 1)
+    return total
+
+
+def _check_room(summary: Summary, folder: Path) -> None:
+    needed, free = summary.rows * _row_bytes(summary), shutil.disk_usage(folder).free
+    if needed > free:
+        raise QMI_RecordingException(f"it needs {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free on the disk")
+
+
+def _write(path: Path, summary: Summary, contents: LogContents, attributes: dict[str, str | int]) -> None:
+    import h5netcdf
+
+    with _PatientFile(path, "w+b") as opened:
+        with h5netcdf.File(opened, "w") as file:
+            for name, value in attributes.items():
+                file.attrs[name] = value
+            variables = _define(file, summary)
+            at = 0
+            for rows in _parts(contents, max(1, min(_PART_ROWS, _PART_BYTES // _row_bytes(summary)))):
+                times = [summary.head.started + row[1] for row in rows]
+                end = at + len(rows)
+                variables[0][at:end] = convert(list(times), ColumnType("time", ()))
+                for index, kind in enumerate(summary.types.values()):
+                    variables[index + 1][at:end] = convert([row[index + 2] for row in rows], kind)
+                at = end
+                if opened.failure is not None:
+                    break
+        if opened.failure is not None:
+            raise opened.failure
+
+
+class _PatientFile(io.FileIO):
+    """A file that keeps an error of writing to itself: HDF5 crashes the program where the disk is full.
+
+    Attributes:
+        failure: The first error; nothing is written after it.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while self.failure is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self.failure = error
+        if self.failure is not None:
+            self.seek(len(view) - done, os.SEEK_CUR)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+
+def _parts(contents: LogContents, length: int) -> Iterator[list[list[Any]]]:
+    part: list[list[Any]] = []
+    for record in contents:
+        if isinstance(record, list):
+            part.append(record)
+            if len(part) == length:
+                yield part
+                part = []
+    if part:
+        yield part
+
+
+def time_name(columns: dict[str, str]) -> str:
+    """What the coordinate with the times of the rows is called."""
+    return "time" if "time" not in columns else "row_time"
+
+
+def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
+    head = summary.head
+    file.dimensions[ROW] = summary.rows
+    time = time_name(head.columns)
+    variables = [file.create_variable(time, (ROW,), "i8")]
+    _describe_times(variables[0])
+    variables[0].attrs["long_name"] = "time at which the row was added"
+    coordinates = " ".join([time, *head.coordinates])
+    for name, kind in summary.types.items():
+        dimensions = (ROW, *_axes(file, summary, name))
+        variable = _create(file, name, dimensions, kind)
+        variables.append(variable)
+        if head.columns[name]:
+            variable.attrs["units" if kind.kind != "time" else "unit"] = head.columns[name]
+        if name in summary.enums:
+            variable.attrs["enum"] = summary.enums[name]["class"]
+            variable.attrs["enum_members"] = json.dumps(summary.enums[name]["members"])
+        if name not in head.coordinates:
+            variable.attrs["coordinates"] = coordinates
+    return variables
+
+
+def _create(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], kind: ColumnType) -> h5netcdf.Variable:
+    import h5py
+
+    variable = file.create_variable(name, dimensions, h5py.string_dtype() if kind.kind == "text" else storage(kind)[0])
+    if kind.kind == "bool" and not kind.missing:
+        variable.attrs["dtype"] = "bool"  # xarray makes bool of it
+    if kind.kind == "time":
+        _describe_times(variable)
+    return variable
+
+
+def _describe_times(variable: h5netcdf.Variable) -> None:
+    variable.attrs["units"] = "nanoseconds since 1970-01-01"
+    variable.attrs["calendar"] = "proleptic_gregorian"
+
+
+def _axes(file: h5netcdf.File, summary: Summary, column: str) -> list[str]:
+    """The dimensions of a column's arrays, which are made where they are new."""
+    lengths = summary.types[column].shape or ()
+    declared = summary.head.axes.get(column, {})
+    names = list(declared) if len(declared) == len(lengths) else [f"{column}_{n}" for n in range(len(lengths))]
+    for name, length in zip(names, lengths, strict=True):
+        if name in file.dimensions:
+            continue
+        file.dimensions[name] = length
+        if name in declared:
+            unit, plain = declared[name]
+            kind = type_of_plain(plain)
+            variable = _create(file, name, (name,), kind)
+            variable[:] = convert([plain], kind)[0]
+            if unit:
+                variable.attrs["units" if kind.kind != "time" else "unit"] = unit
+    return names
+
+
+def read(file: Path) -> xarray.Dataset:
+    """Read the file of a run into memory.
+
+    Raises:
+        QMI_RecordingException: If it cannot be read.
+    """
+    check_libraries()
+    import xarray
+
+    try:
+        return xarray.load_dataset(file, engine="h5netcdf", decode_timedelta=False)
+    except (OSError, ValueError) as error:
+        raise QMI_RecordingException(f"{file} cannot be read: {error}") from error
+
+
+def read_attributes(file: Path) -> dict[str, Any]:
+    """Read only the attributes of the file of a run.
+
+    Raises:
+        OSError: If it is no such file.
+    """
+    check_libraries()
+    import h5py
+
+    with h5py.File(file, "r") as opened:
+        return {name: getattr(value, "flat", [value])[0] for name, value in opened.attrs.items()}

@@ -1,0 +1,200 @@
+"""The log of a run while it lasts: each record is written with one write, and survives whatever ends the program.
+
+What was handed to the kernel survives the end of the program, SIGKILL included. (What survives a power failure is what
+the kernel had written to the disk by then, usually all but the last seconds.)
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import cbor2
+
+from qmi.data.file_lock import is_there, try_lock
+from qmi.data.record_format import MAGIC, RecordReader, frame
+from qmi.errors import QMI_InvalidOperationException, QMI_RecordingException
+
+ENDING: Final = ".qmirun"
+_PART: Final = 1 << 22
+_FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class RunLog:
+    """A log that this program has locked, open for writing at its end.
+
+    Args:
+        path: The file.
+        fd: The open file.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+        self._end = os.fstat(fd).st_size
+        self._pending = 0
+        self._failure = ""
+        _OPEN.add(self)
+
+    @classmethod
+    def create(cls, path: Path) -> RunLog | None:
+        """Make a log; None if there is one of this name.
+
+        Raises:
+            OSError: If no file can be made there.
+        """
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+        except FileExistsError:
+            return None
+        # Between the two steps a program that recovers may find it without a lock, and take it away as empty.
+        if try_lock(fd) and is_there(fd, os.fspath(path)):
+            log = cls(path, fd)
+            try:
+                log.write(MAGIC)
+            except BaseException:
+                log.remove()
+                raise
+            return log
+        os.close(fd)
+        return None
+
+    @classmethod
+    def take(cls, path: Path) -> RunLog | None:
+        """Open a log that nobody writes any more; None if somebody does, or it is gone.
+
+        Raises:
+            OSError: If it cannot be opened.
+        """
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_APPEND | _FLAGS)
+        except FileNotFoundError:
+            return None
+        if try_lock(fd) and is_there(fd, os.fspath(path)):
+            return cls(path, fd)
+        os.close(fd)
+        return None
+
+    def append(self, payload: bytes) -> None:
+        """Write a record; when this returns it is in the log.
+
+        Raises:
+            QMI_RecordingException: If it cannot be written; the log then ends with the record before.
+            QMI_InvalidOperationException: If the log is closed.
+        """
+        self.write(frame(payload))
+
+    def write(self, data: bytes) -> None:
+        """Write bytes at the end, all of them or none."""
+        if self._fd < 0:
+            raise QMI_InvalidOperationException(f"{self.path.name} is closed in this program")
+        if self._failure:
+            raise QMI_RecordingException(self._failure)
+        if self._pending:
+            self._settle()
+        # Ctrl-C may come at any step from here on; what was written then is found out at the next write.
+        self._pending = size = len(data)
+        try:
+            written = os.write(self._fd, data)
+            while written < size:
+                written += os.write(self._fd, data[written:])
+        except OSError as error:
+            self._fail(error)
+        self._end += size
+        self._pending = 0
+
+    def _settle(self) -> None:
+        """A write was interrupted: it counts if all of it is there, else take away what is there of it."""
+        if os.fstat(self._fd).st_size >= self._end + self._pending:
+            self._end += self._pending
+        else:
+            os.ftruncate(self._fd, self._end)
+        self._pending = 0
+
+    def _fail(self, error: OSError) -> None:
+        self._pending = 0
+        with suppress(OSError):  # if that fails too, the torn record is recognised when the log is read
+            os.ftruncate(self._fd, self._end)
+        self._failure = (
+            f"The run has stopped, because {self.path} cannot be written: {error.strerror}. What was added before is "
+            "whole. Make room on the disk, then call qmi.data.recover()"
+        )
+        raise QMI_RecordingException(self._failure) from error
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return bool(self._failure)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed; in a forked child, all are."""
+        return self._fd < 0
+
+    def remove(self) -> None:
+        """Delete the log, whose rows are in the final file."""
+        if os.name == "nt":  # an open file cannot be deleted there
+            self.close()
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def keep_as(self, path: Path) -> None:
+        """Keep the log under another name, by which it is no log of a run any more."""
+        if os.name == "nt":
+            self.close()
+        os.replace(self.path, path)
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and give its lock back; the log stays."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        _OPEN.discard(self)
+
+
+_OPEN: weakref.WeakSet[RunLog] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    # A child would write into the run of its parent, and keep its lock after the parent's end.
+    for log in list(_OPEN):
+        log.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
+class LogContents:
+    """Reads a log from its beginning; each pass over it reads the file anew.
+
+    Args:
+        path: The log.
+
+    Attributes:
+        skipped: Bytes that were damaged, with whole records after them; known after a pass.
+        torn: Bytes at the end that are no whole record; likewise.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.skipped = 0
+        self.torn = 0
+
+    def __iter__(self) -> Iterator[object]:
+        reader = RecordReader()
+        with open(self._path, "rb", buffering=0) as file:
+            while data := file.read(_PART):
+                for payload in reader.feed(data):
+                    yield cbor2.loads(payload)
+        for payload in reader.finish():
+            yield cbor2.loads(payload)
+        self.skipped, self.torn = reader.skipped, reader.torn

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmi.data.record_format import MAGIC, SYNC, RecordReader, frame
+
+PAYLOADS = st.lists(st.binary(max_size=40), max_size=8)
+
+
+def read(log: bytes, part: int = 1 << 20) -> tuple[list[bytes], RecordReader]:
+    reader = RecordReader()
+    found: list[bytes] = []
+    for at in range(0, len(log), part):
+        found += reader.feed(log[at : at + part])
+    found += reader.finish()
+    return found, reader
+
+
+def log_of(payloads: list[bytes]) -> bytes:
+    return MAGIC + b"".join(map(frame, payloads))
+
+
+@given(PAYLOADS, st.integers(1, 50))
+def test_records_are_read_in_parts_of_any_size(payloads: list[bytes], part: int) -> None:
+    log = log_of(payloads)
+    found, reader = read(log, part)
+    assert found == payloads
+    assert (reader.whole, reader.skipped, reader.torn) == (len(log), 0, 0)
+
+
+@given(PAYLOADS, st.data())
+def test_torn_tail_costs_the_last_record_alone(payloads: list[bytes], data: st.DataObject) -> None:
+    log = log_of(payloads)
+    cut = data.draw(st.integers(0, len(log)))
+    found, reader = read(log[:cut], data.draw(st.integers(1, 60)))
+    assert found == payloads[: len(found)]
+    assert len(log_of(payloads[: len(found) + 1])) > cut or found == payloads
+    assert reader.whole + reader.torn == cut
+    assert reader.skipped == 0
+
+
+@pytest.mark.parametrize("payload", [b"", b"x", b"x" * 5000, SYNC, frame(b"x")])
+@pytest.mark.parametrize("part", [1, 7, 1 << 20])
+@pytest.mark.parametrize("where", ["mark", "size", "larger", "checksum", "payload"])
+def test_damage_in_the_middle_costs_that_record_alone(payload: bytes, part: int, where: str) -> None:
+    before, broken = log_of([b"first"]), bytearray(frame(payload + b"!"))
+    at = {"mark": 0, "size": 4, "larger": 6, "checksum": 8, "payload": 12 + len(payload)}[where]
+    broken[at] ^= 0x01
+    found, reader = read(before + broken + frame(b"last"), part)
+    assert found[0] == b"first"
+    assert found[-1] == b"last"
+    assert set(found[1:-1]) <= {b"x"}  # a whole record that was the user's data
+    assert reader.skipped > 0
+    assert reader.torn == 0
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 4096, b"\xff" * 100, SYNC, SYNC * 10, frame(b"x")[:-1], b"\xd7"])
+def test_whatever_stands_at_the_end_is_no_record(tail: bytes) -> None:
+    found, reader = read(log_of([b"a", b"b"]) + tail, 13)
+    assert found == [b"a", b"b"]
+    assert reader.torn == len(tail)
+
+
+@pytest.mark.parametrize("log", [b"", MAGIC[:3], MAGIC, b"\0" * 20, b"something else"])
+def test_log_without_a_record_has_none(log: bytes) -> None:
+    assert read(log)[0] == []
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read(log: bytes) -> None:
+    found, reader = read(log)
+    assert reader.whole + reader.torn == len(log)
+    assert found == read(log, 3)[0]
