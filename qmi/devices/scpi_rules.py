@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmi.actors.channels import Channel
 from qmi.actors.instrument import QMI_InstrumentIdentification
 from qmi.actors.parameter_values import forget_values
 from qmi.errors import QMI_InstrumentException, QMI_UsageException
+from qmi.names import nearest
+from qmi.parameters.command_checks import check_channel_commands
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
 from qmi.parameters.scpi_binding import DeclaredParameter, ParameterOfChannel, ScpiBinding, wrong_answer
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
 _NUMBER = scpi_text(float)
 _FLAG = scpi_text(bool)
 DECODER = "latin-1"  # what is no ASCII is shown with the parameter that it is no value of
+
+_KINDS_OF_OPTIONS = (str, bytes, bool, int, float, tuple, list, dict, type(None))
+"""What the options of a driver are; parameters, signals and methods are none of these."""
+
+_CLOSE = 0.8
+"""How much a name resembles another that it is taken for a slip: a driver may well have a ``reset_command``."""
 
 
 class ScpiRules:
@@ -70,6 +79,10 @@ class ScpiRules:
             for parameter in owner.parameters.values():
                 if parameter.ask is not None or parameter.write is not None:
                     _check_binding(cls, parameter)
+        # A driver that sends and asks by itself may put the number of a channel where it likes.
+        if cls._channel_commands is ScpiRules._channel_commands and _sends_as_the_library(cls):
+            check_channel_commands(cls, declared)
+        _check_options(cls)
 
     def _begin_rules(self) -> None:
         self._settings: dict[str, tuple[str, ...]] = {}
@@ -152,6 +165,31 @@ class ScpiRules:
     def _keep_parameter(self, parameter: DeclaredParameter, path: str, command: str, before: tuple[str, ...]) -> None:
         if parameter.name not in self.NOT_RESTORED and not is_output(command):
             self._keep(path, (*before, command))
+
+
+def _sends_as_the_library(cls: type) -> bool:
+    methods = (getattr(cls, name, None) for name in ("_read_parameter", "_write_parameter"))
+    return all(getattr(method, "__module__", "").startswith("qmi.devices.") for method in methods)
+
+
+def _check_options(cls: type) -> None:
+    """Refuse an attribute of a driver that is nearly one of those in which devices differ: it would do nothing."""
+    options = {
+        name.lower(): name
+        for base in ScpiRules.__mro__
+        for name in (*vars(base), *vars(base).get("__annotations__", ()))
+        if not name.startswith("_") and not callable(getattr(ScpiRules, name, None))
+    }
+    for name, value in vars(cls).items():
+        is_new = not any(name in vars(base) for base in cls.__mro__[1:])
+        if name.startswith("_") or not is_new or not isinstance(value, _KINDS_OF_OPTIONS):
+            continue
+        near = nearest(name.lower(), options)
+        if near is not None and SequenceMatcher(None, name.lower(), near).ratio() >= _CLOSE:
+            raise QMI_UsageException(
+                f"{cls.__qualname__}.{name} does nothing: did you mean {options[near]}? If it is something else, give "
+                "it a name that resembles none of the options of a ScpiInstrument, or one with an underscore before it"
+            )
 
 
 def _check_binding(cls: type, parameter: Parameter[Any]) -> None:

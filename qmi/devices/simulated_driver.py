@@ -11,6 +11,7 @@ from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.interface import method_kind
 from qmi.actors.simulated import announce, any_parameters, clock_of, make_simulated_class, not_simulated
 from qmi.devices.plugged import SIMULATED
+from qmi.devices.scpi_rules import ScpiRules
 from qmi.devices.simulated import DeviceSocket
 from qmi.parameters.declared import declared_of
 from qmi.simulation.declared import described, groups_of
@@ -84,6 +85,10 @@ def device_of(driver: object, cls: type[QMI_Instrument], simulator: type[Simulat
         response_terminator=getattr(driver, "response_terminator", "\n"),
         echo=getattr(driver, "echo", False),
         error_query=getattr(driver, "error_query", "SYST:ERR?"),
+        clear_command=getattr(driver, "clear_command", "*CLS"),
+        # Other drivers than those of SCPI devices need not say how their device tells what it is.
+        identity_query=driver.IDENTITY_QUERY if isinstance(driver, ScpiRules) else "*IDN?",
+        completion_query=getattr(driver, "completion_query", None),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum, Flag
 from typing import Any, NoReturn
 
@@ -12,6 +12,7 @@ from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 from qmi.names import nearest
 from qmi.parameters.blocks import Block
 from qmi.parameters.channels import BaseChannel
+from qmi.parameters.command_checks import check_commands
 from qmi.parameters.declaration import Parameter, class_of
 from qmi.parameters.declared import Declared, declared_of, type_name
 from qmi.parameters.rules import shown
@@ -57,7 +58,7 @@ def check_declared(cls: type, declared: Declared, reserved: Callable[[str], str]
         _check_texts(fault, parameter)
         if not issubclass(cls, BaseChannel):
             _check_can_exchange(cls, parameter, cls)
-    _check_commands(cls, declared)
+    check_commands(cls, declared)
     for channels in declared.channels.values():
         if issubclass(cls, BaseChannel):
             raise QMI_UsageException(
@@ -365,22 +366,6 @@ def _check_can_exchange(cls: type, parameter: Parameter[object], owner: type) ->
                 f"Parameter {owner.__qualname__}.{parameter.name} has the command {command!r}, and {cls.__qualname__} "
                 "cannot send one: derive it from ScpiInstrument, or declare a getter and a setter"
             )
-
-
-def _commands_of(parameter: Parameter[object]) -> Iterator[str]:
-    yield from (text for text in (parameter.ask, parameter.write) if text is not None)
-
-
-def _check_commands(cls: type, declared: Declared) -> None:
-    seen: dict[str, Parameter[object]] = {}
-    for parameter in declared.parameters.values():
-        for command in _commands_of(parameter):
-            other = seen.setdefault(command, parameter)
-            if other.given.get("type") is not parameter.given.get("type"):
-                raise QMI_UsageException(
-                    f"Parameters {cls.__qualname__}.{other.name} and {cls.__qualname__}.{parameter.name} have the same "
-                    f"command {command!r}, but different types: {type_name(other)} and {type_name(parameter)}"
-                )
 
 
 def _check_channels(cls: type, name: str, channels: Any, reserved: Callable[[str], str]) -> None:

@@ -24,6 +24,7 @@ from qmi.simulation.sources import Source
 _MOST_KNOWN = 1000
 _MOST_RECEIVED = 10_000
 _UNKNOWN = (-113, -114)
+_ERROR_QUERIES = ("SYST:ERR?", "SYST:ERR:NEXT?")
 _NUMBERS = frozenset({"MIN", "MINIMUM", "MAX", "MAXIMUM"})
 
 
@@ -117,7 +118,10 @@ class SimulatedDevice:
         command_terminator: What a command ends in; "" takes whatever comes as one.
         response_terminator: What an answer ends in.
         echo: Whether each command is sent back first.
-        error_query: The question for the oldest error, if it is not ``SYST:ERR?``.
+        error_query: The question for the oldest error; no other one is answered.
+        clear_command: The command to forget errors; no other one is understood. None if there is none.
+        identity_query: The question what it is; no other one is answered. None if there is none.
+        completion_query: A question that is answered 1 when all is done, beside ``*OPC?``.
 
     Attributes:
         faults: What goes wrong.
@@ -135,6 +139,9 @@ class SimulatedDevice:
         response_terminator: str = "\n",
         echo: bool = False,
         error_query: str = "SYST:ERR?",
+        clear_command: str | None = "*CLS",
+        identity_query: str | None = "*IDN?",
+        completion_query: str | None = None,
     ) -> None:
         self.faults: Faults = Faults()
         self._received: deque[str] = deque(maxlen=_MOST_RECEIVED)
@@ -149,7 +156,8 @@ class SimulatedDevice:
         self._handlers: list[Handler] = []
         self.simulator: Simulator = self._add(simulator, parameters)
         self._add_groups(groups)
-        self._handlers += self._common(error_query)
+        self._handlers += self._common()
+        self._handlers += self._of_driver(error_query, clear_command, identity_query, completion_query)
         self._reset()
 
     @property
@@ -210,12 +218,10 @@ class SimulatedDevice:
 
         return choose
 
-    def _common(self, error_query: str) -> Iterator[Handler]:
+    def _common(self) -> Iterator[Handler]:
         errors = self.simulator.__node__.errors
         answers: Mapping[str, Callable[[Match], Any]] = {
-            "*IDN?": lambda _: self._identity(),
             "*RST": lambda _: self._reset(),
-            "*CLS": lambda _: errors.clear(),
             "*OPC?": lambda _: 1,
             "*OPC": lambda _: _set_status(errors, 1),
             "*WAI": lambda _: None,
@@ -227,13 +233,26 @@ class SimulatedDevice:
             "*STB?": lambda _: 4 if len(errors) else 0,
             "*ESR?": lambda _: errors.take_status(),
             "*TST?": lambda _: 0,
-            "SYST:ERR?": lambda _: errors.pop(),
-            "SYST:ERR:NEXT?": lambda _: errors.pop(),
-            "SYST:ERR:COUN?": lambda _: len(errors),
             "SYST:VERS?": lambda _: "1999.0",
         }
-        for text, answer in {error_query: answers["SYST:ERR?"], **answers}.items():
+        for text, answer in answers.items():
             yield Handler(Pattern(text), answer)
+
+    def _of_driver(
+        self, error_query: str, clear_command: str | None, identity_query: str | None, completion_query: str | None
+    ) -> Iterator[Handler]:
+        """What the driver names is understood, and nothing else in its place: the real device knows no more."""
+        errors = self.simulator.__node__.errors
+        for text in _ERROR_QUERIES if _is_standard(error_query) else (error_query,):
+            yield Handler(Pattern(text), lambda _: errors.pop())
+        if _is_standard(error_query):
+            yield Handler(Pattern("SYST:ERR:COUN?"), lambda _: len(errors))
+        if clear_command is not None:
+            yield Handler(Pattern(clear_command), lambda _: errors.clear())
+        if identity_query is not None:
+            yield Handler(Pattern(identity_query), lambda _: self._identity())
+        if completion_query is not None:
+            yield Handler(Pattern(completion_query), lambda _: 1)
 
     def _identity(self) -> str:
         return type(self.simulator).identity or f"qmi,{self._driver},simulated,1"
@@ -502,6 +521,12 @@ def _as_text(answer: str, command: str) -> bytes:
         return answer.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(f"No device sends {answer!r}, with which a simulator answers {command!r}") from None
+
+
+def _is_standard(error_query: str) -> bool:
+    """Whether a question for errors is that of SCPI, in whatever form: ``SYSTem:ERRor:NEXT?``."""
+    unit = unit_of(error_query)
+    return any(Pattern(text).match((), unit) is not None for text in _ERROR_QUERIES)
 
 
 def _first(own: str | None, other: str) -> str:
