@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 from qmi.devices.traffic import quoted
 from qmi.errors import QMI_InvalidValueException, QMI_TransportLostException
+from qmi.parameters.blocks import block_of
 
 SHOWN = 72
 """How many characters of what was written or is answered a message shows."""
@@ -84,9 +85,7 @@ def block(data: object, terminator: bytes = b"\n") -> bytes:
     Returns:
         The block with its header.
     """
-    content = memoryview(data).tobytes()  # type: ignore[arg-type]
-    size = str(len(content)).encode("ascii")
-    return b"#%d%b%b%b" % (len(size), size, content, terminator)
+    return block_of(memoryview(data).tobytes()) + terminator  # type: ignore[arg-type]
 
 
 class _Silence(NamedTuple):
