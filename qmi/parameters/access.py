@@ -25,7 +25,7 @@ from qmi.errors import (
     QMI_UsageException,
 )
 from qmi.parameters.channels import BaseChannel
-from qmi.parameters.rules import Limits, Rule, plain_scalar, shown
+from qmi.parameters.rules import Limits, Rule, is_number, plain_scalar, shown
 from qmi.parameters.units import in_unit
 
 Steps: TypeAlias = Generator[object, object, object]
@@ -230,7 +230,7 @@ def _end(instance: object, end: object, where: str, planned: Mapping[str, object
     elif callable(end):
         end = yield end(as_planned(instance, planned))
     end = plain_scalar(end)
-    if end is not None and (isinstance(end, bool) or not isinstance(end, int | float)):
+    if end is not None and not is_number(end):
         raise QMI_UsageException(f"A limit of {where} is a number or None; the function gave {shown(end)}")
     if isinstance(end, float) and math.isnan(end):
         raise QMI_UsageException(f"A limit of {where} is a number or None; what was read for it is {end!r}")

@@ -15,7 +15,7 @@ from qmi.parameters.channels import BaseChannel
 from qmi.parameters.command_checks import check_commands
 from qmi.parameters.declaration import Parameter, class_of
 from qmi.parameters.declared import Declared, declared_of, type_name
-from qmi.parameters.rules import shown
+from qmi.parameters.rules import is_number, shown
 
 _ARGUMENTS = (
     *("command", "type", "unit", "limits", "values", "step", "doc", "poll", "ask", "write", "getter", "setter"),
@@ -242,7 +242,7 @@ def _check_end(fault: _Fault, cls: type, parameter: Parameter[object], end: obje
         _check_takes(fault, "in limits= the function", end, "the object")
     elif isinstance(end, str):
         _check_other(fault, cls, parameter, end)
-    elif end is not None and not _is_number(end):
+    elif end is not None and (not is_number(end) or _is_nan(end)):
         fault(
             f"has the limit {shown(end)}, which is no number: give a number, None, the name of a parameter or a "
             "function of the object"
@@ -324,15 +324,14 @@ def _check_numbers(fault: _Fault, parameter: Parameter[object]) -> None:
             fault(f"has scale={shown(scale)}: give a number other than 0")
 
 
-def _is_number(value: object) -> bool:
+def _is_nan(value: object) -> bool:
     # A whole number may be greater than any float: it is not asked what a float is asked.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and not (isinstance(value, float) and math.isnan(value))
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _is_finite(value: object) -> bool:
     try:
-        return _is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
+        return is_number(value) and math.isfinite(value)
     except OverflowError:  # no float is that great, and the device would get one
         return False
 

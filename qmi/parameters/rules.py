@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, Flag
 from numbers import Complex, Integral, Real
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from qmi.errors import QMI_InvalidValueException
 
@@ -84,7 +84,7 @@ class Rule:
         if self.values is not None:
             return self._one_of(converted, where)
         # A number that was given where anything goes is the driver's own business.
-        if isinstance(converted, int | float) and not isinstance(converted, bool) and self.type is not object:
+        if is_number(converted) and self.type is not object:
             if isinstance(converted, float) and math.isnan(converted):
                 raise QMI_InvalidValueException(f"{where} must be a number, got {converted!r}")
             self._check_limits(converted, limits, where)
@@ -139,6 +139,11 @@ def _start_of_steps(low: float | None, kind: type) -> float:
         return low if kind is int or math.isfinite(low) else 0
     except OverflowError:  # a whole number that no float can hold
         return 0
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number of Python's, NaN included; a bool is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _remainder(value: float, step: float) -> float:

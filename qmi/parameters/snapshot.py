@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from qmi.config.validators import printable
 from qmi.errors import QMI_InvalidValueException
+from qmi.parameters.rules import is_number
 
 REL_TOL: Final = 1e-6
 """Numbers that differ by less than this share of them are taken for equal: devices answer with about six digits."""
@@ -98,9 +99,9 @@ class Snapshot(Mapping[str, Reading]):
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("names and reasons are texts")
         for reading in self.readings.values():
-            if type(reading) is not Reading or not isinstance(reading.unit, str) or not _is_number(reading.time):
+            if type(reading) is not Reading or not isinstance(reading.unit, str) or not is_number(reading.time):
                 raise TypeError("a reading has a value, a unit and a time")
-        if not _is_number(self.time):
+        if not is_number(self.time):
             raise TypeError("the time is a number")
 
     def __getitem__(self, name: str) -> Reading:
@@ -357,10 +358,10 @@ def same_value(one: object, other: object, rel_tol: float = REL_TOL) -> bool:
         return _equal(other, named.value) or _equal(other, named.name)
     if named_other is not None:
         return same_value(other, one, rel_tol)
-    if _is_number(one) and _is_number(other):
+    if is_number(one) and is_number(other):
         if type(one) is int and type(other) is int:
             return one == other
-        one, other = float(one), float(other)  # type: ignore[arg-type]
+        one, other = float(one), float(other)
         return (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=rel_tol)
     return _equal(one, other)
 
@@ -392,10 +393,6 @@ def member_of(value: object) -> Member | None:
 
 def _equal(one: object, other: object) -> bool:
     return type(one) is type(other) and bool(one == other)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # Texts

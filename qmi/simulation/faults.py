@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from qmi.errors import QMI_InvalidValueException
+from qmi.parameters.rules import is_number
 
 FAULTS = ("no_answer", "late", "garbage", "disconnected", "none")
 """The faults that can be asked for; ``"none"`` ends those that still wait."""
@@ -47,10 +48,9 @@ def checked_fault(kind: object, times: object = 1, seconds: object = None) -> Fa
         raise QMI_InvalidValueException(f"times must be a whole number >= 1, got {times!r}")
     if seconds is None:
         seconds = DEFAULT_DELAY if kind == "late" else 0.0
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not isinstance(seconds, int | float) or not is_number or not 0 <= seconds < math.inf:
-        raise QMI_InvalidValueException(f"seconds must be a number >= 0, got {seconds!r}")
-    return Fault(str(kind), times, float(seconds))
+    if is_number(seconds) and 0 <= seconds < math.inf:
+        return Fault(str(kind), times, float(seconds))
+    raise QMI_InvalidValueException(f"seconds must be a number >= 0, got {seconds!r}")
 
 
 class Faults:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qmi.errors import QMI_UsageException
+from qmi.parameters.rules import is_number
 
 
 class Source:
@@ -132,9 +133,9 @@ def evaluate(source: object, simulator: Any) -> Any:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise QMI_UsageException(f"{name} must be a number >= 0, got {value!r}")
-    return float(value)
+    if is_number(value) and 0 <= value < math.inf:
+        return float(value)
+    raise QMI_UsageException(f"{name} must be a number >= 0, got {value!r}")
 
 
 for _class in (Noise, Settling, Source):
