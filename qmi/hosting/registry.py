@@ -6,6 +6,8 @@ import logging
 from functools import cache
 
 from qmi.hosting.adapter import Adapter, PlainAdapter
+from qmi.hosting.pymeasure import PyMeasureAdapter
+from qmi.hosting.qcodes import QcodesAdapter
 
 GROUP = "qmi.hosting"
 """The group of entry points: ``acme = "acme_qmi:AcmeAdapter"``."""
@@ -25,7 +27,7 @@ def adapter_for(driver_class: type) -> Adapter:
     raise AssertionError(driver_class)  # the last one is for every class
 
 
-_OWN: tuple[Adapter, ...] = (PlainAdapter(),)
+_OWN: tuple[Adapter, ...] = (PyMeasureAdapter(), QcodesAdapter(), PlainAdapter())
 
 
 def forget() -> None:
