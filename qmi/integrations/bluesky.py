@@ -332,9 +332,17 @@ class Axis(Signal):
     """A parameter that is set at once and reached later: a stage, an oven. Made by :meth:`Device.axis`."""
 
     def __init__(
-        self, target: Signal, readback: Reading, tolerance: float, settle_time: float, timeout: float, interval: float
+        self,
+        name: str,
+        target: Signal,
+        readback: Reading,
+        tolerance: float,
+        settle_time: float,
+        timeout: float,
+        interval: float,
     ) -> None:
         super().__init__(target.device, target.info)
+        self.name = name
         self._readback = readback
         self._tolerance = tolerance
         self._settle_time = settle_time
@@ -342,18 +350,17 @@ class Axis(Signal):
         self._interval = interval
         self._moving: tuple[Status, threading.Event] | None = None
 
-    @property
-    def hints(self) -> Any:
-        """What plots and tables show: where it is."""
-        return self._readback.hints
+    # Names of its own, since the device may be read beside it: bluesky refuses a name that comes twice.
 
     async def read(self) -> Document:
-        """Where it is, and what it is set to."""
-        return {**await self._readback.read(), **await super().read()}
+        """Where it is, under its name, and what it is set to, as ``..._setpoint``."""
+        (here,), (target,) = (await self._readback.read()).values(), (await super().read()).values()
+        return {self.name: here, f"{self.name}_setpoint": target}
 
     async def describe(self) -> Document:
         """Type and unit of both."""
-        return {**await self._readback.describe(), **await super().describe()}
+        (here,), (target,) = (await self._readback.describe()).values(), (await super().describe()).values()
+        return {self.name: here, f"{self.name}_setpoint": target}
 
     async def locate(self) -> Any:
         """What it is set to, and where it is."""
@@ -598,6 +605,7 @@ class Device:
         settle_time: float = 0.0,
         timeout: float = 600.0,
         interval: float = 0.1,
+        name: str | None = None,
     ) -> Axis:
         """A parameter that is set at once and reached later, for plans to move.
 
@@ -608,6 +616,7 @@ class Device:
             settle_time: For how long it must stay there, in seconds.
             timeout: After how many seconds a movement fails.
             interval: How long to wait between two readings, in seconds.
+            name: Its name in documents; None for that of the device and ``_axis``.
 
         Raises:
             QMI_UsageException: If there is no such parameter, or the target cannot be set.
@@ -615,7 +624,8 @@ class Device:
         signal = self[target]
         if not isinstance(signal, Signal):
             raise QMI_UsageException(f"Parameter {target} of {self.proxy.address} can only be read, and not moved")
-        return Axis(signal, self[readback], tolerance, settle_time, timeout, interval)
+        shown = f"{self.name}_axis" if name is None else name
+        return Axis(shown, signal, self[readback], tolerance, settle_time, timeout, interval)
 
 
 async def _read_all(signals: list[Reading]) -> Document:

@@ -158,10 +158,12 @@ def test_scan_moves_and_reads_a_proxy(stage: Stage, engine: RunEngine) -> None:
 def test_axis_waits_until_the_reading_is_there(stage: Stage, engine: RunEngine) -> None:
     device = Device(stage)
     axis = device.axis("target", "position", tolerance=0.01, interval=0.0)
-    documents = run(engine, bp.scan([device.mode], axis, 0, 4, 2))
+    documents = run(engine, bp.scan([device], axis, 0, 4, 2))
     last = documents["event"][-1]["data"]
-    assert last["stage_target"] == 4.0
+    assert last["stage_axis_setpoint"] == 4.0
+    assert last["stage_axis"] == pytest.approx(4.0, abs=0.01)
     assert last["stage_position"] == pytest.approx(4.0, abs=0.01)
+    assert axis.hints == {"fields": ["stage_axis"]}
 
 
 def test_axis_that_never_gets_there_fails_the_plan(stage: Stage, engine: RunEngine) -> None:
@@ -169,7 +171,7 @@ def test_axis_that_never_gets_there_fails_the_plan(stage: Stage, engine: RunEngi
     axis = Device(stage).axis("target", "position", tolerance=0.01, interval=0.0, timeout=0.01)
     with pytest.raises(FailedStatus) as failed:
         run(engine, bps.mv(axis, 3))
-    assert "stage_target is at 0.0 after 0.01 s, and not at 3 +- 0.01" in str(failed.value.__cause__ or failed.value)
+    assert "stage_axis is at 0.0 after 0.01 s, and not at 3 +- 0.01" in str(failed.value.__cause__ or failed.value)
 
 
 def test_axis_is_stopped(stage: Stage, engine: RunEngine) -> None:
