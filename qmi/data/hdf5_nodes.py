@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import RawIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -42,7 +43,7 @@ def check_backend(backend: str) -> None:
         ) from error
 
 
-def open_file(path: Path | IO[bytes], mode: str, backend: str) -> AnyFile:
+def open_file(path: Path | IO[bytes] | RawIOBase, mode: str, backend: str) -> AnyFile:
     """Open a file with one of the backends.
 
     Raises:

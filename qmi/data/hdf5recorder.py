@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from qmi.data.batch_file import BatchFile
 from qmi.data.hdf5_files import check_attribute
 from qmi.data.hdf5_nodes import check_backend, datasets_of, is_netcdf, open_file
 from qmi.errors import QMI_InvalidOperationException
@@ -41,8 +42,9 @@ class HDF5Recorder:
     """Appends arrays to datasets of an HDF5 file, for more data than fit into memory.
 
     Arrays are collected, and written every ``write_interval`` seconds. What was collected since the last time is lost
-    if the program is killed; it is not if the program ends or ``close()`` is called. If writing fails, every later
-    call raises the error. Usable as a context manager, and from several threads.
+    if the program is killed; it is not if the program ends or ``close()`` is called. If writing fails, such as when
+    the disk is full, every later call raises the error, and the file has what was written before. Usable as a context
+    manager, and from several threads.
 
     Args:
         filename: The file; one that exists is appended to.
@@ -83,7 +85,8 @@ class HDF5Recorder:
         self._in_file = set(self._layouts)
         self._closing = False
         self._error: Exception | None = None
-        self._file: AnyFile | None = None  # of the thread alone
+        self._file: AnyFile | None = None  # of the thread alone, as what follows
+        self._batches: BatchFile | None = None
         self._thread = threading.Thread(target=self._run, name=f"HDF5Recorder {self._path.name}", daemon=True)
         self._thread.start()
         atexit.register(self._close_at_exit)
@@ -215,7 +218,7 @@ class HDF5Recorder:
                         self._in_file |= set(arrays)
                 if closing:
                     break
-            self._close_file()
+            self._close_file(commit=True)
         except Exception as error:  # noqa: BLE001 - raised by the next call, and by close()
             with self._changed:
                 self._error = error
@@ -229,7 +232,10 @@ class HDF5Recorder:
         import numpy as np
 
         if self._file is None:
-            self._file = open_file(self._path, "a", self._backend)
+            self._batches = BatchFile(self._path)
+            mode = "r+" if self._batches.seek(0, os.SEEK_END) else "w"
+            self._file = open_file(self._batches, mode, self._backend)
+        assert self._batches is not None
         for name, parts in arrays.items():
             _append(self._file, name, np.concatenate(parts), self._layouts[name])
         for name, values in attributes.items():
@@ -238,17 +244,25 @@ class HDF5Recorder:
                 node.attrs[attribute] = value
         if self._keep_open:
             self._file.flush()
+            self._batches.commit()
         else:
-            self._close_file()
+            self._close_file(commit=True)
 
-    def _close_file(self) -> None:
+    def _close_file(self, *, commit: bool) -> None:
         file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        batches, self._batches = self._batches, None
+        try:
+            if file is not None:
+                file.close()
+            if commit and batches is not None:
+                batches.commit()
+        finally:
+            if batches is not None:
+                batches.close()
 
     def _abandon_file(self) -> None:
         try:
-            self._close_file()
+            self._close_file(commit=False)
         except Exception:  # the error before says why
             _logger.debug("HDF5Recorder: closing %s", self._path, exc_info=True)
 

@@ -209,3 +209,32 @@ def test_recorder_that_is_not_closed_writes_when_the_program_ends(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (0, "")
     assert content(tmp_path / "file.h5") == [1, 2]
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from qmi.data.hdf5recorder import HDF5Recorder
+with HDF5Recorder("file.h5") as recorder:
+    recorder.record("x", np.arange(1000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, -1))
+recorder = HDF5Recorder("file.h5", 0.0, keep_open=sys.argv[1] == "open")
+recorder.record("x", np.arange(100_000))
+recorder._thread.join()
+for call in (lambda: recorder.record("x", np.arange(1)), recorder.close):
+    try:
+        call()
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of the size of files")
+@pytest.mark.parametrize("mode", ["open", "shut"])
+def test_program_is_told_when_the_disk_is_full(tmp_path: Path, mode: str) -> None:
+    """A limit of the size of files stands for the disk."""
+    done = subprocess.run([sys.executable, "-c", FULL, mode], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done
+    assert done.stdout.count("file.h5' has failed: [Errno 27] File too large") == 2, done
+    assert content(tmp_path / "file.h5") == list(range(1000))
