@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from typing import Any, get_type_hints
 
+from qmi.errors import QMI_UsageException
 from qmi.hosting.content import Content, HostedMethod, HostedParameter
 
 OPENING = ("open", "connect")
@@ -102,6 +103,11 @@ class PlainAdapter(Adapter):
                 continue
             if isinstance(member, property | cached_property):
                 content.parameters.append(self.property_of(driver, name, member))
+            elif inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member):
+                raise QMI_UsageException(
+                    f"{cls.__name__}.{name}() is async, and hosted() takes drivers with plain methods: write a "
+                    "QMI_Instrument whose methods await those of the driver, or an adapter"
+                )
             elif name not in (*OPENING, *CLOSING) and is_method(member):
                 content.methods.append(method_of(driver, name))
         add_pairs(driver, content)
