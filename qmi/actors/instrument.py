@@ -209,5 +209,7 @@ class SimulatedMethods:
         self.__simulated__.set_fault(kind, times, seconds)
 
 
+# Errors about arguments name the method, and not the class that brings it.
+vars(SimulatedMethods)["simulate_fault"].__qualname__ = "simulate_fault"
 QMI_Instrument.__module__ = "qmi.core.instrument"
 QMI_InstrumentIdentification.__module__ = "qmi.core.instrument"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partialmethod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, get_origin, overload
 
 from qmi.errors import QMI_UsageException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, GET_PROPERTY, SET_PROPERTY
@@ -304,7 +304,9 @@ else:
     RpcMethod = Callable
 
 
-def rpc_method(function: Callable[Concatenate[Any, P], R_co]) -> RpcMethod[P, R_co]:
+def rpc_method(
+    function: Callable[Concatenate[Any, P], R_co] | None = None,  # of "@rpc_method()", which is refused
+) -> RpcMethod[P, R_co]:
     """Publish a method, so that proxies can call it.
 
     Plain methods may block; ``async def`` methods run in the event loop. A generator's items arrive one by one.
@@ -312,6 +314,8 @@ def rpc_method(function: Callable[Concatenate[Any, P], R_co]) -> RpcMethod[P, R_
     Args:
         function: The method.
     """
+    if function is None:
+        raise QMI_UsageException("@rpc_method takes no arguments: write it without parentheses above the method")
     return _mark(function, direct=False)
 
 
@@ -448,12 +452,31 @@ def _parameters_of(
         return parameters
     if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
         return parameters
+    if parameters and _is_value(parameters[0]):
+        raise QMI_UsageException(
+            f"{where}() cannot be published: its first argument, {parameters[0].name!r}, is the object that it is "
+            "called on. Write 'self' before it, or make it a @staticmethod"
+        )
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
         raise QMI_UsageException(
             f"{where}() cannot be published: it takes no argument for the object that it is called on. "
             "Write 'self' as its first one, or make it a @staticmethod"
         )
     return parameters[1:]
+
+
+_TYPES_OF_VALUES = (int, float, bool, str, bytes, complex, list, tuple, dict, set)
+_NAMES_OF_VALUES = frozenset(kind.__name__ for kind in _TYPES_OF_VALUES)
+
+
+def _is_value(first: inspect.Parameter) -> bool:
+    """Whether the first parameter is meant for a value, so that ``self`` was forgotten before it."""
+    if first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        return False
+    annotation: object = get_origin(first.annotation) or first.annotation
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].strip() in _NAMES_OF_VALUES
+    return annotation in _TYPES_OF_VALUES or first.default is not first.empty
 
 
 def _signature_of(where: str, function: Callable[..., object]) -> inspect.Signature:

@@ -35,6 +35,7 @@ _logger = logging.getLogger("qmi.core.rpc")
 SIG_CHANGED: Final = "sig_changed"
 _VALUES: Final = "_rpc_values"
 _NOT_YET: Final = "not read yet"
+_NO_ARRAY: Final = "no array is kept: it is read for a snapshot with update=True"
 _PLAIN: Final = frozenset({bool, int, float})
 
 
@@ -145,8 +146,8 @@ def taking(host: object, *, update: bool, names: Collection[str] | None) -> Gene
             if is_block:
                 readings[name] = Reading(value, parameter.unit, _rounded(time.time()))
                 continue
-        if name not in values:
-            missing[name] = _NOT_YET
+        if is_block or name not in values:
+            missing[name] = _NO_ARRAY if is_block else _NOT_YET
             continue
         value, moment = values[name]
         if isinstance(value, _NotKept):

@@ -65,7 +65,8 @@ class ParameterMethods:
         Args:
             update: Whether all of them are asked anew, in one turn; if not, they are as they were read or set last,
                 each with the time of that, and nothing is asked.
-            names: Those to take, such as ``["voltage", "channels[1].current"]``, blocks as well; None is all.
+            names: Those to take, such as ``["voltage", "channels[1].current"]``; None is all. With ``update=True`` also
+                blocks.
 
         Returns:
             The readings by name. What could not be read is in its ``missing``, with the reason.
@@ -102,6 +103,11 @@ class ParameterMethods:
         """A parameter was set, by whomever: called where the object's methods run."""
         note(self, name, value)
         publish_change(self, name, value)
+
+
+for _name, _method in vars(ParameterMethods).items():
+    if inspect.isfunction(_method):
+        _method.__qualname__ = _name  # errors about arguments name the method, and not the class that brings it
 
 
 def _awaited_method(method: Callable[..., object]) -> Callable[..., object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,6 +76,7 @@ class ScpiRules:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _check_attributes(cls)
         declared = declared_of(cls)
         for owner in (declared, *(declared_of(channels.channel_class) for channels in declared.channels.values())):
             for parameter in owner.parameters.values():
@@ -190,6 +193,32 @@ def _check_options(cls: type) -> None:
                 f"{cls.__qualname__}.{name} does nothing: did you mean {options[near]}? If it is something else, give "
                 "it a name that resembles none of the options of a ScpiInstrument, or one with an underscore before it"
             )
+
+
+_TEXTS = ("command_terminator", "response_terminator", "error_query")
+_TEXTS_OR_NONE = ("completion_query", "clear_command", "IDENTITY_QUERY")
+
+
+def _check_attributes(cls: type) -> None:
+    """Refuse what a class says of its device that cannot be used.
+
+    Raises:
+        QMI_UsageException: Saying which class and attribute, what was found and what to do.
+    """
+    for name in (*_TEXTS, *_TEXTS_OR_NONE):
+        value: object = inspect.getattr_static(cls, name, None)
+        may_be_none = name in _TEXTS_OR_NONE
+        if isinstance(value, str) or (value is None and may_be_none) or hasattr(value, "__get__"):
+            continue
+        fault = f"{cls.__qualname__}.{name} must be a text{' or None' if may_be_none else ''}, got {value!r}"
+        if isinstance(value, bytes | bytearray):
+            fault += f": write {bytes(value).decode('latin-1')!r}, without the b"
+        raise QMI_UsageException(fault)
+    delay: object = inspect.getattr_static(cls, "command_delay", 0.0)
+    if hasattr(delay, "__get__"):
+        return
+    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < math.inf:
+        raise QMI_UsageException(f"{cls.__qualname__}.command_delay must be a number of seconds >= 0, got {delay!r}")
 
 
 def _check_binding(cls: type, parameter: Parameter[Any]) -> None:

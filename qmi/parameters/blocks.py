@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
-from qmi.errors import QMI_InstrumentException
+from qmi.errors import QMI_InstrumentException, QMI_MissingLibraryException
+
+
+def import_numpy() -> ModuleType:
+    """Numpy.
+
+    Raises:
+        QMI_MissingLibraryException: If it is not installed.
+    """
+    try:
+        import numpy
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise QMI_MissingLibraryException(
+            "Blocks are read and sent as arrays of the Python package 'numpy', which is not installed: "
+            "pip install 'qmi-trio[numpy]'"
+        ) from error
+    return numpy
 
 
 class Block:
-    """Type of a parameter whose value is a binary block: a numpy array of one dimension. Needs numpy.
+    """Type of a parameter whose value is a binary block: a numpy array of one dimension.
+
+    Numpy is needed where the instrument is, and where the values are used: ``pip install 'qmi-trio[numpy]'``.
 
     Args:
         dtype: Type of the items, with their byte order, as numpy names it: ``"<f4"``, ``">i2"``, ``"u1"``.
@@ -50,7 +71,7 @@ def array_block(values: object, dtype: str) -> bytes:
         ValueError: If they are not numbers in one row, or do not fit the type: integers lose nothing, and floats
             only digits.
     """
-    import numpy
+    numpy: Any = import_numpy()
 
     array, kind = numpy.asarray(values), numpy.dtype(dtype)
     if array.ndim != 1 or array.dtype.kind not in "iufb":
@@ -110,7 +131,7 @@ def memory_for(nbytes: int, dtype: Any) -> Any:
     Raises:
         QMI_InstrumentException: If that is no number of whole items.
     """
-    import numpy
+    numpy: Any = import_numpy()
 
     kind = numpy.dtype(dtype)
     _check_whole(nbytes, kind)
@@ -123,7 +144,7 @@ def as_array(data: bytes, dtype: Any) -> Any:
     Raises:
         QMI_InstrumentException: If they are no whole items.
     """
-    import numpy
+    numpy: Any = import_numpy()
 
     kind = numpy.dtype(dtype)
     _check_whole(len(data), kind)

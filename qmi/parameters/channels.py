@@ -25,7 +25,13 @@ class BaseChannel:
         number: The number of the channel.
     """
 
-    def __init__(self, instrument: Any, number: int, path: str) -> None:
+    def __init__(self, instrument: Any = None, number: int = 0, path: str = "") -> None:
+        if instrument is None and not path:
+            name = type(self).__name__
+            raise QMI_UsageException(
+                f"{name} is made by its instrument, once for each number. To declare channels, give the class itself, "
+                f"not {name}(): channels({name}, 1, 4)"
+            )
         self.instrument = instrument
         self.number: int = number
         self._path: str = path
@@ -167,7 +173,11 @@ class Channels(Generic[C]):
 
 
 def channels(
-    channel_class: type[C], first: int, last: int, *, present: Callable[[Any], int] | None = None
+    channel_class: type[C],
+    first: int,
+    last: int | None = None,  # one that is forgotten is refused with the name of the class
+    *,
+    present: Callable[[Any], int] | None = None,
 ) -> Channels[C]:
     """Declare the channels of an instrument, as an attribute of its class.
 

@@ -79,6 +79,9 @@ class _Fault:
 
 
 def _check_arguments(fault: _Fault, parameter: Parameter[object]) -> None:
+    if parameter.unnamed:
+        values = ", ".join(map(shown, parameter.unnamed))
+        fault(f"has {values} behind its command and its type: everything else has a name, as unit='V', limits=(0, 10)")
     for name in parameter.given:
         if name not in _ARGUMENTS:
             near = nearest(name, _ARGUMENTS)
@@ -128,6 +131,8 @@ def _check_type(fault: _Fault, parameter: Parameter[object]) -> None:
             f"has the type {shown(kind)}, which is no class: give float, int, bool, str, an enumeration or Block(...); "
             "with a getter any class"
         )
+    if issubclass(found, Enum) and not len(found):
+        fault(f"has the type {type_name(parameter)}, an enumeration without members: give it one for each value")
     has_own = parameter.getter or parameter.setter_function or parameter.parse or parameter.texts is not None
     if not (has_own or found in _OF_DEVICES or issubclass(found, Enum)):
         fault(
@@ -373,7 +378,15 @@ def _check_channels(cls: type, name: str, channels: Any, reserved: Callable[[str
         raise QMI_UsageException(f"{where} {reason}")
     kind = channels.channel_class
     if not isinstance(kind, type) or not issubclass(kind, BaseChannel):
-        raise QMI_UsageException(f"{where} are made of a class derived from Channel; got {shown(kind)}")
+        raise QMI_UsageException(
+            f"{where} are made of a class derived from Channel, which comes first: channels(Output, 1, 4); got "
+            f"{shown(kind)}"
+        )
+    if channels.last is None:
+        raise QMI_UsageException(
+            f"{where} have no last number: give the class and the numbers of the first and the last, as in "
+            f"channels({kind.__name__}, 1, 4)"
+        )
     for number in (channels.first, channels.last):
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise QMI_UsageException(f"{where} are numbered from 0 on, got {shown(number)}")

@@ -70,10 +70,12 @@ class Parameter(Generic[T]):
         setter: The function that sets it, if it has one.
         rule: Which values it takes.
         given: The arguments, as they were written.
+        unnamed: Arguments behind command and type, which there are none of: for the message about them.
         annotated: Whether its type is what the getter is annotated to return.
     """
 
     def __init__(self, given: dict[str, Any], *, annotated: bool = False) -> None:
+        self.unnamed: tuple[object, ...] = given.pop("*", ())
         self.given: dict[str, object] = given
         self.annotated: bool = annotated
         self.name: str = ""
@@ -277,7 +279,7 @@ def parameter(
     poll: float | None = None,
     simulate: object = None,
 ) -> ParameterDecorator: ...
-def parameter(command: Any = None, type: Any = None, **given: Any) -> Any:  # noqa: A002, D417 - as written above
+def parameter(command: Any = None, type: Any = None, *unnamed: Any, **given: Any) -> Any:  # noqa: A002, D417 - as above
     """Declare a parameter of a driver: something that is set or read, as an attribute of its class.
 
     ::
@@ -331,6 +333,8 @@ def parameter(command: Any = None, type: Any = None, **given: Any) -> Any:  # no
     if callable(command) and type is None and not given:
         return _of_getter(command, {})
     given.update(command=command, type=type)
+    if unnamed:
+        given["*"] = unnamed  # refused where the class and the name are known
     getter = given.get("getter")
     if getter is not None:
         return _of_getter(getter, given)

@@ -21,6 +21,7 @@ _NOISE = 1e-14
 _NOISE_OF_STEP = 1e-6
 """By how much it may, as a part of the step."""
 _MOST_SHOWN = 12
+_MOST_NEAR = 2
 NUMBERS: Mapping[type, type] = {int: Integral, float: Real, complex: Complex}
 """What Python takes for a number of a kind, except that a bool is none here."""
 
@@ -96,9 +97,18 @@ class Rule:
         for allowed in self.values:
             if allowed == value or _close(allowed, value):
                 return self.convert(allowed, where)
-        raise QMI_InvalidValueException(
-            f"{where} must be {listed(self.values)}{self._suffix}, got {shown(value)}{self._suffix}"
-        )
+        raise QMI_InvalidValueException(f"{where} must be {self._choices(value)}, got {shown(value)}{self._suffix}")
+
+    def _choices(self, value: object) -> str:
+        """The allowed values in words; of many numbers those around the value."""
+        assert self.values is not None
+        numbers = [allowed for allowed in self.values if isinstance(allowed, int | float)]
+        if len(self.values) <= _MOST_SHOWN or len(numbers) < len(self.values) or not isinstance(value, int | float):
+            return f"{listed(self.values)}{self._suffix}"
+        below = sorted(number for number in numbers if number < value)[-_MOST_NEAR:]
+        above = sorted(number for number in numbers if number > value)[:_MOST_NEAR]
+        near = [*below, *above] or sorted(numbers)[:_MOST_NEAR]  # NaN has no neighbours
+        return f"one of {len(numbers)} values, of which the nearest are {listed(near)}{self._suffix}"
 
     @property
     def _suffix(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from qmi.errors import QMI_InstrumentException, QMI_InvalidValueException
-from qmi.parameters.blocks import Block, array_block
+from qmi.parameters.blocks import Block, array_block, import_numpy
 from qmi.parameters.scpi_text import ScpiText, scpi_commands, scpi_text
 
 _LONGEST_SHOWN = 200
@@ -114,7 +114,7 @@ class ScpiBinding:
 
     def _block_of(self, block: Block, value: Any) -> bytes:
         if self._scale is not None:
-            import numpy
+            numpy: Any = import_numpy()
 
             value = numpy.asarray(value) / self._scale
             if numpy.dtype(block.dtype).kind in "iu":

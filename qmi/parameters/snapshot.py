@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from qmi.config.validators import printable
-from qmi.errors import QMI_InvalidValueException
+from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 from qmi.parameters.rules import is_number
 
 REL_TOL: Final = 1e-6
@@ -188,7 +188,18 @@ class Snapshot(Mapping[str, Reading]):
     # Keeping it
 
     def to_dict(self) -> dict[str, object]:
-        """The snapshot as JSON has it: texts, numbers, and dicts of them."""
+        """The snapshot as JSON has it: texts, numbers, and dicts of them.
+
+        Raises:
+            QMI_InvalidValueException: If it has arrays, which such a file has no place for; says what to do.
+        """
+        if unfit := [name for name, reading in self.readings.items() if not _fits_file(reading.value)]:
+            kinds = ", ".join(dict.fromkeys(type(self.readings[name].value).__name__ for name in unfit))
+            raise QMI_InvalidValueException(
+                f"{_listed(unfit)} of {self.address} cannot be kept in the file of a snapshot, which has numbers, "
+                f"texts and members of enums, and no {kinds}. Keep snapshot.without({', '.join(map(repr, unfit))}), "
+                f"and the data by themselves: numpy.save(file, snapshot[{unfit[0]!r}].value)"
+            )
         return {
             "format": _FORMAT,
             "object": self.address,
@@ -226,6 +237,10 @@ class Snapshot(Mapping[str, Reading]):
 
         Args:
             file: The file; one of that name is overwritten.
+
+        Raises:
+            QMI_InvalidValueException: If the snapshot has arrays; says what to do.
+            OSError: If the file cannot be written.
         """
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         Path(file).write_text(text + "\n", encoding="utf-8")
@@ -258,7 +273,12 @@ def diff(before: Mapping[str, Reading], after: Mapping[str, Reading], *, rel_tol
 
     Returns:
         A change for each parameter that has another value, or a reading in one of them alone.
+
+    Raises:
+        QMI_UsageException: If one of them is no snapshot; says what to do.
     """
+    for which, snapshot in (("before", before), ("after", after)):
+        _check_readings(which, snapshot)
     changes = []
     for name in [*before, *(name for name in after if name not in before)]:
         one, other = before.get(name), after.get(name)
@@ -270,6 +290,21 @@ def diff(before: Mapping[str, Reading], after: Mapping[str, Reading], *, rel_tol
         elif not same_value(one.value, other.value, rel_tol):
             changes.append(Change(name, one.value, other.value, other.unit))
     return changes
+
+
+def _check_readings(which: str, snapshot: object) -> None:
+    if isinstance(snapshot, str | Path):
+        raise QMI_UsageException(
+            f"diff() takes two snapshots, and {which} is the name of a file: give Snapshot.load({str(snapshot)!r})"
+        )
+    if not isinstance(snapshot, Mapping):
+        raise QMI_UsageException(f"diff() takes two snapshots, and {which} is {show_value(snapshot)}")
+    for name, reading in snapshot.items():
+        if not isinstance(reading, Reading):
+            raise QMI_UsageException(
+                f"diff() takes two snapshots, and {which}[{name!r}] is {show_value(reading)}: give "
+                f"Reading({show_value(reading)}), or compare with what restore({{...}}, dry_run=True) gives"
+            )
 
 
 def settings_of(wanted: Mapping[str, object], units: Mapping[str, str], known: Collection[str]) -> dict[str, object]:
@@ -392,6 +427,11 @@ def member_of(value: object) -> Member | None:
 
 
 def _equal(one: object, other: object) -> bool:
+    shape = getattr(one, "shape", None)
+    if shape is not None and type(one) is type(other):
+        # Arrays, which are compared item by item; those of other types or sizes are different.
+        same: Any = shape == other.shape and one == other  # type: ignore[attr-defined]
+        return bool(getattr(same, "all", lambda: same)())
     return type(one) is type(other) and bool(one == other)
 
 
@@ -451,6 +491,10 @@ def _reading_to_dict(reading: Reading) -> dict[str, object]:
 
 def _is_finite(value: object) -> bool:
     return type(value) is float and math.isfinite(value)
+
+
+def _fits_file(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str) or member_of(value) is not None
 
 
 def _reading_of(plain: object, where: str) -> Reading:

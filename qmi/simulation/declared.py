@@ -10,7 +10,7 @@ from typing import Any
 
 from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UsageException
 from qmi.names import nearest
-from qmi.parameters.blocks import array_block, as_array, block_of, data_of_block
+from qmi.parameters.blocks import array_block, as_array, block_of, data_of_block, import_numpy
 from qmi.parameters.declaration import Parameter
 from qmi.parameters.declared import declared_of
 from qmi.parameters.rules import shown
@@ -347,7 +347,7 @@ def _default(parameter: Parameter[Any], limits: tuple[float | None, float | None
 
 
 def _size_of(dtype: str) -> int:
-    import numpy
+    numpy: Any = import_numpy()
 
     return int(numpy.dtype(dtype).itemsize)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.errors import QMI_InstrumentException
-from qmi.parameters.blocks import Block, array_block, as_array, block_of, data_of_block
+from qmi.errors import QMI_InstrumentException, QMI_MissingLibraryException
+from qmi.parameters.blocks import Block, array_block, as_array, block_of, data_of_block, memory_for
 
 
 @given(st.binary(max_size=300))
@@ -78,3 +80,12 @@ def test_block_type_is_what_its_items_are() -> None:
 def test_block_type_is_named_by_text(dtype: Any) -> None:
     with pytest.raises(TypeError, match="dtype must be a text"):
         Block(dtype)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda: array_block([1.0], "<f4"), lambda: as_array(b"1234", "<f4"), lambda: memory_for(4, "<f4")]
+)
+def test_block_without_numpy_says_what_to_install(use: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(QMI_MissingLibraryException, match=r"not installed: pip install 'qmi-trio\[numpy\]'"):
+        use()

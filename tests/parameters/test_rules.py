@@ -272,3 +272,20 @@ def test_limit_may_be_a_whole_number_that_no_float_can_hold() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, 5, [1.0]])
 def test_value_of_any_type_is_taken_as_it_is(value: object) -> None:
     assert Rule(object).check(value, None, "x") is value
+
+
+@pytest.mark.parametrize(
+    ("value", "near"),
+    [
+        (0.004, "0.001, 0.002, 0.005 or 0.01 V, got 0.004 V"),
+        (100, "0.2 or 0.5 V, got 100.0 V"),
+        (-1, "1e-09 or 2e-09 V, got -1.0 V"),
+        (math.nan, "1e-09 or 2e-09 V, got nan V"),
+    ],
+)
+def test_value_that_is_none_of_many_is_told_its_neighbours(value: float, near: str) -> None:
+    values = tuple(float(f"{digit}e{power}") for power in range(-9, 0) for digit in (1, 2, 5))
+    rule = Rule(float, "V", values)
+    with pytest.raises(QMI_InvalidValueException) as caught:
+        rule.check(value, None, "sensitivity of lia")
+    assert str(caught.value) == f"sensitivity of lia must be one of 27 values, of which the nearest are {near}"

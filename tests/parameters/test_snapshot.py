@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.core.exceptions import QMI_InvalidValueException
+from qmi.core.exceptions import QMI_InvalidValueException, QMI_UsageException
 from qmi.net.codec.codec import Codec, UndecodableValue
 from qmi.parameters.snapshot import (
     Change,
@@ -385,6 +385,57 @@ def test_diff_tells_what_changed() -> None:
         "gone: 2 A -> ?",
         "new: ? -> 'x'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(numpy.arange(3.0), "ndarray"), (b"abc", "bytes"), (1j, "complex"), ([1, 2], "list"), ({"float": "nan"}, "dict")],
+)
+def test_file_has_no_place_for_arrays_and_the_error_says_what_to_do(value: object, kind: str, tmp_path: Path) -> None:
+    snapshot = Snapshot("lab.x", "acme.X", 0.0, {"trace": Reading(value), "gain": Reading(1)})
+    for save in (snapshot.to_dict, lambda: snapshot.save(tmp_path / "x.json")):
+        with pytest.raises(
+            QMI_InvalidValueException, match=rf"^trace of lab\.x cannot be kept .* no {kind}\. Keep snap"
+        ):
+            save()
+    assert not (tmp_path / "x.json").exists()
+    snapshot.without("trace").save(tmp_path / "x.json")
+    assert list(Snapshot.load(tmp_path / "x.json")) == ["gain"]
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (numpy.arange(3.0), True),
+        (numpy.arange(4.0), False),
+        (numpy.arange(3.0) + 1, False),
+        (numpy.zeros((3, 1)), False),
+        ([0.0, 1.0, 2.0], False),
+        (0.0, False),
+    ],
+)
+def test_diff_compares_arrays_item_by_item(other: object, same: bool) -> None:
+    one = Snapshot("lab.x", "acme.X", 0.0, {"trace": Reading(numpy.arange(3.0))})
+    two = Snapshot("lab.x", "acme.X", 0.0, {"trace": Reading(other)})
+    assert (diff(one, two) == []) is same
+    assert (diff(two, one) == []) is same
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("psu.json", "{} is the name of a file: give Snapshot.load('psu.json')"),
+        (Path("psu.json"), "{} is the name of a file: give Snapshot.load('psu.json')"),
+        ({"gain": 1}, "{}['gain'] is 1: give Reading(1)"),
+        (3, "{} is 3"),
+    ],
+)
+def test_diff_of_what_is_no_snapshot_says_what_to_give(wrong: Any, said: str) -> None:
+    snapshot = Snapshot("lab.x", "acme.X", 0.0, {"gain": Reading(1)})
+    for name, given_ in (("before", (wrong, snapshot)), ("after", (snapshot, wrong))):
+        with pytest.raises(QMI_UsageException) as caught:
+            diff(*given_)
+        assert f"diff() takes two snapshots, and {said.format(name)}" in str(caught.value)
 
 
 def test_diff_tells_another_unit() -> None:
