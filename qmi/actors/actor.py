@@ -29,13 +29,14 @@ import trio
 from qmi.actors.end_turn import EndTurn
 from qmi.actors.fair_queue import FairQueue
 from qmi.actors.future import PendingCall, QMI_RpcFuture, Turn, check_cycle
-from qmi.actors.interface import Interface, Method, Placement, answering_name, unknown_method
+from qmi.actors.interface import Interface, Method, Placement, answering_name
 from qmi.actors.lock_manager import AcquireTurn, LockManager
 from qmi.actors.mailbox import Mailbox
 from qmi.actors.polling import Poller
 from qmi.actors.safe_states import Reason, SafeState, SafeTurn
 from qmi.actors.services import ActorServices, ActorStatistics, OpenStream
 from qmi.actors.streams import ActorStream, PullTurn
+from qmi.actors.unknown_names import unknown_method
 from qmi.actors.user_errors import presentable
 from qmi.actors.worker import Worker
 from qmi.errors import (

@@ -30,10 +30,11 @@ from qmi.actors.inline import (
     runs_in_task_of_caller,
     runs_in_thread_of_caller,
 )
-from qmi.actors.interface import Interface, Method, Placement, unknown_method, unknown_setting
+from qmi.actors.interface import Interface, Method, Placement
 from qmi.actors.open_blocks import Block, block_at
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.streams import RpcStream, Source
+from qmi.actors.unknown_names import unknown_method, unknown_setting
 from qmi.config.validators import printable
 from qmi.errors import (
     QMI_CancelledCallException,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSp
 
 from qmi.errors import QMI_UsageException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, GET_PROPERTY, SET_PROPERTY
-from qmi.names import ParameterPath, nearest, parse_parameter_path
+from qmi.names import ParameterPath, parse_parameter_path
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -33,9 +33,6 @@ SPECIAL_METHODS = frozenset(
     | {"__delitem__", "__contains__", "__iter__", "__int__", "__float__"}
 )
 """Special methods that a driver may publish. Those of blocks are called by ``with proxy``."""
-
-SIMULATE_FAULT = "simulate_fault"
-"""What simulated instruments publish besides, and others do not."""
 
 BLOCK_METHODS = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})
 
@@ -759,49 +756,6 @@ def _module_of(function: object) -> str:
     while isinstance(function, partialmethod):
         function = function.func
     return str(function.__module__)
-
-
-def unknown_method(interface: Interface, where: str, name: str, unpublished: bool) -> str:
-    """The message for a name that an object does not offer, with the nearest one that it does.
-
-    Args:
-        interface: What the object offers.
-        where: Its address.
-        name: What was asked for.
-        unpublished: Whether its class has such a method all the same.
-    """
-    if name == SIMULATE_FAULT and interface.category == "instrument":
-        return (
-            f"{where} is not simulated, and has no {name}(): faults are those of simulated instruments, which "
-            "make_instrument(..., simulate=True) makes"
-        )
-    is_signal = name.startswith("sig")
-    has_parameters = interface.parameters is not None
-    kind = (
-        "signal or method" if is_signal else "parameter or published method" if has_parameters else "published method"
-    )
-    text = f"{interface.short_name} {where} has no {kind} {name!r}"
-    if unpublished:
-        text += "; the class has it, but without @rpc_method"
-    near = nearest(name, [signal.name for signal in interface.signals]) if is_signal else None
-    near = near or nearest(name, [*interface.methods, *interface.constants, *interface.properties])
-    return f"{text}. Did you mean {near!r}?" if near else text
-
-
-def unknown_setting(interface: Interface, where: str, name: str) -> str:
-    """The message for a name that is assigned to, and that an object does not offer.
-
-    Args:
-        interface: What the object offers.
-        where: Its address.
-        name: What was assigned to.
-    """
-    own = interface.parameters.own if interface.parameters is not None else {}
-    settable = [known for known in interface.properties if known not in own or own[known].settable]
-    near = nearest(name, settable)
-    what = "parameter" if own else "property"
-    hint = f". Did you mean {near!r}?" if near else ", and a proxy keeps no values of its own"
-    return f"{interface.short_name} {where} has no {what} {name!r}{hint}"
 
 
 for _public in (Placement, RpcConstantDescriptor, rpc_method, is_rpc_method):

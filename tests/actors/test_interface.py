@@ -21,11 +21,11 @@ from qmi.actors.interface import (
     placement_of,
     published_functions,
     rpc_method,
-    unknown_method,
 )
 from qmi.actors.interface_plain import interface_from_plain, interface_to_plain
 from qmi.actors.proxy import QMI_RpcProxy
 from qmi.actors.rpc_object import interface_of
+from qmi.actors.unknown_names import unknown_method
 from qmi.core.exceptions import QMI_UsageException
 from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import QMI_RpcObject
