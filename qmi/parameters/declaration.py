@@ -332,9 +332,7 @@ def parameter(command: Any = None, type: Any = None, *unnamed: Any, **given: Any
     """
     if callable(command) and type is None and not given:
         return _of_getter(command, {})
-    given.update(command=command, type=type)
-    if unnamed:
-        given["*"] = unnamed  # refused where the class and the name are known
+    given |= {"command": command, "type": type, "*": unnamed}  # "*" is refused where class and name are known
     getter = given.get("getter")
     if getter is not None:
         return _of_getter(getter, given)

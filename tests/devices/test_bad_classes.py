@@ -17,7 +17,7 @@ from qmi.core.driver import (
     parameter,
     rpc_method,
 )
-from qmi.core.exceptions import QMI_UsageException
+from qmi.core.exceptions import QMI_ScpiException, QMI_UsageException
 from tests.support.lab import two_contexts
 
 loose: Any = parameter
@@ -134,3 +134,22 @@ def test_wrong_arguments_name_the_method_alone(call: Callable[[Any], object], sa
         x: Any = server.make_instrument("x", Simulatable, simulate=True)
         with pytest.raises(TypeError, match=said):
             call(x)
+
+
+class Strict(ScpiInstrument):
+    """A driver whose users need not say that errors are looked for."""
+
+    level = parameter("LEV", float, limits=(0, None))
+
+    def __init__(self, context: Any, name: str, transport: Any, check_errors: bool = True, **options: Any) -> None:
+        super().__init__(context, name, transport, check_errors=check_errors, **options)
+
+
+def test_driver_may_look_for_errors_by_itself() -> None:
+    with two_contexts() as (server, _):
+        x: Any = server.make_instrument("x", Strict, simulate=True)
+        with x, pytest.raises(QMI_ScpiException, match="-113"):
+            x.write("NOTHING 5")
+        lax: Any = server.make_instrument("lax", Strict, check_errors=False, simulate=True)
+        with lax:
+            lax.write("NOTHING 5")

@@ -155,6 +155,9 @@ _STEPS = {
     "$package/driver.py": "one line for each setting and reading; what is neither, as a method",
     "$package/simulator.py": "what the device would answer",
     "tests/test_driver.py": "what has to be written to the device for each of them",
+    "$package/__init__.py": "which names programs import, such as your enumerations",
+    "pyproject.toml": "what it is; and numpy, if you use Block",
+    "README.md": "how your device is used",
 }
 _COMMANDS = {
     "check $package": "tries what every driver has to get right",

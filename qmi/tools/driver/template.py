@@ -17,6 +17,7 @@ version = "0.1.0"
 description = "A driver for the $title."
 readme = "README.md"
 requires-python = ">=3.11"
+# A driver with a Block, an array of numpy, needs "qmi-trio[numpy]>=$version" here.
 dependencies = ["qmi-trio>=$version"]
 
 [project.optional-dependencies]
@@ -42,7 +43,7 @@ filterwarnings = ["error"]
 _README = """\
 # $title
 
-A driver for the $title, to be used with [qmi-trio](https://pypi.org/project/qmi-trio/).
+A driver for the $title, to be used with qmi-trio, which is installed first.
 
 ```sh
 python -m pip install .
@@ -94,6 +95,7 @@ class $driver(ScpiInstrument):
     """The $title, a power supply with one output."""
 
     simulator = ${driver}Simulator
+    TRANSPORT_DEFAULTS = {"port": 5025}  # of the manual, so that "tcp:192.168.1.20" is enough
 
     # A command without "?" is a setting: "VOLT?" asks for it, "VOLT 5" sets it. One with "?" is only read.
     voltage = parameter("VOLT", float, unit="V", limits=(0, 30), doc="Voltage that the output is set to.")
