@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 import pytest
 
 import qmi
+from qmi.core.driver import Simulator
 from qmi.core.exceptions import QMI_InvalidOperationException, QMI_TransportLostException
 from qmi.core.instrument import AsyncTransportInstrument, TransportInstrument
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.core.scpi_protocol import AsyncScpiProtocol, ScpiProtocol
-from tests.support.scpi_server import scpi_server
+from qmi.testing import serve_simulator
 
 
 class Meter(TransportInstrument):
@@ -57,27 +58,38 @@ class AsyncMeter(AsyncTransportInstrument):
         await self._scpi.write("RANG 3")
 
 
-ANSWERS = {"*IDN?": "ACME,Meter,1,2", "MEAS?": "1.5"}
+class Device(Simulator):
+    """The meter of both."""
+
+    identity = "ACME,Meter,1,2"
+
+    @Simulator.command("MEAS?")
+    def measure(self) -> float:
+        return 1.5
+
+    @Simulator.command("RANG {value}")
+    def set_range(self, volts: str) -> None:
+        pass
 
 
 @pytest.mark.fault(57)
 def test_driver_comes_back_with_its_settings_and_says_so() -> None:
-    with scpi_server(ANSWERS) as server:
+    with serve_simulator(Device) as server:
         qmi.start("test", None, init_logging=False)
         try:
-            meter = qmi.make_instrument("meter", Meter, f"tcp:127.0.0.1:{server.port}", reconnect=True)
+            meter = qmi.make_instrument("meter", Meter, server.address, reconnect=True)
             receiver = QMI_SignalReceiver()
             meter.sig_connection.subscribe(receiver)
             with meter:
                 meter.set_range(10)
                 assert meter.measure() == 1.5
-                server.cut()
+                server.simulate_fault("disconnected")
                 with pytest.raises(QMI_TransportLostException):
                     meter.measure()
                 assert meter.measure() == 1.5
             whats = [receiver.get_next_signal(timeout=5).args[0] for _ in range(2)]
             assert whats == ["lost", "restored"]
-            assert server.asked == ["*IDN?", "RANG 10", "MEAS?", "*IDN?", "RANG 10", "MEAS?"]
+            assert server.device.received == ["*IDN?", "RANG 10", "MEAS?", "*IDN?", "RANG 10", "MEAS?"]
             with pytest.raises(QMI_InvalidOperationException):
                 meter.close()
         finally:
@@ -85,28 +97,29 @@ def test_driver_comes_back_with_its_settings_and_says_so() -> None:
 
 
 def test_async_driver_comes_back_too() -> None:
-    with scpi_server(ANSWERS) as server:
+    with serve_simulator(Device) as server:
         qmi.start("test", None, init_logging=False)
         try:
-            meter: Any = qmi.make_instrument("meter", AsyncMeter, f"tcp:127.0.0.1:{server.port}", reconnect=True)
+            meter: Any = qmi.make_instrument("meter", AsyncMeter, server.address, reconnect=True)
             with meter:
                 assert meter.measure() == 1.5
-                server.cut()
+                server.simulate_fault("disconnected")
                 with pytest.raises(QMI_TransportLostException):
                     meter.measure()
                 assert meter.measure() == 1.5
-            assert server.asked == ["*IDN?", "MEAS?", "*IDN?", "RANG 3", "MEAS?"]
+            assert server.device.received == ["*IDN?", "MEAS?", "*IDN?", "RANG 3", "MEAS?"]
         finally:
             qmi.stop()
 
 
 def test_driver_without_reconnect_stays_lost() -> None:
-    with scpi_server(ANSWERS) as server:
+    with serve_simulator(Device) as server:
         qmi.start("test", None, init_logging=False)
         try:
-            meter = qmi.make_instrument("meter", Meter, f"tcp:127.0.0.1:{server.port}")
+            meter = qmi.make_instrument("meter", Meter, server.address)
             meter.open()
-            server.cut()
+            assert meter.measure() == 1.5
+            server.simulate_fault("disconnected")
             for _ in range(2):
                 with pytest.raises(QMI_TransportLostException):
                     meter.measure()
@@ -119,10 +132,10 @@ def test_driver_without_reconnect_stays_lost() -> None:
 
 
 def test_traffic_is_logged_under_the_name_of_the_instrument(caplog: pytest.LogCaptureFixture) -> None:
-    with scpi_server(ANSWERS) as server:
+    with serve_simulator(Device) as server:
         qmi.start("test", None, init_logging=False)
         try:
-            meter = qmi.make_instrument("meter", Meter, f"tcp:127.0.0.1:{server.port}")
+            meter = qmi.make_instrument("meter", Meter, server.address)
             with meter, caplog.at_level(logging.DEBUG, "qmi.traffic.meter"):
                 assert meter.measure() == 1.5
         finally:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import qmi
+from qmi.core.driver import Simulator
 from qmi.core.exceptions import QMI_TimeoutException, QMI_TransportLostException, QMI_UsageException
 from qmi.core.instrument import TransportInstrument
 from qmi.core.rpc import rpc_method
@@ -33,9 +34,9 @@ from qmi.testing import (
     record_session,
     replay,
     replay_async,
+    serve_simulator,
 )
 from tests.support.device_ends import line_to, tcp_end
-from tests.support.scpi_server import scpi_server
 
 make: Any = qmi.make_instrument
 
@@ -66,8 +67,13 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 
 def test_session_with_a_real_connection_is_recorded_and_replayed(path: Path) -> None:
-    with scpi_server({"MEAS?": "1.5"}) as server, qmi.start("t", None, init_logging=False):
-        with record_session(path), make("meter", Meter, f"tcp:127.0.0.1:{server.port}") as meter:
+    class Device(Simulator):
+        @Simulator.command("MEAS?")
+        def measure(self) -> float:
+            return 1.5
+
+    with serve_simulator(Device) as server, qmi.start("t", None, init_logging=False):
+        with record_session(path), make("meter", Meter, server.address) as meter:
             assert meter.measure() == "1.5"
         said = entries(path)
         assert said[0].pop("transport").startswith("QMI_TcpTransport(")
