@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from qmi.actors.interface import direct_method, published, rpc_method
@@ -121,7 +122,8 @@ class QMI_Instrument(QMI_RpcObject):
 
     def _check_is_open(self) -> None:
         if not self._is_open:
-            raise QMI_InvalidOperationException(f"Instrument {self._name!r} is not open; call its open() first")
+            todo = "its open() has to call super().open() before that" if _in_open(self) else "call its open() first"
+            raise QMI_InvalidOperationException(f"Instrument {self._name!r} is not open; {todo}")
 
     def _check_is_closed(self) -> None:
         if self._is_open:
@@ -207,6 +209,17 @@ class SimulatedMethods:
             QMI_InvalidValueException: If there is no such fault, or a number makes no sense.
         """
         self.__simulated__.set_fault(kind, times, seconds)
+
+
+def _in_open(instrument: object) -> bool:
+    """Whether a driver's own open() of the instrument has called this: looked for where there is an error anyway."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        code = frame.f_code
+        if code.co_name == "open" and code.co_argcount and frame.f_locals.get(code.co_varnames[0]) is instrument:
+            return True
+    return False
 
 
 # Errors about arguments name the method, and not the class that brings it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -82,6 +83,16 @@ class Simulator:
     response_terminator: ClassVar[str | None] = None
 
     __node__: Node
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            code = value.__code__ if inspect.isfunction(value) else None
+            if code is not None and not (code.co_argcount or code.co_flags & inspect.CO_VARARGS):
+                raise QMI_UsageException(
+                    f"{cls.__qualname__}.{name}() takes no argument for the simulator that it is called on. Write "
+                    "'self' as its first one, or make it a @staticmethod"
+                )
 
     def __init__(self) -> None:
         self.__node__ = Node(self, dict(vars(Simulator)))

@@ -176,5 +176,5 @@ def test_dataset_arrives_where_numpy_is_missing(monkeypatch: pytest.MonkeyPatch)
         patch.setitem(sys.modules, "numpy", None)
         back = CODEC.decode(encoded.payload, [bytearray(segment) for segment in encoded.segments])
     assert type(back) is DataSet
-    assert type(vars(back)["data"]) is UnknownTypeValue
+    assert isinstance(vars(back)["data"], UnknownTypeValue)
     assert back.column_label == ["col0", "col1"]

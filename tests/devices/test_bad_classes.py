@@ -13,11 +13,12 @@ from qmi.core.driver import (
     Channel,
     QMI_Instrument,
     ScpiInstrument,
+    Simulator,
     channels,
     parameter,
     rpc_method,
 )
-from qmi.core.exceptions import QMI_ScpiException, QMI_UsageException
+from qmi.core.exceptions import QMI_InvalidOperationException, QMI_ScpiException, QMI_UsageException
 from tests.support.lab import two_contexts
 
 loose: Any = parameter
@@ -134,6 +135,34 @@ def test_wrong_arguments_name_the_method_alone(call: Callable[[Any], object], sa
         x: Any = server.make_instrument("x", Simulatable, simulate=True)
         with pytest.raises(TypeError, match=said):
             call(x)
+
+
+def in_open(self: Any) -> None:
+    self.ask("HELLO?")
+    ScpiInstrument.open(self)
+
+
+async def in_async_open(self: Any) -> None:
+    await self.ask("HELLO?")
+    await AsyncScpiInstrument.open(self)
+
+
+@pytest.mark.parametrize(("base", "method"), [(ScpiInstrument, in_open), (AsyncScpiInstrument, in_async_open)])
+def test_open_that_uses_the_device_too_early_is_told_what_comes_first(base: Any, method: Any) -> None:
+    method.__code__ = method.__code__.replace(co_name="open")
+    cls = type("Early", (base,), {"open": method})
+    with two_contexts() as (server, _):
+        x: Any = server.make_instrument("x", cls, simulate=Simulator)
+        with pytest.raises(QMI_InvalidOperationException, match=r"its open\(\) has to call super\(\)\.open\(\) before"):
+            x.open()
+        with pytest.raises(QMI_InvalidOperationException, match=r"'x' is not open; call its open\(\) first"):
+            x.ask("HELLO?")
+
+
+def test_simulator_without_self_is_refused() -> None:
+    with pytest.raises(QMI_UsageException, match=r"Bad\.level\(\) takes no argument for the simulator.*Write 'self'"):
+        type("Bad", (Simulator,), {"level": lambda: 1})
+    type("Good", (Simulator,), {"level": staticmethod(lambda: 1), "other": lambda *args: 1})
 
 
 class Strict(ScpiInstrument):

@@ -13,7 +13,7 @@ from cbor2 import CBORTag
 
 from qmi.net.codec.rows import Decoding, Encoding, Malformed, Memory, Refusal, Row, sized, typed
 from qmi.net.codec.tags import COLUMN_MAJOR, ROW_MAJOR, TYPED_ARRAYS, Own
-from qmi.net.codec.unknown import NamedKind, UnknownTypeValue, make_unknown
+from qmi.net.codec.unknown import NO_NUMPY, NamedKind, UnknownArray, UnknownTypeValue, make_unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,7 +214,7 @@ def decode_flat(described: object, data: Memory) -> AnyArray | UnknownTypeValue:
         dtype = build_dtype(described)
     except (ImportError, TypeError):
         fields = {"dtype": str(described), "data": bytes(data)}
-        return UnknownTypeValue(NamedKind.ARRAY, "numpy:ndarray", fields, "numpy is not installed here, or too old")
+        return UnknownArray(NamedKind.ARRAY, "numpy:ndarray", fields, NO_NUMPY)
     import numpy as np
 
     if dtype.hasobject:
@@ -250,8 +250,8 @@ def _typed_array(tag: int) -> Row:
 def _shaped(payload: object, *, by_column: bool) -> object:
     sizes, flat = sized(payload, 2)
     shape = _sizes(sizes)
-    if type(flat) is UnknownTypeValue:
-        return UnknownTypeValue(flat.type_kind, flat.type_name, {**flat.fields, "shape": tuple(shape)}, flat.reason)
+    if type(flat) is UnknownArray:
+        return UnknownArray(flat.type_kind, flat.type_name, {**flat.fields, "shape": tuple(shape)}, flat.reason)
     numpy = loaded_numpy()
     if numpy is None or type(flat) is not numpy.ndarray or flat.ndim != 1:
         raise Malformed("a shape is given to something that is no flat array")
@@ -288,7 +288,7 @@ def _scalar(decoding: Decoding, payload: object, _: bool) -> object:
 
 def _unknown_scalar(described: str, data: object, acting: object) -> UnknownTypeValue:
     fields = {"dtype": described, "data": data}
-    return make_unknown(NamedKind.ARRAY, "numpy:generic", fields, "numpy is not installed here, or too old", acting)
+    return make_unknown(NamedKind.ARRAY, "numpy:generic", fields, NO_NUMPY, acting)
 
 
 def scalar_without_numpy(described: str, data: bytes) -> UnknownTypeValue:

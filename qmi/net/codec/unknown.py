@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qmi.config.validators import printable
 
 NOT_IMPORTED = "a type that this program has not imported"
+NO_NUMPY = "numpy is not installed here, or too old: pip install 'qmi-trio[numpy]'"
 
 
 class NamedKind(Enum):
@@ -57,6 +58,10 @@ class UnknownTypeValue:
             return (self.type_kind.value, self.type_name, self.fields["name"])  # its value may have no hash
         return (self.type_kind.value, self.type_name, *self.fields.items())
 
+    def _is_data(self, key: str) -> bool:
+        """Whether a field is the bytes of an array, which say nothing to people."""
+        return key == "data" and self.type_kind is NamedKind.ARRAY
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, UnknownTypeValue):
             return NotImplemented
@@ -71,8 +76,19 @@ class UnknownTypeValue:
         if self.type_kind is NamedKind.ENUM:
             member = printable(str(self.fields.get("name")))
             return f"<{name}.{member}: {self.fields.get('value')!r} ({self.reason})>"
-        fields = ", ".join(f"{printable(str(key))}={value!r}" for key, value in self.fields.items())
+        shown = {key: value for key, value in self.fields.items() if not self._is_data(key)}
+        fields = ", ".join(f"{printable(str(key))}={value!r}" for key, value in shown.items())
         return f"<{name}({fields}): {self.reason}>"
+
+
+class UnknownArray(UnknownTypeValue):
+    """An array, in a program without numpy: what is done with it says what is missing."""
+
+    def __getitem__(self, index: object) -> NoReturn:
+        raise TypeError(f"{self!r} has no items that can be read here")
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has no items that can be read here")
 
 
 class UnknownInt(UnknownTypeValue, int):
@@ -149,7 +165,7 @@ class UnknownTuple(UnknownTypeValue, tuple[object, ...]):
 _ACTING: Mapping[type, type[UnknownTypeValue]] = {
     int: UnknownInt, float: UnknownFloat, str: UnknownStr, bytes: UnknownBytes, tuple: UnknownTuple,
 }  # fmt: skip
-UNKNOWN_TYPES: tuple[type[UnknownTypeValue], ...] = (UnknownTypeValue, *_ACTING.values())
+UNKNOWN_TYPES: tuple[type[UnknownTypeValue], ...] = (UnknownTypeValue, UnknownArray, *_ACTING.values())
 
 
 def make_unknown(

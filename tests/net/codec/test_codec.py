@@ -304,6 +304,15 @@ def test_array_without_numpy_becomes_readable(monkeypatch: pytest.MonkeyPatch) -
     assert scalar.dtype == "<f4"
     with pytest.raises(QMI_ValueNotSendableException, match="numpy is needed"):
         CODEC.encode(array)
+    missing = "numpy is not installed here, or too old: pip install 'qmi-trio[numpy]'"
+    assert repr(array) == f"<numpy.ndarray(dtype='<i2', shape=(2, 2)): {missing}>"
+    for use in (lambda: array[0], lambda: list(array), lambda: max(array)):
+        with pytest.raises(TypeError, match=r"or too old: pip install .* has no items"):
+            use()
+    with pytest.raises(AttributeError, match=r"or too old: pip install .* has no field 'mean'"):
+        array.mean()
+    assert bool(array)
+    assert copy.deepcopy(array) == array
 
 
 def test_a_standin_compares_by_its_fields() -> None:
