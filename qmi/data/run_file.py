@@ -27,6 +27,8 @@ ENDING: Final = ".nc"
 ROW: Final = "row"
 _PART_BYTES: Final = 16 << 20
 _PART_ROWS: Final = 8192
+_OVERHEAD: Final = 1 << 16
+"""Bytes of a file besides its rows, about."""
 _LIBRARIES: Final = ("numpy", "h5py", "h5netcdf", "xarray")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -123,9 +125,9 @@ def _row_bytes(summary: Summary) -> int:
 
 
 def _check_room(summary: Summary, folder: Path) -> None:
-    needed, free = summary.rows * _row_bytes(summary), shutil.disk_usage(folder).free
+    needed, free = summary.rows * _row_bytes(summary) + _OVERHEAD, shutil.disk_usage(folder).free
     if needed > free:
-        raise QMI_RecordingException(f"it needs {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free on the disk")
+        raise QMI_RecordingException(f"it needs {needed / 1e6:.2f} MB, and {free / 1e6:.2f} MB are free on the disk")
 
 
 def _write(path: Path, summary: Summary, contents: LogContents, attributes: dict[str, str | int]) -> None:
