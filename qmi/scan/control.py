@@ -37,6 +37,7 @@ class Control:
     Attributes:
         request: Whether it is to end.
         paused: Whether it is to wait.
+        suspended: Why it waits apart from that, if it does.
         presses: How often Ctrl-C was pressed while it ran.
         raised: Whether KeyboardInterrupt was raised for that.
         finishing: Whether it is at its end, where nothing interrupts it.
@@ -46,6 +47,7 @@ class Control:
         self._why_held = why_held
         self.request = Request.NONE
         self.paused = False
+        self.suspended: str | None = None
         self.presses = 0
         self.raised = False
         self.finishing = False
@@ -124,9 +126,9 @@ class Control:
 
     # The scan itself
 
-    def held(self) -> str | None:
-        """Why it waits, or is to wait."""
-        return "paused" if self.paused else self._why_held()
+    def _may_go(self) -> bool:
+        self.suspended = self._why_held()
+        return self.suspended is None and not self.paused
 
     def wait(self) -> bool:
         """Wait as long as it is to wait, in a thread; False if it is to end."""
@@ -137,7 +139,7 @@ class Control:
             try:
                 if self.request is not Request.NONE:
                     return False
-                if self.held() is None:
+                if self._may_go():
                     return True
                 if interrupt is not None:  # that of a task that is asked to stop
                     interrupt.enter(waker)
@@ -160,7 +162,7 @@ class Control:
             try:
                 if self.request is not Request.NONE:
                     return False
-                if self.held() is None:
+                if self._may_go():
                     return True
                 await event.wait()
             finally:

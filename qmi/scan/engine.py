@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
 import trio
 
 from qmi.core.driver import AsyncParameterHandle, ParameterHandle
-from qmi.core.exceptions import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_UsageException
+from qmi.core.exceptions import (
+    QMI_Exception,
+    QMI_InvalidOperationException,
+    QMI_InvalidValueException,
+    QMI_UsageException,
+)
 from qmi.runtime.wakeup import refuse_outside_trio
 from qmi.scan.columns import Readable, Row, Settable, check_names, readable, settable, targets_of, values_of
+from qmi.scan.conditions import SignalOf, Watch, Watches
 from qmi.scan.control import Control, Request
-from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async
+from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, within
 from qmi.scan.points import Feed, feed, length_of, linspace
 from qmi.scan.ramps import check_ramp
 
@@ -84,7 +92,8 @@ class Scan:
         self._run = run
         self._readables: list[Readable] = []
         self._ending = Ending()
-        self._control = Control(lambda: None)
+        self._watches = Watches()
+        self._control = Control(self._watches.why)
         self._begun = False
         self._held: Generator[Row, None, None] | None = None
         self._held_async: AsyncGenerator[Row, None] | None = None
@@ -152,6 +161,21 @@ class Scan:
         self._ending.add(FinalCall(function, deadline))
         return self
 
+    def suspend_when(self, signal: SignalOf, condition: Callable[..., object]) -> Self:
+        """Have the scan wait while a signal says so, as an interlock's does.
+
+        It waits before the next point. A point in whose time it was suspended is measured again, from its beginning.
+        While the link over which the signal comes is lost, the scan waits too, until it is restored; if the signal is
+        gone for good, the scan fails.
+
+        Args:
+            signal: A signal, such as ``interlock.sig_state``. Until it comes for the first time, nothing is suspended.
+            condition: Called with the values of the signal; returns whether the scan is to wait until it comes again.
+        """
+        self._check_not_begun()
+        self._watches.add(signal, condition, self._control.look)
+        return self
+
     @property
     def columns(self) -> dict[str, str]:
         """The names of the columns with their units; what is set comes first."""
@@ -166,14 +190,16 @@ class Scan:
 
     @property
     def state(self) -> str:
-        """How it is: "ready", "running", "paused", "stopping", "finishing", or how it has ended."""
+        """How it is: "ready", "running", "paused", "suspended by ...", "stopping", "finishing", or how it has ended."""
         if self.outcome is not None:
             return self.outcome
         if not self._begun:
             return "ready"
         if self._control.finishing:
             return "finishing"
-        return "stopping" if self._control.request else (self._control.held() or "running")
+        if self._control.request:
+            return "stopping"
+        return "paused" if self._control.paused else self._control.suspended or "running"
 
     def pause(self) -> None:
         """Have it wait before the next point; from any thread, at once."""
@@ -281,6 +307,8 @@ class Scan:
         try:
             try:
                 control.begin()
+                for watch in self._watches.all:
+                    result_of(watch.signal.subscribe(watch), f"subscribing to {watch.signal!r}")
                 yield from self._each_point(points)
             except BaseException as raised:
                 error = raised
@@ -289,6 +317,9 @@ class Scan:
                 control.finishing = True
         finally:
             errors = self._ending.run(self._last)
+            for watch in self._watches.all:
+                with suppress(QMI_Exception):  # the link may be lost
+                    within(DEADLINE, "unsubscribing", partial(_unsubscribe, watch))
             points.close()
             control.end()
             self._conclude(error, errors)
@@ -301,6 +332,8 @@ class Scan:
             except StopIteration:
                 return
             row = self._at(point)
+            while row is not None and self._watches.disturbed():
+                row = self._at(point) if self._control.wait() else None
             if row is None:
                 return
             self._keep(row)
@@ -327,12 +360,16 @@ class Scan:
         try:
             try:
                 control.begin()
+                for watch in self._watches.all:
+                    await result_of_async(watch.signal.subscribe(watch))
                 while await control.wait_async():
                     try:
                         point = points.send(row)
                     except StopIteration:
                         break
                     row = await self._cancellable(point)
+                    while row is not None and self._watches.disturbed():
+                        row = await self._cancellable(point) if await control.wait_async() else None
                     if row is None:
                         break
                     self._keep(row)
@@ -344,6 +381,10 @@ class Scan:
                 control.finishing = True
         finally:
             errors = await self._ending.run_async(self._last)
+            with trio.move_on_after(DEADLINE, shield=True):
+                for watch in self._watches.all:
+                    with suppress(QMI_Exception):
+                        await result_of_async(watch.signal.unsubscribe(watch))
             points.close()
             control.end()
             self._conclude(error, errors)
@@ -400,6 +441,10 @@ class Scan:
             raise (
                 errors[0] if len(errors) == 1 else ExceptionGroup("Several parts of the end of the scan failed", errors)
             )
+
+
+def _unsubscribe(watch: Watch, _: object) -> None:
+    result_of(watch.signal.unsubscribe(watch), f"unsubscribing from {watch.signal!r}")
 
 
 def _check_handle(handle: ParameterHandle | AsyncParameterHandle, wanted: type) -> None:

@@ -20,6 +20,7 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_Task
 from qmi.runtime.sigint import INTERRUPTS
+from qmi.runtime.wakeup import ThreadWaker
 from qmi.scan import Scan, ending, repeat, scan, settable
 from qmi.scan.ramps import ramp_time, ramp_values
 from tests.support.supplies import Supply
@@ -172,7 +173,7 @@ def test_ctrl_c_before_a_break_is_raised_after_it() -> None:
         for _ in bench.scan:
             press()
             break
-        threading.Event().wait(10)
+        ThreadWaker().wait(10)  # looks for Ctrl-C now and then
 
     with pytest.raises(KeyboardInterrupt):
         go()
