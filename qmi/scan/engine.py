@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,7 @@ from qmi.scan.conditions import SignalOf, Watch, Watches
 from qmi.scan.control import Control, Request
 from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, within
 from qmi.scan.points import Feed, feed, length_of, linspace
+from qmi.scan.progress import ShownProgress, find_display
 from qmi.scan.ramps import check_ramp
 
 DEADLINE = 10.0
@@ -94,6 +96,8 @@ class Scan:
         self._ending = Ending()
         self._watches = Watches()
         self._control = Control(self._watches.why)
+        self._shows = False
+        self._shown: ShownProgress | None = None
         self._begun = False
         self._held: Generator[Row, None, None] | None = None
         self._held_async: AsyncGenerator[Row, None] | None = None
@@ -174,6 +178,16 @@ class Scan:
         """
         self._check_not_begun()
         self._watches.add(signal, condition, self._control.look)
+        return self
+
+    def show_progress(self) -> Self:
+        """Show how far it is: how many points, how fast, how long it will still take.
+
+        On a terminal that is a bar, in a notebook a line below the cell. In a pipe or a file (of standard error) it is
+        a line every ten seconds, and one at the end.
+        """
+        self._check_not_begun()
+        self._shows = True
         return self
 
     @property
@@ -307,6 +321,7 @@ class Scan:
         try:
             try:
                 control.begin()
+                self._open_display()
                 for watch in self._watches.all:
                     result_of(watch.signal.subscribe(watch), f"subscribing to {watch.signal!r}")
                 yield from self._each_point(points)
@@ -360,6 +375,7 @@ class Scan:
         try:
             try:
                 control.begin()
+                self._open_display()
                 for watch in self._watches.all:
                     await result_of_async(watch.signal.subscribe(watch))
                 while await control.wait_async():
@@ -412,6 +428,16 @@ class Scan:
         if self._run is not None:
             self._run.add(**row)
         self.rows.append(row)
+        if self._shown is not None:
+            try:
+                self._shown.update(len(self.rows), self.state)
+            except (OSError, ValueError):  # nobody can see it any more, and that is no reason to stop
+                self._shown = None
+
+    def _open_display(self) -> None:
+        if self._shows and sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                self._shown = ShownProgress(find_display(self.length, sys.stderr), self.length)
 
     def _conclude(self, error: BaseException | None, errors: list[Exception]) -> None:
         """Note how it has ended, and raise what is to be raised.
@@ -428,6 +454,10 @@ class Scan:
             self.outcome = "aborted" if control.request is Request.ABORT else "stopped"
         else:
             self.outcome = "failed" if isinstance(error, Exception) else "aborted"
+        shown, self._shown = self._shown, None
+        if shown is not None:
+            with suppress(OSError, ValueError):
+                shown.end(len(self.rows), "failed" if errors and error is None else self.outcome)
         if errors and error is not None and not left:
             for each in errors:
                 error.add_note(f"At the end of the scan: {type(each).__name__}: {each}")
