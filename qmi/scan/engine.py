@@ -18,6 +18,9 @@ from qmi.core.exceptions import (
     QMI_InvalidValueException,
     QMI_UsageException,
 )
+from qmi.data.recording import Run
+from qmi.data.recording import run as new_run
+from qmi.data.run_folder import check_run_name
 from qmi.runtime.wakeup import refuse_outside_trio
 from qmi.scan.columns import Readable, Row, Settable, check_names, readable, settable, targets_of, values_of
 from qmi.scan.conditions import SignalOf, Watch, Watches
@@ -42,7 +45,7 @@ class Recorder(Protocol):
         """
 
 
-def scan(what: object, *points: object, run: Recorder | None = None) -> Scan:
+def scan(what: object, *points: object, run: Recorder | str | None = None) -> Scan:
     """Set something to one value after the other, and measure at each.
 
     ::
@@ -58,7 +61,8 @@ def scan(what: object, *points: object, run: Recorder | None = None) -> Scan:
             takes the value, or what :func:`settable` makes; a list of these for several ones.
         points: First value, last value and how many; or the points: a list, a generator, or what :func:`linspace`,
             :func:`grid` and the others make. For several things that are set, each point is a tuple.
-        run: What the rows are added to as well, by ``run.add(**row)``, as soon as each is measured.
+        run: What the rows are added to as well, by ``run.add(**row)``, as soon as each is measured; or the name of a
+            run that :func:`qmi.data.run` begins and ends with the scan, with the columns of the scan.
 
     Raises:
         QMI_UsageException: If that cannot be set; a number is no parameter.
@@ -75,8 +79,10 @@ def scan(what: object, *points: object, run: Recorder | None = None) -> Scan:
         )
     if isinstance(found, str) or not isinstance(found, Iterable):
         raise QMI_InvalidValueException(f"points must be a list, linspace(0, 5, 51) or a generator, got {found!r}")
-    if run is not None and not callable(getattr(run, "add", None)):
-        raise QMI_UsageException(f"run must be a run, or something else with add(**row), got {run!r}")
+    if isinstance(run, str):
+        check_run_name(run)
+    elif run is not None and not callable(getattr(run, "add", None)):
+        raise QMI_UsageException(f"run must be a name, a run, or something else with add(**row), got {run!r}")
     return Scan(targets, found, run)
 
 
@@ -85,13 +91,16 @@ class Scan:
 
     Attributes:
         rows: What was measured so far.
+        recorder: What the rows are added to as well, if anything; of a scan with the name of a run, that
+            run, when the scan has begun.
         outcome: How it has ended: "done", "stopped" after a point, "aborted" within one, or "failed"; before, None.
     """
 
-    def __init__(self, targets: list[Settable], points: Iterable[object], run: Recorder | None) -> None:
+    def __init__(self, targets: list[Settable], points: Iterable[object], run: Recorder | str | None) -> None:
         self._targets = targets
         self._points = points
-        self._run = run
+        self._run_name = run if isinstance(run, str) else None
+        self._run: Run | None = None  # that of the name
         self._readables: list[Readable] = []
         self._ending = Ending()
         self._watches = Watches()
@@ -102,6 +111,7 @@ class Scan:
         self._held: Generator[Row, None, None] | None = None
         self._held_async: AsyncGenerator[Row, None] | None = None
         self._last: dict[str, object] = {}
+        self.recorder: Recorder | None = None if isinstance(run, str) else run
         self.rows: list[Row] = []
         self.outcome: str | None = None
 
@@ -322,6 +332,8 @@ class Scan:
             try:
                 control.begin()
                 self._open_display()
+                if (run := self._make_run()) is not None:
+                    run.__enter__()
                 for watch in self._watches.all:
                     result_of(watch.signal.subscribe(watch), f"subscribing to {watch.signal!r}")
                 yield from self._each_point(points)
@@ -332,9 +344,7 @@ class Scan:
                 control.finishing = True
         finally:
             errors = self._ending.run(self._last)
-            for watch in self._watches.all:
-                with suppress(QMI_Exception):  # the link may be lost
-                    within(DEADLINE, "unsubscribing", partial(_unsubscribe, watch))
+            errors += self._let_go(error)
             points.close()
             control.end()
             self._conclude(error, errors)
@@ -376,6 +386,8 @@ class Scan:
             try:
                 control.begin()
                 self._open_display()
+                if (run := self._make_run()) is not None:
+                    await run.__aenter__()
                 for watch in self._watches.all:
                     await result_of_async(watch.signal.subscribe(watch))
                 while await control.wait_async():
@@ -397,10 +409,7 @@ class Scan:
                 control.finishing = True
         finally:
             errors = await self._ending.run_async(self._last)
-            with trio.move_on_after(DEADLINE, shield=True):
-                for watch in self._watches.all:
-                    with suppress(QMI_Exception):
-                        await result_of_async(watch.signal.unsubscribe(watch))
+            errors += await self._let_go_async(error)
             points.close()
             control.end()
             self._conclude(error, errors)
@@ -424,9 +433,48 @@ class Scan:
             values[each.name] = await result_of_async(each.get())
         return Row(values)
 
+    def _let_go(self, error: BaseException | None) -> list[Exception]:
+        """End subscriptions and the run."""
+        for watch in self._watches.all:
+            with suppress(QMI_Exception):  # the link may be lost
+                within(DEADLINE, "unsubscribing", partial(_unsubscribe, watch))
+        if self._run is not None and self._run.run_id:
+            try:
+                self._note_end(self._run)
+                self._run.__exit__(*_of_run(error))
+            except Exception as failure:  # noqa: BLE001 - it is raised by the scan, or noted
+                return [failure]
+        return []
+
+    async def _let_go_async(self, error: BaseException | None) -> list[Exception]:
+        """The same in a trio program."""
+        with trio.move_on_after(DEADLINE, shield=True):
+            for watch in self._watches.all:
+                with suppress(QMI_Exception):
+                    await result_of_async(watch.signal.unsubscribe(watch))
+        if self._run is not None and self._run.run_id:
+            try:
+                self._note_end(self._run)
+                await self._run.__aexit__(*_of_run(error))
+            except Exception as failure:  # noqa: BLE001 - it is raised by the scan, or noted
+                return [failure]
+        return []
+
+    def _make_run(self) -> Run | None:
+        if self._run_name is None:
+            return None
+        coordinates = [target.name for target in self._targets]
+        self._run = self.recorder = new_run(self._run_name, self.columns, coordinates=coordinates)
+        return self._run
+
+    def _note_end(self, run: Run) -> None:
+        if self._control.request is not Request.NONE:
+            of = "" if self.length is None else f" of {self.length}"
+            run.comment(f"The scan was ended after {len(self.rows)}{of} points")
+
     def _keep(self, row: Row) -> None:
-        if self._run is not None:
-            self._run.add(**row)
+        if self.recorder is not None:
+            self.recorder.add(**row)
         self.rows.append(row)
         if self._shown is not None:
             try:
@@ -471,6 +519,11 @@ class Scan:
             raise (
                 errors[0] if len(errors) == 1 else ExceptionGroup("Several parts of the end of the scan failed", errors)
             )
+
+
+def _of_run(error: BaseException | None) -> tuple[type[BaseException] | None, BaseException | None, None]:
+    """What a run is told of its end: a scan that is left by ``break`` has not failed."""
+    return (None, None, None) if error is None or isinstance(error, GeneratorExit) else (type(error), error, None)
 
 
 def _unsubscribe(watch: Watch, _: object) -> None:
