@@ -54,7 +54,7 @@ def test_blocks_of_the_page_run_and_print_what_is_shown(
     monkeypatch.setitem(sys.modules, "__main__", main)
     names = vars(main)
     names.update(send=send, refusal_of=refusal_of, error_of=error_of, send_to_a_program_without_these_classes=without)
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
     for block in BLOCKS:
         exec(compile(block, "values.md", "exec"), names)
     printed = capsys.readouterr().out.strip()

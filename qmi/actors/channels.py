@@ -9,6 +9,7 @@ from qmi.actors.parameters import declare
 from qmi.actors.pubsub.signal import declared_signals
 from qmi.errors import QMI_UsageException
 from qmi.parameters.channels import MARK, BaseChannel
+from qmi.parameters.lost import check_lost
 
 
 class Channel(BaseChannel):
@@ -29,6 +30,7 @@ class Channel(BaseChannel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        check_lost(cls)
         for name in (*properties_of(cls), *(signal.name for signal in declared_signals(cls))):
             raise QMI_UsageException(
                 f"Channel {cls.__qualname__} publishes {name}: channels publish parameters and methods. Declare it as "

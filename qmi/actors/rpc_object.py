@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
@@ -31,6 +32,7 @@ _BASE_MODULES = ("qmi.actors.rpc_object", "qmi.actors.instrument", "qmi.actors.p
 # Attributes of classes that declare parameters (qmi.parameters): those that do not, do not even import what that is.
 _DECLARES = "_rpc_declares"
 _DECLARED = "_rpc_parameters"
+_DECLARATIONS = "qmi.parameters.declaration"
 
 
 class Polling(Protocol):
@@ -128,6 +130,10 @@ class QMI_RpcObject:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if _DECLARATIONS in sys.modules:  # only drivers with parameters need it
+            from qmi.parameters.lost import check_lost
+
+            check_lost(cls)
         if hasattr(cls, _DECLARES):
             from qmi.actors.parameters import declare  # only drivers with parameters need it
 

@@ -23,7 +23,7 @@ from qmi.tools.driver.template import FILES
 _LONGEST = 60
 _TAKEN = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 """Names that Windows has for devices."""
-_NAMES_OF_DRIVERS = {"ScpiInstrument", "ScriptedTransport", "Simulator"}
+_NAMES_OF_DRIVERS = {"Range", "ScpiInstrument", "ScriptedTransport", "Simulator"}
 """What the files of the template import."""
 
 
@@ -153,6 +153,7 @@ def _umask() -> int:
 
 _STEPS = {
     "$package/driver.py": "one line for each setting and reading; what is neither, as a method",
+    "$package/enums.py": "what its choices are called, for driver and simulator",
     "$package/simulator.py": "what the device would answer",
     "tests/test_driver.py": "what has to be written to the device for each of them",
     "$package/__init__.py": "which names programs import, such as your enumerations",

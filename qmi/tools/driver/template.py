@@ -78,9 +78,23 @@ _INIT = '''\
 """A driver for the $title."""
 
 from $package.driver import $driver
+from $package.enums import Range
 from $package.simulator import ${driver}Simulator
 
-__all__ = ["$driver", "${driver}Simulator"]
+__all__ = ["$driver", "${driver}Simulator", "Range"]
+'''
+
+_ENUMS = '''\
+"""What the $title calls its choices. The driver and the simulator both import them from here."""
+
+from enum import Enum
+
+
+class Range(Enum):
+    """Range of the output."""
+
+    LOW = "LOW"
+    HIGH = "HIGH"
 '''
 
 _DRIVER = '''\
@@ -88,6 +102,7 @@ _DRIVER = '''\
 
 from qmi.core.driver import ScpiInstrument, parameter, rpc_method
 
+from $package.enums import Range
 from $package.simulator import ${driver}Simulator
 
 
@@ -99,6 +114,7 @@ class $driver(ScpiInstrument):
 
     # A command without "?" is a setting: "VOLT?" asks for it, "VOLT 5" sets it. One with "?" is only read.
     voltage = parameter("VOLT", float, unit="V", limits=(0, 30), doc="Voltage that the output is set to.")
+    voltage_range = parameter("VOLT:RANG", Range, doc="Range of the output: LOW to 8 V, HIGH to 30 V.")
     output = parameter("OUTP", bool, doc="Whether the output is on.")
     current = parameter("MEAS:CURR?", float, unit="A", doc="Current that flows.")
 
@@ -114,6 +130,8 @@ _SIMULATOR = '''\
 
 from qmi.core.driver import Simulator
 
+from $package.enums import Range
+
 
 class ${driver}Simulator(Simulator):
     """It keeps what is set by itself; what is measured is worked out here.
@@ -121,9 +139,12 @@ class ${driver}Simulator(Simulator):
     A resistor of 50 ohms is connected to the output.
     """
 
+    voltage_range = Range.LOW  # when it is switched on
+
     def current(self) -> float:
         """What is answered to MEAS:CURR?, in amperes."""
-        return self.voltage / 50.0 if self.output else 0.0
+        voltage = min(self.voltage, 8.0) if self.voltage_range is Range.LOW else self.voltage
+        return voltage / 50.0 if self.output else 0.0
 '''
 
 _TEST = '''\
@@ -133,7 +154,7 @@ import pytest
 from qmi.core.exceptions import QMI_InvalidValueException
 from qmi.testing import check_driver
 
-from $package import $driver
+from $package import $driver, Range
 
 
 def test_current_flows_while_the_output_is_on(simulated):
@@ -146,6 +167,15 @@ def test_current_flows_while_the_output_is_on(simulated):
     assert (supply.voltage, supply.output) == (0.0, False)
 
 
+def test_low_range_goes_up_to_8_volts(simulated):
+    supply = simulated($driver)
+    supply.voltage = 30.0
+    supply.output = True
+    assert (supply.voltage_range, supply.current) == (Range.LOW, pytest.approx(0.16))
+    supply.voltage_range = Range.HIGH
+    assert (supply.voltage_range, supply.current) == (Range.HIGH, pytest.approx(0.6))
+
+
 def test_voltage_above_the_limit_is_refused(simulated):
     supply = simulated($driver)
     with pytest.raises(QMI_InvalidValueException, match="from 0 to 30 V, got 31.0 V"):
@@ -155,10 +185,11 @@ def test_voltage_above_the_limit_is_refused(simulated):
 
 def test_commands_are_those_of_the_manual(qmi_context, scripted):
     # What must be written, in order, and what is answered. open() sends *CLS.
-    device = scripted(["*CLS", "VOLT 5", ("VOLT?", "5.0"), "OUTP 1", ("MEAS:CURR?", "0.1")])
+    device = scripted(["*CLS", "VOLT 5", ("VOLT?", "5.0"), "VOLT:RANG HIGH", "OUTP 1", ("MEAS:CURR?", "0.1")])
     with qmi_context.make_instrument("supply", $driver, device) as supply:
         supply.voltage = 5.0
         assert supply.voltage == 5.0
+        supply.voltage_range = Range.HIGH
         supply.output = True
         assert supply.current == 0.1
 
@@ -181,6 +212,7 @@ The $title, a power supply with one output.
 | parameter | type | unit | range | | command | what it is |
 | --- | --- | --- | --- | --- | --- | --- |
 | `voltage` | float | V | 0 to 30 | setting | `VOLT` | Voltage that the output is set to. |
+| `voltage_range` | Range | | LOW, HIGH | setting | `VOLT:RANG` | Range of the output: LOW to 8 V, HIGH to 30 V. |
 | `output` | bool | | | setting | `OUTP` | Whether the output is on. |
 | `current` | float | A | | reading | `MEAS:CURR?` | Current that flows. |
 
@@ -207,6 +239,7 @@ FILES = {
     ".gitignore": _IGNORE,
     "$package/__init__.py": _INIT,
     "$package/driver.py": _DRIVER,
+    "$package/enums.py": _ENUMS,
     "$package/simulator.py": _SIMULATOR,
     "$package/py.typed": "",
     "tests/test_driver.py": _TEST,

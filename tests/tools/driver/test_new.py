@@ -25,7 +25,7 @@ PLUGIN = "qmi.testing.plugin"
 IGNORED = "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"
 FILES = {
     *("pyproject.toml", "README.md", ".gitignore", "docs/acme_psu.md", "tests/test_driver.py"),
-    *(f"acme_psu/{name}" for name in ("__init__.py", "driver.py", "simulator.py", "py.typed")),
+    *(f"acme_psu/{name}" for name in ("__init__.py", "driver.py", "enums.py", "simulator.py", "py.typed")),
 }
 
 
@@ -113,7 +113,7 @@ def test_new_refuses_a_name(name: str, message: str, tmp_path: Path, capsys: pyt
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["", "2x", "a b", "class", "_Psu", "a.B", "Simulator"])
+@pytest.mark.parametrize("name", ["", "2x", "a b", "class", "_Psu", "a.B", "Simulator", "Range"])
 def test_new_refuses_the_name_of_a_class(name: str, tmp_path: Path) -> None:
     with pytest.raises(QMI_UsageException, match=r"class must have a name|cannot be called"):
         new.write_package("acme_psu", name)
@@ -167,7 +167,7 @@ def test_tests_of_a_new_package_pass(pytester: pytest.Pytester) -> None:
     is_installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
     os.chdir(folder)
     result = pytester.runpytest_inprocess("-p", "no:trio", "-W", IGNORED, *([] if is_installed else ["-p", PLUGIN]))
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
 
 
 def run(folder: Path, *command: str | Path) -> str:
@@ -189,7 +189,7 @@ def test_new_package_is_installed_by_pip_and_found(tmp_path: Path) -> None:
     run(tmp_path, python, "-m", "qmi.tools.driver", "new", "acme_psu")
     folder = tmp_path / "acme_psu"
     run(folder, *pip, "-e", ".[test]")
-    assert "4 passed" in run(folder, python, "-m", "pytest", "--quiet")
+    assert "5 passed" in run(folder, python, "-m", "pytest", "--quiet")
     # From another folder: the one with the package's folder in it, whose name could be taken for the package.
     found = run(tmp_path, python, "-c", "from qmi.instruments.acme_psu import AcmePsu; print(AcmePsu.__module__)")
     assert found == "acme_psu.driver\n"
@@ -208,3 +208,15 @@ def test_new_package_has_types(tmp_path: Path) -> None:
     folder = Path(new.write_package("acme_psu"))
     options = ("--strict", "--follow-imports=silent", "--cache-dir", tmp_path / "cache", "--config-file", os.devnull)
     run(folder, sys.executable, "-m", "mypy", *options, "-p", "acme_psu")
+
+
+def test_driver_and_simulator_of_a_new_package_have_one_enumeration(tmp_path: Path) -> None:
+    folder = Path(new.write_package("acme_psu")) / "acme_psu"
+
+    def imported(file: str) -> set[str]:
+        tree = ast.parse((folder / file).read_text())
+        return {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+
+    assert imported("driver.py") == {"qmi.core.driver", "acme_psu.enums", "acme_psu.simulator"}
+    assert imported("simulator.py") == {"qmi.core.driver", "acme_psu.enums"}
+    assert imported("enums.py") == {"enum"}
