@@ -158,6 +158,8 @@ class SimulatedDevice:
         self._add_groups(groups)
         self._handlers += self._common()
         self._handlers += self._of_driver(error_query, clear_command, identity_query, completion_query)
+        for made, _ in self._nodes:
+            made.__node__.check_names()
         self._reset()
 
     @property
@@ -192,8 +194,8 @@ class SimulatedDevice:
             source = own if isinstance(own, Source) else parameter.source
             if source is not None or not parameter.is_setting:
                 node.sources[parameter.name] = source
-            if parameter.is_setting and inspect.isfunction(own):
-                raise _is_a_method(cls, parameter.name)
+            if inspect.isfunction(own):
+                _check_method(cls, parameter, own)
             for command, make in ((parameter.ask, _asking), (parameter.write, _setting)):
                 if command is not None:
                     which = number if is_chosen and "{n}" not in command else None
@@ -416,7 +418,8 @@ class SimulatedDevice:
         """The value of a parameter."""
         self.simulator.__node__.now = now
         simulator, name = self._find_parameter(path)
-        return simulator.__node__.measure(name)
+        with _named(simulator, name):
+            return simulator.__node__.measure(name)
 
     def set(self, path: str, value: object, now: float) -> None:
         """Give a parameter another value."""
@@ -438,9 +441,37 @@ def _asking(simulator: Simulator, parameter: SimulatedParameter) -> Callable[[Ma
             return parameter.format(_extreme(simulator, parameter, found.value))
         if found.value:
             raise SimulatedError(-108)
-        return _Ready(parameter.format(simulator.__node__.measure(parameter.name)))
+        with _named(simulator, parameter.name):
+            return _Ready(parameter.format(simulator.__node__.measure(parameter.name)))
 
     return answer
+
+
+@contextmanager
+def _named(simulator: Simulator, name: str, what: str = "") -> Iterator[None]:
+    """Say whose code it was that failed, and what it was to give."""
+    try:
+        yield
+    except SimulatedError:
+        raise
+    except Exception as error:
+        error.add_note(
+            f"In the simulator: {type(simulator).__name__}.{name}, {what or 'which is what is read of ' + name}"
+        )
+        raise
+
+
+def _check_method(cls: type[Simulator], parameter: SimulatedParameter, function: Callable[..., object]) -> None:
+    if parameter.is_setting:
+        raise _is_a_method(cls, parameter.name)
+    signature = inspect.signature(function)
+    try:
+        signature.bind("self")
+    except TypeError:
+        raise QMI_UsageException(
+            f"{cls.__name__}.{parameter.name}{signature} is what is read of {parameter.name}, and must be called with "
+            f"self alone: write def {parameter.name}(self)"
+        ) from None
 
 
 def _setting(simulator: Simulator, parameter: SimulatedParameter) -> Callable[[Match], None]:
@@ -482,7 +513,8 @@ def _own_command(simulator: Simulator, name: str, has_number: bool) -> Callable[
             except TypeError:
                 raise SimulatedError(-108) from None
             raise SimulatedError(-109) from None
-        result = method(*arguments)
+        with _named(simulator, name, "which answers a command"):
+            result = method(*arguments)
         simulator.__node__.changed()
         return result
 

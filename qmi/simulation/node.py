@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from qmi.names import nearest
 from qmi.simulation.scpi_errors import ErrorQueue
 from qmi.simulation.sources import Source, evaluate
 
@@ -113,11 +114,39 @@ class Node:
             for source in node._remembering:
                 source.changed(node.simulator)
 
+    def check_names(self) -> None:
+        """Refuse sources that are made of what there is not.
+
+        Raises:
+            AttributeError: Says which source, and which name.
+        """
+        for where, source in self._named_sources().items():
+            for name in source.names():
+                if not (self._knows(name) or self.root._knows(name)):
+                    near = nearest(name, (*self._settings, *self.sources, *self.root._settings, *self.root.sources))
+                    hint = f"; did you mean {near!r}?" if near else ""
+                    cls = type(self._simulator).__name__
+                    raise AttributeError(
+                        f"{cls} simulates no {name!r}{hint} (the {type(source).__name__} {cls}.{where} is made of it)",
+                        name=name,
+                        obj=self._simulator,
+                    )
+
+    def _knows(self, name: str) -> bool:
+        is_own = name in self._settings or name in self.sources or name in vars(self._simulator)
+        return is_own or inspect.getattr_static(type(self._simulator), name, None) is not None
+
+    def _named_sources(self) -> dict[str, Source]:
+        found = {**_sources_of(type(self._simulator)), **self.sources}
+        return {name: source for name, source in found.items() if isinstance(source, Source)}
+
     @functools.cached_property
     def _remembering(self) -> list[Source]:
-        found = {**_sources_of(type(self._simulator)), **self.sources}
-        return [source for source in found.values() if isinstance(source, Source)]
+        return list(self._named_sources().values())
 
 
 def _sources_of(cls: type) -> dict[str, object]:
-    return {name: value for base in cls.__mro__ for name, value in vars(base).items() if isinstance(value, Source)}
+    found = {
+        name: value for base in reversed(cls.__mro__) for name, value in vars(base).items() if isinstance(value, Source)
+    }
+    return {name: value for name, value in found.items() if inspect.getattr_static(cls, name, None) is value}

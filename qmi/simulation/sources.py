@@ -30,6 +30,10 @@ class Source:
         """The value now; the time is ``simulator.now()``."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its value is")
 
+    def names(self) -> tuple[str, ...]:
+        """Names of the settings and readings that it is made of; they are looked up when the device is made."""
+        return ()
+
     def changed(self, simulator: Any) -> None:
         """A setting has just got its first value, or another one; for sources that remember."""
 
@@ -67,14 +71,18 @@ class Noise(Source):
     """
 
     def __init__(self, of: object, sigma: float, *, seed: int = 0) -> None:
-        self._of = of
-        self._sigma = _number("sigma", sigma)
+        self._of = _origin("Noise", of)
+        self._sigma = _number("sigma of Noise", sigma)
         self._seed = seed
 
     def value(self, simulator: Any) -> Any:
         """The value with noise."""
         generator = simulator.__node__.kept(self, "noise", lambda: random.Random(self._seed))
         return evaluate(self._of, simulator) + generator.gauss(0.0, self._sigma)
+
+    def names(self) -> tuple[str, ...]:
+        """What the noise is on."""
+        return _names_in(self._of)
 
     def changed(self, simulator: Any) -> None:
         """What the noise is on may remember."""
@@ -96,8 +104,16 @@ class Settling(Source):
     """
 
     def __init__(self, of: object, seconds: object, *, start: float | None = None) -> None:
-        self._of = of
-        self._seconds = seconds if isinstance(seconds, str) or callable(seconds) else _number("seconds", seconds)
+        self._of = _origin("Settling", of)
+        if isinstance(seconds, str) and _is_number(of) and start is None:
+            raise QMI_UsageException(
+                f"Settling({of!r}, {seconds!r}) stays where it is: what it settles to comes first, and then the time "
+                f"constant in seconds, as in Settling({seconds!r}, {of!r}); or say where it begins, start="
+            )
+        is_named = isinstance(seconds, str) or callable(seconds)
+        self._seconds = seconds if is_named else _number("seconds of Settling", seconds)
+        if start is not None and not _is_number(start):
+            raise QMI_UsageException(f"start of Settling must be a number or None, got {start!r}")
         self._start = start
 
     def value(self, simulator: Any) -> Any:
@@ -112,6 +128,10 @@ class Settling(Source):
         at = towards + (at - towards) * math.exp(-(now - before) / constant) if constant else target
         state[:] = now, at, target, seconds
         return at
+
+    def names(self) -> tuple[str, ...]:
+        """What it settles to, and what its time constant is."""
+        return (*_names_in(self._of), *_names_in(self._seconds))
 
     def changed(self, simulator: Any) -> None:
         """Go on towards another value from here."""
@@ -130,6 +150,24 @@ def evaluate(source: object, simulator: Any) -> Any:
         function: Callable[[Any], Any] = source
         return function(simulator)
     return source
+
+
+def _names_in(source: object) -> tuple[str, ...]:
+    if isinstance(source, Source):
+        return source.names()
+    return (source,) if isinstance(source, str) else ()
+
+
+def _origin(kind: str, of: object) -> object:
+    if isinstance(of, str | Source) or callable(of) or _is_number(of):
+        return of
+    raise QMI_UsageException(
+        f"{kind} is of a number, the name of a setting, a function of the simulator, or another source; got {of!r}"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return is_number(value) and math.isfinite(value)
 
 
 def _number(name: str, value: object) -> float:
