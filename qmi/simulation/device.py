@@ -418,8 +418,11 @@ class SimulatedDevice:
         """The value of a parameter."""
         self.simulator.__node__.now = now
         simulator, name = self._find_parameter(path)
-        with _named(simulator, name):
+        try:
             return simulator.__node__.measure(name)
+        except Exception as error:
+            _tell_where(error, simulator, name, f"which is what is read of {name}")
+            raise
 
     def set(self, path: str, value: object, now: float) -> None:
         """Give a parameter another value."""
@@ -441,24 +444,19 @@ def _asking(simulator: Simulator, parameter: SimulatedParameter) -> Callable[[Ma
             return parameter.format(_extreme(simulator, parameter, found.value))
         if found.value:
             raise SimulatedError(-108)
-        with _named(simulator, parameter.name):
+        try:
             return _Ready(parameter.format(simulator.__node__.measure(parameter.name)))
+        except Exception as error:
+            _tell_where(error, simulator, parameter.name, f"which is what is read of {parameter.name}")
+            raise
 
     return answer
 
 
-@contextmanager
-def _named(simulator: Simulator, name: str, what: str = "") -> Iterator[None]:
+def _tell_where(error: Exception, simulator: Simulator, name: str, what: str) -> None:
     """Say whose code it was that failed, and what it was to give."""
-    try:
-        yield
-    except SimulatedError:
-        raise
-    except Exception as error:
-        error.add_note(
-            f"In the simulator: {type(simulator).__name__}.{name}, {what or 'which is what is read of ' + name}"
-        )
-        raise
+    if not isinstance(error, SimulatedError):
+        error.add_note(f"In the simulator: {type(simulator).__name__}.{name}, {what}")
 
 
 def _check_method(cls: type[Simulator], parameter: SimulatedParameter, function: Callable[..., object]) -> None:
@@ -513,8 +511,11 @@ def _own_command(simulator: Simulator, name: str, has_number: bool) -> Callable[
             except TypeError:
                 raise SimulatedError(-108) from None
             raise SimulatedError(-109) from None
-        with _named(simulator, name, "which answers a command"):
+        try:
             result = method(*arguments)
+        except Exception as error:
+            _tell_where(error, simulator, name, "which answers a command")
+            raise
         simulator.__node__.changed()
         return result
 
