@@ -165,13 +165,20 @@ def test_two_programs_on_simulators_and_a_third_that_uses_them_come_and_go_with_
                 "door": {"driver": f"{HERE}:Meter"},
                 "clock": {"driver": f"{HERE}:Meter", "kwargs": {"mode": "SLOW"}},
                 "absent": {"driver": "no_such_module:A"},
+                "analyser": {"driver": "hosted:pymeasure.instruments.fakes:SwissArmyFake"},
+                "source": {
+                    "driver": "hosted:qcodes.instrument_drivers.mock_instruments:DummyInstrument",
+                    "kwargs": {"gates": ["plunger"]},
+                    "safe": {"plunger": 0.0},
+                },
             },
             "tasks": {"watch": {"task": f"{HERE}:Watch", "kwargs": {"failures": 2}, "restart": {"limit": None}}},
         },
     )
     assert says(capsys, "start", "--all")[0] == 0
     try:
-        for name in ("bench.meter", "bench.psu", "bench.dmm", "bench.generator", "room.door", "room.clock"):
+        own = ("bench.meter", "bench.psu", "bench.dmm", "bench.generator", "room.door", "room.clock")
+        for name in (*own, "room.analyser", "room.source"):
             assert says(capsys, "restart", name) == (0, f"{name}: STARTED\n")
         faults = {"bench.bad": "RuntimeError: no such device", "room.absent": "no module 'no_such_module'"}
         for name, reason in faults.items():
@@ -183,8 +190,12 @@ def test_two_programs_on_simulators_and_a_third_that_uses_them_come_and_go_with_
             user.run("psu.lock(); psu.channels[1].voltage = 5.0")
             assert user.run("psu.channels[1].voltage") == 5.0
             assert user.run("qmi.get_instrument('room.clock', auto_connect=True).get_mode()") == "SLOW"
+            user.run("source = qmi.get_instrument('room.source')")
+            user.run("source.plunger = 0.25")
+            assert user.run("source.plunger") == 0.25
+            assert user.run("0 < qmi.get_instrument('room.analyser').time") is True
             user.wait_until("qmi.get_task('room.watch').get_last_failure().restarts == 2")
-            assert user.run("qmi.get_task('room.watch').get_state().state") == "running"
+            user.wait_until("qmi.get_task('room.watch').get_state().state == 'running'")
         # It was killed with the lock in its hands.
         with Program(QMI_CONFIG=str(path)) as user:
             user.run("import qmi; qmi.start('user')")
