@@ -7,6 +7,7 @@ from functools import cache
 
 from qmi.hosting.adapter import Adapter, PlainAdapter
 from qmi.hosting.pymeasure import PyMeasureAdapter
+from qmi.hosting.pyvisa import PyVisaAdapter
 from qmi.hosting.qcodes import QcodesAdapter
 
 GROUP = "qmi.hosting"
@@ -27,7 +28,7 @@ def adapter_for(driver_class: type) -> Adapter:
     raise AssertionError(driver_class)  # the last one is for every class
 
 
-_OWN: tuple[Adapter, ...] = (PyMeasureAdapter(), QcodesAdapter(), PlainAdapter())
+_OWN: tuple[Adapter, ...] = (PyMeasureAdapter(), QcodesAdapter(), PyVisaAdapter(), PlainAdapter())
 
 
 def forget() -> None:
