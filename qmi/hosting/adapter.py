@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, Literal, get_type_hints
 
 from qmi.errors import QMI_UsageException
 from qmi.hosting.content import Content, HostedMethod, HostedParameter
@@ -22,7 +22,13 @@ class Adapter:
 
     An adapter is registered by an entry point of the group ``qmi.hosting``, or given to :func:`qmi.hosted`. Its methods
     are called in the thread of the instrument, except :meth:`fits`.
+
+    Attributes:
+        awaited: Whose event loop the drivers' methods are awaited in, ``"asyncio"`` or ``"trio"``: then all that is
+            called of them may be ``async def``, and so may :meth:`open` and :meth:`close`. Empty for plain drivers.
     """
+
+    awaited: ClassVar[Literal["", "asyncio", "trio"]] = ""
 
     def fits(self, driver_class: type) -> bool:
         """Whether this adapter is for drivers of a class. It must not import the library.
@@ -61,14 +67,14 @@ class Adapter:
         """
         return False
 
-    def open(self, driver: Any) -> None:
+    def open(self, driver: Any) -> Any:
         """Connect a driver that is not connected when it is made.
 
         Args:
             driver: The driver.
         """
 
-    def close(self, driver: Any) -> None:
+    def close(self, driver: Any) -> Any:
         """End the connection.
 
         Args:
@@ -103,10 +109,10 @@ class PlainAdapter(Adapter):
                 continue
             if isinstance(member, property | cached_property):
                 content.parameters.append(self.property_of(driver, name, member))
-            elif inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member):
+            elif not self.awaited and (inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)):
                 raise QMI_UsageException(
-                    f"{cls.__name__}.{name}() is async, and hosted() takes drivers with plain methods: write a "
-                    "QMI_Instrument whose methods await those of the driver, or an adapter"
+                    f"{cls.__name__}.{name}() is async, and {type(self).__name__} is for drivers with plain methods: "
+                    "take AsyncioAdapter or TrioAdapter"
                 )
             elif name not in (*OPENING, *CLOSING) and is_method(member):
                 content.methods.append(method_of(driver, name))
@@ -134,13 +140,13 @@ class PlainAdapter(Adapter):
         """Whether the driver has a method that connects it."""
         return first_method(driver, OPENING) is not None
 
-    def open(self, driver: Any) -> None:
+    def open(self, driver: Any) -> Any:
         """Connect a driver, unless it says that it is connected."""
         method = first_method(driver, OPENING)
         if method is not None and not says_that_it_is_open(driver):
             method()
 
-    def close(self, driver: Any) -> None:
+    def close(self, driver: Any) -> Any:
         """Call the first of the methods that end a connection that the driver has."""
         method = first_method(driver, CLOSING)
         if method is not None:
@@ -191,7 +197,11 @@ def method_of(driver: Any, name: str) -> HostedMethod:
     def call(driver: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(driver, name)(*args, **kwargs)
 
-    return HostedMethod(name, call, signature, inspect.getdoc(found) or "", inspect.isgeneratorfunction(found))
+    return HostedMethod(name, call, signature, inspect.getdoc(found) or "", _is_generator(found))
+
+
+def _is_generator(function: object) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def getter_of(name: str) -> Callable[[Any], object]:

@@ -17,6 +17,7 @@ from qmi.actors.rpc_object import interface_of
 from qmi.actors.simulated_kinds import KINDS
 from qmi.errors import QMI_InvalidOperationException, QMI_UsageException
 from qmi.hosting.adapter import Adapter
+from qmi.hosting.awaited import AsyncioRunner, TrioRunner
 from qmi.hosting.registry import adapter_for
 from qmi.hosting.rendering import body_of
 from qmi.names import nearest
@@ -79,7 +80,7 @@ class HostedInstrument(QMI_Instrument):
         try:
             content = source.adapter.describe(self._hosted_driver)
             cls = type(self)
-            body = body_of(cls, content, name)
+            body = body_of(cls, content, name, awaited=bool(source.adapter.awaited))
             fitted: type = types.new_class(cls.__name__, (cls,), exec_body=lambda space: space.update(body))
             interface_of(fitted)  # what cannot be published is found now
         except BaseException:
@@ -109,6 +110,12 @@ class HostedInstrument(QMI_Instrument):
             QMI_InvalidOperationException: If it is open already, or cannot be opened again.
         """
         self._check_is_closed()
+        self._make_anew()
+        self._hosted.adapter.open(self._hosted_driver)
+        self._hosted_opened = True
+        super().open()
+
+    def _make_anew(self) -> None:
         source = self._hosted
         if self._hosted_driver is None:
             if source.driver_class is None:
@@ -118,9 +125,6 @@ class HostedInstrument(QMI_Instrument):
                 )
             args, kwargs = self._hosted_args
             self._hosted_driver = source.adapter.make(source.driver_class, self._name, args, kwargs)
-        source.adapter.open(self._hosted_driver)
-        self._hosted_opened = True
-        super().open()
 
     @rpc_method
     def close(self) -> None:
@@ -132,12 +136,12 @@ class HostedInstrument(QMI_Instrument):
         super().close()
         self._disconnect()
 
-    def _disconnect(self) -> None:
+    def _disconnect(self) -> Any:
         driver, adapter = self._hosted_driver, self._hosted.adapter
         self._hosted_opened = False
         if not adapter.opens(driver):
             self._hosted_driver = None
-        adapter.close(driver)
+        return adapter.close(driver)
 
     def release_rpc_object(self) -> Any:
         """Close the driver if it is still connected."""
@@ -148,13 +152,18 @@ class HostedInstrument(QMI_Instrument):
 
     def _let_go(self) -> None:
         """The instrument goes: what it has made is closed, and what was given may be given to another one."""
+        if self._is_left():
+            self._disconnect()
+
+    def _is_left(self) -> bool:
+        """Give back what was given; whether what was made is connected still."""
         source, driver = self._hosted, self._hosted_driver
         if source.driver_class is None:
             with _taken_mutex:
                 if _taken.get(id(source.given)) is self._name:
                     del _taken[id(source.given)]
-        elif driver is not None and (self._hosted_opened or not source.adapter.opens(driver)):
-            self._disconnect()
+            return False
+        return driver is not None and (self._hosted_opened or not source.adapter.opens(driver))
 
     def __hosted_driver__(self) -> Any:
         """The driver.
@@ -169,6 +178,67 @@ class HostedInstrument(QMI_Instrument):
     def __hosted_value__(self, value: Any) -> Any:
         """What a caller gets for a value of the library; nothing for the driver itself, which cannot be sent."""
         return None if value is self._hosted_driver else self._hosted.adapter.value(value)
+
+
+class AwaitedInstrument(HostedInstrument):
+    """The same for drivers whose methods are awaited: it lives in the event loop.
+
+    Args:
+        context: The context that the instrument belongs to.
+        name: Its name there.
+        args: What the driver takes.
+        kwargs: What it takes by name.
+    """
+
+    _rpc_placement = Placement.LOOP
+
+    def __init__(self, context: Any, name: str, *args: Any, **kwargs: Any) -> None:
+        self._hosted_runner = AsyncioRunner(name) if self._hosted.adapter.awaited == "asyncio" else TrioRunner(name)
+        super().__init__(context, name, *args, **kwargs)
+
+    async def __hosted_run__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function, plain or awaited, where the driver lives."""
+        return await self._hosted_runner.run(function, *args, **kwargs)
+
+    @rpc_method
+    async def open(self) -> None:  # type: ignore[override]
+        """Connect the device, if making the driver has not done it.
+
+        Raises:
+            QMI_InvalidOperationException: If it is open already, or cannot be opened again.
+        """
+        self._check_is_closed()
+        await self.__hosted_run__(self._make_anew)
+        await self.__hosted_run__(self._hosted.adapter.open, self._hosted_driver)
+        self._hosted_opened = True
+        QMI_Instrument.open(self)
+
+    @rpc_method
+    async def close(self) -> None:  # type: ignore[override]
+        """End the connection to the device, as its driver does that.
+
+        Raises:
+            QMI_InvalidOperationException: If it is not open.
+        """
+        QMI_Instrument.close(self)
+        await self.__hosted_run__(self._disconnect)
+
+    async def release_rpc_object(self) -> None:
+        """Close the driver if it is still connected, and end what it has left running."""
+        try:
+            closing = QMI_Instrument.release_rpc_object(self)
+            if closing is not None:
+                await closing
+        finally:
+            try:
+                if self._is_left():
+                    await self.__hosted_run__(self._disconnect)
+            finally:
+                await self._hosted_runner.aclose()
+
+    def _let_go(self) -> None:
+        """It could not be made: nothing of the driver runs yet."""
+        self._is_left()
 
 
 def hosted_class(driver: object, adapter: Adapter | None = None) -> type[HostedInstrument]:
@@ -202,7 +272,8 @@ def hosted_class(driver: object, adapter: Adapter | None = None) -> type[HostedI
         "__qualname__": cls.__qualname__,
         "_hosted": source,
     }
-    return types.new_class(cls.__name__, (HostedInstrument,), exec_body=lambda space: space.update(body))
+    base = AwaitedInstrument if source.adapter.awaited else HostedInstrument
+    return types.new_class(cls.__name__, (base,), exec_body=lambda space: space.update(body))
 
 
 def load_driver(path: str) -> type:

@@ -6,6 +6,7 @@ import logging
 from functools import cache
 
 from qmi.hosting.adapter import Adapter, PlainAdapter
+from qmi.hosting.awaited import AsyncioAdapter, TrioAdapter
 from qmi.hosting.pymeasure import PyMeasureAdapter
 from qmi.hosting.pyvisa import PyVisaAdapter
 from qmi.hosting.qcodes import QcodesAdapter
@@ -28,7 +29,14 @@ def adapter_for(driver_class: type) -> Adapter:
     raise AssertionError(driver_class)  # the last one is for every class
 
 
-_OWN: tuple[Adapter, ...] = (PyMeasureAdapter(), QcodesAdapter(), PyVisaAdapter(), PlainAdapter())
+_OWN: tuple[Adapter, ...] = (
+    PyMeasureAdapter(),
+    QcodesAdapter(),
+    PyVisaAdapter(),
+    TrioAdapter(),
+    AsyncioAdapter(),
+    PlainAdapter(),
+)
 
 
 def forget() -> None:

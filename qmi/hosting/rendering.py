@@ -8,6 +8,7 @@ import logging
 import math
 import types
 from collections.abc import Callable, Collection, Iterator
+from contextlib import aclosing
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +16,7 @@ from qmi.actors.channels import Channel
 from qmi.actors.interface import RESERVED_NAMES, TIMEOUT_NAME, published
 from qmi.actors.parameters import OWN_NAMES
 from qmi.errors import QMI_InvalidValueException
+from qmi.hosting.awaited import items
 from qmi.hosting.content import Content, HostedChannels, HostedMethod, HostedParameter
 from qmi.parameters.channels import Channels
 from qmi.parameters.declaration import Parameter
@@ -58,32 +60,33 @@ class _Parameter(Parameter[Any]):
         self.rule = HostedRule(self.type, self.unit, self.values)
 
 
-def body_of(cls: type, content: Content, name: str) -> dict[str, Any]:
+def body_of(cls: type, content: Content, name: str, *, awaited: bool = False) -> dict[str, Any]:
     """What the class of an instrument has for its driver.
 
     Args:
         cls: The class of hosted instruments that it is derived from.
         content: What the driver has.
         name: Name of the instrument, for messages.
+        awaited: Whether all that is called of the driver is awaited, by ``cls.__hosted_run__()``.
     """
     names = _Names({*dir(cls), *RESERVED_NAMES, *OWN_NAMES}, name)
     body: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     body["__doc__"] = content.doc or cls.__doc__
-    body.update(_members(content, names, _driver_of_instrument))
+    body.update(_members(content, names, _driver_of_instrument, awaited))
     for group in content.channels:
         if (free := names.take(group.name)) is not None:
-            body[free] = Channels(_channel_class(cls, group, free, name), group.first, group.last)
+            body[free] = Channels(_channel_class(cls, group, free, name, awaited), group.first, group.last)
     return body
 
 
-def _channel_class(cls: type, group: HostedChannels, attribute: str, name: str) -> type[Channel]:
+def _channel_class(cls: type, group: HostedChannels, attribute: str, name: str, awaited: bool) -> type[Channel]:
     names = _Names({*dir(Channel), *RESERVED_NAMES, "number", "path", "instrument"}, name)
 
     def part(channel: Any) -> Any:
         return group.find(channel.instrument.__hosted_driver__(), channel.number)
 
     body = {"__module__": cls.__module__, "__doc__": group.content.doc or f"One of the {attribute}."}
-    body.update(_members(group.content, names, part))
+    body.update(_members(group.content, names, part, awaited))
     made: type[Channel] = types.new_class(
         f"{cls.__name__}_{attribute}", (Channel,), exec_body=lambda space: space.update(body)
     )
@@ -132,30 +135,37 @@ def _clashes(name: str, is_parameter: bool) -> tuple[str, ...]:
     return (name, f"get_{name}", f"set_{name}", f"sig_{name}") if is_parameter else (name,)
 
 
-def _members(content: Content, names: _Names, driver_of: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
+def _members(
+    content: Content, names: _Names, driver_of: Callable[[Any], Any], awaited: bool
+) -> Iterator[tuple[str, Any]]:
     # Methods first: for a method get_x() of the driver, that of a parameter x gives way.
     for method in content.methods:
         if method.signature is not None and TIMEOUT_NAME in method.signature.parameters:
             names.refuse(method.name, f"its argument {TIMEOUT_NAME!r} belongs to proxies")
         elif (free := names.take(method.name)) is not None:
-            yield free, _method(free, method, driver_of)
+            yield free, _method(free, method, driver_of, awaited)
     known = {one.name for one in content.parameters}
     for one in content.parameters:
         verb, _, rest = one.name.partition("_")
         name = f"{one.name}_" if verb in ("get", "set") and rest in known else one.name
         if (free := names.take(name, is_parameter=True)) is not None:
-            yield free, _parameter(one, driver_of)
+            yield free, _parameter(one, driver_of, awaited)
 
 
-def _parameter(one: HostedParameter, driver_of: Callable[[Any], Any]) -> _Parameter:
+def _parameter(one: HostedParameter, driver_of: Callable[[Any], Any], awaited: bool) -> _Parameter:
     given: dict[str, Any] = {"unit": one.unit, "doc": one.doc, "type": one.type}
-    if (get := one.get) is not None:
+    if awaited:
+        given.update(_awaited_functions(one, driver_of))
+        get = put = None
+    else:
+        get, put = one.get, one.set
+    if get is not None:
 
         def _hosted_get(thing: Any) -> Any:
             return _host_of(thing).__hosted_value__(get(driver_of(thing)))
 
         given["getter"] = _hosted_get
-    if (put := one.set) is not None:
+    if put is not None:
 
         def _hosted_set(thing: Any, value: Any) -> None:
             put(driver_of(thing), value)
@@ -168,6 +178,25 @@ def _parameter(one: HostedParameter, driver_of: Callable[[Any], Any]) -> _Parame
             given["type"] = float
         given["limits"] = _limits(limits, driver_of) if callable(limits) else _pair(limits)
     return _Parameter(given)
+
+
+def _awaited_functions(one: HostedParameter, driver_of: Callable[[Any], Any]) -> dict[str, Callable[..., Any]]:
+    """The getter and the setter of a parameter of a driver in the event loop."""
+    given: dict[str, Callable[..., Any]] = {}
+    if (get := one.get) is not None:
+
+        async def _hosted_get(thing: Any) -> Any:
+            host = _host_of(thing)
+            return host.__hosted_value__(await host.__hosted_run__(get, driver_of(thing)))
+
+        given["getter"] = _hosted_get
+    if (put := one.set) is not None:
+
+        async def _hosted_set(thing: Any, value: Any) -> None:
+            await _host_of(thing).__hosted_run__(put, driver_of(thing), value)
+
+        given["setter"] = _hosted_set
+    return given
 
 
 def _limits(limits: Callable[[Any], Any], driver_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -187,21 +216,8 @@ def _end(end: object) -> float | None:
     return end
 
 
-def _method(name: str, method: HostedMethod, driver_of: Callable[[Any], Any]) -> Callable[..., Any]:
-    function: Callable[..., Any]
-    if method.generator:
-
-        def give(self: Any, *args: Any, **kwargs: Any) -> Any:
-            for value in method.call(driver_of(self), *args, **kwargs):
-                yield _host_of(self).__hosted_value__(value)
-
-        function = give
-    else:
-
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return _host_of(self).__hosted_value__(method.call(driver_of(self), *args, **kwargs))
-
-        function = call
+def _method(name: str, method: HostedMethod, driver_of: Callable[[Any], Any], awaited: bool) -> Callable[..., Any]:
+    function = (_awaited_call if awaited else _plain_call)(method, driver_of)
     function.__name__ = function.__qualname__ = name
     function.__doc__ = method.doc or None
     if method.signature is not None:
@@ -211,3 +227,36 @@ def _method(name: str, method: HostedMethod, driver_of: Callable[[Any], Any]) ->
             first = first.replace(name="instrument_")
         function.__signature__ = method.signature.replace(parameters=[first, *own])  # type: ignore[attr-defined]
     return published(function)
+
+
+def _plain_call(method: HostedMethod, driver_of: Callable[[Any], Any]) -> Callable[..., Any]:
+    if method.generator:
+
+        def give(self: Any, *args: Any, **kwargs: Any) -> Any:
+            for value in method.call(driver_of(self), *args, **kwargs):
+                yield _host_of(self).__hosted_value__(value)
+
+        return give
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _host_of(self).__hosted_value__(method.call(driver_of(self), *args, **kwargs))
+
+    return call
+
+
+def _awaited_call(method: HostedMethod, driver_of: Callable[[Any], Any]) -> Callable[..., Any]:
+    if method.generator:
+
+        async def give(self: Any, *args: Any, **kwargs: Any) -> Any:
+            host = _host_of(self)
+            async with aclosing(items(host.__hosted_run__, method.call(driver_of(self), *args, **kwargs))) as found:
+                async for value in found:
+                    yield host.__hosted_value__(value)
+
+        return give
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        host = _host_of(self)
+        return host.__hosted_value__(await host.__hosted_run__(method.call, driver_of(self), *args, **kwargs))
+
+    return call

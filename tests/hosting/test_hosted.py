@@ -266,13 +266,3 @@ async def test_hosted_driver_in_an_awaited_context() -> None:
         async with psu:
             await psu.set_voltage(2.0)
             assert await psu.voltage == 2.0
-
-
-class Awaited:
-    async def open(self) -> None:
-        """Connect."""
-
-
-def test_hosted_driver_whose_methods_are_awaited_is_refused(context: QMI_Context) -> None:
-    with pytest.raises(QMI_UsageException, match=r"Awaited.open\(\) is async, and hosted\(\) takes drivers with plain"):
-        context.make_instrument("awaited", qmi.hosted(Awaited))

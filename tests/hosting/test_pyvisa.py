@@ -104,5 +104,5 @@ def test_resource_of_pyvisa_has_the_attributes_of_visa_with_their_limits_and_val
         assert far.stop_bits == 20
         with pytest.raises(QMI_InvalidValueException, match="data_bits of port must be from 5 to 8, got 9"):
             far.data_bits = 9
-        with pytest.raises(QMI_InvalidValueException, match="stop_bits of port must be one of 10, 15, 20, got 3"):
+        with pytest.raises(QMI_InvalidValueException, match="stop_bits of port must be 10, 15 or 20, got 3"):
             far.stop_bits = 3
