@@ -31,7 +31,7 @@ class Meter:
 
     async def _watch(self) -> None:
         try:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
         finally:
             self.ended.append("watch")
 
@@ -61,11 +61,17 @@ class Meter:
     async def samples(self, end: int) -> AsyncIterator[int]:
         try:
             for number in range(end):
-                await asyncio.sleep(0)
+                await self.turn()
                 yield number
         finally:
-            await asyncio.sleep(0)
+            await self.turn()
             self.ended.append("samples")
+
+    async def turn(self) -> None:
+        """Let others run."""
+        done = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(done.set_result, None)
+        await done
 
     async def hang(self) -> None:
         try:
