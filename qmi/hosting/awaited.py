@@ -6,8 +6,9 @@ import importlib
 import inspect
 import logging
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, ClassVar, Literal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Literal, Protocol
 
 import trio
 
@@ -114,6 +115,16 @@ class TrioRunner:
         """Nothing is to be ended."""
 
 
+class _Loop(Protocol):
+    """What is needed of trio-asyncio's loop."""
+
+    async def run_aio_coroutine(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """Await something in a task of asyncio."""
+
+    def set_exception_handler(self, handler: Callable[[Any, dict[str, Any]], None]) -> None:
+        """Say what is done with errors that nobody waits for."""
+
+
 class AsyncioRunner(TrioRunner):
     """The same for asyncio, whose loop begins with the first call.
 
@@ -124,7 +135,7 @@ class AsyncioRunner(TrioRunner):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         try:
-            self._library: Any = importlib.import_module("trio_asyncio")
+            library = importlib.import_module("trio_asyncio")
         except ModuleNotFoundError as error:
             raise QMI_MissingLibraryException(
                 f"Instrument {name!r} has a driver for asyncio, which needs the Python package 'trio_asyncio', which "
@@ -132,7 +143,8 @@ class AsyncioRunner(TrioRunner):
                 "hosted(..., adapter=qmi.hosting.TrioAdapter())"
             ) from error
         self._cancelled: type[BaseException] = importlib.import_module("asyncio").CancelledError
-        self._loop: Any = None
+        self._open_loop: Callable[[], AbstractAsyncContextManager[_Loop]] = library.open_loop
+        self._loop: _Loop | None = None
         self._begun: trio.Event | None = None
         self._stop = trio.Event()
         self._ended = trio.Event()
@@ -147,7 +159,7 @@ class AsyncioRunner(TrioRunner):
             self._begun = trio.Event()
             trio.lowlevel.spawn_system_task(self._hold, self._begun, name=f"asyncio of {self.name}")
         await self._begun.wait()
-        if self._ended.is_set():
+        if self._loop is None or self._ended.is_set():
             raise QMI_InstrumentException(f"The asyncio loop of {self.name!r} has ended; make the instrument anew")
         try:
             return await self._loop.run_aio_coroutine(super().run(function, *args, **kwargs))
@@ -156,7 +168,7 @@ class AsyncioRunner(TrioRunner):
 
     async def _hold(self, begun: trio.Event) -> None:
         try:
-            async with self._library.open_loop() as loop:
+            async with self._open_loop() as loop:
                 loop.set_exception_handler(self._log)
                 self._loop = loop
                 begun.set()
