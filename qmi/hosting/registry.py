@@ -7,6 +7,7 @@ from functools import cache
 
 from qmi.hosting.adapter import Adapter, PlainAdapter
 from qmi.hosting.awaited import AsyncioAdapter, TrioAdapter
+from qmi.hosting.ophyd import OphydAdapter
 from qmi.hosting.pymeasure import PyMeasureAdapter
 from qmi.hosting.pyvisa import PyVisaAdapter
 from qmi.hosting.qcodes import QcodesAdapter
@@ -33,6 +34,7 @@ _OWN: tuple[Adapter, ...] = (
     PyMeasureAdapter(),
     QcodesAdapter(),
     PyVisaAdapter(),
+    OphydAdapter(),
     TrioAdapter(),
     AsyncioAdapter(),
     PlainAdapter(),
