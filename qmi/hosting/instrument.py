@@ -16,7 +16,7 @@ from qmi.actors.interface import Interface, Placement, rpc_method
 from qmi.actors.rpc_object import interface_of
 from qmi.actors.simulated_kinds import KINDS
 from qmi.errors import QMI_InvalidOperationException, QMI_UsageException
-from qmi.hosting.adapter import Adapter
+from qmi.hosting.adapter import Adapter, says_that_it_is_open
 from qmi.hosting.awaited import AsyncioRunner, TrioRunner
 from qmi.hosting.registry import adapter_for
 from qmi.hosting.rendering import body_of
@@ -163,7 +163,10 @@ class HostedInstrument(QMI_Instrument):
                 if _taken.get(id(source.given)) is self._name:
                     del _taken[id(source.given)]
             return False
-        return driver is not None and (self._hosted_opened or not source.adapter.opens(driver))
+        if driver is None or self._hosted_opened or not source.adapter.opens(driver):
+            return driver is not None
+        # Some are connected when they are made, and have a method that connects them again.
+        return not source.adapter.awaited and says_that_it_is_open(driver)
 
     def __hosted_driver__(self) -> Any:
         """The driver.

@@ -7,6 +7,7 @@ from functools import cache
 
 from qmi.hosting.adapter import Adapter, PlainAdapter
 from qmi.hosting.awaited import AsyncioAdapter, TrioAdapter
+from qmi.hosting.instrumentkit import InstrumentKitAdapter
 from qmi.hosting.ophyd import OphydAdapter
 from qmi.hosting.pymeasure import PyMeasureAdapter
 from qmi.hosting.pyvisa import PyVisaAdapter
@@ -34,6 +35,7 @@ _OWN: tuple[Adapter, ...] = (
     PyMeasureAdapter(),
     QcodesAdapter(),
     PyVisaAdapter(),
+    InstrumentKitAdapter(),
     OphydAdapter(),
     TrioAdapter(),
     AsyncioAdapter(),

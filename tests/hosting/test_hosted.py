@@ -266,3 +266,50 @@ async def test_hosted_driver_in_an_awaited_context() -> None:
         async with psu:
             await psu.set_voltage(2.0)
             assert await psu.voltage == 2.0
+
+
+class Laser:
+    """A driver of pylablib's shape: connected when it is made, and opened again."""
+
+    log: list[str] = []  # noqa: RUF012
+
+    def __init__(self, address: str) -> None:
+        self.power = {"level": 1.0}
+        self._opened = False
+        self.open()
+
+    def open(self) -> None:
+        self.log.append("open")
+        self._opened = True
+
+    def close(self) -> None:
+        self.log.append("close")
+        self._opened = False
+
+    def is_opened(self) -> bool:
+        return self._opened
+
+    def get_level(self) -> float:
+        return self.power["level"]
+
+    def set_level(self, level: float) -> float:
+        self.power["level"] = level
+        return self.get_level()
+
+    def get_settings(self) -> dict[str, float]:
+        return dict(self.power)
+
+
+def test_hosted_driver_that_is_connected_when_it_is_made_and_opens_again(context: QMI_Context) -> None:
+    Laser.log.clear()
+    laser = context.make_instrument("laser", qmi.hosted(Laser), "COM1")
+    with laser:
+        assert Laser.log == ["open"]  # not twice
+        laser.level = 2.0
+        assert (laser.level, laser.get_settings(), laser.set_level(3.0)) == (2.0, {"level": 2.0}, 3.0)
+    laser.open()
+    laser.close()
+    assert Laser.log == ["open", "close"] * 2
+    context.remove_rpc_object(laser)
+    context.remove_rpc_object(context.make_instrument("laser", qmi.hosted(Laser), "COM1"))  # never opened
+    assert Laser.log == ["open", "close"] * 3
