@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -48,19 +49,20 @@ class BatchFile(io.RawIOBase):
 
     def _lock(self) -> None:
         """Keep out other programs that write; those that only read may go on, as HDF5 locks files."""
-        if self._file is None or os.name == "nt":
+        if self._file is None:
             return
-        import fcntl
+        if sys.platform != "win32":  # where such locks do not exist
+            import fcntl
 
-        try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.lockf(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise BlockingIOError(
-                    errno.EAGAIN, "another program has the file open for writing", str(self._path)
-                ) from None
-            # No locks on this file system.
+            try:
+                fcntl.flock(self._file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.lockf(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    raise BlockingIOError(
+                        errno.EAGAIN, "another program has the file open for writing", str(self._path)
+                    ) from None
+                # No locks on this file system.
 
     # -- what HDF5 calls
 
