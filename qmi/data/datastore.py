@@ -62,7 +62,7 @@ class DataFolder:
         date_str: str | None = None,
         time_str: str | None = None,
     ) -> None:
-        self.folder_path = os.fspath(folder_path)
+        self.folder_path: str = os.fspath(folder_path)
         self.label = label
         self.date_str = date_str
         self.time_str = time_str
@@ -310,7 +310,7 @@ class DataStore:
     USE_LOCAL_TIME = True
 
     def __init__(self, basedir: str | os.PathLike[str]) -> None:
-        self.basedir = os.fspath(basedir)
+        self.basedir: str = os.fspath(basedir)
         if not os.path.isdir(self.basedir):
             raise FileNotFoundError(f"there is no folder {self.basedir!r} for a DataStore; make it first")
 

@@ -23,10 +23,11 @@ if sys.platform == "win32":
         return True
 
 else:
-    import fcntl
 
     def try_lock(fd: int) -> bool:
         """Lock an open file; False if another program, or another part of this one, has it."""
+        import fcntl  # where it is lacking, only runs cannot be recorded
+
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -38,9 +38,9 @@ class RecordReader:
     """
 
     def __init__(self) -> None:
-        self.whole = 0
-        self.skipped = 0
-        self.torn = 0
+        self.whole: int = 0
+        self.skipped: int = 0
+        self.torn: int = 0
         self._buffer = bytearray()
         self._at = 0
         self._passed = 0

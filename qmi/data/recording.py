@@ -98,16 +98,16 @@ class _Setup:
         metadata: Mapping[str, object] | None,
     ) -> None:
         check_libraries()
-        self.name = check_run_name(name)
-        self.columns = names_of_columns(columns)
+        self.name: str = check_run_name(name)
+        self.columns: dict[str, str] = names_of_columns(columns)
         if unknown := [column for column in coordinates if column not in self.columns]:
             raise QMI_InvalidValueException(f"coordinates must be columns ({', '.join(self.columns)}), got {unknown}")
-        self.coordinates = list(coordinates)
-        self.axes = self._checked_axes(axes or {})
-        self.tags = checked_tags(tags)
+        self.coordinates: list[str] = list(coordinates)
+        self.axes: dict[str, dict[str, tuple[str, Encoded]]] = self._checked_axes(axes or {})
+        self.tags: list[str] = checked_tags(tags)
         self.comment = comment
         try:
-            self.metadata = json.loads(json.dumps(dict(metadata or {})))
+            self.metadata: dict[str, object] = json.loads(json.dumps(dict(metadata or {})))
         except (TypeError, ValueError) as error:
             raise QMI_InvalidValueException(
                 f"metadata must be a dict of texts, numbers, lists and dicts, as JSON has them: {error}"
@@ -166,9 +166,9 @@ class Run:
     """
 
     def __init__(self, setup: _Setup, folder: RunFolder, instruments: Sequence[Any], update: bool) -> None:
-        self.name = setup.name
-        self.run_id = ""
-        self.rows = 0
+        self.name: str = setup.name
+        self.run_id: str = ""
+        self.rows: int = 0
         self.info: RunInfo | None = None
         self._setup = setup
         self._folder = folder

@@ -66,8 +66,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = (default_folder() if path is None else Path(path).expanduser()).absolute()
-        self.index = RunIndex(self.path)
+        self.path: Path = (default_folder() if path is None else Path(path).expanduser()).absolute()
+        self.index: RunIndex = RunIndex(self.path)
         self._open = self.path / "open"
 
     def file_of(self, run_id: str) -> Path:

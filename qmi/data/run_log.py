@@ -186,8 +186,8 @@ class LogContents:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.skipped = 0
-        self.torn = 0
+        self.skipped: int = 0
+        self.torn: int = 0
 
     def __iter__(self) -> Iterator[object]:
         reader = RecordReader()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,7 @@ class PyMeasureAdapter(PlainAdapter):
     methods whose names begin with that of the channel. To close is to call ``shutdown()`` and to close the connection.
     """
 
-    hidden = frozenset(
+    hidden: Collection[str] = frozenset(
         {_CLOSES, "control", "measurement", "setting", "add_child", "remove_child", "parent"}
         | {"get_channels", "get_channel_pairs", "find_attributes"}
     )

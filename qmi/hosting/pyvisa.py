@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum, Flag
 from typing import Any
 
@@ -30,7 +30,7 @@ class PyVisaAdapter(PlainAdapter):
     handlers are shown.
     """
 
-    hidden = frozenset(
+    hidden: Collection[str] = frozenset(
         {"open", "close", "before_close", "register", "session", "last_status", "resource_info", "ignore_warning"}
         | {"lock", "lock_excl", "lock_context", "unlock", "lock_state", "read_termination_context"}
         | {"install_handler", "uninstall_handler", "wrap_handler"}

@@ -33,7 +33,7 @@ class Watch(QMI_SignalReceiver):
     def __init__(self, signal: SignalOf, condition: Callable[..., object], look: Callable[[], object]) -> None:
         super().__init__(report_gaps=True)
         self.signal = signal
-        self.occurred = False
+        self.occurred: bool = False
         self._condition = condition
         self._look = look
         self._is_held = False

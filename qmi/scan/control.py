@@ -45,11 +45,11 @@ class Control:
 
     def __init__(self, why_held: Callable[[], str | None]) -> None:
         self._why_held = why_held
-        self.request = Request.NONE
-        self.paused = False
+        self.request: Request = Request.NONE
+        self.paused: bool = False
         self.suspended: str | None = None
-        self.presses = 0
-        self.raised = False
+        self.presses: int = 0
+        self.raised: bool = False
         self.finishing = False
         self._withheld = False  # an interrupt of INTERRUPTS that is pending there
         self._wake: Callable[[], object] | None = None
