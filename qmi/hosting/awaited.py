@@ -125,6 +125,27 @@ class _Loop(Protocol):
         """Say what is done with errors that nobody waits for."""
 
 
+def _trio_asyncio() -> Any:
+    """The library, without what it does to programs that use asyncio in other threads.
+
+    It replaces ``asyncio.new_event_loop`` for the whole process. Where trio does not run, that gives a loop of its own
+    kind, which serves no other thread: ``asyncio.run()`` of a script, a client of SSH and others would wait for ever.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed.
+    """
+    asyncio = importlib.import_module("asyncio")
+    events = importlib.import_module("asyncio.events")
+    new_event_loop = events.new_event_loop
+    library = importlib.import_module("trio_asyncio")
+    # Of two threads at once, the one that imports it puts back what it found. A program that has imported it before
+    # wants it so.
+    if new_event_loop.__module__ == "asyncio.events":
+        for module in (asyncio, events):
+            vars(module)["new_event_loop"] = new_event_loop
+    return library
+
+
 class AsyncioRunner(TrioRunner):
     """The same for asyncio, whose loop begins with the first call.
 
@@ -135,7 +156,7 @@ class AsyncioRunner(TrioRunner):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         try:
-            library = importlib.import_module("trio_asyncio")
+            library = _trio_asyncio()
         except ModuleNotFoundError as error:
             raise QMI_MissingLibraryException(
                 f"Instrument {name!r} has a driver for asyncio, which needs the Python package 'trio_asyncio', which "

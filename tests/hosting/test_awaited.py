@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from qmi.core.exceptions import (
 from qmi.hosting import AsyncioAdapter, PlainAdapter, TrioAdapter, registry
 from tests.support import hosted_awaited, hosted_trio
 from tests.support.lab import two_contexts
+from tests.support.proc import ROOT
 
 METERS = [hosted_awaited.Meter, hosted_trio.Meter]
 
@@ -181,6 +185,35 @@ def test_awaited_driver_has_the_adapter_of_its_library(context: QMI_Context) -> 
         context.make_instrument("device", qmi.hosted(hosted_awaited.Session, adapter=PlainAdapter()))
     with pytest.raises(QMI_InvalidOperationException, match="not open"):
         context.make_instrument("device", qmi.hosted(hosted_awaited.Session, adapter=TrioAdapter())).close()
+
+
+def test_asyncio_of_other_threads_is_as_before_a_driver_for_asyncio_is_hosted(home: Path) -> None:
+    program = """
+import asyncio, threading, qmi
+from tests.support import hosted_awaited
+with qmi.start("lab", None) as context:
+    device = qmi.make_instrument("device", qmi.hosted(hosted_awaited.Quiet))
+    assert device.answer() == 42
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    print(asyncio.run_coroutine_threadsafe(asyncio.sleep(0, "ended"), loop).result(20.0))
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+    print(asyncio.run(asyncio.sleep(0, "and run")))
+    assert device.answer() == 42
+"""
+    (home / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "program.py"],
+        cwd=home,
+        env={"PYTHONPATH": str(ROOT), "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (0, "ended\nand run\n"), done.stderr
 
 
 def test_asyncio_driver_needs_trio_asyncio(context: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:

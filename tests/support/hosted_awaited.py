@@ -6,6 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 
+class Quiet:
+    """Answers without a device."""
+
+    async def answer(self) -> int:
+        await asyncio.sleep(0)
+        return 42
+
+
 class Meter:
     """A meter that answers over TCP, line by line.
 
