@@ -303,8 +303,7 @@ class ConfiguredObjects:
                 entry.enter("making", entry.state.reason)
                 entry.actor = await self._make(entry.plan, loaded)
                 if entry.plan.has_safe_state:
-                    when = entry.plan.safe_when or loaded.cls.SAFE_WHEN  # type: ignore[attr-defined]
-                    self._services.safe_guards.keep_safe(entry.plan.name, entry.plan.safe, when)
+                    await self._keep_safe(entry, loaded, entry.actor)
             entry.made.set()
             if entry.plan.begin:
                 step = "started" if entry.plan.is_task else "opened"
@@ -319,6 +318,18 @@ class ConfiguredObjects:
             return True
         self._failed(entry, step, fault, retries)
         return False
+
+    async def _keep_safe(self, entry: _Object, loaded: Loaded, actor: Actor) -> None:
+        when = entry.plan.safe_when or loaded.cls.SAFE_WHEN  # type: ignore[attr-defined]
+        try:
+            self._services.safe_guards.keep_safe(entry.plan.name, entry.plan.safe, when)
+        except QMI_UsageException as error:
+            # Nobody may use it without its safe state, and trying again changes nothing: it is a fault of the file.
+            with suppress(QMI_Exception):  # somebody else removes it
+                await call_async(self._services.begin_remove(actor.address))
+            entry.loaded = QMI_UsageException(f"{entry.plan.place}: {error}")
+            _logger.error("%s", entry.loaded)
+            raise entry.loaded from error
 
     def _failed(self, entry: _Object, step: str, error: Exception, retries: Restarts | None) -> None:
         if error is entry.loaded:  # it has been reported, with all others; trying again changes nothing

@@ -147,6 +147,17 @@ def load(plan: Plan) -> Loaded:
     Raises:
         QMI_UsageException: If that is not possible, or the arguments do not fit; the text begins with the place.
     """
+    try:
+        return _load(plan)
+    except QMI_UsageException:
+        raise
+    except Exception as error:
+        raise QMI_UsageException(
+            f"{plan.place}: {plan.path} cannot be used: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _load(plan: Plan) -> Loaded:
     runner = QMI_TaskRunner
     if plan.is_task:
         cls = _load_class(f"{plan.place}.task", plan.path, QMI_Task, "A task")
@@ -170,8 +181,8 @@ def faults_of(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Loaded | QMI_UsageE
 
 
 def _check_safe_state(plan: Plan, cls: type[QMI_Instrument]) -> None:
-    if plan.path.startswith(HOSTED) and plan.safe:
-        return  # which settings such a driver has is known when it is made
+    if plan.path.startswith(HOSTED):
+        return  # what such a driver has is known when it is made
     for name, value in plan.safe.items():
         check_setting(cls, name, value, f"{plan.place}.safe.{name}")
     if plan.has_safe_state and not plan.safe and not has_safe_state(cls):
@@ -218,7 +229,7 @@ def _find(place: str, path: str) -> Any:
     for part in qualified.split("."):
         inner = getattr(found, part, None)
         if inner is None:
-            names = [name for name, value in vars(found).items() if isinstance(value, type)]
+            names = [name for name, value in getattr(found, "__dict__", {}).items() if isinstance(value, type)]
             near = nearest(part, names)
             hint = f". Did you mean {near!r}?" if near else ""
             raise QMI_UsageException(f"{place}: there is no class {part!r} in {seen}{hint}")

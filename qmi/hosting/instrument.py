@@ -155,6 +155,18 @@ class HostedInstrument(QMI_Instrument):
         if self._is_left():
             self._disconnect()
 
+    def __rpc_is_reachable__(self) -> bool:
+        # Many are connected when they are made, and can be used without open(): then they have a safe state, too.
+        source, driver = self._hosted, self._hosted_driver
+        if driver is None:
+            return False
+        if self._hosted_opened or source.adapter.awaited or not source.adapter.opens(driver):
+            return True
+        try:
+            return says_that_it_is_open(driver)
+        except Exception:  # noqa: BLE001 - a driver that cannot say it: then it is tried
+            return True
+
     def _is_left(self) -> bool:
         """Give back what was given; whether what was made is connected still."""
         source, driver = self._hosted, self._hosted_driver

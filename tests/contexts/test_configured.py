@@ -19,7 +19,7 @@ from qmi.core.exceptions import (
     QMI_UsageException,
 )
 from tests.support.configured import HERE, Hanging, HangingMake, Meter, Watch
-from tests.support.hosted import Psu
+from tests.support.hosted import Heater, Psu
 from tests.support.lab import address, config
 from tests.support.waiting import wait_until
 
@@ -331,3 +331,36 @@ def test_configured_instrument_with_a_driver_of_another_library_is_opened_set_sa
         own = Psu.made[-1]
     assert (own.voltage, own.connections) == (0.5, 0)
     assert "is still open" not in caplog.text
+
+
+@pytest.mark.parametrize(("safe", "hint"), [({"voltag": 0.0}, "Did you mean 'voltage'"), ({"voltage": "much"}, "much")])
+def test_configured_hosted_instrument_whose_safe_state_cannot_be_kept_is_not_there(
+    safe: dict[str, Any], hint: str
+) -> None:
+    psu = {"driver": "hosted:tests.support.hosted:Psu", "safe": safe, "reconnect": True}
+    with lab({"psu": psu}) as context:
+        [found] = context.make_configured()
+        assert (found.state, found.retry_in) == ("failed", -1.0)
+        assert found.reason.startswith("contexts.lab.instruments.psu: ")
+        assert hint in found.reason
+        with pytest.raises(QMI_UnknownNameException):
+            context.get_instrument("lab.psu")
+
+
+def test_configured_hosted_instrument_has_the_safe_state_of_its_driver_before_it_is_opened() -> None:
+    heater = {"driver": "hosted:tests.support.hosted:Heater", "safe_when": {"lock_lost": True}, "open": False}
+    with lab({"heater": heater}) as context:
+        [found] = context.make_configured()
+        assert found.state == "ready"
+        assert Heater.made[-1].power == 5.0
+    assert Heater.made[-1].power == 0.0
+
+
+def test_configured_entry_that_cannot_be_looked_at_stops_no_other() -> None:
+    odd = {"driver": "hosted:tests.support.hosted:Lazy", "args": [1]}
+    inner = {"driver": "tests.support.hosted:Psu.made.x"}
+    with lab({"odd": odd, "inner": inner, "meter": METER}) as context:
+        found = by_name(context.make_configured())
+    assert found["meter"].state == "ready"
+    assert found["inner"].reason.startswith("contexts.lab.instruments.inner.driver: there is no class 'x'")
+    assert found["odd"].state == "failed"

@@ -144,3 +144,22 @@ class Strange:
     @classmethod
     def kind(cls) -> str:
         return cls.__name__
+
+
+class Heater:
+    """Connected when it is made, with a safe state of its own."""
+
+    made: list[Heater] = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.power = 5.0
+        self.made.append(self)
+
+    def safe_state(self) -> None:
+        self.power = 0.0
+
+
+class Lazy:
+    """Fails when it is looked at."""
+
+    __signature__ = 5
