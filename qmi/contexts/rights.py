@@ -42,6 +42,10 @@ def may_guest(cls: type, message: Request) -> bool:
     return name in _READING_NAMES or name.startswith(_READING)
 
 
+_OF_QMI_PROC = frozenset({"shutdown_context", "restart_object"})
+"""What ``qmi_proc`` asks of a context, beside what every guest may. Anybody can give himself a name like its own."""
+
+
 class RightsServices(Protocol):
     """What this needs of the context."""
 
@@ -88,8 +92,9 @@ class RemoteRights:
         if self.operators is None or name in self.operators or may_guest(type(actor.object), message):
             return
         own = self._services
-        if name.startswith(ASKER_PREFIX) and actor.address.object == CONTEXT_OBJECT_NAME:
-            return  # qmi_proc: whether that may stop a program is said by allow_remote_shutdown
+        asked = message.method if isinstance(message, Call) else ""
+        if name.startswith(ASKER_PREFIX) and actor.address.object == CONTEXT_OBJECT_NAME and asked in _OF_QMI_PROC:
+            return  # whether that may stop a program is said by allow_remote_shutdown
         what = f"{call_text(message.method, message.args)} of" if isinstance(message, Call) else "the lock of"
         text = (
             f"Context {own.name!r} is read-only for context {name!r}, which is a guest there "

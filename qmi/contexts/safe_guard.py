@@ -104,6 +104,8 @@ class SafeGuards:
             raise QMI_UsageException(f"keep_safe() is for the instruments of this context; got {thing!r}")
         if settings is not None and not isinstance(settings, Mapping):
             raise QMI_InvalidValueException(f"settings must be None or a dict of name and value, got {settings!r}")
+        if when is not None and not isinstance(when, SafeWhen):
+            raise QMI_InvalidValueException(f"when must be None or a SafeWhen, got {when!r}")
         if not settings and not has_safe_state(type(actor.object)):
             raise QMI_UsageException(
                 f"{actor.where} has no safe state: its driver has no safe_state(), and no settings are given"

@@ -24,7 +24,7 @@ from qmi.names import nearest
 
 _logger = logging.getLogger("qmi.core.instrument")
 
-_taken: dict[int, str] = {}
+_taken: dict[int, HostedInstrument] = {}
 """Objects that are instruments now, by their id, and the names of those. An object is in only one: two threads would
 use it at once."""
 _taken_mutex = threading.Lock()
@@ -91,11 +91,11 @@ class HostedInstrument(QMI_Instrument):
 
     def _take(self, driver: object) -> None:
         with _taken_mutex:
-            owner = _taken.setdefault(id(driver), self._name)
-        if owner is not self._name:
+            owner = _taken.setdefault(id(driver), self)
+        if owner is not self:
             raise QMI_UsageException(
-                f"The {type(driver).__name__} that was given for instrument {self._name!r} is instrument {owner!r} "
-                "already: use that one, or remove it first"
+                f"The {type(driver).__name__} that was given for instrument {self._name!r} is instrument "
+                f"{owner.get_name()!r} already: use that one, or remove it first"
             )
         self._hosted_driver = driver
 
@@ -172,7 +172,7 @@ class HostedInstrument(QMI_Instrument):
         source, driver = self._hosted, self._hosted_driver
         if source.driver_class is None:
             with _taken_mutex:
-                if _taken.get(id(source.given)) is self._name:
+                if _taken.get(id(source.given)) is self:
                     del _taken[id(source.given)]
             return False
         if driver is None or self._hosted_opened or not source.adapter.opens(driver):

@@ -237,6 +237,8 @@ def test_qmi_proc_stops_a_program_that_has_guests(lab: QMI_Context) -> None:
     with joined(f"{ASKER_PREFIX}1", lab) as asker:
         with pytest.raises(QMI_InvalidOperationException, match="read-only"):
             source(asker).power = 3.0
+        with pytest.raises(QMI_InvalidOperationException, match="read-only"):
+            source(asker).force_unlock()
         asker.make_peer_context_proxy("lab").shutdown_context()
         assert lab.shutdown_requested()
 

@@ -17,7 +17,7 @@ from qmi.core.exceptions import (
 from qmi.core.instrument import QMI_Instrument
 from qmi.hosting import Adapter, Content, HostedChannels, HostedMethod, HostedParameter, PlainAdapter, registry
 from tests.support.hosted import HERE, Connected, Psu, Strange
-from tests.support.lab import two_contexts
+from tests.support.lab import make_context, two_contexts
 
 
 @pytest.fixture
@@ -142,6 +142,8 @@ def test_hosted_object_is_one_instrument_at_a_time(context: QMI_Context) -> None
     device = context.make_instrument("one", qmi.hosted(driver))
     with pytest.raises(QMI_UsageException, match="given for instrument 'two' is instrument 'one' already"):
         context.make_instrument("two", qmi.hosted(driver))
+    with make_context("other") as other, pytest.raises(QMI_UsageException, match="is instrument 'one' already"):
+        other.make_instrument("one", qmi.hosted(driver))
     context.remove_rpc_object(device)
     assert Connected.alive == [driver]  # it was not opened here
     two = context.make_instrument("two", qmi.hosted(driver))
