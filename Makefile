@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # How many processes run the tests, as in make test WORKERS=4; with 0, one that a debugger can stop.
 WORKERS ?= 2
-IN_WORKERS = -p xdist -n $(WORKERS) --dist loadfile
+IN_WORKERS = -p xdist -n $(WORKERS) --dist loadfile --max-worker-restart=0
 # A setting that keeps Python from storing compiled modules would have each program of a test compile all of qmi anew.
 export PYTHONDONTWRITEBYTECODE :=
 
