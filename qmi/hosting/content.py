@@ -111,6 +111,22 @@ class Content:
         for group in part.channels:
             self.channels.append(replace(group, name=f"{name}_{group.name}", find=_channel_of_part(find, group.find)))
 
+    def spread_channels(self) -> Content:
+        """The same for a channel, which has no channels of its own: each becomes a part, ``input_1_kelvin``.
+
+        Returns:
+            This content.
+        """
+        for group in self.channels:
+            for number in range(group.first, group.last + 1):
+                self.add_part(f"{group.name}_{number}", _channel_of(group.find, number), group.content)
+        self.channels.clear()
+        return self
+
+
+def _channel_of(find: Callable[[Any, int], Any], number: int) -> Callable[[Any], Any]:
+    return lambda driver: find(driver, number)
+
 
 def _parameter_of_part(name: str, find: Callable[[Any], Any], one: HostedParameter) -> HostedParameter:
     limits = _of_part(find, one.limits) if callable(one.limits) else one.limits

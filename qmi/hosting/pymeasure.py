@@ -96,7 +96,7 @@ class PyMeasureAdapter(PlainAdapter):
                 first = next(iter(group.values()))
                 numbers = sorted(group)
                 content.channels.append(
-                    HostedChannels(name, numbers[0], numbers[-1], _finder(name), self._described_channel(first))
+                    HostedChannels(name, numbers[0], numbers[-1], _finder(name), self.describe(first).spread_channels())
                 )
                 continue
             for key, one in group.items():
@@ -105,14 +105,6 @@ class PyMeasureAdapter(PlainAdapter):
         for name, one in attributes.items():
             if name not in self.hidden and isinstance(one, library) and id(one) not in grouped:
                 content.add_part(name, getter_of(name), self.describe(one))
-
-    def _described_channel(self, channel: Any) -> Content:
-        content = self.describe(channel)
-        for group in content.channels:  # channels have none of their own here
-            for number in range(group.first, group.last + 1):
-                content.add_part(f"{group.name}_{number}", _numbered(group.find, number), group.content)
-        content.channels.clear()
-        return content
 
     def opens(self, driver: Any) -> bool:
         """Whether ``open()`` connects it: a driver of PyMeasure is connected when it is made."""
@@ -194,7 +186,3 @@ def _finder(name: str) -> Callable[[Any, int], Any]:
 
 def _key_finder(name: str, key: object) -> Callable[[Any], Any]:
     return lambda driver: getattr(driver, name)[key]
-
-
-def _numbered(find: Callable[[Any, int], Any], number: int) -> Callable[[Any], Any]:
-    return lambda driver: find(driver, number)

@@ -54,18 +54,10 @@ class QcodesAdapter(Adapter):
             if name in lists:
                 ones = lists[name]
                 if _is_row(ones):
-                    inner = self._described_channel(ones[0])
+                    inner = self.describe(ones[0]).spread_channels()
                     content.channels.append(HostedChannels(name, 0, len(ones) - 1, _finder(name), inner))
             elif id(module) not in in_lists:
                 content.add_part(name, _module(name), self.describe(module))
-
-    def _described_channel(self, channel: Any) -> Content:
-        content = self.describe(channel)
-        for group in content.channels:  # channels have none of their own here
-            for number in range(group.first, group.last + 1):
-                content.add_part(f"{group.name}_{number}", _numbered(group.find, number), group.content)
-        content.channels.clear()
-        return content
 
     def close(self, driver: Any) -> None:
         """Close the driver, which frees its name."""
@@ -161,7 +153,3 @@ def _module(name: str) -> Callable[[Any], Any]:
 
 def _finder(name: str) -> Callable[[Any, int], Any]:
     return lambda driver, number: driver.submodules[name][number]
-
-
-def _numbered(find: Callable[[Any, int], Any], number: int) -> Callable[[Any], Any]:
-    return lambda driver: find(driver, number)

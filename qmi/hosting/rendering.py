@@ -15,6 +15,7 @@ from typing import Any
 from qmi.actors.channels import Channel
 from qmi.actors.interface import RESERVED_NAMES, TIMEOUT_NAME, published
 from qmi.actors.parameters import OWN_NAMES
+from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
 from qmi.errors import QMI_InvalidValueException
 from qmi.hosting.awaited import items
 from qmi.hosting.content import Content, HostedChannels, HostedMethod, HostedParameter
@@ -60,6 +61,11 @@ class _Parameter(Parameter[Any]):
         self.rule = HostedRule(self.type, self.unit, self.values)
 
 
+# A driver's author may hide what proxies have beyond the reserved names. One who wrote for another library did not
+# mean to.
+_OF_PROXIES = {name for view in (QMI_RpcProxy, AsyncProxy) for name in vars(view) if not name.startswith("_")}
+
+
 def body_of(cls: type, content: Content, name: str, *, awaited: bool = False) -> dict[str, Any]:
     """What the class of an instrument has for its driver.
 
@@ -69,7 +75,7 @@ def body_of(cls: type, content: Content, name: str, *, awaited: bool = False) ->
         name: Name of the instrument, for messages.
         awaited: Whether all that is called of the driver is awaited, by ``cls.__hosted_run__()``.
     """
-    names = _Names({*dir(cls), *RESERVED_NAMES, *OWN_NAMES}, name)
+    names = _Names({*dir(cls), *RESERVED_NAMES, *OWN_NAMES, *_OF_PROXIES}, name)
     body: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     body["__doc__"] = content.doc or cls.__doc__
     body.update(_members(content, names, _driver_of_instrument, awaited))

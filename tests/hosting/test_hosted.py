@@ -16,7 +16,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.instrument import QMI_Instrument
 from qmi.hosting import Adapter, Content, HostedChannels, HostedMethod, HostedParameter, PlainAdapter, registry
-from tests.support.hosted import HERE, Connected, Psu, Strange
+from tests.support.hosted import HERE, Connected, Namesakes, Psu, Strange
 from tests.support.lab import make_context, two_contexts
 
 
@@ -315,3 +315,19 @@ def test_hosted_driver_that_is_connected_when_it_is_made_and_opens_again(context
     context.remove_rpc_object(laser)
     context.remove_rpc_object(context.make_instrument("laser", qmi.hosted(Laser), "COM1"))  # never opened
     assert Laser.log == ["open", "close"] * 3
+
+
+def test_hosted_driver_does_not_hide_what_its_proxy_has(context: QMI_Context) -> None:
+    thing = context.make_instrument("thing", qmi.hosted(Namesakes))
+    assert (thing.reserve_(), thing.locked_(), thing.lock_info_()) == ("driver's reserve", True, "driver's lock_info")
+    assert (thing.request_release_(), thing.rpc_async_, thing.call_()) == (
+        "driver's request_release",
+        7,
+        "driver's call",
+    )
+    assert thing.reserve("until noon")
+    held = thing.lock_info()
+    assert held is not None
+    assert "until noon" in held.describe()
+    with thing.locked():
+        assert thing.call_() == "driver's call"

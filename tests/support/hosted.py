@@ -163,3 +163,26 @@ class Lazy:
     """Fails when it is looked at."""
 
     __signature__ = 5
+
+
+class Namesakes:
+    """Its members have names of what proxies have."""
+
+    def reserve(self) -> str:
+        return "driver's reserve"
+
+    def locked(self) -> bool:
+        return True
+
+    def lock_info(self) -> str:
+        return "driver's lock_info"
+
+    def request_release(self) -> str:
+        return "driver's request_release"
+
+    @property
+    def rpc_async(self) -> int:
+        return 7
+
+    def call(self) -> str:
+        return "driver's call"
