@@ -145,7 +145,7 @@ def test_skipped(scripted):
             "*AssertionError: assert 'this' == 'that'",
         ]
     )
-    # The lines of the tracebacks alone: where the variable CI is set, pytest's summary at the end holds the text once more.
+    # The tracebacks alone: where the variable CI is set, pytest's summary at the end holds the text once more.
     told = [line for line in result.outlines if line.startswith("E ") and "Error: The script is over too early" in line]
     assert len(told) == 2
     assert "During handling of the above exception" not in result.stdout.str()
