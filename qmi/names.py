@@ -15,6 +15,9 @@ _ALLOWED = "letters, digits, '-', '_', '(' and ')'"
 
 CONTEXT_OBJECT_NAME = "$context"
 
+INTERNAL_PACKAGES = {"$runs": "qmi.data", "$scans": "qmi.scan"}
+"""The internal objects that a context makes when they are asked for, and the packages that publish them."""
+
 _VERBS = ("get", "set", "is", "has", "sig", "rpc")
 _CLOSE = 0.6
 
@@ -103,7 +106,7 @@ def parse_address(text: str, default_context: str | None = None) -> Address:
         if default_context is None:
             raise QMI_InvalidValueException(f"Invalid object address {text!r}: expected 'context.object'")
         context, name = default_context, text
-    if name != CONTEXT_OBJECT_NAME:
+    if name != CONTEXT_OBJECT_NAME and name not in INTERNAL_PACKAGES:
         check_name(name, "object")
     return Address(check_name(context, "context"), name)
 

@@ -36,6 +36,7 @@ from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.configured import ConfiguredObjects
+from qmi.contexts.internal import InternalObjects
 from qmi.contexts.loop_thread import RUNNING
 from qmi.contexts.reservations import Reservations
 from qmi.contexts.rights import RemoteRights
@@ -53,7 +54,7 @@ from qmi.errors import (
     QMI_UsageException,
 )
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
-from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
+from qmi.names import CONTEXT_OBJECT_NAME, INTERNAL_PACKAGES, Address, check_name, parse_address
 from qmi.net.codec.codec import Encoded
 from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
@@ -117,6 +118,7 @@ class ContextBase:
         self._pending_releases = PendingReleases()
         self.signalling: Signalling = Signalling(self, self.broker)
         self.configured_objects: ConfiguredObjects = ConfiguredObjects(self)
+        self.internal_objects: InternalObjects = InternalObjects(self)
         self.safe_guards: SafeGuards = SafeGuards(self)
         self.rights: RemoteRights = RemoteRights(self)
         self.reservations: Reservations = Reservations(self)
@@ -427,6 +429,10 @@ class ContextBase:
 
     def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any]) -> None:
         """Hand a message of another context to an object of this one."""
+        if self._is_to_make(message.object):
+            again = partial(self.request_here, message, origin, link, answer)
+            self.internal_objects.make_first(message.object, answer, again, subscribes=isinstance(message, Subscribe))
+            return
         if isinstance(message, (Subscribe, Unsubscribe)):
             if self._stopping_since:
                 answer.fail(self._absent(message))
@@ -451,6 +457,9 @@ class ContextBase:
             future = actor.handle(message, origin)
         if future is not answer:
             answer.follow(future)
+
+    def _is_to_make(self, name: str) -> bool:
+        return name in INTERNAL_PACKAGES and self.registry.get(name) is None
 
     def _absent(self, message: Request) -> QMI_Exception:
         if not self._stopping_since:
@@ -501,7 +510,12 @@ class ContextBase:
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
-        return self.signalling.subscribe(address, signal, receiver)
+        if address.context != self.name or not self._is_to_make(address.object):
+            return self.signalling.subscribe(address, signal, receiver)
+        done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {address}.{signal}")
+        again = partial(self.signalling.subscribe, address, signal, receiver)
+        self.internal_objects.make_first(address.object, done, lambda: done.follow(again()), subscribes=True)
+        return done
 
     def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription. Never blocks; every error comes with the future."""
@@ -549,6 +563,10 @@ class ContextBase:
         make = partial(make_runner, task_runner, restart_rule, self.facade, name, task_class, args, kwargs)
         interface, placement = task_interface(task_runner, task_class), placement_for(task_runner)
         return self._make_or_replace(name, replace, partial(self._make, name, make, interface, placement))
+
+    def make_internal(self, name: str, cls: type[QMI_RpcObject]) -> QMI_RpcFuture[Actor]:
+        """Begin to make an internal object; see :class:`~qmi.contexts.internal.InternalObjects`."""
+        return self._make_plain(name, cls, (self,), {})
 
     def _make_or_replace(
         self, name: str, replace: bool, make: Callable[[], QMI_RpcFuture[Actor]]
@@ -633,6 +651,8 @@ class ContextBase:
             return self.request(address, Describe(address.object))
         if (actor := self.registry.get(address.object)) is not None:
             future.set_result(actor.interface)
+        elif self._is_to_make(address.object):
+            self.internal_objects.make_first(address.object, future, lambda: future.follow(self.interface_at(address)))
         else:
             future.fail(self._unknown(address.object))
         return future
@@ -646,8 +666,8 @@ class ContextBase:
         self.check_running()
         if address.context != self.name:
             raise QMI_UsageException(f"{address} belongs to another context; only that one can remove it")
-        if address.object == CONTEXT_OBJECT_NAME:
-            raise QMI_UsageException("The context object goes with its context")
+        if address.object == CONTEXT_OBJECT_NAME or address.object in INTERNAL_PACKAGES:
+            raise QMI_UsageException(f"{address} is an internal object: it ends with its context")
         if str(address) in current_chain():
             raise QMI_UsageException(f"{address} cannot be removed by its own method, or by what that waits for")
         actor = self.registry.get(address.object)
@@ -676,8 +696,10 @@ class ContextBase:
             future.fail(actor.stopped())  # does nothing unless this task was cancelled with its context
 
     def objects(self, category: str | None = None) -> list[tuple[Address, Interface]]:
-        """The objects of this context, oldest first, without the context object."""
-        found = [(actor.address, actor.interface) for actor in self.registry]
+        """The objects of this context, oldest first, without the internal ones."""
+        found = [
+            (actor.address, actor.interface) for actor in self.registry if actor.address.object not in INTERNAL_PACKAGES
+        ]
         return [
             (address, interface)
             for address, interface in found

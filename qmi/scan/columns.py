@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from qmi.core.driver import AsyncParameterHandle, NonblockingParameterHandle, ParameterHandle
 from qmi.core.exceptions import QMI_InvalidValueException, QMI_UsageException
+from qmi.data import rows as data
 
 Handle: TypeAlias = ParameterHandle | AsyncParameterHandle | NonblockingParameterHandle
 
 _HANDLES = (ParameterHandle, AsyncParameterHandle, NonblockingParameterHandle)
 
 
-class Row(Mapping[str, object]):
-    """What was set and measured at one point: ``row["psu_voltage"]`` or ``row.psu_voltage``."""
+class Row(data.Row):
+    """What was set and measured at one point: ``row["psu_voltage"]`` or ``row.psu_voltage``.
 
-    __slots__ = ("_values",)
+    Attributes:
+        number: The number of the point; the first one is 0.
+        time: When it was measured, in UTC.
+    """
 
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, name: str) -> object:
-        return self._values[name]
-
-    def __getattr__(self, name: str) -> object:
-        if name != "_values" and name in self._values:
-            return self._values[name]
-        raise AttributeError(f"The row has no column {name!r}; it has {', '.join(self._values)}", name=name, obj=self)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._values]
-
-    def __repr__(self) -> str:
-        return f"Row({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
-
-    def __reduce__(self) -> tuple[type[Row], tuple[dict[str, object]]]:
-        return Row, (self._values,)
+    __slots__ = ()
 
 
 @dataclass(frozen=True)

@@ -376,7 +376,7 @@ class Scan:
             if self._control.request is Request.ABORT:
                 return None
             values[each.name] = result_of(each.get(), each.name)
-        return None if self._control.request is Request.ABORT else Row(values)
+        return None if self._control.request is Request.ABORT else Row(values, len(self.rows))
 
     async def _go_async(self) -> AsyncGenerator[Row, None]:
         control, points = self._control, feed(self._points)
@@ -431,7 +431,7 @@ class Scan:
             await result_of_async(target.set(value))
         for each in self._readables:
             values[each.name] = await result_of_async(each.get())
-        return Row(values)
+        return Row(values, len(self.rows))
 
     def _let_go(self, error: BaseException | None) -> list[Exception]:
         """End subscriptions and the run."""

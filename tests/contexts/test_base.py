@@ -107,7 +107,7 @@ async def test_messages_to_nobody_are_answered_with_the_reason(trio_lab: Context
     ("address", "message"),
     [
         ("far.x", "far.x belongs to another context; only that one can remove it"),
-        ("lab.$context", "The context object goes with its context"),
+        ("lab.$context", "lab.$context is an internal object: it ends with its context"),
     ],
 )
 async def test_object_that_cannot_be_removed_stays(address: str, message: str, trio_lab: Context) -> None:
