@@ -24,6 +24,12 @@ _CLOSE = 0.6
 ASKER_PREFIX = "qmi_proc_"
 """Begins the names of peers that only come for one question."""
 
+CLI_PREFIX = "qmi_cli_"
+"""Begins the names of those that only come for one command of ``qmi``."""
+
+PASSING_PREFIXES = (ASKER_PREFIX, CLI_PREFIX)
+"""How the names of peers begin that come and go, under a new name each time."""
+
 
 class Address(NamedTuple):
     """Where an object lives: the name of its context, and its own."""

@@ -24,7 +24,7 @@ from qmi.errors import (
     QMI_UsageException,
 )
 from qmi.messages import Origin, Request, Signal
-from qmi.names import ASKER_PREFIX, MAX_NAME_LENGTH, HostPort, check_name, parse_host_port
+from qmi.names import MAX_NAME_LENGTH, PASSING_PREFIXES, HostPort, check_name, parse_host_port
 from qmi.net.io.failures import Failures
 from qmi.net.io.link import Link
 from qmi.net.io.link_quota import Shares
@@ -719,7 +719,7 @@ class Connections:
                 steps.callback(self._spawn, "dial", what, self._come_back, name, member.address)
             steps.callback(self._services.peer_gone, member.origin, loss.reason, not back)
             steps.callback(self._tell_loss, name, link, loss)
-            if not name.startswith(ASKER_PREFIX):
+            if not name.startswith(PASSING_PREFIXES):
                 steps.callback(self._note_gone, name, member, loss)
                 if not unwanted:
                     steps.callback(self._remember, name, member)
@@ -768,7 +768,7 @@ def _in_use(holder: PeerConnection) -> str:
 
 def _usual_level(name: str) -> int:
     # ``qmi_proc status --watch`` comes and goes every two seconds, under a new name each time.
-    return logging.DEBUG if name.startswith(ASKER_PREFIX) else logging.INFO
+    return logging.DEBUG if name.startswith(PASSING_PREFIXES) else logging.INFO
 
 
 class _ConnectionHandler:

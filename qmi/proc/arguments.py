@@ -55,17 +55,21 @@ class Arguments(NamedTuple):
     output: str
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> Arguments:
+def parse_arguments(arguments: Sequence[str] | None, program: str = "qmi_proc") -> Arguments:
     """Read a command line; options stand anywhere.
+
+    Args:
+        arguments: What was typed after the name of the program; None for the command line of this process.
+        program: The name of the program, for help and errors.
 
     Raises:
         SystemExit: With 2 if it makes no sense, with 0 after ``--help``.
     """
-    parser = _parser()
+    parser = _parser(program)
     found = parser.parse_intermixed_args(arguments)
     if found.command is None:
         parser.print_help(sys.stderr)
-        parser.exit(2, "\nqmi_proc: say what to do, and with which contexts\n")
+        parser.exit(2, f"\n{program}: say what to do, and with which contexts\n")
     for name, (shown, commands) in _ONLY_FOR.items():
         if getattr(found, name) and found.command not in commands:
             parser.error(f"{shown} does not go with {found.command!r}, only with {', '.join(commands)}")
@@ -76,11 +80,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> Arguments:
     return Arguments(**{**vars(found), "names": tuple(found.names)})
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
     parser = argparse.ArgumentParser(
-        prog="qmi_proc",
-        usage="qmi_proc command [context ...] [options]",
+        prog=program,
+        usage=f"{program} command [context ...] [options]",
         description="Start, stop and watch the programs of the configuration, here and on other machines.",
         epilog="commands:\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -68,17 +68,18 @@ class Environment:
     pause: Callable[[float], bool] = _sleep
 
 
-def run(outside: Environment, arguments: Sequence[str] | None = None) -> int:
+def run(outside: Environment, arguments: Sequence[str] | None = None, program: str = "qmi_proc") -> int:
     """Carry out a command line.
 
     Args:
         outside: What is used of the world outside.
         arguments: The command line without the name of the program; None for that of this process.
+        program: The name of the program, for help and errors in the command line.
 
     Returns:
         The exit code: 0; 1 if something failed; 2 if the command line or the configuration is wrong.
     """
-    parsed = parse_arguments(arguments)
+    parsed = parse_arguments(arguments, program)
     restore_ctrl_c()
     try:
         return _Cli(outside, parsed, load_config(parsed.config)).run()

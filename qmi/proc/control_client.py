@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from qmi._version import __version__
 from qmi.config.loader import completed
 from qmi.config.schema import CfgQmi, CfgSecurity
-from qmi.errors import QMI_InvalidOperationException, QMI_RuntimeException
+from qmi.errors import QMI_ConnectionException, QMI_InvalidOperationException, QMI_RuntimeException
 from qmi.messages import Call, Failure, Request
 from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
 from qmi.net.protocol.connection import Connection
@@ -34,13 +34,16 @@ class SocketLink:
     Args:
         config: Tells the workgroup, and the certificate to show where links are protected. That one must be for any
             context (``*``): two of one name do not talk with each other.
+
+    Attributes:
+        certified_name: The name that the certificate is for; empty without one, or if it is for any.
     """
 
     def __init__(self, config: CfgQmi) -> None:
         self._workgroup = config.workgroup
         security = completed(config, "qmi_proc").security
         self._tls = _tls_of(security)
-        self._certified_name = _name_in(security)
+        self.certified_name: str = _name_in(security)
         self._revoked = security.revoked
 
     def ask(self, name: str, address: HostPort, *, timeout: float) -> Answer:
@@ -70,12 +73,15 @@ class SocketLink:
         """Call a method of a context itself and return its result.
 
         Raises:
-            QMI_RuntimeException: If it cannot be reached, does not answer within so many seconds, or fails.
+            QMI_ConnectionException: If nobody is there.
+            QMI_RuntimeException: If it does not answer within so many seconds, or fails.
         """
         try:
             with self._talk(name, address, time.monotonic() + timeout) as talk:
                 return talk.request(Call(CONTEXT_OBJECT_NAME, method, kwargs=kwargs))
-        except (OSError, _NobodyError, _LostError) as exc:
+        except _NobodyError as exc:
+            raise QMI_ConnectionException(f"Context {name!r} at {address} did not answer: {exc}") from exc
+        except (OSError, _LostError) as exc:
             raise QMI_RuntimeException(f"Context {name!r} at {address} did not answer: {exc}") from exc
 
     @contextlib.contextmanager
@@ -101,7 +107,7 @@ class SocketLink:
     ) -> Iterator[_Talk]:
         # Contexts refuse two peers of one name, so each question has its own where the certificate allows it.
         hello = Hello(
-            context=self._certified_name or f"{ASKER_PREFIX}{secrets.token_hex(6)}",
+            context=self.certified_name or f"{ASKER_PREFIX}{secrets.token_hex(6)}",
             incarnation=secrets.token_hex(8),
             workgroup=self._workgroup,
             library=__version__,

@@ -282,8 +282,8 @@ def _stem(context: str) -> str:
     return "any" if context == "*" else context
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m qmi.tools.certs", description="Make certificates for contexts.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Make certificates for contexts.")
     parser.add_argument("--directory", "-d", type=Path, default=Path(), help="where the files are (default: here)")
     commands = parser.add_subparsers(dest="command", required=True)
     ca = commands.add_parser("ca", help="make a certificate authority: ca.pem and ca.key")
@@ -303,9 +303,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.certs") -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     try:
         if options.command == "ca":
             files = make_ca(options.directory, name=options.name, days=options.days)

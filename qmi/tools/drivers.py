@@ -32,10 +32,13 @@ _PIP_NAMES = {
 """What pip calls a library that drivers import; None where that is the same."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+_PROGRAM = "python -m qmi.tools.drivers"
+
+
+def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
     """Carry out a command line; return the exit code: 0, 1 for a failure, 2 for a wrong command line."""
     try:
-        given = make_parser().parse_args(arguments)
+        given = make_parser(program).parse_args(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     store = DriverStore(given.folder)
@@ -51,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(program: str = _PROGRAM) -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m qmi.tools.drivers",
+        prog=program,
         description="Fetch drivers that others wrote, and show where drivers come from.",
     )
     parser.add_argument(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 
 from qmi.proc.cli import Environment, run
 from qmi.proc.control_client import SocketLink
 from qmi.proc.network_scan import NetworkDiscovery
 
 
-def main() -> int:
-    """Carry out the command line of this process and return the exit code: 0, 1 or, for a wrong command line, 2."""
-    code = run(Environment(link=SocketLink, discovery=NetworkDiscovery))
+def main(arguments: Sequence[str] | None = None, program: str = "qmi_proc") -> int:
+    """Carry out a command line, by default that of this process.
+
+    Returns:
+        The exit code: 0, 1 or, for a wrong command line, 2.
+    """
+    code = run(Environment(link=SocketLink, discovery=NetworkDiscovery), arguments, program)
     # Nothing is left to interrupt: a second Ctrl-C would only print how Python ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code

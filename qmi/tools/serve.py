@@ -18,9 +18,9 @@ from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageExcep
 from qmi.names import nearest
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m qmi.tools.serve",
+        prog=program,
         description="Make the instruments and tasks that the configuration lists for a context, and serve them.",
     )
     parser.add_argument("context", help="name of the context")
@@ -29,9 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.serve") -> int:
     """Run the command line; returns the exit code: 0, 1, or 2 if the command line or the configuration is wrong."""
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     try:
         config = load_config(options.config)
         _check_listed(config, options.context)

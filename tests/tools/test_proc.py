@@ -46,7 +46,7 @@ def test_the_command_asks_real_links_and_a_real_network(monkeypatch: pytest.Monk
     configure(home)
     used: list[Environment] = []
 
-    def note(outside: Environment) -> int:
+    def note(outside: Environment, *command_line: object) -> int:
         used.append(outside)
         return 5
 

@@ -27,17 +27,21 @@ COMMANDS = {
 """Each command, which is a module of this package with ``add_arguments()`` and ``run()``, and what it does."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+_PROGRAM = "python -m qmi.tools.driver"
+
+
+def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int:
     """Carry out a command line.
 
     Args:
         arguments: What follows the command; None for those of this process.
+        program: The name of the command, for help and errors.
 
     Returns:
         The exit code: 0; 1 for a failure, or for findings of ``check``; 2 for a wrong command line; 130 after Ctrl-C.
     """
     try:
-        given = make_parser().parse_args(arguments)
+        given = make_parser(program).parse_args(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     try:
@@ -51,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(program: str = _PROGRAM) -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m qmi.tools.driver",
+        prog=program,
         description="Begin a driver, check it, and make from it what others need.",
         epilog="TARGET is MODULE:CLASS, such as acme_psu:AcmePsu, or FILE.py:CLASS; without :CLASS it is the only "
         "driver that the module has.",

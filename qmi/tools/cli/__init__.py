@@ -1,0 +1,1 @@
+"""The command ``qmi``: one module for each command, imported when that command is chosen."""

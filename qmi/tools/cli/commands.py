@@ -1,0 +1,52 @@
+"""Which commands there are. A new command is a line here and a module; nothing else knows of it.
+
+The module of a command has two functions, and is imported only when the command is chosen::
+
+    def add_arguments(parser: CommandParser) -> None: ...
+    def run(arguments: Namespace, terminal: Terminal) -> int: ...   # the exit code
+
+A command that another tool carries out (``main`` is its function) gets the rest of the command line as it was typed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        help: What it does, in a line.
+        module: The module that does it.
+        main: For another tool: its function there. It takes the arguments and the name of the command, and returns
+            the exit code.
+    """
+
+    help: str
+    module: str
+    main: str = ""
+
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "programs": {
+        "proc": Command("start, stop and watch the programs of the configuration", "qmi.tools.proc", "main"),
+        "serve": Command("serve the instruments and tasks that the configuration lists", "qmi.tools.serve", "main"),
+    },
+    "drivers and certificates": {
+        "driver": Command("begin, check and describe a driver of your own", "qmi.tools.driver.cli", "main"),
+        "drivers": Command("fetch drivers that others wrote", "qmi.tools.drivers", "main"),
+        "certs": Command("make the certificates of contexts, for TLS", "qmi.tools.certs", "main"),
+    },
+}
+"""Heading in the help -> name of the command -> the command."""
+
+
+def find(name: str) -> Command | None:
+    """The command of that name; None if there is none."""
+    return next((commands[name] for commands in GROUPS.values() if name in commands), None)
+
+
+def names() -> list[str]:
+    """The names of all commands, in the order of the help."""
+    return [name for commands in GROUPS.values() for name in commands]

@@ -1,0 +1,26 @@
+"""How a command ends: exit codes, and errors that are for the user."""
+
+from __future__ import annotations
+
+from qmi.errors import QMI_Exception
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+DEBUG_VARIABLE = "QMI_DEBUG"
+"""With any value, errors are shown with their tracebacks, and the log is on standard error."""
+
+
+class CommandError(QMI_Exception):
+    """A command could not do what was wanted; its text is for the user.
+
+    Args:
+        text: What was found, what was expected, what to do.
+        code: The exit code.
+    """
+
+    def __init__(self, text: str, code: int = EXIT_FAILED) -> None:
+        super().__init__(text)
+        self.code = code

@@ -1,0 +1,141 @@
+"""The command ``qmi``: finds the command that is meant, runs it, and makes an exit code of how that went.
+
+0: as wanted. 1: something failed. 2: the command line or the configuration is wrong. 130: Ctrl-C.
+
+Nothing is imported here but what ``qmi --help`` needs: neither trio nor rich.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from qmi._version import __version__
+from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
+from qmi.tools.cli.commands import GROUPS, Command, find, names
+from qmi.tools.cli.errors import (
+    DEBUG_VARIABLE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    CommandError,
+)
+from qmi.tools.cli.options import COMMON, make_parser, split
+from qmi.tools.cli.terminal import Terminal
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line.
+
+    Args:
+        arguments: The command line without the name of the program; None for that of this process.
+
+    Returns:
+        The exit code.
+    """
+    terminal = Terminal()
+    own = arguments is None
+    try:
+        try:
+            code = _run(list(sys.argv[1:] if arguments is None else arguments), terminal)
+        finally:
+            terminal.flush()
+    except BrokenPipeError:
+        # The reader had enough (as in "| head"). Nothing is left to flush when Python exits.
+        terminal.abandon()
+        code = EXIT_FAILED
+    except SystemExit as end:  # of a parser, after --help or a wrong command line of another tool
+        code = end.code if isinstance(end.code, int) else EXIT_USAGE
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except Exception as error:  # the boundary: whatever went wrong is one line, and an exit code
+        code = _tell(error, terminal)
+    if own:
+        # Nothing is left to interrupt: a second Ctrl-C would only print how Python ends.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+def _run(arguments: list[str], terminal: Terminal) -> int:
+    before, name, rest = split(arguments)
+    if name in ("-h", "--help", "help", ""):
+        terminal.write(help_text())
+        return EXIT_OK if name else EXIT_USAGE
+    if name == "--version":
+        terminal.write(f"qmi {__version__}")
+        return EXIT_OK
+    command = find(name)
+    if command is None:
+        raise QMI_UsageException(_unknown(name))
+    module = importlib.import_module(command.module)
+    if command.main:
+        code: object = getattr(module, command.main)([*rest, *before], f"qmi {name}")
+    else:
+        parser = make_parser(f"qmi {name}", module.__dict__.get("DESCRIPTION") or command.help)
+        module.add_arguments(parser)
+        given = parser.parse_args([*before, *rest], argparse.Namespace(**COMMON))
+        terminal.json = given.json
+        code = module.run(given, terminal)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _tell(error: Exception, terminal: Terminal) -> int:
+    if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
+        terminal.err.write("".join(traceback.format_exception(error)))
+    elif isinstance(error, QMI_Exception):
+        terminal.error(str(error))
+    else:
+        terminal.error(f"{type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)")
+    if isinstance(error, CommandError):
+        return error.code
+    return EXIT_USAGE if isinstance(error, QMI_UsageException | QMI_ConfigurationException) else EXIT_FAILED
+
+
+def _unknown(name: str) -> str:
+    from qmi.names import nearest
+
+    near = nearest(name, names())
+    return f"there is no command {name!r}" + (f": did you mean {near!r}?" if near else "; see 'qmi --help'")
+
+
+def help_text() -> str:
+    """What ``qmi --help`` prints."""
+    width = max(map(len, names()))
+    lines = [
+        "usage: qmi COMMAND [arguments] [options]",
+        "",
+        "Look at a laboratory of contexts, and steer it. An object is written CONTEXT.OBJECT, what it has",
+        "CONTEXT.OBJECT.NAME.",
+    ]
+    for heading, commands in GROUPS.items():
+        lines += ["", f"{heading}:", *(_help_line(name, command, width) for name, command in commands.items())]
+    lines += [
+        "",
+        "options of every command:",
+        "  -h, --help        show how a command is used",
+        "  --config FILE     configuration file, instead of the usual one",
+        "  --workgroup NAME  workgroup of the contexts, instead of the configured one",
+        "  --timeout S       seconds to wait for an answer",
+        "  --as NAME         name of this program for the contexts",
+        "  --json            print JSON",
+        "",
+        "  --version         print the version of the library",
+        "",
+        "Exit code: 0 as wanted, 1 something failed, 2 the command line or the configuration is wrong, 130 Ctrl-C.",
+    ]
+    return "\n".join(lines)
+
+
+def _help_line(name: str, command: Command, width: int) -> str:
+    return f"  {name:<{width}}  {command.help}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

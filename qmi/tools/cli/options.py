@@ -1,0 +1,87 @@
+"""The parser of a command line, and the options that every command has."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import textwrap
+from typing import NoReturn
+
+from qmi.errors import QMI_UsageException
+
+COMMON = {"config": "", "json": False, "timeout": None, "workgroup": "", "as_name": ""}
+"""What the common options are where they are not given."""
+
+TAKE_A_VALUE = ("--config", "--timeout", "--workgroup", "--as")
+_FLAGS = ("--json",)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are one line; the parsers of subcommands are such, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            QMI_UsageException: Always.
+        """
+        raise QMI_UsageException(f"{message}; see '{self.prog} --help'")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command has. A command with subcommands calls it for the parser of each of those, too.
+
+    They have no defaults in the parser (a subcommand's would hide what was given before it), but in ``COMMON``.
+    """
+    group = parser.add_argument_group("options of every command")
+    for names, help_text, metavar in (
+        (["--config"], "configuration file, instead of the usual one", "FILE"),
+        (["--workgroup"], "workgroup of the contexts, instead of the configured one", "NAME"),
+    ):
+        group.add_argument(*names, default=argparse.SUPPRESS, metavar=metavar, help=help_text)
+    group.add_argument("--timeout", type=_seconds, default=argparse.SUPPRESS, metavar="S",
+                       help="seconds to wait for an answer")  # fmt: skip
+    group.add_argument("--as", dest="as_name", default=argparse.SUPPRESS, metavar="NAME",
+                       help="name of this program for the contexts, where only operators may steer")  # fmt: skip
+    group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+
+
+def make_parser(prog: str, description: str) -> CommandParser:
+    """A parser for one command."""
+    parser = CommandParser(
+        prog=prog,
+        description=textwrap.dedent(description).strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_common(parser)
+    return parser
+
+
+def split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+    """Split a command line into the options before the command, the command, and the rest."""
+    place = 0
+    while place < len(arguments) and arguments[place].startswith("-"):
+        if arguments[place] in ("-h", "--help", "--version"):
+            return arguments[:place], arguments[place], arguments[place + 1 :]
+        name, equals, _ = arguments[place].partition("=")
+        if name not in (*TAKE_A_VALUE, *_FLAGS):
+            raise QMI_UsageException(f"there is no option {arguments[place]!r} before the command; see 'qmi --help'")
+        if name in TAKE_A_VALUE and not equals:
+            if place + 1 >= len(arguments):
+                raise QMI_UsageException(f"{name} needs a value; see 'qmi --help'")
+            place += 1
+        place += 1
+    if place >= len(arguments):
+        return arguments, "", []
+    return arguments[:place], arguments[place], arguments[place + 1 :]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
+    return seconds

@@ -1,0 +1,249 @@
+"""How a command reaches contexts: where they are, what they say of themselves, and proxies of what is in them.
+
+A command that looks asks ``$context`` alone (:meth:`Laboratory.call_context`), over a link that lasts for one request
+and needs no event loop. Only a command that uses objects gets a context of its own (:attr:`Laboratory.context`), which
+listens nowhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from qmi.config.loader import load_config
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_RuntimeException, QMI_UsageException
+from qmi.names import CLI_PREFIX, Address, HostPort, is_valid_name, nearest
+from qmi.proc.control_client import SocketLink
+from qmi.tools.cli.errors import DEBUG_VARIABLE, CommandError
+
+if TYPE_CHECKING:
+    from qmi.core.context import QMI_Context
+    from qmi.net.discovery.packets import Answer
+
+DEFAULT_TIMEOUT = 5.0
+"""How long a context may take to answer, in seconds."""
+
+
+class Laboratory:
+    """The contexts that a command can reach.
+
+    Args:
+        config: The configuration.
+        timeout: How long a context may take to answer, in seconds.
+        as_name: What this program is called; empty for a name that nobody else has.
+
+    Attributes:
+        config: The configuration.
+        timeout: How long a context may take to answer, in seconds.
+    """
+
+    def __init__(self, config: CfgQmi, *, timeout: float = DEFAULT_TIMEOUT, as_name: str = "") -> None:
+        self.config = config
+        self.timeout = timeout
+        self._as_name = as_name
+        self._link: SocketLink | None = None
+        self._context: QMI_Context | None = None
+        self._found: dict[str, HostPort] = {}
+
+    # Where contexts are
+
+    def discover(self, pattern: str = "*") -> Sequence[Answer]:
+        """Ask the network for contexts of the workgroup; by name, each program once.
+
+        Raises:
+            QMI_ConnectionException: If the network cannot be asked.
+        """
+        import trio
+
+        from qmi.peers.resolver import discover, each_program_once
+
+        found = each_program_once(trio.run(discover, self.config, None, pattern))
+        return sorted(found, key=lambda answer: (answer.name, answer.address))
+
+    def address_of(self, context: str) -> HostPort:
+        """Where a context is, by the configuration or else by asking the network.
+
+        Raises:
+            CommandError: If there is none of that name, or there are several.
+        """
+        known = self._found.get(context) or self._configured(context)
+        if known is None:
+            answers = [answer for answer in self.discover(context) if answer.name == context]
+            if len(answers) > 1:
+                places = ", ".join(f"{answer.address} (pid {answer.pid})" for answer in answers)
+                raise CommandError(f"{len(answers)} contexts are called {context!r}: {places}. Give them other names")
+            if not answers:
+                raise self._nobody(context)
+            known = answers[0].address
+        self._found[context] = known
+        return known
+
+    def _configured(self, context: str) -> HostPort | None:
+        from qmi.peers.resolver import configured
+
+        return configured(self.config, context)
+
+    def _nobody(self, context: str, why: str = "") -> CommandError:
+        """The error for a context that is not there; says which are."""
+        running: list[str] = []
+        with suppress(QMI_ConnectionException):
+            running = [answer.name for answer in self.discover()]
+        where = f"context {context!r} of workgroup {self.config.workgroup!r}"
+        text = f"{where} does not run at {self._configured(context)}: {why}" if why else f"{where} was not found"
+        text += f"; running are {', '.join(running)}" if running else "; no context answers on the network"
+        near = nearest(context, {*running, *self.config.contexts} - {context})
+        return CommandError(text + (f". Did you mean {near!r}?" if near else ""))
+
+    # What contexts say of themselves
+
+    def call_context(self, context: str, method: str, *, timeout: float | None = None, **kwargs: object) -> Any:
+        """Call a method of a context itself (of ``$context``), over a link that lasts for this request.
+
+        Args:
+            context: Its name.
+            method: The method; one that looks changes nothing there.
+            timeout: How long to wait, in seconds; None is the usual time.
+            **kwargs: The arguments.
+
+        Raises:
+            CommandError: If the context is not there.
+            QMI_RuntimeException: If it does not answer.
+            QMI_Exception: What the method raises.
+        """
+        seconds = self.timeout if timeout is None else timeout
+        address = self.address_of(context)
+        try:
+            return self.link.call(context, address, method, timeout=seconds, **kwargs)
+        except QMI_RuntimeException as error:
+            raise self._explained(error, context) from error
+
+    @property
+    def link(self) -> SocketLink:
+        """What asks contexts, from any thread."""
+        if self._link is None:
+            self._link = SocketLink(self.config)
+        return self._link
+
+    def _explained(self, error: QMI_RuntimeException, context: str) -> QMI_Exception:
+        if isinstance(error.__cause__, QMI_Exception):  # what the method has raised
+            return error.__cause__
+        if isinstance(error, QMI_ConnectionException):
+            return self._nobody(context, str(error.__cause__))
+        return error
+
+    # Objects
+
+    @property
+    def context(self) -> QMI_Context:
+        """A context of this program's own, which listens nowhere; started when it is first asked for."""
+        if self._context is None:
+            _quiet_logging()
+            from qmi.core.context import QMI_Context
+
+            name = self._as_name or self.link.certified_name or f"{CLI_PREFIX}{secrets.token_hex(4)}"
+            # Without a port. If the name is configured, that section is for the program that serves under it.
+            contexts = {**self.config.contexts, name: CfgContext()}
+            context = QMI_Context(name, attrs.evolve(self.config, contexts=contexts))
+            context.start()
+            self._context = context
+        return self._context
+
+    def connect(self, context: str) -> QMI_Context:
+        """Connect to a context, unless that is done; returns the own context.
+
+        Raises:
+            CommandError: If it is not there.
+            QMI_ConnectionException: If it refuses.
+        """
+        own = self.context
+        if not own.has_peer_context(context):
+            address = self.address_of(context)
+            try:
+                own.connect_to_peer(context, str(address), ignore_duplicate=True)
+            except QMI_RuntimeException as error:
+                if isinstance(error, ConnectionRefusedError):
+                    raise self._nobody(context, "nothing listens there") from error
+                raise
+        return own
+
+    def proxy(self, address: str) -> Any:
+        """A proxy of an object.
+
+        Args:
+            address: ``"context.object"``.
+
+        Raises:
+            CommandError: If its context is not there.
+            QMI_UsageException: If the address is none.
+            QMI_UnknownNameException: If the context has no such object.
+        """
+        where = parse_object(address)
+        return self.connect(where.context).get_rpc_object(str(where))
+
+    def close(self) -> None:
+        """End the links."""
+        context, self._context = self._context, None
+        if context is not None and context.is_running:
+            context.stop()
+
+
+@contextmanager
+def laboratory(arguments: Namespace) -> Iterator[Laboratory]:
+    """What a command's options say of the contexts that it may reach; ends its links at the end of the block.
+
+    Raises:
+        QMI_ConfigurationException: If the configuration is not usable.
+        QMI_UsageException: If an option is not.
+    """
+    config = load_config(arguments.config)
+    if arguments.workgroup:
+        config = attrs.evolve(config, workgroup=arguments.workgroup)
+    if arguments.as_name and not is_valid_name(arguments.as_name):
+        raise QMI_UsageException(f"--as takes the name of a context, got {arguments.as_name!r}")
+    lab = Laboratory(config, timeout=arguments.timeout or DEFAULT_TIMEOUT, as_name=arguments.as_name)
+    try:
+        yield lab
+    finally:
+        lab.close()
+
+
+def parse_object(address: str) -> Address:
+    """The address of an object that somebody typed.
+
+    Raises:
+        QMI_UsageException: If it is none.
+    """
+    context, _, name = address.partition(".")
+    if not is_valid_name(context) or not is_valid_name(name):
+        raise QMI_UsageException(f"an object is written CONTEXT.OBJECT, such as lab.psu; got {address!r}")
+    return Address(context, name)
+
+
+def parse_member(path: str) -> tuple[Address, str]:
+    """The object and what of it somebody typed: ``lab.psu.channels[1].voltage`` is ``channels[1].voltage`` of lab.psu.
+
+    Raises:
+        QMI_UsageException: If it is none.
+    """
+    context, _, rest = path.partition(".")
+    name, _, member = rest.partition(".")
+    if not member or not is_valid_name(context) or not is_valid_name(name):
+        raise QMI_UsageException(f"it is written CONTEXT.OBJECT.NAME, such as lab.psu.voltage; got {path!r}")
+    return Address(context, name), member
+
+
+def _quiet_logging() -> None:
+    """What the library logs is nothing that a command prints, unless everything is asked for."""
+    if os.environ.get(DEBUG_VARIABLE):
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    else:
+        logging.getLogger("qmi").addHandler(logging.NullHandler())

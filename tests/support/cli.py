@@ -1,0 +1,71 @@
+"""The command ``qmi`` in this process, and the laboratory that it looks at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmi.config.loader import load_config
+from qmi.core.context import QMI_Context
+from qmi.tools.cli.main import main
+from tests.support.ports import free_port
+
+
+@dataclass
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        code: Its exit code.
+        out: What it printed.
+        err: What it said on standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, read as JSON."""
+        return json.loads(self.out)
+
+
+class Cli:
+    """Runs commands with one configuration, within this process."""
+
+    def __init__(self, config: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.config = config
+        self._capture = capture
+
+    def __call__(self, *arguments: str) -> Outcome:
+        self._capture.readouterr()
+        code = main(["--config", str(self.config), *arguments])
+        printed = self._capture.readouterr()
+        return Outcome(code, printed.out, printed.err)
+
+
+def write_lab(folder: Path, **contexts: Mapping[str, object]) -> Path:
+    """Write a configuration for contexts that see only each other; by default one, lab, on any port."""
+    path = folder / "qmi.conf"
+    content = {
+        "workgroup": "cli",
+        "logging": {"console_loglevel": "CRITICAL", "logfile": None},
+        "discovery": {"port": free_port(), "broadcast_addresses": ["127.255.255.255"], "timeout": 0.1},
+        "contexts": contexts or {"lab": {"host": "127.0.0.1", "tcp_server_port": 0}},
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def serving(config: Path, name: str = "lab") -> Iterator[QMI_Context]:
+    """A context of the configuration that runs in this process."""
+    with QMI_Context(name, load_config(str(config))) as context:
+        yield context

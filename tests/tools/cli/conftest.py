@@ -1,0 +1,30 @@
+"""A laboratory of one context, and the command ``qmi``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qmi.core.context import QMI_Context
+from tests.support.cli import Cli, serving, write_lab
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The file of a configuration with a context named lab, on any port."""
+    return write_lab(tmp_path)
+
+
+@pytest.fixture
+def lab(config: Path) -> Iterator[QMI_Context]:
+    """The context, which runs."""
+    with serving(config) as context:
+        yield context
+
+
+@pytest.fixture
+def cli(config: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command with that configuration: ``cli("ls", "lab").out``."""
+    return Cli(config, capsys)
