@@ -17,7 +17,8 @@ with ``pip install 'qmi-trio[data]'``.
 
 from __future__ import annotations
 
-from qmi.data.archive import export, load, recover, runs
+from qmi.data.archive import load, recover, runs
+from qmi.data.export_files import export
 from qmi.data.recording import Run, run
 from qmi.data.run_index import RunInfo
 

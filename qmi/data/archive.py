@@ -1,13 +1,11 @@
-"""The runs that there are: finding them, reading them, and writing them to other files."""
+"""The runs that there are: finding them, and reading them."""
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from qmi.data import run_file
 from qmi.data.run_folder import RunFolder
@@ -16,8 +14,6 @@ from qmi.errors import QMI_InvalidValueException, QMI_RecordingException, QMI_Un
 
 if TYPE_CHECKING:
     import xarray
-
-_PART_ROWS: Final = 10_000
 
 
 def runs(
@@ -115,62 +111,3 @@ def recover(folder: str | Path | None = None) -> list[RunInfo]:
     if place.path.exists():
         place.mend_index()
     return found
-
-
-def export(run: str | RunInfo, file: str | Path, *, folder: str | Path | None = None) -> Path:
-    """Write a run to a file of comma-separated values (``.csv``), a row a line.
-
-    The heads of the columns are names with units, such as ``T [K]``; each element of an array has a column of its own.
-
-    Args:
-        run: The run, as for :func:`load`.
-        file: The file; one of that name is overwritten.
-        folder: Where the runs are; as for :func:`run`.
-
-    Returns:
-        The file.
-
-    Raises:
-        QMI_InvalidValueException: If the file does not end with ``.csv``.
-        QMI_UnknownNameException: If there is no such run.
-        QMI_RecordingException: If it cannot be read or written.
-    """
-    path = Path(file)
-    if path.suffix.lower() != ".csv":
-        raise QMI_InvalidValueException(f"file must end with '.csv', got {path.name!r}")
-    data = load(run, folder=folder)
-    try:
-        with open(path, "w", newline="", encoding="utf-8") as opened:
-            csv.writer(opened).writerows(_lines(data))
-    except OSError as error:
-        raise QMI_RecordingException(f"{path} cannot be written: {error}") from error
-    return path
-
-
-def _lines(data: xarray.Dataset) -> Iterator[list[object]]:
-    names = [name for name, variable in data.variables.items() if variable.dims[:1] == (run_file.ROW,)]
-    names.sort(key=lambda name: name not in data.coords)
-    head: list[object] = []
-    for name in names:
-        variable = data.variables[name]
-        unit = variable.attrs.get("units", variable.attrs.get("unit", ""))
-        unit = f" [{unit}]" if unit else ""
-        head += [f"{name}{index}{unit}" for index in _indices(variable.shape[1:])]
-    yield head
-    for at in range(0, data.sizes[run_file.ROW], _PART_ROWS):
-        parts = [_as_texts(data.variables[name][at : at + _PART_ROWS].values) for name in names]
-        for rows in zip(*parts, strict=True):
-            yield [value for row in rows for value in row]
-
-
-def _indices(shape: tuple[int, ...]) -> list[str]:
-    found = [""]
-    for length in shape:
-        found = [f"{index}[{n}]" for index in found for n in range(length)]
-    return found
-
-
-def _as_texts(values: Any) -> list[list[object]]:
-    if values.dtype.kind == "M":
-        values = values.astype(str)
-    return [list(row) for row in values.reshape(len(values), -1).tolist()]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ENDING: Final = ".nc"
 ROW: Final = "row"
+TIME_UNITS: Final = "nanoseconds since 1970-01-01"
+"""How times stand in files; they are in UTC."""
 _PART_BYTES: Final = 16 << 20
 _PART_ROWS: Final = 8192
 _OVERHEAD: Final = 1 << 16
@@ -232,7 +234,7 @@ def _create(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], kind: C
 
 
 def _describe_times(variable: h5netcdf.Variable) -> None:
-    variable.attrs["units"] = "nanoseconds since 1970-01-01"
+    variable.attrs["units"] = TIME_UNITS
     variable.attrs["calendar"] = "proleptic_gregorian"
 
 

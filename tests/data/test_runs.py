@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -493,17 +492,6 @@ def test_run_that_lasts_is_in_the_index(folder: Path) -> None:
         assert qmi.data.recover(folder) == []
         run.add(T=1)
     assert qmi.data.load("run", folder=folder).sizes["row"] == 1
-
-
-def test_export_writes_a_line_for_each_row(folder: Path, tmp_path: Path) -> None:
-    with qmi.data.run("run", {"T": "K", "trace": "V", "s": ""}, folder=folder) as run:
-        run.add(T=1.5, trace=[[1, 2], [3, 4]], s="a,b")
-    with open(qmi.data.export("run", tmp_path / "run.csv", folder=folder), newline="") as file:
-        head, row = csv.reader(file)
-    assert head[1:] == ["T [K]", *(f"trace[{i}][{j}] [V]" for i in (0, 1) for j in (0, 1)), "s"]
-    assert row[1:] == ["1.5", "1", "2", "3", "4", "a,b"]
-    with pytest.raises(QMI_InvalidValueException, match=r"'\.csv', got 'run\.xlsx'"):
-        qmi.data.export(run.run_id, tmp_path / "run.xlsx", folder=folder)
 
 
 def test_index_is_made_anew_from_the_files(folder: Path) -> None:
