@@ -459,6 +459,16 @@ class ProxySignal(ProxyPart):
 
     __slots__ = ()
 
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def address(self) -> str:
+        """Where the object lives: ``"context.object"``."""
+        return str(self._rpc.address)
+
     def __repr__(self) -> str:
         return f"<signal {self._rpc.address}.{self._name}>"
 

@@ -84,7 +84,7 @@ def settable(what: object, *, name: str | None = None, unit: str | None = None) 
             raise QMI_UsageException(f"{thing.name} of {thing.address} can only be read; a scan cannot set it")
         get = thing.get if thing.gettable else None
         return Settable(name or _column(thing), thing.unit if unit is None else unit, thing.set, get, thing)
-    if callable(thing) and not _is_proxy(thing):
+    if callable(thing) and not is_proxy(thing):
         return Settable(name or _function_name(thing, "set_", "settable"), unit or "", thing)
     raise QMI_UsageException(_refusal("set", what, "a function that takes the value"))
 
@@ -108,7 +108,7 @@ def readable(what: object, *, name: str | None = None, unit: str | None = None) 
         if not thing.gettable:
             raise QMI_UsageException(f"{thing.name} of {thing.address} can only be set; a scan cannot measure it")
         return Readable(name or _column(thing), thing.unit if unit is None else unit, thing.get, thing)
-    if callable(thing) and not _is_proxy(thing):
+    if callable(thing) and not is_proxy(thing):
         return Readable(name or _function_name(thing, "get_", "readable"), unit or "", thing)
     raise QMI_UsageException(_refusal("measure", what, "a function without arguments"))
 
@@ -159,7 +159,8 @@ def _is_pair(what: object) -> bool:
     return isinstance(what, tuple) and len(what) == 2 and isinstance(what[1], str)
 
 
-def _is_proxy(what: object) -> bool:
+def is_proxy(what: object) -> bool:
+    """Whether something is a proxy, or a channel of one."""
     return hasattr(type(what), "__rpc__") or hasattr(what, "__rpc__")
 
 
@@ -194,6 +195,6 @@ def _refusal(verb: str, what: object, function: str) -> str:
             f"A scan cannot {verb} the value {what!r}: psu.voltage is the voltage at this moment. "
             "Write psu.parameters.voltage, which stands for the parameter"
         )
-    if _is_proxy(what):
+    if is_proxy(what):
         return f"A scan cannot {verb} {what!r} itself: write which of its parameters, such as psu.parameters.voltage"
     return f"A scan cannot {verb} {found}: expected a handle such as psu.parameters.voltage, or {function}"

@@ -33,8 +33,8 @@ class Watch(QMI_SignalReceiver):
     def __init__(self, signal: SignalOf, condition: Callable[..., object], look: Callable[[], object]) -> None:
         super().__init__(report_gaps=True)
         self.signal = signal
+        self.condition: Callable[..., object] = condition
         self.occurred: bool = False
-        self._condition = condition
         self._look = look
         self._is_held = False
         self._is_lost = False
@@ -59,7 +59,7 @@ class Watch(QMI_SignalReceiver):
         while self.has_signal_ready():
             received = self.get_next_signal()
             if not received.is_gap:
-                self._is_held = bool(self._condition(*received.args))
+                self._is_held = bool(self.condition(*received.args))
             elif received.gap == "ended":
                 raise QMI_SignalSubscriptionException(
                     f"The scan was to be suspended by {self.signal!r}, of which nothing will come any more"
@@ -78,17 +78,18 @@ class Watches:
     def __init__(self) -> None:
         self.all: list[Watch] = []
 
-    def add(self, signal: SignalOf, condition: Callable[..., object], look: Callable[[], object]) -> None:
+    def add(self, signal: SignalOf, condition: Callable[..., object] | None, look: Callable[[], object]) -> None:
         """One signal more.
 
         Raises:
-            QMI_UsageException: If it is no signal, or the condition no function.
+            QMI_UsageException: If it is no signal, or there is no condition, or one that is no function.
         """
         if not callable(getattr(signal, "subscribe", None)) or not callable(getattr(signal, "unsubscribe", None)):
             raise QMI_UsageException(f"suspend_when() takes a signal such as interlock.sig_state, got {signal!r}")
         if not callable(condition):
             raise QMI_UsageException(
-                f"suspend_when() takes a function of the values of the signal which tells if to wait, got {condition!r}"
+                "suspend_when() takes a function of the values of the signal which tells if to wait, or equals=, "
+                f"below= or above=, got {condition!r}"
             )
         self.all.append(Watch(signal, condition, look))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import signal
 import threading
+import time
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -126,24 +127,31 @@ class Control:
 
     # The scan itself
 
-    def _may_go(self) -> bool:
-        self.suspended = self._why_held()
+    def _may_go(self, why: str | None) -> bool:
+        self.suspended = self._why_held() or why
         return self.suspended is None and not self.paused
 
-    def wait(self) -> bool:
-        """Wait as long as it is to wait, in a thread; False if it is to end."""
+    def wait(self, why: str = "", seconds: float = 0.0) -> bool:
+        """Wait as long as it is to wait, in a thread; False if it is to end.
+
+        Args:
+            why: Why it waits in any case.
+            seconds: For how long.
+        """
         interrupt = current_interrupt()
+        until = time.monotonic() + seconds
         while True:
+            left = until - time.monotonic() if why else 0.0
             waker = ThreadWaker()
             self._wake = waker.wake
             try:
                 if self.request is not Request.NONE:
                     return False
-                if self._may_go():
+                if self._may_go(why if left > 0 else None):
                     return True
                 if interrupt is not None:  # that of a task that is asked to stop
                     interrupt.enter(waker)
-                waker.wait()
+                waker.wait(left if left > 0 else None)
             finally:
                 self._wake = None
                 if interrupt is not None:
@@ -151,20 +159,23 @@ class Control:
             if interrupt is not None:
                 interrupt.check()
 
-    async def wait_async(self) -> bool:
+    async def wait_async(self, why: str = "", seconds: float = 0.0) -> bool:
         """The same in a trio task. A checkpoint."""
         await trio.lowlevel.checkpoint()
         token = trio.lowlevel.current_trio_token()
+        until = trio.current_time() + seconds
         while True:
+            left = until - trio.current_time() if why else 0.0
             event = trio.Event()
             # Not set at once: in a signal handler trio may be in the midst of something.
             self._wake = lambda: token.run_sync_soon(event.set)  # noqa: B023 - of this turn of the loop
             try:
                 if self.request is not Request.NONE:
                     return False
-                if self._may_go():
+                if self._may_go(why if left > 0 else None):
                     return True
-                await event.wait()
+                with trio.move_on_after(left if left > 0 else float("inf")):
+                    await event.wait()
             finally:
                 self._wake = None
 

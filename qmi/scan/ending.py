@@ -224,6 +224,11 @@ class Ending:
     def __init__(self) -> None:
         self._parts: list[FinalCall | FinalSet] = []
 
+    @property
+    def parts(self) -> tuple[FinalCall | FinalSet, ...]:
+        """All of them."""
+        return tuple(self._parts)
+
     def add(self, part: FinalCall | FinalSet) -> None:
         """One part more."""
         if isinstance(part.deadline, bool) or not isinstance(part.deadline, int | float) or not part.deadline > 0:

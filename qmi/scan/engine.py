@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -13,22 +15,29 @@ import trio
 
 from qmi.core.driver import AsyncParameterHandle, ParameterHandle
 from qmi.core.exceptions import (
+    QMI_ContextStoppedException,
     QMI_Exception,
     QMI_InvalidOperationException,
     QMI_InvalidValueException,
     QMI_UsageException,
 )
-from qmi.data.recording import Run
+from qmi.data.recording import Run, checked_tags
 from qmi.data.recording import run as new_run
 from qmi.data.run_folder import check_run_name
+from qmi.data.run_metadata import active_context
 from qmi.runtime.wakeup import refuse_outside_trio
 from qmi.scan.columns import Readable, Row, Settable, check_names, readable, settable, targets_of, values_of
 from qmi.scan.conditions import SignalOf, Watch, Watches
 from qmi.scan.control import Control, Request
+from qmi.scan.description import Description, ScanParts, describe
 from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, within
+from qmi.scan.lost import Patience
 from qmi.scan.points import Feed, feed, length_of, linspace
 from qmi.scan.progress import ShownProgress, find_display
 from qmi.scan.ramps import check_ramp
+from qmi.scan.thresholds import UNSET, threshold
+
+_logger = logging.getLogger("qmi.scan")
 
 DEADLINE = 10.0
 """How long each part of the end may take, in seconds, unless it says otherwise."""
@@ -105,6 +114,10 @@ class Scan:
         self._ending = Ending()
         self._watches = Watches()
         self._control = Control(self._watches.why)
+        self._patience: Patience | None = None
+        self._tags: tuple[str, ...] = ()
+        self._comment = ""
+        self._metadata: dict[str, object] = {}
         self._shows = False
         self._shown: ShownProgress | None = None
         self._begun = False
@@ -175,7 +188,15 @@ class Scan:
         self._ending.add(FinalCall(function, deadline))
         return self
 
-    def suspend_when(self, signal: SignalOf, condition: Callable[..., object]) -> Self:
+    def suspend_when(
+        self,
+        signal: SignalOf,
+        condition: Callable[..., object] | None = None,
+        *,
+        equals: object = UNSET,
+        below: float | None = None,
+        above: float | None = None,
+    ) -> Self:
         """Have the scan wait while a signal says so, as an interlock's does.
 
         It waits before the next point. A point in whose time it was suspended is measured again, from its beginning.
@@ -185,9 +206,54 @@ class Scan:
         Args:
             signal: A signal, such as ``interlock.sig_state``. Until it comes for the first time, nothing is suspended.
             condition: Called with the values of the signal; returns whether the scan is to wait until it comes again.
+            equals: In place of a function: the scan waits while the first value of the signal is equal to this.
+            below: The same: while it is less than this.
+            above: The same: while it is more than this.
         """
         self._check_not_begun()
-        self._watches.add(signal, condition, self._control.look)
+        said = threshold(equals, below, above)
+        if said is not None and condition is not None:
+            raise QMI_UsageException("suspend_when() takes either a function or equals, below and above, got both")
+        self._watches.add(signal, condition if said is None else said, self._control.look)
+        return self
+
+    def wait_when_lost(self, timeout: float) -> Self:
+        """Have the scan wait while an instrument is lost that is to come back.
+
+        Where setting or measuring fails since a link or the connection to a device is lost, the scan is suspended, and
+        the point is measured again from its beginning as soon as that works. A value may then be set twice: what is set
+        has to be where it is set to, and not be moved by so much.
+
+        Args:
+            timeout: How long it waits for each loss, in seconds; then the error of the last attempt ends it.
+        """
+        self._check_not_begun()
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+            raise QMI_InvalidValueException(f"timeout must be a positive number of seconds, got {timeout!r}")
+        self._patience = Patience(float(timeout))
+        return self
+
+    def annotate(
+        self, *, tags: Iterable[str] = (), comment: str = "", metadata: Mapping[str, object] | None = None
+    ) -> Self:
+        """What the run of the scan is to say of it, and the list of scans.
+
+        Args:
+            tags: Tags of the run, by which it is found again.
+            comment: A comment.
+            metadata: What else the run keeps; see :func:`qmi.data.run`.
+
+        Raises:
+            QMI_InvalidValueException: If these are no texts, or there are tags and no run that was named.
+        """
+        self._check_not_begun()
+        if not isinstance(comment, str):
+            raise QMI_InvalidValueException(f"comment must be a text, got {comment!r}")
+        if (found := checked_tags(tags)) and self._run_name is None:
+            raise QMI_InvalidValueException("tags are those of a run: name one, scan(..., run='iv')")
+        self._tags = tuple(dict.fromkeys((*self._tags, *found)))
+        self._comment = comment or self._comment
+        self._metadata = {**self._metadata, **(metadata or {})}
         return self
 
     def show_progress(self) -> Self:
@@ -209,6 +275,35 @@ class Scan:
     def length(self) -> int | None:
         """How many points there are; None if that is not known."""
         return length_of(self._points)
+
+    def describe(self) -> Description:
+        """What it is, as plain data that other programs understand.
+
+        Raises:
+            QMI_UsageException: If something of it has no name in other programs, such as a lambda; says what, and what
+                to write in its place.
+        """
+        self._check_not_begun()
+        if self.recorder is not None:
+            raise QMI_UsageException(
+                f"The scan cannot be handed to another program: its rows go to {self.recorder!r} in this one. Name the "
+                "run: scan(..., run='iv')"
+            )
+        watches = [(watch.signal, watch.condition) for watch in self._watches.all]
+        patience = None if self._patience is None else self._patience.seconds
+        return describe(
+            ScanParts(
+                self._targets,
+                self._points,
+                self._readables,
+                self._ending.parts,
+                watches,
+                patience,
+                self._run_name,
+                self._tags,
+                self._comment,
+            )
+        )
 
     # What others ask for, from any thread
 
@@ -356,13 +451,43 @@ class Scan:
                 point = points.send(row)
             except StopIteration:
                 return
-            row = self._at(point)
-            while row is not None and self._watches.disturbed():
-                row = self._at(point) if self._control.wait() else None
+            row = self._measured(point)
             if row is None:
                 return
             self._keep(row)
             yield row
+
+    def _measured(self, point: object) -> Row | None:
+        """What is measured at a point: anew if it was suspended in its time, or an instrument was lost."""
+        while True:
+            try:
+                row = self._at(point)
+            except Exception as error:
+                if (delay := self._delay_after(error, time.monotonic())) is None:
+                    raise
+                again = self._control.wait(_lost_text(error), delay)
+            else:
+                if row is None or not self._disturbed():
+                    return row
+                again = self._control.wait()
+            if not again:
+                return None
+
+    def _delay_after(self, error: Exception, now: float) -> float | None:
+        """For how many seconds to wait before a point is measured again; None if its error ends the scan."""
+        if self._patience is None:
+            return None
+        if isinstance(error, QMI_ContextStoppedException) and active_context() is None:  # it is our own one
+            return None
+        delay = self._patience.delay(error, now)
+        if delay is not None and self._patience.attempts == 1:  # once for each loss
+            _logger.warning("%s; the scan waits for it (wait_when_lost)", _lost_text(error))
+        return delay
+
+    def _disturbed(self) -> bool:
+        if self._patience is not None:
+            self._patience.over()
+        return self._watches.disturbed()
 
     def _at(self, point: object) -> Row | None:
         """What is measured at a point; None if the scan is to end now."""
@@ -395,9 +520,7 @@ class Scan:
                         point = points.send(row)
                     except StopIteration:
                         break
-                    row = await self._cancellable(point)
-                    while row is not None and self._watches.disturbed():
-                        row = await self._cancellable(point) if await control.wait_async() else None
+                    row = await self._measured_async(point)
                     if row is None:
                         break
                     self._keep(row)
@@ -413,6 +536,21 @@ class Scan:
             points.close()
             control.end()
             self._conclude(error, errors)
+
+    async def _measured_async(self, point: object) -> Row | None:
+        while True:
+            try:
+                row = await self._cancellable(point)
+            except Exception as error:
+                if (delay := self._delay_after(error, trio.current_time())) is None:
+                    raise
+                again = await self._control.wait_async(_lost_text(error), delay)
+            else:
+                if row is None or not self._disturbed():
+                    return row
+                again = await self._control.wait_async()
+            if not again:
+                return None
 
     async def _cancellable(self, point: object) -> Row | None:
         row: Row | None = None
@@ -463,8 +601,14 @@ class Scan:
     def _make_run(self) -> Run | None:
         if self._run_name is None:
             return None
-        coordinates = [target.name for target in self._targets]
-        self._run = self.recorder = new_run(self._run_name, self.columns, coordinates=coordinates)
+        self._run = self.recorder = new_run(
+            self._run_name,
+            self.columns,
+            coordinates=[target.name for target in self._targets],
+            tags=self._tags,
+            comment=self._comment,
+            metadata=self._metadata,
+        )
         return self._run
 
     def _note_end(self, run: Run) -> None:
@@ -519,6 +663,10 @@ class Scan:
             raise (
                 errors[0] if len(errors) == 1 else ExceptionGroup("Several parts of the end of the scan failed", errors)
             )
+
+
+def _lost_text(error: Exception) -> str:
+    return f"suspended: an instrument is lost ({type(error).__name__}: {error})"
 
 
 def _of_run(error: BaseException | None) -> tuple[type[BaseException] | None, BaseException | None, None]:

@@ -21,12 +21,18 @@ class Points:
 
     Attributes:
         length: How many there are; None if that is not known, or if there is no end.
+        kind: Which function has made them.
+        parts: What of: the arguments of that function.
     """
 
-    def __init__(self, what: str, begin: Callable[[], Feed], length: int | None) -> None:
+    def __init__(
+        self, what: str, begin: Callable[[], Feed], length: int | None, kind: str = "", parts: tuple[object, ...] = ()
+    ) -> None:
         self._what = what
         self._begin = begin
         self.length = length
+        self.kind: str = kind
+        self.parts: tuple[object, ...] = parts
 
     def __iter__(self) -> Feed:
         return self._begin()
@@ -83,7 +89,7 @@ def grid(*axes: Iterable[object]) -> Points:
     lengths = [length_of(axis) for axis in axes]
     known = [length for length in lengths if length is not None]
     length = 0 if 0 in known else math.prod(known) if len(known) == len(lengths) else None
-    return Points(f"grid of {len(axes)} axes", lambda: _grid(axes), length)
+    return Points(f"grid of {len(axes)} axes", lambda: _grid(axes), length, "grid", axes)
 
 
 def _grid(axes: tuple[Iterable[object], ...]) -> Feed:
@@ -116,7 +122,7 @@ def zip(*axes: Iterable[object]) -> Points:  # noqa: A001 - as the builtin, of p
             f"The axes of zip() must have the same number of points, got {', '.join(map(str, known))}"
         )
     length = known[0] if len(known) == len(axes) else None
-    return Points(f"zip of {len(axes)} axes", lambda: _zip(axes), length)
+    return Points(f"zip of {len(axes)} axes", lambda: _zip(axes), length, "zip", axes)
 
 
 def _zip(axes: tuple[Iterable[object], ...]) -> Feed:
@@ -144,7 +150,7 @@ def repeat(points: Iterable[object], times: int | None = None) -> Points:
         raise QMI_InvalidValueException(f"times must be None or an int of at least 0, got {times!r}")
     once = length_of(points)
     length = None if times is None else 0 if times == 0 else None if once is None else once * times
-    return Points("repetition", lambda: _repeat(points, times), length)
+    return Points("repetition", lambda: _repeat(points, times), length, "repeat", (points, times))
 
 
 def _repeat(points: Iterable[object], times: int | None) -> Feed:
@@ -169,7 +175,8 @@ def adaptive(choose: Callable[[list[object]], object]) -> Points:
     """
     if not callable(choose):
         raise QMI_InvalidValueException(f"adaptive() takes a function that returns the next point, got {choose!r}")
-    return Points(f"points chosen by {getattr(choose, '__name__', choose)}", lambda: _adaptive(choose), None)
+    what = f"points chosen by {getattr(choose, '__name__', choose)}"
+    return Points(what, lambda: _adaptive(choose), None, "adaptive", (choose,))
 
 
 def _adaptive(choose: Callable[[list[object]], object]) -> Feed:

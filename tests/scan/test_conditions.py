@@ -147,6 +147,58 @@ def test_error_of_a_condition_ends_the_scan(interlock: Any) -> None:
         made.run()
 
 
+@pytest.mark.parametrize(
+    ("said", "held", "free"),
+    [
+        ({"equals": True}, (True,), (False,)),
+        ({"equals": None}, (None, 5), (0,)),
+        ({"below": 1.0}, (0.5,), (1.0,)),
+        ({"above": 2}, (2.5, "other"), (2,)),
+        ({"below": 1, "above": 2}, (0,), (1.5,)),
+        ({"below": 1, "above": 2}, (3,), (1,)),
+        ({"above": 2}, (3,), (float("nan"),)),
+    ],
+)
+def test_conditions_are_said_without_functions(said: dict[str, Any], held: tuple[Any], free: tuple[Any]) -> None:
+    signal = Listed()
+    (watch,) = scan([], []).suspend_when(signal, **said)._watches.all
+    assert watch.condition(*held) is True
+    assert watch.condition(*free) is False
+
+
+class Listed:
+    def subscribe(self, receiver: object) -> None:
+        """Nothing comes."""
+
+    def unsubscribe(self, receiver: object) -> None:
+        """Nothing came."""
+
+
+def test_signal_that_a_condition_cannot_judge_ends_the_scan(interlock: Any) -> None:
+    made = scan(settable(lambda value: interlock.put("open"), name="x"), [1])
+    made.suspend_when(interlock.sig_door, above=1.0)
+    with pytest.raises(QMI_UsageException, match=r"came with 'open', which cannot be above 1"):
+        made.run()
+    with pytest.raises(QMI_UsageException, match=r"came without a value, expected one that is equal to True"):
+        scan([], []).suspend_when(Listed(), equals=True)._watches.all[0].condition()
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "says"),
+    [
+        ({"equals": 1, "below": 2}, QMI_UsageException, "takes either equals or below and above, got both"),
+        ({"below": "1"}, QMI_UsageException, "below must be a number, got '1'"),
+        ({"above": True}, QMI_UsageException, "above must be a number, got True"),
+        ({"above": float("nan")}, QMI_UsageException, "above must be a number, got nan"),
+        ({"condition": is_open, "equals": 1}, QMI_UsageException, "takes either a function or equals, below and above"),
+        ({}, QMI_UsageException, r"or equals=, below= or above=, got None"),
+    ],
+)
+def test_conditions_without_sense_are_refused(said: dict[str, Any], error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        scan([], []).suspend_when(Listed(), **said)
+
+
 def test_conditions_that_make_no_sense_are_refused(interlock: Any) -> None:
     with pytest.raises(QMI_UsageException, match=r"takes a signal such as interlock.sig_state, got 5"):
         scan([], []).suspend_when(5, is_open)  # type: ignore[arg-type]
