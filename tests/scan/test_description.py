@@ -241,6 +241,9 @@ def test_objects_of_a_context_are_renamed(psu: Any) -> None:
     assert made.describe().moved("other", "rack") == made.describe()
 
 
+NESTED: list[Any] = ["values", []]
+for _ in range(100):
+    NESTED = ["grid", NESTED]
 GOOD: dict[str, Any] = pointed([1]).describe().plain()
 
 
@@ -268,7 +271,7 @@ GOOD: dict[str, Any] = pointed([1]).describe().plain()
         {**GOOD, "points": ["spiral", []]},
         {**GOOD, "points": ["repeat", ["values", []], "3"]},
         {**GOOD, "points": ["adaptive", ["parameter", "a", "b"]]},
-        {**GOOD, "points": functools.reduce(lambda inner, _: ["grid", inner], range(100), ["values", []])},
+        {**GOOD, "points": NESTED},
     ],
 )
 def test_data_that_are_no_scan_are_refused(plain: object) -> None:
