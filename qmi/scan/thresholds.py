@@ -40,7 +40,7 @@ class Threshold:
             return is_below or (self.above is not None and bool(value > self.above))  # type: ignore[operator]
         except TypeError as error:
             raise QMI_UsageException(
-                f"the signal of suspend_when() came with {value!r}, which is not {self}"
+                f"the signal of suspend_when() came with {value!r}, which cannot be {self}"
             ) from error
 
     def __str__(self) -> str:
