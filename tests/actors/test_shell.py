@@ -30,6 +30,8 @@ def shell() -> Any:
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.color_info = False
+    # It would warn if the variable VIRTUAL_ENV names another environment than the one that runs the tests.
+    config.InteractiveShell.warn_venv = False
     return make(config=config)
 
 
