@@ -36,6 +36,7 @@ __all__ = [
     "get_configured_contexts",
     "get_instrument",
     "get_rpc_object",
+    "get_status",
     "get_task",
     "hosted",
     "info",

@@ -29,6 +29,7 @@ from qmi.contexts.default import stop as stop
 from qmi.errors import QMI_NoActiveContextException
 
 if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
     from qmi.config.schema import CfgContext
     from qmi.contexts.blocking_context import QMI_Context
     from qmi.contexts.tables import InfoText
@@ -198,6 +199,11 @@ def show_network_contexts() -> None:
 def get_configured_contexts() -> dict[str, CfgContext]:
     """The settings of all configured contexts by name."""
     return context().get_configured_contexts()
+
+
+def get_status(context_name: str | None = None, timeout: float | None = None) -> ContextStatus:
+    """What a context tells of itself; see :meth:`.QMI_Context.get_status`."""
+    return context().get_status(context_name, timeout)
 
 
 def info() -> InfoText:

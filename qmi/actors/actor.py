@@ -26,6 +26,7 @@ from typing import Any, Final, cast
 
 import trio
 
+from qmi.actors.context_status import ErrorStatus
 from qmi.actors.end_turn import EndTurn
 from qmi.actors.fair_queue import FairQueue
 from qmi.actors.future import PendingCall, QMI_RpcFuture, Turn, check_cycle
@@ -37,7 +38,7 @@ from qmi.actors.safe_states import Reason, SafeState, SafeTurn
 from qmi.actors.services import ActorServices, ActorStatistics, OpenStream
 from qmi.actors.streams import ActorStream, PullTurn
 from qmi.actors.unknown_names import unknown_method
-from qmi.actors.user_errors import presentable
+from qmi.actors.user_errors import brief_error, presentable
 from qmi.actors.worker import Worker
 from qmi.errors import (
     QMI_CancelledCallException,
@@ -84,6 +85,8 @@ class Actor:
         poller: What asks it for its readings; None if there are none to be polled.
         safe: Its safe state; None if it has none.
         own_calls: How many of ``calls`` nobody has asked for: polls and the like.
+        errors: How many of ``calls`` ended by an exception.
+        last_error: The last of these; as text, since an exception keeps all that its frames refer to alive.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class Actor:
         "errors",
         "host",
         "interface",
+        "last_error",
         "lock_manager",
         "mailbox",
         "object",
@@ -121,6 +125,7 @@ class Actor:
         self.own_calls: int = 0
         self.calls: int = 0
         self.errors: int = 0
+        self.last_error: ErrorStatus | None = None
         self.where: str = str(address)
 
     def __repr__(self) -> str:
@@ -500,11 +505,19 @@ class Actor:
             if not call.set_result(value):
                 self._drop(value)
             return following
-        self.errors += 1
+        self.note_error(call, error)
         if self.object is None:  # it has been released; a call that came in all the same found nothing to run on
             error = self._gone()
         call.fail(presentable(error, call.what))
         return following
+
+    def note_error(self, call: PendingCall, error: BaseException) -> None:
+        """Count a call that has failed, and keep what is to be said of it."""
+        self.errors += 1
+        if isinstance(error, trio.Cancelled | QMI_CancelledCallException):  # its caller has given it up
+            return
+        now, context = time.time(), call.origin.context
+        self.last_error = ErrorStatus(what=call.text, error=brief_error(error), time=now, context=context)
 
     @staticmethod
     def _drop(value: object) -> None:

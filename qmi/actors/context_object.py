@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from qmi._version import __version__
+from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface, Placement, answered_by, direct_method
 from qmi.actors.rpc_object import QMI_RpcObject
@@ -159,6 +160,9 @@ class Owner(Protocol):
     def explain_busy(self, name: str) -> str:
         """What one of its objects is busy with, or an empty text."""
 
+    def status_here(self) -> ContextStatus:
+        """What it tells of itself."""
+
 
 class ContextObject(QMI_RpcObject):
     """What a context tells about itself, and how it is asked to end."""
@@ -166,7 +170,15 @@ class ContextObject(QMI_RpcObject):
     _rpc_placement = Placement.LOOP
     GUEST_METHODS: ClassVar[Collection[str]] = (
         *("explain_busy", "get_category", "get_name", "get_pid", "get_rpc_object_descriptor"),
-        *("get_rpc_object_descriptors", "get_signals", "get_version", "list_configured", "list_objects", "lock_words"),
+        *(
+            "get_rpc_object_descriptors",
+            "get_signals",
+            "get_status",
+            "get_version",
+            "list_configured",
+            "list_objects",
+            "lock_words",
+        ),
         *("request_lock_release", "told_of_lock"),
     )
 
@@ -226,6 +238,14 @@ class ContextObject(QMI_RpcObject):
             An empty text if it is idle, or not there.
         """
         return self._owner.explain_busy(name)
+
+    @direct_method
+    def get_status(self) -> dict[str, Any]:
+        """All that the context tells of itself, as plain data: see :class:`.ContextStatus`.
+
+        Nothing of an object runs, and nothing is waited for: one that is stuck is told like any other.
+        """
+        return self._owner.status_here().to_plain()
 
     @direct_method
     def list_configured(self) -> list[tuple[object, ...]]:

@@ -164,8 +164,8 @@ def _run(actor: Actor, call: InlineCall, outer: Execution | None) -> object:
         actor.calls += 1
         value = getattr(actor.object, call.name)(*call.args, **call.kwargs)
         return actor.open_stream(call, value) if call.method.kind.is_stream else value
-    except BaseException:
-        actor.errors += 1
+    except BaseException as error:
+        actor.note_error(call, error)
         raise
     finally:
         EXECUTION.set(outer)
@@ -218,8 +218,8 @@ async def _run_in_task(actor: Actor, call: InlineCall) -> object:
             return actor.open_stream(call, value) if call.method.kind.is_stream else value
         # The scope swallowed a cancellation that came from the actor's side: it is going.
         raise call.error() or copy.copy(actor.mailbox.closed) or actor.stopped()
-    except BaseException:
-        actor.errors += 1
+    except BaseException as error:
+        actor.note_error(call, error)
         raise
     finally:
         EXECUTION.reset(token)

@@ -16,6 +16,20 @@ def text_of(error: BaseException) -> str:
         return f"(its text cannot be shown: {type(fault).__name__})"
 
 
+_BRIEF = 500
+
+
+def brief_error(error: BaseException) -> str:
+    """An error with its type, as a short text. Never raises, unless it is Ctrl-C that comes just now."""
+    try:
+        text = text_of(error)
+    except BaseException as fault:
+        if isinstance(fault, KeyboardInterrupt | ProgramEnd) and threading.current_thread() is threading.main_thread():
+            raise
+        text = f"(its text cannot be shown: {type(fault).__name__})"
+    return f"{type(error).__name__}: {text}"[:_BRIEF]
+
+
 def presentable(error: BaseException, where: str) -> BaseException:
     """The error as the caller gets it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import trio
@@ -11,6 +11,7 @@ import trio
 from qmi.actors.actor import Actor
 from qmi.actors.call import check_receiver
 from qmi.actors.context_object import ConfiguredObject, ObjectListing
+from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import call_async
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
@@ -19,11 +20,12 @@ from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.safe_states import SafeWhen
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
+from qmi.contexts.asked_status import asked_status
 from qmi.contexts.base import ContextBase
 from qmi.contexts.reservations import ReleaseRequest
 from qmi.errors import QMI_Exception, QMI_MessageDeliveryException, QMI_UnknownRpcException
-from qmi.messages import Call
-from qmi.names import CONTEXT_OBJECT_NAME, Address, parse_address
+from qmi.messages import Args, Call
+from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.protocol.bounds import describe_error
 from qmi.peers.answer_types import check_listing
 from qmi.peers.resolver import PeerDescriptor
@@ -212,6 +214,19 @@ class Context(ContextBase):
         check_listing(told)
         # By the name that the context has here, which may not be its own.
         return [entry._replace(address=f"{name}.{entry.address.rpartition('.')[2]}") for entry in told]
+
+    async def get_status(self, context_name: str | None = None) -> ContextStatus:
+        """What a context tells of itself; see :meth:`.QMI_Context.get_status`."""
+        _check_task("get_status")
+        self.check_running()
+        if context_name is None or context_name == self.name:
+            return self.status_here()
+        address = Address(check_name(context_name, "context"), CONTEXT_OBJECT_NAME)
+
+        def ask(method: str, args: Args) -> Awaitable[object]:
+            return call_async(self.request(address, Call(CONTEXT_OBJECT_NAME, method, args)))
+
+        return await asked_status(address.context, ask)
 
     async def make_configured(self) -> list[ConfiguredObject]:
         """Make the instruments and tasks of the configuration; see :meth:`.QMI_Context.make_configured`."""

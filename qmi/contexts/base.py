@@ -20,6 +20,7 @@ from qmi._version import __version__
 from qmi.actors.actor import Actor
 from qmi.actors.clock.monotonic import Clock, MonotonicClock
 from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDescriptor
+from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
 from qmi.actors.lock_manager import AcquireTurn
@@ -42,6 +43,7 @@ from qmi.contexts.reservations import Reservations
 from qmi.contexts.rights import RemoteRights
 from qmi.contexts.safe_guard import SafeGuards
 from qmi.contexts.simulating import class_to_make, tell_if_simulated
+from qmi.contexts.status import context_status
 from qmi.contexts.stop_handlers import StopHandlers
 from qmi.errors import (
     QMI_CancelledCallException,
@@ -417,6 +419,10 @@ class ContextBase:
         """What one of the objects here is busy with, or an empty text."""
         actor = self.registry.get(name)
         return "" if actor is None else actor.explain_busy()
+
+    def status_here(self) -> ContextStatus:
+        """What this context tells of itself. From any thread; waits for nothing."""
+        return context_status(self)
 
     def describe_origin(self, origin: Origin | None) -> str:
         """Which context something came from, where that is, and its process; for the log."""

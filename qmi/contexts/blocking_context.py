@@ -13,6 +13,7 @@ import trio
 
 from qmi._version import __version__
 from qmi.actors.context_object import ConfiguredObject, ObjectListing, RpcObjectDescriptor
+from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import QMI_RpcProxy, make_proxy
@@ -579,6 +580,23 @@ class QMI_Context:
         # Where no broadcast gets through, those that are connected do not answer, and are there all the same.
         rows += [(name, address, "yes") for name, address in self._core.connections.not_among(found)]
         show_table(("name", "address", "connected"), sorted(rows))
+
+    def get_status(self, context_name: str | None = None, timeout: float | None = None) -> ContextStatus:
+        """What a context tells of itself: its objects, with locks, calls and errors, its tasks, links and counters.
+
+        It takes no object's turn and runs none of its methods, so that one that is stuck is told like any other.
+
+        Args:
+            context_name: A context that is connected; None is this one.
+            timeout: How long to wait for another one at most, in seconds; None waits as long as there is a link.
+
+        Raises:
+            QMI_NotDeliveredException: If it is not connected.
+            QMI_RpcTimeoutException: If it does not answer in time.
+        """
+        refuse_on_loop("get_status()", "await context.get_status(...)")
+        self._core.check_running()
+        return call_blocking(self._core.run(self._core.get_status, context_name), timeout)
 
     # Other contexts
 

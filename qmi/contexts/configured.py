@@ -132,7 +132,9 @@ class _Object:
         if state.state == "ready" and registry.get(state.name) is not self.actor:
             return state._replace(state="removed")
         if state.state == "ready" and self.actor is not None and isinstance(self.actor.object, QMI_TaskRunner):
-            task, failure = self.actor.object.get_state(), self.actor.object.get_last_failure()
+            # Those of the base class: a runner of the user's may have others, which are not to run here.
+            runner = self.actor.object
+            task, failure = QMI_TaskRunner.get_state(runner), QMI_TaskRunner.get_last_failure(runner)
             if failure is not None and task.state in ("failed", "restarting"):
                 wait = -1.0 if failure.retry_in is None else failure.retry_in
                 return state._replace(state="failed", reason=failure.reason, since=failure.time, retry_in=wait)

@@ -1,6 +1,18 @@
 """Contexts."""
 
 from qmi.actors.context_object import ConfiguredObject
+from qmi.actors.context_status import (
+    BusyStatus,
+    ContextStatus,
+    ErrorStatus,
+    LinkStatus,
+    LockStatus,
+    ObjectStatus,
+    ProcessStatus,
+    SignalStatus,
+    SignalTotals,
+    TaskStatus,
+)
 from qmi.actors.interface import rpc_method
 from qmi.contexts.async_context import Context
 from qmi.contexts.blocking_context import QMI_Context
@@ -12,11 +24,18 @@ from qmi.core.task import QMI_Task, QMI_TaskRunner
 from qmi.peers.resolver import PeerDescriptor, ping_qmi_contexts
 
 __all__ = [
+    "BusyStatus",
     "CfgContext",
     "CfgQmi",
     "ConfiguredObject",
     "Context",
+    "ContextStatus",
+    "ErrorStatus",
+    "LinkStatus",
+    "LockStatus",
+    "ObjectStatus",
     "PeerDescriptor",
+    "ProcessStatus",
     "QMI_Context",
     "QMI_Instrument",
     "QMI_RpcObject",
@@ -24,6 +43,9 @@ __all__ = [
     "QMI_Task",
     "QMI_TaskRunner",
     "ReleaseRequest",
+    "SignalStatus",
+    "SignalTotals",
+    "TaskStatus",
     "ping_qmi_contexts",
     "rpc_method",
 ]

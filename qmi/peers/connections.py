@@ -8,13 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import trio
 from tricycle import MultiCancelScope
 
 from qmi._version import __version__
 from qmi.actors.call import Router
+from qmi.actors.context_status import LinkStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.errors import (
     QMI_ConnectionException,
@@ -34,6 +35,8 @@ from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
 from qmi.peers.acceptor import Acceptor, AcceptorServices
 from qmi.peers.connector import Connector, tcp_connect
+from qmi.peers.link_status import link_statuses
+from qmi.peers.peer_connection import Former, Gone, PeerConnection, address_of, in_use, may_share, usual_level
 from qmi.peers.references import Interfaces, References
 from qmi.peers.resolver import PeerDescriptor, discover, find
 from qmi.peers.resolver import configured as configured_address
@@ -68,54 +71,6 @@ class ConnectionsServices(Home, Router, AcceptorServices, Protocol):
 
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A context is gone, with all that it held; for good, if nobody tries to reach it again."""
-
-
-class PeerConnection(NamedTuple):
-    """A context that is connected.
-
-    Attributes:
-        link: The link to it.
-        origin: Who it is.
-        address: Where it was connected to; None if it connected to this context.
-        reconnect: Whether to connect again after a loss.
-        wanted: Whether this context was asked to connect to it; else only the other one was.
-    """
-
-    link: Link
-    origin: Origin
-    address: HostPort | None
-    reconnect: bool
-    wanted: bool = True
-
-    @property
-    def real_name(self) -> str:
-        """What it calls itself; what it is known as here may be another name."""
-        return self.link.hello.context if self.link.hello is not None else self.origin.context
-
-
-class Former(NamedTuple):
-    """A context that was connected: what is kept of it, so that it is known again when it comes back.
-
-    Attributes:
-        real_name: What it calls itself.
-        origin: Who it was.
-        address: Where it was connected to; None if it connected to this context.
-        reconnect: Whether it was to be connected again after a loss.
-    """
-
-    real_name: str
-    origin: Origin
-    address: HostPort | None
-    reconnect: bool
-
-
-class _Gone(NamedTuple):
-    """How a link ended, for who asks for it later; and whether its context can be connected to by its name."""
-
-    when: float
-    reason: str
-    real_name: str
-    reachable: bool
 
 
 class _Dial:
@@ -154,7 +109,7 @@ class Connections:
         self._previous: dict[str, Former] = {}
         self._reconnecting: dict[str, trio.CancelScope] = {}
         self._reconnects = MultiCancelScope()  # all of these, and those that begin when the context is stopping
-        self._gone: dict[str, _Gone] = {}
+        self._gone: dict[str, Gone] = {}
         self._closing = False
         self.failures: Failures = Failures()
         self._kept_back = trio.Event()
@@ -203,14 +158,14 @@ class Connections:
         """The contexts that are connected and did not answer a question on the network."""
         answered = {answer.name for answer in found}
         return [
-            PeerDescriptor(name, _address_of(member))
+            PeerDescriptor(name, address_of(member))
             for name, member in list(self._members.items())
             if member.link.is_up and not answered & {name, member.real_name}
         ]
 
     def address_of(self, name: str) -> str:
         """Where a connected context is, for people."""
-        return _address_of(self._members[name])
+        return address_of(self._members[name])
 
     def whereabouts(self, origin: Origin) -> str:
         """Where a connected context is, and its process: ``"10.0.0.7:51234, pid 4711"``; empty if it is gone."""
@@ -219,6 +174,20 @@ class Connections:
             return ""
         hello = member.link.hello
         return member.link.where + (f", pid {hello.pid}" if hello is not None and hello.pid else "")
+
+    def link_statuses(self) -> list[LinkStatus]:
+        """How the links are, and those that are being made again."""
+        return link_statuses(list(self._members.values()), self._connector, list(self._reconnecting), self._gone)
+
+    @property
+    def dropped_signals(self) -> int:
+        """How many signals found no room on their links, of those that are gone, too."""
+        return self._connector.dropped_signals + sum(link.dropped_signals for link in self._links())
+
+    @property
+    def own_address(self) -> str:
+        """Where others reach this context, ``"host:port"``; empty if it does not listen."""
+        return self._connector.own_address
 
     def _links(self) -> list[Link]:
         return [member.link for member in list(self._members.values())]
@@ -546,7 +515,7 @@ class Connections:
         lost is known as before when it comes back.
         """
         name, holder = hello.context, self._holder(hello)
-        if holder is not None and (dial is not None or not _may_share(holder, hello)):
+        if holder is not None and (dial is not None or not may_share(holder, hello)):
             return None
         for known, former in self._previous.items():
             same = former.real_name == name and former.origin.incarnation == hello.incarnation
@@ -605,10 +574,10 @@ class Connections:
             return
         elif member.origin.incarnation == hello.incarnation:
             link.refuse(f"context {hello.context!r} {_ALREADY}")
-        elif _may_share(member, hello):
+        elif may_share(member, hello):
             self._admit(link, "")
         else:
-            link.refuse(_in_use(member))
+            link.refuse(in_use(member))
 
     def connected(self, link: Link, hello: Hello, dial: _Dial | None) -> None:
         """The handshake is done."""
@@ -643,7 +612,7 @@ class Connections:
                 dial.outcome.set_result(None)
             else:
                 what = f"Context {dial.name!r} at {dial.where} cannot be connected"
-                dial.outcome.fail(QMI_ConnectionException(f"{what}: {_in_use(holder)}"))
+                dial.outcome.fail(QMI_ConnectionException(f"{what}: {in_use(holder)}"))
         link.close("connected twice")
 
     def _member(self, link: Link, origin: Origin, dial: _Dial | None, before: Former | None) -> PeerConnection:
@@ -663,7 +632,7 @@ class Connections:
             text = "Context %s runs version %s, this one %s"
             report("version", logging.WARNING, text, name, hello.library, __version__)
         if before is None:
-            report("connected", _usual_level(name), "Connected to context %s at %s", name, link.where)
+            report("connected", usual_level(name), "Connected to context %s at %s", name, link.where)
         else:
             how = "resumed" if before.origin == origin else "restarted"
             level = logging.WARNING if before.reconnect else logging.INFO
@@ -728,7 +697,7 @@ class Connections:
     def _tell_loss(self, name: str, link: Link, loss: PeerLost) -> None:
         if loss.kind is LossKind.FAULT:  # the link has told already
             return
-        level = _usual_level(name) if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
+        level = usual_level(name) if loss.kind in (LossKind.CLOSED, LossKind.GOODBYE) else logging.WARNING
         text = "The link to context %s at %s is gone: %s"
         self.failures.report("gone", level, text, name, link.where, loss.reason, burst=_BURST)
 
@@ -736,7 +705,7 @@ class Connections:
         hello = member.link.hello
         reachable = member.address is not None or (hello is not None and bool(hello.address))
         self._gone.pop(name, None)
-        self._gone[name] = _Gone(time.time(), loss.reason, member.real_name, reachable and member.real_name == name)
+        self._gone[name] = Gone(time.time(), loss.reason, member.real_name, reachable and member.real_name == name)
         if len(self._gone) > self._config.limits.max_links:
             del self._gone[next(iter(self._gone))]
 
@@ -746,29 +715,6 @@ class Connections:
         self._previous[name] = Former(member.real_name, member.origin, member.address, member.reconnect)
         if len(self._previous) > self._config.limits.max_links:
             del self._previous[next(iter(self._previous))]
-
-
-def _may_share(holder: PeerConnection, hello: Hello) -> bool:
-    """Whether two programs may have one name: neither can be connected to by it."""
-    first = holder.link.hello
-    clients = first is not None and not first.server and not hello.server
-    return clients and holder.origin.incarnation != hello.incarnation and not holder.wanted
-
-
-def _address_of(member: PeerConnection) -> str:
-    hello = member.link.hello
-    return str(member.address or "") or (hello.address if hello is not None else "") or member.link.where
-
-
-def _in_use(holder: PeerConnection) -> str:
-    hello = holder.link.hello
-    where = (hello.address if hello is not None else "") or holder.link.where
-    return f"the name {holder.real_name!r} is in use by {where}, pid {hello.pid if hello is not None else 0}"
-
-
-def _usual_level(name: str) -> int:
-    # ``qmi_proc status --watch`` comes and goes every two seconds, under a new name each time.
-    return logging.DEBUG if name.startswith(PASSING_PREFIXES) else logging.INFO
 
 
 class _ConnectionHandler:

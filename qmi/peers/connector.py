@@ -29,6 +29,7 @@ from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.handshake import Hello, Identity, Role
 from qmi.net.protocol.packets import Arrivals
 from qmi.net.protocol.request_memory import RequestMemory
+from qmi.peers.link_status import CountedLink
 from qmi.peers.references import PARAMETERS_SINCE, References
 from qmi.runtime.forks import close_in_child
 from qmi.runtime.wakeup import Loop
@@ -55,6 +56,11 @@ class Connector:
         services: The context.
         references: Makes what knows how proxies travel, for each link.
         failures: Counts and tells what nobody foresaw.
+
+    Attributes:
+        own_address: Where others reach this context, ``"host:port"``; empty if it does not listen.
+        is_server: Whether others connect to this context by its name.
+        dropped_signals: How many signals found no room on links that are gone.
     """
 
     def __init__(
@@ -86,6 +92,8 @@ class Connector:
         self._revoked = None if revoked is None else RevocationList(revoked)
         self._readers = trio.CapacityLimiter(_READERS)
         self._by_link: dict[Link, References] = {}
+        self._counted: dict[Link, CountedLink] = {}
+        self.dropped_signals: int = 0
         self.own_address = ""
         self.is_server = False
 
@@ -133,24 +141,20 @@ class Connector:
         """
         wire, certified = await self._prove(sock, role, expected)
         references = self._references()
-        link = self._make_link(role, wire, certified, references, where, owner, expected)
+        peer = self._make_connection(role, certified, references, where, expected)
+        link = self._make_link(wire, peer, where, owner)
         self._by_link[link] = references
+        self._counted[link] = CountedLink(link, peer, wire.sock, time.time())
         try:
             ready(link)
             await link.run()
         finally:
-            del self._by_link[link]
+            del self._by_link[link], self._counted[link]
+            self.dropped_signals += link.dropped_signals
 
-    def _make_link(
-        self,
-        role: Role,
-        wire: Wire,
-        certified: Identity | None,
-        references: References,
-        where: HostPort,
-        owner: Owner[Link],
-        expected: str | None,
-    ) -> Link:
+    def _make_connection(
+        self, role: Role, certified: Identity | None, references: References, where: HostPort, expected: str | None
+    ) -> Connection:
         hello = Hello(
             context=self._services.name,
             incarnation=self._services.origin.incarnation,
@@ -161,7 +165,7 @@ class Connector:
             wanted=expected or "",
             server=self.is_server,
         )
-        peer = Connection(
+        return Connection(
             role,
             hello,
             now=time.monotonic(),
@@ -174,6 +178,8 @@ class Connector:
             arrivals=self._arrivals,
             memory=self._memory,
         )
+
+    def _make_link(self, wire: Wire, peer: Connection, where: HostPort, owner: Owner[Link]) -> Link:
         limits = self._services.config.limits
         return Link(
             wire,
@@ -187,6 +193,10 @@ class Connector:
             failures=self._failures,
             decoders=self._decoders,
         )
+
+    def counted(self, link: Link) -> CountedLink | None:
+        """A link with what counts for it; None once it is gone."""
+        return self._counted.get(link)
 
     def note_version(self, link: Link, hello: Hello) -> None:
         """The other side has said which version of the protocol it speaks."""

@@ -17,7 +17,7 @@ import trio.testing
 from qmi.contexts.async_context import Context
 from qmi.errors import QMI_ConnectionException, QMI_UsageException
 from qmi.net.io import failures as failures_module
-from qmi.peers.connections import Former
+from qmi.peers.peer_connection import Former
 from tests.support.devices import Bench
 from tests.support.lab import address, config, make_context
 from tests.support.raw import client

@@ -56,6 +56,11 @@ class Publisher(Generic[E]):
         self.receivers: tuple[QMI_SignalReceiver, ...] = ()
         self.peers: tuple[PeerSubscriber[E], ...] = ()
 
+    @property
+    def published(self) -> int:
+        """How often it was published."""
+        return self._seqnr
+
     def publish(self, args: tuple[object, ...]) -> None:
         """Tell everybody who has subscribed."""
         with self._mutex:
@@ -222,6 +227,20 @@ class Broker(Generic[E]):
         """What peers listen to."""
         with self.mutex:
             return self._peers.topics()
+
+    def counts(self) -> list[tuple[Topic, int, int, int]]:
+        """Of each signal of this context: how often it was published, and how many receivers and peers it has.
+
+        Without the mutex, since whoever publishes may hold it for a while; copying a dictionary is one step.
+        """
+        return [
+            (topic, publisher.published, len(publisher.receivers), len(publisher.peers))
+            for topic, publisher in list(self._publishers.items())
+        ]
+
+    def receivers_dropped(self) -> int:
+        """How many signals the receivers have dropped that are subscribed now; without the mutex, too."""
+        return sum(receiver.dropped for receiver in self._receivers.everybody())
 
     # Comings and goings
 

@@ -75,6 +75,10 @@ class Subscriptions(Generic[S]):
             self._changed(topic)
         return subscribers
 
+    def everybody(self) -> set[S]:
+        """Who has subscribed to anything; may be asked while another thread changes that."""
+        return {subscriber for subscribers in list(self._topics.values()) for subscriber in list(subscribers)}
+
     def topics_of(self, context: str, name: str | None = None) -> list[Topic]:
         """What is listened to in a context, or of one object in it."""
         return [topic for topic in self._topics if topic.context == context and name in (None, topic.object)]

@@ -54,6 +54,18 @@ class LatenessHistogram:
         count = sum(self._bins)
         return LatenessSummary(count, self._percentile(0.5, count), self._percentile(0.99, count), self._worst)
 
+    def octaves(self) -> tuple[tuple[float, int], ...]:
+        """How many delays were at most so many seconds long, and longer than those of the entry before.
+
+        Entries are by factors of two, from 32 ns up; those without delays are left out.
+        """
+        found: dict[int, int] = {}
+        for index, number in enumerate(self._bins):
+            if number:
+                shift = max((index >> _BINS_PER_OCTAVE_LOG2) - 1, 0)
+                found[shift] = found.get(shift, 0) + number
+        return tuple(((2 * _BINS_PER_OCTAVE << shift) * 1e-9, number) for shift, number in found.items())
+
     def _percentile(self, fraction: float, count: int) -> float:
         rank = fraction * count
         below = 0

@@ -96,6 +96,10 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
         """How many iterations there were, and how punctual."""
         return self._schedule.statistics()
 
+    def loop_schedule(self) -> Schedule:
+        """When iterations are due."""
+        return self._schedule
+
     def run(self) -> None:
         """Run the loop in a thread."""
         errors: list[BaseException] = []

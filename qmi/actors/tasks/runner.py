@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import trio
 
+from qmi.actors.context_status import TaskStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import (
     Interface,
@@ -364,6 +365,32 @@ class QMI_TaskRunner(QMI_RpcObject):
         times = "" if failure.restarts == 1 else f" {failure.restarts} times"
         restarted = f"restarted{times}, " if failure.restarts else ""
         return f"{state}: {restarted}last failure: {failure}"
+
+    @property
+    def task_report(self) -> TaskStatus:
+        """All that can be said of the task at once, for the program that has it. Nothing of the user's is called."""
+        state, reason = QMI_TaskRunner.get_state(self)
+        failure = QMI_TaskRunner.get_last_failure(self)
+        where = self._thread.where() if self._thread.is_running else ""
+        report = TaskStatus(state=state, reason=reason or "", restarts=self._restart_count, where=where)
+        if failure is not None:
+            retry_in = -1.0 if failure.retry_in is None else failure.retry_in
+            report = replace(report, failure=failure.reason, failed=failure.time, retry_in=retry_in)
+        task = getattr(self._thread, "task", None)
+        if not isinstance(task, QMI_LoopTask):
+            return report
+        loop, schedule = QMI_LoopTask.loop_statistics(task), QMI_LoopTask.loop_schedule(task)
+        return replace(
+            report,
+            period=schedule.period,
+            policy=schedule.policy.name,
+            iterations=loop.iterations,
+            missed=loop.missed,
+            lateness_median=loop.lateness.median,
+            lateness_p99=loop.lateness.p99,
+            lateness_worst=loop.lateness.worst,
+            lateness=schedule.lateness(),
+        )
 
     @direct_method
     def get_statistics(self) -> TaskStatistics:

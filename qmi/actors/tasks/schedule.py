@@ -290,6 +290,10 @@ class Schedule:
         """What the loop did so far."""
         return LoopStatistics(self._iterations, self._missed, self._lateness.summary(), self._end_reason)
 
+    def lateness(self) -> tuple[tuple[float, int], ...]:
+        """How many iterations were so late; see :meth:`.LatenessHistogram.octaves`."""
+        return self._lateness.octaves()
+
 
 def _duration(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):

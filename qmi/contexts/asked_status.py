@@ -1,0 +1,124 @@
+"""How a context is asked what it tells of itself: in one question, or in the words of older versions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import replace
+from typing import NamedTuple
+
+from qmi.actors.context_status import ContextStatus, ObjectStatus, TaskStatus
+from qmi.errors import QMI_UnknownRpcException
+from qmi.messages import Args
+
+_TASK_STATES = ("new", "running", "ended", "failed", "restarting")
+
+
+class Question(NamedTuple):
+    """A method of ``$context`` to be called.
+
+    Attributes:
+        method: Its name.
+        args: The arguments.
+    """
+
+    method: str
+    args: Args = ()
+
+
+def status_questions(name: str) -> Generator[Question, object, ContextStatus]:
+    """Ask a context what it tells of itself, whichever version it runs.
+
+    Whoever drives this calls what it yields and sends the result, or throws the error in.
+
+    Args:
+        name: The context, as it is known here.
+
+    Returns:
+        What it tells; of an older version no more than its version, process and objects.
+    """
+    try:
+        status = ContextStatus.from_plain((yield Question("get_status")))
+    except QMI_UnknownRpcException:
+        return (yield from _questions_of_old(name))
+    return status if status.name else replace(status, name=name)
+
+
+def _questions_of_old(name: str) -> Generator[Question, object, ContextStatus]:
+    found = {"name": name, "version": (yield Question("get_version")), "pid": (yield Question("get_pid"))}
+    try:
+        listed = yield Question("list_objects", (None,))
+    except QMI_UnknownRpcException:  # of a version that is older still
+        listed = yield Question("get_rpc_object_descriptors")
+    objects = tuple(map(_object_of_old, listed)) if isinstance(listed, list | tuple) else ()
+    return replace(ContextStatus.from_plain(found), objects=tuple(entry for entry in objects if entry.name))
+
+
+def _object_of_old(entry: object) -> ObjectStatus:
+    if not isinstance(entry, list | tuple) or not all(isinstance(text, str) for text in entry):
+        try:
+            # A descriptor; it may be a stand-in of something unknown: all that is read of it are these.
+            named = entry.address.object, entry.category, entry.interface.class_name  # type: ignore[attr-defined]
+        except AttributeError:
+            return ObjectStatus()
+        return ObjectStatus.from_plain(dict(zip(("name", "category", "class"), named, strict=True)))
+    address, category, class_name, shown, told = (*entry, "", "", "", "", "")[:5]
+    if not class_name:  # the configuration lists it, and it has failed
+        told = told or "failed"
+    state, _, why = told.partition(": ")
+    task = TaskStatus.from_plain({"state": state}) if category == "task" and state in _TASK_STATES else None
+    known = {"name": address.rpartition(".")[2], "category": category, "class": shown, "state": state, "why": why}
+    return replace(ObjectStatus.from_plain(known), task=task)
+
+
+async def asked_status(name: str, ask: Callable[[str, Args], Awaitable[object]]) -> ContextStatus:
+    """Ask a context what it tells of itself, from a trio task.
+
+    Args:
+        name: The context, as it is known here.
+        ask: Calls a method of its ``$context``.
+
+    Raises:
+        Exception: What a call raises.
+    """
+    questions = status_questions(name)
+    try:
+        question = next(questions)
+        while True:
+            try:
+                answer = await ask(*question)
+            except QMI_UnknownRpcException as error:
+                question = questions.throw(error)
+            else:
+                question = questions.send(answer)
+    except StopIteration as end:
+        status: ContextStatus = end.value
+        return status
+    finally:
+        questions.close()
+
+
+def status_by(name: str, ask: Callable[[str, Args], object]) -> ContextStatus:
+    """The same for blocking callers.
+
+    Args:
+        name: The context, as it is known here.
+        ask: Calls a method of its ``$context``.
+
+    Raises:
+        Exception: What a call raises.
+    """
+    questions = status_questions(name)
+    try:
+        question = next(questions)
+        while True:
+            try:
+                answer = ask(*question)
+            except QMI_UnknownRpcException as error:
+                question = questions.throw(error)
+            else:
+                question = questions.send(answer)
+    except StopIteration as end:
+        status: ContextStatus = end.value
+        return status
+    finally:
+        questions.close()
