@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from qmi._version import __version__
 from qmi.config.loader import completed
 from qmi.config.schema import CfgQmi, CfgSecurity
-from qmi.errors import QMI_ConnectionException, QMI_InvalidOperationException, QMI_RuntimeException
+from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_InvalidOperationException, QMI_RuntimeException
 from qmi.messages import Call, Failure, Request
 from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
 from qmi.net.protocol.connection import Connection
@@ -85,7 +85,30 @@ class SocketLink:
             raise QMI_RuntimeException(f"Context {name!r} at {address} did not answer: {exc}") from exc
 
     @contextlib.contextmanager
-    def _talk(self, name: str, address: HostPort, deadline: float) -> Iterator[_Talk]:
+    def conversation(self, name: str, address: HostPort, *, timeout: float) -> Iterator[Conversation]:
+        """Ask a context several things, over one connection.
+
+        Raises:
+            QMI_ConnectionException: If nobody is there.
+            QMI_RuntimeException: If it has not answered all of it within so many seconds, or ends the link.
+        """
+        try:
+            with self._talk(name, address, time.monotonic() + timeout) as talk:
+                yield talk
+        except _NobodyError as exc:
+            raise QMI_ConnectionException(f"Context {name!r} at {address} did not answer: {exc}") from exc
+        except TimeoutError as exc:
+            raise QMI_RuntimeException(f"Context {name!r} at {address} gave no answer within {timeout:g} s") from exc
+        except (OSError, _LostError) as exc:
+            raise QMI_RuntimeException(str(exc) if self._tls is None else _explained(exc)) from exc
+
+    @property
+    def protected(self) -> bool:
+        """Whether all connections are protected by TLS."""
+        return self._tls is not None
+
+    @contextlib.contextmanager
+    def _talk(self, name: str, address: HostPort, deadline: float) -> Iterator[Conversation]:
         with _connection(address, deadline) as plain:
             if self._tls is None:
                 yield from self._over(plain, None, name, address, deadline)
@@ -104,7 +127,7 @@ class SocketLink:
 
     def _over(
         self, connection: socket.socket, identity: Identity | None, name: str, address: HostPort, deadline: float
-    ) -> Iterator[_Talk]:
+    ) -> Iterator[Conversation]:
         # Contexts refuse two peers of one name, so each question has its own where the certificate allows it.
         hello = Hello(
             context=self.certified_name or f"{ASKER_PREFIX}{secrets.token_hex(6)}",
@@ -125,7 +148,7 @@ class SocketLink:
             restore=_restored,
             where=str(address),
         )
-        talk = _Talk(connection, peer, deadline)
+        talk = Conversation(connection, peer, deadline)
         talk.connect()
         try:
             yield talk
@@ -141,8 +164,12 @@ class _LostError(Exception):
     """The other side ended the link, or what it sent is no link."""
 
 
-class _Talk:
-    """One connection and the protocol on it, driven by a blocking caller."""
+class Conversation:
+    """One connection and the protocol on it, driven by a blocking caller.
+
+    Attributes:
+        hello: What the context has said of itself.
+    """
 
     def __init__(self, connection: socket.socket, peer: Connection, deadline: float) -> None:
         self._connection = connection
@@ -151,11 +178,30 @@ class _Talk:
         self.hello: Hello
 
     def connect(self) -> None:
+        """Wait until both sides have introduced themselves."""
         event = self._wait_for(lambda event: isinstance(event, Connected))
         assert isinstance(event, Connected)
         self.hello = event.hello
 
+    def call(self, method: str, *args: object, **kwargs: object) -> object:
+        """Call a method of the context itself.
+
+        Raises:
+            QMI_Exception: What it raises; :class:`.QMI_RuntimeException` for an error of another kind.
+        """
+        try:
+            return self.request(Call(CONTEXT_OBJECT_NAME, method, args, kwargs))
+        except QMI_RuntimeException as exc:
+            if isinstance(exc.__cause__, QMI_Exception):
+                raise exc.__cause__ from None
+            raise
+
     def request(self, message: Request) -> object:
+        """Send a request and wait for its answer.
+
+        Raises:
+            QMI_RuntimeException: If it fails there.
+        """
         number, buffers = self._peer.send_request(message)
         self._peer.handed_over(number)
         for buffer in buffers:
@@ -167,6 +213,7 @@ class _Talk:
         return event.reply.value
 
     def close(self) -> None:
+        """Say goodbye."""
         self._peer.close("qmi_proc has its answer")
         with contextlib.suppress(OSError):
             self._flush()

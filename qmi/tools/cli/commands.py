@@ -29,6 +29,9 @@ class Command(NamedTuple):
 
 
 GROUPS: dict[str, dict[str, Command]] = {
+    "look": {
+        "ls": Command("show the contexts that there are, and what is in them", "qmi.tools.cli.ls"),
+    },
     "programs": {
         "proc": Command("start, stop and watch the programs of the configuration", "qmi.tools.proc", "main"),
         "serve": Command("serve the instruments and tasks that the configuration lists", "qmi.tools.serve", "main"),

@@ -39,7 +39,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         (["--workgroup"], "workgroup of the contexts, instead of the configured one", "NAME"),
     ):
         group.add_argument(*names, default=argparse.SUPPRESS, metavar=metavar, help=help_text)
-    group.add_argument("--timeout", type=_seconds, default=argparse.SUPPRESS, metavar="S",
+    group.add_argument("--timeout", type=positive_seconds, default=argparse.SUPPRESS, metavar="S",
                        help="seconds to wait for an answer")  # fmt: skip
     group.add_argument("--as", dest="as_name", default=argparse.SUPPRESS, metavar="NAME",
                        help="name of this program for the contexts, where only operators may steer")  # fmt: skip
@@ -77,7 +77,8 @@ def split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
     return arguments[:place], arguments[place], arguments[place + 1 :]
 
 
-def _seconds(text: str) -> float:
+def positive_seconds(text: str) -> float:
+    """A number of seconds that somebody typed, for ``type=`` of an argument."""
     try:
         seconds = float(text)
     except ValueError:

@@ -20,7 +20,7 @@ import attrs
 
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_RuntimeException, QMI_UsageException
+from qmi.errors import QMI_ConnectionException, QMI_RuntimeException, QMI_UsageException
 from qmi.names import CLI_PREFIX, Address, HostPort, is_valid_name, nearest
 from qmi.proc.control_client import SocketLink
 from qmi.tools.cli.errors import DEBUG_VARIABLE, CommandError
@@ -75,7 +75,7 @@ class Laboratory:
         Raises:
             CommandError: If there is none of that name, or there are several.
         """
-        known = self._found.get(context) or self._configured(context)
+        known = self._found.get(context) or self.configured(context)
         if known is None:
             answers = [answer for answer in self.discover(context) if answer.name == context]
             if len(answers) > 1:
@@ -87,10 +87,15 @@ class Laboratory:
         self._found[context] = known
         return known
 
-    def _configured(self, context: str) -> HostPort | None:
+    def configured(self, context: str) -> HostPort | None:
+        """Where the configuration says that a context is; None if it does not."""
         from qmi.peers.resolver import configured
 
         return configured(self.config, context)
+
+    def not_there(self, context: str) -> CommandError:
+        """The error for a context that is not there; says which are."""
+        return self._nobody(context)
 
     def _nobody(self, context: str, why: str = "") -> CommandError:
         """The error for a context that is not there; says which are."""
@@ -98,21 +103,24 @@ class Laboratory:
         with suppress(QMI_ConnectionException):
             running = [answer.name for answer in self.discover()]
         where = f"context {context!r} of workgroup {self.config.workgroup!r}"
-        text = f"{where} does not run at {self._configured(context)}: {why}" if why else f"{where} was not found"
+        text = f"{where} does not run at {self.configured(context)}: {why}" if why else f"{where} was not found"
         text += f"; running are {', '.join(running)}" if running else "; no context answers on the network"
         near = nearest(context, {*running, *self.config.contexts} - {context})
         return CommandError(text + (f". Did you mean {near!r}?" if near else ""))
 
     # What contexts say of themselves
 
-    def call_context(self, context: str, method: str, *, timeout: float | None = None, **kwargs: object) -> Any:
+    def call_context(
+        self, context: str, method: str, /, *args: object, timeout: float | None = None, **kwargs: object
+    ) -> Any:
         """Call a method of a context itself (of ``$context``), over a link that lasts for this request.
 
         Args:
             context: Its name.
             method: The method; one that looks changes nothing there.
+            *args: The arguments.
             timeout: How long to wait, in seconds; None is the usual time.
-            **kwargs: The arguments.
+            **kwargs: The arguments that have names.
 
         Raises:
             CommandError: If the context is not there.
@@ -122,9 +130,10 @@ class Laboratory:
         seconds = self.timeout if timeout is None else timeout
         address = self.address_of(context)
         try:
-            return self.link.call(context, address, method, timeout=seconds, **kwargs)
-        except QMI_RuntimeException as error:
-            raise self._explained(error, context) from error
+            with self.link.conversation(context, address, timeout=seconds) as talk:
+                return talk.call(method, *args, **kwargs)
+        except QMI_ConnectionException as error:
+            raise self._nobody(context, str(error.__cause__ or error)) from error
 
     @property
     def link(self) -> SocketLink:
@@ -132,13 +141,6 @@ class Laboratory:
         if self._link is None:
             self._link = SocketLink(self.config)
         return self._link
-
-    def _explained(self, error: QMI_RuntimeException, context: str) -> QMI_Exception:
-        if isinstance(error.__cause__, QMI_Exception):  # what the method has raised
-            return error.__cause__
-        if isinstance(error, QMI_ConnectionException):
-            return self._nobody(context, str(error.__cause__))
-        return error
 
     # Objects
 

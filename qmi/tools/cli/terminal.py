@@ -10,12 +10,65 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO, TypeAlias
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.table import Table as RichTable
+    from rich.text import Text as RichText
 
 _GAP = "  "
+
+
+class Text:
+    """A line with colours.
+
+    Args:
+        text: How it begins.
+        style: A style of rich, such as "bold red"; "" is none.
+
+    Attributes:
+        pieces: Text and style of each piece.
+    """
+
+    def __init__(self, text: str = "", style: str = "") -> None:
+        self.pieces: list[tuple[str, str]] = [(text, style)]
+
+    def add(self, text: str, style: str = "") -> Self:
+        """Go on with a piece of another style."""
+        self.pieces.append((text, style))
+        return self
+
+    def __str__(self) -> str:
+        return printable("".join(text for text, _ in self.pieces))
+
+
+class Table:
+    """Rows under titles.
+
+    Args:
+        titles: What the columns are called.
+        right: Titles of those that are aligned at the right: numbers.
+
+    Attributes:
+        titles: What the columns are called.
+        right: Those that are aligned at the right.
+        rows: The cells; None is an empty one.
+        styles: A style for each row; may be shorter.
+    """
+
+    def __init__(self, titles: Sequence[str], right: Sequence[str] = ()) -> None:
+        self.titles = titles
+        self.right = right
+        self.rows: list[Sequence[object]] = []
+        self.styles: list[str] = []
+
+    def add(self, *cells: object) -> None:
+        """Add a row."""
+        self.rows.append(cells)
+
+
+Block: TypeAlias = Text | Table
 
 
 class Terminal:
@@ -71,22 +124,26 @@ class Terminal:
 
         Args:
             titles: What the columns are called.
-            rows: The cells; None is an empty one. On a terminal, a cell may be something that rich draws.
+            rows: The cells; None is an empty one, and a :class:`Text` has colours.
             styles: A style of rich for each row, such as "red"; "" is none.
         """
-        if not self.is_terminal:
-            self.out.write(aligned(titles, rows))
-            return
-        from rich.table import Table
-        from rich.text import Text
+        table = Table(titles)
+        table.rows.extend(tuple(row) for row in rows)
+        table.styles.extend(styles)
+        self.show([table])
 
-        grid = Table(box=None, pad_edge=False, header_style="bold")
-        for title in titles:
-            grid.add_column(title.upper(), overflow="fold")
-        for number, row in enumerate(rows):
-            cells = [cell if hasattr(cell, "__rich_console__") else Text(_cell(cell)) for cell in row]
-            grid.add_row(*cells, style=styles[number] if number < len(styles) else None)
-        self.console.print(grid)
+    def show(self, blocks: Sequence[Block]) -> None:
+        """Print tables and lines, one below the other."""
+        if self.is_terminal:
+            self.console.print(self.drawn(blocks))
+        else:
+            self.out.write("".join(aligned(block) if isinstance(block, Table) else f"{block}\n" for block in blocks))
+
+    def drawn(self, blocks: Sequence[Block]) -> Group:
+        """The same for rich, to be drawn on a terminal."""
+        from rich.console import Group
+
+        return Group(*(_drawn_table(block) if isinstance(block, Table) else _drawn_text(block) for block in blocks))
 
     def write_json(self, value: object, *, line: bool = False) -> None:
         """Print a value as JSON.
@@ -127,14 +184,44 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
-def aligned(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def aligned(table: Table) -> str:
     """A table as text: one line for each row, columns aligned, nothing cut off."""
-    lines = [[title.upper() for title in titles], *([_cell(cell).replace("\n", " ") for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
+    lines = [[title.upper() for title in table.titles]]
+    lines += [[_cell(cell).replace("\n", "; ") for cell in row] for row in table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.titles))]
+    right = [title in table.right for title in table.titles]
     return "".join(
-        _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+        _GAP.join(
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        + "\n"
+        for line in lines
     )
 
 
 def _cell(value: object) -> str:
     return "" if value is None else printable(str(value))
+
+
+def _drawn_text(value: object) -> RichText:
+    from rich.text import Text as Drawn
+
+    if not isinstance(value, Text):
+        return Drawn(_cell(value))
+    drawn = Drawn()
+    for text, style in value.pieces:
+        drawn.append(printable(text), style or None)
+    return drawn
+
+
+def _drawn_table(table: Table) -> RichTable:
+    from rich.table import Table as Drawn
+
+    grid = Drawn(box=None, pad_edge=False, header_style="bold")
+    for title in table.titles:
+        grid.add_column(title.upper(), overflow="fold", justify="right" if title in table.right else "left")
+    for number, row in enumerate(table.rows):
+        style = table.styles[number] if number < len(table.styles) else ""
+        grid.add_row(*map(_drawn_text, row), style=style or None)
+    return grid

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qmi.tools.cli.json_values import dumps
-from qmi.tools.cli.terminal import Terminal, aligned
+from qmi.tools.cli.terminal import Table, Terminal, aligned
 
 
 class Screen(io.StringIO):
@@ -22,7 +22,7 @@ class Screen(io.StringIO):
 def test_table_in_a_pipe_is_aligned_text_without_colour() -> None:
     out = io.StringIO()
     Terminal(out).table(("name", "why"), [("lab", "it is\noff"), ("a_longer_name", None)], styles=["red", ""])
-    assert out.getvalue() == "NAME           WHY\nlab            it is off\na_longer_name\n"
+    assert out.getvalue() == "NAME           WHY\nlab            it is; off\na_longer_name\n"
 
 
 @pytest.mark.parametrize(("variable", "coloured"), [("", True), ("NO_COLOR", False), ("TERM", False)])
@@ -49,7 +49,7 @@ def test_what_a_terminal_would_obey_is_shown_and_not_sent() -> None:
 
 
 def test_aligned_text_of_no_rows_has_its_titles() -> None:
-    assert aligned(("a", "b"), []) == "A  B\n"
+    assert aligned(Table(("a", "b"))) == "A  B\n"
 
 
 class Colour(enum.Enum):
