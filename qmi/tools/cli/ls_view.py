@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from qmi.actors.context_status import ContextStatus, LinkStatus, ObjectStatus
+from qmi.names import ASKER_PREFIX
 from qmi.tools.cli import overview
 from qmi.tools.cli.overview import Seen
 from qmi.tools.cli.terminal import Block, Table, Text
@@ -34,8 +35,8 @@ WIDE = 140
 
 def contexts(found: Sequence[Seen]) -> list[Block]:
     """A line for each context."""
-    titles = ("name", "state", "address", "host", "qmi", "up", "tls", "trip", "objects")
-    table = Table(titles, right=("up", "trip", "objects"))
+    titles = ("name", "state", "address", "host", "qmi", "up", "tls", "round trip", "objects")
+    table = Table(titles, right=("up", "round trip", "objects"))
     for seen in found:
         status = seen.status
         state = seen.state + (f": {seen.why}" if seen.why and seen.state == overview.SILENT else "")
@@ -79,8 +80,9 @@ def one_context(seen: Seen, *, wide: bool) -> list[Block]:
         blocks += [Text(), _tasks(tasks, status.now, wide=wide)]
     if not status.objects:
         blocks += [Text(), Text("no objects", _DIM)]
-    if status.links:
-        blocks += [Text(), _links(status.links, wide=wide)]
+    links = [link for link in status.links if not link.context.startswith(ASKER_PREFIX)]  # such as ours
+    if links:
+        blocks += [Text(), _links(links, wide=wide)]
     return blocks
 
 
@@ -124,7 +126,8 @@ def _tasks(tasks: Sequence[ObjectStatus], now: float, *, wide: bool) -> Table:
     table = Table(("task", "class", "state", *middle, *more), right=("missed", "restarts"))
     for entry in tasks:
         task = entry.task
-        lock, failure = lock_words(entry.lock, now), "" if task is None else task.failure
+        lock = lock_words(entry.lock, now)
+        failure = task.failure if task is not None and task.failure != entry.why else ""
         restarts = task.restarts if task is not None else 0
         loop: list[object] = [None, None, None]
         if task is not None and task.period:
@@ -139,7 +142,9 @@ def _tasks(tasks: Sequence[ObjectStatus], now: float, *, wide: bool) -> Table:
 
 def _links(links: Sequence[LinkStatus], *, wide: bool) -> Table:
     more = ("version", "pid", "requests", "dropped signals", "since") if wide else ()
-    table = Table(("link to", "state", "address", "tls", "trip", *more), right=("trip", "requests", "dropped signals"))
+    table = Table(
+        ("link to", "state", "address", "tls", "round trip", *more), right=("round trip", "requests", "dropped signals")
+    )
     for link in links:
         state = Text(link.state, _STATE_STYLES.get(link.state, "")).add(f": {link.why}" if link.why else "")
         trip = short_time(link.round_trip) if link.round_trip >= 0 else None

@@ -30,7 +30,7 @@ def modules_of(*arguments: str) -> set[str]:
     return set(run.stderr.split())
 
 
-@pytest.mark.parametrize("line", ["--help", "--version", "certz", "serve --help"])
+@pytest.mark.parametrize("line", ["--help", "--version", "certz", pytest.param("serve --help", marks=pytest.mark.slow)])
 def test_help_loads_only_what_it_needs(line: str) -> None:
     found = modules_of(*line.split())
     assert "qmi.tools.cli.commands" in found
