@@ -6,7 +6,7 @@ import inspect
 
 from qmi.actors.interface import Method
 
-_KINDS = {
+KINDS = {
     kind.value: kind
     for kind in (
         inspect.Parameter.POSITIONAL_ONLY,
@@ -16,6 +16,7 @@ _KINDS = {
         inspect.Parameter.VAR_KEYWORD,
     )
 }
+"""The kinds of parameters by the numbers that descriptions have."""
 
 
 class Source:
@@ -37,12 +38,12 @@ def signature_parameters(method: Method) -> list[inspect.Parameter]:
         ValueError: If they do not make one.
     """
     empty = inspect.Parameter.empty
-    if unknown := [parameter for parameter in method.parameters if parameter.kind not in _KINDS]:
+    if unknown := [parameter for parameter in method.parameters if parameter.kind not in KINDS]:
         raise ValueError(f"{unknown[0].kind} is no kind of a parameter")
     parameters = [
         inspect.Parameter(
             parameter.name,
-            _KINDS[parameter.kind],
+            KINDS[parameter.kind],
             default=empty if parameter.default is None else Source(parameter.default),
             annotation=empty if parameter.annotation is None else Source(parameter.annotation),
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
 from qmi.tools.cli.main import main
+from qmi.tools.cli.options import COMMON
+from qmi.tools.cli.session import laboratory
 from tests.support.ports import free_port
 
 
@@ -69,3 +73,12 @@ def serving(config: Path, name: str = "lab") -> Iterator[QMI_Context]:
     """A context of the configuration that runs in this process."""
     with QMI_Context(name, load_config(str(config))) as context:
         yield context
+
+
+@contextmanager
+def shared_laboratory(config: Path, *modules: str) -> Iterator[None]:
+    """Let the commands of some modules use one connection, which takes longer to make than a command to run."""
+    with pytest.MonkeyPatch.context() as patch, laboratory(Namespace(**{**COMMON, "config": str(config)})) as shared:
+        for module in modules:
+            patch.setattr(importlib.import_module(module), "laboratory", lambda arguments: nullcontext(shared))
+        yield

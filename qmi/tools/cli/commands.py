@@ -5,6 +5,7 @@ The module of a command has two functions, and is imported only when the command
     def add_arguments(parser: CommandParser) -> None: ...
     def run(arguments: Namespace, terminal: Terminal) -> int: ...   # the exit code
 
+It may have a ``DESCRIPTION`` for its help, and ``OWN_HELP = True`` if it answers ``--help`` itself.
 A command that another tool carries out (``main`` is its function) gets the rest of the command line as it was typed.
 """
 
@@ -31,6 +32,9 @@ class Command(NamedTuple):
 GROUPS: dict[str, dict[str, Command]] = {
     "look": {
         "ls": Command("show the contexts that there are, and what is in them", "qmi.tools.cli.ls"),
+    },
+    "objects": {
+        "call": Command("call a method of an object, or list its methods", "qmi.tools.cli.call"),
     },
     "programs": {
         "proc": Command("start, stop and watch the programs of the configuration", "qmi.tools.proc", "main"),

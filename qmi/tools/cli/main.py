@@ -76,7 +76,8 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
     if command.main:
         code: object = getattr(module, command.main)([*rest, *before], f"qmi {name}")
     else:
-        parser = make_parser(f"qmi {name}", module.__dict__.get("DESCRIPTION") or command.help)
+        described = module.__dict__.get("DESCRIPTION") or command.help
+        parser = make_parser(f"qmi {name}", described, add_help=not module.__dict__.get("OWN_HELP"))
         module.add_arguments(parser)
         given = parser.parse_args([*before, *rest], argparse.Namespace(**COMMON))
         terminal.json = given.json

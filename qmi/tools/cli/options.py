@@ -46,13 +46,20 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
-def make_parser(prog: str, description: str) -> CommandParser:
-    """A parser for one command."""
+def make_parser(prog: str, description: str, *, add_help: bool = True) -> CommandParser:
+    """A parser for one command.
+
+    Args:
+        prog: How the command is called.
+        description: What it does.
+        add_help: Whether it has the usual ``--help``; else the command has one of its own.
+    """
     parser = CommandParser(
         prog=prog,
         description=textwrap.dedent(description).strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=add_help,
     )
     add_common(parser)
     return parser
