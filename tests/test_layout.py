@@ -27,6 +27,8 @@ PURE = {
     "qmi.data.index_queries",
     "qmi.data.log_contents",
     "qmi.data.record_format",
+    "qmi.data.row_batches",
+    "qmi.data.row_format",
     "qmi.parameters.blocks",
     "qmi.parameters.capabilities",
     "qmi.parameters.scpi_binding",

@@ -29,6 +29,9 @@ TAG_TIME: Final = 60001
 TAG_ARRAY: Final = 60002
 """Tags of CBOR in a log: nanoseconds since 1970 in UTC; ``[dtype, shape, bytes or texts]``."""
 
+_LARGE: Final = 2048
+"""Bytes from which on the memory of an array goes straight into the log."""
+
 NUMBERS: Final = ("int", "float", "complex")
 _WORDS: Final = {
     "none": "no values",
@@ -70,10 +73,23 @@ class ColumnType(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A value as it stands in the log, and its type."""
+    """A value as it stands in the log, and its type.
 
-    plain: object
+    Attributes:
+        plain: What CBOR has; the bytes of a large array are not there yet.
+        type: Its type.
+        array: The large array.
+    """
+
+    plain: Any
     type: ColumnType
+    array: Array | None = None
+
+    def complete(self) -> Any:
+        """What CBOR has, with the bytes of the array."""
+        if self.array is None:
+            return self.plain
+        return CBORTag(TAG_ARRAY, [self.type.dtype, list(self.array.shape), self.array.tobytes()])
 
 
 NOTHING: Final = Encoded(None, ColumnType(missing=True))
@@ -198,8 +214,10 @@ def _array(value: object, column: str) -> Encoded:
     if not array.shape:
         return Encoded(CBORTag(TAG_TIME, int(array.view("i8")[()])), ColumnType(kind, ()))
     dtype = array.dtype.str
-    plain = CBORTag(TAG_ARRAY, [dtype, list(array.shape), array.tobytes()])
-    return Encoded(plain, ColumnType(kind, array.shape, dtype=dtype))
+    found = ColumnType(kind, array.shape, dtype=dtype)
+    if array.nbytes < _LARGE:
+        return Encoded(CBORTag(TAG_ARRAY, [dtype, list(array.shape), array.tobytes()]), found)
+    return Encoded(None, found, numpy.ascontiguousarray(array))
 
 
 def _dtype_of_file(dtype: numpy.dtype[Any], kind: str) -> numpy.dtype[Any]:
@@ -269,7 +287,7 @@ def check_name(name: object, what: str) -> None:
         raise QMI_InvalidValueException(f"the name of {what} must begin with a letter, a digit or '_', got {name!r}")
 
 
-def convert(values: list[object], kind: ColumnType) -> Array:
+def convert(values: Array | list[object], kind: ColumnType) -> Array:
     """The values of a column, as they stand in the log, as an array of the type that they have in common.
 
     Texts are objects, times nanoseconds since 1970 in UTC, and truth values numbers of 8 bits. What is None is NaN, an
@@ -279,6 +297,8 @@ def convert(values: list[object], kind: ColumnType) -> Array:
 
     shape = kind.shape or ()
     dtype, nothing = storage(kind)
+    if not isinstance(values, list):
+        return (values.view("i8") if values.dtype.kind == "M" else values).astype(dtype, copy=False)
     result = numpy.empty((len(values), *shape), dtype)
     if not shape and not kind.missing and kind.kind in ("bool", "int", "float", "complex", "text"):
         result[:] = values
@@ -329,3 +349,18 @@ def type_of_plain(value: object) -> ColumnType:
             return ColumnType(_KINDS_OF_ARRAYS[dtype[1]], tuple(shape), dtype=dtype)
         return ColumnType("time", ())
     return ColumnType(_PLAIN[type(value)], ())
+
+
+def type_of_column(values: Array | list[object]) -> ColumnType | None:
+    """The type of values of a column as they stand in the log, or in an array; None if no column has all of them."""
+    if not isinstance(values, list):
+        dtype, shape = values.dtype, values.shape[1:]
+        return ColumnType(_KINDS_OF_ARRAYS[dtype.kind], shape, dtype=dtype.str if shape else "")
+    found: ColumnType | None = ColumnType()
+    if CBORTag not in (kinds := set(map(type, values))):
+        types = [NOTHING.type if kind is type(None) else ColumnType(_PLAIN[kind], ()) for kind in kinds]
+    else:
+        types = list(dict.fromkeys(map(type_of_plain, values)))
+    for one in types:
+        found = found and joined(found, one)
+    return found

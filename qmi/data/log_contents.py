@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from qmi.data.column_values import ColumnType, joined, type_of_plain
+from qmi.data.column_values import ColumnType, joined, type_of_column
+from qmi.data.row_batches import RowBatch
 from qmi.errors import QMI_RecordingException
 
 HEAD: Final = "qmi-run-1"
@@ -95,43 +96,45 @@ class Summary:
         elif what == "end":
             self.end = event
 
-    def take(self, row: list[Any], names: Iterable[str]) -> None:
-        """Take a row in.
+    def take(self, batch: RowBatch) -> None:
+        """Take rows in.
 
         Raises:
-            QMI_RecordingException: If its values do not go with those before.
+            QMI_RecordingException: If their values do not go with those before.
         """
-        number, time, *values = row
+        numbers = batch.numbers
+        first, last = int(numbers[0]), int(numbers[-1])
+        if len(batch.columns) != len(self.types):
+            raise QMI_RecordingException(
+                f"row {first} must have {len(self.types)} values, one for each column, got {len(batch.columns)}"
+            )
         # Where Ctrl-C has come just after a row was written, the next one has its number, too.
-        self.lost += max(0, number - self.next)
-        self.next = number + 1
-        self.rows += 1
-        self.last = time
-        for name, value in zip(names, values, strict=True):
-            known = self.types[name]
-            if (type(value) is float and known.kind == "float" and not known.shape) or (
-                value is None and known.missing
-            ):
-                continue
-            both = joined(known, type_of_plain(value))
+        steps = numbers[1:] - numbers[:-1] - 1
+        self.lost += max(0, first - self.next) + int(steps[steps > 0].sum())
+        self.next = last + 1
+        self.rows += len(batch)
+        self.last = int(batch.times[-1])
+        for (name, known), values in zip(self.types.items(), batch.columns, strict=True):
+            found = type_of_column(values)
+            both = found and joined(known, found)
             if both is None:
-                raise QMI_RecordingException(f"row {number} has a value of another type in column {name}")
+                raise QMI_RecordingException(f"rows {first} to {last} have a value of another type in column {name}")
             self.types[name] = both
 
 
-def summary_of(records: Iterable[object]) -> Summary:
-    """Go through the records of a log.
+def summary_of(contents: Iterable[RowBatch | object]) -> Summary:
+    """Go through what a log has.
 
     Raises:
         QMI_RecordingException: If it is no log of a run.
     """
     summary: Summary | None = None
-    for record in records:
+    for record in contents:
         if summary is None:
             head = Head.from_record(record)
             summary = Summary(head, {name: ColumnType() for name in head.columns})
-        elif isinstance(record, list):
-            summary.take(record, head.columns)
+        elif isinstance(record, RowBatch):
+            summary.take(record)
         elif isinstance(record, dict):
             summary.note(record)
     if summary is None:

@@ -19,6 +19,7 @@ import trio
 from qmi.data import run_metadata
 from qmi.data.column_values import ColumnType, Encoded, check_name, encoded, joined, names_of_columns
 from qmi.data.log_contents import Event, Head
+from qmi.data.row_format import row_parts
 from qmi.data.run_file import check_libraries, time_name
 from qmi.data.run_folder import RunFolder, check_run_name
 from qmi.data.run_index import RunInfo
@@ -128,7 +129,7 @@ class _Setup:
                 value = encoded(values, f"axis {axis}", unit)
                 if not value.type.shape or len(value.type.shape) != 1:
                     raise QMI_InvalidValueException(f"axis {axis!r} of {column} must be a list of values")
-                content = (unit, cbor2.dumps(value.plain))
+                content = (unit, cbor2.dumps(value.complete()))
                 if known.setdefault(axis, content) != content:
                     raise QMI_InvalidValueException(f"axis {axis!r} must be the same in all columns that have it")
                 found[column][axis] = (unit, value)
@@ -137,7 +138,7 @@ class _Setup:
     def head(self, run_id: str, started: int, metadata: dict[str, Any]) -> Head:
         """The first record of the log."""
         axes = {
-            column: {axis: (unit, value.plain) for axis, (unit, value) in of_column.items()}
+            column: {axis: (unit, value.complete()) for axis, (unit, value) in of_column.items()}
             for column, of_column in self.axes.items()
         }
         return Head(run_id, self.name, self.columns, axes, self.coordinates, started, metadata)
@@ -305,14 +306,23 @@ class Run:
         with self._mutex:
             if self._log is None:
                 raise self._closed()
-            if [type(value) for value in row] != self._usual:
-                row = self._checked(row)
-            try:
-                payload = cbor2.dumps([self.rows, now - self._begun, *row])
-            except (UnicodeError, cbor2.CBOREncodeError) as error:
-                raise QMI_InvalidValueException(f"a row cannot be written: {error}") from error
-            self._log.append(payload)
+            if [type(value) for value in row] == self._usual:
+                self._log.append(cbor2.dumps([self.rows, now - self._begun, *row]))
+            else:
+                self._append(now - self._begun, self._checked(row))
             self.rows += 1
+
+    def _append(self, time: int, row: list[Encoded]) -> None:
+        """Write a row of any values; called with the mutex held."""
+        assert self._log is not None
+        try:
+            parts = row_parts(self.rows, time, row)
+        except (UnicodeError, cbor2.CBOREncodeError) as error:
+            raise QMI_InvalidValueException(f"a row cannot be written: {error}") from error
+        if len(parts) == 1:
+            self._log.append(bytes(parts[0]))
+        else:
+            self._log.append_parts(parts)
 
     def _closed(self) -> Exception:
         if self._begun:
@@ -328,7 +338,7 @@ class Run:
             "(None stands for a value that there is not)"
         )
 
-    def _checked(self, row: list[object]) -> list[object]:
+    def _checked(self, row: list[object]) -> list[Encoded]:
         """The row as it is written; called with the mutex held."""
         assert self._log is not None
         found: list[Encoded] = []
@@ -350,7 +360,7 @@ class Run:
         # Rows of floats and bools alone need no further look; others are looked at each time.
         kinds = [type(value) for value in row]
         self._usual = kinds if all(kind is float or kind is bool for kind in kinds) else []
-        return [one.plain for one in found]
+        return found
 
     def _check_axes(self, name: str, shape: tuple[int, ...]) -> None:
         axes = self._setup.axes.get(name)

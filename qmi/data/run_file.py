@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmi.data.column_values import ColumnType, convert, storage, type_of_plain
 from qmi.data.log_contents import Summary, summary_of
+from qmi.data.row_batches import RowBatch
 from qmi.data.run_log import LogContents
 from qmi.errors import QMI_MissingLibraryException, QMI_RecordingException
 
@@ -28,7 +28,7 @@ ROW: Final = "row"
 TIME_UNITS: Final = "nanoseconds since 1970-01-01"
 """How times stand in files; they are in UTC."""
 _PART_BYTES: Final = 16 << 20
-_PART_ROWS: Final = 8192
+_PART_ROWS: Final = 1 << 16
 _OVERHEAD: Final = 1 << 16
 """Bytes of a file besides its rows, about."""
 _LIBRARIES: Final = ("numpy", "h5py", "h5netcdf", "xarray")
@@ -93,7 +93,7 @@ def build(log: Path, file: Path) -> dict[str, str | int]:
     part = file.with_name(f"{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        summary = summary_of(contents)
+        summary = summary_of(contents.batches())
         attributes = attributes_of(summary, contents.skipped)
         _check_room(summary, file.parent)
         _write(part, summary, contents, attributes)
@@ -139,17 +139,13 @@ def _write(path: Path, summary: Summary, contents: LogContents, attributes: dict
         with h5netcdf.File(opened, "w") as file:
             for name, value in attributes.items():
                 file.attrs[name] = value
-            variables = _define(file, summary)
-            at = 0
-            for rows in _parts(contents, max(1, min(_PART_ROWS, _PART_BYTES // _row_bytes(summary)))):
-                times = [summary.head.started + row[1] for row in rows]
-                end = at + len(rows)
-                variables[0][at:end] = convert(list(times), ColumnType("time", ()))
-                for index, kind in enumerate(summary.types.values()):
-                    variables[index + 1][at:end] = convert([row[index + 2] for row in rows], kind)
-                at = end
+            rows = _Rows(_define(file, summary), summary)
+            for batch in contents.batches():
+                if isinstance(batch, RowBatch):
+                    rows.put(batch)
                 if opened.failure is not None:
                     break
+            rows.flush()
         if opened.failure is not None:
             raise opened.failure
 
@@ -183,16 +179,42 @@ class _PatientFile(io.FileIO):
             return size or 0
 
 
-def _parts(contents: LogContents, length: int) -> Iterator[list[list[Any]]]:
-    part: list[list[Any]] = []
-    for record in contents:
-        if isinstance(record, list):
-            part.append(record)
-            if len(part) == length:
-                yield part
-                part = []
-    if part:
-        yield part
+class _Rows:
+    """Collects rows and writes them in large parts."""
+
+    def __init__(self, variables: list[h5netcdf.Variable], summary: Summary) -> None:
+        import numpy
+
+        self._variables = variables
+        self._started = summary.head.started
+        self._types = list(summary.types.values())
+        self._length = max(1, min(_PART_ROWS, _PART_BYTES // _row_bytes(summary), summary.rows))
+        self._parts = [numpy.empty(self._length, "i8")]
+        self._parts += [numpy.empty((self._length, *(kind.shape or ())), storage(kind)[0]) for kind in self._types]
+        self._at = 0
+        self._count = 0
+
+    def put(self, batch: RowBatch) -> None:
+        """Take rows, and write what has become a part."""
+        first = 0
+        while first < len(batch):
+            last = min(len(batch), first + self._length - self._count)
+            target = slice(self._count, self._count + last - first)
+            self._parts[0][target] = batch.times[first:last] + self._started
+            for part, kind, values in zip(self._parts[1:], self._types, batch.columns, strict=True):
+                part[target] = convert(values[first:last], kind)
+            self._count += last - first
+            first = last
+            if self._count == self._length:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is there."""
+        end = self._at + self._count
+        if self._count:
+            for variable, part in zip(self._variables, self._parts, strict=True):
+                variable[self._at : end] = part[: self._count]
+        self._at, self._count = end, 0
 
 
 def time_name(columns: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,16 +16,19 @@ from typing import Final
 import cbor2
 
 from qmi.data.file_lock import is_there, try_lock
-from qmi.data.record_format import MAGIC, RecordReader, frame
-from qmi.errors import QMI_InvalidOperationException, QMI_RecordingException
+from qmi.data.record_format import HEAD_SIZE, MAGIC, MAX_PAYLOAD, Block, RecordReader, frame, frame_into
+from qmi.data.row_batches import RowBatch, batches
+from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_RecordingException
 
 ENDING: Final = ".qmirun"
 _PART: Final = 1 << 22
+_KEPT: Final = 1 << 24
+"""Bytes of a buffer that is kept for the next record."""
 _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class RunLog:
-    """A log that this program has locked, open for writing at its end.
+    """A log that this program has locked, open for writing at its end. One thread at a time may use it.
 
     Args:
         path: The file.
@@ -41,6 +44,7 @@ class RunLog:
         self._end = os.fstat(fd).st_size
         self._pending = 0
         self._failure = ""
+        self._buffer = bytearray()
         _OPEN.add(self)
 
     @classmethod
@@ -88,10 +92,32 @@ class RunLog:
         Raises:
             QMI_RecordingException: If it cannot be written; the log then ends with the record before.
             QMI_InvalidOperationException: If the log is closed.
+            QMI_InvalidValueException: If the record is too large.
         """
+        _check_size(len(payload))
         self.write(frame(payload))
 
-    def write(self, data: bytes) -> None:
+    def append_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Write a record whose payload comes in parts, such as an array's own memory; it is copied once.
+
+        The copy is what the checksum is made of, and what is written: an array may change meanwhile.
+
+        Raises:
+            QMI_RecordingException: If it cannot be written; the log then ends with the record before.
+            QMI_InvalidOperationException: If the log is closed.
+            QMI_InvalidValueException: If the record is too large.
+        """
+        needed = sum(map(len, parts)) + HEAD_SIZE
+        _check_size(needed - HEAD_SIZE)
+        buffer = self._buffer
+        if len(buffer) < needed:
+            buffer = bytearray(needed)
+            if needed <= _KEPT:
+                self._buffer = buffer
+        size = frame_into(buffer, parts)
+        self.write(memoryview(buffer)[:size])
+
+    def write(self, data: bytes | memoryview) -> None:
         """Write bytes at the end, all of them or none."""
         if self._fd < 0:
             raise QMI_InvalidOperationException(f"{self.path.name} is closed in this program")
@@ -104,7 +130,7 @@ class RunLog:
         try:
             written = os.write(self._fd, data)
             while written < size:
-                written += os.write(self._fd, data[written:])
+                written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
             self._fail(error)
         self._end += size
@@ -160,6 +186,13 @@ class RunLog:
         _OPEN.discard(self)
 
 
+def _check_size(size: int) -> None:
+    if size > MAX_PAYLOAD:
+        raise QMI_InvalidValueException(
+            f"a row must have at most {MAX_PAYLOAD >> 20} MiB, got {size / (1 << 20):.1f} MiB: divide it into several rows"
+        )
+
+
 _OPEN: weakref.WeakSet[RunLog] = weakref.WeakSet()
 
 
@@ -190,11 +223,19 @@ class LogContents:
         self.torn: int = 0
 
     def __iter__(self) -> Iterator[object]:
+        """Each record by itself."""
+        for block in self._blocks():
+            for index in range(block.count):
+                yield cbor2.loads(block.payload(index))
+
+    def batches(self) -> Iterator[RowBatch | object]:
+        """Rows in batches, everything else record by record."""
+        return batches(self._blocks())
+
+    def _blocks(self) -> Iterator[Block]:
         reader = RecordReader()
         with open(self._path, "rb", buffering=0) as file:
             while data := file.read(_PART):
-                for payload in reader.feed(data):
-                    yield cbor2.loads(payload)
-        for payload in reader.finish():
-            yield cbor2.loads(payload)
+                yield from reader.feed_blocks(data)
+        yield from reader.finish_blocks()
         self.skipped, self.torn = reader.skipped, reader.torn
