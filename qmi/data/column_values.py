@@ -213,11 +213,8 @@ def _array(value: object, column: str) -> Encoded:
     array = array.astype(_dtype_of_file(array.dtype, kind), copy=False)
     if not array.shape:
         return Encoded(CBORTag(TAG_TIME, int(array.view("i8")[()])), ColumnType(kind, ()))
-    dtype = array.dtype.str
-    found = ColumnType(kind, array.shape, dtype=dtype)
-    if array.nbytes < _LARGE:
-        return Encoded(CBORTag(TAG_ARRAY, [dtype, list(array.shape), array.tobytes()]), found)
-    return Encoded(None, found, numpy.ascontiguousarray(array))
+    found = Encoded(None, ColumnType(kind, array.shape, dtype=array.dtype.str), numpy.ascontiguousarray(array))
+    return found if array.nbytes >= _LARGE else Encoded(found.complete(), found.type)
 
 
 def _dtype_of_file(dtype: numpy.dtype[Any], kind: str) -> numpy.dtype[Any]:

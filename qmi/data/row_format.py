@@ -6,9 +6,11 @@ where these are, and numpy takes them out of all the others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cbor2
@@ -26,6 +28,7 @@ _BYTES, _LIST = 2, 4
 _UNSIGNED: Final = {24: ">u1", 25: ">u2", 26: ">u4", 27: ">i8"}
 """Numbers after the first byte of an item; no integer in a log has more than 63 bits."""
 _TAGS: Final = {tag: cbor2.dumps(CBORTag(tag, 0))[:-1] for tag in (TAG_TIME, TAG_ARRAY)}
+_DTYPE: Final = re.compile(r"[<|](b1|[iu][1248]|f[48]|c8|c16|M8\[ns\])")
 _FLOAT, _TRIPLE = 0xFB, 0x83
 
 
@@ -40,7 +43,7 @@ def row_parts(number: int, time: int, row: Sequence[Encoded]) -> list[bytes | me
             piece += cbor2.dumps(value.plain)
         else:
             piece += _array_head(value.type.dtype, value.array.shape, value.array.nbytes)
-            parts += (piece, memoryview(value.array.reshape(-1).view("u1")))
+            parts += (piece, value.array.reshape(-1).view("u1").data)
             piece = b""
     return [*parts, piece] if piece else parts
 
@@ -97,7 +100,7 @@ class RowLayout:
         """The layout of a row; None if it is none, or has values that are of another length each time."""
         try:
             return _Walk(payload).layout()
-        except (_Unknown, IndexError):
+        except (_Unknown, IndexError, UnicodeDecodeError):
             return None
 
     def count(self, block: Block, first: int) -> int:
@@ -249,4 +252,6 @@ class _Walk:
         if self._payload[self._at] >> 5 != _BYTES:
             raise _Unknown  # texts
         size = self._size()
+        if not _DTYPE.fullmatch(dtype) or int(dtype[2:].partition("[")[0]) * prod(shape) != size:
+            raise _Unknown
         self._field(self._at, size, dtype, "array", shape)

@@ -13,10 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import cbor2
-
 from qmi.data.file_lock import is_there, try_lock
-from qmi.data.record_format import HEAD_SIZE, MAGIC, MAX_PAYLOAD, Block, RecordReader, frame, frame_into
+from qmi.data.record_format import (
+    HEAD_SIZE,
+    MAGIC,
+    MAX_PAYLOAD,
+    PAGE,
+    Block,
+    RecordReader,
+    decoded,
+    frame,
+    frame_into,
+    padding,
+)
 from qmi.data.row_batches import RowBatch, batches
 from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_RecordingException
 
@@ -24,6 +33,8 @@ ENDING: Final = ".qmirun"
 _PART: Final = 1 << 22
 _KEPT: Final = 1 << 24
 """Bytes of a buffer that is kept for the next record."""
+_ALIGNED: Final = 1 << 18
+"""Bytes of a record from which on its first array begins at a page of the file."""
 _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -44,7 +55,7 @@ class RunLog:
         self._end = os.fstat(fd).st_size
         self._pending = 0
         self._failure = ""
-        self._buffer = bytearray()
+        self._buffer = memoryview(b"")
         _OPEN.add(self)
 
     @classmethod
@@ -107,15 +118,26 @@ class RunLog:
             QMI_InvalidOperationException: If the log is closed.
             QMI_InvalidValueException: If the record is too large.
         """
-        needed = sum(map(len, parts)) + HEAD_SIZE
-        _check_size(needed - HEAD_SIZE)
-        buffer = self._buffer
-        if len(buffer) < needed:
-            buffer = bytearray(needed)
-            if needed <= _KEPT:
-                self._buffer = buffer
-        size = frame_into(buffer, parts)
-        self.write(memoryview(buffer)[:size])
+        size = sum(map(len, parts))
+        _check_size(size)
+        before = b"" if size < _ALIGNED else padding(self._end, HEAD_SIZE + len(parts[0]))
+        total = len(before) + HEAD_SIZE + size
+        data = self._room(self._end % PAGE + total)[self._end % PAGE :]
+        data[: len(before)] = before
+        frame_into(data[len(before) :], parts)
+        self.write(data[:total])
+
+    def _room(self, size: int) -> memoryview:
+        """A buffer that begins with a page of the memory."""
+        if len(self._buffer) >= size:
+            return self._buffer
+        import numpy
+
+        memory = numpy.empty(size + PAGE, "u1")
+        buffer = memory.data[-memory.ctypes.data % PAGE :]
+        if size <= _KEPT:
+            self._buffer = buffer
+        return buffer
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes at the end, all of them or none."""
@@ -189,7 +211,7 @@ class RunLog:
 def _check_size(size: int) -> None:
     if size > MAX_PAYLOAD:
         raise QMI_InvalidValueException(
-            f"a row must have at most {MAX_PAYLOAD >> 20} MiB, got {size / (1 << 20):.1f} MiB: divide it into several rows"
+            f"a row must have at most {MAX_PAYLOAD >> 20} MiB, got {size / (1 << 20):.1f} MiB: make several rows of it"
         )
 
 
@@ -226,7 +248,7 @@ class LogContents:
         """Each record by itself."""
         for block in self._blocks():
             for index in range(block.count):
-                yield cbor2.loads(block.payload(index))
+                yield decoded(block.payload(index))
 
     def batches(self) -> Iterator[RowBatch | object]:
         """Rows in batches, everything else record by record."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.data.record_format import MAGIC, SYNC, RecordReader, frame
+from qmi.data.record_format import MAGIC, PAGE, SYNC, RecordReader, decoded, frame, frame_into, padding
 
 PAYLOADS = st.lists(st.binary(max_size=40), max_size=8)
 
@@ -73,3 +73,53 @@ def test_any_bytes_are_read(log: bytes) -> None:
     found, reader = read(log)
     assert reader.whole + reader.torn == len(log)
     assert found == read(log, 3)[0]
+
+
+@given(PAYLOADS, st.integers(1, 50), st.integers(0, 3))
+def test_blocks_have_the_same_records(payloads: list[bytes], part: int, times: int) -> None:
+    payloads = [payload for payload in payloads for _ in range(times)]
+    log = log_of(payloads)
+    reader = RecordReader()
+    found: list[bytes] = []
+    for at in range(0, len(log), part):
+        for block in reader.feed_blocks(log[at : at + part]):
+            found += [block.payload(index) for index in range(block.count)]
+    for block in reader.finish_blocks():
+        found += [block.payload(index) for index in range(block.count)]
+    assert found == payloads
+    assert (reader.whole, reader.skipped, reader.torn) == (len(log), 0, 0)
+
+
+@given(PAYLOADS)
+def test_record_in_parts_is_the_same_as_in_one(payloads: list[bytes]) -> None:
+    buffer = memoryview(bytearray(1000))
+    size = frame_into(buffer, [memoryview(payload) for payload in payloads])
+    assert buffer[:size] == frame(b"".join(payloads))
+
+
+@pytest.mark.parametrize("end", [8, 4096, 4097, 5000, 8191, 123_456_789])
+@pytest.mark.parametrize("before", [0, 12, 60, 4000, 4095])
+def test_padding_ends_before_a_page_and_is_no_record(end: int, before: int) -> None:
+    pad = padding(end, before)
+    assert (end + len(pad) + before) % PAGE == 0
+    assert len(pad) < 2 * PAGE
+    assert read(MAGIC + frame(b"a") + pad + frame(b"b"), 100)[0] == [b"a", b"b"]
+    assert decoded(pad[12:])["event"] == "pad"  # type: ignore[index]
+
+
+def test_long_record_that_comes_in_many_parts_is_copied_once() -> None:
+    log = log_of([b"x" * 100_000])
+    reader = RecordReader()
+    found: list[bytes] = []
+    for at in range(0, len(log), 10):
+        found += reader.feed(log[at : at + 10])
+        assert len(reader._buffer) < 100 or found
+    assert found == [b"x" * 100_000]
+
+
+def test_reader_that_is_left_in_a_block_goes_on_with_the_next_record() -> None:
+    log = log_of([b"a", b"b", b"c"])
+    reader = RecordReader()
+    assert next(reader.feed(log)) == b"a"
+    assert reader.whole == len(log_of([b"a"]))
+    assert list(reader.feed(b"")) == [b"b", b"c"]

@@ -28,7 +28,7 @@ from qmi.core.exceptions import (
     QMI_RecordingException,
     QMI_UnknownNameException,
 )
-from qmi.data import run_file, run_metadata
+from qmi.data import run_file, run_log, run_metadata
 from qmi.data.record_format import MAGIC, frame
 from qmi.data.run_folder import RunFolder
 
@@ -280,6 +280,45 @@ def test_run_without_rows_has_a_file(folder: Path) -> None:
     assert qmi.data.load("empty", folder=folder).sizes["row"] == 0
     assert run.info is not None
     assert run.info.state == "done"
+
+
+def test_large_arrays_of_a_run_come_back(folder: Path) -> None:
+    arrays = [numpy.arange(50_000.0) + number for number in range(5)]
+    with qmi.data.run("large", ["n", "trace", "s"], folder=folder) as run:
+        for number, array in enumerate(arrays):
+            run.add(n=number, trace=array, s="x" * number)
+    data = qmi.data.load(run.run_id, folder=folder)
+    numpy.testing.assert_array_equal(data.trace, arrays)
+    assert data.n.values.tolist() == [0, 1, 2, 3, 4]
+    assert data.s.values.tolist() == ["", "x", "xx", "xxx", "xxxx"]
+
+
+def test_array_that_changes_while_it_is_added_costs_no_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = numpy.zeros(50_000)
+    real = os.write
+
+    def write(fd: int, data: Any) -> int:
+        array[:] += 1.0  # as a thread that acquires data may do at any time
+        return real(fd, data)
+
+    with qmi.data.run("changing", ["trace"], folder=folder) as run:
+        monkeypatch.setattr(os, "write", write)
+        for _ in range(3):
+            run.add(trace=array)
+        monkeypatch.undo()
+    data = qmi.data.load(run.run_id, folder=folder)
+    assert data.attrs["damaged"] == 0
+    assert data.trace.values[:, [0, -1]].tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, numpy.zeros(100_000)])
+def test_row_that_no_record_can_have_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+    monkeypatch.setattr(run_log, "MAX_PAYLOAD", 1 << 16)
+    with qmi.data.run("long", ["x"], folder=folder) as run:
+        with pytest.raises(QMI_InvalidValueException, match=r"at most 0 MiB, got 0\.[18] MiB: make several rows"):
+            run.add(x=value)
+        run.add(x=None)
+    assert qmi.data.load(run.run_id, folder=folder).sizes["row"] == 1
 
 
 # -- beginning, end, errors
