@@ -81,11 +81,11 @@ class Encoded(NamedTuple):
         array: The large array.
     """
 
-    plain: Any
+    plain: object
     type: ColumnType
     array: Array | None = None
 
-    def complete(self) -> Any:
+    def complete(self) -> object:
         """What CBOR has, with the bytes of the array."""
         if self.array is None:
             return self.plain

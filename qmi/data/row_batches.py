@@ -34,7 +34,7 @@ class RowBatch:
 
     numbers: Array
     times: Array
-    columns: list[Any]
+    columns: list[Array | list[object]]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -51,8 +51,7 @@ def batches(blocks: Iterable[Block]) -> Iterator[RowBatch | object]:
             if layout is not None and (count >= _FEW or block.size >= _LONG):
                 known[block.size] = layout
                 yield from single.flush()
-                numbers, times, *columns = layout.columns(block, at, count)
-                yield RowBatch(numbers, times, columns)
+                yield RowBatch(*layout.columns(block, at, count))
             else:
                 # Looking for a layout again takes as long as reading some rows.
                 count = block.count - at if layout is None else min(_BETWEEN, block.count - at)
@@ -78,7 +77,7 @@ class _Rows:
     """Collects rows that are read one by one."""
 
     def __init__(self) -> None:
-        self._rows: list[list[Any]] = []
+        self._rows: list[list[object]] = []
         self._bytes = 0
 
     def take(self, payload: bytes) -> Iterator[RowBatch | object]:

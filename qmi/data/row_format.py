@@ -121,12 +121,15 @@ class RowLayout:
                         return 0
         return left
 
-    def columns(self, block: Block, first: int, count: int) -> list[Any]:
-        """The items of records of a block, each as an array, or as a list of what cannot be one.
+    def columns(self, block: Block, first: int, count: int) -> tuple[Array, Array, list[Array | list[object]]]:
+        """Numbers and times of records of a block, and the values of each column: an array, or a list of what is none.
 
         The arrays are made of the block's own memory as far as that is possible.
         """
-        return [_column(item, block, first, count) for item in self.items]
+        numbers, times, *columns = (_column(item, block, first, count) for item in self.items)
+        assert not isinstance(numbers, list)
+        assert not isinstance(times, list)
+        return numbers, times, columns
 
 
 def _words(width: int) -> list[tuple[int, int]]:
@@ -140,7 +143,7 @@ def _words(width: int) -> list[tuple[int, int]]:
     return found
 
 
-def _column(item: _Field | _Constant, block: Block, first: int, count: int) -> Any:
+def _column(item: _Field | _Constant, block: Block, first: int, count: int) -> Array | list[object]:
     import numpy
 
     if isinstance(item, _Constant):
