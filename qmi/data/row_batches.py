@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,7 +34,7 @@ class RowBatch:
 
     numbers: Array
     times: Array
-    columns: list[Array | list[object]]
+    columns: Sequence[Array | list[object]]
 
     def __len__(self) -> int:
         return len(self.numbers)
