@@ -71,7 +71,6 @@ def assert_same(found: list[Any], payloads: list[bytes]) -> None:
     """That batches have what the records have, one by one."""
     rows = [decoded(payload) for payload in payloads]
     numbers: list[int] = []
-    parts: list[list[Any]] = []
     for batch in found:
         assert isinstance(batch, RowBatch)
         assert len(batch) == len(batch.times) == len(batch.columns[0])
@@ -83,7 +82,6 @@ def assert_same(found: list[Any], payloads: list[bytes]) -> None:
             numpy.testing.assert_array_equal(convert(values, kind), convert(plain, kind))
         assert batch.times.tolist() == [row[1] for row in rows[len(numbers) : len(numbers) + len(batch)]]  # type: ignore[index]
         numbers += batch.numbers.tolist()
-        parts.append(batch.columns)
     assert numbers == [row[0] for row in rows]  # type: ignore[index]
 
 
