@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Args: TypeAlias = tuple[object, ...]
 """Positional arguments: users' values, which pass through as they are."""
@@ -287,7 +287,8 @@ class Signal:
         object: Name of the publisher.
         signal: Name of the signal.
         args: The values.
-        seqnr: Counts the signals of this name of this publisher, from 0.
+        seqnr: Counts the signals of this name of this publisher, from 0; :data:`NO_MORE_SIGNALS` says that its object
+            was removed.
         timestamp: When it was published, as seconds since the epoch.
     """
 
@@ -296,6 +297,10 @@ class Signal:
     args: Args
     seqnr: int
     timestamp: float
+
+
+NO_MORE_SIGNALS: Final = (1 << 63) - 1
+"""Number of the last signal to a peer, which has no arguments: whoever listens is not subscribed any more."""
 
 
 class Undecodable(tuple[object, ...]):

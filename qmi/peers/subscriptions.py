@@ -159,7 +159,15 @@ class Signalling:
         for topic in self.broker.topics_of(context):
             self.broker.mark_gap(topic, "restarted" if restarted else "resumed")
             again = ask(link, f"the subscription to {topic.object}.{topic.signal}", Subscribe(*topic[1:]))
-            again.add_done_callback(partial(_log_failure, again))
+            again.add_done_callback(partial(self._look_at_renewal, topic, again))
+
+    def _look_at_renewal(self, topic: Topic, future: QMI_RpcFuture[Any]) -> None:
+        error = future.error()
+        if error is None:
+            return
+        _logger.warning("%s was not made again: %s", future.what, error)
+        if isinstance(error, QMI_SignalSubscriptionException):  # the object went meanwhile; else the link is lost anew
+            self.broker.drop_topic(topic, str(error))
 
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A peer is gone; for good, if nobody tries to reach it again."""
@@ -169,8 +177,3 @@ class Signalling:
             return
         for topic in self.broker.topics_of(origin.context):
             self.broker.mark_gap(topic, "lost")
-
-
-def _log_failure(future: QMI_RpcFuture[Any]) -> None:
-    if future.error() is not None:
-        _logger.warning("%s was not made again: %s", future.what, future.error())

@@ -12,6 +12,7 @@ from qmi.core.context import QMI_Context
 from qmi.core.exceptions import (
     QMI_ContextStoppedException,
     QMI_NoActiveContextException,
+    QMI_NotDeliveredException,
     QMI_SignalSubscriptionException,
     QMI_UnknownNameException,
 )
@@ -20,7 +21,7 @@ from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address
-from qmi.peers.subscriptions import Signalling, _log_failure
+from qmi.peers.subscriptions import Signalling
 from tests.support.lab import address, make_context
 from tests.support.waiting import wait_until
 
@@ -183,13 +184,48 @@ def test_receivers_hear_that_their_publisher_is_gone(lab: QMI_Context, desk: QMI
     wait_until(lambda: not list(desk.async_context.broker.topics_of("lab")))
 
 
-def test_a_subscription_that_cannot_be_made_again_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_receivers_hear_that_an_object_of_another_program_was_removed(lab: QMI_Context, desk: QMI_Context) -> None:
+    sensor = lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver()
+    desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
+    sensor.tell(1.0)
+    lab.remove_rpc_object(sensor)
+    assert receiver.get_next_signal(timeout=5.0).args == (1.0,)
+    with pytest.raises(QMI_SignalSubscriptionException, match=r"lab\.sensor was removed"):
+        receiver.get_next_signal(timeout=5.0)
+    again = lab.make_instrument("sensor", Sensor)
+    desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
+    again.tell(2.0)
+    assert receiver.get_next_signal(timeout=5.0).args == (2.0,)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_over"),
+    [
+        (None, False),
+        (QMI_SignalSubscriptionException("there is no sensor"), True),
+        (QMI_NotDeliveredException("the link is lost"), False),
+    ],
+)
+def test_subscription_that_cannot_be_made_again_is_logged_and_over(
+    lab: QMI_Context,
+    desk: QMI_Context,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception | None,
+    is_over: bool,
+) -> None:
+    lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver(report_gaps=True)
+    desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
     future: QMI_RpcFuture[None] = QMI_RpcFuture("the subscription to sensor.sig_value")
-    future.fail(QMI_SignalSubscriptionException("there is no sensor"))
-    _log_failure(future)
-    assert "the subscription to sensor.sig_value was not made again: there is no sensor" in caplog.text
-    caplog.clear()
-    good: QMI_RpcFuture[None] = QMI_RpcFuture("the subscription to sensor.sig_value")
-    good.set_result(None)
-    _log_failure(good)
-    assert not caplog.text
+    if error is None:
+        future.set_result(None)
+    else:
+        future.fail(error)
+    monkeypatch.setattr("qmi.peers.subscriptions.ask", lambda link, what, message: future)
+    link = desk.async_context.link_to("lab")
+    signalling(desk).renew("lab", link, restarted=True)
+    assert receiver.get_next_signal().gap == "restarted"
+    assert [receiver.get_next_signal().gap for _ in range(receiver.get_queue_length())] == ["ended"] * is_over
+    assert ("was not made again" in caplog.text) == (error is not None)

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 from qmi.actors.pubsub.receiver import Delivered, QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
 from qmi.errors import QMI_Exception
-from qmi.messages import Origin, Signal, Undecodable
+from qmi.messages import NO_MORE_SIGNALS, Origin, Signal, Undecodable
 
 _logger = logging.getLogger("qmi.core.pubsub")
 
@@ -159,6 +159,10 @@ class Broker(Generic[E]):
                 receivers = self._receivers.of(Topic(*topic))
                 if not receivers:
                     continue
+                if together[-1][4] == NO_MORE_SIGNALS:
+                    together.pop()
+                    self._deliver_last(Topic(*topic), receivers, together)
+                    continue
                 first, last = together[0][4], together[-1][4]
                 due = self._due.get(topic, first)
                 self._due[topic] = last + 1
@@ -167,6 +171,11 @@ class Broker(Generic[E]):
                         receiver.deliver(together)
                 else:
                     self._deliver_with_gaps(Topic(*topic), receivers, together, due)
+
+    def _deliver_last(self, topic: Topic, receivers: tuple[QMI_SignalReceiver, ...], told: list[Delivered]) -> None:
+        # The peer has ended the subscription already, and sends nothing until it is made again.
+        self._deliver_with_gaps(topic, receivers, told, self._due.get(topic, told[0][4] if told else 0))
+        self._end([topic], f"{topic.context}.{topic.object} was removed")
 
     @staticmethod
     def _deliver_with_gaps(
@@ -254,13 +263,19 @@ class Broker(Generic[E]):
         """An object of this context is gone."""
         with self.mutex:
             for topic in self._peers.topics_of(self._context, name):
-                self._peers.drop_topic(topic)
+                end = Signal(name, topic.signal, (), NO_MORE_SIGNALS, time.time())
+                self.send(tuple(self._peers.drop_topic(topic)), topic, end)
             self._end(self._receivers.topics_of(self._context, name), f"{self._context}.{name} was removed")
 
     def drop_context(self, context: str, why: str) -> None:
         """Another context is gone for good: its signals will not come any more."""
         with self.mutex:
             self._end(self._receivers.topics_of(context), why)
+
+    def drop_topic(self, topic: Topic, why: str) -> None:
+        """Nothing will come of a topic of another context any more."""
+        with self.mutex:
+            self._end([topic], why)
 
     def stop(self) -> None:
         """This context has stopped: nothing comes any more."""

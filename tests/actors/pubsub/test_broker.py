@@ -9,9 +9,9 @@ import pytest
 
 from qmi.actors.pubsub.broker import Broker, PeerSubscriber
 from qmi.actors.pubsub.subscriptions import Topic
-from qmi.core.exceptions import QMI_NotDeliveredException, QMI_TimeoutException
+from qmi.core.exceptions import QMI_NotDeliveredException, QMI_SignalSubscriptionException, QMI_TimeoutException
 from qmi.core.pubsub import QMI_SignalReceiver
-from qmi.messages import Origin, Signal
+from qmi.messages import NO_MORE_SIGNALS, Origin, Signal
 from tests.support.tasks import in_thread
 
 TOPIC = Topic("lab", "nsg", "sig")
@@ -243,7 +243,30 @@ def test_the_end_of_what_is_listened_to_reaches_receivers(end: object, topic: To
         with pytest.raises(QMI_TimeoutException):
             bystander.get_next_signal(timeout=0.001)
     broker.publish("nsg", "sig", ())
-    assert len(peer.sent) == (0 if "removed" in why else 1)
+    (told,) = peer.sent
+    assert (told.seqnr == NO_MORE_SIGNALS) == ("removed" in why)
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+@pytest.mark.parametrize("together", [True, False])
+def test_receivers_of_an_object_elsewhere_are_told_of_its_end(before: int, together: bool) -> None:
+    broker, receiver = Broker[object]("lab"), QMI_SignalReceiver(report_gaps=True)
+    bystander = QMI_SignalReceiver()
+    broker.subscribe(FAR, receiver)
+    broker.subscribe(Topic("far", "nsg", "other"), bystander)
+    last = Signal("nsg", "sig", (), NO_MORE_SIGNALS, 0.0)
+    signals = [*(Signal("nsg", "sig", (number,), number, 0.0) for number in range(before)), last]
+    for part in [signals] if together else [[signal] for signal in signals]:
+        broker.arrived(part, "far")
+    assert [receiver.get_next_signal().args for _ in range(before)] == [(number,) for number in range(before)]
+    assert receiver.get_next_signal().gap == "ended"
+    with pytest.raises(QMI_SignalSubscriptionException, match=r"far\.nsg was removed"):
+        receiver.get_next_signal(timeout=1.0)
+    assert broker.topics_of("far") == [Topic("far", "nsg", "other")]
+    broker.arrived([last], "far")  # also if nobody listens any more
+    broker.subscribe(FAR, receiver)
+    broker.arrived([Signal("nsg", "sig", (), 0, 0.0)], "far")
+    assert receiver.get_next_signal().gap is None
 
 
 def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
