@@ -67,5 +67,13 @@ class ProxyPart:
         refuse_pickling(self._rpc, f"{self._name} of a proxy of {self._rpc.address}")
 
 
+def part_of(part: ProxyPart) -> tuple[Handle, str]:
+    """The object that a part of a proxy belongs to, and the name that the part has there.
+
+    As a method it would be in the way of parameters and channels of that name.
+    """
+    return part._rpc, part._name
+
+
 # Without the __setattr__ that some parts have.
 _set_handle, _set_name = vars(ProxyPart)["_rpc"].__set__, vars(ProxyPart)["_name"].__set__

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 from qmi.data.archive import load, recover, runs
 from qmi.data.export_files import export
+from qmi.data.record_gaps import Gap
+from qmi.data.record_signals import Recording, SourceState, record
 from qmi.data.recording import Run, run
 from qmi.data.run_index import RunInfo
 
-__all__ = ["Run", "RunInfo", "export", "load", "recover", "run", "runs"]
+__all__ = ["Gap", "Recording", "Run", "RunInfo", "SourceState", "export", "load", "record", "recover", "run", "runs"]
 
 for _name in __all__:
     globals()[_name].__module__ = "qmi.data"

@@ -70,6 +70,8 @@ class Summary:
         tags: Tags of the user.
         enums: For columns with members of enums: the class, and its members with their values.
         end: What was noted at the end of the run; None if it was cut short.
+        recorded: For recordings of signals: each source and its columns; else None.
+        gaps: Where signals may be missing in such a recording.
     """
 
     head: Head
@@ -82,6 +84,8 @@ class Summary:
     tags: list[str] = field(default_factory=list)
     enums: dict[str, Event] = field(default_factory=dict)
     end: Event | None = None
+    recorded: list[Event] | None = None
+    gaps: list[Event] = field(default_factory=list)
 
     def note(self, event: Event) -> None:
         """Take an event in."""
@@ -93,6 +97,10 @@ class Summary:
             self.tags += [tag for tag in event["tags"] if tag not in self.tags]
         elif what == "enum":
             self.enums[event["column"]] = event
+        elif what == "record":
+            self.recorded = event["sources"]
+        elif what == "gap":
+            self.gaps.append(event)
         elif what == "end":
             self.end = event
 

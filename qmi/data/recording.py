@@ -411,5 +411,15 @@ class Run:
             self._log.append(cbor2.dumps({**event, "time": time.monotonic_ns() - self._begun}))
 
 
+def note_event(run: Run, event: Event) -> None:
+    """Note something in the log of a run that is no row; for what records by itself.
+
+    Raises:
+        QMI_RecordingException: If it cannot be written.
+        QMI_InvalidOperationException: If the run does not last.
+    """
+    run._note(event)
+
+
 def _utc(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

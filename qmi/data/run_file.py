@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qmi.data.column_values import ColumnType, convert, storage, type_of_plain
-from qmi.data.log_contents import Summary, summary_of
+from qmi.data.log_contents import Event, Summary, summary_of
 from qmi.data.row_batches import RowBatch
 from qmi.data.run_log import LogContents
 from qmi.errors import QMI_MissingLibraryException, QMI_RecordingException
@@ -64,7 +64,7 @@ def attributes_of(summary: Summary, skipped: int) -> dict[str, str | int]:
         metadata["end"] = {name: value for name, value in end.items() if name not in ("event", "time", "state")}
     if summary.lost or skipped:
         metadata["damage"] = {"rows_lost": summary.lost, "bytes_skipped": skipped}
-    return {
+    attributes: dict[str, str | int] = {
         "title": head.name,
         "run_id": head.run_id,
         "started": time_of(head.started).isoformat(),
@@ -77,6 +77,15 @@ def attributes_of(summary: Summary, skipped: int) -> dict[str, str | int]:
         "tags": json.dumps(summary.tags, ensure_ascii=False),
         "qmi_metadata": json.dumps(metadata, ensure_ascii=False),
     }
+    if summary.recorded is not None:
+        gaps = [{"time": time_of(head.started + gap["time"]).isoformat(), **_described(gap)} for gap in summary.gaps]
+        attributes["recorded"] = json.dumps(summary.recorded, ensure_ascii=False)
+        attributes["gaps"] = json.dumps(gaps, ensure_ascii=False)
+    return attributes
+
+
+def _described(event: Event) -> Event:
+    return {name: value for name, value in event.items() if name not in ("event", "time")}
 
 
 def build(log: Path, file: Path) -> dict[str, str | int]:
@@ -229,6 +238,7 @@ def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
     variables = [file.create_variable(time, (ROW,), "i8")]
     _describe_times(variables[0])
     variables[0].attrs["long_name"] = "time at which the row was added"
+    sources = {column: one["source"] for one in summary.recorded or () for column in one["columns"]}
     coordinates = " ".join([time, *head.coordinates])
     for name, kind in summary.types.items():
         dimensions = (ROW, *_axes(file, summary, name))
@@ -236,6 +246,8 @@ def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
         variables.append(variable)
         if head.columns[name]:
             variable.attrs["units" if kind.kind != "time" else "unit"] = head.columns[name]
+        if name in sources:
+            variable.attrs["source"] = sources[name]
         if name in summary.enums:
             variable.attrs["enum"] = summary.enums[name]["class"]
             variable.attrs["enum_members"] = json.dumps(summary.enums[name]["members"])
