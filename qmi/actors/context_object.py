@@ -163,6 +163,9 @@ class Owner(Protocol):
     def status_here(self) -> ContextStatus:
         """What it tells of itself."""
 
+    def begin_read_log(self, *request: object) -> QMI_RpcFuture[dict[str, Any]]:
+        """Begin to read its log."""
+
 
 class ContextObject(QMI_RpcObject):
     """What a context tells about itself, and how it is asked to end."""
@@ -170,16 +173,8 @@ class ContextObject(QMI_RpcObject):
     _rpc_placement = Placement.LOOP
     GUEST_METHODS: ClassVar[Collection[str]] = (
         *("explain_busy", "get_category", "get_name", "get_pid", "get_rpc_object_descriptor"),
-        *(
-            "get_rpc_object_descriptors",
-            "get_signals",
-            "get_status",
-            "get_version",
-            "list_configured",
-            "list_objects",
-            "lock_words",
-        ),
-        *("request_lock_release", "told_of_lock"),
+        *("get_rpc_object_descriptors", "get_signals", "get_status", "get_version", "list_configured"),
+        *("list_objects", "lock_words", "read_log", "request_lock_release", "told_of_lock"),
     )
 
     def __init__(self, context: Any, name: str, owner: Owner) -> None:
@@ -246,6 +241,33 @@ class ContextObject(QMI_RpcObject):
         Nothing of an object runs, and nothing is waited for: one that is stuck is told like any other.
         """
         return self._owner.status_here().to_plain()
+
+    @answered_by("_begin_read_log")
+    def read_log(
+        self, after: int | None = None, level: str | int = 0, limit: int = 200, wait: float = 0.0, run: str = ""
+    ) -> dict[str, Any]:
+        """Read the log: the records that are kept in memory, of the loggers as they are configured.
+
+        Args:
+            after: What was read last: ``last`` of the answer before. None wants the newest records.
+            level: The lowest level that is wanted, such as ``"WARNING"``.
+            limit: How many records are wanted at most.
+            wait: How many seconds to wait until there is one; without ``after``, nothing is waited for.
+            run: ``run`` of the answer before. If the program was started again since, its log is read from the
+                beginning.
+
+        Returns:
+            A :class:`.LogBatch` as plain data.
+
+        Raises:
+            QMI_InvalidValueException: If an argument makes no sense.
+        """
+        return self._begin_read_log(after, level, limit, wait, run).wait()
+
+    def _begin_read_log(
+        self, after: int | None = None, level: str | int = 0, limit: int = 200, wait: float = 0.0, run: str = ""
+    ) -> QMI_RpcFuture[dict[str, Any]]:
+        return self._owner.begin_read_log(after, level, limit, wait, run)
 
     @direct_method
     def list_configured(self) -> list[tuple[object, ...]]:

@@ -248,6 +248,19 @@ class ProcessStatus(PlainRecord):
 
 
 @dataclass(frozen=True, slots=True)
+class LogTotals(PlainRecord):
+    """How many records the log of the program has got so far.
+
+    Attributes:
+        warnings: Those of level WARNING.
+        errors: Those of level ERROR and above.
+    """
+
+    warnings: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ContextStatus(PlainRecord):
     """What a context tells of itself.
 
@@ -273,6 +286,7 @@ class ContextStatus(PlainRecord):
         signals: What has become of its signals.
         failures: How often something of the network has failed, by what failed and why.
         process: What its process uses.
+        log: What its program has logged.
     """
 
     name: str = ""
@@ -296,6 +310,7 @@ class ContextStatus(PlainRecord):
     signals: SignalTotals = SignalTotals()
     failures: dict[str, int] = field(default_factory=dict)
     process: ProcessStatus = ProcessStatus()
+    log: LogTotals = LogTotals()
 
     @property
     def uptime(self) -> float:
@@ -309,6 +324,6 @@ class ContextStatus(PlainRecord):
 
 for _public in (
     *(LockStatus, BusyStatus, ErrorStatus, SignalStatus, TaskStatus, ObjectStatus, LinkStatus, SignalTotals),
-    *(ProcessStatus, ContextStatus),
+    *(ProcessStatus, LogTotals, ContextStatus),
 ):
     _public.__module__ = "qmi.core.context"

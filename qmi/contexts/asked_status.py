@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import replace
-from typing import NamedTuple
 
 from qmi.actors.context_status import ContextStatus, ObjectStatus, TaskStatus
 from qmi.errors import QMI_UnknownRpcException
-from qmi.messages import Args
 
 _TASK_STATES = ("new", "running", "ended", "failed", "restarting")
 
 
-class Question(NamedTuple):
-    """A method of ``$context`` to be called.
-
-    Attributes:
-        method: Its name.
-        args: The arguments.
-    """
-
-    method: str
-    args: Args = ()
-
-
-def status_questions(name: str) -> Generator[Question, object, ContextStatus]:
+def status_questions(name: str) -> Generator[str, object, ContextStatus]:
     """Ask a context what it tells of itself, whichever version it runs.
 
-    Whoever drives this calls what it yields and sends the result, or throws the error in.
+    Whoever drives this calls the method of ``$context`` that it yields, which needs no arguments, and sends the result,
+    or throws the error in.
 
     Args:
         name: The context, as it is known here.
@@ -37,18 +24,18 @@ def status_questions(name: str) -> Generator[Question, object, ContextStatus]:
         What it tells; of an older version no more than its version, process and objects.
     """
     try:
-        status = ContextStatus.from_plain((yield Question("get_status")))
+        status = ContextStatus.from_plain((yield "get_status"))
     except QMI_UnknownRpcException:
         return (yield from _questions_of_old(name))
     return status if status.name else replace(status, name=name)
 
 
-def _questions_of_old(name: str) -> Generator[Question, object, ContextStatus]:
-    found = {"name": name, "version": (yield Question("get_version")), "pid": (yield Question("get_pid"))}
+def _questions_of_old(name: str) -> Generator[str, object, ContextStatus]:
+    found = {"name": name, "version": (yield "get_version"), "pid": (yield "get_pid")}
     try:
-        listed = yield Question("list_objects", (None,))
+        listed = yield "list_objects"
     except QMI_UnknownRpcException:  # of a version that is older still
-        listed = yield Question("get_rpc_object_descriptors")
+        listed = yield "get_rpc_object_descriptors"
     objects = tuple(map(_object_of_old, listed)) if isinstance(listed, list | tuple) else ()
     return replace(ContextStatus.from_plain(found), objects=tuple(entry for entry in objects if entry.name))
 
@@ -70,12 +57,12 @@ def _object_of_old(entry: object) -> ObjectStatus:
     return replace(ObjectStatus.from_plain(known), task=task)
 
 
-async def asked_status(name: str, ask: Callable[[str, Args], Awaitable[object]]) -> ContextStatus:
+async def asked_status(name: str, ask: Callable[[str], Awaitable[object]]) -> ContextStatus:
     """Ask a context what it tells of itself, from a trio task.
 
     Args:
         name: The context, as it is known here.
-        ask: Calls a method of its ``$context``.
+        ask: Calls a method of its ``$context``, which needs no arguments.
 
     Raises:
         Exception: What a call raises.
@@ -85,7 +72,7 @@ async def asked_status(name: str, ask: Callable[[str, Args], Awaitable[object]])
         question = next(questions)
         while True:
             try:
-                answer = await ask(*question)
+                answer = await ask(question)
             except QMI_UnknownRpcException as error:
                 question = questions.throw(error)
             else:
@@ -97,12 +84,12 @@ async def asked_status(name: str, ask: Callable[[str, Args], Awaitable[object]])
         questions.close()
 
 
-def status_by(name: str, ask: Callable[[str, Args], object]) -> ContextStatus:
+def status_by(name: str, ask: Callable[[str], object]) -> ContextStatus:
     """The same for blocking callers.
 
     Args:
         name: The context, as it is known here.
-        ask: Calls a method of its ``$context``.
+        ask: Calls a method of its ``$context``, which needs no arguments.
 
     Raises:
         Exception: What a call raises.
@@ -112,7 +99,7 @@ def status_by(name: str, ask: Callable[[str, Args], object]) -> ContextStatus:
         question = next(questions)
         while True:
             try:
-                answer = ask(*question)
+                answer = ask(question)
             except QMI_UnknownRpcException as error:
                 question = questions.throw(error)
             else:

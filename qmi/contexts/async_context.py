@@ -24,7 +24,7 @@ from qmi.contexts.asked_status import asked_status
 from qmi.contexts.base import ContextBase
 from qmi.contexts.reservations import ReleaseRequest
 from qmi.errors import QMI_Exception, QMI_MessageDeliveryException, QMI_UnknownRpcException
-from qmi.messages import Args, Call
+from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address, check_name, parse_address
 from qmi.net.protocol.bounds import describe_error
 from qmi.peers.answer_types import check_listing
@@ -223,8 +223,8 @@ class Context(ContextBase):
             return self.status_here()
         address = Address(check_name(context_name, "context"), CONTEXT_OBJECT_NAME)
 
-        def ask(method: str, args: Args) -> Awaitable[object]:
-            return call_async(self.request(address, Call(CONTEXT_OBJECT_NAME, method, args)))
+        def ask(method: str) -> Awaitable[object]:
+            return call_async(self.request(address, Call(CONTEXT_OBJECT_NAME, method)))
 
         return await asked_status(address.context, ask)
 

@@ -38,6 +38,7 @@ from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.configured import ConfiguredObjects
 from qmi.contexts.internal import InternalObjects
+from qmi.contexts.log_reader import LogReader
 from qmi.contexts.loop_thread import RUNNING
 from qmi.contexts.reservations import Reservations
 from qmi.contexts.rights import RemoteRights
@@ -423,6 +424,10 @@ class ContextBase:
     def status_here(self) -> ContextStatus:
         """What this context tells of itself. From any thread; waits for nothing."""
         return context_status(self)
+
+    def begin_read_log(self, *request: object) -> QMI_RpcFuture[dict[str, Any]]:
+        """Begin to read the log; see :meth:`.ContextObject.read_log`."""
+        return self.run(LogReader(self.loop, *request).answer)
 
     def describe_origin(self, origin: Origin | None) -> str:
         """Which context something came from, where that is, and its process; for the log."""

@@ -132,6 +132,12 @@ def _setup_logging(config: CfgQmi, context_name: str, console_loglevel: str | No
     return setup_logging(config, context_name, console_loglevel=console_loglevel)
 
 
+def _keep_records(context_name: str) -> LogSetup:
+    from qmi.runtime.logs import keep_records
+
+    return keep_records(context_name)
+
+
 def start(
     context_name: str,
     config_file: str | os.PathLike[str] | None = "",
@@ -178,6 +184,8 @@ def _start_default(context: QMI_Context, init_logging: bool, console_loglevel: s
             _SESSION.logs = _setup_logging(context.get_config(), context.name, console_loglevel)
             if console_loglevel is not None:
                 context.get_config().logging.console_loglevel = console_loglevel
+        else:
+            _SESSION.logs = _keep_records(context.name)
         context.start()
     except BaseException:
         _end_logging()
@@ -264,7 +272,7 @@ async def open_context(
     refuse_outside_trio("A context of open_context()", "qmi.start")
     facade = _make_context(context_name, config if config is not None else _load_config(config_file, context_cfg))
     core = facade.async_context
-    logs = _setup_logging(core.config, context_name, console_loglevel) if init_logging else None
+    logs = _setup_logging(core.config, context_name, console_loglevel) if init_logging else _keep_records(context_name)
     INTERRUPTS.install()
     try:
         async with core.running():
@@ -276,8 +284,7 @@ async def open_context(
                 EXECUTION.reset(token)
     finally:
         INTERRUPTS.uninstall()
-        if logs is not None:
-            logs.uninstall()
+        logs.uninstall()
     INTERRUPTS.end_of_body()
 
 

@@ -6,6 +6,7 @@ taken, no mutex is held for longer than it takes to copy a list. So an object th
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
@@ -23,6 +24,7 @@ from qmi.actors.context_status import (
     BusyStatus,
     ContextStatus,
     LockStatus,
+    LogTotals,
     ObjectStatus,
     ProcessStatus,
     SignalStatus,
@@ -41,6 +43,7 @@ from qmi.net.codec import Encoded
 from qmi.net.protocol.bounds import describe_error
 from qmi.peers.connections import Connections
 from qmi.runtime.identity import own_identity
+from qmi.runtime.log_ring import LOG_RING
 
 
 class StatusServices(Protocol):
@@ -91,6 +94,7 @@ def context_status(services: StatusServices) -> ContextStatus:
         signals=totals,
         failures=connections.failures.counts(),
         process=_process(),
+        log=LogTotals(LOG_RING.total(logging.WARNING, logging.ERROR), LOG_RING.total(logging.ERROR)),
     )
 
 

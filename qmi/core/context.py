@@ -7,6 +7,7 @@ from qmi.actors.context_status import (
     ErrorStatus,
     LinkStatus,
     LockStatus,
+    LogTotals,
     ObjectStatus,
     ProcessStatus,
     SignalStatus,
@@ -14,6 +15,7 @@ from qmi.actors.context_status import (
     TaskStatus,
 )
 from qmi.actors.interface import rpc_method
+from qmi.actors.log_records import LogBatch, LogRecordStatus
 from qmi.contexts.async_context import Context
 from qmi.contexts.blocking_context import QMI_Context
 from qmi.contexts.reservations import ReleaseRequest
@@ -33,6 +35,9 @@ __all__ = [
     "ErrorStatus",
     "LinkStatus",
     "LockStatus",
+    "LogBatch",
+    "LogRecordStatus",
+    "LogTotals",
     "ObjectStatus",
     "PeerDescriptor",
     "ProcessStatus",

@@ -35,6 +35,7 @@ from qmi.config.schema import CfgLogging, CfgQmi
 from qmi.config.validators import LOG_LEVELS, printable, printable_lines
 from qmi.errors import QMI_LogLevelException
 from qmi.runtime.call_context import EXECUTION
+from qmi.runtime.log_ring import LOG_RING
 
 _logger = logging.getLogger("qmi.core.logging_init")
 
@@ -85,6 +86,19 @@ def setup_logging(config: CfgQmi, context_name: str, *, console_loglevel: str | 
         except OSError as error:
             _logger.warning("There is no log file: %s cannot be written (%s)", path, error.strerror or error)
     return outlet
+
+
+def keep_records(context_name: str) -> LogSetup:
+    """Keep log records in memory for who reads them from elsewhere, in a program with logging of its own.
+
+    Where no handler is on the root logger, nothing is done: one more would change what Python shows without any.
+
+    Args:
+        context_name: The context that the records are said to come from.
+    """
+    keeper = _Keeper(context_name)
+    keeper.install()
+    return keeper
 
 
 def shutdown_logging() -> None:
@@ -309,6 +323,7 @@ class _Outlet(logging.Handler):
     def install(self) -> None:
         """Join the handlers of the root logger and set the levels of loggers."""
         logging.getLogger().addHandler(self)
+        LOG_RING.feeders += 1
         _GLOBALS.adjust()
 
     def open_file(self, path: str, config: CfgLogging) -> None:
@@ -324,6 +339,7 @@ class _Outlet(logging.Handler):
             return
         self._tell_what_ends_it()
         logging.getLogger().removeHandler(self)
+        LOG_RING.feeders -= 1
         self.close()
         _GLOBALS.adjust()
 
@@ -356,10 +372,13 @@ class _Outlet(logging.Handler):
         wanted = self.levels.wanted_in_file(record)
         if wanted:
             self.write_to_file(record, suppressed)
+            self.keep(record, suppressed)
         outlets = _outlets()
         if outlets and outlets[0] is not self:
             return
         level = min((outlet.levels.console for outlet in outlets), default=self.levels.console)
+        if record.levelno >= level:
+            self.keep(record, suppressed)
         if (record.levelno >= level and not _is_shown_by_others(record)) or (self._file_failed and wanted):
             _to_stderr(_suppressed_text(self.format(record), suppressed))
 
@@ -374,6 +393,10 @@ class _Outlet(logging.Handler):
             self._give_up_file(self.file.baseFilename, error)
         finally:
             self.release()
+
+    def keep(self, record: logging.LogRecord, suppressed: int = 0) -> None:
+        """Keep a record for who reads the log from elsewhere."""
+        _keep(record, _suppressed_text(record.getMessage(), suppressed), self._context_name)
 
     def _tell_what_ends_it(self) -> None:
         # "with qmi.start(...)" takes logging down before the interpreter gets to see what nobody catches.
@@ -399,6 +422,44 @@ class _Outlet(logging.Handler):
                 return
         with suppress(OSError):  # what could not be written still cannot be
             file.close()
+
+
+class _Keeper(logging.Handler):
+    """Keeps what other handlers of the program write as well."""
+
+    def __init__(self, context_name: str) -> None:
+        super().__init__()
+        self._context_name = context_name
+
+    def install(self) -> None:
+        """Join the handlers of the root logger, if there are any."""
+        root = logging.getLogger()
+        if root.handlers:
+            root.addHandler(self)
+            LOG_RING.feeders += 1
+
+    def uninstall(self) -> None:
+        """Leave the root logger."""
+        root = logging.getLogger()
+        if self in root.handlers:
+            root.removeHandler(self)
+            LOG_RING.feeders -= 1
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - arguments that do not fit: another handler shows where they come from
+            return
+        _keep(record, message, self._context_name)
+
+
+def _keep(record: logging.LogRecord, message: str, context_name: str) -> None:
+    # Several handlers of one process may get the same record.
+    if "qmi_kept" not in vars(record):
+        record.qmi_kept = True
+        execution = EXECUTION.get()
+        LOG_RING.add(record, message, context_name if execution is None else execution.context.name)
 
 
 def _outlets() -> list[_Outlet]:
@@ -511,10 +572,11 @@ class _Hooks:
             self._before[2](args)
 
     def _write(self, text: str, error: BaseException | None) -> None:
+        record = _record_of(text, error)
         for outlet in _outlets() if self._active else ():
-            record = _record_of(text, error)
             if outlet.levels.wanted_in_file(record):
                 outlet.write_to_file(record)
+                outlet.keep(record)
 
 
 _GLOBALS = _Globals()

@@ -15,17 +15,19 @@ from qmi.actors.context_status import (
     ErrorStatus,
     LinkStatus,
     LockStatus,
+    LogTotals,
     ObjectStatus,
     ProcessStatus,
     SignalStatus,
     SignalTotals,
     TaskStatus,
 )
+from qmi.actors.log_records import LogBatch, LogRecordStatus
 from qmi.net.codec import Codec
 
 RECORDS = [
     *(LockStatus, BusyStatus, ErrorStatus, SignalStatus, TaskStatus, ObjectStatus, LinkStatus, SignalTotals),
-    *(ProcessStatus, ContextStatus),
+    *(ProcessStatus, ContextStatus, LogTotals, LogBatch, LogRecordStatus),
 ]
 
 FULL = ContextStatus(

@@ -419,7 +419,7 @@ def test_older_version_is_told_by_what_it_knows(missing: tuple[str, ...], monkey
     [None, 3, [], [None, 3, "x", ("a",), (1, 2)], [("lab.x", "instrument", "", "m:X", "failed: no module")]],
 )
 def test_odd_list_of_an_older_version_is_no_fault(listed: object) -> None:
-    def ask(method: str, args: object) -> object:
+    def ask(method: str) -> object:
         if method == "get_status":
             raise QMI_UnknownRpcException("no such method")
         return {"get_version": 3, "get_pid": "x"}.get(method, listed)

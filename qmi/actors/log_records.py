@@ -1,0 +1,53 @@
+"""Log records as they travel: plain data for other programs, and the records that they make of it."""
+
+from dataclasses import dataclass
+
+from qmi.actors.plain_records import PlainRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecordStatus(PlainRecord):
+    """A record of the log of a context.
+
+    Attributes:
+        number: Those of one program are numbered from 1.
+        time: When, in seconds since 1970 by the clock of its computer.
+        level: As in :mod:`logging`.
+        logger: Name of the logger.
+        context: The context that it came from, which may be another one of the same program.
+        message: The text; of several lines, perhaps.
+        trace: The traceback; empty if there is none.
+    """
+
+    number: int = 0
+    time: float = 0.0
+    level: int = 0
+    logger: str = ""
+    context: str = ""
+    message: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogBatch(PlainRecord):
+    """A part of the log of a context.
+
+    Attributes:
+        records: The records, oldest first.
+        last: What to read on after.
+        lost: How many records before these, of any level, are not kept any more although some of them were wanted.
+        run: Another one each time that the program of the context is started: then numbers begin anew.
+        kept: Whether records are kept: not by a program that was started without logging.
+        now: The clock of its computer.
+    """
+
+    records: tuple[LogRecordStatus, ...] = ()
+    last: int = 0
+    lost: int = 0
+    run: str = ""
+    kept: bool = True
+    now: float = 0.0
+
+
+for _public in (LogRecordStatus, LogBatch):
+    _public.__module__ = "qmi.core.context"
