@@ -110,7 +110,7 @@ def ask(lab: Laboratory, seen: Seen) -> Seen:
             begin = time.perf_counter()
             talk.call("get_version")
             seen = replace(seen, round_trip=time.perf_counter() - begin)
-            status = status_by(seen.name, lambda method, args: talk.call(method, *args))
+            status = status_by(seen.name, talk.call)
     except QMI_ConnectionException as error:
         return replace(seen, state=NOT_RUNNING, why=str(error.__cause__ or error))
     except QMI_Exception as error:
