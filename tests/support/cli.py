@@ -76,9 +76,10 @@ def serving(config: Path, name: str = "lab") -> Iterator[QMI_Context]:
 
 
 @contextmanager
-def shared_laboratory(config: Path, *modules: str) -> Iterator[None]:
+def shared_laboratory(config: Path, *modules: str, as_name: str = "") -> Iterator[None]:
     """Let the commands of some modules use one connection, which takes longer to make than a command to run."""
-    with pytest.MonkeyPatch.context() as patch, laboratory(Namespace(**{**COMMON, "config": str(config)})) as shared:
+    options = Namespace(**{**COMMON, "config": str(config), "as_name": as_name})
+    with pytest.MonkeyPatch.context() as patch, laboratory(options) as shared:
         for module in modules:
             patch.setattr(importlib.import_module(module), "laboratory", lambda arguments: nullcontext(shared))
         yield

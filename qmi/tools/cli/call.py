@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
-import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from qmi.actors.interface import Interface, Method, ParameterBrief
@@ -15,14 +12,12 @@ from qmi.actors.presentation import shown_class
 from qmi.actors.proxy import QMI_RpcProxy
 from qmi.actors.proxy_parameters import ProxyChannel
 from qmi.actors.signatures import KINDS, Source, signature_parameters
-from qmi.errors import QMI_Exception
 from qmi.names import Address, nearest, parse_parameter_path
-from qmi.parameters.info import ParameterInfo
-from qmi.parameters.rules import describe_limits, listed
 from qmi.tools.cli.annotations import configured_modules, resolver
 from qmi.tools.cli.call_arguments import Setting, bind
-from qmi.tools.cli.errors import EXIT_OK, CommandError
+from qmi.tools.cli.errors import EXIT_OK, CommandError, user_errors
 from qmi.tools.cli.options import CommandParser
+from qmi.tools.cli.places import allowed_now
 from qmi.tools.cli.results import check_output, show, show_item, write_output
 from qmi.tools.cli.session import Laboratory, laboratory, parse_member, parse_object
 from qmi.tools.cli.terminal import Terminal
@@ -43,40 +38,26 @@ JSON5, or else a text. What comes after -- is an argument, whatever it looks lik
 
 OWN_HELP = True
 
-_NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
-
-
-def negative_numbers(parser: argparse.ArgumentParser) -> None:
-    """Let ``-5V``, ``-1e-3`` and ``-inf`` be arguments and no options."""
-    # argparse knows -5 and -.5 alone, and has no other way to be told.
-    vars(parser).update(_negative_number_matcher=_NEGATIVE)
-
-
-class _Help(argparse.Action):
-    """``--help`` of the command, or of a method that was named before it."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, default=False, help="show this, or what a method does")
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Namespace, *more: object) -> None:
-        """Note that help is wanted, or print it."""
-        if getattr(namespace, "path", None) is None:
-            parser.print_help()
-            parser.exit()
-        namespace.method_help = True
-
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments of the command."""
-    negative_numbers(parser)
-    parser.add_argument("-h", "--help", dest="method_help", action=_Help)
-    parser.add_argument("path", metavar="CONTEXT.OBJECT[.METHOD]", help="the method, or the object to list those of")
+    parser.allow_numbers()
+    parser.add_argument("-h", "--help", dest="help", action="store_true", help="show this, or what a method does")
+    parser.add_argument(
+        "path", nargs="?", metavar="CONTEXT.OBJECT[.METHOD]", help="the method, or the object to list those of"
+    )
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="a value, or name=value")
+    parser.set_defaults(parser=parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write the result to a .npy or .csv file")
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Carry out the command; returns the exit code."""
+    if not arguments.path:
+        if not arguments.help:
+            arguments.parser.error("name a method, such as lab.psu.get_voltage, or an object, such as lab.psu")
+        terminal.write(arguments.parser.format_help().rstrip())
+        return EXIT_OK
     if arguments.output:
         check_output(arguments.output)
     if arguments.path.count(".") == 1:
@@ -88,7 +69,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         if not path:
             return list_methods(proxy.__rpc_interface__, address, terminal)
         found = find_method(proxy, address, path)
-        if arguments.method_help:
+        if arguments.help:
             terminal.write(method_help(found))
             return EXIT_OK
         _call(lab, found, arguments, terminal)
@@ -233,7 +214,7 @@ def _call(lab: Laboratory, found: Found, arguments: Namespace, terminal: Termina
         found.where,
         resolve=resolve,
         setting=setting,
-        limits=lambda: limits_text(found),
+        limits=lambda: _allowed(found),
     )
     if arguments.timeout is not None:
         kwargs["rpc_timeout"] = arguments.timeout
@@ -250,6 +231,10 @@ def _call(lab: Laboratory, found: Found, arguments: Namespace, terminal: Termina
         show(result, terminal)
 
 
+def _allowed(found: Found) -> str:
+    return "" if found.brief is None else allowed_now(found.proxy, f"{found.prefix}{found.brief.name}")
+
+
 def _print_items(items: Any, arguments: Namespace, terminal: Terminal) -> list[object]:
     kept: list[object] = []
     for item in items:
@@ -258,46 +243,3 @@ def _print_items(items: Any, arguments: Namespace, terminal: Terminal) -> list[o
         else:
             show_item(item, terminal)
     return kept
-
-
-@contextmanager
-def user_errors(where: str) -> Iterator[None]:
-    """Turn what a driver raises into the error of a command, with the name of what failed.
-
-    Args:
-        where: What is called.
-    """
-    try:
-        yield
-    except (QMI_Exception, BrokenPipeError):
-        raise
-    except Exception as error:
-        raise CommandError(f"{where} failed: {type(error).__name__}: {error}") from error
-
-
-def limits_text(found: Found) -> str:
-    """Which values the parameter may have now that a method sets, in words; empty if that cannot be found out."""
-    assert found.brief is not None
-    path = f"{found.prefix}{found.brief.name}"
-    try:
-        info = found.proxy.parameters[path].info(rpc_timeout=_ASKING)
-    except (QMI_Exception, AttributeError):  # the message does without
-        return ""
-    return allowed_text(info)
-
-
-_ASKING = 2.0
-
-
-def allowed_text(info: ParameterInfo) -> str:
-    """Which values a parameter may have now, in words; empty if its type says it all."""
-    unit = f" {info.unit}" if info.unit else ""
-    if info.values is not None and info.type in ("float", "int", "str"):
-        return f"{listed(info.values)}{unit}"
-    if info.type not in ("float", "int"):
-        return ""
-    kind = "a whole number" if info.type == "int" else "a number"
-    ends = info.limits or (None, None)
-    if all(end is None for end in ends):
-        return f"{kind} in {info.unit}" if unit else kind
-    return f"{kind} {describe_limits(ends, info.unit)}"

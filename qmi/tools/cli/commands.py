@@ -35,6 +35,12 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "objects": {
         "call": Command("call a method of an object, or list its methods", "qmi.tools.cli.call"),
+        "get": Command("read parameters of objects", "qmi.tools.cli.parameters"),
+        "set": Command("set a parameter of an object", "qmi.tools.cli.parameters"),
+        "snapshot": Command(
+            "show or keep all parameters of an object, or what has changed", "qmi.tools.cli.parameters"
+        ),
+        "restore": Command("set what differs from a snapshot in a file", "qmi.tools.cli.parameters"),
     },
     "programs": {
         "proc": Command("start, stop and watch the programs of the configuration", "qmi.tools.proc", "main"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from qmi.errors import QMI_Exception
 
 EXIT_OK = 0
@@ -24,3 +27,18 @@ class CommandError(QMI_Exception):
     def __init__(self, text: str, code: int = EXIT_FAILED) -> None:
         super().__init__(text)
         self.code = code
+
+
+@contextmanager
+def user_errors(where: str) -> Iterator[None]:
+    """Turn what a driver raises into the error of a command, with the name of what failed.
+
+    Args:
+        where: What is called.
+    """
+    try:
+        yield
+    except (QMI_Exception, BrokenPipeError):
+        raise
+    except Exception as error:  # of a driver; it is raised again
+        raise CommandError(f"{where} failed: {type(error).__name__}: {error}") from error

@@ -7,7 +7,6 @@ Nothing is imported here but what ``qmi --help`` needs: neither trio nor rich.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import signal
@@ -25,7 +24,7 @@ from qmi.tools.cli.errors import (
     EXIT_USAGE,
     CommandError,
 )
-from qmi.tools.cli.options import COMMON, make_parser, split
+from qmi.tools.cli.options import make_parser, split
 from qmi.tools.cli.terminal import Terminal
 
 
@@ -79,7 +78,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
         described = module.__dict__.get("DESCRIPTION") or command.help
         parser = make_parser(f"qmi {name}", described, add_help=not module.__dict__.get("OWN_HELP"))
         module.add_arguments(parser)
-        given = parser.parse_args([*before, *rest], argparse.Namespace(**COMMON))
+        given = parser.parse_command([*before, *rest])
         terminal.json = given.json
         code = module.run(given, terminal)
     return code if isinstance(code, int) else EXIT_OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import textwrap
 from typing import NoReturn
 
@@ -16,6 +17,9 @@ TAKE_A_VALUE = ("--config", "--timeout", "--workgroup", "--as")
 _FLAGS = ("--json",)
 
 
+_NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser whose errors are one line; the parsers of subcommands are such, too."""
 
@@ -26,6 +30,22 @@ class CommandParser(argparse.ArgumentParser):
             QMI_UsageException: Always.
         """
         raise QMI_UsageException(f"{message}; see '{self.prog} --help'")
+
+    def parse_command(self, arguments: list[str]) -> argparse.Namespace:
+        """Read a command line; options may stand between arguments, except where there are subcommands.
+
+        Raises:
+            QMI_UsageException: If it is wrong.
+        """
+        given = argparse.Namespace(**COMMON)
+        if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
+            return self.parse_args(arguments, given)
+        return self.parse_intermixed_args(arguments, given)
+
+    def allow_numbers(self) -> None:
+        """Let ``-5V``, ``-1e-3`` and ``-inf`` be arguments and no options."""
+        # argparse knows -5 and -.5 alone, and has no other way to be told.
+        vars(self).update(_negative_number_matcher=_NEGATIVE)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
