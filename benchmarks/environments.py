@@ -15,16 +15,19 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 UPSTREAM = ROOT / ".venv-upstream"
 PEERS = ROOT / ".venv-peers"
+QCODES = ROOT / ".venv-qcodes"
 
 _NEEDS = {
     UPSTREAM: ("qmi", "numpy"),
     PEERS: ("Pyro5", "rpyc", "pykka", "numpy"),
+    QCODES: ("qcodes", "numpy"),
 }
 _HOME = {
     "upstream": UPSTREAM,
     "pykka_actors": PEERS,
     "pyro5": PEERS,
     "rpyc_service": PEERS,
+    "qcodes_dataset": QCODES,
 }
 
 
@@ -53,7 +56,7 @@ def versions(systems: Iterable[str]) -> dict[str, str]:
     """What is measured: distribution names and their versions."""
     code = (
         "import importlib.metadata as m\n"
-        "for n in ('qmi-trio', 'trio', 'qmi', 'Pyro5', 'rpyc', 'pykka', 'numpy'):\n"
+        "for n in ('qmi-trio', 'trio', 'qmi', 'Pyro5', 'rpyc', 'pykka', 'numpy', 'qcodes'):\n"
         "    try: print(n, m.version(n))\n"
         "    except m.PackageNotFoundError: pass\n"
     )

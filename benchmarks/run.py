@@ -43,7 +43,7 @@ def one_round(found: Found, name: str, number: int, seconds: float) -> dict[str,
         if run in found.failures and number >= GIVE_UP and not found.figures(run):
             continue
         try:
-            figures[run] = run_child(run, name, seconds)
+            figures[run] = run_child(run, name, seconds, limit=max(90.0, 30.0 * seconds))
         except ChildFailed as failure:
             found.failures[run] = str(failure)
     return figures

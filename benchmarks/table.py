@@ -12,6 +12,7 @@ NAMES = {
     "pykka_actors": "pykka",
     "pyro5": "Pyro5",
     "rpyc_service": "rpyc",
+    "qcodes_dataset": "QCoDeS",
     "threads": "two threads",
     "sockets": "socket",
     "trio_alone": "trio",
@@ -33,7 +34,9 @@ def number(value: float) -> str:
 def goal_title(goal: Goal) -> str:
     """Whose figure against whose."""
     mine = run_title(goal.run) + ("" if goal.figure == "value" else f" {goal.figure}")
-    return f"{mine} / {run_title(goal.versus)}" if goal.versus else mine
+    if goal.versus is None:
+        return mine
+    return f"{mine} / {run_title(goal.versus)}" + (f" {goal.versus_figure}" if goal.versus_figure else "")
 
 
 def markdown(results: Results) -> str:

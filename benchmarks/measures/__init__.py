@@ -24,4 +24,7 @@ ORDER = (
     "scpi_block",
     "scpi_polling",
     "programs",
+    "rows_floats",
+    "rows_arrays",
+    "rows_many",
 )

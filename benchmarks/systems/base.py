@@ -22,6 +22,17 @@ class Target:
         raise NotImplementedError
 
 
+class Recording:
+    """Where rows are put."""
+
+    def add(self, row: list[float]) -> None:
+        """Add a row, a value for each column."""
+        raise NotImplementedError
+
+    def make_safe(self) -> None:
+        """Have all rows where the end of the program cannot harm them, unless each is there when it was added."""
+
+
 class System:
     """A library, or a floor that no library can be below.
 
@@ -46,6 +57,10 @@ class System:
 
     def remote(self, address: str) -> AbstractContextManager[Target]:
         """That object, as another process has it."""
+        raise NotImplementedError
+
+    def recording(self, variant: str, columns: list[str]) -> AbstractContextManager[Recording]:
+        """Record rows in the working directory."""
         raise NotImplementedError
 
     def local_async(self) -> AbstractAsyncContextManager[Any]:

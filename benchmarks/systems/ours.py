@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import qmi
 from benchmarks.own_drivers import AsyncDriver, CallerDriver
+from benchmarks.systems.base import Recording
 from benchmarks.systems.qmi_script import QmiScript
 from qmi.core.config_defs import CfgDiscovery, CfgQmi
 from qmi.core.context import QMI_Context
 
 LINKS = 100
+
+
+class _Rows(Recording):
+    def __init__(self, run: Any, columns: list[str]) -> None:
+        self._run = run
+        self._columns = columns
+
+    def add(self, row: list[float]) -> None:
+        self._run.add(**dict(zip(self._columns, row, strict=True)))
 
 
 class Ours(QmiScript):
@@ -37,6 +48,14 @@ class Ours(QmiScript):
                 stack.enter_context(other)
                 other.connect_to_peer("bench", address)
             yield "connected"
+
+    @contextmanager
+    def recording(self, variant: str, columns: list[str]) -> Iterator[Recording]:
+        """A run."""
+        import qmi.data
+
+        with qmi.data.run("rows", columns, folder=Path.cwd() / "runs") as run:
+            yield _Rows(run, columns)
 
     @asynccontextmanager
     async def local_async(self) -> AsyncIterator[Any]:
