@@ -11,6 +11,7 @@ from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 MAX_NAME_LENGTH = 63
 _NAME = re.compile(r"[-_a-zA-Z0-9()]{1,63}\Z")
 _PATH = re.compile(r"(?:(\w+)\[([0-9]{1,9})\]\.)?(\w+)")
+_MEMBER = re.compile(r"(?:([^.\[\]]+)\.)?([^.\[\]]+)\.((?:\w+\[[0-9]{1,9}\]\.)?\w+)")
 _ALLOWED = "letters, digits, '-', '_', '(' and ')'"
 
 CONTEXT_OBJECT_NAME = "$context"
@@ -122,6 +123,19 @@ def parse_parameter_path(text: object) -> ParameterPath | None:
     # What another program asks for need not be a text.
     found = _PATH.fullmatch(text) if isinstance(text, str) else None
     return None if found is None else ParameterPath(found[3], found[1] or "", int(found[2] or 0))
+
+
+def split_member(text: object) -> tuple[str, str, str] | None:
+    """Split ``"context.object.member"`` or ``"object.member"``; None if it is neither.
+
+    Returns:
+        The context, empty if there is none; the object; and the member: the name of a signal, a parameter or a method,
+        or that of a channel, such as ``"outputs[1].voltage"``.
+    """
+    found = _MEMBER.fullmatch(text) if isinstance(text, str) else None
+    if found is None or not is_valid_name(found[2]) or not (found[1] is None or is_valid_name(found[1])):
+        return None
+    return found[1] or "", found[2], found[3]
 
 
 def parse_host_port(text: str) -> HostPort:

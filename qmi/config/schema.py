@@ -25,6 +25,7 @@ from qmi.config.validators import (
     IPv4,
     LogFileName,
     LogLevel,
+    MemberName,
     Module,
     Name,
     Path,
@@ -184,7 +185,7 @@ class CfgTask:
 
 
 SERVE_MODULE = "qmi.tools.serve"
-"""The program of a context that lists instruments or tasks, and names no other."""
+"""The program of a context that lists instruments, tasks or recordings, and names no other."""
 
 
 @define
@@ -197,7 +198,7 @@ class CfgContext:
         connect_to_peers: Names of contexts to connect to at the start, which fails if one cannot be reached.
         enabled: Whether ``qmi_proc`` includes this context in ``--all`` and ``--locals``.
         program_module: Module that ``qmi_proc`` runs as the program of this context. None: ``qmi.tools.serve`` if it
-            lists instruments or tasks, else there is no program.
+            lists instruments, tasks or recordings, else there is no program.
         program_args: Command line arguments of that program.
         python_path: Directories for the program's ``PYTHONPATH``, separated as there.
         virtualenv_path: Virtual environment that the program runs in.
@@ -214,6 +215,8 @@ class CfgContext:
         instruments: Instruments by name, which ``qmi.tools.serve`` makes.
         tasks: Tasks by name, which it makes after the instruments.
         ready_timeout: Seconds that it waits for the instruments before it makes the tasks.
+        record: What it records from begin to end: by the name of the run, signals and parameters of this context and
+            of others.
     """
 
     host: Host | None = None
@@ -234,16 +237,19 @@ class CfgContext:
     instruments: dict[Name, CfgInstrument] = field(factory=dict)
     tasks: dict[Name, CfgTask] = field(factory=dict)
     ready_timeout: Positive = 30.0
+    record: dict[Name, list[MemberName]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         both = [name for name in self.instruments if name in self.tasks]
         if both:
             raise QMI_ConfigurationException(f"expected names of their own, found {both[0]!r} in instruments and tasks")
+        if empty := [name for name, members in self.record.items() if not members]:
+            raise QMI_ConfigurationException(f"expected signals and parameters to record, found none in {empty[0]!r}")
 
     @property
     def program(self) -> str | None:
         """The module that ``qmi_proc`` runs; None if there is no program."""
-        return self.program_module or (SERVE_MODULE if self.instruments or self.tasks else None)
+        return self.program_module or (SERVE_MODULE if self.instruments or self.tasks or self.record else None)
 
 
 @define

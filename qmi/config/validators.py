@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from qmi.names import MAX_NAME_LENGTH, is_valid_name
+from qmi.names import MAX_NAME_LENGTH, is_valid_name, split_member
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # The standard library knows these names too, so configuration files that work elsewhere may contain them.
@@ -180,6 +180,13 @@ SignalName: TypeAlias = Annotated[
     Rule(
         "a signal as 'context.object.signal' or 'object.signal'",
         lambda v: isinstance(v, str) and len(v.split(".")) in (2, 3) and all(map(is_valid_name, v.split("."))),
+    ),
+]
+MemberName: TypeAlias = Annotated[
+    str,
+    Rule(
+        "a signal or parameter as 'context.object.name' or 'object.name', such as 'psu.outputs[1].voltage'",
+        lambda value: split_member(value) is not None,
     ),
 ]
 Name: TypeAlias = Annotated[str, _NAME_RULE]

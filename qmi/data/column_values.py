@@ -148,8 +148,9 @@ def encoded(value: object, column: str, unit: str = "") -> Encoded:
 
 
 def _is_numpy(value: object, name: str) -> bool:
-    numpy = sys.modules.get("numpy")  # a value of it can be here only if it was imported
-    return numpy is not None and isinstance(value, getattr(numpy, name))
+    # A value of it can be here only if it was imported; that another thread may be doing just now.
+    kind = getattr(sys.modules.get("numpy"), name, None)
+    return kind is not None and isinstance(value, kind)
 
 
 def _number(value: Complex, column: str) -> Encoded:

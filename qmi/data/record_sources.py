@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from qmi.actors.call import Router
 from qmi.actors.interface import Interface
@@ -14,9 +14,7 @@ from qmi.actors.proxy import ProxySignal
 from qmi.actors.proxy_part import part_of
 from qmi.core.driver import AsyncParameterHandle, NonblockingParameterHandle, ParameterHandle
 from qmi.errors import QMI_InvalidValueException, QMI_UnknownNameException, QMI_UsageException
-from qmi.names import Address, nearest, parse_parameter_path
-
-_TEXT: Final = re.compile(r"(?:([^.\[\]]+)\.)?([^.\[\]]+)\.((?:\w+\[[0-9]{1,9}\]\.)?\w+)")
+from qmi.names import Address, nearest, parse_parameter_path, split_member
 
 Values = Mapping[str, object]
 Reading = Callable[[tuple[object, ...]], Values | None]
@@ -100,13 +98,13 @@ def parse_place(text: str, context: str) -> Place:
     Raises:
         QMI_InvalidValueException: If it is neither.
     """
-    found = _TEXT.fullmatch(text)
+    found = split_member(text)
     if found is None:
         raise QMI_InvalidValueException(
             'what is recorded is a signal or a parameter, such as "nsg.sig_sample", "lab.psu.voltage" or '
             f'"psu.outputs[1].voltage"; got {text!r}'
         )
-    return Place(Address(found[1] or context, found[2]), found[3])
+    return Place(Address(found[0] or context, found[1]), found[2])
 
 
 def wanted_of(what: object, context: str | None, column: str | None = None) -> Wanted:

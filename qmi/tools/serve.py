@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import qmi
 from qmi.config.loader import load_config
@@ -13,7 +14,7 @@ from qmi.config.schema import CfgQmi
 from qmi.config.structure import report
 from qmi.contexts.configured_classes import Loaded, faults_of, plans_of
 from qmi.contexts.simulating import simulates
-from qmi.core.context import ConfiguredObject
+from qmi.core.context import ConfiguredObject, QMI_Context
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.names import nearest
 
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
             return _check(config, options.context)
         with qmi.start(options.context, options.config) as context:
             _say(summary(context.name, context.make_configured()))
-            context.wait_until_shutdown()
+            with _recordings(context, config):
+                context.wait_until_shutdown()
     except (QMI_UsageException, QMI_ConfigurationException) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -58,6 +60,14 @@ def summary(context: str, states: Sequence[ConfiguredObject]) -> str:
     return "\n".join(lines + [f"  {state}" for state in states if state.state != "ready"])
 
 
+def _recordings(context: QMI_Context, config: CfgQmi) -> AbstractContextManager[object]:
+    if not config.contexts[context.name].record:
+        return nullcontext()
+    from qmi.data.record_plans import recording  # only where something is recorded
+
+    return recording(context, config)
+
+
 def _check_listed(config: CfgQmi, name: str) -> None:
     context = config.contexts.get(name)
     where = config.config_file or "the configuration"
@@ -65,9 +75,9 @@ def _check_listed(config: CfgQmi, name: str) -> None:
         near = nearest(name, config.contexts)
         hint = f"did you mean {near!r}?" if near else f"it has {', '.join(config.contexts) or 'none'}"
         raise QMI_UsageException(f"There is no context {name!r} in {where}: {hint}")
-    if not context.instruments and not context.tasks:
+    if not (context.instruments or context.tasks or context.record):
         raise QMI_UsageException(
-            f"There is nothing to serve: contexts.{name} in {where} lists neither instruments nor tasks"
+            f"There is nothing to serve: contexts.{name} in {where} lists neither instruments nor tasks nor recordings"
         )
 
 
@@ -79,9 +89,18 @@ def _check(config: CfgQmi, name: str) -> int:
     own = config.contexts[name]
     found = [entry for _, entry in faults_of(plans_of(name, own, simulate=simulates(config, own)))]
     faults = [str(entry) for entry in found if not isinstance(entry, Loaded)]
+    sources = 0
+    if own.record:
+        from qmi.data.record_plans import Plans
+
+        plans = Plans(name, config)
+        faults += plans.faults
+        sources = sum(map(len, plans.recordings.values()))
     if faults:
         raise report(f"The configuration of context {name}", faults)
     _say(f"{name}: {len(found)} classes found, and their arguments fit")
+    if sources:
+        _say(f"{name}: {sources} signals and parameters to record")
     return 0
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy
@@ -36,6 +38,7 @@ from qmi.core.exceptions import (
 from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import Placement, rpc_method
 from qmi.data import record_signals, run_metadata
+from qmi.data.column_values import encoded
 from qmi.data.run_log import RunLog
 from qmi.messages import Signal
 from tests.support.lab import address, make_context
@@ -510,3 +513,9 @@ def test_recording_has_failed_if_an_error_ends_it(
 def test_gap_is_shown_in_words() -> None:
     gap = qmi.data.Gap("lab.nsg.sig", "dropped", datetime.now(UTC) - timedelta(1), 7, 3)
     assert str(gap).startswith("lab.nsg.sig, before row 7: dropped (3 missing), signals are missing")
+
+
+def test_values_are_taken_while_another_thread_imports_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", ModuleType("numpy"))
+    for value in (datetime.now(UTC), 1, "a", True, None):
+        encoded(value, "x")

@@ -13,6 +13,7 @@ names = st.from_regex(r"[-_a-zA-Z0-9()]{1,63}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 paths = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 file_names = paths.filter(bool)
+members = st.sampled_from(["psu.voltage", "lab.nsg.sig_sample", "a(1).outputs[12].level"])
 hosts = st.sampled_from(["127.0.0.1", "::1", "lab-pc.example", "dæmon"])
 levels = st.sampled_from(LOG_LEVELS)
 counts = st.integers(1, 2**63 - 1)
@@ -35,6 +36,7 @@ contexts = st.builds(
     virtualenv_path=some(file_names),
     reconnect=st.booleans(),
     stop_grace=st.just(0) | seconds,
+    record=st.dictionaries(names, st.lists(members, min_size=1, max_size=2), max_size=2),
 )
 
 configurations = st.builds(

@@ -105,7 +105,10 @@ def test_serve_ends_in_order_by_signals(home: Path, number: signal.Signals) -> N
     [
         (["la"], "There is no context 'la' in {file}: did you mean 'lab'?"),
         (["zzz"], "There is no context 'zzz' in {file}: it has lab, empty"),
-        (["empty"], "There is nothing to serve: contexts.empty in {file} lists neither instruments nor tasks"),
+        (
+            ["empty"],
+            "There is nothing to serve: contexts.empty in {file} lists neither instruments nor tasks nor recordings",
+        ),
         (["lab", "--check"], "contexts.lab.instruments.bad.driver: there is no module 'no_such_module'"),
         (["lab", "--config", "/no/such.conf"], "The configuration file /no/such.conf does not exist"),
     ],
