@@ -125,7 +125,7 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
     record["(x)"] = ["psu.voltage"]
     plans = Plans("lab", load_config(str(write(tmp_path, record))))
     assert len(plans.faults) == len(FAULTS) + 1
-    assert plans.faults[-1].startswith('contexts.lab.record.(x): the name of a run')
+    assert plans.faults[-1].startswith("contexts.lab.record.(x): the name of a run")
 
 
 def test_check_counts_what_would_be_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
