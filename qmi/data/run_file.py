@@ -237,7 +237,7 @@ def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
     time = time_name(head.columns)
     variables = [file.create_variable(time, (ROW,), "i8")]
     _describe_times(variables[0])
-    variables[0].attrs["long_name"] = "time at which the row was added"
+    variables[0].attrs["long_name"] = "time at which the row was added, in UTC"
     sources = {column: one["source"] for one in summary.recorded or () for column in one["columns"]}
     coordinates = " ".join([time, *head.coordinates])
     for name, kind in summary.types.items():
@@ -270,6 +270,7 @@ def _create(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], kind: C
 def _describe_times(variable: h5netcdf.Variable) -> None:
     variable.attrs["units"] = TIME_UNITS
     variable.attrs["calendar"] = "proleptic_gregorian"
+    variable.attrs["time_zone"] = "UTC"
 
 
 def _axes(file: h5netcdf.File, summary: Summary, column: str) -> list[str]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -103,7 +105,8 @@ class RunFolder:
     def _check_writable(self, folder: Path) -> None:
         """Find out now whether the file can be made when the run has ended."""
         folder.mkdir(exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
+        effective = os.access in os.supports_effective_ids
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
             raise PermissionError(13, "Permission denied", str(folder))
 
     def end(self, run_id: str, log: RunLog) -> RunInfo:
@@ -112,9 +115,11 @@ class RunFolder:
         Raises:
             QMI_RecordingException: If the file cannot be made; the log stays.
         """
-        file = self.file_of(run_id)
         try:
-            info = info_of(attributes := run_file.build(log.path, file), file)
+            if log.is_lost:
+                run_id = self._put_back(run_id, log)
+            file = self.file_of(run_id)
+            info = replace(info_of(attributes := run_file.build(log.path, file), file), run_id=run_id)
             self.enter(info)
             if attributes["damaged"]:
                 kept = log.path.with_name(f"{log.path.name}.damaged")
@@ -127,6 +132,32 @@ class RunFolder:
         finally:
             log.close()
         return info
+
+    def _put_back(self, run_id: str, log: RunLog) -> str:
+        """Write a log anew that somebody has taken away, with the folder mostly.
+
+        Returns:
+            The id of the run, which is another one if another run has taken it meanwhile.
+
+        Raises:
+            QMI_RecordingException: If it cannot be written there; it is elsewhere then.
+        """
+        lost = log.path
+        try:
+            number, found = 1, run_id
+            while self.file_of(found).exists() or not log.put_back(lost.with_name(f"{found}{run_log.ENDING}")):
+                number += 1
+                found = f"{run_id}_{number}"
+            self.file_of(found).parent.mkdir(exist_ok=True)
+        except OSError as error:
+            kept = Path(tempfile.mkdtemp(prefix="qmi-run-"), lost.name)
+            log.put_back(kept)
+            raise QMI_RecordingException(
+                f"{lost} was taken away while the run lasted, and cannot be written again: {error}. Its rows are whole "
+                f"in {kept}: move that file into {self._open}, then call qmi.data.recover()"
+            ) from error
+        _logger.warning("%s was taken away while the run lasted, and has been written again", lost)
+        return found
 
     def enter(self, info: RunInfo) -> None:
         """Enter a run into the index; data do not depend on it, so what fails there is only logged."""

@@ -186,6 +186,39 @@ class RunLog:
         """Whether it is closed; in a forked child, all are."""
         return self._fd < 0
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody has taken the file away, or put another one in its place; what was written is not lost."""
+        return self._fd >= 0 and not is_there(self._fd, os.fspath(self.path))
+
+    def put_back(self, path: Path) -> bool:
+        """Write the log anew; False if there is a file of that name.
+
+        Args:
+            path: The file.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            try_lock(fd)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            while data := os.read(self._fd, _PART):
+                while data:
+                    data = data[os.write(fd, data) :]
+        except BaseException:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        former, self._fd, self.path = self._fd, fd, path
+        os.close(former)
+        return True
+
     def remove(self) -> None:
         """Delete the log, whose rows are in the final file."""
         if os.name == "nt":  # an open file cannot be deleted there

@@ -359,7 +359,7 @@ def test_folder_that_cannot_be_written_fails_at_the_beginning(tmp_path: Path) ->
 def test_folder_whose_files_could_not_be_made_at_the_end_fails_at_the_beginning(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name == "open")
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: Path(path).name == "open")
     with pytest.raises(QMI_RecordingException, match="Permission denied"):
         qmi.data.run("run", ["T"], folder=folder).__enter__()
     assert list((folder / "open").iterdir()) == []
