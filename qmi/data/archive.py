@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qmi.data import run_file
 from qmi.data.run_folder import RunFolder
 from qmi.data.run_index import RunInfo
+from qmi.data.run_list import RunList
 from qmi.errors import QMI_InvalidValueException, QMI_RecordingException, QMI_UnknownNameException
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def runs(
     state: str | None = None,
     limit: int | None = None,
     folder: str | Path | None = None,
-) -> list[RunInfo]:
+) -> RunList:
     """Find runs, oldest first. Those that were cut short are recovered first.
 
     Args:
@@ -44,14 +45,15 @@ def runs(
     """
     place = RunFolder(folder)
     place.recover_quietly()
-    return place.index.find(name=name, tag=tag, since=since, until=until, state=state, limit=limit)
+    return RunList(place.index.find(name=name, tag=tag, since=since, until=until, state=state, limit=limit))
 
 
 def load(run: str | RunInfo, *, folder: str | Path | None = None) -> xarray.Dataset:
     """Read a run into memory.
 
     The columns are variables with their units, along the dimension ``row``; the coordinate ``time`` has the times of
-    the rows in UTC (``row_time`` if there is a column ``time``). ``load(run_id).to_pandas()`` makes a table.
+    the rows in UTC (``row_time`` if there is a column ``time``). ``load(run_id).to_pandas()`` makes a table; where
+    there are columns of arrays, of the other ones: ``load(run_id)[["T", "V"]].to_pandas()``.
 
     Args:
         run: The id of a run; or a name, for the latest run of that name that has ended; or an entry of :func:`runs`.
@@ -87,7 +89,7 @@ def _file_of(run: str | RunInfo, folder: str | Path | None) -> Path:
     return named[-1].file
 
 
-def recover(folder: str | Path | None = None) -> list[RunInfo]:
+def recover(folder: str | Path | None = None) -> RunList:
     """Make files of runs that were cut short, because their program was killed or the disk was full.
 
     That happens by itself when the next run begins, and by :func:`runs` and :func:`load`. This also enters runs into
@@ -110,4 +112,4 @@ def recover(folder: str | Path | None = None) -> list[RunInfo]:
         )
     if place.path.exists():
         place.mend_index()
-    return found
+    return RunList(found)

@@ -245,7 +245,7 @@ def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
         variable = _create(file, name, dimensions, kind)
         variables.append(variable)
         if head.columns[name]:
-            variable.attrs["units" if kind.kind != "time" else "unit"] = head.columns[name]
+            variable.attrs[_unit_attribute(kind, head.columns[name])] = head.columns[name]
         if name in sources:
             variable.attrs["source"] = sources[name]
         if name in summary.enums:
@@ -265,6 +265,11 @@ def _create(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], kind: C
     if kind.kind == "time":
         _describe_times(variable)
     return variable
+
+
+def _unit_attribute(kind: ColumnType, unit: str) -> str:
+    """What a unit is called: ``units`` may not be there for times, and would make times of "s since 2000"."""
+    return "unit" if kind.kind == "time" or " since " in unit else "units"
 
 
 def _describe_times(variable: h5netcdf.Variable) -> None:
@@ -288,7 +293,7 @@ def _axes(file: h5netcdf.File, summary: Summary, column: str) -> list[str]:
             variable = _create(file, name, (name,), kind)
             variable[:] = convert([plain], kind)[0]
             if unit:
-                variable.attrs["units" if kind.kind != "time" else "unit"] = unit
+                variable.attrs[_unit_attribute(kind, unit)] = unit
     return names
 
 

@@ -274,6 +274,16 @@ def test_column_may_be_called_time(folder: Path) -> None:
     assert data.row_time.dtype == "M8[ns]"
 
 
+@pytest.mark.parametrize("unit", ["s since 2000-01-01", "days", "ms", "µs", "°C", "%", "1/cm"])
+def test_units_that_look_like_times_do_not_make_times_of_numbers(folder: Path, unit: str) -> None:
+    with qmi.data.run("run", {"x": unit, "trace": ""}, axes={"trace": {"t": (unit, [1.5])}}, folder=folder) as run:
+        run.add(x=2.5, trace=[1.0])
+    data = qmi.data.load("run", folder=folder)
+    for name, value in (("x", [2.5]), ("t", [1.5])):
+        assert data[name].values.tolist() == value
+        assert unit in data[name].attrs.values()
+
+
 def test_run_without_rows_has_a_file(folder: Path) -> None:
     with qmi.data.run("empty", ["T"], folder=folder) as run:
         pass
