@@ -1,8 +1,12 @@
 """Log records as they travel: plain data for other programs, and the records that they make of it."""
 
+import logging
 from dataclasses import dataclass
 
 from qmi.actors.plain_records import PlainRecord
+from qmi.config.validators import LOG_LEVELS
+from qmi.errors import QMI_InvalidValueException
+from qmi.names import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +55,18 @@ class LogBatch(PlainRecord):
 
 for _public in (LogRecordStatus, LogBatch):
     _public.__module__ = "qmi.core.context"
+
+
+def level_number(level: object) -> int:
+    """A level by its name or number.
+
+    Raises:
+        QMI_InvalidValueException: If there is none.
+    """
+    if type(level) is int and level >= 0:
+        return level
+    if isinstance(level, str) and (number := logging.getLevelNamesMapping().get(level.upper())) is not None:
+        return number
+    near = nearest(level.upper(), LOG_LEVELS) if isinstance(level, str) else None
+    expected = ", ".join(LOG_LEVELS) + (f"; did you mean {near}?" if near else "")
+    raise QMI_InvalidValueException(f"level must be one of {expected}, got {level!r}")

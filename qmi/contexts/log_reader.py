@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 
 import trio
 
-from qmi.actors.log_records import LogBatch, LogRecordStatus
-from qmi.config.validators import LOG_LEVELS
+from qmi.actors.log_records import LogBatch, LogRecordStatus, level_number
 from qmi.errors import QMI_InvalidValueException
-from qmi.names import nearest
 from qmi.runtime.log_ring import LOG_RING, LogRing
 from qmi.runtime.wakeup import Loop
 
@@ -105,18 +102,3 @@ class LogReader:
 
     def _tell(self) -> None:
         self._woken.set()
-
-
-def level_number(level: object) -> int:
-    """A level by its name or number.
-
-    Raises:
-        QMI_InvalidValueException: If there is none.
-    """
-    if type(level) is int and level >= 0:
-        return level
-    if isinstance(level, str) and (number := logging.getLevelNamesMapping().get(level.upper())) is not None:
-        return number
-    near = nearest(level.upper(), LOG_LEVELS) if isinstance(level, str) else None
-    expected = ", ".join(LOG_LEVELS) + (f"; did you mean {near}?" if near else "")
-    raise QMI_InvalidValueException(f"level must be one of {expected}, got {level!r}")

@@ -32,6 +32,7 @@ class Command(NamedTuple):
 GROUPS: dict[str, dict[str, Command]] = {
     "look": {
         "ls": Command("show the contexts that there are, and what is in them", "qmi.tools.cli.ls"),
+        "log": Command("show what contexts have logged, and follow it", "qmi.tools.cli.log"),
     },
     "objects": {
         "call": Command("call a method of an object, or list its methods", "qmi.tools.cli.call"),

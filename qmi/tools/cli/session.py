@@ -87,6 +87,10 @@ class Laboratory:
         self._found[context] = known
         return known
 
+    def forget(self, context: str) -> None:
+        """Look anew where a context is, the next time that it is wanted: it was started again, perhaps elsewhere."""
+        self._found.pop(context, None)
+
     def configured(self, context: str) -> HostPort | None:
         """Where the configuration says that a context is; None if it does not."""
         from qmi.peers.resolver import configured
