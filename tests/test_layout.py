@@ -26,6 +26,8 @@ PURE = {
     "qmi.data.column_values",
     "qmi.data.index_queries",
     "qmi.data.log_contents",
+    "qmi.data.plot_layout",
+    "qmi.data.plot_ticks",
     "qmi.data.record_format",
     "qmi.data.row_batches",
     "qmi.data.row_format",
