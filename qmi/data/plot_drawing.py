@@ -329,7 +329,7 @@ def _line(label: str, xs: Array, ys: Array, *, sweeps: bool = False) -> tuple[st
     xs, ys = xs[there], ys[there]
     if sweeps and len(xs) > 2:
         steps = numpy.diff(xs)
-        back = (numpy.abs(steps) > 0.5 * (xs.max() - xs.min())) & (numpy.abs(steps) > 4 * numpy.median(abs(steps)))
+        back = (numpy.abs(steps) > 0.5 * (xs.max() - xs.min())) & (numpy.abs(steps) > 2 * numpy.median(abs(steps)))
         if back.any():
             places = numpy.flatnonzero(back) + 1
             xs, ys = numpy.insert(xs, places, numpy.nan), numpy.insert(ys, places, numpy.nan)

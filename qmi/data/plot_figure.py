@@ -170,7 +170,7 @@ def _limit(drawn: Any, panel: Image | Points) -> None:
 
 
 def _pixels(centers: Array) -> tuple[tuple[float, float], Array]:
-    """The ends of an axis of an image, and which cell is at each of its pixels, which are of one size as cells may not."""
+    """The ends of an axis of an image, and which cell is at each of its pixels: those have one size."""
     edges = _edges(centers)
     steps = numpy.diff(edges)
     ends = (float(edges[0]), float(edges[-1]))

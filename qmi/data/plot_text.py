@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple, TypeAlias
@@ -114,8 +115,8 @@ class _Picture:
         self._width = width
         self._style = style
         self._zone = zone
-        self._xs = _range(_all(panel, 0), isinstance(panel, Image))
-        self._ys = _range(_all(panel, 1), isinstance(panel, Image), panel.y.categories)
+        self._xs = _range(_all(panel, 0), panel.x)
+        self._ys = _range(_all(panel, 1), panel.y)
 
     def margin(self, down: int) -> int:
         """How wide the labels on the left are."""
@@ -291,16 +292,16 @@ def _all(panel: Panels, index: int) -> Array:
     return _edges(values) if isinstance(panel, Image) else values
 
 
-def _range(values: Array, exact: bool, categories: Sequence[str] = ()) -> tuple[float, float]:
+def _range(values: Array, axis: Axis) -> tuple[float, float]:
     """The ends of an axis."""
-    if categories:
-        return -0.25, max(1.0, len(categories) - 1) + 0.25
+    if axis.categories:
+        return -0.25, max(1.0, len(axis.categories) - 1) + 0.25
     finite = values[numpy.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
     if low == high:
-        half = abs(low) * 0.05 or 0.5
+        half = 0.5 if axis.times else abs(low) * 0.05 or 0.5
         return low - half, high + half
     return low, high
 
@@ -360,6 +361,7 @@ def _halves(upper: Sequence[float], lower: Sequence[float]) -> str:
     return f"{line}\x1b[0m"
 
 
+@functools.cache
 def _palette() -> tuple[int, ...]:
     """Colours of a palette of 256, from low to high values."""
     found = []

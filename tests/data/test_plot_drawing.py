@@ -217,7 +217,7 @@ def test_arrays_of_a_sweep_are_sorted_by_its_coordinate() -> None:
 
 
 def test_only_array_is_a_line_and_so_is_the_last_one() -> None:
-    rows = [{"trace": numpy.array([1, 5, 2])}]
+    rows: list[Any] = [{"trace": numpy.array([1, 5, 2])}]
     assert lines(drawing_of({"trace": "V"}, rows)).curves[0][2].tolist() == [1, 5, 2]
     rows += [{"trace": None}, {"trace": numpy.array([7, 8, 9])}]
     panel = lines(drawing_of({"trace": "V"}, rows, y="trace[-1]"))

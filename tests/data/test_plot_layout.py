@@ -35,7 +35,7 @@ def shown(layout: Layout) -> list[tuple[str, ...]]:
         ([T, V, W], None, [("lines", "T"), ("lines", "V", "W")]),
         ([T, V, W], "V", [("lines", "V")]),
         ([T, V, W], ["W", "T"], [("lines", "W"), ("lines", "T")]),
-        ([V, PlotColumn("on", "", "bool"), PlotColumn("off", "", "bool")], None, [("lines", name) for name in ("V", "on", "off")]),
+        ([PlotColumn(name, "", "bool") for name in ("on", "off")], None, [("lines", "on"), ("lines", "off")]),
         ([V, PlotColumn("mode", "", "text")], None, [("lines", "V")]),
         ([V, PlotColumn("mode", "", "text")], ["mode", "V"], [("lines", "mode"), ("lines", "V")]),
         ([PlotColumn("mode", "", "text"), PlotColumn("at", "", "time")], None, [("lines", "mode"), ("lines", "at")]),
@@ -139,7 +139,7 @@ def test_coordinates_without_a_grid_are_points() -> None:
     assert arranged(["a", "b"], points) == Arrangement("points", ("a", "b"))
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(6)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(6)))[::7])
 def test_grid_may_be_measured_in_any_order(order: tuple[int, ...]) -> None:
     points = scan_points(2, 3, snake=False)
     assert arranged(["a", "b"], [points[n] for n in order]) == Arrangement("image", ("a", "b"))
