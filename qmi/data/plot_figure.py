@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy
 from dateutil.tz import tzlocal
@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from qmi.data.plot_drawing import Axis, Drawing, Image, Lines, Points
 from qmi.data.plot_table import Array, envelope
+
+AnyPanel: TypeAlias = Lines | Image | Points
 
 _DAY: Final = 86400.0
 _PIXELS: Final = 4000
@@ -35,7 +37,7 @@ class FigurePainter:
     def __init__(self, figure: Figure) -> None:
         self._figure = figure
         self._kind: object = None
-        self._updates: list[Callable[[Any], None]] = []
+        self._updates: list[Callable[[AnyPanel], None]] = []
 
     def paint(self, drawing: Drawing) -> None:
         """Show this from now on."""
@@ -48,7 +50,7 @@ class FigurePainter:
         for update, panel in zip(self._updates, drawing.panels, strict=True):
             update(panel)
 
-    def _axes(self, drawing: Drawing) -> list[Callable[[Any], None]]:
+    def _axes(self, drawing: Drawing) -> list[Callable[[AnyPanel], None]]:
         panels = drawing.panels
         if not panels:
             return []
@@ -58,7 +60,7 @@ class FigurePainter:
         axes = self._figure.subplots(down, across, squeeze=False, sharex=shared).ravel()
         for unused in axes[len(panels) :]:
             unused.remove()
-        makers: dict[type, Callable[..., Callable[[Any], None]]] = {Lines: _lines, Image: _image, Points: _points}
+        makers: dict[type, Callable[..., Callable[[AnyPanel], None]]] = {Lines: _lines, Image: _image, Points: _points}
         found = []
         for number, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
             _label(ax, panel, named=not shared or number == len(panels) - 1)
@@ -93,7 +95,7 @@ def _places(values: Array, axis: Axis) -> Array:
     return values / _DAY if axis.times else values
 
 
-def _lines(figure: Figure, ax: Axes, panel: Lines) -> Callable[[Lines], None]:
+def _lines(figure: Figure, ax: Axes, panel: Lines) -> Callable[[AnyPanel], None]:
     style = "steps-post" if panel.steps else "default"
     drawn = [ax.plot([], [], drawstyle=style, linewidth=1.2, markersize=3)[0] for _ in panel.curves]
     ax.grid(alpha=0.3)
@@ -103,7 +105,8 @@ def _lines(figure: Figure, ax: Axes, panel: Lines) -> Callable[[Lines], None]:
         for text in legend.get_texts():
             text.set_parse_math(False)
 
-    def update(panel: Lines) -> None:
+    def update(panel: AnyPanel) -> None:
+        assert isinstance(panel, Lines)
         for line, (_, xs, ys) in zip(drawn, panel.curves, strict=True):
             shown_xs, shown_ys = envelope(xs, ys, _PIXELS)
             line.set_data(_places(shown_xs, panel.x), _places(shown_ys, panel.y))
@@ -115,13 +118,14 @@ def _lines(figure: Figure, ax: Axes, panel: Lines) -> Callable[[Lines], None]:
     return update
 
 
-def _image(figure: Figure, ax: Axes, panel: Image) -> Callable[[Image], None]:
+def _image(figure: Figure, ax: Axes, panel: Image) -> Callable[[AnyPanel], None]:
     ax.set_facecolor(_NO_VALUE)
     values, extent = _pixels_of(panel)
     drawn = ax.imshow(values, aspect="auto", origin="lower", interpolation="nearest", extent=extent)
     _colour(figure, ax, drawn, panel)
 
-    def update(panel: Image) -> None:
+    def update(panel: AnyPanel) -> None:
+        assert isinstance(panel, Image)
         values, extent = _pixels_of(panel)
         drawn.set_data(values)
         drawn.set_extent(extent)
@@ -137,12 +141,13 @@ def _pixels_of(panel: Image) -> tuple[Array, tuple[float, float, float, float]]:
     return panel.values[rows][:, columns], (*xs, *ys)
 
 
-def _points(figure: Figure, ax: Axes, panel: Points) -> Callable[[Points], None]:
+def _points(figure: Figure, ax: Axes, panel: Points) -> Callable[[AnyPanel], None]:
     drawn = ax.scatter(panel.xs, panel.ys, c=panel.values, s=14)
     _colour(figure, ax, drawn, panel)
     ax.grid(alpha=0.3)
 
-    def update(panel: Points) -> None:
+    def update(panel: AnyPanel) -> None:
+        assert isinstance(panel, Points)
         xs, ys = _places(panel.xs, panel.x), _places(panel.ys, panel.y)
         drawn.set_offsets(numpy.column_stack([xs, ys]))
         drawn.set_array(panel.values)
