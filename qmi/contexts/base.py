@@ -269,8 +269,10 @@ class ContextBase:
 
     async def _stop_tasks(self, error: Exception, deadline: float) -> None:
         tasks = [actor for actor in self.registry if isinstance(actor.object, QMI_TaskRunner)]
+        begun = trio.current_time()
         for actor in reversed(tasks):
             try:
+                deadline = max(deadline, begun + actor.object.time_to_stop)
                 actor.object.stop()
             except Exception:  # a runner of the user's; it must not keep the rest from stopping
                 _logger.exception("stop() of task %s failed", actor.address)
@@ -567,6 +569,8 @@ class ContextBase:
         check_name(name, "task")
         if not (isinstance(task_class, type) and issubclass(task_class, QMI_Task)):
             raise QMI_UsageException(f"A task is made from a class derived from QMI_Task; got {task_class!r}")
+        if task_runner is QMI_TaskRunner and task_class.default_runner is not None:
+            task_runner = task_class.default_runner
         check_class(task_runner, QMI_TaskRunner, "The runner of a task")
         if not isinstance(restart_rule, RestartRule | None):
             raise QMI_UsageException(f"restart_rule is a RestartRule or None; got {restart_rule!r}")

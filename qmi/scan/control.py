@@ -34,6 +34,7 @@ class Control:
 
     Args:
         why_held: Tells why the scan is to wait apart from a pause, if it is; called by the scan itself.
+        changed: Called when something has changed that others see of the scan; from any thread.
 
     Attributes:
         request: Whether it is to end.
@@ -44,8 +45,9 @@ class Control:
         finishing: Whether it is at its end, where nothing interrupts it.
     """
 
-    def __init__(self, why_held: Callable[[], str | None]) -> None:
+    def __init__(self, why_held: Callable[[], str | None], changed: Callable[[], object] = lambda: None) -> None:
         self._why_held = why_held
+        self._changed = changed
         self.request: Request = Request.NONE
         self.paused: bool = False
         self.suspended: str | None = None
@@ -68,6 +70,7 @@ class Control:
         """Have it wait before the next point, or wait no more; from any thread."""
         self.paused = paused
         self.look()
+        self._changed()
 
     def look(self) -> None:
         """Let it look again whether to wait."""
@@ -128,7 +131,10 @@ class Control:
     # The scan itself
 
     def _may_go(self, why: str | None) -> bool:
-        self.suspended = self._why_held() or why
+        held = self._why_held() or why
+        if held != self.suspended:
+            self.suspended = held
+            self._changed()
         return self.suspended is None and not self.paused
 
     def wait(self, why: str = "", seconds: float = 0.0) -> bool:
@@ -147,6 +153,8 @@ class Control:
             try:
                 if self.request is not Request.NONE:
                     return False
+                if interrupt is not None:  # a scan of plain functions has no other place where it hears of it
+                    interrupt.check()
                 if self._may_go(why if left > 0 else None):
                     return True
                 if interrupt is not None:  # that of a task that is asked to stop

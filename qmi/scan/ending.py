@@ -61,6 +61,10 @@ class FinalCall:
     def __str__(self) -> str:
         return f"{getattr(self.function, '__name__', None) or repr(self.function)}()"
 
+    def longest(self, last: dict[str, object]) -> float:
+        """How long it may take, in seconds."""
+        return self.deadline
+
     def run(self) -> None:
         """Call it."""
         within(self.deadline, str(self), lambda _: result_of(self.function(), str(self)))
@@ -89,6 +93,12 @@ class FinalSet:
 
     def __str__(self) -> str:
         return f"setting {self.target.name} to {self.value!r}{f' {self.target.unit}' if self.target.unit else ''}"
+
+    def longest(self, last: dict[str, object]) -> float:
+        """How long it may take, in seconds; a ramp as if it began at what the scan has set last."""
+        if self.ramp is None:
+            return self.deadline
+        return 2 * self.deadline + ramp_time(*self._ends(last.get(self.target.name)), self.ramp)
 
     def run(self, last: object) -> None:
         """Set it.
@@ -228,6 +238,14 @@ class Ending:
     def parts(self) -> tuple[FinalCall | FinalSet, ...]:
         """All of them."""
         return tuple(self._parts)
+
+    def longest(self, last: dict[str, object]) -> float:
+        """How long all of it may take, in seconds.
+
+        Args:
+            last: What was set last, by the names of columns.
+        """
+        return sum(part.longest(last) for part in self._parts)
 
     def add(self, part: FinalCall | FinalSet) -> None:
         """One part more."""

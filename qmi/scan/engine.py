@@ -26,15 +26,18 @@ from qmi.data.recording import run as new_run
 from qmi.data.run_folder import check_run_name
 from qmi.data.run_metadata import active_context
 from qmi.runtime.wakeup import refuse_outside_trio
+from qmi.scan import handles
 from qmi.scan.columns import Readable, Row, Settable, check_names, readable, settable, targets_of, values_of
 from qmi.scan.conditions import SignalOf, Watch, Watches
 from qmi.scan.control import Control, Request
 from qmi.scan.description import Description, ScanParts, describe
 from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, within
+from qmi.scan.handles import ScanHandle
 from qmi.scan.lost import Patience
 from qmi.scan.points import Feed, feed, length_of, linspace
 from qmi.scan.progress import ShownProgress, find_display
 from qmi.scan.ramps import check_ramp
+from qmi.scan.running import RUNNING
 from qmi.scan.thresholds import UNSET, threshold
 
 _logger = logging.getLogger("qmi.scan")
@@ -100,6 +103,7 @@ class Scan:
 
     Attributes:
         rows: What was measured so far.
+        id: What it is called in its context while it goes on; empty before, and in a program without a context.
         recorder: What the rows are added to as well, if anything; of a scan with the name of a run, that
             run, when the scan has begun.
         outcome: How it has ended: "done", "stopped" after a point, "aborted" within one, or "failed"; before, None.
@@ -113,7 +117,7 @@ class Scan:
         self._readables: list[Readable] = []
         self._ending = Ending()
         self._watches = Watches()
-        self._control = Control(self._watches.why)
+        self._control = Control(self._watches.why, self._changed)
         self._patience: Patience | None = None
         self._tags: tuple[str, ...] = ()
         self._comment = ""
@@ -125,6 +129,7 @@ class Scan:
         self._held_async: AsyncGenerator[Row, None] | None = None
         self._last: dict[str, object] = {}
         self.recorder: Recorder | None = None if isinstance(run, str) else run
+        self.id: str = ""
         self.rows: list[Row] = []
         self.outcome: str | None = None
 
@@ -305,6 +310,25 @@ class Scan:
             )
         )
 
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """How many points were measured, and how many there are, if that is known."""
+        return len(self.rows), self.length
+
+    @property
+    def summary(self) -> tuple[str, str, str]:
+        """What it sets, the comment of :meth:`annotate`, and the id of its run, if it has one."""
+        names = ", ".join(target.name for target in self._targets) or "nothing"
+        return f"scan of {names}", self._comment, str(getattr(self.recorder, "run_id", ""))
+
+    def time_to_end(self) -> float:
+        """How long the end may take if it began now, in seconds."""
+        return self._ending.longest(dict(self._last)) if self._begun else 0.0
+
+    def _changed(self) -> None:
+        if self.id:
+            RUNNING.changed(self.id)
+
     # What others ask for, from any thread
 
     @property
@@ -339,6 +363,29 @@ class Scan:
         the scan ends.
         """
         self._control.ask(Request.ABORT)
+
+    # Elsewhere
+
+    def submit(self, queue: object, *, tags: Iterable[str] = (), comment: str = "") -> ScanHandle:
+        """Give it to a queue, which carries it out when it is its turn, also when this program has ended by then.
+
+        Args:
+            queue: The address of a :class:`ScanQueue`, such as ``"lab.scans"``, or its proxy.
+            tags: As for :meth:`annotate`.
+            comment: As for :meth:`annotate`.
+
+        Returns:
+            What steers it there.
+
+        Raises:
+            QMI_UsageException: If something of it has no name in other programs, or the queue's program lacks it.
+            QMI_UnknownNameException: If there is no such queue, instrument or parameter.
+        """
+        return handles.submit(self.annotate(tags=tags, comment=comment).describe(), queue)
+
+    async def submit_async(self, queue: object, *, tags: Iterable[str] = (), comment: str = "") -> ScanHandle:
+        """The same in a trio program."""
+        return await handles.submit_async(self.annotate(tags=tags, comment=comment).describe(), queue)
 
     # Going through it
 
@@ -429,6 +476,7 @@ class Scan:
                 self._open_display()
                 if (run := self._make_run()) is not None:
                     run.__enter__()
+                self.id = RUNNING.add(self)
                 for watch in self._watches.all:
                     result_of(watch.signal.subscribe(watch), f"subscribing to {watch.signal!r}")
                 yield from self._each_point(points)
@@ -437,6 +485,7 @@ class Scan:
                 raise
             finally:
                 control.finishing = True
+                self._changed()
         finally:
             errors = self._ending.run(self._last)
             errors += self._let_go(error)
@@ -513,6 +562,7 @@ class Scan:
                 self._open_display()
                 if (run := self._make_run()) is not None:
                     await run.__aenter__()
+                self.id = RUNNING.add(self)
                 for watch in self._watches.all:
                     await result_of_async(watch.signal.subscribe(watch))
                 while await control.wait_async():
@@ -530,6 +580,7 @@ class Scan:
                 raise
             finally:
                 control.finishing = True
+                self._changed()
         finally:
             errors = await self._ending.run_async(self._last)
             errors += await self._let_go_async(error)
@@ -631,6 +682,14 @@ class Scan:
             with suppress(OSError, ValueError):
                 self._shown = ShownProgress(find_display(self.length, sys.stderr), self.length)
 
+    def _outcome_of(self, error: BaseException | None, errors: list[Exception]) -> str:
+        request = self._control.request
+        if error is None:
+            return "failed" if errors else {Request.NONE: "done", Request.STOP: "stopped"}.get(request, "aborted")
+        if isinstance(error, GeneratorExit):
+            return "aborted" if request is Request.ABORT else "stopped"
+        return "failed" if isinstance(error, Exception) else "aborted"
+
     def _conclude(self, error: BaseException | None, errors: list[Exception]) -> None:
         """Note how it has ended, and raise what is to be raised.
 
@@ -640,16 +699,12 @@ class Scan:
         """
         control = self._control
         left = isinstance(error, GeneratorExit)
-        if error is None:
-            self.outcome = {Request.NONE: "done", Request.STOP: "stopped", Request.ABORT: "aborted"}[control.request]
-        elif left:
-            self.outcome = "aborted" if control.request is Request.ABORT else "stopped"
-        else:
-            self.outcome = "failed" if isinstance(error, Exception) else "aborted"
+        self.outcome = self._outcome_of(error, errors)
+        RUNNING.remove(self.id, _brief(error if error is not None and not left else errors[0] if errors else None))
         shown, self._shown = self._shown, None
         if shown is not None:
             with suppress(OSError, ValueError):
-                shown.end(len(self.rows), "failed" if errors and error is None else self.outcome)
+                shown.end(len(self.rows), self.outcome)
         if errors and error is not None and not left:
             for each in errors:
                 error.add_note(f"At the end of the scan: {type(each).__name__}: {each}")
@@ -659,10 +714,13 @@ class Scan:
             if left:
                 control.postpone()
         if errors and error is None:
-            self.outcome = "failed"
             raise (
                 errors[0] if len(errors) == 1 else ExceptionGroup("Several parts of the end of the scan failed", errors)
             )
+
+
+def _brief(error: BaseException | None) -> str:
+    return "" if error is None else f"{type(error).__name__}: {error}"
 
 
 def _lost_text(error: Exception) -> str:

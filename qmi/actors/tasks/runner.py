@@ -212,6 +212,11 @@ class QMI_TaskRunner(QMI_RpcObject):
         """The task, for methods of a subclass."""
         return self._thread.task
 
+    @property
+    def time_to_stop(self) -> float:
+        """How long the task may take to end when its context stops, in seconds, if more than the context grants all."""
+        return 0.0
+
     @classmethod
     def get_category(cls) -> str:
         """What kind of object this is."""

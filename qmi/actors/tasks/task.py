@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from qmi.actors.pubsub.signal import QMI_Signal
 
@@ -72,7 +72,10 @@ class QMI_Task(Generic[ST_co, SG_co]):
     Attributes:
         settings: The settings that the task works with; :meth:`update_settings` replaces them.
         status: What others get from the runner's ``get_status()``.
+        default_runner: The class of its runner where ``make_task()`` is given none; None is the usual one.
     """
+
+    default_runner: ClassVar[type[Any] | None] = None
 
     sig_settings_updated: QMI_Signal = QMI_Signal([object])
 

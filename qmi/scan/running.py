@@ -1,0 +1,265 @@
+"""The scans that go on in this program: what is known of each, and how others steer them."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final, NamedTuple, Protocol
+
+from qmi.data.run_metadata import active_context
+from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
+from qmi.runtime.identity import own_identity
+
+_KEPT: Final = 100
+"""Of how many scans that have ended it is remembered how."""
+
+
+class ScanInfo(NamedTuple):
+    """What is known of a scan.
+
+    Attributes:
+        id: By which it is found again, in its context.
+        what: What it sets, and how many points it has.
+        state: "waiting" (in a queue), "running", "paused", "suspended ...", "stopping", "finishing", "done", "stopped",
+            "aborted", "failed", "interrupted" (its program has ended), or "removed" (from a queue).
+        reason: Why it waits, or has failed; else empty.
+        points: How many points were measured.
+        length: How many there are; None if that is not known.
+        submitted: When it was given to a queue, in seconds since 1970; None if it was not.
+        started: When it has begun; None if it has not.
+        ended: When it has ended; None if it has not.
+        user: Who wanted it.
+        program: In which program.
+        host: On which computer.
+        comment: What is said of it.
+        run_id: The run that keeps its rows; empty if there is none (yet).
+    """
+
+    id: str
+    what: str
+    state: str
+    reason: str = ""
+    points: int = 0
+    length: int | None = None
+    submitted: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    user: str = ""
+    program: str = ""
+    host: str = ""
+    comment: str = ""
+    run_id: str = ""
+
+    def __str__(self) -> str:
+        points = f"{self.points}" if self.length is None else f"{self.points} of {self.length}"
+        reason = f": {self.reason}" if self.reason else ""
+        comment = f" ({self.comment})" if self.comment else ""
+        return f"{self.id}{comment}, {self.what}: {self.state}{reason}, {points} points"
+
+
+class Label(NamedTuple):
+    """What a scan is called, and who wanted it, where that is not the program that measures.
+
+    Attributes:
+        id: Its name.
+        submitted: When it was given to a queue.
+        user: Who.
+        program: In which program.
+        host: On which computer.
+    """
+
+    id: str
+    submitted: float
+    user: str
+    program: str
+    host: str
+
+
+_LABEL: ContextVar[Label | None] = ContextVar("qmi_scan_label", default=None)
+
+
+@contextmanager
+def labelled(label: Label) -> Iterator[None]:
+    """Have the scan that begins in this block be called so."""
+    token = _LABEL.set(label)
+    try:
+        yield
+    finally:
+        _LABEL.reset(token)
+
+
+class Steerable(Protocol):
+    """A scan, as far as others see and steer it."""
+
+    @property
+    def state(self) -> str:
+        """How it is."""
+
+    @property
+    def progress(self) -> tuple[int, int | None]:
+        """How many points were measured, and how many there are."""
+
+    @property
+    def summary(self) -> tuple[str, str, str]:
+        """What it does, what is said of it, and the id of its run."""
+
+    def pause(self) -> None:
+        """Have it wait."""
+
+    def resume(self) -> None:
+        """Have it go on."""
+
+    def stop(self) -> None:
+        """Have it end after this point."""
+
+    def abort(self) -> None:
+        """Have it end now."""
+
+
+class _Entry:
+    """One scan that goes on."""
+
+    def __init__(self, scan: Steerable, context: str, label: Label | None) -> None:
+        self.scan = scan
+        self.context = context
+        self.started = time.time()
+        self.label = label
+        identity = own_identity()
+        self.who: tuple[str, str, str] = (
+            (identity.user, identity.program, identity.host)
+            if label is None
+            else (label.user, label.program, label.host)
+        )
+
+    def info(self, scan_id: str, ended: float | None = None, reason: str = "") -> ScanInfo:
+        """What is known of it."""
+        points, length = self.scan.progress
+        what, comment, run_id = self.scan.summary
+        submitted = None if self.label is None else self.label.submitted
+        state, (user, program, host) = self.scan.state, self.who
+        return ScanInfo(
+            *(scan_id, what, state, reason, points, length, submitted, self.started, ended),
+            *(user, program, host, comment, run_id),
+        )
+
+
+Listener = Callable[[ScanInfo], object]
+
+
+class RunningScans:
+    """The scans that go on in this program. The mutex guards the tables; nothing is called with it."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._ended: deque[tuple[str, ScanInfo]] = deque(maxlen=_KEPT)
+        self._listeners: list[tuple[str, Listener]] = []
+        self._count = 0
+        # Of this program: a name that somebody has kept must not stand for a scan of another one.
+        self._prefix = secrets.token_hex(2)
+
+    def add(self, scan: Steerable) -> str:
+        """A scan begins, in the thread or task that calls.
+
+        Returns:
+            What it is called; empty if the program has no context, so that nobody else can ask for it.
+        """
+        context = active_context()
+        if context is None:
+            return ""
+        label = _LABEL.get()
+        entry = _Entry(scan, context.name, label)
+        with self._mutex:
+            self._count += 1
+            name = f"{self._prefix}-{self._count}" if label is None or label.id in self._entries else label.id
+            self._entries[name] = entry
+        self._tell(entry.context, entry.info(name))
+        return name
+
+    def changed(self, scan_id: str) -> None:
+        """The state of a scan has changed."""
+        entry = self._entries.get(scan_id)
+        if entry is not None and self._listeners:
+            self._tell(entry.context, entry.info(scan_id))
+
+    def remove(self, scan_id: str, reason: str = "") -> None:
+        """A scan has ended.
+
+        Args:
+            scan_id: What it was called.
+            reason: The error that it ended by; empty for none.
+        """
+        with self._mutex:
+            entry = self._entries.pop(scan_id, None)
+            if entry is None:
+                return
+            info = entry.info(scan_id, time.time(), reason)
+            self._ended.append((entry.context, info))
+        self._tell(entry.context, info)
+
+    def _tell(self, context: str, info: ScanInfo) -> None:
+        for name, listener in list(self._listeners):
+            if name == context:
+                listener(info)
+
+    def listen(self, context: str, listener: Listener) -> Callable[[], None]:
+        """Have a function called when a scan of a context begins, ends or changes its state; from any thread.
+
+        Returns:
+            What ends that.
+        """
+        found = (context, listener)
+        with self._mutex:
+            self._listeners.append(found)
+
+        def end() -> None:
+            with self._mutex:
+                self._listeners.remove(found)
+
+        return end
+
+    def infos(self, context: str) -> list[ScanInfo]:
+        """The scans that go on in a context."""
+        with self._mutex:
+            found = [(name, entry) for name, entry in self._entries.items() if entry.context == context]
+        return [entry.info(name) for name, entry in found]
+
+    def info(self, context: str, scan_id: str) -> ScanInfo:
+        """One of them, or one that has ended not long ago.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that name.
+        """
+        with self._mutex:
+            entry = self._entries.get(scan_id)
+            ended = [info for name, info in self._ended if name == context and info.id == scan_id]
+        if entry is not None and entry.context == context:
+            return entry.info(scan_id)
+        if ended:
+            return ended[-1]
+        raise QMI_UnknownNameException(f"No scan {scan_id!r} goes on in context {context!r}, or has ended lately")
+
+    def steerable(self, context: str, scan_id: str) -> Steerable:
+        """One of them, to steer it.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that name.
+            QMI_InvalidOperationException: If it has ended.
+        """
+        with self._mutex:
+            entry = self._entries.get(scan_id)
+        if entry is not None and entry.context == context:
+            return entry.scan
+        raise QMI_InvalidOperationException(f"Scan {scan_id!r} has ended: {self.info(context, scan_id).state}")
+
+
+RUNNING: Final = RunningScans()
+"""Those of this program."""
+
+for _public in (ScanInfo,):
+    _public.__module__ = "qmi.scan"

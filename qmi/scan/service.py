@@ -1,0 +1,107 @@
+"""``$scans``: the scans that go on in a context, seen and steered from other programs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any, ClassVar, Protocol
+
+from qmi.actors.interface import Placement, direct_method
+from qmi.actors.pubsub.signal import QMI_Signal
+from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.contexts.internal import register_internal_object
+from qmi.messages import Origin
+from qmi.runtime.call_context import CALLER
+from qmi.scan.running import RUNNING, ScanInfo
+
+_logger = logging.getLogger("qmi.scan")
+
+
+class Owner(Protocol):
+    """The context whose scans they are."""
+
+    name: str
+
+    def describe_origin(self, origin: Origin | None) -> str:
+        """Which context something came from, for the log."""
+
+
+class Scans(QMI_RpcObject):
+    """The scans that go on in a context.
+
+    Args:
+        context: The context.
+        name: The name of this object.
+        owner: The context behind it.
+    """
+
+    _rpc_placement = Placement.LOOP
+    GUEST_METHODS: ClassVar[Collection[str]] = ("get_category", "get_name", "get_scan", "get_signals", "list_scans")
+
+    sig_changed: QMI_Signal = QMI_Signal([str, str])
+    """Published when a scan begins, ends, or changes its state: its id and its state."""
+
+    def __init__(self, context: Any, name: str, owner: Owner) -> None:
+        super().__init__(context, name)
+        self._owner = owner
+        self._end = RUNNING.listen(owner.name, self._tell)
+
+    def _tell(self, info: ScanInfo) -> None:
+        self.sig_changed.publish(info.id, info.state)
+
+    def release_rpc_object(self) -> None:
+        """Listen no more."""
+        self._end()
+
+    @direct_method
+    def list_scans(self) -> list[ScanInfo]:
+        """The scans that go on."""
+        return RUNNING.infos(self._owner.name)
+
+    @direct_method
+    def get_scan(self, scan_id: str) -> ScanInfo:
+        """One of them, or one that has ended not long ago.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that id.
+        """
+        return RUNNING.info(self._owner.name, scan_id)
+
+    @direct_method
+    def pause_scan(self, scan_id: str) -> None:
+        """Have a scan wait before its next point.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that id.
+            QMI_InvalidOperationException: If it has ended.
+        """
+        found = RUNNING.steerable(self._owner.name, scan_id)
+        self._log("paused", scan_id)
+        found.pause()
+
+    @direct_method
+    def resume_scan(self, scan_id: str) -> None:
+        """Have a scan go on after a pause; errors as for :meth:`pause_scan`."""
+        found = RUNNING.steerable(self._owner.name, scan_id)
+        self._log("resumed", scan_id)
+        found.resume()
+
+    @direct_method
+    def stop_scan(self, scan_id: str) -> None:
+        """Have a scan end after this point; errors as for :meth:`pause_scan`."""
+        found = RUNNING.steerable(self._owner.name, scan_id)
+        self._log("stopped", scan_id)
+        found.stop()
+
+    @direct_method
+    def abort_scan(self, scan_id: str) -> None:
+        """Have a scan end now; errors as for :meth:`pause_scan`."""
+        found = RUNNING.steerable(self._owner.name, scan_id)
+        self._log("aborted", scan_id)
+        found.abort()
+
+    def _log(self, what: str, scan_id: str) -> None:
+        _logger.warning("Scan %s is %s by %s", scan_id, what, self._owner.describe_origin(CALLER.get()))
+
+
+register_internal_object("$scans", Scans)
