@@ -42,12 +42,11 @@ from qmi.errors import (
 from qmi.messages import LockInfo
 from qmi.names import parse_address
 from qmi.net.codec.codec import Codec
-from qmi.runtime.call_context import CALLER
 from qmi.scan.building import Functions, build, load_functions
 from qmi.scan.description import Description, description_of
 from qmi.scan.engine import Scan
 from qmi.scan.queue_state import Queued, QueueState
-from qmi.scan.running import Label, ScanInfo, labelled
+from qmi.scan.running import Caller, Label, ScanInfo, labelled
 
 _logger = logging.getLogger("qmi.scan")
 
@@ -75,8 +74,8 @@ class ScanQueueRunner(QMI_TaskRunner):
         ended.add_done_callback(task.close)  # also one that was never started
         return ended
 
-    def _who(self) -> str:
-        return self._core().describe_origin(CALLER.get())
+    def _who(self) -> Caller:
+        return Caller.of_now(self._core())
 
     def _core(self) -> Context:
         core = self._context.async_context
@@ -117,7 +116,7 @@ class ScanQueueRunner(QMI_TaskRunner):
         if known_as != core.name:
             found = found.moved(known_as, core.name)
         who = [printable(text[:_LONGEST]) for text in said[1:]]
-        return core.run(self._check_and_add, found, who, self._who())
+        return core.run(self._check_and_add, found, who, str(self._who()))
 
     async def _check_and_add(self, description: Description, who: list[str], origin: str) -> str:
         task = self.task
@@ -176,12 +175,13 @@ class ScanQueueRunner(QMI_TaskRunner):
             raise QMI_InvalidValueException(f"reason must be a text, got {reason!r}")
         who = self._who()
         self.task.pause_queue(f"paused by {who}" + (f": {printable(reason[:_LONGEST])}" if reason else ""))
-        _logger.warning("Queue %s is paused by %s", self.task.address, who)
+        _logger.log(who.level, "Queue %s is paused by %s", self.task.address, who)
 
     @direct_method
     def resume_queue(self) -> None:
         """Go on with the queue after a pause."""
-        _logger.warning("Queue %s goes on, as %s wants", self.task.address, self._who())
+        who = self._who()
+        _logger.log(who.level, "Queue %s goes on, as %s wants", self.task.address, who)
         self.task.pause_queue(None)
 
     @direct_method
@@ -476,21 +476,21 @@ class ScanQueue(QMI_Task[object, object]):
             self._save_if_possible()
             self._wake()
 
-    def remove(self, scan_id: str, who: str) -> None:
+    def remove(self, scan_id: str, who: Caller) -> None:
         """Remove one that waits."""
         with self._mutex:
             info = self._state.remove(scan_id, f"by {who}", time.time())
             self._save_if_possible()
         self._ended(info)
 
-    def move(self, scan_id: str, position: int, who: str) -> None:
+    def move(self, scan_id: str, position: int, who: Caller) -> None:
         """Have one that waits carried out earlier or later."""
         with self._mutex:
             self._state.move(scan_id, position)
             self._save_if_possible()
         _logger.info("Scan %s is moved to place %d of those that wait by %s", scan_id, position, who)
 
-    def end(self, scan_id: str, ask: Callable[[Scan], None], what: str, who: str) -> None:
+    def end(self, scan_id: str, ask: Callable[[Scan], None], what: str, who: Caller) -> None:
         """End the one that runs, or remove one that waits."""
         with self._mutex:
             waits = any(queued.info.id == scan_id for queued in self._state.waiting)
@@ -499,13 +499,13 @@ class ScanQueue(QMI_Task[object, object]):
                 return
         self.steer(scan_id, ask, what, who, ends=True)
 
-    def steer(self, scan_id: str, ask: Callable[[Scan], None], what: str, who: str, *, ends: bool = False) -> None:
+    def steer(self, scan_id: str, ask: Callable[[Scan], None], what: str, who: Caller, *, ends: bool = False) -> None:
         """Ask something of the one that runs."""
         with self._mutex:
             info, job = self._state.find(scan_id), self._job
             if job is None or job.queued.info.id != scan_id:
                 raise QMI_InvalidOperationException(f"Scan {scan_id} does not run: it is {info.state}")
-            _logger.warning("Scan %s is %s by %s", scan_id, what, who)
+            _logger.log(who.level, "Scan %s is %s by %s", scan_id, what, who)
             if ends:
                 job.ends = what
             scan, locking = job.scan, job.locking

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -13,6 +14,8 @@ from typing import Final, NamedTuple, Protocol
 
 from qmi.data.run_metadata import active_context
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
+from qmi.messages import Origin
+from qmi.runtime.call_context import CALLER
 from qmi.runtime.identity import own_identity
 
 _KEPT: Final = 100
@@ -91,6 +94,42 @@ def labelled(label: Label) -> Iterator[None]:
         yield
     finally:
         _LABEL.reset(token)
+
+
+class Owner(Protocol):
+    """A context, as far as this needs to know it."""
+
+    name: str
+    origin: Origin
+
+    def describe_origin(self, origin: Origin | None) -> str:
+        """Which context something came from, for the log."""
+
+
+class Caller(NamedTuple):
+    """Who asks for something.
+
+    Attributes:
+        text: Who.
+        level: The level at which the log has it: what this program itself does is no warning.
+    """
+
+    text: str
+    level: int
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def of_now(cls, owner: Owner) -> Caller:
+        """Who calls the direct method that runs now.
+
+        Args:
+            owner: The context of the object whose method it is.
+        """
+        origin = CALLER.get()
+        level = logging.INFO if origin is None or origin == owner.origin else logging.WARNING
+        return cls(owner.describe_origin(origin), level)
 
 
 class Steerable(Protocol):

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from qmi.actors.interface import Placement, direct_method
 from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.contexts.internal import register_internal_object
-from qmi.messages import Origin
-from qmi.runtime.call_context import CALLER
-from qmi.scan.running import RUNNING, ScanInfo
+from qmi.scan.running import RUNNING, Caller, Owner, ScanInfo
 
 _logger = logging.getLogger("qmi.scan")
-
-
-class Owner(Protocol):
-    """The context whose scans they are."""
-
-    name: str
-
-    def describe_origin(self, origin: Origin | None) -> str:
-        """Which context something came from, for the log."""
 
 
 class Scans(QMI_RpcObject):
@@ -101,7 +90,8 @@ class Scans(QMI_RpcObject):
         found.abort()
 
     def _log(self, what: str, scan_id: str) -> None:
-        _logger.warning("Scan %s is %s by %s", scan_id, what, self._owner.describe_origin(CALLER.get()))
+        who = Caller.of_now(self._owner)
+        _logger.log(who.level, "Scan %s is %s by %s", scan_id, what, who)
 
 
 register_internal_object("$scans", Scans)
