@@ -700,7 +700,7 @@ class Scan:
         control = self._control
         left = isinstance(error, GeneratorExit)
         self.outcome = self._outcome_of(error, errors)
-        RUNNING.remove(self.id, _brief(error if error is not None and not left else errors[0] if errors else None))
+        RUNNING.remove(self, _brief(error if error is not None and not left else errors[0] if errors else None))
         shown, self._shown = self._shown, None
         if shown is not None:
             with suppress(OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import threading
@@ -191,14 +192,19 @@ Listener = Callable[[ScanInfo], object]
 
 
 class RunningScans:
-    """The scans that go on in this program. The mutex guards the tables; nothing is called with it."""
+    """The scans that go on in this program.
+
+    Scans begin and end in the main thread, where Ctrl-C may raise an exception at each line: at the end of a ``with``
+    block, too, before its mutex is released. So :meth:`add` and :meth:`remove` have none. Each change of a table is one
+    step of the interpreter, and who reads one takes a copy.
+    """
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._ended: deque[tuple[str, ScanInfo]] = deque(maxlen=_KEPT)
-        self._listeners: list[tuple[str, Listener]] = []
-        self._count = 0
+        self._mutex = threading.Lock()  # of those who change the listeners
+        self._listeners: tuple[tuple[str, Listener], ...] = ()
+        self._numbers = itertools.count(1)
         # Of this program: a name that somebody has kept must not stand for a scan of another one.
         self._prefix = secrets.token_hex(2)
 
@@ -213,9 +219,9 @@ class RunningScans:
             return ""
         label = _LABEL.get()
         entry = _Entry(scan, context.name, label)
-        with self._mutex:
-            self._count += 1
-            name = f"{self._prefix}-{self._count}" if label is None or label.id in self._entries else label.id
+        name = "" if label is None else label.id
+        if not name or self._entries.setdefault(name, entry) is not entry:
+            name = f"{self._prefix}-{next(self._numbers)}"
             self._entries[name] = entry
         self._tell(entry.context, entry.info(name))
         return name
@@ -226,23 +232,25 @@ class RunningScans:
         if entry is not None and self._listeners:
             self._tell(entry.context, entry.info(scan_id))
 
-    def remove(self, scan_id: str, reason: str = "") -> None:
-        """A scan has ended.
+    def remove(self, scan: Steerable, reason: str = "") -> None:
+        """A scan has ended; nothing is done about one that was not added.
 
         Args:
-            scan_id: What it was called.
+            scan: The scan.
             reason: The error that it ended by; empty for none.
         """
-        with self._mutex:
-            entry = self._entries.pop(scan_id, None)
-            if entry is None:
-                return
-            info = entry.info(scan_id, time.time(), reason)
-            self._ended.append((entry.context, info))
+        # By the scan itself: Ctrl-C may have come before it has got its name.
+        found = [(name, entry) for name, entry in self._entries.copy().items() if entry.scan is scan]
+        if not found:
+            return
+        ((scan_id, entry),) = found
+        info = entry.info(scan_id, time.time(), reason)
+        self._ended.append((entry.context, info))  # first, so that it is always in one of the tables
+        self._entries.pop(scan_id, None)
         self._tell(entry.context, info)
 
     def _tell(self, context: str, info: ScanInfo) -> None:
-        for name, listener in list(self._listeners):
+        for name, listener in self._listeners:
             if name == context:
                 listener(info)
 
@@ -254,19 +262,17 @@ class RunningScans:
         """
         found = (context, listener)
         with self._mutex:
-            self._listeners.append(found)
+            self._listeners = (*self._listeners, found)
 
         def end() -> None:
             with self._mutex:
-                self._listeners.remove(found)
+                self._listeners = tuple(each for each in self._listeners if each is not found)
 
         return end
 
     def infos(self, context: str) -> list[ScanInfo]:
         """The scans that go on in a context."""
-        with self._mutex:
-            found = [(name, entry) for name, entry in self._entries.items() if entry.context == context]
-        return [entry.info(name) for name, entry in found]
+        return [entry.info(name) for name, entry in self._entries.copy().items() if entry.context == context]
 
     def info(self, context: str, scan_id: str) -> ScanInfo:
         """One of them, or one that has ended not long ago.
@@ -274,9 +280,8 @@ class RunningScans:
         Raises:
             QMI_UnknownNameException: If there is none of that name.
         """
-        with self._mutex:
-            entry = self._entries.get(scan_id)
-            ended = [info for name, info in self._ended if name == context and info.id == scan_id]
+        entry = self._entries.get(scan_id)  # looked at first: then it may be in the other table, and not before
+        ended = [info for name, info in self._ended.copy() if name == context and info.id == scan_id]
         if entry is not None and entry.context == context:
             return entry.info(scan_id)
         if ended:
@@ -290,8 +295,7 @@ class RunningScans:
             QMI_UnknownNameException: If there is none of that name.
             QMI_InvalidOperationException: If it has ended.
         """
-        with self._mutex:
-            entry = self._entries.get(scan_id)
+        entry = self._entries.get(scan_id)
         if entry is not None and entry.context == context:
             return entry.scan
         raise QMI_InvalidOperationException(f"Scan {scan_id!r} has ended: {self.info(context, scan_id).state}")

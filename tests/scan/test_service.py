@@ -20,6 +20,7 @@ from qmi.core.exceptions import (
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.core.task import QMI_Task
 from qmi.scan import Scan, ScanInfo, scan, settable
+from qmi.scan.running import RUNNING, RunningScans
 from tests.support.lab import address, make_context
 from tests.support.waiting import until, wait_until
 
@@ -173,6 +174,18 @@ async def test_scan_of_a_trio_program_is_seen_and_steered() -> None:
         await handle.abort_async()
         await until(lambda: other.outcome)
         assert other.outcome == "aborted"
+
+
+def test_scan_that_ctrl_c_ends_before_it_has_its_name_is_not_seen_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(added: object) -> str:
+        RunningScans.add(RUNNING, added)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with qmi.start("lab", None, init_logging=False):
+        monkeypatch.setattr(RUNNING, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            scan(settable(lambda value: None, name="x"), [1]).run()
+        assert qmi.scan.scans() == []
 
 
 def test_scans_of_a_process_have_different_names(caplog: pytest.LogCaptureFixture) -> None:
