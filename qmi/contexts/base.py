@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import trio
 from tricycle import open_service_nursery
@@ -569,8 +569,8 @@ class ContextBase:
         check_name(name, "task")
         if not (isinstance(task_class, type) and issubclass(task_class, QMI_Task)):
             raise QMI_UsageException(f"A task is made from a class derived from QMI_Task; got {task_class!r}")
-        if task_runner is QMI_TaskRunner and task_class.default_runner is not None:
-            task_runner = task_class.default_runner
+        if task_runner is QMI_TaskRunner:
+            task_runner = cast("type[QMI_TaskRunner]", task_class.default_runner) or QMI_TaskRunner
         check_class(task_runner, QMI_TaskRunner, "The runner of a task")
         if not isinstance(restart_rule, RestartRule | None):
             raise QMI_UsageException(f"restart_rule is a RestartRule or None; got {restart_rule!r}")

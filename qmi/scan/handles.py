@@ -37,7 +37,9 @@ class ScanHandle:
     """
 
     def __init__(self, proxy: Any, scan_id: str) -> None:
-        self._proxy = proxy
+        # Its two views, of which each method is taken by its name.
+        self._blocking: object = proxy.rpc_blocking if _is_async(proxy) else proxy
+        self._awaited: object = proxy if _is_async(proxy) else proxy.rpc_async
         self.id: str = scan_id
         self.address: str = str(proxy.address)
 
@@ -45,10 +47,10 @@ class ScanHandle:
         return f"<scan {self.id} of {self.address}>"
 
     def _call(self, method: str) -> Any:
-        return getattr(self._proxy.rpc_blocking if _is_async(self._proxy) else self._proxy, method)(self.id)
+        return getattr(self._blocking, method)(self.id)
 
     async def _call_async(self, method: str) -> Any:
-        return await getattr(self._proxy if _is_async(self._proxy) else self._proxy.rpc_async, method)(self.id)
+        return await getattr(self._awaited, method)(self.id)
 
     def info(self) -> ScanInfo:
         """How it is.

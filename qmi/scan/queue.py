@@ -289,7 +289,7 @@ class ScanQueue(QMI_Task[object, object]):
         QMI_InvalidOperationException: If another program has this queue.
     """
 
-    default_runner: ClassVar[type[Any] | None] = ScanQueueRunner
+    default_runner: ClassVar[type[object] | None] = ScanQueueRunner
 
     sig_changed: QMI_Signal = QMI_Signal([str, str])
     """Published when a scan is added, begins, ends, or changes its state: its id and its state."""

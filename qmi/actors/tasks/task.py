@@ -75,7 +75,7 @@ class QMI_Task(Generic[ST_co, SG_co]):
         default_runner: The class of its runner where ``make_task()`` is given none; None is the usual one.
     """
 
-    default_runner: ClassVar[type[Any] | None] = None
+    default_runner: ClassVar[type[object] | None] = None
 
     sig_settings_updated: QMI_Signal = QMI_Signal([object])
 
