@@ -42,6 +42,8 @@ from qmi.data.column_values import encoded
 from qmi.data.run_log import RunLog
 from qmi.messages import Signal
 from tests.support.lab import address, make_context
+from tests.support.ports import free_port
+from tests.support.programs import Program
 from tests.support.waiting import wait_until
 
 
@@ -519,3 +521,47 @@ def test_values_are_taken_while_another_thread_imports_numpy(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "numpy", ModuleType("numpy"))
     for value in (datetime.now(UTC), 1, "a", True, None):
         encoded(value, "x")
+
+
+FAR = """
+from tests.data.test_record import Source
+from tests.support.lab import make_context
+context = make_context("far", port={port})
+context.start()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reconnect", [True, False])
+def test_recording_goes_on_with_a_program_that_was_killed_and_started_anew(
+    nsg: Any, folder: Path, reconnect: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_signals, "LOOK_AGAIN", 0.05)
+    port = free_port()
+    begin = FAR.format(port=port)
+    make = 'nsg = context.make_instrument("nsg", Source)\nNone'
+    tell = 'nsg.tell("sig_sample", {number})'
+    with Program() as first:
+        first.run(begin + make)
+        qmi.context().connect_to_peer("far", f"127.0.0.1:{port}", reconnect=True)
+        recording = qmi.data.record("night", "far.nsg.sig_sample", nsg.sig_beat, reconnect=reconnect, folder=folder)
+        recording.__enter__()
+        first.run(tell.format(number=1.0))
+        wait_until(lambda: recording.rows == 1)
+        first.kill()
+        comes(recording, "lost")
+        nsg.tell("sig_beat")
+    with Program() as second:
+        second.run(begin)
+        # The link is back, and there is no such object yet.
+        comes(recording, "ended")
+        second.run(make)
+        if reconnect:
+            comes(recording, "found")
+        second.run(tell.format(number=2.0))
+        wait_until(lambda: recording.rows == 2 + reconnect)
+        recording.__exit__(None, None, None)
+    data = qmi.data.load("night", folder=folder)
+    assert data.nsg_sample.dropna("row").values.tolist() == [1.0, 2.0][: 1 + reconnect]
+    kinds = [kind for kind, _, _ in gaps_of(data)]
+    assert kinds == ["lost", "restarted", "ended", "found"][: 3 + reconnect]
