@@ -26,7 +26,7 @@ from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.data.record_gaps import Gap
-from qmi.data.record_sources import Reading, Source, Wanted, offer_of, sources_of, wanted_of
+from qmi.data.record_sources import Reading, Source, Values, Wanted, offer_of, sources_of, wanted_of
 from qmi.data.recording import Run, note_event, run
 from qmi.data.run_index import RunInfo
 from qmi.data.run_metadata import active_context
@@ -51,6 +51,8 @@ TELL_AGAIN: Final = 1.0
 """Seconds within which what is missing of a source is told together."""
 LOOK_AGAIN: Final = 1.0
 """Seconds after which a source that is not there is looked for again."""
+LARGE: Final = 1 << 16
+"""Bytes of an array from which on a recording of its own is advised."""
 _UNSUBSCRIBE: Final = 5.0
 _PUBLISHED: Final = "published"
 _END: Final = Topic("", "", "")
@@ -513,8 +515,19 @@ class Recording:
             self._run.add(**{**self._nothing, self._published: published, **values})
         except QMI_InvalidValueException as error:
             self._miss(track, "refused", 1, str(error))
-        else:
-            track.rows += 1
+            return
+        track.rows += 1
+        if track.rows == 1 and len(self._tracks) > 1:
+            self._advise(track, values)
+
+    def _advise(self, track: _Track, values: Values) -> None:
+        large = max(getattr(value, "nbytes", 0) for value in values.values())
+        if large >= LARGE:
+            _logger.warning(
+                "Recording %s: an array of %s has %d bytes, as much as each row of other sources takes in the file: "
+                "give it a recording of its own",
+                self.run_id, track.name, large,
+            )  # fmt: skip
 
     # What is missing
 

@@ -224,6 +224,18 @@ def test_recording_of_other_programs(nsg: Any, far: QMI_Context, folder: Path) -
     assert data.nsg_voltage.attrs["units"] == "V"
 
 
+@pytest.mark.parametrize(("size", "alone", "advised"), [(9000, False, True), (10, False, False), (9000, True, False)])
+def test_large_arrays_are_advised_to_be_recorded_alone(
+    nsg: Any, folder: Path, size: int, alone: bool, advised: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    others = [] if alone else [nsg.sig_beat]
+    with qmi.data.record("night", nsg.sig_image, *others, folder=folder) as recording:
+        for _ in range(2):
+            nsg.tell("sig_image", numpy.zeros(size))
+    assert recording.rows == 2
+    assert caplog.text.count("give it a recording of its own") == advised
+
+
 def test_columns_keep_clear_of_the_name_of_the_coordinate(nsg: Any, folder: Path) -> None:
     with qmi.data.record("night", published=nsg.sig_sample, folder=folder):
         nsg.tell("sig_sample", 1.0)
