@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +22,6 @@ import qmi
 import qmi.data
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.core.context import QMI_Context
-from qmi.core.driver import Channel, QMI_Instrument, channels, parameter
 from qmi.core.exceptions import (
     QMI_BlockingOnLoopException,
     QMI_InvalidOperationException,
@@ -35,8 +33,6 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.core.pubsub import QMI_Signal
-from qmi.core.rpc import Placement, rpc_method
 from qmi.data import record_signals, run_metadata
 from qmi.data.column_values import encoded
 from qmi.data.run_log import RunLog
@@ -44,67 +40,8 @@ from qmi.messages import Signal
 from tests.support.lab import address, make_context
 from tests.support.ports import free_port
 from tests.support.programs import Program
+from tests.support.recorded import Source
 from tests.support.waiting import wait_until
-
-
-class Mode(Enum):
-    FAST = 1
-
-
-class Output(Channel):
-    @parameter(unit="V")
-    def level(self) -> float:
-        """Level."""
-        return 0.0
-
-    @level.setter
-    def set_level(self, value: float) -> None:
-        """Set it."""
-
-    @parameter(unit="A", poll=1000.0)
-    def current(self) -> float:
-        """Current."""
-        return 0.5
-
-
-class Source(QMI_Instrument):
-    _rpc_placement = Placement.CALLER
-    sig_sample = QMI_Signal([float])
-    sig_pair = QMI_Signal([float, str])
-    sig_beat = QMI_Signal()
-    sig_image = QMI_Signal([numpy.ndarray])
-    sig_any = QMI_Signal([object])
-    outputs = channels(Output, 1, 2)
-
-    @parameter(unit="V")
-    def voltage(self) -> float:
-        """Voltage."""
-        return 1.0
-
-    @voltage.setter
-    def set_voltage(self, value: float) -> None:
-        """Set it."""
-
-    @parameter(unit="K", poll=1000.0)
-    def temperature(self) -> float:
-        """Temperature."""
-        return 4.2
-
-    @parameter()
-    def silent(self) -> float:
-        """Nothing tells of it."""
-        return 0.0
-
-    @rpc_method
-    def tell(self, name: str, *args: Any) -> None:
-        """Publish something."""
-        getattr(self, name).publish(*args)
-
-    @rpc_method
-    def tell_many(self, count: int) -> None:
-        """Publish numbers."""
-        for number in range(count):
-            self.sig_sample.publish(float(number))
 
 
 @pytest.fixture(autouse=True)
@@ -536,7 +473,7 @@ def test_values_are_taken_while_another_thread_imports_numpy(monkeypatch: pytest
 
 
 FAR = """
-from tests.data.test_record import Source
+from tests.support.recorded import Source
 from tests.support.lab import make_context
 context = make_context("far", port={port})
 context.start()
