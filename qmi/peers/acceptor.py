@@ -25,8 +25,8 @@ from qmi.net.io.receivers import Owner
 from qmi.net.loopback import LOOPBACK, is_loopback
 from qmi.net.protocol.events import LossKind
 from qmi.net.protocol.handshake import Role
+from qmi.peers.addresses import everywhere
 from qmi.peers.connector import Connector, ConnectorServices
-from qmi.peers.resolver import everywhere
 
 _logger = logging.getLogger("qmi.core.messaging")
 

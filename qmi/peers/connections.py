@@ -34,12 +34,12 @@ from qmi.net.protocol.connection import FAULT
 from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
 from qmi.peers.acceptor import Acceptor, AcceptorServices
+from qmi.peers.addresses import configured as configured_address
 from qmi.peers.connector import Connector, tcp_connect
 from qmi.peers.link_status import link_statuses
 from qmi.peers.peer_connection import Former, Gone, PeerConnection, address_of, in_use, may_share, usual_level
 from qmi.peers.references import Interfaces, References
 from qmi.peers.resolver import PeerDescriptor, discover, find
-from qmi.peers.resolver import configured as configured_address
 from qmi.peers.rpc_server import Home, RenamedServing, Serving
 from qmi.runtime.keepalive import Keepalive
 

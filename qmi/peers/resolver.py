@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from qmi.errors import QMI_ConnectionException, QMI_PeerNotFoundException, QMI_U
 from qmi.names import HostPort
 from qmi.net.discovery.packets import Answer
 from qmi.net.discovery.udp import ask
-from qmi.net.loopback import LOOPBACK, LOOPBACK_BROADCAST, is_loopback
 from qmi.net.protocol.bounds import describe_error
+from qmi.peers.addresses import configured, each_program_once, everywhere
 
 
 class PeerDescriptor(NamedTuple):
@@ -31,14 +31,6 @@ class PeerDescriptor(NamedTuple):
 
 
 PeerDescriptor.__module__ = "qmi.core.context"
-
-
-def configured(config: CfgQmi, name: str) -> HostPort | None:
-    """Where the configuration says that a context is; None if it does not."""
-    found = config.contexts.get(name)
-    if found is None or not found.tcp_server_port:
-        return None
-    return HostPort(found.host or LOOPBACK, found.tcp_server_port)
 
 
 async def find(config: CfgQmi, name: str) -> HostPort:
@@ -101,19 +93,6 @@ async def discover(
         raise QMI_UsageException(str(error)) from error
     except (OSError, MemoryError) as error:  # no descriptor left, most of all
         raise QMI_ConnectionException(f"The network cannot be asked for contexts: {describe_error(error)}") from error
-
-
-def each_program_once(answers: Iterable[Answer]) -> list[Answer]:
-    """One answer for each program, by loopback if it came that way too: a question may reach a program on many ways."""
-    programs: dict[object, Answer] = {}
-    for answer in sorted(answers, key=lambda answer: not is_loopback(answer.host)):
-        programs.setdefault(answer.incarnation or (answer.pid, answer.port), answer)
-    return list(programs.values())
-
-
-def everywhere(config: CfgQmi) -> list[str]:
-    """The broadcast addresses of this machine and of all networks that are configured, each once."""
-    return list(dict.fromkeys((LOOPBACK_BROADCAST, *config.discovery.broadcast_addresses)))
 
 
 class PingedContext(NamedTuple):

@@ -65,7 +65,7 @@ def parse_arguments(arguments: Sequence[str] | None, program: str = "qmi_proc") 
     Raises:
         SystemExit: With 2 if it makes no sense, with 0 after ``--help``.
     """
-    parser = _parser(program)
+    parser = make_parser(program)
     found = parser.parse_intermixed_args(arguments)
     if found.command is None:
         parser.print_help(sys.stderr)
@@ -80,7 +80,8 @@ def parse_arguments(arguments: Sequence[str] | None, program: str = "qmi_proc") 
     return Arguments(**{**vars(found), "names": tuple(found.names)})
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def make_parser(program: str) -> argparse.ArgumentParser:
+    """The parser of the command line."""
     width = max(map(len, COMMANDS))
     parser = argparse.ArgumentParser(
         prog=program,

@@ -34,7 +34,8 @@ class NetworkDiscovery:
 
         import trio
 
-        from qmi.peers.resolver import discover, each_program_once
+        from qmi.peers.addresses import each_program_once
+        from qmi.peers.resolver import discover
 
         found = each_program_once(trio.run(discover, self._config, workgroup, "*"))
         answers = sorted(found, key=lambda answer: (answer.name, answer.address))

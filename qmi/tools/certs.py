@@ -282,7 +282,8 @@ def _stem(context: str) -> str:
     return "any" if context == "*" else context
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def make_parser(program: str) -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(prog=program, description="Make certificates for contexts.")
     parser.add_argument("--directory", "-d", type=Path, default=Path(), help="where the files are (default: here)")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -305,7 +306,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.certs") -> int:
     """Run the command line; returns the exit code."""
-    options = _parser(program).parse_args(argv)
+    options = make_parser(program).parse_args(argv)
     try:
         if options.command == "ca":
             files = make_ca(options.directory, name=options.name, days=options.days)

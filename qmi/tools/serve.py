@@ -19,7 +19,8 @@ from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageExcep
 from qmi.names import nearest
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def make_parser(program: str) -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=program,
         description="Make the instruments and tasks that the configuration lists for a context, and serve them.",
@@ -32,7 +33,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.serve") -> int:
     """Run the command line; returns the exit code: 0, 1, or 2 if the command line or the configuration is wrong."""
-    options = _parser(program).parse_args(argv)
+    options = make_parser(program).parse_args(argv)
     try:
         config = load_config(options.config)
         _check_listed(config, options.context)

@@ -22,11 +22,13 @@ class Command(NamedTuple):
         module: The module that does it.
         main: For another tool: its function there. It takes the arguments and the name of the command, and returns
             the exit code.
+        parser: What makes the parser of such a tool, of the name of the command: ``"module:function"``.
     """
 
     help: str
     module: str
     main: str = ""
+    parser: str = ""
 
 
 GROUPS: dict[str, dict[str, Command]] = {
@@ -44,13 +46,35 @@ GROUPS: dict[str, dict[str, Command]] = {
         "restore": Command("set what differs from a snapshot in a file", "qmi.tools.cli.parameters"),
     },
     "programs": {
-        "proc": Command("start, stop and watch the programs of the configuration", "qmi.tools.proc", "main"),
-        "serve": Command("serve the instruments and tasks that the configuration lists", "qmi.tools.serve", "main"),
+        "proc": Command(
+            "start, stop and watch the programs of the configuration",
+            "qmi.tools.proc",
+            "main",
+            "qmi.proc.arguments:make_parser",
+        ),
+        "serve": Command(
+            "serve the instruments and tasks that the configuration lists",
+            "qmi.tools.serve",
+            "main",
+            "qmi.tools.serve:make_parser",
+        ),
     },
     "drivers and certificates": {
-        "driver": Command("begin, check and describe a driver of your own", "qmi.tools.driver.cli", "main"),
-        "drivers": Command("fetch drivers that others wrote", "qmi.tools.drivers", "main"),
-        "certs": Command("make the certificates of contexts, for TLS", "qmi.tools.certs", "main"),
+        "driver": Command(
+            "begin, check and describe a driver of your own",
+            "qmi.tools.driver.cli",
+            "main",
+            "qmi.tools.driver.cli:make_parser",
+        ),
+        "drivers": Command(
+            "fetch drivers that others wrote", "qmi.tools.drivers", "main", "qmi.tools.drivers:make_parser"
+        ),
+        "certs": Command(
+            "make the certificates of contexts, for TLS", "qmi.tools.certs", "main", "qmi.tools.certs:make_parser"
+        ),
+    },
+    "this command": {
+        "completion": Command("print what makes a shell complete the commands of qmi", "qmi.tools.cli.completion"),
     },
 }
 """Heading in the help -> name of the command -> the command."""

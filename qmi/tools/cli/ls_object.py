@@ -29,7 +29,21 @@ def describe(lab: Laboratory, address: str) -> Interface:
     found = lab.call_context(where.context, "get_rpc_object_descriptor", name=where.object)
     if not isinstance(found, RpcObjectDescriptor):
         raise QMI_RuntimeException(f"context {where.context!r} does not say what {address} offers")
+    lab.learn_members(where, found.interface)
     return found.interface
+
+
+def member_texts(interface: Interface) -> dict[str, dict[str, str]]:
+    """What an object offers, by kind and name, with what each is in a line."""
+    return {
+        "methods": {name: _first_line(method.doc) for name, method in methods(interface)},
+        "parameters": {name: _first_line(brief.doc) for name, brief in parameters(interface)},
+        "signals": {signal.name: ", ".join(signal.arg_types) for signal in interface.signals},
+    }
+
+
+def _first_line(doc: str) -> str:
+    return doc.strip().partition("\n")[0]
 
 
 def show_objects(lab: Laboratory, addresses: Sequence[str], terminal: Terminal) -> int:
@@ -94,11 +108,11 @@ def _blocks(address: str, interface: Interface) -> list[Block]:
         blocks.append(Text(interface.doc.strip().partition("\n")[0]))
     found = Table(("method", "arguments", "what it does"))
     for name, method in methods(interface):
-        found.add(name, signature(method), method.doc.strip().partition("\n")[0])
+        found.add(name, signature(method), _first_line(method.doc))
     declared = Table(("parameter", "type", "unit", "", "what it is"))
     for name, brief in parameters(interface):
         access = "" if brief.gettable and brief.settable else "read only" if brief.gettable else "write only"
-        declared.add(name, brief.type_name, brief.unit, access, brief.doc.strip().partition("\n")[0])
+        declared.add(name, brief.type_name, brief.unit, access, _first_line(brief.doc))
     published = Table(("signal", "types"))
     for signal in interface.signals:
         published.add(signal.name, ", ".join(signal.arg_types))

@@ -27,6 +27,9 @@ from qmi.tools.cli.errors import (
 from qmi.tools.cli.options import make_parser, split
 from qmi.tools.cli.terminal import Terminal
 
+COMPLETE = "__complete"
+"""The command that the scripts of shells call."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line.
@@ -61,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str], terminal: Terminal) -> int:
+    if arguments[:1] == [COMPLETE]:
+        return _complete(arguments[1:], terminal)
     before, name, rest = split(arguments)
     if name in ("-h", "--help", "help", ""):
         terminal.write(help_text())
@@ -82,6 +87,21 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
         terminal.json = given.json
         code = module.run(given, terminal)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _complete(arguments: list[str], terminal: Terminal) -> int:
+    """Tell a shell what the word at the cursor can become; whatever goes wrong, that is nothing."""
+    from qmi.tools.cli.candidates import answer
+    from qmi.tools.cli.fetch import fetch
+
+    try:
+        found = answer(arguments, fetch)
+    except Exception:  # the boundary: an error would be printed into the line that is being typed
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return EXIT_FAILED
+    terminal.out.write(found)
+    return EXIT_OK
 
 
 def _tell(error: Exception, terminal: Terminal) -> int:

@@ -88,7 +88,11 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
     for name, address in configured.items():
         if name not in there:
             found.append(Seen(name, address, _unseen(lab, name), configured=True))
-    return _ask_each(found, lambda seen: ask(lab, seen))
+    seen_now = _ask_each(found, lambda seen: ask(lab, seen))
+    for seen in seen_now:
+        if seen.status is not None:
+            lab.learned.saw_objects(seen.name, {entry.name: entry.class_name for entry in seen.status.objects})
+    return seen_now
 
 
 def _unseen(lab: Laboratory, name: str) -> str:

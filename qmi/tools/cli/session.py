@@ -23,9 +23,11 @@ from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConnectionException, QMI_RuntimeException, QMI_UsageException
 from qmi.names import CLI_PREFIX, Address, HostPort, is_valid_name, nearest
 from qmi.proc.control_client import SocketLink
+from qmi.tools.cli.completion_cache import Cache, file_of, learn
 from qmi.tools.cli.errors import DEBUG_VARIABLE, CommandError
 
 if TYPE_CHECKING:
+    from qmi.actors.interface import Interface
     from qmi.core.context import QMI_Context
     from qmi.net.discovery.packets import Answer
 
@@ -44,11 +46,15 @@ class Laboratory:
     Attributes:
         config: The configuration.
         timeout: How long a context may take to answer, in seconds.
+        quiet: The network is asked no longer when no context has answered for so long, in seconds; None: to the end.
+        learned: What was learned, for completion.
     """
 
     def __init__(self, config: CfgQmi, *, timeout: float = DEFAULT_TIMEOUT, as_name: str = "") -> None:
         self.config = config
         self.timeout = timeout
+        self.quiet: float | None = None
+        self.learned: Cache = Cache()
         self._as_name = as_name
         self._link: SocketLink | None = None
         self._context: QMI_Context | None = None
@@ -62,12 +68,23 @@ class Laboratory:
         Raises:
             QMI_ConnectionException: If the network cannot be asked.
         """
-        import trio
+        from qmi.net.discovery.blocking import ask_blocking
+        from qmi.peers.addresses import each_program_once, everywhere
 
-        from qmi.peers.resolver import discover, each_program_once
-
-        found = each_program_once(trio.run(discover, self.config, None, pattern))
-        return sorted(found, key=lambda answer: (answer.name, answer.address))
+        settings = self.config.discovery
+        try:
+            answers = ask_blocking(
+                self.config.workgroup, pattern, addresses=everywhere(self.config), port=settings.port,
+                timeout=min(settings.timeout, self.timeout), quiet=self.quiet,
+            )  # fmt: skip
+        except OSError as error:
+            raise QMI_ConnectionException(f"The network cannot be asked for contexts: {error}") from error
+        except ValueError as error:
+            raise QMI_UsageException(str(error)) from error
+        found = sorted(each_program_once(answers), key=lambda answer: (answer.name, answer.address))
+        if pattern == "*":
+            self.learned.saw_contexts([*(answer.name for answer in found), *self.config.contexts])
+        return found
 
     def address_of(self, context: str) -> HostPort:
         """Where a context is, by the configuration or else by asking the network.
@@ -93,7 +110,7 @@ class Laboratory:
 
     def configured(self, context: str) -> HostPort | None:
         """Where the configuration says that a context is; None if it does not."""
-        from qmi.peers.resolver import configured
+        from qmi.peers.addresses import configured
 
         return configured(self.config, context)
 
@@ -193,7 +210,15 @@ class Laboratory:
             QMI_UnknownNameException: If the context has no such object.
         """
         where = parse_object(address)
-        return self.connect(where.context).get_rpc_object(str(where))
+        found = self.connect(where.context).get_rpc_object(str(where))
+        self.learn_members(where, type(found).__rpc_interface__)
+        return found
+
+    def learn_members(self, where: Address, interface: Interface) -> None:
+        """Remember what an object offers, for completion."""
+        from qmi.tools.cli.ls_object import member_texts
+
+        self.learned.saw_members(where.context, where.object, interface.class_name, member_texts(interface))
 
     def close(self) -> None:
         """End the links."""
@@ -210,16 +235,30 @@ def laboratory(arguments: Namespace) -> Iterator[Laboratory]:
         QMI_ConfigurationException: If the configuration is not usable.
         QMI_UsageException: If an option is not.
     """
+    lab = lab_of(arguments)
+    try:
+        yield lab
+    finally:
+        try:
+            lab.close()
+        finally:
+            if lab.learned.learned or lab.learned.contexts:
+                learn(file_of(arguments.config, arguments.workgroup), lab.learned)
+
+
+def lab_of(arguments: Namespace) -> Laboratory:
+    """The same without an end.
+
+    Raises:
+        QMI_ConfigurationException: If the configuration is not usable.
+        QMI_UsageException: If an option is not.
+    """
     config = load_config(arguments.config)
     if arguments.workgroup:
         config = attrs.evolve(config, workgroup=arguments.workgroup)
     if arguments.as_name and not is_valid_name(arguments.as_name):
         raise QMI_UsageException(f"--as takes the name of a context, got {arguments.as_name!r}")
-    lab = Laboratory(config, timeout=arguments.timeout or DEFAULT_TIMEOUT, as_name=arguments.as_name)
-    try:
-        yield lab
-    finally:
-        lab.close()
+    return Laboratory(config, timeout=arguments.timeout or DEFAULT_TIMEOUT, as_name=arguments.as_name)
 
 
 def parse_object(address: str) -> Address:

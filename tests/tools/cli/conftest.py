@@ -11,6 +11,12 @@ from qmi.core.context import QMI_Context
 from tests.support.cli import Cli, serving, write_lab
 
 
+@pytest.fixture(autouse=True)
+def cache_in_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What commands learn is kept in the home directory of the test."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """The file of a configuration with a context named lab, on any port."""
