@@ -73,7 +73,7 @@ def complete(words: Sequence[str], current: str, fetch: Fetch) -> list[Candidate
     if current.startswith("-") and not place.only_positionals:
         option, equals, value = current.partition("=")
         if equals:
-            action = place.parser._option_string_actions.get(option)
+            action = _option(place.parser, option)
             found = [] if action is None else _values(action, value, names)
             return [c if c.value == FILES else Candidate(f"{option}={c.value}", c.text) for c in found]
         return _matching(current, _options(place.parser))
@@ -101,9 +101,25 @@ def _commands() -> Iterable[Candidate]:
 def _options(parser: argparse.ArgumentParser) -> list[Candidate]:
     return [
         Candidate(max(action.option_strings, key=len), _one_line(action.help or ""))
-        for action in parser._actions
+        for action in _actions(parser)
         if action.option_strings and action.help != argparse.SUPPRESS
     ]
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    # A parser tells nobody what it was given; it is kept under this name since there is argparse.
+    found: list[argparse.Action] = vars(parser)["_actions"]
+    return found
+
+
+def _option(parser: argparse.ArgumentParser, name: str) -> argparse.Action | None:
+    return next((action for action in _actions(parser) if name in action.option_strings), None)
+
+
+def _subcommands(action: argparse.Action | None) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the subcommands, if the argument is the name of one."""
+    choices = action.choices if action is not None and isinstance(action.choices, dict) else {}
+    return {name: parser for name, parser in choices.items() if isinstance(parser, argparse.ArgumentParser)}
 
 
 def _matching(current: str, candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -136,7 +152,7 @@ class _Place:
         self._begin()
 
     def _begin(self) -> None:
-        self._positionals = [action for action in self.parser._actions if not action.option_strings]
+        self._positionals = [action for action in _actions(self.parser) if not action.option_strings]
 
     @property
     def positional(self) -> argparse.Action | None:
@@ -153,13 +169,14 @@ class _Place:
             return True
         if word.startswith("-") and len(word) > 1 and not self.only_positionals:
             name, equals, _ = word.partition("=")
-            action = self.parser._option_string_actions.get(name)
+            action = _option(self.parser, name)
             if action is not None and action.nargs != 0 and not equals:
                 self.pending = action
             return True
         action = self.positional
-        if isinstance(action, argparse._SubParsersAction):
-            chosen = action.choices.get(word)
+        subcommands = _subcommands(action)
+        if subcommands:
+            chosen = subcommands.get(word)
             if chosen is None:
                 return False
             self.parser = chosen
@@ -227,9 +244,9 @@ def _values(action: argparse.Action, current: str, names: _Names) -> list[Candid
     completer: Callable[[str], Iterable[str]] | None = getattr(action, "completer", None)
     if completer is not None:
         return _matching(current, map(Candidate, completer(current)))
-    if isinstance(action, argparse._SubParsersAction):
-        texts = {entry.dest: entry.help or "" for entry in action._choices_actions}
-        return _matching(current, [Candidate(name, _one_line(texts.get(name, ""))) for name in action.choices])
+    if subcommands := _subcommands(action):
+        texts = {entry.dest: entry.help or "" for entry in vars(action).get("_choices_actions", ())}
+        return _matching(current, [Candidate(name, _one_line(texts.get(name, ""))) for name in subcommands])
     if action.choices is not None:
         texts = action.choices if isinstance(action.choices, dict) else {}
         return _matching(current, [Candidate(str(name), str(texts.get(name, ""))) for name in action.choices])
