@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qmi.actors.context_object import RpcObjectDescriptor
-from qmi.actors.interface import Interface, Method, ParameterBrief
-from qmi.actors.signatures import Source, signature_parameters
+from qmi.actors.interface import Interface
 from qmi.errors import QMI_RuntimeException
 from qmi.tools.cli.errors import EXIT_OK
+from qmi.tools.cli.members import first_line, methods, parameters, signature
 from qmi.tools.cli.session import parse_object
 from qmi.tools.cli.terminal import Block, Table, Terminal, Text
 
@@ -31,19 +30,6 @@ def describe(lab: Laboratory, address: str) -> Interface:
         raise QMI_RuntimeException(f"context {where.context!r} does not say what {address} offers")
     lab.learn_members(where, found.interface)
     return found.interface
-
-
-def member_texts(interface: Interface) -> dict[str, dict[str, str]]:
-    """What an object offers, by kind and name, with what each is in a line."""
-    return {
-        "methods": {name: _first_line(method.doc) for name, method in methods(interface)},
-        "parameters": {name: _first_line(brief.doc) for name, brief in parameters(interface)},
-        "signals": {signal.name: ", ".join(signal.arg_types) for signal in interface.signals},
-    }
-
-
-def _first_line(doc: str) -> str:
-    return doc.strip().partition("\n")[0]
 
 
 def show_objects(lab: Laboratory, addresses: Sequence[str], terminal: Terminal) -> int:
@@ -76,43 +62,17 @@ def as_json(address: str, interface: Interface) -> dict[str, object]:
     }  # fmt: skip
 
 
-def methods(interface: Interface) -> Iterable[tuple[str, Method]]:
-    """The published methods of an object by name, those of its channels as ``channels[1].name``."""
-    yield from sorted((name, method) for name, method in interface.methods.items() if not name.startswith("_"))
-    groups = interface.parameters.channels.values() if interface.parameters is not None else ()
-    for group in groups:
-        for name, method in sorted(group.methods.items()):
-            yield f"{group.name}[{group.first}].{name}", method
-
-
-def parameters(interface: Interface) -> Iterable[tuple[str, ParameterBrief]]:
-    """The parameters of an object by name, those of its channels as ``channels[1].name``."""
-    if interface.parameters is None:
-        return
-    yield from interface.parameters.own.items()
-    for group in interface.parameters.channels.values():
-        for number in range(group.first, group.last + 1):
-            for name, brief in group.parameters.items():
-                yield f"{group.name}[{number}].{name}", brief
-
-
-def signature(method: Method) -> str:
-    """How a method is called."""
-    returns = inspect.Signature.empty if method.returns is None else Source(method.returns)
-    return str(inspect.Signature(signature_parameters(method), return_annotation=returns))
-
-
 def _blocks(address: str, interface: Interface) -> list[Block]:
     blocks: list[Block] = [Text(address, "bold").add(f", {interface.category}: {interface.class_name}")]
     if interface.doc:
         blocks.append(Text(interface.doc.strip().partition("\n")[0]))
     found = Table(("method", "arguments", "what it does"))
     for name, method in methods(interface):
-        found.add(name, signature(method), _first_line(method.doc))
+        found.add(name, signature(method), first_line(method.doc))
     declared = Table(("parameter", "type", "unit", "", "what it is"))
     for name, brief in parameters(interface):
         access = "" if brief.gettable and brief.settable else "read only" if brief.gettable else "write only"
-        declared.add(name, brief.type_name, brief.unit, access, _first_line(brief.doc))
+        declared.add(name, brief.type_name, brief.unit, access, first_line(brief.doc))
     published = Table(("signal", "types"))
     for signal in interface.signals:
         published.add(signal.name, ", ".join(signal.arg_types))

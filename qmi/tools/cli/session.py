@@ -216,7 +216,7 @@ class Laboratory:
 
     def learn_members(self, where: Address, interface: Interface) -> None:
         """Remember what an object offers, for completion."""
-        from qmi.tools.cli.ls_object import member_texts
+        from qmi.tools.cli.members import member_texts
 
         self.learned.saw_members(where.context, where.object, interface.class_name, member_texts(interface))
 
