@@ -48,6 +48,7 @@ from sybil.typing import Lexer
 import qmi
 from qmi.config.loader import parse_config
 from qmi.tools import proc
+from qmi.tools.cli import main as cli
 from tests.support.desk import Desk, Program, Prompt
 from tests.support.ports import free_port
 
@@ -211,8 +212,10 @@ class Page:
             try:
                 if name == "qmi_proc":
                     proc.main()
+                elif name == "qmi":
+                    cli.main()
                 elif name != "python3":
-                    raise AssertionError(f"a page may run python3 and qmi_proc, not {name!r}")
+                    raise AssertionError(f"a page may run python3, qmi and qmi_proc, not {name!r}")
                 elif arguments[0] == "-m":
                     sys.argv = arguments[1:]
                     with warnings.catch_warnings():

@@ -39,8 +39,7 @@ def told(*words: str, shell: str = "zsh", ask: candidates.Fetch = nothing) -> li
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("l", ["ls"]),
-        ("pr", ["proc"]),
+        ("complet", ["completion"]),
         ("--js", ["--json"]),
         ("ls --wa", ["--watch"]),
         ("ls --interval=", []),
