@@ -269,10 +269,9 @@ class ContextBase:
 
     async def _stop_tasks(self, error: Exception, deadline: float) -> None:
         tasks = [actor for actor in self.registry if isinstance(actor.object, QMI_TaskRunner)]
-        begun = trio.current_time()
         for actor in reversed(tasks):
             try:
-                deadline = max(deadline, begun + actor.object.time_to_stop)
+                deadline = max(deadline, self._deadline_of(actor))
                 actor.object.stop()
             except Exception:  # a runner of the user's; it must not keep the rest from stopping
                 _logger.exception("stop() of task %s failed", actor.address)
@@ -290,6 +289,10 @@ class ContextBase:
         if self.registry.remove(actor):
             self._dropped(actor)
             await actor.end(error, deadline, self._why_safe)
+
+    def _deadline_of(self, actor: Actor) -> float:
+        runner, grace = actor.object, self.own_config().stop_grace
+        return trio.current_time() + max(grace, runner.time_to_stop if isinstance(runner, QMI_TaskRunner) else 0.0)
 
     def _dropped(self, actor: Actor) -> None:
         self.broker.drop_object(actor.address.object)
@@ -704,9 +707,8 @@ class ContextBase:
             return
         self._dropped(actor)
         error = QMI_ObjectRemovedException(f"{actor.address} was removed from its context")
-        deadline = trio.current_time() + self.own_config().stop_grace
         try:
-            future.set_result(await actor.end(error, deadline))
+            future.set_result(await actor.end(error, self._deadline_of(actor)))
         finally:
             future.fail(actor.stopped())  # does nothing unless this task was cancelled with its context
 

@@ -1,7 +1,8 @@
 """A queue of scans, as a task: one after the other, whoever has given them, also when that program is gone.
 
-Which threads: published methods come in any thread; the scans are carried out in the thread of the task. The mutex
-guards the state and what runs; nothing that may wait is called with it, but writing the file.
+Which threads: published methods come in any thread, the event loop among them; the scans are carried out in the thread
+of the task. ``_mutex`` guards the state and what runs; nothing that may wait is called with it. ``_writing`` is held
+while the file is written, which may take long: with it ``_mutex`` is taken for a moment, and never the other way round.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import cbor2
 import trio
@@ -164,27 +165,43 @@ class ScanQueueRunner(QMI_TaskRunner):
         """Why no scan is begun for now; None if the queue is not paused."""
         return self.task.pause_reason()
 
-    @direct_method
+    # What changes the state is answered when it is on the disk, and keeps nobody waiting until then.
+
+    def _saved(self) -> QMI_RpcFuture[None]:
+        return self._core().run(self._save)
+
+    async def _save(self) -> None:
+        await trio.to_thread.run_sync(self.task.save)
+
+    @answered_by("_begin_pause_queue")
     def pause_queue(self, reason: str = "") -> None:
         """Begin no other scan; the one that runs goes on.
 
         Args:
             reason: Why; everybody can see it.
         """
+        self._begin_pause_queue(reason).wait()
+
+    def _begin_pause_queue(self, reason: str = "") -> QMI_RpcFuture[None]:
         if not isinstance(reason, str):
             raise QMI_InvalidValueException(f"reason must be a text, got {reason!r}")
         who = self._who()
         self.task.pause_queue(f"paused by {who}" + (f": {printable(reason[:_LONGEST])}" if reason else ""))
         _logger.log(who.level, "Queue %s is paused by %s", self.task.address, who)
+        return self._saved()
 
-    @direct_method
+    @answered_by("_begin_resume_queue")
     def resume_queue(self) -> None:
         """Go on with the queue after a pause."""
+        self._begin_resume_queue().wait()
+
+    def _begin_resume_queue(self) -> QMI_RpcFuture[None]:
         who = self._who()
         _logger.log(who.level, "Queue %s goes on, as %s wants", self.task.address, who)
         self.task.pause_queue(None)
+        return self._saved()
 
-    @direct_method
+    @answered_by("_begin_remove_scan")
     def remove_scan(self, scan_id: str) -> None:
         """Remove a scan that waits.
 
@@ -192,9 +209,13 @@ class ScanQueueRunner(QMI_TaskRunner):
             QMI_UnknownNameException: If there is none of that id.
             QMI_InvalidOperationException: If it does not wait.
         """
-        self.task.remove(scan_id, self._who())
+        self._begin_remove_scan(scan_id).wait()
 
-    @direct_method
+    def _begin_remove_scan(self, scan_id: str) -> QMI_RpcFuture[None]:
+        self.task.remove(scan_id, self._who())
+        return self._saved()
+
+    @answered_by("_begin_move_scan")
     def move_scan(self, scan_id: str, position: int = 0) -> None:
         """Have a scan that waits carried out earlier or later; errors as for :meth:`remove_scan`.
 
@@ -202,7 +223,11 @@ class ScanQueueRunner(QMI_TaskRunner):
             scan_id: Its id.
             position: How many that wait are before it then; 0 makes it the next one.
         """
+        self._begin_move_scan(scan_id, position).wait()
+
+    def _begin_move_scan(self, scan_id: str, position: int = 0) -> QMI_RpcFuture[None]:
         self.task.move(scan_id, position, self._who())
+        return self._saved()
 
     @direct_method
     def pause_scan(self, scan_id: str) -> None:
@@ -219,7 +244,7 @@ class ScanQueueRunner(QMI_TaskRunner):
         """Have the scan that runs go on after a pause; errors as for :meth:`pause_scan`."""
         self.task.steer(scan_id, Scan.resume, "resumed", self._who())
 
-    @direct_method
+    @answered_by("_begin_stop_scan")
     def stop_scan(self, scan_id: str) -> None:
         """Have the scan that runs end after this point, or remove one that waits.
 
@@ -227,12 +252,20 @@ class ScanQueueRunner(QMI_TaskRunner):
             QMI_UnknownNameException: If there is none of that id.
             QMI_InvalidOperationException: If it has ended.
         """
-        self.task.end(scan_id, Scan.stop, "stopped", self._who())
+        self._begin_stop_scan(scan_id).wait()
 
-    @direct_method
+    def _begin_stop_scan(self, scan_id: str) -> QMI_RpcFuture[None]:
+        self.task.end(scan_id, Scan.stop, "stopped", self._who())
+        return self._saved()
+
+    @answered_by("_begin_abort_scan")
     def abort_scan(self, scan_id: str) -> None:
         """Have the scan that runs end now, or remove one that waits; errors as for :meth:`stop_scan`."""
+        self._begin_abort_scan(scan_id).wait()
+
+    def _begin_abort_scan(self, scan_id: str) -> QMI_RpcFuture[None]:
         self.task.end(scan_id, Scan.abort, "aborted", self._who())
+        return self._saved()
 
 
 def _check_connected(core: Context, address: str) -> None:
@@ -316,6 +349,7 @@ class ScanQueue(QMI_Task[object, object]):
         self.address: str = f"{self._context.name}.{name}"
         self._reserve, self._lock_timeout, self._on_error = bool(reserve), lock_timeout, on_error
         self._mutex = threading.RLock()
+        self._writing = threading.Lock()
         self._job: _Job | None = None
         self._next: QMI_RpcFuture[None] = QMI_RpcFuture("the next scan")
         self._waiters: dict[str, list[QMI_RpcFuture[ScanInfo]]] = {}
@@ -367,22 +401,26 @@ class ScanQueue(QMI_Task[object, object]):
             _logger.info("%d scans wait in queue %s", len(state.waiting), self.address)
         return state
 
-    def _save(self) -> None:
-        """Called with the mutex held, so that what is written last is what is so.
+    def _write(self, plain: dict[str, object]) -> None:
+        """Called with ``_writing`` held, so that what is written last is what is so.
 
         Raises:
             QMI_RecordingException: If it cannot be written.
         """
         try:
-            write_whole(self._path, cbor2.dumps(self._state.plain()), overwrite=True)
+            write_whole(self._path, cbor2.dumps(plain), overwrite=True)
         except OSError as error:
             raise QMI_RecordingException(
                 f"The queue {self.address} cannot be written to {self._path}: {error.strerror or error}"
             ) from error
 
-    def _save_if_possible(self) -> None:
+    def save(self) -> None:
+        """Write the queue as it is now; what fails is logged. Not in the event loop."""
         try:
-            self._save()
+            with self._writing:
+                with self._mutex:
+                    plain = self._state.plain()
+                self._write(plain)
         except QMI_RecordingException as error:
             _logger.error("%s; after a new start it will be as it was written last", error)
 
@@ -403,10 +441,11 @@ class ScanQueue(QMI_Task[object, object]):
         encoded = _CODEC.encode(description.plain(), "scan")
         data = cbor2.dumps([encoded.payload, [bytes(segment) for segment in encoded.segments]])
         user, program, host = who
-        with self._mutex:
-            state = self._state
+        with self._writing:  # until it is in the state, too: nobody writes the file without it meanwhile
+            with self._mutex:
+                scan_id, plain = self._state.next_id(), self._state.plain()
             info = ScanInfo(
-                state.next_id(),
+                scan_id,
                 str(description),
                 "waiting",
                 length=description.length,
@@ -416,13 +455,10 @@ class ScanQueue(QMI_Task[object, object]):
                 host=host,
                 comment=description.comment,
             )
-            state.add(Queued(info, data))
-            try:
-                self._save()
-            except BaseException:
-                state.waiting.pop()
-                raise
-            self._wake()
+            self._write({**plain, "waiting": [*cast("list[object]", plain["waiting"]), [list(info), data]]})
+            with self._mutex:
+                self._state.add(Queued(info, data))
+                self._wake()
         _logger.info("Scan %s is added to queue %s by %s: %s", info.id, self.address, _who(info) or origin, info.what)
         self._tell(info)
         return info.id
@@ -473,21 +509,18 @@ class ScanQueue(QMI_Task[object, object]):
         """Begin no other scan for a reason, or go on."""
         with self._mutex:
             self._state.paused = reason
-            self._save_if_possible()
             self._wake()
 
     def remove(self, scan_id: str, who: Caller) -> None:
         """Remove one that waits."""
         with self._mutex:
             info = self._state.remove(scan_id, f"by {who}", time.time())
-            self._save_if_possible()
         self._ended(info)
 
     def move(self, scan_id: str, position: int, who: Caller) -> None:
         """Have one that waits carried out earlier or later."""
         with self._mutex:
             self._state.move(scan_id, position)
-            self._save_if_possible()
         _logger.info("Scan %s is moved to place %d of those that wait by %s", scan_id, position, who)
 
     def end(self, scan_id: str, ask: Callable[[Scan], None], what: str, who: Caller) -> None:
@@ -572,7 +605,7 @@ class ScanQueue(QMI_Task[object, object]):
             if queued is None:
                 return None
             self._job = _Job(queued)
-            self._save_if_possible()
+        self.save()
         return queued
 
     def _carry_out(self, queued: Queued) -> None:
@@ -602,7 +635,7 @@ class ScanQueue(QMI_Task[object, object]):
                 if state == "failed" and self._on_error == "pause":
                     self._state.paused = f"scan {info.id} failed: {reason}"
                     _logger.error("Queue %s is paused, since scan %s failed", self.address, info.id)
-                self._save_if_possible()
+            self.save()
             self._ended(ended)
 
     def _scan(self, job: _Job) -> str:
@@ -621,7 +654,7 @@ class ScanQueue(QMI_Task[object, object]):
                         noted = True  # the run has an id now: who finds the scan after a crash finds its data, too
                         with self._mutex:
                             self._state.note(job.queued.info._replace(run_id=made.summary[2]))
-                            self._save_if_possible()
+                        self.save()
         assert made.outcome is not None
         return made.outcome
 

@@ -24,6 +24,7 @@ from qmi.core.exceptions import (
 )
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import Placement, rpc_method
+from qmi.data.whole_files import write_whole
 from qmi.scan import Scan, ScanHandle, ScanInfo, ScanQueue, adaptive, grid, scan
 from tests.support import scan_functions
 from tests.support.lab import address, make_context
@@ -633,6 +634,28 @@ def test_end_of_a_scan_has_its_time_when_the_context_stops() -> None:
     assert (done, SET_TO) == ([True], [1, "off", "off"])
 
 
+def test_end_of_a_scan_has_its_time_when_its_queue_is_removed() -> None:
+    gate, end = Gate(), Gate("switch_off")
+    with running_lab(context={"stop_grace": 0.0}) as lab:
+        scans = lab.get_task("scans")
+        measured().finally_call(switch_off).submit(scans)
+        gate.wait()
+
+        def go_on() -> None:
+            wait_until(lambda: lab.async_context.registry.get("scans") is None)
+            gate.open.set()
+            end.wait()
+            end.open.set()
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        lab.remove_rpc_object(scans)
+        thread.join()
+        assert SET_TO == [1, "off"]
+        again = lab.make_task("scans", ScanQueue)
+        assert [info.state for info in again.list_scans()] == ["interrupted"]
+
+
 def test_damaged_queue_begins_empty_and_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "scans.queue"
     file.write_bytes(b"\xff\x00damaged")
@@ -677,6 +700,29 @@ def test_scan_that_cannot_be_written_is_not_added(
             scans.start()
             assert scans.get_outcome("scans-1").state == "done", "what is there goes on"
         assert "after a new start it will be as it was written last" in caplog.text
+
+
+def test_queue_answers_while_its_file_is_written(lab: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, write = Gate(), write_whole
+
+    def slow(*args: Any, **options: Any) -> None:
+        gate.pass_through()
+        write(*args, **options)
+
+    monkeypatch.setattr("qmi.scan.queue.write_whole", slow)
+    handles: list[ScanHandle] = []
+    HOOKS.clear()
+    thread = threading.Thread(target=lambda: handles.append(measured().submit("lab.scans")))
+    thread.start()
+    gate.wait()
+    paused = queue().rpc_nonblocking.pause_queue("for a while")
+    assert queue().list_scans() == [], "it is not there before it is on the disk"
+    assert "for a while" in queue().get_pause_reason()
+    assert not paused.done()
+    gate.open.set()
+    thread.join()
+    paused.wait()
+    assert handles[0].info().state == "waiting"
 
 
 @pytest.mark.parametrize(
