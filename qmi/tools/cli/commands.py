@@ -34,6 +34,7 @@ class Command(NamedTuple):
 GROUPS: dict[str, dict[str, Command]] = {
     "look": {
         "ls": Command("show the contexts that there are, and what is in them", "qmi.tools.cli.ls"),
+        "devices": Command("show what is plugged in, and how it is reached", "qmi.tools.cli.devices"),
         "log": Command("show what contexts have logged, and follow it", "qmi.tools.cli.log"),
     },
     "objects": {
@@ -46,6 +47,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "restore": Command("set what differs from a snapshot in a file", "qmi.tools.cli.parameters"),
     },
     "programs": {
+        "config": Command("check a configuration file, or show the settings in force", "qmi.tools.cli.config"),
         "proc": Command(
             "start, stop and watch the programs of the configuration",
             "qmi.tools.proc",
