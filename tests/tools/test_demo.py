@@ -52,6 +52,15 @@ def test_demo_of_three_programs_shares_an_instrument(home: Path, output: io.Stri
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_demo_ends_with_what_a_terminal_shows_of_it(home: Path, output: io.StringIO) -> None:
+    assert list(demo.CHAPTERS)[-1] == "command-line"
+    assert demo.main(["command-line"], Stage(output, 200)) == 0
+    assert re.search(r"^bench +running +127\.0\.0\.1:\d+ ", output.getvalue(), re.MULTILINE)
+    assert re.search(r"^scope +Oscilloscope +closed ", output.getvalue(), re.MULTILINE)
+    assert list(home.iterdir()) == []
+
+
 def test_a_waveform_is_a_damped_wave_of_ten_megabytes() -> None:
     points = array("d", demo_programs.Oscilloscope(QMI_Context("lab", None), "scope").get_waveform())
     assert len(points) * 8 == demo_programs.WAVEFORM
