@@ -1,0 +1,108 @@
+"""``qmi doctor``: what is right, odd or wrong, and what to do."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from qmi.core.context import QMI_Context
+from qmi.tools.cli.doctor import port_holder
+from qmi.tools.cli.doctor_rules import FAULT, OK, WARNING, clock, disk, port, unreachable, version
+from tests.support.cli import Cli
+from tests.support.drivers import Plain
+
+
+@pytest.mark.parametrize(("free", "level"), [(1 << 40, OK), (1 << 29, WARNING), (1 << 20, FAULT), (0, FAULT)])
+def test_space_on_a_disk(free: int, level: str) -> None:
+    found = disk("data", "/data", free)
+    assert (found.level, bool(found.todo)) == (level, level != OK)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "level", "text"),
+    [
+        (100.5, OK, "agrees"),
+        (101.0, OK, "agrees"),
+        (103.0, WARNING, "2.5 s ahead of"),
+        (90.0, WARNING, "10 s behind"),
+        (400.0, FAULT, "3e+02 s ahead of"),
+    ],
+)
+def test_clocks_differ_by_more_than_the_question_took(theirs: float, level: str, text: str) -> None:
+    found = clock("lab", theirs, 100.0, 101.0)
+    assert found.level == level
+    assert text in found.found
+
+
+def test_versions_differ() -> None:
+    assert version("lab", "1.0", "1.0").level == OK
+    assert version("lab", "0.9", "1.0").level == WARNING
+
+
+@pytest.mark.parametrize(
+    ("number", "holder", "level"),
+    [(30000, None, OK), (40000, None, WARNING), (30000, "python (pid 3)", FAULT), (30000, "", FAULT)],
+)
+def test_port_is_free_or_in_use(number: int, holder: str | None, level: str) -> None:
+    assert port("lab", number, holder, range(32768, 61000)).level == level
+
+
+@pytest.mark.parametrize(
+    ("why", "level", "todo"),
+    [
+        ("the host does not answer", WARNING, "firewall"),
+        ("nothing listens there", OK, "qmi proc start lab"),
+        ("no answer within 5 s", FAULT, "qmi ls"),
+    ],
+)
+def test_context_that_is_not_reached(why: str, level: str, todo: str) -> None:
+    found = unreachable("lab", "10.0.0.7:30001", why, here=False)
+    assert found.level == level
+    assert todo in found.todo
+
+
+def test_laboratory_in_good_health(cli: Cli, lab: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QMI_HOME", str(cli.config.parent))
+    lab.make_instrument("x", Plain)
+    found = {entry["what"]: entry for entry in cli("doctor", "--json").json}
+    assert found["configuration"]["level"] == OK
+    assert found["version of lab"]["level"] == OK
+    assert found["clock of lab"]["level"] == OK
+    assert "home directory" in found
+    assert lab.get_status().objects[0].calls == 0
+    assert "things that were looked at are right" in cli("doctor", "--all").out
+
+
+def test_port_that_somebody_else_has_is_a_fault(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        content = json.loads(cli.config.read_text())
+        content["contexts"] = {"desk": {"host": "127.0.0.1", "tcp_server_port": other.getsockname()[1]}}
+        cli.config.write_text(json.dumps(content))
+        printed = cli("doctor", "--timeout", "0.2", "--json")
+    assert printed.code == 1
+    found = {entry["what"]: entry for entry in printed.json}
+    assert found["context desk"]["level"] == FAULT
+    assert "no answer" in found["context desk"]["found"]
+
+
+def test_port_is_looked_up_where_a_context_does_not_run() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = other.getsockname()[1]
+        assert "pid" in (port_holder("127.0.0.1", number) or "")
+    assert port_holder("127.0.0.1", number) is None
+
+
+def test_faults_of_the_configuration_are_findings(cli: Cli) -> None:
+    cli.config.write_text('{"hots": 3,\n"workgroup": 3}')
+    printed = cli("doctor", "--json")
+    assert printed.code == 1
+    assert [entry["level"] for entry in printed.json] == [FAULT, FAULT]
+
+
+def test_file_that_is_not_there_is_a_finding(cli: Cli, tmp_path: Path) -> None:
+    printed = cli("doctor", "--config", str(tmp_path / "no.conf"))
+    assert printed.code == 1
+    assert "does not exist" in printed.out
