@@ -81,5 +81,5 @@ def shared_laboratory(config: Path, *modules: str, as_name: str = "") -> Iterato
     options = Namespace(**{**COMMON, "config": str(config), "as_name": as_name})
     with pytest.MonkeyPatch.context() as patch, laboratory(options) as shared:
         for module in modules:
-            patch.setattr(importlib.import_module(module), "laboratory", lambda arguments: nullcontext(shared))
+            patch.setattr(importlib.import_module(module), "laboratory", lambda *given, **options: nullcontext(shared))
         yield

@@ -111,6 +111,11 @@ class ShellSupply(QMI_Instrument):
         """Of the heat sink."""
         return 41.5
 
+    @parameter(unit="mbar", poll=0.02)
+    def pressure(self) -> float:
+        """Published by itself."""
+        return 7.5
+
     outputs = channels(Output, 1, 2)
 
     @rpc_method

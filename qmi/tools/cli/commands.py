@@ -45,6 +45,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "snapshot": Command(
             "show or keep all parameters of an object, or what has changed", "qmi.tools.cli.parameters"
         ),
+        "monitor": Command("print signals and parameters as they come", "qmi.tools.cli.monitor"),
         "restore": Command("set what differs from a snapshot in a file", "qmi.tools.cli.parameters"),
     },
     "programs": {

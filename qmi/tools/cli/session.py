@@ -42,6 +42,7 @@ class Laboratory:
         config: The configuration.
         timeout: How long a context may take to answer, in seconds.
         as_name: What this program is called; empty for a name that nobody else has.
+        reconnect: Whether links that are lost are made again.
 
     Attributes:
         config: The configuration.
@@ -50,12 +51,15 @@ class Laboratory:
         learned: What was learned, for completion.
     """
 
-    def __init__(self, config: CfgQmi, *, timeout: float = DEFAULT_TIMEOUT, as_name: str = "") -> None:
+    def __init__(
+        self, config: CfgQmi, *, timeout: float = DEFAULT_TIMEOUT, as_name: str = "", reconnect: bool = False
+    ) -> None:
         self.config = config
         self.timeout = timeout
         self.quiet: float | None = None
         self.learned: Cache = Cache()
         self._as_name = as_name
+        self._reconnect = reconnect
         self._link: SocketLink | None = None
         self._context: QMI_Context | None = None
         self._found: dict[str, HostPort] = {}
@@ -191,7 +195,7 @@ class Laboratory:
         if not own.has_peer_context(context):
             address = self.address_of(context)
             try:
-                own.connect_to_peer(context, str(address), ignore_duplicate=True)
+                own.connect_to_peer(context, str(address), ignore_duplicate=True, reconnect=self._reconnect)
             except QMI_RuntimeException as error:
                 if isinstance(error, ConnectionRefusedError):
                     raise self._nobody(context, "nothing listens there") from error
@@ -228,14 +232,18 @@ class Laboratory:
 
 
 @contextmanager
-def laboratory(arguments: Namespace) -> Iterator[Laboratory]:
+def laboratory(arguments: Namespace, *, reconnect: bool = False) -> Iterator[Laboratory]:
     """What a command's options say of the contexts that it may reach; ends its links at the end of the block.
+
+    Args:
+        arguments: The options.
+        reconnect: Whether links that are lost are made again.
 
     Raises:
         QMI_ConfigurationException: If the configuration is not usable.
         QMI_UsageException: If an option is not.
     """
-    lab = lab_of(arguments)
+    lab = lab_of(arguments, reconnect=reconnect)
     try:
         yield lab
     finally:
@@ -246,7 +254,7 @@ def laboratory(arguments: Namespace) -> Iterator[Laboratory]:
                 learn(file_of(arguments.config, arguments.workgroup), lab.learned)
 
 
-def lab_of(arguments: Namespace) -> Laboratory:
+def lab_of(arguments: Namespace, *, reconnect: bool = False) -> Laboratory:
     """The same without an end.
 
     Raises:
@@ -258,7 +266,8 @@ def lab_of(arguments: Namespace) -> Laboratory:
         config = attrs.evolve(config, workgroup=arguments.workgroup)
     if arguments.as_name and not is_valid_name(arguments.as_name):
         raise QMI_UsageException(f"--as takes the name of a context, got {arguments.as_name!r}")
-    return Laboratory(config, timeout=arguments.timeout or DEFAULT_TIMEOUT, as_name=arguments.as_name)
+    timeout = arguments.timeout or DEFAULT_TIMEOUT
+    return Laboratory(config, timeout=timeout, as_name=arguments.as_name, reconnect=reconnect)
 
 
 def parse_object(address: str) -> Address:

@@ -53,7 +53,7 @@ def test_get_prints_values_with_their_units(cli: Cli, psu: Any, paths: list[str]
 
 def test_get_with_a_pattern_prints_all_that_fit(cli: Cli, psu: Any) -> None:
     names = [line.split()[0] for line in cli("get", "lab.psu.*").out.splitlines()[1:]]
-    own = ["voltage", "current", "mode", "output", "label", "temperature"]
+    own = ["voltage", "current", "mode", "output", "label", "temperature", "pressure"]
     assert names == [f"lab.psu.{name}" for name in [*own, "outputs[1].voltage", "outputs[2].voltage"]]
     assert cli("get", "lab.psu.outputs[*].voltage", "--json").json == {
         "lab.psu.outputs[1].voltage": {"value": 0.0, "unit": "V"},
@@ -151,7 +151,7 @@ def test_snapshot_shows_what_is_known_and_update_asks(cli: Cli, psu: Any) -> Non
 def test_snapshot_is_kept_compared_and_restored(cli: Cli, psu: Any, tmp_path: Path) -> None:
     file = str(tmp_path / "psu.json")
     kept = cli("snapshot", "lab.psu", "--update", "-o", file)
-    assert (kept.code, kept.out, kept.err) == (0, "", f"qmi: 8 parameters of lab.psu are kept in {file}\n")
+    assert (kept.code, kept.out, kept.err) == (0, "", f"qmi: 9 parameters of lab.psu are kept in {file}\n")
     assert cli("snapshot", "lab.psu", "--diff", file).out == ""
     psu.voltage, psu.mode = 5, Mode.CURRENT
     changes = "voltage: 1.5 V -> 5.0 V\nmode: VOLTAGE -> CURRENT\n"
