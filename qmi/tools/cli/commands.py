@@ -46,6 +46,9 @@ GROUPS: dict[str, dict[str, Command]] = {
             "show or keep all parameters of an object, or what has changed", "qmi.tools.cli.parameters"
         ),
         "monitor": Command("print signals and parameters as they come", "qmi.tools.cli.monitor"),
+        "lock": Command("lock an object while the command runs", "qmi.tools.cli.locks"),
+        "reserve": Command("reserve an object for something, until it is unlocked", "qmi.tools.cli.locks"),
+        "unlock": Command("give a reservation back, or take a lock away", "qmi.tools.cli.locks"),
         "restore": Command("set what differs from a snapshot in a file", "qmi.tools.cli.parameters"),
     },
     "programs": {
