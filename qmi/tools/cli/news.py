@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface
 from qmi.actors.properties import GET
+from qmi.actors.proxy import QMI_RpcProxy
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_Exception, QMI_SignalSubscriptionException, QMI_TimeoutException
@@ -129,7 +130,7 @@ class NewsStream:
         names: What comes.
     """
 
-    def __init__(self, proxy: Callable[[str], Any], interval: float | None, otherwise: float) -> None:
+    def __init__(self, proxy: Callable[[str], QMI_RpcProxy], interval: float | None, otherwise: float) -> None:
         self.names: list[str] = []
         self._proxy = proxy
         self._interval, self._otherwise = interval, otherwise
@@ -190,7 +191,7 @@ class NewsStream:
         else:
             self._questions.append(_Question(place, self._interval or self._otherwise))
 
-    def _subscribe(self, proxy: Any, address: Address, name: str, wanted: _Wanted) -> None:
+    def _subscribe(self, proxy: QMI_RpcProxy, address: Address, name: str, wanted: _Wanted) -> None:
         topic = Topic(address.context, address.object, name)
         if topic not in self._wanted:
             getattr(proxy, name).subscribe(self._receiver)
