@@ -19,13 +19,19 @@ from __future__ import annotations
 
 from qmi.data.archive import load, recover, runs
 from qmi.data.export_files import export
+from qmi.data.follower import Follower, follow
 from qmi.data.record_gaps import Gap
 from qmi.data.record_signals import Recording, SourceState, record
 from qmi.data.recording import Run, run
+from qmi.data.rows import Row
 from qmi.data.run_index import RunInfo
+from qmi.data.run_service import RunService
 
-__all__ = ["Gap", "Recording", "Run", "RunInfo", "SourceState", "export", "load", "record", "recover", "run", "runs"]
+__all__ = [
+    *("Follower", "Gap", "Recording", "Row", "Run", "RunInfo", "SourceState"),
+    *("export", "follow", "load", "record", "recover", "run", "runs"),
+]
 
 for _name in __all__:
     globals()[_name].__module__ = "qmi.data"
-del _name
+del _name, RunService  # imported so that contexts have it

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qmi.data import run_file
+from qmi.data.link_archive import load_from, runs_of
 from qmi.data.run_folder import RunFolder
 from qmi.data.run_index import RunInfo
 from qmi.data.run_list import RunList
@@ -25,6 +26,7 @@ def runs(
     until: str | datetime | timedelta | None = None,
     state: str | None = None,
     limit: int | None = None,
+    context: str | None = None,
     folder: str | Path | None = None,
 ) -> RunList:
     """Find runs, oldest first. Those that were cut short are recovered first.
@@ -37,18 +39,23 @@ def runs(
         until: Only those that began before; likewise.
         state: Only those that are "running", "done", "failed" or "interrupted".
         limit: Only the latest ones, so many.
+        context: Those of the computer of another context, which is connected to if need be.
         folder: Where the runs are; as for :func:`run`.
 
     Raises:
         QMI_InvalidValueException: If a condition cannot be understood.
         QMI_RecordingException: If the index cannot be read.
+        QMI_UnknownNameException: If the other context does not tell of runs.
     """
+    conditions = {"name": name, "tag": tag, "since": since, "until": until, "state": state, "limit": limit}
+    if context is not None:
+        return RunList(runs_of(context, folder, conditions))
     place = RunFolder(folder)
     place.recover_quietly()
-    return RunList(place.index.find(name=name, tag=tag, since=since, until=until, state=state, limit=limit))
+    return RunList(place.index.find(**conditions))
 
 
-def load(run: str | RunInfo, *, folder: str | Path | None = None) -> xarray.Dataset:
+def load(run: str | RunInfo, *, context: str | None = None, folder: str | Path | None = None) -> xarray.Dataset:
     """Read a run into memory.
 
     The columns are variables with their units, along the dimension ``row``; the coordinate ``time`` has the times of
@@ -57,6 +64,7 @@ def load(run: str | RunInfo, *, folder: str | Path | None = None) -> xarray.Data
 
     Args:
         run: The id of a run; or a name, for the latest run of that name that has ended; or an entry of :func:`runs`.
+        context: The context that has recorded it, or another one of that computer; its file is copied to memory.
         folder: Where the runs are; as for :func:`run`.
 
     Raises:
@@ -64,6 +72,8 @@ def load(run: str | RunInfo, *, folder: str | Path | None = None) -> xarray.Data
         QMI_RecordingException: If its file cannot be read.
         QMI_MissingLibraryException: If a library of ``qmi-trio[data]`` is not installed.
     """
+    if context is not None:
+        return load_from(context, folder, run)
     return run_file.read(_file_of(run, folder))
 
 

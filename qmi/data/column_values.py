@@ -7,6 +7,7 @@ more general on the way, from int to float to complex. In a column of arrays all
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,10 @@ TAG_ARRAY: Final = 60002
 
 _LARGE: Final = 2048
 """Bytes from which on the memory of an array goes straight into the log."""
+MISSING_BITS: Final = 0x7FF8_0000_514D_4901
+MISSING: Final[float] = struct.unpack("<d", struct.pack("<Q", MISSING_BITS))[0]
+"""What stands for None in the file, among numbers: a NaN of its own, so that it is told from NaN that was measured."""
+_MISSING_BYTES: Final = struct.pack("<Q", MISSING_BITS)
 
 NUMBERS: Final = ("int", "float", "complex")
 _WORDS: Final = {
@@ -315,9 +320,9 @@ def storage(kind: ColumnType) -> tuple[str, object]:
     if kind.dtype and not kind.missing:
         return ("i1" if kind.kind == "bool" else kind.dtype), None
     if kind.kind == "complex":
-        return "c16", complex("nan")
+        return "c16", complex(MISSING, MISSING)
     if kind.kind in ("float", "none") or kind.missing:
-        return "f8", float("nan")
+        return "f8", MISSING
     return ("i1" if kind.kind == "bool" else "i8"), None
 
 
@@ -333,6 +338,79 @@ def _decoded(value: object) -> object:
         return numpy.array(content, dtype=object).reshape(shape)
     array = numpy.frombuffer(content, dtype).reshape(shape)
     return array.view("i8") if array.dtype.kind == "M" else array
+
+
+def time_of(nanoseconds: int) -> datetime:
+    """The time of nanoseconds since 1970 in UTC."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def value_of(plain: Any) -> Any:
+    """A value as those who read a run get it: as it was added, with members of enums as their names, and numpy arrays.
+
+    Args:
+        plain: The value as it stands in the log.
+    """
+    if not isinstance(plain, CBORTag):
+        return plain
+    if plain.tag == TAG_TIME:
+        return time_of(plain.value)
+    import numpy
+
+    dtype, shape, content = plain.value
+    if dtype == "U":
+        return numpy.array(content, dtype=str).reshape(shape)
+    return numpy.frombuffer(content, dtype).reshape(shape).copy()
+
+
+def values_of_file(stored: Any, kind: ColumnType) -> list[Any]:
+    """The same for what is in the file: values of a column, each as :func:`value_of` gives it.
+
+    Args:
+        stored: What the file has, an array of rows.
+        kind: The type of the column. Empty texts of one that has None among its texts are taken for None.
+    """
+    return [_value_of_file(value, kind) for value in (stored if kind.shape or kind.kind == "text" else stored.tolist())]
+
+
+def _value_of_file(value: Any, kind: ColumnType) -> Any:
+    if kind.missing and _is_missing(value, kind):
+        return None
+    if kind.shape:
+        return _array_of_file(value, kind)
+    if kind.kind == "time":
+        return time_of(value)
+    if kind.kind == "text":
+        return _text_of_file(value)
+    return {"bool": bool, "int": int}.get(kind.kind, _same)(value)
+
+
+def _is_missing(value: Any, kind: ColumnType) -> bool:
+    first = value.flat[0] if kind.shape else value
+    if kind.kind == "text":
+        return all(text in (b"", "") for text in (value.flat if kind.shape else [value]))
+    if kind.kind == "time":
+        return bool(first == _MIN_INT)
+    number = first.real if isinstance(first, complex) else float(first)
+    return number != number and struct.pack("<d", number) == _MISSING_BYTES  # only NaN differs from itself
+
+
+def _array_of_file(value: Any, kind: ColumnType) -> Any:
+    import numpy
+
+    if kind.kind == "text":
+        return numpy.array([_text_of_file(text) for text in value.ravel()], dtype=str).reshape(value.shape)
+    if kind.kind == "time":
+        return value.astype("i8").view("M8[ns]")
+    return value.astype(kind.dtype or {"bool": "bool", "int": "i8"}.get(kind.kind, value.dtype))
+
+
+def _text_of_file(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def type_of_plain(value: object) -> ColumnType:

@@ -42,3 +42,15 @@ def is_there(fd: int, path: str) -> bool:
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def is_locked(path: str | os.PathLike[str]) -> bool:
+    """Whether a program has locked a file, for those who may only read it. False if it is not there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        return False
+    try:
+        return not try_lock(fd)
+    finally:
+        os.close(fd)

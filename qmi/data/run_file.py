@@ -8,12 +8,11 @@ import os
 import shutil
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qmi.data.column_values import ColumnType, convert, storage, type_of_plain
+from qmi.data.column_values import ColumnType, convert, storage, time_of, type_of_plain
 from qmi.data.log_contents import Event, Summary, summary_of
 from qmi.data.row_batches import RowBatch
 from qmi.data.run_log import LogContents
@@ -32,7 +31,6 @@ _PART_ROWS: Final = 1 << 16
 _OVERHEAD: Final = 1 << 16
 """Bytes of a file besides its rows, about."""
 _LIBRARIES: Final = ("numpy", "h5py", "h5netcdf", "xarray")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check_libraries() -> None:
@@ -46,11 +44,6 @@ def check_libraries() -> None:
             raise QMI_MissingLibraryException(
                 f"Runs need the Python package {name!r}, which is not installed: pip install 'qmi-trio[data]'"
             )
-
-
-def time_of(nanoseconds: int) -> datetime:
-    """The time of nanoseconds since 1970 in UTC."""
-    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
 def attributes_of(summary: Summary, skipped: int) -> dict[str, str | int]:
@@ -75,6 +68,7 @@ def attributes_of(summary: Summary, skipped: int) -> dict[str, str | int]:
         "damaged": int(bool(summary.lost or skipped)),
         "comment": "\n".join(text for _, text in summary.comments),
         "tags": json.dumps(summary.tags, ensure_ascii=False),
+        "qmi_columns": json.dumps(_columns_of(summary), ensure_ascii=False),
         "qmi_metadata": json.dumps(metadata, ensure_ascii=False),
     }
     if summary.recorded is not None:
@@ -86,6 +80,20 @@ def attributes_of(summary: Summary, skipped: int) -> dict[str, str | int]:
 
 def _described(event: Event) -> Event:
     return {name: value for name, value in event.items() if name not in ("event", "time")}
+
+
+def _columns_of(summary: Summary) -> dict[str, dict[str, Any]]:
+    """What the columns are, for those who read the rows one by one."""
+    head = summary.head
+    return {
+        name: {
+            "unit": head.columns[name],
+            **kind._asdict(),
+            "coordinate": name in head.coordinates,
+            "axes": {axis: unit for axis, (unit, _) in head.axes.get(name, {}).items()},
+        }
+        for name, kind in summary.types.items()
+    }
 
 
 def build(log: Path, file: Path) -> dict[str, str | int]:

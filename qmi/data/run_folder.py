@@ -11,31 +11,44 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qmi.data import run_file, run_log
 from qmi.data.column_values import check_name
+from qmi.data.file_lock import is_locked
 from qmi.data.run_index import RunIndex, RunInfo, info_of
 from qmi.data.run_log import LogContents, RunLog
 from qmi.data.run_metadata import active_context
 from qmi.errors import QMI_InvalidValueException, QMI_RecordingException
 
+if TYPE_CHECKING:
+    from qmi.config.schema import CfgQmi
+
 _logger = logging.getLogger("qmi.data")
 
 _MAX_NAME: Final = 100
+_TOLD: Final = 5
+"""How many runs a message names."""
 
 
 def default_folder() -> Path:
     """The folder of runs, as the configuration of the context, or the one that would be read, says."""
     from qmi.config.loader import load_config
-    from qmi.config.paths import Places
 
     context = active_context()
-    places = Places(load_config(""), "") if context is None else Places(context.get_config(), context.name)
+    return folder_of(load_config(""), "") if context is None else folder_of(context.get_config(), context.name)
+
+
+def folder_of(config: CfgQmi, context: str) -> Path:
+    """The folder of runs of a context with a configuration."""
+    from qmi.config.paths import Places
+
+    places = Places(config, context)
     if places.config.datastore is None:
         return Path(places.qmi_home(), "qmi_data", "runs")
     return Path(places.datastore(), "runs")
@@ -180,15 +193,86 @@ class RunFolder:
                 if log is None:  # it lasts, or somebody else recovers it
                     continue
                 run_id = path.name.removesuffix(run_log.ENDING)
-                if not self._has_begun(path):
-                    log.remove()
-                    continue
-                info = self.end(run_id, log)
-                _logger.warning("Run %s was cut short; its %d rows are in %s", run_id, info.rows, info.file)
-                found.append(info)
+                if (info := self._recover_one(run_id, log)) is not None:
+                    found.append(info)
             except OSError as error:
                 failed.append(f"{path.name}: {error}")
         return found, failed
+
+    def _recover_one(self, run_id: str, log: RunLog) -> RunInfo | None:
+        """Make the file of a log that was left behind; None if there is nothing to recover."""
+        file = self.file_of(run_id)
+        if not self._has_begun(log.path):
+            log.remove()
+            return None
+        if file.exists():  # it is whole; only the log could not be deleted, since somebody read it, or in the last step
+            self.enter(info_of(run_file.read_attributes(file), file))
+            log.remove()
+            return None
+        info = self.end(run_id, log)
+        _logger.warning("Run %s was cut short; its %d rows are in %s", run_id, info.rows, info.file)
+        return info
+
+    def log_of(self, run_id: str) -> Path:
+        """The log that a run has while it lasts."""
+        return self._open / f"{run_id}{run_log.ENDING}"
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether somebody still writes the log of a run. One that was left behind is recovered."""
+        path = self.log_of(run_id)
+        try:
+            log = RunLog.take(path)
+            if log is None:
+                return path.exists()
+            self._recover_one(run_id, log)
+        except PermissionError:  # a reader's rights do; somebody else may recover it
+            return is_locked(path)
+        except OSError as error:
+            _logger.warning("Run %s was cut short and could not be recovered: %s", run_id, error)
+        return False
+
+    def locate(self, run: object, *, ended: bool = False) -> str | None:
+        """The id of a run, from its id, or from its name for the newest one of it; None if there is none.
+
+        Args:
+            run: The id or the name.
+            ended: Whether only runs count that have ended.
+        """
+        if not isinstance(run, str) or not run or not all(letter.isalnum() or letter in "_-.+" for letter in run):
+            return None
+        if self._is_there(run, ended):
+            return run
+        try:
+            found = [info.run_id for info in self.index.find(name=run)]
+        except QMI_RecordingException as error:  # then what is in the folder has to do
+            _logger.warning("%s", error)
+            found = []
+        for path in (
+            *self._open.glob(f"*_{run}*{run_log.ENDING}"),
+            *self.path.glob(f"[0-9]*/*_{run}*{run_file.ENDING}"),
+        ):
+            run_id = path.name.removesuffix(path.suffix)
+            if run_id not in found and re.fullmatch(rf"[0-9]{{8}}-[0-9]{{6}}_{re.escape(run)}(_[0-9]+)?", run_id):
+                found.append(run_id)
+        found = [run_id for run_id in found if self._is_there(run_id, ended)]
+        return max(found, key=lambda run_id: run_id[: len("20261126-140501")], default=None)
+
+    def _is_there(self, run_id: str, ended: bool) -> bool:
+        return self.file_of(run_id).exists() or (not ended and self.log_of(run_id).exists())
+
+    def why_not_there(self, run: object) -> str:
+        """What to say of a run that is not there."""
+        open_ = sorted(path.name.removesuffix(run_log.ENDING) for path in self._open.glob(f"*{run_log.ENDING}"))
+        text = f"there is no run with the id or name {run!r} in {self.path}"
+        if open_:
+            return f"{text}; running now: {', '.join(open_[-_TOLD:])}"
+        try:
+            latest = [info.run_id for info in self.index.find(limit=_TOLD)]
+        except QMI_RecordingException:
+            latest = []
+        return f"{text}; nothing is recorded there now" + (
+            f", the latest runs are {', '.join(latest)}" if latest else ""
+        )
 
     def _has_begun(self, path: Path) -> bool:
         """Whether a log has more than was written before the program died in the first step of the run."""

@@ -6,9 +6,10 @@ the kernel had written to the disk by then, usually all but the last seconds.)
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ from qmi.data.record_format import (
 )
 from qmi.data.row_batches import RowBatch, batches
 from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_RecordingException
+
+_logger = logging.getLogger("qmi.data")
 
 ENDING: Final = ".qmirun"
 _PART: Final = 1 << 22
@@ -56,7 +59,11 @@ class RunLog:
         self._pending = 0
         self._failure = ""
         self._buffer = memoryview(b"")
+        # Who waits for the next write, each once. Those who follow append, from any thread, and then look at the file;
+        # whoever has written takes them out of the same list, one by one: both are single steps, so nobody is missed.
+        self._waiting: list[Callable[[], object]] = []
         _OPEN.add(self)
+        _BY_PATH[path] = self
 
     @classmethod
     def create(cls, path: Path) -> RunLog | None:
@@ -72,6 +79,11 @@ class RunLog:
         # Between the two steps a program that recovers may find it without a lock, and take it away as empty.
         if try_lock(fd) and is_there(fd, os.fspath(path)):
             log = cls(path, fd)
+            folder = path.parent.parent
+            _FOLDERS.pop(folder, None)
+            _FOLDERS[folder] = None
+            if len(_FOLDERS) > _MANY:
+                _FOLDERS.pop(next(iter(_FOLDERS), folder), None)
             try:
                 log.write(MAGIC)
             except BaseException:
@@ -157,6 +169,31 @@ class RunLog:
             self._fail(error)
         self._end += size
         self._pending = 0
+        if self._waiting:
+            self._wake()
+
+    def call_at_next_write(self, wake: Callable[[], object]) -> None:
+        """Have a function called once, when something more was written or the log is closed; from any thread.
+
+        Args:
+            wake: The function. It must be quick, since the measuring program calls it.
+        """
+        self._waiting.append(wake)
+        if self.closed:
+            self._wake()
+
+    def forget(self, wake: Callable[[], object]) -> None:
+        """Take back :meth:`call_at_next_write`, if that was not called yet."""
+        with suppress(ValueError):
+            self._waiting.remove(wake)
+
+    def _wake(self) -> None:
+        while self._waiting:
+            try:
+                wake = self._waiting.pop()
+            except IndexError:  # somebody else has taken the last one
+                return
+            wake()
 
     def _settle(self) -> None:
         """A write was interrupted: it counts if all of it is there, else take away what is there of it."""
@@ -220,11 +257,18 @@ class RunLog:
         return True
 
     def remove(self) -> None:
-        """Delete the log, whose rows are in the final file."""
+        """Delete the log, whose rows are in the final file.
+
+        On Windows a file cannot be deleted that somebody reads: then it is left to the next recovery.
+        """
         if os.name == "nt":  # an open file cannot be deleted there
             self.close()
-        self.path.unlink(missing_ok=True)
-        self.close()
+        try:
+            self.path.unlink(missing_ok=True)
+        except PermissionError as error:
+            _logger.info("%s is left to the next recovery: %s", self.path, error)
+        finally:
+            self.close()
 
     def keep_as(self, path: Path) -> None:
         """Keep the log under another name, by which it is no log of a run any more."""
@@ -239,6 +283,7 @@ class RunLog:
         if fd >= 0:
             os.close(fd)
         _OPEN.discard(self)
+        self._wake()
 
 
 def _check_size(size: int) -> None:
@@ -251,9 +296,26 @@ def _check_size(size: int) -> None:
 _OPEN: weakref.WeakSet[RunLog] = weakref.WeakSet()
 
 
+_FOLDERS: dict[Path, None] = {}
+_MANY: Final = 100
+_BY_PATH: weakref.WeakValueDictionary[Path, RunLog] = weakref.WeakValueDictionary()
+
+
+def log_of_this_program(path: Path) -> RunLog | None:
+    """The log of a path, if this program writes it."""
+    log = _BY_PATH.get(path)
+    return None if log is None or log.closed else log
+
+
+def folders_of_this_program() -> list[Path]:
+    """The folders in which this program has recorded runs, the last ones first."""
+    return list(_FOLDERS)[::-1]
+
+
 def _close_in_child() -> None:
     # A child would write into the run of its parent, and keep its lock after the parent's end.
     for log in list(_OPEN):
+        log._waiting.clear()  # they are in the parent
         log.close()
 
 

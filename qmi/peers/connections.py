@@ -127,6 +127,12 @@ class Connections:
             return True
         return any(member.real_name == name and member.link.is_up for member in list(self._members.values()))
 
+    def may_return(self, name: str) -> bool:
+        """Whether a context is connected, or was lost without anybody having ended the link: it may come back."""
+        if name in self._reconnecting or name in self._dials or self.link_to(name) is not None:
+            return True
+        return name in self._previous
+
     def why_no_link(self, name: str) -> str:
         """Why there is no link to a context, and what to do, for a message."""
         others = [key for key, member in list(self._members.items()) if member.real_name == name and key != name]
