@@ -28,8 +28,20 @@ from qmi.data.run_index import RunInfo
 from qmi.data.run_service import RunService
 
 __all__ = [
-    *("Follower", "Gap", "Recording", "Row", "Run", "RunInfo", "SourceState"),
-    *("export", "follow", "load", "record", "recover", "run", "runs"),
+    "Follower",
+    "Gap",
+    "Recording",
+    "Row",
+    "Run",
+    "RunInfo",
+    "SourceState",
+    "export",
+    "follow",
+    "load",
+    "record",
+    "recover",
+    "run",
+    "runs",
 ]
 
 for _name in __all__:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from qmi.actors.future import QMI_RpcFuture
 from qmi.data.follow_rules import LogRows
 from qmi.data.follow_steps import PART, QUICK, Step, Steps, Told, Wait, rows_of_file
+from qmi.data.rows import Row
 from qmi.errors import (
     QMI_ContextStoppedException,
     QMI_Exception,
@@ -163,7 +164,8 @@ def linked_rows(core: Asker, found: dict[str, Any], first: int, to: Told) -> Ste
         to: Who follows.
     """
     context, which = found["context"], (found["run_id"], found["via"])
-    log, rows = LogRows(first), []
+    log = LogRows(first)
+    rows: list[Row] | None
     try:
         while True:
             what, data = yield from ask(core, context, "read", *which, log.offset, PART)

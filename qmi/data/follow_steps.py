@@ -6,6 +6,7 @@ holds.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
@@ -117,36 +118,40 @@ def _tail(place: RunFolder, run_id: str, file: Any, log: LogRows, to: Told) -> S
     pace, path, last = Pace(time.monotonic), place.log_of(run_id), False
     checked = time.monotonic()
     while True:
-        # Who waits is noted before the look: what is written after it ends the wait, what was before is seen.
-        written: QMI_RpcFuture[None] = QMI_RpcFuture("the next row")
-        writer = run_log.log_of_this_program(path)
-        if writer is not None:
-            writer.call_at_next_write(wake := lambda written=written: written.set_result(None))
-        try:
-            file.seek(log.offset)
-            data = file.read(PART)
-            if data:
-                pace.arrived()
-                rows = log.feed(data)
-                to.quick = writer is not None and len(data) < QUICK
-                if to.head is None and log.head is not None:
-                    to.head = log.head
-                    yield []
-                if rows:
-                    yield rows
-            elif log.end is not None or last:
-                return
-            elif writer is not None:
-                yield Wait(written)
-            elif to.quick or min(pace.quiet, time.monotonic() - checked) < _PATIENCE:
-                to.quick = False
-                yield Wait(delay=pace.delay())
-            else:
-                last = not place.is_running(run_id)  # then what was written just before is read
-                checked = time.monotonic()
-        finally:
-            if writer is not None:
-                writer.forget(wake)
+        file.seek(log.offset)
+        data = file.read(PART)
+        writer = None if data else run_log.log_of_this_program(path)
+        if data:
+            pace.arrived()
+            rows = log.feed(data)
+            to.quick = len(data) < QUICK and run_log.log_of_this_program(path) is not None
+            if to.head is None and log.head is not None:
+                to.head = log.head
+                yield []
+            if rows:
+                yield rows
+        elif log.end is not None or last:
+            return
+        elif writer is not None:
+            yield from _written(writer, file)
+        elif to.quick or min(pace.quiet, time.monotonic() - checked) < _PATIENCE:
+            to.quick = False
+            yield Wait(delay=pace.delay())
+        else:
+            last = not place.is_running(run_id)  # then what was written just before is read
+            checked = time.monotonic()
+
+
+def _written(log: run_log.RunLog, file: Any) -> Steps:
+    """Wait until this program has written more than was read."""
+    written: QMI_RpcFuture[None] = QMI_RpcFuture("the next row")
+    log.call_at_next_write(wake := lambda: written.set_result(None))
+    try:
+        # What was written before that is there now; what is written from now on ends the wait.
+        if os.fstat(file.fileno()).st_size <= file.tell():
+            yield Wait(written)
+    finally:
+        log.forget(wake)
 
 
 def _state_of(file: Path) -> str:

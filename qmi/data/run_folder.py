@@ -255,7 +255,7 @@ class RunFolder:
             if run_id not in found and re.fullmatch(rf"[0-9]{{8}}-[0-9]{{6}}_{re.escape(run)}(_[0-9]+)?", run_id):
                 found.append(run_id)
         found = [run_id for run_id in found if self._is_there(run_id, ended)]
-        return max(found, key=lambda run_id: run_id[: len("20261126-140501")], default=None)
+        return max(reversed(found), key=lambda run_id: run_id[: len("20261126-140501")], default=None)
 
     def _is_there(self, run_id: str, ended: bool) -> bool:
         return self.file_of(run_id).exists() or (not ended and self.log_of(run_id).exists())

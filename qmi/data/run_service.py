@@ -68,7 +68,11 @@ class _OpenLog:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
         self.path = path
         self.readers = 0
+        self.is_left = False
         self.used = trio.current_time()
+
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
     def read(self, offset: int, limit: int) -> bytes:
         self._file.seek(offset)
@@ -213,11 +217,14 @@ class RunService(QMI_RpcObject):
             if log is None:
                 return "gone", b""
         log.readers += 1  # it is not closed meanwhile
+        log.is_left = False
         try:
             return await self._wait_for_bytes(run_id, log, offset, limit)
         finally:
             log.readers -= 1
             log.used = trio.current_time()
+            if log.is_left:
+                self._close_left(run_id, log)
 
     def _open(self, found: _Found) -> _OpenLog | None:
         if len(self._logs) >= _MANY:
@@ -235,23 +242,13 @@ class RunService(QMI_RpcObject):
         pace, checked = Pace(trio.current_time), trio.current_time()
         end = checked + _LONGEST_ANSWER
         while True:
-            written: QMI_RpcFuture[None] = QMI_RpcFuture("the next row")
-            wake = partial(written.set_result, None)
+            if data := log.read(offset, limit):
+                return "log", data
+            left = end - trio.current_time()
             writer = run_log.log_of_this_program(log.path)
-            if writer is not None:
-                writer.call_at_next_write(wake)
-            try:
-                data = log.read(offset, limit)
-                if data:
-                    return "log", data
-                left = end - trio.current_time()
-                if writer is not None and left > 0.0:
-                    with trio.move_on_after(left):
-                        await written.ended()
-                    continue
-            finally:
-                if writer is not None:
-                    writer.forget(wake)
+            if writer is not None and left > 0.0:
+                await _written(writer, log, offset, left)
+                continue
             if min(pace.quiet, trio.current_time() - checked) >= _PATIENCE:
                 if not await self._in_thread(_is_running, log.path, run_id):
                     # It was deleted, or nobody writes it any more; what was written just before is read.
@@ -267,8 +264,13 @@ class RunService(QMI_RpcObject):
         """Say that the caller does not read a run any more."""
         if via:
             self._owner.request(Address(via, NAME), Call(NAME, "leave", (run_id, "")))
-        elif (log := self._logs.get(run_id)) is not None and not log.readers:
-            # Another one who reads it opens it again; if the run has ended meanwhile, the file has what is left.
+        elif (log := self._logs.get(run_id)) is not None:
+            log.is_left = True  # its last request may be ending only now
+            self._close_left(run_id, log)
+
+    def _close_left(self, run_id: str, log: _OpenLog) -> None:
+        # Another one who follows opens it again; if the run has ended meanwhile, the file has what is left.
+        if not log.readers and self._logs.get(run_id) is log:
             del self._logs[run_id]
             log.close()
 
@@ -310,6 +312,20 @@ class RunService(QMI_RpcObject):
                 return os.fstat(file.fileno()).st_size, file.read(limit)
         except FileNotFoundError:
             raise QMI_UnknownNameException(f"run {run_id} still lasts: it can be loaded when it has ended") from None
+
+
+async def _written(writer: run_log.RunLog, log: _OpenLog, offset: int, timeout: float) -> None:
+    """Wait until this program has written more than was read."""
+    written: QMI_RpcFuture[None] = QMI_RpcFuture("the next row")
+    wake = partial(written.set_result, None)
+    writer.call_at_next_write(wake)
+    try:
+        # What was written before that is there now; what is written from now on ends the wait.
+        if log.size() <= offset:
+            with trio.move_on_after(timeout):
+                await written.ended()
+    finally:
+        writer.forget(wake)
 
 
 def _is_running(path: Path, run_id: str) -> bool:
