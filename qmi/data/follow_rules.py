@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmi.data.column_values import time_of, value_of
 from qmi.data.log_contents import Event, Head
 from qmi.data.record_format import RecordReader, decoded
 from qmi.data.rows import Row
+
+if TYPE_CHECKING:
+    from qmi.data.column_values import Array
 
 SHORTEST: Final = 0.001
 LONGEST: Final = 0.1
@@ -62,7 +65,7 @@ class RunHead:
     started: int
     columns: dict[str, str]
     coordinates: tuple[str, ...]
-    axes: dict[str, dict[str, tuple[str, Any]]]
+    axes: dict[str, dict[str, tuple[str, Array]]]
 
 
 class LogRows:

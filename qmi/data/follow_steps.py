@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.data import run_log
@@ -33,6 +33,13 @@ _PATIENCE: Final = 0.5
 """For how long a log must be quiet, in seconds, before it is looked whether its program lives."""
 
 
+class Awaited(Protocol):
+    """What ends, and then calls."""
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Have a function called when it has ended."""
+
+
 @dataclass
 class Wait:
     """Something to wait for.
@@ -42,7 +49,7 @@ class Wait:
         delay: How long to wait at most, in seconds; None for ever.
     """
 
-    future: QMI_RpcFuture[Any] | None = None
+    future: Awaited | None = None
     delay: float | None = None
     _woken: QMI_RpcFuture[None] | None = field(default=None, init=False)
 
