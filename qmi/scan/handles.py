@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from qmi.data.follower import Follower, follow
 from qmi.data.run_metadata import active_context
 from qmi.errors import (
     QMI_Exception,
@@ -121,6 +122,29 @@ class ScanHandle:
                 f"{self!r} is no scan of a queue, whose end can be waited for: look at sig_changed of {self.address}"
             )
         return "get_outcome"
+
+    def follow(self, *, first: int = 0) -> Follower:
+        """The rows of its run, as they are measured; see :func:`qmi.data.follow`.
+
+        Args:
+            first: The number of the first row that is wanted.
+
+        Raises:
+            QMI_InvalidOperationException: If it has not begun, or keeps no run.
+        """
+        return self._follow(self.info(), first)
+
+    async def follow_async(self, *, first: int = 0) -> Follower:
+        """The same in a trio program, where ``async for`` goes through what is returned."""
+        return self._follow(await self.info_async(), first)
+
+    def _follow(self, info: ScanInfo, first: int) -> Follower:
+        if not info.run_id:
+            why = "has not begun" if info.started is None else "keeps no run: give it one, scan(..., run='iv')"
+            raise QMI_InvalidOperationException(f"{self!r} {why}")
+        here, there = active_context(), self.address.rpartition(".")[0]
+        elsewhere = here is not None and here.name != there
+        return follow(info.run_id, context=there if elsewhere else None, first=first)
 
 
 def _is_async(proxy: Any) -> bool:

@@ -80,6 +80,28 @@ def test_scan_is_seen_from_another_program(lab: QMI_Context) -> None:
     assert qmi.scan.scans() == []
 
 
+def test_rows_of_a_scan_are_followed_from_another_program(lab: QMI_Context) -> None:
+    follower = qmi.scan.find(Measure.made.id).follow()
+    Measure.may_go.set()
+    assert [(row.number, row.x, row.value) for row in follower] == [(0, 1, 1.0), (1, 2, 1.0), (2, 3, 1.0)]
+
+
+def test_scan_without_a_run_is_not_followed() -> None:
+    with qmi.start("lab", None, init_logging=False):
+        made = scan(settable(lambda value: None, name="x"), [1])
+        seen: list[str] = []
+
+        def look() -> None:
+            with pytest.raises(
+                QMI_InvalidOperationException, match=r"keeps no run: give it one, scan\(\.\.\., run='iv'\)"
+            ):
+                qmi.scan.find(made.id).follow()
+            seen.append(made.id)
+
+        made.measure(y=look).run()
+        assert seen
+
+
 @pytest.mark.parametrize(("end", "state", "points"), [("stop", "stopped", 1), ("abort", "aborted", 0)])
 def test_scan_is_ended_by_another_program(
     lab: QMI_Context, caplog: pytest.LogCaptureFixture, end: str, state: str, points: int
