@@ -20,6 +20,8 @@ from __future__ import annotations
 from qmi.data.archive import load, recover, runs
 from qmi.data.export_files import export
 from qmi.data.follower import Follower, follow
+from qmi.data.plot_process import Plot
+from qmi.data.plotting import plot
 from qmi.data.record_gaps import Gap
 from qmi.data.record_signals import Recording, SourceState, record
 from qmi.data.recording import Run, run
@@ -30,6 +32,7 @@ from qmi.data.run_service import RunService
 __all__ = [
     "Follower",
     "Gap",
+    "Plot",
     "Recording",
     "Row",
     "Run",
@@ -38,6 +41,7 @@ __all__ = [
     "export",
     "follow",
     "load",
+    "plot",
     "record",
     "recover",
     "run",

@@ -19,6 +19,8 @@ import trio
 from qmi.data import run_metadata
 from qmi.data.column_values import ColumnType, Encoded, check_name, encoded, joined, names_of_columns
 from qmi.data.log_contents import Event, Head
+from qmi.data.plot_process import Plot
+from qmi.data.plotting import plot_of_run
 from qmi.data.row_format import row_parts
 from qmi.data.run_file import check_libraries, time_name
 from qmi.data.run_folder import RunFolder, check_run_name
@@ -381,6 +383,41 @@ class Run:
                 full = f"{cls.__module__}.{cls.__qualname__}"
                 self._log.append(cbor2.dumps({"event": "enum", "column": name, "class": full, "members": members}))
                 self._enums.add(name)
+
+    def plot(
+        self,
+        x: str | Sequence[str] | None = None,
+        y: str | Sequence[str] | None = None,
+        *,
+        live: bool = True,
+        term: bool = False,
+        file: str | Path | None = None,
+    ) -> Plot:
+        """Draw the run, while it lasts or afterwards, by another process, which is started and not waited for.
+
+        What is drawn, and where, is as for :func:`qmi.data.plot`. Whatever becomes of the plot, the run goes on.
+
+        Args:
+            x: The column on the horizontal axis, ``"time"`` for the times of the rows, or two columns for an image.
+            y: The columns to draw; None for all numbers. ``"trace[-1]"`` is the last array of a column of arrays.
+            live: Follow the run until it ends; False draws the rows that are there now.
+            term: Draw at the top of the terminal. In a pipe it is drawn once, at the end.
+            file: Draw into a file, which is renewed until the run ends.
+
+        Returns:
+            The plot; ``plot.close()`` closes it.
+
+        Raises:
+            QMI_InvalidOperationException: If the run has not begun, or no window can be opened here.
+            QMI_InvalidValueException: If there is no such column.
+            QMI_MissingLibraryException: If matplotlib is not installed.
+        """
+        if not self._begun:
+            raise QMI_InvalidOperationException(f"Run {self.name!r} has not begun: with qmi.data.run(...) as run:")
+        running = self._log is not None
+        return plot_of_run(
+            self.run_id, self._folder.path, self._setup.columns, x, y, live=live, term=term, file=file, running=running
+        )
 
     # What the user says of it
 

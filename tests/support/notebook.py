@@ -83,6 +83,15 @@ class Notebook:
         """Run a cell to its end."""
         return self.end(self._execute(code))
 
+    def picture(self) -> str:
+        """The next picture that is shown below a cell or replaces one, in base64."""
+        while True:
+            found = self._client.get_iopub_msg(timeout=LIMIT)
+            if found["msg_type"] in ("display_data", "update_display_data"):
+                picture = found["content"]["data"].get("image/png", "")
+                if picture:
+                    return str(picture)
+
     def interrupt(self) -> None:
         """Press the stop button."""
         self._manager.interrupt_kernel()
