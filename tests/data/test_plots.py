@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import qmi
 import qmi.data
 from qmi.core.exceptions import (
     QMI_InvalidOperationException,
@@ -444,3 +445,38 @@ def test_run_is_drawn_in_a_real_terminal(columns: int, home: Path) -> None:
         assert columns - 8 < max(len(line.rstrip("\r")) for line in plain.split("\n")) < columns
     assert "\x1b[H" in pinned
     child.close()
+
+
+RECORDER = """
+import qmi, qmi.data, sys
+qmi.start("lab", None, init_logging=False, context_cfg={"lab": {"host": "127.0.0.1", "tcp_server_port": 0}})
+with qmi.data.run("cooldown", {"T": "K"}) as run:
+    for step in range(5):
+        run.add(T=float(step))
+    print(qmi.context().get_tcp_server_port(), flush=True)
+    sys.stdin.readline()
+qmi.stop()
+"""
+
+
+@pytest.mark.slow
+def test_run_of_another_computer_is_drawn(home: Path) -> None:
+    elsewhere = home / "elsewhere"
+    elsewhere.mkdir()
+    recorder = subprocess.Popen(
+        [sys.executable, "-c", RECORDER], cwd=elsewhere, env={**os.environ, "QMI_HOME": str(elsewhere)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert recorder.stdout is not None
+    assert recorder.stdin is not None
+    qmi.start("desk", None, init_logging=False)
+    try:
+        qmi.context().connect_to_peer("lab", f"127.0.0.1:{int(recorder.stdout.readline())}")
+        for context in ("lab", None):
+            file = home / f"{context}.png"
+            qmi.data.plot("cooldown", context=context, file=file, live=False)
+            assert file.read_bytes().startswith(b"\x89PNG")
+    finally:
+        qmi.stop()
+        recorder.communicate("\n", timeout=30)
+    assert recorder.returncode == 0
