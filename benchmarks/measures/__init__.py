@@ -27,4 +27,6 @@ ORDER = (
     "rows_floats",
     "rows_arrays",
     "rows_many",
+    "follow_link",
+    "follow_loop",
 )

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 
 import qmi
 from qmi.config.loader import load_config
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
             return _check(config, options.context)
         with qmi.start(options.context, options.config) as context:
             _say(summary(context.name, context.make_configured()))
+            import_module("qmi.data")  # by which the context tells of the runs of this computer
             with _recordings(context, config):
                 context.wait_until_shutdown()
     except (QMI_UsageException, QMI_ConfigurationException) as error:
