@@ -69,7 +69,7 @@ from qmi.names import CONTEXT_OBJECT_NAME, Address
 from qmi.runtime.call_context import EXECUTION, current_chain
 from qmi.runtime.identity import own_identity
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
-from qmi.runtime.wakeup import Loop, in_task, on_any_loop, refuse_on_loop, refuse_outside_trio
+from qmi.runtime.wakeup import Loop, in_task, on_any_loop, refuse_on_loop, refuse_outside_loops
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -123,6 +123,9 @@ class Router(Protocol):
 
     def call_elsewhere(self, address: Address, call: Call, timeout: float | None) -> Awaitable[object]:
         """Call a plain method of an object of another context, and await its result for so many seconds at most."""
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: object) -> QMI_RpcFuture[T]:
+        """Run an async function in the loop of the context; giving up cancels it."""
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of this name put into a receiver."""
@@ -247,7 +250,8 @@ class Handle:
         name = method.name
         if not in_task():
             what = f"{self.address}.{call_text(name, args)}"
-            refuse_outside_trio(what, f"proxy.{method_text(name, args)}", _blocking_form(name, args))
+            refuse_outside_loops(what, f"proxy.{method_text(name, args)}", _blocking_form(name, args))
+            return await self._call_in_asyncio(method, args, kwargs, timeout)
         if INTERRUPTS.pending or current_handler(SIGINT) is not HANDLER:
             INTERRUPTS.look()
         limit = check_timeout(timeout)
@@ -272,6 +276,18 @@ class Handle:
         else:
             result = await call_in_task_within(limit, actor, inline)
         return self._stream(result) if method.kind.is_stream else result
+
+    async def _call_in_asyncio(self, method: Method, args: Args, kwargs: Kwargs, timeout: float | None) -> object:
+        INTERRUPTS.look()
+        limit = check_timeout(timeout)
+        chain = current_chain()
+        actor = self._find_actor()
+        if actor is not None or method.kind.is_stream:
+            return await call_async(self._send(method, args, kwargs, chain, shared=False), limit)
+        # In the loop of the context, where a call may wait until there is room on the link.
+        token = self._shown_token() if self.open_blocks else self.token
+        call = Call(self.address.object, method.name, args, kwargs, token, chain)
+        return await call_async(self.router.run(self.router.call_elsewhere, self.address, call, limit))
 
     # Locking: each is a future, which the views wait for in their own way
 
@@ -625,7 +641,7 @@ def nonblocking_method(method: Method) -> Callable[..., QMI_RpcFuture[object]]:
 
 
 def async_method(method: Method) -> Callable[..., Awaitable[object]]:
-    """A method of a proxy for trio programs."""
+    """A method of a proxy whose calls are awaited."""
 
     async def call(self: ProxyView, /, *args: object, rpc_timeout: float | None = None, **kwargs: object) -> object:
         return await self.__rpc__.call_async(method, args, kwargs, rpc_timeout)

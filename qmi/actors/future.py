@@ -45,12 +45,13 @@ from qmi.names import Address
 from qmi.runtime.call_context import EXECUTION, Execution
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import (
+    AsyncioWaker,
     TaskWaker,
     ThreadWaker,
     in_task,
     on_any_loop,
     refuse_on_loop,
-    refuse_outside_trio,
+    refuse_outside_loops,
     wait_on,
 )
 
@@ -63,7 +64,8 @@ T = TypeVar("T")
 class QMI_RpcFuture(Generic[T]):
     """The result of a call that may not have ended yet.
 
-    It can be waited for more than once, from any thread (:meth:`wait`) and from any trio task (``await future``).
+    It can be waited for more than once, from any thread (:meth:`wait`) and from any task of trio or asyncio
+    (``await future``).
 
     Args:
         what: The call, for messages: ``"lab.nsg.get_sample()"``.
@@ -266,6 +268,15 @@ class QMI_RpcFuture(Generic[T]):
         finally:
             self._remove_waker(waker.wake)
 
+    async def ended_in_asyncio(self) -> None:
+        """The same for a task of asyncio, whose loop runs in another thread than that of the context."""
+        waker = AsyncioWaker()
+        self._add_waker(waker.wake)  # wakes at once if the call has ended: others run then, too
+        try:
+            await waker.wait()
+        finally:
+            self._remove_waker(waker.wake)
+
     def _begin_await(self) -> None:
         """A task is about to wait for this call; for links."""
 
@@ -273,11 +284,12 @@ class QMI_RpcFuture(Generic[T]):
         return self._await().__await__()
 
     async def _await(self) -> T:
-        if not in_task():
-            refuse_outside_trio(f"The future of {self.what}", "future.wait")
+        in_trio = in_task()
+        if not in_trio:
+            refuse_outside_loops(f"The future of {self.what}", "future.wait")
         if not self._done:
             self._check_cycle()
-        await self.ended()
+        await (self.ended() if in_trio else self.ended_in_asyncio())
         return self.result()
 
     # What is to be done at the end
@@ -587,16 +599,31 @@ def call_blocking(future: QMI_RpcFuture[T], timeout: float | None) -> T:
 
 
 async def call_async(future: QMI_RpcFuture[T], timeout: float | None = None) -> T:
-    """The same for a trio task: being cancelled gives the call up."""
+    """The same for a task of trio or asyncio: being cancelled gives the call up."""
     try:
         if timeout is None:
             return await future
+        if not in_task():
+            return await _within_in_asyncio(future, timeout)
         with trio.move_on_after(timeout):
             return await future
         raise timed_out(future.what, timeout, await future.explain_async(patience_for(timeout)))
     except BaseException:
         future.cancel()
         raise
+
+
+async def _within_in_asyncio(future: QMI_RpcFuture[T], timeout: float) -> T:
+    import asyncio
+
+    with suppress(TimeoutError):  # of this scope alone: what the call raises is not raised in it
+        async with asyncio.timeout(timeout):
+            await future.ended_in_asyncio()
+    if not future.done():
+        # Another program may have to be asked, in which case a thread waits for it.
+        why = await asyncio.to_thread(future.explain, patience_for(timeout))
+        raise timed_out(future.what, timeout, why)
+    return future.result()
 
 
 def failed_future(what: str, error: BaseException) -> QMI_RpcFuture[Any]:

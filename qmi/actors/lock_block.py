@@ -14,7 +14,7 @@ from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.open_blocks import Block, close_block, open_block
 from qmi.errors import QMI_UsageException
 from qmi.messages import LockAnswer
-from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
+from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_loops
 
 _INSTEAD = "async with proxy.rpc_async.locked()"
 
@@ -103,7 +103,7 @@ class AsyncLockBlock(_Entrance[V]):
     __slots__ = ()
 
     async def __aenter__(self) -> V:
-        refuse_outside_trio(f"{self._handle.address}.locked()", "proxy.locked")
+        refuse_outside_loops(f"{self._handle.address}.locked()", "proxy.locked")
         block = self._prepare()
         future: QMI_RpcFuture[LockAnswer] | None = None
         try:

@@ -33,7 +33,7 @@ from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownRpcException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo
 from qmi.names import Address
-from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
+from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_loops
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -164,7 +164,7 @@ def _acquire(rpc: Handle, timeout: float, lock_token: str | None, reason: str | 
 
 
 def _check_task(rpc: Handle, name: str) -> None:
-    refuse_outside_trio(f"{rpc.address}.{name}()", f"proxy.{name}")
+    refuse_outside_loops(f"{rpc.address}.{name}()", f"proxy.{name}")
 
 
 async def _acquire_async(rpc: Handle, timeout: float, lock_token: str | None, reason: str | None = None) -> bool:
@@ -201,7 +201,7 @@ class QMI_RpcProxy(_ProxyBase):
 
     @property
     def rpc_async(self) -> Any:
-        """The same object for a trio program; here a method is awaited."""
+        """The same object for a program of trio or asyncio; here a method is awaited."""
         return make_view(AsyncProxy, self.__rpc__)
 
     def lock(self, timeout: float = 0.0, lock_token: str | None = None, *, reason: str | None = None) -> bool:
@@ -486,7 +486,7 @@ class ProxySignal(ProxyPart):
 
 
 class AsyncProxySignal(ProxySignal):
-    """The same for a trio program."""
+    """The same where it is awaited."""
 
     __slots__ = ()
 

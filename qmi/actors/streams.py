@@ -16,7 +16,7 @@ from qmi.errors import QMI_CallCycleException
 from qmi.messages import Origin, Token, call_text
 from qmi.runtime.call_context import current_chain
 from qmi.runtime.sigint import INTERRUPTS
-from qmi.runtime.wakeup import Loop, in_task, refuse_outside_trio
+from qmi.runtime.wakeup import Loop, in_task, refuse_outside_loops
 
 
 class End:
@@ -210,7 +210,7 @@ class RpcStream:
 
     async def __anext__(self) -> Any:
         if not in_task():
-            refuse_outside_trio(f"The next item of {self._source.what}", "next")
+            refuse_outside_loops(f"The next item of {self._source.what}", "next")
         if self._ended:
             raise StopAsyncIteration
         try:

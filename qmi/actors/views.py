@@ -126,7 +126,7 @@ def lock_info(proxy: object) -> Any:
 
 
 def rpc_async(proxy: object) -> Any:
-    """The same object for a trio program, where a method is awaited: ``proxy.rpc_async``, whatever the driver has.
+    """The same object where a method is awaited, in trio or asyncio: ``proxy.rpc_async``, whatever the driver has.
 
     Args:
         proxy: A proxy of any kind.

@@ -767,7 +767,7 @@ class ContextBase:
         """Whether somebody asked this program to end."""
         return self.shutdown.done()
 
-    def run(self, function: Callable[..., Coroutine[object, object, R]], *args: object) -> QMI_RpcFuture[R]:
+    def run(self, function: Callable[..., Awaitable[R]], *args: object) -> QMI_RpcFuture[R]:
         """Run an async function in the context's nursery, for callers of any kind; giving up cancels it."""
         future: QMI_RpcFuture[R] = QMI_RpcFuture(getattr(function, "__name__", "a function"))
         scope = trio.CancelScope()

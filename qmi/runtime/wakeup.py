@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import trio
 
@@ -170,6 +170,31 @@ class TaskWaker:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
 
+class AsyncioWaker:
+    """A task of asyncio that waits once. Made in that task."""
+
+    __slots__ = ("_loop", "_woken")
+
+    def __init__(self) -> None:
+        import asyncio  # loaded already, where its loop runs
+
+        self._loop = asyncio.get_running_loop()
+        self._woken = self._loop.create_future()
+
+    def wake(self) -> None:
+        """End the wait. Does nothing if the loop has ended: then nobody waits any more."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._fire)
+
+    def _fire(self) -> None:
+        if not self._woken.done():  # woken twice, or cancelled
+            self._woken.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait to be woken. If cancelled, being woken later has no effect."""
+        await self._woken
+
+
 class _EndedLoop:
     """The token of a loop that is not there."""
 
@@ -255,18 +280,37 @@ def refuse_outside_trio(what: str, blocking: str, instead: tuple[str, str] | Non
     if in_task():
         return
     written, in_thread = instead or (f"{blocking}(...)", f"{blocking}, ...")
+    _refuse(f"{what} can be awaited in a trio program only, and this is {_where_else()}", written, in_thread)
+
+
+def refuse_outside_loops(what: str, blocking: str, instead: tuple[str, str] | None = None) -> None:
+    """The same for what a task of asyncio can await as well, such as the calls of proxies.
+
+    Raises:
+        QMI_UsageException: In another event loop, or without any.
+    """
+    if in_task() or in_asyncio():
+        return
+    written, in_thread = instead or (f"{blocking}(...)", f"{blocking}, ...")
+    _refuse(f"{what} can be awaited in trio and in asyncio, and this is {_where_else()}", written, in_thread)
+
+
+def _refuse(what: str, written: str, in_thread: str) -> NoReturn:
     raise QMI_UsageException(
-        f"{what} can be awaited in a trio program only, and this is {_where_else()}. Nothing was done. "
+        f"{what}. Nothing was done. "
         f"Instead write '{written}' without await; or 'await asyncio.to_thread({in_thread})' in asyncio; or "
         "'%autoawait trio' once in IPython or Jupyter, and then await"
     )
 
 
 def _where_else() -> str:
+    return "asyncio (as in a notebook)" if in_asyncio() else "another event loop, or none"
+
+
+def in_asyncio() -> bool:
+    """Whether the calling code runs in an event loop of asyncio. Asked where it runs in no task of trio."""
     asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:
-        return "asyncio (as in a notebook)"
-    return "another event loop, or none"
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def refuse_on_loop(what: str, instead: str) -> None:

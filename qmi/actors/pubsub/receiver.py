@@ -15,7 +15,15 @@ from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_SignalSubscriptionException, QMI_TimeoutException, QMI_UsageException
 from qmi.messages import Args
 from qmi.runtime.call_context import current_interrupt
-from qmi.runtime.wakeup import TaskWaker, ThreadWaker, Waker, refuse_on_loop, refuse_outside_trio
+from qmi.runtime.wakeup import (
+    AsyncioWaker,
+    TaskWaker,
+    ThreadWaker,
+    Waker,
+    in_task,
+    refuse_on_loop,
+    refuse_outside_loops,
+)
 
 
 class SignalReceiverDiscardPolicy(Enum):
@@ -310,13 +318,29 @@ class QMI_SignalReceiver:
         Raises:
             QMI_SignalSubscriptionException: If none can come, because all that it was subscribed to is gone for good.
         """
-        refuse_outside_trio("The next signal of a receiver", "receiver.get_next_signal")
+        if not in_task():
+            refuse_outside_loops("The next signal of a receiver", "receiver.get_next_signal")
+            return await self._next_in_asyncio()
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             waiter = TaskWaker()
             found = self._take(waiter)
             if found is not None:
                 await trio.lowlevel.cancel_shielded_checkpoint()
+                return found
+            try:
+                await waiter.wait()
+            finally:
+                self._forget(waiter)
+
+    async def _next_in_asyncio(self) -> ReceivedSignal:
+        import asyncio
+
+        await asyncio.sleep(0)  # others run, too; being cancelled here takes none
+        while True:
+            waiter = AsyncioWaker()
+            found = self._take(waiter)
+            if found is not None:
                 return found
             try:
                 await waiter.wait()
