@@ -13,8 +13,8 @@ from qmi.actors.proxy import QMI_RpcProxy
 from qmi.actors.proxy_parameters import ProxyChannel
 from qmi.actors.signatures import KINDS, Source, signature_parameters
 from qmi.names import Address, nearest, parse_parameter_path
-from qmi.tools.cli.annotations import configured_modules, resolver
-from qmi.tools.cli.call_arguments import Setting, bind
+from qmi.presenting.annotations import configured_modules, resolver
+from qmi.presenting.call_arguments import Setting, bind
 from qmi.tools.cli.errors import EXIT_OK, CommandError, user_errors
 from qmi.tools.cli.options import CommandParser
 from qmi.tools.cli.places import allowed_now

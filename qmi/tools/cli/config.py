@@ -217,7 +217,7 @@ def _is_of_user(path: SettingPath) -> bool:
 
 
 def _shown(setting: Setting) -> str:
-    from qmi.tools.cli.json_values import dumps
+    from qmi.presenting.json_values import dumps
 
     text = "-" if setting.value is None else dumps(setting.value, indent=None)
     return f"{text} -> {setting.full}" if setting.full and setting.full != setting.value else text

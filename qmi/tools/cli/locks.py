@@ -72,7 +72,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    from qmi.tools.cli.argument_text import duration
+    from qmi.presenting.argument_text import duration
 
     try:
         seconds = duration(text).total_seconds()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from qmi.actors.context_object import RpcObjectDescriptor
 from qmi.actors.interface import Interface
 from qmi.errors import QMI_RuntimeException
+from qmi.presenting.members import first_line, methods, parameters, signature
 from qmi.tools.cli.errors import EXIT_OK
-from qmi.tools.cli.members import first_line, methods, parameters, signature
 from qmi.tools.cli.session import parse_object
 from qmi.tools.cli.terminal import Block, Table, Terminal, Text
 

@@ -15,11 +15,11 @@ from qmi.names import Address, nearest, parse_parameter_path
 from qmi.parameters.info import ParameterInfo
 from qmi.parameters.rules import describe_limits, listed
 from qmi.parameters.snapshot import member_of
-from qmi.tools.cli.annotation_types import Resolve, type_of
-from qmi.tools.cli.argument_text import Unfit, read
-from qmi.tools.cli.call_arguments import WrongArgument
+from qmi.presenting.annotation_types import Resolve, type_of
+from qmi.presenting.argument_text import Unfit, read
+from qmi.presenting.call_arguments import WrongArgument
+from qmi.presenting.value_text import json_of
 from qmi.tools.cli.errors import CommandError
-from qmi.tools.cli.value_text import json_of
 
 _ASKING = 2.0
 """How long the limits may take that a message says, in seconds."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from qmi.parameters.snapshot import Snapshot
+from qmi.presenting.value_text import fields_of, text_of
 from qmi.tools.cli.errors import EXIT_USAGE, CommandError
 from qmi.tools.cli.terminal import Terminal
-from qmi.tools.cli.value_text import fields_of, text_of
 
 SUFFIXES = (".npy", ".csv")
 """The files that a result can be written to."""

@@ -220,7 +220,7 @@ class Laboratory:
 
     def learn_members(self, where: Address, interface: Interface) -> None:
         """Remember what an object offers, for completion."""
-        from qmi.tools.cli.members import member_texts
+        from qmi.presenting.members import member_texts
 
         self.learned.saw_members(where.context, where.object, interface.class_name, member_texts(interface))
 

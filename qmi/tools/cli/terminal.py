@@ -149,10 +149,10 @@ class Terminal:
         """Print a value as JSON.
 
         Args:
-            value: The value; what JSON does not have becomes what is nearest (:mod:`qmi.tools.cli.json_values`).
+            value: The value; what JSON does not have becomes what is nearest (:mod:`qmi.presenting.json_values`).
             line: Whether to print it on a single line, at once: one of many (JSON lines).
         """
-        from qmi.tools.cli.json_values import dumps
+        from qmi.presenting.json_values import dumps
 
         self.out.write(dumps(value, indent=None if line else 2) + "\n")
         if line:

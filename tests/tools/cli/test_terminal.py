@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from qmi.tools.cli.json_values import dumps
+from qmi.presenting.json_values import dumps
 from qmi.tools.cli.terminal import Table, Terminal, aligned
 
 

@@ -1,4 +1,4 @@
-"""Values as text and as JSON, such that :func:`qmi.tools.cli.argument_text.read` reads them again."""
+"""Values as text and as JSON, such that :func:`qmi.presenting.argument_text.read` reads them again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from qmi.config.validators import printable
 from qmi.parameters.snapshot import member_of
-from qmi.tools.cli.annotation_types import is_array_type
+from qmi.presenting.annotation_types import is_array_type
 
 
 def text_of(value: object) -> str:

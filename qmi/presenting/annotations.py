@@ -1,7 +1,7 @@
 """Which classes the annotations of a driver's methods name, without importing what another program merely names.
 
 What is imported already is used, and what this library, the installed drivers or the configuration have. Of other
-classes only the names are known (:func:`qmi.tools.cli.annotation_types.foreign_type`).
+classes only the names are known (:func:`qmi.presenting.annotation_types.foreign_type`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from types import ModuleType
 
 from qmi.config.schema import CfgQmi
-from qmi.tools.cli.annotation_types import Resolve, foreign_type
+from qmi.presenting.annotation_types import Resolve, foreign_type
 
 _TRUSTED = ("qmi.",)
 

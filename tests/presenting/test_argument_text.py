@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.actors.interface import describe_method
-from qmi.tools.cli.annotation_types import type_of
-from qmi.tools.cli.argument_text import Unfit, duration, expected, read
-from qmi.tools.cli.call_arguments import Setting, WrongArgument, bind
-from qmi.tools.cli.quantity_text import number_in_unit
-from qmi.tools.cli.value_text import text_of
+from qmi.presenting.annotation_types import type_of
+from qmi.presenting.argument_text import Unfit, duration, expected, read
+from qmi.presenting.call_arguments import Setting, WrongArgument, bind
+from qmi.presenting.quantity_text import number_in_unit
+from qmi.presenting.value_text import text_of
 
 
 class Mode(Enum):

@@ -1,6 +1,6 @@
 """Text of the command line as values of the types that a method or parameter takes.
 
-What :func:`qmi.tools.cli.value_text.text_of` prints, :func:`read` reads.
+What :func:`qmi.presenting.value_text.text_of` prints, :func:`read` reads.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from uuid import UUID
 from qmi.errors import QMI_InvalidValueException
 from qmi.names import nearest
 from qmi.net.codec.unknown import NamedKind, make_unknown
-from qmi.tools.cli.annotation_types import ForeignType, is_array_type
-from qmi.tools.cli.quantity_text import NUMBER, number_in_unit
-from qmi.tools.cli.value_text import text_of
+from qmi.presenting.annotation_types import ForeignType, is_array_type
+from qmi.presenting.quantity_text import NUMBER, number_in_unit
+from qmi.presenting.value_text import text_of
 
 
 class Unfit(ValueError):

@@ -11,8 +11,8 @@ from qmi.actors.interface import Parameter
 from qmi.config.validators import printable
 from qmi.errors import QMI_UsageException
 from qmi.names import nearest
-from qmi.tools.cli.annotation_types import Resolve, type_of
-from qmi.tools.cli.argument_text import Unfit, read
+from qmi.presenting.annotation_types import Resolve, type_of
+from qmi.presenting.argument_text import Unfit, read
 
 
 class Setting(NamedTuple):
