@@ -163,6 +163,9 @@ class Owner(Protocol):
     def status_here(self) -> ContextStatus:
         """What it tells of itself."""
 
+    def readings_here(self, name: str) -> dict[str, tuple[object, float]]:
+        """The last values of the parameters of one of its objects."""
+
     def begin_read_log(self, *request: object) -> QMI_RpcFuture[dict[str, Any]]:
         """Begin to read its log."""
 
@@ -172,7 +175,7 @@ class ContextObject(QMI_RpcObject):
 
     _rpc_placement = Placement.LOOP
     GUEST_METHODS: ClassVar[Collection[str]] = (
-        *("explain_busy", "get_category", "get_name", "get_pid", "get_rpc_object_descriptor"),
+        *("explain_busy", "get_category", "get_name", "get_pid", "get_readings", "get_rpc_object_descriptor"),
         *("get_rpc_object_descriptors", "get_signals", "get_status", "get_version", "list_configured"),
         *("list_objects", "lock_words", "read_log", "request_lock_release", "told_of_lock"),
     )
@@ -241,6 +244,20 @@ class ContextObject(QMI_RpcObject):
         Nothing of an object runs, and nothing is waited for: one that is stuck is told like any other.
         """
         return self._owner.status_here().to_plain()
+
+    @direct_method
+    def get_readings(self, object_name: str) -> dict[str, tuple[object, float]]:
+        """The last values of an object's parameters that were read or set, each with the time of that.
+
+        Nothing of the object runs, and no device is asked: one that is busy or locked is told like any other.
+
+        Args:
+            object_name: The object.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that name.
+        """
+        return self._owner.readings_here(object_name)
 
     @answered_by("_begin_read_log")
     def read_log(

@@ -9,7 +9,9 @@ from what an older version sends has the defaults in place of what that version 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from qmi import html
 from qmi.actors.plain_records import PlainRecord
+from qmi.actors.status_words import busy_words, duration, error_words, late_words, lock_words, short_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,54 @@ class ContextStatus(PlainRecord):
     def find(self, name: str) -> ObjectStatus | None:
         """One of its objects, by its name; None if there is none."""
         return next((entry for entry in self.objects if entry.name == name), None)
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return html.shown_or(self._as_html, self)
+
+    def _as_html(self) -> str:
+        marks = [
+            html.mark("stopping" if self.stopping else f"up {duration(self.uptime)}", html.GOOD),
+            *(html.dim(text) for text in (self.address, self.host, f"pid {self.pid}", f"qmi {self.version}")),
+            html.dim("TLS" if self.tls else "no TLS"),
+        ]
+        body = []
+        if self.objects:
+            heads = ("object", "class", "state", "locked by", "busy with", "last error")
+            body.append(html.table(heads, [_object(entry, self.now) for entry in self.objects]))
+        if self.links:
+            body.append(html.table(("link to", "state", "address", "version"), map(_link, self.links)))
+        return html.card(self.name, "context", marks, body)
+
+
+_COLOURS = {
+    **dict.fromkeys(("open", "ready", "running", "up"), html.GOOD),
+    **dict.fromkeys(("failed", "restarting", "lost"), html.BAD),
+    **dict.fromkeys(("closed", "ending", "reconnecting"), html.BUSY),
+}
+
+
+def _state_mark(state: str, why: str = "") -> html.Html:
+    """How something is, behind a dot."""
+    return html.mark(f"{state}: {why}" if why else state, _COLOURS.get(state, html.DIM))
+
+
+def _object(entry: ObjectStatus, now: float) -> tuple[object, ...]:
+    state = _state_mark(entry.state, entry.why)
+    if entry.task is not None and (late := late_words(entry.task)):
+        state = html.Html(f"{state} {html.dim(f'late by {late}')}")
+    return (
+        entry.name,
+        html.dim(short_class(entry.class_name) + (" (simulated)" if entry.simulated else "")),
+        state,
+        lock_words(entry.lock, now),
+        busy_words(entry.busy, now),
+        error_words(entry.last_error, now),
+    )
+
+
+def _link(link: LinkStatus) -> tuple[object, ...]:
+    return link.context, _state_mark(link.state, link.why), link.address, link.version
 
 
 for _public in (

@@ -90,6 +90,17 @@ def forget_values(host: object, keep: Collection[str] = ()) -> None:
         del values[name]
 
 
+def last_values(host: object) -> dict[str, tuple[object, float]]:
+    """The last values and their times, as far as they are kept. Takes no turn: from any thread, and asks nothing.
+
+    Args:
+        host: Any object.
+    """
+    values: dict[str, tuple[object, float]] = getattr(host, "__dict__", {}).get(_VALUES, {})
+    # The copy is made in one step; the object's thread adds to the original.
+    return {name: pair for name, pair in values.copy().items() if not isinstance(pair[0], _NotKept)}
+
+
 def _rounded(moment: float) -> float:
     return round(moment, 6)  # as many digits as a file keeps
 

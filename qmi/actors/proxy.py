@@ -108,6 +108,24 @@ class _ProxyBase(metaclass=ProxyType):
     def __repr__(self) -> str:
         return f"<{_WORDS[self.__rpc_view__]} for {self.__rpc__.address} ({shown_class(self.__rpc_interface__)})>"
 
+    # What IPython shows instead, where the proxy is the last line of a cell. Within a list it is short.
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from qmi.actors.proxy_card import shown_text
+
+        alone = len(getattr(printer, "stack", ())) == 1
+        printer.text(shown_text(self.__rpc__, self) if alone else repr(self))
+
+    def _repr_html_(self) -> str:
+        from qmi.actors.proxy_card import shown_html  # which only those need who show it
+
+        return shown_html(self.__rpc__, self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from qmi.actors.proxy_card import shown_both  # which only those need who show it
+
+        return shown_both(self.__rpc__, self)
+
 
 _WORDS = {"": "proxy", "blocking": "rpc proxy", "nonblocking": "non-blocking rpc proxy", "async": "async rpc proxy"}
 _ProxyBase._rpc = vars(_ProxyBase)["__rpc__"]

@@ -89,6 +89,17 @@ class Registry:
             hint = "It has no objects yet"
         return QMI_UnknownNameException(f"Context {self._context!r} has no object named {name!r}. {hint}")
 
+    def existing(self, address: Address) -> Actor:
+        """The object at an address of this context.
+
+        Raises:
+            QMI_UnknownNameException: If it is not there (any more).
+        """
+        actor = self.get(address.object)
+        if actor is None:
+            raise self.gone(address)
+        return actor
+
     def gone(self, address: Address) -> QMI_ObjectRemovedException:
         """The error for a proxy of an object that is not there (any more)."""
         return QMI_ObjectRemovedException(f"{address} was removed from its context")

@@ -188,6 +188,12 @@ class RpcStream:
     def __repr__(self) -> str:
         return f"<rpc stream of {self._source.what}>"
 
+    def _repr_html_(self) -> str:
+        from qmi import html  # which only those need who show it
+
+        state = html.mark("ended", html.DIM) if self._ended else html.mark("goes on", html.GOOD)
+        return html.card(self._source.what, "stream", [state])
+
     def __iter__(self) -> RpcStream:
         return self
 

@@ -24,6 +24,7 @@ from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
 from qmi.actors.lock_manager import AcquireTurn
+from qmi.actors.parameter_values import last_values
 from qmi.actors.polling import Poller
 from qmi.actors.presentation import shown_class
 from qmi.actors.pubsub.broker import Broker
@@ -429,6 +430,10 @@ class ContextBase:
     def status_here(self) -> ContextStatus:
         """What this context tells of itself. From any thread; waits for nothing."""
         return context_status(self)
+
+    def readings_here(self, name: str) -> dict[str, tuple[object, float]]:
+        """The last values of the parameters of one of the objects here; raises if it is not there. From any thread."""
+        return last_values(self.registry.existing(Address(self.name, name)).object)
 
     def begin_read_log(self, *request: object) -> QMI_RpcFuture[dict[str, Any]]:
         """Begin to read the log; see :meth:`.ContextObject.read_log`."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 import cbor2
 import trio
 
+from qmi import html
 from qmi.data import run_metadata
 from qmi.data.column_values import ColumnType, Encoded, check_name, encoded, joined, names_of_columns
 from qmi.data.log_contents import Event, Head
@@ -188,6 +189,20 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<run {self.run_id or self.name}: {self.rows} rows>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return html.shown_or(self._as_html, self)
+
+    def _as_html(self) -> str:
+        info = self.info
+        state = info.state if info is not None else "running" if self.run_id else "not begun"
+        colours = {"running": html.BLUE, "done": html.GOOD, "failed": html.BAD, "interrupted": html.BAD}
+        marks = [html.mark(state, colours.get(state, html.DIM)), f"{self.rows:,} rows"]
+        told = [("columns", ", ".join(self._columns))] if self._columns else []
+        told += [("file", str(info.file))] if info is not None else []
+        body = [html.table(("", ""), [(html.dim(name), text) for name, text in told])] if told else []
+        return html.card(self.run_id or self.name, "run", marks, body)
 
     @property
     def file(self) -> Path:

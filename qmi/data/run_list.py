@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Final, SupportsIndex, overload
 
+from qmi import html
 from qmi.data.run_index import RunInfo
 
 _HEADS: Final = ("run", "started", "state", "rows", "tags", "comment")
@@ -42,12 +42,14 @@ class RunList(list[RunInfo]):
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
+        return html.shown_or(self._as_html, self)
+
+    def _as_html(self) -> str:
         if not self:
-            return "no runs"
-        before = f"<caption>{len(self) - _SHOWN:,} before</caption>" if len(self) > _SHOWN else ""
-        head = "".join(f"<th>{head}</th>" for head in _HEADS)
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._cells())
-        return f"<table>{before}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            return html.card("no runs")
+        left_out = [html.dim(f"{len(self) - _SHOWN:,} before")] if len(self) > _SHOWN else []
+        table = html.table(_HEADS, self._cells(), right=("rows",), shown=_SHOWN)
+        return html.card(f"{len(self):,} run{'s' * (len(self) != 1)}", marks=left_out, body=[table])
 
     def _cells(self) -> list[list[str]]:
         """The cells of the last rows."""

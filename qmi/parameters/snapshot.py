@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+from qmi import html
 from qmi.config.validators import printable
 from qmi.errors import QMI_InvalidValueException, QMI_UsageException
 from qmi.parameters.rules import is_number
@@ -125,6 +126,20 @@ class Snapshot(Mapping[str, Reading]):
 
     def __repr__(self) -> str:
         return "\n".join([f"Snapshot of {self.address} ({self.class_name}), {_shown_time(self.time)}", *self._rows()])
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return html.shown_or(self._as_html, self)
+
+    def _as_html(self) -> str:
+        rows: list[tuple[object, ...]] = [
+            (name, show_value(reading.value), reading.unit, _shown_time(reading.time, beside=self.time))
+            for name, reading in self.readings.items()
+        ]
+        rows += [(name, html.dim("-"), "", html.dim(why)) for name, why in self.missing.items()]
+        table = [html.table(("parameter", "value", "unit", "when"), rows, right=("value",))] if rows else []
+        marks = [html.dim(f"{self.class_name}, {_shown_time(self.time)}")]
+        return html.card(self.address, "snapshot", marks, table)
 
     def _rows(self) -> Iterator[str]:
         names = [*self.readings, *self.missing]
@@ -259,11 +274,31 @@ class Snapshot(Mapping[str, Reading]):
             raise QMI_InvalidValueException(f"There is no snapshot in {file}: {error}") from error
 
 
-for _public in (Reading, Change, Snapshot):
+class Changes(list[Change]):
+    """The changes of :func:`diff`: a list, which notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return html.shown_or(self._as_html, self)
+
+    def _as_html(self) -> str:
+        if not self:
+            return html.card("no differences")
+        rows = [
+            (change.name, *("?" if value is None else show_value(value) for value in change[1:3]), change.unit)
+            for change in self
+        ]
+        return html.card(
+            f"{len(self)} difference{'s' * (len(self) != 1)}",
+            body=[html.table(("parameter", "before", "after", "unit"), rows, right=("before", "after"))],
+        )
+
+
+for _public in (Reading, Change, Changes, Snapshot):
     _public.__module__ = "qmi.core.driver"
 
 
-def diff(before: Mapping[str, Reading], after: Mapping[str, Reading], *, rel_tol: float = REL_TOL) -> list[Change]:
+def diff(before: Mapping[str, Reading], after: Mapping[str, Reading], *, rel_tol: float = REL_TOL) -> Changes:
     """How two snapshots differ: values only, whenever they were read.
 
     Args:
@@ -279,7 +314,7 @@ def diff(before: Mapping[str, Reading], after: Mapping[str, Reading], *, rel_tol
     """
     for which, snapshot in (("before", before), ("after", after)):
         _check_readings(which, snapshot)
-    changes = []
+    changes = Changes()
     for name in [*before, *(name for name in after if name not in before)]:
         one, other = before.get(name), after.get(name)
         if one is None or other is None:

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 import trio
 
+from qmi import html
 from qmi.core.driver import AsyncParameterHandle, ParameterHandle
 from qmi.core.exceptions import (
     QMI_ContextStoppedException,
@@ -37,7 +38,7 @@ from qmi.scan.lost import Patience
 from qmi.scan.points import Feed, feed, length_of, linspace
 from qmi.scan.progress import ShownProgress, find_display
 from qmi.scan.ramps import check_ramp
-from qmi.scan.running import RUNNING
+from qmi.scan.running import RUNNING, ScanInfo, scan_card
 from qmi.scan.thresholds import UNSET, threshold
 
 _logger = logging.getLogger("qmi.scan")
@@ -138,6 +139,12 @@ class Scan:
         length = self.length
         of = "" if length is None else f" of {length}"
         return f"<scan of {names}: {self.state}, {len(self.rows)}{of} points>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        names = ", ".join(target.name for target in self._targets) or "nothing"
+        info = ScanInfo(self.id, f"scan of {names}", self.state, points=len(self.rows), length=self.length)
+        return html.shown_or(lambda: scan_card(info), self)
 
     # What it is to do
 

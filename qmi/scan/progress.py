@@ -10,6 +10,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from qmi import html
+
 EVERY = 10.0
 """How often a line is written where lines stay, in seconds."""
 REFRESH = 0.1
@@ -103,20 +105,26 @@ class Handle(Protocol):
 
 
 class Cell:
-    """A line below the cell of a notebook."""
+    """A line and a bar below the cell of a notebook, which change as the scan goes on.
+
+    Args:
+        total: How many points there are, if that is known.
+    """
 
     every = REFRESH
 
-    def __init__(self) -> None:
+    def __init__(self, total: int | None = None) -> None:
+        self._total = total
         from IPython.display import display
 
         show: Callable[..., Handle | None] = display
         self._handle = show({"text/plain": ""}, raw=True, display_id=True)
 
     def show(self, text: str, done: int) -> None:
-        """Change the line."""
+        """Change them."""
         if self._handle is not None:
-            self._handle.update({"text/plain": text}, raw=True)
+            shown = f"<div>{html.inline(text)}</div>{html.bar(done, self._total)}"
+            self._handle.update({"text/plain": text, "text/html": shown}, raw=True)
 
     def close(self) -> None:
         """Leave it there."""
@@ -131,7 +139,7 @@ def find_display(total: int | None, file: TextIO) -> Display:
     """
     console = Console(file=file)
     if console.is_jupyter:
-        return Cell()
+        return Cell(total)
     return Bar(console, total) if console.is_terminal else Lines(file)
 
 

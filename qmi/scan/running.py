@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, NamedTuple, Protocol
 
+from qmi import html
 from qmi.data.run_metadata import active_context
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.messages import Origin
@@ -59,11 +60,35 @@ class ScanInfo(NamedTuple):
     comment: str = ""
     run_id: str = ""
 
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return html.shown_or(lambda: scan_card(self), self)
+
     def __str__(self) -> str:
         points = f"{self.points}" if self.length is None else f"{self.points} of {self.length}"
         reason = f": {self.reason}" if self.reason else ""
         comment = f" ({self.comment})" if self.comment else ""
         return f"{self.id}{comment}, {self.what}: {self.state}{reason}, {points} points"
+
+
+def scan_card(info: ScanInfo) -> html.Html:
+    """What notebooks show of a scan."""
+    points = f"{info.points} points" if info.length is None else f"{info.points} of {info.length} points"
+    state = f"{info.state}: {info.reason}" if info.reason else info.state
+    marks: list[object] = [html.mark(state, STATE_COLOURS.get(info.state, html.BUSY)), points]
+    who = " ".join(text for text in (info.user, info.program, info.host) if text)
+    told = (("comment", info.comment), ("run", info.run_id), ("for", who))
+    rows = [(html.dim(name), text) for name, text in told if text]
+    body = [html.bar(info.points, info.length), *([html.table(("", ""), rows)] if rows else [])]
+    return html.card(info.id or info.what, info.what if info.id else "scan", marks, body)
+
+
+STATE_COLOURS = {
+    **dict.fromkeys(("running", "finishing"), html.BLUE),
+    "done": html.GOOD,
+    **dict.fromkeys(("failed", "aborted", "interrupted"), html.BAD),
+    **dict.fromkeys(("new", "waiting", "stopped", "removed"), html.DIM),
+}
 
 
 class Label(NamedTuple):
