@@ -14,9 +14,9 @@ from qmi.actors import proxy_card
 from qmi.actors.context_object import ContextObject
 from qmi.core.context import QMI_Context
 from qmi.core.driver import QMI_Instrument, Snapshot, diff, parameter, rpc_method
+from tests.support.html_pages import HOSTILE, read
 from tests.support.lab import two_contexts
 from tests.support.parameters import Registers, Supply
-from tests.test_html import HOSTILE, read
 
 pytest.importorskip("IPython")
 
