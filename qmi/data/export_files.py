@@ -33,6 +33,7 @@ def export(
     *,
     format: str | None = None,  # noqa: A002 - what users call it
     overwrite: bool = False,
+    context: str | None = None,
     folder: str | Path | None = None,
 ) -> Path:
     """Write a run to a file of another program: comma-separated values, Zarr or MATLAB.
@@ -53,6 +54,7 @@ def export(
         file: The file.
         format: "csv", "zarr" or "matlab"; None goes by the end of the file's name.
         overwrite: Whether a file of that name is replaced.
+        context: The context that has recorded it; as for :func:`load`.
         folder: Where the runs are; as for :func:`run`.
 
     Returns:
@@ -68,7 +70,7 @@ def export(
     kind = _format_of(path, format)
     _check_library(kind)
     _check_free(path, kind, overwrite)
-    data = load(run, folder=folder)
+    data = load(run, context=context, folder=folder)
     try:
         _WRITERS[kind](data, path, overwrite)
     except OSError as error:

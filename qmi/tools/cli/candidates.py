@@ -1,7 +1,8 @@
 """What a word of a command line can become: commands, options, and names of the laboratory.
 
 What an argument takes is told by its metavar, else by its name: ``CONTEXT``, ``CONTEXT.OBJECT``,
-``CONTEXT.OBJECT.NAME`` (or ``METHOD``, ``PARAMETER``, ``SIGNAL``), ``FILE``, ``FOLDER``. Names come from the cache; the
+``CONTEXT.OBJECT.NAME`` (or ``METHOD``, ``PARAMETER``, ``SIGNAL``), ``FILE``, ``FOLDER``. An argument may have a
+``completer``: a function of the word and of what was given with ``--config``. Names come from the cache; the
 network is asked only for what is not there or is old (:mod:`qmi.tools.cli.fetch`).
 """
 
@@ -192,13 +193,16 @@ class _Names:
     Args:
         words: The command line, which may name the configuration and the workgroup.
         fetch: Asks the network.
+
+    Attributes:
+        config: As given with ``--config``.
     """
 
     def __init__(self, words: Sequence[str], fetch: Fetch) -> None:
-        self._config = _given(words, "--config")
+        self.config = _given(words, "--config")
         self._workgroup = _given(words, "--workgroup")
         self._fetch = fetch
-        self._cache = load(file_of(self._config, self._workgroup))
+        self._cache = load(file_of(self.config, self._workgroup))
 
     def contexts(self) -> list[str]:
         if not _is_fresh(self._cache.learned, _FRESH):
@@ -223,7 +227,7 @@ class _Names:
         return {entry: text for kind in kinds for entry, text in found.kinds.get(kind, {}).items()}
 
     def _ask(self, context: str, name: str) -> None:
-        self._cache.take(self._fetch(self._config, self._workgroup, context, name))
+        self._cache.take(self._fetch(self.config, self._workgroup, context, name))
 
 
 def _is_fresh(learned: float, seconds: float) -> bool:
@@ -241,9 +245,9 @@ def _given(words: Sequence[str], option: str) -> str:
 
 def _values(action: argparse.Action, current: str, names: _Names) -> list[Candidate]:
     """What the value of an argument can become."""
-    completer: Callable[[str], Iterable[str]] | None = getattr(action, "completer", None)
+    completer: Callable[[str, str], Iterable[str]] | None = getattr(action, "completer", None)
     if completer is not None:
-        return _matching(current, map(Candidate, completer(current)))
+        return _matching(current, map(Candidate, completer(current, names.config)))
     if subcommands := _subcommands(action):
         texts = {entry.dest: entry.help or "" for entry in vars(action).get("_choices_actions", ())}
         return _matching(current, [Candidate(name, _one_line(texts.get(name, ""))) for name in subcommands])

@@ -51,6 +51,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         "unlock": Command("give a reservation back, or take a lock away", "qmi.tools.cli.locks"),
         "restore": Command("set what differs from a snapshot in a file", "qmi.tools.cli.parameters"),
     },
+    "data": {
+        "data": Command("find, show, plot, follow and export runs", "qmi.tools.cli.data"),
+    },
     "programs": {
         "config": Command("check a configuration file, or show the settings in force", "qmi.tools.cli.config"),
         "proc": Command(

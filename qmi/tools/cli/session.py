@@ -173,7 +173,7 @@ class Laboratory:
     def context(self) -> QMI_Context:
         """A context of this program's own, which listens nowhere; started when it is first asked for."""
         if self._context is None:
-            _quiet_logging()
+            quiet_logging()
             from qmi.core.context import QMI_Context
 
             name = self._as_name or self.link.certified_name or f"{CLI_PREFIX}{secrets.token_hex(4)}"
@@ -229,6 +229,19 @@ class Laboratory:
         context, self._context = self._context, None
         if context is not None and context.is_running:
             context.stop()
+
+
+@contextmanager
+def default_context(context: QMI_Context) -> Iterator[None]:
+    """Make a context the default one of this process in a block, for what asks for that."""
+    from qmi.contexts.default import get_default, set_default
+
+    before = get_default()
+    set_default(context)
+    try:
+        yield
+    finally:
+        set_default(before)
 
 
 @contextmanager
@@ -295,8 +308,8 @@ def parse_member(path: str) -> tuple[Address, str]:
     return Address(context, name), member
 
 
-def _quiet_logging() -> None:
-    """What the library logs is nothing that a command prints, unless everything is asked for."""
+def quiet_logging() -> None:
+    """Keep the log off the terminal, where a command prints what it has to say, unless everything is asked for."""
     if os.environ.get(DEBUG_VARIABLE):
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     else:

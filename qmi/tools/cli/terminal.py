@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -49,17 +49,20 @@ class Table:
     Args:
         titles: What the columns are called.
         right: Titles of those that are aligned at the right: numbers.
+        whole: Titles of those that are not folded where the terminal is narrow, so that they can be copied.
 
     Attributes:
         titles: What the columns are called.
         right: Those that are aligned at the right.
+        whole: Those that are not folded.
         rows: The cells; None is an empty one.
         styles: A style for each row; may be shorter.
     """
 
-    def __init__(self, titles: Sequence[str], right: Sequence[str] = ()) -> None:
+    def __init__(self, titles: Sequence[str], right: Sequence[str] = (), whole: Sequence[str] = ()) -> None:
         self.titles = titles
         self.right = right
+        self.whole = whole
         self.rows: list[Sequence[object]] = []
         self.styles: list[str] = []
 
@@ -220,7 +223,8 @@ def _drawn_table(table: Table) -> RichTable:
 
     grid = Drawn(box=None, pad_edge=False, header_style="bold")
     for title in table.titles:
-        grid.add_column(title.upper(), overflow="fold", justify="right" if title in table.right else "left")
+        justify: Literal["left", "right"] = "right" if title in table.right else "left"
+        grid.add_column(title.upper(), overflow="fold", justify=justify, no_wrap=title in table.whole)
     for number, row in enumerate(table.rows):
         style = table.styles[number] if number < len(table.styles) else ""
         grid.add_row(*map(_drawn_text, row), style=style or None)

@@ -135,11 +135,12 @@ def test_names_are_completed_as_the_argument_says(metavar: str, known: Path, mon
 def test_own_completer_of_an_argument_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def add_arguments(parser: CommandParser) -> None:
         action: Action = parser.add_argument("what")
-        action.completer = lambda prefix: ["one", "other", "two"]  # type: ignore[attr-defined]
+        action.completer = lambda prefix, config: ["one", "other", config]  # type: ignore[attr-defined]
 
     monkeypatch.setitem(sys.modules, "trial", SimpleNamespace(add_arguments=add_arguments))
     monkeypatch.setitem(GROUPS, "tests", {"try": Command("try", "trial")})
     assert told("try", "o") == ["one", "other"]
+    assert told("--config", "two.conf", "try", "t") == ["two.conf"]
 
 
 # What is learned
