@@ -100,7 +100,7 @@ def _number(text: str) -> int:
 
 
 def _length(text: str) -> float:
-    from qmi.tools.cli.argument_text import duration
+    from qmi.presenting.argument_text import duration
 
     try:
         seconds = duration(text).total_seconds()
@@ -113,7 +113,7 @@ def _length(text: str) -> float:
 
 def _moment(text: str) -> datetime | timedelta:
     """A time, or how long ago."""
-    from qmi.tools.cli.argument_text import duration
+    from qmi.presenting.argument_text import duration
 
     try:
         return datetime.fromisoformat(text)
