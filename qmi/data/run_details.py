@@ -56,9 +56,9 @@ class RunDetails:
     info: RunInfo
     columns: tuple[Column, ...]
     comments: tuple[tuple[str, str], ...]
-    metadata: Mapping[str, Any]
-    recorded: tuple[Mapping[str, Any], ...] | None
-    gaps: tuple[Mapping[str, Any], ...]
+    metadata: Mapping[str, object]
+    recorded: tuple[Mapping[str, object], ...] | None
+    gaps: tuple[Mapping[str, object], ...]
     rows_lost: int
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qmi.errors import QMI_Exception
 from qmi.tools.cli.errors import EXIT_OK
 from qmi.tools.cli.terminal import Block, Table, Terminal, Text
 
 if TYPE_CHECKING:
+    from qmi.data.rows import Row
     from qmi.data.run_details import RunDetails
 
 _MOST = 8
@@ -50,7 +51,7 @@ def show(run: str, context: str | None, folder: str | None, rows: int | None, te
     return EXIT_OK
 
 
-def _rows(found: RunDetails, context: str | None, folder: str | None, count: int) -> Iterator[Any]:
+def _rows(found: RunDetails, context: str | None, folder: str | None, count: int) -> Iterator[Row]:
     from qmi.data.follower import follow
 
     with follow(found.info.run_id, context=context, folder=folder) as follower:
@@ -95,7 +96,7 @@ def _head(found: RunDetails) -> Iterator[Block]:
 
     info, metadata = found.info, found.metadata
     style = {"running": "green", "failed": "red", "interrupted": "yellow"}.get(info.state, "")
-    error = (metadata.get("end") or {}).get("error")
+    error = _dict(metadata.get("end")).get("error")
     yield Text(info.run_id, "bold").add("  ").add(info.state, style).add(f": {error}" if error else "")
     began = f"{info.started.astimezone():%Y-%m-%d %H:%M:%S}"
     lost = f", {found.rows_lost} lost since its log was damaged" if found.rows_lost else ""
@@ -107,15 +108,11 @@ def _head(found: RunDetails) -> Iterator[Block]:
         yield Text(f"comment of {_local(time)}: {' / '.join(text.splitlines())}")
     by = " ".join(f"{word} {metadata[key]}" for word, key in (("by", "user"), ("on", "host"), ("in context", "context"))
                   if metadata.get(key))  # fmt: skip
-    script = metadata.get("script") or {}
-    git = script.get("git") or {}
-    commit = (
-        f" ({str(git['commit'])[:10]}{', changed' if git.get('changed') or git.get('dirty') else ''})"
-        if git.get("commit")
-        else ""
-    )
+    script = _dict(metadata.get("script"))
+    git = _dict(script.get("git"))
+    commit = f" ({str(git['commit'])[:10]}{', changed' if git.get('changed') else ''})" if git.get("commit") else ""
     yield Text(f"recorded {by}" + (f", by {script['file']}{commit}" if script.get("file") else ""))
-    for name, value in (metadata.get("user_metadata") or {}).items():
+    for name, value in _dict(metadata.get("user_metadata")).items():
         from qmi.tools.cli.results import cell_of
 
         yield Text(f"{name}: {cell_of(value)}")
@@ -128,26 +125,30 @@ def _local(time: str) -> str:
 
 
 def _snapshots(found: RunDetails) -> Iterator[Block]:
-    begin: Mapping[str, Any] = found.metadata.get("instruments_at_begin") or {}
-    end: Mapping[str, Any] = (found.metadata.get("end") or {}).get("instruments_at_end") or {}
+    begin = _dict(found.metadata.get("instruments_at_begin"))
+    end = _dict(_dict(found.metadata.get("end")).get("instruments_at_end"))
     if not begin and not end:
         return
     table = Table(("instrument", "class", "read", "changed during the run"))
     for address in [*begin, *(address for address in end if address not in begin)]:
         one, other = begin.get(address), end.get(address)
-        shown = one or other or {}
+        shown = _dict(one or other)
         kind = str(shown.get("class", "")).rpartition(".")[2]
         table.add(address, kind, _read(shown), "\n".join(_changes(one, other)))
     yield Text()
     yield table
 
 
-def _read(plain: Mapping[str, Any]) -> str:
+def _dict(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _read(plain: Mapping[str, object]) -> str:
     missing = plain.get("missing")
     if isinstance(missing, str):
         return missing
-    readings = len(plain.get("readings") or ())
-    total = readings + len(missing or ())
+    readings = len(_dict(plain.get("readings")))
+    total = readings + len(_dict(missing))
     return f"{readings} of {total} parameters"
 
 
