@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "ls": Command("show the contexts that there are, and what is in them", "qmi.tools.cli.ls"),
         "devices": Command("show what is plugged in, and how it is reached", "qmi.tools.cli.devices"),
         "doctor": Command("look at what a laboratory stands on, and say what to do", "qmi.tools.cli.doctor"),
+        "web": Command("show the laboratory in a browser", "qmi.tools.cli.web"),
         "log": Command("show what contexts have logged, and follow it", "qmi.tools.cli.log"),
     },
     "objects": {

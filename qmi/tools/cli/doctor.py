@@ -21,7 +21,7 @@ from qmi.tools.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from qmi.config.schema import CfgQmi
-    from qmi.tools.cli.overview import Seen
+    from qmi.presenting.seen import Seen
     from qmi.tools.cli.session import Laboratory
 
 DESCRIPTION = """

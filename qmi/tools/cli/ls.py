@@ -13,7 +13,7 @@ from qmi.tools.cli.options import CommandParser, positive_seconds
 from qmi.tools.cli.terminal import Block, Terminal, Text
 
 if TYPE_CHECKING:
-    from qmi.tools.cli.overview import Seen
+    from qmi.presenting.seen import Seen
     from qmi.tools.cli.session import Laboratory
 
 DESCRIPTION = """
@@ -73,7 +73,7 @@ def _look(lab: Laboratory, names: Sequence[str]) -> list[Seen]:
 
 def _show(found: list[Seen], arguments: Namespace, terminal: Terminal) -> None:
     if terminal.json:
-        from qmi.tools.cli.overview import as_json
+        from qmi.presenting.seen import as_json
 
         terminal.write_json([as_json(seen) for seen in found], line=arguments.watch)
     else:

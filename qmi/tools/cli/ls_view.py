@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from qmi.actors.context_status import ContextStatus, LinkStatus, ObjectStatus
 from qmi.names import ASKER_PREFIX
-from qmi.tools.cli import overview
-from qmi.tools.cli.overview import Seen
+from qmi.presenting import seen as seen_states
+from qmi.presenting.seen import Seen
 from qmi.tools.cli.terminal import Block, Table, Text
 from qmi.tools.cli.words import busy_words, duration, error_words, late_words, lock_words, short_class, short_time
 
@@ -15,11 +15,11 @@ _BAD = "red"
 _GOOD = "green"
 _DIM = "dim"
 _STATE_STYLES = {
-    overview.RUNNING: _GOOD,
-    overview.ENDING: "magenta",
-    overview.NOT_RUNNING: _DIM,
-    overview.NO_PORT: _DIM,
-    overview.SILENT: _BAD,
+    seen_states.RUNNING: _GOOD,
+    seen_states.ENDING: "magenta",
+    seen_states.NOT_RUNNING: _DIM,
+    seen_states.NO_PORT: _DIM,
+    seen_states.SILENT: _BAD,
     "open": _GOOD,
     "failed": _BAD,
     "restarting": _BAD,
@@ -39,7 +39,7 @@ def contexts(found: Sequence[Seen]) -> list[Block]:
     table = Table(titles, right=("up", "round trip", "objects"))
     for seen in found:
         status = seen.status
-        state = seen.state + (f": {seen.why}" if seen.why and seen.state == overview.SILENT else "")
+        state = seen.state + (f": {seen.why}" if seen.why and seen.state == seen_states.SILENT else "")
         table.add(
             seen.name,
             Text(state, _STATE_STYLES.get(seen.state, "")),
@@ -102,7 +102,7 @@ def headline(seen: Seen) -> Text:
     text.add(" " + ", ".join(facts) if facts else "")
     if seen.why:
         text.add(f": {seen.why}")
-    if seen.state == overview.NO_PORT:
+    if seen.state == seen_states.NO_PORT:
         text.add(": the configuration gives it no tcp_server_port, so nobody can see whether it runs")
     return text
 

@@ -7,55 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qmi.actors.context_status import ContextStatus
 from qmi.contexts.asked_status import status_by
 from qmi.errors import QMI_ConnectionException, QMI_Exception
-from qmi.names import HostPort
+from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT, Seen
 from qmi.tools.cli.threads import each
 
 if TYPE_CHECKING:
     from qmi.net.discovery.packets import Answer
     from qmi.tools.cli.session import Laboratory
-
-RUNNING = "running"
-ENDING = "ending"
-NOT_RUNNING = "not running"
-SILENT = "no answer"
-NO_PORT = "no port"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A context, as it was found.
-
-    Attributes:
-        name: Its name.
-        address: Where it is; None if that is not known.
-        state: "running"; "ending"; "not running" if it is in the configuration and nobody is there; "no answer" if
-            somebody is there and does not tell; "no port" if the configuration gives it none, so that nobody can see
-            whether it runs.
-        why: Why it is not running or does not answer; else empty.
-        configured: Whether the configuration has it.
-        pid: Its process; 0 if that is not known.
-        version: The version of the library that it runs; empty if that is not known.
-        tls: Whether it was asked over a protected link; None if it was not asked.
-        round_trip: Seconds until a short question was answered; None if it did not answer.
-        status: What it tells of itself; None if it did not answer.
-    """
-
-    name: str
-    address: HostPort | None = None
-    state: str = RUNNING
-    why: str = ""
-    configured: bool = False
-    pid: int = 0
-    version: str = ""
-    tls: bool | None = None
-    round_trip: float | None = None
-    status: ContextStatus | None = None
 
 
 def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
@@ -120,23 +82,3 @@ def ask(lab: Laboratory, seen: Seen) -> Seen:
     except QMI_Exception as error:
         return replace(seen, state=SILENT, why=str(error))
     return replace(seen, state=ENDING if status.stopping else RUNNING, status=status)
-
-
-def as_json(seen: Seen) -> dict[str, object]:
-    """A context for programs: what was found out about it, and in ``"status"`` all that it tells of itself."""
-    status = seen.status
-    return {
-        "name": seen.name,
-        "state": seen.state,
-        "why": seen.why,
-        "configured": seen.configured,
-        "address": None if seen.address is None else str(seen.address),
-        "host": status.host if status and status.host else None,
-        "pid": seen.pid or None,
-        "version": seen.version or None,
-        "uptime": status.uptime if status and status.started else None,
-        "tls": seen.tls,
-        "round_trip": seen.round_trip,
-        "objects": None if status is None else len(status.objects),
-        "status": None if status is None else status.to_plain(),
-    }

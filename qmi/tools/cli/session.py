@@ -274,13 +274,24 @@ def lab_of(arguments: Namespace, *, reconnect: bool = False) -> Laboratory:
         QMI_ConfigurationException: If the configuration is not usable.
         QMI_UsageException: If an option is not.
     """
+    config = config_of(arguments)
+    timeout = arguments.timeout or DEFAULT_TIMEOUT
+    return Laboratory(config, timeout=timeout, as_name=arguments.as_name, reconnect=reconnect)
+
+
+def config_of(arguments: Namespace) -> CfgQmi:
+    """The configuration that a command's options name.
+
+    Raises:
+        QMI_ConfigurationException: If it is not usable.
+        QMI_UsageException: If an option is not.
+    """
     config = load_config(arguments.config)
     if arguments.workgroup:
         config = attrs.evolve(config, workgroup=arguments.workgroup)
     if arguments.as_name and not is_valid_name(arguments.as_name):
         raise QMI_UsageException(f"--as takes the name of a context, got {arguments.as_name!r}")
-    timeout = arguments.timeout or DEFAULT_TIMEOUT
-    return Laboratory(config, timeout=timeout, as_name=arguments.as_name, reconnect=reconnect)
+    return config
 
 
 def parse_object(address: str) -> Address:

@@ -1,0 +1,233 @@
+"""What listens for browsers and serves each connection for itself.
+
+The protocol of a connection is anycorn's. The loop that accepts them is not: here an error of one connection ends that
+one alone, a browser that takes nothing any more is dropped after a while, and none of them keeps the server from
+ending.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.streams.tls
+import trio
+from anycorn import Config
+from anycorn.tcp_server import TCPServer
+from anycorn.utils import wrap_app
+from anycorn.worker_context import WorkerContext
+
+from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException
+from qmi.web.guard import App
+from qmi.web.options import Options
+
+_logger = logging.getLogger("qmi.web")
+
+MAX_CONNECTIONS = 500
+"""More are closed at once."""
+SEND_PATIENCE = 30.0
+"""A browser that takes nothing for so long is dropped, in seconds."""
+HANDSHAKE_PATIENCE = 10.0
+"""For how long the handshake of TLS may take, in seconds."""
+END_PATIENCE = 1.0
+"""For how long requests may go on when the server ends, in seconds."""
+
+
+@contextmanager
+def listening_socket(options: Options) -> Iterator[socket.socket]:
+    """The socket that listens, for the length of the block.
+
+    Raises:
+        QMI_ConnectionException: If the address is taken, or is none of this computer.
+    """
+    host, port = options.address
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        made = socket.create_server(where[:2], family=family, backlog=100)
+    except OSError as error:
+        raise QMI_ConnectionException(
+            f"The pages cannot be served at {options.bind}: {error.strerror or error}. Name another address by --bind"
+        ) from error
+    with made:
+        yield made
+
+
+def url_of(listener: socket.socket, options: Options) -> str:
+    """The address under which browsers find the pages."""
+    host, port = listener.getsockname()[:2]
+    if options.address.host == "localhost":
+        host = "localhost"
+    elif host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if options.is_encrypted else 'http'}://{shown}:{port}/"
+
+
+def tls_of(options: Options) -> ssl.SSLContext | None:
+    """What TLS is spoken with; None without.
+
+    Raises:
+        QMI_ConfigurationException: If the files will not do.
+    """
+    if not options.is_encrypted:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(options.certificate, options.key)
+    except (OSError, ssl.SSLError) as error:
+        raise QMI_ConfigurationException(
+            f"HTTPS is not possible with the certificate {options.certificate} and the key {options.key}: {error}"
+        ) from error
+    return context
+
+
+class _Stream(anyio.abc.ByteStream):
+    """The bytes of one connection; what cannot be sent in time ends it."""
+
+    def __init__(self, stream: anyio.abc.ByteStream) -> None:
+        self._stream = stream
+        self._sending: anyio.CancelScope | None = None
+        self._is_ended = False
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Any]:
+        """What is known of the connection."""
+        return self._stream.extra_attributes
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Receive some bytes."""
+        return await self._stream.receive(max_bytes)
+
+    async def send(self, item: bytes) -> None:
+        """Send bytes."""
+        # anycorn shields what it sends. This scope is within its shield, and so ends it nevertheless.
+        with anyio.move_on_after(0.0 if self._is_ended else SEND_PATIENCE) as self._sending:
+            await self._stream.send(item)
+        if self._sending.cancelled_caught:
+            self._is_ended = True
+            await anyio.aclose_forcefully(self._stream)
+            raise anyio.BrokenResourceError
+        self._sending = None
+
+    async def send_eof(self) -> None:
+        """Say that no more is sent."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._is_ended:
+            return
+        # TLS says good-bye, which a browser may never take.
+        with anyio.move_on_after(END_PATIENCE, shield=True) as scope:
+            await self._stream.aclose()
+        if scope.cancelled_caught:
+            await anyio.aclose_forcefully(self._stream)
+
+    def end(self) -> None:
+        """Send no more, not even what is being sent."""
+        self._is_ended = True
+        if self._sending is not None:
+            self._sending.cancel()
+
+
+class _Connection(TCPServer):
+    """The protocol of one connection."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()  # the other side has said its last: nothing more is waited for
+
+
+class Server:
+    """Serves connections.
+
+    Args:
+        app: What answers requests.
+        tls: What TLS is spoken with; None without.
+    """
+
+    def __init__(self, app: App, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        self._config = Config()
+        self._config.errorlog = logging.getLogger("qmi.web.http")
+        self._config.include_server_header = False
+        self._app = wrap_app(app, 0, "asgi")  # type: ignore[arg-type]
+        self._context = WorkerContext(None)
+        self._streams: set[_Stream] = set()
+        self._one_left = trio.Event()
+
+    async def serve(self, listener: socket.socket, ending: trio.Event) -> None:
+        """Accept connections until it is ending; returns when all have ended.
+
+        Args:
+            listener: Listens.
+            ending: Set when no more are to be accepted, and streams of events have ended.
+        """
+        acceptor = await anyio.abc.SocketListener.from_socket(listener)
+        async with trio.open_nursery() as connections:
+            try:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(self._accept, acceptor, connections)
+                    await ending.wait()
+                    accepting.cancel_scope.cancel()
+            finally:
+                listener.close()
+                await self._context.terminated.set()  # idle connections end
+                connections.cancel_scope.deadline = trio.current_time() + END_PATIENCE
+                connections.start_soon(self._end_all)
+
+    async def _end_all(self) -> None:
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(END_PATIENCE):
+                while self._streams:
+                    self._one_left = trio.Event()
+                    await self._one_left.wait()
+            for stream in self._streams:
+                stream.end()
+
+    async def _accept(self, acceptor: anyio.abc.SocketListener, connections: trio.Nursery) -> None:
+        while True:
+            try:
+                connection = await acceptor.accept()
+            except (
+                OSError,
+                anyio.BrokenResourceError,
+            ) as error:  # too many open files
+                _logger.warning("A connection of a browser was not accepted: %r", error)
+                await trio.sleep(0.1)
+                continue
+            if len(self._streams) >= MAX_CONNECTIONS:
+                await anyio.aclose_forcefully(connection)
+                continue
+            connections.start_soon(self._serve_connection, connection)
+
+    async def _serve_connection(self, connection: anyio.abc.SocketStream) -> None:
+        # Here nothing is known of what the other side is: whatever goes wrong ends this connection, and no other.
+        stream: _Stream | None = None
+        try:
+            async with connection:
+                raw: anyio.abc.ByteStream = connection
+                if self._tls is not None:
+                    with trio.fail_after(HANDSHAKE_PATIENCE):
+                        raw = await anyio.streams.tls.TLSStream.wrap(
+                            connection, server_side=True, ssl_context=self._tls, standard_compatible=False
+                        )
+                stream = _Stream(raw)
+                self._streams.add(stream)
+                await _Connection(self._app, self._config, self._context, {}, stream).run()  # type: ignore[arg-type]
+        except (OSError, trio.TooSlowError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
+            pass  # no TLS was spoken, or the other side has left
+        except Exception:
+            _logger.exception("A connection of a browser has ended by an error")
+        finally:
+            if stream is not None:
+                self._streams.discard(stream)
+                self._one_left.set()

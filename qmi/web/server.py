@@ -1,0 +1,57 @@
+"""The server: a context, the pages, and what listens for browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from qmi.config.schema import CfgContext, CfgQmi
+from qmi.contexts.default import open_context
+from qmi.web.app import make_app
+from qmi.web.assets import assets
+from qmi.web.listening import Server, listening_socket, tls_of, url_of
+from qmi.web.options import Options
+from qmi.web.site import Site
+
+
+async def serve(
+    config: CfgQmi,
+    options: Options,
+    say: Callable[[str], None],
+    *,
+    init_logging: bool = True,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the pages until somebody asks this program to end, or it is cancelled.
+
+    Args:
+        config: The configuration, by which contexts are found.
+        options: How the server runs.
+        say: Prints a line: the address, and the token with which things may be changed.
+        init_logging: Whether what the server logs goes to the log file of the configuration.
+        task_status: Is told the address.
+
+    Raises:
+        QMI_UsageException: If the options will not do.
+        QMI_ConfigurationException: If a package is missing.
+        QMI_ConnectionException: If the address is taken.
+    """
+    options.check()
+    assets()
+    tls = tls_of(options)
+    # Without a port. If the name is configured, that section is for the program that serves under it.
+    config = attrs.evolve(config, contexts={**config.contexts, options.context_name: CfgContext()})
+    with listening_socket(options) as listener:
+        url = url_of(listener, options)
+        async with open_context(options.context_name, config=config, init_logging=init_logging) as context:
+            site = Site(context)
+            ending = trio.Event()
+            async with site.running(), trio.open_nursery() as nursery:
+                server = Server(make_app(site, options), tls)
+                nursery.start_soon(server.serve, listener, ending)
+                say(f"The laboratory is shown at {url}")
+                task_status.started(url)
+                await context.wait_until_shutdown()
+                ending.set()

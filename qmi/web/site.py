@@ -1,0 +1,234 @@
+"""The contexts that the pages show: where they are, and what each tells of itself.
+
+Each is asked once a second at most, however many look, and only while somebody looks. One that does not answer keeps
+nobody from the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from qmi.contexts.async_context import Context
+from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_UnknownNameException
+from qmi.names import HostPort, nearest, parse_host_port
+from qmi.peers.addresses import configured
+from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT, Seen
+
+_logger = logging.getLogger("qmi.web")
+
+ASK_EVERY = 1.0
+"""A context is asked no more often than this, in seconds."""
+DISCOVER_EVERY = 5.0
+"""The network is asked no more often than this, in seconds."""
+PATIENCE = 5.0
+"""For how long the answer of a context is waited for, in seconds."""
+NOT_LONGER = 0.3
+"""For how long somebody who asks for the state of all waits for those that have not answered yet, in seconds."""
+
+
+@dataclass
+class _Watched:
+    """What is known of one context."""
+
+    seen: Seen
+    asked: float = -1e9
+    answered: trio.Event = field(default_factory=trio.Event)
+    is_asked: bool = False
+
+
+class Site:
+    """The contexts of the laboratory.
+
+    Args:
+        context: The context of this program.
+
+    Attributes:
+        context: The context of this program.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._watched: dict[str, _Watched] = {}
+        self._nursery: trio.Nursery | None = None
+        self._discovered = -1e9
+        self._discovering: trio.Event | None = None
+        self._looking = 0
+        self._somebody_looks = trio.Event()
+        self._news = trio.Event()
+        self._connecting: dict[str, trio.Lock] = {}
+        for name in context.config.contexts:
+            if name != context.name:
+                self._note(name, configured(context.config, name))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep what is known up to date while somebody looks, for the length of the block."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._keep_up_to_date)
+            try:
+                yield
+            finally:
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+
+    # Looking
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Say that somebody looks, for the length of the block."""
+        self._looking += 1
+        self._somebody_looks.set()
+        try:
+            yield
+        finally:
+            self._looking -= 1
+            if not self._looking:
+                self._somebody_looks = trio.Event()
+
+    async def look(self) -> list[Seen]:
+        """All contexts, by name, as they are now; one that has not answered in time, as it was."""
+        await self._discover()
+        asked = [self._ask_soon(name) for name in self._watched]
+        with trio.move_on_after(NOT_LONGER):
+            for answered in asked:
+                await answered.wait()
+        return self.seen()
+
+    async def look_at(self, name: str) -> Seen:
+        """One context, as it is now.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that name.
+        """
+        if name not in self._watched:
+            await self._discover()
+        self.check(name)
+        await self._ask_soon(name).wait()
+        return self._watched[name].seen
+
+    def check(self, name: str) -> None:
+        """See whether there is a context of that name.
+
+        Raises:
+            QMI_UnknownNameException: If there is none.
+        """
+        if name not in self._watched:
+            near = nearest(name, self._watched)
+            there = ", ".join(sorted(self._watched)) or "no context"
+            hint = f"did you mean {near!r}?" if near else f"there is {there}"
+            raise QMI_UnknownNameException(f"There is no context {name!r}: {hint}")
+
+    def seen(self) -> list[Seen]:
+        """All contexts, by name, as they were when they were last asked."""
+        return [watched.seen for _, watched in sorted(self._watched.items())]
+
+    async def news(self) -> None:
+        """Wait until something new was seen."""
+        await self._news.wait()
+
+    # Connecting
+
+    async def connect(self, name: str) -> None:
+        """Connect to a context, unless that is done. A link that is lost is made again.
+
+        Raises:
+            QMI_UnknownNameException: If there is no context of that name.
+            QMI_ConnectionException: If it cannot be reached.
+        """
+        if self.context.has_peer_context(name):
+            return
+        if name not in self._watched:
+            await self._discover()
+        self.check(name)
+        async with self._connecting.setdefault(name, trio.Lock()):
+            if not self.context.has_peer_context(name):
+                address = self._watched[name].seen.address
+                where = None if address is None else str(address)
+                await self.context.connect_to_peer(name, where, ignore_duplicate=True, reconnect=True)
+
+    # Keeping up to date
+
+    async def _keep_up_to_date(self) -> None:
+        while True:
+            await self._somebody_looks.wait()
+            await self._discover(wait=not self._watched)
+            for name in list(self._watched):
+                self._ask_soon(name)
+            await trio.sleep(ASK_EVERY)
+
+    async def _discover(self, *, wait: bool = True) -> None:
+        """Ask the network, unless that was done a moment ago; the first time, wait for the answers."""
+        if trio.current_time() - self._discovered < DISCOVER_EVERY or self._nursery is None:
+            return
+        first = self._discovered < 0
+        if self._discovering is None:
+            self._discovering = trio.Event()
+            self._nursery.start_soon(self._ask_network, self._discovering)
+        if first and wait:
+            await self._discovering.wait()
+
+    async def _ask_network(self, done: trio.Event) -> None:
+        try:
+            for found in await self.context.discover_peer_contexts():
+                if found.name != self.context.name:
+                    self._note(found.name, parse_host_port(found.address_port))
+        except QMI_ConnectionException as error:
+            _logger.warning("The network cannot be asked for contexts: %s", error)
+        finally:
+            self._discovered = trio.current_time()
+            self._discovering = None
+            done.set()
+
+    def _note(self, name: str, address: HostPort | None) -> None:
+        known = self._watched.get(name)
+        if known is None:
+            in_config = name in self.context.config.contexts
+            state = NOT_RUNNING if address is not None else NO_PORT
+            self._watched[name] = _Watched(Seen(name, address, state, configured=in_config))
+        elif address is not None and known.seen.state in (NOT_RUNNING, NO_PORT):
+            known.seen = replace(known.seen, address=address)  # it was started again, perhaps elsewhere
+
+    def _ask_soon(self, name: str) -> trio.Event:
+        """Have a context asked, unless it is or was a moment ago; returns what is set when that is done."""
+        watched = self._watched[name]
+        fresh = trio.current_time() - watched.asked < ASK_EVERY * 0.9
+        if not watched.is_asked and not fresh and self._nursery is not None and watched.seen.address is not None:
+            watched.is_asked, watched.answered = True, trio.Event()
+            self._nursery.start_soon(self._ask, name, watched)
+        elif not watched.is_asked:
+            watched.answered.set()
+        return watched.answered
+
+    async def _ask(self, name: str, watched: _Watched) -> None:
+        seen = replace(watched.seen, status=None, why="", round_trip=None)
+        try:
+            begin = trio.current_time()
+            with trio.fail_after(PATIENCE):
+                await self.connect(name)
+                begin = trio.current_time()
+                status = await self.context.get_status(name)
+            links = self.context.status_here().links
+            tls = next((link.tls for link in links if link.context == name), None)
+            seen = replace(
+                seen, state=ENDING if status.stopping else RUNNING, status=status, pid=status.pid,
+                version=status.version, tls=tls, round_trip=trio.current_time() - begin,
+            )  # fmt: skip
+        except QMI_ConnectionException as error:
+            seen = replace(seen, state=NOT_RUNNING, why=str(error))
+        except trio.TooSlowError:
+            seen = replace(seen, state=SILENT, why=f"no answer within {PATIENCE:g} s", status=watched.seen.status)
+        except QMI_Exception as error:
+            seen = replace(seen, state=SILENT, why=str(error), status=watched.seen.status)
+        finally:
+            watched.is_asked, watched.asked = False, trio.current_time()
+            # The address may have been found anew meanwhile.
+            watched.seen = replace(seen, address=watched.seen.address)
+            watched.answered.set()
+            self._news.set()
+            self._news = trio.Event()

@@ -1,0 +1,24 @@
+"""A laboratory of one context, and its pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import write_lab
+from tests.support.web import Web, web_and_lab
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The file of a configuration with a context named lab, on any port."""
+    return write_lab(tmp_path)
+
+
+@pytest.fixture
+async def web(config: Path) -> AsyncIterator[Web]:
+    """The pages of a context named lab."""
+    async with web_and_lab(config) as found:
+        yield found
