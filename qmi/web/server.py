@@ -51,7 +51,11 @@ async def serve(
             async with site.running(), trio.open_nursery() as nursery:
                 server = Server(make_app(site, options), tls)
                 nursery.start_soon(server.serve, listener, ending)
-                say(f"The laboratory is shown at {url}")
-                task_status.started(url)
-                await context.wait_until_shutdown()
-                ending.set()
+                try:
+                    say(f"The laboratory is shown at {url}")
+                    task_status.started(url)
+                    await context.wait_until_shutdown()
+                except KeyboardInterrupt:  # the usual end in a terminal, which is in order, too
+                    pass
+                finally:
+                    ending.set()

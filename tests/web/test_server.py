@@ -142,7 +142,7 @@ async def test_server_ends_although_a_browser_takes_nothing(config: Path, monkey
 
 
 async def test_address_that_is_taken_is_said_so(web: Web, config: Path) -> None:
-    with pytest.raises(QMI_ConnectionException, match="The pages cannot be served at 127.0.0.1:.* by --bind"):
+    with pytest.raises(QMI_ConnectionException, match=r"The pages cannot be served at 127\.0\.0\.1:.* by --bind"):
         await serve(load_config(str(config)), Options(bind=f"127.0.0.1:{web.port}"), web.said.append)
 
 

@@ -44,6 +44,6 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     say = (lambda text: terminal.write_json({"url": text}, line=True)) if terminal.json else terminal.write
     try:
         trio.run(partial(serve, config_of(arguments), options, say))
-    except KeyboardInterrupt:
-        return EXIT_OK
+    except* KeyboardInterrupt:  # at the start or while it ends
+        pass
     return EXIT_OK
