@@ -105,12 +105,12 @@ def _platform() -> str:
 
 def _process() -> ProcessStatus:
     threads = threading.active_count()
-    if sys.platform == "win32":
-        return ProcessStatus(time.process_time(), -1, threads)
-    import resource
+    largest = -1
+    if sys.platform != "win32":
+        import resource
 
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return ProcessStatus(time.process_time(), largest if sys.platform == "darwin" else largest << 10, threads)
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return ProcessStatus(time.process_time(), largest, threads)
 
 
 def _signals_of(broker: Broker[Encoded]) -> Mapping[str, tuple[SignalStatus, ...]]:

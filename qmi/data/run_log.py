@@ -53,7 +53,7 @@ class RunLog:
     """
 
     def __init__(self, path: Path, fd: int) -> None:
-        self.path = path
+        self.path: Path = path
         self._fd = fd
         self._end = os.fstat(fd).st_size
         self._pending = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -36,13 +37,11 @@ def tcp_counters(sock: socket.socket) -> TcpCounters | None:
     Args:
         sock: A connected socket.
     """
-    if sys.platform != "linux":
-        return None
-    try:
-        found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
-    except OSError:
-        return None
-    if len(found) < _SIZE:  # of a system that is older than these fields
+    found = b""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
+    if len(found) < _SIZE:  # of another system, or one that is older than these fields
         return None
     (round_trip,) = _ROUND_TRIP.unpack_from(found, _ROUND_TRIP_AT)
     sent, received = _BYTES.unpack_from(found, _BYTES_AT)

@@ -94,9 +94,8 @@ def folder() -> str:
         return os.path.join(given, "qmi")
     if sys.platform == "win32":
         return os.path.join(os.environ.get("LOCALAPPDATA") or os.path.expanduser("~"), "qmi", "cache")
-    if sys.platform == "darwin":
-        return os.path.expanduser("~/Library/Caches/qmi")
-    return os.path.expanduser("~/.cache/qmi")
+    else:  # noqa: RET505 - for a type checker, each system has one branch
+        return os.path.expanduser("~/Library/Caches/qmi" if sys.platform == "darwin" else "~/.cache/qmi")
 
 
 def file_of(config: str, workgroup: str) -> str:

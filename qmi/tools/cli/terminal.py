@@ -93,9 +93,9 @@ class Terminal:
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, json: bool = False) -> None:
         self.out: TextIO = sys.stdout if out is None else out
         self.err: TextIO = sys.stderr if err is None else err
-        self.json = json
-        self.is_terminal = self.out.isatty()
-        self.colour = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.json: bool = json
+        self.is_terminal: bool = self.out.isatty()
+        self.colour: bool = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._console: Console | None = None
         for stream in (self.out, self.err):
             if hasattr(stream, "reconfigure"):  # a name that this encoding lacks must not end the command

@@ -106,18 +106,14 @@ class Looker(Generic[T]):
         Args:
             keys: The file of a keyboard; None is none.
         """
-        if sys.platform == "win32":
-            return self._next_by_glances()
-        while True:
+        while sys.platform != "win32":
             ready, _, _ = select.select([self._news] if keys is None else [self._news, keys], [], [])
             if keys in ready and os.read(keys or 0, 32)[:1] in (b"q", b"Q", b""):
                 return None
             if self._news in ready:
                 os.read(self._news, 1)
                 return self._seen.get()
-
-    def _next_by_glances(self) -> T | QMI_Exception | None:
-        while True:
+        while True:  # there, select takes sockets alone: glance at the keyboard
             with suppress(Empty):
                 return self._seen.get(timeout=_GLANCE)
             if _pressed() in (b"q", b"Q"):
@@ -136,19 +132,17 @@ def _pressed() -> bytes:
 @contextmanager
 def _single_keys() -> Iterator[int | None]:
     """Let keys come without Enter, and unseen; gives the file that they come from, if there is a keyboard."""
-    if sys.platform == "win32" or not sys.stdin.isatty():
-        yield None
-        return
-    import termios
-    import tty
+    # In the background, whoever reads a key is stopped.
+    if sys.platform != "win32" and sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():
+        import termios
+        import tty
 
-    keyboard = sys.stdin.fileno()
-    if os.tcgetpgrp(keyboard) != os.getpgrp():  # in the background, where whoever reads a key is stopped
+        keyboard = sys.stdin.fileno()
+        before = termios.tcgetattr(keyboard)
+        tty.setcbreak(keyboard)
+        try:
+            yield keyboard
+        finally:
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+    else:
         yield None
-        return
-    before = termios.tcgetattr(keyboard)
-    tty.setcbreak(keyboard)
-    try:
-        yield keyboard
-    finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
