@@ -42,6 +42,29 @@ class Unfit(ValueError):
         self.hint = hint
 
 
+def read_json(value: object, kind: object, unit: str = "") -> object:
+    """The value of a type that a program has sent as JSON.
+
+    A text is read as if it were typed, so that quantities, times, bytes and members of enumerations can be sent; what
+    JSON has itself is taken as it is.
+
+    Args:
+        value: What JSON has.
+        kind: The type, of :func:`type_of`.
+        unit: The unit of numbers; a quantity in another unit is converted to it.
+
+    Raises:
+        Unfit: If it is no such value.
+    """
+    kind = _supertype(kind)
+    if isinstance(value, str):
+        is_any = kind is Any or isinstance(kind, typing.TypeVar)
+        return value if kind is str or is_any else read(value, kind, unit)
+    if _is_number_of_numpy(kind) and not isinstance(value, bool | int | float):
+        raise Unfit(expected(kind, unit))
+    return kind(value) if _is_number_of_numpy(kind) else _fill(value, kind)  # type: ignore[operator]
+
+
 _WORDS: Final = {
     "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip

@@ -1,10 +1,10 @@
-"""What somebody has typed behind the name of a method, as the arguments of a call."""
+"""What somebody has typed behind the name of a method, or a program has sent, as the arguments of a call."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from qmi.actors.interface import Parameter
@@ -12,7 +12,7 @@ from qmi.config.validators import printable
 from qmi.errors import QMI_UsageException
 from qmi.names import nearest
 from qmi.presenting.annotation_types import Resolve, type_of
-from qmi.presenting.argument_text import Unfit, read
+from qmi.presenting.argument_text import Unfit, read, read_json
 
 
 class Setting(NamedTuple):
@@ -74,6 +74,38 @@ def bind(
     return _Binding(parameters, where, resolve, setting, limits).bind(texts)
 
 
+def bind_json(
+    given: Sequence[object] | Mapping[str, object],
+    parameters: Sequence[Parameter],
+    where: str,
+    *,
+    resolve: Resolve = lambda name: None,
+    setting: Setting = NO_SETTING,
+    limits: Callable[[], str] = lambda: "",
+) -> tuple[list[object], dict[str, object]]:
+    """The arguments of a call that a program has sent as JSON; the same as :func:`bind` otherwise.
+
+    Args:
+        given: The arguments in their order, or by name.
+        parameters: What the method takes.
+        where: The method, for messages.
+        resolve: Finds the types that annotations name.
+        setting: Which argument is the value of a parameter.
+        limits: Says which values that one may have now; called for a message alone.
+
+    Raises:
+        WrongArgument: If they do not fit.
+    """
+    binding = _Binding(parameters, where, resolve, setting, limits, read_json)
+    return binding.bind_named(given) if isinstance(given, Mapping) else binding.bind_listed(given)
+
+
+def shown(given: object) -> str:
+    """What somebody has given, for a message."""
+    text = repr(printable(given)) if isinstance(given, str) else printable(repr(given))
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 class _Binding:
     """How texts become the arguments of one call; see :func:`bind`."""
 
@@ -84,7 +116,9 @@ class _Binding:
         resolve: Resolve,
         setting: Setting,
         limits: Callable[[], str],
+        reader: Callable[[Any, object, str], object] = read,
     ) -> None:
+        self._reader = reader
         self._where, self._resolve, self._setting, self._limits = where, resolve, setting, limits
         self._slots = [item for item in parameters if item.kind <= _Kind.POSITIONAL_OR_KEYWORD]
         self._rest = next((item for item in parameters if item.kind == _Kind.VAR_POSITIONAL), None)
@@ -110,34 +144,58 @@ class _Binding:
         self._check_complete(args, kwargs)
         return args, kwargs
 
+    def bind_listed(self, values: Sequence[object]) -> tuple[list[object], dict[str, object]]:
+        args = [self._positional(value, position, {}) for position, value in enumerate(values)]
+        self._check_complete(args, {})
+        return args, {}
+
+    def bind_named(self, values: Mapping[str, object]) -> tuple[list[object], dict[str, object]]:
+        args: list[object] = []
+        rest = dict(values)
+        for slot in self._slots:  # those that have no name for the caller are given by it all the same
+            if slot.kind != _Kind.POSITIONAL_ONLY or slot.name not in rest:
+                break
+            args.append(self._read(rest.pop(slot.name), slot, slot.name))
+        kwargs: dict[str, object] = {}
+        for name, value in rest.items():
+            parameter = self._named.get(name) or self._others
+            if parameter is None:
+                self._unknown(name)
+            kwargs[name] = self._read(value, parameter, name)
+        self._check_complete(args, kwargs)
+        return args, kwargs
+
     def _keyword(self, name: str, position: int) -> Parameter | None:
         if (found := self._named.get(name) or self._others) is not None:
             return found
         slot = self._slots[position] if position < len(self._slots) else self._rest
         if slot is None or type_of(slot.annotation, self._resolve) not in (str, Any):
-            near = nearest(name, self._named)
-            hint = f"Did you mean {near!r}?" if near else f"It takes {self._listed()}"
-            self._refuse(f"{self._where} has no argument {name!r}. {hint}", name)
+            self._unknown(name)
         return None  # a text with an equals sign in it
 
-    def _positional(self, text: str, position: int, kwargs: Collection[str]) -> object:
+    def _unknown(self, name: str) -> NoReturn:
+        near = nearest(name, self._named)
+        hint = f"Did you mean {near!r}?" if near else f"It takes {self._listed()}"
+        self._refuse(f"{self._where} has no argument {name!r}. {hint}", name)
+
+    def _positional(self, text: object, position: int, kwargs: Collection[str]) -> object:
         slot = self._slots[position] if position < len(self._slots) else self._rest
         if slot is None:
-            self._refuse(f"{self._where} takes {self._listed()}, and got one more: {text!r}")
+            self._refuse(f"{self._where} takes {self._listed()}, and got one more: {shown(text)}")
         if slot.name in kwargs and slot is not self._rest:
             self._refuse(f"{self._where} got its argument {slot.name!r} twice", slot.name)
         return self._read(text, slot, slot.name)
 
-    def _read(self, text: str, parameter: Parameter, name: str) -> object:
+    def _read(self, text: object, parameter: Parameter, name: str) -> object:
         is_setting = name == self._setting.name and name != ""
         unit = self._setting.unit if is_setting else ""
         try:
-            return read(text, type_of(parameter.annotation, self._resolve), unit)
+            return self._reader(text, type_of(parameter.annotation, self._resolve), unit)
         except Unfit as error:
             allowed = self._limits() if is_setting else ""
             said = allowed if allowed else error.expected
             hint = f": {error.hint}" if error.hint else ""
-            self._refuse(f"argument {name!r} of {self._where} must be {said}, got {printable(text)!r}{hint}", name)
+            self._refuse(f"argument {name!r} of {self._where} must be {said}, got {shown(text)}{hint}", name)
 
     def _check_complete(self, args: Sequence[object], kwargs: Collection[str]) -> None:
         given = {slot.name for slot in self._slots[: len(args)]} | set(kwargs)

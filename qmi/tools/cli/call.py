@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from argparse import Namespace
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from qmi.actors.interface import Interface, Method, ParameterBrief
+from qmi.actors.interface import Interface
 from qmi.actors.presentation import shown_class
-from qmi.actors.proxy import QMI_RpcProxy
-from qmi.actors.proxy_parameters import ProxyChannel
-from qmi.actors.signatures import KINDS, Source, signature_parameters
-from qmi.names import Address, nearest, parse_parameter_path
+from qmi.names import Address
 from qmi.presenting.annotations import configured_modules, resolver
-from qmi.presenting.call_arguments import Setting, bind
-from qmi.tools.cli.errors import EXIT_OK, CommandError, user_errors
+from qmi.presenting.call_arguments import bind
+from qmi.presenting.methods import Found, find_method, method_json, setting_of, signature_text
+from qmi.presenting.places import allowed_now
+from qmi.tools.cli.errors import EXIT_OK, user_errors
 from qmi.tools.cli.options import CommandParser
-from qmi.tools.cli.places import allowed_now
 from qmi.tools.cli.results import check_output, show, show_item, write_output
 from qmi.tools.cli.session import Laboratory, laboratory, parse_member, parse_object
 from qmi.tools.cli.terminal import Terminal
@@ -79,74 +75,6 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 # Methods
 
 
-class Found(NamedTuple):
-    """A method of an object, or of one of its channels.
-
-    Attributes:
-        where: Its whole name, ``"lab.psu.set_voltage"``.
-        target: What has it: the proxy, or the channel of it.
-        proxy: The proxy.
-        method: What is known of it.
-        class_name: Full name of the class that it is in.
-        brief: The parameter that it sets; None if it sets none.
-        prefix: What the name of that parameter begins with: that of the channel.
-    """
-
-    where: str
-    target: QMI_RpcProxy | ProxyChannel
-    proxy: QMI_RpcProxy
-    method: Method
-    class_name: str
-    brief: ParameterBrief | None = None
-    prefix: str = ""
-
-
-def find_method(proxy: QMI_RpcProxy, address: Address, path: str) -> Found:
-    """The method of a name, that of a channel included: ``"channels[1].ramp"``.
-
-    Raises:
-        CommandError: If there is none; says what there is instead.
-    """
-    interface: Interface = proxy.__rpc_interface__
-    parts = parse_parameter_path(path)
-    groups = interface.parameters.channels if interface.parameters is not None else {}
-    target: QMI_RpcProxy | ProxyChannel
-    if parts is not None and parts.group in groups:
-        group = groups[parts.group]
-        target = getattr(proxy, parts.group)[parts.number]
-        name, methods, parameters, owner = parts.name, group.methods, group.parameters, group.class_name
-        prefix = f"{parts.group}[{parts.number}]."
-    else:
-        own = interface.parameters.own if interface.parameters is not None else {}
-        target = proxy
-        name, methods, parameters, owner = path, interface.methods, own, interface.class_name
-        prefix = ""
-    if name not in methods:
-        raise CommandError(_no_method(address, prefix, name, methods, parameters, interface))
-    brief = next((brief for brief in parameters.values() if brief.setter == name), None)
-    return Found(f"{address}.{path}", target, proxy, methods[name], owner, brief, prefix)
-
-
-def _no_method(
-    address: Address,
-    prefix: str,
-    name: str,
-    methods: Mapping[str, Method],
-    parameters: Mapping[str, ParameterBrief],
-    interface: Interface,
-) -> str:
-    whole = f"{address}.{prefix}{name}"
-    if name in parameters or name in interface.properties:
-        return f"{whole} is a value and no method: qmi get {whole}"
-    if any(signal.name == name for signal in interface.signals):
-        return f"{whole} is a signal and no method: qmi monitor {whole}"
-    if name in ("lock", "unlock", "reserve"):
-        return f"{whole} is no method of the object: qmi {name} {address}"
-    near = nearest(name, methods)
-    hint = f"Did you mean {near!r}?" if near else f"'qmi call {address}' lists its methods"
-    return f"{address} has no method {prefix + name!r}. {hint}"
-
-
 def list_methods(interface: Interface, address: Address, terminal: Terminal) -> int:
     """Print the methods of an object; returns the exit code."""
     groups = interface.parameters.channels if interface.parameters is not None else {}
@@ -158,7 +86,7 @@ def list_methods(interface: Interface, address: Address, terminal: Terminal) -> 
             {
                 "object": str(address),
                 "class": interface.class_name,
-                "methods": [_method_json(name, method) for name, method in found],
+                "methods": [method_json(name, method) for name, method in found],
             }
         )
         return EXIT_OK
@@ -168,24 +96,8 @@ def list_methods(interface: Interface, address: Address, terminal: Terminal) -> 
     return EXIT_OK
 
 
-def _method_json(name: str, method: Method) -> dict[str, object]:
-    parameters = [
-        {"name": item.name, "kind": KINDS[item.kind].name.lower(), "type": item.annotation,
-         "default": item.default}
-        for item in method.parameters
-    ]  # fmt: skip
-    return {"name": name, "doc": method.doc, "parameters": parameters, "returns": method.returns,
-            "kind": method.kind.value}  # fmt: skip
-
-
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
-
-
-def signature_text(name: str, method: Method) -> str:
-    """A method as it is called: ``"set_voltage(value: float) -> None"``."""
-    returns = inspect.Signature.empty if method.returns is None else Source(method.returns)
-    return f"{name}{inspect.Signature(signature_parameters(method), return_annotation=returns)}"
 
 
 def method_help(found: Found) -> str:
@@ -203,17 +115,14 @@ def method_help(found: Found) -> str:
 
 
 def _call(lab: Laboratory, found: Found, arguments: Namespace, terminal: Terminal) -> None:
-    method, brief = found.method, found.brief
-    setting = Setting()
-    if brief is not None and method.parameters:
-        setting = Setting(method.parameters[0].name, brief.unit)
+    method = found.method
     resolve = resolver(found.class_name, configured_modules(lab.config))
     args, kwargs = bind(
         arguments.arguments,
         method.parameters,
         found.where,
         resolve=resolve,
-        setting=setting,
+        setting=setting_of(found),
         limits=lambda: _allowed(found),
     )
     if arguments.timeout is not None:

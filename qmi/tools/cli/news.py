@@ -22,9 +22,9 @@ from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_Exception, QMI_SignalSubscriptionException, QMI_TimeoutException
 from qmi.names import Address, nearest, parse_parameter_path
+from qmi.presenting.places import Place, find_places
 from qmi.presenting.value_text import json_of, text_of
 from qmi.tools.cli.errors import CommandError
-from qmi.tools.cli.places import Place, find_places
 from qmi.tools.cli.results import cell_of
 
 _GAPS: Final = {

@@ -1,25 +1,23 @@
-"""The values of objects by their names on the command line: parameters, those of channels, properties and constants."""
+"""The values of objects by their names: parameters, those of channels, properties and constants."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qmi.actors.interface import Interface, Method, ParameterBrief, service_name
 from qmi.actors.properties import GET, SET, plain_value
-from qmi.actors.proxy import QMI_RpcProxy
-from qmi.config.validators import printable
-from qmi.errors import QMI_Exception
+from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
+from qmi.errors import QMI_Exception, QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.names import Address, nearest, parse_parameter_path
 from qmi.parameters.info import ParameterInfo
 from qmi.parameters.rules import describe_limits, listed
 from qmi.parameters.snapshot import member_of
 from qmi.presenting.annotation_types import Resolve, type_of
-from qmi.presenting.argument_text import Unfit, read
-from qmi.presenting.call_arguments import WrongArgument
+from qmi.presenting.argument_text import Unfit, read, read_json
+from qmi.presenting.call_arguments import WrongArgument, shown
 from qmi.presenting.value_text import json_of
-from qmi.tools.cli.errors import CommandError
 
 _ASKING = 2.0
 """How long the limits may take that a message says, in seconds."""
@@ -42,7 +40,7 @@ class Place(NamedTuple):
 
     address: Address
     path: str
-    proxy: QMI_RpcProxy
+    proxy: Any
     unit: str = ""
     annotation: str | None = None
     class_name: str = ""
@@ -60,8 +58,7 @@ class Place(NamedTuple):
         constants = self.proxy.__rpc_interface__.constants
         if self.path in constants:
             return constants[self.path]
-        if not self.gettable:
-            raise CommandError(f"{self.where} can only be set")
+        self._check_gettable()
         return self.proxy.__rpc__.call_blocking(GET, (self.path,), {}, timeout)
 
     def set(self, value: object, timeout: float | None = None) -> None:
@@ -69,22 +66,58 @@ class Place(NamedTuple):
         rpc = self.proxy.__rpc__
         rpc.call_blocking(SET, (self.path, plain_value(rpc, self.path, value)), {}, timeout)
 
+    async def get_async(self, timeout: float | None = None) -> object:
+        """Read it; of an async proxy."""
+        constants = self.proxy.__rpc_interface__.constants
+        if self.path in constants:
+            return constants[self.path]
+        self._check_gettable()
+        return await self.proxy.__rpc__.call_async(GET, (self.path,), {}, timeout)
+
+    async def set_async(self, value: object, timeout: float | None = None) -> None:
+        """Set it; of an async proxy."""
+        rpc = self.proxy.__rpc__
+        await rpc.call_async(SET, (self.path, plain_value(rpc, self.path, value)), {}, timeout)
+
+    def _check_gettable(self) -> None:
+        if not self.gettable:
+            raise QMI_InvalidOperationException(f"{self.where} can only be set")
+
     def read(self, text: str, resolve: Resolve) -> object:
         """The value that somebody has typed.
 
         Raises:
-            CommandError: If it can only be read.
+            QMI_InvalidOperationException: If it can only be read.
             WrongArgument: If it is no such value; says which are.
         """
+        return self._read(read, text, resolve, lambda: allowed_now(self.proxy, self.path))
+
+    def read_json(self, value: object, resolve: Resolve, allowed: str = "") -> object:
+        """The value that a program has sent as JSON; a text is read as one that somebody has typed.
+
+        Args:
+            value: What was sent.
+            resolve: Finds the type.
+            allowed: Which values it may have now, for the message; see :func:`allowed_async`.
+
+        Raises:
+            QMI_InvalidOperationException: If it can only be read.
+            WrongArgument: If it is no such value; says which are.
+        """
+        return self._read(read_json, value, resolve, lambda: allowed)
+
+    def _read(
+        self, reader: Callable[[Any, object, str], object], given: object, resolve: Resolve, allowed: Callable[[], str]
+    ) -> object:
         if not self.settable:
-            raise CommandError(f"{self.where} can only be read")
+            raise QMI_InvalidOperationException(f"{self.where} can only be read")
         try:
-            return read(text, type_of(self.annotation, resolve), self.unit)
+            return reader(given, type_of(self.annotation, resolve), self.unit)
         except Unfit as error:
-            expected = allowed_now(self.proxy, self.path) if self.is_parameter else ""
+            expected = allowed() if self.is_parameter else ""
             hint = f": {error.hint}" if error.hint else ""
-            expected = expected or error.expected
-            raise WrongArgument(f"{self.where} must be {expected}, got {printable(text)!r}{hint}", "value") from None
+            expected, found = expected or error.expected, shown(given)
+            raise WrongArgument(f"{self.where} must be {expected}, got {found}{hint}", "value") from None
 
     def as_json(self, value: object) -> dict[str, object]:
         """A value of it for programs."""
@@ -95,11 +128,11 @@ class Place(NamedTuple):
         return {**told, "unit": self.unit} if self.unit else told
 
 
-def find_places(proxy: QMI_RpcProxy, address: Address, pattern: str) -> list[Place]:
+def find_places(proxy: QMI_RpcProxy | AsyncProxy[Any], address: Address, pattern: str) -> list[Place]:
     """The values of a name, or of all names that a pattern with ``*`` fits and that can be read.
 
     Raises:
-        CommandError: If there are none; says what there is instead.
+        QMI_UnknownNameException: If there are none; says what there is instead.
     """
     interface: Interface = proxy.__rpc_interface__
     if not ("*" in pattern or "?" in pattern):
@@ -108,10 +141,12 @@ def find_places(proxy: QMI_RpcProxy, address: Address, pattern: str) -> list[Pla
     wanted = pattern.replace("[", "[[]")
     found = [_find(proxy, address, path) for path in _paths(interface) if fnmatchcase(path, wanted)]
     if not found:
-        raise CommandError(f"{address} has no value that fits {pattern!r}; it has {_some(_paths(interface))}")
+        raise QMI_UnknownNameException(
+            f"{address} has no value that fits {pattern!r}; it has {_some(_paths(interface))}"
+        )
     readable = [place for place in found if place.gettable]
     if not readable:
-        raise CommandError(f"what fits {pattern!r} of {address} can only be set")
+        raise QMI_InvalidOperationException(f"what fits {pattern!r} of {address} can only be set")
     return readable
 
 
@@ -126,7 +161,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "") or "none"
 
 
-def _find(proxy: QMI_RpcProxy, address: Address, path: str) -> Place:
+def _find(proxy: QMI_RpcProxy | AsyncProxy[Any], address: Address, path: str) -> Place:
     interface: Interface = proxy.__rpc_interface__
     parameters = interface.parameters
     brief = None if parameters is None else parameters.find(path)
@@ -140,7 +175,7 @@ def _find(proxy: QMI_RpcProxy, address: Address, path: str) -> Place:
         return Place(address, path, proxy, annotation=kind, class_name=interface.class_name, is_parameter=False)
     if path in interface.constants:
         return Place(address, path, proxy, settable=False, is_parameter=False)
-    raise CommandError(_no_value(interface, address, path))
+    raise QMI_UnknownNameException(_no_value(interface, address, path))
 
 
 def _type_in(interface: Interface, path: str, brief: ParameterBrief) -> tuple[str, str]:
@@ -184,6 +219,15 @@ def allowed_now(proxy: QMI_RpcProxy, path: str) -> str:
     except (QMI_Exception, AttributeError, TypeError):  # the message does without
         return ""
     return allowed_text(info)
+
+
+async def allowed_async(proxy: AsyncProxy[Any], path: str) -> str:
+    """The same of an async proxy."""
+    try:
+        found = await proxy.parameters(path, rpc_timeout=_ASKING)
+        return allowed_text(found[path])
+    except (QMI_Exception, AttributeError, TypeError, KeyError):  # as above
+        return ""
 
 
 def allowed_text(info: ParameterInfo) -> str:
