@@ -218,6 +218,10 @@ USERS_VALUES = {
     "ScpiText.read": "likewise",
     "Run._instruments": "proxies of drivers of the user's",
     "Device.proxy": "a proxy of a driver of the user's",
+    "Found.proxy": "likewise",
+    "Found.target": "likewise, or a channel of it",
+    "Place.proxy": "likewise",
+    "_Binding._reader": "a function that takes what somebody has given for an argument",
     # Tables of functions: each takes values of the type, or the kind, that it is found by.
     "Row.lower": "a value of one of the types of the row",
     "BY_TYPE": "a value of the type that the function is found by",
