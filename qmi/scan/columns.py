@@ -146,6 +146,8 @@ def values_of(point: object, targets: list[Settable]) -> tuple[object, ...]:
     """
     if len(targets) == 1 and not isinstance(point, tuple):
         return (point,)
+    if type(point).__module__ == "numpy" and hasattr(point, "tolist"):  # a row of a matrix of points
+        point = point.tolist()
     values = tuple(point) if isinstance(point, tuple | list) else (point,)
     if len(values) != len(targets):
         names = ", ".join(target.name for target in targets) or "nothing"

@@ -19,7 +19,7 @@ from qmi.core.rpc import QMI_RpcFuture
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.wakeup import ThreadWaker
 from qmi.scan.columns import Settable
-from qmi.scan.ramps import STEP, ramp_time, ramp_values
+from qmi.scan.ramps import LONGEST, STEP, ramp_time, ramp_values
 
 _logger = logging.getLogger("qmi.scan")
 
@@ -98,7 +98,7 @@ class FinalSet:
         """How long it may take, in seconds; a ramp as if it began at what the scan has set last."""
         if self.ramp is None:
             return self.deadline
-        return 2 * self.deadline + ramp_time(*self._ends(last.get(self.target.name)), self.ramp)
+        return 2 * self.deadline + ramp_time(*self._ends(None, last.get(self.target.name)), self.ramp)
 
     def run(self, last: object) -> None:
         """Set it.
@@ -109,14 +109,14 @@ class FinalSet:
         if self.ramp is None:
             within(self.deadline, str(self), lambda _: self._set(self.value))
             return
-        found: list[object] = [last]
+        found: list[object] = [None]
         get = self.target.get
         if get is not None:
             try:
                 within(self.deadline, str(self), lambda _: found.append(result_of(get(), self.target.name)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the safe state comes first
                 self._tell_unread(error)
-        start, stop = self._ends(found[-1])
+        start, stop = self._ends(found[-1], last)
         seconds = ramp_time(start, stop, self.ramp) + self.deadline
         within(seconds, str(self), lambda given_up: self._go(start, stop, given_up))
 
@@ -135,14 +135,14 @@ class FinalSet:
             async with _Deadline(self.deadline, str(self)):
                 await result_of_async(self.target.set(self.value))
             return
-        found = last
+        found: object = None
         if self.target.get is not None:
             try:
                 async with _Deadline(self.deadline, str(self)):
                     found = await result_of_async(self.target.get())
             except Exception as error:  # noqa: BLE001 - whatever it is, the safe state comes first
                 self._tell_unread(error)
-        start, stop = self._ends(found)
+        start, stop = self._ends(found, last)
         async with _Deadline(ramp_time(start, stop, self.ramp) + self.deadline, str(self)):
             for value in ramp_values(start, stop, self.ramp):
                 await trio.sleep(STEP)
@@ -156,14 +156,20 @@ class FinalSet:
             error,
         )
 
-    def _ends(self, start: object) -> tuple[float, float]:
-        # Where it is not known where it is, it goes to its end at once: that is the safe state.
+    def _ends(self, found: object, last: object) -> tuple[float, float]:
+        # An instrument that has no reading says so by NaN or by 9.9e37, from where no ramp ever arrives. Where it is
+        # not known where it is, it goes to its end at once: that is the safe state.
         stop = float(cast("float", self.value))
-        try:
-            first = float(cast("float", start))
-        except (TypeError, ValueError):
-            return stop, stop
-        return (first if math.isfinite(first) else stop), stop
+        for start in (found, last):
+            try:
+                first = float(cast("float", start))
+            except (TypeError, ValueError):
+                first = math.nan
+            if math.isfinite(first) and (start is last or ramp_time(first, stop, self.ramp or 1.0) < LONGEST):
+                return first, stop
+            if start is not last and start is not None:
+                _logger.warning("%s reads %r, from where nothing is ramped", self.target.name, start)
+        return stop, stop
 
 
 class _Deadline:
@@ -253,7 +259,7 @@ class Ending:
             raise QMI_InvalidValueException(f"deadline must be a positive number of seconds, got {part.deadline!r}")
         self._parts.append(part)
 
-    def run(self, last: dict[str, object]) -> list[Exception]:
+    def run(self, last: dict[str, object]) -> list[BaseException]:
         """Do all parts, whatever becomes of each.
 
         Args:
@@ -262,31 +268,32 @@ class Ending:
         Returns:
             What they failed with.
         """
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for part in self._parts:
             try:
                 if isinstance(part, FinalSet):
                     part.run(last.get(part.target.name))
                 else:
                     part.run()
-            except Exception as error:  # noqa: BLE001 - the other parts are done all the same
-                errors.append(_told(part, error))
+            except BaseException as error:  # noqa: BLE001 - the other parts are done all the same, also after exit()
+                errors.append(told(part, error))
         return errors
 
-    async def run_async(self, last: dict[str, object]) -> list[Exception]:
+    async def run_async(self, last: dict[str, object]) -> list[BaseException]:
         """The same in a trio program; see :meth:`run`."""
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for part in self._parts:
             try:
                 if isinstance(part, FinalSet):
                     await part.run_async(last.get(part.target.name))
                 else:
                     await part.run_async()
-            except Exception as error:  # noqa: BLE001 - the other parts are done all the same
-                errors.append(_told(part, error))
+            except BaseException as error:  # noqa: BLE001 - the other parts are done all the same, also after exit()
+                errors.append(told(part, error))
         return errors
 
 
-def _told(part: FinalCall | FinalSet, error: Exception) -> Exception:
+def told(part: object, error: BaseException) -> BaseException:
+    """The log has what a part of the end failed with."""
     _logger.error("At the end of a scan, %s failed: %s: %s", part, type(error).__name__, error)
     return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,6 @@ from qmi import html
 from qmi.core.driver import AsyncParameterHandle, ParameterHandle
 from qmi.core.exceptions import (
     QMI_ContextStoppedException,
-    QMI_Exception,
     QMI_InvalidOperationException,
     QMI_InvalidValueException,
     QMI_UsageException,
@@ -32,7 +32,7 @@ from qmi.scan.columns import Readable, Row, Settable, check_names, readable, set
 from qmi.scan.conditions import SignalOf, Watch, Watches
 from qmi.scan.control import Control, Request
 from qmi.scan.description import Description, ScanParts, describe
-from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, within
+from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, told, within
 from qmi.scan.handles import ScanHandle
 from qmi.scan.lost import Patience
 from qmi.scan.points import Feed, feed, length_of, linspace
@@ -126,6 +126,7 @@ class Scan:
         self._shows = False
         self._shown: ShownProgress | None = None
         self._begun = False
+        self._goes = False
         self._held: Generator[Row, None, None] | None = None
         self._held_async: AsyncGenerator[Row, None] | None = None
         self._last: dict[str, object] = {}
@@ -148,7 +149,7 @@ class Scan:
 
     # What it is to do
 
-    def measure(self, *what: object, **named: object) -> Self:
+    def measure(self, /, *what: object, **named: object) -> Self:
         """What to measure at each point, in this order.
 
         Args:
@@ -181,7 +182,9 @@ class Scan:
             deadline: How long that may take, in seconds, besides the time of the ramp.
         """
         self._check_not_begun()
-        self._ending.add(FinalSet(settable(what), value, check_ramp(value, ramp), deadline))
+        target = settable(what)
+        check_names([target])
+        self._ending.add(FinalSet(target, value, check_ramp(value, ramp), deadline))
         return self
 
     def finally_call(self, function: Callable[[], object], *, deadline: float = DEADLINE) -> Self:
@@ -343,7 +346,7 @@ class Scan:
         """How it is: "ready", "running", "paused", "suspended by ...", "stopping", "finishing", or how it has ended."""
         if self.outcome is not None:
             return self.outcome
-        if not self._begun:
+        if not self._goes:
             return "ready"
         if self._control.finishing:
             return "finishing"
@@ -440,8 +443,12 @@ class Scan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._held is not None:
-            self._held.close()
+        if self._held is None:
+            return
+        if not self._goes:  # nobody has gone through it; what is declared for its end is done all the same
+            self.stop()
+            deque(self._held, maxlen=0)
+        self._held.close()
 
     async def __aenter__(self) -> Self:
         """Let the end of the ``async with`` block be the end of the scan."""
@@ -453,8 +460,14 @@ class Scan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._held_async is not None:
-            await self._held_async.aclose()
+        if self._held_async is None:
+            return
+        if not self._goes:  # as in a script
+            self.stop()
+            with trio.move_on_after(DEADLINE, shield=True):
+                async for _ in self._held_async:
+                    pass
+        await self._held_async.aclose()
 
     def _check_not_begun(self) -> None:
         if self._begun:
@@ -474,6 +487,7 @@ class Scan:
 
     def _go(self) -> Generator[Row, None, None]:
         control, points = self._control, feed(self._points)
+        self._goes = True
         error: BaseException | None = None
         # Ctrl-C raises KeyboardInterrupt once at most: in the inner "finally", then the outer one is done in peace, or
         # before it. From "finishing" on it is only noted.
@@ -496,7 +510,7 @@ class Scan:
         finally:
             errors = self._ending.run(self._last)
             errors += self._let_go(error)
-            points.close()
+            errors += self._close(points)
             control.end()
             self._conclude(error, errors)
 
@@ -561,6 +575,7 @@ class Scan:
 
     async def _go_async(self) -> AsyncGenerator[Row, None]:
         control, points = self._control, feed(self._points)
+        self._goes = True
         error: BaseException | None = None
         row: Row | None = None
         try:
@@ -591,7 +606,7 @@ class Scan:
         finally:
             errors = await self._ending.run_async(self._last)
             errors += await self._let_go_async(error)
-            points.close()
+            errors += self._close(points)
             control.end()
             self._conclude(error, errors)
 
@@ -629,10 +644,17 @@ class Scan:
             values[each.name] = await result_of_async(each.get())
         return Row(values, len(self.rows))
 
-    def _let_go(self, error: BaseException | None) -> list[Exception]:
+    def _close(self, points: Feed) -> list[BaseException]:
+        try:
+            points.close()
+        except BaseException as error:  # noqa: BLE001 - of the user's generator; it is raised by the scan, or noted
+            return [told("closing the generator of the points", error)]
+        return []
+
+    def _let_go(self, error: BaseException | None) -> list[BaseException]:
         """End subscriptions and the run."""
         for watch in self._watches.all:
-            with suppress(QMI_Exception):  # the link may be lost
+            with suppress(Exception):  # the link may be lost
                 within(DEADLINE, "unsubscribing", partial(_unsubscribe, watch))
         if self._run is not None and self._run.run_id:
             try:
@@ -642,11 +664,11 @@ class Scan:
                 return [failure]
         return []
 
-    async def _let_go_async(self, error: BaseException | None) -> list[Exception]:
+    async def _let_go_async(self, error: BaseException | None) -> list[BaseException]:
         """The same in a trio program."""
         with trio.move_on_after(DEADLINE, shield=True):
             for watch in self._watches.all:
-                with suppress(QMI_Exception):
+                with suppress(Exception):
                     await result_of_async(watch.signal.unsubscribe(watch))
         if self._run is not None and self._run.run_id:
             try:
@@ -681,15 +703,15 @@ class Scan:
         if self._shown is not None:
             try:
                 self._shown.update(len(self.rows), self.state)
-            except (OSError, ValueError):  # nobody can see it any more, and that is no reason to stop
+            except Exception:  # noqa: BLE001 - nobody can see it any more, and that is no reason to stop
                 self._shown = None
 
     def _open_display(self) -> None:
         if self._shows and sys.stderr is not None:
-            with suppress(OSError, ValueError):
+            with suppress(Exception):
                 self._shown = ShownProgress(find_display(self.length, sys.stderr), self.length)
 
-    def _outcome_of(self, error: BaseException | None, errors: list[Exception]) -> str:
+    def _outcome_of(self, error: BaseException | None, errors: list[BaseException]) -> str:
         request = self._control.request
         if error is None:
             return "failed" if errors else {Request.NONE: "done", Request.STOP: "stopped"}.get(request, "aborted")
@@ -697,7 +719,7 @@ class Scan:
             return "aborted" if request is Request.ABORT else "stopped"
         return "failed" if isinstance(error, Exception) else "aborted"
 
-    def _conclude(self, error: BaseException | None, errors: list[Exception]) -> None:
+    def _conclude(self, error: BaseException | None, errors: list[BaseException]) -> None:
         """Note how it has ended, and raise what is to be raised.
 
         Raises:
@@ -710,7 +732,7 @@ class Scan:
         RUNNING.remove(self, _brief(error if error is not None and not left else errors[0] if errors else None))
         shown, self._shown = self._shown, None
         if shown is not None:
-            with suppress(OSError, ValueError):
+            with suppress(Exception):
                 shown.end(len(self.rows), self.outcome)
         if errors and error is not None and not left:
             for each in errors:
@@ -722,7 +744,9 @@ class Scan:
                 control.postpone()
         if errors and error is None:
             raise (
-                errors[0] if len(errors) == 1 else ExceptionGroup("Several parts of the end of the scan failed", errors)
+                errors[0]
+                if len(errors) == 1
+                else BaseExceptionGroup("Several parts of the end of the scan failed", errors)
             )
 
 

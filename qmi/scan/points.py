@@ -89,7 +89,8 @@ def grid(*axes: Iterable[object]) -> Points:
     lengths = [length_of(axis) for axis in axes]
     known = [length for length in lengths if length is not None]
     length = 0 if 0 in known else math.prod(known) if len(known) == len(lengths) else None
-    return Points(f"grid of {len(axes)} axes", lambda: _grid(axes), length, "grid", axes)
+    # Without that, an axis without an end beside one without points would be gone through for ever.
+    return Points(f"grid of {len(axes)} axes", lambda: _grid(axes) if length != 0 else feed(()), length, "grid", axes)
 
 
 def _grid(axes: tuple[Iterable[object], ...]) -> Feed:

@@ -9,6 +9,8 @@ from qmi.errors import QMI_InvalidValueException
 
 STEP = 0.1
 """How long a step of a ramp takes, in seconds."""
+LONGEST = 1e6
+"""How long a ramp takes at most, in seconds: one that is slower than that is a mistake."""
 
 
 def check_ramp(value: object, ramp: object) -> float | None:
@@ -28,7 +30,11 @@ def check_ramp(value: object, ramp: object) -> float | None:
 
 def ramp_time(start: float, stop: float, rate: float) -> float:
     """How long a ramp takes, in seconds."""
-    return math.ceil(abs(stop - start) / (rate * STEP)) * STEP
+    return _steps(start, stop, rate) * STEP
+
+
+def _steps(start: float, stop: float, rate: float) -> int:
+    return math.ceil(min(abs(stop - start) / rate, LONGEST) / STEP)
 
 
 def ramp_values(start: float, stop: float, rate: float) -> Iterator[float]:
@@ -39,7 +45,7 @@ def ramp_values(start: float, stop: float, rate: float) -> Iterator[float]:
         stop: Where it is to be.
         rate: In units per second.
     """
-    steps = math.ceil(abs(stop - start) / (rate * STEP))
+    steps = _steps(start, stop, rate)
     for number in range(1, steps):
         yield start + (stop - start) * (number / steps)
     yield stop
