@@ -79,6 +79,13 @@ class Notebook:
             if found["parent_header"].get("msg_id") == message:
                 return found["msg_type"], found["content"]
 
+    def printed(self, message: str) -> str:
+        """Wait until a cell that was begun prints something."""
+        while True:
+            kind, content = self._next(message)
+            if kind == "stream":
+                return str(content["text"])
+
     def run(self, code: str) -> tuple[str, str]:
         """Run a cell to its end."""
         return self.end(self._execute(code))

@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "doctor": Command("look at what a laboratory stands on, and say what to do", "qmi.tools.cli.doctor"),
         "web": Command("show the laboratory in a browser", "qmi.tools.cli.web"),
         "log": Command("show what contexts have logged, and follow it", "qmi.tools.cli.log"),
+        "shell": Command("start IPython with what is in the contexts, by its names", "qmi.tools.cli.shell"),
     },
     "objects": {
         "call": Command("call a method of an object, or list its methods", "qmi.tools.cli.call"),

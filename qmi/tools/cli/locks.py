@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _DESCRIPTIONS = {
     "lock": """
 Lock an object as long as the command runs: until Ctrl-C, or for a time. Who asks for the lock meanwhile is shown.
+In IPython, '%qmi lock' holds it until '%qmi unlock' or the end of the session.
 
   qmi lock lab.psu --reason "changing the sample"
   qmi lock lab.psu --for 30m
@@ -89,7 +90,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     with laboratory(arguments) as lab:
         proxy: QMI_RpcProxy = lab.proxy(str(address))
         if arguments.command == "unlock":
-            return _unlock(proxy, address, arguments, terminal)
+            return _unlock(lab, proxy, address, arguments, terminal)
         if arguments.command == "reserve" and arguments.length is None:
             return _reserve(proxy, address, arguments, terminal)
         return _hold(lab, proxy, address, arguments, terminal)
@@ -117,6 +118,11 @@ def _reserve(proxy: QMI_RpcProxy, address: Address, arguments: Namespace, termin
 
 
 def _hold(lab: Laboratory, proxy: QMI_RpcProxy, address: Address, arguments: Namespace, terminal: Terminal) -> int:
+    if lab.lasts and arguments.length is None:
+        if not proxy.lock(arguments.wait, reason=arguments.reason):
+            raise _refused(proxy, address)
+        _told(address, "locked", terminal)
+        return EXIT_OK
     taken = threading.Event()
 
     def tell(request: ReleaseRequest) -> None:
@@ -150,13 +156,13 @@ def _told(address: Address, what: str, terminal: Terminal) -> None:
 # Giving it back
 
 
-def _unlock(proxy: QMI_RpcProxy, address: Address, arguments: Namespace, terminal: Terminal) -> int:
+def _unlock(lab: Laboratory, proxy: QMI_RpcProxy, address: Address, arguments: Namespace, terminal: Terminal) -> int:
     if not arguments.force and (arguments.yes or arguments.reason):
         raise QMI_UsageException("--yes and --reason go with --force")
     info = proxy.lock_info()
     if info is None:
         raise CommandError(f"{address} is not locked")
-    if proxy.unlock(own_token(), info.context):
+    if (lab.lasts and proxy.unlock()) or proxy.unlock(own_token(), info.context):
         _told(address, "unlocked", terminal)
         return EXIT_OK
     if not arguments.force:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = arguments is None
     try:
         try:
-            code = _run(list(sys.argv[1:] if arguments is None else arguments), terminal)
+            code = carry_out(list(sys.argv[1:] if arguments is None else arguments), terminal)
         finally:
             terminal.flush()
     except BrokenPipeError:
@@ -63,7 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: list[str], terminal: Terminal) -> int:
+def carry_out(arguments: list[str], terminal: Terminal) -> int:
+    """Carry out a command line; errors are raised.
+
+    Args:
+        arguments: The command line without the name of the program.
+        terminal: Where to print.
+
+    Returns:
+        The exit code.
+    """
     if arguments[:1] == [COMPLETE]:
         return _complete(arguments[1:], terminal)
     before, name, rest = split(arguments)

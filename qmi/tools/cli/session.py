@@ -14,6 +14,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -49,6 +50,7 @@ class Laboratory:
         timeout: How long a context may take to answer, in seconds.
         quiet: The network is asked no longer when no context has answered for so long, in seconds; None: to the end.
         learned: What was learned, for completion.
+        lasts: Whether its context outlives the command, and the locks that it takes do.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Laboratory:
         self.timeout = timeout
         self.quiet: float | None = None
         self.learned: Cache = Cache()
+        self.lasts: bool = False
         self._as_name = as_name
         self._reconnect = reconnect
         self._link: SocketLink | None = None
@@ -231,6 +234,36 @@ class Laboratory:
             context.stop()
 
 
+_SHARED: ContextVar[tuple[Laboratory, Namespace] | None] = ContextVar("qmi_shared_laboratory", default=None)
+
+
+@contextmanager
+def sharing(lab: Laboratory, options: Namespace) -> Iterator[None]:
+    """Let all commands of this block use one laboratory, unless their options ask for another one.
+
+    Args:
+        lab: The laboratory; it is not closed.
+        options: The options that it was made of.
+    """
+    token = _SHARED.set((lab, options))
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
+def _shared(arguments: Namespace) -> Laboratory | None:
+    shared = _SHARED.get()
+    if shared is None:
+        return None
+    lab, options = shared
+    for name in ("config", "workgroup", "as_name"):
+        if getattr(arguments, name) not in ("", getattr(options, name)):
+            return None
+    lab.timeout = arguments.timeout or options.timeout or DEFAULT_TIMEOUT
+    return lab
+
+
 @contextmanager
 def default_context(context: QMI_Context) -> Iterator[None]:
     """Make a context the default one of this process in a block, for what asks for that."""
@@ -256,6 +289,10 @@ def laboratory(arguments: Namespace, *, reconnect: bool = False) -> Iterator[Lab
         QMI_ConfigurationException: If the configuration is not usable.
         QMI_UsageException: If an option is not.
     """
+    shared = _shared(arguments)
+    if shared is not None:
+        yield shared
+        return
     lab = lab_of(arguments, reconnect=reconnect)
     try:
         yield lab

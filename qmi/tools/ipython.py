@@ -1,0 +1,162 @@
+"""``%load_ext qmi``: the commands of ``qmi`` in IPython and notebooks, over the context that runs there.
+
+``%qmi ls lab`` is ``qmi ls lab``, with the same arguments and the same output; it ends by the stop button as the
+command does by Ctrl-C. Where no context runs, or ``--config``, ``--workgroup`` or ``--as`` is given, a command makes a
+connection of its own, as at a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from argparse import Namespace
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+from IPython.core.error import UsageError
+
+from qmi.actors.proxy import QMI_RpcProxy
+from qmi.contexts.default import get_default
+from qmi.errors import QMI_Exception
+from qmi.names import Address
+from qmi.tools.cli import session
+from qmi.tools.cli.candidates import FILES, complete
+from qmi.tools.cli.commands import find
+from qmi.tools.cli.errors import EXIT_USAGE, CommandError
+from qmi.tools.cli.fetch import fetch
+from qmi.tools.cli.main import carry_out
+from qmi.tools.cli.options import COMMON, split
+from qmi.tools.cli.session import Laboratory, sharing
+from qmi.tools.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from qmi.core.context import QMI_Context
+
+_NAME = "qmi"
+_AT_A_TERMINAL = ("shell", "completion")
+
+
+class Shell(Protocol):
+    """What is needed of IPython."""
+
+    user_ns: dict[str, Any]
+
+    def register_magic_function(self, function: object, magic_kind: str, magic_name: str) -> None:
+        """Have a function called for a magic."""
+
+    def set_hook(self, name: str, hook: object, *, str_key: str) -> None:
+        """Have a function called to complete a line that begins with a text."""
+
+
+class _Event(Protocol):
+    """What is to be completed."""
+
+    symbol: str
+    text_until_cursor: str
+
+
+class RunningLaboratory(Laboratory):
+    """The laboratory of the context that runs in this program already; it outlives each command.
+
+    Args:
+        context: The context.
+        variables: Those of the user: a command uses the proxies that are among them.
+    """
+
+    def __init__(self, context: QMI_Context, variables: dict[str, Any]) -> None:
+        super().__init__(context.get_config(), reconnect=True)
+        self.lasts = True
+        self._running = context
+        self._variables = variables
+        self._kept: dict[Address, Any] = {}
+
+    @property
+    def context(self) -> QMI_Context:
+        """The context."""
+        return self._running
+
+    def connect(self, context: str) -> QMI_Context:
+        """Connect to a context, unless that is done."""
+        return self._running if context == self._running.name else super().connect(context)
+
+    def proxy(self, address: str) -> Any:
+        """A proxy of an object: that of the user, so that what a command locks is locked for it."""
+        where = session.parse_object(address)
+        for value in [*self._variables.values(), self._kept.get(where)]:
+            if isinstance(value, QMI_RpcProxy) and self._is_for(value, where):
+                self.connect(where.context)
+                return value
+        found = self._kept[where] = super().proxy(address)
+        return found
+
+    def _is_for(self, proxy: QMI_RpcProxy, where: Address) -> bool:
+        return proxy.__rpc__.address == where and proxy.__rpc__.router is self._running.async_context
+
+    def close(self) -> None:
+        """The context runs on."""
+
+
+class _Magic:
+    """The magic of one shell."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._lab: RunningLaboratory | None = None
+
+    def _laboratory(self) -> Laboratory | None:
+        """Where commands go to; None if there is no context."""
+        context = get_default()
+        if context is None or not context.is_running:
+            self._lab = None
+        elif self._lab is None or self._lab.context is not context:
+            self._lab = RunningLaboratory(context, self._shell.user_ns)
+        return self._lab
+
+    def qmi(self, line: str) -> None:
+        """Carry out a command of qmi: ``%qmi ls lab``; ``%qmi --help`` lists them."""
+        try:
+            words = shlex.split(line, posix=os.name == "posix")
+        except ValueError as error:  # a quote that is not closed
+            raise UsageError(f"qmi: {error}") from None
+        try:
+            _, name, _ = split(words)
+            command = find(name)
+            if name in _AT_A_TERMINAL or (command is not None and command.main):
+                raise CommandError(f"that is for a terminal: !qmi {line}", EXIT_USAGE)
+            lab = self._laboratory()
+            terminal = Terminal()
+            try:
+                with nullcontext() if lab is None else sharing(lab, Namespace(**COMMON)):
+                    self._shell.user_ns["_exit_code"] = carry_out(words or ["--help"], terminal)
+            finally:
+                terminal.flush()
+        except SystemExit:  # of a parser, after --help
+            pass
+        except QMI_Exception as error:
+            raise UsageError(f"qmi: {error}") from None
+
+    def complete(self, shell: Shell, event: _Event) -> list[str]:
+        """What the last word of such a line can become."""
+        typed = event.text_until_cursor
+        words = typed.split()[1:]
+        current = words.pop() if words and not typed[-1:].isspace() else ""
+        lab = self._laboratory()
+        options = []
+        if lab is not None:
+            options = [f"--workgroup={lab.config.workgroup}"]
+            options += [f"--config={lab.config.config_file}"] if lab.config.config_file else []
+        try:
+            found = complete([*options, *words], current, fetch)
+        except (QMI_Exception, ValueError):  # nothing is completed then
+            return []
+        # IPython replaces what it takes for the last word, which begins behind a bracket, too.
+        before = len(current) - len(event.symbol) if current.endswith(event.symbol) else 0
+        return [candidate.value[before:] for candidate in found if candidate.value != FILES]
+
+
+def load_ipython_extension(shell: Shell) -> None:
+    """Called by ``%load_ext qmi``."""
+    magic = _Magic(shell)
+    shell.register_magic_function(magic.qmi, "line", _NAME)
+    for key in (f"%{_NAME}", _NAME):
+        shell.set_hook("complete_command", magic.complete, str_key=key)

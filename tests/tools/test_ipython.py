@@ -1,0 +1,149 @@
+"""``%load_ext qmi``: the commands of ``qmi`` in IPython and in a real kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import qmi
+from tests.support.cli import serving, write_lab
+from tests.support.notebook import Notebook
+from tests.support.ports import free_port
+from tests.support.shell_driver import ShellSupply
+
+pytest.importorskip("IPython")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def shell() -> Any:
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    make: Any = InteractiveShell
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.warn_venv = False
+    made = make(config=config)
+    made.extension_manager.load_extension("qmi")
+    return made
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = write_lab(tmp_path_factory.mktemp("lab"), lab={"host": "127.0.0.1", "tcp_server_port": free_port()})
+    with serving(path) as context:
+        context.make_instrument("psu", ShellSupply)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def session(shell: Any, config: Path) -> Iterator[Any]:
+    """IPython with a context of its own."""
+    with qmi.start("session", str(config), init_logging=False):
+        yield shell
+
+
+def test_magic_does_what_the_command_does(session: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    session.run_line_magic("qmi", "get lab.psu.voltage")
+    assert "1.5" in capsys.readouterr().out
+    session.run_line_magic("qmi", "ls lab --json")
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "lab"
+    session.run_line_magic("qmi", "call lab.psu.echo 'two words'")
+    assert "two words" in capsys.readouterr().out
+    session.run_line_magic("qmi", "")
+    assert "usage: qmi COMMAND" in capsys.readouterr().out
+    session.run_line_magic("qmi", "get --help")
+    assert "usage: qmi get" in capsys.readouterr().out
+    assert session.user_ns["_exit_code"] == 0
+
+
+def test_magic_uses_the_context_and_the_proxies_of_the_session(session: Any) -> None:
+    psu: Any = qmi.get_instrument("lab.psu", auto_connect=True)
+    session.user_ns["psu"] = psu
+    session.run_line_magic("qmi", "lock lab.psu")
+    info = psu.lock_info()
+    assert info.context == "session"
+    assert psu.get_voltage() == 1.5
+    session.run_line_magic("qmi", "unlock lab.psu")
+    assert not psu.is_locked()
+    assert qmi.context().is_running
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("nothing", "there is no command 'nothing'"),
+        ("get lab.psu.nothing", "no parameter 'nothing'"),
+        ("get", "required"),
+        ("get 'lab.psu", "No closing quotation"),
+        ("shell", "for a terminal"),
+        ("serve lab", "for a terminal"),
+        ("ls --nonsense", "unrecognized"),
+    ],
+)
+def test_magic_tells_errors_in_a_line(session: Any, line: str, text: str) -> None:
+    from IPython.core.error import UsageError
+
+    with pytest.raises(UsageError, match=text):
+        session.run_line_magic("qmi", line)
+
+
+def completions(shell: Any, text: str) -> set[str]:
+    shell.Completer.use_jedi = False
+    return set(shell.Completer.complete(line_buffer=text, cursor_pos=len(text))[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("%qmi l", {"ls", "log", "lock"}),
+        ("%qmi ls --w", {"--watch", "--workgroup"}),
+        ("%qmi ls la", {"lab"}),
+        ("%qmi get lab.p", {"lab.psu."}),
+        ("%qmi get lab.psu.vol", {"lab.psu.voltage"}),
+        ("qmi get lab.psu.vol", {"lab.psu.voltage"}),
+    ],
+)
+def test_magic_is_completed_as_the_command_is(session: Any, text: str, found: set[str]) -> None:
+    assert found <= completions(session, text)
+
+
+def test_magic_without_a_context_connects_by_itself(
+    shell: Any, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from qmi.contexts.default import get_default, set_default
+
+    before = get_default()
+    set_default(None)
+    try:
+        shell.run_line_magic("qmi", f"--config {config} get lab.psu.label")
+    finally:
+        set_default(before)
+    assert "hello" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_magic_in_a_kernel_ends_by_the_stop_button(config: Path, tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path)
+    try:
+        assert (
+            notebook.run(f"import qmi\nqmi.start('kernel', {str(config)!r}, init_logging=False)\n%load_ext qmi")[1]
+            == ""
+        )
+        output, error = notebook.run("%qmi get lab.psu.voltage")
+        assert (error, "1.5" in output) == ("", True)
+        cell = notebook.begin("get_ipython().run_line_magic('qmi', 'monitor lab.psu.voltage')")
+        assert "1.5" in notebook.printed(cell)
+        notebook.interrupt()
+        assert notebook.end(cell)[1] == ""
+        assert "lab.psu." in notebook.complete("%qmi get lab.p")
+        assert notebook.run("psu = qmi.get_instrument('lab.psu')\nawait psu.rpc_async.voltage") == ("1.5\n", "")
+        assert "locked" in notebook.run("psu")[0]
+        assert notebook.run("qmi.stop()")[1] == ""
+    finally:
+        notebook.close()
