@@ -60,12 +60,13 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
 def _find(lab: Laboratory, names: list[str]) -> dict[str, ContextNames]:
     """The contexts: connected, or with the reason why they are away."""
+    from qmi.presenting.seen import NO_PORT
     from qmi.tools.cli import overview
     from qmi.tools.cli.shell_names import ContextNames
 
     seen = {entry.name: entry for entry in overview.look(lab, names)}
     found: dict[str, ContextNames] = {}
-    for name in names or [name for name, entry in seen.items() if entry.state != overview.NO_PORT]:
+    for name in names or [name for name, entry in seen.items() if entry.state != NO_PORT]:
         entry = seen.get(name)
         why = "it was not found"
         objects: list[str] = []
