@@ -39,7 +39,7 @@ _AT_A_TERMINAL = ("shell", "completion")
 class Shell(Protocol):
     """What is needed of IPython."""
 
-    user_ns: dict[str, Any]
+    user_ns: dict[str, object]
 
     def register_magic_function(self, function: object, magic_kind: str, magic_name: str) -> None:
         """Have a function called for a magic."""
@@ -63,12 +63,12 @@ class RunningLaboratory(Laboratory):
         variables: Those of the user: a command uses the proxies that are among them.
     """
 
-    def __init__(self, context: QMI_Context, variables: dict[str, Any]) -> None:
+    def __init__(self, context: QMI_Context, variables: dict[str, object]) -> None:
         super().__init__(context.get_config(), reconnect=True)
         self.lasts = True
         self._running = context
         self._variables = variables
-        self._kept: dict[Address, Any] = {}
+        self._kept: dict[Address, object] = {}
 
     @property
     def context(self) -> QMI_Context:

@@ -85,7 +85,7 @@ class ContextNames:
         self._name = name
         self._objects = sorted(objects)
         self._why = why
-        self._proxies: dict[str, Any] = {}
+        self._proxies: dict[str, object] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # shells look for what they know
