@@ -1,0 +1,154 @@
+// What the server pushes: one stream for the page, whatever it shows. A browser that was away gets the newest values
+// and is told how many it has missed.
+
+import { byId, duration, moment, say, setAttribute, setText } from "./dom.js";
+
+const SETTLE = 30; // ms: topics that are asked for together are one request
+const BEATS_MISSED = 2.5;
+const LONGEST_WAIT = 8000; // ms between two tries
+const HIDDEN_FOR = 5000; // ms after which a page that nobody sees lets go of its stream
+const SHOW_BACK = 8000; // ms
+
+/** The pushes of this page. Browsers have few connections to a server, so a page has one stream for all its topics. */
+export class Pushes {
+  constructor() {
+    this.topics = new Map(); // topic -> Set of listeners
+    this.newest = new Map(); // topic -> the last push
+    this.missed = new Map(); // topic -> how many were left out in all
+    this.source = null;
+    this.heard = 0; // when something came last
+    this.lostSince = 0;
+    this.beat = 0; // ms between heartbeats, as the server says
+    this.tries = 0;
+    this.keepsInBackground = false;
+    this.timer = 0;
+    this.hiding = 0;
+    document.addEventListener("visibilitychange", () => this.#seen());
+    window.addEventListener("pagehide", () => this.#close());
+    window.addEventListener("pageshow", (event) => event.persisted && this.#openSoon());
+    window.addEventListener("online", () => this.lostSince && this.#open());
+    setInterval(() => this.#look(), 1000);
+  }
+
+  /** Calls `listener(value, push)` with the newest value of a topic, now and whenever there is a newer one; returns
+   * what ends that. `push` has `topic`, `time` and `missed`. */
+  on(topic, listener) {
+    const listeners = this.topics.get(topic) || new Set();
+    listeners.add(listener);
+    if (!this.topics.has(topic)) {
+      this.topics.set(topic, listeners);
+      this.#openSoon();
+    } else if (this.newest.has(topic)) {
+      const push = this.newest.get(topic);
+      queueMicrotask(() => listeners.has(listener) && listener(push.value, push));
+    }
+    return () => {
+      listeners.delete(listener);
+      if (!listeners.size && this.topics.get(topic) === listeners) {
+        this.topics.delete(topic);
+        this.newest.delete(topic);
+        this.#openSoon();
+      }
+    };
+  }
+
+  /** How many values were left out so far, of a topic or of all. */
+  missedOf(topic) {
+    return topic ? this.missed.get(topic) || 0 : [...this.missed.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  #openSoon(after = SETTLE) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#open(), after);
+  }
+
+  #open() {
+    clearTimeout(this.timer);
+    this.#close();
+    if (!this.topics.size) return;
+    if (document.hidden && !this.keepsInBackground) return;
+    const query = new URLSearchParams([...this.topics.keys()].map((topic) => ["topic", topic]));
+    const source = new EventSource(`/api/events?${query}`);
+    this.source = source;
+    this.heard = performance.now();
+    source.addEventListener("hello", (event) => this.#hello(event));
+    source.addEventListener("beat", () => this.#here());
+    source.addEventListener("push", (event) => this.#push(JSON.parse(event.data)));
+    source.addEventListener("open", () => this.#here());
+    source.addEventListener("error", () => source === this.source && this.#lost());
+  }
+
+  #close() {
+    this.source?.close();
+    this.source = null;
+  }
+
+  #hello(event) {
+    const told = event.data ? JSON.parse(event.data) : {};
+    this.beat = (told.beat || 0) * 1000;
+    this.#here();
+  }
+
+  #here() {
+    this.heard = performance.now();
+    this.tries = 0;
+    if (this.lostSince) {
+      const away = (Date.now() - this.lostSince) / 1000;
+      this.#show("back", `Back. Was away for ${duration(away)}, since ${moment(this.lostSince / 1000)}`);
+      say(`Connection is back after ${duration(away)}`);
+      this.lostSince = 0;
+      setTimeout(() => !this.lostSince && this.#show("live", ""), SHOW_BACK);
+      document.dispatchEvent(new CustomEvent("qmi-back"));
+    } else if (byId("connection").dataset.state !== "back") this.#show("live", "");
+  }
+
+  #push(push) {
+    this.#here();
+    if (push.missed) this.missed.set(push.topic, this.missedOf(push.topic) + push.missed);
+    this.newest.set(push.topic, push);
+    for (const listener of this.topics.get(push.topic) || []) listener(push.value, push);
+  }
+
+  #lost() {
+    this.#close();
+    if (!this.lostSince) {
+      this.lostSince = Date.now();
+      say("Connection to the server is lost");
+    }
+    this.tries += 1;
+    this.#look();
+    this.#openSoon(Math.min(500 * 2 ** (this.tries - 1), LONGEST_WAIT));
+  }
+
+  /** Once a second: how long it is lost, and whether a stream that says nothing is dead. */
+  #look() {
+    if (this.lostSince) {
+      const since = (Date.now() - this.lostSince) / 1000;
+      this.#show("lost", `Not connected since ${moment(this.lostSince / 1000)} (${duration(Math.floor(since))}). What is shown is as it was then`);
+    } else if (this.source && this.beat && performance.now() - this.heard > this.beat * BEATS_MISSED) {
+      this.#lost();
+    }
+    const missed = this.missedOf();
+    setText(byId("missed"), missed ? `${missed} not shown` : "");
+    setAttribute(byId("missed"), "title", missed ? "Values that came faster than this page could take them; it shows the newest" : null);
+  }
+
+  #show(state, text) {
+    const place = byId("connection");
+    setAttribute(place, "data-state", state);
+    setText(byId("connection-text"), text || (state === "live" ? "live" : ""));
+    setAttribute(document.documentElement, "data-connection", state);
+  }
+
+  #seen() {
+    clearTimeout(this.hiding);
+    if (!document.hidden) {
+      if (!this.source) this.#openSoon(0);
+    } else if (!this.keepsInBackground) {
+      this.hiding = setTimeout(() => document.hidden && this.#close(), HIDDEN_FOR);
+    }
+  }
+}
+
+/** The pushes of this page. */
+export const pushes = new Pushes();
