@@ -95,7 +95,7 @@ def build(description: Description, proxies: Mapping[str, Any], functions: Funct
         )
     if description.patience is not None:
         made.wait_when_lost(description.patience)
-    return made.annotate(tags=description.tags, comment=description.comment)
+    return made.settle(description.settle).annotate(tags=description.tags, comment=description.comment)
 
 
 def _part_of(proxy: Any, reference: Reference) -> Any:

@@ -167,6 +167,32 @@ class Control:
             if interrupt is not None:
                 interrupt.check()
 
+    def rest(self, seconds: float) -> bool:
+        """Wait within a point, in a thread; False if it is to end now.
+
+        Args:
+            seconds: For how long.
+        """
+        interrupt = current_interrupt()
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            waker = ThreadWaker()
+            self._wake = waker.wake
+            try:
+                if self.request is Request.ABORT:  # looked at when there is a waker, so that none comes in between
+                    return False
+                if interrupt is not None:  # that of a task that is asked to stop
+                    interrupt.check()
+                    interrupt.enter(waker)
+                waker.wait(left)
+            finally:
+                self._wake = None
+                if interrupt is not None:
+                    interrupt.leave(waker)
+            if interrupt is not None:
+                interrupt.check()
+        return self.request is not Request.ABORT
+
     async def wait_async(self, why: str = "", seconds: float = 0.0) -> bool:
         """The same in a trio task. A checkpoint."""
         await trio.lowlevel.checkpoint()

@@ -7,6 +7,7 @@ no such name, since it lives in one program alone, is refused with what to write
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from qmi.scan.points import Points, length_of
 from qmi.scan.thresholds import UNSET, Threshold
 
 _VERSION = 1
+_SETTLING = 2
+"""The version of a scan that waits before it measures: who does not know that must not carry it out."""
 _COMBINED = frozenset({"grid", "zip", "repeat", "adaptive"})
 _DEPTH = 20
 """How deep combinations of points may be nested."""
@@ -128,6 +131,7 @@ class Description:
         tags: Tags of the run.
         comment: What its user says of it.
         length: How many points there are; None if that is not known.
+        settle: For how many seconds it waits at each point before it measures.
     """
 
     targets: tuple[Column, ...]
@@ -140,6 +144,7 @@ class Description:
     tags: tuple[str, ...] = ()
     comment: str = ""
     length: int | None = None
+    settle: float = 0.0
     references: tuple[Reference, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,7 +170,7 @@ class Description:
     def plain(self) -> dict[str, object]:
         """The same of dicts, lists and values, as it travels."""
         return {
-            "version": _VERSION,
+            "version": _SETTLING if self.settle else _VERSION,
             "targets": [_plain_column(column) for column in self.targets],
             "points": _plain_points(self.points),
             "readables": [_plain_column(column) for column in self.readables],
@@ -176,6 +181,7 @@ class Description:
             "tags": list(self.tags),
             "comment": self.comment,
             "length": self.length,
+            **({"settle": self.settle} if self.settle else {}),
         }
 
     def moved(self, context: str, name: str) -> Description:
@@ -236,6 +242,7 @@ class ScanParts:
         run_name: The name of the run that keeps its rows, or None.
         tags: Tags of the run.
         comment: What its user says of it.
+        settle: For how many seconds it waits at each point before it measures.
     """
 
     targets: Sequence[Settable]
@@ -247,6 +254,7 @@ class ScanParts:
     run_name: str | None
     tags: tuple[str, ...]
     comment: str
+    settle: float = 0.0
 
 
 def describe(parts: ScanParts) -> Description:
@@ -269,6 +277,7 @@ def describe(parts: ScanParts) -> Description:
         tags=parts.tags,
         comment=parts.comment,
         length=length_of(parts.points),
+        settle=parts.settle,
     )
 
 
@@ -379,7 +388,7 @@ def description_of(plain: object) -> Description:
     Raises:
         QMI_InvalidValueException: If they are something else.
     """
-    if not isinstance(plain, Mapping) or plain.get("version") != _VERSION:
+    if not isinstance(plain, Mapping) or plain.get("version") != (_SETTLING if "settle" in plain else _VERSION):
         raise _malformed("the whole", plain)
     length = plain.get("length")
     return Description(
@@ -393,6 +402,7 @@ def description_of(plain: object) -> Description:
         tags=tuple(_read_text("tags", tag) for tag in _items(plain, "tags")),
         comment=_read_text("comment", plain.get("comment")),
         length=length if isinstance(length, int) and length >= 0 else None,
+        settle=_read_settle(plain.get("settle", 0.0)),
     )
 
 
@@ -420,6 +430,13 @@ def _read_number(what: str, found: object) -> float | None:
     if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
         raise _malformed(what, found)
     return found
+
+
+def _read_settle(found: object) -> float:
+    seconds = _read_number("settle", found)
+    if seconds is None or not 0 <= seconds < math.inf:
+        raise _malformed("settle", found)
+    return float(seconds)
 
 
 def _parts(what: str, found: object, number: int) -> list[object]:

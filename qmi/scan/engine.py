@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections import deque
@@ -120,6 +121,7 @@ class Scan:
         self._watches = Watches()
         self._control = Control(self._watches.why, self._changed)
         self._patience: Patience | None = None
+        self._settle = 0.0
         self._tags: tuple[str, ...] = ()
         self._comment = ""
         self._metadata: dict[str, object] = {}
@@ -248,6 +250,18 @@ class Scan:
         self._patience = Patience(float(timeout))
         return self
 
+    def settle(self, seconds: float) -> Self:
+        """Have the scan wait at each point between setting and measuring.
+
+        Args:
+            seconds: For how long. Aborting the scan ends it.
+        """
+        self._check_not_begun()
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise QMI_InvalidValueException(f"seconds must be a number of seconds, 0 or more, got {seconds!r}")
+        self._settle = float(seconds)
+        return self
+
     def annotate(
         self, *, tags: Iterable[str] = (), comment: str = "", metadata: Mapping[str, object] | None = None
     ) -> Self:
@@ -317,6 +331,7 @@ class Scan:
                 self._run_name,
                 self._tags,
                 self._comment,
+                self._settle,
             )
         )
 
@@ -567,6 +582,8 @@ class Scan:
                 return None
             self._last[target.name] = values[target.name] = value
             result_of(target.set(value), target.name)
+        if self._settle and not self._control.rest(self._settle):
+            return None
         for each in self._readables:
             if self._control.request is Request.ABORT:
                 return None
@@ -640,6 +657,8 @@ class Scan:
         for target, value in zip(self._targets, values_of(point, self._targets), strict=True):
             self._last[target.name] = values[target.name] = value
             await result_of_async(target.set(value))
+        if self._settle:
+            await trio.sleep(self._settle)
         for each in self._readables:
             values[each.name] = await result_of_async(each.get())
         return Row(values, len(self.rows))

@@ -254,6 +254,8 @@ GOOD: dict[str, Any] = pointed([1]).describe().plain()
         [],
         {},
         {**GOOD, "version": 2},
+        {**GOOD, "settle": 1.0},
+        *({**GOOD, "version": 2, "settle": wrong} for wrong in (-1.0, "1", None, True, math.inf, math.nan)),
         *({**GOOD, key: 5} for key in GOOD if key not in ("version", "length", "patience")),
         *({**GOOD, key: [5]} for key in ("targets", "readables", "ending", "watches", "tags", "points", "patience")),
         {**GOOD, "targets": [["x", "", ["signal", "lab.psu", "sig"]]]},
@@ -277,6 +279,13 @@ GOOD: dict[str, Any] = pointed([1]).describe().plain()
 def test_data_that_are_no_scan_are_refused(plain: object) -> None:
     with pytest.raises(QMI_InvalidValueException, match="no scan that this program understands"):
         description_of(plain)
+
+
+def test_time_to_settle_travels_and_is_not_ignored_by_who_does_not_know_it() -> None:
+    description = travelled(pointed([1]).settle(2))
+    assert (description.settle, description.plain()["version"]) == (2.0, 2)
+    assert travelled(pointed([1]).settle(0)).plain() == GOOD
+    assert description.moved("lab", "rack").settle == 2.0
 
 
 def test_annotations_are_checked() -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import qmi
 from qmi.core.exceptions import (
@@ -15,7 +17,7 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.scan import Row, adaptive, grid, linspace, readable, repeat, scan, settable
+from qmi.scan import Row, Scan, adaptive, grid, linspace, readable, repeat, scan, settable
 from tests.support.supplies import SUPPLIES, AsyncSupply, Supply
 
 
@@ -187,6 +189,48 @@ def test_scan_is_gone_through_once() -> None:
 def test_run_must_have_add() -> None:
     with pytest.raises(QMI_UsageException, match="add"):
         scan(count, [1], run=5)  # type: ignore[arg-type]
+
+
+# -- the time to settle
+
+
+def test_scan_waits_between_setting_and_measuring() -> None:
+    moments: list[float] = []
+
+    def note(*_: object) -> float:
+        moments.append(time.monotonic())
+        return 0.0
+
+    scan(settable(note, name="x"), [1]).settle(0.01).measure(readable(note, name="y")).run()
+    assert moments[1] - moments[0] >= 0.01
+
+
+def test_stop_while_a_scan_settles_finishes_the_point() -> None:
+    made: Scan = scan(settable(lambda _: made.stop(), name="x"), [1, 2]).settle(0.001).measure(count)
+    assert len(made.run()) == 1
+    assert made.outcome == "stopped"
+
+
+def test_abort_while_a_scan_settles_ends_it_at_once() -> None:
+    made: Scan = scan(settable(lambda _: made.abort(), name="x"), [1, 2]).settle(3600).measure(count)
+    assert made.run() == []
+    assert made.outcome == "aborted"
+    timer = threading.Timer(0.01, lambda: made.abort())
+    made = scan(settable(lambda _: timer.start(), name="x"), [1, 2]).settle(3600).measure(count)
+    assert made.run() == []
+
+
+@pytest.mark.parametrize("seconds", [-1, "1", None, True, float("inf"), float("nan")])
+def test_time_to_settle_is_checked(seconds: Any) -> None:
+    with pytest.raises(QMI_InvalidValueException, match="seconds must be a number of seconds, 0 or more"):
+        scan([], [()]).settle(seconds)
+
+
+async def test_scan_of_a_trio_program_settles(autojump_clock: trio.testing.MockClock) -> None:
+    made = scan(settable(lambda _: None, name="x"), [1, 2]).settle(50)
+    begin = trio.current_time()
+    await made.run_async()
+    assert trio.current_time() - begin == pytest.approx(100)
 
 
 def test_row_is_a_mapping_with_attributes() -> None:
