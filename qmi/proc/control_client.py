@@ -189,8 +189,12 @@ class Conversation:
         Raises:
             QMI_Exception: What it raises; :class:`.QMI_RuntimeException` for an error of another kind.
         """
+        return self.call_object(CONTEXT_OBJECT_NAME, method, *args, **kwargs)
+
+    def call_object(self, name: str, method: str, /, *args: object, **kwargs: object) -> object:
+        """Call a method of an object of the context; errors as for :meth:`call`."""
         try:
-            return self.request(Call(CONTEXT_OBJECT_NAME, method, args, kwargs))
+            return self.request(Call(name, method, args, kwargs))
         except QMI_RuntimeException as exc:
             if isinstance(exc.__cause__, QMI_Exception):
                 raise exc.__cause__ from None

@@ -55,6 +55,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "data": {
         "data": Command("find, show, plot, follow and export runs", "qmi.tools.cli.data"),
+        "scan": Command("see and steer scans and queues of scans, and begin one", "qmi.tools.cli.scan"),
     },
     "programs": {
         "config": Command("check a configuration file, or show the settings in force", "qmi.tools.cli.config"),

@@ -22,7 +22,7 @@ import attrs
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConnectionException, QMI_RuntimeException, QMI_UsageException
-from qmi.names import CLI_PREFIX, Address, HostPort, is_valid_name, nearest
+from qmi.names import CLI_PREFIX, CONTEXT_OBJECT_NAME, Address, HostPort, is_valid_name, nearest
 from qmi.proc.control_client import SocketLink
 from qmi.tools.cli.completion_cache import Cache, file_of, learn
 from qmi.tools.cli.errors import DEBUG_VARIABLE, CommandError
@@ -155,13 +155,32 @@ class Laboratory:
             QMI_RuntimeException: If it does not answer.
             QMI_Exception: What the method raises.
         """
+        return self.call_object(Address(context, CONTEXT_OBJECT_NAME), method, *args, timeout=timeout, **kwargs)
+
+    def call_object(
+        self, address: Address, method: str, /, *args: object, timeout: float | None = None, **kwargs: object
+    ) -> Any:
+        """Call a method of an object in the same way; nothing is known of the object but what is returned.
+
+        Args:
+            address: The object.
+            method: The method.
+            *args: The arguments.
+            timeout: How long to wait, in seconds; None is the usual time.
+            **kwargs: The arguments that have names.
+
+        Raises:
+            CommandError: If the context is not there.
+            QMI_RuntimeException: If it does not answer.
+            QMI_Exception: What the method raises.
+        """
         seconds = self.timeout if timeout is None else timeout
-        address = self.address_of(context)
+        where = self.address_of(address.context)
         try:
-            with self.link.conversation(context, address, timeout=seconds) as talk:
-                return talk.call(method, *args, **kwargs)
+            with self.link.conversation(address.context, where, timeout=seconds) as talk:
+                return talk.call_object(address.object, method, *args, **kwargs)
         except QMI_ConnectionException as error:
-            raise self._nobody(context, str(error.__cause__ or error)) from error
+            raise self._nobody(address.context, str(error.__cause__ or error)) from error
 
     @property
     def link(self) -> SocketLink:
