@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qmi.errors import QMI_Exception, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.names import Address
+from qmi.presenting.seen import Seen
 from qmi.scan.progress import ENDED, duration
 from qmi.scan.running import ScanInfo
 from qmi.tools.cli import overview
@@ -146,7 +147,7 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> SeenScans:
     return SeenScans(queues, scans, [context.name for context in running], failed)
 
 
-def _ask(lab: Laboratory, context: overview.Seen) -> tuple[list[SeenQueue], list[SeenScan]] | QMI_Exception:
+def _ask(lab: Laboratory, context: Seen) -> tuple[list[SeenQueue], list[SeenScan]] | QMI_Exception:
     assert context.status is not None
     now, name = context.status.now, context.name
     queues: list[SeenQueue] = []
