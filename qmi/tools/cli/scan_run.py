@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from qmi.errors import QMI_UsageException
 from qmi.names import Address
 from qmi.presenting.annotations import configured_modules, resolver
+from qmi.presenting.places import Place, find_places
 from qmi.scan import Scan, ScanHandle, readable, scan
 from qmi.scan.progress import progress_text
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError, user_errors
-from qmi.tools.cli.places import Place, find_places
 from qmi.tools.cli.row_view import RowPrinter
 from qmi.tools.cli.scan_follow import follow_scan
 from qmi.tools.cli.session import Laboratory, default_context, laboratory, parse_member, parse_object
