@@ -8,6 +8,7 @@ and wakes then; so either the scan sees what was written, or the writer sees the
 from __future__ import annotations
 
 import _thread
+import math
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from enum import IntEnum
 
 import trio
 
+from qmi.errors import QMI_InvalidValueException
 from qmi.runtime.call_context import current_interrupt
 from qmi.runtime.sigint import INTERRUPTS
 from qmi.runtime.wakeup import ThreadWaker
@@ -27,6 +29,17 @@ class Request(IntEnum):
     NONE = 0
     STOP = 1
     ABORT = 2
+
+
+def check_rest(seconds: object) -> float:
+    """Refuse what is no time to wait within a point.
+
+    Raises:
+        QMI_InvalidValueException: If it is none.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise QMI_InvalidValueException(f"seconds must be a number of seconds, 0 or more, got {seconds!r}")
+    return float(seconds)
 
 
 class Control:

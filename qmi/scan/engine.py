@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 import time
 from collections import deque
@@ -31,7 +30,7 @@ from qmi.runtime.wakeup import refuse_outside_trio
 from qmi.scan import handles
 from qmi.scan.columns import Readable, Row, Settable, check_names, readable, settable, targets_of, values_of
 from qmi.scan.conditions import SignalOf, Watch, Watches
-from qmi.scan.control import Control, Request
+from qmi.scan.control import Control, Request, check_rest
 from qmi.scan.description import Description, ScanParts, describe
 from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, told, within
 from qmi.scan.handles import ScanHandle
@@ -257,9 +256,7 @@ class Scan:
             seconds: For how long. Aborting the scan ends it.
         """
         self._check_not_begun()
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-            raise QMI_InvalidValueException(f"seconds must be a number of seconds, 0 or more, got {seconds!r}")
-        self._settle = float(seconds)
+        self._settle = check_rest(seconds)
         return self
 
     def annotate(
