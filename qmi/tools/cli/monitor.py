@@ -15,7 +15,9 @@ from qmi.tools.cli.session import laboratory, parse_member
 from qmi.tools.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from qmi.tools.cli.news import News
+    from collections.abc import Callable
+
+    from qmi.tools.cli.news import News, NewsStream
 
 DESCRIPTION = """
 Print signals and parameters of objects as they come, until Ctrl-C:
@@ -25,6 +27,7 @@ Print signals and parameters of objects as they come, until Ctrl-C:
 
 A parameter that its driver publishes by itself comes as it is published; others are asked for again and again, and
 come as well when somebody sets them. It is told where signals are missing, and when a link is lost and restored.
+--plot draws the values.
 """
 
 _INTERVAL = 1.0
@@ -36,6 +39,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("-n", "--count", type=_count, metavar="N", help="end after so many values")
     parser.add_argument("--interval", type=positive_seconds, metavar="S",
                         help=f"ask for parameters each S seconds ({_INTERVAL:g} if not published)")  # fmt: skip
+    parser.add_argument("--plot", action="store_true", help="draw them in the terminal, instead of printing them")
 
 
 def _count(text: str) -> int:
@@ -50,7 +54,12 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     from qmi.tools.cli.news import NewsStream
 
     wanted = [parse_member(path) for path in arguments.paths]
-    left = arguments.count
+    if arguments.plot:
+        from qmi.tools.cli.monitor_plot import check_library
+
+        check_library()
+        if terminal.json:
+            raise QMI_UsageException("--plot and --json do not go together")
     # The signals go through a context that restores lost links.
     with laboratory(arguments, reconnect=True) as lab, suppress(KeyboardInterrupt):
         with NewsStream(lab.proxy, arguments.interval, _INTERVAL) as stream:
@@ -58,16 +67,32 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
                 stream.add(address, pattern)
             if not stream.names:
                 raise QMI_UsageException("there is nothing to monitor")
-            width = max(map(len, stream.names))
-            for news in stream:
-                _print(news, width, terminal)
-                if news.is_value and left is not None:
-                    left -= 1
-                    if not left:
-                        return EXIT_OK
+            if _show(stream, arguments, terminal):
+                return EXIT_OK
         terminal.error("nothing can come any more: the objects are gone")
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _show(stream: NewsStream, arguments: Namespace, terminal: Terminal) -> bool:
+    """Show what comes; False if nothing can come any more."""
+    if arguments.plot:
+        from qmi.tools.cli.monitor_plot import LivePlot
+
+        with LivePlot(stream.columns, terminal.out) as plot:
+            return _take(stream, plot.add, arguments.count)
+    width = max(map(len, stream.names))
+    return _take(stream, lambda news: _print(news, width, terminal), arguments.count)
+
+
+def _take(stream: NewsStream, show: Callable[[News], None], left: int | None) -> bool:
+    for news in stream:
+        show(news)
+        if news.is_value and left is not None:
+            left -= 1
+            if not left:
+                return True
+    return False
 
 
 def _print(news: News, width: int, terminal: Terminal) -> None:

@@ -128,10 +128,13 @@ class NewsStream:
 
     Attributes:
         names: What comes.
+        columns: The units of all values that come, by their names; a signal with several arguments has a name for each,
+            such as ``"lab.reg.sig_state[1]"``.
     """
 
     def __init__(self, proxy: Callable[[str], QMI_RpcProxy], interval: float | None, otherwise: float) -> None:
         self.names: list[str] = []
+        self.columns: dict[str, str] = {}
         self._proxy = proxy
         self._interval, self._otherwise = interval, otherwise
         self._receiver = QMI_SignalReceiver(report_gaps=True)
@@ -169,6 +172,9 @@ class NewsStream:
                 raise CommandError(f"{address} has no signal {pattern!r}. {hint}")
             for name in fitting:
                 self.names.append(f"{address}.{name}")
+                count = next(len(signal.arg_types) for signal in interface.signals if signal.name == name)
+                numbered = [f"{address}.{name}[{index}]" for index in range(count)]
+                self.columns |= dict.fromkeys([f"{address}.{name}"] if count == 1 else numbered, "")
                 self._subscribe(proxy, address, name, _Wanted(f"{address}.{name}"))
             return
         for place in find_places(proxy, address, pattern):
@@ -178,6 +184,7 @@ class NewsStream:
         if not place.gettable:
             raise CommandError(f"{place.where} can only be set")
         self.names.append(place.where)
+        self.columns[place.where] = place.unit
         parts = parse_parameter_path(place.path)
         group, number = ("", 0) if parts is None else (parts.group, parts.number)
         name = place.path if parts is None else parts.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from qmi.core.context import QMI_Context
 from qmi.names import Address
+from qmi.tools.cli.monitor_plot import LivePlot
 from qmi.tools.cli.news import News, NewsStream
 from tests.support.cli import Cli, serving, write_lab
 from tests.support.ports import free_port
@@ -120,6 +122,65 @@ def test_end_of_all_objects_ends_it(cli: Cli, served: QMI_Context) -> None:
         stream.add(Address("lab", "lonely"), "sig_told")
         served.remove_rpc_object(lonely)
         assert take(iter(stream), 5) == [("lab.lonely.sig_told", "ended")]
+
+
+# --plot
+
+
+def test_values_are_drawn_once_in_a_pipe(cli: Cli) -> None:
+    done = cli("monitor", "lab.psu.pressure", "lab.psu.voltage", "--interval", "0.001", "--count", "6", "--plot")
+    assert (done.code, done.err) == (0, "")
+    title, subtitle, *lines = done.out.splitlines()
+    assert (title, subtitle) == ("monitor", "6 values")
+    assert "lab.psu.pressure [mbar]" in done.out
+    assert "lab.psu.voltage [V]" in done.out
+    assert len(lines) > 10
+
+
+def test_drawing_has_a_curve_for_each_argument_and_says_what_is_missing(
+    stream: NewsStream, served: QMI_Context
+) -> None:
+    stream.add(Address("lab", "psu"), "sig_told")
+    stream.add(Address("lab", "psu"), "voltage")
+    assert stream.columns == {"lab.psu.sig_told[0]": "", "lab.psu.sig_told[1]": "", "lab.psu.voltage": "V"}
+    out = io.StringIO()
+    with LivePlot(stream.columns, out) as plot:
+        for number in range(3):
+            plot.add(News("lab.psu.sig_told", 1000.0 + number, ("a", number), what="signal"))
+        plot.add(News("lab.psu.voltage", 1003.0, 5.0, "V"))
+        plot.add(News("lab.psu.voltage", 1004.0, "lost", what="gap"))
+        drawn = plot.drawing()
+    assert drawn.subtitle == "4 values; lab.psu.voltage (link lost)"
+    labels = [curve[0] for panel in drawn.panels for curve in getattr(panel, "curves", ())]
+    assert any("sig_told[1]" in label for label in labels), labels
+    assert "4 values" in out.getvalue()
+
+
+def test_plot_without_its_library_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.tools.cli.monitor_plot.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "numpy")
+    done = cli("monitor", "lab.psu.pressure", "--plot")
+    assert done.code == 2
+    assert done.err == (
+        "qmi: Plots need the Python package 'numpy', which is not installed: pip install 'qmi-trio[numpy]'\n"
+    )
+    assert cli("monitor", "lab.psu.pressure", "--plot", "--json").code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 200])
+def test_plot_in_a_terminal_is_renewed_in_its_place(config: Path, served: QMI_Context, width: int) -> None:
+    terminal = spawn(
+        config, "monitor", "lab.psu.voltage", "--plot", "--interval", "0.05", dimensions=(24, width)
+    )  # fmt: skip
+    terminal.expect(r"1 value")
+    terminal.expect("\x1b\\[23A\r")  # back to its first line
+    terminal.expect(r"[2-9] values")
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert "Traceback" not in (terminal.before or "")
 
 
 SERVER = """
