@@ -5,40 +5,44 @@ from __future__ import annotations
 import logging
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from qmi.web import api_data, api_objects
+from qmi.web.api import make_routes
+from qmi.web.api_table import OPERATIONS
 from qmi.web.assets import serve_asset
-from qmi.web.guard import App, Guard, Scope
-from qmi.web.options import Options
+from qmi.web.guard import App, Guard
 from qmi.web.pages import PAGES, Page, endpoint_of, render
-from qmi.web.site import Site
+from qmi.web.services import Services
 
 _logger = logging.getLogger("qmi.web")
 
 _ERROR_PAGE = Page("", "error.html", "")
 
 
-def make_app(site: Site, options: Options) -> App:
+HANDLERS = {
+    operation.name: getattr(api_objects, operation.name, None) or getattr(api_data, operation.name)
+    for operation in OPERATIONS
+}
+"""What carries out each operation of the API."""
+
+
+def make_app(services: Services) -> App:
     """What answers requests.
 
     Args:
-        site: The contexts.
-        options: How the server runs.
+        services: What the server consists of.
     """
     routes = [
-        *(Route(page.path, endpoint_of(page, site), methods=["GET"]) for page in PAGES),
+        *(Route(page.path, endpoint_of(page, services), methods=["GET"]) for page in PAGES),
         Route("/static/{name}", serve_asset, methods=["GET"]),
+        *make_routes(services, HANDLERS),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
-    return Guard(app, _nobody_is_refused, encrypted=options.is_encrypted)
-
-
-def _nobody_is_refused(scope: Scope, headers: Headers) -> tuple[int, str] | None:
-    return None
+    return Guard(app, services.door.refuse, encrypted=services.options.is_encrypted)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

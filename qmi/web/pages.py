@@ -3,7 +3,8 @@
 A new page is a row of :data:`PAGES` and a template in ``templates/``. A template extends ``base.html`` and has the
 blocks ``content``, ``scripts`` (modules of ``static/``, by ``{{ asset("site.js") }}``) and ``styles``. What a page
 shows at once is given by its ``data`` function and stands in the page as JSON, in the element ``data``; everything else
-comes by the API and by pushes.
+comes by the API and by pushes. Templates know ``user`` (empty if nobody has logged in), ``csrf``, ``login_by`` and
+``path``.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from qmi._version import __version__
 from qmi.presenting.json_values import dumps
 from qmi.presenting.seen import as_json
 from qmi.web.assets import link_to
+from qmi.web.services import Services
 from qmi.web.site import Site
 
 
@@ -47,7 +50,12 @@ async def _contexts(site: Site, request: Request) -> object:
     return [as_json(seen) for seen in await site.look()]
 
 
-PAGES: tuple[Page, ...] = (Page("/", "site.html", "Laboratory", _contexts, "Laboratory"),)
+LOGIN = "/login"
+
+PAGES: tuple[Page, ...] = (
+    Page("/", "site.html", "Laboratory", _contexts, "Laboratory"),
+    Page(LOGIN, "login.html", "Log in"),
+)
 """All pages."""
 
 
@@ -82,15 +90,23 @@ def render(template: str, status: int = 200, **values: object) -> Response:
         status: The status of the answer.
         values: What the template shows.
     """
-    return HTMLResponse(environment().get_template(template).render(values), status)
+    shown = {"user": "", "csrf": "", "login_by": "", "path": {}, **values}
+    return HTMLResponse(environment().get_template(template).render(shown), status)
 
 
-def endpoint_of(page: Page, site: Site) -> Callable[[Request], Awaitable[Response]]:
+def endpoint_of(page: Page, services: Services) -> Callable[[Request], Awaitable[Response]]:
     """What answers a request for a page."""
 
     async def serve_page(request: Request) -> Response:
-        data = None if page.data is None else await page.data(site, request)
+        caller = await services.door.caller(request)
+        refusal = services.door.refusal(caller, request.headers, changes=False)
+        if (refusal is not None or (page.needs_login and not caller.user)) and page.path != LOGIN:
+            return RedirectResponse(f"{LOGIN}?{urlencode({'next': request.url.path})}", 303)
+        data = None if page.data is None else await page.data(services.site, request)
         title = page.title.format_map(request.path_params)
-        return render(page.template, page=page, title=title, data=data, path=request.path_params)
+        return render(
+            page.template, page=page, title=title, data=data, path=request.path_params, user=caller.user,
+            csrf=caller.csrf, login_by=services.door.login_by,
+        )  # fmt: skip
 
     return serve_page

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import trio
 
+from qmi.config.paths import qmi_home_dir
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.default import open_context
 from qmi.web.app import make_app
 from qmi.web.assets import assets
+from qmi.web.dashboards import Dashboards
+from qmi.web.doctor import Doctor
+from qmi.web.door import Door
 from qmi.web.listening import Server, listening_socket, tls_of, url_of
 from qmi.web.options import Options
+from qmi.web.pushes import Hub
+from qmi.web.services import Proxies, Services
 from qmi.web.site import Site
+from qmi.web.topics import Sources
 
 
 async def serve(
@@ -41,18 +49,29 @@ async def serve(
     options.check()
     assets()
     tls = tls_of(options)
+    door = Door(options)
+    door.check()
     # Without a port. If the name is configured, that section is for the program that serves under it.
     config = attrs.evolve(config, contexts={**config.contexts, options.context_name: CfgContext()})
     with listening_socket(options) as listener:
         url = url_of(listener, options)
         async with open_context(options.context_name, config=config, init_logging=init_logging) as context:
             site = Site(context)
-            ending = trio.Event()
-            async with site.running(), trio.open_nursery() as nursery:
-                server = Server(make_app(site, options), tls)
+            hub = Hub(Sources(site).find)
+            folder = (
+                Path(options.dashboards) if options.dashboards else Path(qmi_home_dir(context.config), "dashboards")
+            )
+            services = Services(
+                site, door, hub, Proxies(site), options, Dashboards(folder), Doctor(context.config.config_file or "")
+            )
+            ending = hub.ending
+            async with site.running(), hub.running(), trio.open_nursery() as nursery:
+                server = Server(make_app(services), tls)
                 nursery.start_soon(server.serve, listener, ending)
                 try:
                     say(f"The laboratory is shown at {url}")
+                    if door.token:
+                        say(f"Things may be changed at   {url}login#token={door.token}")
                     task_status.started(url)
                     await context.wait_until_shutdown()
                 except KeyboardInterrupt:  # the usual end in a terminal, which is in order, too

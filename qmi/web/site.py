@@ -106,9 +106,7 @@ class Site:
         Raises:
             QMI_UnknownNameException: If there is none of that name.
         """
-        if name not in self._watched:
-            await self._discover()
-        self.check(name)
+        await self._discover_unless_known(name)
         await self._ask_soon(name).wait()
         return self._watched[name].seen
 
@@ -123,6 +121,15 @@ class Site:
             there = ", ".join(sorted(self._watched)) or "no context"
             hint = f"did you mean {near!r}?" if near else f"there is {there}"
             raise QMI_UnknownNameException(f"There is no context {name!r}: {hint}")
+
+    def find(self, name: str) -> Seen:
+        """One context, as it was when it was last asked.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that name.
+        """
+        self.check(name)
+        return self._watched[name].seen
 
     def seen(self) -> list[Seen]:
         """All contexts, by name, as they were when they were last asked."""
@@ -143,14 +150,18 @@ class Site:
         """
         if self.context.has_peer_context(name):
             return
-        if name not in self._watched:
-            await self._discover()
-        self.check(name)
+        await self._discover_unless_known(name)
         async with self._connecting.setdefault(name, trio.Lock()):
             if not self.context.has_peer_context(name):
                 address = self._watched[name].seen.address
                 where = None if address is None else str(address)
                 await self.context.connect_to_peer(name, where, ignore_duplicate=True, reconnect=True)
+
+    async def _discover_unless_known(self, name: str) -> None:
+        known = self._watched.get(name)
+        if known is None or known.seen.address is None:
+            await self._discover()
+        self.check(name)
 
     # Keeping up to date
 

@@ -39,6 +39,11 @@ class Web:
         """The port that it listens on."""
         return httpx.URL(self.url).port or 0
 
+    @property
+    def token(self) -> str:
+        """The token that it has printed."""
+        return self.said[-1].partition("#token=")[2]
+
 
 @asynccontextmanager
 async def web_of(config: Path, lab: Context, options: Options) -> AsyncIterator[Web]:
@@ -57,6 +62,6 @@ async def web_and_lab(config: Path, options: Options | None = None) -> AsyncIter
     """A context named lab and a server that shows it, for the length of the block."""
     async with (
         open_context("lab", config=load_config(str(config)), init_logging=False) as lab,
-        web_of(config, lab, options or Options(bind="127.0.0.1:0")) as found,
+        web_of(config, lab, options or Options(bind="127.0.0.1:0", dashboards=str(config.parent / "boards"))) as found,
     ):
         yield found

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import write_lab
+from tests.support.ports import free_port
 from tests.support.web import Web, web_and_lab
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The file of a configuration with a context named lab, on any port."""
-    return write_lab(tmp_path)
+    """The file of a configuration with a context named lab."""
+    return write_lab(tmp_path, lab={"host": "127.0.0.1", "tcp_server_port": free_port()})
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ async def test_first_page_shows_the_contexts(web: Web) -> None:
     assert answer.status_code == 200
     assert ">lab</th>" in answer.text
     assert "running" in answer.text
-    assert web.said == [f"The laboratory is shown at {web.url}"]
+    assert web.said[0] == f"The laboratory is shown at {web.url}"
 
 
 @pytest.mark.parametrize("path", ["/", "/static/qmi.css", "/nothing", "/static/nothing.js", "/api/nothing"])

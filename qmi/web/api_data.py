@@ -1,0 +1,303 @@
+"""Signals, scans, runs, logs, dashboards and the session in the HTTP API."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+import qmi.data
+from qmi._version import __version__
+from qmi.data.run_index import RunInfo
+from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
+from qmi.presenting.value_text import json_of
+from qmi.web.api import ApiCall, DriverError, RefusedError
+from qmi.web.api_table import OPERATIONS
+from qmi.web.api_values import json_response
+from qmi.web.authorization import COOKIE, Refusal
+from qmi.web.openapi import document
+from qmi.web.pushes import USUAL_RATE
+from qmi.web.topics import list_scans as scans_of
+from qmi.web.topics import read_log
+
+T = TypeVar("T")
+
+_SLOW = trio.CapacityLimiter(4)
+
+
+# Signals
+
+
+async def list_signals(call: ApiCall) -> object:
+    """The signals of all objects."""
+    only = call.query.get("context")
+    site = call.services.site
+    found = [await site.look_at(only)] if only else await site.look()
+    return [
+        {"context": seen.name, "object": entry.name, **signal.to_plain()}
+        for seen in found
+        if seen.status is not None
+        for entry in seen.status.objects
+        for signal in entry.signals
+    ]
+
+
+async def events(call: ApiCall) -> object:
+    """What happens, as server-sent events."""
+    hub = call.services.hub
+    names = call.query["topic"]
+    if len(names) > 500:
+        raise RefusedError(Refusal(400, f"500 topics at most, got {len(names)}"))
+    for name in names:
+        hub.check(name)
+    last = call.request.headers.get("last-event-id", "")
+    stream = hub.events(names, last, call.query.get("rate", USUAL_RATE))
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+
+
+# Scans
+
+
+async def list_scans(call: ApiCall) -> object:
+    """The scans that go on."""
+    site = call.services.site
+    if not site.seen():
+        await site.look()
+    return await scans_of(site, call.query.get("context", ""))
+
+
+async def _steer(call: ApiCall, what: str) -> object:
+    context, scan = call.path("context"), call.path("scan")
+    await call.services.site.connect(context)
+    proxy: Any = await call.services.site.context.get_rpc_object(f"{context}.$scans")
+    await getattr(proxy, what)(scan, rpc_timeout=10.0)
+    return json_of(await proxy.get_scan(scan, rpc_timeout=10.0))
+
+
+async def pause_scan(call: ApiCall) -> object:
+    """Have a scan wait before its next point."""
+    return await _steer(call, "pause_scan")
+
+
+async def resume_scan(call: ApiCall) -> object:
+    """Have a scan go on."""
+    return await _steer(call, "resume_scan")
+
+
+async def stop_scan(call: ApiCall) -> object:
+    """Have a scan end after this point."""
+    return await _steer(call, "stop_scan")
+
+
+async def abort_scan(call: ApiCall) -> object:
+    """Have a scan end now."""
+    return await _steer(call, "abort_scan")
+
+
+# Runs
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    try:
+        return await trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=_SLOW)
+    except ImportError as error:
+        raise QMI_InvalidOperationException(f"{error.name} is not installed: pip install 'qmi-trio[data]'") from error
+
+
+def _run_json(info: RunInfo, context: str) -> dict[str, object]:
+    return {
+        "id": info.run_id, "name": info.name, "started": info.started.isoformat(),
+        "ended": None if info.ended is None else info.ended.isoformat(), "state": info.state, "rows": info.rows,
+        "tags": list(info.tags), "comment": info.comment, "context": context,
+    }  # fmt: skip
+
+
+async def _runs(call: ApiCall, **conditions: Any) -> list[RunInfo]:
+    context = call.query.get("context")
+    if context is not None:
+        await call.services.site.connect(context)
+    return list(await _in_thread(partial(qmi.data.runs, context=context, **conditions)))
+
+
+async def list_runs(call: ApiCall) -> object:
+    """The runs, newest first."""
+    wanted = {name: call.query[name] for name in ("name", "tag", "state") if name in call.query}
+    found = await _runs(call, limit=call.query.get("limit", 500), **wanted)
+    return [_run_json(info, call.query.get("context", "")) for info in reversed(found)]
+
+
+async def _run(call: ApiCall) -> RunInfo:
+    wanted = call.path("run")
+    found = [info for info in await _runs(call) if wanted in (info.run_id, info.name)]
+    if not found:
+        raise QMI_UnknownNameException(f"there is no run {wanted!r}")
+    return found[-1]
+
+
+async def get_run(call: ApiCall) -> object:
+    """What is known of a run."""
+    info = await _run(call)
+    context = call.query.get("context")
+    async with qmi.data.follow(info.run_id, context=context) as follower:
+        head = {
+            "columns": dict(follower.columns),
+            "coordinates": list(follower.coordinates),
+            "axes": {
+                column: {name: {"unit": unit, "values": json_of(values)} for name, (unit, values) in axes.items()}
+                for column, axes in follower.axes.items()
+            },
+        }
+    return {**_run_json(info, context or ""), **head}
+
+
+async def get_rows(call: ApiCall) -> object:
+    """The rows of a run: those that there are."""
+    info = await _run(call)
+    limit, first = call.query.get("limit", 10_000), call.query.get("first", 0)
+    rows: list[dict[str, object]] = []
+    async with qmi.data.follow(info.run_id, context=call.query.get("context"), first=first) as follower:
+        while len(rows) < limit:
+            part = await follower.read_async(timeout=0.0 if rows else 0.2)
+            if not part:
+                break
+            rows += [{"number": row.number, "time": row.time.isoformat(), "values": json_of(dict(row))} for row in part]
+        state = follower.state
+    return {"rows": rows[:limit], "state": state, "more": len(rows) > limit}
+
+
+def _attachment(path: Path, folder: tempfile.TemporaryDirectory[str], media_type: str) -> Response:
+    return FileResponse(path, media_type=media_type, filename=path.name, background=BackgroundTask(folder.cleanup))
+
+
+async def get_csv(call: ApiCall) -> object:
+    """A run as comma-separated values."""
+    info = await _run(call)
+    folder = tempfile.TemporaryDirectory(prefix="qmi-web-", ignore_cleanup_errors=True)
+    path = Path(folder.name, f"{info.run_id}.csv")
+    try:
+        await _in_thread(partial(qmi.data.export, info.run_id, path, context=call.query.get("context")))
+    except BaseException:
+        folder.cleanup()
+        raise
+    return _attachment(path, folder, "text/csv")
+
+
+async def get_file(call: ApiCall) -> object:
+    """The netCDF file of a run that has ended."""
+    info = await _run(call)
+    if info.state == "running":
+        raise QMI_InvalidOperationException(f"run {info.run_id} goes on; its file is there when it has ended")
+    context = call.query.get("context")
+    if context is None:
+        if not info.file.is_file():
+            raise QMI_UnknownNameException(f"the file {info.file} is gone")
+        return FileResponse(info.file, media_type="application/x-netcdf", filename=info.file.name)
+    folder = tempfile.TemporaryDirectory(prefix="qmi-web-", ignore_cleanup_errors=True)
+    path = Path(folder.name, f"{info.run_id}.nc")
+    try:
+        loaded = await _in_thread(partial(qmi.data.load, info.run_id, context=context))
+        await _in_thread(partial(loaded.to_netcdf, path, engine="h5netcdf", invalid_netcdf=True))
+    except BaseException:
+        folder.cleanup()
+        raise
+    return _attachment(path, folder, "application/x-netcdf")
+
+
+# Logs
+
+
+async def get_log(call: ApiCall) -> object:
+    """What a context has logged."""
+    site, name = call.services.site, call.path("context")
+    await site.connect(name)
+    asked = {key: call.query[key] for key in ("after", "level", "limit", "run") if key in call.query}
+    return (await read_log(site, name, **asked)).to_plain()
+
+
+async def doctor(call: ApiCall) -> object:
+    """What the doctor finds."""
+    try:
+        return await call.services.doctor.findings()
+    except Exception as error:  # the command has failed
+        raise DriverError(error) from error
+
+
+# Dashboards
+
+
+async def list_dashboards(call: ApiCall) -> object:
+    """The dashboards that there are."""
+    return call.services.dashboards.names()
+
+
+async def get_dashboard(call: ApiCall) -> object:
+    """A dashboard."""
+    return call.services.dashboards.get(call.path("name"))
+
+
+async def put_dashboard(call: ApiCall) -> object:
+    """Keep a dashboard."""
+    call.services.dashboards.put(call.path("name"), call.body)
+    return {"name": call.path("name")}
+
+
+async def delete_dashboard(call: ApiCall) -> object:
+    """Delete a dashboard."""
+    call.services.dashboards.delete(call.path("name"))
+    return {"name": call.path("name")}
+
+
+# The session
+
+
+async def get_session(call: ApiCall) -> object:
+    """Who is logged in."""
+    user = call.caller.user
+    free = call.services.options.reading_is_free
+    return {
+        "user": user or None,
+        "csrf": call.caller.csrf or None,
+        "login": call.services.door.login_by,
+        "may": {"read": bool(user) or free, "change": bool(user)},
+    }
+
+
+async def login(call: ApiCall) -> object:
+    """Log in with the token, or with name and password."""
+    door = call.services.door
+    waited = door.seconds_to_wait(call.request)
+    if waited:
+        raise RefusedError(Refusal(429, f"too many wrong logins: wait {waited:.0f} s"))
+    if door.login_by == "token":
+        user = await door.user_by_token(call.body.get("token", ""), call.request)
+    else:
+        user = await door.user_by_password(call.body.get("user", ""), call.body.get("password", ""), call.request)
+    if user is None:
+        what = "the token" if door.login_by == "token" else "the name or the password"
+        raise RefusedError(Refusal(401, f"{what} is wrong"))
+    cookie, session = door.begin(user, call.request)
+    answer = json_response({"user": user, "csrf": session.csrf})
+    answer.set_cookie(
+        COOKIE, cookie, httponly=True, samesite="strict", secure=call.services.options.is_encrypted, path="/"
+    )
+    return answer
+
+
+async def logout(call: ApiCall) -> object:
+    """Log out."""
+    call.services.door.end(call.request)
+    answer = json_response({"user": None})
+    answer.delete_cookie(COOKIE, path="/")
+    return answer
+
+
+async def describe(call: ApiCall) -> object:
+    """The description of the API."""
+    return document(OPERATIONS, __version__)

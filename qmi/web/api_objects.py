@@ -1,0 +1,341 @@
+"""Contexts, objects, parameters, methods, locks and tasks in the HTTP API."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import trio
+
+from qmi.actors.interface import Interface
+from qmi.actors.proxy import AsyncProxy
+from qmi.errors import QMI_Exception, QMI_InvalidOperationException, QMI_InvalidValueException
+from qmi.names import Address
+from qmi.presenting.annotations import configured_modules, resolver
+from qmi.presenting.call_arguments import WrongArgument, bind_json
+from qmi.presenting.json_values import plain
+from qmi.presenting.members import methods, parameters
+from qmi.presenting.methods import Found, find_method, method_json, setting_of
+from qmi.presenting.places import Place, allowed_async, find_places
+from qmi.presenting.seen import as_json
+from qmi.presenting.value_text import json_of
+from qmi.web.api import ApiCall, DriverError
+from qmi.web.api_values import value_response
+from qmi.web.topics import read_values
+
+TIMEOUT = 30.0
+"""How long a call may take unless its request says otherwise, in seconds."""
+ITEMS = 10_000
+"""Of a stream, so many items are answered at most."""
+
+
+async def list_contexts(call: ApiCall) -> object:
+    """All contexts."""
+    return [as_json(seen) for seen in await call.services.site.look()]
+
+
+async def get_context(call: ApiCall) -> object:
+    """One context."""
+    return as_json(await call.services.site.look_at(call.path("context")))
+
+
+# Objects
+
+
+async def _proxy(call: ApiCall, *, fresh: bool = False) -> AsyncProxy[Any]:
+    return await call.services.proxies.of(call.caller.user, call.address, fresh=fresh)
+
+
+def _interface(proxy: AsyncProxy[Any]) -> Interface:
+    found: Interface = proxy.__rpc_interface__
+    return found
+
+
+async def get_object(call: ApiCall) -> object:
+    """What an object offers, and how it is."""
+    address = call.address
+    proxy = await _proxy(call, fresh=True)
+    interface = _interface(proxy)
+    status = (await call.services.site.look_at(address.context)).status
+    entry = None if status is None else status.find(address.object)
+    return {
+        "address": str(address),
+        "category": interface.category,
+        "class": interface.class_name,
+        "doc": interface.doc,
+        "methods": [method_json(name, method) for name, method in methods(interface)],
+        "parameters": [
+            {"name": name, "type": brief.type_name, "unit": brief.unit, "gettable": brief.gettable,
+             "settable": brief.settable, "doc": brief.doc}
+            for name, brief in parameters(interface)
+        ],
+        "properties": [
+            {"name": entry.name, "type": entry.type_name, "doc": entry.doc} for entry in interface.properties.values()
+        ],
+        "constants": {name: json_of(value) for name, value in interface.constants.items()},
+        "signals": [{"name": signal.name, "types": list(signal.arg_types)} for signal in interface.signals],
+        "status": None if entry is None else entry.to_plain(),
+        "now": None if status is None else status.now,
+        "lock": await _lock(call, proxy),
+    }  # fmt: skip
+
+
+async def get_parameters(call: ApiCall) -> object:
+    """All parameters, with their values as they were read or set last."""
+    proxy = await _proxy(call)
+    if _interface(proxy).parameters is None:
+        return []
+    infos = await proxy.parameters(rpc_timeout=5.0)
+    readings = await read_values(call.services.site, call.address)
+    told = []
+    for name, info in infos.items():
+        entry: dict[str, object] = {**_record(info), "value": None, "time": None}
+        if info.values is not None:
+            entry["values"] = [json_of(value) for value in info.values]
+        if name in readings:
+            (place,) = find_places(proxy, call.address, name)
+            value = place.as_json(readings[name][0])
+            entry |= {**value, "value": json_of(value["value"]), "time": readings[name][1]}
+        told.append(entry)
+    return told
+
+
+def _record(info: object) -> dict[str, object]:
+    found = plain(info)
+    return found if isinstance(found, dict) else {}
+
+
+async def _place(call: ApiCall) -> Place:
+    path = call.path("path")
+    if "*" in path or "?" in path:
+        raise QMI_InvalidValueException(f"one value is asked for at a time, got {path!r}")
+    (place,) = find_places(await _proxy(call), call.address, path)
+    return place
+
+
+async def get_parameter(call: ApiCall) -> object:
+    """Read a value."""
+    place = await _place(call)
+    try:
+        value = await place.get_async(TIMEOUT)
+    except Exception as error:  # of the driver, most likely
+        raise DriverError(error) from error
+    told = place.as_json(value)
+    return value_response(value, {**told, "value": json_of(told["value"])}, call.accept)
+
+
+async def set_parameter(call: ApiCall) -> object:
+    """Set a value; it is checked first, as on the command line."""
+    place = await _place(call)
+    resolve = resolver(place.class_name, configured_modules(call.services.site.context.config))
+    given = call.body["value"]
+    try:
+        value = place.read_json(given, resolve)
+    except WrongArgument:
+        allowed = await allowed_async(place.proxy, place.path) if place.is_parameter else ""
+        value = place.read_json(given, resolve, allowed)
+    try:
+        await place.set_async(value, TIMEOUT)
+    except Exception as error:  # of the driver, most likely
+        raise DriverError(error) from error
+    told = place.as_json(value)
+    return {**told, "value": json_of(told["value"])}
+
+
+# Methods
+
+
+async def _found(call: ApiCall) -> Found:
+    return find_method(await _proxy(call), call.address, call.path("path"))
+
+
+async def get_method(call: ApiCall) -> object:
+    """What a method takes and does."""
+    found = await _found(call)
+    sets = "" if found.brief is None else f"{found.prefix}{found.brief.name}"
+    unit = "" if found.brief is None else found.brief.unit
+    return {**method_json(call.path("path"), found.method), "sets": sets, "unit": unit}
+
+
+async def call_method(call: ApiCall) -> object:
+    """Call a method; its arguments are checked first, as on the command line."""
+    found = await _found(call)
+    given = call.body.get("arguments", [])
+    timeout = call.body.get("timeout", TIMEOUT)
+    resolve = resolver(found.class_name, configured_modules(call.services.site.context.config))
+
+    def bound(allowed: str) -> tuple[list[object], dict[str, object]]:
+        return bind_json(
+            given, found.method.parameters, found.where, resolve=resolve, setting=setting_of(found),
+            limits=lambda: allowed,
+        )  # fmt: skip
+
+    try:
+        args, kwargs = bound("")
+    except WrongArgument:
+        brief = found.brief
+        args, kwargs = bound("" if brief is None else await allowed_async(found.proxy, found.prefix + brief.name))
+    try:
+        with trio.fail_after(timeout):
+            result = await getattr(found.target, found.method.name)(*args, **kwargs)
+            if found.method.kind.is_stream:
+                result = [item async for item in _some(result)]
+    except trio.TooSlowError:
+        raise
+    except Exception as error:  # of the driver, most likely
+        raise DriverError(error) from error
+    return value_response(result, {"result": json_of(result)}, call.accept)
+
+
+async def _some(stream: Any) -> Any:
+    count = 0
+    async for item in stream:
+        yield item
+        count += 1
+        if count >= ITEMS:
+            return
+
+
+# Locks
+
+
+async def _lock(call: ApiCall, proxy: AsyncProxy[Any]) -> object:
+    try:
+        with trio.fail_after(5.0):
+            info = await proxy.lock_info()
+    except (QMI_Exception, trio.TooSlowError):
+        return None
+    if info is None:
+        return None
+    found = _record(info)
+    own = call.services.site.context.name
+    mine = bool(call.caller.user) and info.context == own and proxy.__rpc__.token is not None
+    return {**found, "describe": info.describe(), "mine": mine}
+
+
+async def get_lock(call: ApiCall) -> object:
+    """Who holds the lock."""
+    return {"lock": await _lock(call, await _proxy(call))}
+
+
+def _token(call: ApiCall) -> str:
+    return f"qmi web for {call.caller.user}"
+
+
+async def take_lock(call: ApiCall) -> object:
+    """Lock an object for whoever is logged in."""
+    proxy = await _proxy(call)
+    reason = call.body.get("reason") or f"{call.caller.user}, in a browser"
+    granted = await proxy.reserve(reason, call.body.get("timeout", 0.0), _token(call))
+    lock = await _lock(call, proxy)
+    if not granted:
+        held = lock["describe"] if isinstance(lock, dict) else "somebody else"
+        raise QMI_InvalidOperationException(f"{call.address} could not be locked: it is held by {held}")
+    return {"lock": lock}
+
+
+async def release_lock(call: ApiCall) -> object:
+    """Give a lock back, or take one away."""
+    proxy = await _proxy(call)
+    if call.query.get("force"):
+        reason = call.query.get("reason") or f"taken over by {call.caller.user}, in a browser"
+        await proxy.force_unlock(reason)
+        proxy.__rpc__.token = None
+    elif not await proxy.unlock(_token(call)):
+        lock = await _lock(call, proxy)
+        held = f"it is held by {lock['describe']}" if isinstance(lock, dict) else "it is not locked"
+        raise QMI_InvalidOperationException(f"{call.address} could not be unlocked: {held}")
+    return {"lock": await _lock(call, proxy)}
+
+
+async def request_lock(call: ApiCall) -> object:
+    """Tell whoever holds the lock that somebody wants it."""
+    reason = call.body.get("reason") or f"{call.caller.user} asks for it in a browser"
+    return {"told": await (await _proxy(call)).request_release(reason)}
+
+
+# Tasks
+
+
+async def _task(call: ApiCall) -> Any:
+    proxy: Any = await _proxy(call)
+    if _interface(proxy).category != "task":
+        raise QMI_InvalidOperationException(f"{call.address} is no task")
+    return proxy
+
+
+async def start_task(call: ApiCall) -> object:
+    """Start a task."""
+    try:
+        await (await _task(call)).start(rpc_timeout=TIMEOUT)
+    except QMI_Exception as error:
+        raise DriverError(error) from error
+    return {"address": str(call.address)}
+
+
+async def stop_task(call: ApiCall) -> object:
+    """Have a task stop."""
+    await (await _task(call)).stop(rpc_timeout=TIMEOUT)
+    return {"address": str(call.address)}
+
+
+async def get_settings(call: ApiCall) -> object:
+    """The settings of a task, and those that it will take."""
+    proxy = await _task(call)
+    return {
+        "settings": json_of(await proxy.get_settings(rpc_timeout=TIMEOUT)),
+        "pending": json_of(await proxy.get_pending_settings(rpc_timeout=TIMEOUT)),
+    }
+
+
+async def set_settings(call: ApiCall) -> object:
+    """Change some settings of a task; the others stay as they are."""
+    proxy = await _task(call)
+    current = await proxy.get_pending_settings(rpc_timeout=TIMEOUT)
+    if current is None:
+        current = await proxy.get_settings(rpc_timeout=TIMEOUT)
+    changed = merged(current, call.body, call.address)
+    await proxy.set_settings(changed, rpc_timeout=TIMEOUT)
+    return {"settings": json_of(changed)}
+
+
+def merged(settings: Any, changes: dict[str, object], address: Address) -> object:
+    """Settings with some of them changed; each stays of the type that it has.
+
+    Raises:
+        WrongArgument: If there is no such setting, or it is of another type.
+        QMI_InvalidOperationException: If these settings have no names.
+    """
+    fields = getattr(settings, "fields", None)
+    if isinstance(settings, dict):
+        known = dict(settings)
+    elif isinstance(settings, tuple) and hasattr(settings, "_asdict"):
+        known = settings._asdict()
+    elif dataclasses.is_dataclass(settings) and not isinstance(settings, type) and not isinstance(fields, dict):
+        known = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    elif isinstance(fields, dict):  # of a class that is not here
+        known = dict(fields)
+    else:
+        raise QMI_InvalidOperationException(f"the settings of {address} have no names")
+    given = {name: _like(known, name, value, address) for name, value in changes.items()}
+    if isinstance(settings, dict):
+        return {**known, **given}
+    if isinstance(settings, tuple):
+        return settings._replace(**given)  # type: ignore[attr-defined]
+    if isinstance(fields, dict):
+        return dataclasses.replace(settings, fields={**known, **given})
+    return dataclasses.replace(settings, **given)
+
+
+def _like(known: dict[Any, object], name: str, value: object, address: Address) -> object:
+    from qmi.presenting.argument_text import Unfit, read_json
+
+    if name not in known:
+        raise WrongArgument(f"{address} has no setting {name!r}; it has {', '.join(map(str, known))}", name)
+    before = known[name]
+    if before is None:
+        return value
+    try:
+        return read_json(value, type(before))
+    except Unfit as error:
+        raise WrongArgument(f"setting {name!r} of {address} must be {error.expected}, got {value!r}", name) from None

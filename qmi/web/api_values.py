@@ -1,0 +1,102 @@
+"""Values of instruments in the answers of the API: JSON, and arrays as CBOR or npy for who wants them."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+from starlette.responses import Response
+
+from qmi.presenting.json_values import dumps
+from qmi.presenting.value_text import json_of
+
+CBOR = "application/cbor"
+NPY = "application/x-npy"
+JSON = "application/json"
+
+# RFC 8746: a typed array of little-endian numbers by the type of its elements, and an array of several dimensions.
+_TYPED = {
+    "uint8": 64, "uint16": 69, "uint32": 70, "uint64": 71, "int8": 72, "int16": 77, "int32": 78, "int64": 79,
+    "float16": 84, "float32": 85, "float64": 86,
+}  # fmt: skip
+_DIMENSIONS = 40
+
+
+def preferred(accept: str) -> str:
+    """Which of the types of values somebody wants, by the header ``Accept``."""
+    best, weight = JSON, 0.0
+    for entry in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in entry.split(";"))
+        quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            number = float(quality)
+        except ValueError:
+            continue
+        if name in (CBOR, NPY, JSON) and number > weight:
+            best, weight = name, number
+    return best
+
+
+def is_array(value: object) -> bool:
+    """Whether a value is an array of numpy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def value_response(value: object, told: dict[str, object], accept: str) -> Response:
+    """The answer that has a value of an instrument.
+
+    Args:
+        value: The value.
+        told: What JSON says of it.
+        accept: Which types are wanted.
+    """
+    wanted = preferred(accept)
+    if wanted == NPY and is_array(value):
+        return Response(npy_of(value), media_type=NPY)
+    if wanted == CBOR:
+        return Response(cbor_of(value), media_type=CBOR)
+    return json_response(told)
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """An answer of JSON."""
+    return Response(dumps(value), status, media_type=JSON)
+
+
+def npy_of(array: Any) -> bytes:
+    """An array as a file of numpy."""
+    import numpy
+
+    if array.dtype.hasobject:
+        array = array.astype(str)
+    file = io.BytesIO()
+    numpy.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def cbor_of(value: object) -> bytes:
+    """A value as CBOR, its arrays as typed arrays (RFC 8746)."""
+    import cbor2
+
+    return cbor2.dumps(_for_cbor(value))
+
+
+def _for_cbor(value: Any) -> object:
+    if is_array(value):
+        import cbor2
+
+        tag = _TYPED.get(value.dtype.name)
+        if tag is None:
+            return _for_cbor(value.tolist())
+        little = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False)
+        typed = cbor2.CBORTag(tag, little.tobytes())
+        return typed if value.ndim == 1 else cbor2.CBORTag(_DIMENSIONS, [list(value.shape), typed])
+    if isinstance(value, dict):
+        return {str(key): _for_cbor(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: _for_cbor(item) for name, item in value._asdict().items()}
+    if isinstance(value, list | tuple):
+        return [_for_cbor(item) for item in value]
+    return value if isinstance(value, float | bytes) else json_of(value)

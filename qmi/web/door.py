@@ -1,0 +1,176 @@
+"""The door: who logs in, who sends a request, and what is refused to whom."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+
+from qmi.config.validators import printable
+from qmi.web.authorization import (
+    COOKIE,
+    SAFE_METHODS,
+    Caller,
+    RateLimit,
+    Refusal,
+    Session,
+    Sessions,
+    foreign_host,
+    foreign_origin,
+    refusal_of,
+    same_secret,
+)
+from qmi.web.guard import Scope
+from qmi.web.options import Options
+from qmi.web.users import Users
+
+_changes = logging.getLogger("qmi.web.changes")
+
+TOKEN_USER = "operator"
+_PROVED_SECONDS = 300.0
+
+
+class Door:
+    """Who may come in.
+
+    Args:
+        options: How the server runs.
+
+    Attributes:
+        token: With what things may be changed, where there is no file of users; empty where there is one.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._users = Users(Path(options.users)) if options.users else None
+        self.token = "" if self._users is not None else secrets.token_urlsafe(24)
+        self._sessions = Sessions()
+        self._logins = RateLimit(rate=5 / 60, burst=5)
+        self._reads = RateLimit(rate=200, burst=400)
+        self._writes = RateLimit(rate=50, burst=100)
+        self._proved: dict[bytes, tuple[str, float]] = {}
+        self._verifying = trio.CapacityLimiter(1)  # argon2 takes much memory and a core
+
+    @property
+    def login_by(self) -> str:
+        """What somebody logs in with: ``"password"`` or ``"token"``."""
+        return "token" if self._users is None else "password"
+
+    def check(self) -> None:
+        """See whether the users can be read.
+
+        Raises:
+            QMI_ConfigurationException: If not.
+        """
+        if self._users is not None:
+            self._users.names()
+
+    # Every request
+
+    def refuse(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        """Why a request is refused for where it comes from, or because there are too many: status and reason."""
+        refusal = foreign_host(headers.get("host", ""), (), loopback=self._options.is_loopback) or foreign_origin(
+            scope["method"], scope["scheme"], headers
+        )
+        if refusal is not None:
+            return refusal.status, refusal.message
+        limit = self._reads if scope["method"] in SAFE_METHODS else self._writes
+        if limit.wait(_client(scope), time.monotonic()) > 0.0:
+            return 429, "too many requests; wait a moment"
+        return None
+
+    async def caller(self, request: HTTPConnection) -> Caller:
+        """Who sends a request."""
+        given = request.headers.get("authorization", "")
+        if given:
+            return await self._by_header(given, request)
+        session = self._sessions.find(request.cookies.get(COOKIE, ""), time.monotonic())
+        return Caller() if session is None else Caller(session.user, session.csrf)
+
+    def refusal(self, caller: Caller, headers: Mapping[str, str], *, changes: bool) -> Refusal | None:
+        """Why somebody may not do something; None if it is allowed."""
+        return refusal_of(caller, headers, changes=changes, reading_is_free=self._options.reading_is_free)
+
+    async def _by_header(self, given: str, request: HTTPConnection) -> Caller:
+        scheme, _, proof = given.partition(" ")
+        if scheme.lower() == "bearer" and self.token:
+            user = await self.user_by_token(proof.strip(), request)
+            return Caller(user or "")
+        if scheme.lower() == "basic" and self._users is not None:
+            # A program sends it with each request, and to prove it takes a tenth of a second.
+            key = hashlib.sha256(given.encode()).digest()
+            known = self._proved.get(key)
+            if known is not None and time.monotonic() - known[1] < _PROVED_SECONDS:
+                return Caller(known[0])
+            try:
+                name, _, password = base64.b64decode(proof, validate=True).decode("utf-8").partition(":")
+            except ValueError:
+                return Caller()
+            user = await self.user_by_password(name, password, request)
+            if user:
+                if len(self._proved) > 1000:
+                    self._proved.clear()
+                self._proved[key] = user, time.monotonic()
+            return Caller(user or "")
+        return Caller()
+
+    # Logging in
+
+    async def user_by_token(self, token: str, request: HTTPConnection) -> str | None:
+        """Who has that token; None if it is wrong, or there were too many wrong ones."""
+        if not self._may_try(request) or not self.token:
+            return None
+        return self._tried(TOKEN_USER if same_secret(token, self.token) else None, request, "a token")
+
+    async def user_by_password(self, name: str, password: str, request: HTTPConnection) -> str | None:
+        """The user of that name and password; None if it is wrong, or there were too many wrong ones."""
+        if self._users is None or not self._may_try(request):
+            return None
+        users = self._users
+        right = await trio.to_thread.run_sync(users.is_password_of, name, password, limiter=self._verifying)
+        return self._tried(name if right else None, request, f"the password of {printable(name)!r}")
+
+    def seconds_to_wait(self, request: HTTPConnection) -> float:
+        """How long somebody has to wait before the next try to log in, in seconds."""
+        waited = self._logins.wait(_client(request.scope), time.monotonic())
+        if not waited:
+            self._logins.give_back(_client(request.scope))
+        return waited
+
+    def _may_try(self, request: HTTPConnection) -> bool:
+        return self._logins.wait(_client(request.scope), time.monotonic()) == 0.0
+
+    def _tried(self, user: str | None, request: HTTPConnection, what: str) -> str | None:
+        if user is None:
+            _changes.warning("Somebody at %s has sent %s, which is wrong", _client(request.scope), what)
+        else:
+            self._logins.give_back(_client(request.scope))
+        return user
+
+    def begin(self, user: str, request: HTTPConnection) -> tuple[str, Session]:
+        """Begin a session; returns its cookie."""
+        cookie = secrets.token_urlsafe(32)
+        session = self._sessions.begin(cookie, secrets.token_urlsafe(24), user, time.monotonic())
+        _changes.info("%s has logged in at %s", user, _client(request.scope))
+        return cookie, session
+
+    def end(self, request: HTTPConnection) -> None:
+        """End the session of a request."""
+        self._sessions.end(request.cookies.get(COOKIE, ""))
+
+    def log_change(self, user: str, request: HTTPConnection, what: str, outcome: str) -> None:
+        """Log who has changed what."""
+        _changes.info("%s (at %s): %s: %s", user, _client(request.scope), printable(what), printable(outcome))
+
+
+def _client(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "?"

@@ -1,0 +1,93 @@
+"""Checks what was sent against the schemas of the table of operations, which use little of JSON Schema. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+}
+_WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
+          "object": "a JSON object", "array": "a JSON list"}  # fmt: skip
+
+
+def fault_of(value: object, schema: Mapping[str, Any], where: str = "what is sent") -> str:
+    """What is wrong with a value; empty if nothing is.
+
+    Args:
+        value: What was sent.
+        schema: What is expected.
+        where: What it is called in the message.
+    """
+    if "anyOf" in schema:
+        if all(fault_of(value, choice, where) for choice in schema["anyOf"]):
+            words = " or ".join(_WORDS[choice["type"]] for choice in schema["anyOf"])
+            return f"{where} must be {words}"
+        return ""
+    kind = schema.get("type")
+    if kind is None:
+        return ""
+    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        return f"{where} must be {_WORDS[kind]}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number_fault(value, schema, where)
+    return _fields_fault(value, schema, where) if isinstance(value, dict) else ""
+
+
+def _number_fault(value: float, schema: Mapping[str, Any], where: str) -> str:
+    least, above, most = schema.get("minimum"), schema.get("exclusiveMinimum"), schema.get("maximum")
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{where} must be a finite number"
+    if least is not None and value < least:
+        return f"{where} must be {least} or more, got {value}"
+    if above is not None and value <= above:
+        return f"{where} must be above {above}, got {value}"
+    if most is not None and value > most:
+        return f"{where} must be {most} or less, got {value}"
+    return ""
+
+
+def _fields_fault(value: Mapping[str, object], schema: Mapping[str, Any], where: str) -> str:
+    properties = schema.get("properties")
+    if properties is None:
+        return ""
+    if lacking := [name for name in schema.get("required", ()) if name not in value]:
+        return f"{where} must have {lacking[0]!r}"
+    for name, item in value.items():
+        if name not in properties:
+            return f"{where} has {name!r}, and may have {', '.join(properties)}"
+        if fault := fault_of(item, properties[name], name):
+            return fault
+    return ""
+
+
+def from_text(text: str, schema: Mapping[str, Any]) -> object:
+    """The value of a text behind the question mark.
+
+    Args:
+        text: The text.
+        schema: What is expected.
+
+    Raises:
+        ValueError: If it is no such value; says what it must be.
+    """
+    kind = schema.get("type", "string")
+    value: object = text
+    if kind == "boolean":
+        value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    elif kind in ("integer", "number") and text.isascii() and len(text) < 40:
+        try:
+            value = int(text) if kind == "integer" else float(text)
+        except ValueError:
+            value = text
+    fault = fault_of(value, schema, "")
+    if fault:
+        raise ValueError(f"{fault.strip()}" + ("" if "got" in fault else f", got {text[:40]!r}"))
+    return value

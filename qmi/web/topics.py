@@ -1,0 +1,270 @@
+"""Where what is pushed comes from: a function for each kind of topic.
+
+A new kind is a function that takes the topic and what stands behind the colon in its name, and a row of
+:data:`Sources.kinds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import trio
+
+from qmi.actors.future import call_async
+from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
+from qmi.core.context import LogBatch
+from qmi.data import follow
+from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
+from qmi.messages import Call
+from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_parameter_path
+from qmi.presenting.places import Place, find_places
+from qmi.presenting.seen import as_json
+from qmi.presenting.value_text import json_of
+from qmi.scan import ScanInfo
+from qmi.web.pushes import Source, Topic
+from qmi.web.site import Site
+
+_CHANGED = "sig_changed"
+_LOG_WAIT = 20.0
+_QUEUE = 1000
+SCANS_EVERY = 1.0
+"""How often the progress of scans is asked for while somebody looks at it, in seconds."""
+
+
+class Sources:
+    """The sources of all topics.
+
+    Args:
+        site: The contexts.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.kinds: dict[str, tuple[Callable[[Topic, str], Coroutine[Any, Any, None]], bool]] = {
+            "site": (self._of_site, False),
+            "status": (self._of_status, False),
+            "value": (self._of_value, False),
+            "signal": (self._of_signal, False),
+            "rows": (self._of_rows, True),
+            "scans": (self._of_scans, False),
+            "log": (self._of_log, True),
+        }
+
+    def find(self, name: str) -> tuple[Source, bool]:
+        """The source of a topic, and whether it is a list.
+
+        Raises:
+            QMI_InvalidValueException: If it is none.
+        """
+        kind, colon, rest = name.partition(":")
+        if kind not in self.kinds:
+            near = nearest(kind, self.kinds)
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(self.kinds)}"
+            raise QMI_InvalidValueException(f"there is no topic {kind!r}: {hint}")
+        if (kind in ("site", "scans")) == bool(rest) or bool(colon) != bool(rest):
+            raise QMI_InvalidValueException(f"topic must be {_FORMS[kind]}, got {name!r}")
+        if kind in ("value", "signal"):
+            split_member(rest)
+        if kind in ("status", "log") and not is_valid_name(rest):
+            raise QMI_InvalidValueException(f"topic must be {_FORMS[kind]}, got {name!r}")
+        source, is_list = self.kinds[kind]
+        return partial(_run, source, rest), is_list
+
+    # The site
+
+    async def _of_site(self, topic: Topic, _: str) -> None:
+        with self._site.watched():
+            while True:
+                told = [as_json(seen) for seen in self._site.seen()]
+                topic.publish_once([{**each, "status": None, "round_trip": None, "uptime": None} for each in told])
+                await self._site.news()
+
+    async def _of_status(self, topic: Topic, name: str) -> None:
+        with self._site.watched():
+            topic.publish(as_json(await self._site.look_at(name)))
+            while True:
+                await self._site.news()
+                topic.publish_once(as_json(self._site.find(name)))
+
+    # Objects
+
+    async def _of_value(self, topic: Topic, member: str) -> None:
+        address, path = split_member(member)
+        await self._site.connect(address.context)
+        proxy = await self._site.context.get_rpc_object(str(address))
+        (place,) = find_places(proxy, address, path)
+        signals = {signal.name for signal in proxy.__rpc_interface__.signals}
+        parts = parse_parameter_path(path)
+        group, number = ("", 0) if parts is None else (parts.group, parts.number)
+        published = f"sig_{group}_{parts.name}" if parts is not None and group else f"sig_{path}"
+        receiver = QMI_SignalReceiver(_QUEUE, report_gaps=True)
+        heads: dict[str, tuple[object, ...]] = {}
+        if place.is_parameter and _CHANGED in signals:
+            heads[_CHANGED] = (path,)
+        if place.is_parameter and published in signals:
+            heads[published] = (number,) if group else ()
+        try:
+            for name in heads:
+                await self._site.context.subscribe_signal(address.context, address.object, name, receiver)
+            await self._publish_known(topic, place)
+            if not heads:
+                return
+            async for signal in receiver:
+                if signal.is_gap:
+                    topic.publish({"gap": signal.gap})
+                    if signal.gap in ("resumed", "restarted"):
+                        await self._publish_known(topic, place)
+                    continue
+                head = heads.get(signal.signal_name, ())
+                if signal.args[: len(head)] == head and len(signal.args) > len(head):
+                    told = place.as_json(signal.args[len(head)])
+                    topic.publish({**told, "value": json_of(told["value"]), "time": signal.timestamp})
+        finally:
+            await self._unsubscribe(address, heads, receiver)
+
+    async def _publish_known(self, topic: Topic, place: Place) -> None:
+        """What was read or set last; the object is not asked."""
+        readings = await read_values(self._site, place.address)
+        if place.path in readings:
+            value, when = readings[place.path]
+            told = place.as_json(value)
+            topic.publish({**told, "value": json_of(told["value"]), "time": when})
+
+    async def _of_signal(self, topic: Topic, member: str) -> None:
+        address, name = split_member(member)
+        await self._site.connect(address.context)
+        receiver = QMI_SignalReceiver(_QUEUE, report_gaps=True)
+        try:
+            await self._site.context.subscribe_signal(address.context, address.object, name, receiver)
+            async for signal in receiver:
+                topic.publish(_told(signal))
+        finally:
+            await self._unsubscribe(address, [name], receiver)
+
+    async def _unsubscribe(self, address: Address, names: Any, receiver: QMI_SignalReceiver) -> None:
+        with trio.move_on_after(2.0, shield=True):
+            for name in names:
+                try:
+                    await self._site.context.unsubscribe_signal(address.context, address.object, name, receiver)
+                except QMI_Exception:  # it has gone, and the subscription with it
+                    continue
+
+    # Runs and scans
+
+    async def _of_rows(self, topic: Topic, run: str) -> None:
+        context, _, name = run.rpartition("/")
+        async with follow(name, context=context or None) as follower:
+            while rows := await follower.read_async():
+                for row in rows:
+                    topic.publish({"number": row.number, "time": row.time, "values": json_of(dict(row))})
+
+    async def _of_scans(self, topic: Topic, _: str) -> None:
+        with self._site.watched():
+            while True:
+                topic.publish_once(await list_scans(self._site))
+                await trio.sleep(SCANS_EVERY)
+
+    # Logs
+
+    async def _of_log(self, topic: Topic, name: str) -> None:
+        after: int | None = None
+        run = ""
+        while True:
+            await self._site.connect(name)
+            batch = await read_log(self._site, name, after=after, limit=200, wait=_LOG_WAIT, run=run)
+            if batch.lost:
+                topic.publish({"lost": batch.lost})
+            for record in batch.records:
+                topic.publish(record.to_plain())
+            after, run = batch.last, batch.run
+
+
+_FORMS = {
+    "site": "site", "status": "status:CONTEXT", "value": "value:CONTEXT.OBJECT.NAME",
+    "signal": "signal:CONTEXT.OBJECT.NAME", "rows": "rows:RUN, or rows:CONTEXT/RUN", "scans": "scans",
+    "log": "log:CONTEXT",
+}  # fmt: skip
+
+
+async def _run(source: Callable[[Topic, str], Coroutine[Any, Any, None]], rest: str, topic: Topic) -> None:
+    await source(topic, rest)
+
+
+def _told(signal: ReceivedSignal) -> dict[str, object]:
+    if signal.is_gap:
+        return {"gap": signal.gap}
+    gap = {"gap": signal.gap} if signal.gap else {}
+    return {"args": [json_of(value) for value in signal.args], "number": signal.seqnr, "time": signal.timestamp, **gap}
+
+
+def split_member(path: str) -> tuple[Address, str]:
+    """The object and what of it is meant: ``"lab.psu.voltage"``.
+
+    Raises:
+        QMI_InvalidValueException: If it is no such path.
+    """
+    context, _, rest = path.partition(".")
+    name, _, member = rest.partition(".")
+    if not member or not is_valid_name(context) or not is_valid_name(name):
+        raise QMI_InvalidValueException(f"it is written CONTEXT.OBJECT.NAME, such as lab.psu.voltage; got {path!r}")
+    return Address(context, name), member
+
+
+async def list_scans(site: Site, only: str = "") -> list[dict[str, object]]:
+    """The scans that go on, of all contexts that are connected or of one.
+
+    Raises:
+        QMI_UnknownNameException: If there is no context of that name.
+        QMI_Exception: If that one cannot be asked.
+    """
+    found: list[dict[str, object]] = []
+    names = [only] if only else [seen.name for seen in site.seen() if site.context.has_peer_context(seen.name)]
+    for name in names:
+        try:
+            if only:
+                await site.connect(name)
+            proxy = await site.context.get_rpc_object(f"{name}.$scans")
+            told: list[ScanInfo] = await proxy.list_scans(rpc_timeout=2.0)
+        except QMI_UnknownNameException:  # its program does not scan
+            if only:
+                site.check(name)
+            continue
+        except QMI_Exception:
+            if only:
+                raise
+            continue
+        found += [{"context": name, **info._asdict()} for info in told if isinstance(info, ScanInfo)]
+    return found
+
+
+async def read_values(site: Site, address: Address) -> dict[str, tuple[object, float]]:
+    """The last values of the parameters of an object, each with its time; the object is not asked.
+
+    Raises:
+        QMI_Exception: If its context does not answer.
+    """
+    call = Call(CONTEXT_OBJECT_NAME, "get_readings", (address.object,))
+    try:
+        found = await call_async(site.context.request(Address(address.context, CONTEXT_OBJECT_NAME), call))
+    except QMI_UnknownRpcException:  # of an older version
+        return {}
+    return {
+        name: (entry[0], float(entry[1]))
+        for name, entry in (found.items() if isinstance(found, dict) else ())
+        if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[1], int | float)
+    }
+
+
+async def read_log(site: Site, name: str, **request: object) -> LogBatch:
+    """A part of the log of a context.
+
+    Raises:
+        QMI_Exception: If it does not answer.
+    """
+    call = Call(CONTEXT_OBJECT_NAME, "read_log", (), request)
+    with trio.move_on_after(30.0):
+        found = await call_async(site.context.request(Address(name, CONTEXT_OBJECT_NAME), call))
+        return LogBatch.from_plain(found)
+    raise QMI_InvalidValueException(f"context {name!r} does not tell its log")

@@ -1,0 +1,126 @@
+"""The file of the users: a name and the hash of a password in each line."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from qmi.errors import QMI_ConfigurationException, QMI_InvalidValueException
+
+_NAME = re.compile(r"[\w.@+-]{1,64}")
+_LEAST = 8
+"""No password is shorter."""
+
+
+class Users:
+    """The users of a file, which is read again when it changes.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._hasher = PasswordHasher()
+        self._read: tuple[tuple[int, int, int], dict[str, str]] | None = None
+        # For names that are not there: the answer takes as long as for one that is.
+        self._nobody = self._hasher.hash("nobody has this password")
+
+    def names(self) -> list[str]:
+        """Their names.
+
+        Raises:
+            QMI_ConfigurationException: If the file cannot be read.
+        """
+        return sorted(self._hashes())
+
+    def is_password_of(self, name: str, password: str) -> bool:
+        """Whether that is the password of a user. This takes a while on purpose; from any thread.
+
+        Raises:
+            QMI_ConfigurationException: If the file cannot be read.
+        """
+        known = self._hashes().get(name)
+        try:
+            self._hasher.verify(known or self._nobody, password)
+        except (Argon2Error, InvalidHashError):
+            return False
+        return known is not None
+
+    def add(self, name: str, password: str) -> None:
+        """Add a user, or give one another password.
+
+        Raises:
+            QMI_InvalidValueException: If the name or the password will not do.
+            QMI_ConfigurationException: If the file cannot be read or written.
+        """
+        if not _NAME.fullmatch(name):
+            raise QMI_InvalidValueException(
+                f"the name of a user has letters, digits and . _ @ + -, at most 64 of them; got {name!r}"
+            )
+        if len(password) < _LEAST:
+            raise QMI_InvalidValueException(f"a password must have {_LEAST} characters or more, got {len(password)}")
+        self._write({**self._hashes(missing_ok=True), name: self._hasher.hash(password)})
+
+    def remove(self, name: str) -> bool:
+        """Remove a user; False if there was none of that name.
+
+        Raises:
+            QMI_ConfigurationException: If the file cannot be read or written.
+        """
+        hashes = self._hashes()
+        if name not in hashes:
+            return False
+        self._write({other: value for other, value in hashes.items() if other != name})
+        return True
+
+    def _hashes(self, *, missing_ok: bool = False) -> dict[str, str]:
+        try:
+            told = self.path.stat()
+            version = (told.st_mtime_ns, told.st_size, told.st_ino)
+            if self._read is None or self._read[0] != version:
+                if os.name == "posix" and told.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                    raise QMI_ConfigurationException(
+                        f"The file of users {self.path} can be changed by others: chmod go-w {self.path}"
+                    )
+                self._read = version, _parsed(self.path.read_text("utf-8"), self.path)
+        except FileNotFoundError:
+            if missing_ok:
+                return {}
+            raise QMI_ConfigurationException(
+                f"There is no file of users {self.path}: 'qmi web user add NAME --users {self.path}' makes it"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise QMI_ConfigurationException(f"The file of users {self.path} cannot be read: {error}") from error
+        return self._read[1]
+
+    def _write(self, hashes: dict[str, str]) -> None:
+        text = "".join(f"{name}:{value}\n" for name, value in sorted(hashes.items()))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        except OSError as error:
+            raise QMI_ConfigurationException(f"The file of users {self.path} cannot be written: {error}") from error
+        self._read = None
+
+
+def _parsed(text: str, path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or not _NAME.fullmatch(name) or not value.startswith("$argon2"):
+            raise QMI_ConfigurationException(f"{path}:{number}: expected NAME:HASH, as 'qmi web user add' writes it")
+        found[name] = value.strip()
+    return found
