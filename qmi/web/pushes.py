@@ -121,7 +121,7 @@ class Subscription:
         return newest, [topic.entry(items, missed.get(topic, 0)) for topic, items in waiting.items()]
 
 
-Source = Callable[[Topic], Coroutine[Any, Any, None]]
+Source = Callable[[Topic], Coroutine[None, None, None]]
 
 
 class Hub:

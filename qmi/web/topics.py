@@ -33,6 +33,10 @@ SCANS_EVERY = 1.0
 """How often the progress of scans is asked for while somebody looks at it, in seconds."""
 
 
+Kind = Callable[[Topic, str], Coroutine[None, None, None]]
+"""The source of a kind of topics: it takes the topic, and what stands behind the colon in its name."""
+
+
 class Sources:
     """The sources of all topics.
 
@@ -42,7 +46,7 @@ class Sources:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self.kinds: dict[str, tuple[Callable[[Topic, str], Coroutine[Any, Any, None]], bool]] = {
+        self.kinds: dict[str, tuple[Kind, bool]] = {
             "site": (self._of_site, False),
             "status": (self._of_status, False),
             "value": (self._of_value, False),
@@ -188,7 +192,7 @@ _FORMS = {
 }  # fmt: skip
 
 
-async def _run(source: Callable[[Topic, str], Coroutine[Any, Any, None]], rest: str, topic: Topic) -> None:
+async def _run(source: Kind, rest: str, topic: Topic) -> None:
     await source(topic, rest)
 
 
