@@ -81,10 +81,10 @@ if not TYPE_CHECKING:
 
         All of the package passes through this file, also what has no use for trio: the commands, the configuration.
         """
-        if name == "load_ipython_extension":  # "%load_ext qmi" looks for it here
+        if name in ("load_ipython_extension", "unload_ipython_extension"):  # "%load_ext qmi" looks for them here
             from importlib import import_module
 
-            return import_module("qmi.tools.ipython").load_ipython_extension
+            return getattr(import_module("qmi.tools.ipython"), name)
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from qmi import _api

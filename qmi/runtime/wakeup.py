@@ -283,23 +283,37 @@ def refuse_outside_trio(what: str, blocking: str, instead: tuple[str, str] | Non
     _refuse(f"{what} can be awaited in a trio program only, and this is {_where_else()}", written, in_thread)
 
 
+class AsyncioAwaits:
+    """Whether tasks of asyncio in this process may await proxies, their locks, streams and signals.
+
+    They may not unless somebody asked for it: ``%load_ext qmi`` does, and takes it back when it is unloaded.
+    """
+
+    def __init__(self) -> None:
+        self.allowed = False
+
+
+ASYNCIO = AsyncioAwaits()
+
+
 def refuse_outside_loops(what: str, blocking: str, instead: tuple[str, str] | None = None) -> None:
-    """The same for what a task of asyncio can await as well, such as the calls of proxies.
+    """The same for what a task of asyncio can await as well where that is allowed, such as the calls of proxies.
 
     Raises:
-        QMI_UsageException: In another event loop, or without any.
+        QMI_UsageException: In asyncio where it is not allowed, in another event loop, or without any.
     """
-    if in_task() or in_asyncio():
+    if in_task() or (ASYNCIO.allowed and in_asyncio()):
         return
     written, in_thread = instead or (f"{blocking}(...)", f"{blocking}, ...")
-    _refuse(f"{what} can be awaited in trio and in asyncio, and this is {_where_else()}", written, in_thread)
+    loops = "trio and in asyncio" if ASYNCIO.allowed else "a trio program only"
+    _refuse(f"{what} can be awaited in {loops}, and this is {_where_else()}", written, in_thread, "'%load_ext qmi' or ")
 
 
-def _refuse(what: str, written: str, in_thread: str) -> NoReturn:
+def _refuse(what: str, written: str, in_thread: str, extension: str = "") -> NoReturn:
     raise QMI_UsageException(
         f"{what}. Nothing was done. "
         f"Instead write '{written}' without await; or 'await asyncio.to_thread({in_thread})' in asyncio; or "
-        "'%autoawait trio' once in IPython or Jupyter, and then await"
+        f"{extension}'%autoawait trio' once in IPython or Jupyter, and then await"
     )
 
 

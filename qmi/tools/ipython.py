@@ -3,22 +3,27 @@
 ``%qmi ls lab`` is ``qmi ls lab``, with the same arguments and the same output; it ends by the stop button as the
 command does by Ctrl-C. Where no context runs, or ``--config``, ``--workgroup`` or ``--as`` is given, a command makes a
 connection of its own, as at a terminal.
+
+While it is loaded, tasks of asyncio may await proxies, in this process: cells run in such a loop.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import weakref
 from argparse import Namespace
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
-from IPython.core.error import UsageError
+from IPython.core.error import TryNext, UsageError
 
 from qmi.actors.proxy import QMI_RpcProxy
 from qmi.contexts.default import get_default
 from qmi.errors import QMI_Exception
 from qmi.names import Address
+from qmi.runtime.wakeup import ASYNCIO
 from qmi.tools.cli import session
 from qmi.tools.cli.candidates import FILES, complete
 from qmi.tools.cli.commands import find
@@ -36,10 +41,17 @@ _NAME = "qmi"
 _AT_A_TERMINAL = ("shell", "completion")
 
 
+class _Magics(Protocol):
+    """The magics of a shell."""
+
+    magics: dict[str, dict[str, object]]
+
+
 class Shell(Protocol):
     """What is needed of IPython."""
 
     user_ns: dict[str, object]
+    magics_manager: _Magics
 
     def register_magic_function(self, function: object, magic_kind: str, magic_name: str) -> None:
         """Have a function called for a magic."""
@@ -100,8 +112,11 @@ class _Magic:
     """The magic of one shell."""
 
     def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+        self._shell = weakref.proxy(shell)
         self._lab: RunningLaboratory | None = None
+        self.loaded = False
+        for key in (f"%{_NAME}", _NAME):
+            shell.set_hook("complete_command", self.complete, str_key=key)
 
     def _laboratory(self) -> Laboratory | None:
         """Where commands go to; None if there is no context."""
@@ -137,6 +152,8 @@ class _Magic:
 
     def complete(self, shell: Shell, event: _Event) -> list[str]:
         """What the last word of such a line can become."""
+        if not self.loaded:  # IPython forgets no hook
+            raise TryNext
         typed = event.text_until_cursor
         words = typed.split()[1:]
         current = words.pop() if words and not typed[-1:].isspace() else ""
@@ -154,9 +171,20 @@ class _Magic:
         return [candidate.value[before:] for candidate in found if candidate.value != FILES]
 
 
+_MAGICS: Final[WeakKeyDictionary[Shell, _Magic]] = WeakKeyDictionary()
+
+
 def load_ipython_extension(shell: Shell) -> None:
     """Called by ``%load_ext qmi``."""
-    magic = _Magic(shell)
+    magic = _MAGICS.get(shell) or _MAGICS.setdefault(shell, _Magic(shell))
+    magic.loaded = True
     shell.register_magic_function(magic.qmi, "line", _NAME)
-    for key in (f"%{_NAME}", _NAME):
-        shell.set_hook("complete_command", magic.complete, str_key=key)
+    ASYNCIO.allowed = True
+
+
+def unload_ipython_extension(shell: Shell) -> None:
+    """Called by ``%unload_ext qmi``."""
+    if shell in _MAGICS:
+        _MAGICS[shell].loaded = False
+    shell.magics_manager.magics["line"].pop(_NAME, None)
+    ASYNCIO.allowed = any(magic.loaded for magic in _MAGICS.values())

@@ -1,4 +1,4 @@
-"""Proxies in a program of asyncio: what a trio program awaits can be awaited there, too, and is cancelled alike."""
+"""Proxies in asyncio, where that is allowed: what trio awaits can be awaited there, too, and is cancelled alike."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qmi.core.context import QMI_Context
 from qmi.core.driver import QMI_Instrument, QMI_Signal, parameter, rpc_method
 from qmi.core.exceptions import QMI_ObjectLockedException, QMI_RpcTimeoutException
 from qmi.core.pubsub import QMI_SignalReceiver
+from qmi.runtime.wakeup import ASYNCIO
 from tests.support.lab import two_contexts
 
 
@@ -78,6 +79,11 @@ class Awaited(QMI_Instrument):
         """Some."""
         for number in range(3):
             yield number
+
+
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ASYNCIO, "allowed", True)  # as "%load_ext qmi" does
 
 
 @pytest.fixture(scope="module")

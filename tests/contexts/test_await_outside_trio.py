@@ -1,4 +1,4 @@
-"""Awaiting outside of trio is refused before anything is done, but for proxies in asyncio; errors say what to do."""
+"""Awaiting outside of trio, as in a notebook, is refused before anything is sent; the error says what works."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.core.task import QMI_Task
+from qmi.runtime.wakeup import ASYNCIO
 
 SEEN: list[str] = []
 
@@ -102,6 +103,7 @@ CALLS_FOR_TRIO: dict[str, Callable[[Any], Any]] = {
     "list_rpc_objects": lambda one: context().list_rpc_objects(),
     "wait_until_shutdown": lambda one: context().wait_until_shutdown(1.0),
 }
+CALLS = CALLS_OF_PROXIES | CALLS_FOR_TRIO
 
 
 def context() -> Any:
@@ -127,52 +129,39 @@ def lab() -> Iterator[QMI_Context]:
         yield made
 
 
-def refusal(run: Callable[[Any], Any], what: Any, text: str) -> None:
-    with pytest.raises(QMI_UsageException, match=rf"{text}.*without await.*asyncio\.to_thread.*autoawait trio"):
-        run(what)
-
-
-REFUSED = [
-    *(pytest.param(make, in_no_loop, "in trio and in asyncio", id=name) for name, make in CALLS_OF_PROXIES.items()),
-    *(pytest.param(make, in_no_loop, "trio program only", id=name) for name, make in CALLS_FOR_TRIO.items()),
-    *(
-        pytest.param(make, in_asyncio, "trio program only", id=f"{name} asyncio")
-        for name, make in CALLS_FOR_TRIO.items()
-    ),
-]
-
-
-@pytest.mark.parametrize(("make", "run", "text"), REFUSED)
-def test_fault_55_await_that_cannot_work_is_refused_before_anything_is_done(
-    lab: QMI_Context, make: Callable[[Any], Any], run: Callable[[Any], Any], text: str
+@pytest.mark.parametrize("run", [in_asyncio, in_no_loop])
+@pytest.mark.parametrize("make", CALLS.values(), ids=CALLS)
+def test_fault_55_await_outside_trio_is_refused_before_anything_is_done(
+    lab: QMI_Context, make: Callable[[Any], Any], run: Callable[[Any], Any]
 ) -> None:
     SEEN.clear()
     one = lab.get_instrument("one")
     before = len(lab.list_rpc_objects())
-    refusal(run, make(one), text)
+    with pytest.raises(
+        QMI_UsageException, match=r"trio program only.*without await.*asyncio\.to_thread.*autoawait trio"
+    ):
+        run(make(one))
     assert SEEN == []
     assert not one.is_locked()
     assert len(lab.list_rpc_objects()) == before
 
 
 def test_await_outside_trio_says_where_it_was(lab: QMI_Context) -> None:
-    with pytest.raises(QMI_UsageException, match=r"this is asyncio \(as in a notebook\)"):
-        in_asyncio(lab.async_context.list_rpc_objects())
-    with pytest.raises(QMI_UsageException, match=r"^lab\.one\.measure\(\).*this is another event loop, or none"):
-        in_no_loop(lab.get_instrument("one").rpc_async.measure())
+    with pytest.raises(QMI_UsageException, match=r"^lab\.one\.measure\(\).*this is asyncio \(as in a notebook\)"):
+        in_asyncio(lab.get_instrument("one").rpc_async.measure())
 
 
-def test_future_of_a_call_cannot_be_awaited_without_a_loop_but_waited_for(lab: QMI_Context) -> None:
+def test_future_of_a_call_cannot_be_awaited_outside_trio_but_waited_for(lab: QMI_Context) -> None:
     future = lab.get_instrument("one").rpc_nonblocking.measure()
     with pytest.raises(QMI_UsageException, match=r"future\.wait"):
-        in_no_loop(future)
+        in_asyncio(future)
     assert future.wait(10) == 1.0
 
 
-def test_stream_cannot_be_awaited_without_a_loop_but_iterated(lab: QMI_Context) -> None:
+def test_stream_cannot_be_awaited_outside_trio_but_iterated(lab: QMI_Context) -> None:
     items = lab.get_instrument("one").items()
     with pytest.raises(QMI_UsageException, match="next"):
-        in_no_loop(first(items))
+        in_asyncio(first(items))
     assert list(items) == [1]
 
 
@@ -183,3 +172,31 @@ def test_ways_that_the_error_names_work(lab: QMI_Context) -> None:
         return one.measure(), await asyncio.to_thread(one.measure)
 
     assert asyncio.run(main()) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("make", CALLS_OF_PROXIES.values(), ids=CALLS_OF_PROXIES)
+def test_error_of_what_the_extension_allows_names_it(lab: QMI_Context, make: Callable[[Any], Any]) -> None:
+    with pytest.raises(QMI_UsageException, match=r"; or '%load_ext qmi' or '%autoawait trio' once in IPython"):
+        in_asyncio(make(lab.get_instrument("one")))
+
+
+@pytest.mark.parametrize(
+    ("make", "run", "text"),
+    [
+        *(pytest.param(make, in_asyncio, "in a trio program only", id=name) for name, make in CALLS_FOR_TRIO.items()),
+        pytest.param(CALLS["method"], in_no_loop, "in trio and in asyncio, and this is another", id="method, no loop"),
+        pytest.param(CALLS["locked"], in_no_loop, "in trio and in asyncio, and this is another", id="locked, no loop"),
+    ],
+)
+def test_await_that_cannot_work_is_refused_where_asyncio_is_allowed(
+    lab: QMI_Context,
+    make: Callable[[Any], Any],
+    run: Callable[[Any], Any],
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ASYNCIO, "allowed", True)
+    SEEN.clear()
+    with pytest.raises(QMI_UsageException, match=text):
+        run(make(lab.get_instrument("one")))
+    assert SEEN == []

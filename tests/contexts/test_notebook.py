@@ -93,17 +93,22 @@ def test_cells_are_run_again_awaited_and_interrupted(notebook: Notebook) -> None
     assert "get_instrument('mine')" in error
     assert "replace=True" in error
     assert notebook.run('mine = qmi.make_instrument("mine", Driver, replace=True); mine.measure()') == ("1.0\n", "")
-    # A cell awaits in the loop of asyncio that the kernel runs, and is interrupted there.
+    # A cell that awaits is refused, and the ways that the error names work.
+    _, error = notebook.run("await one.rpc_async.measure()")
+    assert error.startswith("QMI_UsageException: server.one.measure() can be awaited in a trio program only")
+    assert notebook.run("one.measure()") == ("1.0\n", "")
+    assert notebook.run("import asyncio\nawait asyncio.to_thread(one.measure)") == ("1.0\n", "")
+    assert notebook.run("%load_ext qmi") == ("", "")
     assert notebook.run("await one.rpc_async.measure(), await mine.rpc_async.measure()") == ("(1.0, 1.0)\n", "")
     cell = notebook.begin("await one.rpc_async.long()")
     notebook.interrupt()
     assert notebook.end(cell)[1].startswith(("KeyboardInterrupt", "CancelledError"))
     assert notebook.run("await one.rpc_async.measure()") == ("1.0\n", "")
-    # What cannot be awaited there is refused, and the ways that the error names work.
     _, error = notebook.run("await qmi.context().async_context.list_rpc_objects()")
     assert error.startswith("QMI_UsageException: list_rpc_objects() of a context of a trio program can be awaited in")
-    assert notebook.run("one.measure()") == ("1.0\n", "")
-    assert notebook.run("import asyncio\nawait asyncio.to_thread(one.measure)") == ("1.0\n", "")
+    assert notebook.run("%reload_ext qmi\nawait one.rpc_async.measure()") == ("1.0\n", "")
+    assert notebook.run("%unload_ext qmi") == ("", "")
+    assert "can be awaited in a trio program only" in notebook.run("await one.rpc_async.measure()")[1]
     # The stop button, in a call of this program and in one of another.
     for call in ("one.long()", "mine.long()"):
         cell = notebook.begin(call)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import qmi
+from qmi.runtime.wakeup import ASYNCIO
 from tests.support.cli import serving, write_lab
 from tests.support.notebook import Notebook
 from tests.support.ports import free_port
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::P
 
 
 @pytest.fixture(scope="module")
-def shell() -> Any:
+def shell() -> Iterator[Any]:
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
@@ -30,7 +31,9 @@ def shell() -> Any:
     config.InteractiveShell.warn_venv = False
     made = make(config=config)
     made.extension_manager.load_extension("qmi")
-    return made
+    yield made
+    made.extension_manager.unload_extension("qmi")
+    assert not ASYNCIO.allowed
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,24 @@ def completions(shell: Any, text: str) -> set[str]:
 )
 def test_magic_is_completed_as_the_command_is(session: Any, text: str, found: set[str]) -> None:
     assert found <= completions(session, text)
+
+
+def test_extension_that_is_unloaded_leaves_nothing(session: Any) -> None:
+    def state() -> tuple[bool, bool, set[str]]:
+        found = session.find_line_magic("qmi") is not None
+        return ASYNCIO.allowed, found, completions(session, "%qmi get lab.psu.vol")
+
+    nothing: set[str] = set()
+    loaded = (True, True, {"lab.psu.voltage"})
+    assert state() == loaded
+    try:
+        for _ in range(2):
+            assert session.extension_manager.unload_extension("qmi") is None
+            assert state() == (False, False, nothing)
+            session.extension_manager.load_extension("qmi")
+            assert state() == loaded
+    finally:
+        session.extension_manager.load_extension("qmi")
 
 
 def test_magic_without_a_context_connects_by_itself(

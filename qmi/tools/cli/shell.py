@@ -146,5 +146,5 @@ def _start(variables: dict[str, object], text: str) -> None:
     config = importlib.import_module("traitlets.config").Config()
     config.TerminalInteractiveShell.banner1 = f"{text}\n"
     config.TerminalInteractiveShell.confirm_exit = False
-    config.InteractiveShellApp.extensions = ["qmi.tools.ipython"]
+    config.InteractiveShellApp.extensions = ["qmi"]
     IPython.start_ipython(argv=[], user_ns=variables, config=config)
