@@ -37,6 +37,10 @@ BLOCK = "block:"
 """How the secret of a ``locked()`` block begins."""
 
 
+PASS = "pass:"
+"""How the secret of a lock begins that its holder hands to the programs that it starts."""
+
+
 class Token(NamedTuple):
     """What a proxy shows to prove that it holds a lock.
 
@@ -55,6 +59,11 @@ class Token(NamedTuple):
     def is_block(self) -> bool:
         """Whether it stands for a ``locked()`` block, and not for a plain ``lock()``."""
         return not self.custom and self.secret.startswith(BLOCK)
+
+    @property
+    def is_pass(self) -> bool:
+        """Whether other contexts that show it may call, too: its holder has handed it to them."""
+        return not self.custom and self.secret.startswith(PASS)
 
 
 class _LockInfo(NamedTuple):

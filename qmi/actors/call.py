@@ -31,6 +31,7 @@ from qmi.actors.inline import (
     runs_in_thread_of_caller,
 )
 from qmi.actors.interface import Interface, Method, Placement
+from qmi.actors.lock_pass import PASSES
 from qmi.actors.open_blocks import Block, block_at
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.streams import RpcStream, Source
@@ -151,7 +152,7 @@ class Handle:
         self.router: Router = router
         self.address: Address = address
         self.interface: Interface = interface
-        self.token: Token | None = None
+        self.token: Token | None = PASSES.get(address) if PASSES else None
         self.open_blocks: int = 0
         self._actor: Actor | None = None
 
@@ -401,7 +402,7 @@ class Handle:
 
     def released(self, token: Token | None, answer: bool) -> bool:
         """Take note of the answer to :meth:`release`: a lock that could not be released is not there."""
-        if token is not None and self.token == token and (answer or not token.custom):
+        if token is not None and self.token == token and (answer or not (token.custom or token.is_pass)):
             self.token = None
         return answer
 

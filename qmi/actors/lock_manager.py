@@ -118,7 +118,8 @@ class LockManager:
             reason = lock.reason(token)
             # A token that was never heard of says nothing while somebody else holds the lock: it may be a guess.
             lost = reason is not None or (holder is None and lock.is_lost(token))
-            if lost and token is not None and not token.is_block:
+            # A pass is shown by any number of proxies, and none of them may go on without what it was meant for.
+            if lost and token is not None and not (token.is_block or token.is_pass):
                 lock.remember(token)  # told once; from then on the proxy is one without a lock
         name = self._actor.address.object
         if lost and token is not None:
@@ -145,7 +146,9 @@ class LockManager:
         why = reason or "it is not known here, because the link was lost or the program of the object was restarted"
         now = "" if info is None else f"; {self._held(info)}"
         todo = (
-            "Leave the locked() block and enter it again"
+            "It was taken by the program that has started this one; lock() asks for one of its own"
+            if token.is_pass
+            else "Leave the locked() block and enter it again"
             if token.is_block
             else "From now on this proxy calls without a lock; lock() asks for it again"
         )

@@ -5,7 +5,8 @@ Whoever asks stands in one of four relations to the lock (:class:`Ownership`); f
 
 The relation is a matter of tokens. An *automatic* token belongs to one proxy, or to one ``locked()`` block, in one
 incarnation of a context; nobody can guess it and it dies with that context. A *custom* token belongs to the name of a
-context, so that a restarted program can release what it locked before.
+context, so that a restarted program can release what it locked before. A *pass* is an automatic token that other
+contexts may show as well: who was handed it may call, and have blocks on top, but not give the lock back.
 
 Grants are stacked: a block within a block, or within a plain lock, of the same owner gets a grant on top of that one's,
 and only the top one may call. When it is released, the one below holds the lock again. Each grant has a key of its own,
@@ -125,7 +126,13 @@ class Holder(NamedTuple):
         """Whether this token, shown by this context, is the holder's."""
         if token is None or token not in (self.key, self.token):
             return False
-        return origin.context == self.origin.context if token.custom else origin == self.origin
+        if token.custom:
+            return origin.context == self.origin.context
+        return origin == self.origin or token.is_pass
+
+    def is_ended_by(self, origin: Origin, token: Token | None) -> bool:
+        """Whether who shows this token may release the grant: not the one who was handed a pass to it."""
+        return self.is_proved_by(origin, token) and (origin == self.origin or token is None or not token.is_pass)
 
 
 class _Ended(NamedTuple):
@@ -285,10 +292,13 @@ class Lock(Generic[W]):
 
         A text ends the plain lock that it was given for, and all blocks in which it is used.
         """
-        gone = [holder for holder in self.holders() if holder.is_proved_by(origin, token)]
+        gone = [holder for holder in self.holders() if holder.is_ended_by(origin, token)]
         reason = f"unlocked with its lock_token by context {origin.context!r}"
         for holder in gone:
             own = holder.key == token or not holder.key.is_block
+            if holder.key.is_pass:  # those who were handed it are told
+                self.remember(holder.key, f"context {origin.context!r}, which has handed it on, has given it back")
+                continue
             self.remember(holder.key, "" if own else reason, holder.outer if own else None)
         return self._end(gone, LockOperation.RELEASE)
 

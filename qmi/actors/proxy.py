@@ -26,12 +26,13 @@ from qmi.actors.call import Handle, Router, async_method, blocking_method, check
 from qmi.actors.future import QMI_RpcFuture, call_async, call_blocking
 from qmi.actors.interface import BLOCK_SERVICES, Interface, Method, SignalInfo
 from qmi.actors.lock_block import AsyncLockBlock, LockBlock
+from qmi.actors.lock_pass import new_pass
 from qmi.actors.presentation import ProxyType, hinted_views, shown_class, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES, take_failure
 from qmi.actors.proxy_part import ProxyPart, not_assigned, refuse_pickling
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownRpcException
-from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo
+from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo, Token
 from qmi.names import Address
 from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_loops
 
@@ -163,11 +164,13 @@ def _wait(rpc: Handle, what: str, future: QMI_RpcFuture[T], *, release: bool = F
 _TOO_OLD = "The program of {} runs an older version of this library, which cannot tell the holder of a lock anything"
 
 
-def _acquire(rpc: Handle, timeout: float, lock_token: str | None, reason: str | None = None) -> bool:
+def _acquire(
+    rpc: Handle, timeout: float, lock_token: str | None, reason: str | None = None, given: Token | None = None
+) -> bool:
     if reason is not None:
         check_reason(reason)
     refuse_on_loop(f"{rpc.address}.lock()", "await proxy.rpc_async.lock()")
-    token = rpc.token_to_lock_with(lock_token)
+    token = given or rpc.token_to_lock_with(lock_token)
     key = rpc.new_key(token)
     future: QMI_RpcFuture[LockAnswer] | None = None
     try:
@@ -179,6 +182,22 @@ def _acquire(rpc: Handle, timeout: float, lock_token: str | None, reason: str | 
     except BaseException:
         rpc.undo_acquire(key or token, future, stays=token.custom)
         raise
+
+
+def lock_with_pass(proxy: QMI_RpcProxy, timeout: float, reason: str) -> Token | None:
+    """Lock an object so that the programs which this one starts may use it; see :mod:`qmi.actors.lock_pass`.
+
+    Args:
+        proxy: The object.
+        timeout: How long to wait for another holder, in seconds.
+        reason: For what.
+
+    Returns:
+        The pass to hand to them; None if somebody else holds the lock. Where this program was handed one itself, it is
+        that one.
+    """
+    rpc = proxy.__rpc__
+    return rpc.token if _acquire(rpc, timeout, None, None if rpc.token else reason, new_pass()) else None
 
 
 def _check_task(rpc: Handle, name: str) -> None:

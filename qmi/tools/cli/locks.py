@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import math
+import os
 import platform
+import shlex
 import sys
 import threading
 import time
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from qmi.actors.proxy import QMI_RpcProxy
     from qmi.core.context import ReleaseRequest
 
+_LONGEST_REASON = 100
 _DESCRIPTIONS = {
     "lock": """
 Lock an object as long as the command runs: until Ctrl-C, or for a time. Who asks for the lock meanwhile is shown.
@@ -31,6 +34,12 @@ In IPython, '%qmi lock' holds it until '%qmi unlock' or the end of the session.
 
   qmi lock lab.psu --reason "changing the sample"
   qmi lock lab.psu --for 30m
+
+Or as long as another program runs, which may use the object: it is handed the lock, and ends what it has started.
+The exit code is that of the program.
+
+  qmi lock lab.psu -- python align.py
+  qmi lock lab.psu --wait 10m -- sh -c "qmi set lab.psu.voltage 5 && python measure.py"
 """,
     "reserve": """
 Reserve an object for something. Everybody sees who has reserved it and for what, and nobody can use it, until
@@ -64,6 +73,9 @@ def add_arguments(parser: CommandParser) -> None:
         return
     if command == "lock":
         parser.add_argument("--reason", metavar="TEXT", help="for what; everybody can see it")
+        parser.takes_command = True
+        parser.usage = "%(prog)s [options] CONTEXT.OBJECT [-- COMMAND ...]"
+        parser.set_defaults(command_line=None)
     else:
         parser.add_argument("reason", metavar="REASON", help="for what; everybody can see it")
     parser.add_argument("--for", dest="length", type=_seconds, metavar="TIME", help="for how long: 90s, 30m, 2h")
@@ -93,6 +105,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
             return _unlock(lab, proxy, address, arguments, terminal)
         if arguments.command == "reserve" and arguments.length is None:
             return _reserve(proxy, address, arguments, terminal)
+        if arguments.command == "lock" and arguments.command_line is not None:
+            return _run_command(lab, proxy, address, arguments, terminal)
         return _hold(lab, proxy, address, arguments, terminal)
 
 
@@ -144,6 +158,30 @@ def _hold(lab: Laboratory, proxy: QMI_RpcProxy, address: Address, arguments: Nam
     if not terminal.json:
         terminal.note(f"{address} is unlocked")
     return EXIT_OK
+
+
+def _run_command(
+    lab: Laboratory, proxy: QMI_RpcProxy, address: Address, arguments: Namespace, terminal: Terminal
+) -> int:
+    from qmi.actors.lock_pass import PASSES, environment_with
+    from qmi.actors.proxy import lock_with_pass
+    from qmi.tools.cli.child import run_child
+
+    command: list[str] = arguments.command_line
+    if not command:
+        raise QMI_UsageException("after -- comes the program that is to be run")
+    if arguments.length is not None:
+        raise QMI_UsageException("--for does not go with a program: the lock is held as long as that runs")
+    lab.context.on_lock_request(lambda request: terminal.note(str(request)))
+    token = lock_with_pass(proxy, arguments.wait, arguments.reason or shlex.join(command)[:_LONGEST_REASON])
+    if token is None:
+        raise _refused(proxy, address)
+    try:
+        return run_child(command, environment_with(os.environ, address, token))
+    finally:
+        # One that was handed to this program is not this program's to give back.
+        if PASSES.get(address) != token and not proxy.unlock():
+            terminal.note(f"the lock of {address} was gone before the end")
 
 
 def _told(address: Address, what: str, terminal: Terminal) -> None:

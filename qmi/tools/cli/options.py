@@ -21,7 +21,13 @@ _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose errors are one line; the parsers of subcommands are such, too."""
+    """A parser whose errors are one line; the parsers of subcommands are such, too.
+
+    Attributes:
+        takes_command: Whether what comes after ``--`` is a command line of its own, ``command_line``.
+    """
+
+    takes_command: bool = False
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
@@ -38,6 +44,9 @@ class CommandParser(argparse.ArgumentParser):
             QMI_UsageException: If it is wrong.
         """
         given = argparse.Namespace(**COMMON)
+        if self.takes_command and "--" in arguments:
+            at = arguments.index("--")
+            arguments, given.command_line = arguments[:at], arguments[at + 1 :]
         if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             return self.parse_args(arguments, given)
         return self.parse_intermixed_args(arguments, given)

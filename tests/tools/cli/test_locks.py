@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pexpect
 import pytest
 
+from qmi.actors.lock_pass import VARIABLE, passes_in
 from qmi.core.context import QMI_Context
+from qmi.names import Address
+from qmi.tools.cli.child import run_child
 from qmi.tools.cli.locks import own_token
 from tests.support.cli import Cli, serving, write_lab
 from tests.support.programs import ROOT
@@ -133,3 +139,99 @@ def test_lock_is_given_back_at_ctrl_c(config: Path, psu: Any) -> None:
 
 def test_token_of_a_reservation_is_that_of_the_user() -> None:
     assert own_token() == own_token()
+
+
+# lock -- COMMAND
+
+
+def test_command_runs_while_the_lock_is_held_and_its_exit_code_is_passed_on(
+    cli: Cli, psu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def run(command: list[str], environment: dict[str, str]) -> int:
+        info = psu.lock_info()
+        seen.append((command, info.reason, list(passes_in(environment[VARIABLE]))))
+        return 7
+
+    monkeypatch.setattr("qmi.tools.cli.child.run_child", run)
+    done = cli("lock", "--reason", "alignment", "lab.psu", "--", "align", "--for", "--", "x")
+    assert (done.code, done.out, done.err) == (7, "", "")
+    assert cli("lock", "lab.psu", "--", "align", "it's").code == 7
+    assert seen == [
+        (["align", "--for", "--", "x"], "alignment", [Address("lab", "psu")]),
+        (["align", "it's"], "align 'it'\"'\"'s'", [Address("lab", "psu")]),
+    ]
+    assert psu.lock_info() is None
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("sys.exit(3)", 3), ("sys.exit()", 0), ("os.kill(os.getpid(), 9)", 137), ("1/0", 1)]
+)
+def test_exit_code_of_a_program(command: str, code: int, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_child([sys.executable, "-S", "-c", f"import os, sys; {command}"], os.environ) == code
+
+
+def test_signals_are_passed_on_to_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Child:
+        """A program that tells its parent to end, as one that is busy when that comes."""
+
+        sent: ClassVar[list[int]] = []
+
+        def __init__(self, command: object, env: object) -> None:
+            os.kill(os.getpid(), signal.SIGHUP)  # before anybody knows that it is there
+
+        def send_signal(self, number: int) -> None:
+            self.sent.append(number)
+
+        def wait(self) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)  # the terminal gives that one to both
+            return 5
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
+    monkeypatch.setattr("qmi.tools.cli.child.subprocess.Popen", Child)
+    assert run_child(["x"], {}) == 5
+    assert Child.sent == [signal.SIGHUP, signal.SIGTERM]
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["lab.psu", "--"], 2, "after -- comes the program that is to be run"),
+        (["lab.psu", "--for", "1s", "--", "true"], 2, "--for does not go with a program"),
+        (["lab.psu", "true"], 2, "unrecognized arguments: true"),
+        (["lab.psu", "--", "/nowhere/align"], 127, "there is no program '/nowhere/align'"),
+        (["lab.psu", "--", "/"], 126, "/ cannot be run: Permission denied"),
+    ],
+)
+def test_command_that_cannot_be_run_leaves_no_lock(
+    cli: Cli, psu: Any, arguments: list[str], code: int, said: str
+) -> None:
+    done = cli("lock", *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
+    assert said in done.err
+    assert psu.lock_info() is None
+
+
+def test_command_is_not_run_where_somebody_else_holds_the_lock(cli: Cli, psu: Any) -> None:
+    assert psu.lock(reason="mine")
+    done = cli("lock", "lab.psu", "--", "/nowhere/align")
+    assert done.code == 1
+    assert "could not be locked: it is held by" in done.err
+
+
+@pytest.mark.slow
+def test_commands_within_the_command_use_the_object(config: Path, psu: Any) -> None:
+    qmi = f"{sys.executable} -m qmi --config {config}"
+    script = f"{qmi} set lab.psu.voltage 7 && {qmi} lock lab.psu -- {qmi} get lab.psu.voltage && exit 4"
+    done = subprocess.run(
+        [*qmi.split(), "lock", "lab.psu", "--", "sh", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (4, "7.0 V\n", "")
+    assert psu.lock_info() is None
