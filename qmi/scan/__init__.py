@@ -12,8 +12,8 @@ The points may be a list, a plain generator, or what :func:`linspace`, :func:`gr
 
 from __future__ import annotations
 
-from qmi.scan.columns import Readable, Row, Settable, readable, settable
-from qmi.scan.engine import Recorder, Scan, scan
+from qmi.scan.columns import Readable, Recorder, Row, Settable, readable, settable
+from qmi.scan.engine import Scan, scan
 from qmi.scan.handles import ScanHandle, find, find_async, scans, scans_async
 from qmi.scan.points import Points, adaptive, grid, linspace, repeat, zip  # noqa: A004 - zip of points
 from qmi.scan.queue import ScanQueue, ScanQueueRunner

@@ -10,7 +10,7 @@ from typing import Any
 from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import parse_parameter_path
 from qmi.scan.columns import readable, settable
-from qmi.scan.description import Description, PointsOf, Reference, find_function
+from qmi.scan.description import Description, PointsOf, Reference, find_function, is_published
 from qmi.scan.engine import Scan, scan
 from qmi.scan.points import adaptive, grid, repeat
 from qmi.scan.points import zip as zip_points
@@ -95,7 +95,8 @@ def build(description: Description, proxies: Mapping[str, Any], functions: Funct
         )
     if description.patience is not None:
         made.wait_when_lost(description.patience)
-    return made.settle(description.settle).annotate(tags=description.tags, comment=description.comment)
+    made.settle(description.settle)
+    return made.annotate(tags=description.tags, comment=description.comment, metadata=description.metadata)
 
 
 def _part_of(proxy: Any, reference: Reference) -> Any:
@@ -111,7 +112,8 @@ def _part_of(proxy: Any, reference: Reference) -> Any:
         if isinstance(error, QMI_Exception):
             raise
         raise QMI_UsageException(f"{reference.where} has no {reference.kind} {reference.name!r}") from error
-    is_one = hasattr(found, "subscribe") if reference.kind == "signal" else inspect.ismethod(found)
+    is_method = inspect.ismethod(found) and is_published(owner, name)
+    is_one = hasattr(found, "subscribe") if reference.kind == "signal" else is_method
     if not is_one:
         raise QMI_UsageException(f"{reference.where} has no {reference.kind} {reference.name!r}")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from qmi.core.driver import AsyncParameterHandle, NonblockingParameterHandle, ParameterHandle
 from qmi.core.exceptions import QMI_InvalidValueException, QMI_UsageException
@@ -25,6 +25,17 @@ class Row(data.Row):
     """
 
     __slots__ = ()
+
+
+class Recorder(Protocol):
+    """What rows are added to: a run, or anything with such a method."""
+
+    def add(self, /, **values: object) -> object:
+        """Keep a row.
+
+        Args:
+            values: The values by the names of their columns.
+        """
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,30 @@ def check_names(columns: list[Settable | Readable]) -> None:
                 "measure(name=...)"
             )
         seen.add(column.name)
+
+
+def check_handle(handle: Handle, wanted: type) -> None:
+    """Refuse the handle of a proxy that a scan cannot use in the way in which it is gone through.
+
+    Args:
+        handle: The handle.
+        wanted: The class of those that it can: blocking or awaited ones.
+
+    Raises:
+        QMI_UsageException: If it is one of the others.
+    """
+    if isinstance(handle, wanted):
+        return
+    found = f"{handle.name} of {handle.address}"
+    if wanted is ParameterHandle:
+        raise QMI_UsageException(
+            f"{found} is a parameter of an awaited proxy: go through the scan by 'async for', or take the handle of a "
+            "blocking proxy (proxy.rpc_blocking.parameters...)"
+        )
+    raise QMI_UsageException(
+        f"{found} is a parameter of a blocking proxy, which would block the event loop: take the handle of an awaited "
+        "proxy (proxy.rpc_async.parameters...)"
+    )
 
 
 def values_of(point: object, targets: list[Settable]) -> tuple[object, ...]:

@@ -13,14 +13,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 
 import trio
 
-from qmi.errors import QMI_InvalidValueException
-from qmi.runtime.call_context import current_interrupt
+from qmi.errors import QMI_CancelledCallException, QMI_InvalidValueException
+from qmi.runtime.call_context import EXECUTION, Execution, Facade, current_interrupt
 from qmi.runtime.sigint import INTERRUPTS
-from qmi.runtime.wakeup import ThreadWaker
+from qmi.runtime.wakeup import Interrupt, ThreadWaker, Waker
 
 
 class Request(IntEnum):
@@ -40,6 +41,59 @@ def check_rest(seconds: object) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise QMI_InvalidValueException(f"seconds must be a number of seconds, 0 or more, got {seconds!r}")
     return float(seconds)
+
+
+def _aborted() -> QMI_CancelledCallException:
+    return QMI_CancelledCallException("The scan was aborted while this call was waited for")
+
+
+class PointInterrupt(Interrupt):
+    """Ends what a point of a scan waits for, as that of a task around it does.
+
+    Without a mutex, like all of this module: a wait is registered first and looks then, and a request is written first
+    and wakes then.
+    """
+
+    __slots__ = ("outer",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outer: Interrupt | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether the waits of this thread are to end."""
+        return self._error is not None or (self.outer is not None and self.outer.requested)
+
+    def request(self, error: Callable[[], BaseException]) -> None:
+        """Make this and every later wait raise what the function returns."""
+        self._error = error
+        for waiter in self._waiters.copy():
+            waiter.wake()
+
+    def enter(self, waiter: Waker) -> None:
+        """Register a wait; raises at once if there is a request."""
+        self._waiters.append(waiter)
+        try:
+            if self.outer is not None:
+                self.outer.enter(waiter)
+            self.check()
+        except BaseException:
+            self.leave(waiter)
+            raise
+
+    def check(self, waiter: Waker | None = None) -> None:
+        """Raise if there is a request."""
+        if self.outer is not None:
+            self.outer.check(waiter)
+        super().check(waiter)
+
+    def leave(self, waiter: Waker) -> None:
+        """The wait is over."""
+        with suppress(ValueError):
+            self._waiters.remove(waiter)
+        if self.outer is not None:
+            self.outer.leave(waiter)
 
 
 class Control:
@@ -70,13 +124,18 @@ class Control:
         self._withheld = False  # an interrupt of INTERRUPTS that is pending there
         self._wake: Callable[[], object] | None = None
         self._cancel: Callable[[], object] | None = None
+        self._interrupt = PointInterrupt()
+        self._outer: Execution | None = None
+        self._own: Execution | None = None
 
     def ask(self, request: Request) -> None:
         """Ask for the end; from any thread, or a signal handler."""
         self.request = max(self.request, request)
         cancel = self._cancel
-        if request is Request.ABORT and cancel is not None:
-            cancel()
+        if request is Request.ABORT:
+            self._interrupt.request(_aborted)
+            if cancel is not None:
+                cancel()
         self.look()
 
     def pause(self, paused: bool) -> None:
@@ -142,6 +201,26 @@ class Control:
             _thread.start_new_thread(_thread.interrupt_main, ())
 
     # The scan itself
+
+    def enter_point(self, facade: Facade | None) -> None:
+        """From now on, what this thread waits for ends when the scan is to end now.
+
+        Args:
+            facade: The context of the code that scans; without one, nothing is waited for.
+        """
+        if facade is None:
+            return
+        outer = EXECUTION.get()
+        if self._own is None or outer is not self._outer:
+            self._interrupt.outer = None if outer is None else outer.interrupt
+            own = Execution(facade) if outer is None else outer
+            self._outer, self._own = outer, own._replace(interrupt=self._interrupt)
+        EXECUTION.set(self._own)
+
+    def leave_point(self) -> None:
+        """What this thread waits for is no concern of the scan any more; also if it is not now."""
+        if self._own is not None and EXECUTION.get() is self._own:
+            EXECUTION.set(self._outer)
 
     def _may_go(self, why: str | None) -> bool:
         held = self._why_held() or why

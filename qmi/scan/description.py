@@ -10,7 +10,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -132,6 +132,7 @@ class Description:
         comment: What its user says of it.
         length: How many points there are; None if that is not known.
         settle: For how many seconds it waits at each point before it measures.
+        metadata: What else the run keeps.
     """
 
     targets: tuple[Column, ...]
@@ -145,6 +146,7 @@ class Description:
     comment: str = ""
     length: int | None = None
     settle: float = 0.0
+    metadata: Mapping[str, object] = field(default_factory=dict)
     references: tuple[Reference, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -182,23 +184,25 @@ class Description:
             "comment": self.comment,
             "length": self.length,
             **({"settle": self.settle} if self.settle else {}),
+            "metadata": dict(self.metadata),
         }
 
     def moved(self, context: str, name: str) -> Description:
         """The same where objects of a context are known by another name of it."""
-        plain = self.plain()
         prefix = f"{context}."
 
-        def renamed(thing: object) -> object:
-            if isinstance(thing, list):
-                if len(thing) == 3 and thing[0] in ("parameter", "method", "signal") and thing[1].startswith(prefix):
-                    return [thing[0], f"{name}.{thing[1].removeprefix(prefix)}", thing[2]]
-                return [renamed(each) for each in thing]
-            return thing
+        def moved(what: Reference) -> Reference:
+            if what.kind == "function" or not what.where.startswith(prefix):
+                return what
+            return what._replace(where=f"{name}.{what.where.removeprefix(prefix)}")
 
-        for key in ("targets", "readables", "ending", "watches"):
-            plain[key] = renamed(plain[key])
-        return description_of(plain)
+        return replace(
+            self,
+            targets=tuple(each._replace(what=moved(each.what)) for each in self.targets),
+            readables=tuple(each._replace(what=moved(each.what)) for each in self.readables),
+            ending=tuple(each._replace(what=moved(each.what)) for each in self.ending),
+            watches=tuple(each._replace(signal=moved(each.signal)) for each in self.watches),
+        )
 
 
 def _plain_column(column: Column) -> list[object]:
@@ -243,6 +247,7 @@ class ScanParts:
         tags: Tags of the run.
         comment: What its user says of it.
         settle: For how many seconds it waits at each point before it measures.
+        metadata: What else the run keeps.
     """
 
     targets: Sequence[Settable]
@@ -254,6 +259,7 @@ class ScanParts:
     run_name: str | None
     tags: tuple[str, ...]
     comment: str
+    metadata: Mapping[str, object]
     settle: float = 0.0
 
 
@@ -278,6 +284,7 @@ def describe(parts: ScanParts) -> Description:
         comment=parts.comment,
         length=length_of(parts.points),
         settle=parts.settle,
+        metadata=dict(parts.metadata),
     )
 
 
@@ -344,12 +351,21 @@ def reference_of(function: object, part: str, instead: str = _INSTEAD) -> Refere
     """
     owner: Any = getattr(function, "__self__", None)
     if is_proxy(owner) and inspect.ismethod(function):
+        if not is_published(owner, function.__name__):
+            raise QMI_UsageException(
+                f"{_WHY}: {part} is {function.__name__}() of {owner!r}, which is no published method"
+            )
         path = getattr(owner, "path", None) if not hasattr(owner, "address") else None
         prefix = "" if path is None else f"{path}."
         return Reference("method", str(owner.__rpc__.address), f"{prefix}{function.__name__}")
     if fault := _fault_of(function, owner):
         raise QMI_UsageException(f"{_WHY}: {part} is {fault}. {instead}")
     return Reference("function", str(getattr(function, "__module__", "")), str(getattr(function, "__qualname__", "")))
+
+
+def is_published(owner: Any, name: str) -> bool:
+    """Whether an object, or a channel of it, publishes a method of this name; those of locks are not published."""
+    return not hasattr(owner, "address") or name in type(owner).__rpc_interface__.methods
 
 
 def _fault_of(function: object, owner: object) -> str:
@@ -390,7 +406,9 @@ def description_of(plain: object) -> Description:
     """
     if not isinstance(plain, Mapping) or plain.get("version") != (_SETTLING if "settle" in plain else _VERSION):
         raise _malformed("the whole", plain)
-    length = plain.get("length")
+    length, metadata = plain.get("length"), plain.get("metadata", {})
+    if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
+        raise _malformed("metadata", metadata)
     return Description(
         targets=tuple(map(_read_column, _items(plain, "targets"))),
         points=_read_points(plain.get("points"), 0),
@@ -403,6 +421,7 @@ def description_of(plain: object) -> Description:
         comment=_read_text("comment", plain.get("comment")),
         length=length if isinstance(length, int) and length >= 0 else None,
         settle=_read_settle(plain.get("settle", 0.0)),
+        metadata=dict(metadata),
     )
 
 

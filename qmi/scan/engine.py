@@ -10,13 +10,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import trio
 
 from qmi import html
 from qmi.core.driver import AsyncParameterHandle, ParameterHandle
 from qmi.core.exceptions import (
+    QMI_CancelledCallException,
     QMI_ContextStoppedException,
     QMI_InvalidOperationException,
     QMI_InvalidValueException,
@@ -26,9 +27,21 @@ from qmi.data.recording import Run, checked_tags
 from qmi.data.recording import run as new_run
 from qmi.data.run_folder import check_run_name
 from qmi.data.run_metadata import active_context
+from qmi.runtime.call_context import Facade
 from qmi.runtime.wakeup import refuse_outside_trio
 from qmi.scan import handles
-from qmi.scan.columns import Readable, Row, Settable, check_names, readable, settable, targets_of, values_of
+from qmi.scan.columns import (
+    Readable,
+    Recorder,
+    Row,
+    Settable,
+    check_handle,
+    check_names,
+    readable,
+    settable,
+    targets_of,
+    values_of,
+)
 from qmi.scan.conditions import SignalOf, Watch, Watches
 from qmi.scan.control import Control, Request, check_rest
 from qmi.scan.description import Description, ScanParts, describe
@@ -45,17 +58,6 @@ _logger = logging.getLogger("qmi.scan")
 
 DEADLINE = 10.0
 """How long each part of the end may take, in seconds, unless it says otherwise."""
-
-
-class Recorder(Protocol):
-    """What rows are added to: a run, or anything with such a method."""
-
-    def add(self, /, **values: object) -> object:
-        """Keep a row.
-
-        Args:
-            values: The values by the names of their columns.
-        """
 
 
 def scan(what: object, *points: object, run: Recorder | str | None = None) -> Scan:
@@ -128,6 +130,7 @@ class Scan:
         self._shown: ShownProgress | None = None
         self._begun = False
         self._goes = False
+        self._facade: Facade | None = None
         self._held: Generator[Row, None, None] | None = None
         self._held_async: AsyncGenerator[Row, None] | None = None
         self._last: dict[str, object] = {}
@@ -328,6 +331,7 @@ class Scan:
                 self._run_name,
                 self._tags,
                 self._comment,
+                self._metadata,
                 self._settle,
             )
         )
@@ -381,8 +385,8 @@ class Scan:
     def abort(self) -> None:
         """Have it end now; from any thread, at once. The point that goes on is not kept.
 
-        A call that an awaited handle makes is cancelled. One of a blocking handle is left to come back; then
-        the scan ends.
+        A call that the point makes is given up, as if it were cancelled: an instrument that is in the midst of it may
+        still come to its end. A function that computes or sleeps is left to return; then the scan ends.
         """
         self._control.ask(Request.ABORT)
 
@@ -490,7 +494,7 @@ class Scan:
             raise QMI_InvalidOperationException(f"{self!r} is gone through once: make another one with scan(...)")
         for column in self._columns():
             if isinstance(column.handle, ParameterHandle | AsyncParameterHandle):
-                _check_handle(column.handle, wanted)
+                check_handle(column.handle, wanted)
         check_names(self._columns())
         self._begun = True
 
@@ -507,6 +511,7 @@ class Scan:
             try:
                 control.begin()
                 self._open_display()
+                self._facade = active_context()
                 if (run := self._make_run()) is not None:
                     run.__enter__()
                 self.id = RUNNING.add(self)
@@ -520,6 +525,7 @@ class Scan:
                 control.finishing = True
                 self._changed()
         finally:
+            control.leave_point()  # Ctrl-C may have kept the point from it
             errors = self._ending.run(self._last)
             errors += self._let_go(error)
             errors += self._close(points)
@@ -574,18 +580,26 @@ class Scan:
     def _at(self, point: object) -> Row | None:
         """What is measured at a point; None if the scan is to end now."""
         values: dict[str, object] = {}
-        for target, value in zip(self._targets, values_of(point, self._targets), strict=True):
-            if self._control.request is Request.ABORT:
+        control = self._control
+        try:
+            control.enter_point(self._facade)
+            for target, value in zip(self._targets, values_of(point, self._targets), strict=True):
+                if control.request is Request.ABORT:
+                    return None
+                self._last[target.name] = values[target.name] = value
+                result_of(target.set(value), target.name)
+            if self._settle and not control.rest(self._settle):
                 return None
-            self._last[target.name] = values[target.name] = value
-            result_of(target.set(value), target.name)
-        if self._settle and not self._control.rest(self._settle):
-            return None
-        for each in self._readables:
-            if self._control.request is Request.ABORT:
-                return None
-            values[each.name] = result_of(each.get(), each.name)
-        return None if self._control.request is Request.ABORT else Row(values, len(self.rows))
+            for each in self._readables:
+                if control.request is Request.ABORT:
+                    return None
+                values[each.name] = result_of(each.get(), each.name)
+        except QMI_CancelledCallException:
+            if control.request is not Request.ABORT:
+                raise
+        finally:
+            control.leave_point()
+        return None if control.request is Request.ABORT else Row(values, len(self.rows))
 
     async def _go_async(self) -> AsyncGenerator[Row, None]:
         control, points = self._control, feed(self._points)
@@ -781,18 +795,3 @@ def _of_run(error: BaseException | None) -> tuple[type[BaseException] | None, Ba
 
 def _unsubscribe(watch: Watch, _: object) -> None:
     result_of(watch.signal.unsubscribe(watch), f"unsubscribing from {watch.signal!r}")
-
-
-def _check_handle(handle: ParameterHandle | AsyncParameterHandle, wanted: type) -> None:
-    if isinstance(handle, wanted):
-        return
-    found = f"{handle.name} of {handle.address}"
-    if wanted is ParameterHandle:
-        raise QMI_UsageException(
-            f"{found} is a parameter of an awaited proxy: go through the scan by 'async for', or take the handle of a "
-            "blocking proxy (proxy.rpc_blocking.parameters...)"
-        )
-    raise QMI_UsageException(
-        f"{found} is a parameter of a blocking proxy, which would block the event loop: take the handle of an awaited "
-        "proxy (proxy.rpc_async.parameters...)"
-    )

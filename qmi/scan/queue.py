@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
@@ -53,6 +54,8 @@ _logger = logging.getLogger("qmi.scan")
 
 _LONGEST: Final = 200
 """Characters that are kept of what a program says of itself."""
+_LONGEST_TEXT: Final = 2000
+"""Characters that are kept in the list of what a scan is, what is said of it, and why it has failed."""
 _ON_ERROR: Final = ("continue", "pause")
 _CODEC: Final = Codec()
 
@@ -124,9 +127,10 @@ class ScanQueueRunner(QMI_TaskRunner):
         functions = await trio.to_thread.run_sync(load_functions, description, task.modules)
         proxies = {}
         for address in description.addresses():
-            _check_connected(self._core(), address)
+            _check_usable(self._core(), address)
             proxies[address] = await self._core().get_rpc_object(address)
-        build(description, proxies, functions)
+        # How many points there are is not what somebody says.
+        description = replace(description, length=build(description, proxies, functions).length)
         # Not abandoned if the caller goes: either it is in the queue, and on the disk, or it is not.
         return await trio.to_thread.run_sync(task.add, description, who, origin)
 
@@ -268,8 +272,10 @@ class ScanQueueRunner(QMI_TaskRunner):
         return self._saved()
 
 
-def _check_connected(core: Context, address: str) -> None:
-    name = parse_address(address, core.name).context
+def _check_usable(core: Context, address: str) -> None:
+    name, thing = parse_address(address, core.name)
+    if thing.startswith("$"):
+        raise QMI_UsageException(f"A scan for a queue uses instruments and tasks, and {address} is part of a context")
     if name != core.name and not core.has_peer_context(name):
         raise QMI_NotConnectedException(
             f"The scan uses {address}, and context {core.name!r}, in which the queue is, is not connected to context "
@@ -368,16 +374,19 @@ class ScanQueue(QMI_Task[object, object]):
         home = Places(self._context.get_config(), self._context.name).qmi_home()
         return Path(home, "qmi_data", "scans", f"{self.address}.queue")
 
+    def _unusable(self, error: OSError) -> QMI_RecordingException:
+        return QMI_RecordingException(
+            f"The queue {self.address} cannot be kept in {self._path}: {error.strerror or error}. Give it a file "
+            'that can be read and written: make_task("scans", ScanQueue, file=...)'
+        )
+
     def _hold_file(self) -> Callable[[], object]:
         """Keep other programs from the file, until what is returned is called, or this program ends in any way."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             held = os.open(self._path.with_name(f"{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise QMI_RecordingException(
-                f"The queue {self.address} cannot be kept in {self._path}: {error.strerror or error}. Give it a file "
-                'that can be written: make_task("scans", ScanQueue, file=...)'
-            ) from error
+            raise self._unusable(error) from error
         if try_lock(held):
             return weakref.finalize(self, os.close, held)
         os.close(held)
@@ -388,11 +397,16 @@ class ScanQueue(QMI_Task[object, object]):
             content = self._path.read_bytes()
         except FileNotFoundError:
             return QueueState(self._name)
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             state = QueueState.of(self._name, cbor2.loads(content), time.time())
-        except (QMI_InvalidValueException, cbor2.CBORDecodeError) as error:
+        except Exception as error:  # noqa: BLE001 - what a decoder raises of damaged data, or what is made of them, is anything
             kept = self._path.with_name(f"{self._path.name}.damaged")
-            os.replace(self._path, kept)
+            try:
+                os.replace(self._path, kept)
+            except OSError as failure:
+                raise self._unusable(failure) from failure
             _logger.error(
                 "The queue %s begins empty: its file was damaged (%s) and is kept as %s", self.address, error, kept
             )
@@ -446,14 +460,14 @@ class ScanQueue(QMI_Task[object, object]):
                 scan_id, plain = self._state.next_id(), self._state.plain()
             info = ScanInfo(
                 scan_id,
-                str(description),
+                printable(str(description)[:_LONGEST_TEXT]),
                 "waiting",
                 length=description.length,
                 submitted=time.time(),
                 user=user,
                 program=program,
                 host=host,
-                comment=description.comment,
+                comment=printable(description.comment[:_LONGEST_TEXT]),
             )
             self._write({**plain, "waiting": [*cast("list[object]", plain["waiting"]), [list(info), data]]})
             with self._mutex:
@@ -619,13 +633,11 @@ class ScanQueue(QMI_Task[object, object]):
             state = self._scan(job)
         except QMI_TaskStopException:
             state, reason = "interrupted", "the queue was stopped while it ran"
-        except QMI_CancelledCallException:
-            if not job.ends:
-                raise
-            state = job.ends
-        except (Exception, SystemExit) as error:  # of the user's instruments and functions; the queue goes on
-            reason = f"{type(error).__name__}: {error}"
-            _logger.error("Scan %s of queue %s failed", info.id, self.address, exc_info=error)
+        except BaseException as error:  # of the user's instruments and functions; the queue goes on
+            state = job.ends if job.ends and isinstance(error, QMI_CancelledCallException) else "failed"
+            reason = "" if state != "failed" else printable(f"{type(error).__name__}: {error}")[:_LONGEST_TEXT]
+            if state == "failed":
+                _logger.error("Scan %s of queue %s failed", info.id, self.address, exc_info=error)
         finally:
             job.reason = ""
             ended = job.info()._replace(state=state, reason=reason, ended=time.time())
@@ -673,7 +685,7 @@ class ScanQueue(QMI_Task[object, object]):
 
     def _proxy(self, address: str) -> Any:
         core = self._context.async_context
-        _check_connected(core, address)
+        _check_usable(core, address)
         return self._context.get_rpc_object(address)
 
     # Locks

@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,33 +21,14 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
-from qmi.core.rpc import Placement, rpc_method
+from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.data.whole_files import write_whole
 from qmi.scan import Scan, ScanHandle, ScanInfo, ScanQueue, adaptive, grid, scan
 from tests.support import scan_functions
 from tests.support.lab import address, make_context
 from tests.support.scan_functions import HOOKS, SET_TO, get_later, get_power, halve, set_position, switch_off
-from tests.support.supplies import Supply
+from tests.support.scan_queues import FUNCTIONS, Bench, client_of, measured, psu, queue, running_lab
 from tests.support.waiting import until, wait_until
-
-FUNCTIONS = "tests.support.scan_functions"
-
-
-class Bench(Supply):
-    """A supply with a door."""
-
-    _rpc_placement = Placement.CALLER
-    sig_door = QMI_Signal([bool])
-
-    @rpc_method
-    def put(self, is_open: bool) -> None:
-        """Open the door, or close it."""
-        self.sig_door.publish(is_open)
-
-    @rpc_method
-    def move(self, value: object) -> None:
-        """Is set."""
 
 
 @pytest.fixture(autouse=True)
@@ -81,40 +61,10 @@ class Gate:
         assert self.reached.wait(20)
 
 
-@contextmanager
-def running_lab(*, start: bool = True, context: dict[str, Any] | None = None, **settings: Any) -> Iterator[QMI_Context]:
-    with make_context("lab", context=context) as lab:
-        lab.make_instrument("psu", Bench)
-        queue = lab.make_task("scans", ScanQueue, modules=[FUNCTIONS], **settings)
-        if start:
-            queue.start()
-        yield lab
-
-
-@contextmanager
-def client_of(lab: QMI_Context, name: str = "client") -> Iterator[QMI_Context]:
-    with qmi.start(name, None, init_logging=False) as client:
-        client.connect_to_peer("lab", address(lab))
-        yield client
-
-
 @pytest.fixture
 def lab() -> Iterator[QMI_Context]:
     with running_lab() as lab, client_of(lab):
         yield lab
-
-
-def psu() -> Any:
-    return qmi.get_instrument("lab.psu")
-
-
-def queue() -> Any:
-    return qmi.get_task("lab.scans")
-
-
-def measured(*points: object, **settings: Any) -> Scan:
-    """A scan that needs no instrument."""
-    return scan(set_position, list(points) or [1, 2, 3], **settings).measure(get_power)
 
 
 def ids(*states: str) -> list[str]:
@@ -640,9 +590,12 @@ def test_end_of_a_scan_has_its_time_when_its_queue_is_removed() -> None:
         scans = lab.get_task("scans")
         measured().finally_call(switch_off).submit(scans)
         gate.wait()
+        actor = lab.async_context.registry.get("scans")
+        assert actor is not None
+        interrupt = actor.object.task_executor._interrupts
 
         def go_on() -> None:
-            wait_until(lambda: lab.async_context.registry.get("scans") is None)
+            wait_until(lambda: interrupt.requested)  # it is in no list long before that
             gate.open.set()
             end.wait()
             end.open.set()
