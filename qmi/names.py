@@ -162,8 +162,21 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     choices = list(known)
+    typed = name.casefold()
+    for choice in choices:
+        if choice != name and (choice.casefold() == typed or _two_are_swapped(typed, choice.casefold())):
+            return choice
     near = get_close_matches(name, choices, n=len(choices) or 1)
     return next((choice for choice in near if _same_beginning_is_not_all(name, choice)), None)
+
+
+def _two_are_swapped(name: str, choice: str) -> bool:
+    """Whether one becomes the other when two letters beside each other are swapped: of short names, little else is."""
+    differ = [place for place, (one, other) in enumerate(zip(name, choice, strict=False)) if one != other]
+    if len(name) != len(choice) or len(differ) != 2 or differ[1] != differ[0] + 1:
+        return False
+    first, second = differ
+    return name[first] == choice[second] and name[second] == choice[first]
 
 
 def _same_beginning_is_not_all(name: str, choice: str) -> bool:

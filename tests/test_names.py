@@ -68,6 +68,10 @@ def test_a_bad_endpoint_is_refused(text: str) -> None:
 def test_name_that_is_mistyped_is_reported_with_the_nearest() -> None:
     assert nearest("lasre", ["nsg", "laser"]) == "laser"
     assert nearest("lasre", ["nsg"]) is None
+    assert nearest("LASER", ["nsg", "laser"]) == "laser"
+    assert nearest("sl", ["get", "ls"]) == "ls"
+    assert nearest("ls", ["ls"]) == "ls"
+    assert nearest("ba", ["abc", "cd", "b"]) != "abc"
 
 
 @pytest.mark.parametrize(

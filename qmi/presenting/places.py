@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qmi.actors.interface import Interface, Method, ParameterBrief, service_name
-from qmi.actors.properties import GET, SET, plain_value
-from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
 from qmi.errors import QMI_Exception, QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.names import Address, nearest, parse_parameter_path
 from qmi.parameters.info import ParameterInfo
@@ -18,6 +16,9 @@ from qmi.presenting.annotation_types import Resolve, type_of
 from qmi.presenting.argument_text import Unfit, read, read_json
 from qmi.presenting.call_arguments import WrongArgument, shown
 from qmi.presenting.value_text import json_of
+
+if TYPE_CHECKING:  # it needs trio, for which a shell would wait after TAB
+    from qmi.actors.proxy import AsyncProxy, QMI_RpcProxy
 
 _ASKING = 2.0
 """How long the limits may take that a message says, in seconds."""
@@ -59,10 +60,14 @@ class Place(NamedTuple):
         if self.path in constants:
             return constants[self.path]
         self._check_gettable()
+        from qmi.actors.properties import GET
+
         return self.proxy.__rpc__.call_blocking(GET, (self.path,), {}, timeout)
 
     def set(self, value: object, timeout: float | None = None) -> None:
         """Set it."""
+        from qmi.actors.properties import SET, plain_value
+
         rpc = self.proxy.__rpc__
         rpc.call_blocking(SET, (self.path, plain_value(rpc, self.path, value)), {}, timeout)
 
@@ -72,10 +77,14 @@ class Place(NamedTuple):
         if self.path in constants:
             return constants[self.path]
         self._check_gettable()
+        from qmi.actors.properties import GET
+
         return await self.proxy.__rpc__.call_async(GET, (self.path,), {}, timeout)
 
     async def set_async(self, value: object, timeout: float | None = None) -> None:
         """Set it; of an async proxy."""
+        from qmi.actors.properties import SET, plain_value
+
         rpc = self.proxy.__rpc__
         await rpc.call_async(SET, (self.path, plain_value(rpc, self.path, value)), {}, timeout)
 

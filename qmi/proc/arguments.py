@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from qmi.config.command_line import ToolParser, is_command
+
 COMMANDS = {
     "start": "start programs in the background",
     "stop": "stop programs: ask, then SIGTERM, then SIGKILL",
@@ -67,6 +69,8 @@ def parse_arguments(arguments: Sequence[str] | None, program: str = "qmi_proc") 
     """
     parser = make_parser(program)
     found = parser.parse_intermixed_args(arguments)
+    if found.command is None and is_command(program):
+        parser.error("say what to do, and with which contexts")
     if found.command is None:
         parser.print_help(sys.stderr)
         parser.exit(2, f"\n{program}: say what to do, and with which contexts\n")
@@ -83,7 +87,7 @@ def parse_arguments(arguments: Sequence[str] | None, program: str = "qmi_proc") 
 def make_parser(program: str) -> argparse.ArgumentParser:
     """The parser of the command line."""
     width = max(map(len, COMMANDS))
-    parser = argparse.ArgumentParser(
+    parser = ToolParser(
         prog=program,
         usage=f"{program} command [context ...] [options]",
         description="Start, stop and watch the programs of the configuration, here and on other machines.",

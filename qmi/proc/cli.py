@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qmi.config.command_line import is_command
 from qmi.config.loader import load_config, where_looked
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
@@ -82,12 +83,12 @@ def run(outside: Environment, arguments: Sequence[str] | None = None, program: s
     parsed = parse_arguments(arguments, program)
     restore_ctrl_c()
     try:
-        return _Cli(outside, parsed, load_config(parsed.config)).run()
+        return _Cli(outside, parsed, load_config(parsed.config), program).run()
     except (QMI_UsageException, QMI_ConfigurationException) as exc:
-        _complain(str(exc))
+        _complain(str(exc), program)
         return EXIT_USAGE
     except QMI_Exception as exc:
-        _complain(str(exc))
+        _complain(str(exc), program)
         return EXIT_FAILED
     except BrokenPipeError:
         # The reader had enough (as in "| head"). Nothing is left to flush when Python exits.
@@ -97,12 +98,13 @@ def run(outside: Environment, arguments: Sequence[str] | None = None, program: s
         if parsed.watch or parsed.follow or parsed.command == "server":
             # These have no other end.
             return EXIT_OK
-        _complain("interrupted; what has begun goes on by itself")
+        _complain("interrupted; what has begun goes on by itself", program)
         return EXIT_FAILED
 
 
 class _Cli:
-    def __init__(self, outside: Environment, arguments: Arguments, config: CfgQmi) -> None:
+    def __init__(self, outside: Environment, arguments: Arguments, config: CfgQmi, program: str) -> None:
+        self._program = program
         self._outside = outside
         self._arguments = arguments
         self._config = config
@@ -133,11 +135,13 @@ class _Cli:
             return self._restart_objects(objects)
         targets = self._targets(starting=command in ("start", "restart"), default_all=asking)
         if not targets:
-            _complain("No context is meant: --all and --locals take those with 'enabled: true' and a program")
+            _complain(
+                "No context is meant: --all and --locals take those with 'enabled: true' and a program", self._program
+            )
         reporter = self._reporter()
         if not asking:
             for warning in start_order(targets).warnings:
-                _complain(warning)
+                _complain(warning, self._program)
         with self._remote_hosts(targets) as remote, reporter:
             one = Controller(self._launcher, remote, self._link, reporter.update, times=self._outside.times)
             manager = Manager(one, reporter.update)
@@ -225,13 +229,15 @@ class _Cli:
             for name, kind in context.objects or ():
                 write_line(sys.stdout, clean(f"    {name}: {kind}"))
         if not found:
-            _complain(f"No context of workgroup {self._config.workgroup!r} answered within {seconds:g} s")
+            _complain(
+                f"No context of workgroup {self._config.workgroup!r} answered within {seconds:g} s", self._program
+            )
         return EXIT_OK
 
     def _server(self) -> int:
         interactive = sys.stdin.isatty()
         if interactive:
-            _complain("Type 'START name' or 'STOP name'; anything else ends this")
+            _complain("Type 'START name' or 'STOP name'; anything else ends this", self._program)
 
         def find(name: str, starting: bool) -> Target:
             [target] = self._targets(names=[name], starting=starting)
@@ -258,13 +264,15 @@ class _Cli:
         for path in write_units(units, Path(directory).expanduser()):
             write_line(sys.stdout, clean(str(path)))
         if units:
-            _complain("Next: systemctl --user daemon-reload && systemctl --user enable --now " + shlex.join(units))
+            _complain(
+                "Next: systemctl --user daemon-reload && systemctl --user enable --now " + shlex.join(units),
+                self._program,
+            )
         return EXIT_OK
 
-    @staticmethod
-    def _is_ours(target: Target) -> bool:
+    def _is_ours(self, target: Target) -> bool:
         if not target.local:
-            _complain(f"{target.name} belongs on {target.host}: no unit for it here")
+            _complain(f"{target.name} belongs on {target.host}: no unit for it here", self._program)
         return target.local
 
 
@@ -286,6 +294,7 @@ def _found_as_json(context: FoundContext) -> dict[str, object]:
     }
 
 
-def _complain(text: str) -> None:
-    sys.stderr.write("\n".join("qmi_proc: " + clean(line) for line in text.splitlines()) + "\n")
+def _complain(text: str, program: str) -> None:
+    name = "qmi" if is_command(program) else "qmi_proc"
+    sys.stderr.write("\n".join(f"{name}: {clean(line)}" for line in text.splitlines()) + "\n")
     sys.stderr.flush()

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 from qmi._version import __version__
 from qmi.config.loader import completed
 from qmi.config.schema import CfgQmi, CfgSecurity
-from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_InvalidOperationException, QMI_RuntimeException
+from qmi.errors import (
+    QMI_ConnectionException,
+    QMI_Exception,
+    QMI_InvalidOperationException,
+    QMI_RuntimeException,
+    QMI_UnknownRpcException,
+)
 from qmi.messages import Call, Failure, Request
 from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
 from qmi.net.protocol.connection import Connection
@@ -74,11 +80,17 @@ class SocketLink:
 
         Raises:
             QMI_ConnectionException: If nobody is there.
+            QMI_UnknownRpcException: If it has no such method: it is of an older version.
             QMI_RuntimeException: If it does not answer within so many seconds, or fails.
         """
         try:
             with self._talk(name, address, time.monotonic() + timeout) as talk:
-                return talk.request(Call(CONTEXT_OBJECT_NAME, method, kwargs=kwargs))
+                try:
+                    return talk.request(Call(CONTEXT_OBJECT_NAME, method, kwargs=kwargs))
+                except QMI_RuntimeException as exc:
+                    if isinstance(exc.__cause__, QMI_UnknownRpcException):
+                        raise exc.__cause__ from None
+                    raise
         except _NobodyError as exc:
             raise QMI_ConnectionException(f"Context {name!r} at {address} did not answer: {exc}") from exc
         except (OSError, _LostError) as exc:
@@ -256,6 +268,10 @@ def _connection(address: HostPort, deadline: float) -> socket.socket:
 
 def _restored(plain: object) -> object:
     """Make an interface again that is among the answers; a proxy would lead nowhere, and nobody uses one here."""
+    if type(plain) is list and len(plain) == 2 and plain[0] == "interface":
+        from qmi.actors.interface_plain import interface_from_plain  # without trio: a shell waits for it after TAB
+
+        return interface_from_plain(plain[1])
     # Here, because actors need trio and most questions are answered without either.
     from qmi.peers.references import References
 

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from qmi.config.command_line import ToolParser, tell_error
 from qmi.config.files import make_private_dirs, open_private
 from qmi.config.validators import printable
 from qmi.errors import QMI_Exception, QMI_UsageException
@@ -284,7 +285,7 @@ def _stem(context: str) -> str:
 
 def make_parser(program: str) -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(prog=program, description="Make certificates for contexts.")
+    parser = ToolParser(prog=program, description="Make certificates for contexts.")
     parser.add_argument("--directory", "-d", type=Path, default=Path(), help="where the files are (default: here)")
     commands = parser.add_subparsers(dest="command", required=True)
     ca = commands.add_parser("ca", help="make a certificate authority: ca.pem and ca.key")
@@ -338,7 +339,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
             )
             advice = f"Copy both and ca.pem to the machine where context '{options.context}' runs."
     except QMI_Exception as error:
-        sys.stderr.write(f"{error}\n")
+        tell_error(str(error), program)
         return 2
     sys.stdout.write(f"Wrote {files[0]} and {files[1]}. {advice}\n")
     return 0

@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from qmi.config.command_line import ToolParser, tell_error
 from qmi.config.validators import printable
 from qmi.drivers.finder import GROUP, entry_point_names
 from qmi.drivers.search import DriverFolder, driver_folders
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int
         lines = {"add": _add, "list": _list, "remove": _remove}[given.command](store, given)
         sys.stdout.writelines(f"{line}\n" for line in lines)
     except QMI_Exception as error:
-        sys.stderr.write(f"error: {error}\n")
+        tell_error(str(error), program, "error: ")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int
 
 def make_parser(program: str = _PROGRAM) -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ToolParser(
         prog=program,
         description="Fetch drivers that others wrote, and show where drivers come from.",
     )

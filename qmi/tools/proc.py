@@ -18,8 +18,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "qmi_proc") -> i
         The exit code: 0, 1 or, for a wrong command line, 2.
     """
     code = run(Environment(link=SocketLink, discovery=NetworkDiscovery), arguments, program)
-    # Nothing is left to interrupt: a second Ctrl-C would only print how Python ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if arguments is None:
+        # Nothing is left to interrupt: a second Ctrl-C would only print how Python ends.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
+from pathlib import Path
 
 import qmi
+from qmi.config.command_line import ToolParser, tell_error
 from qmi.config.loader import load_config
 from qmi.config.paths import Places
 from qmi.config.schema import CfgQmi
@@ -22,7 +25,7 @@ from qmi.names import nearest
 
 def make_parser(program: str) -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ToolParser(
         prog=program,
         description="Make the instruments and tasks that the configuration lists for a context, and serve them.",
     )
@@ -38,6 +41,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
     try:
         config = load_config(options.config)
         _check_listed(config, options.context)
+        _search_modules(config, options.context)
         if options.check:
             return _check(config, options.context)
         with qmi.start(options.context, options.config) as context:
@@ -46,14 +50,27 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
             with _recordings(context, config):
                 context.wait_until_shutdown()
     except (QMI_UsageException, QMI_ConfigurationException) as error:
-        sys.stderr.write(f"{error}\n")
+        tell_error(str(error), program)
         return 2
     except QMI_Exception as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        tell_error(str(error), program, f"{type(error).__name__}: ")
         return 1
     except KeyboardInterrupt:  # the usual end of a program in a terminal; all is closed
         return 0
     return 0
+
+
+def _search_modules(config: CfgQmi, name: str) -> None:
+    """Search for modules where ``qmi_proc start`` lets them be searched: the folder we are in, and ``python_path``."""
+    settings = config.contexts[name]
+    folders = [str(Path.cwd())]
+    if settings.python_path:
+        places = Places(config, name)
+        folders += [str(places.resolve(part)) for part in settings.python_path.split(os.pathsep) if part]
+    # Started as ``qmi serve``, nothing of this is on the path; by ``python -m`` and PYTHONPATH, it is all there.
+    sys.path[:0] = [
+        folder for folder in folders if folder not in sys.path and not (folder == folders[0] and "" in sys.path)
+    ]
 
 
 def summary(context: str, states: Sequence[ConfiguredObject]) -> str:

@@ -8,17 +8,31 @@ from typing import Any
 
 import pytest
 
-from qmi.actors.context_object import RpcObjectDescriptor
+from qmi.actors.context_object import ContextObject, RpcObjectDescriptor
 from qmi.actors.interface import Interface
-from qmi.config.schema import CfgDiscovery, CfgQmi
-from qmi.errors import QMI_RuntimeException
+from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
+from qmi.core.context import QMI_Context
+from qmi.core.rpc import QMI_RpcObject
+from qmi.errors import QMI_RuntimeException, QMI_UnknownRpcException
 from qmi.names import Address, HostPort
 from qmi.net.discovery.packets import reply_to
 from qmi.proc.control_client import SocketLink
 from qmi.proc.control_protocol import FoundContext
 from qmi.proc.network_scan import NetworkDiscovery
+from tests.support.ports import free_port
 
 DESCRIPTOR = RpcObjectDescriptor(Address("srv", "nsg"), "instrument", Interface("my.module.Driver"))
+
+
+class Plain(QMI_RpcObject):
+    """An object."""
+
+
+@pytest.fixture
+def config_of_lab() -> CfgQmi:
+    """A configuration for a context that only this test sees."""
+    discovery = CfgDiscovery(port=free_port(), broadcast_addresses=["127.255.255.255"], timeout=0.1)
+    return CfgQmi(contexts={"srv": CfgContext(host="127.0.0.1", tcp_server_port=0)}, discovery=discovery)
 
 
 def found(monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any], packets: int = 1) -> list[FoundContext]:
@@ -51,6 +65,26 @@ def test_a_context_is_found_once_with_what_is_in_it(monkeypatch: pytest.MonkeyPa
     contexts = found(monkeypatch, lambda *args, **kwargs: [DESCRIPTOR], packets=3)
     expected = FoundContext("srv", HostPort("127.0.0.1", 4001), 12, "1.0", (("nsg", "my.module.Driver"),))
     assert contexts == [expected]
+
+
+def test_call_of_an_unknown_method_says_so_and_any_other_error_stays_one_of_the_link(
+    config_of_lab: CfgQmi,
+) -> None:
+    link = SocketLink(config_of_lab)
+    with QMI_Context("srv", config_of_lab) as context:
+        where = HostPort("127.0.0.1", context.get_tcp_server_port())
+        with pytest.raises(QMI_UnknownRpcException):
+            link.call("srv", where, "no_such_method", timeout=10)
+        with pytest.raises(QMI_RuntimeException, match="It failed there"):
+            link.call("srv", where, "get_version", timeout=10, nonsense=1)
+
+
+def test_context_of_an_older_version_says_what_is_in_it(config_of_lab: CfgQmi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ContextObject, "list_objects")
+    with QMI_Context("srv", config_of_lab) as context:
+        context.make_rpc_object("nsg", Plain)
+        [seen] = NetworkDiscovery(config_of_lab).find("default", timeout=10)
+    assert seen.objects == (("nsg", f"{__name__}.Plain"),)
 
 
 def refuse(*args: object, **kwargs: object) -> None:

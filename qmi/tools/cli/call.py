@@ -6,7 +6,6 @@ from argparse import Namespace
 from typing import Any
 
 from qmi.actors.interface import Interface
-from qmi.actors.presentation import shown_class
 from qmi.names import Address
 from qmi.presenting.annotations import configured_modules, resolver
 from qmi.presenting.call_arguments import bind
@@ -90,6 +89,8 @@ def list_methods(interface: Interface, address: Address, terminal: Terminal) -> 
             }
         )
         return EXIT_OK
+    from qmi.actors.presentation import shown_class  # it needs trio, for which a shell would wait after TAB
+
     terminal.write(f"{address} ({shown_class(interface)})")
     rows = [(signature_text(name, method), _first_line(method.doc)) for name, method in found]
     terminal.table(("method", "what it does"), rows)

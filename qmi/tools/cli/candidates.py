@@ -88,8 +88,9 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
         module, _, function = command.parser.partition(":")
         found: argparse.ArgumentParser = getattr(importlib.import_module(module), function)(f"qmi {name}")
         return found
-    parser = make_parser(f"qmi {name}", command.help)
-    importlib.import_module(command.module).add_arguments(parser)
+    module_of_it = importlib.import_module(command.module)
+    parser = make_parser(f"qmi {name}", command.help, add_help=not module_of_it.__dict__.get("OWN_HELP"))
+    module_of_it.add_arguments(parser)
     return parser
 
 

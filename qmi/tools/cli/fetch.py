@@ -68,9 +68,6 @@ def fetch(config: str, workgroup: str, context: str, name: str) -> Cache:
     # What takes time here, and is no waiting for the network.
     from qmi.tools.cli import ls_object, overview
 
-    if name:
-        import qmi.peers.references  # noqa: F401
-
     def ask(lab: Laboratory) -> Cache:
         with suppress(QMI_Exception, ValueError):  # then nothing more is known
             if name:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qmi.actors.context_object import RpcObjectDescriptor
 from qmi.actors.interface import Interface
 from qmi.errors import QMI_RuntimeException
 from qmi.presenting.members import first_line, methods, parameters, signature
@@ -26,10 +25,12 @@ def describe(lab: Laboratory, address: str) -> Interface:
     """
     where = parse_object(address)
     found = lab.call_context(where.context, "get_rpc_object_descriptor", name=where.object)
-    if not isinstance(found, RpcObjectDescriptor):
+    # Of an RpcObjectDescriptor; its module needs trio, so it may be a stand-in with the same attributes.
+    interface = getattr(found, "interface", None)
+    if not isinstance(interface, Interface):
         raise QMI_RuntimeException(f"context {where.context!r} does not say what {address} offers")
-    lab.learn_members(where, found.interface)
-    return found.interface
+    lab.learn_members(where, interface)
+    return interface
 
 
 def show_objects(lab: Laboratory, addresses: Sequence[str], terminal: Terminal) -> int:

@@ -7,6 +7,7 @@ Nothing is imported here but what ``qmi --help`` needs: neither trio nor rich.
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import os
 import signal
@@ -25,7 +26,7 @@ from qmi.tools.cli.errors import (
     CommandError,
 )
 from qmi.tools.cli.options import make_parser, split
-from qmi.tools.cli.terminal import Terminal
+from qmi.tools.cli.terminal import Nowhere, Terminal, one_line
 
 COMPLETE = "__complete"
 """The command that the scripts of shells call."""
@@ -40,8 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    sys.stdout = sys.stdout or Nowhere()
+    sys.stderr = sys.stderr or Nowhere()
     terminal = Terminal()
     own = arguments is None
+    if own:
+        sys.unraisablehook = _notice_ctrl_c
     try:
         try:
             code = carry_out(list(sys.argv[1:] if arguments is None else arguments), terminal)
@@ -63,6 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _notice_ctrl_c(unraisable: sys.UnraisableHookArgs) -> None:
+    """Interrupt again if Ctrl-C came where Python ignores exceptions, such as in what an import does at its end."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        # From another thread: this one has left the place that ignores exceptions before that thread begins, and if it
+        # is in the next such place, this function is called once more.
+        if sys.platform == "win32":
+            _thread.start_new_thread(_thread.interrupt_main, ())
+        else:
+            _thread.start_new_thread(signal.pthread_kill, (_thread.get_ident(), signal.SIGINT))
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def carry_out(arguments: list[str], terminal: Terminal) -> int:
     """Carry out a command line; errors are raised.
 
@@ -76,9 +94,16 @@ def carry_out(arguments: list[str], terminal: Terminal) -> int:
     if arguments[:1] == [COMPLETE]:
         return _complete(arguments[1:], terminal)
     before, name, rest = split(arguments)
-    if name in ("-h", "--help", "help", ""):
+    if name == "help" and rest:  # as in git
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
         terminal.write(help_text())
-        return EXIT_OK if name else EXIT_USAGE
+        return EXIT_OK
+    if not name:
+        if before:
+            raise QMI_UsageException("there are options and no command; see 'qmi --help'")
+        terminal.write(help_text())
+        return EXIT_USAGE
     if name == "--version":
         terminal.write(f"qmi {__version__}")
         return EXIT_OK
@@ -118,10 +143,14 @@ def _tell(error: Exception, terminal: Terminal) -> int:
         import traceback
 
         terminal.err.write("".join(traceback.format_exception(error)))
+    elif isinstance(error, QMI_ConfigurationException):
+        terminal.error(str(error))  # a line for each fault
     elif isinstance(error, QMI_Exception):
-        terminal.error(str(error))
+        terminal.error(one_line(str(error)))
+    elif isinstance(error, OSError) and error.strerror:
+        terminal.error(one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror))
     else:
-        terminal.error(f"{type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)")
+        terminal.error(one_line(f"{type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)"))
     if isinstance(error, CommandError):
         return error.code
     return EXIT_USAGE if isinstance(error, QMI_UsageException | QMI_ConfigurationException) else EXIT_FAILED

@@ -35,6 +35,15 @@ class CommandParser(argparse.ArgumentParser):
         Raises:
             QMI_UsageException: Always.
         """
+        unknown, _, word = message.partition(": ")
+        if unknown == "unrecognized arguments" and word.startswith("-"):
+            from qmi.names import nearest
+
+            option = word.split()[0].partition("=")[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            near = nearest(option, [name for name in known if name.startswith("--")]) if option[2:] else None
+            if near:
+                raise QMI_UsageException(f"there is no option {option!r} of {self.prog!r}: did you mean {near!r}?")
         raise QMI_UsageException(f"{message}; see '{self.prog} --help'")
 
     def parse_command(self, arguments: list[str]) -> argparse.Namespace:
@@ -43,6 +52,9 @@ class CommandParser(argparse.ArgumentParser):
         Raises:
             QMI_UsageException: If it is wrong.
         """
+        for action in self._actions:
+            if action.nargs == argparse.ZERO_OR_MORE and not action.option_strings:
+                action.required = False  # it is named as missing otherwise, when another argument is missing
         given = argparse.Namespace(**COMMON)
         if self.takes_command and "--" in arguments:
             at = arguments.index("--")

@@ -5,6 +5,7 @@ Text from elsewhere may hold what a terminal would obey; all that goes through h
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -178,6 +179,23 @@ class Terminal:
         """Nobody reads any more: let Python's own flush at the exit go nowhere."""
         with suppress(OSError, ValueError):  # it is no real file
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+
+
+class Nowhere(io.StringIO):
+    """Swallows what is written: for a standard stream that was closed (``>&-``)."""
+
+    def write(self, text: str) -> int:
+        """Forget a text."""
+        return len(text)
+
+
+def one_line(text: str) -> str:
+    """A text of several lines as one, for scripts that read one line for each error."""
+    lines = [line.strip() for line in printable(text).splitlines()]
+    joined = ""
+    for line in filter(None, lines):
+        joined += (" " if joined.endswith(":") else "; " if joined else "") + line
+    return joined
 
 
 def printable(text: str) -> str:

@@ -15,6 +15,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from qmi.config.command_line import ToolParser, tell_error
 from qmi.errors import QMI_Exception
 
 COMMANDS = {
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int
     try:
         code: int = importlib.import_module(f"{__package__}.{given.command}").run(given)
     except (QMI_Exception, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        tell_error(str(error), program, "error: ")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, program: str = _PROGRAM) -> int
 
 def make_parser(program: str = _PROGRAM) -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ToolParser(
         prog=program,
         description="Begin a driver, check it, and make from it what others need.",
         epilog="TARGET is MODULE:CLASS, such as acme_psu:AcmePsu, or FILE.py:CLASS; without :CLASS it is the only "

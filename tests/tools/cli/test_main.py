@@ -37,6 +37,18 @@ def test_help_loads_only_what_it_needs(line: str) -> None:
     assert found & (HEAVY if "serve" not in line else {"numpy", "rich"}) == set()
 
 
+def test_completion_needs_no_trio_for_what_commands_take_and_objects_offer() -> None:
+    program = (
+        "import sys; from qmi.tools.cli import candidates, commands, ls_object, overview, session\n"
+        "for name in commands.names():\n"
+        "    if not commands.find(name).main: candidates.parser_of(name, commands.find(name))\n"
+        "print(*sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert run.stderr == ""
+    assert set(run.stdout.split()) & {"trio", "rich", "numpy", "cryptography", "asyncssh"} == set()
+
+
 @pytest.mark.parametrize("name", commands.names())
 def test_command_has_a_module_a_line_of_help_and_its_own_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = commands.find(name)
