@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from qmi.core.context import QMI_Context
-from qmi.tools.cli import candidates, fetch
+from qmi.tools.cli import candidates, commands, fetch
 from qmi.tools.cli.candidates import FILES, answer
 from qmi.tools.cli.commands import GROUPS, Command
 from qmi.tools.cli.completion import SCRIPTS
@@ -310,3 +310,9 @@ def test_shell_completes_commands_options_and_names(typed: pexpect.spawn[str]) -
     typed.expect("lathe")
     typed.send("\x03")
     assert "Traceback" not in plain(typed.before)
+
+
+@pytest.mark.parametrize("name", commands.names())
+def test_options_of_every_command_complete(name: str) -> None:
+    found = candidates.complete([name], "--h", lambda *_: Cache())
+    assert [candidate.value for candidate in found] == ["--help"]

@@ -81,7 +81,7 @@ def test_help_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
             "try --timeout nan",
             "argument --timeout: must be a number of seconds above 0, got 'nan'; see 'qmi try --help'",
         ),
-        ("try --conf x", "unrecognized arguments: --conf x; see 'qmi try --help'"),
+        ("try --conf x", "there is no option '--conf' of 'qmi try': did you mean '--config'?"),
     ],
 )
 def test_wrong_command_line_is_one_line_and_code_2(
