@@ -86,7 +86,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
             raise error
 
         module = SimpleNamespace(add_arguments=lambda parser: None, run=run)
-        monkeypatch.setitem(sys.modules, "qmi_try", module)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "qmi_try", module)
         monkeypatch.setitem(GROUPS, "try", {"try": Command("try", "qmi_try")})
         assert commands.find("try")
 

@@ -191,12 +191,12 @@ def test_the_package_is_the_same_command() -> None:
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("proc status", 2, "qmi_proc: No configuration file was found"),
+        ("proc status", 2, "qmi: No configuration file was found"),
         ("serve lab --config nowhere.conf", 2, "nowhere.conf"),
         ("--config nowhere.conf serve lab", 2, "nowhere.conf"),
         ("certs show nothing", 2, "There is no certificate in"),
-        ("drivers remove nothing", 1, "error: "),
-        ("driver check nothing_there:Nothing", 1, "error: "),
+        ("drivers remove nothing", 1, "qmi: "),
+        ("driver check nothing_there:Nothing", 1, "qmi: "),
     ],
 )
 def test_other_tools_are_reached_by_their_names(
@@ -208,4 +208,4 @@ def test_other_tools_are_reached_by_their_names(
 
 def test_wrong_command_line_of_another_tool_is_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["proc", "fly"]) == 2
-    assert "qmi proc: error: argument command: invalid choice: 'fly'" in capsys.readouterr().err
+    assert "qmi: argument command: invalid choice: 'fly'" in capsys.readouterr().err
