@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,17 +85,13 @@ def _file_of(run: str | RunInfo, folder: str | Path | None) -> Path:
         raise QMI_InvalidValueException(f"run must be the id or the name of a run, got {run!r}")
     place = RunFolder(folder)
     place.recover_quietly()
-    file = place.file_of(run)
-    if os.sep not in run and file.exists():
-        return file
-    if place.index.find(run_id=run, state="running"):
+    if (run_id := place.locate(run, ended=True)) is not None:
+        return place.file_of(run_id)
+    if place.locate(run) is not None:
         raise QMI_UnknownNameException(f"run {run} still lasts: it can be loaded when it has ended")
-    named = [info for info in place.index.find(name=run.replace("*", "")) if info.file.exists()]
-    if not named:
-        raise QMI_UnknownNameException(
-            f"there is no run with the id or name {run!r} in {place.path} that has ended; qmi.data.runs() lists them"
-        )
-    return named[-1].file
+    raise QMI_UnknownNameException(
+        f"there is no run with the id or name {run!r} in {place.path} that has ended; qmi.data.runs() lists them"
+    )
 
 
 def recover(folder: str | Path | None = None) -> RunList:

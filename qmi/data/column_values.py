@@ -53,6 +53,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MIN_INT: Final = -(1 << 63)
 _MAX_INT: Final = (1 << 63) - 1
+_MAX_DIMENSIONS: Final = 31
+"""Of an array; HDF5 has 32, and rows are one of them."""
 _MIN_TIME: Final = datetime(1678, 1, 1, tzinfo=UTC)
 _MAX_TIME: Final = datetime(2262, 1, 1, tzinfo=UTC)
 
@@ -139,17 +141,24 @@ def encoded(value: object, column: str, unit: str = "") -> Encoded:
     if isinstance(value, str):
         return Encoded(_text(str(value), column), ColumnType("text", ()))
     if isinstance(value, datetime):
-        return Encoded(_time(value, column), ColumnType("time", ()))
+        return _encoded_time(value, column)
     if _is_numpy(value, "datetime64") or _is_numpy(value, "ndarray") or isinstance(value, list | tuple):
         return _array(value, column)
-    if isinstance(value, Complex):
+    if isinstance(value, Complex) and not _is_numpy(value, "timedelta64"):
         return _number(value, column)
-    if hasattr(value, "__array__"):
+    if hasattr(value, "__array__") and not _is_numpy(value, "timedelta64"):
         return _array(value, column)
+    hint = ": give a duration as a number, such as seconds" if "timedelta" in kind.__name__.lower() else ""
     raise QMI_InvalidValueException(
         f"{column} must be a number, a text, a bool, a datetime, an enum or an array of these, or None; got "
-        f"{show_value(value)} of type {kind.__name__}"
+        f"{show_value(value)} of type {kind.__name__}{hint}"
     )
+
+
+def _encoded_time(value: datetime, column: str) -> Encoded:
+    if value != value:
+        return NOTHING
+    return Encoded(_time(value, column), ColumnType("time", ()))
 
 
 def _is_numpy(value: object, name: str) -> bool:
@@ -194,21 +203,10 @@ def _time(value: datetime, column: str) -> CBORTag:
 def _array(value: object, column: str) -> Encoded:
     import numpy
 
-    try:
-        array = numpy.asarray(value)
-    except ValueError as error:
-        raise QMI_InvalidValueException(f"{column} must be an array whose rows are equally long: {error}") from error
-    if array.dtype.kind == "O":
-        array = _of_objects(array, column)
-    kind = _KINDS_OF_ARRAYS.get(array.dtype.kind)
-    if kind is None or array.dtype.fields is not None:
-        raise QMI_InvalidValueException(
-            f"{column} must be an array of numbers, texts, bools or times, got one of type {array.dtype}"
-        )
-    if not array.size:
-        raise QMI_InvalidValueException(f"{column} must be an array with elements, got one of shape {array.shape}")
-    if array.dtype == "u8" and int(array.max()) > _MAX_INT:
-        raise QMI_InvalidValueException(f"{column} must be integers of at most 63 bits, got {array.max()}")
+    array = _as_array(value, column)
+    if array is None:
+        return NOTHING
+    kind = _KINDS_OF_ARRAYS[array.dtype.kind]
     if kind == "text":
         texts = [_text(text, column) for text in array.ravel().tolist()]
         if not array.shape:
@@ -236,8 +234,90 @@ def _dtype_of_file(dtype: numpy.dtype[Any], kind: str) -> numpy.dtype[Any]:
     return dtype.newbyteorder("<")
 
 
+def _as_array(value: object, column: str) -> Array | None:
+    """The array that is meant; None if it is a single value that is not there.
+
+    Raises:
+        QMI_InvalidValueException: If no column can have it.
+    """
+    import numpy
+
+    try:
+        array = _unmasked(value) if isinstance(value, numpy.ma.MaskedArray) else numpy.asarray(value)
+    except ValueError as error:
+        raise QMI_InvalidValueException(
+            f"{column} must be an array whose rows are equally long, of at most {_MAX_DIMENSIONS} dimensions: {error}"
+        ) from error
+    if array is None or (not array.shape and array.dtype.kind == "M" and numpy.isnat(array)):
+        return None
+    if array.dtype.kind == "U" and isinstance(value, list | tuple):
+        array = numpy.array(value, dtype=object)  # numpy makes texts of numbers that are beside texts
+    if array.dtype.kind == "O":
+        array = _of_objects(array, column)
+    _check_array(array, column)
+    return array
+
+
+def _check_array(array: Array, column: str) -> None:
+    if array.dtype.kind not in _KINDS_OF_ARRAYS or array.dtype.fields is not None:
+        raise QMI_InvalidValueException(
+            f"{column} must be an array of numbers, texts, bools or times, all of one kind, got one of type "
+            f"{array.dtype}{_hint(array)}"
+        )
+    if array.ndim > _MAX_DIMENSIONS:
+        raise QMI_InvalidValueException(
+            f"{column} must be an array of at most {_MAX_DIMENSIONS} dimensions, got {array.ndim}"
+        )
+    if not array.size:
+        raise QMI_InvalidValueException(f"{column} must be an array with elements, got one of shape {array.shape}")
+    if array.dtype == "u8" and int(array.max()) > _MAX_INT:
+        raise QMI_InvalidValueException(f"{column} must be integers of at most 63 bits, got {array.max()}")
+    if array.dtype.kind == "M":
+        _check_times(array, column)
+
+
+def _unmasked(value: Any) -> Array | None:
+    """An array with NaN where it is masked; None if it is a single value that is masked."""
+    import numpy
+
+    if not numpy.ma.is_masked(value):
+        return numpy.asarray(value.data)
+    if not value.shape:
+        return None
+    if value.dtype.kind in "biuf":
+        return numpy.asarray(value.astype("f8" if value.dtype.kind in "biu" else value.dtype).filled(numpy.nan))
+    if value.dtype.kind == "c":
+        return numpy.asarray(value.filled(complex(numpy.nan, numpy.nan)))
+    if value.dtype.kind == "M":
+        return numpy.asarray(value.filled(numpy.datetime64("NaT")))
+    raise ValueError(f"masked elements of type {value.dtype} cannot be kept")
+
+
+def _check_times(array: Array, column: str) -> None:
+    """Refuse times that nanoseconds of 64 bits have not: numpy would make others of them."""
+    import numpy
+
+    there = array[~numpy.isnat(array)]
+    # In seconds, which have room for all times in finer units; those in coarser ones are of no use that far away.
+    seconds = there.astype("M8[s]") if numpy.datetime_data(array.dtype)[0] not in ("Y", "M", "W", "D") else there
+    low, high = numpy.datetime64(_MIN_TIME.date(), "D"), numpy.datetime64(_MAX_TIME.date(), "D")
+    if seconds.size and not (seconds.min() >= low and seconds.max() < high):
+        wrong = seconds.min() if seconds.min() < low else seconds.max()
+        raise QMI_InvalidValueException(f"{column} must be a time from 1678 to 2261, got {wrong}")
+
+
+def _hint(array: Array) -> str:
+    """What to do about an array that no column can have."""
+    if array.dtype.kind == "m":
+        return ": give durations as numbers, such as seconds"
+    if array.dtype.kind == "O" and any(item is None for item in array.flat):
+        return " with None in it: float('nan') stands for a number that there is not"
+    kinds = sorted({type(item).__name__ for item in array.flat}) if array.dtype.kind == "O" else []
+    return f" ({', '.join(kinds[:5])})" if kinds else ""
+
+
 def _of_objects(array: Array, column: str) -> Array:
-    """An array of members of enums, or of datetimes, as texts or times."""
+    """An array of members of enums, of datetimes, or of numbers, as texts, times or numbers."""
     import numpy
 
     members = array.ravel().tolist()
@@ -247,6 +327,10 @@ def _of_objects(array: Array, column: str) -> Array:
     if members and all(isinstance(member, datetime) for member in members):
         times = [_time(member, column).value for member in members]
         return numpy.array(times, dtype="i8").view("M8[ns]").reshape(array.shape)
+    if members and all(isinstance(member, Complex) and not isinstance(member, Enum) for member in members):
+        numbers = numpy.array([_number(member, column).plain for member in members])
+        bools = all(isinstance(member, bool | numpy.bool_) for member in members)
+        return (numbers.astype(bool) if bools else numbers).reshape(array.shape)
     return array
 
 
@@ -263,7 +347,11 @@ def names_of_columns(columns: object) -> dict[str, str]:
         raise QMI_InvalidValueException(
             f"columns must be a mapping of names to units, such as {{'T': 'K', 'V': 'V'}}, or names; got {columns!r}"
         )
-    units = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns, "")
+    if not isinstance(columns, Mapping):
+        columns = list(columns)
+        if repeated := [name for at, name in enumerate(columns) if name in columns[:at]]:
+            raise QMI_InvalidValueException(f"columns must have different names, got {repeated[0]!r} twice")
+    units = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(map(_named, columns), "")
     if not units:
         raise QMI_InvalidValueException("columns must have at least one name, such as {'T': 'K'}; got none")
     for name, unit in units.items():
@@ -272,6 +360,11 @@ def names_of_columns(columns: object) -> dict[str, str]:
             raise QMI_InvalidValueException(f"the unit of column {name} must be a text such as 'V', got {unit!r}")
         _text(unit or "", f"the unit of column {name}")
     return {name: unit or "" for name, unit in units.items()}
+
+
+def _named(name: object) -> Any:
+    check_name(name, "a column")
+    return name
 
 
 def check_name(name: object, what: str) -> None:

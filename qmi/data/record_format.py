@@ -19,9 +19,13 @@ try:
 except ImportError:  # not made for this processor
     from zlib import crc32
 
-MAGIC: Final = b"QMIRUN1\n"
-SYNC: Final = b"\xd7QR\n"
-"""What each record begins with."""
+MAGIC: Final = b"QMIRUN2\n"
+SYNC: Final = b"\xd7Q"
+"""What each record begins with; two bytes made of its size follow, so that a damaged size is recognised at once."""
+
+_MAGIC_1: Final = b"QMIRUN1\n"
+_MARK_1: Final = b"\xd7QR\n"
+"""Those of earlier versions, whose records have nothing made of their size."""
 
 MAX_PAYLOAD: Final = 1 << 30
 """Bytes of one record at most; a longer one in a log is damage."""
@@ -40,10 +44,15 @@ _JOINT: Final = 4096
 """Records with longer payloads are each a block of their own."""
 
 
+def mark_of(size: int) -> bytes:
+    """What a record of a size begins with: another one for each size that differs in one bit."""
+    return SYNC + ((size * 0x9E37_79B1 >> 16 ^ 0x0B53) & 0xFFFF).to_bytes(2, "little")
+
+
 def frame(payload: bytes) -> bytes:
     """The bytes of a record."""
     size = len(payload)
-    return _HEAD.pack(SYNC, size, crc32(payload, size)) + payload
+    return _HEAD.pack(mark_of(size), size, crc32(payload, size)) + payload
 
 
 def frame_into(buffer: memoryview, parts: Sequence[bytes | memoryview]) -> int:
@@ -63,7 +72,7 @@ def frame_into(buffer: memoryview, parts: Sequence[bytes | memoryview]) -> int:
         buffer[at : at + len(part)] = part
         at += len(part)
     size = at - HEAD_SIZE
-    _HEAD.pack_into(buffer, 0, SYNC, size, crc32(buffer[HEAD_SIZE:at], size))
+    _HEAD.pack_into(buffer, 0, mark_of(size), size, crc32(buffer[HEAD_SIZE:at], size))
     return at
 
 
@@ -115,6 +124,22 @@ def decoded(payload: bytes) -> object:
     return cbor2.loads(payload)
 
 
+def begins_record(log: bytes, size: int) -> bool:
+    """Whether a log in which no record is whole is the beginning of one, whose first record was not written to its end.
+
+    Args:
+        log: Its first bytes, with the head of the first record.
+        size: How many bytes it has after :data:`MAGIC`.
+    """
+    if not (log.startswith((MAGIC, _MAGIC_1)) or MAGIC.startswith(log)):
+        return False
+    head = log[len(MAGIC) :]
+    if len(head) < HEAD_SIZE:
+        return True
+    mark, announced, _ = _HEAD.unpack(head)
+    return mark in (mark_of(announced), _MARK_1) and size < HEAD_SIZE + announced <= HEAD_SIZE + MAX_PAYLOAD
+
+
 class RecordReader:
     """Finds the records of a log in its bytes, which may come in parts of any size.
 
@@ -132,6 +157,7 @@ class RecordReader:
         self._at = 0
         self._passed = 0
         self._begun = False
+        self._is_old = False
         # A long record comes in many parts, which are joined when all of them are there.
         self._parts: list[bytes] = []
         self._missing = 0
@@ -203,8 +229,9 @@ class RecordReader:
             if len(self._buffer) < len(MAGIC) and not last:
                 return None
             self._begun = True
-            if self._buffer.startswith(MAGIC):
+            if self._buffer.startswith((MAGIC, _MAGIC_1)):
                 self._at = self.whole = len(MAGIC)
+            self._is_old = not self._buffer.startswith(MAGIC)
         while True:
             size = self._size_at(self._at)
             if size is not None:
@@ -220,9 +247,9 @@ class RecordReader:
         """The size of the whole record that begins here; None if there is none."""
         if len(self._buffer) < at + HEAD_SIZE:
             return None
-        sync, size, checksum = _HEAD.unpack_from(self._buffer, at)
+        mark, size, checksum = _HEAD.unpack_from(self._buffer, at)
         end = at + HEAD_SIZE + size
-        if sync != SYNC or size > MAX_PAYLOAD or len(self._buffer) < end:
+        if not self._is_mark(mark, size) or len(self._buffer) < end:
             return None
         payload = memoryview(self._buffer)[at + HEAD_SIZE : end]
         return int(size) if crc32(payload, size) == checksum else None
@@ -234,7 +261,7 @@ class RecordReader:
         if size > _JOINT or places == 1:
             return 1
         count = 1
-        start = _START.pack(SYNC, size)
+        start = self._buffer[at : at + _START.size]
         rest = memoryview(self._buffer)[at + stride : at + places * stride]
         for begins, checksum, payload in struct.iter_unpack(f"<{len(start)}sI{size}s", rest):
             if begins != start or crc32(payload, size) != checksum:
@@ -247,9 +274,13 @@ class RecordReader:
         left = len(self._buffer) - at
         if left < HEAD_SIZE:
             return SYNC.startswith(self._buffer[at : at + len(SYNC)])
-        sync, size, _ = _HEAD.unpack_from(self._buffer, at)
+        mark, size, _ = _HEAD.unpack_from(self._buffer, at)
         self._missing = HEAD_SIZE + size - left
-        return bool(sync == SYNC and size <= MAX_PAYLOAD and self._missing > 0)
+        return self._is_mark(mark, size) and self._missing > 0
+
+    def _is_mark(self, mark: bytes, size: int) -> bool:
+        """Whether a record of this size begins so."""
+        return size <= MAX_PAYLOAD and (mark == mark_of(size) or (self._is_old and mark == _MARK_1))
 
     def _next(self, at: int, *, last: bool) -> int | None:
         """Where the next record may begin, after damage; None if that is not known yet, or there is none."""

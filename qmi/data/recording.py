@@ -27,12 +27,15 @@ from qmi.data.run_file import check_libraries, time_name
 from qmi.data.run_folder import RunFolder, check_run_name
 from qmi.data.run_index import RunInfo
 from qmi.data.run_log import RunLog
+from qmi.data.stored_texts import stored, stored_text
 from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_RecordingException
 from qmi.parameters.snapshot import show_value
 from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
 
 _JUMP: Final = 1.0
 """By how many seconds the clock of the computer may differ at the end, before it is noted."""
+
+_AXES: Final = '{"trace": {"delay": ("s", delays)}}'
 
 Axes = Mapping[str, Mapping[str, tuple[str, object]]]
 
@@ -104,12 +107,12 @@ class _Setup:
         check_libraries()
         self.name: str = check_run_name(name)
         self.columns: dict[str, str] = names_of_columns(columns)
-        if unknown := [column for column in coordinates if column not in self.columns]:
-            raise QMI_InvalidValueException(f"coordinates must be columns ({', '.join(self.columns)}), got {unknown}")
-        self.coordinates: list[str] = list(coordinates)
+        self.coordinates: list[str] = self._checked_coordinates(coordinates)
         self.axes: dict[str, dict[str, tuple[str, Encoded]]] = self._checked_axes(axes or {})
         self.tags: list[str] = checked_tags(tags)
-        self.comment = comment
+        if not isinstance(comment, str):
+            raise QMI_InvalidValueException(f"comment must be a text, got {comment!r}")
+        self.comment = stored_text(comment)
         try:
             self.metadata: dict[str, object] = json.loads(json.dumps(dict(metadata or {})))
         except (TypeError, ValueError) as error:
@@ -117,18 +120,37 @@ class _Setup:
                 f"metadata must be a dict of texts, numbers, lists and dicts, as JSON has them: {error}"
             ) from error
 
+    def _checked_coordinates(self, coordinates: object) -> list[str]:
+        if isinstance(coordinates, str):
+            coordinates = [coordinates]
+        if not isinstance(coordinates, Iterable):
+            raise QMI_InvalidValueException(f"coordinates must be a list of names of columns, got {coordinates!r}")
+        found = list(dict.fromkeys(map(_hashable, coordinates)))
+        if unknown := [column for column in found if column not in self.columns]:
+            raise QMI_InvalidValueException(f"coordinates must be columns ({', '.join(self.columns)}), got {unknown}")
+        return found
+
     def _checked_axes(self, axes: Axes) -> dict[str, dict[str, tuple[str, Encoded]]]:
         found: dict[str, dict[str, tuple[str, Encoded]]] = {}
         known: dict[str, object] = {}
+        if not isinstance(axes, Mapping):
+            raise QMI_InvalidValueException(f"axes must be {_AXES}, got {axes!r}")
         for column, of_column in axes.items():
             if column not in self.columns:
                 raise QMI_InvalidValueException(f"axes has {column!r}, which is no column ({', '.join(self.columns)})")
+            if not isinstance(of_column, Mapping):
+                raise QMI_InvalidValueException(f"axes of {column} must be as in {_AXES}, got {of_column!r}")
             found[column] = {}
             for axis, described in of_column.items():
                 check_name(axis, "an axis")
                 if axis in self.columns or axis == time_name(self.columns):
                     raise QMI_InvalidValueException(f"axis {axis!r} of {column} must have a name that no column has")
-                unit, values = described
+                if not isinstance(described, tuple | list) or len(described) != 2 or not _is_unit(described[0]):
+                    raise QMI_InvalidValueException(
+                        f"axis {axis!r} of {column} must be its unit and its values, as in {_AXES}; "
+                        f"got {show_value(described)}"
+                    )
+                unit, values = described[0] or "", described[1]
                 value = encoded(values, f"axis {axis}", unit)
                 if not value.type.shape or len(value.type.shape) != 1:
                     raise QMI_InvalidValueException(f"axis {axis!r} of {column} must be a list of values")
@@ -153,10 +175,20 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
     Raises:
         QMI_InvalidValueException: If one is no text.
     """
+    if not isinstance(tags, Iterable):
+        raise QMI_InvalidValueException(f"tags must be texts, got {tags!r}")
     found = [tags] if isinstance(tags, str) else list(tags)
     if wrong := [tag for tag in found if not isinstance(tag, str) or not tag.isprintable() or not tag]:
         raise QMI_InvalidValueException(f"tags must be texts, got {wrong[0]!r}")
     return list(dict.fromkeys(found))
+
+
+def _hashable(name: Any) -> Any:
+    return name if isinstance(name, str) else repr(name)
+
+
+def _is_unit(unit: object) -> bool:
+    return unit is None or isinstance(unit, str)
 
 
 class Run:
@@ -251,7 +283,7 @@ class Run:
         metadata["instruments_at_begin"] = snapshots
         metadata["user_metadata"] = self._setup.metadata
         try:
-            log.append(cbor2.dumps(self._setup.head(self.run_id, started, metadata).to_record()))
+            log.append(cbor2.dumps(self._setup.head(self.run_id, started, stored(metadata)).to_record()))
         except BaseException:
             log.remove()
             raise
@@ -274,7 +306,7 @@ class Run:
         try:
             end = self._end_event(error, snapshots)
             if not log.failed:
-                log.append(cbor2.dumps(end))
+                log.append(cbor2.dumps(stored(end)))
         finally:
             self._finish(log, error)
 
@@ -394,7 +426,7 @@ class Run:
         for name, value in zip(self._columns, row, strict=True):
             if isinstance(value, Enum) and name not in self._enums:
                 cls = type(value)
-                members = {member.name: repr(member.value) for member in cls}
+                members = {member.name: stored_text(repr(member.value)) for member in cls}
                 full = f"{cls.__module__}.{cls.__qualname__}"
                 self._log.append(cbor2.dumps({"event": "enum", "column": name, "class": full, "members": members}))
                 self._enums.add(name)
@@ -460,7 +492,7 @@ class Run:
         with self._mutex:
             if self._log is None:
                 raise self._closed()
-            self._log.append(cbor2.dumps({**event, "time": time.monotonic_ns() - self._begun}))
+            self._log.append(cbor2.dumps(stored({**event, "time": time.monotonic_ns() - self._begun})))
 
 
 def note_event(run: Run, event: Event) -> None:

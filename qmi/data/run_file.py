@@ -16,7 +16,8 @@ from qmi.data.column_values import ColumnType, convert, storage, time_of, type_o
 from qmi.data.log_contents import Event, Summary, summary_of
 from qmi.data.row_batches import RowBatch
 from qmi.data.run_log import LogContents
-from qmi.errors import QMI_MissingLibraryException, QMI_RecordingException
+from qmi.data.stored_texts import stored
+from qmi.errors import QMI_Exception, QMI_MissingLibraryException, QMI_RecordingException
 
 if TYPE_CHECKING:
     import h5netcdf
@@ -116,11 +117,14 @@ def build(log: Path, file: Path) -> dict[str, str | int]:
         _write(part, summary, contents, attributes)
         _to_disk(part)
         os.replace(part, file)
-    except (OSError, RuntimeError) as error:  # of h5py, too, which has no errors of its own
+    except BaseException as error:  # whatever it is, of h5py too, which has no errors of its own
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if not isinstance(error, Exception):
+            raise
+        reason = str(error) if isinstance(error, OSError | QMI_Exception) else f"{type(error).__name__}: {error}"
         raise QMI_RecordingException(
-            f"{file} cannot be written: {error}. The rows are whole in {log}: mend that, then call qmi.data.recover()"
+            f"{file} cannot be written: {reason}. The rows are whole in {log}: mend that, then call qmi.data.recover()"
         ) from error
     return attributes
 
@@ -155,7 +159,7 @@ def _write(path: Path, summary: Summary, contents: LogContents, attributes: dict
     with _PatientFile(path, "w+b") as opened:
         with h5netcdf.File(opened, "w") as file:
             for name, value in attributes.items():
-                file.attrs[name] = value
+                file.attrs[name] = stored(value)
             rows = _Rows(_define(file, summary), summary)
             for batch in contents.batches():
                 if isinstance(batch, RowBatch):

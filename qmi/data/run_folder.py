@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from qmi.data import run_file, run_log
 from qmi.data.column_values import check_name
 from qmi.data.file_lock import is_locked
+from qmi.data.log_contents import Head
 from qmi.data.run_index import RunIndex, RunInfo, info_of
 from qmi.data.run_log import LogContents, RunLog
 from qmi.data.run_metadata import active_context
@@ -81,7 +82,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path: Path = (default_folder() if path is None else Path(path).expanduser()).absolute()
+        self.path: Path = (default_folder() if path is None else _checked(path).expanduser()).absolute()
         self.index: RunIndex = RunIndex(self.path)
         self._open = self.path / "open"
 
@@ -195,21 +196,27 @@ class RunFolder:
                 run_id = path.name.removesuffix(run_log.ENDING)
                 if (info := self._recover_one(run_id, log)) is not None:
                     found.append(info)
-            except OSError as error:
-                failed.append(f"{path.name}: {error}")
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one log, others are recovered, runs begin
+                if not (isinstance(error, PermissionError) and is_locked(path)):  # a run of another user
+                    failed.append(f"{path.name}: {error}")
         return found, failed
 
     def _recover_one(self, run_id: str, log: RunLog) -> RunInfo | None:
         """Make the file of a log that was left behind; None if there is nothing to recover."""
         file = self.file_of(run_id)
-        if not self._has_begun(log.path):
-            log.remove()
-            return None
-        if file.exists():  # it is whole; only the log could not be deleted, since somebody read it, or in the last step
-            self.enter(info_of(run_file.read_attributes(file), file))
-            log.remove()
-            return None
-        info = self.end(run_id, log)
+        try:
+            if (begun := self._has_begun(log.path)) is None:
+                raise QMI_RecordingException("it is no log of a run, or nothing in it is whole; it is left as it is")
+            if not begun:
+                log.remove()
+                return None
+            if file.exists():  # only the log could not be deleted, since somebody read it, or in the last step
+                self.enter(info_of(run_file.read_attributes(file), file))
+                log.remove()
+                return None
+            info = self.end(run_id, log)
+        finally:
+            log.close()  # its lock would keep others from recovering it
         _logger.warning("Run %s was cut short; its %d rows are in %s", run_id, info.rows, info.file)
         return info
 
@@ -240,19 +247,29 @@ class RunFolder:
         """
         if not isinstance(run, str) or not run or not all(letter.isalnum() or letter in "_-.+" for letter in run):
             return None
-        if self._is_there(run, ended):
-            return run
         try:
-            found = [info.run_id for info in self.index.find(name=run)]
+            if self._is_there(run, ended):
+                return run
+        except OSError:  # too long for a name of a file
+            return None
+        try:
+            infos = self.index.find(name=run) + self.index.find(name=f"{run}_*")
         except QMI_RecordingException as error:  # then what is in the folder has to do
             _logger.warning("%s", error)
-            found = []
+            infos = []
+        names = {info.run_id: info.name for info in infos}
+        found = [run_id for run_id, name in names.items() if name == run]
         for path in (
             *self._open.glob(f"*_{run}*{run_log.ENDING}"),
             *self.path.glob(f"[0-9]*/*_{run}*{run_file.ENDING}"),
         ):
             run_id = path.name.removesuffix(path.suffix)
-            if run_id not in found and re.fullmatch(rf"[0-9]{{8}}-[0-9]{{6}}_{re.escape(run)}(_[0-9]+)?", run_id):
+            if (
+                run_id not in names
+                and (like := re.fullmatch(rf"[0-9]{{8}}-[0-9]{{6}}_{re.escape(run)}(_[0-9]+)?", run_id))
+                # "sweep_2" may be the second run of that second with the name "sweep", or the first one of its name.
+                and ((like[1] is None and not re.search(r"_[0-9]+$", run)) or _name_in(path) == run)
+            ):
                 found.append(run_id)
         found = [run_id for run_id in found if self._is_there(run_id, ended)]
         return max(reversed(found), key=lambda run_id: run_id[: len("20261126-140501")], default=None)
@@ -274,9 +291,17 @@ class RunFolder:
             f", the latest runs are {', '.join(latest)}" if latest else ""
         )
 
-    def _has_begun(self, path: Path) -> bool:
-        """Whether a log has more than was written before the program died in the first step of the run."""
-        return path.stat().st_size > 0 and next(iter(LogContents(path)), None) is not None
+    def _has_begun(self, path: Path) -> bool | None:
+        """Whether a log has more than was written before the program died in the first step of the run.
+
+        None if that cannot be known, since no record in it is whole.
+        """
+        if path.stat().st_size == 0:
+            return False
+        contents = LogContents(path)
+        if next(iter(contents), None) is not None:
+            return True
+        return False if contents.is_cut_short else None
 
     def recover_quietly(self) -> None:
         """The same where somebody wants something else: what fails is logged."""
@@ -301,3 +326,19 @@ class RunFolder:
         for run_id in known:
             if not (self._open / f"{run_id}{run_log.ENDING}").exists() and not self.file_of(run_id).exists():
                 self.index.drop(run_id)
+
+
+def _checked(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path) or "\0" in str(path):
+        raise QMI_InvalidValueException(f"folder must be the path of a folder, got {path!r}")
+    return Path(path)
+
+
+def _name_in(path: Path) -> str:
+    """The name of the run that a log or a file has; empty if that cannot be read."""
+    try:
+        if path.suffix == run_file.ENDING:
+            return str(run_file.read_attributes(path)["title"])
+        return Head.from_record(next(iter(LogContents(path)), None)).name
+    except (OSError, KeyError, ValueError, QMI_RecordingException):
+        return ""

@@ -22,6 +22,7 @@ from qmi.data.record_format import (
     PAGE,
     Block,
     RecordReader,
+    begins_record,
     decoded,
     frame,
     frame_into,
@@ -338,6 +339,14 @@ class LogContents:
         self._path = path
         self.skipped: int = 0
         self.torn: int = 0
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether all of it is the beginning of a log whose first record was not written to its end."""
+        with open(self._path, "rb") as file:
+            begin = file.read(len(MAGIC) + HEAD_SIZE)
+        left = os.stat(self._path).st_size - len(MAGIC)
+        return begins_record(begin, left)
 
     def __iter__(self) -> Iterator[object]:
         """Each record by itself."""

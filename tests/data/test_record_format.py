@@ -56,6 +56,28 @@ def test_damage_in_the_middle_costs_that_record_alone(payload: bytes, part: int,
     assert reader.torn == 0
 
 
+@pytest.mark.parametrize("bit", range(32))
+def test_damaged_size_keeps_nobody_waiting_for_more_of_the_log(bit: int) -> None:
+    broken = bytearray(frame(b"x" * 100))
+    broken[4 + bit // 8] ^= 1 << bit % 8
+    reader = RecordReader()
+    log = log_of([b"first"]) + broken + frame(b"last")
+    assert list(reader.feed(log)) == [b"first", b"last"]
+    assert list(reader.feed(frame(b"next"))) == [b"next"]
+    assert (reader.skipped, reader.whole) == (len(broken), len(log) + len(frame(b"next")))
+
+
+def frame_of_version_1(payload: bytes) -> bytes:
+    return b"\xd7QR\n" + frame(payload)[4:]
+
+
+@given(PAYLOADS, st.integers(1, 50))
+def test_log_of_an_earlier_version_is_read(payloads: list[bytes], part: int) -> None:
+    log = b"QMIRUN1\n" + b"".join(map(frame_of_version_1, payloads))
+    assert read(log, part)[0] == payloads
+    assert read(log[len(MAGIC) :], part)[0] == payloads  # its beginning is damaged
+
+
 @pytest.mark.parametrize("tail", [b"\0" * 4096, b"\xff" * 100, SYNC, SYNC * 10, frame(b"x")[:-1], b"\xd7"])
 def test_whatever_stands_at_the_end_is_no_record(tail: bytes) -> None:
     found, reader = read(log_of([b"a", b"b"]) + tail, 13)

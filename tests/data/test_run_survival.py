@@ -16,7 +16,7 @@ import pytest
 
 import qmi.data
 from qmi.data import run_metadata
-from qmi.data.record_format import MAGIC, RecordReader
+from qmi.data.record_format import RecordReader
 from qmi.data.run_file import build
 from tests.support.cancel_steps import interrupt_at
 
@@ -341,7 +341,7 @@ def test_log_of_an_earlier_version_is_read(folder: Path) -> None:
     (folder / "open").mkdir(parents=True)
     (folder / "2025").mkdir()
     log = folder / "open" / "20250101-000000_old.qmirun"
-    log.write_bytes(MAGIC + b"".join(frame(cbor2.dumps(record)) for record in [head, *rows]))
+    log.write_bytes(b"QMIRUN1\n" + b"".join(b"\xd7QR\n" + frame(cbor2.dumps(record))[4:] for record in [head, *rows]))
     (info,) = qmi.data.recover(folder)
     data = qmi.data.load(info)
     assert data.x.values.tolist() == [number / 2 for number in range(40)]
