@@ -79,7 +79,10 @@ def load(run: str | RunInfo, *, context: str | None = None, folder: str | Path |
 def _file_of(run: str | RunInfo, folder: str | Path | None) -> Path:
     if isinstance(run, RunInfo):
         if not run.file.exists():
-            raise QMI_UnknownNameException(f"{run.file}, the file of run {run.run_id}, is not there")
+            raise QMI_UnknownNameException(
+                f"{run.file}, the file of run {run.run_id}, is not there; a run of another computer is loaded by the "
+                "context that told of it: qmi.data.load(run, context=...)"
+            )
         return run.file
     if not isinstance(run, str):
         raise QMI_InvalidValueException(f"run must be the id or the name of a run, got {run!r}")

@@ -164,11 +164,12 @@ def linked_rows(core: Asker, found: dict[str, Any], first: int, to: Told) -> Ste
         to: Who follows.
     """
     context, which = found["context"], (found["run_id"], found["via"])
-    log = LogRows(first)
+    log = LogRows(first, found["run_id"])
     rows: list[Row] | None
     try:
         while True:
-            what, data = yield from ask(core, context, "read", *which, log.offset, PART)
+            answer = yield from ask(core, context, "read", *which, log.offset, PART)
+            what, data = _checked(answer, ("log", "ended", "gone"), context, which)
             if what == "gone":  # what was not read yet is in the file
                 yield from _rows_of_copy(core, context, which, log.next, to)
                 return
@@ -183,9 +184,26 @@ def linked_rows(core: Asker, found: dict[str, Any], first: int, to: Told) -> Ste
                 break
     finally:
         core.loop.soon(core.request, Address(context, NAME), Call(NAME, "leave", which))  # so that it need not find out
+    log.check()
     if rows:
         yield rows
-    to.state = "interrupted" if log.end is None else str(log.end["state"])
+    to.state = "interrupted" if log.end is None else str(log.end.get("state"))
+
+
+def _checked(answer: Any, kinds: Sequence[str], context: str, which: Sequence[str]) -> tuple[str, bytes]:
+    """What a context has answered, if it is of the form that is expected."""
+    if isinstance(answer, tuple | list) and len(answer) == 2 and answer[0] in kinds and isinstance(answer[1], bytes):
+        return str(answer[0]), answer[1]
+    raise QMI_RecordingException(
+        f"context {context!r} answered {answer!r:.100} where bytes of run {which[0]} were asked for"
+    )
+
+
+def _checked_part(answer: Any, context: str, which: Sequence[str]) -> tuple[int, bytes]:
+    """The same for a part of a file, which comes with the size of the file."""
+    if isinstance(answer, tuple | list) and answer and type(answer[0]) is int:
+        return answer[0], _checked(("file", *answer[1:]), ("file",), context, which)[1]
+    return 0, _checked(answer, (), context, which)[1]
 
 
 def _rows_of_copy(core: Asker, context: str, which: Sequence[str], first: int, to: Told) -> Steps:
@@ -211,7 +229,8 @@ def copied_file(core: Asker, context: str, which: Sequence[str], path: Path) -> 
     try:
         with open(path, "wb") as file:
             while at < size:
-                size, data = yield from ask(core, context, "read_file", *which, at, _FILE_PART)
+                answer = yield from ask(core, context, "read_file", *which, at, _FILE_PART)
+                size, data = _checked_part(answer, context, which)
                 if not data and at < size:
                     raise QMI_RecordingException(f"the file of run {which[0]} was cut short while it was copied")
                 file.write(data)

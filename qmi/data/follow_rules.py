@@ -10,6 +10,7 @@ from qmi.data.column_values import time_of, value_of
 from qmi.data.log_contents import Event, Head
 from qmi.data.record_format import RecordReader, decoded
 from qmi.data.rows import Row
+from qmi.errors import QMI_RecordingException
 
 if TYPE_CHECKING:
     from qmi.data.column_values import Array
@@ -76,6 +77,7 @@ class LogRows:
 
     Args:
         first: The number of the first row that is wanted.
+        run_id: The run, for messages.
 
     Attributes:
         offset: Where the next bytes are to be read.
@@ -84,7 +86,8 @@ class LogRows:
         next: The number of the next row.
     """
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, first: int = 0, run_id: str = "") -> None:
+        self._run_id = run_id
         self.offset: int = 0
         self.head: RunHead | None = None
         self.end: Event | None = None
@@ -118,8 +121,25 @@ class LogRows:
             return None
         return rows
 
+    def check(self) -> None:
+        """See at the end that it was the log of a run.
+
+        Raises:
+            QMI_RecordingException: If not.
+        """
+        if self.head is None:
+            raise QMI_RecordingException(f"the log of run {self._run_id} has not even its first record")
+
     def _rows(self, payloads: Iterable[bytes]) -> list[Row]:
         rows: list[Row] = []
+        try:
+            return self._rows_into(rows, payloads)
+        except Exception as error:
+            raise QMI_RecordingException(
+                f"the log of run {self._run_id} makes no sense: {type(error).__name__}: {error}"
+            ) from error
+
+    def _rows_into(self, rows: list[Row], payloads: Iterable[bytes]) -> list[Row]:
         for payload in payloads:
             record = decoded(payload)
             if not self._began:
@@ -141,7 +161,8 @@ class LogRows:
             self._names = tuple(self.head.columns)
 
     def _take_row(self, record: list[Any], rows: list[Row]) -> None:
-        assert self.head is not None
+        if self.head is None:
+            raise QMI_RecordingException("a row comes before the head")
         number, self._count = self._count, self._count + 1
         # Where Ctrl-C has come just after a row was written, the next one has its number, too.
         self._expected = record[0] + 1

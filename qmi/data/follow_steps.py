@@ -109,12 +109,13 @@ def local_rows(place: RunFolder, run_id: str, first: int, to: Told) -> Steps:
         yield from rows_of_file(place.file_of(run_id), first, to)
         return
     with file:  # from here on what is in the log can be read, also when it is deleted
-        log = LogRows(first)
+        log = LogRows(first, run_id)
         while True:
             yield from _tail(place, run_id, file, log, to)
             to.quick = False
             if (rows := log.finish()) is not None:
                 break
+        log.check()
         if rows:
             yield rows
     to.state = str(log.end["state"]) if log.end is not None else _state_of(place.file_of(run_id))

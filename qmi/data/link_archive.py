@@ -14,7 +14,7 @@ from qmi.data.follow_steps import Step, finish
 from qmi.data.index_queries import moment, stamp
 from qmi.data.run_index import RunInfo
 from qmi.data.run_metadata import active_context
-from qmi.errors import QMI_InvalidValueException, QMI_NoActiveContextException
+from qmi.errors import QMI_InvalidValueException, QMI_NoActiveContextException, QMI_RecordingException
 
 if TYPE_CHECKING:
     import xarray
@@ -33,7 +33,10 @@ def runs_of(context: str, folder: object, conditions: Mapping[str, Any]) -> list
 def _list(core: Asker, context: str, conditions: dict[str, Any]) -> Generator[Step, None, list[RunInfo]]:
     yield from connected(core, context)
     found = yield from ask(core, context, "list_runs", conditions)
-    return [_info(*fields) for fields in found]
+    try:
+        return [_info(*fields) for fields in found]
+    except (TypeError, ValueError) as error:
+        raise QMI_RecordingException(f"context {context!r} answered something else than runs: {error}") from error
 
 
 def _info(run_id: str, name: str, started: str, ended: str | None, *others: Any) -> RunInfo:

@@ -62,6 +62,7 @@ class Summary:
     Attributes:
         head: What the run was begun with.
         types: The type of each column.
+        absent: For columns in which a value is missing: in how many rows.
         rows: How many rows there are.
         lost: How many rows are missing among them, since the log was damaged.
         next: The number of the next row.
@@ -76,6 +77,7 @@ class Summary:
 
     head: Head
     types: dict[str, ColumnType] = field(default_factory=dict)
+    absent: dict[str, int] = field(default_factory=dict)
     rows: int = 0
     lost: int = 0
     next: int = 0
@@ -128,6 +130,8 @@ class Summary:
             if both is None:
                 raise QMI_RecordingException(f"rows {first} to {last} have a value of another type in column {name}")
             self.types[name] = both
+            if both.missing and isinstance(values, list):
+                self.absent[name] = self.absent.get(name, 0) + sum(value is None for value in values)
 
 
 def summary_of(contents: Iterable[RowBatch | object]) -> Summary:

@@ -9,10 +9,11 @@ import shutil
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qmi.data.column_values import ColumnType, convert, storage, time_of, type_of_plain
+from qmi.data.column_values import NUMBERS, ColumnType, convert, storage, time_of, type_of_plain
 from qmi.data.log_contents import Event, Summary, summary_of
 from qmi.data.row_batches import RowBatch
 from qmi.data.run_log import LogContents
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
     import h5netcdf
     import xarray
 
+    from qmi.data.column_values import Array
+
 ENDING: Final = ".nc"
 ROW: Final = "row"
 TIME_UNITS: Final = "nanoseconds since 1970-01-01"
 """How times stand in files; they are in UTC."""
 _PART_BYTES: Final = 16 << 20
 _PART_ROWS: Final = 1 << 16
+_SPARSE: Final = 2048
+"""Bytes of an array from which on the rows that have none take no room."""
+_CHUNK_BYTES: Final = 1 << 20
 _OVERHEAD: Final = 1 << 16
 """Bytes of a file besides its rows, about."""
 _LIBRARIES: Final = ("numpy", "h5py", "h5netcdf", "xarray")
@@ -137,18 +143,28 @@ def _to_disk(path: Path) -> None:
         os.close(fd)
 
 
+def _value_bytes(kind: ColumnType) -> int:
+    """Bytes of a value in the file."""
+    import numpy
+
+    return numpy.dtype(storage(kind)[0]).itemsize * prod(kind.shape or ())
+
+
+def _is_sparse(kind: ColumnType) -> bool:
+    """Whether a column takes room in the file only where it has a value: large arrays that not all rows have."""
+    return kind.missing and kind.kind in ("bool", *NUMBERS) and bool(kind.shape) and _value_bytes(kind) >= _SPARSE
+
+
 def _row_bytes(summary: Summary) -> int:
-    total = 8
-    for kind in summary.types.values():
-        size = 8 if kind.dtype == "" else int(kind.dtype[2:].partition("[")[0])
-        for length in kind.shape or ():
-            size *= length
-        total += size * (2 if kind.kind == "complex" and not kind.dtype else 1)
-    return total
+    """Bytes of a row, without what is sparse."""
+    return 8 + sum(_value_bytes(kind) for kind in summary.types.values() if not _is_sparse(kind))
 
 
 def _check_room(summary: Summary, folder: Path) -> None:
     needed, free = summary.rows * _row_bytes(summary) + _OVERHEAD, shutil.disk_usage(folder).free
+    for name, kind in summary.types.items():
+        if _is_sparse(kind):
+            needed += (summary.rows - summary.absent.get(name, 0)) * _value_bytes(kind)
     if needed > free:
         raise QMI_RecordingException(f"it needs {needed / 1e6:.2f} MB, and {free / 1e6:.2f} MB are free on the disk")
 
@@ -210,8 +226,10 @@ class _Rows:
         self._started = summary.head.started
         self._types = list(summary.types.values())
         self._length = max(1, min(_PART_ROWS, _PART_BYTES // _row_bytes(summary), summary.rows))
-        self._parts = [numpy.empty(self._length, "i8")]
-        self._parts += [numpy.empty((self._length, *(kind.shape or ())), storage(kind)[0]) for kind in self._types]
+        self._parts: list[Array | None] = [numpy.empty(self._length, "i8")]
+        for kind in self._types:
+            shape = (self._length, *(kind.shape or ()))
+            self._parts.append(None if _is_sparse(kind) else numpy.empty(shape, storage(kind)[0]))
         self._at = 0
         self._count = 0
 
@@ -221,20 +239,36 @@ class _Rows:
         while first < len(batch):
             last = min(len(batch), first + self._length - self._count)
             target = slice(self._count, self._count + last - first)
-            self._parts[0][target] = batch.times[first:last] + self._started
-            for part, kind, values in zip(self._parts[1:], self._types, batch.columns, strict=True):
-                part[target] = convert(values[first:last], kind)
+            times = self._parts[0]
+            assert times is not None
+            times[target] = batch.times[first:last] + self._started
+            for index, (part, kind, values) in enumerate(zip(self._parts[1:], self._types, batch.columns, strict=True)):
+                if part is None:
+                    self._put_sparse(self._variables[index + 1], values[first:last], kind)
+                else:
+                    part[target] = convert(values[first:last], kind)
             self._count += last - first
             first = last
             if self._count == self._length:
                 self.flush()
+
+    def _put_sparse(self, variable: h5netcdf.Variable, values: Array | list[object], kind: ColumnType) -> None:
+        """Write the values that there are, where the other rows have none."""
+        at = self._at + self._count
+        if not isinstance(values, list):
+            variable[at : at + len(values)] = convert(values, kind)
+            return
+        for index, value in enumerate(values):
+            if value is not None:
+                variable[at + index : at + index + 1] = convert([value], kind)
 
     def flush(self) -> None:
         """Write what is there."""
         end = self._at + self._count
         if self._count:
             for variable, part in zip(self._variables, self._parts, strict=True):
-                variable[self._at : end] = part[: self._count]
+                if part is not None:
+                    variable[self._at : end] = part[: self._count]
         self._at, self._count = end, 0
 
 
@@ -245,9 +279,13 @@ def time_name(columns: dict[str, str]) -> str:
 
 def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
     head = summary.head
+    if not summary.rows:
+        # A dimension of no length would be one without limit, and reading would take seconds: each look at the shape
+        # of a column is one at all columns. h5netcdf takes what is there.
+        file._h5group.create_dataset(ROW, shape=(0,), dtype=">f4", track_order=True)
     file.dimensions[ROW] = summary.rows
     time = time_name(head.columns)
-    variables = [file.create_variable(time, (ROW,), "i8")]
+    variables = [file.create_variable(time, (ROW,), "i8", chunking_heuristic="h5py")]
     _describe_times(variables[0])
     variables[0].attrs["long_name"] = "time at which the row was added, in UTC"
     sources = {column: one["source"] for one in summary.recorded or () for column in one["columns"]}
@@ -270,13 +308,28 @@ def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
 
 def _create(file: h5netcdf.File, name: str, dimensions: tuple[str, ...], kind: ColumnType) -> h5netcdf.Variable:
     import h5py
+    import numpy
 
-    variable = file.create_variable(name, dimensions, h5py.string_dtype() if kind.kind == "text" else storage(kind)[0])
+    settings: dict[str, Any] = {}
+    dtype, nothing = (h5py.string_dtype(), None) if kind.kind == "text" else storage(kind)
+    if _is_sparse(kind) and dimensions[0] == ROW:
+        settings = {"chunks": _chunks(kind), "fillvalue": numpy.array(nothing, dtype)[()]}
+    variable = file.create_variable(name, dimensions, dtype, chunking_heuristic="h5py", **settings)
     if kind.kind == "bool" and not kind.missing:
         variable.attrs["dtype"] = "bool"  # xarray makes bool of it
     if kind.kind == "time":
         _describe_times(variable)
     return variable
+
+
+def _chunks(kind: ColumnType) -> tuple[int, ...]:
+    """Parts of a sparse column, of one row each: HDF5 keeps only those that were written."""
+    lengths, size = list(kind.shape or ()), _value_bytes(kind)
+    for axis, length in enumerate(lengths):
+        parts = min(length, -(-size // _CHUNK_BYTES))
+        lengths[axis] = -(-length // parts)
+        size = -(-size // parts)
+    return (1, *lengths)
 
 
 def _unit_attribute(kind: ColumnType, unit: str) -> str:
@@ -319,9 +372,23 @@ def read(file: Path) -> xarray.Dataset:
     import xarray
 
     try:
-        return xarray.load_dataset(file, engine="h5netcdf", decode_timedelta=False)
+        with xarray.open_dataset(file, engine="h5netcdf", decode_timedelta=False) as opened:
+            if opened.nbytes > (memory := _memory()):
+                raise QMI_RecordingException(
+                    f"{file} has {opened.nbytes / 1e9:.1f} GB in memory; this computer has {memory / 1e9:.1f} GB: "
+                    "open it by xarray.open_dataset(file), which reads only what you use of it, or follow the run"
+                )
+            return opened.load()
     except (OSError, ValueError) as error:
         raise QMI_RecordingException(f"{file} cannot be read: {error}") from error
+
+
+def _memory() -> float:
+    """Bytes of memory of this computer."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # Windows does not say
+        return float("inf")
 
 
 def read_attributes(file: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from qmi.data.follow_rules import Pace
 from qmi.data.follow_steps import PART
 from qmi.data.run_folder import RunFolder, folder_of
 from qmi.data.run_index import RunInfo
-from qmi.errors import QMI_Exception, QMI_UnknownNameException
+from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UnknownNameException
 from qmi.messages import Call, Request
 from qmi.names import Address
 
@@ -33,6 +33,7 @@ _LONGEST_ANSWER: Final = 20.0
 """Seconds after which a request for rows is answered without any; whoever follows asks again."""
 _PATIENCE: Final = 0.5
 _MOST: Final = 1 << 20
+_CONDITIONS: Final = ("name", "tag", "since", "until", "state", "limit")
 _MANY: Final = 64
 """How many logs are kept open at most."""
 
@@ -127,12 +128,16 @@ class RunService(QMI_RpcObject):
         return self._begin_list(conditions).wait()
 
     def _begin_list(self, conditions: dict[str, object]) -> QMI_RpcFuture[list[tuple[object, ...]]]:
-        return self._owner.run(self._in_thread, self._list, dict(conditions))
+        return self._owner.run(self._in_thread, self._list, conditions)
 
     async def _in_thread(self, function: Callable[..., R], *arguments: object) -> R:
         return await trio.to_thread.run_sync(partial(function, *arguments))
 
     def _list(self, conditions: dict[str, Any]) -> list[tuple[object, ...]]:
+        if not isinstance(conditions, dict) or not set(conditions) <= set(_CONDITIONS):
+            raise QMI_InvalidValueException(
+                f"conditions must be a dict of some of {', '.join(_CONDITIONS)}, got {conditions!r:.200}"
+            )
         found: dict[str, RunInfo] = {}
         for place in self._places():
             place.recover_quietly()
@@ -205,9 +210,9 @@ class RunService(QMI_RpcObject):
         return self._begin_read(run_id, via, offset, limit).wait()
 
     def _begin_read(self, run_id: str, via: str, offset: int, limit: int) -> QMI_RpcFuture[tuple[str, bytes]]:
-        if via:
+        if _is_elsewhere(via):
             return self._owner.request(Address(via, NAME), Call(NAME, "read", (run_id, "", offset, limit)))
-        return self._owner.run(self._read, run_id, offset, max(1, min(limit, PART)))
+        return self._owner.run(self._read, _checked_id(run_id), *_checked_range(offset, limit, PART))
 
     async def _read(self, run_id: str, offset: int, limit: int) -> tuple[str, bytes]:
         log = self._logs.get(run_id)
@@ -262,9 +267,9 @@ class RunService(QMI_RpcObject):
     @direct_method
     def leave(self, run_id: str, via: str) -> None:
         """Say that the caller does not read a run any more."""
-        if via:
+        if _is_elsewhere(via):
             self._owner.request(Address(via, NAME), Call(NAME, "leave", (run_id, "")))
-        elif (log := self._logs.get(run_id)) is not None:
+        elif (log := self._logs.get(_checked_id(run_id))) is not None:
             log.is_left = True  # its last request may be ending only now
             self._close_left(run_id, log)
 
@@ -299,9 +304,10 @@ class RunService(QMI_RpcObject):
         return self._begin_read_file(run_id, via, offset, limit).wait()
 
     def _begin_read_file(self, run_id: str, via: str, offset: int, limit: int) -> QMI_RpcFuture[tuple[int, bytes]]:
-        if via:
+        if _is_elsewhere(via):
             return self._owner.request(Address(via, NAME), Call(NAME, "read_file", (run_id, "", offset, limit)))
-        return self._owner.run(self._in_thread, self._read_file, run_id, offset, max(1, min(limit, _MOST)))
+        offset, limit = _checked_range(offset, limit, _MOST)
+        return self._owner.run(self._in_thread, self._read_file, _checked_id(run_id), offset, limit)
 
     def _read_file(self, run_id: str, offset: int, limit: int) -> tuple[int, bytes]:
         found = self._here(run_id)
@@ -312,6 +318,30 @@ class RunService(QMI_RpcObject):
                 return os.fstat(file.fileno()).st_size, file.read(limit)
         except FileNotFoundError:
             raise QMI_UnknownNameException(f"run {run_id} still lasts: it can be loaded when it has ended") from None
+
+
+def _is_elsewhere(via: object) -> bool:
+    if not isinstance(via, str):
+        raise QMI_InvalidValueException(f"via must be the name of a context, or empty; got {via!r:.200}")
+    return bool(via)
+
+
+def _checked_id(run_id: object) -> str:
+    if not isinstance(run_id, str):
+        raise QMI_UnknownNameException(f"run_id must be the id of a run, got {run_id!r:.200}")
+    return run_id
+
+
+def _checked_range(offset: object, limit: object, most: int) -> tuple[int, int]:
+    """The first byte that is wanted, and how many at most."""
+    for name, value in (("offset", offset), ("limit", limit)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise QMI_InvalidValueException(f"{name} must be a number of bytes, got {value!r:.200}")
+    assert isinstance(offset, int)
+    assert isinstance(limit, int)
+    if not 0 <= offset < 1 << 62:
+        raise QMI_InvalidValueException(f"offset must be 0 or more, and below 2^62, got {offset}")
+    return offset, max(1, min(limit, most))
 
 
 async def _written(writer: run_log.RunLog, log: _OpenLog, offset: int, timeout: float) -> None:

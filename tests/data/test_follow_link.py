@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 import trio
 
@@ -21,9 +23,11 @@ from qmi.core.exceptions import (
     QMI_InvalidOperationException,
     QMI_InvalidValueException,
     QMI_NotDeliveredException,
+    QMI_RecordingException,
     QMI_UnknownNameException,
 )
 from qmi.data import run_metadata, run_service
+from qmi.data.record_format import MAGIC, frame
 from qmi.data.run_service import RunService
 from tests.support.chaos import ChaosProxy
 from tests.support.followed import recorder
@@ -32,6 +36,20 @@ from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 COLUMNS = {"x": "V", "text": ""}
+HEAD = frame(
+    cbor2.dumps(
+        {
+            "format": "qmi-run-1",
+            "run_id": "some",
+            "name": "some",
+            "columns": COLUMNS,
+            "axes": {},
+            "coordinates": [],
+            "started": 0,
+            "metadata": {},
+        }
+    )
+)
 
 
 @pytest.fixture(autouse=True)
@@ -417,3 +435,116 @@ async def test_runs_of_another_context_do_not_block_an_event_loop(folder: Path) 
         for ask in (lambda: qmi.data.runs(context="lab"), lambda: qmi.data.load("x", context="lab")):
             with pytest.raises(QMI_BlockingOnLoopException, match=r"await trio\.to_thread\.run_sync"):
                 ask()
+
+
+# -- peers that do not behave
+
+
+NONSENSE: list[tuple[str, tuple[Any, ...]]] = [
+    ("read", ("RUN", "", -1, 100)),
+    ("read", ("RUN", "", 1 << 70, 100)),
+    ("read", ("RUN", "", "0", 100)),
+    ("read", ("RUN", "", 0.5, 100)),
+    ("read", ("RUN", "", 0, None)),
+    ("read", ("RUN", "", True, 100)),
+    ("read_file", ("RUN", "", -1, 100)),
+    ("read_file", ("RUN", "", 1 << 70, 100)),
+    ("read_file", ("RUN", "", 0, "all")),
+    ("read", ("RUN", 5, 0, 100)),
+    ("list_runs", ({"nonsense": 1},)),
+    ("list_runs", ({"now": 1},)),
+    ("list_runs", (5,)),
+    ("list_runs", ({"limit": -1},)),
+    ("list_runs", ({"name": 5},)),
+    ("leave", (["x"], "")),
+    ("leave", ("x", 5)),
+    ("find", ({},)),
+    ("find", ("x" * 300,)),
+    ("find", ("../../etc/passwd",)),
+    ("find", ("a\0b",)),
+]
+
+
+def test_service_refuses_questions_that_make_no_sense(folder: Path, link: ChaosProxy, lab: QMI_Context) -> None:
+    with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
+        add(run, 1)
+    service = qmi.context().get_rpc_object("lab.$runs")
+    for method, arguments in NONSENSE:
+        asked = [run.run_id if argument == "RUN" else argument for argument in arguments]
+        with pytest.raises((QMI_InvalidValueException, QMI_UnknownNameException)):
+            getattr(service, method)(*asked)
+    assert numbers(list(qmi.data.follow(run.run_id, context="lab"))) == [0]
+
+
+@pytest.mark.parametrize("limit", [1 << 62, 0, -5])
+def test_answers_of_the_service_are_of_a_bounded_size(folder: Path, link: ChaosProxy, limit: int) -> None:
+    with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
+        add(run, 20_000)
+        service = qmi.context().get_rpc_object("lab.$runs")
+        what, data = service.read(run.run_id, "", 0, limit)
+        assert (what, 1 <= len(data) <= 1 << 20) == ("log", True)
+    size, data = service.read_file(run.run_id, "", 0, limit)
+    assert 1 <= len(data) <= 1 << 20
+    assert service.read_file(run.run_id, "", size + 1000, 10) == (size, b"")
+
+
+BAD_LOGS = [
+    b"QMIRUN7\nsomething else" * 10,
+    MAGIC + frame(b"\xff"),
+    MAGIC + frame(cbor2.dumps({"format": "qmi-run-1"})),
+    MAGIC + frame(cbor2.dumps([0, 0, 1.0])),
+    MAGIC + HEAD + frame(cbor2.dumps([0, 0, 1.0])),
+    MAGIC + HEAD + frame(cbor2.dumps(["a", 0, 1.0, ""])),
+    MAGIC + HEAD + frame(cbor2.dumps([0, "a", 1.0, ""])),
+    MAGIC + HEAD + frame(cbor2.dumps([0, 0, cbor2.CBORTag(60002, ["O", [1], b"12345678"]), ""])),
+    MAGIC + HEAD + frame(cbor2.dumps([0, 0, cbor2.CBORTag(60002, ["<f8", [1 << 40], b""]), ""])),
+    MAGIC + HEAD + frame(cbor2.dumps([0, 0, cbor2.CBORTag(60001, 1 << 80), ""])),
+    MAGIC + HEAD + frame(cbor2.dumps([])),
+]
+BAD_ANSWERS = [5, ("log",), ("log", "text"), ("what", b""), None]
+
+
+def test_log_from_a_peer_that_makes_no_sense_is_an_error(
+    folder: Path, link: ChaosProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = [b""]
+
+    async def read(self: RunService, run_id: str, offset: int, limit: int) -> Any:
+        return ("log", log[0][offset:]) if offset < len(log[0]) else ("ended", b"")
+
+    monkeypatch.setattr(RunService, "_read", read)
+    with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
+        for log[0] in BAD_LOGS:
+            follower = qmi.data.follow(run.run_id, context="lab")
+            with pytest.raises(QMI_RecordingException, match=f"run {run.run_id}"):
+                list(follower)
+
+
+def test_answer_of_a_peer_that_makes_no_sense_is_an_error(
+    folder: Path, link: ChaosProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer: list[Any] = [None]
+
+    async def read(self: RunService, run_id: str, offset: int, limit: int) -> Any:
+        return answer[0]
+
+    monkeypatch.setattr(RunService, "_read", read)
+    monkeypatch.setattr(RunService, "_read_file", lambda *_: answer[0])
+    with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
+        for answer[0] in BAD_ANSWERS:
+            with pytest.raises(QMI_RecordingException, match=f"context 'lab' answered .* run {run.run_id}"):
+                list(qmi.data.follow(run.run_id, context="lab"))
+    for answer[0] in BAD_ANSWERS:
+        with pytest.raises(QMI_RecordingException, match=f"context 'lab' answered .* run {run.run_id}"):
+            qmi.data.load(run.run_id, context="lab")
+
+
+def test_entry_of_another_computer_is_loaded_by_its_context(folder: Path, link: ChaosProxy) -> None:
+    with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
+        add(run, 1)
+    (info,) = qmi.data.runs(context="lab")
+    elsewhere = replace(info, file=Path("/nowhere/runs/2026/x.nc"))
+    with pytest.raises(QMI_UnknownNameException, match=r"is not there.*context="):
+        qmi.data.load(elsewhere)
+    assert qmi.data.load(elsewhere, context="lab").sizes["row"] == 1
+    assert run.info is not None
