@@ -73,7 +73,7 @@ def test_room_on_the_disk_is_needed_only_for_what_is_there(folder: Path, monkeyp
     class Free:
         free = 5_000_000
 
-    monkeypatch.setattr(run_file.shutil, "disk_usage", lambda folder: Free)
+    monkeypatch.setattr("qmi.data.run_file.shutil.disk_usage", lambda folder: Free)
     with qmi.data.run("night", ["trace"], folder=folder) as run:
         for row in range(100):
             run.add(trace=numpy.arange(50_000.0) if row == 0 else None)
