@@ -385,9 +385,10 @@ def read(file: Path) -> xarray.Dataset:
 
 def _memory() -> float:
     """Bytes of memory of this computer."""
+    sysconf = getattr(os, "sysconf", None)  # Windows has none
     try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # Windows does not say
+        return float("inf") if sysconf is None else float(sysconf("SC_PHYS_PAGES") * sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError):
         return float("inf")
 
 
