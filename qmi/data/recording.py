@@ -267,8 +267,11 @@ class Run:
     ) -> None:
         context = run_metadata.active_context()
         with trio.CancelScope(shield=True):  # the data are kept, whatever has ended the block
-            found = await run_metadata.snapshots_async(context, self._instruments, update=self._update)
-            await trio.to_thread.run_sync(self._end, error, lambda: found)
+            found: dict[str, Any] = {}
+            try:
+                found = await run_metadata.snapshots_async(context, self._instruments, update=self._update)
+            finally:  # also where Ctrl-C has come meanwhile
+                await trio.to_thread.run_sync(self._end, error, lambda: found)
 
     def _begin(self, snapshots: dict[str, Any]) -> None:
         if self._begun:
@@ -279,15 +282,22 @@ class Run:
         started = time.time_ns()
         begun = time.monotonic_ns()
         self.run_id, log = self._folder.new_log(self.name, _utc(started))
-        metadata = run_metadata.of_program(run_metadata.active_context())
-        metadata["instruments_at_begin"] = snapshots
-        metadata["user_metadata"] = self._setup.metadata
         try:
+            metadata = run_metadata.of_program(run_metadata.active_context())
+            metadata["instruments_at_begin"] = snapshots
+            metadata["user_metadata"] = self._setup.metadata
             log.append(cbor2.dumps(self._setup.head(self.run_id, started, stored(metadata)).to_record()))
-        except BaseException:
+            self._begun, self._started, self._log = begun, started, log
+            self._announce(started)
+        except BaseException:  # nobody ends a run whose block was not entered: it has not begun
+            self._log, self._begun = None, 0
             log.remove()
+            self._folder.forget(self.run_id)
+            self.run_id = ""
             raise
-        self._begun, self._started, self._log = begun, started, log
+
+    def _announce(self, started: int) -> None:
+        """Enter the run into the index, and note what the user says of it."""
         tags = self._setup.tags
         comment = self._setup.comment
         self._folder.enter(
@@ -303,14 +313,17 @@ class Run:
             log, self._log = self._log, None
         if log is None or log.closed:  # a forked child leaves the run to its parent
             return
+        found: dict[str, Any] = {}
         try:
-            end = self._end_event(error, snapshots)
-            if not log.failed:
-                log.append(cbor2.dumps(stored(end)))
-        finally:
-            self._finish(log, error)
+            found = snapshots()
+        finally:  # also where Ctrl-C has come while instruments were asked
+            try:
+                if not log.failed:
+                    log.append(cbor2.dumps(stored(self._end_event(error, found))))
+            finally:
+                self._finish(log, error)
 
-    def _end_event(self, error: BaseException | None, snapshots: Any) -> Event:
+    def _end_event(self, error: BaseException | None, snapshots: dict[str, Any]) -> Event:
         elapsed = time.monotonic_ns() - self._begun
         jump = (time.time_ns() - self._started - elapsed) / 1e9
         return {
@@ -320,7 +333,7 @@ class Run:
             "error": None if error is None else f"{type(error).__name__}: {error}",
             "rows": self.rows,
             "clock_jump": jump if abs(jump) > _JUMP else 0.0,
-            "instruments_at_end": snapshots(),
+            "instruments_at_end": snapshots,
         }
 
     def _finish(self, log: RunLog, error: BaseException | None) -> None:

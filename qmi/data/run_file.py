@@ -22,6 +22,7 @@ from qmi.errors import QMI_Exception, QMI_MissingLibraryException, QMI_Recording
 
 if TYPE_CHECKING:
     import h5netcdf
+    import h5py
     import xarray
 
     from qmi.data.column_values import Array
@@ -171,12 +172,13 @@ def _check_room(summary: Summary, folder: Path) -> None:
 
 def _write(path: Path, summary: Summary, contents: LogContents, attributes: dict[str, str | int]) -> None:
     import h5netcdf
+    import h5py
 
     with _PatientFile(path, "w+b") as opened:
-        with h5netcdf.File(opened, "w") as file:
+        with h5py.File(opened, "w", track_order=True) as below, h5netcdf.File(below, "w") as file:
             for name, value in attributes.items():
                 file.attrs[name] = stored(value)
-            rows = _Rows(_define(file, summary), summary)
+            rows = _Rows(_define(file, below, summary), summary)
             for batch in contents.batches():
                 if isinstance(batch, RowBatch):
                     rows.put(batch)
@@ -277,12 +279,12 @@ def time_name(columns: dict[str, str]) -> str:
     return "time" if "time" not in columns else "row_time"
 
 
-def _define(file: h5netcdf.File, summary: Summary) -> list[h5netcdf.Variable]:
+def _define(file: h5netcdf.File, below: h5py.File, summary: Summary) -> list[h5netcdf.Variable]:
     head = summary.head
     if not summary.rows:
         # A dimension of no length would be one without limit, and reading would take seconds: each look at the shape
         # of a column is one at all columns. h5netcdf takes what is there.
-        file._h5group.create_dataset(ROW, shape=(0,), dtype=">f4", track_order=True)
+        below.create_dataset(ROW, shape=(0,), dtype=">f4", track_order=True)
     file.dimensions[ROW] = summary.rows
     time = time_name(head.columns)
     variables = [file.create_variable(time, (ROW,), "i8", chunking_heuristic="h5py")]

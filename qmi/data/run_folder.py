@@ -180,6 +180,14 @@ class RunFolder:
         except QMI_RecordingException as error:
             _logger.warning("Run %s is not in the index: %s", info.run_id, error)
 
+    def forget(self, run_id: str) -> None:
+        """Take a run out of the index that has not begun after all."""
+        try:
+            if self.index.find(run_id=run_id):
+                self.index.drop(run_id)
+        except QMI_RecordingException as error:
+            _logger.warning("Run %s, which has not begun, is in the index: %s", run_id, error)
+
     def recover(self) -> tuple[list[RunInfo], list[str]]:
         """Make files of the logs that programs have left behind.
 

@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
         if options.check:
             return _check(config, options.context)
         with qmi.start(options.context, options.config) as context:
-            _say(summary(context.name, context.make_configured()))
+            states = context.make_configured()
             import_module("qmi.data")  # by which the context tells of the runs of this computer
+            _say(summary(context.name, states))
             with _recordings(context, config):
                 context.wait_until_shutdown()
     except (QMI_UsageException, QMI_ConfigurationException) as error:

@@ -71,7 +71,8 @@ def values_of(folder: Path, *values: object, unit: str = "") -> Any:
     with qmi.data.run("values", {"x": unit}, folder=folder) as run:
         for value in values:
             run.add(x=value)
-    with xarray.open_dataset(run.file) as data:
+    # By this engine, for with the package netCDF4 xarray takes that, which makes structures of complex numbers.
+    with xarray.open_dataset(run.file, engine="h5netcdf") as data:
         return data.x.load()
 
 

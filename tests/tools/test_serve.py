@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import qmi
+import qmi.data
 from qmi.proc.cli import Environment, run
 from qmi.proc.control_client import SocketLink
 from qmi.proc.launch import Times
@@ -98,6 +100,37 @@ def test_serve_ends_in_order_by_signals(home: Path, number: signal.Signals) -> N
         assert process.returncode == (0 if number is signal.SIGINT else 128 + number)
         assert "still open" not in errors
         assert "Traceback" not in errors
+
+
+def test_served_laboratory_tells_of_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = configure(home, lab={"instruments": {"dmm": {"driver": f"{HERE}:Meter"}}})
+    port = json.loads(path.read_text())["contexts"]["lab"]["tcp_server_port"]
+    monkeypatch.setenv("QMI_HOME", str(home))
+    with subprocess.Popen(
+        [sys.executable, "-m", "qmi.tools.serve", "lab"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=home,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "lab: 1 of 1 ready\n"
+        try:
+            with qmi.start("here", config_file=None, init_logging=False) as here:
+                here.connect_to_peer("lab", f"127.0.0.1:{port}")
+                assert qmi.data.runs(context="lab") == []
+                with qmi.data.run("cooldown", {"T": "K"}, folder=home / "qmi_data" / "runs") as run:
+                    run.add(T=4.2)
+                    follower = qmi.data.follow("cooldown", context="lab")
+                    assert [row.T for row in follower.read(timeout=20)] == [4.2]
+                    run.add(T=4.1)
+                    assert [row.T for row in follower.read(timeout=20)] == [4.1]
+                assert (list(follower), follower.state) == ([], "done")
+                assert [info.run_id for info in qmi.data.runs(context="lab")] == [run.run_id]
+                assert qmi.data.load("cooldown", context="lab")["T"].values.tolist() == [4.2, 4.1]
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 @pytest.mark.parametrize(
