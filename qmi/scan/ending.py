@@ -7,8 +7,10 @@ import inspect
 import logging
 import math
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import cast
 
@@ -19,6 +21,7 @@ from qmi.core.rpc import QMI_RpcFuture
 from qmi.runtime.call_context import EXECUTION
 from qmi.runtime.wakeup import ThreadWaker
 from qmi.scan.columns import Settable
+from qmi.scan.lost import Patience
 from qmi.scan.ramps import LONGEST, STEP, ramp_time, ramp_values
 
 _logger = logging.getLogger("qmi.scan")
@@ -58,6 +61,11 @@ class FinalCall:
     function: Callable[[], object]
     deadline: float
 
+    @property
+    def name(self) -> str:
+        """The name of what is set: there is none."""
+        return ""
+
     def __str__(self) -> str:
         return f"{getattr(self.function, '__name__', None) or repr(self.function)}()"
 
@@ -65,14 +73,15 @@ class FinalCall:
         """How long it may take, in seconds."""
         return self.deadline
 
-    def run(self) -> None:
-        """Call it."""
-        within(self.deadline, str(self), lambda _: result_of(self.function(), str(self)))
+    def run(self, last: object, patience: Patience | None) -> None:
+        """Call it; see :meth:`FinalSet.run`."""
+        call = patiently(lambda: result_of(self.function(), str(self)), patience)
+        within(self.deadline, str(self), call)
 
-    async def run_async(self) -> None:
+    async def run_async(self, last: object, patience: Patience | None) -> None:
         """Call it in a trio program."""
         async with _Deadline(self.deadline, str(self)):
-            await result_of_async(self.function())
+            await patiently_async(self.function, patience)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,11 @@ class FinalSet:
     ramp: float | None
     deadline: float
 
+    @property
+    def name(self) -> str:
+        """The name of what is set."""
+        return self.target.name
+
     def __str__(self) -> str:
         return f"setting {self.target.name} to {self.value!r}{f' {self.target.unit}' if self.target.unit else ''}"
 
@@ -100,53 +114,55 @@ class FinalSet:
             return self.deadline
         return 2 * self.deadline + ramp_time(*self._ends(None, last.get(self.target.name)), self.ramp)
 
-    def run(self, last: object) -> None:
+    def run(self, last: object, patience: Patience | None) -> None:
         """Set it.
 
         Args:
             last: What the scan has set it to, if it has; where a ramp begins if it cannot be read.
+            patience: Whether to wait for an instrument that is lost, until the deadline.
         """
         if self.ramp is None:
-            within(self.deadline, str(self), lambda _: self._set(self.value))
+            within(self.deadline, str(self), patiently(lambda: self._set(self.value), patience))
             return
         found: list[object] = [None]
         get = self.target.get
         if get is not None:
             try:
-                within(self.deadline, str(self), lambda _: found.append(result_of(get(), self.target.name)))
+                read = patiently(lambda: found.append(result_of(get(), self.target.name)), patience)
+                within(self.deadline, str(self), read)
             except Exception as error:  # noqa: BLE001 - whatever it is, the safe state comes first
                 self._tell_unread(error)
         start, stop = self._ends(found[-1], last)
         seconds = ramp_time(start, stop, self.ramp) + self.deadline
-        within(seconds, str(self), lambda given_up: self._go(start, stop, given_up))
+        within(seconds, str(self), lambda given_up: self._go(start, stop, given_up, patience))
 
     def _set(self, value: object) -> None:
         result_of(self.target.set(value), self.target.name)
 
-    def _go(self, start: float, stop: float, given_up: threading.Event) -> None:
+    def _go(self, start: float, stop: float, given_up: threading.Event, patience: Patience | None) -> None:
         for value in ramp_values(start, stop, self.ramp or 1.0):
             if given_up.wait(STEP):
                 return
-            self._set(value)
+            patiently(partial(self._set, value), patience)(given_up)
 
-    async def run_async(self, last: object) -> None:
+    async def run_async(self, last: object, patience: Patience | None) -> None:
         """Set it in a trio program; see :meth:`run`."""
         if self.ramp is None:
             async with _Deadline(self.deadline, str(self)):
-                await result_of_async(self.target.set(self.value))
+                await patiently_async(lambda: self.target.set(self.value), patience)
             return
         found: object = None
         if self.target.get is not None:
             try:
                 async with _Deadline(self.deadline, str(self)):
-                    found = await result_of_async(self.target.get())
+                    found = await patiently_async(self.target.get, patience)
             except Exception as error:  # noqa: BLE001 - whatever it is, the safe state comes first
                 self._tell_unread(error)
         start, stop = self._ends(found, last)
         async with _Deadline(ramp_time(start, stop, self.ramp) + self.deadline, str(self)):
             for value in ramp_values(start, stop, self.ramp):
                 await trio.sleep(STEP)
-                await result_of_async(self.target.set(value))
+                await patiently_async(partial(self.target.set, value), patience)
 
     def _tell_unread(self, error: Exception) -> None:
         _logger.warning(
@@ -170,6 +186,46 @@ class FinalSet:
             if start is not last and start is not None:
                 _logger.warning("%s reads %r, from where nothing is ramped", self.target.name, start)
         return stop, stop
+
+
+def patiently(function: Callable[[], object], patience: Patience | None) -> Callable[[threading.Event], object]:
+    """A function that is called again as long as an instrument is lost, until nobody waits for it any more.
+
+    Args:
+        function: What is called.
+        patience: That of the part of the end; None: it is called once.
+    """
+
+    def call(given_up: threading.Event) -> object:
+        while True:
+            try:
+                found = function()
+            except Exception as error:
+                delay = None if patience is None else patience.delay_after(error, time.monotonic())
+                if delay is None or given_up.wait(delay):
+                    raise
+            else:
+                if patience is not None:
+                    patience.over()
+                return found
+
+    return call
+
+
+async def patiently_async(function: Callable[[], object], patience: Patience | None) -> object:
+    """The same in a trio program, where a cancellation ends it: the result of the function."""
+    while True:
+        try:
+            found = await result_of_async(function())
+        except Exception as error:
+            delay = None if patience is None else patience.delay_after(error, trio.current_time())
+            if delay is None:
+                raise
+            await trio.sleep(delay)
+        else:
+            if patience is not None:
+                patience.over()
+            return found
 
 
 class _Deadline:
@@ -259,11 +315,12 @@ class Ending:
             raise QMI_InvalidValueException(f"deadline must be a positive number of seconds, got {part.deadline!r}")
         self._parts.append(part)
 
-    def run(self, last: dict[str, object]) -> list[BaseException]:
+    def run(self, last: dict[str, object], patience: Patience | None) -> list[BaseException]:
         """Do all parts, whatever becomes of each.
 
         Args:
             last: What was set last, by the names of columns.
+            patience: That of the scan, if it waits for instruments that are lost; then each part does, too.
 
         Returns:
             What they failed with.
@@ -271,23 +328,17 @@ class Ending:
         errors: list[BaseException] = []
         for part in self._parts:
             try:
-                if isinstance(part, FinalSet):
-                    part.run(last.get(part.target.name))
-                else:
-                    part.run()
+                part.run(last.get(part.name), None if patience is None else patience.of_part())
             except BaseException as error:  # noqa: BLE001 - the other parts are done all the same, also after exit()
                 errors.append(told(part, error))
         return errors
 
-    async def run_async(self, last: dict[str, object]) -> list[BaseException]:
+    async def run_async(self, last: dict[str, object], patience: Patience | None) -> list[BaseException]:
         """The same in a trio program; see :meth:`run`."""
         errors: list[BaseException] = []
         for part in self._parts:
             try:
-                if isinstance(part, FinalSet):
-                    await part.run_async(last.get(part.target.name))
-                else:
-                    await part.run_async()
+                await part.run_async(last.get(part.name), None if patience is None else patience.of_part())
             except BaseException as error:  # noqa: BLE001 - the other parts are done all the same, also after exit()
                 errors.append(told(part, error))
         return errors

@@ -18,7 +18,6 @@ from qmi import html
 from qmi.core.driver import AsyncParameterHandle, ParameterHandle
 from qmi.core.exceptions import (
     QMI_CancelledCallException,
-    QMI_ContextStoppedException,
     QMI_InvalidOperationException,
     QMI_InvalidValueException,
     QMI_UsageException,
@@ -47,7 +46,7 @@ from qmi.scan.control import Control, Request, check_rest
 from qmi.scan.description import Description, ScanParts, describe
 from qmi.scan.ending import Ending, FinalCall, FinalSet, result_of, result_of_async, told, within
 from qmi.scan.handles import ScanHandle
-from qmi.scan.lost import Patience
+from qmi.scan.lost import Patience, lost_text
 from qmi.scan.points import Feed, feed, length_of, linspace
 from qmi.scan.progress import ShownProgress, find_display
 from qmi.scan.ramps import check_ramp
@@ -241,7 +240,8 @@ class Scan:
 
         Where setting or measuring fails since a link or the connection to a device is lost, the scan is suspended, and
         the point is measured again from its beginning as soon as that works. A value may then be set twice: what is set
-        has to be where it is set to, and not be moved by so much.
+        has to be where it is set to, and not be moved by so much. The parts of the end wait, too, each until its
+        deadline.
 
         Args:
             timeout: How long it waits for each loss, in seconds; then the error of the last attempt ends it.
@@ -526,7 +526,7 @@ class Scan:
                 self._changed()
         finally:
             control.leave_point()  # Ctrl-C may have kept the point from it
-            errors = self._ending.run(self._last)
+            errors = self._ending.run(self._last, self._patience)
             errors += self._let_go(error)
             errors += self._close(points)
             control.end()
@@ -553,7 +553,7 @@ class Scan:
             except Exception as error:
                 if (delay := self._delay_after(error, time.monotonic())) is None:
                     raise
-                again = self._control.wait(_lost_text(error), delay)
+                again = self._control.wait(lost_text(error), delay)
             else:
                 if row is None or not self._disturbed():
                     return row
@@ -565,12 +565,7 @@ class Scan:
         """For how many seconds to wait before a point is measured again; None if its error ends the scan."""
         if self._patience is None:
             return None
-        if isinstance(error, QMI_ContextStoppedException) and active_context() is None:  # it is our own one
-            return None
-        delay = self._patience.delay(error, now)
-        if delay is not None and self._patience.attempts == 1:  # once for each loss
-            _logger.warning("%s; the scan waits for it (wait_when_lost)", _lost_text(error))
-        return delay
+        return self._patience.delay_after(error, now)
 
     def _disturbed(self) -> bool:
         if self._patience is not None:
@@ -632,7 +627,7 @@ class Scan:
                 control.finishing = True
                 self._changed()
         finally:
-            errors = await self._ending.run_async(self._last)
+            errors = await self._ending.run_async(self._last, self._patience)
             errors += await self._let_go_async(error)
             errors += self._close(points)
             control.end()
@@ -645,7 +640,7 @@ class Scan:
             except Exception as error:
                 if (delay := self._delay_after(error, trio.current_time())) is None:
                     raise
-                again = await self._control.wait_async(_lost_text(error), delay)
+                again = await self._control.wait_async(lost_text(error), delay)
             else:
                 if row is None or not self._disturbed():
                     return row
@@ -782,10 +777,6 @@ class Scan:
 
 def _brief(error: BaseException | None) -> str:
     return "" if error is None else f"{type(error).__name__}: {error}"
-
-
-def _lost_text(error: Exception) -> str:
-    return f"suspended: an instrument is lost ({type(error).__name__}: {error})"
 
 
 def _of_run(error: BaseException | None) -> tuple[type[BaseException] | None, BaseException | None, None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Final
 
+from qmi.data.run_metadata import active_context
 from qmi.errors import (
     QMI_ConnectionException,
     QMI_ContextStoppedException,
@@ -19,6 +22,8 @@ from qmi.errors import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
+
+_logger = logging.getLogger("qmi.scan")
 
 NEVER: Final = (
     QMI_RecordingException,  # a full disk: an OSError, too
@@ -50,6 +55,11 @@ RETURNING: Final = (
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 2.0
 """Seconds between two attempts; each wait is twice as long as the one before."""
+
+
+def lost_text(error: Exception) -> str:
+    """Why a scan waits for an instrument."""
+    return f"suspended: an instrument is lost ({type(error).__name__}: {error})"
 
 
 def is_lost(error: BaseException, *, lost_before: bool = False) -> bool:
@@ -98,6 +108,21 @@ class Patience:
         self.attempts += 1
         delay, self._delay = min(self._delay, left), min(2 * self._delay, LONGEST_DELAY)
         return delay
+
+    def delay_after(self, error: Exception, now: float) -> float | None:
+        """The same as :meth:`delay`, told in the log once for each loss; an end of this program is none."""
+        if isinstance(error, QMI_ContextStoppedException) and active_context() is None:  # it is our own one
+            return None
+        delay = self.delay(error, now)
+        if delay is not None and self.attempts == 1:
+            _logger.warning("%s; the scan waits for it (wait_when_lost)", lost_text(error))
+        return delay
+
+    def of_part(self) -> Patience:
+        """That of a part of the end, which has a deadline of its own. What is lost by now is lost there, too."""
+        found = Patience(math.inf)
+        found._since = self._since
+        return found
 
     def over(self) -> None:
         """A point was measured: nothing is lost."""
