@@ -54,6 +54,15 @@ LOGIN = "/login"
 
 PAGES: tuple[Page, ...] = (
     Page("/", "site.html", "Laboratory", _contexts, "Laboratory"),
+    Page("/o/{context}/{object}", "object.html", "{context}.{object}"),
+    Page("/plots", "plots.html", "Plots", None, "Plots"),
+    Page("/scans", "scans.html", "Scans", None, "Scans"),
+    Page("/runs", "runs.html", "Runs", None, "Runs"),
+    Page("/runs/{run}", "run.html", "{run}"),
+    Page("/logs", "logs.html", "Logs", None, "Logs"),
+    Page("/dashboards", "dashboards.html", "Dashboards", None, "Dashboards"),
+    Page("/dashboards/{name}", "plots.html", "{name}"),
+    Page("/doctor", "doctor.html", "Doctor", None, "Doctor"),
     Page(LOGIN, "login.html", "Log in"),
 )
 """All pages."""

@@ -188,8 +188,7 @@ class Pages:
     @property
     def token(self) -> str:
         """With what things may be changed."""
-        found = [word.rpartition("=")[2] for line in self.said for word in line.split() if "token" in word]
-        return found[-1]
+        return self.said[-1].rpartition("token=")[2]
 
 
 class ServedPages:

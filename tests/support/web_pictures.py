@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.web_lab import served_lab
+from tests.support.web_lab import Pages, served_lab
 
 CHROMIUM = "/usr/bin/chromium"
 WIDE, NARROW = (1280, 800), (390, 800)
@@ -28,8 +29,8 @@ def browser() -> Iterator[Browser]:
             found.close()
 
 
-def picture(found: Browser, url: str, file: Path, size: tuple[int, int], scheme: str) -> None:
-    """Take a picture of a page when it shows what it has."""
+def picture(found: Browser, pages: Pages, path: str, file: Path, size: tuple[int, int], scheme: str = "light") -> None:
+    """Take a picture of a page when it shows what it has, for somebody who is logged in."""
     page = found.new_page(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -38,7 +39,8 @@ def picture(found: Browser, url: str, file: Path, size: tuple[int, int], scheme:
     failed: list[str] = []
     page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: failed.append(str(error)))
-    page.goto(url)
+    page.goto(f"{pages.url}login?next={quote(path)}#token={pages.token}")
+    page.wait_for_url(pages.url + path.lstrip("/"))
     settle(page)
     page.screenshot(path=file, full_page=True)
     page.close()
@@ -65,10 +67,10 @@ def main() -> None:
                 for size in (WIDE, NARROW):
                     for scheme in ("light", "dark"):
                         file = arguments.folder / f"{name}-{size[0]}-{scheme}.png"
-                        picture(found, pages.url + path.lstrip("/"), file, size, scheme)
+                        picture(found, pages, path, file, size, scheme)
             return
         for name, path in DOCUMENTED.items():
-            picture(found, pages.url + path.lstrip("/"), arguments.folder / f"{name}.png", WIDE, "light")
+            picture(found, pages, path, arguments.folder / f"{name}.png", WIDE)
 
 
 if __name__ == "__main__":

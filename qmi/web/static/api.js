@@ -43,6 +43,9 @@ async function request(method, path, body) {
   return told;
 }
 
+/** Who is logged in; empty if nobody is. */
+export const user = document.querySelector('meta[name="user"]')?.content || "";
+
 /** Where somebody logs in and comes back from. */
 export const loginPath = () => `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
 

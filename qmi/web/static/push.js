@@ -14,6 +14,7 @@ export class Pushes {
   constructor() {
     this.topics = new Map(); // topic -> Set of listeners
     this.newest = new Map(); // topic -> the last push
+    this.batches = new Set(); // called after all topics of an event have their newest value
     this.missed = new Map(); // topic -> how many were left out in all
     this.source = null;
     this.heard = 0; // when something came last
@@ -73,7 +74,7 @@ export class Pushes {
     this.heard = performance.now();
     source.addEventListener("hello", (event) => this.#hello(event));
     source.addEventListener("beat", () => this.#here());
-    source.addEventListener("push", (event) => this.#push(JSON.parse(event.data)));
+    source.addEventListener("push", (event) => this.#batch(JSON.parse(event.data)));
     source.addEventListener("open", () => this.#here());
     source.addEventListener("error", () => source === this.source && this.#lost());
   }
@@ -84,8 +85,7 @@ export class Pushes {
   }
 
   #hello(event) {
-    const told = event.data ? JSON.parse(event.data) : {};
-    this.beat = (told.beat || 0) * 1000;
+    this.beat = (JSON.parse(event.data).beat || 0) * 1000;
     this.#here();
   }
 
@@ -102,8 +102,13 @@ export class Pushes {
     } else if (byId("connection").dataset.state !== "back") this.#show("live", "");
   }
 
-  #push(push) {
+  #batch(pushed) {
     this.#here();
+    for (const push of pushed) this.#push(push);
+    for (const listener of this.batches) listener();
+  }
+
+  #push(push) {
     if (push.missed) this.missed.set(push.topic, this.missedOf(push.topic) + push.missed);
     this.newest.set(push.topic, push);
     for (const listener of this.topics.get(push.topic) || []) listener(push.value, push);
@@ -129,7 +134,7 @@ export class Pushes {
       this.#lost();
     }
     const missed = this.missedOf();
-    setText(byId("missed"), missed ? `${missed} not shown` : "");
+    setText(byId("missed"), missed ? `${missed} skipped` : "");
     setAttribute(byId("missed"), "title", missed ? "Values that came faster than this page could take them; it shows the newest" : null);
   }
 

@@ -1,14 +1,8 @@
 // The laboratory: all contexts, what each has, and what wants somebody's attention.
 
+import { isLate, lockText, objectPath, tone } from "./status.js";
 import { byId, bytes, duration, h, keyed, number, pageData, setAttribute, setText, settled } from "./dom.js";
 import { pushes } from "./push.js";
-
-const GOOD = new Set(["running", "open", "ready", "up", "ended"]);
-const BAD = new Set(["failed", "no answer", "lost"]);
-const LATE = 0.5; // of its period: a loop whose 99th percentile is later than this is late
-
-/** What a state looks like. */
-export const tone = (state) => (GOOD.has(state) ? "good" : BAD.has(state) ? "bad" : ["not running", "new", "closed", "unknown", "no port"].includes(state) ? "" : "busy");
 
 const MARKS = {
   failed: { label: "failed", tone: "bad", is: (object) => object.state === "failed" || object.state === "restarting" },
@@ -17,11 +11,6 @@ const MARKS = {
   busy: { label: "busy", tone: "", is: (object) => Boolean(object.busy) },
 };
 const isDown = (seen) => seen.state === "no answer" || (seen.state === "not running" && seen.configured);
-const isLate = (task) => Boolean(task && task.period > 0 && (task.lateness_p99 > LATE * task.period || task.missed > 0));
-
-/** Where an object is shown. */
-export const objectPath = (context, object) => `/o/${encodeURIComponent(context)}/${encodeURIComponent(object)}`;
-
 let contexts = pageData();
 let words = [];
 let mark = "";
@@ -115,8 +104,6 @@ function updateObject(row, seen, object) {
   setText(parts.below, object.state === "failed" ? error : "");
 }
 
-const lockText = (lock) => [lock.user || lock.holder, lock.reason].filter(Boolean).join(": ");
-
 function taskText(task) {
   if (!task || !task.period) return "";
   const missed = task.missed ? `, ${number(task.missed)} missed` : "";
@@ -170,7 +157,35 @@ document.addEventListener("keydown", (event) => {
   }
 });
 show();
-pushes.on("site", (value) => {
-  contexts = value;
-  show();
+
+// The list of contexts is one topic, and how each is, another one: only what has changed is sent.
+const watched = new Map();
+
+function watch() {
+  for (const { name } of contexts) {
+    if (!watched.has(name)) watched.set(name, pushes.on(`status:${name}`, (seen) => newer(seen)));
+  }
+  for (const [name, end] of watched) {
+    if (!contexts.some((seen) => seen.name === name)) {
+      end();
+      watched.delete(name);
+    }
+  }
+}
+
+const showSoon = settled(show, 20);
+
+function newer(seen) {
+  if (seen.error) return;
+  contexts = contexts.map((known) => (known.name === seen.name ? seen : known));
+  showSoon();
+}
+
+watch();
+pushes.on("site", (list) => {
+  if (list.error) return;
+  const known = new Map(contexts.map((seen) => [seen.name, seen]));
+  contexts = list.map((seen) => (known.get(seen.name)?.state === seen.state ? known.get(seen.name) : seen));
+  watch();
+  showSoon();
 });

@@ -1,0 +1,124 @@
+// Methods as forms: a field for each argument, by its type and what its documentation says of it.
+
+import { loginPath, path, post, user } from "./api.js";
+import { h, setAttribute, setText, valueText } from "./dom.js";
+
+/** A docstring: what it says, and what it says of each argument. */
+export function readDoc(doc) {
+  const told = { text: [], args: {} };
+  let section = "";
+  let last = "";
+  for (const line of (doc || "").split("\n")) {
+    const head = line.match(/^\s*(Args|Arguments|Parameters|Returns|Yields|Raises):\s*$/);
+    if (head) {
+      section = head[1];
+      continue;
+    }
+    if (!section) {
+      told.text.push(line.trim());
+    } else if (/^(Args|Arguments|Parameters)$/.test(section)) {
+      const found = line.match(/^\s*\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)$/);
+      if (found) {
+        last = found[1];
+        told.args[last] = found[2];
+      } else if (last && line.trim()) told.args[last] += ` ${line.trim()}`;
+    }
+  }
+  return { text: told.text.join("\n").trim(), args: told.args };
+}
+
+const bare = (type) => (type || "").replace(/^(typing|builtins|numpy|np)\./, "").replace(/\s*\|\s*None$/, "");
+
+function field(parameter, help) {
+  const type = bare(parameter.type);
+  const id = `argument-${Math.random().toString(36).slice(2)}`;
+  const needed = parameter.default === null || parameter.default === undefined;
+  const hint = [parameter.type, !needed && `default ${parameter.default}`].filter(Boolean).join(", ");
+  const input = type === "bool"
+    ? h("select", { id, name: parameter.name }, !needed && h("option", { value: "" }, `default (${parameter.default})`), h("option", { value: "true" }, "True"), h("option", { value: "false" }, "False"))
+    : h("input", {
+      id, name: parameter.name, type: "text", autocomplete: "off", spellcheck: "false", placeholder: needed ? null : parameter.default,
+      inputmode: ["float", "int"].includes(type) ? "decimal" : null, "aria-describedby": help ? `${id}-help` : null, "aria-required": needed ? "true" : null,
+    });
+  return h("div", { class: "argument" }, h("label", { for: id }, parameter.name, " ", h("span", { class: "dim" }, hint)), input,
+    help && h("div", { class: "doc", id: `${id}-help` }, help));
+}
+
+/** What was typed, as JSON for the server: it reads the rest by the declared type, as on a command line. */
+function typed(text, type) {
+  if (bare(type) === "str") return text;
+  try {
+    return JSON.parse(text.trim());
+  } catch {
+    return text;
+  }
+}
+
+function collect(form, parameters) {
+  const named = {};
+  for (const parameter of parameters) {
+    const text = form.elements[parameter.name].value;
+    if (text !== "" || (bare(parameter.type) === "str" && parameter.default === null)) named[parameter.name] = typed(text, parameter.type);
+  }
+  return named;
+}
+
+function showResult(output, result) {
+  if (result === null || result === undefined) output.replaceChildren(h("span", { class: "good" }, "Done"));
+  else if (typeof result === "object" && JSON.stringify(result).length > 60) {
+    output.replaceChildren(h("pre", { class: "result", tabindex: "0" }, JSON.stringify(result, null, Array.isArray(result) && typeof result[0] !== "object" ? 0 : 1)));
+  } else output.replaceChildren(h("code", {}, valueText(result)));
+}
+
+function makeMethod(context, object, method) {
+  const { text, args } = readDoc(method.doc);
+  const parameters = method.parameters.filter((parameter) => !parameter.kind.startsWith("var_"));
+  const shown = parameters.map((parameter) => parameter.name).join(", ");
+  const output = h("output", { class: "outcome" });
+  const wrong = h("p", { class: "error", role: "alert" });
+  const button = h("button", { class: "primary", disabled: !user, title: user ? null : "Log in to call methods" }, "Call");
+  const form = h("form", { novalidate: true }, parameters.map((parameter) => field(parameter, args[parameter.name])), h("p", { class: "line" }, button, output), wrong);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    setText(wrong, "");
+    output.replaceChildren(h("span", { class: "busy" }, "Running…"));
+    button.disabled = true;
+    for (const input of form.querySelectorAll("[aria-invalid]")) setAttribute(input, "aria-invalid", null);
+    try {
+      showResult(output, (await post(path("objects", context, object, "methods", method.name), { arguments: collect(form, parameters) })).result);
+    } catch (error) {
+      if (error.status === 401) location.assign(loginPath());
+      output.replaceChildren();
+      setText(wrong, error.type && error.status === 502 ? `${error.type}: ${error.text}` : error.text || String(error));
+      const field = error.argument && form.elements[error.argument];
+      if (field) {
+        setAttribute(field, "aria-invalid", "true");
+        field.focus();
+      }
+    }
+    button.disabled = false;
+  });
+  return h("details", { class: "method" },
+    h("summary", {}, h("code", {}, method.name, h("span", { class: "dim" }, `(${shown})${method.returns && method.returns !== "None" ? ` → ${method.returns}` : ""}`)), " ", h("span", { class: "dim brief" }, text.split("\n")[0])),
+    h("div", { class: "body" }, text.includes("\n") && h("pre", { class: "doc" }, text.split("\n").slice(1).join("\n").trim()), form));
+}
+
+// What all objects of a kind have stands apart from what this one can do.
+const COMMON = new Set(["close", "open", "is_open", "is_simulated", "get_category", "get_name", "get_signals", "parameters", "snapshot", "restore",
+  "get_last_failure", "get_pending_settings", "get_settings", "set_settings", "get_state", "get_statistics", "get_status", "get_task_class_name",
+  "is_running", "join", "start", "stop", "get_loop_statistics"]);
+
+/** Shows methods, without those that get and set parameters. */
+export function showMethods(place, context, object, methods, parameters) {
+  const accessors = new Set(parameters.flatMap((name) => {
+    const [, group = "", own] = name.match(/^(.*\.)?([^.]+)$/);
+    return [`${group}get_${own}`, `${group}set_${own}`];
+  }));
+  const shown = methods.filter((method) => !accessors.has(method.name));
+  const make = (method) => makeMethod(context, object, method);
+  const common = shown.filter((method) => COMMON.has(method.name));
+  const own = shown.filter((method) => !COMMON.has(method.name));
+  place.replaceChildren(...own.map(make), ...(common.length && own.length
+    ? [h("details", { class: "method common" }, h("summary", { class: "dim" }, `${common.length} methods that all objects of this kind have`), common.map(make))]
+    : common.map(make)));
+}

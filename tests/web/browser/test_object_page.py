@@ -1,0 +1,122 @@
+"""The page of an object in a browser: values, methods, locks, tasks."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.web_lab import Hold, Laser, Pages
+
+pytestmark = pytest.mark.slow
+
+
+def log_in(page: Page, pages: Pages, path: str = "/") -> None:
+    """Show a page to somebody who may change things."""
+    page.goto(f"{pages.url}login?next={quote(path)}#token={pages.token}")
+    page.wait_for_url(pages.url + path.lstrip("/"))
+
+
+def test_value_is_set_and_the_error_stands_beside_it(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/o/lab/spare")
+    row = page.get_by_role("row", name="voltage Voltage to hold")
+    expect(row).to_contain_text("0 … 30 V")
+    row.get_by_role("button", name="Change").or_(row.get_by_role("button", name="—")).click()
+    field = row.get_by_label("voltage in V")
+    expect(field).to_be_focused()
+    field.fill("31")
+    field.press("Enter")
+    expect(row.get_by_role("alert")).to_contain_text("30")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill("300 mV")
+    field.press("Enter")
+    expect(row.get_by_role("button", name="voltage: 300 mV. Change")).to_be_focused()
+    assert pages.lab.get_instrument("spare").parameters.voltage.get() == 0.3
+
+
+def test_value_that_is_set_elsewhere_is_shown(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}o/lab/spare")
+    row = page.get_by_role("row", name="limit Greatest current")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    spare = pages.lab.get_instrument("spare")
+    spare.parameters.limit.set(1.5)
+    expect(row).to_contain_text("1.5 A")
+    spare.parameters.limit.set(0.5)
+    expect(row).to_contain_text("500 mA")
+    expect(row.get_by_role("button", name="500 mA")).to_be_disabled()
+
+
+def test_method_is_called_by_its_form(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/o/lab/supply")
+    page.get_by_text("ramp(target").click()
+    form = page.locator("details[open]")
+    form.get_by_label("target").fill("10")
+    form.get_by_role("button", name="Call").click()
+    expect(form.locator("output")).to_contain_text("[0, 2.5, 5, 7.5, 10]")
+    form.get_by_label("target").fill("much")
+    form.get_by_role("button", name="Call").click()
+    expect(form.get_by_role("alert")).to_contain_text("target")
+    expect(form.get_by_label("target")).to_be_focused()
+
+
+def test_error_of_a_driver_is_shown_with_its_type(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/o/lab/supply")
+    page.get_by_text("trip()", exact=True).click()
+    page.locator("details[open]").get_by_role("button", name="Call").click()
+    expect(page.locator("details[open]").get_by_role("alert")).to_have_text("RuntimeError: the interlock is open")
+    expect(page.get_by_role("region", name="State")).to_contain_text("the interlock is open")
+
+
+def test_lock_of_somebody_else_is_shown_asked_for_and_taken_over(page: Page, pages: Pages) -> None:
+    mirror = pages.optics.make_instrument("mirror", Laser)
+    mirror.reserve("alignment until 18:00")
+    log_in(page, pages, "/o/optics/mirror")
+    lock = page.get_by_role("region", name="Lock")
+    expect(lock).to_contain_text("alignment until 18:00")
+    lock.get_by_role("button", name="Ask for it").click()
+    page.get_by_role("dialog").get_by_label("Why").fill("a quick look")
+    page.get_by_role("dialog").get_by_role("button", name="Ask").click()
+    lock.get_by_role("button", name="Take over").click()
+    dialog = page.get_by_role("dialog", name="Take optics.mirror over?")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    expect(lock).to_contain_text("alignment until 18:00")
+    lock.get_by_role("button", name="Take over").click()
+    dialog.get_by_label("Why").fill("the water is off")
+    dialog.get_by_role("button", name="Take over").click()
+    expect(lock).to_contain_text("the water is off")
+    lock.get_by_role("button", name="Release").click()
+    expect(lock).to_contain_text("Nobody has locked it")
+    pages.optics.remove_rpc_object(mirror)
+
+
+def test_task_is_started_set_and_stopped(page: Page, pages: Pages) -> None:
+    pages.lab.make_task("warm", Hold, loop_period=0.05)
+    log_in(page, pages, "/o/lab/warm")
+    task = page.get_by_role("region", name="Task")
+    expect(task.get_by_role("button", name="Stop")).to_be_disabled()
+    task.get_by_role("button", name="Start").click()
+    expect(task).to_contain_text("running")
+    page.reload()
+    task.get_by_label("target").fill("warm")
+    task.get_by_role("button", name="Set").click()
+    expect(task.get_by_role("alert")).to_contain_text("target")
+    task.get_by_label("target").fill("23.5")
+    task.get_by_role("button", name="Set").click()
+    expect(task.get_by_role("status")).to_have_text("Set")
+    page.reload()
+    expect(task.get_by_label("target")).to_have_value("23.5")
+    task.get_by_role("button", name="Stop").click()
+    expect(task).to_contain_text("ended")
+    expect(task.get_by_role("button", name="Start")).to_be_disabled()
+
+
+def test_page_says_since_when_it_is_away_and_comes_back(page: Page, pages: Pages) -> None:
+    page.goto(pages.url)
+    connection = page.locator("#connection")
+    expect(connection).to_have_attribute("data-state", "live")
+    page.evaluate("import('/static/push.js').then((module) => module.pushes.source.dispatchEvent(new Event('error')))")
+    expect(connection).to_contain_text("Not connected since")
+    expect(connection).to_contain_text("Was away for")
+    expect(connection).to_have_attribute("data-state", "back")
