@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ to do. Nothing is changed. Exit code 1 if there is a fault; a warning is none.
 """
 
 _STYLES = {OK: "green", WARNING: "yellow", FAULT: "red"}
+_NO_LINK_OR_NO_SECRET = ("expired", "is valid only from", "can be used by others")
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -107,6 +109,7 @@ def _certificates(config: CfgQmi) -> Iterator[Finding]:
     from qmi.net.io.own_certificate import certificate_warnings
     from qmi.tools.certs import load_certificate
 
+    yield from _ca_key(config)
     for name in list(config.contexts) or ["qmi_proc"]:
         what = f"certificate of {name}"
         try:
@@ -122,10 +125,27 @@ def _certificates(config: CfgQmi) -> Iterator[Finding]:
             continue
         for warning in warnings:
             said, _, todo = warning.rpartition(": ")
-            level = FAULT if "expired" in warning or "can be used by others" in warning else WARNING
+            level = FAULT if any(sign in warning for sign in _NO_LINK_OR_NO_SECRET) else WARNING
             yield Finding(level, what, said or warning, todo if said else "")
         if not warnings:
             yield Finding(OK, what, f"valid until {end:%Y-%m-%d}")
+
+
+def _ca_key(config: CfgQmi) -> Iterator[Finding]:
+    """The key with which certificates are made, if it was left beside the certificate of the CA."""
+    if config.security.ca is None:
+        return
+    from qmi.config.loader import completed
+
+    with suppress(QMI_Exception, OSError):
+        key = Path(str(completed(config, "qmi_proc").security.ca)).with_suffix(".key")
+        mode = stat.S_IMODE(key.stat().st_mode)
+        if os.name != "nt" and mode & 0o077:
+            said = f"{key} can be used by others of this computer (mode {mode:04o})"
+            todo = f"'chmod 600 {key}': whoever reads it can make certificates for every context"
+            yield Finding(FAULT, "key of the CA", said, todo)
+        else:
+            yield Finding(OK, "key of the CA", f"{key} is for its owner alone")
 
 
 def _contexts(lab: Laboratory) -> Iterator[Finding]:

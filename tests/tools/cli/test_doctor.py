@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from qmi.contexts import status
 from qmi.core.context import QMI_Context
+from qmi.tools import certs
+from qmi.tools.certs import make_ca, make_certificate
 from qmi.tools.cli.doctor import port_holder
 from qmi.tools.cli.doctor_rules import FAULT, OK, WARNING, clock, disk, port, unreachable, version
 from tests.support.cli import Cli
 from tests.support.drivers import Plain
+from tests.support.ports import free_port
 
 
 @pytest.mark.parametrize(("free", "level"), [(1 << 40, OK), (1 << 29, WARNING), (1 << 20, FAULT), (0, FAULT)])
@@ -74,6 +83,80 @@ def test_laboratory_in_good_health(cli: Cli, lab: QMI_Context, monkeypatch: pyte
     assert "home directory" in found
     assert lab.get_status().objects[0].calls == 0
     assert "things that were looked at are right" in cli("doctor", "--all").out
+
+
+@pytest.fixture
+def certified(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Path]:
+    """Makes the files of a CA and of a context so many days ago, valid for so many days; gives their folder."""
+
+    def make(ago: int, days: int) -> Path:
+        class Then(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) - timedelta(days=ago)
+
+        folder = cli.config.parent
+        with monkeypatch.context() as patch:
+            patch.setattr(certs, "datetime", Then)
+            ca, _ = make_ca(folder, days=5000)
+            certificate, key = make_certificate(folder, "lab", workgroup="cli", days=days)
+        content = json.loads(cli.config.read_text(encoding="utf-8"))
+        content["security"] = {"ca": str(ca), "certificate": str(certificate), "key": str(key)}
+        content["contexts"]["lab"]["tcp_server_port"] = free_port()
+        cli.config.write_text(json.dumps(content), encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("ago", "days", "level", "said"),
+    [
+        (0, 365, OK, "valid until"),
+        (100, 110, WARNING, "expires on"),
+        (100, 99, FAULT, "expired on"),
+        (-10, 365, FAULT, "is valid only from"),
+    ],
+)
+def test_certificate_that_ends_or_has_not_begun_is_told(
+    ago: int, days: int, level: str, said: str, certified: Callable[[int, int], Path], cli: Cli
+) -> None:
+    certified(ago, days)
+    printed = cli("doctor", "--json", "--timeout", "0.2")
+    found = [entry for entry in printed.json if entry["what"] == "certificate of lab"]
+    assert {entry["level"] for entry in found if said in entry["found"]} == {level}
+    assert printed.code == (1 if level == FAULT else 0)
+    assert all(entry["todo"] for entry in found if entry["level"] != OK)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+@pytest.mark.parametrize(("file", "what"), [("ca.key", "key of the CA"), ("lab.key", "certificate of lab")])
+def test_key_that_others_can_read_is_a_fault(
+    file: str, what: str, certified: Callable[[int, int], Path], cli: Cli
+) -> None:
+    folder = certified(0, 365)
+    sound = cli("doctor", "--json", "--timeout", "0.2")
+    assert {entry["level"] for entry in sound.json if entry["what"] == what} == {OK}
+    (folder / file).chmod(0o644)
+    printed = cli("doctor", "--json", "--timeout", "0.2")
+    [found] = [entry for entry in printed.json if entry["what"] == what]
+    assert (printed.code, found["level"]) == (1, FAULT)
+    assert "can be used by others of this computer (mode 0644)" in found["found"]
+    assert found["todo"]
+
+
+@pytest.mark.parametrize(("ahead", "level", "said"), [(-30.0, WARNING, "behind"), (7200.0, FAULT, "ahead of")])
+def test_context_with_another_clock_is_told(
+    ahead: float, level: str, said: str, cli: Cli, lab: QMI_Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    monkeypatch.setattr(status, "time", SimpleNamespace(**{**vars(time), "time": lambda: now() + ahead}))
+    printed = cli("doctor", "--json")
+    [found] = [entry for entry in printed.json if entry["what"] == "clock of lab"]
+    assert found["level"] == level
+    assert said in found["found"]
+    assert "NTP" in found["todo"]
+    assert printed.code == (1 if level == FAULT else 0)
 
 
 def test_port_that_somebody_else_has_is_a_fault(cli: Cli) -> None:
