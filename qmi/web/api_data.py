@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import trio
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Send
 
 import qmi.data
 from qmi._version import __version__
@@ -59,7 +60,19 @@ async def events(call: ApiCall) -> object:
     last = call.request.headers.get("last-event-id", "")
     stream = hub.events(names, last, call.query.get("rate", USUAL_RATE))
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+    return _Events(stream, headers=headers, media_type="text/event-stream")
+
+
+class _Events(StreamingResponse):
+    """A stream that ends with its browser, also if that leaves while something is sent to it."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().stream_response(send)
+        finally:
+            if isinstance(self.body_iterator, AsyncGenerator):
+                await self.body_iterator.aclose()
 
 
 # Scans

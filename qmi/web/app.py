@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from qmi.web import api_data, api_objects
+from qmi.web import api_data, api_objects, metrics
 from qmi.web.api import make_routes
 from qmi.web.api_table import OPERATIONS
 from qmi.web.assets import serve_asset
@@ -39,10 +40,24 @@ def make_app(services: Services) -> App:
     routes = [
         *(Route(page.path, endpoint_of(page, services), methods=["GET"]) for page in PAGES),
         Route("/static/{name}", serve_asset, methods=["GET"]),
+        Route("/metrics", _metrics_endpoint(services), methods=["GET"]),
         *make_routes(services, HANDLERS),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     return Guard(app, services.door.refuse, encrypted=services.options.is_encrypted)
+
+
+def _metrics_endpoint(services: Services) -> Callable[[Request], Awaitable[Response]]:
+    async def serve_metrics(request: Request) -> Response:
+        caller = await services.door.caller(request)
+        refusal = services.door.refusal(caller, request.headers, changes=False)
+        if refusal is not None:
+            return error_response(request, refusal.status, "Refused", refusal.message, refusal.hint)
+        found = await services.site.look()
+        text = metrics.text_of(found, browsers=services.hub.browsers, topics=services.hub.topics)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
+
+    return serve_metrics
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
@@ -227,7 +227,7 @@ class Hub:
 
     # One browser
 
-    async def events(self, names: list[str], last_event_id: str, rate: float) -> AsyncIterator[bytes]:
+    async def events(self, names: list[str], last_event_id: str, rate: float) -> AsyncGenerator[bytes, None]:
         """What one browser gets, as server-sent events.
 
         Args:
@@ -237,17 +237,19 @@ class Hub:
         """
         after, away = self._resumed(last_event_id)
         with self.subscribed(names, after) as subscription:
-            hello = {"topics": names, "away": away, "resumed": after is not None}
+            hello = {"topics": names, "away": away, "resumed": after is not None, "beat": HEARTBEAT}
             yield self._event("hello", json.dumps(hello), self._number if after is None else after, retry=True)
             while not self.ending.is_set():
                 with trio.move_on_after(HEARTBEAT) as waited:
                     await _first(subscription.wait, self.ending.wait)
                 if waited.cancelled_caught:
-                    yield b": still here\n\n"
+                    yield self._event("beat", "{}", self._number)
                     continue
                 number, entries = subscription.take()
                 if entries:
-                    yield self._event("push", f"[{','.join(entries)}]", number)
+                    # One piece, whatever comes: the number stands at its end, so that all of it has come with that.
+                    pushes = "".join(f"event: push\ndata: {entry}\n\n" for entry in entries[:-1])
+                    yield pushes.encode() + self._event("push", entries[-1], number)
                     await trio.sleep(1.0 / rate)
 
     def _event(self, kind: str, data: str, number: int, *, retry: bool = False) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import trio
@@ -45,6 +48,42 @@ class Web:
         return self.said[-1].partition("#token=")[2]
 
 
+class Pushed:
+    """What a browser gets that wants some topics.
+
+    Args:
+        stream: The connection.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._rest = b""
+        self.values: dict[str, Any] = {}
+
+    async def until(self, topic: str, fits: Callable[[Any], bool]) -> Any:
+        """Wait until the newest value of a topic fits."""
+        with trio.fail_after(20):
+            while not (topic in self.values and fits(self.values[topic])):
+                await self._read()
+        return self.values[topic]
+
+    async def _read(self) -> None:
+        self._rest += await self._stream.receive_some()
+        *lines, self._rest = self._rest.split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: ") and "topic" in (push := json.loads(line[6:])):
+                self.values[push["topic"]] = push["value"]
+
+
+@asynccontextmanager
+async def pushed(web: Web, *topics: str) -> AsyncIterator[Pushed]:
+    """A browser that wants some topics, for the length of the block."""
+    query = urlencode([("topic", topic) for topic in topics])
+    async with await trio.open_tcp_stream("127.0.0.1", web.port) as stream:
+        await stream.send_all(f"GET /api/events?{query}&rate=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        yield Pushed(stream)
+
+
 @asynccontextmanager
 async def web_of(config: Path, lab: Context, options: Options) -> AsyncIterator[Web]:
     """A server of the pages, for the length of the block."""
@@ -52,7 +91,7 @@ async def web_of(config: Path, lab: Context, options: Options) -> AsyncIterator[
     async with trio.open_nursery() as nursery:
         starting = partial(serve, load_config(str(config)), options, said.append, init_logging=False)
         url = await nursery.start(starting)
-        async with httpx.AsyncClient(base_url=url, verify=False, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=30.0) as client:
             yield Web(url, client, lab, said)
         nursery.cancel_scope.cancel()
 

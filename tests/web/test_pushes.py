@@ -1,0 +1,247 @@
+"""Pushes: one source for all browsers, the newest value for each, and a count of what it has missed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from qmi.data import run
+from qmi.errors import QMI_InvalidValueException, QMI_RuntimeException
+from qmi.web import pushes
+from qmi.web.pushes import Hub, Topic
+from tests.support.shell_driver import ShellSupply
+from tests.support.web import Web, pushed, web_and_lab
+
+Push = dict[str, Any]
+
+
+class Bench:
+    """A hub whose sources publish what a test says."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, Topic] = {}
+        self.starts: list[str] = []
+        self.ends: list[str] = []
+        self.failing: Callable[[str], Awaitable[None]] | None = None
+        self.hub = Hub(self.find)
+
+    def find(self, name: str) -> tuple[pushes.Source, bool]:
+        if name == "nothing":
+            raise QMI_InvalidValueException("there is no topic 'nothing'")
+
+        async def source(topic: Topic) -> None:
+            self.topics[name] = topic
+            self.starts.append(name)
+            if self.failing is not None:
+                await self.failing(name)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.ends.append(name)
+
+        return source, name.startswith("list")
+
+
+def parsed(piece: bytes) -> list[tuple[str, Any, str]]:
+    """The events of a piece: kind, what it says, id."""
+    found = []
+    for block in piece.decode().split("\n\n"):
+        fields = dict(line.partition(": ")[::2] for line in block.splitlines())
+        if fields:
+            found.append((fields["event"], json.loads(fields["data"]), fields.get("id", "")))
+    return found
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    async with made.hub.running():
+        yield made
+
+
+async def opened(bench: Bench, *names: str, last: str = "", rate: float = 20.0) -> Any:
+    stream = bench.hub.events(list(names), last, rate)
+    ((kind, told, _),) = parsed(await anext(stream))
+    assert kind == "hello"
+    await trio.testing.wait_all_tasks_blocked()
+    return stream, told
+
+
+async def test_source_runs_once_for_all_browsers_and_ends_when_nobody_wants_it(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    first, _ = await opened(bench, "a")
+    second, _ = await opened(bench, "a", "b")
+    assert sorted(bench.starts) == ["a", "b"]
+    bench.topics["a"].publish(1)
+    for stream in (first, second):
+        ((kind, push, _),) = parsed(await anext(stream))
+        assert (kind, push["topic"], push["value"], push["missed"]) == ("push", "a", 1, 0)
+    await first.aclose()
+    await trio.sleep(pushes.LINGER * 2)
+    assert bench.ends == []
+    await second.aclose()
+    await trio.sleep(pushes.LINGER * 2)
+    assert sorted(bench.ends) == ["a", "b"]
+    assert bench.hub.topics == 0
+
+
+async def test_page_that_is_loaded_again_has_the_same_source_and_the_newest_value(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    stream, _ = await opened(bench, "a")
+    bench.topics["a"].publish(5)
+    await stream.aclose()
+    again, _ = await opened(bench, "a")
+    ((_, push, _),) = parsed(await anext(again))
+    assert push["value"] == 5
+    assert bench.starts == ["a"]
+    await again.aclose()
+
+
+async def test_slow_browser_gets_the_newest_value_and_slows_nobody(bench: Bench, autojump_clock: MockClock) -> None:
+    slow, _ = await opened(bench, "a")
+    quick, _ = await opened(bench, "a", rate=100.0)
+    seen = []
+    for value in range(50):
+        bench.topics["a"].publish(value)
+        ((_, push, _),) = parsed(await anext(quick))
+        seen.append((push["value"], push["missed"]))
+    assert seen == [(value, 0) for value in range(50)]
+    ((_, push, _),) = parsed(await anext(slow))
+    assert (push["value"], push["missed"]) == (49, 49)
+    bench.topics["a"].publish(50)
+    ((_, push, _),) = parsed(await anext(slow))
+    assert (push["value"], push["missed"]) == (50, 0)
+    await slow.aclose()
+    await quick.aclose()
+
+
+async def test_publishing_waits_for_nobody_and_keeps_no_more_than_is_wanted(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushes, "KEPT_ITEMS", 10)
+    stream, _ = await opened(bench, "list", "a")
+    for value in range(1000):
+        bench.topics["list"].publish(value)
+        bench.topics["a"].publish(value)
+    found = {push["topic"]: (push["value"], push["missed"]) for _, push, _ in parsed(await anext(stream))}
+    assert found == {"list": (list(range(990, 1000)), 990), "a": (999, 999)}
+    await stream.aclose()
+
+
+async def test_browser_that_comes_back_gets_what_it_has_not_and_is_told_for_how_long_it_was_away(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    stream, _ = await opened(bench, "list")
+    bench.topics["list"].publish("first")
+    ((_, push, last),) = parsed(await anext(stream))
+    await stream.aclose()
+    bench.topics["list"].publish("second")
+    now = 1007.5
+    again, hello = await opened(bench, "list", last=last)
+    assert (hello["away"], hello["resumed"]) == (7.5, True)
+    ((_, push, _),) = parsed(await anext(again))
+    assert push["value"] == ["second"]
+    await again.aclose()
+
+
+@pytest.mark.parametrize("last", ["x", "-", "a-b-c", "0-1", "0-1-2", "9" * 500, "a-" + "9" * 400 + "-1", "ä-²-³", "\0"])
+async def test_strange_last_event_id_is_that_of_nobody(bench: Bench, autojump_clock: MockClock, last: str) -> None:
+    stream, hello = await opened(bench, "a", last=last)
+    assert not hello["resumed"]
+    await stream.aclose()
+
+
+async def test_stream_that_has_nothing_to_say_beats(bench: Bench, autojump_clock: MockClock) -> None:
+    stream, hello = await opened(bench, "a")
+    begin = trio.current_time()
+    ((kind, _, _),) = parsed(await anext(stream))
+    assert (kind, trio.current_time() - begin) == ("beat", hello["beat"])
+    await stream.aclose()
+
+
+async def test_rate_is_kept(bench: Bench, autojump_clock: MockClock) -> None:
+    stream, _ = await opened(bench, "a", rate=2.0)
+    bench.topics["a"].publish(1)
+    await anext(stream)
+    bench.topics["a"].publish(2)
+    begin = trio.current_time()
+    await anext(stream)
+    assert trio.current_time() - begin == pytest.approx(0.5)
+    await stream.aclose()
+
+
+async def test_source_that_fails_says_so_and_is_started_again(bench: Bench, autojump_clock: MockClock) -> None:
+    async def fail(name: str) -> None:
+        if len(bench.starts) < 3:
+            raise QMI_RuntimeException("the context is not there")
+
+    bench.failing = fail
+    stream, _ = await opened(bench, "a")
+    ((_, push, _),) = parsed(await anext(stream))
+    assert push["value"]["error"] == {"type": "QMI_RuntimeException", "message": "the context is not there"}
+    await trio.sleep(pushes.RETRY * 3)
+    assert bench.starts == ["a", "a", "a"]
+    bench.topics["a"].publish(1)
+    ((_, push, _),) = parsed(await anext(stream))
+    assert push["value"] == 1
+    await stream.aclose()
+
+
+async def test_stream_ends_with_the_server(bench: Bench, autojump_clock: MockClock) -> None:
+    stream, _ = await opened(bench, "a")
+    bench.hub.ending.set()
+    assert [piece async for piece in stream] == []
+
+
+# Over real connections
+
+
+@pytest.fixture
+async def web(config: Path) -> AsyncIterator[Web]:
+    async with web_and_lab(config) as found:
+        await found.lab.make_instrument("psu", ShellSupply)
+        yield found
+
+
+async def test_topics_push_what_happens(web: Web) -> None:
+    psu = await web.lab.get_rpc_object("psu")
+    await psu.open()  # what is open is polled
+    members = ["value:lab.psu.voltage", "value:lab.psu.pressure", "signal:lab.psu.sig_told"]
+    async with pushed(web, "site", "status:lab", "log:lab", *members) as browser:
+        await browser.until("status:lab", lambda value: value["state"] == "running")
+        await browser.until("value:lab.psu.pressure", lambda value: value["value"] == 7.5)
+        await browser.until("site", lambda value: value[0]["name"] == "lab")
+        await psu.set_voltage(12.5)
+        await browser.until("value:lab.psu.voltage", lambda value: (value["value"], value["unit"]) == (12.5, "V"))
+        await psu.tell("hello", 5)
+        await browser.until("signal:lab.psu.sig_told", lambda value: value["args"] == ["hello", 5])
+
+
+async def test_rows_of_a_run_are_pushed(web: Web) -> None:
+    async with run("cooldown", columns={"T": "K"}) as recording:
+        recording.add(T=4.0)
+        topic = f"rows:{recording.run_id}"
+        async with pushed(web, topic) as browser:
+            (row,) = await browser.until(topic, bool)
+            assert row["values"] == {"T": 4.0}
+    rows = (await web.client.get(f"/api/runs/{recording.run_id}/rows")).json()
+    assert rows["rows"][0]["values"] == {"T": 4.0}
+    one = (await web.client.get(f"/api/runs/{recording.run_id}")).json()
+    assert (one["name"], one["columns"], one["state"]) == ("cooldown", {"T": "K"}, "done")
+    assert (await web.client.get("/api/runs")).json()[0]["id"] == recording.run_id
+    csv = await web.client.get(f"/api/runs/{recording.run_id}/csv")
+    assert "4.0" in csv.text
+    assert csv.headers["content-disposition"].startswith("attachment")
+    file = await web.client.get(f"/api/runs/{recording.run_id}/file")
+    assert file.content.startswith(b"\x89HDF")
