@@ -76,7 +76,7 @@ class Looker(Generic[T]):
     def __init__(self, look: Callable[[], T], interval: float) -> None:
         self._look = look
         self._interval = interval
-        self._seen: SimpleQueue[T | QMI_Exception] = SimpleQueue()
+        self._seen: SimpleQueue[T | Exception] = SimpleQueue()
         self._ended = threading.Event()
         self._news, self._bell = os.pipe()
         # A daemon, and not waited for: a context that does not answer must not keep the command from its end.
@@ -95,7 +95,7 @@ class Looker(Generic[T]):
         while not self._ended.is_set():
             try:
                 self._seen.put(self._look())
-            except QMI_Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again by next(), who would wait for ever otherwise
                 self._seen.put(error)
             os.write(self._bell, b"!")
             self._ended.wait(self._interval)
@@ -105,6 +105,9 @@ class Looker(Generic[T]):
 
         Args:
             keys: The file of a keyboard; None is none.
+
+        Raises:
+            Exception: What the look raised, if it is no error of this library.
         """
         while sys.platform != "win32":
             ready, _, _ = select.select([self._news] if keys is None else [self._news, keys], [], [])
@@ -112,12 +115,18 @@ class Looker(Generic[T]):
                 return None
             if self._news in ready:
                 os.read(self._news, 1)
-                return self._seen.get()
+                return _answer(self._seen.get())
         while True:  # there, select takes sockets alone: glance at the keyboard
             with suppress(Empty):
-                return self._seen.get(timeout=_GLANCE)
+                return _answer(self._seen.get(timeout=_GLANCE))
             if _pressed() in (b"q", b"Q"):
                 return None
+
+
+def _answer(seen: T | Exception) -> T | QMI_Exception:
+    if isinstance(seen, Exception) and not isinstance(seen, QMI_Exception):
+        raise seen
+    return seen
 
 
 def _pressed() -> bytes:

@@ -236,6 +236,15 @@ def test_watching_shows_what_is_new_until_a_key_ends_it(key: str, lab: QMI_Conte
 
 @pytest.mark.slow
 @NEEDS_TERMINAL
+@pytest.mark.parametrize("error", [ValueError("odd"), OSError(24, "Too many open files")])
+def test_watching_ends_with_an_error_that_nobody_expected(error: Exception) -> None:
+    def look() -> None:
+        raise error
+
+    with Looker(look, 60.0) as looker, pytest.raises(type(error), match=str(error.args[-1])):
+        looker.next()
+
+
 def test_watching_goes_on_when_the_context_ends_and_comes_again(several: Path) -> None:
     terminal = spawn(several, "ls", "bench", "--watch", "--interval", "0.05")
     terminal.expect("not running")
