@@ -59,7 +59,8 @@ def load(run: str | RunInfo, *, context: str | None = None, folder: str | Path |
 
     The columns are variables with their units, along the dimension ``row``; the coordinate ``time`` has the times of
     the rows in UTC (``row_time`` if there is a column ``time``). ``load(run_id).to_pandas()`` makes a table; where
-    there are columns of arrays, of the other ones: ``load(run_id)[["T", "V"]].to_pandas()``.
+    there are columns of arrays, of the other ones: ``load(run_id)[["T", "V"]].to_pandas()``. Where two coordinates make
+    a grid, ``load(run_id).set_index(row=["x", "y"]).unstack("row")`` has a dimension for each of them.
 
     Args:
         run: The id of a run; or a name, for the latest run of that name that has ended; or an entry of :func:`runs`.
