@@ -81,8 +81,7 @@ class Sources:
     async def _of_site(self, topic: Topic, _: str) -> None:
         with self._site.watched():
             while True:
-                told = [as_json(seen) for seen in self._site.seen()]
-                topic.publish_once([{**each, "status": None, "round_trip": None, "uptime": None} for each in told])
+                topic.publish_once([as_json(seen) for seen in self._site.seen()])
                 await self._site.news()
 
     async def _of_status(self, topic: Topic, name: str) -> None:

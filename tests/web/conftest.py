@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import write_lab
+from tests.support.cli import Cli, write_lab
 from tests.support.ports import free_port
 from tests.support.web import Web, web_and_lab
 
@@ -23,3 +23,9 @@ async def web(config: Path) -> AsyncIterator[Web]:
     """The pages of a context named lab."""
     async with web_and_lab(config) as found:
         yield found
+
+
+@pytest.fixture
+def cli(config: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command with that configuration."""
+    return Cli(config, capsys)
