@@ -164,7 +164,10 @@ class Forking(QMI_Task):
     def run(self):
         self.pid = os.fork()
         if self.pid:
+            forked.set()
             self.sleep(3600)
+
+forked = threading.Event()
 
 context = qmi.start("srv", None, context_cfg={"srv": {"host": "127.0.0.1", "tcp_server_port": 0}})
 qmi.make_instrument("dev", Driver)
@@ -258,7 +261,7 @@ def test_fault_48_child_that_comes_back_from_a_method_cannot_answer(pair: Pair, 
 
 def test_child_that_comes_back_from_a_task_ends(pair: Pair) -> None:
     pair.server.run("task = context.make_task('task', Forking); task.start()")
-    _, status = pair.server.run("os.wait()")
+    _, status = pair.server.run("forked.wait(15) and os.wait()")
     assert os.waitstatus_to_exitcode(status) == EXIT_CODE
     assert pair.server.run("task.is_running()") is True
     assert pair.client.run("plain.add(1, 2)") == 3

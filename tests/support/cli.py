@@ -50,7 +50,9 @@ class Cli:
 
     def __call__(self, *arguments: str) -> Outcome:
         self._capture.readouterr()
-        code = main(["--config", str(self.config), *arguments])
+        # Far more time than anything here takes on a busy machine; what is to time out says --timeout itself.
+        patient = () if "--timeout" in arguments or not arguments else ("--timeout", "30")
+        code = main(["--config", str(self.config), *patient, *arguments])
         printed = self._capture.readouterr()
         return Outcome(code, printed.out, printed.err)
 
