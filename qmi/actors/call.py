@@ -309,8 +309,10 @@ class Handle:
         token = check_token(custom)
         if token is not None:
             return token
-        if self.token is not None and self.open_blocks and block_at(self) is not None:
-            return self.token  # below the block, which shows a token of its own
+        own = self.token
+        # A pass is not asked with: when it is gone, the new lock would be open to all others who were handed it.
+        if own is not None and not own.is_pass and self.open_blocks and block_at(self) is not None:
+            return own  # below the block, which shows a token of its own
         return Token(secrets.token_hex(16))
 
     def new_block(self, custom: str | None) -> Block:
@@ -320,7 +322,8 @@ class Handle:
     def acquire(self, timeout: float | None, token: Token, key: Token | None = None) -> QMI_RpcFuture[LockAnswer]:
         """Ask for the lock.
 
-        A proxy that holds the lock already keeps it, with the token that it has, unless a custom one is asked for.
+        A proxy that holds the lock already keeps it, with the token that it has, unless a custom one is asked for; one
+        with a pass keeps that also then.
 
         Args:
             timeout: How long to wait for another holder, in seconds; None waits for ever.
@@ -335,7 +338,7 @@ class Handle:
         if block is not None:
             held: Token | None = block.key
         else:
-            held = None if token.custom and not is_block else self.token
+            held = self.token if is_block or not token.custom or self._has_pass() else None
         message = Acquire(self.address.object, token, math.inf if limit is None else limit, held, key)
         future = self._ask(message)
         future.callee = self.address
@@ -347,9 +350,12 @@ class Handle:
 
     def granted(self, token: Token, answer: LockAnswer) -> LockAnswer:
         """Take note of the answer to a request for a plain lock."""
-        if answer == LockAnswer.GRANTED or (answer and token.custom):
+        if answer == LockAnswer.GRANTED or (answer and token.custom and not self._has_pass()):
             self.token = token
         return answer
+
+    def _has_pass(self) -> bool:
+        return self.token is not None and self.token.is_pass
 
     def undo_acquire(self, key: Token, future: QMI_RpcFuture[LockAnswer] | None, *, stays: bool = False) -> None:
         """Nobody will learn that the lock was granted, so it must not be.
@@ -402,7 +408,10 @@ class Handle:
 
     def released(self, token: Token | None, answer: bool) -> bool:
         """Take note of the answer to :meth:`release`: a lock that could not be released is not there."""
-        if token is not None and self.token == token and (answer or not (token.custom or token.is_pass)):
+        if token is None or self.token != token:
+            return answer
+        handed = token.is_pass and PASSES.get(self.address) == token
+        if answer or not (token.custom or handed):
             self.token = None
         return answer
 

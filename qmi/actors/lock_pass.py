@@ -42,5 +42,10 @@ def environment_with(environment: Mapping[str, str], address: Address, token: To
     return {**environment, VARIABLE: text}
 
 
+def environment_without(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that goes on when this one has ended, and is handed no lock."""
+    return {name: value for name, value in environment.items() if name != VARIABLE}
+
+
 PASSES: Final[dict[Address, Token]] = passes_in(os.environ.get(VARIABLE, ""))
 """Those of this program."""

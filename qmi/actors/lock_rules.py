@@ -247,7 +247,9 @@ class Lock(Generic[W]):
             return LockOperation.NEST, known if known is Ownership.MINE and not foreign else mine
         if known is Ownership.MINE or mine is not Ownership.MINE:
             return LockOperation.ACQUIRE, known
-        if not top.key.is_block or any(holder.is_proved_by(origin, token) for holder in self._below or ()):
+        # A block on top of a pass is of somebody who has that pass: a plain lock would be below it and let nobody in.
+        below = self._below or ()
+        if not top.key.is_block or any(each.is_proved_by(origin, token) or each.key.is_pass for each in below):
             return LockOperation.ACQUIRE, mine
         return LockOperation.NEST, mine
 

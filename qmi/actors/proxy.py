@@ -195,9 +195,18 @@ def lock_with_pass(proxy: QMI_RpcProxy, timeout: float, reason: str) -> Token | 
     Returns:
         The pass to hand to them; None if somebody else holds the lock. Where this program was handed one itself, it is
         that one.
+
+    Raises:
+        QMI_InvalidOperationException: If this proxy holds the lock already, by :meth:`QMI_RpcProxy.lock`.
     """
     rpc = proxy.__rpc__
-    return rpc.token if _acquire(rpc, timeout, None, None if rpc.token else reason, new_pass()) else None
+    if not _acquire(rpc, timeout, None, reason, new_pass()):
+        return None
+    if rpc.token is None or not rpc.token.is_pass:
+        raise QMI_InvalidOperationException(
+            f"{rpc.address} is locked here already, by a lock() that is for this proxy alone; unlock it first"
+        )
+    return rpc.token
 
 
 def _check_task(rpc: Handle, name: str) -> None:

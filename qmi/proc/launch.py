@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from qmi.actors.lock_pass import environment_without
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.proc.child import Child
@@ -276,7 +277,8 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **program.environment, MARK: mark},
+                # It goes on when the lock of whoever has started it is given back, and is not to be refused then.
+                env={**environment_without(os.environ), **program.environment, MARK: mark},
                 start_new_session=True,
             )
         except OSError as exc:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -414,6 +415,22 @@ def test_a_python_that_cannot_run_is_told(home: Path, monkeypatch: pytest.Monkey
     with pytest.raises(QMI_RuntimeException, match=r"cannot run .*no-python -m quiet .*: No such file"):
         launcher(config).start(target(config, "q"))
     assert launcher(config).look(target(config, "q")) == Offline()
+
+
+def test_program_that_goes_on_is_handed_no_lock(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_in(home, a=quiet())
+    seen: list[dict[str, str]] = []
+
+    def start(arguments: object, *, env: dict[str, str], **settings: object) -> None:
+        seen.append(env)
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setenv("QMI_LOCK_PASSES", "lab.psu=pass:1234")
+    monkeypatch.setattr(launch.subprocess, "Popen", start)
+    with pytest.raises(QMI_RuntimeException, match="cannot run"):
+        launcher(config).start(target(config, "a"))
+    assert [env["HOME"] for env in seen] == [str(home)]
+    assert "QMI_LOCK_PASSES" not in seen[0]
 
 
 def test_a_virtual_environment_that_is_missing_is_told_before_anything_happens(home: Path) -> None:

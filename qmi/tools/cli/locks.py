@@ -15,7 +15,7 @@ from argparse import Namespace
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qmi.errors import QMI_UsageException
+from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import Address
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError
 from qmi.tools.cli.options import CommandParser
@@ -180,8 +180,15 @@ def _run_command(
         return run_child(command, environment_with(os.environ, address, token))
     finally:
         # One that was handed to this program is not this program's to give back.
-        if PASSES.get(address) != token and not proxy.unlock():
+        if PASSES.get(address) != token and not _given_back(proxy):
             terminal.note(f"the lock of {address} was gone before the end")
+
+
+def _given_back(proxy: QMI_RpcProxy) -> bool:
+    try:
+        return proxy.unlock()
+    except QMI_Exception:  # its program has ended, or cannot be reached; the exit code is still that of the command
+        return False
 
 
 def _told(address: Address, what: str, terminal: Terminal) -> None:

@@ -215,6 +215,41 @@ def test_command_that_cannot_be_run_leaves_no_lock(
     assert psu.lock_info() is None
 
 
+@pytest.mark.parametrize("lost", ["force", "removed"])
+def test_exit_code_is_that_of_the_command_also_when_the_lock_is_gone(
+    cli: Cli, served: QMI_Context, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    dmm = served.make_instrument("dmm", ShellSupply)
+    ends = {"force": dmm.force_unlock, "removed": lambda: served.remove_rpc_object(dmm)}
+
+    def run(command: list[str], environment: dict[str, str]) -> int:
+        ends[lost]()
+        return 7
+
+    monkeypatch.setattr("qmi.tools.cli.child.run_child", run)
+    done = cli("lock", "lab.dmm", "--", "align")
+    if lost == "force":
+        ends["removed"]()
+    assert done.code == 7
+    assert "the lock of lab.dmm was gone before the end" in done.err
+
+
+def test_locks_of_several_objects_are_handed_on_one_within_the_other(
+    cli: Cli, psu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = {VARIABLE: "lab.dmm=pass:1234"}
+    monkeypatch.setitem(os.environ, VARIABLE, outer[VARIABLE])
+    seen = []
+
+    def run(command: list[str], environment: dict[str, str]) -> int:
+        seen.append((command, sorted(map(str, passes_in(environment[VARIABLE])))))
+        return 0
+
+    monkeypatch.setattr("qmi.tools.cli.child.run_child", run)
+    assert cli("lock", "lab.psu", "--", "qmi", "lock", "lab.x", "--", "align").code == 0
+    assert seen == [(["qmi", "lock", "lab.x", "--", "align"], ["lab.dmm", "lab.psu"])]
+
+
 def test_command_is_not_run_where_somebody_else_holds_the_lock(cli: Cli, psu: Any) -> None:
     assert psu.lock(reason="mine")
     done = cli("lock", "lab.psu", "--", "/nowhere/align")
