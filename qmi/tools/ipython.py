@@ -19,15 +19,18 @@ from weakref import WeakKeyDictionary
 
 from IPython.core.error import TryNext, UsageError
 
+from qmi.actors.future import call_blocking
 from qmi.actors.proxy import QMI_RpcProxy
 from qmi.contexts.default import get_default
 from qmi.errors import QMI_Exception
-from qmi.names import Address
+from qmi.messages import Call
+from qmi.names import Address, parse_host_port
+from qmi.presenting.seen import Seen
 from qmi.runtime.wakeup import ASYNCIO
 from qmi.tools.cli import session
 from qmi.tools.cli.candidates import FILES, complete
 from qmi.tools.cli.commands import find
-from qmi.tools.cli.errors import EXIT_USAGE, CommandError
+from qmi.tools.cli.errors import EXIT_OK, EXIT_USAGE, CommandError, code_of
 from qmi.tools.cli.fetch import fetch
 from qmi.tools.cli.main import carry_out
 from qmi.tools.cli.options import COMMON, split
@@ -101,6 +104,22 @@ class RunningLaboratory(Laboratory):
         found = self._kept[where] = super().proxy(address)
         return found
 
+    def seen_here(self) -> Seen:
+        """The running context, which needs no port to be asked."""
+        status = self._running.get_status()
+        address = parse_host_port(status.address) if status.address else None
+        return Seen(status.name, address, pid=status.pid, version=status.version, status=status)
+
+    def call_object(
+        self, address: Address, method: str, /, *args: object, timeout: float | None = None, **kwargs: object
+    ) -> Any:
+        """Call a method of an object; one of the running context directly."""
+        if address.context != self._running.name:
+            return super().call_object(address, method, *args, timeout=timeout, **kwargs)
+        call = Call(address.object, method, args, kwargs)
+        future = self._running.async_context.request(address, call)
+        return call_blocking(future, self.timeout if timeout is None else timeout)
+
     def _is_for(self, proxy: QMI_RpcProxy, where: Address) -> bool:
         return proxy.__rpc__.address == where and proxy.__rpc__.router is self._running.async_context
 
@@ -130,10 +149,7 @@ class _Magic:
     def qmi(self, line: str) -> None:
         """Carry out a command of qmi: ``%qmi ls lab``; ``%qmi --help`` lists them."""
         try:
-            words = shlex.split(line, posix=os.name == "posix")
-        except ValueError as error:  # a quote that is not closed
-            raise UsageError(f"qmi: {error}") from None
-        try:
+            words = _words(line)
             _, name, _ = split(words)
             command = find(name)
             if name in _AT_A_TERMINAL or (command is not None and command.main):
@@ -146,9 +162,13 @@ class _Magic:
             finally:
                 terminal.flush()
         except SystemExit:  # of a parser, after --help
-            pass
+            self._shell.user_ns["_exit_code"] = EXIT_OK
         except QMI_Exception as error:
+            self._shell.user_ns["_exit_code"] = code_of(error)
             raise UsageError(f"qmi: {error}") from None
+        except BaseException as error:  # of the stop button, too
+            self._shell.user_ns["_exit_code"] = code_of(error)
+            raise
 
     def complete(self, shell: Shell, event: _Event) -> list[str]:
         """What the last word of such a line can become."""
@@ -169,6 +189,13 @@ class _Magic:
         # IPython replaces what it takes for the last word, which begins behind a bracket, too.
         before = len(current) - len(event.symbol) if current.endswith(event.symbol) else 0
         return [candidate.value[before:] for candidate in found if candidate.value != FILES]
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line, posix=os.name == "posix")
+    except ValueError as error:  # a quote that is not closed
+        raise CommandError(str(error), EXIT_USAGE) from None
 
 
 _MAGICS: Final[WeakKeyDictionary[Shell, _Magic]] = WeakKeyDictionary()

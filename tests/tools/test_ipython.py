@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import qmi
+from qmi.config.loader import load_config
+from qmi.config.schema import CfgContext
+from qmi.contexts.default import get_default, set_default
+from qmi.core.context import QMI_Context
 from qmi.runtime.wakeup import ASYNCIO
 from tests.support.cli import serving, write_lab
 from tests.support.notebook import Notebook
 from tests.support.ports import free_port
 from tests.support.shell_driver import ShellSupply
 
-pytest.importorskip("IPython")
+UsageError = pytest.importorskip("IPython.core.error").UsageError
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
 
@@ -90,10 +96,75 @@ def test_magic_uses_the_context_and_the_proxies_of_the_session(session: Any) -> 
     ],
 )
 def test_magic_tells_errors_in_a_line(session: Any, line: str, text: str) -> None:
-    from IPython.core.error import UsageError
-
     with pytest.raises(UsageError, match=text):
         session.run_line_magic("qmi", line)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("get lab.psu.voltage", 0),
+        ("get lab.psu.nothing", 1),
+        ("get --help", 0),
+        ("nothing", 2),
+        ("get 'lab.psu", 2),
+        ("call lab.psu.fail", 1),
+        ("shell", 2),
+    ],
+)
+def test_magic_notes_how_a_command_has_ended(session: Any, line: str, code: int) -> None:
+    session.user_ns["_exit_code"] = None
+    with suppress(UsageError):
+        session.run_line_magic("qmi", line)
+    assert session.user_ns["_exit_code"] == code
+
+
+def test_magic_notes_the_stop_button(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qmi.tools.ipython.carry_out", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        session.run_line_magic("qmi", "ls")
+    assert session.user_ns["_exit_code"] == 130
+
+
+@pytest.fixture
+def bare(shell: Any, config: Path) -> Iterator[Any]:
+    """IPython with a context that listens nowhere."""
+    settings = load_config(str(config))
+    before = get_default()
+    with QMI_Context("bare", attrs.evolve(settings, contexts={**settings.contexts, "bare": CfgContext()})) as context:
+        context.make_instrument("own", ShellSupply)
+        set_default(context)
+        try:
+            yield shell
+        finally:
+            set_default(before)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("ls bare", "own "),
+        ("ls", "bare"),
+        ("ls bare --json", '"name": "own"'),
+        ("ls bare.own", "set_voltage"),
+        ("get bare.own.voltage", "1.5 V"),
+        ("call bare.own.echo word", "word"),
+        ("log bare", ""),
+    ],
+)
+def test_magic_looks_at_a_context_that_has_no_port(
+    bare: Any, line: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare.run_line_magic("qmi", line)
+    printed = capsys.readouterr().out
+    assert text in printed
+    if line.startswith("ls"):
+        assert "not running" not in printed
+        assert "no port" not in printed
+    assert bare.user_ns["_exit_code"] == 0
 
 
 def completions(shell: Any, text: str) -> set[str]:
@@ -137,8 +208,6 @@ def test_extension_that_is_unloaded_leaves_nothing(session: Any) -> None:
 def test_magic_without_a_context_connects_by_itself(
     shell: Any, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from qmi.contexts.default import get_default, set_default
-
     before = get_default()
     set_default(None)
     try:

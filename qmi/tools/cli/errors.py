@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from qmi.errors import QMI_Exception
+from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -27,6 +27,15 @@ class CommandError(QMI_Exception):
     def __init__(self, text: str, code: int = EXIT_FAILED) -> None:
         super().__init__(text)
         self.code = code
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of a command that ended by an error."""
+    if isinstance(error, CommandError):
+        return error.code
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    return EXIT_USAGE if isinstance(error, QMI_UsageException | QMI_ConfigurationException) else EXIT_FAILED
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from qmi._version import __version__
-from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
+from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.tools.cli.commands import GROUPS, Command, find, names
 from qmi.tools.cli.errors import (
     DEBUG_VARIABLE,
@@ -23,7 +23,7 @@ from qmi.tools.cli.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_USAGE,
-    CommandError,
+    code_of,
 )
 from qmi.tools.cli.options import make_parser, split
 from qmi.tools.cli.terminal import Nowhere, Terminal, one_line
@@ -151,9 +151,7 @@ def _tell(error: Exception, terminal: Terminal) -> int:
         terminal.error(one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror))
     else:
         terminal.error(one_line(f"{type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)"))
-    if isinstance(error, CommandError):
-        return error.code
-    return EXIT_USAGE if isinstance(error, QMI_UsageException | QMI_ConfigurationException) else EXIT_FAILED
+    return code_of(error)
 
 
 def _unknown(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from qmi.contexts.asked_status import status_by
 from qmi.errors import QMI_ConnectionException, QMI_Exception
+from qmi.names import CLI_PREFIX
 from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT, Seen
 from qmi.tools.cli.threads import each
 
@@ -46,6 +47,13 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
             found.append(
                 Seen(answer.name, answer.address, configured=in_config, pid=answer.pid, version=answer.version)
             )
+    here = lab.seen_here()
+    if here is not None and (here.name in names or not (names or here.name.startswith(CLI_PREFIX))):
+        # It needs no port to be asked. One that has been found is another of that name, if it is another program.
+        same = [seen for seen in found if seen.name == here.name and seen.pid == here.pid]
+        address = same[0].address if same else here.address
+        found = [seen for seen in found if seen not in same]
+        found.append(replace(here, address=address, configured=here.name in configured))
     there = {seen.name for seen in found}
     for name, address in configured.items():
         if name not in there:
@@ -68,7 +76,7 @@ def _ask_each(found: Iterable[Seen], function: Callable[[Seen], Seen]) -> list[S
 
 def ask(lab: Laboratory, seen: Seen) -> Seen:
     """Ask a context what it tells of itself. From any thread."""
-    if seen.address is None:
+    if seen.address is None or seen.status is not None:
         return seen
     try:
         with lab.link.conversation(seen.name, seen.address, timeout=lab.timeout) as talk:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qmi.actors.interface import Interface
     from qmi.core.context import QMI_Context
     from qmi.net.discovery.packets import Answer
+    from qmi.presenting.seen import Seen
 
 DEFAULT_TIMEOUT = 5.0
 """How long a context may take to answer, in seconds."""
@@ -66,6 +67,10 @@ class Laboratory:
         self._link: SocketLink | None = None
         self._context: QMI_Context | None = None
         self._found: dict[str, HostPort] = {}
+
+    def seen_here(self) -> Seen | None:
+        """The context that this program has already, if it is one that commands are carried out for."""
+        return None
 
     # Where contexts are
 
