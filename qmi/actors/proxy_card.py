@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = 0.3
 """How long the context is waited for, in seconds."""
 _TEXT_ROWS: Final = 60
+_TEXT_WIDTH: Final = 40
+"""As many characters of a value are shown in lines, which a terminal of usual width has place for."""
 _STATE_COLOURS: Final = {
     "open": html.GOOD,
     "ready": html.GOOD,
@@ -173,13 +175,17 @@ def as_text(title: str, handle: Handle, facts: Facts) -> str:
         if status.last_error is not None:
             lines.append(f"  last error: {printable(error_words(status.last_error, facts.now))}")
     rows = _rows(handle, facts)
-    cells = [(name, f"{value} {unit}".rstrip() if value is not None else "-", when, kind)
+    cells = [(name, f"{_short(value)} {_short(unit)}".rstrip() if value is not None else "-", when, kind)
              for name, value, unit, when, kind in rows[:_TEXT_ROWS]]  # fmt: skip
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(4)]
     lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
     if len(rows) > _TEXT_ROWS:
         lines.append(f"  … and {len(rows) - _TEXT_ROWS} more parameters")
     return "\n".join(lines)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 1]}…"
 
 
 def _rows(handle: Handle, facts: Facts) -> list[tuple[str, str | None, str, str, str]]:

@@ -36,6 +36,7 @@ from qmi.tools.cli.main import carry_out
 from qmi.tools.cli.options import COMMON, split
 from qmi.tools.cli.session import Laboratory, sharing
 from qmi.tools.cli.terminal import Terminal
+from qmi.tools.ipython_cells import Runners, install, remove
 
 if TYPE_CHECKING:
     from qmi.core.context import QMI_Context
@@ -50,7 +51,7 @@ class _Magics(Protocol):
     magics: dict[str, dict[str, object]]
 
 
-class Shell(Protocol):
+class Shell(Runners, Protocol):
     """What is needed of IPython."""
 
     user_ns: dict[str, object]
@@ -206,6 +207,7 @@ def load_ipython_extension(shell: Shell) -> None:
     magic = _MAGICS.get(shell) or _MAGICS.setdefault(shell, _Magic(shell))
     magic.loaded = True
     shell.register_magic_function(magic.qmi, "line", _NAME)
+    install(shell)
     ASYNCIO.allowed = True
 
 
@@ -214,4 +216,5 @@ def unload_ipython_extension(shell: Shell) -> None:
     if shell in _MAGICS:
         _MAGICS[shell].loaded = False
     shell.magics_manager.magics["line"].pop(_NAME, None)
+    remove(shell)
     ASYNCIO.allowed = any(magic.loaded for magic in _MAGICS.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from qmi.config.schema import CfgContext
 from qmi.contexts.default import get_default, set_default
 from qmi.core.context import QMI_Context
 from qmi.runtime.wakeup import ASYNCIO
+from qmi.tools.ipython_cells import CellRunner, install, remove
 from tests.support.cli import serving, write_lab
 from tests.support.notebook import Notebook
 from tests.support.ports import free_port
@@ -185,6 +187,65 @@ def completions(shell: Any, text: str) -> set[str]:
 )
 def test_magic_is_completed_as_the_command_is(session: Any, text: str, found: set[str]) -> None:
     assert found <= completions(session, text)
+
+
+def interrupt_once() -> None:
+    raise KeyboardInterrupt
+
+
+def test_cell_of_a_terminal_that_is_interrupted_is_cancelled() -> None:
+    noted: list[str] = []
+
+    async def cell(rest: float, again: bool) -> str:
+        asyncio.get_running_loop().call_soon(interrupt_once)
+        try:
+            await asyncio.sleep(60.0)
+        except asyncio.CancelledError as error:
+            noted.append(str(error))
+            if again:
+                asyncio.get_running_loop().call_soon(interrupt_once)
+            await asyncio.sleep(rest)
+        return "result"
+
+    run = CellRunner()
+    assert run(cell(0.0, False)) == "result"
+    with pytest.raises(KeyboardInterrupt):
+        run(cell(60.0, True))
+    assert noted == ["interrupted by Ctrl-C"] * 2
+
+    async def stuck() -> None:
+        asyncio.get_running_loop().call_soon(interrupt_once)
+        await asyncio.sleep(60.0)
+
+    async def own() -> None:
+        interrupt_once()
+
+    for kind in (stuck, own):
+        with pytest.raises(KeyboardInterrupt):
+            run(kind())
+
+
+def test_cells_of_a_terminal_alone_are_run_otherwise(shell: Any) -> None:
+    class TerminalInteractiveShell:
+        loop_runner_map = shell.loop_runner_map
+        loop_runner = shell.loop_runner_map["asyncio"][0]
+
+    terminal: Any = TerminalInteractiveShell()
+    install(terminal)
+    install(terminal)
+    assert isinstance(terminal.loop_runner, CellRunner)
+    assert terminal.loop_runner_map["asyncio"] == (terminal.loop_runner, True)
+    remove(terminal)
+    remove(terminal)
+    assert terminal.loop_runner is shell.loop_runner_map["asyncio"][0]
+    assert terminal.loop_runner_map is shell.loop_runner_map
+    terminal.loop_runner = trio = shell.loop_runner_map["trio"][0]  # "%autoawait trio" was before
+    install(terminal)
+    assert terminal.loop_runner is trio
+    remove(terminal)
+    assert terminal.loop_runner is trio
+    install(shell)
+    assert not isinstance(shell.loop_runner, CellRunner)
 
 
 def test_extension_that_is_unloaded_leaves_nothing(session: Any) -> None:

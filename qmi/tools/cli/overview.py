@@ -36,6 +36,10 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
         QMI_ConnectionException: If the network cannot be asked.
     """
     configured = {name: lab.configured(name) for name in lab.config.contexts if not names or name in names}
+    here = lab.seen_here()
+    passes = here is not None and here.name.startswith(CLI_PREFIX)
+    if here is not None and passes and not names:
+        configured.pop(here.name, None)  # a context of a command is nobody's laboratory
     if names and all(configured.get(name) for name in names):
         answers: Sequence[Answer] = ()  # it is known where they are
     else:
@@ -47,8 +51,7 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
             found.append(
                 Seen(answer.name, answer.address, configured=in_config, pid=answer.pid, version=answer.version)
             )
-    here = lab.seen_here()
-    if here is not None and (here.name in names or not (names or here.name.startswith(CLI_PREFIX))):
+    if here is not None and (here.name in names or not (names or passes)):
         # It needs no port to be asked. One that has been found is another of that name, if it is another program.
         same = [seen for seen in found if seen.name == here.name and seen.pid == here.pid]
         address = same[0].address if same else here.address

@@ -7,15 +7,18 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
+import trio
 
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
+from qmi.core.driver import QMI_Instrument, rpc_method
 from qmi.core.exceptions import QMI_Exception
 from qmi.tools.cli.session import Laboratory
 from qmi.tools.cli.shell_names import ContextNames, choose
@@ -118,6 +121,23 @@ print(list(HistoryAccessor().get_tail(9, include_latest=True)))
 """
 
 
+class Awaited(QMI_Instrument):
+    """Its method lasts until it is cancelled."""
+
+    def __init__(self, context: Any, name: str) -> None:
+        super().__init__(context, name)
+        self.begun, self.cancelled = threading.Event(), threading.Event()
+
+    @rpc_method
+    async def long(self) -> None:
+        """Wait."""
+        self.begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled.set()
+
+
 class Session:
     """Somebody at ``qmi shell``."""
 
@@ -174,6 +194,21 @@ def test_shell_has_the_laboratory_under_its_names(session: Session, lab: QMI_Con
     session.terminal.sendintr()
     session.wait()
     assert re.search(r"Out\[\d+\]: 3.5", session.type("psu.voltage"))
+
+
+@pytest.mark.slow
+def test_shell_call_that_is_awaited_and_interrupted_is_cancelled(session: Session, lab: QMI_Context) -> None:
+    lab.make_instrument("awaited", Awaited)
+    actor = lab.async_context.registry.get("awaited")
+    assert actor is not None
+    session.terminal.sendline("await lab.awaited.rpc_async.long()")
+    assert actor.object.begun.wait(30.0)
+    session.terminal.sendintr()
+    assert "CancelledError: interrupted by Ctrl-C" in session.wait()
+    assert actor.object.cancelled.wait(30.0)
+    assert "Out[2]: 1.5" in session.type("await psu.rpc_async.voltage")
+    assert session.terminal.isalive()
+    assert "qmi_cli" not in session.type("%qmi ls")
 
 
 @pytest.mark.slow
