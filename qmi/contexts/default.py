@@ -21,6 +21,7 @@ import trio
 from qmi.contexts.loop_thread import PORTALS, RUNNING
 from qmi.errors import QMI_NoActiveContextException, QMI_UsageException
 from qmi.runtime.call_context import EXECUTION, Execution
+from qmi.runtime.cells import end_with_cells
 from qmi.runtime.sigint import INTERRUPTS
 from qmi.runtime.wakeup import refuse_on_loop, refuse_outside_trio
 
@@ -179,6 +180,7 @@ def start(
 
 
 def _start_default(context: QMI_Context, init_logging: bool, console_loglevel: str | None) -> None:
+    end_with_cells()
     try:
         if init_logging:
             _SESSION.logs = _setup_logging(context.get_config(), context.name, console_loglevel)

@@ -26,6 +26,7 @@ from qmi.errors import QMI_Exception
 from qmi.messages import Call
 from qmi.names import Address, parse_host_port
 from qmi.presenting.seen import Seen
+from qmi.runtime import cells
 from qmi.runtime.wakeup import ASYNCIO
 from qmi.tools.cli import session
 from qmi.tools.cli.candidates import FILES, complete
@@ -51,7 +52,7 @@ class _Magics(Protocol):
     magics: dict[str, dict[str, object]]
 
 
-class Shell(Runners, Protocol):
+class Shell(Runners, cells.Shell, Protocol):
     """What is needed of IPython."""
 
     user_ns: dict[str, object]
@@ -208,6 +209,7 @@ def load_ipython_extension(shell: Shell) -> None:
     magic.loaded = True
     shell.register_magic_function(magic.qmi, "line", _NAME)
     install(shell)
+    cells.end_with_cells(shell)
     ASYNCIO.allowed = True
 
 

@@ -28,6 +28,7 @@ class Watched(QMI_Instrument):
         super().__init__(context, name)
         self.seen: list[str] = []
         self.begun, self.go_on = threading.Event(), threading.Event()
+        self.text = HOSTILE[0]
 
     @parameter(unit="V")
     def voltage(self) -> float:
@@ -38,7 +39,7 @@ class Watched(QMI_Instrument):
     @parameter(unit="<b>")
     def label(self) -> str:
         """What is written on it."""
-        return HOSTILE[0]
+        return self.text
 
     @rpc_method
     def get_seen(self) -> list[str]:
@@ -183,6 +184,15 @@ def test_proxy_within_a_list_is_short_in_ipython(both: tuple[QMI_Context, QMI_Co
     assert pretty([proxy]) == f"[{proxy!r}]"
     assert pretty(proxy).splitlines()[0] == repr(proxy)
     assert "voltage" in pretty(proxy)
+
+
+def test_proxy_with_a_long_value_has_short_lines(both: tuple[QMI_Context, QMI_Context]) -> None:
+    actor = both[0].async_context.registry.get("watched")
+    assert actor is not None
+    actor.object.text = "x" * 5000
+    watched: Any = both[0].get_instrument("watched")
+    assert watched.label == "x" * 5000
+    assert max(map(len, watched._repr_mimebundle_()["text/plain"].splitlines())) < 80
 
 
 def test_proxy_of_200_parameters_is_shown(both: tuple[QMI_Context, QMI_Context]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext
 from qmi.contexts.default import get_default, set_default
 from qmi.core.context import QMI_Context
+from qmi.runtime.sigint import ProgramEnd
 from qmi.runtime.wakeup import ASYNCIO
 from qmi.tools.ipython_cells import CellRunner, install, remove
 from tests.support.cli import serving, write_lab
@@ -191,6 +193,23 @@ def test_magic_is_completed_as_the_command_is(session: Any, text: str, found: se
 
 def interrupt_once() -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [("ProgramEnd(15)", True), ("SystemExit(1)", False), ("KeyboardInterrupt", False), ("ValueError", False)],
+)
+def test_shell_ends_with_a_cell_that_a_signal_has_ended(
+    session: Any, monkeypatch: pytest.MonkeyPatch, error: str, ends: bool
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(type(session), "ask_exit", lambda self: asked.append(True), raising=False)
+    monkeypatch.setattr("IPython.get_ipython", lambda: session)
+    session.user_ns["ProgramEnd"] = ProgramEnd
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # IPython says how to leave it
+        session.run_cell(f"raise {error}")
+    assert asked == [True] * ends
 
 
 def test_cell_of_a_terminal_that_is_interrupted_is_cancelled() -> None:

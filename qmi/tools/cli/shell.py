@@ -48,11 +48,13 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         found = _find(lab, arguments.contexts)
         variables, banner = _session(lab, found)
         from qmi.contexts.default import set_default
+        from qmi.runtime.sigint import INTERRUPTS
 
         set_default(lab.context)
         try:
             with sharing(lab, arguments):
                 _start(variables, banner)
+                INTERRUPTS.end_of_body()  # the exit code says which signal has ended it
         finally:
             set_default(None)
     return EXIT_OK

@@ -130,7 +130,8 @@ class ContextNames:
         return self._objects
 
     def __repr__(self) -> str:
-        away = self._why or ("" if self._lab.context.has_peer_context(self._name) else "the link is lost")
+        linked = self._lab.context.has_peer_context(self._name)  # by a command or a proxy, perhaps
+        away = "" if linked else self._why or "the link is lost"
         what = f"away: {away}" if away else ", ".join(self._objects) or "no objects"
         return f"<context {self._name}: {what}>"
 

@@ -96,6 +96,10 @@ def test_shell_context_that_is_away_says_so_and_comes_back(fixed: Path) -> None:
         with serving(fixed) as context:
             context.make_instrument("psu", ShellSupply)
             laboratory.context.disconnect_from_peer("lab")  # else its link would be made again by and by
+            assert "the link is lost" in repr(lab)
+            lab._why = "of before"
+            laboratory.connect("lab")  # by a command
+            assert repr(lab) == "<context lab: psu>"
             assert lab.psu.voltage == 1.5
     finally:
         laboratory.close()
@@ -212,7 +216,7 @@ def test_shell_call_that_is_awaited_and_interrupted_is_cancelled(session: Sessio
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["Ctrl-D", "exit()", "SIGTERM"])
+@pytest.mark.parametrize("way", ["Ctrl-D", "exit()", "SIGTERM", "SIGTERM in a call", "SIGHUP in an await"])
 def test_shell_ends_in_order(session: Session, lab: QMI_Context, tmp_path: Path, way: str) -> None:
     session.type("psu.lock()")
     assert lab.get_instrument("psu").is_locked()
@@ -222,13 +226,21 @@ def test_shell_ends_in_order(session: Session, lab: QMI_Context, tmp_path: Path,
         session.terminal.send("\x7f\x04")
     elif way == "exit()":
         session.terminal.sendline("exit()")
-    else:
+    elif way == "SIGTERM":
         session.terminal.kill(signal.SIGTERM)
+    else:
+        lab.make_instrument("awaited", Awaited)
+        actor = lab.async_context.registry.get("awaited")
+        assert actor is not None
+        session.terminal.sendline("lab.awaited.long()" if "call" in way else "await lab.awaited.rpc_async.long()")
+        assert actor.object.begun.wait(30.0)
+        session.terminal.kill(signal.SIGTERM if "SIGTERM" in way else signal.SIGHUP)
     session.terminal.expect(pexpect.EOF)
     session.terminal.close()
-    assert "Traceback" not in plain(session.terminal.before)
-    if way == "SIGTERM":
-        assert session.terminal.signalstatus == signal.SIGTERM or session.terminal.exitstatus == 128 + signal.SIGTERM
+    assert " in " in way or "Traceback" not in plain(session.terminal.before)
+    if "SIG" in way:
+        number = signal.SIGHUP if "SIGHUP" in way else signal.SIGTERM
+        assert session.terminal.signalstatus == number or session.terminal.exitstatus == 128 + number
     else:
         assert session.terminal.exitstatus == 0
     assert lab.get_instrument("psu").lock(5.0)  # the link has ended, and with it the lock
