@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from qmi._version import __version__
-from qmi.errors import QMI_Exception, QMI_UsageException
+from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_UsageException
 from qmi.tools.cli.commands import GROUPS, Command, find, names
 from qmi.tools.cli.errors import (
     DEBUG_VARIABLE,
