@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from qmi.actors.interface import Placement, direct_method
 from qmi.actors.pubsub.signal import QMI_Signal
+from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.contexts.internal import register_internal_object
+from qmi.scan.queue import ScanQueueRunner
 from qmi.scan.running import RUNNING, Caller, Owner, ScanInfo
 
 _logger = logging.getLogger("qmi.scan")
+
+
+class ScansOwner(Owner, Protocol):
+    """A context, as far as this needs to know it."""
+
+    registry: Registry
 
 
 class Scans(QMI_RpcObject):
@@ -25,12 +33,14 @@ class Scans(QMI_RpcObject):
     """
 
     _rpc_placement = Placement.LOOP
-    GUEST_METHODS: ClassVar[Collection[str]] = ("get_category", "get_name", "get_scan", "get_signals", "list_scans")
+    GUEST_METHODS: ClassVar[Collection[str]] = (
+        "get_category", "get_name", "get_scan", "get_signals", "list_queues", "list_scans",
+    )  # fmt: skip
 
     sig_changed: QMI_Signal = QMI_Signal([str, str])
     """Published when a scan begins, ends, or changes its state: its id and its state."""
 
-    def __init__(self, context: Any, name: str, owner: Owner) -> None:
+    def __init__(self, context: Any, name: str, owner: ScansOwner) -> None:
         super().__init__(context, name)
         self._owner = owner
         self._end = RUNNING.listen(owner.name, self._tell)
@@ -46,6 +56,11 @@ class Scans(QMI_RpcObject):
     def list_scans(self) -> list[ScanInfo]:
         """The scans that go on."""
         return RUNNING.infos(self._owner.name)
+
+    @direct_method
+    def list_queues(self) -> list[str]:
+        """The names of the queues of scans in this context, whatever their classes are called."""
+        return [actor.address.object for actor in self._owner.registry if isinstance(actor.object, ScanQueueRunner)]
 
     @direct_method
     def get_scan(self, scan_id: str) -> ScanInfo:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from qmi.errors import QMI_Exception, QMI_UnknownNameException, QMI_UnknownRpcException
-from qmi.names import Address
+from qmi.names import Address, is_valid_name
 from qmi.presenting.seen import Seen
 from qmi.scan.progress import ENDED, duration
 from qmi.scan.running import ScanInfo
@@ -17,10 +17,12 @@ from qmi.tools.cli.terminal import Block, Table, Text
 from qmi.tools.cli.threads import each
 
 if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
     from qmi.tools.cli.session import Laboratory
 
 SCANS = "$scans"
 _QUEUE = "ScanQueue"
+"""How the names of the classes of queues end, for programs of older versions, which do not tell which are some."""
 OVER = ENDED | {"interrupted", "removed"}
 """The states of scans that will not go on."""
 _STYLES = {"running": "green", "failed": "red", "aborted": "red", "interrupted": "red", "paused": "yellow"}
@@ -153,11 +155,13 @@ def _ask(lab: Laboratory, context: Seen) -> tuple[list[SeenQueue], list[SeenScan
     queues: list[SeenQueue] = []
     found: list[SeenScan] = []
     try:
-        for entry in context.status.objects:
-            if entry.category == "task" and entry.class_name.rpartition(".")[2].endswith(_QUEUE):
-                queue, scans = look_at_queue(lab, Address(name, entry.name), now)
-                queues.append(queue)
-                found += scans
+        for queue_name in _queues(lab, context.status, name):
+            try:
+                queue, scans = look_at_queue(lab, Address(name, queue_name), now)
+            except (QMI_UnknownNameException, QMI_UnknownRpcException):  # removed meanwhile, or none at all
+                continue
+            queues.append(queue)
+            found += scans
         known = {seen.info.id for seen in found}
         for info in infos(lab.call_object(Address(name, SCANS), "list_scans")):
             if info.id not in known:
@@ -167,6 +171,16 @@ def _ask(lab: Laboratory, context: Seen) -> tuple[list[SeenQueue], list[SeenScan
     except QMI_Exception as error:
         return error
     return queues, found
+
+
+def _queues(lab: Laboratory, status: ContextStatus, context: str) -> list[str]:
+    try:
+        told = lab.call_object(Address(context, SCANS), "list_queues")
+    except QMI_UnknownRpcException:  # an older version
+        tasks = [entry for entry in status.objects if entry.category == "task"]
+        return [entry.name for entry in tasks if entry.class_name.rpartition(".")[2].endswith(_QUEUE)]
+    names = told if isinstance(told, list | tuple) else []
+    return [name for name in names if isinstance(name, str) and is_valid_name(name)]
 
 
 def look_at_queue(lab: Laboratory, address: Address, now: float) -> tuple[SeenQueue, list[SeenScan]]:

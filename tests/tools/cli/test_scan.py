@@ -13,13 +13,16 @@ import pytest
 
 import qmi.data
 from qmi.core.context import QMI_Context
+from qmi.core.exceptions import QMI_UnknownRpcException
 from qmi.core.task import QMI_LoopTask
+from qmi.names import Address
 from qmi.scan import ScanHandle, ScanInfo, ScanQueue, readable, repeat, scan
 from qmi.scan.description import description_of
 from qmi.tools.cli.candidates import answer
 from qmi.tools.cli.completion_cache import Cache
 from qmi.tools.cli.scan_follow import follow_scan
 from qmi.tools.cli.scan_list import SeenScan, SeenScans
+from qmi.tools.cli.session import Laboratory
 from qmi.tools.cli.terminal import Terminal
 from tests.support import cli_terminal
 from tests.support.cli import Cli, serving, shared_laboratory, write_lab
@@ -74,6 +77,45 @@ def paused(served: QMI_Context) -> Any:
 def given(cli: Cli, *arguments: str) -> str:
     """Give a scan to the queue; its id."""
     return str(cli("scan", "run", "lab.psu.voltage", *arguments, "--queue", "lab.scans", "--json").json["scan"])
+
+
+class NightShift(ScanQueue):
+    """A queue by another name."""
+
+
+class NoScanQueue(QMI_LoopTask[None, None]):
+    """Is no queue, in spite of its name."""
+
+
+def test_queue_is_found_whatever_its_class_is_called(cli: Cli, served: QMI_Context) -> None:
+    night = served.make_task("night", NightShift)
+    none = served.make_task("none", NoScanQueue)
+    try:
+        night.pause_queue("it is day")
+        told = {queue["address"]: queue["paused"] for queue in cli("scan", "ls", "--json").json["queues"]}
+        assert sorted(told) == ["lab.night", "lab.scans"]
+        assert "it is day" in told["lab.night"]
+    finally:
+        served.remove_rpc_object(night)
+        served.remove_rpc_object(none)
+
+
+@pytest.mark.parametrize("missing", ["list_queues", "get_pause_reason"])
+def test_queue_of_an_older_version_is_found_by_its_class(
+    cli: Cli, served: QMI_Context, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    asked = Laboratory.call_object
+
+    def call_object(self: Laboratory, address: Address, method: str, /, *args: object, **options: Any) -> Any:
+        if method == missing:
+            raise QMI_UnknownRpcException(f"{address} has no method {method!r}")
+        return asked(self, address, method, *args, **options)
+
+    monkeypatch.setattr(Laboratory, "call_object", call_object)
+    done = cli("scan", "ls", "--json")
+    assert done.code == 0
+    expected = ["lab.scans"] if missing == "list_queues" else []
+    assert [queue["address"] for queue in done.json["queues"]] == expected
 
 
 # run
