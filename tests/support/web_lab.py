@@ -238,5 +238,7 @@ def served_lab(folder: Path, options: Options | None = None) -> Iterator[Pages]:
         lab = stack.enter_context(QMI_Context("lab", load_config(str(config))))
         optics = stack.enter_context(QMI_Context("optics", load_config(str(config))))
         stack.enter_context(furnished(lab, optics))
-        served = stack.enter_context(ServedPages(config, options or Options(bind="127.0.0.1:0")))
+        served = stack.enter_context(
+            ServedPages(config, options or Options(bind="127.0.0.1:0", dashboards=str(folder / "dashboards")))
+        )
         yield Pages(served.url, config, lab, optics, served.said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--all", nargs="+", metavar="PATH", help="these pages, wide and narrow, light and dark")
     arguments = parser.parse_args()
+    logging.getLogger().addHandler(logging.NullHandler())  # the log of the laboratory is shown, not printed
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, served_lab(Path(folder)) as pages, browser() as found:
         if arguments.all:

@@ -98,9 +98,15 @@ function makeMethod(context, object, method) {
     }
     button.disabled = false;
   });
-  return h("details", { class: "method" },
-    h("summary", {}, h("code", {}, method.name, h("span", { class: "dim" }, `(${shown})${method.returns && method.returns !== "None" ? ` → ${method.returns}` : ""}`)), " ", h("span", { class: "dim brief" }, text.split("\n")[0])),
-    h("div", { class: "body" }, text.includes("\n") && h("pre", { class: "doc" }, text.split("\n").slice(1).join("\n").trim()), form));
+  // The form is there when somebody unfolds it: objects may have a hundred methods.
+  const unfold = (event) => {
+    const details = event.currentTarget;
+    if (details.open && !details.querySelector(".body")) {
+      details.append(h("div", { class: "body" }, text.includes("\n") && h("pre", { class: "doc" }, text.split("\n").slice(1).join("\n").trim()), form));
+    }
+  };
+  return h("details", { class: "method", ontoggle: unfold },
+    h("summary", {}, h("code", {}, method.name, h("span", { class: "dim" }, `(${shown})${method.returns && method.returns !== "None" ? ` → ${method.returns}` : ""}`)), " ", h("span", { class: "dim brief" }, text.split("\n")[0])));
 }
 
 // What all objects of a kind have stands apart from what this one can do.

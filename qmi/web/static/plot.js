@@ -94,9 +94,11 @@ export class LivePlot {
     this.back = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.#follow() }, "Back to now");
     this.legend = h("ul", { class: "legend" });
     this.canvas = h("div", {
-      class: "plot-canvas", tabindex: "0", role: "img", "aria-label": "Plot",
-      "aria-description": "Drag to zoom, Shift and drag to move, double click to go back to now. Keys: arrows move, plus and minus zoom, Escape goes back, space pauses",
+      class: "plot-canvas", tabindex: "0", role: "img", "aria-label": "Plot", "aria-describedby": "plot-help",
     });
+    if (!document.getElementById("plot-help")) {
+      document.body.append(h("p", { id: "plot-help", hidden: true }, "Drag to zoom, Shift and drag to move, double click to go back to now. Keys: arrows move, plus and minus zoom, Escape goes back, space pauses."));
+    }
     this.element = h("div", { class: "plot" }, h("div", { class: "plot-bar" }, this.legend, h("span", { class: "push-right" }), this.back, this.chosen, this.pause), this.canvas);
     place.append(this.element);
     this.canvas.addEventListener("keydown", (event) => this.#key(event));

@@ -1,0 +1,175 @@
+"""Plots, logs, scans, runs, dashboards and the login in a browser."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import qmi.data
+from tests.support.web_lab import Pages
+from tests.web.browser.test_object_page import log_in
+
+pytestmark = pytest.mark.slow
+
+PLOTTED = "lab.supply.current,lab.hold.sig_temperature[0]"
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait until something is true in a page. Playwright's own way needs eval, which the pages forbid."""
+    waiting = (
+        "async () => {{ const end = Date.now() + 20000; while (!({})) {{ if (Date.now() > end) throw Error('{}'); "
+    )
+    waiting += "await new Promise((done) => setTimeout(done, 20)); }} }}"
+    page.evaluate(waiting.format(condition, "it does not become true"))
+
+
+def drawings(page: Page) -> int:
+    """How often the plots of a page were drawn."""
+    return int(page.evaluate("window.qmiPlots.reduce((sum, plot) => sum + plot.drawings, 0)"))
+
+
+def test_plot_shows_values_as_they_come_and_pauses(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}plots?plot={PLOTTED}@60")
+    plot = page.get_by_role("region", name="Plot")
+    expect(plot.get_by_role("listitem").nth(0)).to_contain_text(re.compile(r"0\.\d+ A"))
+    expect(plot.get_by_role("listitem").nth(1)).to_contain_text(re.compile(r"2\d\.\d+"))
+    until(page, "window.qmiPlots[0].rows[0].length > 20 && window.qmiPlots[0].drawings > 5")
+    plot.get_by_role("button", name="Pause").click()
+    before = drawings(page)
+    rows = page.evaluate("window.qmiPlots[0].rows[0].length")
+    until(page, f"window.qmiPlots[0].rows[0].length > {rows + 10}")
+    assert drawings(page) == before
+    plot.get_by_role("button", name="Go on").click()
+    until(page, f"window.qmiPlots[0].drawings > {before}")
+
+
+def test_plot_is_zoomed_and_moved_by_keys(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}plots?plot={PLOTTED}@60")
+    until(page, "window.qmiPlots[0].drawings > 5")
+    width = "window.qmiPlots[0].plot.scales.x.max - window.qmiPlots[0].plot.scales.x.min"
+    page.get_by_role("img", name="Plot").focus()
+    page.keyboard.press("+")
+    back = page.get_by_role("button", name="Back to now")
+    expect(back).to_be_visible()
+    until(page, f"Math.abs({width} - 48) < 1")
+    middle = page.evaluate("window.qmiPlots[0].plot.scales.x.min")
+    page.keyboard.press("ArrowLeft")
+    until(page, f"window.qmiPlots[0].plot.scales.x.min < {middle}")
+    page.keyboard.press("Escape")
+    expect(back).to_be_hidden()
+    until(page, f"Math.abs({width} - 60) < 1")
+
+
+def test_plot_that_nobody_sees_is_not_drawn(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}plots?plot={PLOTTED}@60")
+    until(page, "window.qmiPlots[0].drawings > 5")
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true});"
+        "window.away = true; document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.evaluate("new Promise((done) => setTimeout(done, 100))")  # one that was due is drawn
+    before, rows = drawings(page), page.evaluate("window.qmiPlots[0].rows[0].length")
+    until(page, f"window.qmiPlots[0].rows[0].length > {rows + 10}")
+    assert drawings(page) == before
+    page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    until(page, f"window.qmiPlots[0].drawings > {before}")
+
+
+def test_ten_plots_at_20_hz_take_little_of_a_processor(page: Page, pages: Pages) -> None:
+    page.emulate_media(reduced_motion="no-preference")
+    page.goto(f"{pages.url}plots?" + "&".join(["plot=lab.hold.sig_temperature[0],lab.hold.sig_temperature[1]@10"] * 10))
+    until(page, "window.qmiPlots.every((plot) => plot.rows[0].length > 20)")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
+
+    def measured() -> tuple[float, float]:
+        found = {entry["name"]: entry["value"] for entry in devtools.send("Performance.getMetrics")["metrics"]}
+        return found["TaskDuration"], found["Timestamp"]
+
+    (work, begin), drawn = measured(), drawings(page)
+    page.wait_for_timeout(4000)
+    (later, end), now = measured(), drawings(page)
+    share = (later - work) / (end - begin)
+    print(f"10 plots: {100 * share:.0f} % of a core, {(now - drawn) / (end - begin) / 10:.1f} pictures a second each")
+    assert now - drawn > 40
+    assert share < 0.6
+
+
+def test_log_is_filtered(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}logs")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    logger = logging.getLogger("laboratory")
+    logger.error("the shutter is stuck")
+    logger.warning("the water is warm")
+    table = page.get_by_role("table", name="Log")
+    expect(table).to_contain_text("the shutter is stuck")
+    expect(table).to_contain_text("the water is warm")
+    page.get_by_label("Level").select_option("ERROR")
+    expect(table).not_to_contain_text("the water is warm")
+    page.get_by_label("Search").fill("shutter")
+    expect(table.get_by_text("the shutter is stuck").first).to_be_visible()
+    page.get_by_label("Search").fill("shutter water")
+    expect(page.get_by_text("Nothing of this level")).to_be_visible()
+
+
+def test_run_is_found_plotted_and_downloaded(page: Page, pages: Pages, tmp_path: Path) -> None:
+    with qmi.data.run("cooldown", columns={"T": "K", "V": "V"}, coordinates=["T"], tags=["sample A12"]) as run:
+        for step in range(20):
+            run.add(T=300.0 - 10 * step, V=0.125 * step)
+    page.goto(f"{pages.url}runs")
+    page.get_by_label("Search").fill("a12")
+    page.get_by_role("link", name="cooldown").click()
+    expect(page.get_by_role("main")).to_contain_text("20 rows")
+    expect(page.get_by_role("table", name="Last rows")).to_contain_text("2.375")
+    expect(page.locator("#plot canvas")).to_be_visible()
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="CSV").click()
+    downloading.value.save_as(tmp_path / "run.csv")
+    assert "110" in (tmp_path / "run.csv").read_text()
+
+
+def test_run_is_followed_while_it_lasts(page: Page, pages: Pages) -> None:
+    with qmi.data.run("drift", columns={"V": "V"}) as run:
+        run.add(V=0.5)
+        page.goto(f"{pages.url}runs/{run.run_id}")
+        expect(page.get_by_role("table", name="Last rows")).to_contain_text("0.5")
+        run.add(V=0.75)
+        expect(page.get_by_role("table", name="Last rows")).to_contain_text("0.75")
+
+
+def test_dashboard_is_arranged_and_kept(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/plots")
+    value = page.get_by_label("Value to show")
+    value.fill("nonsense")
+    page.get_by_role("button", name="Add value").click()
+    expect(page.get_by_role("alert")).to_contain_text("CONTEXT.OBJECT.NAME")
+    value.fill("lab.supply.current")
+    page.get_by_role("button", name="Add value").click()
+    expect(page.get_by_role("region", name="lab.supply.current")).to_contain_text(re.compile(r"\d+ mA"))
+    page.get_by_role("button", name="Keep").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("cooling")
+    dialog.get_by_role("button", name="Keep").click()
+    page.wait_for_url("**/dashboards/cooling")
+    expect(page.get_by_role("region", name="lab.supply.current")).to_contain_text(re.compile(r"\d+ mA"))
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No dashboard is kept yet")).to_be_visible()
+
+
+def test_login_is_asked_for_and_given_up(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}o/lab/spare")
+    expect(page.get_by_text("Log in to change them")).to_be_visible()
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    page.get_by_label("Token").fill(pages.token)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/o/lab/spare")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_text("Log in to change them")).to_be_visible()
