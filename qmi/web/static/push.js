@@ -21,6 +21,7 @@ export class Pushes {
     this.lostSince = 0;
     this.beat = 0; // ms between heartbeats, as the server says
     this.tries = 0;
+    this.lastId = "";
     this.keepsInBackground = false;
     this.timer = 0;
     this.hiding = 0;
@@ -74,7 +75,7 @@ export class Pushes {
     this.heard = performance.now();
     source.addEventListener("hello", (event) => this.#hello(event));
     source.addEventListener("beat", () => this.#here());
-    source.addEventListener("push", (event) => this.#batch(JSON.parse(event.data)));
+    source.addEventListener("push", (event) => this.#event(event));
     source.addEventListener("open", () => this.#here());
     source.addEventListener("error", () => source === this.source && this.#lost());
   }
@@ -102,9 +103,12 @@ export class Pushes {
     } else if (byId("connection").dataset.state !== "back") this.#show("live", "");
   }
 
-  #batch(pushed) {
+  #event(event) {
     this.#here();
-    for (const push of pushed) this.#push(push);
+    this.#push(JSON.parse(event.data));
+    // The last of those that are sent together has an identifier of its own.
+    if (event.lastEventId === this.lastId) return;
+    this.lastId = event.lastEventId;
     for (const listener of this.batches) listener();
   }
 
