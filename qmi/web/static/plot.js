@@ -320,7 +320,8 @@ export class LivePlot {
     this.isPaused = on;
     setAttribute(this.pause, "aria-pressed", String(on));
     setText(this.pause, on ? "Go on" : "Pause");
-    if (!on) drawSoon(this);
+    if (on) waiting.delete(this);
+    else drawSoon(this);
   }
 
   #key(event) {
