@@ -8,9 +8,8 @@ import pytest
 from axe_core_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.web_browser import log_in, until
 from tests.support.web_lab import Pages
-from tests.web.browser.test_object_page import log_in
-from tests.web.browser.test_other_pages import until
 
 pytestmark = pytest.mark.slow
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.web_browser import log_in
 from tests.support.web_lab import Hold, Laser, Pages
 
 pytestmark = pytest.mark.slow
-
-
-def log_in(page: Page, pages: Pages, path: str = "/") -> None:
-    """Show a page to somebody who may change things."""
-    page.goto(f"{pages.url}login?next={quote(path)}#token={pages.token}")
-    page.wait_for_url(pages.url + path.lstrip("/"))
 
 
 def test_value_is_set_and_the_error_stands_beside_it(page: Page, pages: Pages) -> None:

@@ -10,21 +10,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import qmi.data
+from tests.support.web_browser import log_in, until
 from tests.support.web_lab import Pages
-from tests.web.browser.test_object_page import log_in
 
 pytestmark = pytest.mark.slow
 
 PLOTTED = "lab.supply.current,lab.hold.sig_temperature[0]"
-
-
-def until(page: Page, condition: str) -> None:
-    """Wait until something is true in a page. Playwright's own way needs eval, which the pages forbid."""
-    waiting = (
-        "async () => {{ const end = Date.now() + 20000; while (!({})) {{ if (Date.now() > end) throw Error('{}'); "
-    )
-    waiting += "await new Promise((done) => setTimeout(done, 20)); }} }}"
-    page.evaluate(waiting.format(condition, "it does not become true"))
 
 
 def drawings(page: Page) -> int:
