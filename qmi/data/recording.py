@@ -112,7 +112,7 @@ class _Setup:
         self.tags: list[str] = checked_tags(tags)
         if not isinstance(comment, str):
             raise QMI_InvalidValueException(f"comment must be a text, got {comment!r}")
-        self.comment = stored_text(comment)
+        self.comment: str = stored_text(comment)
         try:
             self.metadata: dict[str, object] = json.loads(json.dumps(dict(metadata or {})))
         except (TypeError, ValueError) as error:

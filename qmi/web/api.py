@@ -41,7 +41,8 @@ class RefusedError(Exception):
 
     def __init__(self, refusal: Refusal, kind: str = "Refused") -> None:
         super().__init__(refusal.message)
-        self.refusal, self.kind = refusal, kind
+        self.refusal: Refusal = refusal
+        self.kind: str = kind
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Door:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._users = Users(Path(options.users)) if options.users else None
-        self.token = "" if self._users is not None else secrets.token_urlsafe(24)
+        self.token: str = "" if self._users is not None else secrets.token_urlsafe(24)
         self._sessions = Sessions()
         self._logins = RateLimit(rate=5 / 60, burst=5)
         self._reads = RateLimit(rate=200, burst=400)

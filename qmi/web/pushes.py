@@ -62,8 +62,8 @@ class Topic:
         self.is_list = is_list
         self.kept: deque[Item] = deque(maxlen=KEPT_ITEMS if is_list else 1)
         self.subscriptions: set[Subscription] = set()
-        self.scope = trio.CancelScope()
-        self.unwanted_since = 0.0
+        self.scope: trio.CancelScope = trio.CancelScope()
+        self.unwanted_since: float = 0.0
         self._hub = hub
         self._head = json.dumps(name)
 
@@ -136,9 +136,9 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._nursery: trio.Nursery | None = None
         self._number = 0
-        self.epoch = secrets.token_hex(4)
-        self.browsers = 0
-        self.ending = trio.Event()
+        self.epoch: str = secrets.token_hex(4)
+        self.browsers: int = 0
+        self.ending: trio.Event = trio.Event()
 
     def check(self, name: str) -> None:
         """See whether there is a topic of that name.
