@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from qmi.actors.lock_pass import environment_without
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.proc.child import Child
@@ -278,7 +277,7 @@ class Launcher:
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 # It goes on when the lock of whoever has started it is given back, and is not to be refused then.
-                env={**environment_without(os.environ), **program.environment, MARK: mark},
+                env={**_without_passes(), **program.environment, MARK: mark},
                 start_new_session=True,
             )
         except OSError as exc:
@@ -443,3 +442,9 @@ def _where(target: Target, words: str) -> str:
 def _quoted(output: Path, count: int = 10) -> str:
     lines = last_lines(output, count)
     return ":\n" + lines if lines else ", and empty"
+
+
+def _without_passes() -> dict[str, str]:
+    from qmi.actors.lock_pass import environment_without  # only what starts programs needs it
+
+    return environment_without(os.environ)

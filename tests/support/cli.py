@@ -38,6 +38,7 @@ class Outcome:
     @property
     def json(self) -> Any:
         """What it printed, read as JSON."""
+        assert self.out, self.err
         return json.loads(self.out)
 
 
