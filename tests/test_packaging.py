@@ -98,7 +98,9 @@ def test_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
         names = {name for name in file.namelist() if ".dist-info/" not in name}
         guard = file.read("qmi_trio_guard.pth")
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "qmi").rglob("*.py")} | {"qmi/py.typed"}
-    assert names == package | OUTSIDE
+    web = ROOT / "qmi" / "web"
+    pages = {path.relative_to(ROOT).as_posix() for part in ("static", "templates") for path in (web / part).iterdir()}
+    assert names == package | pages | OUTSIDE
     assert guard == b"import qmi_trio_guard\n"
 
 
