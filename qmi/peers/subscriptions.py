@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Final, Protocol
+
+import trio
 
 from qmi.actors.actor import Actor
 from qmi.actors.future import QMI_RpcFuture
@@ -23,6 +26,11 @@ from qmi.peers.rpc_client import ask
 
 _logger = logging.getLogger("qmi.core.pubsub")
 
+RENEWAL_PATIENCE: Final = 60.0
+"""How many seconds an object may come later than its program that was started again, before its subscriptions end."""
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 2.0
+
 
 class SubscriptionServices(Protocol):
     """What is needed of the context."""
@@ -39,6 +47,9 @@ class SubscriptionServices(Protocol):
 
     def link_to(self, name: str) -> Link:
         """The link to another context."""
+
+    def run(self, function: Callable[..., Awaitable[None]], *args: object) -> QMI_RpcFuture[None]:
+        """Run an async function until the context ends."""
 
 
 class Signalling:
@@ -158,16 +169,45 @@ class Signalling:
         """A peer has come back: what was subscribed to there is subscribed to again."""
         for topic in self.broker.topics_of(context):
             self.broker.mark_gap(topic, "restarted" if restarted else "resumed")
-            again = ask(link, f"the subscription to {topic.object}.{topic.signal}", Subscribe(*topic[1:]))
-            again.add_done_callback(partial(self._look_at_renewal, topic, again))
+            again = self._ask_again(topic, link)
+            again.add_done_callback(partial(self._look_at_renewal, topic, link, restarted, again))
 
-    def _look_at_renewal(self, topic: Topic, future: QMI_RpcFuture[Any]) -> None:
+    def _ask_again(self, topic: Topic, link: Link) -> QMI_RpcFuture[None]:
+        return ask(link, f"the subscription to {topic.object}.{topic.signal}", Subscribe(*topic[1:]))
+
+    def _look_at_renewal(self, topic: Topic, link: Link, restarted: bool, future: QMI_RpcFuture[None]) -> None:
         error = future.error()
         if error is None:
             return
-        _logger.warning("%s was not made again: %s", future.what, error)
-        if isinstance(error, QMI_SignalSubscriptionException):  # the object went meanwhile; else the link is lost anew
+        if restarted and isinstance(error, QMI_SignalSubscriptionException):
+            self._services.run(self._renew_later, topic, link, error)
+        else:
+            self._not_renewed(topic, error)
+
+    def _not_renewed(self, topic: Topic, error: BaseException) -> None:
+        _logger.warning("The subscription to %s.%s was not made again: %s", topic.object, topic.signal, error)
+        if isinstance(error, QMI_SignalSubscriptionException):  # the object is gone; else the link is lost anew
             self.broker.drop_topic(topic, str(error))
+
+    async def _renew_later(self, topic: Topic, link: Link, error: BaseException | None) -> None:
+        """A program that starts has its port before it has its objects: ask until the object is there."""
+        delay, end = _FIRST_DELAY, trio.current_time() + RENEWAL_PATIENCE
+        while isinstance(error, QMI_SignalSubscriptionException) and trio.current_time() < end:
+            await trio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
+            # With the mutex, so that whoever unsubscribes meanwhile is either seen here, or asks after this.
+            with self._order:
+                if self._services.connections.link_to(topic.context) is not link:
+                    return  # whoever makes the next one renews what is subscribed to then
+                if topic not in self.broker.topics_of(topic.context):
+                    return
+                again = self._ask_again(topic, link)
+            await again.ended()
+            error = again.error()
+        if error is None:
+            self.broker.mark_gap(topic, "restarted")  # what came since the first one, nobody here has got
+        else:
+            self._not_renewed(topic, error)
 
     def peer_gone(self, origin: Origin, reason: str, for_good: bool) -> None:
         """A peer is gone; for good, if nobody tries to reach it again."""

@@ -21,6 +21,7 @@ from qmi.core.pubsub import QMI_Signal, QMI_SignalReceiver
 from qmi.core.rpc import rpc_method
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address
+from qmi.peers.rpc_client import ask
 from qmi.peers.subscriptions import Signalling
 from tests.support.lab import address, make_context
 from tests.support.waiting import wait_until
@@ -224,8 +225,65 @@ def test_subscription_that_cannot_be_made_again_is_logged_and_over(
     else:
         future.fail(error)
     monkeypatch.setattr("qmi.peers.subscriptions.ask", lambda link, what, message: future)
+    monkeypatch.setattr("qmi.peers.subscriptions.RENEWAL_PATIENCE", 0.0)
     link = desk.async_context.link_to("lab")
     signalling(desk).renew("lab", link, restarted=True)
     assert receiver.get_next_signal().gap == "restarted"
-    assert [receiver.get_next_signal().gap for _ in range(receiver.get_queue_length())] == ["ended"] * is_over
+    if is_over:  # in a task of the loop
+        assert receiver.get_next_signal(timeout=10.0).gap == "ended"
+    assert not receiver.has_signal_ready()
     assert ("was not made again" in caplog.text) == (error is not None)
+
+
+def failed(error: Exception) -> QMI_RpcFuture[None]:
+    future: QMI_RpcFuture[None] = QMI_RpcFuture("the subscription to sensor.sig_value")
+    future.fail(error)
+    return future
+
+
+MISSING = QMI_SignalSubscriptionException("there is no sensor")
+
+
+def test_subscription_is_made_again_when_the_object_comes_later_than_its_program(
+    lab: QMI_Context, desk: QMI_Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver(report_gaps=True)
+    desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
+    lab.async_context.broker.drop_peer(desk.async_context.origin)  # as in a program that was started again
+    answers = [failed(MISSING), failed(MISSING)]
+
+    def asking(link: Any, what: str, message: Any) -> QMI_RpcFuture[None]:
+        return answers.pop(0) if answers else ask(link, what, message)
+
+    monkeypatch.setattr("qmi.peers.subscriptions.ask", asking)
+    signalling(desk).renew("lab", desk.async_context.link_to("lab"), restarted=True)
+    assert [receiver.get_next_signal(timeout=10.0).gap for _ in range(2)] == ["restarted", "restarted"]
+    sensor.tell(3.0)
+    assert receiver.get_next_signal(timeout=10.0).args == (3.0,)
+
+
+@pytest.mark.parametrize("ends", ["unsubscribed", "link lost", "link lost while asked"])
+def test_subscription_that_waits_for_its_object_ends_with_what_it_is_for(
+    lab: QMI_Context, desk: QMI_Context, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    lab.make_instrument("sensor", Sensor)
+    receiver = QMI_SignalReceiver(report_gaps=True)
+    desk.subscribe_signal("lab", "sensor", "sig_value", receiver)
+    inner = signalling(desk)
+    asked = 0
+
+    def asking(link: Any, what: str, message: Any) -> QMI_RpcFuture[None]:
+        nonlocal asked
+        asked += 1
+        return failed(QMI_NotDeliveredException("the link is lost") if ends.endswith("asked") else MISSING)
+
+    monkeypatch.setattr("qmi.peers.subscriptions.ask", asking)
+    link: Any = desk.async_context.link_to("lab")
+    if ends == "unsubscribed":
+        inner.broker.unsubscribe(Topic(*SENSOR, "sig_value"), receiver)
+    elif ends == "link lost":
+        link = object()
+    desk.async_context.run(inner._renew_later, Topic(*SENSOR, "sig_value"), link, MISSING).wait(timeout=10.0)
+    assert asked == (ends == "link lost while asked")
+    assert not receiver.has_signal_ready()

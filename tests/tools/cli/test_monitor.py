@@ -184,12 +184,18 @@ def test_plot_in_a_terminal_is_renewed_in_its_place(config: Path, served: QMI_Co
 
 
 SERVER = """
+import threading
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
 from qmi.names import Address
 from tests.support.shell_driver import ShellSupply
 context = QMI_Context("lab", load_config({config!r}))
 context.start()
+subscribed, broker = threading.Event(), context.async_context.broker
+def subscribe_peer(*args, subscribe=broker.subscribe_peer):
+    subscribe(*args)
+    subscribed.set()
+broker.subscribe_peer = subscribe_peer
 psu = context.make_instrument("psu", ShellSupply)
 """
 
@@ -215,6 +221,7 @@ def test_monitor_in_a_terminal_tells_of_a_lost_and_restored_link_until_ctrl_c(tm
     with Program() as second:
         second.run(begin)
         terminal.expect(r"lab\.psu\.sig_told +\(its program was started again; signals are missing\)\r\n")
+        second.run("subscribed.wait(20)")  # the object may come later than the link
         second.run("psu.tell('after', 2)")
         terminal.expect(r"lab\.psu\.sig_told +after, 2\r\n")
         terminal.expect(r"lab\.psu\.label +hello\r\n")
