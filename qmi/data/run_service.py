@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
@@ -21,11 +22,13 @@ from qmi.data.follow_rules import Pace
 from qmi.data.follow_steps import PART
 from qmi.data.run_folder import RunFolder, folder_of
 from qmi.data.run_index import RunInfo
-from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UnknownNameException
+from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_RecordingException, QMI_UnknownNameException
 from qmi.messages import Call, Request
 from qmi.names import Address
 
 R = TypeVar("R")
+
+_logger = logging.getLogger("qmi.data")
 
 _IDLE: Final = 60.0
 """After how many seconds in which nobody reads it a log is closed."""
@@ -139,9 +142,16 @@ class RunService(QMI_RpcObject):
                 f"conditions must be a dict of some of {', '.join(_CONDITIONS)}, got {conditions!r:.200}"
             )
         found: dict[str, RunInfo] = {}
-        for place in self._places():
+        failed: list[QMI_RecordingException] = []
+        for place in (places := self._places()):
             place.recover_quietly()
-            found.update({info.run_id: info for info in place.index.find(**conditions)})
+            try:
+                found.update({info.run_id: info for info in place.index.find(**conditions)})
+            except QMI_RecordingException as error:  # of one folder; the others are as good as before
+                failed.append(error)
+                _logger.warning("The runs in %s are left out: %s", place.path, error)
+        if len(failed) == len(places):
+            raise failed[0]
         infos = sorted(found.values(), key=lambda info: (info.started, info.run_id))
         limit = conditions.get("limit")
         return [_plain(info) for info in (infos if limit is None else infos[-limit:])]

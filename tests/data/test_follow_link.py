@@ -328,6 +328,26 @@ def _here_of_somewhere(self: RunService, run: str, ended: bool = False) -> Any:
 # -- finding and loading
 
 
+@pytest.mark.parametrize("damaged", ["the configured one", "another one", "all"])
+def test_damaged_folder_hides_no_runs_of_other_folders(
+    folder: Path, link: ChaosProxy, tmp_path: Path, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tmp_path / "other"
+    for place in (folder, other):
+        with qmi.data.run("sweep", COLUMNS, folder=place):
+            pass
+    bad = {"the configured one": [folder], "another one": [other], "all": [folder, other]}[damaged]
+    for place in bad:
+        (place / "index.sqlite").write_bytes(b"no database" * 100)
+    if damaged == "all":
+        with pytest.raises(QMI_RecordingException, match=r"index.sqlite, is not read.*qmi\.data\.recover\(\)"):
+            qmi.data.runs(context="lab")
+    else:
+        (info,) = qmi.data.runs(context="lab")
+        assert bad[0] not in info.file.parents
+        assert f"The runs in {bad[0]} are left out" in caplog.text
+
+
 def test_runs_of_another_computer_are_found_and_loaded(folder: Path, link: ChaosProxy) -> None:
     for tags in ([], ["good"]):
         with qmi.data.run("cooldown", COLUMNS, tags=tags, folder=folder) as run:

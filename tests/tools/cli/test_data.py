@@ -174,7 +174,6 @@ def test_show_tells_what_changed_during_the_run(cli: Cli, served: QMI_Context, f
     assert re.search(r"^lab\.psu +Supply +2 of 4 parameters +voltage: 1(\.0)? V -> 2\.5 V$", out, re.MULTILINE), out
 
 
-@pytest.mark.slow
 def test_show_follow_and_export_of_another_computer(
     cli: Cli, served: QMI_Context, running: Run, tmp_path: Path
 ) -> None:
