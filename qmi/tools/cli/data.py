@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qmi.errors import QMI_UsageException
 from qmi.tools.cli.errors import EXIT_OK, CommandError
-from qmi.tools.cli.options import CommandParser, add_common
+from qmi.tools.cli.options import CommandParser, add_common, positive_count, row_number, seconds_of
 from qmi.tools.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -59,16 +59,18 @@ def add_arguments(parser: CommandParser) -> None:
     listing.add_argument("--since", metavar="TIME", type=_moment, help=since)
     listing.add_argument("--until", metavar="TIME", type=_moment, help="only those that began before then")
     listing.add_argument("--state", choices=_STATES, help="only those that are so")
-    listing.add_argument("-n", "--limit", metavar="N", type=_count, help=f"the latest N ({_SHOWN} on a terminal)")
+    listing.add_argument(
+        "-n", "--limit", metavar="N", type=positive_count, help=f"the latest N ({_SHOWN} on a terminal)"
+    )
     shown = add("show", "show what is known of a run, also while it goes on")
-    shown.add_argument("--rows", metavar="N", type=_count, help="print the first N rows, too")
+    shown.add_argument("--rows", metavar="N", type=positive_count, help="print the first N rows, too")
     _add_plot(add("plot", "draw a run, and go on while it is recorded"))
     export = add("export", "write a run to a file of another program")
     export.add_argument("file", metavar="FILE", help="ends with .csv, .zarr or .mat")
     export.add_argument("--format", choices=_FORMATS, help="where the name does not say it")
     export.add_argument("--force", action="store_true", help="replace a file that is there")
     following = add("follow", "print the rows of a run, and go on while it is recorded")
-    following.add_argument("--first", metavar="N", type=_number, default=0, help="begin with row N; the first is 0")
+    following.add_argument("--first", metavar="N", type=row_number, default=0, help="begin with row N; the first is 0")
     following.add_argument("--wait", metavar="TIME", type=_length, help="how long to wait for a run that has not begun")
     recovering = add("recover", "make files of runs that were cut short, and the index anew", run=False)
     for command in commands.choices.values():
@@ -87,26 +89,9 @@ def _add_plot(plot: argparse.ArgumentParser) -> None:
     plot.add_argument("--now", action="store_true", help="draw what is there now, and do not wait for more")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
-    return int(text)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be the number of a row, 0 or more, got {text!r}")
-    return int(text)
-
-
 def _length(text: str) -> float:
-    from qmi.presenting.argument_text import duration
-
-    try:
-        seconds = duration(text).total_seconds()
-    except (ValueError, OverflowError):
-        seconds = -1.0
-    if seconds < 0:
+    seconds = seconds_of(text)
+    if not seconds >= 0:
         raise argparse.ArgumentTypeError(f"must be a duration such as 90s, 30m or 2h, got {text!r}")
     return seconds
 

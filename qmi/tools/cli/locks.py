@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import math
 import os
 import platform
 import shlex
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import Address
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError
-from qmi.tools.cli.options import CommandParser
+from qmi.tools.cli.options import CommandParser, seconds_of
 from qmi.tools.cli.session import Laboratory, laboratory, parse_object
 from qmi.tools.cli.terminal import Terminal
 
@@ -85,12 +84,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    from qmi.presenting.argument_text import duration
-
-    try:
-        seconds = duration(text).total_seconds()
-    except (ValueError, OverflowError):
-        seconds = math.nan
+    seconds = seconds_of(text)
     if not 0 < seconds <= threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError(f"must be a duration such as 90s, 30m or 2h, got {text!r}")
     return seconds

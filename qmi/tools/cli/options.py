@@ -134,3 +134,31 @@ def positive_seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
     return seconds
+
+
+def positive_count(text: str) -> int:
+    """How many things somebody wants, for ``type=`` of an argument."""
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return count
+
+
+def row_number(text: str) -> int:
+    """The number of a row that somebody typed, for ``type=`` of an argument."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be the number of a row, 0 or more, got {text!r}")
+    return int(text)
+
+
+def seconds_of(text: str) -> float:
+    """A length of time that somebody typed, such as ``90s``, in seconds; NaN if it is none."""
+    from qmi.presenting.argument_text import duration
+
+    try:
+        return duration(text).total_seconds()
+    except (ValueError, OverflowError):
+        return math.nan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmi.errors import QMI_UsageException
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError
-from qmi.tools.cli.options import CommandParser, add_common, positive_seconds
+from qmi.tools.cli.options import CommandParser, add_common, positive_seconds, row_number, seconds_of
 from qmi.tools.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def add_arguments(parser: CommandParser) -> None:
         _add_id(add(name, text))
     following = add("follow", "print the rows of a scan and how far it is, until it ends")
     _add_id(following)
-    following.add_argument("--first", type=_number, default=0, metavar="N", help="begin with row N; the first is 0")
+    following.add_argument("--first", type=row_number, default=0, metavar="N", help="begin with row N; the first is 0")
     queue = add("queue", "see and steer a queue: pause ends no scan, remove and first take the ID of one that waits")
     queue.add_argument("queue", metavar="CONTEXT.OBJECT", help="the queue, such as lab.scans")
     queue.add_argument("what", choices=_QUEUE, nargs="?", default="ls", help="what to do; ls is the default")
@@ -99,12 +99,6 @@ def _add_run(command: CommandParser) -> None:
     command.add_argument("--follow", action="store_true", help="with --queue: go on as 'qmi scan follow'")
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be the number of a row, 0 or more, got {text!r}")
-    return int(text)
-
-
 def _positive(text: str) -> float:
     try:
         return positive_seconds(text)
@@ -113,13 +107,8 @@ def _positive(text: str) -> float:
 
 
 def _length(text: str) -> float:
-    from qmi.presenting.argument_text import duration
-
-    try:
-        seconds = duration(text).total_seconds()
-    except (ValueError, OverflowError):
-        seconds = -1.0
-    if seconds < 0:
+    seconds = seconds_of(text)
+    if not seconds >= 0:
         raise argparse.ArgumentTypeError(f"must be a duration such as 0.5, 200ms or 2min, got {text!r}")
     return seconds
 
