@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from qmi.actors.context_status import ContextStatus, LinkStatus, ObjectStatus
+from qmi.actors.status_words import busy_words, duration, error_words, late_words, lock_words, short_class, short_time
 from qmi.names import ASKER_PREFIX
 from qmi.presenting import seen as seen_states
 from qmi.presenting.seen import Seen
 from qmi.tools.cli.terminal import Block, Table, Text
-from qmi.tools.cli.words import busy_words, duration, error_words, late_words, lock_words, short_class, short_time
 
 _BAD = "red"
 _GOOD = "green"
