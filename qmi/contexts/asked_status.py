@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from qmi.actors.context_status import ContextStatus, ObjectStatus, TaskStatus
@@ -11,31 +11,55 @@ from qmi.errors import QMI_UnknownRpcException
 _TASK_STATES = ("new", "running", "ended", "failed", "restarting")
 
 
-def status_questions(name: str) -> Generator[str, object, ContextStatus]:
-    """Ask a context what it tells of itself, whichever version it runs.
-
-    Whoever drives this calls the method of ``$context`` that it yields, which needs no arguments, and sends the result,
-    or throws the error in.
+async def asked_status(name: str, ask: Callable[[str], Awaitable[object]]) -> ContextStatus:
+    """Ask a context what it tells of itself, whichever version it runs; from a trio task.
 
     Args:
         name: The context, as it is known here.
+        ask: Calls a method of its ``$context``, which needs no arguments.
 
     Returns:
         What it tells; of an older version no more than its version, process and objects.
+
+    Raises:
+        Exception: What a call raises.
     """
     try:
-        status = ContextStatus.from_plain((yield "get_status"))
+        status = ContextStatus.from_plain(await ask("get_status"))
     except QMI_UnknownRpcException:
-        return (yield from _questions_of_old(name))
+        return await _asked_of_old(name, ask)
     return status if status.name else replace(status, name=name)
 
 
-def _questions_of_old(name: str) -> Generator[str, object, ContextStatus]:
-    found = {"name": name, "version": (yield "get_version"), "pid": (yield "get_pid")}
+def status_by(name: str, ask: Callable[[str], object]) -> ContextStatus:
+    """The same for blocking callers.
+
+    Args:
+        name: The context, as it is known here.
+        ask: Calls a method of its ``$context``, which needs no arguments.
+
+    Raises:
+        Exception: What a call raises.
+    """
+
+    async def ask_now(method: str) -> object:
+        return ask(method)
+
+    questions = asked_status(name, ask_now)
     try:
-        listed = yield "list_objects"
+        questions.send(None)  # nothing in it waits, so that it ends at once
+    except StopIteration as end:
+        status: ContextStatus = end.value
+        return status
+    raise AssertionError("asking has waited for something")
+
+
+async def _asked_of_old(name: str, ask: Callable[[str], Awaitable[object]]) -> ContextStatus:
+    found = {"name": name, "version": await ask("get_version"), "pid": await ask("get_pid")}
+    try:
+        listed = await ask("list_objects")
     except QMI_UnknownRpcException:  # of a version that is older still
-        listed = yield "get_rpc_object_descriptors"
+        listed = await ask("get_rpc_object_descriptors")
     objects = tuple(map(_object_of_old, listed)) if isinstance(listed, list | tuple) else ()
     return replace(ContextStatus.from_plain(found), objects=tuple(entry for entry in objects if entry.name))
 
@@ -55,57 +79,3 @@ def _object_of_old(entry: object) -> ObjectStatus:
     task = TaskStatus.from_plain({"state": state}) if category == "task" and state in _TASK_STATES else None
     known = {"name": address.rpartition(".")[2], "category": category, "class": shown, "state": state, "why": why}
     return replace(ObjectStatus.from_plain(known), task=task)
-
-
-async def asked_status(name: str, ask: Callable[[str], Awaitable[object]]) -> ContextStatus:
-    """Ask a context what it tells of itself, from a trio task.
-
-    Args:
-        name: The context, as it is known here.
-        ask: Calls a method of its ``$context``, which needs no arguments.
-
-    Raises:
-        Exception: What a call raises.
-    """
-    questions = status_questions(name)
-    try:
-        question = next(questions)
-        while True:
-            try:
-                answer = await ask(question)
-            except QMI_UnknownRpcException as error:
-                question = questions.throw(error)
-            else:
-                question = questions.send(answer)
-    except StopIteration as end:
-        status: ContextStatus = end.value
-        return status
-    finally:
-        questions.close()
-
-
-def status_by(name: str, ask: Callable[[str], object]) -> ContextStatus:
-    """The same for blocking callers.
-
-    Args:
-        name: The context, as it is known here.
-        ask: Calls a method of its ``$context``, which needs no arguments.
-
-    Raises:
-        Exception: What a call raises.
-    """
-    questions = status_questions(name)
-    try:
-        question = next(questions)
-        while True:
-            try:
-                answer = ask(question)
-            except QMI_UnknownRpcException as error:
-                question = questions.throw(error)
-            else:
-                question = questions.send(answer)
-    except StopIteration as end:
-        status: ContextStatus = end.value
-        return status
-    finally:
-        questions.close()
