@@ -180,6 +180,11 @@ def _names(context: QMI_Context, wanted: str | None) -> list[str]:
     return [wanted]
 
 
+def _passing_over(context: str | None) -> suppress:
+    """Where all contexts are asked, one that does not scan, or goes just now, is passed over."""
+    return suppress(*(() if context is not None else (QMI_Exception,)))
+
+
 def scans(context: str | None = None) -> list[ScanInfo]:
     """The scans that go on.
 
@@ -193,7 +198,7 @@ def scans(context: str | None = None) -> list[ScanInfo]:
     here = _own_context("qmi.scan.scans()")
     found: list[ScanInfo] = []
     for name in _names(here, context):
-        with suppress(*(() if context is not None else (QMI_Exception,))):  # one that does not scan, or goes just now
+        with _passing_over(context):
             found += _infos(here.get_rpc_object(f"{name}.{SCANS}").list_scans())
     return found
 
@@ -203,7 +208,7 @@ async def scans_async(context: str | None = None) -> list[ScanInfo]:
     here = _own_context("qmi.scan.scans_async()")
     found: list[ScanInfo] = []
     for name in _names(here, context):
-        with suppress(*(() if context is not None else (QMI_Exception,))):  # as above
+        with _passing_over(context):
             proxy = await here.async_context.get_rpc_object(f"{name}.{SCANS}")
             found += _infos(await proxy.list_scans())
     return found
@@ -222,7 +227,7 @@ def find(scan_id: str, context: str | None = None) -> ScanHandle:
     """
     here = _own_context("qmi.scan.find()")
     for name in _names(here, context):
-        with suppress(*(() if context is not None else (QMI_Exception,))):  # as above
+        with _passing_over(context):
             proxy = here.get_rpc_object(f"{name}.{SCANS}")
             _info(proxy.get_scan(scan_id))
             return ScanHandle(proxy, scan_id)
@@ -233,7 +238,7 @@ async def find_async(scan_id: str, context: str | None = None) -> ScanHandle:
     """The same in a trio program; see :func:`find`."""
     here = _own_context("qmi.scan.find_async()")
     for name in _names(here, context):
-        with suppress(*(() if context is not None else (QMI_Exception,))):  # as above
+        with _passing_over(context):
             proxy = await here.async_context.get_rpc_object(f"{name}.{SCANS}")
             _info(await proxy.get_scan(scan_id))
             return ScanHandle(proxy, scan_id)

@@ -11,8 +11,9 @@ from qmi.actors.pubsub.signal import QMI_Signal
 from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject
 from qmi.contexts.internal import register_internal_object
+from qmi.scan.handles import SCANS
 from qmi.scan.queue import ScanQueueRunner
-from qmi.scan.running import RUNNING, Caller, Owner, ScanInfo
+from qmi.scan.running import RUNNING, Caller, Owner, ScanInfo, Steerable
 
 _logger = logging.getLogger("qmi.scan")
 
@@ -79,34 +80,28 @@ class Scans(QMI_RpcObject):
             QMI_UnknownNameException: If there is none of that id.
             QMI_InvalidOperationException: If it has ended.
         """
-        found = RUNNING.steerable(self._owner.name, scan_id)
-        self._log("paused", scan_id)
-        found.pause()
+        self._steered(scan_id, "paused").pause()
 
     @direct_method
     def resume_scan(self, scan_id: str) -> None:
         """Have a scan go on after a pause; errors as for :meth:`pause_scan`."""
-        found = RUNNING.steerable(self._owner.name, scan_id)
-        self._log("resumed", scan_id)
-        found.resume()
+        self._steered(scan_id, "resumed").resume()
 
     @direct_method
     def stop_scan(self, scan_id: str) -> None:
         """Have a scan end after this point; errors as for :meth:`pause_scan`."""
-        found = RUNNING.steerable(self._owner.name, scan_id)
-        self._log("stopped", scan_id)
-        found.stop()
+        self._steered(scan_id, "stopped").stop()
 
     @direct_method
     def abort_scan(self, scan_id: str) -> None:
         """Have a scan end now; errors as for :meth:`pause_scan`."""
-        found = RUNNING.steerable(self._owner.name, scan_id)
-        self._log("aborted", scan_id)
-        found.abort()
+        self._steered(scan_id, "aborted").abort()
 
-    def _log(self, what: str, scan_id: str) -> None:
+    def _steered(self, scan_id: str, what: str) -> Steerable:
+        found = RUNNING.steerable(self._owner.name, scan_id)
         who = Caller.of_now(self._owner)
         _logger.log(who.level, "Scan %s is %s by %s", scan_id, what, who)
+        return found
 
 
-register_internal_object("$scans", Scans)
+register_internal_object(SCANS, Scans)

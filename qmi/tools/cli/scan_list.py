@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qmi.errors import QMI_Exception, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.names import Address, is_valid_name
 from qmi.presenting.seen import Seen
+from qmi.scan.handles import SCANS
 from qmi.scan.progress import ENDED, duration
 from qmi.scan.running import ScanInfo
 from qmi.tools.cli import overview
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from qmi.actors.context_status import ContextStatus
     from qmi.tools.cli.session import Laboratory
 
-SCANS = "$scans"
 _QUEUE = "ScanQueue"
 """How the names of the classes of queues end, for programs of older versions, which do not tell which are some."""
 OVER = ENDED | {"interrupted", "removed"}
