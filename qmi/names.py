@@ -138,6 +138,21 @@ def split_member(text: object) -> tuple[str, str, str] | None:
     return found[1] or "", found[2], found[3]
 
 
+def parse_member(path: str) -> tuple[Address, str]:
+    """The object and what of it somebody typed: ``lab.psu.channels[1].voltage`` is ``channels[1].voltage`` of lab.psu.
+
+    The member may be a pattern, or of a name that nothing has.
+
+    Raises:
+        QMI_InvalidValueException: If it is no such path.
+    """
+    context, _, rest = path.partition(".")
+    name, _, member = rest.partition(".")
+    if not member or not is_valid_name(context) or not is_valid_name(name):
+        raise QMI_InvalidValueException(f"it is written CONTEXT.OBJECT.NAME, such as lab.psu.voltage; got {path!r}")
+    return Address(context, name), member
+
+
 def parse_host_port(text: str) -> HostPort:
     """Read ``"host:port"``; an IPv6 host stands in brackets: ``"[::1]:40001"``.
 

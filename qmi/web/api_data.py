@@ -18,6 +18,7 @@ from qmi._version import __version__
 from qmi.data.run_index import RunInfo
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.presenting.value_text import json_of
+from qmi.scan.handles import SCANS
 from qmi.web.api import ApiCall, DriverError, RefusedError
 from qmi.web.api_table import OPERATIONS
 from qmi.web.api_values import json_response
@@ -89,7 +90,7 @@ async def list_scans(call: ApiCall) -> object:
 async def _steer(call: ApiCall, what: str) -> object:
     context, scan = call.path("context"), call.path("scan")
     await call.services.site.connect(context)
-    proxy: Any = await call.services.site.context.get_rpc_object(f"{context}.$scans")
+    proxy: Any = await call.services.site.context.get_rpc_object(f"{context}.{SCANS}")
     await getattr(proxy, what)(scan, rpc_timeout=10.0)
     return json_of(await proxy.get_scan(scan, rpc_timeout=10.0))
 

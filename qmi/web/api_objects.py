@@ -21,7 +21,7 @@ from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
 from qmi.web.api import ApiCall, DriverError
 from qmi.web.api_values import value_response
-from qmi.web.topics import read_values
+from qmi.web.topics import read_values, told_of
 
 TIMEOUT = 30.0
 """How long a call may take unless its request says otherwise, in seconds."""
@@ -94,8 +94,8 @@ async def get_parameters(call: ApiCall) -> object:
             entry["values"] = [json_of(value) for value in info.values]
         if name in readings:
             (place,) = find_places(proxy, call.address, name)
-            value = place.as_json(readings[name][0])
-            entry |= {**value, "value": json_of(value["value"]), "time": readings[name][1]}
+            value, when = readings[name]
+            entry |= {**told_of(place, value), "time": when}
         told.append(entry)
     return told
 
@@ -120,8 +120,7 @@ async def get_parameter(call: ApiCall) -> object:
         value = await place.get_async(TIMEOUT)
     except Exception as error:  # of the driver, most likely
         raise DriverError(error) from error
-    told = place.as_json(value)
-    return value_response(value, {**told, "value": json_of(told["value"])}, call.accept)
+    return value_response(value, told_of(place, value), call.accept)
 
 
 async def set_parameter(call: ApiCall) -> object:
@@ -138,8 +137,7 @@ async def set_parameter(call: ApiCall) -> object:
         await place.set_async(value, TIMEOUT)
     except Exception as error:  # of the driver, most likely
         raise DriverError(error) from error
-    told = place.as_json(value)
-    return {**told, "value": json_of(told["value"])}
+    return told_of(place, value)
 
 
 # Methods

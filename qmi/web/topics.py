@@ -18,11 +18,12 @@ from qmi.core.context import LogBatch
 from qmi.data import follow
 from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.messages import Call
-from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_parameter_path
+from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_member, parse_parameter_path
 from qmi.presenting.places import Place, find_places
 from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
 from qmi.scan import ScanInfo
+from qmi.scan.handles import SCANS
 from qmi.web.pushes import Source, Topic
 from qmi.web.site import Site
 
@@ -70,7 +71,7 @@ class Sources:
         if (kind in ("site", "scans")) == bool(rest) or bool(colon) != bool(rest):
             raise QMI_InvalidValueException(f"topic must be {_FORMS[kind]}, got {name!r}")
         if kind in ("value", "signal"):
-            split_member(rest)
+            parse_member(rest)
         if kind in ("status", "log") and not is_valid_name(rest):
             raise QMI_InvalidValueException(f"topic must be {_FORMS[kind]}, got {name!r}")
         source, is_list = self.kinds[kind]
@@ -94,7 +95,7 @@ class Sources:
     # Objects
 
     async def _of_value(self, topic: Topic, member: str) -> None:
-        address, path = split_member(member)
+        address, path = parse_member(member)
         await self._site.connect(address.context)
         proxy = await self._site.context.get_rpc_object(str(address))
         (place,) = find_places(proxy, address, path)
@@ -122,8 +123,7 @@ class Sources:
                     continue
                 head = heads.get(signal.signal_name, ())
                 if signal.args[: len(head)] == head and len(signal.args) > len(head):
-                    told = place.as_json(signal.args[len(head)])
-                    topic.publish({**told, "value": json_of(told["value"]), "time": signal.timestamp})
+                    topic.publish({**told_of(place, signal.args[len(head)]), "time": signal.timestamp})
         finally:
             await self._unsubscribe(address, heads, receiver)
 
@@ -132,11 +132,10 @@ class Sources:
         readings = await read_values(self._site, place.address)
         if place.path in readings:
             value, when = readings[place.path]
-            told = place.as_json(value)
-            topic.publish({**told, "value": json_of(told["value"]), "time": when})
+            topic.publish({**told_of(place, value), "time": when})
 
     async def _of_signal(self, topic: Topic, member: str) -> None:
-        address, name = split_member(member)
+        address, name = parse_member(member)
         await self._site.connect(address.context)
         receiver = QMI_SignalReceiver(_QUEUE, report_gaps=True)
         try:
@@ -202,17 +201,10 @@ def _told(signal: ReceivedSignal) -> dict[str, object]:
     return {"args": [json_of(value) for value in signal.args], "number": signal.seqnr, "time": signal.timestamp, **gap}
 
 
-def split_member(path: str) -> tuple[Address, str]:
-    """The object and what of it is meant: ``"lab.psu.voltage"``.
-
-    Raises:
-        QMI_InvalidValueException: If it is no such path.
-    """
-    context, _, rest = path.partition(".")
-    name, _, member = rest.partition(".")
-    if not member or not is_valid_name(context) or not is_valid_name(name):
-        raise QMI_InvalidValueException(f"it is written CONTEXT.OBJECT.NAME, such as lab.psu.voltage; got {path!r}")
-    return Address(context, name), member
+def told_of(place: Place, value: object) -> dict[str, object]:
+    """A value of a place, and what belongs to it, as JSON has them."""
+    told = place.as_json(value)
+    return {**told, "value": json_of(told["value"])}
 
 
 async def list_scans(site: Site, only: str = "") -> list[dict[str, object]]:
@@ -228,7 +220,7 @@ async def list_scans(site: Site, only: str = "") -> list[dict[str, object]]:
         try:
             if only:
                 await site.connect(name)
-            proxy = await site.context.get_rpc_object(f"{name}.$scans")
+            proxy = await site.context.get_rpc_object(f"{name}.{SCANS}")
             told: list[ScanInfo] = await proxy.list_scans(rpc_timeout=2.0)
         except QMI_UnknownNameException:  # its program does not scan
             if only:

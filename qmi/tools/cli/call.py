@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from qmi.actors.interface import Interface
-from qmi.names import Address
+from qmi.names import Address, parse_member
 from qmi.presenting.annotations import configured_modules, resolver
 from qmi.presenting.call_arguments import bind
 from qmi.presenting.methods import Found, find_method, method_json, setting_of, signature_text
@@ -14,7 +14,7 @@ from qmi.presenting.places import allowed_now
 from qmi.tools.cli.errors import EXIT_OK, user_errors
 from qmi.tools.cli.options import CommandParser
 from qmi.tools.cli.results import check_output, show, show_item, write_output
-from qmi.tools.cli.session import Laboratory, laboratory, parse_member, parse_object
+from qmi.tools.cli.session import Laboratory, laboratory, parse_object
 from qmi.tools.cli.terminal import Terminal
 
 DESCRIPTION = """

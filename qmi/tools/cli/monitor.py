@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from argparse import Namespace
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from qmi.errors import QMI_UsageException
+from qmi.names import parse_member
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK
-from qmi.tools.cli.options import CommandParser, positive_seconds
-from qmi.tools.cli.session import laboratory, parse_member
+from qmi.tools.cli.options import CommandParser, positive_count, positive_seconds
+from qmi.tools.cli.session import laboratory
 from qmi.tools.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -36,17 +36,10 @@ _INTERVAL = 1.0
 def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("paths", nargs="+", metavar="CONTEXT.OBJECT.NAME", help="signals and parameters; * fits any")
-    parser.add_argument("-n", "--count", type=_count, metavar="N", help="end after so many values")
+    parser.add_argument("-n", "--count", type=positive_count, metavar="N", help="end after so many values")
     parser.add_argument("--interval", type=positive_seconds, metavar="S",
                         help=f"ask for parameters each S seconds ({_INTERVAL:g} if not published)")  # fmt: skip
     parser.add_argument("--plot", action="store_true", help="draw them in the terminal, instead of printing them")
-
-
-def _count(text: str) -> int:
-    with suppress(ValueError):
-        if int(text) > 0:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qmi.errors import QMI_Exception
-from qmi.names import Address
+from qmi.names import Address, parse_member
 from qmi.parameters.snapshot import Change, Snapshot, diff, with_unit
 from qmi.presenting.annotations import configured_modules, resolver
 from qmi.presenting.places import Place, find_places
@@ -15,7 +15,7 @@ from qmi.presenting.value_text import text_of
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError, user_errors
 from qmi.tools.cli.options import CommandParser
 from qmi.tools.cli.results import cell_of
-from qmi.tools.cli.session import Laboratory, laboratory, parse_member, parse_object
+from qmi.tools.cli.session import Laboratory, laboratory, parse_object
 from qmi.tools.cli.terminal import Terminal
 
 _DESCRIPTIONS = {

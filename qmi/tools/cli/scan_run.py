@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from qmi.errors import QMI_UsageException
-from qmi.names import Address
+from qmi.names import Address, parse_member
 from qmi.presenting.annotations import configured_modules, resolver
 from qmi.presenting.places import Place, find_places
 from qmi.scan import Scan, ScanHandle, readable, scan
@@ -18,7 +18,7 @@ from qmi.scan.progress import progress_text
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError, user_errors
 from qmi.tools.cli.row_view import RowPrinter
 from qmi.tools.cli.scan_follow import follow_scan
-from qmi.tools.cli.session import Laboratory, default_context, laboratory, parse_member, parse_object
+from qmi.tools.cli.session import Laboratory, default_context, laboratory, parse_object
 from qmi.tools.cli.status_line import StatusLine
 from qmi.tools.cli.terminal import Terminal
 

@@ -377,19 +377,6 @@ def parse_object(address: str) -> Address:
     return Address(context, name)
 
 
-def parse_member(path: str) -> tuple[Address, str]:
-    """The object and what of it somebody typed: ``lab.psu.channels[1].voltage`` is ``channels[1].voltage`` of lab.psu.
-
-    Raises:
-        QMI_UsageException: If it is none.
-    """
-    context, _, rest = path.partition(".")
-    name, _, member = rest.partition(".")
-    if not member or not is_valid_name(context) or not is_valid_name(name):
-        raise QMI_UsageException(f"it is written CONTEXT.OBJECT.NAME, such as lab.psu.voltage; got {path!r}")
-    return Address(context, name), member
-
-
 def quiet_logging() -> None:
     """Keep the log off the terminal, where a command prints what it has to say, unless everything is asked for."""
     if os.environ.get(DEBUG_VARIABLE):

@@ -11,9 +11,10 @@ import pytest
 from qmi.core.context import QMI_Context
 from qmi.core.rpc import QMI_RpcObject, rpc_method
 from qmi.errors import QMI_Exception, QMI_UnknownNameException, QMI_UnknownRpcException, QMI_UsageException
+from qmi.names import parse_member
 from qmi.tools.cli.errors import CommandError
 from qmi.tools.cli.options import COMMON
-from qmi.tools.cli.session import laboratory, parse_member, parse_object
+from qmi.tools.cli.session import laboratory, parse_object
 from tests.support.cli import serving, write_lab
 from tests.support.ports import free_port
 
