@@ -11,7 +11,7 @@ import pytest
 
 import qmi.data
 from qmi.core.exceptions import QMI_RecordingException, QMI_UnknownNameException
-from qmi.data import run_file, run_metadata
+from qmi.data import run_file
 from qmi.data.record_format import MAGIC, frame
 from qmi.data.run_folder import RunFolder
 from qmi.data.run_log import RunLog
@@ -27,11 +27,6 @@ HEAD: dict[str, Any] = {
     "started": 0,
     "metadata": {},
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
 
 
 @pytest.fixture

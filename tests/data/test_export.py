@@ -22,20 +22,10 @@ from qmi.core.exceptions import (
     QMI_RecordingException,
     QMI_UnknownNameException,
 )
-from qmi.data import export_files, export_matlab, run_metadata
+from qmi.data import export_files, export_matlab
 
 WHEN = datetime(2026, 3, 29, 0, 59, 59, 123456, UTC)
 ENDS = (".csv", ".zarr", ".mat")
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 @pytest.fixture

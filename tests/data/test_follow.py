@@ -25,23 +25,13 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.data import run_log, run_metadata
+from qmi.data import run_log
 from qmi.data.follow_steps import QUICK
 from qmi.data.run_folder import RunFolder
 from tests.support.followed import recorder
 from tests.support.waiting import wait_until
 
 COLUMNS = {"x": "V", "text": ""}
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 def numbers(rows: list[qmi.data.Row]) -> list[int]:

@@ -26,7 +26,7 @@ from qmi.core.exceptions import (
     QMI_RecordingException,
     QMI_UnknownNameException,
 )
-from qmi.data import run_metadata, run_service
+from qmi.data import run_service
 from qmi.data.record_format import MAGIC, frame
 from qmi.data.run_service import RunService
 from tests.support.chaos import ChaosProxy
@@ -50,11 +50,6 @@ HEAD = frame(
         }
     )
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from qmi.core.exceptions import (
     QMI_RecordingException,
     QMI_UnknownNameException,
 )
-from qmi.data import plotting, run_metadata
+from qmi.data import plotting
 from qmi.data.plot_drawing import Drawing
 from qmi.data.plot_process import PlotOrder
 from qmi.data.plot_show import Terminal, draw_until_end
@@ -34,15 +34,9 @@ from tests.support.plots import drawing_of, rows_of
 
 
 @pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
+def _no_window_system(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 @pytest.fixture

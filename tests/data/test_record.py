@@ -33,7 +33,7 @@ from qmi.core.exceptions import (
     QMI_UnknownNameException,
     QMI_UsageException,
 )
-from qmi.data import record_signals, run_metadata
+from qmi.data import record_signals
 from qmi.data.column_values import encoded
 from qmi.data.run_log import RunLog
 from qmi.messages import Signal
@@ -42,16 +42,6 @@ from tests.support.ports import free_port
 from tests.support.programs import Program
 from tests.support.recorded import Source
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 @pytest.fixture

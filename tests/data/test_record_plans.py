@@ -17,7 +17,7 @@ import qmi
 import qmi.data
 from qmi.config.loader import load_config
 from qmi.core.exceptions import QMI_ConfigurationException
-from qmi.data import record_signals, run_metadata
+from qmi.data import record_signals
 from qmi.data.record_plans import Plans, recording
 from qmi.tools import serve
 from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST
@@ -30,8 +30,7 @@ WATCH = {"task": f"{HERE}:Watch", "kwargs": {"loop_period": 0.01}}
 
 
 @pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_signals, "LOOK_AGAIN", 0.01)
 
 

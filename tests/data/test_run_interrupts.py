@@ -17,14 +17,8 @@ from tests.support.cancel_steps import interrupt_at
 
 
 @pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
+def _no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_metadata, "of_program", lambda context: {})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 def logs_of(folder: Path) -> list[Path]:

@@ -19,7 +19,6 @@ import pytest
 
 import qmi.data
 from qmi.core.exceptions import QMI_RecordingException, QMI_UnknownNameException
-from qmi.data import run_metadata
 
 NOBODY = 65534
 AMSTERDAM = "CET-1CEST,M3.5.0,M10.5.0/3"
@@ -43,16 +42,6 @@ class Clocks:
     def set_by(self, seconds: float) -> None:
         """Somebody sets the clock of the computer."""
         self.utc += int(seconds * 10**9)
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,10 @@ import numpy
 import pytest
 
 import qmi.data
-from qmi.data import run_metadata
 from qmi.data.record_format import RecordReader
 from qmi.data.run_file import build
 from tests.support.cancel_steps import interrupt_at
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
+from tests.support.programs import run_script
 
 # -- a log that is cut off anywhere, as a power failure does
 
@@ -128,24 +116,10 @@ print("kept")
 """
 
 
-def run_program(program: str, *arguments: object, cwd: Path, prefix: list[str] | None = None) -> str:
-    path = cwd / "program.py"
-    path.write_text(textwrap.dedent(program))
-    found = subprocess.run(
-        [*(prefix or []), sys.executable, "-W", "error", path, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stderr
-    return found.stdout
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kills", [4, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 def test_rows_of_arrays_survive_sigkill_at_any_moment(tmp_path: Path, kills: int) -> None:
-    assert run_program(KILLED, tmp_path / "runs", kills, os.getpid(), cwd=tmp_path) == "kept\n"
+    assert run_script(KILLED, tmp_path / "runs", kills, os.getpid(), cwd=tmp_path) == "kept\n"
 
 
 # -- two programs
@@ -193,7 +167,7 @@ print("kept")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_two_programs_that_record_runs_of_one_name_have_a_run_each(tmp_path: Path) -> None:
-    assert run_program(TWO, tmp_path / "runs", cwd=tmp_path) == "kept\n"
+    assert run_script(TWO, tmp_path / "runs", cwd=tmp_path) == "kept\n"
 
 
 # -- a full disk
@@ -254,7 +228,7 @@ def in_namespace(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["floats", "arrays"])
 def test_full_disk_stops_the_run_and_its_rows_are_recovered(tmp_path: Path, in_namespace: list[str], kind: str) -> None:
-    assert run_program(FULL, tmp_path / "disk", kind, cwd=tmp_path, prefix=in_namespace) == "kept\n"
+    assert run_script(FULL, tmp_path / "disk", kind, cwd=tmp_path, prefix=in_namespace) == "kept\n"
 
 
 # -- Ctrl-C and threads

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from contextlib import suppress
@@ -31,6 +29,7 @@ from qmi.core.exceptions import (
 from qmi.data import run_file, run_log, run_metadata
 from qmi.data.record_format import MAGIC, frame
 from qmi.data.run_folder import RunFolder
+from tests.support.programs import run_script
 
 
 class Mode(Enum):
@@ -55,16 +54,6 @@ class Supply(QMI_Instrument):
     @voltage.setter
     def set_voltage(self, value: float) -> None:
         self.volts = value
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
 
 
 def values_of(folder: Path, *values: object, unit: str = "") -> Any:
@@ -618,24 +607,10 @@ print("kept")
 """
 
 
-def run_program(program: str, *arguments: object, cwd: Path) -> str:
-    path = cwd / "program.py"
-    path.write_text(textwrap.dedent(program))
-    found = subprocess.run(
-        [sys.executable, "-W", "error", path, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stderr
-    return found.stdout
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kills", [8, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 def test_rows_survive_sigkill_at_any_moment(tmp_path: Path, kills: int) -> None:
-    assert run_program(KILLED, tmp_path / "runs", kills, time.time_ns(), cwd=tmp_path) == "kept\n"
+    assert run_script(KILLED, tmp_path / "runs", kills, time.time_ns(), cwd=tmp_path) == "kept\n"
 
 
 FULL = """
@@ -668,7 +643,7 @@ with h5py.File(info.file) as data:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
 @pytest.mark.parametrize("size", [20_000])
 def test_full_disk_stops_the_run_and_leaves_what_was_written(tmp_path: Path, size: int) -> None:
-    added, found = run_program(FULL, tmp_path / "runs", size, cwd=tmp_path).splitlines()
+    added, found = run_script(FULL, tmp_path / "runs", size, cwd=tmp_path).splitlines()
     assert int(added) > 1
     assert found == f"{added} {'b' * 1000}"
 
@@ -696,7 +671,7 @@ with h5py.File(run.file) as data:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_child_leaves_the_run_to_its_parent(tmp_path: Path) -> None:
-    assert run_program(FORKED, tmp_path / "runs", cwd=tmp_path) == "[1, 3]\n"
+    assert run_script(FORKED, tmp_path / "runs", cwd=tmp_path) == "[1, 3]\n"
 
 
 def left_behind(folder: Path, name: str = "run", rows: int = 3) -> Path:

@@ -13,17 +13,7 @@ import xarray
 
 import qmi.data
 from qmi.core.exceptions import QMI_RecordingException
-from qmi.data import run_file, run_metadata
-
-
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
+from qmi.data import run_file
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,6 @@ from qmi.data.column_values import encoded
 NAN = float("nan")
 
 
-@pytest.fixture(autouse=True)
-def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metadata, "of_git", lambda directory: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
 def both_of(folder: Path, *values: object) -> tuple[Any, list[Any]]:
     """The column of a run in its file, and its values as a follower gets them."""
     with qmi.data.run("values", {"x": "V"}, folder=folder) as run:

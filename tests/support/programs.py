@@ -172,3 +172,23 @@ class Program:
             yield
         finally:
             self.go_on()
+
+
+def run_script(script: str, *arguments: object, cwd: Path, prefix: Sequence[str] = ()) -> str:
+    """Run a script in a process of its own, to its end, with warnings as errors.
+
+    Args:
+        script: Its text.
+        arguments: What is behind its name on the command line.
+        cwd: The directory in which it is written and run.
+        prefix: Command that runs it.
+
+    Returns:
+        What it printed.
+    """
+    path = cwd / "program.py"
+    path.write_text(script)
+    command = [*prefix, sys.executable, "-W", "error", str(path), *map(str, arguments)]
+    found = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
