@@ -14,15 +14,10 @@ from qmi.core.exceptions import (
     QMI_TimeoutException,
     QMI_TransportLostException,
 )
-from qmi.scan import Scan, ending, lost, scan, settable
+from qmi.scan import Scan, ending, scan, settable
 from qmi.scan.columns import Settable
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow at once."""
-    monkeypatch.setattr(lost, "FIRST_DELAY", 1e-6)
-    monkeypatch.setattr(lost, "LONGEST_DELAY", 1e-6)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 class Device:

@@ -26,14 +26,7 @@ from qmi.scan.ramps import ramp_time, ramp_values
 from tests.support.supplies import Supply
 from tests.support.waiting import changed, wait_until
 
-
-@pytest.fixture(autouse=True)
-def python_handles_ctrl_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert INTERRUPTS.stoppers == []
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("python_handles_ctrl_c")
 
 
 def press(times: int = 1) -> None:

@@ -74,13 +74,6 @@ def test_waits_do_not_grow_for_ever() -> None:
     assert delays[-1] == lost.LONGEST_DELAY
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow at once."""
-    monkeypatch.setattr(lost, "FIRST_DELAY", 1e-6)
-    monkeypatch.setattr(lost, "LONGEST_DELAY", 1e-6)
-
-
 class Device:
     """Fails with these errors, one after the other, when it is measured for the second time."""
 

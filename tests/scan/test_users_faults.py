@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy
 import pytest
 
-from qmi.runtime.sigint import INTERRUPTS
 from qmi.scan import Scan, ending, grid, repeat, scan, settable
 from qmi.scan.columns import Settable
 from qmi.scan.ramps import LONGEST, ramp_time, ramp_values
 
-
-@pytest.fixture(autouse=True)
-def python_handles_ctrl_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert INTERRUPTS.stoppers == []
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("python_handles_ctrl_c")
 
 
 def _fails_at_its_end() -> Generator[int, object, None]:
