@@ -86,6 +86,13 @@ def test_rows_of_a_scan_are_followed_from_another_program(lab: QMI_Context) -> N
     assert [(row.number, row.x, row.value) for row in follower] == [(0, 1, 1.0), (1, 2, 1.0), (2, 3, 1.0)]
 
 
+async def test_rows_of_a_scan_are_followed_from_another_trio_program(lab: QMI_Context) -> None:
+    follower = await (await qmi.scan.find_async(Measure.made.id)).follow_async(first=1)
+    Measure.may_go.set()
+    async with follower:
+        assert [(row.number, row.x, row.value) async for row in follower] == [(1, 2, 1.0), (2, 3, 1.0)]
+
+
 def test_scan_without_a_run_is_not_followed() -> None:
     with qmi.start("lab", None, init_logging=False):
         made = scan(settable(lambda value: None, name="x"), [1])
