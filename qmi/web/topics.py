@@ -18,8 +18,9 @@ from qmi.core.context import LogBatch
 from qmi.data import follow
 from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.messages import Call
-from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_member, parse_parameter_path
+from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_member
 from qmi.presenting.places import Place, find_places
+from qmi.presenting.published import publishing
 from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
 from qmi.scan import ScanInfo
@@ -27,7 +28,6 @@ from qmi.scan.handles import SCANS
 from qmi.web.pushes import Source, Topic
 from qmi.web.site import Site
 
-_CHANGED = "sig_changed"
 _LOG_WAIT = 20.0
 _QUEUE = 1000
 SCANS_EVERY = 1.0
@@ -99,16 +99,8 @@ class Sources:
         await self._site.connect(address.context)
         proxy = await self._site.context.get_rpc_object(str(address))
         (place,) = find_places(proxy, address, path)
-        signals = {signal.name for signal in proxy.__rpc_interface__.signals}
-        parts = parse_parameter_path(path)
-        group, number = ("", 0) if parts is None else (parts.group, parts.number)
-        published = f"sig_{group}_{parts.name}" if parts is not None and group else f"sig_{path}"
+        heads = publishing(place, {signal.name for signal in proxy.__rpc_interface__.signals})
         receiver = QMI_SignalReceiver(_QUEUE, report_gaps=True)
-        heads: dict[str, tuple[object, ...]] = {}
-        if place.is_parameter and _CHANGED in signals:
-            heads[_CHANGED] = (path,)
-        if place.is_parameter and published in signals:
-            heads[published] = (number,) if group else ()
         try:
             for name in heads:
                 await self._site.context.subscribe_signal(address.context, address.object, name, receiver)

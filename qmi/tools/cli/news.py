@@ -16,13 +16,15 @@ from typing import Final, NamedTuple, Self
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface
+from qmi.actors.parameter_values import SIG_CHANGED
 from qmi.actors.properties import GET
 from qmi.actors.proxy import QMI_RpcProxy
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
 from qmi.actors.pubsub.subscriptions import Topic
 from qmi.errors import QMI_Exception, QMI_SignalSubscriptionException, QMI_TimeoutException
-from qmi.names import Address, nearest, parse_parameter_path
+from qmi.names import Address, nearest
 from qmi.presenting.places import Place, find_places
+from qmi.presenting.published import publishing
 from qmi.presenting.value_text import json_of, text_of
 from qmi.tools.cli.errors import CommandError
 from qmi.tools.cli.results import cell_of
@@ -34,7 +36,6 @@ _GAPS: Final = {
     "dropped": "too many signals; some are missing",
     "ended": "it is gone; nothing more will come",
 }
-_CHANGED: Final = "sig_changed"
 _ANSWERED: Final = Topic("", "", "")
 """A mark in the receiver: there are answers to questions."""
 
@@ -185,17 +186,12 @@ class NewsStream:
             raise CommandError(f"{place.where} can only be set")
         self.names.append(place.where)
         self.columns[place.where] = place.unit
-        parts = parse_parameter_path(place.path)
-        group, number = ("", 0) if parts is None else (parts.group, parts.number)
-        name = place.path if parts is None else parts.name
-        published = f"sig_{group}_{name}" if group else f"sig_{name}"
-        if place.is_parameter and _CHANGED in signals:
-            wanted = _Wanted(place.where, place.unit, (place.path,))
-            self._subscribe(place.proxy, place.address, _CHANGED, wanted)
-        if place.is_parameter and published in signals and self._interval is None:
-            wanted = _Wanted(place.where, place.unit, (number,) if group else ())
-            self._subscribe(place.proxy, place.address, published, wanted)
-        else:
+        is_polled = False
+        for name, keys in publishing(place, signals).items():
+            if name == SIG_CHANGED or self._interval is None:
+                self._subscribe(place.proxy, place.address, name, _Wanted(place.where, place.unit, keys))
+                is_polled |= name != SIG_CHANGED
+        if not is_polled:
             self._questions.append(_Question(place, self._interval or self._otherwise))
 
     def _subscribe(self, proxy: QMI_RpcProxy, address: Address, name: str, wanted: _Wanted) -> None:
@@ -232,7 +228,7 @@ class NewsStream:
             if dropped:
                 yield News(wanted.name, signal.timestamp, "dropped", what="gap")
             if signal.is_gap:
-                if topic.signal != _CHANGED or self._is_asked(wanted.name) or wanted.keys is None:
+                if topic.signal != SIG_CHANGED or self._is_asked(wanted.name) or wanted.keys is None:
                     yield News(wanted.name, signal.timestamp, signal.gap, what="gap")
             elif wanted.keys is None:
                 yield News(wanted.name, signal.timestamp, signal.args, what="signal", seqnr=signal.seqnr)
