@@ -110,7 +110,6 @@ RELEASES: Final[frozenset[Place]] = frozenset(
         ("actors/streams.py", "RpcStream.close"),
         ("contexts/blocking_context.py", "QMI_Context.__exit__"),
         ("contexts/blocking_context.py", "QMI_Context.unsubscribe_signal"),
-        ("runtime/sigint.py", "AsyncSafeBlock.__aexit__"),
         ("runtime/sigint.py", "SafeBlock.__exit__"),
         ("contexts/default.py", "_stop_all"),
         ("scan/control.py", "Control.begin"),

@@ -20,8 +20,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -420,23 +420,6 @@ class SafeBlock(AbstractContextManager[T]):
         return suppressed
 
 
-class AsyncSafeBlock(AbstractAsyncContextManager[T]):
-    """The same for ``async with``: trio raises KeyboardInterrupt at a checkpoint, if not before or after."""
-
-    __slots__ = ("_block",)
-
-    def __init__(self, block: AbstractAsyncContextManager[T]) -> None:
-        self._block = block
-
-    async def __aenter__(self) -> T:
-        return await self._block.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._block.__aexit__(kind, error, traceback)
-
-
 def safe_contextmanager(function: Callable[P, Iterator[T]]) -> Callable[P, SafeBlock[T]]:
     """Like :func:`contextlib.contextmanager`, for a generator that gives back at its end what it has taken."""
     make = contextmanager(function)
@@ -444,16 +427,5 @@ def safe_contextmanager(function: Callable[P, Iterator[T]]) -> Callable[P, SafeB
     @wraps(function)
     def block(*args: P.args, **kwargs: P.kwargs) -> SafeBlock[T]:
         return SafeBlock(make(*args, **kwargs))
-
-    return block
-
-
-def safe_asynccontextmanager(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AsyncSafeBlock[T]]:
-    """The same for ``async with``."""
-    make = asynccontextmanager(function)
-
-    @wraps(function)
-    def block(*args: P.args, **kwargs: P.kwargs) -> AsyncSafeBlock[T]:
-        return AsyncSafeBlock(make(*args, **kwargs))
 
     return block
