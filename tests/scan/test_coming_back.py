@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -62,23 +63,29 @@ def at_second_point(act: Callable[[], object]) -> None:
     HOOKS["set_position"] = hook
 
 
-def test_scan_waits_for_a_program_that_is_started_again(lab: Lab) -> None:
-    one = scan([set_position, qmi.get_instrument("lab.psu").parameters.maximum], [(1, 1.0), (2, 2.0), (3, 3.0)])
-    one = one.measure(get_power).wait_when_lost(30.0)
-    threads: list[threading.Thread] = []
+@contextmanager
+def restarted_at_second_point(lab: Lab, state: Callable[[], str]) -> Iterator[None]:
+    """The program of the instrument ends at the second point, and is started again when the scan waits for it."""
 
     def again() -> None:
-        wait_until(lambda: one.state.startswith("suspended"))
+        wait_until(lambda: state().startswith("suspended"))
         lab.begin()
 
     def end() -> None:
         lab.end()
-        threads.append(threading.Thread(target=again))
-        threads[0].start()
+        thread.start()
 
+    thread = threading.Thread(target=again)
     at_second_point(end)
-    one.run()
-    threads[0].join()
+    yield
+    thread.join()
+
+
+def test_scan_waits_for_a_program_that_is_started_again(lab: Lab) -> None:
+    one = scan([set_position, qmi.get_instrument("lab.psu").parameters.maximum], [(1, 1.0), (2, 2.0), (3, 3.0)])
+    one = one.measure(get_power).wait_when_lost(30.0)
+    with restarted_at_second_point(lab, lambda: one.state):
+        one.run()
     assert [row["position"] for row in one.rows] == [1, 2, 3]
     assert SET_TO[:3] == [1, 2, 2], "the point is measured anew from its beginning"
     assert lab.context.get_instrument("psu").maximum == 3.0
@@ -105,18 +112,6 @@ def test_scan_of_a_queue_waits_for_an_instrument_of_another_program(lab: Lab) ->
         queue: Any = control.make_task("scans", ScanQueue, modules=["tests.support.scan_functions"])
         queue.start()
         one = scan([set_position, qmi.get_instrument("lab.psu").parameters.maximum], [(1, 1.0), (2, 2.0)])
-        threads: list[threading.Thread] = []
-
-        def again() -> None:
-            wait_until(lambda: queue.list_scans()[0].state.startswith("suspended"))
-            lab.begin()
-
-        def end() -> None:
-            lab.end()
-            threads.append(threading.Thread(target=again))
-            threads[0].start()
-
-        at_second_point(end)
-        info = one.measure(get_power).wait_when_lost(30.0).submit(queue).wait()
-        threads[0].join()
+        with restarted_at_second_point(lab, lambda: queue.list_scans()[0].state):
+            info = one.measure(get_power).wait_when_lost(30.0).submit(queue).wait()
         assert (info.state, info.points, SET_TO[:3]) == ("done", 2, [1, 2, 2])
