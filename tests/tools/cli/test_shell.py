@@ -7,23 +7,21 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
-import trio
 
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
-from qmi.core.driver import QMI_Instrument, rpc_method
 from qmi.core.exceptions import QMI_Exception
 from qmi.tools.cli.session import Laboratory
 from qmi.tools.cli.shell_names import ContextNames, choose
 from tests.support.cli import Cli, serving, write_lab
 from tests.support.cli_terminal import plain, spawn
+from tests.support.devices import AsyncBench
 from tests.support.ports import free_port
 from tests.support.programs import ROOT
 from tests.support.shell_driver import ShellSupply
@@ -125,23 +123,6 @@ print(list(HistoryAccessor().get_tail(9, include_latest=True)))
 """
 
 
-class Awaited(QMI_Instrument):
-    """Its method lasts until it is cancelled."""
-
-    def __init__(self, context: Any, name: str) -> None:
-        super().__init__(context, name)
-        self.begun, self.cancelled = threading.Event(), threading.Event()
-
-    @rpc_method
-    async def long(self) -> None:
-        """Wait."""
-        self.begun.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            self.cancelled.set()
-
-
 class Session:
     """Somebody at ``qmi shell``."""
 
@@ -202,11 +183,11 @@ def test_shell_has_the_laboratory_under_its_names(session: Session, lab: QMI_Con
 
 @pytest.mark.slow
 def test_shell_call_that_is_awaited_and_interrupted_is_cancelled(session: Session, lab: QMI_Context) -> None:
-    lab.make_instrument("awaited", Awaited)
+    lab.make_instrument("awaited", AsyncBench)
     actor = lab.async_context.registry.get("awaited")
     assert actor is not None
-    session.terminal.sendline("await lab.awaited.rpc_async.long()")
-    assert actor.object.begun.wait(30.0)
+    session.terminal.sendline("await lab.awaited.rpc_async.forever()")
+    assert actor.object.entered.wait(30.0)
     session.terminal.sendintr()
     assert "CancelledError: interrupted by Ctrl-C" in session.wait()
     assert actor.object.cancelled.wait(30.0)
@@ -229,11 +210,11 @@ def test_shell_ends_in_order(session: Session, lab: QMI_Context, tmp_path: Path,
     elif way == "SIGTERM":
         session.terminal.kill(signal.SIGTERM)
     else:
-        lab.make_instrument("awaited", Awaited)
+        lab.make_instrument("awaited", AsyncBench)
         actor = lab.async_context.registry.get("awaited")
         assert actor is not None
-        session.terminal.sendline("lab.awaited.long()" if "call" in way else "await lab.awaited.rpc_async.long()")
-        assert actor.object.begun.wait(30.0)
+        session.terminal.sendline("lab.awaited.forever()" if "call" in way else "await lab.awaited.rpc_async.forever()")
+        assert actor.object.entered.wait(30.0)
         session.terminal.kill(signal.SIGTERM if "SIGTERM" in way else signal.SIGHUP)
     session.terminal.expect(pexpect.EOF)
     session.terminal.close()
