@@ -139,16 +139,18 @@ class Scan:
         self.outcome: str | None = None
 
     def __repr__(self) -> str:
-        names = ", ".join(target.name for target in self._targets) or "nothing"
         length = self.length
         of = "" if length is None else f" of {length}"
-        return f"<scan of {names}: {self.state}, {len(self.rows)}{of} points>"
+        return f"<{self._what}: {self.state}, {len(self.rows)}{of} points>"
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
-        names = ", ".join(target.name for target in self._targets) or "nothing"
-        info = ScanInfo(self.id, f"scan of {names}", self.state, points=len(self.rows), length=self.length)
+        info = ScanInfo(self.id, self._what, self.state, points=len(self.rows), length=self.length)
         return html.shown_or(lambda: scan_card(info), self)
+
+    @property
+    def _what(self) -> str:
+        return f"scan of {', '.join(target.name for target in self._targets) or 'nothing'}"
 
     # What it is to do
 
@@ -344,8 +346,7 @@ class Scan:
     @property
     def summary(self) -> tuple[str, str, str]:
         """What it sets, the comment of :meth:`annotate`, and the id of its run, if it has one."""
-        names = ", ".join(target.name for target in self._targets) or "nothing"
-        return f"scan of {names}", self._comment, str(getattr(self.recorder, "run_id", ""))
+        return self._what, self._comment, str(getattr(self.recorder, "run_id", ""))
 
     def time_to_end(self) -> float:
         """How long the end may take if it began now, in seconds."""
