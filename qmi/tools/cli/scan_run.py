@@ -17,7 +17,7 @@ from qmi.scan import Scan, ScanHandle, readable, scan
 from qmi.scan.progress import progress_text
 from qmi.tools.cli.errors import EXIT_FAILED, EXIT_OK, CommandError, user_errors
 from qmi.tools.cli.row_view import RowPrinter
-from qmi.tools.cli.scan_follow import follow_scan
+from qmi.tools.cli.scan_follow import WELL, follow_scan
 from qmi.tools.cli.session import Laboratory, default_context, laboratory, parse_object
 from qmi.tools.cli.status_line import StatusLine
 from qmi.tools.cli.terminal import Terminal
@@ -183,4 +183,4 @@ def _carry_out(made: Scan, terminal: Terminal) -> int:
             else:
                 text = progress_text(points, length, time.monotonic() - begun, state)
                 line.show(text + (f", run {run_id}" if run_id else ""))
-    return EXIT_OK if made.outcome in ("done", "stopped") else EXIT_FAILED
+    return EXIT_OK if made.outcome in WELL else EXIT_FAILED
