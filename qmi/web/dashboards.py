@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
+from qmi.data.whole_files import temporary_file
 from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_UnknownNameException
 from qmi.names import nearest
 
@@ -65,11 +65,11 @@ class Dashboards:
             raise QMI_InvalidValueException(f"a dashboard has {_LARGEST} characters at most, got {len(text)}")
         if not path.exists() and len(self.names()) >= _MOST:
             raise QMI_InvalidOperationException(f"there are {_MOST} dashboards: delete one first")
-        temporary = path.with_name(f".{name}.{os.getpid()}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, "utf-8", errors="replace")
-            temporary.replace(path)
+            with temporary_file(path) as temporary:
+                temporary.write_text(text, "utf-8", errors="replace")
+                temporary.replace(path)
         except OSError as error:
             raise QMI_InvalidOperationException(f"the dashboard {path} cannot be written: {error}") from error
 
