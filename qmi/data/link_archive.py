@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
@@ -58,6 +59,22 @@ def load_from(context: str, folder: object, run: object) -> xarray.Dataset:
         path = Path(temporary, "run.nc")
         finish(_copy(core, context, name, path), f"qmi.data.load({name!r}, context={context!r})")
         return run_file.read(path)
+
+
+def copy_from(context: str, run: str, path: Path) -> None:
+    """Copy the file of a run that has ended from the computer of a context; in a thread.
+
+    Args:
+        context: The context.
+        run: The id of the run, or its name.
+        path: Where to copy it to.
+
+    Raises:
+        QMI_UnknownNameException: If there is no such run, or it still lasts.
+        QMI_RecordingException: If it cannot be written.
+        QMI_ConnectionException: If the context cannot be reached.
+    """
+    finish(_copy(asker(context, None), context, run, path), f"copy_from({context!r}, {run!r}, {os.fspath(path)!r})")
 
 
 def _copy(core: Asker, context: str, run: str, path: Path) -> Generator[Step, None, None]:

@@ -15,6 +15,7 @@ from starlette.types import Send
 
 import qmi.data
 from qmi._version import __version__
+from qmi.data.link_archive import copy_from
 from qmi.data.run_index import RunInfo
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.presenting.value_text import json_of
@@ -186,21 +187,23 @@ async def get_rows(call: ApiCall) -> object:
     return {"rows": rows[:limit], "state": state, "more": len(rows) > limit}
 
 
-def _attachment(path: Path, folder: tempfile.TemporaryDirectory[str], media_type: str) -> Response:
-    return FileResponse(path, media_type=media_type, filename=path.name, background=BackgroundTask(folder.cleanup))
+async def _attachment(name: str, media_type: str, write: Callable[[Path], object]) -> Response:
+    """A file that is made for this answer, by a function that runs in a thread."""
+    folder = tempfile.TemporaryDirectory(prefix="qmi-web-", ignore_cleanup_errors=True)
+    path = Path(folder.name, name)
+    try:
+        await _in_thread(partial(write, path))
+    except BaseException:
+        folder.cleanup()
+        raise
+    return FileResponse(path, media_type=media_type, filename=name, background=BackgroundTask(folder.cleanup))
 
 
 async def get_csv(call: ApiCall) -> object:
     """A run as comma-separated values."""
     info = await _run(call)
-    folder = tempfile.TemporaryDirectory(prefix="qmi-web-", ignore_cleanup_errors=True)
-    path = Path(folder.name, f"{info.run_id}.csv")
-    try:
-        await _in_thread(partial(qmi.data.export, info.run_id, path, context=call.query.get("context")))
-    except BaseException:
-        folder.cleanup()
-        raise
-    return _attachment(path, folder, "text/csv")
+    export = partial(qmi.data.export, info.run_id, context=call.query.get("context"))
+    return await _attachment(f"{info.run_id}.csv", "text/csv", export)
 
 
 async def get_file(call: ApiCall) -> object:
@@ -213,15 +216,8 @@ async def get_file(call: ApiCall) -> object:
         if not info.file.is_file():
             raise QMI_UnknownNameException(f"the file {info.file} is gone")
         return FileResponse(info.file, media_type="application/x-netcdf", filename=info.file.name)
-    folder = tempfile.TemporaryDirectory(prefix="qmi-web-", ignore_cleanup_errors=True)
-    path = Path(folder.name, f"{info.run_id}.nc")
-    try:
-        loaded = await _in_thread(partial(qmi.data.load, info.run_id, context=context))
-        await _in_thread(partial(loaded.to_netcdf, path, engine="h5netcdf", invalid_netcdf=True))
-    except BaseException:
-        folder.cleanup()
-        raise
-    return _attachment(path, folder, "application/x-netcdf")
+    copy = partial(copy_from, context, info.run_id)
+    return await _attachment(f"{info.run_id}.nc", "application/x-netcdf", copy)
 
 
 # Logs

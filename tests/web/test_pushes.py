@@ -240,8 +240,12 @@ async def test_rows_of_a_run_are_pushed(web: Web) -> None:
     one = (await web.client.get(f"/api/runs/{recording.run_id}")).json()
     assert (one["name"], one["columns"], one["state"]) == ("cooldown", {"T": "K"}, "done")
     assert (await web.client.get("/api/runs")).json()[0]["id"] == recording.run_id
-    csv = await web.client.get(f"/api/runs/{recording.run_id}/csv")
-    assert "4.0" in csv.text
-    assert csv.headers["content-disposition"].startswith("attachment")
-    file = await web.client.get(f"/api/runs/{recording.run_id}/file")
-    assert file.content.startswith(b"\x89HDF")
+    files = []
+    for where in ("", "?context=lab"):
+        csv = await web.client.get(f"/api/runs/{recording.run_id}/csv{where}")
+        assert "4.0" in csv.text
+        assert csv.headers["content-disposition"].startswith("attachment")
+        files.append(await web.client.get(f"/api/runs/{recording.run_id}/file{where}"))
+        assert files[-1].headers["content-disposition"].startswith("attachment")
+    assert files[0].content.startswith(b"\x89HDF")
+    assert files[1].content == files[0].content, "that of another computer is copied as it is"
