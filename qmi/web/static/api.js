@@ -1,5 +1,7 @@
 // Requests to the server. Errors are what the server says: its type, its message, and what to do.
 
+import { setText } from "./dom.js";
+
 /** Why a request was not carried out. */
 export class ApiError extends Error {
   constructor(status, told) {
@@ -48,6 +50,15 @@ export const user = document.querySelector('meta[name="user"]')?.content || "";
 
 /** Where somebody logs in and comes back from. */
 export const loginPath = () => `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+
+/** What a person reads of an error, of the server or of a script. */
+export const errorText = (error) => error.text || String(error);
+
+/** Says why a change was not made; whoever is not logged in any more is sent to the login. */
+export function refused(place, error) {
+  if (error.status === 401) location.assign(loginPath());
+  setText(place, errorText(error));
+}
 
 export const get = (path) => request("GET", path);
 export const put = (path, body) => request("PUT", path, body);

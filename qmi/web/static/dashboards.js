@@ -1,6 +1,6 @@
 // The dashboards that are kept.
 
-import { get } from "./api.js";
+import { errorText, get } from "./api.js";
 import { byId, h, setText } from "./dom.js";
 
 try {
@@ -8,5 +8,5 @@ try {
   byId("boards").replaceChildren(...names.map((name) => h("li", {}, h("a", { href: `/dashboards/${encodeURIComponent(name)}` }, name))));
   byId("none").hidden = Boolean(names.length);
 } catch (error) {
-  setText(byId("problem"), error.text || String(error));
+  setText(byId("problem"), errorText(error));
 }

@@ -1,6 +1,6 @@
 // What the doctor finds: faults first, and what to do about them.
 
-import { get } from "./api.js";
+import { errorText, get } from "./api.js";
 import { byId, h, setText } from "./dom.js";
 
 const LEVELS = [["fault", "Faults", "bad"], ["warning", "Warnings", "busy"], ["ok", "In order", "good"]];
@@ -21,5 +21,5 @@ try {
   setText(byId("note"), findings.some((finding) => finding.level !== "ok") ? "" : "All is in order.");
 } catch (error) {
   setText(byId("note"), "");
-  setText(byId("problem"), error.text || String(error));
+  setText(byId("problem"), errorText(error));
 }

@@ -1,6 +1,6 @@
 // The lock of an object: who holds it and for what; taking, giving back, asking for it, taking it over.
 
-import { get, loginPath, path, post, remove, user } from "./api.js";
+import { get, path, post, refused, remove, user } from "./api.js";
 import { ask, duration, h, say, setText } from "./dom.js";
 
 /** Shows a lock (as the status of the object tells it; null if there is none). */
@@ -21,8 +21,7 @@ export async function showLock(place, address, lock, now) {
       await what();
       say(said);
     } catch (error) {
-      if (error.status === 401) location.assign(loginPath());
-      setText(wrong, error.text || String(error));
+      refused(wrong, error);
     }
   }
 

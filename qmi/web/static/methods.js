@@ -1,6 +1,6 @@
 // Methods as forms: a field for each argument, by its type and what its documentation says of it.
 
-import { loginPath, path, post, user } from "./api.js";
+import { errorText, loginPath, path, post, user } from "./api.js";
 import { h, setAttribute, setText, valueText } from "./dom.js";
 
 /** A docstring: what it says, and what it says of each argument. */
@@ -89,7 +89,7 @@ function makeMethod(context, object, method) {
     } catch (error) {
       if (error.status === 401) location.assign(loginPath());
       output.replaceChildren();
-      setText(wrong, error.type && error.status === 502 ? `${error.type}: ${error.text}` : error.text || String(error));
+      setText(wrong, error.type && error.status === 502 ? `${error.type}: ${error.text}` : errorText(error));
       const field = error.argument && form.elements[error.argument];
       if (field) {
         setAttribute(field, "aria-invalid", "true");

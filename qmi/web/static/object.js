@@ -1,6 +1,6 @@
 // An object: its values, its methods, its lock, and what it does.
 
-import { ApiError, get, loginPath, path, put, user } from "./api.js";
+import { ApiError, errorText, get, path, put, refused, user } from "./api.js";
 import { byId, duration, h, keyed, moment, number, setAttribute, setText, settled, valueText } from "./dom.js";
 import { showLock } from "./locks.js";
 import { showMethods } from "./methods.js";
@@ -74,7 +74,7 @@ async function read(row) {
   try {
     newest(row, { ...(await get(api("parameters", row.info.name))), time: Date.now() / 1000 });
   } catch (error) {
-    setText(row.parts.wrong, error.text || String(error));
+    setText(row.parts.wrong, errorText(error));
   }
 }
 
@@ -123,8 +123,7 @@ function edit(row) {
       end();
       refreshLimits();
     } catch (error) {
-      if (error.status === 401) location.assign(loginPath());
-      setText(wrong, error.text || String(error));
+      refused(wrong, error);
       setAttribute(input, "aria-invalid", "true");
       input.focus();
     }

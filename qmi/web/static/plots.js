@@ -1,6 +1,6 @@
 // Plots and values that a person has arranged: in the address of the page, or kept as a dashboard by the server.
 
-import { get, loginPath, path, put, remove, user } from "./api.js";
+import { errorText, get, path, put, refused, remove, user } from "./api.js";
 import { ask, byId, h, say, setAttribute, setText, valueText } from "./dom.js";
 import { LivePlot, sourceOf } from "./plot.js";
 import { pushes } from "./push.js";
@@ -181,8 +181,7 @@ const keep = h("button", { type: "button", onclick: async () => {
     say(`Dashboard ${name} is kept`);
     if (!kept) location.assign(`/dashboards/${encodeURIComponent(name)}`);
   } catch (error) {
-    if (error.status === 401) location.assign(loginPath());
-    setText(wrong, error.text || String(error));
+    refused(wrong, error);
   }
 } }, "Keep");
 const drop = h("button", { type: "button", class: "danger", onclick: async () => {
@@ -191,7 +190,7 @@ const drop = h("button", { type: "button", class: "danger", onclick: async () =>
     await remove(path("dashboards", kept));
     location.assign("/dashboards");
   } catch (error) {
-    setText(wrong, error.text || String(error));
+    setText(wrong, errorText(error));
   }
 } }, "Delete");
 adder.append(h("span", { class: "push-right" }), user ? keep : "", user && kept ? drop : "");
@@ -202,7 +201,7 @@ if (kept) {
   try {
     panels = (await get(path("dashboards", kept))).panels || [];
   } catch (error) {
-    setText(wrong, error.text || String(error));
+    setText(wrong, errorText(error));
   }
 } else panels = readAddress();
 show();

@@ -1,6 +1,6 @@
 // A run: what is known of it, its columns as a plot while it goes on and after, its rows, and its files.
 
-import { get } from "./api.js";
+import { errorText, get } from "./api.js";
 import { byId, duration, h, moment, number, setText, settled, valueText } from "./dom.js";
 import { pushes } from "./push.js";
 
@@ -89,7 +89,7 @@ async function load() {
     show();
     if (run.state === "running") follow();
   } catch (error) {
-    setText(byId("problem"), error.text || String(error));
+    setText(byId("problem"), errorText(error));
   }
 }
 

@@ -1,6 +1,6 @@
 // The runs that are kept: found by name, tag, comment and state.
 
-import { get } from "./api.js";
+import { errorText, get } from "./api.js";
 import { byId, duration, h, keyed, moment, number, setAttribute, setText, settled } from "./dom.js";
 import { pushes } from "./push.js";
 import { tone } from "./status.js";
@@ -43,7 +43,7 @@ async function load() {
     runs = await get(`/api/runs${context ? `?context=${encodeURIComponent(context)}` : ""}`);
   } catch (error) {
     runs = [];
-    setText(byId("problem"), error.text || String(error));
+    setText(byId("problem"), errorText(error));
   }
   show();
 }

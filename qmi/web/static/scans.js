@@ -1,6 +1,6 @@
 // The scans that go on and that wait: their progress, and what may be done with them.
 
-import { loginPath, path, post, user } from "./api.js";
+import { path, post, refused, user } from "./api.js";
 import { ask, byId, duration, h, keyed, moment, number, say, setAttribute, setText } from "./dom.js";
 import { pushes } from "./push.js";
 import { tone } from "./status.js";
@@ -14,8 +14,7 @@ async function act(scan, what) {
     await post(path("scans", scan.context, scan.id, what));
     say(`${scan.id}: ${what}`);
   } catch (error) {
-    if (error.status === 401) location.assign(loginPath());
-    setText(byId("problem"), error.text || String(error));
+    refused(byId("problem"), error);
   }
 }
 

@@ -1,6 +1,6 @@
 // A task: its state, how punctual its loop is, its settings; starting and stopping it.
 
-import { get, loginPath, path, post, put, user } from "./api.js";
+import { get, path, post, put, refused, user } from "./api.js";
 import { duration, h, keyed, moment, number, setAttribute, setText } from "./dom.js";
 import { tone } from "./status.js";
 
@@ -14,8 +14,7 @@ function make(place, context, task) {
     try {
       await post(path("tasks", context, task, what));
     } catch (error) {
-      if (error.status === 401) location.assign(loginPath());
-      setText(wrong, error.text || String(error));
+      refused(wrong, error);
     }
   };
   const start = h("button", { type: "button", class: "primary", onclick: act("start") }, "Start");
@@ -103,8 +102,7 @@ async function showSettings(place, context, task) {
       Object.assign(settings, (await put(path("tasks", context, task, "settings"), changes)).settings);
       setText(done, "Set");
     } catch (error) {
-      if (error.status === 401) location.assign(loginPath());
-      setText(wrong, error.text || String(error));
+      refused(wrong, error);
       const input = error.argument && form.elements[error.argument];
       if (input) {
         setAttribute(input, "aria-invalid", "true");
