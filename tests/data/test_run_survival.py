@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_log_whose_last_block_the_disk_has_lost_has_the_rows_before(folder: Path
         assert (attributes["rows"], attributes["damaged"]) == (2, 0)
 
 
-# -- killed programs, with arrays
+# -- killed programs
 
 KILLED = """
 import os, random, signal, sys
@@ -76,24 +77,28 @@ import h5py, numpy
 import qmi.data
 from qmi.data import run_metadata
 run_metadata.of_git = lambda directory: None
-folder, kills, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+folder, kills, seed, most = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+sizes = [int(size) for size in sys.argv[5:]]  # of arrays; without any, of lists
 random.seed(seed)
 for attempt in range(kills):
-    size = random.choice([10, 500, 40_000, 200_000])
+    size = random.choice(sizes or [300])
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(told)
         try:
             with qmi.data.run("killed", ["x", "trace", "after"], folder=folder) as run:
-                while run.rows < 1000:
-                    run.add(x=run.rows, trace=numpy.full(size, float(run.rows)), after="end")
+                while True:
+                    trace = numpy.full(size, float(run.rows)) if sizes else [float(run.rows)] * size
+                    run.add(x=run.rows, trace=trace, after="end")
                     os.write(tell, b".")
+                    if run.rows == 1000:  # the disk has an end
+                        signal.pause()
         finally:
             os._exit(1)
     os.close(tell)
     seen = len(os.read(told, 1))
-    for _ in range(random.randrange(20)):
+    for _ in range(random.randrange(most)):
         seen += len(os.read(told, 1))
     for _ in range(random.randrange(2000)):
         pass
@@ -119,7 +124,14 @@ print("kept")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kills", [4, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 def test_rows_of_arrays_survive_sigkill_at_any_moment(tmp_path: Path, kills: int) -> None:
-    assert run_script(KILLED, tmp_path / "runs", kills, os.getpid(), cwd=tmp_path) == "kept\n"
+    sizes = (10, 500, 40_000, 200_000)
+    assert run_script(KILLED, tmp_path / "runs", kills, os.getpid(), 20, *sizes, cwd=tmp_path) == "kept\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kills", [8, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+def test_rows_survive_sigkill_at_any_moment(tmp_path: Path, kills: int) -> None:
+    assert run_script(KILLED, tmp_path / "runs", kills, time.time_ns(), 40, cwd=tmp_path) == "kept\n"
 
 
 # -- two programs

@@ -565,54 +565,6 @@ def test_folder_is_that_of_the_configuration(tmp_path: Path, monkeypatch: pytest
 
 # -- programs that end without ending their run
 
-KILLED = """
-import os, random, signal, sys
-import h5py
-import qmi.data
-from qmi.data import run_metadata
-run_metadata.of_git = lambda directory: None
-folder, kills, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-random.seed(seed)
-for attempt in range(kills):
-    told, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(told)
-        try:
-            with qmi.data.run("killed", ["x", "trace"], folder=folder) as run:
-                while True:
-                    run.add(x=run.rows, trace=[float(run.rows)] * random.choice([300]))
-                    os.write(tell, b".")
-        finally:
-            os._exit(1)
-    os.close(tell)
-    seen = len(os.read(told, 1))
-    for _ in range(random.randrange(40)):
-        seen += len(os.read(told, 1))
-    for _ in range(random.randrange(2000)):
-        pass
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    while more := os.read(told, 1 << 16):
-        seen += len(more)
-    os.close(told)
-    (info,) = qmi.data.recover(folder)
-    with h5py.File(info.file) as data:
-        x, trace = data["x"][:], data["trace"][:]
-    assert info.state == "interrupted", info
-    assert seen <= info.rows <= seen + 1, (seen, info)
-    assert x.tolist() == list(range(info.rows))
-    assert trace[:, -1].tolist() == list(range(info.rows))
-print("kept")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [8, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
-def test_rows_survive_sigkill_at_any_moment(tmp_path: Path, kills: int) -> None:
-    assert run_script(KILLED, tmp_path / "runs", kills, time.time_ns(), cwd=tmp_path) == "kept\n"
-
-
 FULL = """
 import resource, sys
 import h5py
