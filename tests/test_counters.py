@@ -5,9 +5,11 @@ Times are for the benchmarks.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import numpy
@@ -18,9 +20,10 @@ import trio.testing
 import qmi
 import qmi.core.config_defs
 from qmi.actors.future import PendingCall, QMI_RpcFuture
-from qmi.core.context import QMI_Context
+from qmi.core.context import Context, QMI_Context
 from qmi.core.instrument import QMI_Instrument
-from qmi.core.rpc import Placement, rpc_method
+from qmi.core.rpc import Placement, QMI_RpcObject, rpc_method
+from qmi.messages import Call
 from qmi.net.io import transport as outbound
 from qmi.net.io.transport import FULL, Outbound, PlainWire, Unsent
 from qmi.peers.rpc_client import RemoteCall
@@ -62,6 +65,20 @@ class Inline(QMI_Instrument):
         """The thread that runs this."""
         return threading.get_ident()
 
+    @rpc_method
+    def fail(self) -> None:
+        """Fail."""
+        raise ZeroDivisionError
+
+
+class Awaited(QMI_RpcObject):
+    """Runs in the loop."""
+
+    @rpc_method
+    async def fail(self) -> None:
+        """Fail."""
+        raise ZeroDivisionError
+
 
 class LoopCounter(trio.abc.Instrument):
     """Counts what a loop does."""
@@ -95,6 +112,24 @@ def loop_counter(context: QMI_Context) -> Iterator[LoopCounter]:
         yield counter
     finally:
         context._run("end", end)
+
+
+@contextmanager
+def functions_called() -> Iterator[list[str]]:
+    """The functions of this library that the calling thread runs in a block, as ``"actors/call.py:Handle.call"``."""
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, arg: object) -> None:
+        _, inside, file = frame.f_code.co_filename.replace("\\", "/").rpartition("/qmi/")
+        if event == "call" and inside:
+            called.append(f"{file}:{frame.f_code.co_qualname}")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(before)
 
 
 @pytest.fixture
@@ -323,3 +358,26 @@ def test_an_array_arrives_in_memory_of_its_own_that_holds_nothing_else(pair: tup
     assert owner.nbytes == array.nbytes
     assert owner.flags.owndata
     assert back.flags.writeable
+
+
+async def test_call_of_a_peer_runs_one_function_of_the_context_that_hands_it_on(trio_lab: Context) -> None:
+    await trio_lab.make_instrument("driver", Threaded)
+    call = PendingCall("nothing", (), {}, None, (), trio_lab.origin)
+    with functions_called() as called:
+        trio_lab.request_here(Call("driver", "nothing"), trio_lab.origin, None, call)  # type: ignore[arg-type]
+    await call
+    assert [name for name in called if name.startswith("contexts/")] == ["contexts/base.py:ContextBase.request_here"]
+
+
+async def test_awaited_call_that_fails_has_its_text_made_once(trio_lab: Context) -> None:
+    proxy = await trio_lab.make_rpc_object("driver", Awaited)
+    with functions_called() as called, pytest.raises(ZeroDivisionError):
+        await proxy.fail()
+    assert called.count("messages.py:call_text") == 1
+
+
+def test_call_in_the_thread_of_the_caller_that_fails_has_its_text_made_once(home: QMI_Context) -> None:
+    driver = home.make_instrument("driver", Inline)
+    with functions_called() as called, pytest.raises(ZeroDivisionError):
+        driver.fail()
+    assert called.count("messages.py:call_text") == 1

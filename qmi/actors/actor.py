@@ -508,13 +508,13 @@ class Actor:
         self.note_error(call, error)
         if self.object is None:  # it has been released; a call that came in all the same found nothing to run on
             error = self._gone()
-        call.fail(presentable(error, call.what))
+        call.fail(error if isinstance(error, Exception) else presentable(error, call.what))
         return following
 
     def note_error(self, call: PendingCall, error: BaseException) -> None:
         """Count a call that has failed, and keep what is to be said of it."""
         self.errors += 1
-        if isinstance(error, trio.Cancelled | QMI_CancelledCallException):  # its caller has given it up
+        if type(error) is trio.Cancelled or isinstance(error, QMI_CancelledCallException):  # its caller has given it up
             return
         now, context = time.time(), call.origin.context
         self.last_error = ErrorStatus(what=call.text, error=brief_error(error), time=now, context=context)

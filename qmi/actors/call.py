@@ -410,8 +410,7 @@ class Handle:
         """Take note of the answer to :meth:`release`: a lock that could not be released is not there."""
         if token is None or self.token != token:
             return answer
-        handed = token.is_pass and PASSES.get(self.address) == token
-        if answer or not (token.custom or handed):
+        if answer or not (token.custom or (token.is_pass and PASSES.get(self.address) == token)):
             self.token = None
         return answer
 

@@ -136,7 +136,7 @@ def call_in_thread(actor: Actor, call: InlineCall) -> object:
             _abandon(actor, call)
         elif not call.since:
             _leave(actor, call)
-        error = presentable(caught, call.what)
+        error = caught if isinstance(caught, Exception) else presentable(caught, call.what)
         if error is caught:
             raise
         raise error from caught
@@ -185,7 +185,7 @@ async def call_in_task(actor: Actor, call: InlineCall) -> object:
         actor.mailbox.withdraw(call)
         if isinstance(caught, trio.Cancelled | BaseExceptionGroup):
             raise
-        error = presentable(caught, call.what)
+        error = caught if isinstance(caught, Exception) else presentable(caught, call.what)
         if error is caught:
             raise
         raise error from caught

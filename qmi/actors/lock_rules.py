@@ -132,7 +132,9 @@ class Holder(NamedTuple):
 
     def is_ended_by(self, origin: Origin, token: Token | None) -> bool:
         """Whether who shows this token may release the grant: not the one who was handed a pass to it."""
-        return self.is_proved_by(origin, token) and (origin == self.origin or token is None or not token.is_pass)
+        if token is None or token not in (self.key, self.token):
+            return False
+        return origin.context == self.origin.context if token.custom else origin == self.origin
 
 
 class _Ended(NamedTuple):

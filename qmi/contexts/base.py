@@ -450,7 +450,8 @@ class ContextBase:
 
     def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any]) -> None:
         """Hand a message of another context to an object of this one."""
-        if self._is_to_make(message.object):
+        actor = self.registry.get(message.object)
+        if actor is None and message.object in INTERNAL_PACKAGES:
             again = partial(self.request_here, message, origin, link, answer)
             self.internal_objects.make_first(message.object, answer, again, subscribes=isinstance(message, Subscribe))
             return
@@ -460,7 +461,6 @@ class ContextBase:
                 return
             answer.follow(self.signalling.serve(message, origin, link))
             return
-        actor = self.registry.get(message.object)
         if actor is None:
             answer.fail(self._absent(message))
             return
