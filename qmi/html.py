@@ -8,7 +8,6 @@ here, and nowhere else; whatever a value does when it is asked for its text, tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from typing import Final
 
 LONGEST: Final = 200
@@ -58,11 +57,17 @@ def text_of(value: object, show: Callable[[object], str] = str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
+def _escaped(text: str) -> str:
+    from html import escape  # it brings a large table, and each program has this module
+
+    return escape(text)
+
+
 def inline(value: object) -> Html:
     """A value within a line or a cell; None is nothing."""
     if isinstance(value, Html):
         return value
-    return Html("" if value is None else escape(text_of(value)).replace("\n", "<br>"))
+    return Html("" if value is None else _escaped(text_of(value)).replace("\n", "<br>"))
 
 
 def mark(text: str, colour: str) -> Html:
@@ -147,4 +152,4 @@ def shown_or(make: Callable[[], str], instead: object) -> str:
     try:
         return make()
     except Exception:  # noqa: BLE001 - of whatever was to be shown
-        return f"<pre>{escape(text_of(instead, repr))}</pre>"
+        return f"<pre>{_escaped(text_of(instead, repr))}</pre>"

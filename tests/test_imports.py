@@ -21,7 +21,11 @@ NOT_BY_VERBS = [
     ),
     *("qmi.tools", "qmi.utils", "qmi.config", "qmi.actors.proxy", "qmi.actors.actor", "datetime", "json", "sysconfig"),
 ]
-NOT_BY_START = ["asyncssh", "cryptography", "json5", "numpy", "psutil", "rich", "qmi.proc", "qmi.testing", "qmi.tools"]
+NOT_BY_START = [
+    *("asyncssh", "cryptography", "html", "json5", "numpy", "psutil", "rich"),
+    *("qmi.actors.parameter_values", "qmi.parameters.access", "qmi.parameters.snapshot"),
+    *("qmi.proc", "qmi.testing", "qmi.tools"),
+]
 
 
 def imported(program: str) -> set[str]:

@@ -11,9 +11,10 @@ import logging
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Final, NamedTuple, Protocol, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 from qmi.actors.interface import full_name
+from qmi.actors.last_values import VALUES, NotKept
 from qmi.actors.pubsub.signal import QMI_RegisteredSignal, QMI_Signal
 from qmi.actors.user_errors import text_of
 from qmi.config.validators import printable
@@ -33,7 +34,6 @@ from qmi.parameters.snapshot import Change, Reading, Snapshot, differing, kept, 
 _logger = logging.getLogger("qmi.core.rpc")
 
 SIG_CHANGED: Final = "sig_changed"
-_VALUES: Final = "_rpc_values"
 _NOT_YET: Final = "not read yet"
 _NO_ARRAY: Final = "no array is kept: it is read for a snapshot with update=True"
 _PLAIN: Final = frozenset({bool, int, float})
@@ -41,12 +41,6 @@ _PLAIN: Final = frozenset({bool, int, float})
 
 _Found: TypeAlias = dict[str, tuple[object, Parameter[object]]]
 """Parameters by name, each with who has it: the object or one of its channels."""
-
-
-class _NotKept(NamedTuple):
-    """What stands for a value that is no part of a snapshot."""
-
-    reason: str
 
 
 class _Host(Protocol):
@@ -58,7 +52,7 @@ class _Host(Protocol):
 
 def _values_of(host: object) -> dict[str, tuple[object, float]]:
     """The last values of an object and their times, by the names of its parameters."""
-    values: dict[str, tuple[object, float]] = vars(host).setdefault(_VALUES, {})
+    values: dict[str, tuple[object, float]] = vars(host).setdefault(VALUES, {})
     return values
 
 
@@ -74,7 +68,7 @@ def note(host: object, name: str, value: object) -> None:
         try:
             value = kept(value)
         except ValueError as error:  # an array, or bytes: that may be large, and is no state
-            value = _NotKept(str(error))
+            value = NotKept(str(error))
     _values_of(host)[name] = (value, time.time())
 
 
@@ -88,17 +82,6 @@ def forget_values(host: object, keep: Collection[str] = ()) -> None:
     values = _values_of(host)
     for name in [name for name in values if name not in keep]:
         del values[name]
-
-
-def last_values(host: object) -> dict[str, tuple[object, float]]:
-    """The last values and their times, as far as they are kept. Takes no turn: from any thread, and asks nothing.
-
-    Args:
-        host: Any object.
-    """
-    values: dict[str, tuple[object, float]] = getattr(host, "__dict__", {}).get(_VALUES, {})
-    # The copy is made in one step; the object's thread adds to the original.
-    return {name: pair for name, pair in values.copy().items() if not isinstance(pair[0], _NotKept)}
 
 
 def _rounded(moment: float) -> float:
@@ -161,7 +144,7 @@ def taking(host: object, *, update: bool, names: Collection[str] | None) -> Gene
             missing[name] = _NO_ARRAY if is_block else _NOT_YET
             continue
         value, moment = values[name]
-        if isinstance(value, _NotKept):
+        if isinstance(value, NotKept):
             missing[name] = value.reason
         else:
             readings[name] = Reading(value, parameter.unit, _rounded(moment))
@@ -241,7 +224,7 @@ def _planning(
         settings[name] = _member_by_name(parameter, settings[name])
         if parameter.gettable:
             current[name] = yield from access.reading(owner, parameter)
-        elif name in (values := _values_of(host)) and not isinstance(values[name][0], _NotKept):
+        elif name in (values := _values_of(host)) and not isinstance(values[name][0], NotKept):
             current[name] = values[name][0]
     changes, faults = [], []
     for change in differing(settings, current, units):

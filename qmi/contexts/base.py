@@ -23,8 +23,8 @@ from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDes
 from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
+from qmi.actors.last_values import last_values
 from qmi.actors.lock_manager import AcquireTurn
-from qmi.actors.parameter_values import last_values
 from qmi.actors.polling import Poller
 from qmi.actors.presentation import shown_class
 from qmi.actors.pubsub.broker import Broker
