@@ -50,6 +50,7 @@ function drawSoon(plot) {
 
 function drawAll(now) {
   frame = 0;
+  if (document.hidden) return; // one that was due is drawn when the page is seen again
   if (now - drawn >= (calm.matches ? 500 : DRAW_EACH)) {
     drawn = now;
     for (const plot of waiting) {
