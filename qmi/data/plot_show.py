@@ -16,6 +16,7 @@ from qmi.data.plot_process import FRAME, PNG, TEXT, PlotOrder
 from qmi.data.plot_table import Table
 from qmi.data.plot_text import Style, draw_text
 from qmi.data.rows import Row
+from qmi.data.whole_files import temporary_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -215,9 +216,9 @@ class File:
             ValueError: If matplotlib does not know this kind of file.
         """
         self._painter.paint(drawing)
-        part = self._path.with_name(f".{self._path.stem}.part{self._path.suffix}")
-        self._figure.savefig(part, dpi=150)
-        os.replace(part, self._path)
+        with temporary_file(self._path) as part:
+            self._figure.savefig(part, dpi=150, format=self._path.suffix[1:] or "png")
+            os.replace(part, self._path)
 
 
 class Frames:

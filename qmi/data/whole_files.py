@@ -9,15 +9,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes | bytearray | memoryview, *, overwrite: bool) -> None:
+def write_whole(path: Path, content: bytes | bytearray | memoryview, *, overwrite: bool, mode: int = 0o666) -> None:
     """Write a file; whatever goes wrong, there is afterwards either all of it or what was there before.
+
+    Args:
+        path: The file.
+        content: What it is to have.
+        overwrite: Whether a file of that name is replaced.
+        mode: Its mode, less what the umask takes away.
 
     Raises:
         FileExistsError: If it exists, and is not to be overwritten.
         OSError: If it cannot be written, such as when the disk is full.
     """
     with temporary_file(path) as temporary:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from qmi.data.whole_files import temporary_file
+from qmi.data.whole_files import write_whole
 from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_UnknownNameException
 from qmi.names import nearest
 
@@ -67,9 +67,7 @@ class Dashboards:
             raise QMI_InvalidOperationException(f"there are {_MOST} dashboards: delete one first")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with temporary_file(path) as temporary:
-                temporary.write_text(text, "utf-8", errors="replace")
-                temporary.replace(path)
+            write_whole(path, text.encode("utf-8", "replace"), overwrite=True)
         except OSError as error:
             raise QMI_InvalidOperationException(f"the dashboard {path} cannot be written: {error}") from error
 
@@ -78,11 +76,15 @@ class Dashboards:
 
         Raises:
             QMI_UnknownNameException: If there is none of that name.
+            QMI_InvalidOperationException: If its file cannot be deleted.
         """
+        path = self._path(name)
         try:
-            self._path(name).unlink()
+            path.unlink()
         except FileNotFoundError:
             raise QMI_UnknownNameException(f"there is no dashboard {name!r}") from None
+        except OSError as error:
+            raise QMI_InvalidOperationException(f"the dashboard {path} cannot be deleted: {error}") from error
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

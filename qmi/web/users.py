@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import cached_property
 from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from qmi.config.files import make_private_dirs
+from qmi.data.whole_files import write_whole
 from qmi.errors import QMI_ConfigurationException, QMI_InvalidValueException
 
 _NAME = re.compile(r"[\w.@+-]{1,64}")
@@ -28,8 +31,11 @@ class Users:
         self.path = path
         self._hasher = PasswordHasher()
         self._read: tuple[tuple[int, int, int], dict[str, str]] | None = None
-        # For names that are not there: the answer takes as long as for one that is.
-        self._nobody = self._hasher.hash("nobody has this password")
+
+    @cached_property
+    def _nobody(self) -> str:
+        """For names that are not there: the answer takes as long as for one that is."""
+        return self._hasher.hash("nobody has this password")
 
     def names(self) -> list[str]:
         """Their names.
@@ -45,9 +51,9 @@ class Users:
         Raises:
             QMI_ConfigurationException: If the file cannot be read.
         """
-        known = self._hashes().get(name)
+        known, nobody = self._hashes().get(name), self._nobody
         try:
-            self._hasher.verify(known or self._nobody, password)
+            self._hasher.verify(known or nobody, password)
         except (Argon2Error, InvalidHashError):
             return False
         return known is not None
@@ -102,13 +108,9 @@ class Users:
     def _write(self, hashes: dict[str, str]) -> None:
         text = "".join(f"{name}:{value}\n" for name, value in sorted(hashes.items()))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            make_private_dirs(self.path.parent)
+            # A link to the file stays one: the file that it leads to is replaced.
+            write_whole(self.path.resolve(), text.encode(), overwrite=True, mode=0o600)
         except OSError as error:
             raise QMI_ConfigurationException(f"The file of users {self.path} cannot be written: {error}") from error
         self._read = None

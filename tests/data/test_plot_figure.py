@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -11,6 +14,7 @@ from matplotlib.figure import Figure
 
 from qmi.data.plot_drawing import Drawing
 from qmi.data.plot_figure import FigurePainter
+from qmi.data.plot_show import File
 from tests.support.plots import BEGIN, drawing_of
 
 
@@ -153,3 +157,17 @@ def test_many_rows_are_drawn_as_few_points_with_all_extremes() -> None:
     (line,) = axes.get_lines()
     assert len(line.get_xdata()) < 20_000
     assert max(line.get_ydata()) == 7
+
+
+def test_full_disk_leaves_the_picture_of_a_run_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(figure: object, path: Path, **options: object) -> None:
+        path.write_bytes(b"half a pic")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "run.png").write_bytes(b"before")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(OSError, match="No space left"):
+        File(tmp_path / "run.png").show(drawing_of({"T": "K"}, [{"T": 4.2}]), last=False)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("run.png", b"before")]

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from tests.support.cli import Cli, write_lab
 from tests.support.ports import free_port
 from tests.support.web import Web, web_and_lab
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passwords_are_hashed_in_no_time() -> Iterator[None]:
+    """A hash takes a tenth of a second on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr("qmi.web.users.PasswordHasher", cheap)
+        yield
 
 
 @pytest.fixture
