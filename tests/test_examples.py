@@ -155,7 +155,10 @@ def test_notebook_runs_from_top_to_bottom(examples: Path) -> None:
         notebook.close()
     assert outputs == [
         "QMI_context(name='notebook')\n",
-        "<rpc proxy for notebook.nsg (qmi.instruments.dummy.noisy_sine_generator.NoisySineGenerator)>\n",
+        (
+            "<rpc proxy for notebook.nsg (qmi.instruments.dummy.noisy_sine_generator.NoisySineGenerator)>\n"
+            "  open, idle, not locked\n"
+        ),
         outputs[2],
         "3\n",
         "",

@@ -47,6 +47,7 @@ from qmi.contexts.safe_guard import SafeGuards
 from qmi.contexts.simulating import class_to_make, tell_if_simulated
 from qmi.contexts.status import context_status
 from qmi.contexts.stop_handlers import StopHandlers
+from qmi.contexts.to_come import ObjectsToCome
 from qmi.errors import (
     QMI_CancelledCallException,
     QMI_ContextStoppedException,
@@ -54,7 +55,6 @@ from qmi.errors import (
     QMI_NotDeliveredException,
     QMI_NotStartedException,
     QMI_ObjectRemovedException,
-    QMI_UnknownNameException,
     QMI_UsageException,
 )
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
@@ -123,6 +123,7 @@ class ContextBase:
         self.signalling: Signalling = Signalling(self, self.broker)
         self.configured_objects: ConfiguredObjects = ConfiguredObjects(self)
         self.internal_objects: InternalObjects = InternalObjects(self)
+        self._to_come = ObjectsToCome(self.internal_objects, self.configured_objects)
         self.safe_guards: SafeGuards = SafeGuards(self)
         self.rights: RemoteRights = RemoteRights(self)
         self.reservations: Reservations = Reservations(self)
@@ -448,12 +449,13 @@ class ContextBase:
 
     # What links need (Home)
 
-    def request_here(self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any]) -> None:
-        """Hand a message of another context to an object of this one."""
+    def request_here(
+        self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any], *, patient: bool = True
+    ) -> None:
+        """Hand a message of another context to an object of this one; one that is to come may be waited for."""
         actor = self.registry.get(message.object)
-        if actor is None and message.object in INTERNAL_PACKAGES:
-            again = partial(self.request_here, message, origin, link, answer)
-            self.internal_objects.make_first(message.object, answer, again, subscribes=isinstance(message, Subscribe))
+        again = partial(self.request_here, message, origin, link, answer, patient=False) if actor is None else None
+        if again and self._to_come.hold_back(message, answer, again, patient=patient, from_afar=True):
             return
         if isinstance(message, (Subscribe, Unsubscribe)):
             if self._stopping_since:
@@ -479,21 +481,13 @@ class ContextBase:
         if future is not answer:
             answer.follow(future)
 
-    def _is_to_make(self, name: str) -> bool:
-        return name in INTERNAL_PACKAGES and self.registry.get(name) is None
-
     def _absent(self, message: Request) -> QMI_Exception:
         if not self._stopping_since:
             # A caller knows that there was such an object; only a request for a proxy may have a misspelt name.
             asked = isinstance(message, (Describe, Subscribe, Unsubscribe))
-            return (self._unknown if asked else self.registry.gone_here)(message.object)
+            return (self.configured_objects.unknown if asked else self.registry.gone_here)(message.object)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._stopping_since))
         return QMI_ContextStoppedException(f"Context {self.name!r} is stopping, since {when} UTC")
-
-    def _unknown(self, name: str) -> QMI_Exception:
-        if why := self.configured_objects.why_absent(name):
-            return QMI_UnknownNameException(f"Context {self.name!r} has no object named {name!r}: {why}")
-        return self.registry.unknown(name)
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
         """Deliver a signal of another context to its subscribers."""
@@ -531,12 +525,12 @@ class ContextBase:
 
     def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
-        if address.context != self.name or not self._is_to_make(address.object):
-            return self.signalling.subscribe(address, signal, receiver)
+        begin = partial(self.signalling.subscribe, address, signal, receiver)
+        if address.context != self.name or self.registry.get(address.object) is not None:
+            return begin()
         done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {address}.{signal}")
-        again = partial(self.signalling.subscribe, address, signal, receiver)
-        self.internal_objects.make_first(address.object, done, lambda: done.follow(again()), subscribes=True)
-        return done
+        request = Subscribe(address.object, signal)
+        return done if self._to_come.hold_back(request, done, lambda: done.follow(begin())) else begin()
 
     def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription. Never blocks; every error comes with the future."""
@@ -667,17 +661,17 @@ class ContextBase:
         self.check_running()
         return parse_address(name, self.name)
 
-    def interface_at(self, address: Address) -> QMI_RpcFuture[Interface]:
-        """The interface of an object, wherever it lives."""
-        future: QMI_RpcFuture[Interface] = QMI_RpcFuture(f"the interface of {address}")
+    def interface_at(self, address: Address, *, patient: bool = True) -> QMI_RpcFuture[Interface]:
+        """The interface of an object, wherever it lives; one that the configuration lists may still be coming."""
+        request = Describe(address.object)
         if address.context != self.name:
-            return self.request(address, Describe(address.object))
+            return self.request(address, request)
+        future: QMI_RpcFuture[Interface] = QMI_RpcFuture(f"the interface of {address}")
+        again = partial(self.interface_at, address, patient=False)
         if (actor := self.registry.get(address.object)) is not None:
             future.set_result(actor.interface)
-        elif self._is_to_make(address.object):
-            self.internal_objects.make_first(address.object, future, lambda: future.follow(self.interface_at(address)))
-        else:
-            future.fail(self._unknown(address.object))
+        elif not self._to_come.hold_back(request, future, lambda: future.follow(again()), patient=patient):
+            future.fail(self.configured_objects.unknown(address.object))
         return future
 
     def begin_remove(self, address: Address) -> QMI_RpcFuture[bool]:

@@ -35,6 +35,9 @@ _logger = logging.getLogger("qmi.core.context")
 
 R = TypeVar("R")
 
+BEGIN_PATIENCE = 2.0
+"""Seconds after which a program that lists objects is taken for one that does not make them."""
+
 MAKE_TURN = 5.0
 """Seconds that the constructor of an instrument is waited for before the next one is made."""
 
@@ -95,7 +98,7 @@ class _Object:
         loaded: Its classes and arguments, or why there are none.
         actor: The object, when it is made.
         state: What is shown.
-        made: Set when its constructor has ended for the first time, one way or another.
+        made: Set when its constructor has ended for the first time since it was to be made, one way or another.
         tried: Set when it is ready, or has failed for the first time.
         gone: Set when nothing brings it up any more.
         scope: Around what brings it up.
@@ -115,13 +118,15 @@ class _Object:
     def renew(self) -> None:
         """Begin anew."""
         self.actor = None
-        self.made, self.tried, self.gone = trio.Event(), trio.Event(), trio.Event()
+        self.tried, self.gone = trio.Event(), trio.Event()
         self.scope = trio.CancelScope()
         self.attempts = 0
         self.retry_at: float | None = None
 
     def enter(self, state: str, reason: str = "", retry_in: float | None = None) -> None:
         """Come into a state."""
+        if state == "waiting":
+            self.made = trio.Event()
         self.retry_at = None if retry_in is None else time.monotonic() + retry_in
         plan = self.plan
         self.state = ConfiguredObject(plan.name, plan.category, plan.path, state, reason, time.time(), self.attempts)
@@ -152,7 +157,7 @@ class ConfiguredObjects:
         self._services = services
         self._objects: dict[str, _Object] = {}
         self._stopping = False
-        self._begun = trio.Event()
+        self._begun, self._loaded = trio.Event(), trio.Event()
 
     def states(self) -> list[ConfiguredObject]:
         """How they are, in the order of the file; none before :meth:`begin`."""
@@ -165,13 +170,42 @@ class ConfiguredObjects:
         shown = None if entry is None else entry.shown(self._services.registry)
         return shown.reason if shown is not None and shown.state == "failed" else ""
 
-    def why_absent(self, name: str) -> str:
-        """Why there is no object of this name, as the end of a sentence; empty if nothing is known of it."""
+    def when_made(self, name: str, *, from_afar: bool) -> QMI_RpcFuture[None] | None:
+        """What is done once an object that is to come is there, has failed, or is late; None if none is to come.
+
+        Args:
+            name: Its name.
+            from_afar: Whether another program wants to know: it sees this one shortly before it begins to make them.
+        """
+        entry = self._objects.get(name)
+        if entry is not None:
+            is_to_come = entry.state.state in ("waiting", "making")
+        else:
+            own = self._services.own_config()
+            is_to_come = (
+                from_afar
+                and not self._objects
+                and own.program == SERVE_MODULE
+                and name in (*own.instruments, *own.tasks)
+            )
+        return self._services.run(self._wait_until_made, name) if is_to_come else None
+
+    async def _wait_until_made(self, name: str) -> None:
+        with trio.move_on_after(BEGIN_PATIENCE):
+            await self._begun.wait()
+        if entry := self._objects.get(name):
+            # An object whose constructor asks for another one that asks for it would wait for ever.
+            with trio.move_on_after(self._services.own_config().ready_timeout):
+                await entry.made.wait()
+
+    def unknown(self, name: str) -> QMI_UnknownNameException:
+        """That there is no object of a name, with what is known of it."""
         entry = self._objects.get(name)
         if entry is None or entry.state.state not in ("waiting", "making", "failed"):
-            return ""
+            return self._services.registry.unknown(name)
         reason = self.failure(name)
-        return f"it has failed: {reason}" if reason else "it is being made"
+        why = f"it has failed: {reason}" if reason else "it is still being made, try again later"
+        return QMI_UnknownNameException(f"Context {self._services.name!r} has no object named {name!r}: {why}")
 
     def listed(self, here: Iterable[ObjectListing], category: str | None) -> Iterator[ObjectListing]:
         """The objects of the context, with what has failed among them."""
@@ -236,11 +270,12 @@ class ConfiguredObjects:
 
     async def _bring_all_up(self) -> list[ConfiguredObject]:
         entries = list(self._objects.values())
+        self._begun.set()
         try:
             try:
                 await self._load_all(entries)
             finally:
-                self._begun.set()
+                self._loaded.set()
             for tasks in (False, True):
                 await self._bring_up_in_order([entry for entry in entries if entry.plan.is_task is tasks])
         finally:
@@ -392,7 +427,7 @@ class ConfiguredObjects:
         return entry.actor is not None and self._services.registry.get(entry.plan.name) is entry.actor
 
     async def _restart(self, name: str, by: str) -> ConfiguredObject:
-        await self._begun.wait()
+        await self._loaded.wait()
         entry = self._objects[name]
         async with entry.turn:
             # Whoever asked may go away: then there is a new object all the same, and not none.
@@ -401,12 +436,12 @@ class ConfiguredObjects:
                 _logger.log(level, "%s is made anew, as %s asked", self._title(entry.plan), who)
                 entry.scope.cancel()
                 await entry.gone.wait()
+                entry.enter("waiting")
                 if self._is_made(entry) and entry.actor is not None:
                     with suppress(QMI_Exception):  # somebody else removes it
                         await call_async(self._services.begin_remove(entry.actor.address))
                 if isinstance(entry.loaded, QMI_UsageException):  # it may have been mended
                     entry.loaded = None
-                entry.enter("waiting")
                 self._start(entry)
             await entry.tried.wait()
         return entry.shown(self._services.registry)

@@ -37,6 +37,7 @@ from qmi.data import record_signals
 from qmi.data.column_values import encoded
 from qmi.data.run_log import RunLog
 from qmi.messages import Signal
+from qmi.peers import subscriptions
 from tests.support.lab import address, make_context
 from tests.support.ports import free_port
 from tests.support.programs import Program
@@ -476,6 +477,7 @@ def test_recording_goes_on_with_a_program_that_was_killed_and_started_anew(
     nsg: Any, folder: Path, reconnect: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_signals, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(subscriptions, "RENEWAL_PATIENCE", 0.05)
     port = free_port()
     begin = FAR.format(port=port)
     make = 'nsg = context.make_instrument("nsg", Source)\nNone'

@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from qmi.actors.pubsub.receiver import Delivered, QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
-from qmi.errors import QMI_Exception
+from qmi.errors import QMI_Exception, QMI_NotDeliveredException
 from qmi.messages import NO_MORE_SIGNALS, Origin, Signal, Undecodable
 
 _logger = logging.getLogger("qmi.core.pubsub")
@@ -134,7 +134,10 @@ class Broker(Generic[E]):
         key = (topic, peer.origin)
         try:
             peer.send(signal, encoded)
-        except QMI_Exception as error:  # gone, or not sendable: one subscriber's trouble is nobody else's
+        except QMI_NotDeliveredException:
+            # The link is gone, with or without order. Whoever notices that says so, and drops this subscriber.
+            pass
+        except QMI_Exception as error:  # not not sendable: one subscriber's trouble is nobody else's
             if key not in self._failing:  # said once, not for each signal
                 self._failing.add(key)
                 what = f"{signal.object}.{signal.signal}"

@@ -9,7 +9,13 @@ import pytest
 
 from qmi.actors.pubsub.broker import Broker, PeerSubscriber
 from qmi.actors.pubsub.subscriptions import Topic
-from qmi.core.exceptions import QMI_NotDeliveredException, QMI_SignalSubscriptionException, QMI_TimeoutException
+from qmi.core.exceptions import (
+    QMI_Exception,
+    QMI_NotDeliveredException,
+    QMI_SignalSubscriptionException,
+    QMI_TimeoutException,
+    QMI_ValueNotSendableException,
+)
 from qmi.core.pubsub import QMI_SignalReceiver
 from qmi.messages import NO_MORE_SIGNALS, Origin, Signal
 from tests.support.tasks import in_thread
@@ -26,11 +32,12 @@ class Peer:
         self.shared: list[int] = []
         self.origin = Origin(name, incarnation)
         self.broken = False
+        self.error: QMI_Exception = QMI_ValueNotSendableException("not today")
         self.subscriber = PeerSubscriber(self.origin, self.send)
 
     def send(self, signal: Signal, encoded: dict[Any, Any]) -> None:
         if self.broken:
-            raise QMI_NotDeliveredException("not today")
+            raise self.error
         self.sent.append(signal)
         encoded["times"] = encoded.get("times", 0) + 1
         self.shared.append(encoded["times"])
@@ -134,6 +141,17 @@ def test_peer_that_takes_no_signals_harms_no_other_and_is_logged_once(
     broker.publish("nsg", "sig", (102,))
     assert len(caplog.records) == 2
     assert broker._failing == set()
+
+
+def test_peer_whose_link_is_gone_is_no_trouble_of_the_signal(caplog: pytest.LogCaptureFixture) -> None:
+    broker, gone, good = Broker[object]("lab"), Peer("gone"), Peer("good")
+    gone.error = QMI_NotDeliveredException("the context has stopped")
+    for peer in (gone, good):
+        broker.subscribe_peer("nsg", "sig", peer.subscriber)
+    gone.broken = True
+    broker.publish("nsg", "sig", (1,))
+    assert len(good.sent) == 1
+    assert caplog.records == []
 
 
 def test_a_peer_that_turns_out_to_be_gone_while_it_is_sent_to_can_be_dropped_there() -> None:
