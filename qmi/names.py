@@ -16,7 +16,7 @@ _ALLOWED = "letters, digits, '-', '_', '(' and ')'"
 
 CONTEXT_OBJECT_NAME = "$context"
 
-INTERNAL_PACKAGES = {"$runs": "qmi.data", "$scans": "qmi.scan"}
+INTERNAL_PACKAGES = {"$runs": "qmi.data", "$scans": "qmi.scan", "$traffic": "qmi.core.driver"}
 """The internal objects that a context makes when they are asked for, and the packages that publish them."""
 
 _VERBS = ("get", "set", "is", "has", "sig", "rpc")

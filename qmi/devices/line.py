@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Self
 
+from qmi.devices import traffic_service as _traffic_service  # noqa: F401 - contexts with transports have $traffic
 from qmi.devices.exchange import OutOfStep, Owed, Step, checked_out_of_step
 from qmi.devices.owner import owner_name
 from qmi.devices.reconnect import ConnectionEvent, Reconnect, reconnect_of

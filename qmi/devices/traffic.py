@@ -152,6 +152,12 @@ def _set_recorders(recorders: tuple[Recorder, ...]) -> None:
         line.watch()
 
 
+def watched_lines() -> list[Watched]:
+    """The lines that there are now."""
+    with _mutex:
+        return list(_lines)
+
+
 def log(traffic: logging.Logger | Tap, direction: str, data: bytes | bytearray | memoryview) -> None:
     """Log, and record, what was written or read."""
     if isinstance(traffic, Tap):

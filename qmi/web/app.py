@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from qmi.web import api_data, api_objects, metrics
+from qmi.web import api_data, api_objects, metrics, traffic
 from qmi.web.api import make_routes
 from qmi.web.api_table import OPERATIONS
 from qmi.web.assets import serve_asset
@@ -25,7 +25,11 @@ _ERROR_PAGE = Page("", "error.html", "")
 
 
 HANDLERS = {
-    operation.name: getattr(api_objects, operation.name, None) or getattr(api_data, operation.name)
+    operation.name: next(
+        getattr(module, operation.name)
+        for module in (api_objects, traffic, api_data)
+        if hasattr(module, operation.name)
+    )
     for operation in OPERATIONS
 }
 """What carries out each operation of the API."""

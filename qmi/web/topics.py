@@ -18,7 +18,7 @@ from qmi.core.context import LogBatch
 from qmi.data import follow
 from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.messages import Call
-from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_member
+from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_address, parse_member
 from qmi.presenting.places import Place, find_places
 from qmi.presenting.published import publishing
 from qmi.presenting.seen import as_json
@@ -27,6 +27,7 @@ from qmi.scan import ScanInfo
 from qmi.scan.handles import SCANS
 from qmi.web.pushes import Source, Topic
 from qmi.web.site import Site
+from qmi.web.traffic import publish_traffic
 
 _LOG_WAIT = 20.0
 _QUEUE = 1000
@@ -55,6 +56,7 @@ class Sources:
             "rows": (self._of_rows, True),
             "scans": (self._of_scans, False),
             "log": (self._of_log, True),
+            "traffic": (self._of_traffic, True),
         }
 
     def find(self, name: str) -> tuple[Source, bool]:
@@ -74,6 +76,8 @@ class Sources:
             parse_member(rest)
         if kind in ("status", "log") and not is_valid_name(rest):
             raise QMI_InvalidValueException(f"topic must be {_FORMS[kind]}, got {name!r}")
+        if kind == "traffic":
+            parse_address(rest)
         source, is_list = self.kinds[kind]
         return partial(_run, source, rest), is_list
 
@@ -174,11 +178,14 @@ class Sources:
                 topic.publish(record.to_plain())
             after, run = batch.last, batch.run
 
+    async def _of_traffic(self, topic: Topic, name: str) -> None:
+        await publish_traffic(self._site, topic, parse_address(name))
+
 
 _FORMS = {
     "site": "site", "status": "status:CONTEXT", "value": "value:CONTEXT.OBJECT.NAME",
     "signal": "signal:CONTEXT.OBJECT.NAME", "rows": "rows:RUN, or rows:CONTEXT/RUN", "scans": "scans",
-    "log": "log:CONTEXT",
+    "log": "log:CONTEXT", "traffic": "traffic:CONTEXT.OBJECT",
 }  # fmt: skip
 
 

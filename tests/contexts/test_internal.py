@@ -196,7 +196,7 @@ class Threaded(QMI_RpcObject):
 @pytest.mark.parametrize(
     ("name", "cls", "message"),
     [
-        ("$other", Board, r"name must be one of \$runs, \$scans, got '\$other'"),
+        ("$other", Board, r"name must be one of \$runs, \$scans, \$traffic, got '\$other'"),
         ("board", Board, "got 'board'"),
         ("$runs", Threaded, "An internal object lives in the event loop: Threaded needs that placement"),
     ],
