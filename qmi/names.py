@@ -19,6 +19,10 @@ CONTEXT_OBJECT_NAME = "$context"
 INTERNAL_PACKAGES = {"$runs": "qmi.data", "$scans": "qmi.scan", "$traffic": "qmi.core.driver"}
 """The internal objects that a context makes when they are asked for, and the packages that publish them."""
 
+SERVER_SCHEME = "nats://"
+SERVER_PORT = 4222
+"""Where a server of a site listens if its address does not say."""
+
 _VERBS = ("get", "set", "is", "has", "sig", "rpc")
 _CLOSE = 0.6
 
@@ -170,6 +174,19 @@ def parse_host_port(text: str) -> HostPort:
             "or '[fe80::1]:40001' for IPv6, with a port from 0 to 65535"
         )
     return HostPort(host, int(port))
+
+
+def parse_server_url(text: object) -> HostPort | None:
+    """Read the address of a site's server, ``"nats://host"`` or ``"nats://host:port"``; None if it is none."""
+    if not isinstance(text, str) or not text.startswith(SERVER_SCHEME):
+        return None
+    address = text.removeprefix(SERVER_SCHEME)
+    has_port = re.search(r":[0-9]*\Z", address.rpartition("]")[2]) is not None
+    try:
+        found = parse_host_port(address if has_port else f"{address}:{SERVER_PORT}")
+    except QMI_InvalidValueException:
+        return None
+    return found if found.port and re.search(r"[/@?#\x00-\x1f]", found.host) is None else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -160,6 +160,10 @@ class Places:
         """Return the directory for the output of programs that ``qmi_proc`` starts, as a full path."""
         return self._below_home("output_dir", self.config.process_management.output_dir)
 
+    def site_dir(self) -> str:
+        """Return the directory where the server of a site keeps its data, as a full path."""
+        return self._below_home("store_dir", self.config.site.store_dir or "site")
+
     def driver_folders(self) -> list[str]:
         """Return the folders that drivers are looked for in, as full paths."""
         return [self._below_home(f"drivers[{index}]", name) for index, name in enumerate(self.config.drivers)]
@@ -205,6 +209,7 @@ def _file_names(config: CfgQmi) -> Iterator[_Named]:
         ("datastore", config.datastore, Places.datastore),
         ("logging.logfile", config.logging.logfile, None),
         ("process_management.output_dir", config.process_management.output_dir, Places.output_dir),
+        ("site.store_dir", config.site.store_dir, Places.site_dir),
         ("security.ca", security.ca, None),
         ("security.certificate", security.certificate, None),
         ("security.key", security.key, None),

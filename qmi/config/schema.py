@@ -32,15 +32,18 @@ from qmi.config.validators import (
     Port,
     Positive,
     PositiveOrZero,
+    ServerUrl,
     SignalName,
     Size,
     Text,
 )
 from qmi.errors import QMI_ConfigurationException
+from qmi.names import HostPort, parse_server_url
 
 __all__ = [
     "CfgContext",
     "CfgDiscovery",
+    "CfgHistory",
     "CfgInstrument",
     "CfgLimits",
     "CfgLogging",
@@ -50,6 +53,7 @@ __all__ = [
     "CfgRestart",
     "CfgSafeWhen",
     "CfgSecurity",
+    "CfgSite",
     "CfgTask",
 ]
 
@@ -382,6 +386,75 @@ class CfgDiscovery:
 
 
 @define
+class CfgHistory:
+    """How much the servers of a site keep of what was published, for those that come later or were away.
+
+    Attributes:
+        per_signal: Values of each signal.
+        seconds: Age of the oldest of them.
+        bytes: Bytes of all signals together; then the oldest go first.
+    """
+
+    per_signal: Count = 1000
+    seconds: Positive = 3600.0
+    bytes: Size = 2 * GIB
+
+
+HIGHEST_PORT = 63535
+CLUSTER_OFFSET = 2000
+
+
+@define
+class CfgSite:
+    """The servers that many contexts exchange signals by, and find each other.
+
+    Attributes:
+        servers: Their addresses, ``"nats://host:port"``: one, or three and more that stand in for each other and use
+            the port 2000 above it, too. Without any there is no site.
+        required: Whether a context fails to start if it reaches none of them.
+        buffer_bytes: Bytes of signals that wait in a context while no server is reached or it is slow.
+        history: How much the servers keep.
+        names: Contexts that may connect besides those of ``contexts``, where certificates tell who is who.
+        store_dir: Directory where a server keeps its data, in the QMI home directory unless it is a full path. None:
+            ``site`` there.
+    """
+
+    servers: list[ServerUrl] = field(factory=list)
+    required: Flag = False
+    buffer_bytes: Size = 8 * MIB
+    history: CfgHistory = field(factory=CfgHistory)
+    names: list[Name] = field(factory=list)
+    store_dir: FileName | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.required and not self.servers:
+            raise QMI_ConfigurationException("expected servers beside required, found none")
+        addresses = self.addresses
+        if twice := next((server for server in addresses if addresses.count(server) > 1), None):
+            raise QMI_ConfigurationException(f"expected each server once, found {twice} twice")
+        if len(addresses) == 2:
+            raise QMI_ConfigurationException(
+                "expected one server, or three that stand in for each other, found two: neither could go on alone"
+            )
+        if len(addresses) > 1 and (high := [server for server in addresses if server.port > HIGHEST_PORT]):
+            raise QMI_ConfigurationException(
+                f"expected ports up to {HIGHEST_PORT}, since several servers talk to each other at the port "
+                f"{CLUSTER_OFFSET} above, found {high[0]}"
+            )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a site."""
+        return bool(self.servers)
+
+    @property
+    def addresses(self) -> list[HostPort]:
+        """Where the servers are."""
+        # A configuration that a program makes is checked when a context starts with it.
+        return [address for server in self.servers if (address := parse_server_url(server)) is not None]
+
+
+@define
 class CfgQmi:
     """The whole configuration.
 
@@ -397,6 +470,7 @@ class CfgQmi:
         security: Files for TLS.
         limits: How much a peer may ask for.
         discovery: How contexts find each other.
+        site: The servers that many contexts exchange signals by, if there are any.
         drivers: Folders that drivers are looked for in: with ``qmi/instruments`` in them, or with packages of drivers.
         simulate: Whether instruments are simulated, so that the programs of the laboratory run without its devices.
     """
@@ -412,6 +486,7 @@ class CfgQmi:
     security: CfgSecurity = field(factory=CfgSecurity)
     limits: CfgLimits = field(factory=CfgLimits)
     discovery: CfgDiscovery = field(factory=CfgDiscovery)
+    site: CfgSite = field(factory=CfgSite)
     drivers: list[FileName] = field(factory=list)
     simulate: Flag = False
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from qmi.names import MAX_NAME_LENGTH, is_valid_name, split_member
+from qmi.names import MAX_NAME_LENGTH, is_valid_name, parse_server_url, split_member
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # The standard library knows these names too, so configuration files that work elsewhere may contain them.
@@ -126,6 +126,15 @@ def _about_class(value: object) -> str:
     return f", such as {guess!r}" if _CLASS_PATH.match(guess) else ""
 
 
+def _about_server(value: object) -> str:
+    if not isinstance(value, str):
+        return ""
+    if value.startswith("tls://"):
+        return " (connections are protected if there is a section security)"
+    guess = f"nats://{value}"
+    return f", such as {guess!r}" if "://" not in value and parse_server_url(guess) is not None else ""
+
+
 _CLASS_PATH = re.compile(r"(?!\d)\w+(?:\.(?!\d)\w+)*:(?!\d)\w+(?:\.(?!\d)\w+)*\Z")
 HOSTED = "hosted:"
 """What the path of a driver begins with that belongs to another library."""
@@ -192,6 +201,14 @@ MemberName: TypeAlias = Annotated[
 Name: TypeAlias = Annotated[str, _NAME_RULE]
 LogLevel: TypeAlias = Annotated[str, _LEVEL_RULE]
 IPv4: TypeAlias = Annotated[str, Rule("an IPv4 address such as '192.168.1.255'", _is_ipv4)]
+ServerUrl: TypeAlias = Annotated[
+    str,
+    Rule(
+        "the address of a server as 'nats://host' or 'nats://host:port'",
+        lambda value: parse_server_url(value) is not None,
+        hint=lambda value: _about_server(value),
+    ),
+]
 Port: TypeAlias = Annotated[int, Rule("a port number from 0 to 65535", _whole(0, 65535))]
 FixedPort: TypeAlias = Annotated[int, Rule("a port number from 1 to 65535", _whole(1, 65535))]
 Count: TypeAlias = Annotated[int, Rule("a whole number from 1", _whole(1, _BIGGEST))]

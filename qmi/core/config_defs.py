@@ -3,6 +3,7 @@
 from qmi.config.schema import (
     CfgContext,
     CfgDiscovery,
+    CfgHistory,
     CfgInstrument,
     CfgLimits,
     CfgLogging,
@@ -12,12 +13,14 @@ from qmi.config.schema import (
     CfgRestart,
     CfgSafeWhen,
     CfgSecurity,
+    CfgSite,
     CfgTask,
 )
 
 __all__ = [
     "CfgContext",
     "CfgDiscovery",
+    "CfgHistory",
     "CfgInstrument",
     "CfgLimits",
     "CfgLogging",
@@ -27,5 +30,6 @@ __all__ = [
     "CfgRestart",
     "CfgSafeWhen",
     "CfgSecurity",
+    "CfgSite",
     "CfgTask",
 ]

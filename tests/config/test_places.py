@@ -11,7 +11,7 @@ import pytest
 import qmi
 from qmi.config.loader import load_config
 from qmi.config.paths import Places, config_dir, datastore_dir, log_dir, qmi_home_dir, resolve_file_name
-from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi
+from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi, CfgSite
 from qmi.core.context import QMI_Context
 from qmi.errors import QMI_ConfigurationException, QMI_UsageException
 from qmi.proc.output import latest_output_dir, make_output_dir
@@ -204,3 +204,9 @@ def test_an_unknown_name_in_a_file_name_is_a_key_error_with_a_readable_text() ->
 def test_a_name_below_a_directory_for_data_that_is_not_configured_is_a_fault() -> None:
     with pytest.raises(QMI_ConfigurationException, match="No directory for data is configured"):
         resolve_file_name("${datastore}/x", CfgQmi(), "lab", NOW)
+
+
+def test_data_of_the_server_of_a_site_is_in_the_qmi_home() -> None:
+    assert Places(CONFIG).site_dir() == "/srv/qmi/site"
+    other = attrs.evolve(CONFIG, site=CfgSite(store_dir="${datastore}/nats"))
+    assert Places(other).site_dir() == "/data/nats"

@@ -7,9 +7,10 @@ import attrs
 import pytest
 
 from qmi.config import schema
-from qmi.config.schema import CfgContext, CfgInstrument, CfgLimits, CfgLogging, CfgQmi, CfgSecurity, CfgTask
-from qmi.config.structure import checked
+from qmi.config.schema import CfgContext, CfgInstrument, CfgLimits, CfgLogging, CfgQmi, CfgSecurity, CfgSite, CfgTask
+from qmi.config.structure import checked, structure
 from qmi.errors import QMI_ConfigurationException
+from qmi.names import HostPort
 
 CLASSES = [getattr(schema, name) for name in schema.__all__]
 
@@ -78,3 +79,61 @@ def test_security_is_all_or_nothing() -> None:
     assert CfgSecurity(ca="a", certificate="b", key="c").enabled
     with pytest.raises(QMI_ConfigurationException, match="together, found only certificate and key"):
         CfgSecurity(certificate="b", key="c")
+
+
+def test_site_is_there_if_it_has_servers() -> None:
+    assert not CfgSite().enabled
+    site = CfgSite(servers=["nats://a", "nats://[::1]:4223", "nats://c:63535"])
+    assert site.enabled
+    assert site.addresses == [HostPort("a", 4222), HostPort("::1", 4223), HostPort("c", 63535)]
+    assert (site.buffer_bytes, site.history.per_signal, site.history.seconds) == (8388608, 1000, 3600.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"required": True}, "expected servers beside required"),
+        (
+            {"servers": ["nats://a", "nats://b"]},
+            "expected one server, or three that stand in for each other, found two",
+        ),
+        ({"servers": ["nats://a", "nats://a:4222", "nats://b"]}, "expected each server once, found a:4222 twice"),
+        ({"servers": ["nats://a:63536", "nats://b", "nats://c"]}, "ports up to 63535, .* found a:63536"),
+    ],
+)
+def test_servers_of_a_site_that_make_no_sense_are_refused(settings: dict[str, object], complaint: str) -> None:
+    with pytest.raises(QMI_ConfigurationException, match=complaint):
+        CfgSite(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_single_server_may_have_any_port(port: int) -> None:
+    assert CfgSite(servers=[f"nats://a:{port}"]).addresses == [HostPort("a", port)]
+
+
+@pytest.mark.parametrize(
+    ("server", "complaint"),
+    [
+        ("10.0.0.5", "or 'nats://host:port', such as 'nats://10.0.0.5', found"),
+        ("10.0.0.5:4222", "such as 'nats://10.0.0.5:4222', found"),
+        ("tls://a:4222", "protected if there is a section security"),
+        ("http://a", "'nats://host:port', found"),
+        ("nats://", "found"),
+        ("nats://a:0", "found"),
+        ("nats://a:65536", "found"),
+        ("nats://a:x", "found"),
+        ("nats://:4222", "found"),
+        ("nats://me:secret@a:4222", "found"),
+        ("nats://a/b", "found"),
+        ("nats://a b", "found"),
+        ("nats://::1", "found"),
+        ("nats://[::1", "found"),
+        (4222, "found 4222"),
+        (None, "found null"),
+    ],
+)
+def test_server_of_a_site_that_is_no_address_is_refused(server: object, complaint: str) -> None:
+    with pytest.raises(QMI_ConfigurationException) as caught:
+        structure({"site": {"servers": [server]}})
+    assert str(caught.value.faults[0]).startswith("site.servers[0]: expected the address of a server")
+    assert complaint in str(caught.value)

@@ -76,6 +76,14 @@ configurations = st.builds(
         broadcast_addresses=st.lists(st.ip_addresses(v=4).map(str), max_size=2),
         timeout=seconds,
     ),
+    site=st.builds(
+        schema.CfgSite,
+        servers=st.sampled_from([[], ["nats://127.0.0.1"], ["nats://[::1]:4222", "nats://b:1", "nats://c:63535"]]),
+        buffer_bytes=st.integers(131072, 2**40),
+        history=st.builds(schema.CfgHistory, per_signal=counts, seconds=seconds),
+        names=st.lists(names, max_size=2),
+        store_dir=some(file_names),
+    ),
 )
 
 json_values = st.recursive(
