@@ -76,6 +76,7 @@ PURE = {
     "qmi.presenting.call_arguments",
     "qmi.presenting.quantity_text",
     "qmi.presenting.value_text",
+    "qmi.site.subjects",
     "qmi.proc.helper_protocol",
     "qmi.proc.order",
     "qmi.proc.control_protocol",
