@@ -2,6 +2,7 @@
 
     python -P benchmarks/child.py RUN MEASURE SECONDS     prints the figures as JSON
     python -P benchmarks/child.py RUN --serve             prints an address, serves until its input ends
+    python -P benchmarks/child.py RUN --run MODULE ...    runs the function ``main`` of a module
 
 The same files run in the environments of all systems. The repository must not be on the path there, because its
 directory ``qmi`` would hide the other library of that name; so this package is loaded by its place.
@@ -31,6 +32,9 @@ def load_package() -> None:
 def main() -> None:
     load_package()
     run, what = sys.argv[1], sys.argv[2]
+    if what == "--run":
+        importlib.import_module(sys.argv[3]).main(sys.argv[4:])
+        return
     name, _, variant = run.partition(":")
     system = importlib.import_module(f"benchmarks.systems.{name}").SYSTEM
     if what == "--serve":

@@ -1,6 +1,7 @@
 """In which order everything is measured: by measure, and in each round all its systems in turn.
 
     python -m benchmarks.run [--rounds 5] [--seconds 1.0] [--only call_remote,...] [--output NAME] [--processors 1]
+    python -m benchmarks.run --web
 
 Whatever else the machine does falls on all systems alike, and each round gives ratios of its own. Writes
 ``benchmarks/results/NAME.json`` and, if matplotlib is installed, ``NAME.png``.
@@ -11,11 +12,12 @@ from __future__ import annotations
 import argparse
 import datetime
 from importlib.util import find_spec
+from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.children import ChildFailed, run_child
 from benchmarks.environments import versions
-from benchmarks.measures import ORDER
+from benchmarks.measures import ORDER, WEB
 from benchmarks.results import DIRECTORY, Found, Results, measure_named
 from benchmarks.table import text
 
@@ -49,20 +51,33 @@ def one_round(found: Found, name: str, number: int, seconds: float) -> dict[str,
     return figures
 
 
+def draw_results(results: Results, path: Path) -> None:
+    """Draw the pictures beside the file of the results."""
+    if find_spec("matplotlib") is None:
+        print("No picture: matplotlib is not installed")
+        return
+    from benchmarks.draw import draw, draw_lateness
+
+    draw(results, path.with_suffix(".png"))
+    draw_lateness(results, path.with_suffix(".lateness.svg"))
+    print(f"Written: {path.with_suffix('.png').relative_to(DIRECTORY.parent.parent)}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each run in each round")
     parser.add_argument("--only", default="", help="names of measures, with commas between them")
-    parser.add_argument("--output", default="latest", help="name of the files, without suffix")
+    parser.add_argument("--web", action="store_true", help="measure the pages; goes to web.json, and draws no picture")
+    parser.add_argument("--output", default="", help="name of the files, without suffix")
     parser.add_argument("--processors", type=int, help="use only so many; then it does not depend on who runs where")
     options = parser.parse_args(arguments)
     if options.processors is not None:
         machine.use(options.processors)
-    names = [name for name in options.only.split(",") if name] or list(ORDER)
-    unknown = [name for name in names if name not in ORDER]
+    names = [name for name in options.only.split(",") if name] or list(WEB if options.web else ORDER)
+    unknown = [name for name in names if name not in (*ORDER, *WEB)]
     if unknown:
-        parser.error(f"there is no measure {', '.join(unknown)}; there are {', '.join(ORDER)}")
+        parser.error(f"there is no measure {', '.join(unknown)}; there are {', '.join((*ORDER, *WEB))}")
     load = machine.load()
     doubt = machine.warning(load)
     if doubt is not None:
@@ -71,17 +86,11 @@ def main(arguments: list[str] | None = None) -> None:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     results = Results(machine.describe(), versions(systems), today, load, options.seconds)
     measure_all(results, names, options.rounds)
-    path = DIRECTORY / f"{options.output}.json"
+    path = DIRECTORY / f"{options.output or ('web' if options.web else 'latest')}.json"
     results.save(path)
     print(f"Written: {path.relative_to(DIRECTORY.parent.parent)}")
-    if find_spec("matplotlib") is None:
-        print("No picture: matplotlib is not installed")
-    else:
-        from benchmarks.draw import draw, draw_lateness
-
-        draw(results, path.with_suffix(".png"))
-        draw_lateness(results, path.with_suffix(".lateness.svg"))
-        print(f"Written: {path.with_suffix('.png').relative_to(DIRECTORY.parent.parent)}")
+    if not options.web:
+        draw_results(results, path)
     if doubt is not None:
         print(f"WARNING: {doubt}")
 

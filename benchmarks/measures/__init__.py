@@ -30,3 +30,7 @@ ORDER = (
     "follow_link",
     "follow_loop",
 )
+"""What ``make bench`` measures."""
+
+WEB = ("web_pushes",)
+"""What ``make bench-web`` measures: the pages."""

@@ -12,14 +12,14 @@ from benchmarks.meter import quantile
 from benchmarks.plan import Figures, Goal, Measure
 
 RATE = 500.0
-_FIRST = 100
+FIRST = 100
 """Iterations at the beginning that do not count: the processor wakes up, the waiting learns."""
 
 
 def lateness(times: list[float], period: float) -> list[float]:
     """Seconds from each iteration's time on the grid to its start; a little below zero is before its time."""
     half = period / 2
-    return [(moment - times[0] + half) % period - half for moment in times[_FIRST:]]
+    return [(moment - times[0] + half) % period - half for moment in times[FIRST:]]
 
 
 def loop_class(variant: str) -> Any:
@@ -42,7 +42,7 @@ def measure(system: Any, variant: str, seconds: float) -> Figures:
     with context():
         task: Any = qmi.make_task("loop", loop_class(variant), times, 1.0 / RATE, **options)
         task.start()
-        time.sleep(_FIRST / RATE + seconds)
+        time.sleep(FIRST / RATE + seconds)
         task.stop()
         task.join()
     late = lateness(times, 1.0 / RATE)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
-from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import Send
 
@@ -196,7 +195,23 @@ async def _attachment(name: str, media_type: str, write: Callable[[Path], object
     except BaseException:
         folder.cleanup()
         raise
-    return FileResponse(path, media_type=media_type, filename=name, background=BackgroundTask(folder.cleanup))
+    return _Attachment(folder, path, media_type=media_type, filename=name)
+
+
+class _Attachment(FileResponse):
+    """A file that goes with its folder when it was sent, or could not be."""
+
+    def __init__(self, folder: tempfile.TemporaryDirectory[str], path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._folder = folder
+
+    async def __call__(self, *arguments: Any) -> None:
+        """Send it."""
+        # Whoever gets it may have all of it, and the server end, before a task in the background has begun.
+        try:
+            await super().__call__(*arguments)
+        finally:
+            self._folder.cleanup()
 
 
 async def get_csv(call: ApiCall) -> object:

@@ -1,19 +1,20 @@
 """What happens, to each browser that wants it: the newest value of each topic, and how many it has missed.
 
-However many browsers look at a topic, its source runs once. A source never waits for a browser: each browser has a
-place for the newest value of each of its topics, which is overwritten while the browser takes nothing.
+However many browsers look at a topic, its source runs once and its values become JSON once. A source never waits for a
+browser: what is kept is kept for the topic, and each browser is no more than a count of what it has got of it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import trio
 
@@ -51,21 +52,30 @@ class Item(NamedTuple):
 class Topic:
     """A topic that somebody wants.
 
+    What a browser has not got yet is no more than a difference of two counts: nothing is kept for each browser, and
+    what several are sent is made once.
+
     Args:
         name: Its name.
         hub: The hub.
         is_list: Whether each item counts, and not the newest alone.
+
+    Attributes:
+        published: How many items were published so far.
+        kept: The newest of them.
     """
 
     def __init__(self, name: str, hub: Hub, *, is_list: bool) -> None:
         self.name = name
         self.is_list = is_list
+        self.published: int = 0
         self.kept: deque[Item] = deque(maxlen=KEPT_ITEMS if is_list else 1)
         self.subscriptions: set[Subscription] = set()
         self.scope: trio.CancelScope = trio.CancelScope()
         self.unwanted_since: float = 0.0
         self._hub = hub
         self._head = json.dumps(name)
+        self._events: dict[int, bytes] = {}
 
     def publish(self, value: object) -> None:
         """Tell all who want it. This never waits."""
@@ -78,47 +88,62 @@ class Topic:
             self._publish(text)
 
     def _publish(self, text: str) -> None:
-        item = Item(self._hub.next_number(), time.time(), text)
-        self.kept.append(item)
+        self.kept.append(Item(self._hub.next_number(), time.time(), text))
+        self.published += 1
+        self._events.clear()
         for subscription in self.subscriptions:
-            subscription.put(self, item)
+            if subscription.is_idle:
+                subscription.wake()
 
-    def entry(self, items: Iterable[Item], missed: int) -> str:
-        """What a browser gets of this topic, as JSON."""
-        listed = list(items)
-        value = f"[{','.join(item.text for item in listed)}]" if self.is_list else listed[-1].text
-        return f'{{"topic":{self._head},"value":{value},"missed":{missed},"time":{listed[-1].time:.3f}}}'
+    def event(self, count: int) -> bytes:
+        """What a browser gets that lacks the last so many items; made once for all that lack as many."""
+        made = self._events.get(count)
+        if made is None:
+            held = len(self.kept)
+            items = list(self.kept)[max(0, held - count) :]
+            value = f"[{','.join(item.text for item in items)}]" if self.is_list else items[-1].text
+            told = f'{{"topic":{self._head},"value":{value},"missed":{count - len(items)},"time":{items[-1].time:.3f}}}'
+            made = self._events[count] = f"event: push\ndata: {told}\n\n".encode()
+        return made
 
 
 class Subscription:
-    """What one browser wants, and has not got yet."""
+    """What one browser wants, and how much of it it has got."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Topic, deque[Item]] = {}
-        self._missed: dict[Topic, int] = {}
+        self._got: dict[Topic, int] = {}
         self._woken = trio.Event()
+        self.is_idle: bool = False
 
-    def put(self, topic: Topic, item: Item) -> None:
-        """Have an item wait for the browser; of what waits already, the oldest may be dropped."""
-        waiting = self._waiting.get(topic)
-        if waiting is None:
-            waiting = self._waiting[topic] = deque(maxlen=topic.kept.maxlen)
-        elif len(waiting) == waiting.maxlen:
-            self._missed[topic] = self._missed.get(topic, 0) + 1
-        waiting.append(item)
+    def add(self, topic: Topic, after: int | None) -> None:
+        """Want a topic, of which the browser has what was published until some number; None if it has nothing."""
+        waiting = sum(1 for item in topic.kept if after is None or item.number > after)
+        self._got[topic] = topic.published - waiting
+
+    def wake(self) -> None:
+        """Say that something waits, or that no more comes."""
         self._woken.set()
 
     async def wait(self) -> None:
         """Wait until something waits."""
-        await self._woken.wait()
-
-    def take(self) -> tuple[int, list[str]]:
-        """All that waits: the number of the newest, and what the browser gets."""
-        waiting, self._waiting = self._waiting, {}
-        missed, self._missed = self._missed, {}
+        if any(topic.published != got for topic, got in self._got.items()):
+            return
         self._woken = trio.Event()
-        newest = max((items[-1].number for items in waiting.values()), default=0)
-        return newest, [topic.entry(items, missed.get(topic, 0)) for topic, items in waiting.items()]
+        self.is_idle = True
+        try:
+            await self._woken.wait()
+        finally:
+            self.is_idle = False
+
+    def take(self) -> list[bytes]:
+        """The events of all that waits."""
+        events = []
+        for topic, got in self._got.items():
+            published = topic.published
+            if published != got:
+                events.append(topic.event(published - got))
+                self._got[topic] = published
+        return events
 
 
 Source = Callable[[Topic], Coroutine[None, None, None]]
@@ -136,8 +161,8 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._nursery: trio.Nursery | None = None
         self._number = 0
+        self._subscriptions: set[Subscription] = set()
         self.epoch: str = secrets.token_hex(4)
-        self.browsers: int = 0
         self.ending: trio.Event = trio.Event()
 
     def check(self, name: str) -> None:
@@ -154,6 +179,11 @@ class Hub:
         return self._number
 
     @property
+    def browsers(self) -> int:
+        """How many browsers want something."""
+        return len(self._subscriptions)
+
+    @property
     def topics(self) -> int:
         """For how many topics a source runs."""
         return len(self._topics)
@@ -164,6 +194,7 @@ class Hub:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._end_unwanted)
+            nursery.start_soon(self._wake_at_the_end)
             try:
                 yield
             finally:
@@ -183,17 +214,15 @@ class Hub:
         """
         found = [(name, *self._find(name)) for name in dict.fromkeys(names)]
         subscription = Subscription()
-        self.browsers += 1
+        self._subscriptions.add(subscription)
         wanted = [self._wanted(*each) for each in found]
         try:
             for topic in wanted:
-                for item in topic.kept:
-                    if after is None or item.number > after:
-                        subscription.put(topic, item)
+                subscription.add(topic, after)
                 topic.subscriptions.add(subscription)
             yield subscription
         finally:
-            self.browsers -= 1
+            self._subscriptions.discard(subscription)
             for topic in wanted:
                 topic.subscriptions.discard(subscription)
                 topic.unwanted_since = trio.current_time()
@@ -215,6 +244,11 @@ class Hub:
                 except QMI_Exception as error:
                     topic.publish_once({"error": {"type": type(error).__name__, "message": str(error)}})
                 await trio.sleep(RETRY)
+
+    async def _wake_at_the_end(self) -> None:
+        await self.ending.wait()
+        for subscription in self._subscriptions:
+            subscription.wake()
 
     async def _end_unwanted(self) -> None:
         while True:
@@ -241,20 +275,31 @@ class Hub:
             yield self._event("hello", json.dumps(hello), self._number if after is None else after, retry=True)
             while not self.ending.is_set():
                 with trio.move_on_after(HEARTBEAT) as waited:
-                    await _first(subscription.wait, self.ending.wait)
+                    await subscription.wait()
                 if waited.cancelled_caught:
                     yield self._event("beat", "{}", self._number)
-                    continue
-                number, entries = subscription.take()
-                if entries:
+                elif events := subscription.take():
                     # One piece, whatever comes: the number stands at its end, so that all of it has come with that.
-                    pushes = "".join(f"event: push\ndata: {entry}\n\n" for entry in entries[:-1])
-                    yield pushes.encode() + self._event("push", entries[-1], number)
-                    await trio.sleep(1.0 / rate)
+                    events[-1] = self._identifier(self._number) + events[-1]
+                    yield b"".join(events)
+                    await self._next_turn(rate)
+
+    async def _next_turn(self, rate: float) -> None:
+        """Wait until a browser may get something again.
+
+        All that get as much as often get it at the same moments, so that they are served in one go, and what comes at
+        this very rate is not left out: a browser that got something between two of these moments waits for the next.
+        """
+        turn = math.floor(trio.current_time() * rate + 1e-6) + 1
+        with trio.move_on_at(turn / rate):
+            await self.ending.wait()
 
     def _event(self, kind: str, data: str, number: int, *, retry: bool = False) -> bytes:
         head = "retry: 1000\n" if retry else ""
-        return f"{head}id: {self.epoch}-{number}-{int(time.time() * 1000)}\nevent: {kind}\ndata: {data}\n\n".encode()
+        return head.encode() + self._identifier(number) + f"event: {kind}\ndata: {data}\n\n".encode()
+
+    def _identifier(self, number: int) -> bytes:
+        return f"id: {self.epoch}-{number}-{int(time.time() * 1000)}\n".encode()
 
     def _resumed(self, last_event_id: str) -> tuple[int | None, float | None]:
         """After which number a browser goes on, and for how long it was away, in seconds; None if it is new."""
@@ -264,15 +309,3 @@ class Hub:
             return None, None
         away = max(0.0, round(time.time() - int(since) / 1000, 3))
         return (int(number) if epoch == self.epoch and len(number) < 20 else None), away
-
-
-async def _first(*functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Wait for the first of several."""
-    async with trio.open_nursery() as nursery:
-
-        async def one(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-            await function()
-            nursery.cancel_scope.cancel()
-
-        for function in functions:
-            nursery.start_soon(one, function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from trio.testing import MockClock
 
 from qmi.data import run
 from qmi.errors import QMI_InvalidValueException, QMI_RuntimeException
+from qmi.presenting.json_values import dumps
 from qmi.web import pushes
 from qmi.web.pushes import Hub, Topic
 from tests.support.shell_driver import ShellSupply
@@ -137,6 +139,79 @@ async def test_publishing_waits_for_nobody_and_keeps_no_more_than_is_wanted(
     await stream.aclose()
 
 
+async def test_value_becomes_json_once_for_all_browsers(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    def dumps_and_count(value: object) -> str:
+        made.append(value)
+        return dumps(value)
+
+    monkeypatch.setattr(pushes, "dumps", dumps_and_count)
+    streams = [(await opened(bench, "a", "list"))[0] for _ in range(5)]
+    late, _ = await opened(bench, "a", "list")
+    for value in range(3):
+        bench.topics["a"].publish(value)
+        bench.topics["list"].publish(value)
+        got = [await anext(stream) for stream in streams]
+        entries = [[push for _, push, _ in parsed(piece)] for piece in got]
+        assert entries == [entries[0]] * 5
+        assert [push["value"] for push in entries[0]] == [value, [value]]
+    last = {push["topic"]: (push["value"], push["missed"]) for _, push, _ in parsed(await anext(late))}
+    assert last == {"a": (2, 2), "list": ([0, 1, 2], 0)}
+    assert len(made) == 6
+    for stream in (*streams, late):
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.001, 0.02, 0.049])
+async def test_values_that_come_at_the_very_rate_of_a_browser_are_all_got(
+    bench: Bench, autojump_clock: MockClock, nursery: trio.Nursery, phase: float
+) -> None:
+    rate, jitter = 20.0, (0.0, 0.012, -0.012, 0.004)
+    stream, _ = await opened(bench, "a", rate=rate)
+    begin = math.ceil(trio.current_time()) + 1 + phase
+
+    async def publish() -> None:
+        for number in range(40):
+            await trio.sleep_until(begin + number / rate + jitter[number % len(jitter)])
+            bench.topics["a"].publish(number)
+
+    nursery.start_soon(publish)
+    got: list[int] = []
+    times: list[float] = []
+    while not got or got[-1] < 39:
+        ((_, push, _),) = parsed(await anext(stream))
+        assert push["missed"] == 0
+        got.append(push["value"])
+        times.append(trio.current_time())
+    assert got == list(range(40))
+    assert len(times) / (times[-1] - times[0]) < rate * 1.05
+    await stream.aclose()
+
+
+async def test_browsers_of_one_rate_get_their_turns_together(
+    bench: Bench, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    times: dict[int, list[float]] = {0: [], 1: []}
+
+    async def read(number: int) -> None:
+        async for _ in bench.hub.events(["a"], "", 4.0):
+            times[number].append(trio.current_time())
+
+    nursery.start_soon(read, 0)
+    await trio.sleep(0.11)
+    nursery.start_soon(read, 1)
+    begin = trio.current_time()
+    for value in range(100):
+        await trio.sleep_until(begin + 0.02 * value)
+        bench.topics["a"].publish(value)
+    assert len(times[0]) > 6
+    assert times[0][-5:] == times[1][-5:]
+    bench.hub.ending.set()
+
+
 async def test_browser_that_comes_back_gets_what_it_has_not_and_is_told_for_how_long_it_was_away(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +277,25 @@ async def test_stream_ends_with_the_server(bench: Bench, autojump_clock: MockClo
     stream, _ = await opened(bench, "a")
     bench.hub.ending.set()
     assert [piece async for piece in stream] == []
+
+
+@pytest.mark.parametrize("values", [0, 1], ids=["that waits for a value", "that waits for its turn"])
+async def test_stream_ends_with_the_server_at_once(bench: Bench, autojump_clock: MockClock, values: int) -> None:
+    pieces = []
+
+    async def read() -> None:
+        pieces.extend([piece async for piece in bench.hub.events(["a"], "", 0.01)])
+
+    async with trio.open_nursery() as reading:
+        reading.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        for value in range(values):
+            bench.topics["a"].publish(value)
+        await trio.testing.wait_all_tasks_blocked()
+        begin = trio.current_time()
+        bench.hub.ending.set()
+    assert trio.current_time() == begin
+    assert len(pieces) == 1 + values
 
 
 # Over real connections

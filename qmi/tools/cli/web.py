@@ -61,7 +61,14 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         bind=arguments.bind, name=arguments.as_name, users=arguments.users, certificate=arguments.certificate,
         key=arguments.key,
     )  # fmt: skip
-    say = (lambda text: terminal.write_json({"url": text}, line=True)) if terminal.json else terminal.write
+
+    def say(text: str) -> None:
+        if terminal.json:
+            terminal.write_json({"url": text}, line=True)
+        else:
+            terminal.write(text)
+            terminal.flush()  # it may be read by a program, or go to a file, long before this one ends
+
     try:
         trio.run(partial(serve, config_of(arguments), options, say))
     except* KeyboardInterrupt:  # at the start or while it ends
