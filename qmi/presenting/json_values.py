@@ -10,8 +10,10 @@ from enum import Enum
 
 
 def dumps(value: object, *, indent: int | None = None) -> str:
-    """A value as a text of JSON."""
-    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    """A value as a text of JSON, which can be encoded as UTF-8 whatever texts are in it."""
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    # Half of a surrogate pair has no UTF-8; it stands within quotes, where its escape in Python is that of JSON, too.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def plain(value: object) -> object:

@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import trio
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from qmi.config.validators import printable
-from qmi.errors import (
-    QMI_ConnectionException,
-    QMI_Exception,
-    QMI_InvalidOperationException,
-    QMI_MessageDeliveryException,
-    QMI_ObjectLockedException,
-    QMI_TimeoutException,
-    QMI_UnknownNameException,
-    QMI_UnknownRpcException,
-    QMI_UsageException,
-)
 from qmi.names import Address, is_valid_name
-from qmi.presenting.call_arguments import WrongArgument
+from qmi.web.api_errors import RefusedError, error_answer
 from qmi.web.api_table import OPERATIONS, Operation, Query
 from qmi.web.api_values import json_response
 from qmi.web.authorization import Caller, Refusal
 from qmi.web.schemas import fault_of, from_text
 from qmi.web.services import Services
-
-_logger = logging.getLogger("qmi.web")
-
-
-class RefusedError(Exception):
-    """A request is not carried out."""
-
-    def __init__(self, refusal: Refusal, kind: str = "Refused") -> None:
-        super().__init__(refusal.message)
-        self.refusal: Refusal = refusal
-        self.kind: str = kind
 
 
 @dataclass(frozen=True)
@@ -75,7 +51,8 @@ class ApiCall:
             RefusedError: If these are no names.
         """
         params = self.request.path_params
-        context, name = params["context"], params.get("object") or params.get("task") or ""
+        context = params["context"]
+        name = next((params[kind] for kind in ("object", "task", "queue") if kind in params), "")
         if not is_valid_name(context) or not is_valid_name(name):
             raise RefusedError(Refusal(404, f"there is no object {context}.{name}"), "QMI_UnknownNameException")
         return Address(context, name)
@@ -87,6 +64,7 @@ class ApiCall:
 
 
 Handler = Callable[[ApiCall], Awaitable[object]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def make_routes(services: Services, handlers: Mapping[str, Handler]) -> list[Route]:
@@ -96,13 +74,22 @@ def make_routes(services: Services, handlers: Mapping[str, Handler]) -> list[Rou
         services: What the server consists of.
         handlers: What carries out each operation, by its name.
     """
-    return [
-        Route(operation.path, _endpoint(services, operation, handlers[operation.name]), methods=[operation.method])
-        for operation in OPERATIONS
-    ]
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for operation in OPERATIONS:
+        endpoint = _endpoint(services, operation, handlers[operation.name])
+        by_path.setdefault(operation.path, {})[operation.method] = endpoint
+    # One route for each path: what is told of a method that it lacks is which ones it has.
+    return [Route(path, _by_method(endpoints), methods=list(endpoints)) for path, endpoints in by_path.items()]
 
 
-def _endpoint(services: Services, operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    async def serve(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return serve
+
+
+def _endpoint(services: Services, operation: Operation, handler: Handler) -> Endpoint:
     async def serve(request: Request) -> Response:
         caller = Caller()
         try:
@@ -111,10 +98,9 @@ def _endpoint(services: Services, operation: Operation, handler: Handler) -> Cal
             query = _query(operation, request)
             body = await _body(operation, request)
             result = await handler(ApiCall(services, request, caller, query, body))
+            answer = result if isinstance(result, Response) else json_response(result)
         except Exception as error:
             answer = error_answer(error, request)
-        else:
-            answer = result if isinstance(result, Response) else json_response(result)
         if operation.changes:
             what = f"{request.method} {request.url.path}"
             services.door.log_change(caller.user or "nobody", request, what, _outcome(answer))
@@ -178,7 +164,8 @@ async def _body(operation: Operation, request: Request) -> object:
     fault = fault_of(found, operation.body)
     if fault:
         raise _bad(fault)
-    return found
+    whole = [name for name, kind in operation.body.get("properties", {}).items() if kind.get("type") == "integer"]
+    return {**found, **{name: int(found[name]) for name in whole if name in found}}  # 2.0 is a whole number in JSON
 
 
 def _no_constant(text: str) -> object:
@@ -187,63 +174,3 @@ def _no_constant(text: str) -> object:
 
 def _bad(text: str) -> RefusedError:
     return RefusedError(Refusal(400, text), "BadRequest")
-
-
-# Errors
-
-_STATUS: tuple[tuple[type[Exception], int], ...] = (
-    (WrongArgument, 422),
-    (QMI_ObjectLockedException, 423),
-    (QMI_ConnectionException, 503),
-    (QMI_MessageDeliveryException, 503),
-    (QMI_TimeoutException, 504),
-    (QMI_UnknownNameException, 404),
-    (QMI_UnknownRpcException, 404),
-    (QMI_InvalidOperationException, 409),
-    (QMI_UsageException, 400),
-)
-
-
-def status_of(error: Exception) -> int:
-    """The status for an error: what the object raised is 502, as of a server behind this one."""
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), 502)
-
-
-class DriverError(Exception):
-    """What an object raised.
-
-    Args:
-        error: The error.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def error_answer(error: Exception, request: Request) -> Response:
-    """What is answered in place of a result."""
-    told: dict[str, object]
-    if isinstance(error, RefusedError):
-        status, kind, text = error.refusal.status, error.kind, error.refusal.message
-        told = {"type": kind, "message": text}
-        if error.refusal.hint:
-            told["hint"] = error.refusal.hint
-    elif isinstance(error, DriverError):
-        cause = error.error
-        status = status_of(cause) if isinstance(cause, QMI_Exception) else 502
-        told = {"type": type(cause).__name__, "message": printable(str(cause)) or type(cause).__name__}
-    elif isinstance(error, QMI_Exception):
-        status, told = status_of(error), {"type": type(error).__name__, "message": printable(str(error))}
-    elif isinstance(error, trio.TooSlowError):
-        status, told = 504, {"type": "TooSlow", "message": "there was no answer in time"}
-    elif isinstance(error, ClientDisconnect):
-        status, told = 400, {"type": "BadRequest", "message": "the request has not come to its end"}
-    else:
-        _logger.error("%s %s failed", request.method, printable(request.url.path), exc_info=error)
-        status, told = 500, {"type": type(error).__name__, "message": "the server failed; its log says why"}
-    argument = getattr(error.error if isinstance(error, DriverError) else error, "argument", "")
-    if isinstance(argument, str) and argument:
-        told["argument"] = argument
-    headers = {"www-authenticate": 'Bearer realm="qmi"'} if status == 401 else None
-    return JSONResponse({"error": told}, status, headers)

@@ -1,7 +1,8 @@
-"""Signals, scans, runs, logs, dashboards and the session in the HTTP API."""
+"""Signals, runs, logs, dashboards and the session in the HTTP API."""
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
@@ -15,17 +16,17 @@ from starlette.types import Send
 import qmi.data
 from qmi._version import __version__
 from qmi.data.link_archive import copy_from
+from qmi.data.run_details import RunDetails, details
 from qmi.data.run_index import RunInfo
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.presenting.value_text import json_of
-from qmi.scan.handles import SCANS
-from qmi.web.api import ApiCall, DriverError, RefusedError
+from qmi.web.api import ApiCall
+from qmi.web.api_errors import DriverError, RefusedError
 from qmi.web.api_table import OPERATIONS
 from qmi.web.api_values import json_response
 from qmi.web.authorization import COOKIE, Refusal
 from qmi.web.openapi import document
 from qmi.web.pushes import USUAL_RATE
-from qmi.web.topics import list_scans as scans_of
 from qmi.web.topics import read_log
 
 T = TypeVar("T")
@@ -76,45 +77,6 @@ class _Events(StreamingResponse):
                 await self.body_iterator.aclose()
 
 
-# Scans
-
-
-async def list_scans(call: ApiCall) -> object:
-    """The scans that go on."""
-    site = call.services.site
-    if not site.seen():
-        await site.look()
-    return await scans_of(site, call.query.get("context", ""))
-
-
-async def _steer(call: ApiCall, what: str) -> object:
-    context, scan = call.path("context"), call.path("scan")
-    await call.services.site.connect(context)
-    proxy: Any = await call.services.site.context.get_rpc_object(f"{context}.{SCANS}")
-    await getattr(proxy, what)(scan, rpc_timeout=10.0)
-    return json_of(await proxy.get_scan(scan, rpc_timeout=10.0))
-
-
-async def pause_scan(call: ApiCall) -> object:
-    """Have a scan wait before its next point."""
-    return await _steer(call, "pause_scan")
-
-
-async def resume_scan(call: ApiCall) -> object:
-    """Have a scan go on."""
-    return await _steer(call, "resume_scan")
-
-
-async def stop_scan(call: ApiCall) -> object:
-    """Have a scan end after this point."""
-    return await _steer(call, "stop_scan")
-
-
-async def abort_scan(call: ApiCall) -> object:
-    """Have a scan end now."""
-    return await _steer(call, "abort_scan")
-
-
 # Runs
 
 
@@ -147,19 +109,18 @@ async def list_runs(call: ApiCall) -> object:
     return [_run_json(info, call.query.get("context", "")) for info in reversed(found)]
 
 
-async def _run(call: ApiCall) -> RunInfo:
-    wanted = call.path("run")
-    found = [info for info in await _runs(call) if wanted in (info.run_id, info.name)]
-    if not found:
-        raise QMI_UnknownNameException(f"there is no run {wanted!r}")
-    return found[-1]
+async def _details(call: ApiCall) -> RunDetails:
+    context = call.query.get("context")
+    if context is not None:
+        await call.services.site.connect(context)
+    return await _in_thread(partial(details, call.path("run"), context=context))
 
 
 async def get_run(call: ApiCall) -> object:
     """What is known of a run."""
-    info = await _run(call)
+    found = (await _details(call)).info
     context = call.query.get("context")
-    async with qmi.data.follow(info.run_id, context=context) as follower:
+    async with qmi.data.follow(found.run_id, context=context) as follower:
         head = {
             "columns": dict(follower.columns),
             "coordinates": list(follower.coordinates),
@@ -168,15 +129,16 @@ async def get_run(call: ApiCall) -> object:
                 for column, axes in follower.axes.items()
             },
         }
-    return {**_run_json(info, context or ""), **head}
+    return {**_run_json(found, context or ""), **head}
 
 
 async def get_rows(call: ApiCall) -> object:
     """The rows of a run: those that there are."""
-    info = await _run(call)
-    limit, first = call.query.get("limit", 10_000), call.query.get("first", 0)
+    limit, first, context = call.query.get("limit", 10_000), call.query.get("first", 0), call.query.get("context")
+    if context is not None:
+        await call.services.site.connect(context)
     rows: list[dict[str, object]] = []
-    async with qmi.data.follow(info.run_id, context=call.query.get("context"), first=first) as follower:
+    async with qmi.data.follow(call.path("run"), context=context, first=first) as follower:
         while len(rows) < limit:
             part = await follower.read_async(timeout=0.0 if rows else 0.2)
             if not part:
@@ -216,14 +178,14 @@ class _Attachment(FileResponse):
 
 async def get_csv(call: ApiCall) -> object:
     """A run as comma-separated values."""
-    info = await _run(call)
+    info = (await _details(call)).info
     export = partial(qmi.data.export, info.run_id, context=call.query.get("context"))
     return await _attachment(f"{info.run_id}.csv", "text/csv", export)
 
 
 async def get_file(call: ApiCall) -> object:
     """The netCDF file of a run that has ended."""
-    info = await _run(call)
+    info = (await _details(call)).info
     if info.state == "running":
         raise QMI_InvalidOperationException(f"run {info.run_id} goes on; its file is there when it has ended")
     context = call.query.get("context")
@@ -299,7 +261,7 @@ async def login(call: ApiCall) -> object:
     door = call.services.door
     waited = door.seconds_to_wait(call.request)
     if waited:
-        raise RefusedError(Refusal(429, f"too many wrong logins: wait {waited:.0f} s"))
+        raise RefusedError(Refusal(429, f"too many wrong logins: wait {math.ceil(waited)} s"), wait=waited)
     if door.login_by == "token":
         user = await door.user_by_token(call.body.get("token", ""), call.request)
     else:
@@ -321,6 +283,13 @@ async def logout(call: ApiCall) -> object:
     answer = json_response({"user": None})
     answer.delete_cookie(COOKIE, path="/")
     return answer
+
+
+async def list_operations(call: ApiCall) -> object:
+    """What this API can do."""
+    return [
+        {"method": each.method, "path": each.path, "about": each.about, "changes": each.changes} for each in OPERATIONS
+    ]
 
 
 async def describe(call: ApiCall) -> object:

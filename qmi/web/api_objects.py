@@ -9,19 +9,18 @@ import trio
 
 from qmi.actors.interface import Interface
 from qmi.actors.proxy import AsyncProxy
-from qmi.errors import QMI_Exception, QMI_InvalidOperationException, QMI_InvalidValueException
+from qmi.errors import QMI_Exception, QMI_InvalidOperationException
 from qmi.names import Address
 from qmi.presenting.annotations import configured_modules, resolver
 from qmi.presenting.call_arguments import WrongArgument, bind_json
-from qmi.presenting.json_values import plain
 from qmi.presenting.members import methods, parameters
 from qmi.presenting.methods import Found, find_method, method_json, setting_of
-from qmi.presenting.places import Place, allowed_async, find_places
+from qmi.presenting.places import allowed_async
 from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
-from qmi.web.api import ApiCall, DriverError
+from qmi.web.api import ApiCall
+from qmi.web.api_errors import DriverError
 from qmi.web.api_values import value_response
-from qmi.web.topics import read_values, told_of
 
 TIMEOUT = 30.0
 """How long a call may take unless its request says otherwise, in seconds."""
@@ -42,11 +41,13 @@ async def get_context(call: ApiCall) -> object:
 # Objects
 
 
-async def _proxy(call: ApiCall, *, fresh: bool = False) -> AsyncProxy[Any]:
+async def proxy_of(call: ApiCall, *, fresh: bool = False) -> AsyncProxy[Any]:
+    """A proxy of the object that the path names, for whoever calls."""
     return await call.services.proxies.of(call.caller.user, call.address, fresh=fresh)
 
 
-def _interface(proxy: AsyncProxy[Any]) -> Interface:
+def interface_of(proxy: AsyncProxy[Any]) -> Interface:
+    """What it offers."""
     found: Interface = proxy.__rpc_interface__
     return found
 
@@ -54,8 +55,8 @@ def _interface(proxy: AsyncProxy[Any]) -> Interface:
 async def get_object(call: ApiCall) -> object:
     """What an object offers, and how it is."""
     address = call.address
-    proxy = await _proxy(call, fresh=True)
-    interface = _interface(proxy)
+    proxy = await proxy_of(call, fresh=True)
+    interface = interface_of(proxy)
     status = (await call.services.site.look_at(address.context)).status
     entry = None if status is None else status.find(address.object)
     return {
@@ -80,71 +81,11 @@ async def get_object(call: ApiCall) -> object:
     }  # fmt: skip
 
 
-async def get_parameters(call: ApiCall) -> object:
-    """All parameters, with their values as they were read or set last."""
-    proxy = await _proxy(call)
-    if _interface(proxy).parameters is None:
-        return []
-    infos = await proxy.parameters(rpc_timeout=5.0)
-    readings = await read_values(call.services.site, call.address)
-    told = []
-    for name, info in infos.items():
-        entry: dict[str, object] = {**_record(info), "value": None, "time": None}
-        if info.values is not None:
-            entry["values"] = [json_of(value) for value in info.values]
-        if name in readings:
-            (place,) = find_places(proxy, call.address, name)
-            value, when = readings[name]
-            entry |= {**told_of(place, value), "time": when}
-        told.append(entry)
-    return told
-
-
-def _record(info: object) -> dict[str, object]:
-    found = plain(info)
-    return found if isinstance(found, dict) else {}
-
-
-async def _place(call: ApiCall) -> Place:
-    path = call.path("path")
-    if "*" in path or "?" in path:
-        raise QMI_InvalidValueException(f"one value is asked for at a time, got {path!r}")
-    (place,) = find_places(await _proxy(call), call.address, path)
-    return place
-
-
-async def get_parameter(call: ApiCall) -> object:
-    """Read a value."""
-    place = await _place(call)
-    try:
-        value = await place.get_async(TIMEOUT)
-    except Exception as error:  # of the driver, most likely
-        raise DriverError(error) from error
-    return value_response(value, told_of(place, value), call.accept)
-
-
-async def set_parameter(call: ApiCall) -> object:
-    """Set a value; it is checked first, as on the command line."""
-    place = await _place(call)
-    resolve = resolver(place.class_name, configured_modules(call.services.site.context.config))
-    given = call.body["value"]
-    try:
-        value = place.read_json(given, resolve)
-    except WrongArgument:
-        allowed = await allowed_async(place.proxy, place.path) if place.is_parameter else ""
-        value = place.read_json(given, resolve, allowed)
-    try:
-        await place.set_async(value, TIMEOUT)
-    except Exception as error:  # of the driver, most likely
-        raise DriverError(error) from error
-    return told_of(place, value)
-
-
 # Methods
 
 
 async def _found(call: ApiCall) -> Found:
-    return find_method(await _proxy(call), call.address, call.path("path"))
+    return find_method(await proxy_of(call), call.address, call.path("path"))
 
 
 async def get_method(call: ApiCall) -> object:
@@ -181,7 +122,7 @@ async def call_method(call: ApiCall) -> object:
     except trio.TooSlowError:
         raise
     except Exception as error:  # of the driver, most likely
-        raise DriverError(error) from error
+        raise DriverError(error, setting_of(found).name) from error
     return value_response(result, {"result": json_of(result)}, call.accept)
 
 
@@ -205,7 +146,9 @@ async def _lock(call: ApiCall, proxy: AsyncProxy[Any]) -> object:
         return None
     if info is None:
         return None
-    found = _record(info)
+    # As a tuple, which is what travels, it has the first three.
+    names = ("context", "label", "since", "reason", "user", "program", "host")
+    found = {name: getattr(info, name) for name in names}
     own = call.services.site.context.name
     mine = bool(call.caller.user) and info.context == own and proxy.__rpc__.token is not None
     return {**found, "describe": info.describe(), "mine": mine}
@@ -213,7 +156,7 @@ async def _lock(call: ApiCall, proxy: AsyncProxy[Any]) -> object:
 
 async def get_lock(call: ApiCall) -> object:
     """Who holds the lock."""
-    return {"lock": await _lock(call, await _proxy(call))}
+    return {"lock": await _lock(call, await proxy_of(call))}
 
 
 def _token(call: ApiCall) -> str:
@@ -222,7 +165,7 @@ def _token(call: ApiCall) -> str:
 
 async def take_lock(call: ApiCall) -> object:
     """Lock an object for whoever is logged in."""
-    proxy = await _proxy(call)
+    proxy = await proxy_of(call)
     reason = call.body.get("reason") or f"{call.caller.user}, in a browser"
     granted = await proxy.reserve(reason, call.body.get("timeout", 0.0), _token(call))
     lock = await _lock(call, proxy)
@@ -234,7 +177,7 @@ async def take_lock(call: ApiCall) -> object:
 
 async def release_lock(call: ApiCall) -> object:
     """Give a lock back, or take one away."""
-    proxy = await _proxy(call)
+    proxy = await proxy_of(call)
     if call.query.get("force"):
         reason = call.query.get("reason") or f"taken over by {call.caller.user}, in a browser"
         await proxy.force_unlock(reason)
@@ -249,15 +192,15 @@ async def release_lock(call: ApiCall) -> object:
 async def request_lock(call: ApiCall) -> object:
     """Tell whoever holds the lock that somebody wants it."""
     reason = call.body.get("reason") or f"{call.caller.user} asks for it in a browser"
-    return {"told": await (await _proxy(call)).request_release(reason)}
+    return {"told": await (await proxy_of(call)).request_release(reason)}
 
 
 # Tasks
 
 
 async def _task(call: ApiCall) -> Any:
-    proxy: Any = await _proxy(call)
-    if _interface(proxy).category != "task":
+    proxy: Any = await proxy_of(call)
+    if interface_of(proxy).category != "task":
         raise QMI_InvalidOperationException(f"{call.address} is no task")
     return proxy
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from qmi.config.validators import LOG_LEVELS
+from qmi.data.index_queries import STATES
+
 Schema = Mapping[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -76,8 +79,11 @@ _ONE_CONTEXT = Query("context", "only this context")
 _OBJECT_PATH = "/api/objects/{context}/{object}"
 _TASK_PATH = "/api/tasks/{context}/{task}"
 _SCAN_PATH = "/api/scans/{context}/{scan}"
+_QUEUE_PATH = "/api/queues/{context}/{queue}"
+_CALL_TIMEOUT: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 24 * 3600}
 
 OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "/api", "list_operations", "What this API can do, a line each", "Session", unknown=False),
     Operation("GET", "/api/contexts", "list_contexts", "All contexts, and what each tells of itself", "Contexts",
               unknown=False),
     Operation("GET", "/api/contexts/{context}", "get_context", "One context", "Contexts"),
@@ -85,13 +91,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", f"{_OBJECT_PATH}/parameters", "get_parameters",
               "All parameters with their units, limits and values as they were last read; the device is not asked",
               "Objects"),
-    Operation("GET", f"{_OBJECT_PATH}/parameters/{{path}}", "get_parameter", "Read a parameter, property or constant",
-              "Objects", media=_ARRAYS),
+    Operation("GET", f"{_OBJECT_PATH}/parameters/{{path}}", "get_parameter",
+              "Read a parameter, property or constant; of an object that somebody has locked, what was read last",
+              "Objects", media=_ARRAYS,
+              query=(Query("last", "what was read or set last, with its time; the device is not asked", FLAG),)),
     Operation("PUT", f"{_OBJECT_PATH}/parameters/{{path}}", "set_parameter", "Set a parameter or property", "Objects",
               changes=True, body=fields(("value",), value=ANYTHING)),
     Operation("GET", f"{_OBJECT_PATH}/methods/{{path}}", "get_method", "What a method takes and does", "Objects"),
     Operation("POST", f"{_OBJECT_PATH}/methods/{{path}}", "call_method", "Call a method", "Objects", changes=True,
-              body=fields(arguments={"anyOf": [OBJECT, LIST]}, timeout={"type": "number", "exclusiveMinimum": 0}),
+              body=fields(arguments={"anyOf": [OBJECT, LIST]}, timeout=_CALL_TIMEOUT),
               media=_ARRAYS),
     Operation("GET", f"{_OBJECT_PATH}/traffic", "get_traffic",
               "What the instrument and its device have said to each other, as far as it is kept", "Objects",
@@ -117,18 +125,32 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/signals", "list_signals", "The signals of all objects", "Signals", query=(_ONE_CONTEXT,)),
     Operation("GET", "/api/events", "events", "What happens, as server-sent events", "Signals",
               query=(Query("topic", "what is wanted: site, status:CONTEXT, value:CONTEXT.OBJECT.NAME, "
-                           "signal:CONTEXT.OBJECT.NAME, rows:RUN, scans, log:CONTEXT, "
-                           "traffic:CONTEXT.OBJECT", several=True, required=True),
+                           "signal:CONTEXT.OBJECT.NAME, rows:RUN, scans, queues, log:CONTEXT, "
+                           "traffic:CONTEXT.OBJECT",
+                           several=True, required=True),
                      Query("rate", "no more than so many values of a topic a second",
-                           {"type": "number", "exclusiveMinimum": 0, "maximum": 100})),
+                           {"type": "number", "minimum": 0.1, "maximum": 100})),
               media=("text/event-stream",)),
     Operation("GET", "/api/scans", "list_scans", "The scans that go on", "Scans and runs", query=(_ONE_CONTEXT,)),
+    Operation("GET", _SCAN_PATH, "get_scan", "One of them, or one that has ended not long ago", "Scans and runs"),
     *(Operation("POST", f"{_SCAN_PATH}/{what}", f"{what}_scan", about, "Scans and runs", changes=True)
       for what, about in (("pause", "Have a scan wait before its next point"), ("resume", "Have it go on"),
                           ("stop", "Have it end after this point"), ("abort", "Have it end now"))),
+    Operation("GET", "/api/queues", "list_queues", "The queues of scans, and what runs and waits in each",
+              "Scans and runs", query=(_ONE_CONTEXT,)),
+    Operation("GET", _QUEUE_PATH, "get_queue", "One of them", "Scans and runs"),
+    Operation("POST", f"{_QUEUE_PATH}/pause", "pause_queue", "Have a queue begin no other scan", "Scans and runs",
+              changes=True, body=fields(reason=TEXT)),
+    Operation("POST", f"{_QUEUE_PATH}/resume", "resume_queue", "Have it go on", "Scans and runs", changes=True),
+    Operation("POST", f"{_QUEUE_PATH}/scans/{{scan}}/move", "move_scan",
+              "Have a scan that waits come earlier or later: so many that wait are before it then", "Scans and runs",
+              changes=True, body=fields(("position",), position={"type": "integer", "minimum": 0, "maximum": 10**6})),
+    Operation("DELETE", f"{_QUEUE_PATH}/scans/{{scan}}", "remove_scan", "Remove a scan that waits", "Scans and runs",
+              changes=True),
     Operation("GET", "/api/runs", "list_runs", "The runs, newest first", "Scans and runs",
               query=(_CONTEXT, Query("name", "only those of this name; * stands for anything"),
-                     Query("tag", "only those with this tag"), Query("state", "only those that are in this state"),
+                     Query("tag", "only those with this tag"),
+                     Query("state", "only those that are in this state", {"type": "string", "enum": STATES}),
                      Query("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": 10000}))),
     Operation("GET", "/api/runs/{run}", "get_run", "What is known of a run", "Scans and runs", query=(_CONTEXT,)),
     Operation("GET", "/api/runs/{run}/rows", "get_rows", "The rows of a run, those so far of one that lasts",
@@ -140,10 +162,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/runs/{run}/csv", "get_csv", "A run as comma-separated values", "Scans and runs",
               query=(_CONTEXT,), media=("text/csv",)),
     Operation("GET", "/api/logs/{context}", "get_log", "What a context has logged", "Logs",
-              query=(Query("after", "records after this one", WHOLE), Query("level", "the lowest level that is wanted"),
+              query=(Query("after", "records after this one", WHOLE),
+                     Query("level", "the lowest level that is wanted", {"type": "string", "enum": LOG_LEVELS}),
                      Query("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": 1000}),
                      Query("run", "where 'after' was told"))),
-    Operation("GET", "/api/doctor", "doctor", "What 'qmi doctor' finds", "Logs", unknown=False),
+    Operation("GET", "/api/doctor", "doctor", "What 'qmi doctor' finds: each fault, and what to do about it", "Logs",
+              unknown=False),
     Operation("GET", "/api/dashboards", "list_dashboards", "The dashboards that there are", "Dashboards",
               unknown=False),
     Operation("GET", "/api/dashboards/{name}", "get_dashboard", "A dashboard", "Dashboards"),
@@ -163,3 +187,16 @@ OPERATIONS: tuple[Operation, ...] = (
 def path_names(path: str) -> list[str]:
     """The parameters of a path."""
     return [part.partition("}")[0] for part in path.split("{")[1:]]
+
+
+PATH_SCHEMAS: Mapping[str, Schema] = {
+    "name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "description": "name of a dashboard"},
+    "context": {"type": "string", "minLength": 1, "description": "name of a context"},
+    "object": {"type": "string", "minLength": 1, "description": "name of an instrument, a task or another object"},
+    "task": {"type": "string", "minLength": 1, "description": "name of a task"},
+    "queue": {"type": "string", "minLength": 1, "description": "name of a queue of scans"},
+    "scan": {"type": "string", "minLength": 1, "description": "id of a scan"},
+    "run": {"type": "string", "minLength": 1, "description": "id of a run; or a name, for the newest run of it"},
+    "path": {"type": "string", "minLength": 1, "description": "its name; of a channel, such as 'outputs[1].voltage'"},
+}
+"""What the parameters of paths are."""

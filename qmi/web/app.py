@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from qmi.web import api_data, api_objects, metrics, traffic
-from qmi.web.api import make_routes
+from qmi.config.validators import printable
+from qmi.web import api_data, api_objects, api_parameters, api_scans, metrics, traffic
+from qmi.web.api import Handler, make_routes
 from qmi.web.api_table import OPERATIONS
 from qmi.web.assets import serve_asset
 from qmi.web.guard import App, Guard
@@ -24,10 +25,10 @@ _logger = logging.getLogger("qmi.web")
 _ERROR_PAGE = Page("", "error.html", "")
 
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     operation.name: next(
         getattr(module, operation.name)
-        for module in (api_objects, traffic, api_data)
+        for module in (api_objects, api_parameters, api_scans, traffic, api_data)
         if hasattr(module, operation.name)
     )
     for operation in OPERATIONS
@@ -67,7 +68,11 @@ def _metrics_endpoint(services: Services) -> Callable[[Request], Awaitable[Respo
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else ""
-    return error_response(request, status, "Refused", f"{detail}: {request.method} {request.url.path}")
+    headers = error.headers if isinstance(error, HTTPException) else None
+    allowed = (headers or {}).get("Allow", "")
+    hint = f"this address takes {allowed}" if allowed else "GET /api lists what there is" if _is_api(request) else ""
+    message = f"{detail}: {request.method} {printable(request.url.path)}"
+    return error_response(request, status, "Refused", message, hint, headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -75,7 +80,9 @@ async def _failed(request: Request, error: Exception) -> Response:
     return error_response(request, 500, type(error).__name__, "the server failed; its log says why")
 
 
-def error_response(request: Request, status: int, kind: str, message: str, hint: str = "") -> Response:
+def error_response(
+    request: Request, status: int, kind: str, message: str, hint: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
     """What is answered to a request that is not carried out: a page for people, JSON for programs.
 
     Args:
@@ -84,8 +91,15 @@ def error_response(request: Request, status: int, kind: str, message: str, hint:
         kind: The type of the error.
         message: What was found, and what was expected.
         hint: What to do; empty if the message says it.
+        headers: Headers of the answer.
     """
-    if not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", ""):
-        return render("error.html", status, page=_ERROR_PAGE, title=f"Error {status}", message=message, data=None)
+    if not _is_api(request) and "text/html" in request.headers.get("accept", ""):
+        page = render("error.html", status, page=_ERROR_PAGE, title=f"Error {status}", message=message, data=None)
+        page.headers.update(headers or {})
+        return page
     told = {"type": kind, "message": message, **({"hint": hint} if hint else {})}
-    return JSONResponse({"error": told}, status)
+    return JSONResponse({"error": told}, status, headers)
+
+
+def _is_api(request: Request) -> bool:
+    return f"{request.url.path}/".startswith("/api/")

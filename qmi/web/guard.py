@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+import trio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
@@ -33,8 +34,10 @@ MAX_BODY = 16 * 1024 * 1024
 """No request is larger, in bytes."""
 
 
-class TooLargeError(Exception):
-    """The body of a request is too large."""
+_REST = 4 * MAX_BODY
+"""Of a request that is too large, so many bytes more are taken and dropped."""
+_REST_PATIENCE = 5.0
+"""For how long that is done, in seconds."""
 
 
 class Guard:
@@ -65,15 +68,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(receive, send, self._headers)
-        refused = self._refuse(scope, Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refused = self._refuse(scope, headers)
         if refused is not None:
             await _error(*refused)(scope, receive, exchange.send)
             return
-        try:
+        if _length(headers) <= MAX_BODY:
             await self._app(scope, exchange.receive, exchange.send)
-        except TooLargeError:
-            if not exchange.has_begun:
-                await _error(413, f"the request is larger than {MAX_BODY} bytes")(scope, receive, exchange.send)
+            if not exchange.is_too_large:
+                return
+        await _refuse_body(receive, _Exchange(receive, send, self._headers).send)
 
 
 class _Exchange:
@@ -88,22 +92,51 @@ class _Exchange:
     def __init__(self, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
         self._receive, self._send, self._headers = receive, send, headers
         self._received = 0
-        self.has_begun = False
+        self._has_begun = False
+        self.is_too_large: bool = False
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._received += len(message.get("body", b""))
-        if self._received > MAX_BODY:
-            raise TooLargeError
-        return message
+        if self._received > MAX_BODY and not self._has_begun:
+            self.is_too_large = True
+        # Whoever answers is told that there is no more, and what it answers then is not sent.
+        return {"type": "http.disconnect"} if self.is_too_large else message
 
     async def send(self, message: Message) -> None:
+        if self.is_too_large:
+            return
         if message["type"] == "http.response.start":
-            self.has_begun = True
+            self._has_begun = True
             headers = MutableHeaders(scope=message)
             for name, value in self._headers.items():
                 headers.setdefault(name, value)
         await self._send(message)
+
+
+async def _refuse_body(receive: Receive, send: Send) -> None:
+    """Answer a request that is too large, and take some of the rest of it.
+
+    Where the connection ends while the other side still sends, it is told of an error of the connection, and does not
+    see the answer.
+    """
+    answer = _error(413, f"the request is too large: it may have {MAX_BODY} bytes at most")
+    answer.headers["connection"] = "close"
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    left = _REST
+    with trio.move_on_after(_REST_PATIENCE):
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                break
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _length(headers: Headers) -> int:
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def _error(status: int, text: str) -> JSONResponse:

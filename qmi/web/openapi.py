@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qmi.web.api_table import ANYTHING, Operation, Query, path_names
+from qmi.web.api_answers import ANSWERS, SCHEMAS
+from qmi.web.api_table import ANYTHING, PATH_SCHEMAS, Operation, Query, path_names
 
 _ERRORS = {
     "400": "the request cannot be understood",
@@ -15,6 +16,7 @@ _ERRORS = {
     "409": "it cannot be done now",
     "413": "the request is too large",
     "415": "what is sent is of another type",
+    "421": "the server has another name",
     "422": "a value does not fit; the error names the argument",
     "423": "somebody else holds the lock",
     "429": "too many requests",
@@ -23,8 +25,8 @@ _ERRORS = {
     "503": "the context is not there, or has not answered",
     "504": "the object did not answer in time",
 }
-_READING = ("400", "401", "404", "409", "429", "500", "502", "503", "504")
-_CHANGING = (*_READING, "403", "413", "415", "422", "423")
+_READING = ("400", "401", "404", "409", "413", "421", "423", "429", "500", "502", "503", "504")
+_CHANGING = (*_READING, "403", "415", "422")
 
 
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {"Error": _error_schema()},
+            "schemas": dict(SCHEMAS),
             "responses": {code: _error(text) for code, text in _ERRORS.items()},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "the token that 'qmi web' prints"},
@@ -57,24 +59,17 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     }
 
 
-def _error_schema() -> dict[str, Any]:
-    text = {"type": "string"}
-    told = {"type": text, "message": text, "hint": text, "argument": text}
-    error = {"type": "object", "properties": told, "required": ["type", "message"]}
-    return {"type": "object", "properties": {"error": error}, "required": ["error"]}
-
-
 def _error(text: str) -> dict[str, Any]:
     return {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
 
 
 def _described(operation: Operation) -> dict[str, Any]:
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {"name": name, "in": "path", "required": True, "schema": PATH_SCHEMAS[name]}
         for name in path_names(operation.path)
     ]
     answers = {code: {"$ref": f"#/components/responses/{code}"} for code in _codes(operation)}
-    content = {kind: {"schema": ANYTHING} for kind in operation.media}
+    content = {kind: {"schema": _answer(operation.name, kind)} for kind in operation.media}
     found: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.about,
@@ -83,10 +78,16 @@ def _described(operation: Operation) -> dict[str, Any]:
         "responses": {"200": {"description": "done", "content": content}, **answers},
     }
     if operation.body is not None:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": operation.body}}}
-    if operation.changes:
-        found["security"] = [{"token": []}, {"password": []}, {"session": []}]
+        required = "required" in operation.body
+        found["requestBody"] = {"required": required, "content": {"application/json": {"schema": operation.body}}}
+    if not operation.open_to_all:  # reading needs a login as well where it is not free
+        proofs: list[dict[str, list[str]]] = [{"token": []}, {"password": []}, {"session": []}]
+        found["security"] = proofs if operation.changes else [{}, *proofs]
     return found
+
+
+def _answer(name: str, kind: str) -> Mapping[str, Any]:
+    return ANSWERS.get(name, ANYTHING) if kind == "application/json" else ANYTHING
 
 
 def _codes(operation: Operation) -> list[str]:

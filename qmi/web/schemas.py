@@ -34,8 +34,12 @@ def fault_of(value: object, schema: Mapping[str, Any], where: str = "what is sen
     kind = schema.get("type")
     if kind is None:
         return ""
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        value = int(value)
     if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
         return f"{where} must be {_WORDS[kind]}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{where} must be one of {', '.join(map(str, schema['enum']))}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number_fault(value, schema, where)
     return _fields_fault(value, schema, where) if isinstance(value, dict) else ""
@@ -82,6 +86,8 @@ def from_text(text: str, schema: Mapping[str, Any]) -> object:
     value: object = text
     if kind == "boolean":
         value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    elif "enum" in schema:
+        value = next((each for each in schema["enum"] if each.lower() == text.lower()), text)
     elif kind in ("integer", "number") and text.isascii() and len(text) < 40:
         try:
             value = int(text) if kind == "integer" else float(text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
 
 from qmi.actors.proxy import AsyncProxy
 from qmi.names import Address
+from qmi.parameters.info import ParameterInfo
 from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
@@ -70,6 +71,7 @@ class Services:
         options: How the server runs.
         dashboards: What users have arranged.
         doctor: Looks at what the laboratory stands on.
+        infos: What objects have said of their parameters last.
     """
 
     site: Site
@@ -79,3 +81,4 @@ class Services:
     options: Options
     dashboards: Dashboards
     doctor: Doctor
+    infos: dict[Address, dict[str, ParameterInfo]] = field(default_factory=dict)

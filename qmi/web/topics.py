@@ -16,7 +16,13 @@ from qmi.actors.future import call_async
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
 from qmi.core.context import LogBatch
 from qmi.data import follow
-from qmi.errors import QMI_Exception, QMI_InvalidValueException, QMI_UnknownNameException, QMI_UnknownRpcException
+from qmi.errors import (
+    QMI_Exception,
+    QMI_InvalidValueException,
+    QMI_TimeoutException,
+    QMI_UnknownNameException,
+    QMI_UnknownRpcException,
+)
 from qmi.messages import Call
 from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, parse_address, parse_member
 from qmi.presenting.places import Place, find_places
@@ -26,6 +32,7 @@ from qmi.presenting.value_text import json_of
 from qmi.scan import ScanInfo
 from qmi.scan.handles import SCANS
 from qmi.web.pushes import Source, Topic
+from qmi.web.scans import list_queues, scan_json
 from qmi.web.site import Site
 from qmi.web.traffic import publish_traffic
 
@@ -55,6 +62,7 @@ class Sources:
             "signal": (self._of_signal, False),
             "rows": (self._of_rows, True),
             "scans": (self._of_scans, False),
+            "queues": (self._of_queues, False),
             "log": (self._of_log, True),
             "traffic": (self._of_traffic, True),
         }
@@ -70,7 +78,7 @@ class Sources:
             near = nearest(kind, self.kinds)
             hint = f"did you mean {near!r}?" if near else f"there are {', '.join(self.kinds)}"
             raise QMI_InvalidValueException(f"there is no topic {kind!r}: {hint}")
-        if (kind in ("site", "scans")) == bool(rest) or bool(colon) != bool(rest):
+        if (kind in ("site", "scans", "queues")) == bool(rest) or bool(colon) != bool(rest):
             raise QMI_InvalidValueException(f"topic must be {_FORMS[kind]}, got {name!r}")
         if kind in ("value", "signal"):
             parse_member(rest)
@@ -164,6 +172,12 @@ class Sources:
                 topic.publish_once(await list_scans(self._site))
                 await trio.sleep(SCANS_EVERY)
 
+    async def _of_queues(self, topic: Topic, _: str) -> None:
+        with self._site.watched():
+            while True:
+                topic.publish_once(await list_queues(self._site))
+                await trio.sleep(SCANS_EVERY)
+
     # Logs
 
     async def _of_log(self, topic: Topic, name: str) -> None:
@@ -185,7 +199,7 @@ class Sources:
 _FORMS = {
     "site": "site", "status": "status:CONTEXT", "value": "value:CONTEXT.OBJECT.NAME",
     "signal": "signal:CONTEXT.OBJECT.NAME", "rows": "rows:RUN, or rows:CONTEXT/RUN", "scans": "scans",
-    "log": "log:CONTEXT", "traffic": "traffic:CONTEXT.OBJECT",
+    "queues": "queues", "log": "log:CONTEXT", "traffic": "traffic:CONTEXT.OBJECT",
 }  # fmt: skip
 
 
@@ -229,7 +243,7 @@ async def list_scans(site: Site, only: str = "") -> list[dict[str, object]]:
             if only:
                 raise
             continue
-        found += [{"context": name, **info._asdict()} for info in told if isinstance(info, ScanInfo)]
+        found += [scan_json(name, info) for info in told if isinstance(info, ScanInfo)]
     return found
 
 
@@ -258,7 +272,7 @@ async def read_log(site: Site, name: str, **request: object) -> LogBatch:
         QMI_Exception: If it does not answer.
     """
     call = Call(CONTEXT_OBJECT_NAME, "read_log", (), request)
-    with trio.move_on_after(30.0):
+    with trio.move_on_after(_LOG_WAIT + 10):
         found = await call_async(site.context.request(Address(name, CONTEXT_OBJECT_NAME), call))
         return LogBatch.from_plain(found)
-    raise QMI_InvalidValueException(f"context {name!r} does not tell its log")
+    raise QMI_TimeoutException(f"context {name!r} has not told its log within {_LOG_WAIT + 10:g} s")

@@ -19,6 +19,7 @@ from qmi.contexts.async_context import Context
 from qmi.contexts.default import open_context
 from qmi.web.options import Options
 from qmi.web.server import serve
+from tests.support.web_contract import check
 
 
 @dataclass
@@ -84,6 +85,11 @@ async def pushed(web: Web, *topics: str) -> AsyncIterator[Pushed]:
         yield Pushed(stream)
 
 
+async def _read_and_check(answer: httpx.Response) -> None:
+    await answer.aread()
+    check(answer)
+
+
 @asynccontextmanager
 async def web_of(config: Path, lab: Context, options: Options) -> AsyncIterator[Web]:
     """A server of the pages, for the length of the block."""
@@ -91,7 +97,10 @@ async def web_of(config: Path, lab: Context, options: Options) -> AsyncIterator[
     async with trio.open_nursery() as nursery:
         starting = partial(serve, load_config(str(config)), options, said.append, init_logging=False)
         url = await nursery.start(starting)
-        async with httpx.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=30.0) as client:
+        hooks = {"response": [_read_and_check]}
+        async with httpx.AsyncClient(
+            base_url=url, verify=False, trust_env=False, timeout=30.0, event_hooks=hooks
+        ) as client:
             yield Web(url, client, lab, said)
         nursery.cancel_scope.cancel()
 

@@ -13,6 +13,7 @@ import pytest
 
 from qmi._version import __version__
 from qmi.core.task import QMI_Task
+from qmi.web import guard
 from qmi.web.api_table import OPERATIONS
 from qmi.web.app import HANDLERS
 from qmi.web.openapi import document
@@ -64,7 +65,8 @@ def test_description_is_that_of_openapi() -> None:
     assert [entry["name"] for entry in put["parameters"]] == ["context", "object", "path"]
     assert put["requestBody"]["content"]["application/json"]["schema"]["required"] == ["value"]
     assert put["security"]
-    assert "security" not in found["paths"]["/api/contexts"]["get"]
+    assert {} in found["paths"]["/api/contexts"]["get"]["security"]
+    assert {} not in put["security"]
 
 
 async def test_contexts_are_told(web: Web) -> None:
@@ -114,7 +116,7 @@ async def test_parameter_is_set_by_json_as_on_the_command_line(operator: Web) ->
 
 
 VALUE_THAT_DOES_NOT_FIT: list[tuple[Any, ...]] = [
-    ("voltage", {"value": 31}, 400, "must be from 0 to 30 V, got 31.0 V"),
+    ("voltage", {"value": 31}, 422, "must be from 0 to 30 V, got 31.0 V"),
     ("voltage", {"value": "high"}, 422, "lab.psu.voltage must be a number from 0 to 30 V, got 'high'"),
     ("voltage", {"value": None}, 422, "must be a number from 0 to 30 V, got None"),
     ("voltage", {"value": [1]}, 422, "must be a number from 0 to 30 V, got [1]"),
@@ -172,7 +174,7 @@ CALL_THAT_FAILS_SAYS_WHY: list[tuple[Any, ...]] = [
     ("nap", {"arguments": [0], "timeout": 0}, 400, "BadRequest", "timeout must be above 0"),
     ("nap", {"arguments": [0.2], "timeout": 0.01}, 504, "TooSlow", "no answer in time"),
     ("set_voltage", {"arguments": ["x"]}, 422, "WrongArgument", "must be a number from 0 to 30 V, got 'x'"),
-    ("set_voltage", {"arguments": [31]}, 400, "QMI_InvalidValueException", "must be from 0 to 30 V"),
+    ("set_voltage", {"arguments": [31]}, 422, "QMI_InvalidValueException", "must be from 0 to 30 V"),
     ("nop", {}, 404, "QMI_UnknownNameException", "Did you mean 'nap'?"),
     ("voltage", {}, 404, "QMI_UnknownNameException", "is a value and no method"),
     ("_read", {}, 404, "QMI_UnknownNameException", "has no method"),
@@ -203,7 +205,7 @@ async def test_array_comes_as_npy_or_cbor(operator: Web) -> None:
 
 WHAT_IS_NOT_THERE_IS_SAI: list[tuple[Any, ...]] = [
     ("GET", "/api/contexts/nowhere", 404),
-    ("GET", "/api/contexts/..", 404),
+    ("GET", "/api/contexts/%2e%2e", 404),
     ("GET", "/api/objects/lab/nothing", 404),
     ("GET", "/api/objects/nowhere/psu", 404),
     ("GET", "/api/objects/l%20b/psu", 404),
@@ -299,3 +301,108 @@ async def test_signals_are_listed(web: Web) -> None:
     await web.lab.get_rpc_object("psu")
     found = (await web.client.get("/api/signals?context=lab")).json()
     assert {entry["object"] for entry in found} <= {"psu"}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (PSU, {"GET", "HEAD"}),
+        (f"{PSU}/parameters/voltage", {"GET", "HEAD", "PUT"}),
+        (f"{PSU}/lock", {"GET", "HEAD", "POST", "DELETE"}),
+        ("/api/tasks/lab/reg/start", {"POST"}),
+        ("/api/dashboards/a", {"GET", "HEAD", "PUT", "DELETE"}),
+        ("/metrics", {"GET", "HEAD"}),
+        ("/", {"GET", "HEAD"}),
+    ],
+)
+async def test_method_that_an_address_lacks_is_refused_with_those_that_it_has(
+    operator: Web, path: str, allowed: set[str]
+) -> None:
+    for method in {"GET", "PUT", "POST", "DELETE", "PATCH", "TRACE", "OPTIONS", "QUERY"} - allowed:
+        answer = await operator.client.request(method, path)
+        assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, allowed), method
+        assert "takes" in answer.json()["error"]["hint"]
+
+
+async def test_address_that_is_none_says_where_they_are_listed(web: Web) -> None:
+    error = (await web.client.get("/api/instruments")).json()["error"]
+    assert error["hint"] == "GET /api lists what there is"
+    listed = (await web.client.get("/api")).json()
+    assert {"method": "GET", "path": "/api/contexts", "changes": False}.items() <= listed[1].items()
+    assert len(listed) == len(OPERATIONS)
+
+
+async def test_request_that_is_too_large_is_refused_whatever_it_says_of_its_length(operator: Web) -> None:
+    async def in_parts() -> AsyncIterator[bytes]:
+        yield b'{"a": "'
+        for _ in range(17):
+            yield b"x" * 1024 * 1024
+        yield b'"}'
+
+    headers = {"content-type": "application/json"}
+    for content in (b"x" * (guard.MAX_BODY + 1), in_parts()):
+        answer = await operator.client.put("/api/dashboards/a", content=content, headers=headers)
+        assert answer.status_code == 413
+        assert "16777216 bytes" in answer.json()["error"]["message"]
+    assert (await operator.client.put("/api/dashboards/a", json={})).status_code == 200
+
+
+async def test_text_that_has_no_utf8_comes_as_json_nevertheless(operator: Web) -> None:
+    answer = await operator.client.put(
+        f"{PSU}/parameters/label", content=rb'{"value": "\ud800"}', headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422, answer.text
+    dashboard = await operator.client.put(
+        "/api/dashboards/a", content=rb'{"\udfff": "\ud800"}', headers={"content-type": "application/json"}
+    )
+    assert dashboard.status_code == 200
+    assert (await operator.client.get("/api/dashboards/a")).status_code == 200
+
+
+async def test_error_says_what_to_do(operator: Web) -> None:
+    psu = await operator.lab.get_rpc_object("psu")
+    assert await psu.lock()
+    refused = (await operator.client.put(f"{PSU}/parameters/voltage", json={"value": 1})).json()["error"]
+    assert refused["hint"].startswith("ask for the lock: POST /api/objects/lab/psu/lock/request")
+    form = await operator.client.put(f"{PSU}/parameters/voltage", data={"value": "1"})
+    assert (form.status_code, "application/json" in form.json()["error"]["hint"]) == (415, True)
+    del operator.client.headers["authorization"]
+    anonymous = await operator.client.put(f"{PSU}/parameters/voltage", json={"value": 1})
+    assert anonymous.status_code == 401
+    assert "token" in anonymous.json()["error"]["hint"]
+
+
+async def test_object_that_somebody_has_locked_is_read_as_it_was_last(operator: Web) -> None:
+    psu = await operator.lab.get_rpc_object("psu")
+    infos = (await operator.client.get(f"{PSU}/parameters")).json()
+    assert (await operator.client.get(f"{PSU}/parameters/voltage")).json()["value"] == 1.5
+    assert await psu.lock(reason="measuring")
+    locked = await operator.client.get(f"{PSU}/parameters/voltage")
+    told = locked.json()
+    assert (locked.status_code, told["value"], told["unit"]) == (200, 1.5, "V")
+    assert "held by context 'lab'" in told["note"]
+    assert told["time"] > 1e9
+    never = await operator.client.get(f"{PSU}/parameters/temperature")
+    assert never.status_code == 423
+    listed = {entry["name"]: entry for entry in (await operator.client.get(f"{PSU}/parameters")).json()}
+    assert list(listed) == [entry["name"] for entry in infos]
+    assert (listed["voltage"]["value"], listed["voltage"]["limits"]) == (1.5, [0, 30])
+    assert "may be others" in listed["voltage"]["note"]
+    cbor = await operator.client.get(f"{PSU}/parameters/voltage", headers={"accept": "application/cbor"})
+    assert cbor2.loads(cbor.content) == 1.5
+    assert float(cbor.headers["x-qmi-time"]) == pytest.approx(told["time"])
+
+
+async def test_object_that_was_locked_before_it_was_seen_is_told_by_its_declaration(web: Web) -> None:
+    psu = await web.lab.get_rpc_object("psu")
+    assert await psu.lock()
+    listed = {entry["name"]: entry for entry in (await web.client.get(f"{PSU}/parameters")).json()}
+    assert listed["voltage"].items() >= {"unit": "V", "type": "float", "limits": None, "settable": True}.items()
+
+
+async def test_value_that_was_read_last_is_told_without_asking_the_device(web: Web) -> None:
+    assert (await web.client.get(f"{PSU}/parameters/voltage?last=true")).status_code == 409
+    psu = await web.lab.get_rpc_object("psu")
+    await psu.set_voltage(2.0)
+    told = (await web.client.get(f"{PSU}/parameters/voltage?last=true")).json()
+    assert (told["value"], told["time"] > 1e9, "note" in told) == (2.0, True, False)

@@ -1,0 +1,224 @@
+"""What the operations of the HTTP API answer, as JSON Schema, for their description. Pure."""
+
+# Schemas of records are made of their annotations, so that they say what is sent.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from qmi.actors.context_status import (
+    BusyStatus,
+    ContextStatus,
+    ErrorStatus,
+    LinkStatus,
+    LockStatus,
+    LogTotals,
+    ObjectStatus,
+    ProcessStatus,
+    SignalStatus,
+    SignalTotals,
+    TaskStatus,
+)
+from qmi.actors.log_records import LogBatch, LogRecordStatus
+from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT
+from qmi.scan.running import ScanInfo
+
+Schema = Mapping[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+WHOLE: Schema = {"type": "integer"}
+FLAG: Schema = {"type": "boolean"}
+VALUE: Schema = {"description": "a value of an instrument as JSON; null stands for NaN and the infinities, too"}
+SECONDS: Schema = {"type": "number", "description": "seconds since 1970"}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+
+
+def or_null(schema: Schema) -> Schema:
+    """What a schema says, or null."""
+    return {**schema, "type": [schema["type"], "null"]} if "type" in schema else {"anyOf": [schema, {"type": "null"}]}
+
+
+def list_of(schema: Schema) -> Schema:
+    """A list of what a schema says."""
+    return {"type": "array", "items": schema}
+
+
+def ref(name: str) -> Schema:
+    """One of :data:`SCHEMAS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def answer(_always: Mapping[str, Schema], /, _about: str = "", **sometimes: Schema) -> Schema:
+    """The schema of an object that has some fields always, and others sometimes."""
+    found: dict[str, Any] = {"type": "object", "properties": {**_always, **sometimes}, "required": list(_always)}
+    return {**found, "description": _about} if _about else found
+
+
+_NAMES: dict[type, str] = {
+    ContextStatus: "ContextStatus", ObjectStatus: "ObjectStatus", LinkStatus: "LinkStatus", TaskStatus: "TaskStatus",
+    LockStatus: "LockStatus", BusyStatus: "BusyStatus", ErrorStatus: "ErrorStatus", SignalStatus: "SignalStatus",
+    SignalTotals: "SignalTotals", ProcessStatus: "ProcessStatus", LogTotals: "LogTotals", LogBatch: "Log",
+    LogRecordStatus: "LogRecord",
+}  # fmt: skip
+_SCALARS: dict[object, Schema] = {str: TEXT, int: WHOLE, float: NUMBER, bool: FLAG}
+
+
+def schema_of(hint: Any) -> Schema:
+    """What JSON has for values of a type of which records are made."""
+    if hint in _NAMES:
+        return ref(_NAMES[hint])
+    arguments = get_args(hint)
+    if get_origin(hint) is UnionType:
+        (wanted,) = (argument for argument in arguments if argument is not NoneType)
+        return or_null(schema_of(wanted))
+    if get_origin(hint) is tuple:
+        return list_of(schema_of(arguments[0]) if arguments[-1] is Ellipsis else {})
+    if get_origin(hint) is dict:
+        return {"type": "object", "additionalProperties": schema_of(arguments[1])}
+    return _SCALARS[hint]
+
+
+def record(cls: type) -> Schema:
+    """The schema of a record: a dataclass, or a named tuple."""
+    hints = get_type_hints(cls)
+    names = [field.name for field in fields_of(cls)] if is_dataclass(cls) else list(getattr(cls, "_fields", ()))
+    keys: Mapping[str, str] = getattr(cls, "KEYS", {})
+    return answer({keys.get(name, name): schema_of(hints[name]) for name in names}, (cls.__doc__ or "").splitlines()[0])
+
+
+_BRIEF = {"name": TEXT, "type": TEXT, "unit": TEXT, "gettable": FLAG, "settable": FLAG, "doc": TEXT}
+_TOLD = {
+    "time": {**or_null(SECONDS), "description": "when it was read or set last, in seconds since 1970"},
+    "note": {**TEXT, "description": "why this is not what the object tells now, such as that somebody has locked it"},
+}
+_METHOD = {
+    "name": TEXT,
+    "doc": TEXT,
+    "parameters": list_of(answer({"name": TEXT, "kind": TEXT, "type": or_null(TEXT), "default": or_null(TEXT)})),
+    "returns": or_null(TEXT),
+    "kind": TEXT,
+}
+_RUN = {
+    "id": TEXT, "name": TEXT, "started": MOMENT, "ended": or_null(MOMENT),
+    "state": {**TEXT, "enum": ["running", "done", "failed", "interrupted"]}, "rows": WHOLE, "tags": list_of(TEXT),
+    "comment": TEXT, "context": TEXT,
+}  # fmt: skip
+_SCAN: Mapping[str, Schema] = record(ScanInfo)["properties"]
+
+SCHEMAS: Mapping[str, Schema] = {
+    **{name: record(cls) for cls, name in _NAMES.items()},
+    "Context": answer(
+        {
+            "name": TEXT,
+            "state": {**TEXT, "enum": [RUNNING, ENDING, NOT_RUNNING, SILENT, NO_PORT]},
+            "why": TEXT, "configured": FLAG, "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
+            "version": or_null(TEXT), "uptime": or_null(NUMBER), "tls": or_null(FLAG), "round_trip": or_null(NUMBER),
+            "objects": or_null(WHOLE), "status": or_null(ref("ContextStatus")),
+        },
+        "A context, as it was found.",
+    ),
+    "Object": answer(
+        {
+            "address": TEXT, "category": TEXT, "class": TEXT, "doc": TEXT, "methods": list_of(ref("Method")),
+            "parameters": list_of(answer(_BRIEF)),
+            "properties": list_of(answer({"name": TEXT, "type": or_null(TEXT), "doc": TEXT})),
+            "constants": {"type": "object"},
+            "signals": list_of(answer({"name": TEXT, "types": list_of(TEXT)})),
+            "status": or_null(ref("ObjectStatus")), "now": or_null(SECONDS), "lock": or_null(ref("Lock")),
+        },
+        "What an object offers, and how it is.",
+    ),
+    "Parameter": answer(
+        {
+            **_BRIEF, "limits": or_null(list_of(or_null(NUMBER))), "values": or_null(list_of({})),
+            "step": or_null(NUMBER), "poll": or_null(NUMBER), "command": TEXT, "value": VALUE, "time": _TOLD["time"],
+        },
+        "A parameter, and its value as it was read or set last.",
+        member=TEXT,
+        note=_TOLD["note"],
+    ),
+    "Value": answer({"value": VALUE}, "A value, and what belongs to it.", unit=TEXT, member=TEXT, **_TOLD),
+    "Method": answer(_METHOD, "A method.", sets=TEXT, unit=TEXT),
+    "Lock": answer(
+        {
+            "context": TEXT, "label": TEXT, "since": SECONDS, "reason": TEXT, "user": TEXT, "program": TEXT,
+            "host": TEXT, "describe": TEXT, "mine": FLAG,
+        },
+        "Who holds a lock.",
+    ),
+    "Scan": answer({"context": TEXT, **_SCAN}, "A scan."),
+    "Queue": answer(
+        {"context": TEXT, "queue": TEXT, "paused": or_null(TEXT), "scans": list_of(ref("Scan"))}, "A queue of scans."
+    ),
+    "Run": answer(_RUN, "A run."),
+    "Row": answer({"number": WHOLE, "time": MOMENT, "values": {"type": "object"}}, "A row of a run."),
+    "Finding": answer(
+        {"level": {**TEXT, "enum": ["ok", "warning", "fault"]}, "what": TEXT, "found": TEXT, "todo": TEXT},
+        "Something that was looked at.",
+    ),
+    "Error": answer(
+        {"error": answer({"type": TEXT, "message": TEXT}, hint={**TEXT, "description": "what to do"}, argument=TEXT)}
+    ),
+}  # fmt: skip
+"""What has a name in the description."""
+
+_TRAFFIC: Mapping[str, Schema] = {"transport": FLAG, "on": FLAG, "by": TEXT, "since": NUMBER}
+_LOCK = answer({"lock": or_null(ref("Lock"))})
+_ADDRESS = answer({"address": TEXT})
+_NAME = answer({"name": TEXT})
+
+ANSWERS: Mapping[str, Schema] = {
+    "list_operations": list_of(answer({"method": TEXT, "path": TEXT, "about": TEXT, "changes": FLAG})),
+    "list_contexts": list_of(ref("Context")),
+    "get_context": ref("Context"),
+    "get_object": ref("Object"),
+    "get_parameters": list_of(ref("Parameter")),
+    "get_parameter": ref("Value"),
+    "set_parameter": ref("Value"),
+    "get_method": ref("Method"),
+    "call_method": answer({"result": VALUE}),
+    "get_traffic": answer({**record(LogBatch)["properties"], **_TRAFFIC}),
+    "set_traffic": answer(_TRAFFIC),
+    "get_lock": _LOCK,
+    "take_lock": _LOCK,
+    "release_lock": _LOCK,
+    "request_lock": answer({"told": or_null(TEXT)}),
+    "start_task": _ADDRESS,
+    "stop_task": _ADDRESS,
+    "get_settings": answer({"settings": {}, "pending": {}}),
+    "set_settings": answer({"settings": {}}),
+    "list_signals": list_of(answer({"context": TEXT, "object": TEXT, **record(SignalStatus)["properties"]})),
+    "list_scans": list_of(ref("Scan")),
+    **dict.fromkeys(("get_scan", "pause_scan", "resume_scan", "stop_scan", "abort_scan"), ref("Scan")),
+    "list_queues": list_of(ref("Queue")),
+    **dict.fromkeys(("get_queue", "pause_queue", "resume_queue", "move_scan", "remove_scan"), ref("Queue")),
+    "list_runs": list_of(ref("Run")),
+    "get_run": answer(
+        {
+            **_RUN, "columns": {"type": "object", "additionalProperties": TEXT}, "coordinates": list_of(TEXT),
+            "axes": {"type": "object", "additionalProperties": {"type": "object"}},
+        }
+    ),
+    "get_rows": answer({"rows": list_of(ref("Row")), "state": _RUN["state"], "more": FLAG}),
+    "get_log": ref("Log"),
+    "doctor": list_of(ref("Finding")),
+    "list_dashboards": list_of(TEXT),
+    "get_dashboard": {"type": "object"},
+    "put_dashboard": _NAME,
+    "delete_dashboard": _NAME,
+    "get_session": answer(
+        {
+            "user": or_null(TEXT), "csrf": or_null(TEXT), "login": {**TEXT, "enum": ["token", "password"]},
+            "may": answer({"read": FLAG, "change": FLAG}),
+        }
+    ),
+    "login": answer({"user": TEXT, "csrf": TEXT}),
+    "logout": answer({"user": {"type": "null"}}),
+    "describe": {"type": "object"},
+}  # fmt: skip
+"""What each operation answers as JSON, by its name; one that answers only something else is not here."""
