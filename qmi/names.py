@@ -189,6 +189,16 @@ def parse_server_url(text: object) -> HostPort | None:
     return found if found.port and re.search(r"[/@?#\x00-\x1f]", found.host) is None else None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this computer can connect to this host: an address, or a name."""
+    import ipaddress  # only few programs ask
+
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The name that a misspelt one probably means; None if it resembles none of these."""
     from difflib import get_close_matches

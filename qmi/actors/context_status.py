@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from qmi import html
 from qmi.actors.plain_records import PlainRecord
-from qmi.actors.status_words import busy_words, duration, error_words, late_words, lock_words, short_class
+from qmi.actors.status_words import busy_words, duration, error_words, late_words, lock_words, pages_words, short_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +263,24 @@ class LogTotals(PlainRecord):
 
 
 @dataclass(frozen=True, slots=True)
+class PagesStatus(PlainRecord):
+    """The pages that a program serves as a section ``web`` of the configuration says.
+
+    Attributes:
+        address: Where a browser finds them; empty while they are not served.
+        why: Why they are not served; empty while they are, or are about to be.
+        token_file: The file that has the token with which things may be changed, on the computer of the program; empty
+            if users log in with a name and a password.
+        pid: The process that serves them.
+    """
+
+    address: str = ""
+    why: str = ""
+    token_file: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ContextStatus(PlainRecord):
     """What a context tells of itself.
 
@@ -289,6 +307,7 @@ class ContextStatus(PlainRecord):
         failures: How often something of the network has failed, by what failed and why.
         process: What its process uses.
         log: What its program has logged.
+        pages: The pages that it has served; None if its configuration has none.
     """
 
     name: str = ""
@@ -313,6 +332,7 @@ class ContextStatus(PlainRecord):
     failures: dict[str, int] = field(default_factory=dict)
     process: ProcessStatus = ProcessStatus()
     log: LogTotals = LogTotals()
+    pages: PagesStatus | None = None
 
     @property
     def uptime(self) -> float:
@@ -334,6 +354,8 @@ class ContextStatus(PlainRecord):
             html.dim("TLS" if self.tls else "no TLS"),
         ]
         body = []
+        if self.pages is not None:
+            body.append(html.dim(f"pages {pages_words(self.pages)}"))
         if self.objects:
             heads = ("object", "class", "state", "locked by", "busy with", "last error")
             body.append(html.table(heads, [_object(entry, self.now) for entry in self.objects]))
@@ -374,6 +396,6 @@ def _link(link: LinkStatus) -> tuple[object, ...]:
 
 for _public in (
     *(LockStatus, BusyStatus, ErrorStatus, SignalStatus, TaskStatus, ObjectStatus, LinkStatus, SignalTotals),
-    *(ProcessStatus, LogTotals, ContextStatus),
+    *(ProcessStatus, LogTotals, PagesStatus, ContextStatus),
 ):
     _public.__module__ = "qmi.core.context"

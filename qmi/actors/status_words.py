@@ -55,6 +55,17 @@ class _Task(Protocol):
     def lateness_worst(self) -> float: ...
 
 
+class _Pages(Protocol):
+    """How pages are served: a :class:`.PagesStatus`."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def token_file(self) -> str: ...
+
+
 def duration(seconds: float) -> str:
     """A time as people say it, short: ``0.4 s``, ``12 s``, ``3 min``, ``2 h 10 min``, ``4 d 3 h``."""
     if seconds < 9.95:
@@ -116,3 +127,10 @@ def late_words(task: _Task) -> str:
 
 def _ago(since: float, now: float) -> str:
     return f", {duration(now - since)}" if since and now else ""
+
+
+def pages_words(pages: _Pages) -> str:
+    """Where pages are, and by what one logs in; or why they are not served."""
+    if not pages.address:
+        return f"not served: {pages.why}" if pages.why else "starting"
+    return f"at {pages.address}" + (f" (token to log in: {pages.token_file})" if pages.token_file else "")

@@ -168,6 +168,14 @@ class Places:
         """Return the folders that drivers are looked for in, as full paths."""
         return [self._below_home(f"drivers[{index}]", name) for index, name in enumerate(self.config.drivers)]
 
+    def beside_config(self, name: str) -> str:
+        """Return a file name with everything filled in, taken from the directory of the configuration file."""
+        return os.path.join(config_dir(self.config) or "", self.resolve(name))
+
+    def in_home(self, name: str) -> str:
+        """Return a file name with everything filled in, taken from the QMI home directory."""
+        return os.path.join(self.qmi_home(), self.resolve(name))
+
     def _below_home(self, setting: str, configured: str | None) -> str:
         if configured is None:
             return self.qmi_home()
@@ -226,6 +234,10 @@ def _file_names(config: CfgQmi) -> Iterator[_Named]:
             yield _Named(f"contexts.{context}.virtualenv_path", context, check)
         for part in (settings.python_path or "").split(os.pathsep):
             yield _Named(f"contexts.{context}.python_path", context, partial(Places.resolve, name=part))
+        if settings.web is not None:
+            for setting in ("users", "certificate", "key", "dashboards"):
+                if name := getattr(settings.web, setting):
+                    yield _Named(f"contexts.{context}.web.{setting}", context, partial(Places.resolve, name=name))
 
 
 def _check_home(places: Places) -> None:

@@ -22,6 +22,7 @@ from qmi.config.validators import (
     FixedPort,
     Flag,
     Host,
+    HostAndPort,
     IPv4,
     LogFileName,
     LogLevel,
@@ -36,6 +37,7 @@ from qmi.config.validators import (
     SignalName,
     Size,
     Text,
+    is_open_to_others,
 )
 from qmi.errors import QMI_ConfigurationException
 from qmi.names import HostPort, parse_server_url
@@ -55,6 +57,7 @@ __all__ = [
     "CfgSecurity",
     "CfgSite",
     "CfgTask",
+    "CfgWeb",
 ]
 
 KIB = 1024
@@ -188,8 +191,44 @@ class CfgTask:
             raise QMI_ConfigurationException("task is missing: expected a class as 'package.module:Class'")
 
 
+DEFAULT_BIND = "127.0.0.1:8642"
+"""Where the pages of a laboratory are served."""
+
+
+@define
+class CfgWeb:
+    """The pages of the laboratory, which ``qmi.tools.serve`` has a program of their own serve as long as it runs.
+
+    The names of files are taken from the directory of the configuration file, that of the folder from the QMI home
+    directory.
+
+    Attributes:
+        bind: Where they are served, ``"host:port"``; port 0 takes any free one.
+        name: What the context of that program is called. None: as the context with ``_web`` behind it.
+        users: File of the users who may change things, which ``qmi web user add`` writes. None: whoever has the token
+            may, which is kept in the QMI home directory.
+        certificate: Certificate for HTTPS (PEM). None: that of ``security`` if others can connect, else HTTP.
+        key: Private key that belongs to the certificate (PEM).
+        public_reading: Whether reading needs no login. None: only where no other computer can connect.
+        dashboards: Folder of the dashboards. None: ``dashboards`` in the QMI home directory.
+    """
+
+    bind: HostAndPort = DEFAULT_BIND
+    name: Name | None = None
+    users: FileName | None = None
+    certificate: FileName | None = None
+    key: FileName | None = None
+    public_reading: Flag | None = None
+    dashboards: FileName | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            found = "key" if self.certificate is None else "certificate"
+            raise QMI_ConfigurationException(f"expected certificate and key together, found only {found}")
+
+
 SERVE_MODULE = "qmi.tools.serve"
-"""The program of a context that lists instruments, tasks or recordings, and names no other."""
+"""The program of a context that lists instruments, tasks, recordings or pages, and names no other."""
 
 
 @define
@@ -202,7 +241,7 @@ class CfgContext:
         connect_to_peers: Names of contexts to connect to at the start, which fails if one cannot be reached.
         enabled: Whether ``qmi_proc`` includes this context in ``--all`` and ``--locals``.
         program_module: Module that ``qmi_proc`` runs as the program of this context. None: ``qmi.tools.serve`` if it
-            lists instruments, tasks or recordings, else there is no program.
+            lists instruments, tasks or recordings or has pages, else there is no program.
         program_args: Command line arguments of that program.
         python_path: Directories for the program's ``PYTHONPATH``, separated as there.
         virtualenv_path: Virtual environment that the program runs in.
@@ -221,6 +260,7 @@ class CfgContext:
         ready_timeout: Seconds that it waits for the instruments before it makes the tasks.
         record: What it records from begin to end: by the name of the run, signals and parameters of this context and
             of others.
+        web: The pages of the laboratory, which it has served as long as it runs. None: it has none.
     """
 
     host: Host | None = None
@@ -242,6 +282,7 @@ class CfgContext:
     tasks: dict[Name, CfgTask] = field(factory=dict)
     ready_timeout: Positive = 30.0
     record: dict[Name, list[MemberName]] = field(factory=dict)
+    web: CfgWeb | None = None
 
     def __attrs_post_init__(self) -> None:
         both = [name for name in self.instruments if name in self.tasks]
@@ -249,11 +290,21 @@ class CfgContext:
             raise QMI_ConfigurationException(f"expected names of their own, found {both[0]!r} in instruments and tasks")
         if empty := [name for name, members in self.record.items() if not members]:
             raise QMI_ConfigurationException(f"expected signals and parameters to record, found none in {empty[0]!r}")
+        if self.web is not None and self.program_module not in (None, SERVE_MODULE):
+            raise QMI_ConfigurationException(
+                f"expected no program_module beside web, found {self.program_module!r}: pages are served for "
+                f"{SERVE_MODULE}, so give them a context of their own, which needs nothing else"
+            )
 
     @property
     def program(self) -> str | None:
         """The module that ``qmi_proc`` runs; None if there is no program."""
-        return self.program_module or (SERVE_MODULE if self.instruments or self.tasks or self.record else None)
+        return self.program_module or (SERVE_MODULE if self.is_served else None)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it lists something for ``qmi.tools.serve``."""
+        return bool(self.instruments or self.tasks or self.record) or self.web is not None
 
 
 @define
@@ -489,6 +540,17 @@ class CfgQmi:
     site: CfgSite = field(factory=CfgSite)
     drivers: list[FileName] = field(factory=list)
     simulate: Flag = False
+
+    def __attrs_post_init__(self) -> None:
+        for name, context in self.contexts.items():
+            web = context.web if isinstance(context, CfgContext) else None
+            if web is None or web.certificate is not None or self.security.enabled or not is_open_to_others(web.bind):
+                continue
+            raise QMI_ConfigurationException(
+                f"contexts.{name}.web.bind: expected a certificate and its key beside it (or a section security), "
+                f"since others could read passwords at {web.bind!r}; without, bind {DEFAULT_BIND!r} and have others "
+                "come through SSH"
+            )
 
 
 for _name in __all__:

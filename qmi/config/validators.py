@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from qmi.names import MAX_NAME_LENGTH, is_valid_name, parse_server_url, split_member
+from qmi.errors import QMI_InvalidValueException
+from qmi.names import (
+    MAX_NAME_LENGTH,
+    is_loopback,
+    is_valid_name,
+    parse_host_port,
+    parse_server_url,
+    split_member,
+)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # The standard library knows these names too, so configuration files that work elsewhere may contain them.
@@ -118,6 +126,24 @@ def _is_ipv4(value: object) -> bool:
     return True
 
 
+def _is_host_port(value: object) -> bool:
+    return isinstance(value, str) and host_of(value) is not None and _is_word(value)
+
+
+def host_of(address: str) -> str | None:
+    """The host of an address ``"host:port"``; None if it is no address."""
+    try:
+        return parse_host_port(address).host
+    except QMI_InvalidValueException:
+        return None
+
+
+def is_open_to_others(address: str) -> bool:
+    """Whether programs of other computers can connect to an address ``"host:port"``."""
+    host = host_of(address)
+    return host is not None and not is_loopback(host)
+
+
 def _about_class(value: object) -> str:
     if not isinstance(value, str):
         return ""
@@ -159,6 +185,9 @@ LogFileName: TypeAlias = Annotated[
     ),
 ]
 Host: TypeAlias = Annotated[str, Rule("a host name or address without spaces", _is_word, hint=_about_control)]
+HostAndPort: TypeAlias = Annotated[
+    str, Rule("an address 'host:port' such as '127.0.0.1:8642'", _is_host_port, hint=_about_control)
+]
 Module: TypeAlias = Annotated[
     str,
     Rule(

@@ -20,7 +20,7 @@ from qmi._version import __version__
 from qmi.actors.actor import Actor
 from qmi.actors.clock.monotonic import Clock, MonotonicClock
 from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDescriptor
-from qmi.actors.context_status import ContextStatus
+from qmi.actors.context_status import ContextStatus, PagesStatus
 from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
 from qmi.actors.last_values import last_values
@@ -98,6 +98,7 @@ class ContextBase:
         facade: The same context for blocking code.
         loop: The event loop that it runs in.
         origin: How others know where a message came from.
+        pages: How the pages are served that the program has served; None if there are none. Set from any thread.
     """
 
     def __init__(self, name: str, config: CfgQmi | None = None) -> None:
@@ -130,6 +131,7 @@ class ContextBase:
         self.tell_former_holder: Callable[[str, Origin, str, str], None] = self.reservations.tell_former
         self._why_safe = Reason("its context stops", logging.INFO)
         self.suppress_version_mismatch_warnings: bool = False
+        self.pages: PagesStatus | None = None
 
     def __repr__(self) -> str:
         return f"QMI_context(name={self.name!r})"

@@ -26,6 +26,7 @@ from qmi.actors.context_status import (
     LockStatus,
     LogTotals,
     ObjectStatus,
+    PagesStatus,
     ProcessStatus,
     SignalStatus,
     SignalTotals,
@@ -57,6 +58,7 @@ class StatusServices(Protocol):
     broker: Broker[Encoded]
     connections: Connections
     configured_objects: ConfiguredObjects
+    pages: PagesStatus | None
 
     def shutdown_requested(self) -> bool:
         """Whether somebody asked this program to end."""
@@ -95,6 +97,7 @@ def context_status(services: StatusServices) -> ContextStatus:
         failures=connections.failures.counts(),
         process=_process(),
         log=LogTotals(LOG_RING.total(logging.WARNING, logging.ERROR), LOG_RING.total(logging.ERROR)),
+        pages=services.pages,
     )
 
 

@@ -44,10 +44,18 @@ class Child:
 
     def how_it_ended(self) -> str:
         """Say so in words, after its end."""
-        code = self._process.returncode
-        if code is not None and code < 0:
-            try:
-                return f"was killed by {signal.Signals(-code).name}"
-            except ValueError:
-                return f"was killed by signal {-code}"
-        return f"ended with exit status {code}"
+        return how_it_ended(self._process.returncode)
+
+
+def how_it_ended(code: int | None) -> str:
+    """How a process has ended, in words.
+
+    Args:
+        code: Its exit status; negative for the number of a signal.
+    """
+    if code is not None and code < 0:
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+    return f"ended with exit status {code}"

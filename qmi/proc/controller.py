@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from qmi.actors.status_words import pages_words
+from qmi.config.validators import printable
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_RuntimeException
 from qmi.proc.control_protocol import Absent, Answer, PeerLink, Present, StopRefusedError
 from qmi.proc.helper_protocol import Command, Err, Ok, Reply, Start, StatusQuery, Stop, parse_already_running
@@ -73,7 +75,7 @@ class Controller:
         """Say how the program is."""
         self._notify(_status(target, State.ASKING))
         status = self._look_local(target) if target.local else self._look_remote(target)
-        status = self._with_objects(target, status)
+        status = self._with_pages(target, self._with_objects(target, status))
         self._notify(status)
         return status
 
@@ -112,6 +114,22 @@ class Controller:
         if not failed:
             return status
         return replace(status, detail="\n".join([status.detail, *map(str, failed)]), exit_code=EXIT_FAILED)
+
+    def _with_pages(self, target: Target, status: Status) -> Status:
+        """The status of a context that runs, with where its pages are, or why they are not served."""
+        if status.state is not State.RUNNING or target.context.web is None or target.address is None:
+            return status
+        from qmi.actors.context_status import ContextStatus  # only where there are pages
+
+        try:
+            told = self._link.call(target.name, target.address, "get_status", timeout=self._times.ask)
+        except QMI_RuntimeException:  # as above
+            return status
+        pages = ContextStatus.from_plain(told).pages
+        if pages is None:
+            return status
+        detail = f"{status.detail}\npages {printable(pages_words(pages))}"
+        return replace(status, detail=detail, exit_code=EXIT_FAILED if pages.why else status.exit_code)
 
     def _timed(self, target: Target, state: State, act: Callable[[Target], Status]) -> Status:
         began = time.monotonic()

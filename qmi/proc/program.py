@@ -46,8 +46,8 @@ def program_of(name: str, context: CfgContext, config: CfgQmi, environment: Mapp
     """
     if context.program is None:
         raise QMI_ConfigurationException(
-            f"contexts.{name}.program_module is not set, and no instruments, tasks or recordings are listed: there is "
-            "no program to start"
+            f"contexts.{name}.program_module is not set, and no instruments, tasks, recordings or pages are listed: "
+            "there is no program to start"
         )
     places = Places(config, name)
     # What the program prints is to be in its file at once.

@@ -1,7 +1,7 @@
 """Which contexts a command line means, and whether each may be used that way.
 
-A context can be managed when it has a ``program_module``, or lists instruments, tasks or recordings; ``--all`` and
-``--locals`` take those that are also enabled.
+A context can be managed when it has a ``program_module``, or lists instruments, tasks or recordings, or has pages;
+``--all`` and ``--locals`` take those that are also enabled.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def _named(config: CfgQmi, request: Request, local_hosts: Collection[str]) -> li
             faults.append(_unknown(name, config))
         elif not context.program:
             faults.append(
-                f"Context {name!r} has no program_module and lists no instruments, tasks or recordings, so there is no "
-                f"program to manage: set contexts.{name}.program_module to the module that 'python -m' should run, or "
-                f"list contexts.{name}.instruments"
+                f"Context {name!r} has no program_module and lists no instruments, tasks, recordings or pages, so "
+                f"there is no program to manage: set contexts.{name}.program_module to the module that 'python -m' "
+                f"should run, or list contexts.{name}.instruments"
             )
         elif request.starting and not context.enabled:
             faults.append(f"Context {name!r} is disabled: set contexts.{name}.enabled to true to start it")

@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 import qmi
+from qmi.actors.context_status import PagesStatus
+from qmi.actors.status_words import pages_words
 from qmi.config.command_line import ToolParser, tell_error
 from qmi.config.loader import load_config
 from qmi.config.paths import Places
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
         _search_modules(config, options.context)
         if options.check:
             return _check(config, options.context)
-        with qmi.start(options.context, options.config) as context:
+        with qmi.start(options.context, options.config) as context, _pages(context, config):
             states = context.make_configured()
             import_module("qmi.data")  # by which the context tells of the runs of this computer
             _say(summary(context.name, states))
@@ -89,6 +91,22 @@ def _recordings(context: QMI_Context, config: CfgQmi) -> AbstractContextManager[
     return recording(context, config)
 
 
+def _pages(context: QMI_Context, config: CfgQmi) -> AbstractContextManager[object]:
+    """Has the pages served, if there are any. They are there before the first instrument is."""
+    if config.contexts[context.name].web is None:
+        return nullcontext()
+    from qmi.web.pages_process import PagesProcess  # only where there are pages
+
+    def show(pages: PagesStatus) -> None:
+        context.async_context.pages = pages
+        if pages.address:
+            _say(f"{context.name}: pages {pages_words(pages)}")
+
+    process = PagesProcess(context.name, config.config_file or "", show)
+    context.register_stop_handler(process.end_soon)  # also if it is ended by a signal
+    return process
+
+
 def _check_listed(config: CfgQmi, name: str) -> None:
     context = config.contexts.get(name)
     where = config.config_file or "the configuration"
@@ -96,9 +114,10 @@ def _check_listed(config: CfgQmi, name: str) -> None:
         near = nearest(name, config.contexts)
         hint = f"did you mean {near!r}?" if near else f"it has {', '.join(config.contexts) or 'none'}"
         raise QMI_UsageException(f"There is no context {name!r} in {where}: {hint}")
-    if not (context.instruments or context.tasks or context.record):
+    if not context.is_served:
         raise QMI_UsageException(
-            f"There is nothing to serve: contexts.{name} in {where} lists neither instruments nor tasks nor recordings"
+            f"There is nothing to serve: contexts.{name} in {where} lists neither instruments nor tasks nor "
+            "recordings, and has no pages (web)"
         )
 
 
@@ -117,12 +136,33 @@ def _check(config: CfgQmi, name: str) -> int:
         plans = Plans(name, config)
         faults += plans.faults
         sources = sum(map(len, plans.recordings.values()))
+    faults += _faults_of_pages(config, name)
     if faults:
         raise report(f"The configuration of context {name}", faults)
     _say(f"{name}: {len(found)} classes found, and their arguments fit")
     if sources:
         _say(f"{name}: {sources} signals and parameters to record")
+    if own.web is not None:
+        _say(f"{name}: pages can be served at {own.web.bind}")
     return 0
+
+
+def _faults_of_pages(config: CfgQmi, name: str) -> list[str]:
+    if config.contexts[name].web is None:
+        return []
+    try:
+        from qmi.web.server import check_options
+    except ImportError as error:
+        from qmi.web.needed import not_installed
+
+        return [f"contexts.{name}.web: {not_installed(error)}"]
+    from qmi.web.options import configured_options
+
+    try:
+        check_options(configured_options(config, name))
+    except (QMI_UsageException, QMI_ConfigurationException) as error:
+        return [f"contexts.{name}.web: {error}"]
+    return []
 
 
 def _say(text: str) -> None:

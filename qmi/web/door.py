@@ -30,6 +30,7 @@ from qmi.web.authorization import (
 )
 from qmi.web.guard import Scope
 from qmi.web.options import Options
+from qmi.web.tokens import kept_token, new_token
 from qmi.web.users import Users
 
 _changes = logging.getLogger("qmi.web.changes")
@@ -44,6 +45,9 @@ class Door:
     Args:
         options: How the server runs.
 
+    Raises:
+        QMI_ConfigurationException: If the file of the token cannot be used.
+
     Attributes:
         token: With what things may be changed, where there is no file of users; empty where there is one.
     """
@@ -51,7 +55,9 @@ class Door:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._users = Users(Path(options.users)) if options.users else None
-        self.token: str = "" if self._users is not None else secrets.token_urlsafe(24)
+        self.token: str = "" if self._users is not None else _token(options)
+        host = options.address.host
+        self._names = (f"[{host}]" if ":" in host else host,)
         self._sessions = Sessions()
         self._logins = RateLimit(rate=5 / 60, burst=5)
         self._reads = RateLimit(rate=200, burst=400)
@@ -77,9 +83,9 @@ class Door:
 
     def refuse(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         """Why a request is refused for where it comes from, or because there are too many: status and reason."""
-        refusal = foreign_host(headers.get("host", ""), (), loopback=self._options.is_loopback) or foreign_origin(
-            scope["method"], scope["scheme"], headers
-        )
+        refusal = foreign_host(
+            headers.get("host", ""), self._names, loopback=self._options.is_loopback
+        ) or foreign_origin(scope["method"], scope["scheme"], headers)
         if refusal is not None:
             return refusal.status, refusal.message
         limit = self._reads if scope["method"] in SAFE_METHODS else self._writes
@@ -169,6 +175,10 @@ class Door:
     def log_change(self, user: str, request: HTTPConnection, what: str, outcome: str) -> None:
         """Log who has changed what."""
         _changes.info("%s (at %s): %s: %s", user, _client(request.scope), printable(what), printable(outcome))
+
+
+def _token(options: Options) -> str:
+    return kept_token(Path(options.token_file)) if options.token_file else new_token()
 
 
 def _client(scope: Scope) -> str:

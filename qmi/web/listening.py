@@ -7,6 +7,7 @@ ending.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import ssl
@@ -51,11 +52,15 @@ def listening_socket(options: Options) -> Iterator[socket.socket]:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         made = socket.create_server(where[:2], family=family, backlog=100)
     except OSError as error:
-        raise QMI_ConnectionException(
-            f"The pages cannot be served at {options.bind}: {error.strerror or error}. Name another address by --bind"
-        ) from error
+        raise QMI_ConnectionException(f"The pages cannot be served at {options.bind}: {_reason(error)}") from error
     with made:
         yield made
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program has that address, which may show them already; or name another one by --bind"
+    return f"{error.strerror or error}; name another address by --bind"
 
 
 def url_of(listener: socket.socket, options: Options) -> str:

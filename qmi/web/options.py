@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from dataclasses import dataclass
 
+from qmi.config.loader import completed
+from qmi.config.paths import Places
+from qmi.config.schema import DEFAULT_BIND, CfgQmi
+from qmi.config.validators import is_open_to_others
 from qmi.errors import QMI_UsageException
-from qmi.names import HostPort, parse_host_port
-
-DEFAULT_BIND = "127.0.0.1:8642"
+from qmi.names import HostPort, is_loopback, parse_host_port
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Options:
     Attributes:
         bind: Where it listens, ``"host:port"``; port 0 takes any free one.
         name: What its context is called; empty for a name made of computer and port.
-        users: File of the users that may change things; empty: whoever has the token that is printed at the start.
+        users: File of the users that may change things; empty: whoever has the token.
+        token_file: File that keeps the token, and is made if it is not there; empty: the token is a new one each time.
         certificate: File of the certificate for HTTPS (PEM); empty without.
         key: File of its private key.
         public_reading: Whether reading needs no login; None: only where the server listens on loopback.
@@ -30,6 +32,7 @@ class Options:
     bind: str = DEFAULT_BIND
     name: str = ""
     users: str = ""
+    token_file: str = ""
     certificate: str = ""
     key: str = ""
     public_reading: bool | None = None
@@ -47,11 +50,7 @@ class Options:
     @property
     def is_loopback(self) -> bool:
         """Whether only programs of this computer can connect."""
-        host = self.address.host
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return is_loopback(self.address.host)
 
     @property
     def is_encrypted(self) -> bool:
@@ -77,7 +76,44 @@ class Options:
         if bool(self.certificate) != bool(self.key):
             raise QMI_UsageException("HTTPS needs both: a certificate and its key")
         if not self.is_loopback and not self.is_encrypted:
+            port = parse_host_port(DEFAULT_BIND).port
             raise QMI_UsageException(
                 f"the pages would be open to others at {self.bind}, and passwords readable: name a certificate and its "
-                f"key (--certificate, --key), or listen on {DEFAULT_BIND} and come through SSH"
+                "key (--certificate FILE --key FILE; 'qmi certs' makes them), or listen on "
+                f"{DEFAULT_BIND} and come through SSH (ssh -L {port}:{DEFAULT_BIND} THIS-COMPUTER)"
             )
+
+
+def configured_options(config: CfgQmi, name: str) -> Options:
+    """How a server is to run as the section ``web`` of a context says.
+
+    Args:
+        config: The configuration, as read from its file.
+        name: The context.
+
+    Raises:
+        QMI_UsageException: If it has no such section, or the server may not run like this.
+        QMI_ConfigurationException: If a file for TLS is not there.
+    """
+    context = config.contexts.get(name)
+    web = context.web if context is not None else None
+    if web is None:
+        raise QMI_UsageException(f"contexts.{name} has no section web in {config.config_file or 'the configuration'}")
+    places = Places(config, name)
+    as_name = web.name or f"{name}_web"
+    certificate, key = (places.beside_config(file) if file else "" for file in (web.certificate, web.key))
+    if not certificate and config.security.enabled and is_open_to_others(web.bind):
+        security = completed(config, name).security
+        certificate, key = security.certificate or "", security.key or ""
+    options = Options(
+        bind=web.bind,
+        name=as_name,
+        users=places.beside_config(web.users) if web.users else "",
+        token_file="" if web.users else places.in_home(f"{as_name}.token"),
+        certificate=certificate,
+        key=key,
+        public_reading=web.public_reading,
+        dashboards=places.in_home(web.dashboards or "dashboards"),
+    )
+    options.check()
+    return options

@@ -3,12 +3,13 @@
 A new page is a row of :data:`PAGES` and a template in ``templates/``. A template extends ``base.html`` and has the
 blocks ``content``, ``scripts`` (modules of ``static/``, by ``{{ asset("site.js") }}``) and ``styles``. What a page
 shows at once is given by its ``data`` function and stands in the page as JSON, in the element ``data``; everything else
-comes by the API and by pushes. Templates know ``user`` (empty if nobody has logged in), ``csrf``, ``login_by`` and
-``path``.
+comes by the API and by pushes. Templates know ``user`` (empty if nobody has logged in), ``csrf``, ``login_by``,
+``token_file`` and ``path``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import NamedTuple
@@ -99,7 +100,7 @@ def render(template: str, status: int = 200, **values: object) -> Response:
         status: The status of the answer.
         values: What the template shows.
     """
-    shown = {"user": "", "csrf": "", "login_by": "", "path": {}, **values}
+    shown = {"user": "", "csrf": "", "login_by": "", "token_file": "", "path": {}, **values}
     return HTMLResponse(environment().get_template(template).render(shown), status)
 
 
@@ -115,7 +116,7 @@ def endpoint_of(page: Page, services: Services) -> Callable[[Request], Awaitable
         title = page.title.format_map(request.path_params)
         return render(
             page.template, page=page, title=title, data=data, path=request.path_params, user=caller.user,
-            csrf=caller.csrf, login_by=services.door.login_by,
+            csrf=caller.csrf, login_by=services.door.login_by, token_file=os.path.basename(services.options.token_file),
         )  # fmt: skip
 
     return serve_page

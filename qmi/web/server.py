@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 import trio
@@ -24,13 +26,33 @@ from qmi.web.site import Site
 from qmi.web.topics import Sources
 
 
+class Starting(Protocol):
+    """Is told the address, such as a ``trio.TaskStatus[str]``."""
+
+    def started(self, value: str, /) -> None:
+        """Take the address."""
+
+
+def check_options(options: Options) -> tuple[ssl.SSLContext | None, Door]:
+    """See whether a server may run like this, and its files are usable; returns what it needs of them.
+
+    Raises:
+        QMI_UsageException: If it may not.
+        QMI_ConfigurationException: If a file is not usable.
+    """
+    options.check()
+    door = Door(options)
+    door.check()
+    return tls_of(options), door
+
+
 async def serve(
     config: CfgQmi,
     options: Options,
     say: Callable[[str], None],
     *,
     init_logging: bool = True,
-    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    task_status: Starting = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the pages until somebody asks this program to end, or it is cancelled.
 
@@ -46,11 +68,8 @@ async def serve(
         QMI_ConfigurationException: If a package is missing.
         QMI_ConnectionException: If the address is taken.
     """
-    options.check()
     assets()
-    tls = tls_of(options)
-    door = Door(options)
-    door.check()
+    tls, door = check_options(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.
     config = attrs.evolve(config, contexts={**config.contexts, options.context_name: CfgContext()})
     with listening_socket(options) as listener:
@@ -72,6 +91,8 @@ async def serve(
                     say(f"The laboratory is shown at {url}")
                     if door.token:
                         say(f"Things may be changed at   {url}login#token={door.token}")
+                    else:
+                        say(f"Things may be changed by the users of {options.users}, who log in at {url}login")
                     task_status.started(url)
                     await context.wait_until_shutdown()
                 except KeyboardInterrupt:  # the usual end in a terminal, which is in order, too

@@ -17,6 +17,7 @@ from qmi.actors.context_status import (
     LockStatus,
     LogTotals,
     ObjectStatus,
+    PagesStatus,
     ProcessStatus,
     SignalStatus,
     SignalTotals,
@@ -27,7 +28,7 @@ from qmi.net.codec import Codec
 
 RECORDS = [
     *(LockStatus, BusyStatus, ErrorStatus, SignalStatus, TaskStatus, ObjectStatus, LinkStatus, SignalTotals),
-    *(ProcessStatus, ContextStatus, LogTotals, LogBatch, LogRecordStatus),
+    *(ProcessStatus, ContextStatus, LogTotals, LogBatch, LogRecordStatus, PagesStatus),
 ]
 
 FULL = ContextStatus(
@@ -53,6 +54,7 @@ FULL = ContextStatus(
     ),
     links=(LinkStatus("alice", "up", bytes_sent=5),),
     failures={"link: no sign of life": 2},
+    pages=PagesStatus("http://127.0.0.1:8642/", token_file="/home/lab/lab_web.token", pid=8),
 )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qmi.config.schema import CfgContext, CfgInstrument
+from qmi.config.schema import CfgContext, CfgInstrument, CfgWeb
 from qmi.errors import QMI_UnknownNameException, QMI_UnknownRpcException
 from qmi.proc.control_protocol import Absent, Answer, Present, Stranger
 from qmi.proc.controller import Controller
@@ -64,6 +64,31 @@ def test_status_of_a_context_names_its_objects_that_have_failed(
     status = remote_one(home, link, ScriptedRemote()).status(target(config_in(home, a=listed), "a", local=local))
     assert (status.state, status.detail.strip(), status.exit_code) == (State.RUNNING, detail, code)
     assert link.calls == [("a.list_configured", {})]
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    ("told", "detail", "code"),
+    [
+        ({"pages": {"address": "http://a:1/"}}, "pages at http://a:1/", 0),
+        ({"pages": {"address": "http://a:1/", "token_file": "/t"}}, "pages at http://a:1/ (token to log in: /t)", 0),
+        ({"pages": {"why": "no room\x1b"}}, r"pages not served: no room\x1b", 1),
+        ({"pages": {}}, "pages starting", 0),
+        ({"pages": None}, "", 0),
+        ({}, "", 0),
+        ("nonsense", "", 0),
+        (QMI_UnknownRpcException("an older version"), "", 0),
+    ],
+)
+def test_status_of_a_context_says_where_its_pages_are(
+    home: Path, local: bool, told: object, detail: str, code: int
+) -> None:
+    link = ScriptedLink(HERE)
+    link.told = told
+    served = CfgContext(host="lab-pc", tcp_server_port=4000, web=CfgWeb())
+    status = remote_one(home, link, ScriptedRemote()).status(target(config_in(home, a=served), "a", local=local))
+    assert (status.state, status.detail.strip(), status.exit_code) == (State.RUNNING, detail, code)
+    assert link.calls == [("a.get_status", {})]
 
 
 @pytest.mark.parametrize(

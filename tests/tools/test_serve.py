@@ -140,7 +140,7 @@ def test_served_laboratory_tells_of_runs(home: Path, monkeypatch: pytest.MonkeyP
         (["zzz"], "There is no context 'zzz' in {file}: it has lab, empty"),
         (
             ["empty"],
-            "There is nothing to serve: contexts.empty in {file} lists neither instruments nor tasks nor recordings",
+            "contexts.empty in {file} lists neither instruments nor tasks nor recordings, and has no pages (web)",
         ),
         (["lab", "--check"], "contexts.lab.instruments.bad.driver: there is no module 'no_such_module'"),
         (["lab", "--config", "/no/such.conf"], "The configuration file /no/such.conf does not exist"),

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Cli
+from qmi.actors.context_status import PagesStatus
+from qmi.core.context import QMI_Context
+from qmi.web.tokens import kept_token
+from tests.support.cli import Cli, serving, write_lab
+from tests.support.ports import free_port
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal")
@@ -34,3 +42,64 @@ def test_users_are_added_listed_and_removed(cli: Cli, tmp_path: Path, monkeypatc
     assert cli("web", "user", "remove", "alice", "--users", file).code == 0
     assert cli("web", "user", "list").code == 2
     assert cli("web", "user", "rename", "a", "--users", file).code == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal")
+@pytest.mark.slow
+def test_command_prints_addresses_as_json(config: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    command = [sys.executable, "-m", "qmi", "--config", str(config), "--json", "web", "--bind", "127.0.0.1:0"]
+    command += ["--token-file", str(token), "--public-reading", "no", "--dashboards", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        found = json.loads(program.stdout.readline()) | json.loads(program.stdout.readline())
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(found["url"] + "api/contexts")
+        program.send_signal(signal.SIGINT)
+    assert found["login"] == f"{found['url']}login#token={token.read_text().strip()}"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, QMI_Context]]:
+    """A context that says where its pages are."""
+    web = {"bind": "127.0.0.1:0"}
+    config = write_lab(tmp_path, lab={"host": "127.0.0.1", "tcp_server_port": free_port(), "web": web}, bench={})
+    with serving(config) as lab:
+        yield config, lab
+
+
+def test_login_prints_the_address_with_the_token(
+    served: tuple[Path, QMI_Context], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli, lab = Cli(served[0], capsys), served[1]
+    assert cli("web", "login").err.endswith("the pages of lab are not served: the program was started without\n")
+    lab.async_context.pages = PagesStatus()
+    assert cli("web", "login").err.endswith("the pages of lab are not served: they are just starting\n")
+    assert "\npages starting\n" in cli("ls", "lab").out
+    lab.async_context.pages = PagesStatus(why="no room")
+    assert cli("web", "login").err.endswith("the pages of lab are not served: no room\n")
+    assert "\npages not served: no room\n" in cli("ls", "lab").out
+    file = tmp_path / "token"
+    lab.async_context.pages = PagesStatus("http://127.0.0.1:1/", token_file=str(file))
+    assert f"the token is in {file} of " in cli("web", "login").err
+    token = kept_token(file)
+    assert cli("web", "login").out == f"http://127.0.0.1:1/login#token={token}\n"
+    assert cli("--json", "web", "login", "lab").json == {"url": f"http://127.0.0.1:1/login#token={token}"}
+    assert f"\npages at http://127.0.0.1:1/ (token to log in: {file})\n" in cli("ls", "lab").out
+    lab.async_context.pages = PagesStatus("http://127.0.0.1:1/")
+    assert cli("web", "login").out == "http://127.0.0.1:1/login\n"
+    assert cli("web", "login", "bench").code == 1
+
+
+@pytest.mark.parametrize(
+    ("contexts", "fault"),
+    [
+        ({"lab": {}}, "no context has a section web, in "),
+        ({"a": {"web": {}}, "b": {"web": {}}}, "'qmi web login CONTEXT' with one of a, b, in "),
+        ({"lab": {"web": {}, "host": "127.0.0.1", "tcp_server_port": 1}}, "lab does not run: 'qmi_proc start lab'"),
+    ],
+)
+def test_login_needs_pages(
+    contexts: dict[str, dict[str, object]], fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fault in Cli(write_lab(tmp_path, **contexts), capsys)("web", "login").err

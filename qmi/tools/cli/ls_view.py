@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from qmi.actors.context_status import ContextStatus, LinkStatus, ObjectStatus
-from qmi.actors.status_words import busy_words, duration, error_words, late_words, lock_words, short_class, short_time
+from qmi.actors.status_words import (
+    busy_words,
+    duration,
+    error_words,
+    late_words,
+    lock_words,
+    pages_words,
+    short_class,
+    short_time,
+)
 from qmi.names import ASKER_PREFIX
 from qmi.presenting import seen as seen_states
 from qmi.presenting.seen import Seen
@@ -72,6 +81,9 @@ def one_context(seen: Seen, *, wide: bool) -> list[Block]:
     status = seen.status
     if status is None:
         return blocks
+    if status.pages is not None:
+        words = pages_words(status.pages)
+        blocks.append(Text("pages ").add(words, _GOOD if status.pages.address else _BAD if status.pages.why else ""))
     tasks = [entry for entry in status.objects if entry.category == "task"]
     others = [entry for entry in status.objects if entry.category != "task"]
     if others:

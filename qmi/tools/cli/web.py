@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qmi.errors import QMI_ConfigurationException, QMI_UsageException
+from qmi.errors import QMI_UsageException
 from qmi.tools.cli.errors import EXIT_OK, CommandError
 from qmi.tools.cli.options import CommandParser
 from qmi.tools.cli.terminal import Terminal
+from qmi.web.needed import not_installed
 
 if TYPE_CHECKING:
+    from qmi.config.schema import CfgQmi
     from qmi.web.users import Users
 
 DESCRIPTION = """
@@ -24,13 +26,15 @@ At other addresses than those of this computer, a certificate and its key are ne
   qmi web user add NAME --users FILE       add a user, or change the password of one
   qmi web user remove NAME --users FILE
   qmi web user list --users FILE
+  qmi web login [CONTEXT]                  print the address and token of pages that a program serves
 """
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("action", nargs="*", metavar="user ...",
-                        help="user add NAME, user remove NAME, user list: for the file of --users")  # fmt: skip
+    parser.add_argument("action", nargs="*", metavar="user ... | login",
+                        help="user add NAME, user remove NAME, user list: for the file of --users; "
+                             "login: for the pages of a section web of the configuration")  # fmt: skip
     parser.add_argument("--bind", default="127.0.0.1:8642", metavar="HOST:PORT",
                         help="where to listen; port 0 takes any free one (default: %(default)s)")  # fmt: skip
     parser.add_argument(
@@ -38,6 +42,13 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--certificate", default="", metavar="FILE", help="certificate for HTTPS (PEM)")
     parser.add_argument("--key", default="", metavar="FILE", help="private key of the certificate (PEM)")
+    parser.add_argument("--public-reading", choices=("yes", "no"), default=None,
+                        help="whether reading needs no login (default: only where no other computer can connect)"
+                        )  # fmt: skip
+    parser.add_argument("--token-file", default="", metavar="FILE",
+                        help="keep the token in this file, so that it is the same each time")  # fmt: skip
+    parser.add_argument("--dashboards", default="", metavar="FOLDER",
+                        help="where dashboards are kept (default: dashboards in the QMI home directory)")  # fmt: skip
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
@@ -50,29 +61,60 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         from qmi.web.server import serve
         from qmi.web.users import Users
     except ImportError as error:
-        if (error.name or "").startswith("qmi"):
-            raise
-        raise QMI_ConfigurationException(f"{error.name} is not installed: pip install 'qmi-trio[web]'") from error
+        raise not_installed(error) from error
+    if arguments.action[:1] == ["login"]:
+        return _print_login(config_of(arguments), arguments, terminal)
     if arguments.action:
         if not arguments.users:
             raise QMI_UsageException("name the file of the users: --users FILE")
         return _change_users(Users(Path(arguments.users)), arguments.action, terminal)
     options = Options(
         bind=arguments.bind, name=arguments.as_name, users=arguments.users, certificate=arguments.certificate,
-        key=arguments.key,
+        key=arguments.key, token_file=arguments.token_file, dashboards=arguments.dashboards,
+        public_reading=None if arguments.public_reading is None else arguments.public_reading == "yes",
     )  # fmt: skip
+    keys = iter(("url", "login"))  # what is said has an address at the end of each line
 
     def say(text: str) -> None:
         if terminal.json:
-            terminal.write_json({"url": text}, line=True)
+            terminal.write_json({next(keys): text.rpartition(" ")[2]}, line=True)
         else:
             terminal.write(text)
-            terminal.flush()  # it may be read by a program, or go to a file, long before this one ends
+        terminal.flush()  # it may be read by a program, or go to a file, long before this one ends
 
     try:
         trio.run(partial(serve, config_of(arguments), options, say))
     except* KeyboardInterrupt:  # at the start or while it ends
         pass
+    return EXIT_OK
+
+
+def _print_login(config: CfgQmi, arguments: Namespace, terminal: Terminal) -> int:
+    from qmi.actors.context_status import PagesStatus
+    from qmi.tools.cli.overview import look
+    from qmi.tools.cli.session import laboratory
+    from qmi.web.tokens import kept_token
+
+    served = [name for name, context in config.contexts.items() if context.web is not None]
+    names = arguments.action[1:] or served
+    if len(names) != 1:
+        there = f"'qmi web login CONTEXT' with one of {', '.join(served)}" if served else "no context has a section web"
+        raise QMI_UsageException(f"{there}, in {config.config_file or 'the configuration'}")
+    with laboratory(arguments) as lab:
+        found = look(lab, names)
+    status = next((seen.status for seen in found if seen.status is not None), None)
+    if status is None:
+        raise CommandError(f"{names[0]} does not run: 'qmi_proc start {names[0]}'")
+    pages = status.pages or PagesStatus(why="the program was started without")
+    if not pages.address:
+        raise CommandError(f"the pages of {names[0]} are not served: {pages.why or 'they are just starting'}")
+    token = ""
+    if pages.token_file:
+        if not Path(pages.token_file).exists():
+            raise CommandError(f"the token is in {pages.token_file} of {status.host}, which is not to be read here")
+        token = f"#token={kept_token(Path(pages.token_file))}"
+    url = f"{pages.address}login{token}"
+    terminal.write_json({"url": url}) if terminal.json else terminal.write(url)
     return EXIT_OK
 
 
@@ -89,7 +131,9 @@ def _change_users(users: Users, action: list[str], terminal: Terminal) -> int:
             names = users.names()
             terminal.write_json(names) if terminal.json else terminal.write("\n".join(names))
         case _:
-            raise QMI_UsageException("it is 'qmi web', or 'qmi web user add NAME', 'user remove NAME' or 'user list'")
+            raise QMI_UsageException(
+                "it is 'qmi web', 'qmi web login [CONTEXT]', or 'qmi web user add NAME', 'user remove NAME' or 'list'"
+            )
     return EXIT_OK
 
 
