@@ -9,40 +9,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import qmi
 import qmi.data
-from qmi.proc.cli import Environment, run
-from qmi.proc.control_client import SocketLink
-from qmi.proc.launch import Times
-from qmi.proc.network_scan import NetworkDiscovery
 from qmi.tools import serve
 from tests.support.configured import HERE
-from tests.support.lab import DISCOVERY_PORT, LOOPBACK_BROADCAST
-from tests.support.ports import free_port
 from tests.support.proc import ROOT
 from tests.support.programs import Program
-
-OUTSIDE = Environment(SocketLink, NetworkDiscovery, times=Times(ask=10.0))
-
-
-def configure(home: Path, **contexts: dict[str, Any]) -> Path:
-    path = home / "qmi.conf"
-    common = {"host": "127.0.0.1", "enabled": True, "python_path": str(ROOT)}
-    content = {
-        "discovery": {"port": DISCOVERY_PORT, "broadcast_addresses": [LOOPBACK_BROADCAST]},
-        "contexts": {name: {**common, "tcp_server_port": free_port(), **own} for name, own in contexts.items()},
-    }
-    path.write_text(json.dumps(content))
-    return path
-
-
-def says(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    code = run(OUTSIDE, list(arguments))
-    return code, "".join(capsys.readouterr())
+from tests.support.served import configure, says
 
 
 def test_laboratory_comes_up_from_its_file_and_one_instrument_is_restarted(

@@ -14,8 +14,8 @@ import pytest
 from qmi.proc.process import ProcessIdentity, identify, wait_gone
 from qmi.tools import serve
 from tests.support.configured import HERE
+from tests.support.served import configure, says
 from tests.support.waiting import wait_until
-from tests.tools.test_serve import configure, says
 
 PARAMETER = "api/objects/lab/psu/parameters/channels[1].voltage"
 
