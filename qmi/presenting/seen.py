@@ -31,6 +31,8 @@ class Seen:
         tls: Whether it was asked over a protected link; None if it was not asked.
         round_trip: Seconds until a short question was answered; None if it did not answer.
         status: What it tells of itself; None if it did not answer.
+        since: Since when it is not running or does not answer, in seconds since 1970; None if it does, or never did
+            while somebody looked.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Seen:
     tls: bool | None = None
     round_trip: float | None = None
     status: ContextStatus | None = None
+    since: float | None = None
 
 
 def as_json(seen: Seen) -> dict[str, object]:
@@ -52,6 +55,7 @@ def as_json(seen: Seen) -> dict[str, object]:
         "name": seen.name,
         "state": seen.state,
         "why": seen.why,
+        "since": seen.since,
         "configured": seen.configured,
         "address": None if seen.address is None else str(seen.address),
         "host": status.host if status and status.host else None,

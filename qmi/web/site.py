@@ -7,6 +7,7 @@ nobody from the others.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -239,7 +240,10 @@ class Site:
         finally:
             watched.is_asked, watched.asked = False, trio.current_time()
             # The address may have been found anew meanwhile.
-            watched.seen = replace(seen, address=watched.seen.address)
+            before = watched.seen
+            since = time.time() if before.state in (RUNNING, ENDING) else before.since
+            is_there = seen.state in (RUNNING, ENDING)
+            watched.seen = replace(seen, address=before.address, since=None if is_there else since)
             watched.answered.set()
             self._news.set()
             self._news = trio.Event()

@@ -23,6 +23,7 @@ from qmi.core.task import QMI_LoopTask
 from qmi.web.options import Options
 from qmi.web.server import serve
 from tests.support.cli import write_lab
+from tests.support.ports import free_port
 
 
 class Regulation(Enum):
@@ -173,7 +174,7 @@ class Pages:
 
     Attributes:
         url: Where.
-        config: The file of the configuration.
+        config: The file of the configuration, which has a context of another program, too: bench.
         said: What the server has printed.
         lab: The context named lab.
         optics: The context named optics.
@@ -233,7 +234,9 @@ class ServedPages:
 def served_lab(folder: Path, options: Options | None = None) -> Iterator[Pages]:
     """The laboratory and its pages, for the length of the block."""
     here = {"host": "127.0.0.1", "tcp_server_port": 0}
-    config = write_lab(folder, lab=here, optics=here, cryostat={"host": "127.0.0.1", "tcp_server_port": 9})
+    bench = {"host": "127.0.0.1", "tcp_server_port": free_port()}
+    cryostat = {"host": "127.0.0.1", "tcp_server_port": 9}
+    config = write_lab(folder, lab=here, optics=here, cryostat=cryostat, bench=bench)
     with ExitStack() as stack:
         lab = stack.enter_context(QMI_Context("lab", load_config(str(config))))
         optics = stack.enter_context(QMI_Context("optics", load_config(str(config))))

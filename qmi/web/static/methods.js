@@ -2,13 +2,17 @@
 
 import { errorText, loginPath, path, post, user } from "./api.js";
 import { h, setAttribute, setText, valueText } from "./dom.js";
+import { applyGates, gated } from "./gates.js";
+
+/** A docstring without its marks: `:meth:` and the like, and double backquotes. */
+const plainDoc = (doc) => doc.replace(/:(?:\w+:)?\w+:`~?\.?([^`<]*?)(?:\s*<[^>`]*>)?`/g, "$1").replace(/``([^`]*)``/g, "$1");
 
 /** A docstring: what it says, and what it says of each argument. */
 export function readDoc(doc) {
   const told = { text: [], args: {} };
   let section = "";
   let last = "";
-  for (const line of (doc || "").split("\n")) {
+  for (const line of plainDoc(doc || "").split("\n")) {
     const head = line.match(/^\s*(Args|Arguments|Parameters|Returns|Yields|Raises):\s*$/);
     if (head) {
       section = head[1];
@@ -29,13 +33,22 @@ export function readDoc(doc) {
 
 const bare = (type) => (type || "").replace(/^(typing|builtins|numpy|np)\./, "").replace(/\s*\|\s*None$/, "");
 
-function field(parameter, help) {
+/** What a value may be, where its type says that: of a Literal, of an enumeration that a parameter has, too. */
+function choicesOf(type, infos) {
+  const literal = type.match(/^(?:\w+\.)*Literal\[(.*)\]$/);
+  if (literal) return [...literal[1].matchAll(/'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\s]+)/g)].map(([, one, two, bare]) => one ?? two ?? bare);
+  const known = infos.find((info) => info.values && info.type === type.split(".").pop());
+  return known ? known.values.map(String) : type === "bool" ? ["True", "False"] : null;
+}
+
+function field(parameter, help, infos) {
   const type = bare(parameter.type);
+  const choices = choicesOf(type, infos);
   const id = `argument-${Math.random().toString(36).slice(2)}`;
   const needed = parameter.default === null || parameter.default === undefined;
   const hint = [parameter.type, !needed && `default ${parameter.default}`].filter(Boolean).join(", ");
-  const input = type === "bool"
-    ? h("select", { id, name: parameter.name }, !needed && h("option", { value: "" }, `default (${parameter.default})`), h("option", { value: "true" }, "True"), h("option", { value: "false" }, "False"))
+  const input = choices
+    ? h("select", { id, name: parameter.name }, !needed && h("option", { value: "" }, `default (${parameter.default})`), choices.map((choice) => h("option", { value: type === "bool" ? choice.toLowerCase() : choice }, choice)))
     : h("input", {
       id, name: parameter.name, type: "text", autocomplete: "off", spellcheck: "false", placeholder: needed ? null : parameter.default,
       inputmode: ["float", "int"].includes(type) ? "decimal" : null, "aria-describedby": help ? `${id}-help` : null, "aria-required": needed ? "true" : null,
@@ -70,19 +83,21 @@ function showResult(output, result) {
   } else output.replaceChildren(h("code", {}, valueText(result)));
 }
 
-function makeMethod(context, object, method) {
+function makeMethod(context, object, method, infos) {
   const { text, args } = readDoc(method.doc);
   const parameters = method.parameters.filter((parameter) => !parameter.kind.startsWith("var_"));
   const shown = parameters.map((parameter) => parameter.name).join(", ");
   const output = h("output", { class: "outcome" });
   const wrong = h("p", { class: "error", role: "alert" });
-  const button = h("button", { class: "primary", disabled: !user, title: user ? null : "Log in to call methods" }, "Call");
-  const form = h("form", { novalidate: true }, parameters.map((parameter) => field(parameter, args[parameter.name])), h("p", { class: "line" }, button, output), wrong);
+  let isRunning = false;
+  const button = gated(h("button", { class: "primary", title: user ? null : "Log in to call methods" }, "Call"), () => Boolean(user) && !isRunning);
+  const form = h("form", { novalidate: true }, parameters.map((parameter) => field(parameter, args[parameter.name], infos)), h("p", { class: "line" }, button, output), wrong);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     setText(wrong, "");
     output.replaceChildren(h("span", { class: "busy" }, "Running…"));
-    button.disabled = true;
+    isRunning = true;
+    applyGates(form);
     for (const input of form.querySelectorAll("[aria-invalid]")) setAttribute(input, "aria-invalid", null);
     try {
       showResult(output, (await post(path("objects", context, object, "methods", method.name), { arguments: collect(form, parameters) })).result);
@@ -96,13 +111,15 @@ function makeMethod(context, object, method) {
         field.focus();
       }
     }
-    button.disabled = false;
+    isRunning = false;
+    applyGates(form);
   });
   // The form is there when somebody unfolds it: objects may have a hundred methods.
   const unfold = (event) => {
     const details = event.currentTarget;
     if (details.open && !details.querySelector(".body")) {
       details.append(h("div", { class: "body" }, text.includes("\n") && h("pre", { class: "doc" }, text.split("\n").slice(1).join("\n").trim()), form));
+      applyGates(details);
     }
   };
   return h("details", { class: "method", ontoggle: unfold },
@@ -115,16 +132,16 @@ const COMMON = new Set(["close", "open", "is_open", "is_simulated", "get_categor
   "is_running", "join", "start", "stop", "get_loop_statistics"]);
 
 /** Shows methods, without those that get and set parameters. */
-export function showMethods(place, context, object, methods, parameters) {
-  const accessors = new Set(parameters.flatMap((name) => {
+export function showMethods(place, context, object, methods, infos) {
+  const accessors = new Set(infos.flatMap(({ name }) => {
     const [, group = "", own] = name.match(/^(.*\.)?([^.]+)$/);
     return [`${group}get_${own}`, `${group}set_${own}`];
   }));
   const shown = methods.filter((method) => !accessors.has(method.name));
-  const make = (method) => makeMethod(context, object, method);
+  const make = (method) => makeMethod(context, object, method, infos);
   const common = shown.filter((method) => COMMON.has(method.name));
   const own = shown.filter((method) => !COMMON.has(method.name));
-  place.replaceChildren(...own.map(make), ...(common.length && own.length
+  place.replaceChildren(...own.map(make), ...(common.length
     ? [h("details", { class: "method common" }, h("summary", { class: "dim" }, `${common.length} methods that all objects of this kind have`), common.map(make))]
-    : common.map(make)));
+    : []));
 }

@@ -1,13 +1,17 @@
 // An object: its values, its methods, its lock, and what it does.
 
-import { ApiError, errorText, get, path, put, refused, user } from "./api.js";
-import { byId, duration, h, keyed, moment, number, setAttribute, setText, settled, valueText } from "./dom.js";
+import { ApiError, get, path, user } from "./api.js";
+import { byId, duration, h, keyed, moment, number, setAttribute, setText, valueText } from "./dom.js";
+import { setGates } from "./gates.js";
 import { showLock } from "./locks.js";
 import { showMethods } from "./methods.js";
 import { LivePlot, sourceOf } from "./plot.js";
 import { pushes } from "./push.js";
-import { isLate, tone } from "./status.js";
+import { Spark } from "./spark.js";
+import { isLate, lockText, tone } from "./status.js";
 import { showTask } from "./task.js";
+import { showTraffic } from "./traffic.js";
+import { showValues } from "./values.js";
 
 const [, , context, object] = location.pathname.split("/").map(decodeURIComponent);
 const address = `${context}.${object}`;
@@ -17,137 +21,6 @@ let plot = null;
 
 function problem(error) {
   setText(byId("problem"), error instanceof ApiError ? error.text : error ? String(error) : "");
-}
-
-// Values
-
-const limitsText = (info) => {
-  if (info.values) return info.values.map(String).join(", ");
-  const [low, high] = info.limits || [null, null];
-  const unit = info.unit || "";
-  const range = low !== null && high !== null ? `${number(low)} … ${number(high)} ${unit}`
-    : low !== null ? `≥ ${number(low)} ${unit}` : high !== null ? `≤ ${number(high)} ${unit}` : "";
-  return [range.trim(), info.step && `step ${number(info.step)}`].filter(Boolean).join(", ");
-};
-
-const isNumber = (info) => ["float", "int"].includes(info.type);
-
-function makeValue(info) {
-  const shown = h("button", { type: "button", class: "value", disabled: !(user && info.settable) });
-  const place = h("span", { class: "place" }, shown);
-  const wrong = h("div", { class: "error", role: "alert" });
-  const age = h("td", { class: "wide dim" });
-  const allowed = h("td", { class: "middle dim" });
-  const actions = h("td", { class: "actions" },
-    info.gettable && h("button", { type: "button", class: "quiet", "aria-label": `Read ${info.name}`, title: "Ask the device", onclick: () => read(row) }, "Read"),
-    isNumber(info) && h("button", { type: "button", class: "quiet", "aria-pressed": "false", "aria-label": `Plot ${info.name}`, onclick: (event) => toggle(event.currentTarget, `${address}.${info.name}`, info.unit) }, "Plot"));
-  const name = h("th", { scope: "row" }, h("span", { title: info.doc || null }, info.name), h("div", { class: "doc" }, info.doc?.split("\n")[0]));
-  const row = h("tr", { class: /\[\d+\]/.test(info.name) ? "part" : "" }, name, h("td", {}, place, wrong), allowed, age, actions);
-  Object.assign(row, { parts: { shown, place, wrong, age, allowed }, info, told: null });
-  shown.addEventListener("click", () => edit(row));
-  pushes.on(`value:${address}.${info.name}`, (told) => !told.gap && newest(row, told));
-  if (info.time !== null) newest(row, info);
-  else setText(shown, "—");
-  return row;
-}
-
-function newest(row, told) {
-  if (told.error) {
-    setText(row.parts.wrong, told.error.message);
-    return;
-  }
-  row.told = told;
-  const text = valueText(told.member ?? told.value, told.member ? "" : row.info.unit);
-  setText(row.parts.shown, text);
-  setAttribute(row.parts.shown, "aria-label", row.parts.shown.disabled ? null : `${row.info.name}: ${text}. Change`);
-  setAttribute(row.parts.shown, "title", typeof told.value === "number" ? `${told.value} ${row.info.unit || ""}` : null);
-  aged(row);
-}
-
-function aged(row) {
-  const seconds = row.told?.time ? Date.now() / 1000 - row.told.time : -1;
-  setText(row.parts.age, seconds < 0 ? "" : seconds < 2 ? "now" : `${duration(Math.floor(seconds))}`);
-}
-
-async function read(row) {
-  setText(row.parts.wrong, "");
-  try {
-    newest(row, { ...(await get(api("parameters", row.info.name))), time: Date.now() / 1000 });
-  } catch (error) {
-    setText(row.parts.wrong, errorText(error));
-  }
-}
-
-function field(row) {
-  const { info, told } = row;
-  const label = `${info.name}${info.unit ? ` in ${info.unit}` : ""}`;
-  const choices = info.values || (info.type === "bool" ? [true, false] : null);
-  if (choices) {
-    const now = told?.value;
-    return h("select", { "aria-label": label }, choices.map((choice) =>
-      h("option", { value: JSON.stringify(choice), selected: choice === now }, typeof choice === "boolean" ? (choice ? "on" : "off") : String(choice))));
-  }
-  return h("input", {
-    type: "text", "aria-label": label, inputmode: isNumber(info) ? "decimal" : null, autocomplete: "off", spellcheck: "false",
-    value: told && told.value !== null ? (typeof told.value === "object" ? JSON.stringify(told.value) : String(told.value)) : "",
-  });
-}
-
-/** What was typed, as the server reads it: numbers as such, all else as it would be typed on a command line. */
-function typed(input) {
-  if (input.tagName === "SELECT") return JSON.parse(input.value);
-  const text = input.value.trim();
-  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : input.value;
-}
-
-function edit(row) {
-  const { shown, place, wrong } = row.parts;
-  const input = field(row);
-  const unit = row.info.unit && input.tagName === "INPUT" ? h("span", { class: "dim" }, ` ${row.info.unit}`) : null;
-  const form = h("form", { class: "edit", novalidate: true }, input, unit,
-    h("button", { class: "primary" }, "Set"), h("button", { type: "button", class: "quiet", onclick: () => end() }, "Cancel"));
-  const end = () => {
-    setText(wrong, "");
-    place.replaceChildren(shown);
-    shown.focus();
-  };
-  form.addEventListener("keydown", (event) => event.key === "Escape" && end());
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    setText(wrong, "");
-    setAttribute(input, "aria-invalid", null);
-    const info = row.info;
-    const value = info.type === "str" ? input.value : typed(input);
-    try {
-      newest(row, { ...(await put(api("parameters", info.name), { value })), time: Date.now() / 1000 });
-      end();
-      refreshLimits();
-    } catch (error) {
-      refused(wrong, error);
-      setAttribute(input, "aria-invalid", "true");
-      input.focus();
-    }
-  });
-  place.replaceChildren(form);
-  input.focus();
-  input.select?.();
-}
-
-function showValues(infos) {
-  byId("values").hidden = !infos.length;
-  keyed(byId("value-rows"), infos, (info) => info.name, makeValue, (row, info) => {
-    row.info = info;
-    setText(row.parts.allowed, limitsText(info));
-  });
-}
-
-// Limits may depend on other values, so they are asked for again when something was set.
-const refreshLimits = settled(() => get(api("parameters")).then(showValues, problem), 200);
-
-async function readAll() {
-  byId("read-all").disabled = true;
-  for (const row of byId("value-rows").children) if (row.info.gettable) await read(row);
-  byId("read-all").disabled = false;
 }
 
 function toggle(button, text, unit) {
@@ -167,16 +40,19 @@ function showSignals(signals) {
   const shown = signals.filter((signal) => signal.name !== "sig_changed" && ![...byId("value-rows").children].some((row) => signal.name === `sig_${row.info.name}`));
   byId("signals").hidden = !shown.length;
   keyed(byId("signal-rows"), shown, (signal) => signal.name, (signal) => {
-    const value = h("td", { class: "clip" }, "—");
+    const value = h("div", { class: "clip" }, "—");
+    const isPlain = ["float", "int"].includes(signal.types[0]);
+    const spark = isPlain && new Spark();
     pushes.on(`signal:${address}.${signal.name}`, (told) => {
       if (told.args) setText(value, told.args.map((entry) => valueText(entry)).join(", "));
+      if (told.args && spark) spark.push(told.args[0]);
       else if (told.gap) setText(value, `(${told.gap})`);
     });
     const buttons = signal.types.map((type, index) => ["float", "int"].includes(type) && h("button", {
       type: "button", class: "quiet", "aria-pressed": "false", "aria-label": `Plot ${signal.name}, value ${index + 1}`,
       onclick: (event) => toggle(event.currentTarget, `${address}.${signal.name}[${index}]`, ""),
     }, signal.types.length > 1 ? `Plot ${index + 1}` : "Plot"));
-    return h("tr", {}, h("th", { scope: "row" }, signal.name, h("div", { class: "doc" }, signal.types.join(", "))), value, h("td", { class: "actions" }, buttons));
+    return h("tr", {}, h("th", { scope: "row" }, signal.name, h("div", { class: "doc" }, signal.types.join(", "))), h("td", {}, value, spark && spark.element), h("td", { class: "actions" }, buttons));
   }, () => {});
 }
 
@@ -188,7 +64,7 @@ function showState(seen) {
   const facts = [];
   const add = (name, text, kind = "") => text && facts.push({ name, text: String(text), kind });
   if (!entry) {
-    add("State", seen.why || (status ? "There is no such object now" : `context ${seen.state}`), "state bad");
+    add("State", status ? "not there" : `context ${seen.state}`, "state bad");
   } else {
     const now = status.now;
     add("State", entry.state, `state ${tone(entry.state)}`);
@@ -206,11 +82,35 @@ function showState(seen) {
     setText(element.lastChild, fact.text);
     setAttribute(element.lastChild, "class", fact.kind || null);
   });
+  showLost(seen, entry);
   if (entry) {
-    showLock(byId("lock-body"), address, entry.lock, status.now);
+    showLock(byId("lock-body"), address, entry.lock, status.now, (isMine) => showAccess(entry.lock, isMine));
     byId("task").hidden = !entry.task;
     if (entry.task) showTask(byId("task-body"), context, object, entry.task, isLate(entry.task));
   }
+}
+
+let lost = "";
+let held = "";
+
+const gate = () => setGates(lost, held);
+
+/** Whether the program is not there, and since when. */
+function showLost(seen, entry) {
+  const since = seen.since ? ` since ${moment(seen.since)} (${duration(Math.floor(Date.now() / 1000 - seen.since))})` : "";
+  lost = seen.status && entry ? "" : seen.status ? `There is no ${address} now` : `Context ${context} is ${seen.state === "no answer" ? "not answering" : seen.state}`;
+  setText(byId("lost"), lost && `${lost}${since}.${seen.why ? ` ${seen.why}.` : ""} What is shown is as it was then; the page goes on by itself when it is back.`);
+  byId("lost").hidden = !lost;
+  setAttribute(document.body, "data-lost", lost ? "true" : null);
+  gate();
+}
+
+/** Whether somebody else holds the lock: then nothing can be changed here. */
+function showAccess(lock, isMine) {
+  held = lock && !isMine ? `Locked by ${lockText(lock)}` : "";
+  setText(byId("held"), held && `${held}. Values are shown as they come; they can be changed when it is released, or taken over.`);
+  byId("held").hidden = !held;
+  gate();
 }
 
 /** What is known of the parameters; of an object that somebody else has locked, what needs no question to it. */
@@ -231,26 +131,31 @@ async function begin() {
     const isTask = found.category === "task" && found.status;
     setText(byId("about"), isTask ? found.status.class : [found.class.split(".").pop(), found.doc.split("\n")[0]].filter(Boolean).join(": "));
     const infos = found.parameters.length ? await infosOf(found.parameters) : [];
-    showValues(infos);
+    showValues(infos, toggle);
     setText(byId("values-note"), user ? "" : "Log in to change them");
     showSignals(found.signals);
-    showMethods(byId("method-list"), context, object, found.methods, found.parameters.map((each) => each.name));
+    showMethods(byId("method-list"), context, object, found.methods, infos);
     byId("methods").hidden = !found.methods.length;
+    isShown = true;
+    lookAtTraffic();
   } catch (error) {
     problem(error);
   }
 }
 
-byId("read-all").addEventListener("click", readAll);
-setInterval(() => {
-  if (!document.hidden) for (const row of byId("value-rows").children) aged(row);
-}, 1000);
+let isShown = false;
 let incarnation = "";
+let state = "";
+const lookAtTraffic = showTraffic(context, object);
 pushes.on(`status:${context}`, (seen) => {
   if (seen.error) return;
   showState(seen);
-  // A program that was started again may offer something else.
-  if (seen.status && incarnation && seen.status.incarnation !== incarnation) begin();
-  incarnation = seen.status?.incarnation || incarnation;
+  const entry = seen.status?.objects.find((each) => each.name === object);
+  if (!entry) return;
+  // A program that was started again may offer something else; so may an object that was made anew.
+  if (!isShown || (incarnation && seen.status.incarnation !== incarnation)) begin();
+  if (state && entry.state !== state) lookAtTraffic(); // a transport may be made when the instrument is opened
+  incarnation = seen.status.incarnation;
+  state = entry.state;
 });
 begin();

@@ -1,7 +1,7 @@
 // The laboratory: all contexts, what each has, and what wants somebody's attention.
 
 import { isLate, lockText, objectPath, tone } from "./status.js";
-import { byId, bytes, duration, h, keyed, number, pageData, setAttribute, setText, settled } from "./dom.js";
+import { byId, bytes, duration, h, keyed, moment, number, pageData, setAttribute, setText, settled } from "./dom.js";
 import { pushes } from "./push.js";
 
 const MARKS = {
@@ -10,7 +10,7 @@ const MARKS = {
   late: { label: "late", tone: "busy", is: (object) => isLate(object.task) },
   busy: { label: "busy", tone: "", is: (object) => Boolean(object.busy) },
 };
-const isDown = (seen) => seen.state === "no answer" || (seen.state === "not running" && seen.configured);
+const isDown = (seen) => seen.state === "no answer" || (seen.state === "not running" && (seen.configured || seen.since));
 let contexts = pageData();
 let words = [];
 let mark = "";
@@ -45,7 +45,7 @@ function makeContext(seen) {
 
 function updateContext(card, { seen, objects }) {
   const { state, facts, note, body, table } = card.parts;
-  setText(state, seen.state);
+  setText(state, seen.since ? `${seen.state} since ${moment(seen.since)}` : seen.state);
   setAttribute(state, "class", `state ${isDown(seen) ? "bad" : tone(seen.state)}`);
   const status = seen.status;
   const told = [

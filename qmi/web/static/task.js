@@ -2,6 +2,7 @@
 
 import { get, path, post, put, refused, user } from "./api.js";
 import { duration, h, keyed, moment, number, setAttribute, setText } from "./dom.js";
+import { applyGates, gated } from "./gates.js";
 import { tone } from "./status.js";
 
 const RUNS = new Set(["running", "restarting"]);
@@ -17,20 +18,21 @@ function make(place, context, task) {
       refused(wrong, error);
     }
   };
-  const start = h("button", { type: "button", class: "primary", onclick: act("start") }, "Start");
-  const stop = h("button", { type: "button", onclick: act("stop") }, "Stop");
+  const shown = { state: "" };
+  const start = gated(h("button", { type: "button", class: "primary", onclick: act("start") }, "Start"), () => CAN_START.has(shown.state));
+  const stop = gated(h("button", { type: "button", onclick: act("stop") }, "Stop"), () => RUNS.has(shown.state));
   const facts = h("dl", { class: "facts-list flush" });
   const histogram = h("div", { class: "histogram" });
   const settings = h("div", {});
   place.replaceChildren(facts, user ? h("p", { class: "line" }, start, stop) : "", wrong, histogram, settings);
-  place.qmiTask = { facts, start, stop, histogram };
+  place.qmiTask = { facts, shown, histogram };
   showSettings(settings, context, task);
 }
 
 /** Shows what the status of a task tells. */
 export function showTask(place, context, name, task, late) {
   if (!place.qmiTask) make(place, context, name);
-  const { facts, start, stop, histogram } = place.qmiTask;
+  const { facts, shown, histogram } = place.qmiTask;
   const told = [
     ["State", task.state, `state ${tone(task.state)}`],
     ["Why", task.reason],
@@ -46,8 +48,10 @@ export function showTask(place, context, name, task, late) {
     setText(element.lastChild, text);
     setAttribute(element.lastChild, "class", kind || null);
   });
-  start.disabled = !CAN_START.has(task.state);
-  stop.disabled = !RUNS.has(task.state);
+  if (shown.state !== task.state) {
+    shown.state = task.state;
+    applyGates(place);
+  }
   showHistogram(histogram, task.lateness || []);
 }
 
@@ -82,10 +86,10 @@ async function showSettings(place, context, task) {
     const id = `setting-${name}`;
     const input = typeof value === "boolean" ? h("input", { id, name, type: "checkbox", checked: value })
       : h("input", { id, name, type: "text", autocomplete: "off", inputmode: typeof value === "number" ? "decimal" : null, value: typeof value === "object" ? JSON.stringify(value) : String(value) });
-    input.disabled = !user;
+    gated(input, () => Boolean(user));
     return h("div", { class: "argument" }, h("label", { for: id }, name), input);
   });
-  const form = h("form", { novalidate: true }, h("h3", {}, "Settings"), fields, user && h("p", { class: "line" }, h("button", {}, "Set"), done), wrong);
+  const form = h("form", { novalidate: true }, h("h3", {}, "Settings"), fields, user && h("p", { class: "line" }, gated(h("button", {}, "Set")), done), wrong);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     setText(wrong, "");

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.support.web_bench import Bench, bench_program
 from tests.support.web_lab import Pages, served_lab
 from tests.support.web_pictures import CHROMIUM, browser
 
@@ -26,6 +27,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     """The pages of a laboratory, which tests leave as it was."""
     with served_lab(tmp_path_factory.mktemp("pages")) as served:
         yield served
+
+
+@pytest.fixture(scope="package")
+def bench(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A program of its own, which those pages show; who kills it starts it again."""
+    with bench_program(pages.config, tmp_path_factory.mktemp("bench")) as found:
+        yield found
 
 
 @pytest.fixture
