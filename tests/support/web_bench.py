@@ -14,6 +14,12 @@ from qmi.scan import Scan, ScanQueue, scan
 from tests.support.programs import Program
 
 NAME = "bench"
+_NAMES = """
+import qmi
+from qmi.scan import scan
+from tests.support.web_bench import *
+source, meter, queue = (qmi.context().get_rpc_object(f"bench.{name}") for name in ("source", "meter", "scans"))
+"""
 
 
 class Source(ScpiInstrument):
@@ -70,11 +76,7 @@ class Bench:
 
     def make(self, code: str) -> None:
         """Run code in it that names qmi, scan, source, meter and queue."""
-        self.run(
-            "import qmi\nfrom qmi.scan import scan\nfrom tests.support.web_bench import *\n"
-            "source, meter, queue = (qmi.context().get_rpc_object(f'bench.{name}') for name in ('source', 'meter', 'scans'))\n"
-            + code
-        )
+        self.run(f"{_NAMES}\n{code}")
 
 
 @contextmanager

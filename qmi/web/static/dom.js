@@ -41,6 +41,7 @@ export function keyed(parent, items, keyOf, create, update) {
       known.delete(key);
     }
   }
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   let place = parent.firstElementChild;
   for (const [key, item] of wanted) {
     let element = known.get(key);
@@ -52,6 +53,8 @@ export function keyed(parent, items, keyOf, create, update) {
     else place = place.nextElementSibling;
     update(element, item);
   }
+  // What is moved to another place loses the focus.
+  if (focused && focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
 }
 
 /** A text that is said to people who do not see the page. */
