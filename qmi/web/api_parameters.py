@@ -53,6 +53,7 @@ async def _infos(call: ApiCall, proxy: AsyncProxy[Any]) -> tuple[Mapping[str, Pa
     """What the object says of its parameters now, or what it has said before, and then why it was not asked."""
     known = call.services.infos
     try:
+        await _check_free(call, proxy)
         infos: dict[str, ParameterInfo] = await proxy.parameters(rpc_timeout=_INFO_TIMEOUT)
     except (QMI_ObjectLockedException, QMI_TimeoutException) as error:
         before = known.get(call.address, {})
@@ -60,6 +61,18 @@ async def _infos(call: ApiCall, proxy: AsyncProxy[Any]) -> tuple[Mapping[str, Pa
         return infos, {"note": f"{error}. Its limits were not asked for; they may be others now"}
     known[call.address] = infos
     return infos, {}
+
+
+async def _check_free(call: ApiCall, proxy: AsyncProxy[Any]) -> None:
+    """See whether somebody else has locked the object: to ask it all the same would be an error in its log.
+
+    Raises:
+        QMI_ObjectLockedException: If so.
+    """
+    status = (await call.services.site.look_at(call.address.context)).status
+    entry = None if status is None else status.find(call.address.object)
+    if entry is not None and entry.lock is not None and proxy.__rpc__.token is None:
+        raise QMI_ObjectLockedException(f"{call.address} is locked by {entry.lock.holder}")
 
 
 def _declared(interface: Interface) -> dict[str, ParameterInfo]:

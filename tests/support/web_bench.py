@@ -68,6 +68,11 @@ class Bench:
         assert self._program is not None
         return self._program.run(code)
 
+    def wait_until(self, expression: str) -> None:
+        """Wait until an expression is true there."""
+        assert self._program is not None
+        self._program.wait_until(expression)
+
     def kill(self) -> None:
         """SIGKILL."""
         if self._program is not None:

@@ -62,6 +62,7 @@ function draw() {
     axes: [{ ...axis, label: scanned ? unit(x) : undefined }, ...(units.length ? units : [""]).map((each, index) => ({ ...axis, scale: each || "y", side: index % 2 ? 1 : 3, size: 60, label: each || undefined, values: (_, ticks) => ticks.map((tick) => number(tick)) }))],
   }, data, byId("plot"));
   plot.key = key;
+  window.qmiRun = { plot }; // what looks at what is drawn
 }
 
 function table() {
