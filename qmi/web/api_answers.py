@@ -18,6 +18,7 @@ from qmi.actors.context_status import (
     LockStatus,
     LogTotals,
     ObjectStatus,
+    PagesStatus,
     ProcessStatus,
     SignalStatus,
     SignalTotals,
@@ -63,7 +64,7 @@ _NAMES: dict[type, str] = {
     ContextStatus: "ContextStatus", ObjectStatus: "ObjectStatus", LinkStatus: "LinkStatus", TaskStatus: "TaskStatus",
     LockStatus: "LockStatus", BusyStatus: "BusyStatus", ErrorStatus: "ErrorStatus", SignalStatus: "SignalStatus",
     SignalTotals: "SignalTotals", ProcessStatus: "ProcessStatus", LogTotals: "LogTotals", LogBatch: "Log",
-    LogRecordStatus: "LogRecord",
+    LogRecordStatus: "LogRecord", PagesStatus: "Pages",
 }  # fmt: skip
 _SCALARS: dict[object, Schema] = {str: TEXT, int: WHOLE, float: NUMBER, bool: FLAG}
 
@@ -116,7 +117,8 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "name": TEXT,
             "state": {**TEXT, "enum": [RUNNING, ENDING, NOT_RUNNING, SILENT, NO_PORT]},
-            "why": TEXT, "configured": FLAG, "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
+            "why": TEXT, "since": or_null(SECONDS), "configured": FLAG,
+            "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
             "version": or_null(TEXT), "uptime": or_null(NUMBER), "tls": or_null(FLAG), "round_trip": or_null(NUMBER),
             "objects": or_null(WHOLE), "status": or_null(ref("ContextStatus")),
         },
