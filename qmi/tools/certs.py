@@ -4,6 +4,7 @@
 
     python -m qmi.tools.certs ca                               # once per laboratory: ca.pem, ca.key
     python -m qmi.tools.certs cert srv --workgroup lab1        # once per context:    srv.pem, srv.key
+    python -m qmi.tools.certs cert lab --host lab-pc           # the same, good for browsers (qmi web), too
     python -m qmi.tools.certs show srv                         # whose it is, its serial number, when it ends
     python -m qmi.tools.certs renew srv                        # before it expires:   new srv.pem, srv.key
     python -m qmi.tools.certs revoke srv                       # lost or stolen:      a line in revoked.txt
@@ -16,7 +17,9 @@ where no context runs. The name ``*`` makes a certificate for any context of the
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -37,6 +40,7 @@ from qmi.names import check_name
 from qmi.net.io.revocation import parse_serial, read_revoked
 
 DEFAULT_DAYS = 3650
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?")
 
 
 def make_ca(directory: Path, *, name: str = "QMI CA", days: int = DEFAULT_DAYS) -> tuple[Path, Path]:
@@ -78,7 +82,7 @@ def make_certificate(
         directory: Where ``ca.pem`` and ``ca.key`` are, and the new files go.
         context: Name of the context, or ``*`` for any of the workgroup.
         workgroup: Recorded in the certificate; only contexts of one workgroup connect.
-        hosts: Names of the machine, for other programs that look at the certificate.
+        hosts: Names and addresses of the machine, for browsers and other programs that look at the certificate.
         days: How long it is valid.
         into: Where the new files go instead.
 
@@ -92,6 +96,7 @@ def make_certificate(
         check_name(context, "context")
     if not 0 < len(workgroup) <= 64:
         raise QMI_UsageException(f"A workgroup has 1 to 64 characters in a certificate, got {workgroup!r}")
+    names = [_general_name(host) for host in hosts]
     stem = "any" if context == "*" else context
     place = directory if into is None else into
     files = place / f"{stem}.pem", place / f"{stem}.key"
@@ -113,8 +118,8 @@ def make_certificate(
         .add_extension(x509.ExtendedKeyUsage(both), critical=False)
         .add_extension(issuer_key, critical=False)
     )
-    if hosts:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(h) for h in hosts]), critical=False)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     _write_pair(files, key, builder.sign(authority_key, hashes.SHA256()))
     return files
 
@@ -139,7 +144,8 @@ def renew_certificate(directory: Path, stem: str, *, days: int = DEFAULT_DAYS) -
     hosts: Sequence[str] = ()
     with suppress(x509.ExtensionNotFound):
         extension = old.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        hosts = extension.value.get_values_for_type(x509.DNSName)
+        addresses = extension.value.get_values_for_type(x509.IPAddress)
+        hosts = [*extension.value.get_values_for_type(x509.DNSName), *map(str, addresses)]
     context, workgroup = names.get(NameOID.COMMON_NAME, ""), names.get(NameOID.ORGANIZATION_NAME, "")
     with TemporaryDirectory(dir=directory) as aside:
         # Made aside first: whatever goes wrong, the old files are there.
@@ -204,6 +210,22 @@ def describe(certificate: x509.Certificate) -> str:
     end = certificate.not_valid_after_utc
     name = printable(certificate.subject.rfc4514_string())
     return f"{name}, serial number {certificate.serial_number:x}, valid until {end:%Y-%m-%d}"
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    try:
+        name = host.encode("idna").decode("ascii")
+    except UnicodeError:
+        name = ""
+    if not _HOST.fullmatch(name):
+        raise QMI_UsageException(
+            f"The name of a machine is one as 'lab-pc.example.org', or an address as '10.0.0.5'; got {host!r}"
+        )
+    return x509.DNSName(name)
 
 
 def _builder(
@@ -293,7 +315,12 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     cert = commands.add_parser("cert", help="make the certificate of a context")
     cert.add_argument("context", help="name of the context, or '*' for any of the workgroup")
     cert.add_argument("--workgroup", "-w", default="default", help="workgroup of the context (default: %(default)s)")
-    cert.add_argument("--host", action="append", default=[], help="name of its machine; can be given several times")
+    cert.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        help="name or address of its machine, for browsers; several times if need be",
+    )
     renew = commands.add_parser("renew", help="make a new certificate and key in place of those of a context")
     renew.add_argument("context", help="name of the context, or '*' for any of the workgroup")
     revoked = commands.add_parser("revoke", help="add a certificate to revoked.txt, the list of those that are refused")

@@ -86,12 +86,36 @@ def tls_of(options: Options) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2", "http/1.1"])
     try:
-        context.load_cert_chain(options.certificate, options.key)
+        context.load_cert_chain(options.certificate, options.key, _no_passphrase)
     except (OSError, ssl.SSLError) as error:
         raise QMI_ConfigurationException(
-            f"HTTPS is not possible with the certificate {options.certificate} and the key {options.key}: {error}"
+            f"HTTPS is not possible with the certificate {options.certificate} and the key {options.key}: "
+            f"{_tls_reason(options, error)}"
         ) from error
+    except QMI_ConfigurationException as error:
+        raise QMI_ConfigurationException(f"HTTPS is not possible with the key {options.key}: {error}") from None
     return context
+
+
+def _no_passphrase() -> bytes:
+    # Without this, OpenSSL asks at the terminal, and a program without one waits for ever.
+    raise QMI_ConfigurationException(
+        "it is protected by a passphrase, which nobody types when a server starts; 'openssl pkey -in OLD -out NEW' "
+        "makes one without"
+    )
+
+
+def _tls_reason(options: Options, error: OSError) -> str:
+    for file in (options.certificate, options.key):
+        try:
+            with open(file, "rb"):
+                pass
+        except OSError as unreadable:
+            return f"{file}: {unreadable.strerror}"
+    reason = getattr(error, "reason", "") or ""
+    if reason == "KEY_VALUES_MISMATCH":
+        return "they do not belong together"
+    return "they are no PEM files of a certificate and its key" if not reason or "PEM" in reason else str(error)
 
 
 class _Stream(anyio.abc.ByteStream):

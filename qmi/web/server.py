@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -15,6 +17,7 @@ from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.default import open_context
 from qmi.web.app import make_app
 from qmi.web.assets import assets
+from qmi.web.certificates import https_warnings
 from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
@@ -24,6 +27,8 @@ from qmi.web.pushes import Hub
 from qmi.web.services import Proxies, Services
 from qmi.web.site import Site
 from qmi.web.topics import Sources
+
+_logger = logging.getLogger("qmi.web")
 
 
 class Starting(Protocol):
@@ -75,6 +80,9 @@ async def serve(
     with listening_socket(options) as listener:
         url = url_of(listener, options)
         async with open_context(options.context_name, config=config, init_logging=init_logging) as context:
+            if options.is_encrypted:
+                for warning in https_warnings(options.certificate, options.key, urlsplit(url).hostname or ""):
+                    _logger.warning("%s", warning)
             site = Site(context)
             hub = Hub(Sources(site).find)
             folder = (

@@ -31,6 +31,35 @@ def test_certificates_are_made_by_two_commands(tmp_path: Path, capsys: pytest.Ca
     assert "pc.lab" in str(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
 
 
+def names_in(file: Path) -> list[str]:
+    """The names and addresses of machines that a certificate is good for."""
+    value = x509.load_pem_x509_certificate(file.read_bytes()).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    ).value  # fmt: skip
+    return [str(name.value) for name in value]
+
+
+def test_certificate_is_for_names_and_addresses_also_when_it_is_renewed(tmp_path: Path) -> None:
+    make_ca(tmp_path)
+    hosts = ["pc.lab", "localhost", "münchen.example", "10.0.0.5", "::1", "[fe80::1]", "*.lab"]
+    command = ["-d", str(tmp_path), "cert", "srv"]
+    for host in hosts:
+        command += ["--host", host]
+    assert main(command) == 0
+    expected = {"pc.lab", "localhost", "xn--mnchen-3ya.example", "10.0.0.5", "::1", "fe80::1", "*.lab"}
+    assert set(names_in(tmp_path / "srv.pem")) == expected
+    assert main(["-d", str(tmp_path), "renew", "srv"]) == 0
+    assert set(names_in(tmp_path / "srv.pem")) == expected
+
+
+@pytest.mark.parametrize("host", ["", "a b", "pc:8642", "https://pc", "-pc", "pc..lab", "a" * 64 + ".lab"])
+def test_name_of_no_machine_is_refused(tmp_path: Path, host: str) -> None:
+    make_ca(tmp_path)
+    with pytest.raises(QMI_UsageException, match=r"one as 'lab-pc\.example\.org', or an address as '10\.0\.0\.5'; got"):
+        make_certificate(tmp_path, "srv", hosts=[host])
+    assert not (tmp_path / "srv.pem").exists()
+
+
 def test_certificates_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = make_ca(tmp_path)
     before = [file.read_bytes() for file in files]

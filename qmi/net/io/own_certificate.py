@@ -13,6 +13,22 @@ SOON = timedelta(days=30)
 """How long before its end a certificate is worth a warning."""
 
 
+def key_warnings(key_file: str, owner: str) -> list[str]:
+    """Return what is wrong with who may read a private key.
+
+    Args:
+        key_file: The key.
+        owner: What whoever reads it can pose as.
+    """
+    if os.name == "nt" or not (mode := stat.S_IMODE(os.stat(key_file).st_mode)) & 0o077:
+        return []
+    warning = (
+        f"The key {key_file} can be used by others of this computer (mode {mode:04o}): whoever reads it can pose "
+        f"as {owner}. Take that away with 'chmod 600 {key_file}'"
+    )
+    return [warning]
+
+
 def certificate_warnings(
     *, ca_file: str, cert_file: str, key_file: str, context: str, workgroup: str, now: datetime | None = None
 ) -> list[str]:
@@ -28,12 +44,7 @@ def certificate_warnings(
     """
     from cryptography import x509
 
-    found = []
-    if os.name != "nt" and (mode := stat.S_IMODE(os.stat(key_file).st_mode)) & 0o077:
-        found.append(
-            f"The key {key_file} can be used by others of this computer (mode {mode:04o}): whoever reads it can pose "
-            f"as this context. Take that away with 'chmod 600 {key_file}'"
-        )
+    found = key_warnings(key_file, "this context")
     moment = datetime.now(UTC) if now is None else now
     certificate = x509.load_pem_x509_certificate(Path(cert_file).read_bytes())
     authority = x509.load_pem_x509_certificate(Path(ca_file).read_bytes())
