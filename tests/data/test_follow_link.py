@@ -403,6 +403,7 @@ def test_context_that_does_not_tell_of_runs_is_told(
     expected = "has not imported qmi.data"
     if why == "older version":
         monkeypatch.setattr("qmi.contexts.base.INTERNAL_PACKAGES", {})
+        monkeypatch.setattr("qmi.contexts.to_come.INTERNAL_PACKAGES", {})
         expected = "its version of qmi-trio does not know how"
     for ask in (
         lambda: qmi.data.follow("cooldown", context="lab").read(),

@@ -13,7 +13,7 @@ import secrets
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -107,11 +107,15 @@ class Laboratory:
         known = self._found.get(context) or self.configured(context)
         if known is None:
             answers = [answer for answer in self.discover(context) if answer.name == context]
+            running: Sequence[Answer] = ()
+            if not answers:  # who was too busy to answer in time may do so when all are asked
+                running = self._discover_quietly()
+                answers = [answer for answer in running if answer.name == context]
             if len(answers) > 1:
                 places = ", ".join(f"{answer.address} (pid {answer.pid})" for answer in answers)
                 raise CommandError(f"{len(answers)} contexts are called {context!r}: {places}. Give them other names")
             if not answers:
-                raise self._nobody(context)
+                raise self._nobody(context, running=running)
             known = answers[0].address
         self._found[context] = known
         return known
@@ -130,15 +134,19 @@ class Laboratory:
         """The error for a context that is not there; says which are."""
         return self._nobody(context)
 
-    def _nobody(self, context: str, why: str = "") -> CommandError:
+    def _discover_quietly(self) -> Sequence[Answer]:
+        try:
+            return self.discover()
+        except QMI_ConnectionException:
+            return ()
+
+    def _nobody(self, context: str, why: str = "", running: Sequence[Answer] | None = None) -> CommandError:
         """The error for a context that is not there; says which are."""
-        running: list[str] = []
-        with suppress(QMI_ConnectionException):
-            running = [answer.name for answer in self.discover()]
+        names = [answer.name for answer in (self._discover_quietly() if running is None else running)]
         where = f"context {context!r} of workgroup {self.config.workgroup!r}"
         text = f"{where} does not run at {self.configured(context)}: {why}" if why else f"{where} was not found"
-        text += f"; running are {', '.join(running)}" if running else "; no context answers on the network"
-        near = nearest(context, {*running, *self.config.contexts} - {context})
+        text += f"; running are {', '.join(names)}" if names else "; no context answers on the network"
+        near = nearest(context, {*names, *self.config.contexts} - {context})
         return CommandError(text + (f". Did you mean {near!r}?" if near else ""))
 
     # What contexts say of themselves

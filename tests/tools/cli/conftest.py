@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qmi.core.context import QMI_Context
+from qmi.tools.cli import fetch
 from tests.support.cli import Cli, serving, write_lab
 
 
@@ -15,6 +16,12 @@ from tests.support.cli import Cli, serving, write_lab
 def cache_in_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What commands learn is kept in the home directory of the test."""
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def patient_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Completion waits for the network for as long as a busy machine takes."""
+    monkeypatch.setattr(fetch, "LONGEST", 10.0)
 
 
 @pytest.fixture

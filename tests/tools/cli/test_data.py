@@ -72,7 +72,7 @@ def test_runs_are_listed_oldest_first(cli: Cli) -> None:
     done = cli("data", "ls", "--tag", "A12")
     heads, row = done.out.splitlines()
     assert heads.split() == ["RUN", "STARTED", "TOOK", "STATE", "ROWS", "TAGS", "COMMENT"]
-    assert re.fullmatch(r"\d{8}-\d{6}_cooldown +[-\d]{10} [:\d]{8} +0:00 +done +5 +A12 +the pump / was loud", row)
+    assert re.fullmatch(r"\d{8}-\d{6}_cooldown +[-\d]{10} [:\d]{8} +0:0\d +done +5 +A12 +the pump / was loud", row)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_wrong_arguments_are_told_in_a_line(cli: Cli, arguments: list[str], code
 def test_show_tells_what_is_known(cli: Cli) -> None:
     out = cli("data", "show", "cooldown", "--rows", "2").out
     assert re.search(r"^\d{8}-\d{6}_cooldown  done$", out, re.MULTILINE)
-    assert re.search(r"^began [-\d]{10} [:\d]{8}, took 0:00, 5 rows$", out, re.MULTILINE)
+    assert re.search(r"^began [-\d]{10} [:\d]{8}, took 0:0\d, 5 rows$", out, re.MULTILINE)
     assert re.search(r"^tags A12$", out, re.MULTILINE)
     assert re.search(r"^comment of [-\d]{10} [:\d]{8}: the pump / was loud$", out, re.MULTILINE)
     assert re.search(r"^T +K +float$", out, re.MULTILINE)

@@ -80,6 +80,15 @@ def test_context_that_is_not_there_is_named_with_those_that_are(lab: QMI_Context
             here.proxy("lap.x")
 
 
+def test_context_that_is_too_busy_to_answer_by_name_is_found_among_all(
+    lab: QMI_Context, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with laboratory(given(config)) as here:
+        discover = here.discover
+        monkeypatch.setattr(here, "discover", lambda pattern="*": discover() if pattern == "*" else [])
+        assert here.call_context("lab", "get_pid") == os.getpid()
+
+
 def test_context_of_another_workgroup_is_not_found(lab: QMI_Context, config: Path) -> None:
     with laboratory(given(config, workgroup="other")) as here, pytest.raises(CommandError, match="no context answers"):
         here.call_context("lab", "get_pid")
