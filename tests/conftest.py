@@ -18,6 +18,8 @@ from tests.support.workers import sendable
 
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # nor under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 HEAP = Heap()
 
