@@ -29,7 +29,7 @@ class ApiCall:
         services: What the server consists of.
         request: The request.
         caller: Who sends it.
-        query: What stands behind the question mark, checked.
+        query: The query parameters, checked.
         body: What was sent, checked.
     """
 
@@ -56,6 +56,10 @@ class ApiCall:
         if not is_valid_name(context) or not is_valid_name(name):
             raise RefusedError(Refusal(404, f"there is no object {context}.{name}"), "QMI_UnknownNameException")
         return Address(context, name)
+
+    def signed(self, reason: str | None) -> str:
+        """A reason that others read, with who gave it."""
+        return f"{reason} ({self.caller.user})" if reason else f"{self.caller.user}, by the web server"
 
     @property
     def accept(self) -> str:
@@ -117,27 +121,32 @@ def _check_allowed(services: Services, operation: Operation, caller: Caller, req
     if operation.open_to_all:
         return
     refusal = services.door.refusal(caller, request.headers, changes=operation.changes)
-    if refusal is not None:
-        raise RefusedError(refusal)
+    if refusal is None:
+        return
+    if refusal.status == 401:
+        what = "the credentials in the header 'Authorization' are wrong"
+        message = what if "authorization" in request.headers else refusal.message
+        refusal = Refusal(401, message, f"{refusal.hint}, or {services.door.credentials}")
+    raise RefusedError(refusal)
 
 
 def _query(operation: Operation, request: Request) -> dict[str, Any]:
     known = {query.name: query for query in operation.query}
     given = request.query_params.multi_items()
     if strange := [name for name, _ in given if name not in known]:
-        listed = ", ".join(known) or "nothing"
-        raise _bad(f"there is no {printable(strange[0])!r} behind the question mark: {operation.path} takes {listed}")
+        listed = ", ".join(known) or "none"
+        raise _bad(f"unknown query parameter {printable(strange[0])!r}; {operation.path} has {listed}")
     found: dict[str, Any] = {}
     for name, text in given:
         query = known[name]
         if query.several:
             found.setdefault(name, []).append(_read(query, text))
         elif name in found:
-            raise _bad(f"{name} stands there twice")
+            raise _bad(f"query parameter {name!r} is given more than once")
         else:
             found[name] = _read(query, text)
     if lacking := [query.name for query in operation.query if query.required and query.name not in found]:
-        raise _bad(f"{lacking[0]} is missing behind the question mark")
+        raise _bad(f"query parameter {lacking[0]!r} is missing: {known[lacking[0]].about}")
     return found
 
 
@@ -145,7 +154,7 @@ def _read(query: Query, text: str) -> object:
     try:
         return from_text(text, query.schema)
     except ValueError as error:
-        raise _bad(f"{query.name} {error}") from None
+        raise _bad(f"query parameter {query.name!r} {error}") from None
 
 
 async def _body(operation: Operation, request: Request) -> object:
@@ -153,24 +162,28 @@ async def _body(operation: Operation, request: Request) -> object:
         return None
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise RefusedError(Refusal(415, f"what is sent must be application/json, got {printable(kind)!r}"))
+        raise RefusedError(Refusal(415, f"the body must be application/json, got {printable(kind)!r}"))
     content = await request.body()
     if not content and "required" not in operation.body:
         return {}
     try:
         found = json.loads(content, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise _bad(f"what was sent is no JSON: {error}") from None
+        raise _bad(f"the body is not valid JSON: {error}", _example(operation)) from None
     fault = fault_of(found, operation.body)
     if fault:
-        raise _bad(fault)
+        raise _bad(fault, _example(operation))
     whole = [name for name, kind in operation.body.get("properties", {}).items() if kind.get("type") == "integer"]
     return {**found, **{name: int(found[name]) for name in whole if name in found}}  # 2.0 is a whole number in JSON
 
 
 def _no_constant(text: str) -> object:
-    raise ValueError(f"{text} is no number of JSON: send it as a text")
+    raise ValueError(f"{text} is not a number in JSON; send it as a string")
 
 
-def _bad(text: str) -> RefusedError:
-    return RefusedError(Refusal(400, text), "BadRequest")
+def _example(operation: Operation) -> str:
+    return "" if operation.example is None else f"for example {json.dumps(operation.example)}"
+
+
+def _bad(text: str, hint: str = "") -> RefusedError:
+    return RefusedError(Refusal(400, text, hint), "BadRequest")

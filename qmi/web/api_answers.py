@@ -10,20 +10,7 @@ from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from qmi.actors.context_status import (
-    BusyStatus,
-    ContextStatus,
-    ErrorStatus,
-    LinkStatus,
-    LockStatus,
-    LogTotals,
-    ObjectStatus,
-    PagesStatus,
-    ProcessStatus,
-    SignalStatus,
-    SignalTotals,
-    TaskStatus,
-)
+from qmi.actors.context_status import ContextStatus, SignalStatus
 from qmi.actors.log_records import LogBatch, LogRecordStatus
 from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT
 from qmi.scan.running import ScanInfo
@@ -34,7 +21,10 @@ TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
 WHOLE: Schema = {"type": "integer"}
 FLAG: Schema = {"type": "boolean"}
-VALUE: Schema = {"description": "a value of an instrument as JSON; null stands for NaN and the infinities, too"}
+VALUE: Schema = {
+    "description": "a value of an instrument: members of enumerations by name; 'nan', 'inf' and '-inf' as strings; "
+    "complex numbers as '(1+2j)'; bytes in hexadecimal. It can be sent back like this."
+}
 SECONDS: Schema = {"type": "number", "description": "seconds since 1970"}
 MOMENT: Schema = {"type": "string", "format": "date-time"}
 
@@ -60,19 +50,21 @@ def answer(_always: Mapping[str, Schema], /, _about: str = "", **sometimes: Sche
     return {**found, "description": _about} if _about else found
 
 
-_NAMES: dict[type, str] = {
-    ContextStatus: "ContextStatus", ObjectStatus: "ObjectStatus", LinkStatus: "LinkStatus", TaskStatus: "TaskStatus",
-    LockStatus: "LockStatus", BusyStatus: "BusyStatus", ErrorStatus: "ErrorStatus", SignalStatus: "SignalStatus",
-    SignalTotals: "SignalTotals", ProcessStatus: "ProcessStatus", LogTotals: "LogTotals", LogBatch: "Log",
-    LogRecordStatus: "LogRecord", PagesStatus: "Pages",
-}  # fmt: skip
+_NAMES: dict[type, str] = {LogBatch: "Log", LogRecordStatus: "LogRecord"}
+
+
+def name_of(cls: type) -> str:
+    """What a record is called among :data:`SCHEMAS`."""
+    return _NAMES.get(cls, cls.__name__)
+
+
 _SCALARS: dict[object, Schema] = {str: TEXT, int: WHOLE, float: NUMBER, bool: FLAG}
 
 
 def schema_of(hint: Any) -> Schema:
     """What JSON has for values of a type of which records are made."""
-    if hint in _NAMES:
-        return ref(_NAMES[hint])
+    if is_dataclass(hint) and isinstance(hint, type):
+        return ref(name_of(hint))
     arguments = get_args(hint)
     if get_origin(hint) is UnionType:
         (wanted,) = (argument for argument in arguments if argument is not NoneType)
@@ -90,6 +82,16 @@ def record(cls: type) -> Schema:
     names = [field.name for field in fields_of(cls)] if is_dataclass(cls) else list(getattr(cls, "_fields", ()))
     keys: Mapping[str, str] = getattr(cls, "KEYS", {})
     return answer({keys.get(name, name): schema_of(hints[name]) for name in names}, (cls.__doc__ or "").splitlines()[0])
+
+
+def records_in(cls: type) -> set[type]:
+    """The records that a record consists of, itself included."""
+    found: set[type] = {cls}
+    for hint in get_type_hints(cls).values():
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part) and isinstance(part, type):
+                found |= records_in(part)
+    return found
 
 
 _BRIEF = {"name": TEXT, "type": TEXT, "unit": TEXT, "gettable": FLAG, "settable": FLAG, "doc": TEXT}
@@ -112,13 +114,12 @@ _RUN = {
 _SCAN: Mapping[str, Schema] = record(ScanInfo)["properties"]
 
 SCHEMAS: Mapping[str, Schema] = {
-    **{name: record(cls) for cls, name in _NAMES.items()},
+    **{name_of(cls): record(cls) for cls in sorted(records_in(ContextStatus) | records_in(LogBatch), key=name_of)},
     "Context": answer(
         {
             "name": TEXT,
             "state": {**TEXT, "enum": [RUNNING, ENDING, NOT_RUNNING, SILENT, NO_PORT]},
-            "why": TEXT, "since": or_null(SECONDS), "configured": FLAG,
-            "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
+            "why": TEXT, "configured": FLAG, "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
             "version": or_null(TEXT), "uptime": or_null(NUMBER), "tls": or_null(FLAG), "round_trip": or_null(NUMBER),
             "objects": or_null(WHOLE), "status": or_null(ref("ContextStatus")),
         },

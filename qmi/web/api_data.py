@@ -27,6 +27,7 @@ from qmi.web.api_values import json_response
 from qmi.web.authorization import COOKIE, Refusal
 from qmi.web.openapi import document
 from qmi.web.pushes import USUAL_RATE
+from qmi.web.site import PATIENCE
 from qmi.web.topics import read_log
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ async def list_signals(call: ApiCall) -> object:
     """The signals of all objects."""
     only = call.query.get("context")
     site = call.services.site
-    found = [await site.look_at(only)] if only else await site.look()
+    found = [await site.look_at(only)] if only else await site.look(patience=PATIENCE)
     return [
         {"context": seen.name, "object": entry.name, **signal.to_plain()}
         for seen in found
@@ -176,9 +177,16 @@ class _Attachment(FileResponse):
             self._folder.cleanup()
 
 
+def _still_runs(info: RunInfo) -> RefusedError:
+    hint = f"GET /api/runs/{info.run_id}/rows has the rows so far; the topic rows:{info.run_id} pushes new ones"
+    return RefusedError(Refusal(409, f"run {info.run_id} is still recorded: its file is made when it ends", hint))
+
+
 async def get_csv(call: ApiCall) -> object:
     """A run as comma-separated values."""
     info = (await _details(call)).info
+    if info.state == "running":
+        raise _still_runs(info)
     export = partial(qmi.data.export, info.run_id, context=call.query.get("context"))
     return await _attachment(f"{info.run_id}.csv", "text/csv", export)
 
@@ -187,7 +195,7 @@ async def get_file(call: ApiCall) -> object:
     """The netCDF file of a run that has ended."""
     info = (await _details(call)).info
     if info.state == "running":
-        raise QMI_InvalidOperationException(f"run {info.run_id} goes on; its file is there when it has ended")
+        raise _still_runs(info)
     context = call.query.get("context")
     if context is None:
         if not info.file.is_file():

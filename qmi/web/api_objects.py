@@ -21,6 +21,7 @@ from qmi.presenting.value_text import json_of
 from qmi.web.api import ApiCall
 from qmi.web.api_errors import DriverError
 from qmi.web.api_values import value_response
+from qmi.web.site import PATIENCE
 
 TIMEOUT = 30.0
 """How long a call may take unless its request says otherwise, in seconds."""
@@ -30,7 +31,7 @@ ITEMS = 10_000
 
 async def list_contexts(call: ApiCall) -> object:
     """All contexts."""
-    return [as_json(seen) for seen in await call.services.site.look()]
+    return [as_json(seen) for seen in await call.services.site.look(patience=PATIENCE)]
 
 
 async def get_context(call: ApiCall) -> object:
@@ -166,7 +167,7 @@ def _token(call: ApiCall) -> str:
 async def take_lock(call: ApiCall) -> object:
     """Lock an object for whoever is logged in."""
     proxy = await proxy_of(call)
-    reason = call.body.get("reason") or f"{call.caller.user}, in a browser"
+    reason = call.signed(call.body.get("reason"))
     granted = await proxy.reserve(reason, call.body.get("timeout", 0.0), _token(call))
     lock = await _lock(call, proxy)
     if not granted:
@@ -179,7 +180,7 @@ async def release_lock(call: ApiCall) -> object:
     """Give a lock back, or take one away."""
     proxy = await proxy_of(call)
     if call.query.get("force"):
-        reason = call.query.get("reason") or f"taken over by {call.caller.user}, in a browser"
+        reason = call.signed(call.query.get("reason") or "taken over")
         await proxy.force_unlock(reason)
         proxy.__rpc__.token = None
     elif not await proxy.unlock(_token(call)):
@@ -191,7 +192,7 @@ async def release_lock(call: ApiCall) -> object:
 
 async def request_lock(call: ApiCall) -> object:
     """Tell whoever holds the lock that somebody wants it."""
-    reason = call.body.get("reason") or f"{call.caller.user} asks for it in a browser"
+    reason = call.signed(call.body.get("reason"))
     return {"told": await (await proxy_of(call)).request_release(reason)}
 
 

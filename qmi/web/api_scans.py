@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qmi.errors import QMI_Exception
+from qmi.errors import QMI_Exception, QMI_UnknownNameException
 from qmi.scan.handles import SCANS
 from qmi.web.api import ApiCall
-from qmi.web.api_errors import DriverError
+from qmi.web.api_errors import DriverError, RefusedError
+from qmi.web.authorization import Refusal
 from qmi.web.scans import list_queues as queues_of
 from qmi.web.scans import queue_json, scan_json
+from qmi.web.site import PATIENCE
 from qmi.web.topics import list_scans as scans_of
 
 TIMEOUT = 10.0
@@ -19,8 +21,7 @@ TIMEOUT = 10.0
 async def list_scans(call: ApiCall) -> object:
     """The scans that go on."""
     site = call.services.site
-    if not site.seen():
-        await site.look()
+    await site.look(patience=PATIENCE)
     return await scans_of(site, call.query.get("context", ""))
 
 
@@ -28,9 +29,13 @@ async def _ask(call: ApiCall, what: str = "") -> object:
     context, scan = call.path("context"), call.path("scan")
     await call.services.site.connect(context)
     proxy: Any = await call.services.site.context.get_rpc_object(f"{context}.{SCANS}")
-    if what:
-        await getattr(proxy, what)(scan, rpc_timeout=TIMEOUT)
-    return scan_json(context, await proxy.get_scan(scan, rpc_timeout=TIMEOUT))
+    try:
+        if what:
+            await getattr(proxy, what)(scan, rpc_timeout=TIMEOUT)
+        return scan_json(context, await proxy.get_scan(scan, rpc_timeout=TIMEOUT))
+    except QMI_UnknownNameException as error:
+        hint = "GET /api/scans lists the running scans, GET /api/queues those that wait"
+        raise RefusedError(Refusal(404, str(error), hint), type(error).__name__) from error
 
 
 async def get_scan(call: ApiCall) -> object:
@@ -64,8 +69,7 @@ async def abort_scan(call: ApiCall) -> object:
 async def list_queues(call: ApiCall) -> object:
     """The queues of scans."""
     site = call.services.site
-    if not site.seen():
-        await site.look()
+    await site.look(patience=PATIENCE)
     return await queues_of(site, call.query.get("context", ""))
 
 
@@ -87,7 +91,7 @@ async def get_queue(call: ApiCall) -> object:
 
 async def pause_queue(call: ApiCall) -> object:
     """Have a queue begin no other scan."""
-    return await _queue(call, "pause_queue", call.body.get("reason") or f"{call.caller.user}, in a browser")
+    return await _queue(call, "pause_queue", call.signed(call.body.get("reason")))
 
 
 async def resume_queue(call: ApiCall) -> object:

@@ -26,14 +26,14 @@ def fields(_required: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
 
 
 class Query(NamedTuple):
-    """What may stand behind the question mark.
+    """A query parameter.
 
     Attributes:
         name: Its name.
-        about: What it says.
-        schema: What it may be.
-        several: Whether it may be there several times.
-        required: Whether it must be there.
+        about: What it means.
+        schema: Its schema.
+        several: Whether it may be repeated.
+        required: Whether it must be given.
     """
 
     name: str
@@ -53,11 +53,12 @@ class Operation(NamedTuple):
         about: What it does, in a line.
         group: Under which heading it stands.
         changes: Whether it changes something, for which a login is needed.
-        query: What may stand behind the question mark.
+        query: The query parameters.
         body: What is sent; None for nothing.
         media: Of which types the answer can be.
         open_to_all: Whether it needs no login, not even where reading needs one.
         unknown: Whether the path names something that may not be there.
+        example: An example of what is sent; None if that is empty or anything.
     """
 
     method: str
@@ -71,10 +72,11 @@ class Operation(NamedTuple):
     media: tuple[str, ...] = ("application/json",)
     open_to_all: bool = False
     unknown: bool = True
+    example: Mapping[str, object] | None = None
 
 
 _ARRAYS = ("application/json", "application/cbor", "application/x-npy")
-_CONTEXT = Query("context", "the context; without it, this computer")
+_CONTEXT = Query("context", "runs of the computer of this context; without it, of this computer")
 _ONE_CONTEXT = Query("context", "only this context")
 _OBJECT_PATH = "/api/objects/{context}/{object}"
 _TASK_PATH = "/api/tasks/{context}/{task}"
@@ -83,103 +85,99 @@ _QUEUE_PATH = "/api/queues/{context}/{queue}"
 _CALL_TIMEOUT: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 24 * 3600}
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("GET", "/api", "list_operations", "What this API can do, a line each", "Session", unknown=False),
-    Operation("GET", "/api/contexts", "list_contexts", "All contexts, and what each tells of itself", "Contexts",
-              unknown=False),
+    Operation("GET", "/api", "list_operations", "The operations of this API, a line each", "Session", unknown=False),
+    Operation("GET", "/api/contexts", "list_contexts", "All contexts and their status", "Contexts", unknown=False),
     Operation("GET", "/api/contexts/{context}", "get_context", "One context", "Contexts"),
-    Operation("GET", _OBJECT_PATH, "get_object", "What an object offers, and how it is", "Objects"),
+    Operation("GET", _OBJECT_PATH, "get_object", "What an object offers, and its status", "Objects"),
     Operation("GET", f"{_OBJECT_PATH}/parameters", "get_parameters",
-              "All parameters with their units, limits and values as they were last read; the device is not asked",
-              "Objects"),
+              "All parameters with units, limits and last known values; the device is not asked", "Objects"),
     Operation("GET", f"{_OBJECT_PATH}/parameters/{{path}}", "get_parameter",
-              "Read a parameter, property or constant; of an object that somebody has locked, what was read last",
+              "Read a parameter, property or constant; if somebody else has locked the object: the last known value",
               "Objects", media=_ARRAYS,
-              query=(Query("last", "what was read or set last, with its time; the device is not asked", FLAG),)),
+              query=(Query("last", "the last known value and its time; the device is not asked", FLAG),)),
     Operation("PUT", f"{_OBJECT_PATH}/parameters/{{path}}", "set_parameter", "Set a parameter or property", "Objects",
-              changes=True, body=fields(("value",), value=ANYTHING)),
-    Operation("GET", f"{_OBJECT_PATH}/methods/{{path}}", "get_method", "What a method takes and does", "Objects"),
+              changes=True, body=fields(("value",), value=ANYTHING), example={"value": "300 mV"}),
+    Operation("GET", f"{_OBJECT_PATH}/methods/{{path}}", "get_method", "Signature and documentation of a method",
+              "Objects"),
     Operation("POST", f"{_OBJECT_PATH}/methods/{{path}}", "call_method", "Call a method", "Objects", changes=True,
-              body=fields(arguments={"anyOf": [OBJECT, LIST]}, timeout=_CALL_TIMEOUT),
-              media=_ARRAYS),
-    Operation("GET", f"{_OBJECT_PATH}/traffic", "get_traffic",
-              "What the instrument and its device have said to each other, as far as it is kept", "Objects",
-              query=(Query("after", "records after this one", WHOLE),
-                     Query("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": 1000}),
-                     Query("run", "where 'after' was told"))),
-    Operation("PUT", f"{_OBJECT_PATH}/traffic", "set_traffic",
-              "Switch on or off that what the instrument and its device say to each other is kept", "Objects",
-              changes=True, body=fields(("on",), on=FLAG)),
+              body=fields(arguments={"anyOf": [OBJECT, LIST]}, timeout=_CALL_TIMEOUT), media=_ARRAYS,
+              example={"arguments": {"points": 1000}}),
+    Operation("GET", f"{_OBJECT_PATH}/traffic", "get_traffic", "The recorded traffic between instrument and device",
+              "Objects",
+              query=(Query("after", "only records after this number", WHOLE),
+                     Query("limit", "maximum number of records", {"type": "integer", "minimum": 1, "maximum": 1000}),
+                     Query("run", "the 'run' of the answer that 'after' comes from"))),
+    Operation("PUT", f"{_OBJECT_PATH}/traffic", "set_traffic", "Start or stop recording the traffic", "Objects",
+              changes=True, body=fields(("on",), on=FLAG), example={"on": True}),
     Operation("GET", f"{_OBJECT_PATH}/lock", "get_lock", "Who holds the lock", "Locks"),
-    Operation("POST", f"{_OBJECT_PATH}/lock", "take_lock", "Lock an object for the one who is logged in", "Locks",
-              changes=True, body=fields(reason=TEXT, timeout={"type": "number", "minimum": 0, "maximum": 60})),
+    Operation("POST", f"{_OBJECT_PATH}/lock", "take_lock", "Lock an object; the timeout is the time to wait for it",
+              "Locks", changes=True, body=fields(reason=TEXT, timeout={"type": "number", "minimum": 0, "maximum": 60}),
+              example={"reason": "alignment"}),
     Operation("DELETE", f"{_OBJECT_PATH}/lock", "release_lock", "Unlock an object", "Locks", changes=True,
-              query=(Query("force", "also if somebody else holds the lock, who is told", FLAG),
+              query=(Query("force", "take the lock away from somebody else, who is notified", FLAG),
                      Query("reason", "with force: why"))),
-    Operation("POST", f"{_OBJECT_PATH}/lock/request", "request_lock", "Ask whoever holds the lock to give it back",
-              "Locks", changes=True, body=fields(reason=TEXT)),
+    Operation("POST", f"{_OBJECT_PATH}/lock/request", "request_lock", "Ask the holder of the lock to release it",
+              "Locks", changes=True, body=fields(reason=TEXT), example={"reason": "calibration at noon"}),
     Operation("POST", f"{_TASK_PATH}/start", "start_task", "Start a task", "Tasks", changes=True),
-    Operation("POST", f"{_TASK_PATH}/stop", "stop_task", "Have a task stop", "Tasks", changes=True),
+    Operation("POST", f"{_TASK_PATH}/stop", "stop_task", "Request a task to stop", "Tasks", changes=True),
     Operation("GET", f"{_TASK_PATH}/settings", "get_settings", "The settings of a task", "Tasks"),
-    Operation("PUT", f"{_TASK_PATH}/settings", "set_settings", "Change settings of a task; others stay", "Tasks",
-              changes=True, body=OBJECT),
+    Operation("PUT", f"{_TASK_PATH}/settings", "set_settings", "Change some settings of a task", "Tasks",
+              changes=True, body=OBJECT, example={"target": 21.5}),
     Operation("GET", "/api/signals", "list_signals", "The signals of all objects", "Signals", query=(_ONE_CONTEXT,)),
-    Operation("GET", "/api/events", "events", "What happens, as server-sent events", "Signals",
-              query=(Query("topic", "what is wanted: site, status:CONTEXT, value:CONTEXT.OBJECT.NAME, "
-                           "signal:CONTEXT.OBJECT.NAME, rows:RUN, scans, queues, log:CONTEXT, "
-                           "traffic:CONTEXT.OBJECT",
+    Operation("GET", "/api/events", "events", "Values, signals, rows and log records as server-sent events", "Signals",
+              query=(Query("topic", "site, status:CONTEXT, value:CONTEXT.OBJECT.NAME, signal:CONTEXT.OBJECT.NAME, "
+                           "rows:RUN, scans, queues, log:CONTEXT, traffic:CONTEXT.OBJECT",
                            several=True, required=True),
-                     Query("rate", "no more than so many values of a topic a second",
+                     Query("rate", "maximum number of events of a topic per second",
                            {"type": "number", "minimum": 0.1, "maximum": 100})),
               media=("text/event-stream",)),
-    Operation("GET", "/api/scans", "list_scans", "The scans that go on", "Scans and runs", query=(_ONE_CONTEXT,)),
-    Operation("GET", _SCAN_PATH, "get_scan", "One of them, or one that has ended not long ago", "Scans and runs"),
-    *(Operation("POST", f"{_SCAN_PATH}/{what}", f"{what}_scan", about, "Scans and runs", changes=True)
-      for what, about in (("pause", "Have a scan wait before its next point"), ("resume", "Have it go on"),
-                          ("stop", "Have it end after this point"), ("abort", "Have it end now"))),
-    Operation("GET", "/api/queues", "list_queues", "The queues of scans, and what runs and waits in each",
-              "Scans and runs", query=(_ONE_CONTEXT,)),
-    Operation("GET", _QUEUE_PATH, "get_queue", "One of them", "Scans and runs"),
-    Operation("POST", f"{_QUEUE_PATH}/pause", "pause_queue", "Have a queue begin no other scan", "Scans and runs",
-              changes=True, body=fields(reason=TEXT)),
-    Operation("POST", f"{_QUEUE_PATH}/resume", "resume_queue", "Have it go on", "Scans and runs", changes=True),
+    Operation("GET", "/api/scans", "list_scans", "The running scans", "Scans", query=(_ONE_CONTEXT,)),
+    Operation("GET", _SCAN_PATH, "get_scan", "A running scan, or one that has ended recently", "Scans"),
+    *(Operation("POST", f"{_SCAN_PATH}/{what}", f"{what}_scan", about, "Scans", changes=True)
+      for what, about in (("pause", "Pause a scan before its next point"), ("resume", "Resume a paused scan"),
+                          ("stop", "End a scan after the current point"), ("abort", "End a scan immediately"))),
+    Operation("GET", "/api/queues", "list_queues", "The queues of scans with all their scans", "Scans",
+              query=(_ONE_CONTEXT,)),
+    Operation("GET", _QUEUE_PATH, "get_queue", "One queue", "Scans"),
+    Operation("POST", f"{_QUEUE_PATH}/pause", "pause_queue", "Pause a queue; the running scan continues", "Scans",
+              changes=True, body=fields(reason=TEXT), example={"reason": "the cryostat is warm"}),
+    Operation("POST", f"{_QUEUE_PATH}/resume", "resume_queue", "Resume a paused queue", "Scans", changes=True),
     Operation("POST", f"{_QUEUE_PATH}/scans/{{scan}}/move", "move_scan",
-              "Have a scan that waits come earlier or later: so many that wait are before it then", "Scans and runs",
-              changes=True, body=fields(("position",), position={"type": "integer", "minimum": 0, "maximum": 10**6})),
-    Operation("DELETE", f"{_QUEUE_PATH}/scans/{{scan}}", "remove_scan", "Remove a scan that waits", "Scans and runs",
-              changes=True),
-    Operation("GET", "/api/runs", "list_runs", "The runs, newest first", "Scans and runs",
-              query=(_CONTEXT, Query("name", "only those of this name; * stands for anything"),
-                     Query("tag", "only those with this tag"),
-                     Query("state", "only those that are in this state", {"type": "string", "enum": STATES}),
-                     Query("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": 10000}))),
-    Operation("GET", "/api/runs/{run}", "get_run", "What is known of a run", "Scans and runs", query=(_CONTEXT,)),
-    Operation("GET", "/api/runs/{run}/rows", "get_rows", "The rows of a run, those so far of one that lasts",
-              "Scans and runs",
-              query=(_CONTEXT, Query("first", "from this row on", WHOLE),
-                     Query("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": 100000}))),
-    Operation("GET", "/api/runs/{run}/file", "get_file", "The netCDF file of a run that has ended", "Scans and runs",
+              "Move a waiting scan; position 0 makes it the next one", "Scans", changes=True,
+              body=fields(("position",), position={"type": "integer", "minimum": 0, "maximum": 10**6}),
+              example={"position": 0}),
+    Operation("DELETE", f"{_QUEUE_PATH}/scans/{{scan}}", "remove_scan", "Remove a waiting scan", "Scans", changes=True),
+    Operation("GET", "/api/runs", "list_runs", "The runs, newest first", "Runs",
+              query=(_CONTEXT, Query("name", "only runs of this name; * matches anything"),
+                     Query("tag", "only runs with this tag"),
+                     Query("state", "only runs in this state", {"type": "string", "enum": STATES}),
+                     Query("limit", "maximum number of runs", {"type": "integer", "minimum": 1, "maximum": 10000}))),
+    Operation("GET", "/api/runs/{run}", "get_run", "A run and its columns", "Runs", query=(_CONTEXT,)),
+    Operation("GET", "/api/runs/{run}/rows", "get_rows", "The rows of a run, also while it is recorded", "Runs",
+              query=(_CONTEXT, Query("first", "number of the first row", WHOLE),
+                     Query("limit", "maximum number of rows", {"type": "integer", "minimum": 1, "maximum": 100000}))),
+    Operation("GET", "/api/runs/{run}/file", "get_file", "The netCDF file of a finished run", "Runs",
               query=(_CONTEXT,), media=("application/x-netcdf",)),
-    Operation("GET", "/api/runs/{run}/csv", "get_csv", "A run as comma-separated values", "Scans and runs",
+    Operation("GET", "/api/runs/{run}/csv", "get_csv", "A finished run as comma-separated values", "Runs",
               query=(_CONTEXT,), media=("text/csv",)),
-    Operation("GET", "/api/logs/{context}", "get_log", "What a context has logged", "Logs",
-              query=(Query("after", "records after this one", WHOLE),
-                     Query("level", "the lowest level that is wanted", {"type": "string", "enum": LOG_LEVELS}),
-                     Query("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": 1000}),
-                     Query("run", "where 'after' was told"))),
-    Operation("GET", "/api/doctor", "doctor", "What 'qmi doctor' finds: each fault, and what to do about it", "Logs",
-              unknown=False),
-    Operation("GET", "/api/dashboards", "list_dashboards", "The dashboards that there are", "Dashboards",
-              unknown=False),
+    Operation("GET", "/api/logs/{context}", "get_log", "The log of a context", "Logs",
+              query=(Query("after", "only records after this number", WHOLE),
+                     Query("level", "lowest level", {"type": "string", "enum": LOG_LEVELS}),
+                     Query("limit", "maximum number of records", {"type": "integer", "minimum": 1, "maximum": 1000}),
+                     Query("run", "the 'run' of the answer that 'after' comes from"))),
+    Operation("GET", "/api/doctor", "doctor", "The findings of 'qmi doctor', with what to do", "Logs", unknown=False),
+    Operation("GET", "/api/dashboards", "list_dashboards", "The names of the dashboards", "Dashboards", unknown=False),
     Operation("GET", "/api/dashboards/{name}", "get_dashboard", "A dashboard", "Dashboards"),
-    Operation("PUT", "/api/dashboards/{name}", "put_dashboard", "Keep a dashboard", "Dashboards", changes=True,
+    Operation("PUT", "/api/dashboards/{name}", "put_dashboard", "Save a dashboard", "Dashboards", changes=True,
               body=OBJECT),
     Operation("DELETE", "/api/dashboards/{name}", "delete_dashboard", "Delete a dashboard", "Dashboards",
               changes=True),
     Operation("GET", "/api/session", "get_session", "Who is logged in", "Session", open_to_all=True, unknown=False),
-    Operation("POST", "/api/login", "login", "Log in", "Session", open_to_all=True, unknown=False,
-              body=fields(token=TEXT, user=TEXT, password=TEXT)),
+    Operation("POST", "/api/login", "login", "Log in with the token, or with user and password", "Session",
+              open_to_all=True, unknown=False, body=fields(token=TEXT, user=TEXT, password=TEXT)),
     Operation("POST", "/api/logout", "logout", "Log out", "Session", open_to_all=True, unknown=False),
-    Operation("GET", "/api/openapi.json", "describe", "This description", "Session", open_to_all=True, unknown=False),
+    Operation("GET", "/api/openapi.json", "describe", "The OpenAPI description", "Session", open_to_all=True,
+              unknown=False),
 )  # fmt: skip
 """All operations."""
 

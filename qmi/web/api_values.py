@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from qmi.presenting.json_values import dumps
 from qmi.presenting.value_text import json_of
+from qmi.web.api_errors import RefusedError
+from qmi.web.authorization import Refusal
 
 CBOR = "application/cbor"
 NPY = "application/x-npy"
@@ -44,6 +46,17 @@ def is_array(value: object) -> bool:
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
+def array_of(value: object) -> Any:
+    """A value as an array of numpy: a number, or a list of numbers, too; None if it is none."""
+    try:
+        import numpy
+
+        array = value if isinstance(value, numpy.ndarray) else numpy.asarray(value)
+    except (ImportError, ValueError, TypeError, OverflowError):  # not installed; lists of different lengths
+        return None
+    return array if isinstance(value, numpy.ndarray) or array.dtype.kind in "biufcmM" else None
+
+
 def value_response(value: object, told: dict[str, object], accept: str) -> Response:
     """The answer that has a value of an instrument.
 
@@ -51,10 +64,18 @@ def value_response(value: object, told: dict[str, object], accept: str) -> Respo
         value: The value.
         told: What JSON says of it.
         accept: Which types are wanted.
+
+    Raises:
+        RefusedError: If it cannot be of the only type that is wanted.
     """
     wanted = preferred(accept)
-    if wanted == NPY and is_array(value):
-        return Response(npy_of(value), media_type=NPY)
+    if wanted == NPY:
+        array = array_of(value)
+        if array is not None:
+            return Response(npy_of(array), media_type=NPY)
+        if not ("*/*" in accept or JSON in accept):
+            message = f"a value of type {type(value).__name__} is not an array of numbers, so that npy cannot have it"
+            raise RefusedError(Refusal(406, message, f"send 'Accept: {JSON}' or 'Accept: {CBOR}'"))
     if wanted == CBOR:
         return Response(cbor_of(value), media_type=CBOR)
     return json_response(told)
@@ -62,7 +83,7 @@ def value_response(value: object, told: dict[str, object], accept: str) -> Respo
 
 def json_response(value: object, status: int = 200) -> Response:
     """An answer of JSON."""
-    return Response(dumps(value), status, media_type=JSON)
+    return Response(dumps(value) + "\n", status, media_type=JSON)
 
 
 def npy_of(array: Any) -> bytes:
@@ -77,7 +98,7 @@ def npy_of(array: Any) -> bytes:
 
 
 def cbor_of(value: object) -> bytes:
-    """A value as CBOR, its arrays as typed arrays (RFC 8746)."""
+    """A value as CBOR, its arrays as typed arrays (RFC 8746), complex numbers as pairs."""
     import cbor2
 
     return cbor2.dumps(_for_cbor(value))
@@ -87,6 +108,10 @@ def _for_cbor(value: Any) -> object:
     if is_array(value):
         import cbor2
 
+        if value.dtype.kind == "c":
+            import numpy
+
+            value = numpy.stack([value.real, value.imag], -1)
         tag = _TYPED.get(value.dtype.name)
         if tag is None:
             return _for_cbor(value.tolist())
@@ -99,4 +124,6 @@ def _for_cbor(value: Any) -> object:
         return {name: _for_cbor(item) for name, item in value._asdict().items()}
     if isinstance(value, list | tuple):
         return [_for_cbor(item) for item in value]
+    if isinstance(value, complex):
+        return [value.real, value.imag]
     return value if isinstance(value, float | bytes) else json_of(value)

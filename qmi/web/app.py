@@ -19,6 +19,7 @@ from qmi.web.assets import serve_asset
 from qmi.web.guard import App, Guard
 from qmi.web.pages import PAGES, Page, endpoint_of, render
 from qmi.web.services import Services
+from qmi.web.site import PATIENCE
 
 _logger = logging.getLogger("qmi.web")
 
@@ -58,7 +59,7 @@ def _metrics_endpoint(services: Services) -> Callable[[Request], Awaitable[Respo
         refusal = services.door.refusal(caller, request.headers, changes=False)
         if refusal is not None:
             return error_response(request, refusal.status, "Refused", refusal.message, refusal.hint)
-        found = await services.site.look()
+        found = await services.site.look(patience=PATIENCE)
         text = metrics.text_of(found, browsers=services.hub.browsers, topics=services.hub.topics)
         return Response(text, media_type=metrics.CONTENT_TYPE)
 

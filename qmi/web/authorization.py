@@ -206,8 +206,8 @@ def refusal_of(caller: Caller, headers: Mapping[str, str], *, changes: bool, rea
     """
     if not caller.user:
         if changes:
-            return Refusal(401, "who changes something must log in", "log in at /login, or send the token")
-        return None if reading_is_free else Refusal(401, "who looks must log in", "log in at /login")
+            return Refusal(401, "changing something needs a login", "log in at /login")
+        return None if reading_is_free else Refusal(401, "reading needs a login", "log in at /login")
     if changes and caller.csrf and not same_secret(headers.get(CSRF_HEADER, ""), caller.csrf):
         return Refusal(403, f"the header {CSRF_HEADER} is not that of this session", "load the page again")
     return None

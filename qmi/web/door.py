@@ -70,6 +70,13 @@ class Door:
         """What somebody logs in with: ``"password"`` or ``"token"``."""
         return "token" if self._users is None else "password"
 
+    @property
+    def credentials(self) -> str:
+        """What programs send to prove who they are."""
+        if self._users is not None:
+            return "send user and password (curl -u USER:PASSWORD)"
+        return "send 'Authorization: Bearer TOKEN'; the server prints a new token each time it starts"
+
     def check(self) -> None:
         """See whether the users can be read.
 
@@ -81,16 +88,16 @@ class Door:
 
     # Every request
 
-    def refuse(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
-        """Why a request is refused for where it comes from, or because there are too many: status and reason."""
+    def refuse(self, scope: Scope, headers: Headers) -> Refusal | None:
+        """Why a request is refused for where it comes from, or because there are too many; None if it is not."""
         refusal = foreign_host(
             headers.get("host", ""), self._names, loopback=self._options.is_loopback
         ) or foreign_origin(scope["method"], scope["scheme"], headers)
         if refusal is not None:
-            return refusal.status, refusal.message
+            return refusal
         limit = self._reads if scope["method"] in SAFE_METHODS else self._writes
         if limit.wait(_client(scope), time.monotonic()) > 0.0:
-            return 429, "too many requests; wait a moment"
+            return Refusal(429, "too many requests", "wait a second; /api/events pushes values without being asked")
         return None
 
     async def caller(self, request: HTTPConnection) -> Caller:
@@ -108,6 +115,8 @@ class Door:
     async def _by_header(self, given: str, request: HTTPConnection) -> Caller:
         scheme, _, proof = given.partition(" ")
         if scheme.lower() == "bearer" and self.token:
+            if same_secret(proof.strip(), self.token):  # also after wrong ones, as those of a program with an old token
+                return Caller(TOKEN_USER)
             user = await self.user_by_token(proof.strip(), request)
             return Caller(user or "")
         if scheme.lower() == "basic" and self._users is not None:

@@ -9,6 +9,8 @@ import trio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
+from qmi.web.authorization import Refusal
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -45,13 +47,11 @@ class Guard:
 
     Args:
         app: What answers.
-        refuse: Says why a request is refused, of its scope and headers: status and reason; None if it is not.
+        refuse: Says why a request is refused, by its scope and headers; None if it is not.
         encrypted: Whether browsers are told to come by HTTPS only.
     """
 
-    def __init__(
-        self, app: App, refuse: Callable[[Scope, Headers], tuple[int, str] | None], *, encrypted: bool
-    ) -> None:
+    def __init__(self, app: App, refuse: Callable[[Scope, Headers], Refusal | None], *, encrypted: bool) -> None:
         self._app = app
         self._refuse = refuse
         self._headers = dict(SECURITY_HEADERS)
@@ -71,7 +71,7 @@ class Guard:
         headers = Headers(scope=scope)
         refused = self._refuse(scope, headers)
         if refused is not None:
-            await _error(*refused)(scope, receive, exchange.send)
+            await _error(refused)(scope, receive, exchange.send)
             return
         if _length(headers) <= MAX_BODY:
             await self._app(scope, exchange.receive, exchange.send)
@@ -120,7 +120,7 @@ async def _refuse_body(receive: Receive, send: Send) -> None:
     Where the connection ends while the other side still sends, it is told of an error of the connection, and does not
     see the answer.
     """
-    answer = _error(413, f"the request is too large: it may have {MAX_BODY} bytes at most")
+    answer = _error(Refusal(413, f"the body is too large; at most {MAX_BODY} bytes are accepted"))
     answer.headers["connection"] = "close"
     await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": True})
@@ -139,5 +139,7 @@ def _length(headers: Headers) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-def _error(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": {"type": "Refused", "message": text}}, status)
+def _error(refusal: Refusal) -> JSONResponse:
+    hint = {"hint": refusal.hint} if refusal.hint else {}
+    headers = {"retry-after": "1"} if refusal.status == 429 else None
+    return JSONResponse({"error": {"type": "Refused", "message": refusal.message, **hint}}, refusal.status, headers)

@@ -13,6 +13,7 @@ _ERRORS = {
     "401": "a login is needed",
     "403": "it is not allowed",
     "404": "there is nothing of that name",
+    "406": "the value cannot be of the type in the header Accept",
     "409": "it cannot be done now",
     "413": "the request is too large",
     "415": "what is sent is of another type",
@@ -69,17 +70,18 @@ def _described(operation: Operation) -> dict[str, Any]:
         for name in path_names(operation.path)
     ]
     answers = {code: {"$ref": f"#/components/responses/{code}"} for code in _codes(operation)}
-    content = {kind: {"schema": _answer(operation.name, kind)} for kind in operation.media}
+    media = {kind: {"schema": _answer(operation.name, kind)} for kind in operation.media}
     found: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.about,
         "tags": [operation.group],
         "parameters": [*parameters, *map(_query, operation.query)],
-        "responses": {"200": {"description": "done", "content": content}, **answers},
+        "responses": {"200": {"description": "done", "content": media}, **answers},
     }
     if operation.body is not None:
         required = "required" in operation.body
-        found["requestBody"] = {"required": required, "content": {"application/json": {"schema": operation.body}}}
+        content = {"schema": operation.body, **({} if operation.example is None else {"example": operation.example})}
+        found["requestBody"] = {"required": required, "content": {"application/json": content}}
     if not operation.open_to_all:  # reading needs a login as well where it is not free
         proofs: list[dict[str, list[str]]] = [{"token": []}, {"password": []}, {"session": []}]
         found["security"] = proofs if operation.changes else [{}, *proofs]
@@ -92,7 +94,8 @@ def _answer(name: str, kind: str) -> Mapping[str, Any]:
 
 def _codes(operation: Operation) -> list[str]:
     codes = _CHANGING if operation.changes or operation.body is not None else _READING
-    return sorted(code for code in codes if code != "404" or operation.unknown)
+    several = ("406",) if len(operation.media) > 1 else ()
+    return sorted(code for code in (*codes, *several) if code != "404" or operation.unknown)
 
 
 def _query(query: Query) -> dict[str, Any]:

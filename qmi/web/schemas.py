@@ -14,11 +14,11 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
-_WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
+_WORDS = {"string": "a string", "integer": "a whole number", "number": "a number", "boolean": "true or false",
           "object": "a JSON object", "array": "a JSON list"}  # fmt: skip
 
 
-def fault_of(value: object, schema: Mapping[str, Any], where: str = "what is sent") -> str:
+def fault_of(value: object, schema: Mapping[str, Any], where: str = "the body") -> str:
     """What is wrong with a value; empty if nothing is.
 
     Args:

@@ -92,13 +92,19 @@ class Site:
             if not self._looking:
                 self._somebody_looks = trio.Event()
 
-    async def look(self) -> list[Seen]:
-        """All contexts, by name, as they are now; one that has not answered in time, as it was."""
+    async def look(self, *, patience: float = NOT_LONGER) -> list[Seen]:
+        """All contexts, by name, as they are now; one that has not answered in time, as it was.
+
+        Args:
+            patience: How long to wait for those that were never asked before, of which nothing is known, in seconds.
+        """
         await self._discover()
+        new = [self._ask_soon(name) for name, watched in self._watched.items() if watched.asked < 0]
         asked = [self._ask_soon(name) for name in self._watched]
-        with trio.move_on_after(NOT_LONGER):
-            for answered in asked:
-                await answered.wait()
+        for wanted, wait in ((new, patience), (asked, NOT_LONGER)):
+            with trio.move_on_after(wait):
+                for answered in wanted:
+                    await answered.wait()
         return self.seen()
 
     async def look_at(self, name: str) -> Seen:

@@ -127,9 +127,9 @@ VALUE_THAT_DOES_NOT_FIT: list[tuple[Any, ...]] = [
     ("temperature", {"value": 5}, 409, "lab.psu.temperature can only be read"),
     ("voltages", {"value": 5}, 404, "Did you mean 'voltage'?"),
     ("outputs[3].voltage", {"value": 5}, 404, "has no parameter"),
-    ("voltage", {}, 400, "what is sent must have 'value'"),
+    ("voltage", {}, 400, "the body must have 'value'"),
     ("voltage", {"value": 1, "unit": "V"}, 400, "has 'unit', and may have value"),
-    ("voltage", [], 400, "what is sent must be a JSON object"),
+    ("voltage", [], 400, "the body must be a JSON object"),
     ("*", {"value": 1}, 400, "one value"),
 ]  # fmt: skip
 

@@ -160,6 +160,24 @@ async def test_wrong_logins_are_slowed_down(web: Web) -> None:
     assert (await web.client.post("/api/login", json={"token": web.token})).status_code == 429
 
 
+async def test_right_token_is_taken_after_wrong_ones_of_another_program(web: Web) -> None:
+    for _ in range(10):
+        wrong = await web.client.put(BOARD, json={}, headers={"authorization": "Bearer of-yesterday"})
+        assert wrong.status_code == 401
+        assert "credentials" in wrong.json()["error"]["message"]
+        assert "a new token each time" in wrong.json()["error"]["hint"]
+    assert (await web.client.put(BOARD, json={}, headers={"authorization": f"Bearer {web.token}"})).status_code == 200
+    for header in (web.token, f"Basic {web.token}", "Bearer", "Bearer \x7f", f"Bearer {web.token}x"):
+        assert (await web.client.put(BOARD, json={}, headers={"authorization": header})).status_code == 401
+
+
+async def test_too_many_requests_are_refused_with_when_to_come_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RateLimit, "wait", lambda limit, who, now: 0.5)
+    for answer in (await web.client.get("/api/contexts"), await web.client.post("/api/login", json={"token": "x"})):
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        assert answer.json()["error"]["message"].startswith("too many")
+
+
 async def test_users_of_the_file_log_in_and_nobody_else_may_read_where_that_is_not_free(
     config: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -320,6 +321,14 @@ async def test_topics_push_what_happens(web: Web) -> None:
         await browser.until("value:lab.psu.voltage", lambda value: (value["value"], value["unit"]) == (12.5, "V"))
         await psu.tell("hello", 5)
         await browser.until("signal:lab.psu.sig_told", lambda value: value["args"] == ["hello", 5])
+
+
+async def test_log_of_a_context_is_pushed(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    async with pushed(web, "log:lab") as browser:
+        first = await browser.until("log:lab", bool)
+        logging.getLogger("qmi.test").error("the valve is open")
+        told = await browser.until("log:lab", lambda records: records[-1]["message"] == "the valve is open")
+    assert told[-1]["number"] > first[0]["number"]
 
 
 async def test_rows_of_a_run_are_pushed(web: Web) -> None:
