@@ -69,10 +69,10 @@ async def _check_free(call: ApiCall, proxy: AsyncProxy[Any]) -> None:
     Raises:
         QMI_ObjectLockedException: If so.
     """
-    status = (await call.services.site.look_at(call.address.context)).status
-    entry = None if status is None else status.find(call.address.object)
-    if entry is not None and entry.lock is not None and proxy.__rpc__.token is None:
-        raise QMI_ObjectLockedException(f"{call.address} is locked by {entry.lock.holder}")
+    if proxy.__rpc__.token is None:
+        lock = await proxy.lock_info()
+        if lock is not None:
+            raise QMI_ObjectLockedException(f"{call.address} is locked by {lock.describe()}")
 
 
 def _declared(interface: Interface) -> dict[str, ParameterInfo]:
@@ -110,6 +110,7 @@ async def get_parameter(call: ApiCall) -> object:
             raise QMI_InvalidOperationException(f"{place.where} was not read or set yet: read it without 'last'")
         return _response(call, place, *known)
     try:
+        await _check_free(call, place.proxy)
         value = await place.get_async(TIMEOUT)
     except QMI_ObjectLockedException as error:
         known = await _last(call, place)

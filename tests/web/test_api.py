@@ -372,7 +372,9 @@ async def test_error_says_what_to_do(operator: Web) -> None:
     assert "token" in anonymous.json()["error"]["hint"]
 
 
-async def test_object_that_somebody_has_locked_is_read_as_it_was_last(operator: Web) -> None:
+async def test_object_that_somebody_has_locked_is_read_as_it_was_last(
+    operator: Web, caplog: pytest.LogCaptureFixture
+) -> None:
     psu = await operator.lab.get_rpc_object("psu")
     infos = (await operator.client.get(f"{PSU}/parameters")).json()
     assert (await operator.client.get(f"{PSU}/parameters/voltage")).json()["value"] == 1.5
@@ -380,7 +382,7 @@ async def test_object_that_somebody_has_locked_is_read_as_it_was_last(operator: 
     locked = await operator.client.get(f"{PSU}/parameters/voltage")
     told = locked.json()
     assert (locked.status_code, told["value"], told["unit"]) == (200, 1.5, "V")
-    assert "held by context 'lab'" in told["note"]
+    assert "locked by context 'lab'" in told["note"]
     assert told["time"] > 1e9
     never = await operator.client.get(f"{PSU}/parameters/temperature")
     assert never.status_code == 423
@@ -388,6 +390,7 @@ async def test_object_that_somebody_has_locked_is_read_as_it_was_last(operator: 
     assert list(listed) == [entry["name"] for entry in infos]
     assert (listed["voltage"]["value"], listed["voltage"]["limits"]) == (1.5, [0, 30])
     assert "may be others" in listed["voltage"]["note"]
+    assert "is denied" not in caplog.text, "it was not asked"
     cbor = await operator.client.get(f"{PSU}/parameters/voltage", headers={"accept": "application/cbor"})
     assert cbor2.loads(cbor.content) == 1.5
     assert float(cbor.headers["x-qmi-time"]) == pytest.approx(told["time"])
