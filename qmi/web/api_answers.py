@@ -119,7 +119,8 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "name": TEXT,
             "state": {**TEXT, "enum": [RUNNING, ENDING, NOT_RUNNING, SILENT, NO_PORT]},
-            "why": TEXT, "since": or_null(SECONDS), "configured": FLAG, "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
+            "why": TEXT, "since": or_null(SECONDS),
+            "configured": FLAG, "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
             "version": or_null(TEXT), "uptime": or_null(NUMBER), "tls": or_null(FLAG), "round_trip": or_null(NUMBER),
             "objects": or_null(WHOLE), "status": or_null(ref("ContextStatus")),
         },
