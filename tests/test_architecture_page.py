@@ -33,7 +33,7 @@ def test_packages_of_the_page_are_the_layers() -> None:
 
 def mutexes() -> set[tuple[str, str]]:
     found = set()
-    for package in ("actors", "contexts", "net", "peers", "runtime"):
+    for package in ("actors", "contexts", "net", "peers", "runtime", "site"):
         for path in (ROOT / "qmi" / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 value = getattr(node, "value", None)

@@ -77,6 +77,7 @@ PURE = {
     "qmi.presenting.quantity_text",
     "qmi.presenting.value_text",
     "qmi.site.subjects",
+    "qmi.site.wire",
     "qmi.proc.helper_protocol",
     "qmi.proc.order",
     "qmi.proc.control_protocol",

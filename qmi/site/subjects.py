@@ -11,6 +11,8 @@ import re
 from enum import Enum
 from typing import Final, NamedTuple
 
+from qmi.names import is_valid_name
+
 ROOT: Final = "qmi"
 """The first word of every subject."""
 ANY: Final = "*"
@@ -20,6 +22,7 @@ REST: Final = ">"
 
 _PLAIN: Final = re.compile(rb"[-_a-zA-Z0-9()$]")
 _EMPTY: Final = "%"
+_INCARNATION: Final = re.compile(r"[0-9a-f]{16}\Z")
 _ESCAPED: Final = re.compile(r"(?:[-_a-zA-Z0-9()$]|%[0-9A-F]{2})+\Z")
 
 
@@ -120,6 +123,24 @@ def ask_subject(workgroup: str, context: str) -> str:
 def inbox_subject(workgroup: str, context: str, connection: str, request: str) -> str:
     """Where a context gets its answers."""
     return str(Subject(workgroup, Kind.INBOX, context, (connection, request)))
+
+
+def inbox_prefix(workgroup: str, context: str) -> str:
+    """How the subjects begin under which a context gets its answers, without the dot behind it."""
+    return ".".join((ROOT, escape(workgroup), Kind.INBOX.value, escape(context)))
+
+
+def connection_name(context: str, incarnation: str) -> str:
+    """What the connection of a context calls itself."""
+    return f"{context} {incarnation}"
+
+
+def split_connection_name(text: str) -> tuple[str, str] | None:
+    """The context and its incarnation; None if no context has such a connection."""
+    context, _, incarnation = text.partition(" ")
+    if is_valid_name(context) and _INCARNATION.match(incarnation):
+        return context, incarnation
+    return None
 
 
 def every(workgroup: str, kind: Kind, context: str | None = None) -> str:

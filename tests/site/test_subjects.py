@@ -10,14 +10,17 @@ from qmi.site.subjects import (
     Kind,
     Subject,
     ask_subject,
+    connection_name,
     escape,
     every,
+    inbox_prefix,
     inbox_subject,
     log_subject,
     parse_subject,
     presence_subject,
     rows_subject,
     signal_subject,
+    split_connection_name,
     stream_name,
     unescape,
 )
@@ -121,3 +124,20 @@ def test_parse_subject_refuses_what_no_context_publishes(text: str) -> None:
 @given(NAMES)
 def test_stream_name_is_one_that_servers_accept(workgroup: str) -> None:
     assert re.match(r"[^\s.*>/\\]+\Z", stream_name(workgroup))
+
+
+@given(NAMES, NAMES, NAMES, NAMES)
+def test_inbox_of_a_context_begins_alike(workgroup: str, context: str, connection: str, request: str) -> None:
+    subject = inbox_subject(workgroup, context, connection, request)
+    assert subject.startswith(inbox_prefix(workgroup, context) + ".")
+
+
+def test_connection_name_says_context_and_incarnation() -> None:
+    assert split_connection_name(connection_name("lab(1)", "0123456789abcdef")) == ("lab(1)", "0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "lab", "lab ", "lab x", " 0123456789abcdef", "a.b 0123456789abcdef", "lab 0123456789ABCDEF"]
+)
+def test_connection_name_of_no_context_is_none(text: str) -> None:
+    assert split_connection_name(text) is None

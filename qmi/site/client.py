@@ -1,0 +1,698 @@
+"""The connection of a context to the servers of its site: publishing, subscribing and asking.
+
+Theory of operation. *Publishing* is for any thread and never waits: a message is put into a queue, under a lock that
+nobody holds for longer than a few steps, and the loop is woken if its writer sleeps. So a burst costs one waking. The
+queue, and what was sent but not acknowledged, have a limit together; what is beyond is refused and counted.
+
+What is *kept* by the servers (a stream of JetStream) stays here until they say so. They take messages of one connection
+in order, so that one acknowledgement stands for all before it: only the last message of each write asks for one. In a
+cluster each does, and is sent again if none comes: while a new leader is elected, nothing is kept. After a loss, what
+was not acknowledged is sent again, before all else and in order; a receiver that numbers tell what it has seen gets
+nothing twice.
+
+*Asking* goes past the queue. All else runs on the loop, in the task of :meth:`SiteClient.run`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+import ssl
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, NamedTuple, TypeVar
+
+import trio
+
+from qmi._version import __version__
+from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
+from qmi.names import HostPort
+from qmi.runtime.forks import abandon_in_child
+from qmi.runtime.wakeup import Loop
+from qmi.site import wire
+from qmi.site.wire import Message, Parser, Ping, Pong, ServerError, ServerInfo, SiteProtocolError
+
+_logger = logging.getLogger("qmi.core.site")
+
+E = TypeVar("E")
+
+CONNECT_TIME: Final = 3.0
+"""Seconds that a server has to answer who connects."""
+PING_EVERY: Final = 5.0
+_SILENT_PINGS: Final = 2
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 1.0
+_WRITE_BYTES: Final = 1 << 16
+_READ_BYTES: Final = 1 << 16
+_COST: Final = 160
+"""What a message takes up besides its own bytes."""
+_SEQUENCE: Final = re.compile(rb'"seq":\s*(\d+)')
+_NO_RESPONDERS: Final = 503
+_PUT_OFF: Final = 0.25
+_ATTEMPTS: Final = 40
+"""How often, and after how many seconds, a cluster gets what it did not keep: a leader is elected within seconds."""
+
+
+class _Outgoing(NamedTuple):
+    """What waits to be written, or to be acknowledged."""
+
+    subject: bytes
+    payload: bytes
+    reply: bytes
+    is_kept: bool
+    attempts: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.subject) + len(self.payload) + len(self.reply) + _COST
+
+
+class Server(NamedTuple):
+    """Where a server is, and as whom to come.
+
+    Attributes:
+        where: Its address.
+        user: Name of the user; empty if the certificate says it, or nobody asks.
+        password: The password.
+    """
+
+    where: HostPort
+    user: str = ""
+    password: str = ""
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """How a client behaves.
+
+    Attributes:
+        servers: The servers of the site, any of which will do.
+        name: What servers call this client.
+        inbox: How the subjects begin under which it gets its answers; nobody else's do.
+        buffer_bytes: So much may wait to be sent or acknowledged, in bytes of memory.
+        tls: How both sides prove themselves; None: they do not.
+        check_server: Says what is wrong with a server's certificate, None if nothing is.
+        prepare: Done on each new connection before anything that waits is sent.
+    """
+
+    servers: Sequence[Server]
+    name: str
+    inbox: str
+    buffer_bytes: int = 8 << 20
+    tls: ssl.SSLContext | None = None
+    check_server: Callable[[Mapping[str, object] | None], str | None] = lambda certificate: None
+    prepare: Callable[[], Awaitable[None]] | None = None
+
+
+class Subscription:
+    """What was subscribed to, until :meth:`SiteClient.unsubscribe`.
+
+    Attributes:
+        sid: Its number.
+        subject: What it gets, wildcards included.
+        handler: Called on the loop with each message.
+    """
+
+    __slots__ = ("handler", "sid", "subject")
+
+    def __init__(self, sid: int, subject: str, handler: Callable[[Message], object]) -> None:
+        self.sid = sid
+        self.subject = subject
+        self.handler = handler
+
+
+class _Arrivals:
+    """What comes on a connection."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self._parser = Parser()
+        self._events: list[wire.Event] = []
+
+    async def next(self) -> list[wire.Event]:
+        """What came; there is something.
+
+        Raises:
+            OSError: If the server hung up.
+        """
+        while not self._events:
+            data = await self.stream.receive_some(_READ_BYTES)
+            if not data:
+                raise OSError("the server hung up")
+            self._events = self._parser.feed(bytes(data))
+        events, self._events = self._events, []
+        return events
+
+    async def wait_for(self, kind: type[E]) -> E:
+        """The first event of a kind; what came before it is of no interest.
+
+        Raises:
+            OSError: If the server refuses something, or hung up.
+        """
+        while True:
+            events = await self.next()
+            for index, event in enumerate(events):
+                if isinstance(event, kind):
+                    self._events = events[index + 1 :]
+                    return event
+                if isinstance(event, ServerError):
+                    raise OSError(f"it refuses: {event.text}")
+
+
+class _Answers:
+    """What came in answer to one request."""
+
+    def __init__(self, many: bool) -> None:
+        self.messages: list[Message] = []
+        self.fault: str = ""
+        self.came = trio.Event()
+        self.is_complete = False
+        self._many = many
+
+    def put(self, message: Message) -> None:
+        if self.is_complete:  # somebody else has answered, too
+            return
+        self.messages.append(message)
+        self.is_complete = not self._many or message.status != 0
+        self.came.set()
+
+    def fail(self, fault: str) -> None:
+        self.fault = fault
+        self.came.set()
+
+
+class SiteClient:
+    """The connection of one context to its site.
+
+    Args:
+        options: How it behaves.
+        loop: The loop that it runs in.
+
+    Attributes:
+        info: What the server says of itself; None without one.
+        up: Set while there is a server.
+        failed: Set once a server could not be reached.
+        on_up: Called on the loop when there is a server, after everything was subscribed to again.
+        on_down: Called on the loop with the reason when the server is lost.
+        refused: How many messages were refused since too much waited.
+        unkept: How many messages the servers have not kept, although they should have.
+        stored: Sequence number in the servers' stream of what was acknowledged last: whatever is published from now on
+            gets a higher one.
+        fault: Why there is no server; empty while there is one.
+    """
+
+    def __init__(self, options: ClientOptions, loop: Loop) -> None:
+        self._options = options
+        self._loop = loop
+        self.info: ServerInfo | None = None
+        self.up: trio.Event = trio.Event()
+        self.failed: trio.Event = trio.Event()
+        self.on_up: list[Callable[[], object]] = []
+        self.on_down: list[Callable[[str], object]] = []
+        self.refused: int = 0
+        self.unkept: int = 0
+        self.stored: int = 0
+        self.fault: str = "it was not tried yet"
+        self.max_payload: int = 1 << 20
+        # Guards what any thread changes: the queue's size, `_is_awake`, the subscriptions and `_control`. Nothing is
+        # called under it, so that it may be taken under any other.
+        self._mutex = threading.Lock()
+        self._queue: deque[_Outgoing] = deque()
+        self._unacknowledged: dict[int, _Outgoing] = {}  # in the order of their positions
+        self._put_off: list[_Outgoing] = []
+        self._is_put_off = trio.Event()
+        self._size = 0
+        self._control: list[bytes] = []
+        self._is_awake = False  # the writer looks into the queue before it sleeps, so nobody needs to wake it
+        self._is_held = True  # what waits is not sent before the connection is prepared
+        self._subscriptions: dict[int, Subscription] = {}
+        self._sids = count(1)
+        self._numbers = count(1)
+        self._connection = f"{random.getrandbits(48):012x}"
+        self._inbox = f"{options.inbox}.{self._connection}."
+        self._position = 0
+        self._answers: dict[str, _Answers] = {}
+        self._writer = trio.lowlevel.ParkingLot()
+        self._drained = trio.Event()
+        self._pings = 0
+        self._refusals: set[str] = set()
+        self._hang_up: Callable[[str], None] = lambda reason: None
+        self._descriptor = -1
+        self.subscribe(self._inbox + "*", self._answered)
+        abandon_in_child(self)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a server."""
+        return self.info is not None
+
+    @property
+    def waiting(self) -> int:
+        """How much waits to be sent or acknowledged, in bytes of memory."""
+        return self._size
+
+    def abandon(self) -> None:
+        """This is a forked child: its parent alone is to be known to the server."""
+        self._mutex = threading.Lock()
+        self.info = None
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.close(self._descriptor)
+
+    # Publishing, from any thread
+
+    def publish(self, subject: bytes, payload: bytes, *, reply: bytes = b"", kept: bool = False) -> bool:
+        """Publish a message; never waits.
+
+        Args:
+            subject: As what.
+            payload: What it says; at most :attr:`max_payload`.
+            reply: Where answers are expected.
+            kept: Whether servers keep it: then it is sent until they say so, also when there is no server now.
+
+        Returns:
+            False if it was refused: too much waits, or nobody is there and it is not kept.
+        """
+        message = _Outgoing(subject, payload, reply, kept)
+        size = len(subject) + len(payload) + len(reply) + _COST
+        with self._mutex:
+            if self._size + size > self._options.buffer_bytes or len(payload) > self.max_payload:
+                self.refused += 1
+                return False
+            if not kept and self.info is None:
+                return False
+            self._size += size
+            self._queue.append(message)
+            if self._is_awake:
+                return True
+            self._is_awake = True
+        self._loop.now_or_soon(self._writer.unpark)
+        return True
+
+    def _send_control(self, data: bytes) -> None:
+        with self._mutex:
+            if self.info is None:
+                return
+            self._control.append(data)
+            if self._is_awake:
+                return
+            self._is_awake = True
+        self._loop.now_or_soon(self._writer.unpark)
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until nothing waits to be sent or acknowledged, at most so long; whether that is so."""
+        with trio.move_on_after(seconds):
+            while self._size and self.is_up:
+                self._drained = trio.Event()
+                await self._drained.wait()
+        return not self._size
+
+    # Subscribing, from any thread
+
+    def subscribe(self, subject: str, handler: Callable[[Message], object]) -> Subscription:
+        """Have a function called with each message of a subject, on every connection from now on.
+
+        Args:
+            subject: What to get, wildcards included.
+            handler: Called on the loop; must not wait.
+        """
+        with self._mutex:
+            made = Subscription(next(self._sids), subject, handler)
+            self._subscriptions[made.sid] = made
+        self._send_control(wire.subscribe(subject, made.sid))
+        return made
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Call it no more."""
+        with self._mutex:
+            known = self._subscriptions.pop(subscription.sid, None)
+        if known is not None:
+            self._send_control(wire.unsubscribe(subscription.sid))
+
+    # Asking, on the loop
+
+    async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0) -> Message:
+        """Ask, and wait for the answer.
+
+        Args:
+            subject: Whom.
+            payload: What.
+            timeout: How long to wait, in seconds.
+
+        Raises:
+            QMI_NotDeliveredException: If nobody is there to be asked, or the server is lost meanwhile.
+            QMI_TimeoutException: If no answer comes in time.
+        """
+        (answer,) = await self._ask(subject, payload, timeout, many=False)
+        return answer
+
+    async def collect(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0) -> list[Message]:
+        """Ask the servers for a batch of messages.
+
+        Args:
+            subject: Whom.
+            payload: What.
+            timeout: How long to wait for each message, in seconds.
+
+        Returns:
+            The messages, the last of which says by its status and headers how the batch ended.
+
+        Raises:
+            QMI_NotDeliveredException: If nobody is there to be asked, or the server is lost meanwhile.
+            QMI_TimeoutException: If nothing comes in time.
+        """
+        return await self._ask(subject, payload, timeout, many=True)
+
+    async def _ask(self, subject: str, payload: bytes, timeout: float, *, many: bool) -> list[Message]:
+        if not self.is_up:
+            raise QMI_NotDeliveredException(f"There is no connection to the site: {self.fault}")
+        token = str(next(self._numbers))
+        answers = self._answers[token] = _Answers(many)
+        self._send_control(wire.publish(subject.encode(), payload, (self._inbox + token).encode()))
+        try:
+            while not answers.is_complete:
+                with trio.move_on_after(timeout) as scope:
+                    await answers.came.wait()
+                if answers.fault:
+                    raise QMI_NotDeliveredException(answers.fault)
+                if scope.cancelled_caught:
+                    raise QMI_TimeoutException(f"No answer to {subject} came from the site within {timeout:g} s")
+                answers.came = trio.Event()
+        finally:
+            del self._answers[token]
+        if answers.messages[-1].status == _NO_RESPONDERS:
+            raise QMI_NotDeliveredException(f"Nobody at the site answers {subject}")
+        return answers.messages
+
+    def _answered(self, message: Message) -> None:
+        token = message.subject.rpartition(".")[2]
+        if token.startswith("a"):
+            self._acknowledged(int(token[1:]), message)
+        elif (answers := self._answers.get(token)) is not None:
+            answers.put(message)
+
+    def _acknowledged(self, position: int, message: Message) -> None:
+        found = _SEQUENCE.search(message.payload)
+        if found is not None:
+            self.stored = int(found[1])
+        waiting = self._unacknowledged
+        if self._is_cluster:
+            done = [waiting.pop(position)] if position in waiting else []
+        else:
+            done = []
+            while waiting and (first := next(iter(waiting))) <= position:
+                done.append(waiting.pop(first))
+        if found is None:
+            done = self._refused(done, message)
+        with self._mutex:
+            self._size -= sum(one.size for one in done)
+        self._look_if_drained()
+
+    def _refused(self, refused: list[_Outgoing], message: Message) -> list[_Outgoing]:
+        """The servers have not kept messages: those are returned that will not be sent again."""
+        again = [one for one in refused if self._is_cluster and one.attempts < _ATTEMPTS]
+        if again:
+            self._put_off += [one._replace(attempts=one.attempts + 1) for one in again]
+            self._is_put_off.set()
+        else:
+            self.unkept += len(refused)
+            why = "nothing keeps them" if message.status else message.payload[:300].decode("utf-8", "replace")
+            self._tell_once(f"The site does not keep the signals of this context: {why}")
+        return [one for one in refused if one not in again]
+
+    @property
+    def _is_cluster(self) -> bool:
+        return self.info is not None and bool(self.info.cluster)
+
+    async def _send_refused_again(self) -> None:
+        while True:
+            await self._is_put_off.wait()
+            await trio.sleep(_PUT_OFF)
+            self._is_put_off = trio.Event()
+            self._queue_again()
+
+    def _queue_again(self) -> None:
+        with self._mutex:
+            self._queue.extend(self._put_off)
+            self._put_off = []
+            self._is_awake = True
+        self._writer.unpark()
+
+    def _look_if_drained(self) -> None:
+        if not self._size:
+            self._drained.set()
+
+    # The connection, on the loop
+
+    async def run(self) -> None:
+        """Connect, and connect again, until this is cancelled."""
+        servers = list(self._options.servers)
+        random.shuffle(servers)  # else all contexts of a cluster would come to the first one
+        delay = _FIRST_DELAY
+        while True:
+            for server in servers:
+                if await self._serve(server):
+                    delay = _FIRST_DELAY
+            await trio.sleep(delay * random.uniform(0.5, 1.5))
+            delay = min(2 * delay, _LONGEST_DELAY)
+
+    async def _serve(self, server: Server) -> bool:
+        """One connection from begin to end; whether there was one."""
+        try:
+            with trio.fail_after(CONNECT_TIME):
+                arrivals, info = await self._open(server)
+        except trio.TooSlowError:
+            self._not_connected(server, f"no answer within {CONNECT_TIME:g} s")
+            return False
+        except (OSError, trio.BrokenResourceError, SiteProtocolError) as error:
+            self._not_connected(server, str(error.__cause__ or error) or type(error).__name__)
+            return False
+        reasons: list[str] = []
+        try:
+            async with trio.open_nursery() as nursery:
+
+                def hang_up(why: str) -> None:
+                    reasons.append(why)
+                    nursery.cancel_scope.cancel()
+
+                self._hang_up = hang_up
+                self._begin(info)
+                nursery.start_soon(self._write, arrivals.stream)
+                nursery.start_soon(self._watch)
+                nursery.start_soon(self._send_refused_again)
+                nursery.start_soon(self._prepare, server)
+                await self._read(arrivals)
+        finally:
+            self._end(server, reasons[0] if reasons else "")
+            await self._close(arrivals)
+        return True
+
+    async def _close(self, arrivals: _Arrivals) -> None:
+        self._descriptor = -1
+        await trio.aclose_forcefully(arrivals.stream)
+
+    def _not_connected(self, server: Server, why: str) -> None:
+        self.fault = f"server {server.where} cannot be reached: {why}"
+        self.failed.set()
+        self._tell_once(f"Site: {self.fault}. This goes on being tried")
+
+    async def _open(self, server: Server) -> tuple[_Arrivals, ServerInfo]:
+        plain = await trio.open_tcp_stream(server.where.host, server.where.port)
+        arrivals = _Arrivals(plain)
+        try:
+            plain.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+            self._descriptor = plain.socket.fileno()
+            info = await arrivals.wait_for(ServerInfo)
+            tls = self._options.tls
+            if info.tls and tls is None:
+                raise OSError("it demands TLS; the configuration needs a security section")
+            if tls is not None:
+                if not info.tls:
+                    raise OSError("it does not speak TLS, which the security section of this side demands")
+                secure = trio.SSLStream(plain, tls, server_hostname=server.where.host, https_compatible=True)
+                arrivals.stream = secure
+                await self._prove(secure)
+            hello = wire.connect(self._options.name, __version__, server.user, server.password)
+            await arrivals.stream.send_all(hello + wire.PING)
+            await arrivals.wait_for(Pong)
+        except BaseException:
+            await self._close(arrivals)
+            raise
+        return arrivals, info
+
+    async def _prove(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            raise OSError(f"TLS fails: {error.__cause__ or error}") from error
+        fault = self._options.check_server(stream.getpeercert())
+        if fault is not None:
+            raise OSError(fault)
+
+    def _begin(self, info: ServerInfo) -> None:
+        self._pings, self._position = 0, 0
+        self.max_payload = info.max_payload
+        with self._mutex:
+            left = [message for message in self._queue if message.is_kept]
+            again = [*self._unacknowledged.values(), *self._put_off]
+            self._queue = deque(again + left)
+            self._unacknowledged.clear()
+            self._put_off = []
+            self._size = sum(message.size for message in self._queue)
+            self._control = [wire.subscribe(one.subject, one.sid) for one in self._subscriptions.values()]
+            self._is_held = self._options.prepare is not None
+            self._is_awake = True
+            self.info = info
+        self.fault = ""
+        self._refusals.clear()
+
+    async def _prepare(self, server: Server) -> None:
+        if self._options.prepare is not None:
+            try:
+                await self._options.prepare()
+            except (QMI_NotDeliveredException, QMI_TimeoutException) as error:
+                self._hang_up(str(error))
+                return
+        _logger.info("Connected to server %s of the site", server.where)
+        self.up.set()
+        with self._mutex:
+            self._is_held = False
+            self._is_awake = True
+        self._writer.unpark()
+        self._call(self.on_up)
+
+    def _end(self, server: Server, reason: str) -> None:
+        with self._mutex:
+            self.info = None
+        self.fault = f"the connection to server {server.where} is lost: {reason}"
+        was_up = self.up.is_set()
+        self.up = trio.Event()
+        self._drained.set()
+        for answers in self._answers.values():
+            answers.fail(self.fault)
+        if was_up:
+            if reason:  # else this context stops
+                _logger.warning("Site: %s. It is being made again", self.fault)
+            self._call(self.on_down, self.fault)
+
+    def _call(self, functions: Sequence[Callable[..., object]], *args: object) -> None:
+        for function in list(functions):
+            try:
+                function(*args)
+            except Exception:  # of whoever listens; the others are to hear of it, too
+                _logger.exception("What listens to the connection to the site failed")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._refusals:
+            self._refusals.add(text)
+            _logger.warning("%s", text)
+
+    # Reading, writing and watching
+
+    async def _read(self, arrivals: _Arrivals) -> None:
+        try:
+            while True:
+                events = await arrivals.next()
+                self._pings = 0
+                for event in events:
+                    if type(event) is Message:
+                        self._dispatch(event)
+                    else:
+                        self._handle(event)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, SiteProtocolError) as error:
+            self._hang_up(str(error.__cause__ or error))
+
+    def _dispatch(self, message: Message) -> None:
+        subscription = self._subscriptions.get(message.sid)
+        if subscription is None:  # it was ended meanwhile
+            return
+        try:
+            subscription.handler(message)
+        except Exception:  # one message's trouble is not that of the others
+            _logger.exception("A message of %s could not be handled", message.subject)
+
+    def _handle(self, event: wire.Event) -> None:
+        if isinstance(event, Ping):
+            self._send_control(wire.PONG)
+        elif isinstance(event, ServerInfo):
+            self.max_payload = event.max_payload
+            with self._mutex:
+                self.info = event
+        elif isinstance(event, ServerError):
+            self._tell_once(f"The server of the site refuses: {event.text}")
+            if event.ends_connection:
+                self._hang_up(event.text)
+
+    async def _watch(self) -> None:
+        written = 0
+        while True:
+            await trio.sleep(PING_EVERY)
+            if self._is_cluster:  # what went to a leader that is no more is not even refused
+                late = [position for position in self._unacknowledged if position <= written]
+                self._put_off += [self._unacknowledged.pop(position) for position in late]
+                written = self._position
+                self._queue_again()
+            if self._pings >= _SILENT_PINGS:
+                self._hang_up(f"no sign of life for {PING_EVERY * _SILENT_PINGS:g} s")
+            self._pings += 1
+            self._send_control(wire.PING)
+
+    async def _write(self, stream: trio.abc.Stream) -> None:
+        try:
+            while True:
+                data = self._next_write()
+                if data:
+                    await stream.send_all(data)
+                else:
+                    await self._writer.park()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._hang_up(str(error.__cause__ or error))
+
+    def _next_write(self) -> bytes:
+        # Only this task takes out of the queue, which needs no lock. It sleeps only if there is nothing while it holds
+        # the lock: whoever puts something in later finds it asleep, and wakes it.
+        with self._mutex:
+            parts, self._control = self._control, []
+            if not parts and (self._is_held or not self._queue):
+                self._is_awake = False
+                return b""
+            if self._is_held:
+                return b"".join(parts)
+        batch: list[_Outgoing] = []
+        size = freed = 0
+        last_kept = -1
+        while self._queue and size < _WRITE_BYTES:
+            message = self._queue.popleft()
+            if len(message.payload) > self.max_payload:  # another server than the one that it was meant for
+                freed += message.size
+                self.refused += 1
+                continue
+            if message.is_kept:
+                last_kept = len(batch)
+            else:
+                freed += message.size
+            size += message.size
+            batch.append(message)
+        if freed:
+            with self._mutex:
+                self._size -= freed
+            self._look_if_drained()
+        parts += self._framed(batch, last_kept)
+        return b"".join(parts) or self._next_write()
+
+    def _framed(self, batch: list[_Outgoing], last_kept: int) -> Iterator[bytes]:
+        is_each = self._is_cluster
+        for index, message in enumerate(batch):
+            reply = message.reply
+            if message.is_kept:
+                self._position += 1
+                self._unacknowledged[self._position] = message
+                if is_each or index == last_kept:
+                    reply = f"{self._inbox}a{self._position}".encode()
+            yield wire.publish(message.subject, message.payload, reply)
