@@ -71,6 +71,46 @@ def unit_text(
     )
 
 
+def site_unit_name(port: int) -> str:
+    """The name of the unit of a server of a site."""
+    return f"qmi-site-{port}.service"
+
+
+def site_unit_text(server: str, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> str:
+    """The unit of a server of a site.
+
+    Args:
+        server: Its address.
+        command: What runs it in the foreground.
+        environment: What is added to the environment.
+        directory: Working directory of the program.
+    """
+    return "\n".join(
+        [
+            "[Unit]",
+            f"Description=Server of a QMI site at {_specifiers(server)}",
+            "",
+            "[Service]",
+            "Type=exec",
+            f"ExecStart={' '.join(map(_argument, command))}",
+            f"WorkingDirectory={_specifiers(str(directory))}",
+            *(f"Environment={_quoted(f'{key}={value}')}" for key, value in environment.items()),
+            "Restart=on-failure",
+            "RestartSec=2",
+            # The command hands it on to the server, and waits until that has written what it keeps.
+            "KillMode=mixed",
+            "KillSignal=SIGTERM",
+            f"SuccessExitStatus={128 + signal.SIGTERM}",
+            "TimeoutStopSec=30",
+            "LimitNOFILE=65536",
+            "",
+            "[Install]",
+            "WantedBy=default.target",
+            "",
+        ]
+    )
+
+
 def write_units(units: Mapping[str, str], directory: Path) -> list[Path]:
     """Write unit files, by name, into a directory; what is there already is replaced.
 

@@ -65,6 +65,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             "main",
             "qmi.proc.arguments:make_parser",
         ),
+        "site": Command("start, stop and look at the servers that contexts exchange signals by", "qmi.tools.cli.site"),
         "serve": Command(
             "serve the instruments and tasks that the configuration lists",
             "qmi.tools.serve",

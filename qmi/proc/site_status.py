@@ -1,0 +1,112 @@
+"""What the servers of a site say of themselves."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from qmi.config.loader import completed
+from qmi.config.schema import CfgQmi, CfgSecurity
+from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException, QMI_RuntimeException
+from qmi.names import CLI_PREFIX, HostPort
+from qmi.site.blocking import Talk, conversation
+from qmi.site.server_config import CONNECTIONS, SERVER_NAME
+from qmi.site.subjects import stream_name
+
+RUNNING: Final = "running"
+NOT_RUNNING: Final = "not reached"
+REFUSED: Final = "no answer"
+NOT_READY: Final = "not ready"
+
+_ASKER: Final = f"{CLI_PREFIX}site"
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """A server, as it was found.
+
+    Attributes:
+        address: Where it is.
+        state: "running"; "not ready" if it runs and keeps nothing, as the first of several; "not reached";
+            "no answer" if somebody is there who is no such server or refuses this program.
+        why: Why it is not running; else empty.
+        version: The version of its program.
+        contexts: How many are connected to it.
+        values: How many values of signals the site keeps.
+        size: How many bytes these are.
+    """
+
+    address: HostPort
+    state: str
+    why: str = ""
+    version: str = ""
+    contexts: int = 0
+    values: int = 0
+    size: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        """The same as plain values."""
+        return {
+            "server": str(self.address),
+            "state": self.state,
+            "why": self.why,
+            "version": self.version,
+            "contexts": self.contexts,
+            "values": self.values,
+            "bytes": self.size,
+        }
+
+
+def look(config: CfgQmi, address: HostPort, *, timeout: float) -> ServerStatus:
+    """Ask a server how it is.
+
+    Args:
+        config: The configuration.
+        address: The server.
+        timeout: For all of it, in seconds.
+
+    Raises:
+        QMI_ConfigurationException: If there is no certificate to show.
+    """
+    name, security = asker(config)
+    try:
+        with conversation(config, security, address, name, timeout=timeout) as talk:
+            return _look(talk, config, address)
+    except QMI_ConnectionException as error:
+        return ServerStatus(address, NOT_RUNNING, str(error))
+    except QMI_RuntimeException as error:
+        return ServerStatus(address, REFUSED, str(error))
+
+
+def asker(config: CfgQmi) -> tuple[str, CfgSecurity]:
+    """As whom a command talks with servers, and the files for TLS: those of a server where it has them.
+
+    Raises:
+        QMI_ConfigurationException: If there are none.
+    """
+    with suppress(QMI_ConfigurationException):
+        security = completed(config, SERVER_NAME).security
+        return (SERVER_NAME if security.enabled else _ASKER), security
+    return _ASKER, completed(config, "qmi_proc").security
+
+
+def _look(talk: Talk, config: CfgQmi, address: HostPort) -> ServerStatus:
+    version = str(talk.info.plain.get("version", ""))
+    own = talk.info.plain.get("server_id")
+    # Each server answers for itself; this one is among the first, since it is the nearest.
+    found = talk.ask_each(CONNECTIONS, {"limit": 1}, expected=len(config.site.addresses))
+    contexts = next((_count(answer["data"]) for answer in found if answer["data"].get("server_id") == own), 0)
+    stream = f"$JS.API.STREAM.INFO.{stream_name(config.workgroup)}"
+    try:
+        kept = talk.ask_plain(stream)["state"]
+    except (QMI_RuntimeException, TimeoutError) as error:
+        reason = "it does not say" if isinstance(error, TimeoutError) else str(error)
+        more = ", when all of the servers run" if len(config.site.addresses) > 1 else ""
+        why = f"{address} runs, and does not keep signals yet: {reason}. 'qmi site start' makes it ready{more}"
+        return ServerStatus(address, NOT_READY, why, version, contexts)
+    return ServerStatus(address, RUNNING, "", version, contexts, kept.get("messages", 0), kept.get("bytes", 0))
+
+
+def _count(plain: dict[str, Any]) -> int:
+    return max(int(plain.get("total", 0)) - 1, 0)  # without the one who asks

@@ -1,0 +1,138 @@
+"""``qmi site``."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from qmi.config.loader import load_config
+from qmi.proc.site_server import SiteServer, servers_here
+from tests.support.cli import Cli
+from tests.support.site_lab import kill, make_certificates, write_site
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration with a site of one server, which does not run."""
+    return write_site(tmp_path)
+
+
+def address(config: Path) -> str:
+    return str(load_config(config).site.addresses[0])
+
+
+@pytest.mark.parametrize("action", ["start", "stop", "status", "run", "systemd"])
+def test_configuration_without_a_site_is_told_what_to_write(action: str, cli: Cli) -> None:
+    cli.config.write_text("{}")
+    found = cli("site", action)
+    assert found.code == 2
+    assert f'qmi: {cli.config} has no servers of a site: write "site": {{"servers": ["nats://' in found.err
+
+
+@pytest.mark.parametrize("action", ["start", "stop", "run", "systemd"])
+def test_server_of_another_computer_is_told_where_it_belongs(action: str, cli: Cli, tmp_path: Path) -> None:
+    write_site(tmp_path, site={"servers": ["nats://192.0.2.1"]})
+    found = cli("site", action)
+    assert found.code == 2
+    assert "no server of the site is this computer" in found.err
+    assert "'site.servers' has 192.0.2.1:4222" in found.err
+
+
+def test_action_that_is_missing_is_told(cli: Cli) -> None:
+    found = cli("site")
+    assert (found.code, found.out) == (2, "")
+    assert "start|stop|status|run|systemd" in found.err
+
+
+def test_status_of_a_server_that_is_not_there_is_a_failure(cli: Cli, config: Path) -> None:
+    found = cli("site", "status")
+    assert found.code == 1
+    assert f"{address(config)}  not reached" in found.out
+    assert "'qmi site start' starts it, on its computer" in found.err
+    (row,) = cli("site", "status", "--json").json
+    assert (row["server"], row["state"], row["contexts"]) == (address(config), "not reached", 0)
+
+
+def test_start_where_a_port_is_taken_is_a_failure(cli: Cli, config: Path) -> None:
+    (where,) = load_config(config).site.addresses
+    with socket.create_server(where):
+        found = cli("site", "start")
+    assert found.code == 1
+    assert f"qmi: {where} cannot be listened at: it is in use" in found.err
+
+
+def test_start_with_the_certificate_of_a_context_is_refused(cli: Cli, tmp_path: Path) -> None:
+    make_certificates(tmp_path, "srv")
+    write_site(tmp_path, security={"ca": "ca.pem", "certificate": "srv.pem", "key": "srv.key"})
+    found = cli("site", "start")
+    assert found.code == 2
+    assert "make it with 'qmi certs cert qmi_site --workgroup lab1'" in found.err
+
+
+def test_stop_of_what_does_not_run_is_no_failure(cli: Cli, config: Path) -> None:
+    found = cli("site", "stop")
+    assert found.code == 0
+    assert found.out == f"{address(config)} was not started here, or has ended\n"
+
+
+def test_only_one_server_runs_in_the_foreground(cli: Cli, tmp_path: Path) -> None:
+    write_site(tmp_path, servers=3)
+    found = cli("site", "run")
+    assert found.code == 1
+    assert "3 servers are those of this computer" in found.err
+
+
+def test_unit_runs_the_server_in_the_foreground(cli: Cli, config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "units %h"
+    found = cli("site", "systemd", "--output", str(folder))
+    assert found.code == 0, found.err
+    (unit,) = folder.iterdir()
+    assert unit.name == f"qmi-site-{load_config(config).site.addresses[0].port}.service"
+    text = unit.read_text()
+    assert f'"-m" "qmi" "site" "run" "{address(config)}" "--config" "{config}"' in text
+    assert "Restart=on-failure" in text
+    assert f"enable --now {unit.name}" in found.out
+
+
+def test_unit_needs_a_configuration_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.config.loader.find_config_file", lambda name="": None)
+    found = cli("site", "systemd")
+    assert found.code == 2
+
+
+@pytest.mark.slow
+def test_servers_are_started_looked_at_and_stopped(cli: Cli, config: Path) -> None:
+    server = SiteServer(load_config(config), servers_here(load_config(config))[0])
+    try:
+        found = cli("site", "start", "--json")
+        assert found.code == 0, found.err
+        (row,) = found.json["servers"]
+        assert (row["new"], found.json["ready"]) == (True, True)
+        assert "runs already" in cli("site", "start").out
+        status = cli("site", "status")
+        assert status.code == 0
+        assert "running" in status.out
+        assert cli("site", "stop").out == f"{server.address} has stopped\n"
+        assert cli("site", "status").code == 1
+    finally:
+        kill(server)
+
+
+@pytest.mark.slow
+def test_changed_history_holds_while_the_server_runs(cli: Cli, config: Path, tmp_path: Path) -> None:
+    (where,) = load_config(config).site.addresses
+    server = SiteServer(load_config(config), where)
+    servers = [f"nats://{where}"]
+    try:
+        assert cli("site", "start").code == 0
+        for size in (10**6, 4 * 2**30):
+            write_site(tmp_path, site={"servers": servers, "history": {"per_signal": 5, "bytes": size}})
+            found = cli("site", "start")
+            assert found.code == 0, found.err
+            with server.talk() as talk:
+                kept = talk.ask_plain("$JS.API.STREAM.INFO.qmi-lab1-signals")["config"]
+            assert (kept["max_msgs_per_subject"], kept["max_bytes"]) == (5, size)
+    finally:
+        kill(server)
