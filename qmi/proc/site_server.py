@@ -296,13 +296,13 @@ class SiteServer:
         return process.returncode
 
     def _reload(self, identity: ProcessIdentity) -> None:
-        if sys.platform == "win32":
+        if _HANG_UP is None:
             raise QMI_RuntimeException(
                 f"the configuration of the server at {self.address} has changed, and takes effect when it is stopped "
                 "and started: 'qmi site stop', 'qmi site start'"
             )
         size = self.log.stat().st_size if self.log.exists() else 0
-        send_signal(identity, signal.SIGHUP)
+        send_signal(identity, _HANG_UP)
         deadline = time.monotonic() + _ANSWER
         while time.monotonic() < deadline and is_alive(identity):
             lines = read_from(self.log, size)
@@ -456,7 +456,9 @@ def _end(identity: ProcessIdentity) -> str:
     raise QMI_RuntimeException(f"process {identity.pid} is still there {_KILL:g} s after SIGKILL")
 
 
-_HARD = getattr(signal, "SIGKILL", signal.SIGTERM)
+_HARD: Final[signal.Signals] = getattr(signal, "SIGKILL", signal.SIGTERM)
+_HANG_UP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
+"""What makes a server read its configuration again; Windows has no such signal."""
 
 
 def _make_stream(talk: Talk, stream: Mapping[str, object]) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from qmi.config.loader import load_config
-from qmi.config.schema import CfgQmi, CfgSite
+from qmi.config.schema import CfgQmi, CfgSecurity, CfgSite
 from qmi.errors import QMI_ConfigurationException, QMI_RuntimeException, QMI_UsageException
 from qmi.names import HostPort
 from qmi.proc.site_server import SiteServer, check_certificate, server_program, servers_here
 from qmi.proc.site_status import NOT_READY, NOT_RUNNING, REFUSED, RUNNING, look
 from qmi.site.blocking import Talk, conversation
-from qmi.site.server_config import SERVER_NAME
+from qmi.site.server_config import CONNECTIONS, SERVER_NAME
 from qmi.site.subjects import signal_subject, stream_name
 from tests.support.ports import free_port
 from tests.support.site_lab import WORKGROUP, files_of, kill, make_certificates, site, write_site
@@ -186,6 +186,7 @@ def test_server_reads_a_changed_configuration_while_it_runs(tmp_path: Path) -> N
     make_certificates(tmp_path, SERVER_NAME, "late")
     address = {"servers": [f"nats://127.0.0.1:{free_port()}"]}
     with site(write_site(tmp_path, tls=True, site=address)) as (server,):
+        without = load_config(tmp_path / "qmi.conf")
         changed = load_config(write_site(tmp_path, tls=True, site={**address, "names": ["late"]}))
         late = files_of(tmp_path, "late")
         with (
@@ -194,8 +195,16 @@ def test_server_reads_a_changed_configuration_while_it_runs(tmp_path: Path) -> N
         ):
             pass
         assert SiteServer(changed, server.address).start().reloaded
-        with conversation(changed, late, server.address, "late", timeout=10.0) as talk:
-            assert talk.info.tls
+        # Whose name is taken out is out, although it is connected.
+        with pytest.raises(QMI_RuntimeException, match=r"hung up|refuses"):
+            ask_while_it_is_taken_out(changed, late, SiteServer(without, server.address))
+
+
+def ask_while_it_is_taken_out(config: CfgQmi, files: CfgSecurity, server: SiteServer) -> None:
+    with conversation(config, files, server.address, "late", timeout=10.0) as talk:
+        assert len(talk.ask_each(CONNECTIONS, expected=1)) == 1
+        assert server.start().reloaded
+        talk.ask_each(CONNECTIONS, expected=1)
 
 
 @pytest.mark.slow
