@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import qmi
 from qmi.core.exceptions import QMI_ObjectLockedException
 from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
+from qmi.tools.demo_browser import in_a_browser
 from qmi.tools.demo_command import command_line
 from qmi.tools.demo_loop import control_loop
 from qmi.tools.demo_programs import three_programs
@@ -82,6 +83,7 @@ CHAPTERS: Mapping[str, Chapter] = {
     "three-programs": three_programs,
     "control-loop": control_loop,
     "command-line": command_line,
+    "browser": in_a_browser,
 }
 
 

@@ -63,6 +63,10 @@ class Stage:
         """Show what that gave."""
         self._console.print(self._text(text, "green"))
 
+    def address(self, url: str) -> None:
+        """Show an address to open, in one piece, so that it can be clicked or copied."""
+        self._console.print(self._text(url, "bold underline"), soft_wrap=True)
+
     def refusal(self, error: BaseException) -> None:
         """Show an error that was to be expected."""
         self.refusal_text(f"{type(error).__module__}.{type(error).__qualname__}: {error}")

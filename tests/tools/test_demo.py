@@ -54,7 +54,7 @@ def test_demo_of_three_programs_shares_an_instrument(home: Path, output: io.Stri
 
 @pytest.mark.slow
 def test_demo_ends_with_what_a_terminal_shows_of_it(home: Path, output: io.StringIO) -> None:
-    assert list(demo.CHAPTERS)[-1] == "command-line"
+    assert list(demo.CHAPTERS)[-2:] == ["command-line", "browser"]
     assert demo.main(["command-line"], Stage(output, 200)) == 0
     assert re.search(r"^bench +running +127\.0\.0\.1:\d+ ", output.getvalue(), re.MULTILINE)
     assert re.search(r"^scope +Oscilloscope +closed ", output.getvalue(), re.MULTILINE)
