@@ -206,6 +206,8 @@ ANSWERS: Mapping[str, Schema] = {
         {
             **_RUN, "columns": {"type": "object", "additionalProperties": TEXT}, "coordinates": list_of(TEXT),
             "axes": {"type": "object", "additionalProperties": {"type": "object"}},
+            "comments": list_of(answer({"time": MOMENT, "text": TEXT})), "metadata": {"type": "object"},
+            "gaps": list_of({"type": "object"}), "rows_lost": WHOLE,
         }
     ),
     "get_rows": answer({"rows": list_of(ref("Row")), "state": _RUN["state"], "more": FLAG}),

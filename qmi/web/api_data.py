@@ -119,9 +119,9 @@ async def _details(call: ApiCall) -> RunDetails:
 
 async def get_run(call: ApiCall) -> object:
     """What is known of a run."""
-    found = (await _details(call)).info
+    known = await _details(call)
     context = call.query.get("context")
-    async with qmi.data.follow(found.run_id, context=context) as follower:
+    async with qmi.data.follow(known.info.run_id, context=context) as follower:
         head = {
             "columns": dict(follower.columns),
             "coordinates": list(follower.coordinates),
@@ -130,7 +130,13 @@ async def get_run(call: ApiCall) -> object:
                 for column, axes in follower.axes.items()
             },
         }
-    return {**_run_json(found, context or ""), **head}
+    told = {
+        "comments": [{"time": when, "text": text} for when, text in known.comments],
+        "metadata": json_of(dict(known.metadata)),
+        "gaps": json_of([dict(gap) for gap in known.gaps]),
+        "rows_lost": known.rows_lost,
+    }
+    return {**_run_json(known.info, context or ""), **head, **told}
 
 
 async def get_rows(call: ApiCall) -> object:

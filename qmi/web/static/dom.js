@@ -135,12 +135,17 @@ export function moment(when) {
   return date.toDateString() === new Date().toDateString() ? TIME.format(date) : DAY.format(date);
 }
 
-/** Calls `action` once, some time after the last of many calls. */
+/** Calls `action` once for many calls, some time after the first of them and with what the last has given: so it is called
+ * also while calls never cease. */
 export function settled(action, milliseconds) {
   let timer = 0;
+  let newest = [];
   return (...given) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => action(...given), milliseconds);
+    newest = given;
+    timer ||= setTimeout(() => {
+      timer = 0;
+      action(...newest);
+    }, milliseconds);
   };
 }
 

@@ -4,6 +4,7 @@ import { errorText, get, path, put, refused, remove, user } from "./api.js";
 import { ask, byId, h, say, setAttribute, setText, valueText } from "./dom.js";
 import { LivePlot, sourceOf } from "./plot.js";
 import { pushes } from "./push.js";
+import { Spark } from "./spark.js";
 
 const parts = location.pathname.split("/").map(decodeURIComponent);
 const kept = parts[1] === "dashboards" ? parts[2] : "";
@@ -11,7 +12,7 @@ const board = byId("board");
 const wrong = h("p", { class: "error", role: "alert" });
 const names = h("datalist", { id: "known-names" });
 let panels = []; // {kind: "plot", sources: [{text, axis}], span} or {kind: "value", text}
-let shown = [];
+const shown = new Map(); // panel -> {card, close, plot}
 let isChanged = false;
 
 /** A panel is a plot, or one value in large figures. */
@@ -19,15 +20,15 @@ function readAddress() {
   const query = new URLSearchParams(location.search);
   return [...query].filter(([key]) => key === "plot" || key === "value").map(([key, text]) => {
     if (key === "value") return { kind: "value", text };
-    const [list, span] = text.split("@");
-    return { kind: "plot", span: Number(span) || 60, sources: list.split(",").filter(Boolean).map((each) => ({ text: each.replace(/^!/, ""), axis: each.startsWith("!") ? "own" : "" })) };
+    const [list, span = ""] = text.split("@");
+    return { kind: "plot", span: parseInt(span, 10) || 60, wide: span.endsWith("w"), sources: list.split(",").filter(Boolean).map((each) => ({ text: each.replace(/^!/, ""), axis: each.startsWith("!") ? "own" : "" })) };
   });
 }
 
 function writeAddress() {
   if (kept) return;
   const query = panels.map((panel) => (panel.kind === "value" ? `value=${encodeURIComponent(panel.text)}`
-    : `plot=${encodeURIComponent(`${panel.sources.map(({ text, axis }) => (axis === "own" ? "!" : "") + text).join(",")}@${panel.span}`)}`)).join("&");
+    : `plot=${encodeURIComponent(`${panel.sources.map(({ text, axis }) => (axis === "own" ? "!" : "") + text).join(",")}@${panel.span}${panel.wide ? "w" : ""}`)}`)).join("&");
   history.replaceState(null, "", query ? `?${query}` : location.pathname);
 }
 
@@ -38,9 +39,8 @@ function changed() {
 }
 
 function showPlot(panel) {
-  const title = h("h2", {}, panel.sources.map(({ text }) => text).join(", ") || "Plot");
   const body = h("div", { class: "body" });
-  const card = h("section", { class: "card", "aria-label": "Plot" }, body);
+  const card = h("section", { class: "card panel plot-panel", "aria-label": "Plot" }, gripOf(panel), body);
   const plot = new LivePlot(body, panel.sources.map(({ text, axis }) => ({ ...sourceOf(text), axis })), { span: panel.span, height: 220, onChange: () => {
     panel.span = plot.span;
     changed();
@@ -70,38 +70,93 @@ function showPlot(panel) {
   form.addEventListener("submit", showChips);
   showChips();
   body.append(h("details", { class: "arrange" }, h("summary", { class: "dim" }, "Arrange"), chips, form));
-  title.hidden = true;
   return { card, close: () => plot.close(), plot };
 }
 
 function showValue(panel) {
   const value = h("output", { class: "figure live" }, "—");
-  const card = h("section", { class: "card value-card", "aria-label": panel.text }, h("div", { class: "body" }, h("div", { class: "dim" }, panel.text), value, h("details", { class: "arrange" }, h("summary", { class: "dim" }, "Arrange"), h("p", { class: "line" }, buttons(panel)))));
+  const spark = new Spark();
+  const card = h("section", { class: "card panel value-panel", "aria-label": panel.text }, gripOf(panel), h("div", { class: "body" }, h("div", { class: "dim" }, panel.text), value, spark.element, h("details", { class: "arrange" }, h("summary", { class: "dim" }, "Arrange"), h("p", { class: "line" }, buttons(panel)))));
   const source = sourceOf(panel.text);
   const end = pushes.on(source.topic, (told) => {
     if (told.error) setText(value, told.error.message);
-    else if (!told.gap) setText(value, valueText(told.member ?? source.read(told), told.unit || ""));
+    else if (!told.gap) {
+      setText(value, valueText(told.member ?? source.read(told), told.unit || ""));
+      spark.push(source.read(told));
+    }
   });
   return { card, close: end };
 }
 
+const nameOf = (panel) => (panel.kind === "value" ? panel.text : panel.sources.map(({ text }) => text).join(", ") || "empty plot");
+
+/** Moves a panel to another place. Its own element stays where it is, and the others go around it: so it keeps the focus
+ * and the pointer. */
+function moveTo(panel, to) {
+  const at = panels.indexOf(panel);
+  if (to < 0 || to >= panels.length || to === at) return;
+  panels.splice(at, 1);
+  panels.splice(to, 0, panel);
+  const cards = panels.map((each) => shown.get(each).card);
+  for (const card of cards.slice(0, to)) grid.insertBefore(card, cards[to]);
+  grid.append(...cards.slice(to + 1));
+  changed();
+  say(`${nameOf(panel)} is number ${to + 1} of ${panels.length}`);
+}
+
+/** What a panel is held by: dragged with the mouse or a finger, or moved by the arrow keys. */
+function gripOf(panel) {
+  const grip = h("button", { type: "button", class: "grip quiet", "aria-label": `Move ${nameOf(panel)}`, "aria-describedby": "grip-help", title: "Drag, or use the arrow keys" }, "⠿");
+  grip.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    const to = { Home: 0, End: panels.length - 1 }[event.key] ?? (by && panels.indexOf(panel) + by);
+    if (to === undefined) return;
+    event.preventDefault();
+    moveTo(panel, to);
+  });
+  grip.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    grip.focus();
+    grip.setPointerCapture(event.pointerId);
+    const { card } = shown.get(panel);
+    card.classList.add("dragged");
+    const move = ({ clientX, clientY }) => {
+      const over = document.elementFromPoint(clientX, clientY)?.closest(".panel");
+      const other = over && over !== card && panels.find((each) => shown.get(each).card === over);
+      if (!other) return;
+      // Only when it would stand under the pointer then, so that panels of different sizes do not change places for ever.
+      const box = over.getBoundingClientRect();
+      const isLater = panels.indexOf(other) > panels.indexOf(panel);
+      const [x, y] = [clientX - (box.left + box.width / 2), clientY - (box.top + box.height / 2)];
+      const past = Math.abs(box.top - card.getBoundingClientRect().top) < 8 ? x : y;
+      if (isLater ? past > 0 : past < 0) moveTo(panel, panels.indexOf(other));
+    };
+    const end = () => {
+      card.classList.remove("dragged");
+      grip.removeEventListener("pointermove", move);
+    };
+    grip.addEventListener("pointermove", move);
+    grip.addEventListener("lostpointercapture", end, { once: true });
+  });
+  return grip;
+}
+
 function buttons(panel) {
-  const move = (by) => {
-    const at = panels.indexOf(panel);
-    const to = at + by;
-    if (to < 0 || to >= panels.length) return;
-    panels.splice(at, 1);
-    panels.splice(to, 0, panel);
+  const wide = h("button", { type: "button", class: "quiet", "aria-pressed": String(Boolean(panel.wide)), onclick: () => {
+    panel.wide = !panel.wide;
+    setAttribute(wide, "aria-pressed", String(panel.wide));
+    shown.get(panel).card.classList.toggle("wide-panel", panel.wide);
     changed();
-    show();
-  };
+  } }, "Wide");
   return [
-    h("button", { type: "button", class: "quiet", onclick: () => move(-1) }, "Earlier"),
-    h("button", { type: "button", class: "quiet", onclick: () => move(1) }, "Later"),
-    h("button", { type: "button", class: "danger", onclick: () => {
+    wide,
+    h("button", { type: "button", class: "danger", "aria-label": `Remove ${nameOf(panel)}`, onclick: () => {
+      const at = panels.indexOf(panel);
       panels = panels.filter((other) => other !== panel);
       changed();
       show();
+      (panels.length ? shown.get(panels[Math.min(at, panels.length - 1)]).card.querySelector(".grip") : input).focus();
     } }, "Remove"),
   ];
 }
@@ -144,14 +199,28 @@ async function offer(text) {
 }
 
 const grid = h("div", { class: "panels" });
+const empty = h("p", { class: "card note", hidden: true }, "Nothing is shown yet. Name a value or a signal above, such as lab.supply.current, and add it as a plot or in large figures.");
 
+/** Shows the panels that there are now; those that were there stay, and with them what they have drawn. */
 function show() {
-  for (const panel of shown) panel.close();
+  for (const [panel, made] of shown) {
+    if (panels.includes(panel)) continue;
+    made.close();
+    made.card.remove();
+    shown.delete(panel);
+  }
   attempt(() => {
-    shown = panels.map((panel) => (panel.kind === "value" ? showValue(panel) : showPlot(panel)));
+    for (const panel of panels) {
+      if (shown.has(panel)) continue;
+      const made = panel.kind === "value" ? showValue(panel) : showPlot(panel);
+      made.card.classList.toggle("wide-panel", Boolean(panel.wide));
+      shown.set(panel, made);
+      grid.append(made.card);
+    }
   });
-  grid.replaceChildren(...shown.map(({ card }) => card));
-  window.qmiPlots = shown.map(({ plot }) => plot).filter(Boolean); // what measures how much is drawn
+  panels = panels.filter((panel) => shown.has(panel)); // one that could not be shown has said why
+  empty.hidden = panels.length > 0;
+  window.qmiPlots = panels.map((panel) => shown.get(panel).plot).filter(Boolean); // what measures how much is drawn
 }
 
 const input = nameInput("Value to show");
@@ -193,8 +262,8 @@ const drop = h("button", { type: "button", class: "danger", onclick: async () =>
     setText(wrong, errorText(error));
   }
 } }, "Delete");
-adder.append(h("span", { class: "push-right" }), user ? keep : "", user && kept ? drop : "");
-board.append(names, adder, wrong, grid);
+adder.append(h("span", { class: "push-right" }), user ? keep : h("span", { class: "dim" }, "Log in to keep it"), user && kept ? drop : "");
+board.append(names, adder, wrong, empty, grid, h("p", { id: "grip-help", hidden: true }, "Arrow keys move it; Home and End bring it to the beginning and the end."));
 window.addEventListener("beforeunload", (event) => kept && isChanged && event.preventDefault());
 
 if (kept) {

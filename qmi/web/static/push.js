@@ -113,7 +113,8 @@ export class Pushes {
   }
 
   #push(push) {
-    if (push.missed) this.missed.set(push.topic, this.missedOf(push.topic) + push.missed);
+    // Of a state, the newest is all that there is to know: only of what is measured or logged something is missed.
+    if (push.missed && /^(value|signal|rows|log|traffic):/.test(push.topic)) this.missed.set(push.topic, this.missedOf(push.topic) + push.missed);
     this.newest.set(push.topic, push);
     for (const listener of this.topics.get(push.topic) || []) listener(push.value, push);
   }

@@ -11,6 +11,7 @@ const api = (what = "") => `/api/runs/${encodeURIComponent(id)}${what}${query}`;
 const SHOWN = 12;
 const PAGE = 20_000;
 const TIME = "time";
+const LOOK_EACH = 2000; // ms
 
 let run = null;
 let rows = [];
@@ -21,11 +22,34 @@ const isNumber = (value) => typeof value === "number" || value === null;
 function facts() {
   setText(byId("about"), [run.name, run.state, `${number(Math.max(run.rows, rows.length))} rows`, `started ${moment(run.started)}`, run.ended && `lasted ${duration((new Date(run.ended) - new Date(run.started)) / 1000)}`].filter(Boolean).join(" · "));
   const told = [
-    ["Columns", Object.entries(run.columns).map(([name, unit]) => (unit ? `${name} (${unit})` : name)).join(", ")],
-    ["Coordinates", run.coordinates.join(", ")], ["Tags", run.tags.join(", ")], ["Comment", run.comment], ["Identifier", run.id],
+    ["Run", run.name], ["Columns", Object.entries(run.columns).map(([name, unit]) => (unit ? `${name} (${unit})` : name)).join(", ")],
+    ["Coordinates", run.coordinates.join(", ")], ["Tags", run.tags.join(", ")], ["Comment", run.comments.length < 2 && run.comment],
+    ["Gaps", run.gaps.length && `signals may be missing ${run.gaps.length} times`], ["Damaged", run.rows_lost && `${number(run.rows_lost)} rows are lost`],
   ].filter(([, text]) => text);
   const files = h("dd", {}, h("a", { class: "button", href: api("/csv"), download: true }, "CSV"), " ", run.state === "running" ? h("span", { class: "dim" }, "netCDF when it has ended") : h("a", { class: "button", href: api("/file"), download: true }, "netCDF"));
-  byId("facts").replaceChildren(...told.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))), h("div", {}, h("dt", {}, "Download"), files));
+  byId("facts").replaceChildren(...[
+    ...told.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))),
+    run.comments.length > 1 && h("div", {}, h("dt", {}, "Comments"), h("dd", {}, run.comments.map(({ time, text }) => h("div", {}, h("span", { class: "dim" }, `${moment(time)} `), text)))),
+    h("div", {}, h("dt", {}, "Download"), files),
+  ].filter(Boolean));
+}
+
+/** Metadata as lists within lists; long texts and large parts are folded. */
+function tree(value) {
+  if (value === null || typeof value !== "object") {
+    const text = valueText(value);
+    return text.length > 200 || text.includes("\n") ? h("details", {}, h("summary", { class: "dim" }, `${text.split("\n").length} lines`), h("pre", { class: "result", tabindex: "0" }, text)) : text;
+  }
+  const entries = Object.entries(value);
+  if (Array.isArray(value) && entries.every(([, entry]) => entry === null || typeof entry !== "object")) return value.map((entry) => valueText(entry)).join(", ") || "—";
+  const list = h("dl", { class: "facts-list flush" }, entries.map(([name, entry]) => h("div", {}, h("dt", {}, name), h("dd", {}, tree(entry)))));
+  return entries.length > 8 ? h("details", {}, h("summary", { class: "dim" }, `${entries.length} entries`), list) : list;
+}
+
+function showMetadata() {
+  const entries = Object.entries(run.metadata).filter(([, value]) => value !== null && value !== "");
+  byId("metadata-card").hidden = !entries.length;
+  byId("metadata").replaceChildren(...entries.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, tree(value)))));
 }
 
 function choices() {
@@ -34,13 +58,21 @@ function choices() {
   const coordinate = run.coordinates.find((name) => numeric.includes(name)) || TIME;
   byId("x").replaceChildren(...[TIME, ...numeric].map((name) => h("option", { selected: name === coordinate }, name)));
   const rest = numeric.filter((name) => name !== coordinate);
-  byId("y").size = Math.min(Math.max(rest.length, 1), 3);
-  byId("y").replaceChildren(...numeric.map((name) => h("option", { selected: name === rest[0] }, name)));
+  byId("y").replaceChildren(...numeric.map((name, index) => {
+    const box = h("input", { type: "checkbox", name: "y", value: name, checked: name === rest[0] });
+    const mark = h("span", { class: "mark" });
+    mark.style.background = `var(--series-${(index % 8) + 1})`;
+    return h("label", {}, box, mark, h("span", { class: "name" }, withUnit(name)));
+  }));
 }
+
+const withUnit = (name) => (run.columns[name] ? `${name} (${run.columns[name]})` : name);
 
 function draw() {
   const x = byId("x").value;
-  const ys = [...byId("y").selectedOptions].map((option) => option.value);
+  const boxes = [...byId("y").querySelectorAll("input")];
+  const ys = boxes.filter((box) => box.checked).map((box) => box.value);
+  const colour = (name) => style(`--series-${(boxes.findIndex((box) => box.value === name) % 8) + 1}`);
   const scanned = x !== TIME;
   const valueOf = (row, name) => (name === TIME ? Date.parse(row.time) / 1000 : row.values[name]);
   // uPlot wants its x in order; a scan may go there and back.
@@ -54,12 +86,11 @@ function draw() {
   }
   plot?.destroy();
   const axis = { stroke: style("--dim"), grid: { stroke: style("--faint"), width: 1 }, ticks: { stroke: style("--line"), width: 1, size: 4 }, font: "11px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 18 };
-  const unit = (name) => (run.columns[name] ? `${name} (${run.columns[name]})` : name);
   const units = [...new Set(ys.map((name) => run.columns[name] || ""))];
   plot = new window.uPlot({
-    width: byId("plot").clientWidth - 26, height: 320, scales: { x: { time: !scanned } }, cursor: { drag: { x: true, y: true, uni: 20 } },
-    series: [{ label: unit(x) }, ...ys.map((name, index) => ({ label: unit(name), stroke: style(`--series-${(index % 8) + 1}`), width: 1.5, scale: run.columns[name] || "y", points: { show: order.length < 300, size: 5 } }))],
-    axes: [{ ...axis, label: scanned ? unit(x) : undefined }, ...(units.length ? units : [""]).map((each, index) => ({ ...axis, scale: each || "y", side: index % 2 ? 1 : 3, size: 60, label: each || undefined, values: (_, ticks) => ticks.map((tick) => number(tick)) }))],
+    width: byId("plot").clientWidth - 26, height: 320, legend: { markers: { width: 0 } }, scales: { x: { time: !scanned } }, cursor: { drag: { x: true, y: true, uni: 20 } },
+    series: [{ label: withUnit(x) }, ...ys.map((name) => ({ label: withUnit(name), stroke: colour(name), width: 1.5, scale: run.columns[name] || "y", points: { show: order.length < 300, size: 5 } }))],
+    axes: [{ ...axis, label: scanned ? withUnit(x) : undefined }, ...(units.length ? units : [""]).map((each, index) => ({ ...axis, scale: each || "y", side: index % 2 ? 1 : 3, size: 60, label: each || undefined, values: (_, ticks) => ticks.map((tick) => number(tick)) }))],
   }, data, byId("plot"));
   plot.key = key;
   window.qmiRun = { plot }; // what looks at what is drawn
@@ -75,7 +106,7 @@ const show = settled(() => {
   facts();
   draw();
   table();
-}, 60);
+}, 150);
 
 async function load() {
   try {
@@ -88,6 +119,7 @@ async function load() {
     }
     choices();
     show();
+    showMetadata();
     if (run.state === "running") follow();
   } catch (error) {
     setText(byId("problem"), errorText(error));
@@ -100,10 +132,19 @@ function follow() {
     rows.push(...(Array.isArray(list) ? list : []).filter((row) => row.number > last));
     show();
   });
-  pushes.on("scans", settled(async () => {
-    run = await get(api()).catch(() => run);
-    facts();
-  }, 500));
+  const looking = setInterval(look, LOOK_EACH);
+
+  /** Whether it goes on. The list is asked: what is known of one run is copied from its computer as a whole. */
+  async function look() {
+    if (document.hidden) return;
+    const found = await get(`/api/runs?${new URLSearchParams({ ...(context && { context }), name: run.name, limit: 50 })}`).catch(() => []);
+    const now = found.find((each) => each.id === run.id);
+    if (!now || now.state === "running") return;
+    clearInterval(looking);
+    run = await get(api()).catch(() => ({ ...run, ...now }));
+    show();
+    showMetadata();
+  }
 }
 
 byId("x").addEventListener("change", draw);

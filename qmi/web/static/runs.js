@@ -21,7 +21,7 @@ function make(run) {
 function update(row, run) {
   setText(row.parts.state, run.state);
   setAttribute(row.parts.state, "class", `state ${tone(run.state)}`);
-  setText(row.parts.rows, number(run.rows));
+  setText(row.parts.rows, run.state === "running" && !run.rows ? "" : number(run.rows)); // the index counts them at the end
   setText(row.parts.lasted, run.ended ? duration((new Date(run.ended) - new Date(run.started)) / 1000) : "");
 }
 
@@ -34,6 +34,8 @@ function show() {
   const found = runs.filter((run) => (!state || run.state === state) && words.every((word) => `${run.name} ${run.id} ${run.tags.join(" ")} ${run.comment}`.toLowerCase().includes(word)));
   keyed(byId("runs"), found, (run) => run.id, make, update);
   setText(byId("found"), found.length === runs.length ? `${runs.length} runs` : `${found.length} of ${runs.length} runs`);
+  byId("none").hidden = found.length > 0;
+  setText(byId("none"), runs.length ? "None of the runs is meant by this." : byId("context").value ? `${byId("context").value} has kept no run.` : "No run is kept on this computer. Another one may have some: choose its context above.");
 }
 
 async function load() {

@@ -35,11 +35,12 @@ async function drop(scan) {
 function make(scan) {
   const parts = {
     state: h("span", { class: "state" }), reason: h("div", { class: "doc" }), bar: h("progress", { "aria-label": `Progress of ${scan.id}` }),
-    points: h("div", { class: "doc" }), run: h("td", { class: "middle" }), actions: h("td", { class: "actions" }), buttons: {},
+    points: h("div", { class: "doc" }), run: h("td", { role: "cell" }), actions: h("td", { role: "cell", class: "actions" }), buttons: {},
   };
-  const row = h("tr", {}, h("th", { scope: "row" }, scan.comment || scan.id, h("div", { class: "doc" }, scan.comment && `${scan.id}: `, scan.what)),
-    h("td", {}, parts.state, parts.reason), h("td", {}, parts.bar, parts.points),
-    h("td", { class: "wide" }, [scan.user, scan.host].filter(Boolean).join("@"), h("div", { class: "doc clip" }, scan.program)), parts.run, parts.actions);
+  // On a phone its cells stand below each other; that it is a table has to be said then.
+  const row = h("tr", { role: "row" }, h("th", { scope: "row", role: "rowheader" }, scan.comment || scan.id, h("div", { class: "doc" }, scan.comment && `${scan.id}: `, scan.what)),
+    h("td", { role: "cell" }, parts.state, parts.reason), h("td", { role: "cell" }, parts.bar, parts.points),
+    h("td", { role: "cell", class: "wide" }, [scan.user, scan.host].filter(Boolean).join("@"), h("div", { class: "doc clip" }, scan.program)), parts.run, parts.actions);
   const button = (what, text, onclick, danger) => {
     parts.buttons[what] = h("button", { type: "button", "aria-label": `${text}: ${scan.id}`, class: danger ? "danger" : null, onclick }, text);
     if (user) parts.actions.append(parts.buttons[what], " ");
@@ -84,8 +85,8 @@ function update(row, scan) {
 }
 
 function table(label, rows) {
-  return h("div", { class: "scroll" }, h("table", { "aria-label": label, class: "scans" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Scan"), h("th", { scope: "col" }, "State"), h("th", { scope: "col" }, "Progress"), h("th", { scope: "col", class: "wide" }, "Who"), h("th", { scope: "col", class: "middle" }, "Run"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "Actions")))), rows));
+  return h("div", { class: "scroll" }, h("table", { role: "table", "aria-label": label, class: "scans" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Scan"), h("th", { scope: "col" }, "State"), h("th", { scope: "col" }, "Progress"), h("th", { scope: "col", class: "wide" }, "Who"), h("th", { scope: "col" }, "Run"), h("th", { scope: "col" }, h("span", { class: "unseen" }, "Actions")))), rows));
 }
 
 function makeGroup(group) {

@@ -31,7 +31,7 @@ export class Spark {
   }
 
   draw() {
-    if (!this.element.isConnected) return;
+    if (!this.element.isConnected || !this.element.checkVisibility()) return;
     const now = performance.now() / 1000;
     while (this.points.length && now - this.points[0][0] > SECONDS) this.points.shift();
     if (!this.isNew && !this.points.length) return;

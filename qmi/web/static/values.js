@@ -1,7 +1,7 @@
 // The parameters of an object: their values as they come, with units and limits, and setting them.
 
 import { errorText, get, path, put, refused, user } from "./api.js";
-import { byId, duration, h, keyed, number, setAttribute, setText, settled, valueText } from "./dom.js";
+import { byId, duration, h, keyed, number, say, setAttribute, setText, settled, valueText } from "./dom.js";
 import { applyGates, gated } from "./gates.js";
 import { pushes } from "./push.js";
 import { Spark } from "./spark.js";
@@ -115,6 +115,7 @@ function edit(row) {
     try {
       newest(row, { ...(await put(api("parameters", info.name), { value })), time: Date.now() / 1000 });
       end();
+      say(`${info.name} is ${shown.textContent}`);
       refreshLimits();
     } catch (error) {
       refused(wrong, error);

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from axe_core_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
+from tests.support.web_bench import Bench
 from tests.support.web_browser import log_in, until
 from tests.support.web_lab import Pages
 
 pytestmark = pytest.mark.slow
 
 PATHS = [
-    "/", "/o/lab/supply", "/o/lab/hold", "/o/optics/laser", "/plots?plot=lab.supply.current@60", "/scans", "/runs",
-    "/logs", "/dashboards", "/login",
+    "/", "/o/lab/supply", "/o/lab/hold", "/o/optics/laser", "/o/bench/source",
+    "/plots?plot=lab.supply.current@60&value=lab.spare.voltage", "/scans",
+    "/runs?context=bench", "/runs/RUN?context=bench", "/logs", "/dashboards", "/doctor", "/login",
 ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def busy_bench(bench: Bench) -> Iterator[Bench]:
+    """The other program: it measures, more scans wait, and the traffic of an instrument is kept."""
+    bench.make(
+        "done = slow_scan(source, meter, 5, 0.0).submit('bench.scans', comment='first', tags=['A12'])\n"
+        "done.wait()\n"
+        "for name in ('second', 'third'):\n"
+        "    slow_scan(source, meter, 2000, 0.1).submit('bench.scans', comment=name)\n"
+        "traffic = qmi.context().get_rpc_object('bench.$traffic')\n"
+        "traffic.start_traffic('source')\n"
+    )
+    yield bench
+    bench.make(
+        "for info in queue.list_scans():\n    if info.ended is None:\n        queue.abort_scan(info.id)\n"
+        "traffic.stop_traffic('source')"
+    )
+
+
+def path_of(path: str, bench: Bench) -> str:
+    """A path with the run that is meant in it."""
+    return path.replace("RUN", bench.run("done.info().run_id")) if "RUN" in path else path
 
 
 def faults(page: Page) -> list[str]:
@@ -30,10 +56,12 @@ def faults(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_page_has_no_faults_that_axe_finds(page: Page, pages: Pages, path: str) -> None:
-    log_in(page, pages, path)
+def test_page_has_no_faults_that_axe_finds(page: Page, pages: Pages, busy_bench: Bench, path: str) -> None:
+    log_in(page, pages, path_of(path, busy_bench))
     if path != "/login":
         expect(page.locator("#content")).not_to_be_empty()
+    if path == "/doctor":
+        expect(page.get_by_role("region").first).to_be_visible(timeout=60_000)
     page.wait_for_timeout(700)
     found = {}
     for scheme in ("light", "dark"):
@@ -43,14 +71,13 @@ def test_page_has_no_faults_that_axe_finds(page: Page, pages: Pages, path: str) 
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("width", [360, 768, 1280])
-def test_page_is_no_wider_than_the_screen(chromium: Browser, pages: Pages, path: str, width: int) -> None:
-    context = chromium.new_context(viewport={"width": width, "height": 700})
-    page = context.new_page()
-    log_in(page, pages, path)
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+def test_page_is_no_wider_than_the_screen(page: Page, pages: Pages, busy_bench: Bench, path: str) -> None:
+    log_in(page, pages, path_of(path, busy_bench))
+    page.wait_for_timeout(700)
+    for width in (360, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 700})
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
 
 
 def test_page_is_used_by_keyboard_alone(page: Page, pages: Pages) -> None:
@@ -77,3 +104,47 @@ def test_first_paint_takes_less_than_half_a_second(page: Page, pages: Pages) -> 
     painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     print(f"first paint after {painted:.0f} ms")
     assert painted < 1500  # on a machine that has other things to do; alone it takes a tenth of that
+
+
+def test_controls_have_names_of_their_own(page: Page, pages: Pages, busy_bench: Bench) -> None:
+    for path in ("/o/bench/source", "/scans", "/plots?plot=lab.supply.current@60&value=lab.spare.voltage"):
+        log_in(page, pages, path)
+        page.wait_for_timeout(500)
+        buttons = page.get_by_role("main").get_by_role("button")
+        names = buttons.evaluate_all(
+            "(all) => all.filter((each) => each.checkVisibility())"
+            ".map((each) => each.ariaLabel || each.textContent.trim())"
+        )
+        assert all(names)
+        # Read, Plot, Earlier, ... say of what.
+        assert len(set(names)) == len(names), (path, names)
+
+
+def test_value_is_set_by_keyboard_alone_and_what_comes_of_it_is_said(page: Page, pages: Pages) -> None:
+    pages.lab.get_instrument("spare").parameters.voltage.set(1.0)
+    log_in(page, pages, "/o/lab/spare")
+    value = page.get_by_role("button", name="voltage: 1 V. Change")
+    value.focus()
+    page.keyboard.press("Enter")
+    field = page.get_by_label("voltage in V")
+    expect(field).to_be_focused()
+    page.keyboard.type("99")
+    page.keyboard.press("Enter")
+    alert = page.get_by_role("alert").filter(has_text="30")
+    expect(alert).to_be_visible()
+    expect(field).to_have_accessible_description(alert.inner_text())
+    page.keyboard.press("Control+a")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="voltage: 2 V. Change")).to_be_focused()
+    expect(page.locator("#said")).to_have_text("voltage is 2 V")
+
+
+def test_nothing_moves_for_those_who_want_it_calm(page: Page, pages: Pages) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{pages.url}plots?plot=lab.hold.sig_temperature[0]@10")
+    until(page, "window.qmiPlots[0].drawings > 2")
+    before = page.evaluate("window.qmiPlots[0].drawings")
+    page.wait_for_timeout(2000)
+    assert page.evaluate("window.qmiPlots[0].drawings") - before <= 5
+    assert page.evaluate("document.getAnimations().length") == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -44,6 +46,9 @@ def test_method_is_called_by_its_form(page: Page, pages: Pages) -> None:
     log_in(page, pages, "/o/lab/supply")
     page.get_by_text("ramp(target").click()
     form = page.locator("details[open]")
+    expect(form).to_contain_text("How long it takes, in seconds.")
+    expect(form.get_by_label("duration")).to_have_attribute("placeholder", "1.0")
+    form.get_by_label("regulation").select_option("current")
     form.get_by_label("target").fill("10")
     form.get_by_role("button", name="Call").click()
     expect(form.locator("output")).to_contain_text("[0, 2.5, 5, 7.5, 10]")
@@ -100,6 +105,10 @@ def test_task_is_started_set_and_stopped(page: Page, pages: Pages) -> None:
     expect(task.get_by_role("status")).to_have_text("Set")
     page.reload()
     expect(task.get_by_label("target")).to_have_value("23.5")
+    histogram = task.get_by_role("table", name="Iterations by how late they began")
+    expect(histogram.get_by_role("row").nth(1)).to_contain_text(re.compile(r"≤ [\d.]+ (µs|ms|s)\s*\d+"))
+    expect(task).to_contain_text(re.compile(r"Iterations\s*[1-9]"))
+    expect(task).to_contain_text(re.compile(r"\(median\).*\(worst\)"))
     task.get_by_role("button", name="Stop").click()
     expect(task).to_contain_text("ended")
     expect(task.get_by_role("button", name="Start")).to_be_disabled()

@@ -145,6 +145,92 @@ def test_run_is_followed_while_it_lasts(page: Page, pages: Pages) -> None:
         expect(page.get_by_role("table", name="Last rows")).to_contain_text("0.75")
 
 
+def order(page: Page) -> list[str]:
+    """The panels of a page, in their order."""
+    return [str(text).split("\n")[0] for text in page.locator(".panel .body > .dim:first-child").all_inner_texts()]
+
+
+def test_dashboard_is_ordered_by_keyboard_and_mouse_and_kept_so(page: Page, pages: Pages) -> None:
+    names = ["lab.supply.current", "lab.spare.voltage", "lab.spare.limit"]
+    log_in(page, pages, "/plots?" + "&".join(f"value={name}" for name in names))
+    expect(page.locator(".panel")).to_have_count(3)
+    assert order(page) == names
+    grip = page.get_by_role("button", name="Move lab.supply.current")
+    grip.focus()
+    page.keyboard.press("ArrowRight")
+    assert order(page) == [names[1], names[0], names[2]]
+    expect(grip).to_be_focused()
+    expect(page.locator("#said")).to_have_text("lab.supply.current is number 2 of 3")
+    page.keyboard.press("End")
+    assert order(page) == [names[1], names[2], names[0]]
+    box, target = grip.bounding_box(), page.get_by_role("region", name=names[1]).bounding_box()
+    assert box
+    assert target
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(target["x"] + target["width"] / 4, target["y"] + 30, steps=8)
+    page.mouse.up()
+    assert order(page) == [names[0], names[1], names[2]]
+    page.get_by_role("region", name=names[2]).get_by_text("Arrange").click()
+    page.get_by_role("region", name=names[2]).get_by_role("button", name="Wide").click()
+    page.get_by_role("region", name=names[1]).get_by_text("Arrange").click()
+    page.get_by_role("button", name=f"Remove {names[1]}").click()
+    expect(page.get_by_role("button", name=f"Move {names[2]}", exact=True)).to_be_focused()
+    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("ordered")
+    page.get_by_role("dialog").get_by_role("button", name="Keep").click()
+    page.wait_for_url("**/dashboards/ordered")
+    expect(page.locator(".panel")).to_have_count(2)
+    assert order(page) == [names[0], names[2]]
+    expect(page.get_by_role("region", name=names[2])).to_have_class(re.compile("wide-panel"))
+
+
+def test_plot_keeps_what_it_has_drawn_when_panels_are_moved(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}plots?plot={PLOTTED}@60&value=lab.spare.voltage")
+    until(page, "window.qmiPlots[0].rows[0].length > 20")
+    page.get_by_role("button", name="Move lab.supply.current").press("ArrowRight")
+    assert page.evaluate("window.qmiPlots[0].rows[0].length") > 20
+    rows = page.evaluate("window.qmiPlots[0].rows[0].length")
+    until(page, f"window.qmiPlots[0].rows[0].length > {rows}")
+
+
+def test_plot_is_zoomed_and_moved_by_the_mouse(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}plots?plot={PLOTTED}@10")
+    until(page, "window.qmiPlots[0].rows[0].length > 60")
+    box = page.locator(".u-over").bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.5, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, y, steps=5)
+    page.mouse.up()
+    width = "(window.qmiPlots[0].plot.scales.x.max - window.qmiPlots[0].plot.scales.x.min)"
+    until(page, f"Math.abs({width} - 2.5) < 0.3")
+    expect(page.get_by_role("button", name="Back to now")).to_be_visible()
+    begin = page.evaluate("window.qmiPlots[0].plot.scales.x.min")
+    page.keyboard.down("Shift")
+    page.mouse.move(box["x"] + box["width"] * 0.3, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, y, steps=5)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    until(page, f"window.qmiPlots[0].plot.scales.x.min < {begin} - 0.5")
+    until(page, f"Math.abs({width} - 2.5) < 0.3")
+    page.mouse.dblclick(box["x"] + 100, y)
+    until(page, f"Math.abs({width} - 10) < 0.5")
+    expect(page.get_by_role("button", name="Back to now")).to_be_hidden()
+
+
+def test_values_of_one_unit_share_an_axis_and_others_have_their_own(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}plots?plot=lab.supply.current,lab.hold.sig_temperature[0],!lab.hold.sig_temperature[1]@60")
+    until(page, "window.qmiPlots[0].drawings > 3 && window.qmiPlots[0].plot.series.length === 4")
+    until(page, "window.qmiPlots[0].plot.axes.length === 4")
+    plot = page.get_by_role("region", name="Plot")
+    plot.get_by_text("Arrange").click()
+    plot.get_by_role("button", name="Take lab.hold.sig_temperature[1] off this plot").click()
+    until(page, "window.qmiPlots[0].plot.axes.length === 3")
+
+
 def test_dashboard_is_arranged_and_kept(page: Page, pages: Pages) -> None:
     log_in(page, pages, "/plots")
     value = page.get_by_label("Value to show")

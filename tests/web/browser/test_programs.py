@@ -133,6 +133,39 @@ def test_traffic_of_an_instrument_is_shown_when_it_is_switched_on(page: Page, pa
     assert bench.run("qmi.context().get_rpc_object('bench.$traffic').get_traffic('source')")["on"] is False
 
 
+def test_log_of_another_program_is_shown_live_and_filtered(page: Page, pages: Pages, bench: Bench) -> None:
+    page.goto(f"{pages.url}logs")
+    table = page.get_by_role("table", name="Log")
+    page.get_by_label("Context").select_option("bench")
+    bench.make("import logging\nlogging.getLogger('cryo').warning('the helium is low')")
+    row = table.get_by_role("row").filter(has_text="the helium is low")
+    expect(row).to_contain_text("WARNING")
+    expect(row).to_contain_text("bench")
+    page.get_by_label("Search").fill("cryo")
+    expect(row).to_be_visible()
+    expect(table.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Pause").click()
+    bench.make("logging.getLogger('cryo').error('the helium is gone')")
+    page.get_by_role("button", name="Go on").click()
+    expect(table).to_contain_text("the helium is gone")
+    page.get_by_label("Level").select_option("ERROR")
+    expect(table).not_to_contain_text("the helium is low")
+    page.get_by_label("Context").select_option("lab")
+    expect(table).not_to_contain_text("the helium is gone")
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}doctor")
+    warnings = page.get_by_role("region", name=re.compile("Warnings"))
+    expect(warnings.get_by_role("row", name="lab.chiller")).to_contain_text(
+        "the chiller does not answer", timeout=60_000
+    )
+    expect(warnings.get_by_role("row", name="lab.chiller")).to_contain_text("restart")
+    expect(page.get_by_role("status").filter(has_text="want attention")).to_be_visible()
+    page.get_by_role("button", name="Look again").click()
+    expect(page.get_by_role("button", name="Look again")).to_be_enabled(timeout=60_000)
+
+
 def test_object_without_a_transport_has_no_traffic(page: Page, pages: Pages) -> None:
     log_in(page, pages, "/o/lab/spare")
     expect(page.get_by_role("row", name="voltage Voltage")).to_be_visible()

@@ -112,10 +112,13 @@ def test_run_of_another_program_is_found_and_downloaded(page: Page, pages: Pages
     page.get_by_label("Search").fill("a12")
     page.get_by_role("link", name="cool").first.click()
     expect(page.get_by_role("main")).to_contain_text("20 rows")
-    metadata = page.get_by_role("region", name="Columns and metadata")
+    metadata = page.get_by_role("region", name="About")
     expect(metadata).to_contain_text("source_voltage (V)")
     expect(metadata).to_contain_text("second cooldown")
     expect(metadata).to_contain_text("A12")
+    expect(page.get_by_role("region", name="Metadata")).to_contain_text("host")
+    page.get_by_role("checkbox", name="source_voltage").check()
+    until(page, "window.qmiRun.plot.series.length === 3")
     with page.expect_download() as downloading:
         page.get_by_role("link", name="CSV").click()
     downloading.value.save_as(tmp_path / "run.csv")
@@ -124,6 +127,17 @@ def test_run_of_another_program_is_found_and_downloaded(page: Page, pages: Pages
         page.get_by_role("link", name="netCDF").click()
     downloading.value.save_as(tmp_path / "run.nc")
     assert (tmp_path / "run.nc").read_bytes()[1:4] in (b"HDF", b"DF\x01")
+
+
+def test_run_is_drawn_also_while_rows_never_cease(page: Page, pages: Pages, bench: Bench) -> None:
+    scan_id = submit(bench, "fast", points=20_000, wait=0.0)
+    bench.wait_until(f"queue.get_scan({scan_id!r}).run_id")
+    run_id = bench.run(f"queue.get_scan({scan_id!r}).run_id")
+    page.goto(f"{pages.url}runs/{run_id}?context=bench")
+    until(page, "window.qmiRun && window.qmiRun.plot.data[0].length > 1")
+    rows = int(page.evaluate("window.qmiRun.plot.data[0].length"))
+    until(page, f"window.qmiRun.plot.data[0].length > {rows}")
+    assert bench.run(f"queue.get_scan({scan_id!r}).state") == "running"
 
 
 def test_scans_are_steered_by_those_alone_who_have_logged_in(page: Page, pages: Pages, bench: Bench) -> None:
