@@ -76,6 +76,7 @@ PURE = {
     "qmi.presenting.call_arguments",
     "qmi.presenting.quantity_text",
     "qmi.presenting.value_text",
+    "qmi.site.presence",
     "qmi.site.server_config",
     "qmi.site.subjects",
     "qmi.site.wire",

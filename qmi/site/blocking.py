@@ -15,6 +15,7 @@ from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_ConnectionException, QMI_RuntimeException
 from qmi.names import HostPort
 from qmi.site import wire
+from qmi.site.presence import Present, ask_who_is_there
 from qmi.site.server_config import SERVER_NAME
 from qmi.site.subjects import inbox_subject
 from qmi.site.wire import Event, Message, Ping, Pong, ServerError, ServerInfo, SiteProtocolError
@@ -99,11 +100,14 @@ class Talk:
             payload: What.
             expected: Wait no longer when so many have answered; 0: until none comes any more.
         """
-        found: list[dict[str, Any]] = []
+        return [_plain(answer) for answer in self._ask_servers(subject, payload, expected)]
+
+    def _ask_servers(self, subject: str, payload: object, expected: int) -> list[Message]:
+        found: list[Message] = []
         deadline = self._deadline
         try:
             for answer in self._answers(subject, payload):
-                found.append(_plain(answer))
+                found.append(answer)
                 if len(found) == expected:
                     break
                 self._deadline = min(deadline, time.monotonic() + _BREATH)
@@ -122,6 +126,29 @@ class Talk:
                 break
             found.append(answer)
         return found
+
+    def who_is_there(self, config: CfgQmi, pattern: str = "*") -> list[Present]:
+        """Ask who is there, and with which objects.
+
+        Args:
+            config: The configuration.
+            pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+
+        Returns:
+            By name; several of one name if there are.
+        """
+        asking = ask_who_is_there(config, pattern)
+        question = next(asking)
+        while True:
+            batch = not question.servers
+            try:
+                question = asking.send(
+                    self.collect(question.subject, question.payload) if batch
+                    else self._ask_servers(question.subject, question.payload, question.servers)
+                )  # fmt: skip
+            except StopIteration as end:
+                present: list[Present] = end.value
+                return present
 
     def _answers(self, subject: str, payload: object) -> Iterator[Message]:
         self._sid += 1  # a number of its own for each request, as part of its inbox

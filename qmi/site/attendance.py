@@ -1,0 +1,265 @@
+"""What a context tells the site of itself, and what it hears of others: who comes, who goes, who is there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from qmi._version import __version__
+from qmi.config.schema import CfgQmi
+from qmi.errors import QMI_TimeoutException
+from qmi.messages import Origin
+from qmi.net.discovery.packets import Answer
+from qmi.net.loopback import is_loopback
+from qmi.runtime.wakeup import Loop
+from qmi.site.client import SiteClient
+from qmi.site.presence import (
+    ANNOUNCE_EVERY,
+    Announcement,
+    Connected,
+    Present,
+    Question,
+    answers_of,
+    ask_who_is_there,
+    read_event,
+    write_announcement,
+)
+from qmi.site.server_config import CONNECTED, DISCONNECTED
+from qmi.site.subjects import inbox_prefix, presence_subject
+from qmi.site.wire import Message
+
+_logger = logging.getLogger("qmi.core.site")
+
+_SETTLE: Final = 0.1
+"""How long a context waits before it says what has changed, in seconds: many objects are made one after the other."""
+_ANSWER: Final = 3.0
+_BREATH: Final = 0.1
+"""How long to wait for the other servers of a site when one has answered, in seconds."""
+_WILDCARDS: Final = ("0.0.0.0", "::")
+
+
+class AttendanceServices(Protocol):
+    """What is needed of the context."""
+
+    name: str
+    config: CfgQmi
+    origin: Origin
+    started: float
+    loop: Loop
+
+    def listening(self) -> tuple[Sequence[str], int]:
+        """The addresses that it listens on, and its port; 0 if it does not listen."""
+        ...
+
+    def objects_listed(self) -> Sequence[tuple[str, str]]:
+        """Name and class of each object."""
+        ...
+
+
+class Attendance:
+    """Who is at the site, as one context knows it.
+
+    Args:
+        client: Its connection.
+        services: The context.
+
+    Attributes:
+        on_here: Called on the loop with name and incarnation of a context that has come.
+        on_gone: The same for one that is gone. One that only has another connection than before is not.
+    """
+
+    def __init__(self, client: SiteClient, services: AttendanceServices) -> None:
+        self._client = client
+        self._services = services
+        self._config = services.config
+        self._changed = trio.Event()
+        self._number = 0
+        self._connections: dict[tuple[str, str], set[str]] = {}
+        self.on_here: list[Callable[[str, str], object]] = []
+        self.on_gone: list[Callable[[str, str], object]] = []
+
+    # Telling
+
+    def start(self) -> None:
+        """Begin to hear who comes and goes. On the loop, before the client runs."""
+        self._client.subscribe(CONNECTED, self._connected)
+        self._client.subscribe(DISCONNECTED, self._disconnected)
+        self._client.on_up.append(self._begin_anew)
+        self._client.on_up.append(self.announce)
+
+    async def run(self) -> None:
+        """Say what the context has, when that has changed and now and then, until cancelled."""
+        while True:
+            with trio.move_on_after(ANNOUNCE_EVERY):
+                await self._changed.wait()
+                await trio.sleep(_SETTLE)
+            self._changed = trio.Event()
+            self.announce()
+
+    def objects_changed(self) -> None:
+        """The context has other objects than before. From any thread."""
+        self._services.loop.now_or_soon(lambda: self._changed.set())
+
+    def announce(self) -> None:
+        """Say what the context has. On the loop."""
+        services = self._services
+        hosts, port = services.listening()
+        info = self._client.info
+        seen_as = "" if info is None else str(info.plain.get("client_ip", ""))
+        said = Announcement(
+            services.name, services.origin.incarnation, services.started, own_hosts(hosts, seen_as), port, machine(),
+            os.getpid(), __version__, tuple(services.objects_listed()),
+        )  # fmt: skip
+        self._client.publish(presence_subject(self._config.workgroup, services.name).encode(), write_announcement(said))
+
+    # Hearing
+
+    def _begin_anew(self) -> None:
+        # Who left while there was no server is told by nobody; who comes back connects anew.
+        self._connections.clear()
+
+    def _connected(self, message: Message) -> None:
+        found = self._read(message)
+        if found is None:
+            return
+        known = self._connections.setdefault((found.context, found.incarnation), set())
+        is_new = not known
+        known.add(found.connection)
+        if is_new:
+            self._call(self.on_here, found)
+
+    def _disconnected(self, message: Message) -> None:
+        found = self._read(message)
+        if found is None:
+            return
+        known = self._connections.get((found.context, found.incarnation), set())
+        known.discard(found.connection)
+        if not known:
+            self._connections.pop((found.context, found.incarnation), None)
+            self._call(self.on_gone, found)
+
+    def _read(self, message: Message) -> Connected | None:
+        certified = self._config.security.enabled
+        return read_event(message.payload, self._config.workgroup, certified=certified)
+
+    def _call(self, functions: Iterable[Callable[[str, str], object]], found: Connected) -> None:
+        for function in list(functions):
+            try:
+                function(found.context, found.incarnation)
+            except Exception:  # of whoever listens; the others are to hear of it, too
+                _logger.exception("What hears of context %r of the site failed", found.context)
+
+    # Asking
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a server to be asked."""
+        return self._client.is_up
+
+    async def who(self, pattern: str = "*") -> list[Present]:
+        """Ask who is there, with this context.
+
+        Args:
+            pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+
+        Returns:
+            By name; several of one name if there are.
+
+        Raises:
+            QMI_NotDeliveredException: If there is no server.
+            QMI_TimeoutException: If none answers in time.
+        """
+        asking = ask_who_is_there(self._config, pattern)
+        question = next(asking)
+        while True:
+            answers = await (self._ask_each(question) if question.servers else self._collect(question))
+            try:
+                question = asking.send(answers)
+            except StopIteration as end:
+                present: list[Present] = end.value
+                return present
+
+    async def answers(self, pattern: str) -> list[Answer]:
+        """Who of others is there and can be reached from this computer, as if they had answered on the network."""
+        own = self._services.origin.incarnation
+        found = [present for present in await self.who(pattern) if present.incarnation != own]
+        return answers_of(found, self._config.workgroup, machine())
+
+    async def _collect(self, question: Question) -> list[Message]:
+        return await self._client.collect(question.subject, question.payload, timeout=_ANSWER)
+
+    async def _ask_each(self, question: Question) -> list[Message]:
+        if question.servers == 1:
+            return [await self._client.request(question.subject, question.payload, timeout=_ANSWER)]
+        found: list[Message] = []
+        came = trio.Event()
+
+        def take(message: Message) -> None:
+            found.append(message)
+            came.set()
+
+        self._number += 1
+        reply = f"{inbox_prefix(self._config.workgroup, self._services.name)}.who.{self._number}"
+        subscription = self._client.subscribe(reply, take)
+        try:
+            self._client.publish(question.subject.encode(), question.payload, reply=reply.encode())
+            patience = _ANSWER
+            while len(found) < question.servers:
+                with trio.move_on_after(patience) as scope:
+                    await came.wait()
+                if scope.cancelled_caught:
+                    break
+                came, patience = trio.Event(), _BREATH
+        finally:
+            self._client.unsubscribe(subscription)
+        if not found:
+            raise QMI_TimeoutException(f"No server of the site says who is there within {_ANSWER:g} s")
+        return found
+
+
+# This computer
+
+
+def own_hosts(listening: Sequence[str], seen_as: str) -> tuple[str, ...]:
+    """Addresses at which others may try to reach what listens here, the best one first.
+
+    Args:
+        listening: What is listened on; a wildcard stands for all addresses.
+        seen_as: The address of this computer as the server sees it; empty if that is not known.
+    """
+    found = [host for host in listening if host not in _WILDCARDS]
+    if len(found) < len(listening):
+        found += [seen_as] if seen_as else []
+        found += ["127.0.0.1", *_network_addresses()]
+    return tuple(dict.fromkeys(found))[:16]
+
+
+def _network_addresses() -> list[str]:
+    import psutil
+
+    families = (socket.AF_INET, socket.AF_INET6)
+    with suppress(psutil.Error, OSError):
+        return [
+            entry.address
+            for entries in psutil.net_if_addrs().values()
+            for entry in entries
+            if entry.family in families and not is_loopback(entry.address) and "%" not in entry.address
+        ]
+    return []
+
+
+def machine() -> str:
+    """Tells this computer, and the network that it (or a container on it) sees, from others."""
+    parts = []
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/net"))
+    return "-".join(parts) or f"{socket.gethostname()}-{uuid.getnode():x}"

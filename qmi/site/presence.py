@@ -1,0 +1,318 @@
+"""Who is at a site, since when, and with which objects: what is asked, told and believed. Nothing runs here.
+
+*Who is there* the servers alone say: by the list of their connections, and by an event for each that comes and goes. A
+connection calls itself after its context and incarnation; with certificates that is believed only if the certificate
+is for that context, or for every one. *What it has* a context says itself, in an announcement that the servers keep
+under its name; it counts as long as the connection of its incarnation is there.
+
+A question to the servers is a generator, which both a blocking program and an event loop can drive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, Final, NamedTuple
+
+from cbor2 import dumps
+
+from qmi.config.schema import CfgQmi
+from qmi.names import HostPort, is_valid_name
+from qmi.net.discovery.packets import Answer
+from qmi.net.limits import ProtocolError
+from qmi.net.loopback import is_loopback
+from qmi.net.protocol import plain
+from qmi.site.server_config import CONNECTIONS, certified_context, presence_stream
+from qmi.site.subjects import ANY, parse_subject, presence_subject, split_connection_name
+from qmi.site.wire import Message
+
+ANNOUNCE_EVERY: Final = 1200.0
+"""How often a context says again what it has, in seconds, so that the servers keep it."""
+MOST_OBJECTS: Final = 5000
+_PAGE: Final = 500
+_MOST: Final = 100_000
+_SUBJECT: Final = "Nats-Subject"
+_KEPT: Final = b"\r\nNats-Stream:"
+_LONGEST: Final = 255
+_MOST_HOSTS: Final = 16
+
+
+class Announcement(NamedTuple):
+    """What a context says of itself.
+
+    Attributes:
+        context: Its name.
+        incarnation: Tells one program from another.
+        started: When it started, in seconds since the epoch, by its own clock.
+        hosts: Addresses that it listens on.
+        port: Its TCP port; 0 if it does not listen.
+        machine: Tells the computer (and its network, as of a container) from others.
+        pid: Process number.
+        version: Version of this library.
+        objects: Name and class of each object, by name.
+    """
+
+    context: str
+    incarnation: str
+    started: float
+    hosts: tuple[str, ...]
+    port: int
+    machine: str
+    pid: int
+    version: str
+    objects: tuple[tuple[str, str], ...]
+
+
+class Connected(NamedTuple):
+    """A connection of a context, as a server tells of it.
+
+    Attributes:
+        context: The context.
+        incarnation: Of the context.
+        since: When it has connected, in seconds since the epoch, by the clock of the server.
+        connection: Tells it from other connections, of other servers, too.
+    """
+
+    context: str
+    incarnation: str
+    since: float
+    connection: str = ""
+
+
+class Present(NamedTuple):
+    """A context that is there.
+
+    Attributes:
+        context: Its name.
+        incarnation: Tells one program from another.
+        since: Since when it is there, in seconds since the epoch.
+        said: What it says of itself; None if it has not said it yet.
+    """
+
+    context: str
+    incarnation: str
+    since: float
+    said: Announcement | None = None
+
+    @property
+    def objects(self) -> tuple[tuple[str, str], ...]:
+        """Name and class of each object."""
+        return () if self.said is None else self.said.objects
+
+
+class Question(NamedTuple):
+    """What the servers are asked.
+
+    Attributes:
+        subject: Whom.
+        payload: What.
+        servers: How many of them answer, once each; 0: one does, with a batch that ends by itself.
+    """
+
+    subject: str
+    payload: bytes
+    servers: int = 0
+
+
+# What contexts say of themselves
+
+
+def write_announcement(said: Announcement) -> bytes:
+    """What a context publishes of itself; objects beyond :data:`MOST_OBJECTS` are left out."""
+    fields = said._asdict()
+    del fields["context"]
+    return dumps({**fields, "objects": [list(entry) for entry in said.objects[:MOST_OBJECTS]]})
+
+
+def read_announcement(context: str, payload: bytes) -> Announcement | None:
+    """What a context has published of itself; None if it makes no sense. Fields that it has besides are ignored.
+
+    Args:
+        context: Under whose name it was published.
+        payload: What.
+    """
+    try:
+        found = plain.decode(payload)
+    except ProtocolError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    started, port, pid = found.get("started"), found.get("port"), found.get("pid")
+    texts = [_text(found.get(name)) for name in ("incarnation", "machine", "version")]
+    hosts = _texts(found.get("hosts"))
+    if type(started) is not float or type(port) is not int or type(pid) is not int or not 0 <= port <= 65535:
+        return None
+    if None in texts or hosts is None or len(hosts) > _MOST_HOSTS:
+        return None
+    incarnation, machine, version = map(str, texts)
+    objects = _objects(found.get("objects"))
+    if objects is None:
+        return None
+    return Announcement(context, incarnation, started, hosts, port, machine, pid, version, objects)
+
+
+def _text(value: object) -> str | None:
+    fits = isinstance(value, str) and len(value) <= _LONGEST and value.isprintable() and " " not in value
+    return value if isinstance(value, str) and fits else None
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    found = [_text(item) for item in value] if isinstance(value, list) else [None]
+    return None if None in found else tuple(map(str, found))
+
+
+def _objects(value: object) -> tuple[tuple[str, str], ...] | None:
+    if not isinstance(value, list) or len(value) > MOST_OBJECTS:
+        return None
+    found = []
+    for entry in value:
+        if not isinstance(entry, list) or len(entry) != 2 or not is_valid_name(entry[0]) or _text(entry[1]) is None:
+            return None
+        found.append((entry[0], entry[1]))
+    return tuple(found)
+
+
+# What servers say
+
+
+def read_connection(
+    found: dict[str, Any], user: object, connection: str, workgroup: str, *, certified: bool
+) -> Connected | None:
+    """A connection as a server describes it; None if it is of no context, or pretends to be.
+
+    Args:
+        found: Its description, by the names that a server uses.
+        user: The user that the server takes it for.
+        connection: Tells it from others.
+        workgroup: The workgroup of the site.
+        certified: Whether certificates tell who is who.
+    """
+    names = split_connection_name(str(found.get("name", "")))
+    since = _seconds(found.get("start"))
+    if names is None or since is None:
+        return None
+    if certified and certified_context(str(user), workgroup) not in (names[0], ANY):
+        return None
+    return Connected(*names, since, connection)
+
+
+def read_event(payload: bytes, workgroup: str, *, certified: bool) -> Connected | None:
+    """The connection that a server's event is about; None if it is none of a context."""
+    event = _json(payload)
+    server, found = event.get("server"), event.get("client")
+    if not isinstance(server, dict) or not isinstance(found, dict):
+        return None
+    connection = f"{server.get('id')}:{found.get('id')}"
+    return read_connection(found, found.get("user"), connection, workgroup, certified=certified)
+
+
+def _seconds(moment: object) -> float | None:
+    try:
+        # A server counts nanoseconds, of which Python reads the first six digits.
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except ValueError:
+        return None
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# Asking
+
+
+def ask_who_is_there(config: CfgQmi, pattern: str = "*") -> Generator[Question, list[Message], list[Present]]:
+    """Ask the servers who is there, and with which objects.
+
+    Args:
+        config: The configuration.
+        pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+
+    Returns:
+        By name; several of one name if there are.
+    """
+    connected = yield from _ask_for_connections(config)
+    wanted = [found for found in connected if fnmatchcase(found.context, pattern)]
+    said = yield from _ask_what_they_said(config, sorted({found.context for found in wanted}))
+    present = []
+    for found in {(found.context, found.incarnation): found for found in reversed(wanted)}.values():
+        own = said.get(found.context)
+        told = own if own is not None and own.incarnation == found.incarnation else None
+        present.append(Present(found.context, found.incarnation, found.since if told is None else told.started, told))
+    return sorted(present, key=lambda found: (found.context, found.since))
+
+
+def _ask_for_connections(config: CfgQmi) -> Generator[Question, list[Message], list[Connected]]:
+    servers, certified = len(config.site.addresses), config.security.enabled
+    found: list[Connected] = []
+    offset, last = 0, 1
+    while offset < min(last, _MOST):
+        payload = json.dumps({"auth": True, "limit": _PAGE, "offset": offset}).encode()
+        answers = yield Question(CONNECTIONS, payload, servers)
+        for answer in answers:
+            data = _json(answer.payload).get("data")
+            if isinstance(data, dict):
+                total = data.get("total")
+                last = max(last, total if type(total) is int else 0)
+                found += _listed(data, config.workgroup, certified=certified)
+        offset += _PAGE
+    return found
+
+
+def _listed(data: dict[str, Any], workgroup: str, *, certified: bool) -> Iterator[Connected]:
+    listed = data.get("connections")
+    for entry in listed if isinstance(listed, list) else []:
+        if isinstance(entry, dict):
+            connection = f"{data.get('server_id')}:{entry.get('cid')}"
+            user = entry.get("authorized_user")
+            if found := read_connection(entry, user, connection, workgroup, certified=certified):
+                yield found
+
+
+def _ask_what_they_said(
+    config: CfgQmi, contexts: Sequence[str]
+) -> Generator[Question, list[Message], dict[str, Announcement]]:
+    said: dict[str, Announcement] = {}
+    for first in range(0, len(contexts), _PAGE):
+        subjects = [presence_subject(config.workgroup, context) for context in contexts[first : first + _PAGE]]
+        payload = json.dumps({"multi_last": subjects, "batch": len(subjects)}).encode()
+        for message in (yield Question(f"$JS.API.DIRECT.GET.{presence_stream(config.workgroup)}", payload)):
+            subject = parse_subject(message.headers.get(_SUBJECT, ""))
+            # A server's answer that was kept as if a context had said it has the header of what is kept twice.
+            if message.status or subject is None or message.head.count(_KEPT) != 1:
+                continue
+            announcement = read_announcement(subject.context, message.payload)
+            if announcement is not None:
+                said[subject.context] = announcement
+    return said
+
+
+def answers_of(present: Iterable[Present], workgroup: str, machine: str) -> list[Answer]:
+    """Those who can be reached, as if they had answered a question on the network.
+
+    Args:
+        present: Who is there.
+        workgroup: The workgroup.
+        machine: The computer that asks.
+    """
+    return [
+        Answer(
+            0, found.context, workgroup, where.host, where.port, found.said.version, found.said.pid, found.incarnation
+        )
+        for found in present
+        if found.said is not None and (where := reachable(found.said, machine)) is not None
+    ]
+
+
+def reachable(said: Announcement, machine: str) -> HostPort | None:
+    """Where a computer reaches a context; None if it does not listen, or only for its own computer."""
+    near = said.machine == machine
+    hosts = [host for host in said.hosts if near or not is_loopback(host)]
+    hosts.sort(key=lambda host: (is_loopback(host) is not near, ":" in host))
+    return HostPort(hosts[0], said.port) if hosts and said.port else None

@@ -1,0 +1,224 @@
+"""Who is at a site: what is asked and told, and what is believed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from cbor2 import dumps, loads
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmi.config.schema import CfgQmi, CfgSecurity, CfgSite
+from qmi.names import HostPort
+from qmi.site.presence import (
+    MOST_OBJECTS,
+    Announcement,
+    Connected,
+    Present,
+    answers_of,
+    ask_who_is_there,
+    reachable,
+    read_announcement,
+    read_event,
+    write_announcement,
+)
+from qmi.site.subjects import presence_subject
+from qmi.site.wire import Message
+
+A, B = "a" * 16, "b" * 16
+SAID = Announcement("srv", A, 1.5e9, ("10.0.0.5", "127.0.0.1", "fd00::5"), 40001, "m1", 4711, "1.0", (("psu", "Psu"),))
+START = "2026-11-26T12:21:08.47172183Z"
+CONFIG = CfgQmi(workgroup="lab1", site=CfgSite(servers=["nats://a"]))
+
+
+def connection(name: str, cid: int = 1, user: str = "own") -> dict[str, object]:
+    return {"cid": cid, "name": name, "start": START, "authorized_user": user}
+
+
+def event(name: object, user: object = "own", **more: object) -> bytes:
+    client = {"id": 7, "name": name, "user": user, "start": START, **more}
+    return json.dumps({"server": {"id": "S"}, "client": client}).encode()
+
+
+def listed(*connections: dict[str, object], server: str = "S", total: int | None = None) -> Message:
+    data = {"server_id": server, "total": len(connections) if total is None else total, "connections": connections}
+    return Message(1, "inbox", "", json.dumps({"data": data}).encode())
+
+
+def kept(context: str, payload: bytes, times: int = 1) -> Message:
+    head = "NATS/1.0" + "\r\nNats-Stream: s" * times + f"\r\nNats-Subject: {presence_subject('lab1', context)}\r\n\r\n"
+    return Message(1, "inbox", "", payload, head.encode())
+
+
+END = Message(1, "inbox", "", b"", b"NATS/1.0 204 EOB\r\n\r\n")
+
+
+def ask(*answers: list[Message], config: CfgQmi = CONFIG, pattern: str = "*") -> tuple[list[Present], list[Any]]:
+    """Drive the question with these answers; who is there, and what was asked."""
+    asking = ask_who_is_there(config, pattern)
+    asked = [next(asking)]
+    for answer in answers:
+        try:
+            asked.append(asking.send(answer))
+        except StopIteration as end:
+            return end.value, asked
+    raise AssertionError(asked)
+
+
+def test_announcement_comes_back() -> None:
+    assert read_announcement("srv", write_announcement(SAID)) == SAID
+
+
+def test_announcement_of_a_newer_version_is_understood() -> None:
+    assert read_announcement("srv", dumps({**loads(write_announcement(SAID)), "more": [1]})) == SAID
+
+
+def test_announcement_leaves_out_what_is_too_much() -> None:
+    said = SAID._replace(objects=tuple((f"o{number}", "C") for number in range(MOST_OBJECTS + 10)))
+    found = read_announcement("srv", write_announcement(said))
+    assert found is not None
+    assert len(found.objects) == MOST_OBJECTS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"incarnation": 5}, {"started": "now"}, {"started": 5}, {"hosts": "a"}, {"hosts": [1]}, {"hosts": ["a b"]},
+        {"hosts": ["h"] * 17}, {"port": -1}, {"port": 65536}, {"port": True}, {"machine": "\x1b[2J"}, {"pid": None},
+        {"version": "x" * 300}, {"objects": None}, {"objects": [["psu"]]}, {"objects": [["a.b", "C"]]},
+        {"objects": [["psu", "\n"]]}, {"objects": [["psu", 5]]},
+    ],
+)  # fmt: skip
+def test_announcement_that_makes_no_sense_is_none(change: dict[str, object]) -> None:
+    assert read_announcement("srv", dumps({**loads(write_announcement(SAID)), **change})) is None
+
+
+@given(st.binary(max_size=40))
+def test_announcement_of_any_bytes_is_none_or_one(payload: bytes) -> None:
+    assert read_announcement("srv", payload) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "certified", "found"),
+    [
+        (f"srv {A}", "own", False, True),
+        (f"srv {A}", "CN=srv,O=lab1", True, True),
+        (f"srv {A}", "CN=*,O=lab1", True, True),
+        (f"srv {A}", "CN=other,O=lab1", True, False),
+        (f"srv {A}", "CN=srv,O=lab2", True, False),
+        (f"srv {A}", "own", True, False),
+        (f"srv {A}", None, True, False),
+        ("srv", "own", False, False),
+        ("qmi_cli_site", "own", False, False),
+        (f"a b {A}", "own", False, False),
+        ("", "own", False, False),
+        (None, "own", False, False),
+    ],
+)
+def test_connection_is_believed_where_the_certificate_fits(
+    name: object, user: object, certified: bool, found: bool
+) -> None:
+    expected = Connected("srv", A, 1795695668.471721, "S:7") if found else None
+    assert read_event(event(name, user), "lab1", certified=certified) == expected
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"5", b"[]", b"{}", b'{"client": 5, "server": {}}', b"\xff", event("srv " + A, start=5)]
+)
+def test_event_that_makes_no_sense_is_none(payload: bytes) -> None:
+    assert read_event(payload, "lab1", certified=False) is None
+
+
+def test_contexts_are_listed_with_what_they_said() -> None:
+    present, asked = ask(
+        [listed(connection(f"srv {A}"), connection(f"b {B}", 2), connection("other program", 3))],
+        [kept("srv", write_announcement(SAID)), END],
+    )
+    assert present == [Present("b", B, 1795695668.471721), Present("srv", A, SAID.started, SAID)]
+    assert present[1].objects == (("psu", "Psu"),)
+    assert asked[0].servers == 1
+    assert json.loads(asked[1].payload) == {
+        "multi_last": [presence_subject("lab1", "b"), presence_subject("lab1", "srv")], "batch": 2,
+    }  # fmt: skip
+
+
+def test_nobody_is_asked_what_nobody_said() -> None:
+    assert ask([listed()])[0] == []
+
+
+def test_what_a_program_said_that_is_gone_does_not_count() -> None:
+    (found,), _ = ask([listed(connection(f"srv {B}"))], [kept("srv", write_announcement(SAID)), END])
+    assert (found.incarnation, found.said) == (B, None)
+
+
+@pytest.mark.parametrize(
+    "message", [kept("srv", write_announcement(SAID), times=2), kept("srv", b"{}"), kept("x.y", b"")]
+)
+def test_what_a_server_was_made_to_say_does_not_count(message: Message) -> None:
+    (found,), _ = ask([listed(connection(f"srv {A}"))], [message, END])
+    assert found.said is None
+
+
+def test_program_with_two_connections_is_listed_once() -> None:
+    present, _ = ask([listed(connection(f"srv {A}", 1), connection(f"srv {A}", 2))], [END])
+    assert len(present) == 1
+    present, _ = ask([listed(connection(f"srv {A}", 1), connection(f"srv {B}", 2))], [END])
+    assert len(present) == 2
+
+
+def test_names_can_be_chosen() -> None:
+    everybody = [listed(connection(f"srv {A}"), connection(f"cam {B}", 2))]
+    present, asked = ask(everybody, [END], pattern="s*")
+    assert [found.context for found in present] == ["srv"]
+    assert json.loads(asked[1].payload)["multi_last"] == [presence_subject("lab1", "srv")]
+
+
+def test_long_lists_come_in_pages_of_every_server() -> None:
+    config = CfgQmi(workgroup="lab1", site=CfgSite(servers=["nats://a", "nats://b", "nats://c"]))
+    pages = [
+        [listed(connection(f"c{number} {A}"), server="S", total=1001 if number == 0 else 1) for number in range(2)],
+        [listed(connection(f"d {A}"), total=1001)],
+        [listed(total=1001)],
+    ]
+    present, asked = ask(*pages, [END], config=config)
+    assert [found.context for found in present] == ["c0", "c1", "d"]
+    assert [json.loads(question.payload)["offset"] for question in asked[:3]] == [0, 500, 1000]
+    assert {question.servers for question in asked[:3]} == {3}
+
+
+def test_list_believes_where_the_certificate_fits() -> None:
+    config = CfgQmi(
+        workgroup="lab1", site=CfgSite(servers=["nats://a"]), security=CfgSecurity(ca="a", certificate="b", key="c")
+    )
+    everybody = [listed(connection(f"srv {A}", 1, "CN=srv,O=lab1"), connection(f"cam {B}", 2, "CN=srv,O=lab1"))]
+    present, _ = ask(everybody, [END], config=config)
+    assert [found.context for found in present] == ["srv"]
+
+
+@pytest.mark.parametrize("junk", [b"", b"{}", b'{"data": 5}', b'{"data": {"total": "x", "connections": 5}}',
+                                  b'{"data": {"total": 1, "connections": [5, {}]}}'])  # fmt: skip
+def test_server_that_makes_no_sense_has_nobody(junk: bytes) -> None:
+    assert ask([Message(1, "inbox", "", junk)])[0] == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "port", "machine", "where"),
+    [
+        (("10.0.0.5", "127.0.0.1"), 1, "m1", HostPort("127.0.0.1", 1)),
+        (("127.0.0.1", "fd00::5", "10.0.0.5"), 1, "m2", HostPort("10.0.0.5", 1)),
+        (("fd00::5",), 1, "m2", HostPort("fd00::5", 1)),
+        (("10.0.0.5",), 1, "m1", HostPort("10.0.0.5", 1)),
+        (("127.0.0.1",), 1, "m2", None),
+        (("127.0.0.1",), 0, "m1", None),
+        ((), 1, "m1", None),
+    ],
+)
+def test_context_is_reached_by_the_address_that_leads_there(
+    hosts: tuple[str, ...], port: int, machine: str, where: HostPort | None
+) -> None:
+    said = SAID._replace(hosts=hosts, port=port)
+    assert reachable(said, machine) == where
+    answers = answers_of([Present("srv", A, 0.0, said), Present("silent", B, 0.0)], "lab1", machine)
+    assert [answer.address for answer in answers] == ([] if where is None else [where])
