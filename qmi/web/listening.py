@@ -65,7 +65,11 @@ def _reason(error: OSError) -> str:
 
 def url_of(listener: socket.socket, options: Options) -> str:
     """The address under which browsers find the pages."""
-    host, port = listener.getsockname()[:2]
+    return url_at(options, *listener.getsockname()[:2])
+
+
+def url_at(options: Options, host: str, port: int) -> str:
+    """The address under which browsers find the pages of a server that listens there."""
     if options.address.host == "localhost":
         host = "localhost"
     elif host in ("0.0.0.0", "::"):

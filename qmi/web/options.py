@@ -74,7 +74,7 @@ class Options:
             QMI_UsageException: If it may not; says what to do.
         """
         if bool(self.certificate) != bool(self.key):
-            raise QMI_UsageException("HTTPS needs both: a certificate and its key")
+            raise QMI_UsageException("HTTPS needs both: a certificate and its key (--certificate FILE --key FILE)")
         if not self.is_loopback and not self.is_encrypted:
             port = parse_host_port(DEFAULT_BIND).port
             raise QMI_UsageException(

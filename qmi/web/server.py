@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,9 @@ from qmi.web.options import Options
 from qmi.web.pushes import Hub
 from qmi.web.services import Proxies, Services
 from qmi.web.site import Site
+from qmi.web.tokens import kept_token
 from qmi.web.topics import Sources
+from qmi.web.users import Users
 
 _logger = logging.getLogger("qmi.web")
 
@@ -38,17 +41,22 @@ class Starting(Protocol):
         """Take the address."""
 
 
-def check_options(options: Options) -> tuple[ssl.SSLContext | None, Door]:
-    """See whether a server may run like this, and its files are usable; returns what it needs of them.
+def check_options(options: Options) -> ssl.SSLContext | None:
+    """See whether a server may run like this, and its files are usable; nothing is made.
+
+    Returns:
+        What TLS is spoken with; None without.
 
     Raises:
         QMI_UsageException: If it may not.
         QMI_ConfigurationException: If a file is not usable.
     """
     options.check()
-    door = Door(options)
-    door.check()
-    return tls_of(options), door
+    if options.users:
+        Users(Path(options.users)).names()
+    elif options.token_file and os.path.lexists(options.token_file):
+        kept_token(Path(options.token_file))
+    return tls_of(options)
 
 
 async def serve(
@@ -74,7 +82,7 @@ async def serve(
         QMI_ConnectionException: If the address is taken.
     """
     assets()
-    tls, door = check_options(options)
+    tls, door = check_options(options), Door(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.
     config = attrs.evolve(config, contexts={**config.contexts, options.context_name: CfgContext()})
     with listening_socket(options) as listener:

@@ -20,6 +20,28 @@ _LEAST = 8
 """No password is shorter."""
 
 
+def check_name(name: str) -> None:
+    """See whether a user can be called so.
+
+    Raises:
+        QMI_InvalidValueException: If not.
+    """
+    if not _NAME.fullmatch(name):
+        raise QMI_InvalidValueException(
+            f"the name of a user has letters, digits and . _ @ + -, at most 64 of them; got {name!r}"
+        )
+
+
+def check_password(password: str) -> None:
+    """See whether a password will do.
+
+    Raises:
+        QMI_InvalidValueException: If not.
+    """
+    if len(password) < _LEAST:
+        raise QMI_InvalidValueException(f"a password must have {_LEAST} characters or more, got {len(password)}")
+
+
 class Users:
     """The users of a file, which is read again when it changes.
 
@@ -65,12 +87,8 @@ class Users:
             QMI_InvalidValueException: If the name or the password will not do.
             QMI_ConfigurationException: If the file cannot be read or written.
         """
-        if not _NAME.fullmatch(name):
-            raise QMI_InvalidValueException(
-                f"the name of a user has letters, digits and . _ @ + -, at most 64 of them; got {name!r}"
-            )
-        if len(password) < _LEAST:
-            raise QMI_InvalidValueException(f"a password must have {_LEAST} characters or more, got {len(password)}")
+        check_name(name)
+        check_password(password)
         self._write({**self._hashes(missing_ok=True), name: self._hasher.hash(password)})
 
     def remove(self, name: str) -> bool:

@@ -65,6 +65,9 @@ def test_pages_come_and_go_with_their_program(home: Path, capsys: pytest.Capture
             os.kill(json.loads((home / ".qmi_proc" / "lab.json").read_text())["pid"], signal.SIGKILL)
             assert wait_gone(last, 30)
         assert says(capsys, "status", "lab")[1].startswith("lab: OFFLINE: process")
+        printed = [path.read_text() for path in home.iterdir() if path.suffix in (".out", ".log")]
+        assert len(printed) == 2
+        assert not any(token in text for text in printed)
     finally:
         says(capsys, "stop", "lab")
 
@@ -98,4 +101,5 @@ def test_check_finds_what_pages_lack(
     printed = capsys.readouterr()
     assert code == (2 if fault else 0)
     assert fault.format(home=home) in printed.err
+    assert not (home / "lab_web.token").exists()
     assert ("lab: pages can be served at 127.0.0.1:8642" in printed.out) == (not fault)

@@ -40,8 +40,56 @@ def test_users_are_added_listed_and_removed(cli: Cli, tmp_path: Path, monkeypatc
     assert cli("web", "user", "list", "--users", file).out == "alice\n"
     assert cli("web", "user", "remove", "bob", "--users", file).code == 1
     assert cli("web", "user", "remove", "alice", "--users", file).code == 0
-    assert cli("web", "user", "list").code == 2
-    assert cli("web", "user", "rename", "a", "--users", file).code == 2
+    assert "name the file of the users, --users FILE: the configuration has none" in cli("web", "user", "list").err
+
+
+@pytest.mark.parametrize(
+    "action", [["users"], ["user"], ["user", "add"], ["user", "rename", "a"], ["user", "list", "a"]]
+)
+def test_what_is_done_with_users_is_said(cli: Cli, action: list[str]) -> None:
+    assert cli("web", *action).err.startswith(
+        "qmi: it is 'qmi web', 'qmi web login [CONTEXT]', or 'qmi web user add NAME'"
+    )
+
+
+def test_users_of_the_configuration_are_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = Cli(write_lab(tmp_path, lab={"web": {"users": "${context}.users"}}, other={"web": {}}), capsys)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse\n"))
+    assert (
+        cli("web", "user", "add", "alice").err == f"qmi: alice may log in with this password, by {tmp_path}/lab.users\n"
+    )
+    assert cli("web", "user", "list").out == "alice\n"
+    assert cli("web", "user", "remove", "bob").err.endswith("lab.users: it has alice\n")
+    several = Cli(write_lab(tmp_path, lab={"web": {"users": "a"}}, other={"web": {"users": "b"}}), capsys)
+    assert several("web", "user", "list").err.endswith(f"--users FILE: there are {tmp_path}/a, {tmp_path}/b\n")
+
+
+def test_name_and_password_are_refused_before_more_is_typed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    typed = iter(["short", "correct horse", "correct house", "correct horse", "correct horse"])
+    monkeypatch.setattr(sys, "stdin", Keyboard())
+
+    def getpass(text: str) -> str:
+        asked.append(text)
+        return next(typed)
+
+    monkeypatch.setattr("getpass.getpass", getpass)
+    assert "the name of a user has letters" in cli("web", "user", "add", "a b", "--users", "u").err
+    assert asked == []
+    file = str(cli.config.parent / "u")
+    assert "a password must have 8 characters" in cli("web", "user", "add", "alice", "--users", file).err
+    assert asked == ["Password of alice: "]
+    assert "these were two passwords" in cli("web", "user", "add", "alice", "--users", file).err
+    assert cli("web", "user", "add", "alice", "--users", file).code == 0
+
+
+class Keyboard(io.StringIO):
+    """A standard input that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal")
@@ -64,6 +112,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, QMI_Context]]:
     """A context that says where its pages are."""
     web = {"bind": "127.0.0.1:0"}
     config = write_lab(tmp_path, lab={"host": "127.0.0.1", "tcp_server_port": free_port(), "web": web}, bench={})
+    config.write_text(json.dumps({**json.loads(config.read_text()), "qmi_home": str(tmp_path)}))
     with serving(config) as lab:
         yield config, lab
 
@@ -79,16 +128,17 @@ def test_login_prints_the_address_with_the_token(
     lab.async_context.pages = PagesStatus(why="no room")
     assert cli("web", "login").err.endswith("the pages of lab are not served: no room\n")
     assert "\npages not served: no room\n" in cli("ls", "lab").out
-    file = tmp_path / "token"
-    lab.async_context.pages = PagesStatus("http://127.0.0.1:1/", token_file=str(file))
-    assert f"the token is in {file} of " in cli("web", "login").err
+    file = tmp_path / "lab_web.token"
+    lab.async_context.pages = PagesStatus("http://127.0.0.1:1/", token_file="/elsewhere")
+    assert f", and not in {file}\n" in cli("web", "login").err
     token = kept_token(file)
     assert cli("web", "login").out == f"http://127.0.0.1:1/login#token={token}\n"
     assert cli("--json", "web", "login", "lab").json == {"url": f"http://127.0.0.1:1/login#token={token}"}
-    assert f"\npages at http://127.0.0.1:1/ (token to log in: {file})\n" in cli("ls", "lab").out
-    lab.async_context.pages = PagesStatus("http://127.0.0.1:1/")
-    assert cli("web", "login").out == "http://127.0.0.1:1/login\n"
-    assert cli("web", "login", "bench").code == 1
+    assert "\npages at http://127.0.0.1:1/ (token to log in: /elsewhere)\n" in cli("ls", "lab").out
+    # Whoever answers for the context, the token is for the server of the configuration alone.
+    lab.async_context.pages = PagesStatus("https://evil.example:2/", token_file=str(file))
+    assert cli("web", "login").out == f"http://127.0.0.1:2/login#token={token}\n"
+    assert cli("web", "login", "bench").code == 2
 
 
 @pytest.mark.parametrize(
