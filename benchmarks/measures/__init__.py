@@ -13,6 +13,7 @@ ORDER = (
     "values",
     "signals_local",
     "signals_link",
+    "fan_out",
     "loop_lateness",
     "loop_rate",
     "making",

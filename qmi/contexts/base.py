@@ -59,7 +59,7 @@ from qmi.errors import (
 )
 from qmi.messages import Call, Describe, ForceRelease, Origin, Request, Signal, Subscribe, Token, Unsubscribe
 from qmi.names import CONTEXT_OBJECT_NAME, INTERNAL_PACKAGES, Address, check_name, parse_address
-from qmi.net.codec.codec import Encoded
+from qmi.net.io.fan_out import Publication
 from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
 from qmi.peers.constants import check_constants
@@ -118,8 +118,8 @@ class ContextBase:
         self._why_not: Callable[[], Exception] | None = None
         self._mutex = threading.Lock()
         self.clock: Clock = MonotonicClock()
-        self.broker: Broker[Encoded] = Broker(name)
         self.connections: Connections = Connections(self)
+        self.broker: Broker[Publication] = Broker(name, self.connections.fan_out)
         self._pending_releases = PendingReleases()
         self.signalling: Signalling = Signalling(self, self.broker)
         self.configured_objects: ConfiguredObjects = ConfiguredObjects(self)

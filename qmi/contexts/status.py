@@ -40,7 +40,7 @@ from qmi.config.schema import CfgQmi
 from qmi.config.validators import printable_lines
 from qmi.contexts.configured import ConfiguredObjects
 from qmi.messages import Origin
-from qmi.net.codec import Encoded
+from qmi.net.io.fan_out import Publication
 from qmi.net.protocol.bounds import describe_error
 from qmi.peers.connections import Connections
 from qmi.runtime.identity import own_identity
@@ -55,7 +55,7 @@ class StatusServices(Protocol):
     origin: Origin
     started: float
     registry: Registry
-    broker: Broker[Encoded]
+    broker: Broker[Publication]
     connections: Connections
     configured_objects: ConfiguredObjects
     pages: PagesStatus | None
@@ -116,7 +116,7 @@ def _process() -> ProcessStatus:
     return ProcessStatus(time.process_time(), largest, threads)
 
 
-def _signals_of(broker: Broker[Encoded]) -> Mapping[str, tuple[SignalStatus, ...]]:
+def _signals_of(broker: Broker[Publication]) -> Mapping[str, tuple[SignalStatus, ...]]:
     found: dict[str, tuple[SignalStatus, ...]] = {}
     for topic, published, receivers, peers in broker.counts():
         status = SignalStatus(topic.signal, published, receivers, peers)

@@ -27,6 +27,7 @@ from qmi.errors import (
 from qmi.messages import Origin, Request, Signal
 from qmi.names import MAX_NAME_LENGTH, PASSING_PREFIXES, HostPort, check_name, parse_host_port
 from qmi.net.io.failures import Failures
+from qmi.net.io.fan_out import FanOut
 from qmi.net.io.link import Link
 from qmi.net.io.link_quota import Shares
 from qmi.net.protocol.bounds import describe_error
@@ -112,6 +113,7 @@ class Connections:
         self._gone: dict[str, Gone] = {}
         self._closing = False
         self.failures: Failures = Failures()
+        self.fan_out: FanOut = FanOut(partial(self._spawn, "signals", "What is left of a burst of signals comes late"))
         self._kept_back = trio.Event()
 
     # What others may ask, from any thread

@@ -19,7 +19,7 @@ from qmi.actors.registry import Registry
 from qmi.errors import QMI_CancelledCallException, QMI_SignalSubscriptionException
 from qmi.messages import Origin, Subscribe, Unsubscribe
 from qmi.names import Address, nearest
-from qmi.net.codec.codec import Encoded
+from qmi.net.io.fan_out import Publication
 from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
 from qmi.peers.rpc_client import ask
@@ -60,7 +60,7 @@ class Signalling:
         exchange: Where signals find their receivers.
     """
 
-    def __init__(self, services: SubscriptionServices, broker: Broker[Encoded]) -> None:
+    def __init__(self, services: SubscriptionServices, broker: Broker[Publication]) -> None:
         self._services = services
         self.broker = broker
         # Peers must hear of the first and the last subscriber in the order in which they came and went.
@@ -149,7 +149,7 @@ class Signalling:
     def serve(self, message: Subscribe | Unsubscribe, origin: Origin, link: Link) -> QMI_RpcFuture[None]:
         """A peer subscribes to an object of this context, or ends that."""
         future: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {message.object}.{message.signal}")
-        peer = PeerSubscriber(origin, link.send_signal)
+        peer: PeerSubscriber[Publication] = PeerSubscriber(origin, link.send_signal)
         try:
             if isinstance(message, Subscribe):
                 actor = self._services.registry.get(message.object)

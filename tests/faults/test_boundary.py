@@ -17,7 +17,7 @@ from qmi.core.context import QMI_Context
 from qmi.errors import QMI_ConnectionException, QMI_MessageDeliveryException
 from qmi.messages import Acquire, Call, Signal, Subscribe, Token
 from qmi.net.discovery.udp import Responder, ask
-from qmi.net.io.link import Delivery
+from qmi.net.io.delivery import Delivery
 from qmi.net.io.listener import Listener
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.transport import PlainWire

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from operator import itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from qmi.actors.pubsub.receiver import Delivered, QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
@@ -18,7 +18,7 @@ from qmi.messages import NO_MORE_SIGNALS, Origin, Signal, Undecodable
 _logger = logging.getLogger("qmi.core.pubsub")
 
 E = TypeVar("E")
-"""What a signal becomes for peers; the modules that know links say what that is."""
+"""What peers share of a signal; the modules that know links say what that is."""
 _TOPIC = itemgetter(slice(3))
 
 
@@ -27,11 +27,21 @@ class PeerSubscriber(NamedTuple, Generic[E]):
 
     Attributes:
         origin: Which context.
-        send: Sends a signal to it; never waits. In the dictionary, peers find what was computed for others already.
+        send: Sends a signal to it, or puts it into its queue; never waits.
     """
 
     origin: Origin
-    send: Callable[[Signal, dict[Hashable, E]], None]
+    send: Callable[[Signal, E], None]
+
+
+class FanOut(Protocol[E]):
+    """How a signal gets to several peers."""
+
+    def begin(self) -> E:
+        """A signal is about to be given to peers; returns what they share of it."""
+
+    def finish(self, publication: E) -> None:
+        """It was given to all of them; never waits. Always called after :meth:`begin`."""
 
 
 class Publisher(Generic[E]):
@@ -83,13 +93,15 @@ class Broker(Generic[E]):
 
     Args:
         context: Name of the context.
+        fan_out: How signals get to peers.
 
     Attributes:
         mutex: Held while a signal is told, and while subscribers change.
     """
 
-    def __init__(self, context: str) -> None:
+    def __init__(self, context: str, fan_out: FanOut[E]) -> None:
         self._context = context
+        self._fan_out = fan_out
         # Sending to a peer may reveal that it is gone, or write a line to the log: whatever that leads to in the same
         # thread, even another signal, must find its way in.
         self.mutex: threading.RLock = threading.RLock()
@@ -126,24 +138,27 @@ class Broker(Generic[E]):
 
     def send(self, peers: Iterable[PeerSubscriber[E]], topic: Topic, signal: Signal) -> None:
         """Send a signal to peers. Called with the mutex."""
-        encoded: dict[Hashable, E] = {}
-        for peer in peers:
-            self._send_to(peer, topic, signal, encoded)
-
-    def _send_to(self, peer: PeerSubscriber[E], topic: Topic, signal: Signal, encoded: dict[Hashable, E]) -> None:
-        key = (topic, peer.origin)
+        publication = self._fan_out.begin()
         try:
-            peer.send(signal, encoded)
-        except QMI_NotDeliveredException:
-            # The link is gone, with or without order. Whoever notices that says so, and drops this subscriber.
-            pass
-        except QMI_Exception as error:  # not not sendable: one subscriber's trouble is nobody else's
-            if key not in self._failing:  # said once, not for each signal
-                self._failing.add(key)
-                what = f"{signal.object}.{signal.signal}"
-                _logger.warning("Signal %s was not sent to context %r: %s", what, peer.origin.context, error)
-        else:
-            self._failing.discard(key)
+            for peer in peers:
+                try:
+                    peer.send(signal, publication)
+                except QMI_NotDeliveredException:
+                    # The link is gone, with or without order. Whoever notices that says so, and drops this subscriber.
+                    pass
+                except QMI_Exception as error:  # not sendable: one subscriber's trouble is nobody else's
+                    self._note_failure(topic, peer.origin, error)
+                else:
+                    if self._failing:
+                        self._failing.discard((topic, peer.origin))
+        finally:
+            self._fan_out.finish(publication)
+
+    def _note_failure(self, topic: Topic, origin: Origin, error: QMI_Exception) -> None:
+        if (topic, origin) not in self._failing:  # said once, not for each signal
+            self._failing.add((topic, origin))
+            what = f"{topic.object}.{topic.signal}"
+            _logger.warning("Signal %s was not sent to context %r: %s", what, origin.context, error)
 
     def arrived(self, signals: Iterable[Signal], context: str) -> None:
         """Signals of another context have come, in this order. Those of one topic in a row are told together."""

@@ -19,7 +19,7 @@ import logging
 import select
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import ParamSpec
@@ -27,11 +27,12 @@ from typing import ParamSpec
 import trio
 from tricycle import open_service_nursery
 
-from qmi.errors import QMI_OutcomeUnknownException
 from qmi.messages import Call, Failure, Reply, Request, Signal, Value
 from qmi.net.codec import Encoded
 from qmi.net.io.capacity import NoRoomException, Room
+from qmi.net.io.delivery import Delivery
 from qmi.net.io.failures import Failures
+from qmi.net.io.fan_out import Frame, Publication
 from qmi.net.io.large_messages import LargeMessages
 from qmi.net.io.link_quota import machine_of
 from qmi.net.io.reader_handoff import ReaderHandoff
@@ -41,20 +42,11 @@ from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
 from qmi.net.protocol.connection import FAULT, HEARTBEAT, PING, Connection, Packet
 from qmi.net.protocol.events import (
-    CancelReceived,
     Connected,
-    CreditReceived,
     Event,
-    HelloReceived,
-    ItemReceived,
     LargeFrameReceived,
     LossKind,
     PeerLost,
-    ReplyReceived,
-    RequestReceived,
-    SignalsReceived,
-    StreamEnded,
-    StreamOpened,
 )
 from qmi.net.protocol.handshake import Hello
 from qmi.net.protocol.requests import describe, not_delivered
@@ -70,113 +62,9 @@ _RUSH_TIME = 0.05
 """So many messages within so many seconds, and a thread reads them instead of the loop."""
 _LEND_AGAIN = 1.0
 """After so many seconds it is tried again to have a thread read, if there was none left."""
-_OF_STREAMS = (StreamOpened, ItemReceived, StreamEnded)
 _NEW_DEADLINES = (Connected, PeerLost)
 
 _P = ParamSpec("_P")
-
-
-class Delivery:
-    """Who waits for what on one link.
-
-    Sinks are added and forgotten by whoever asks, with the link's mutex; events are told without it. Each answer finds
-    its sink once, since taking it out of a dictionary is one step.
-
-    Args:
-        link: The link.
-        owner: Its owner.
-        failed: Called with what was being done, and the exception, if somebody who was told has failed.
-
-    Attributes:
-        sinks: Who waits for the answer to which request.
-    """
-
-    def __init__(self, link: Link, owner: Owner[Link], failed: Callable[[str, Exception], object]) -> None:
-        self._link = link
-        self._owner = owner
-        self._failed = failed
-        self.sinks: dict[int, Sink] = {}
-        self._over = False
-        self._told = False
-
-    def forget(self, number: int) -> None:
-        """Nobody waits for the answer to a request any more."""
-        self.sinks.pop(number, None)
-
-    def abandon(self) -> None:
-        """This is a forked child, to which no answer comes."""
-        sinks, self.sinks = self.sinks, {}
-        for sink in sinks.values():
-            sink.orphan()
-
-    def deliver(self, event: Event) -> None:
-        """Tell of one event. Never raises: a fault of this program ends this link, not the program."""
-        try:
-            if isinstance(event, ReplyReceived):
-                if (sink := self.sinks.pop(event.number, None)) is not None:
-                    sink.reply(event.reply)
-            elif isinstance(event, _OF_STREAMS):
-                self._tell_reader(event)
-            elif not self._over:  # the owner may have ended the link because of an earlier event of the same read
-                self._tell_owner(event)
-        except Exception as error:  # whoever was told has failed: that ends this link alone
-            self._failed(f"passing on {type(event).__name__}", error)
-
-    def _tell_reader(self, event: StreamOpened | ItemReceived | StreamEnded) -> None:
-        sink = self.sinks.get(event.number)
-        if sink is None:
-            return
-        if isinstance(event, ItemReceived):
-            sink.item(event.value)
-        elif isinstance(event, StreamOpened):
-            sink.stream_opened()
-        else:
-            self.forget(event.number)
-            sink.stream_ended()
-
-    def _tell_owner(self, event: Event) -> None:
-        owner, link = self._owner, self._link
-        if isinstance(event, RequestReceived):
-            owner.request(link, event.number, event.message)
-        elif isinstance(event, SignalsReceived):
-            owner.signals(link, event.signals)
-        elif isinstance(event, CancelReceived):
-            owner.cancel(link, event.number)
-        elif isinstance(event, CreditReceived):
-            owner.credit(link, event.number)
-        elif isinstance(event, HelloReceived):
-            owner.hello(link, event.hello)
-        elif isinstance(event, Connected):
-            owner.connected(link, event.hello)
-        elif isinstance(event, PeerLost):
-            self._over = True
-            owner.lost(link, event)
-            self._told = True
-
-    def finish(self, loss: PeerLost) -> None:
-        """Tell whoever still waits that the link is gone, if a fault has kept that from being told. Never raises.
-
-        Args:
-            loss: Why it is gone.
-        """
-        while self.sinks:
-            number, _ = next(iter(self.sinks.items()))
-            error = QMI_OutcomeUnknownException(
-                f"Lost {self._link.title} ({loss.reason}); the outcome is unknown, it may or may not have been carried "
-                "out"
-            )
-            self.deliver(ReplyReceived(number, Failure(error)))
-        if not self._told:  # not at all, or the owner has failed while it was: its locks must not stay
-            self._over = False
-            self.deliver(loss)
-
-    def resume_writing(self) -> None:
-        """There is room again; as :meth:`deliver`."""
-        try:
-            if not self._over:
-                self._owner.resume_writing(self._link)
-        except Exception as error:  # as above
-            self._failed("telling that it takes more", error)
 
 
 class Link:
@@ -241,7 +129,7 @@ class Link:
         self._probes = 0
         # Which all links of a context have in common; hashing them takes longer.
         self._encodes_like = id(connection.limits)
-        self._delivery = Delivery(self, owner, self._note_fault)
+        self._delivery: Delivery[Link] = Delivery(self, owner, self._note_fault)
         self._failures = failures or Failures()
         self._unlogged_fault = [FAULT]
         self._scope = trio.CancelScope()
@@ -697,29 +585,53 @@ class Link:
         """Allow the other side so many more items of a stream."""
         self._send_own(self._connection.send_credit, number, count)
 
-    def send_signal(self, signal: Signal, encoded: dict[Hashable, Encoded] | None = None) -> None:
+    @trio.lowlevel.enable_ki_protection
+    def send_signal(self, signal: Signal, publication: Publication | None = None) -> None:
         """Tell the other side of a signal. It is dropped, and counted, if too much waits to be written.
 
         Args:
             signal: The signal.
-            encoded: What links of the same context share that send this very signal: it is encoded once for all.
+            publication: What links of the same context share that send this very signal: it is encoded once for all.
 
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent.
             QMI_NotDeliveredException: If the link is gone.
         """
-        if self._out.may_be_full and self.is_full():
-            self.dropped_signals += 1
-            if not self._dropping:
-                self._dropping = True
-                _logger.warning("Signals to %s are dropped: %s", self.title, self.explain_full())
+        out, connection = self._out, self._connection
+        if out.may_be_full and self.is_full():
+            self._drop_signal()
             return
-        shared = {} if encoded is None else encoded
-        key = self._encodes_like
-        if key not in shared:
-            shared[key] = self._connection.encode_request(signal)
-        # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
-        self._send_own(self._connection.send_signal, signal, shared[key], soon=True, patient=False)
+        frames = {} if publication is None else publication.frames
+        frame = frames.get(self._encodes_like)
+        if frame is None:
+            frame = frames[self._encodes_like] = Frame(connection.write_signal(signal))
+        if (
+            publication is None or not publication.holds or not frame.is_small
+            or (current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed())
+        ):  # fmt: skip
+            # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
+            self._send_own(connection.send_signal, signal, frame.buffers, soon=True, patient=False)
+            return
+        with self._mutex:
+            if not connection.is_ready:
+                connection.send_signal(signal, frame.buffers)  # raises
+            out.hold(frame.buffers, frame.size)
+        publication.links.append(self)
+        publication.size = frame.size
+
+    def write_held(self) -> None:
+        """Write what it holds, if it does. Never waits, never raises."""
+        try:
+            if self._out.held:
+                self._out.flush(patient=False)
+        except Exception as error:  # whoever publishes has other links
+            self.fault("writing signals", error)
+
+    def _drop_signal(self) -> None:
+        self.dropped_signals += 1
+        if not self._dropping:
+            self._dropping = True
+            _logger.warning("Signals to %s are dropped: %s", self.title, self.explain_full())
 
     def send_value(self, number: int, value: object) -> None:
         """Answer a request."""

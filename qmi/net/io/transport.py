@@ -94,14 +94,18 @@ class Unsent:
         self.counts: list[int] = []
         self.behind: bool = False
 
-    def add(self, buffers: list[Buffer], number: int | None = None) -> bool:
-        """Append a part that goes out with it; False if it is too large for that, or is being written already."""
+    def add(self, buffers: list[Buffer], number: int | None, size: int) -> bool:
+        """Append a part of so many bytes that goes out with it.
+
+        Returns:
+            False if it is too large for that, or is being written already.
+        """
         if self.size >= FULL or self.counts:
             return False
         self.buffers += buffers
         self._ends.append(len(self.buffers))
         self._numbers.append(number)
-        self.size += total_size(buffers)
+        self.size += size
         return True
 
     def remove(self, number: int) -> None:
@@ -337,6 +341,7 @@ class Outbound:
         self._wrote = 0.0
         self.held: bool = False
         self._watched = False  # for that, by the loop
+        self._flushed_soon = False  # by the loop, when its tasks have had their turn
         self._waiting = False  # for the socket to take more; then one writes, and nobody else
         self._ended = False
         self._cut = False  # in the midst of a message
@@ -401,19 +406,27 @@ class Outbound:
         self._wake_writer.set()
         self._stuck()
 
+    def _flush_soon(self) -> None:
+        self._flushed_soon = False  # on the loop, as whoever sets it: what is held from now on asks again
+        self.flush()
+
     def _watcher_needed(self) -> None:
         self._wake_watcher.set()
 
     # -- without the mutex
 
-    def flush(self) -> None:
-        """Write what was held. Without the mutex."""
+    def flush(self, *, patient: bool = True) -> None:
+        """Write what was held. Without the mutex.
+
+        Args:
+            patient: Whether this thread may go on writing as long as the other side keeps up.
+        """
         if self.held:
             with self._mutex:
                 self.held = False
                 rest = not self._waiting and self.write_queue()
             if rest:  # what is held is small, and nobody's memory
-                self._go_on(not self._loop.is_here())
+                self._go_on(patient and not self._loop.is_here())
             self._tell_fault()
 
     def settle(self, left: Unsent | None, *, patient: bool = True) -> None:
@@ -483,22 +496,35 @@ class Outbound:
         """
         if not buffers or self._ended or self.fault is not None:
             return None
-        queue = self._queue
-        if not (queue and queue[-1].add(buffers, number)):
-            queue.append(Unsent(buffers, number))
-        entry = queue[-1]
-        size = total_size(buffers)
-        self._size += size
-        if self._size > self._capacity:
-            self.may_be_full = True
-            if size < FULL:
-                self._count_excess(size)
+        entry = self._append(buffers, number, total_size(buffers))
         if soon and self._hold():
             return None
         if self._waiting:
             entry.behind = True
             return entry if len(buffers) > 1 else None
         return entry if self.write_queue() else None
+
+    def hold(self, buffers: list[Buffer], size: int) -> None:
+        """Put a message into the queue; whoever calls this sees to it that :meth:`flush` is called soon.
+
+        Args:
+            buffers: The message, in memory that nobody changes.
+            size: Bytes in all, fewer than :data:`FULL`.
+        """
+        if not self._ended and self.fault is None:
+            self._append(buffers, None, size)
+            self.held = True
+
+    def _append(self, buffers: list[Buffer], number: int | None, size: int) -> Unsent:
+        queue = self._queue
+        if not (queue and queue[-1].add(buffers, number, size)):
+            queue.append(Unsent(buffers, number))
+        self._size += size
+        if self._size > self._capacity:
+            self.may_be_full = True
+            if size < FULL:
+                self._count_excess(size)
+        return queue[-1]
 
     def _count_excess(self, size: int) -> None:
         # Results, calls and signals wait or are dropped when the link is full. All else is short, and goes on: answers
@@ -517,10 +543,11 @@ class Outbound:
         if self._size >= FULL or time.monotonic() - self._wrote >= _BURST:
             return False
         # The loop looks at these two without the mutex, in the other order: one of us sees what the other has set.
-        held, self.held = self.held, True
+        self.held = True
         if self._loop.is_here():
-            if not held:
-                self._loop.soon(self.flush)  # when all tasks that can run now have had their turn
+            if not self._flushed_soon:
+                self._flushed_soon = True
+                self._loop.soon(self._flush_soon)  # when all tasks that can run now have had their turn
         elif not self._watched:
             self._watched = True
             self._loop.soon(self._watcher_needed)
@@ -529,6 +556,7 @@ class Outbound:
     def write_queue(self) -> bool:
         """Write what waits; True if something is left for when the socket takes more."""
         queue = self._queue
+        self.held = False
         self._wrote = time.monotonic()
         try:
             while queue:

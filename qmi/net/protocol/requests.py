@@ -525,17 +525,24 @@ class RequestLayer(ABC):
             return []
         return write_packet(Kind.CREDIT, number, Encoded(self._codec.encode(count).payload, []))
 
-    def send_signal(self, signal: Signal, encoded: Encoded | None = None) -> list[Buffer]:
+    def write_signal(self, signal: Signal) -> list[Buffer]:
+        """Return the buffers of a signal, for :meth:`send_signal`; any thread may do that.
+
+        Raises:
+            QMI_ValueNotSendableException: If an argument cannot be sent.
+        """
+        return write_packet(SIGNAL, 0, self.encode_request(signal))
+
+    def send_signal(self, signal: Signal, buffers: list[Buffer] | None = None) -> list[Buffer]:
         """Tell the other side of a signal.
 
         Raises:
             QMI_ValueNotSendableException: If an argument cannot be sent.
             QMI_NotDeliveredException: If the link is gone or not ready.
         """
-        encoded = encoded or self.encode_request(signal)
         if not self.is_ready:
             raise self._not_ready(signal)
-        return write_packet(SIGNAL, 0, encoded)
+        return buffers or self.write_signal(signal)
 
     def _not_ready(self, message: Request | Signal) -> QMI_NotDeliveredException:
         reason = self.lost.reason if self.lost else "the link is not ready yet"

@@ -43,12 +43,22 @@ class Peer:
         self.shared.append(encoded["times"])
 
 
+class Dicts:
+    """What peers share of a signal is a dictionary."""
+
+    def begin(self) -> dict[Any, Any]:
+        return {}
+
+    def finish(self, publication: dict[Any, Any]) -> None:
+        pass
+
+
 def numbers(receiver: QMI_SignalReceiver) -> list[int]:
     return [receiver.get_next_signal().args[0] for _ in range(receiver.get_queue_length())]
 
 
 def test_broker_delivers_to_all_subscribers_here_and_elsewhere() -> None:
-    broker, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker("lab", Dicts()), Peer("far")
     receivers = [QMI_SignalReceiver() for _ in range(2)]
     for receiver in receivers:
         assert broker.subscribe(TOPIC, receiver)
@@ -64,7 +74,7 @@ def test_broker_delivers_to_all_subscribers_here_and_elsewhere() -> None:
 
 
 def test_peers_share_what_was_computed_for_one_of_them_and_for_one_signal() -> None:
-    broker, one, two = Broker[object]("lab"), Peer("one"), Peer("two")
+    broker, one, two = Broker("lab", Dicts()), Peer("one"), Peer("two")
     for peer in (one, two):
         broker.subscribe_peer("nsg", "sig", peer.subscriber)
     broker.publish("nsg", "sig", ())
@@ -73,7 +83,7 @@ def test_peers_share_what_was_computed_for_one_of_them_and_for_one_signal() -> N
 
 
 def test_signals_are_counted_also_while_nobody_listens() -> None:
-    broker, receiver = Broker[object]("lab"), QMI_SignalReceiver()
+    broker, receiver = Broker("lab", Dicts()), QMI_SignalReceiver()
     broker.publish("nsg", "sig", ())
     broker.publish("nsg", "sig", ())
     broker.subscribe(TOPIC, receiver)
@@ -82,7 +92,7 @@ def test_signals_are_counted_also_while_nobody_listens() -> None:
 
 
 def test_an_outlet_knows_who_listens_whoever_came_first_and_goes_on_counting() -> None:
-    broker, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker("lab", Dicts()), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
     broker.subscribe(TOPIC, one)
     broker.subscribe_peer("nsg", "sig", peer.subscriber)
@@ -104,7 +114,7 @@ def test_an_outlet_knows_who_listens_whoever_came_first_and_goes_on_counting() -
 
 
 def test_broker_delivers_nothing_after_unsubscription() -> None:
-    broker, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker("lab", Dicts()), Peer("far")
     one, two = QMI_SignalReceiver(), QMI_SignalReceiver()
     broker.subscribe(TOPIC, one)
     broker.subscribe(TOPIC, two)
@@ -122,7 +132,7 @@ def test_broker_delivers_nothing_after_unsubscription() -> None:
 def test_peer_that_takes_no_signals_harms_no_other_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    broker, bad, good = Broker[object]("lab"), Peer("bad"), Peer("good")
+    broker, bad, good = Broker("lab", Dicts()), Peer("bad"), Peer("good")
     for peer in (bad, good):
         broker.subscribe_peer("nsg", "sig", peer.subscriber)
     bad.broken = True
@@ -144,7 +154,7 @@ def test_peer_that_takes_no_signals_harms_no_other_and_is_logged_once(
 
 
 def test_peer_whose_link_is_gone_is_no_trouble_of_the_signal(caplog: pytest.LogCaptureFixture) -> None:
-    broker, gone, good = Broker[object]("lab"), Peer("gone"), Peer("good")
+    broker, gone, good = Broker("lab", Dicts()), Peer("gone"), Peer("good")
     gone.error = QMI_NotDeliveredException("the context has stopped")
     for peer in (gone, good):
         broker.subscribe_peer("nsg", "sig", peer.subscriber)
@@ -155,7 +165,7 @@ def test_peer_whose_link_is_gone_is_no_trouble_of_the_signal(caplog: pytest.LogC
 
 
 def test_a_peer_that_turns_out_to_be_gone_while_it_is_sent_to_can_be_dropped_there() -> None:
-    broker, good = Broker[object]("lab"), Peer("good")
+    broker, good = Broker("lab", Dicts()), Peer("good")
     gone = Origin("gone", "1")
 
     def send(signal: Signal, encoded: dict[Any, Any]) -> None:
@@ -168,7 +178,7 @@ def test_a_peer_that_turns_out_to_be_gone_while_it_is_sent_to_can_be_dropped_the
 
 
 def test_a_handler_of_the_log_may_publish_itself(caplog: pytest.LogCaptureFixture) -> None:
-    broker, bad, receiver = Broker[object]("lab"), Peer("bad"), QMI_SignalReceiver()
+    broker, bad, receiver = Broker("lab", Dicts()), Peer("bad"), QMI_SignalReceiver()
     bad.broken = True
     broker.subscribe_peer("nsg", "sig", bad.subscriber)
     broker.subscribe(Topic("lab", "log", "line"), receiver)
@@ -187,7 +197,7 @@ def test_a_handler_of_the_log_may_publish_itself(caplog: pytest.LogCaptureFixtur
 
 
 def test_signals_of_another_context_go_to_its_subscribers_with_its_numbers() -> None:
-    broker, far, near = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    broker, far, near = Broker("lab", Dicts()), QMI_SignalReceiver(), QMI_SignalReceiver()
     broker.subscribe(FAR, far)
     broker.subscribe(TOPIC, near)
     broker.arrived([Signal("nsg", "sig", ("x",), 41, 12.5)], "far")
@@ -198,7 +208,7 @@ def test_signals_of_another_context_go_to_its_subscribers_with_its_numbers() -> 
 
 
 def test_signals_that_come_together_keep_their_order_and_find_their_own_subscribers() -> None:
-    broker, both, one = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    broker, both, one = Broker("lab", Dicts()), QMI_SignalReceiver(), QMI_SignalReceiver()
     broker.subscribe(FAR, both)
     broker.subscribe(FAR._replace(signal="other"), both)
     broker.subscribe(FAR, one)
@@ -220,7 +230,7 @@ def test_a_row_of_signals_is_one_delivery_for_each_receiver() -> None:
             self.deliveries += 1
             super().deliver(told)
 
-    broker, receiver = Broker[object]("lab"), Counting()
+    broker, receiver = Broker("lab", Dicts()), Counting()
     broker.subscribe(FAR, receiver)
     broker.arrived([Signal("nsg", "sig", (), number, 0.0) for number in range(100)], "far")
     assert receiver.get_queue_length() == 100
@@ -228,7 +238,7 @@ def test_a_row_of_signals_is_one_delivery_for_each_receiver() -> None:
 
 
 def test_a_gap_is_marked_for_those_who_were_there() -> None:
-    broker, before, after = Broker[object]("lab"), QMI_SignalReceiver(), QMI_SignalReceiver()
+    broker, before, after = Broker("lab", Dicts()), QMI_SignalReceiver(), QMI_SignalReceiver()
     broker.subscribe(FAR, before)
     broker.mark_gap(FAR, "resumed")
     broker.subscribe(FAR, after)
@@ -246,7 +256,7 @@ def test_a_gap_is_marked_for_those_who_were_there() -> None:
     ],
 )
 def test_the_end_of_what_is_listened_to_reaches_receivers(end: object, topic: Topic, why: str) -> None:
-    broker, peer = Broker[object]("lab"), Peer("far")
+    broker, peer = Broker("lab", Dicts()), Peer("far")
     receiver, bystander = QMI_SignalReceiver(report_gaps=True), QMI_SignalReceiver()
     other = Topic("third", "nsg", "sig")
     broker.subscribe(topic, receiver)
@@ -268,7 +278,7 @@ def test_the_end_of_what_is_listened_to_reaches_receivers(end: object, topic: To
 @pytest.mark.parametrize("before", [0, 1, 3])
 @pytest.mark.parametrize("together", [True, False])
 def test_receivers_of_an_object_elsewhere_are_told_of_its_end(before: int, together: bool) -> None:
-    broker, receiver = Broker[object]("lab"), QMI_SignalReceiver(report_gaps=True)
+    broker, receiver = Broker("lab", Dicts()), QMI_SignalReceiver(report_gaps=True)
     bystander = QMI_SignalReceiver()
     broker.subscribe(FAR, receiver)
     broker.subscribe(Topic("far", "nsg", "other"), bystander)
@@ -288,7 +298,7 @@ def test_receivers_of_an_object_elsewhere_are_told_of_its_end(before: int, toget
 
 
 def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
-    broker = Broker[object]("lab")
+    broker = Broker("lab", Dicts())
     steady = QMI_SignalReceiver(max_queue_length=100_000)
     for index in range(4):
         broker.subscribe(Topic("lab", f"p{index}", "sig"), steady)

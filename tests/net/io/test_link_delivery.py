@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qmi.messages import Acquire, Call, Reply, Signal, Subscribe, Token, Unsubscribe, Value
-from qmi.net.io.link import Delivery
+from qmi.net.io.delivery import Delivery
 from qmi.net.io.receivers import is_for_the_loop
 from qmi.net.protocol.events import (
     CancelReceived,
@@ -56,7 +56,7 @@ class FakeLink:
 LINK: Any = FakeLink()
 
 
-def make() -> tuple[Delivery, Listener, Listener, list[str]]:
+def make() -> tuple[Delivery[Any], Listener, Listener, list[str]]:
     """Somebody waits for the answer to request 1."""
     owner, sink, faults = Listener(), Listener(), list[str]()
     delivery = Delivery(LINK, owner, lambda doing, error: faults.append(f"{doing}: {error!r}"))

@@ -19,6 +19,7 @@ from qmi.messages import Call, Failure, Signal, Undecodable, Value
 from qmi.net.codec import Codec, UndecodableValue
 from qmi.net.codec.budget import NotWellFormed, is_well_formed, is_within, weigh
 from qmi.net.codec.tags import Own
+from qmi.net.io.fan_out import FanOut
 from qmi.net.limits import Limits, ProtocolError
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import (
@@ -121,7 +122,7 @@ def test_undecodable_signal_is_marked_and_the_next_one_arrives() -> None:
 
 
 def test_undecodable_signal_counts_as_dropped_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    broker, receiver = Broker[object]("lab"), QMI_SignalReceiver()
+    broker, receiver = Broker("lab", FanOut(lambda watch: False)), QMI_SignalReceiver()
     broker.subscribe(Topic("far", "nsg", "sig"), receiver)
     undecodable = Undecodable()
     undecodable.reason = "no such tag"

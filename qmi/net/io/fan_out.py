@@ -1,0 +1,187 @@
+"""Signals on their way to many links: encoded once, and written together in a burst.
+
+Fast path, must equal sending each signal on each link by itself: the bytes and their order are the same
+(``test_signals_of_a_burst_are_the_bytes_that_they_are_alone`` compares both).
+
+A signal that comes alone is written to each link by its publisher, at once. That takes some 10 µs a link, nearly all of
+it in the system. So what is published soon after is *held*: it is put into the queue of each link, and nothing else.
+The next signal that comes when the time is over is written again, and takes along what its links hold. If none comes,
+a task of the loop writes what is held: one for all links.
+
+The time is 0.2 ms, and longer if the writing itself took longer: then a signal waits about as long as it would have
+waited for those before it to be written to all others.
+
+Locks: the broker's mutex is held by who publishes, so that one signal at a time goes out. The mutex here guards which
+links hold something; it is held for some steps only, in which nothing is written and nobody is called. The loop's task
+takes the links out with it, and then writes with the mutex of each link alone, as any publisher does: all that a link
+holds is in its queue, in order, and whoever writes first writes all of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Coroutine, Hashable, Iterable
+from typing import Protocol
+
+import trio
+
+from qmi.net.io.transport import FULL, total_size
+from qmi.net.limits import Buffer
+from qmi.runtime.wakeup import Loop
+
+_BURST = 0.0002
+"""What is published within so many seconds after a signal was written waits for what comes next."""
+_LONGEST = 0.005
+"""And no longer than so many seconds, however long it takes to write to all links."""
+
+Spawn = Callable[[Callable[[], Coroutine[object, object, None]]], bool]
+
+
+class HoldingLink(Protocol):
+    """What is needed of a link."""
+
+    @property
+    def loop(self) -> Loop:
+        """The loop that it runs in."""
+
+    def write_held(self) -> None:
+        """Write what it holds, if it does. Never waits, never raises."""
+
+
+class Frame:
+    """One signal as the bytes of a frame.
+
+    Args:
+        buffers: The frame.
+
+    Attributes:
+        buffers: The frame.
+        size: Bytes in all.
+        is_small: Whether it may be held: nobody may change its memory, and it is no array.
+    """
+
+    __slots__ = ("buffers", "is_small", "size")
+
+    def __init__(self, buffers: list[Buffer]) -> None:
+        self.buffers = buffers
+        self.size: int = total_size(buffers)
+        self.is_small: bool = len(buffers) == 1 and self.size < FULL
+
+
+class Publication:
+    """One signal that goes to several links, as long as that takes.
+
+    Attributes:
+        began: When this began.
+        holds: Whether links hold it, and do not write it at once.
+        links: Those that do.
+        size: Bytes that one of them holds of it.
+        frames: What is written, by what links encode alike.
+    """
+
+    __slots__ = ("began", "frames", "holds", "links", "size")
+
+    def __init__(self, began: float, holds: bool) -> None:
+        self.began = began
+        self.holds = holds
+        self.links: list[HoldingLink] = []
+        self.size = 0
+        self.frames: dict[Hashable, Frame] = {}
+
+
+class FanOut:
+    """What the links of one context hold. Safe for threads.
+
+    Args:
+        spawn: Starts a task in the loop, on the loop; False if it takes no more.
+    """
+
+    def __init__(self, spawn: Spawn) -> None:
+        self._spawn = spawn
+        self._mutex = threading.Lock()
+        self._holding: dict[HoldingLink, None] = {}
+        self._size = 0  # of what one of them holds, at most
+        self._due = 0.0  # when it is written at the latest
+        self._took = 0.0  # seconds that the last signal took that was written at once
+        self._watched = False
+
+    def begin(self) -> Publication:
+        """A signal is about to be given to links."""
+        now = time.monotonic()
+        return Publication(now, now < self._due and self._size < FULL)
+
+    def finish(self, publication: Publication) -> None:
+        """A signal was given to all its links; write what they hold, or see to it that this is done soon."""
+        if publication.links:
+            self._hold(publication)
+        elif not publication.holds:
+            if self._holding:
+                with self._mutex:
+                    links = self._take()
+                self._write(links)
+            self._wait_from(publication.began)
+
+    def _hold(self, publication: Publication) -> None:
+        with self._mutex:
+            holding = self._holding
+            for link in publication.links:
+                holding[link] = None
+            self._size += publication.size
+            if self._watched:
+                return
+            self._watched = True
+        loop = publication.links[0].loop
+        # On the loop, when all tasks that can run now have had their turn; unless writing would take them all the time.
+        if loop.is_here() and self._took < _BURST:
+            loop.soon(self._write_as_watcher)
+        elif not loop.soon(self._start_watching):
+            self._write_as_watcher()
+
+    def _write_as_watcher(self) -> None:
+        # Whoever holds something after the mutex was given back finds that nobody watches.
+        began = time.monotonic()
+        with self._mutex:
+            self._watched = False
+            links = self._take()
+        self._write(links)
+        self._wait_from(began)
+
+    def _start_watching(self) -> None:
+        if not self._spawn(self._watch):
+            self._write_as_watcher()
+
+    async def _watch(self) -> None:
+        # For publishers that do something else after a burst. As long as they go on, they write by themselves: this
+        # finds each time that there is a later time to wait for.
+        try:
+            while self._holding:
+                left = self._due - time.monotonic()
+                if left > 0:
+                    await trio.sleep(left)
+                else:
+                    self._write_all()
+        finally:
+            self._write_as_watcher()
+
+    def _write_all(self) -> None:
+        began = time.monotonic()
+        with self._mutex:
+            links = self._take()
+        self._write(links)
+        self._wait_from(began)
+
+    def _take(self) -> Iterable[HoldingLink]:
+        # With the mutex.
+        links, self._holding = self._holding, {}
+        self._size = 0
+        return links
+
+    def _write(self, links: Iterable[HoldingLink]) -> None:
+        for link in links:
+            link.write_held()
+
+    def _wait_from(self, began: float) -> None:
+        now = time.monotonic()
+        self._took = took = now - began
+        self._due = now + min(max(took, _BURST), _LONGEST)
