@@ -38,8 +38,13 @@ from qmi.web.traffic import publish_traffic
 
 _LOG_WAIT = 20.0
 _QUEUE = 1000
+_MOST_OBJECTS = 1000
 SCANS_EVERY = 1.0
 """How often the progress of scans is asked for while somebody looks at it, in seconds."""
+
+
+READINGS_EVERY = 1.0
+"""How often it is looked for values that were read and of which no signal tells, in seconds."""
 
 
 Kind = Callable[[Topic, str], Coroutine[None, None, None]]
@@ -55,6 +60,7 @@ class Sources:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._readings = _Readings(site)
         self.kinds: dict[str, tuple[Kind, bool]] = {
             "site": (self._of_site, False),
             "status": (self._of_status, False),
@@ -116,27 +122,31 @@ class Sources:
         try:
             for name in heads:
                 await self._site.context.subscribe_signal(address.context, address.object, name, receiver)
-            await self._publish_known(topic, place)
-            if not heads:
-                return
-            async for signal in receiver:
-                if signal.is_gap:
-                    topic.publish({"gap": signal.gap})
-                    if signal.gap in ("resumed", "restarted"):
-                        await self._publish_known(topic, place)
-                    continue
-                head = heads.get(signal.signal_name, ())
-                if signal.args[: len(head)] == head and len(signal.args) > len(head):
-                    topic.publish({**told_of(place, signal.args[len(head)]), "time": signal.timestamp})
+            value = _Value(topic, place)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._publish_read, value)
+                async for signal in receiver:
+                    if signal.is_gap:
+                        topic.publish({"gap": signal.gap})
+                        continue
+                    head = heads.get(signal.signal_name, ())
+                    if signal.args[: len(head)] == head and len(signal.args) > len(head):
+                        value.publish(signal.args[len(head)], signal.timestamp)
+                nursery.cancel_scope.cancel()
         finally:
             await self._unsubscribe(address, heads, receiver)
 
-    async def _publish_known(self, topic: Topic, place: Place) -> None:
-        """What was read or set last; the object is not asked."""
-        readings = await read_values(self._site, place.address)
-        if place.path in readings:
-            value, when = readings[place.path]
-            topic.publish({**told_of(place, value), "time": when})
+    async def _publish_read(self, value: _Value) -> None:
+        """Publish what was read or set, by whomever and without a signal that tells it; the object is not asked."""
+        address = value.place.address
+        while True:
+            try:
+                readings = await self._readings.of(address)
+            except QMI_Exception:  # its program has gone, for now or for ever
+                readings = {}
+            if value.place.path in readings:
+                value.publish_newer(*readings[value.place.path])
+            await trio.sleep(READINGS_EVERY)
 
     async def _of_signal(self, topic: Topic, member: str) -> None:
         address, name = parse_member(member)
@@ -263,6 +273,57 @@ async def read_values(site: Site, address: Address) -> dict[str, tuple[object, f
         for name, entry in (found.items() if isinstance(found, dict) else ())
         if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[1], int | float)
     }
+
+
+class _Readings:
+    """The last values of objects: of each object they are asked for once, however many of its values are wanted.
+
+    Args:
+        site: The contexts.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._known: dict[Address, tuple[float, dict[str, tuple[object, float]]]] = {}
+        self._asking: dict[Address, trio.Lock] = {}
+
+    async def of(self, address: Address) -> dict[str, tuple[object, float]]:
+        """The last values of an object, as they were a moment ago.
+
+        Raises:
+            QMI_Exception: If its context does not answer.
+        """
+        async with self._asking.setdefault(address, trio.Lock()):
+            known = self._known.get(address)
+            if known is None or trio.current_time() - known[0] > READINGS_EVERY * 0.8:
+                if len(self._known) > _MOST_OBJECTS:
+                    self._known.clear()
+                known = self._known[address] = trio.current_time(), await read_values(self._site, address)
+            return known[1]
+
+
+class _Value:
+    """A value as it is published: what a signal tells at once, and what was read without any when it is seen.
+
+    Args:
+        topic: Where it is published.
+        place: The value.
+    """
+
+    def __init__(self, topic: Topic, place: Place) -> None:
+        self._topic = topic
+        self._time = 0.0
+        self.place: Place = place
+
+    def publish(self, value: object, when: float) -> None:
+        """Publish what it was at a time."""
+        self._time = when
+        self._topic.publish({**told_of(self.place, value), "time": when})
+
+    def publish_newer(self, value: object, when: float) -> None:
+        """The same, unless that was published, or something newer."""
+        if when > self._time:
+            self.publish(value, when)
 
 
 async def read_log(site: Site, name: str, **request: object) -> LogBatch:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import qmi
 from qmi.core.context import QMI_Context
-from qmi.core.driver import ScpiInstrument, parameter
+from qmi.core.driver import Noise, ScpiInstrument, Simulator, parameter, rpc_method
 from qmi.scan import Scan, ScanQueue, scan
 from tests.support.programs import Program
 
@@ -22,17 +23,53 @@ source, meter, queue = (qmi.context().get_rpc_object(f"bench.{name}") for name i
 """
 
 
+class Range(Enum):
+    """How far a source goes."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
 class Source(ScpiInstrument):
     """A voltage source."""
 
     voltage = parameter("VOLT", float, unit="V", limits=(0, 30), doc="Voltage that is set.")
-    output = parameter("OUTP", bool, doc="Whether the output is on.")
+    compliance = parameter("ILIM", float, unit="A", limits=(0, 2), step=0.01, simulate=0.5, doc="Greatest current.")
+    range = parameter("RANG", Range, doc="How far it goes.")
+    output = parameter("OUTP", bool, simulate=True, doc="Whether the output is on.")
+    load = parameter("MEAS:CURR?", float, unit="A", poll=0.5, simulate=Noise(0.0123, 4e-4), doc="Current that flows.")
+
+    @rpc_method
+    def ramp(self, target: float, rate: float = 1.0) -> float:
+        """Go to a voltage at a rate.
+
+        Args:
+            target: Where to go to, in volts.
+            rate: How fast, in volts per second.
+
+        Returns:
+            The voltage that is reached, in volts.
+        """
+        self.parameters.voltage.set(target)
+        return target
+
+
+class Resonance(Simulator):
+    """A device whose readings go over a peak."""
+
+    reads = 0
+
+    def current(self) -> float:
+        """What it measures."""
+        self.reads += 1
+        return 1.5 + 4.0 / (1.0 + ((self.reads % 200 - 100) / 12.0) ** 2)
 
 
 class Meter(ScpiInstrument):
     """A multimeter."""
 
-    current = parameter("MEAS:CURR?", float, unit="mA", simulate=1.5, doc="Current that flows.")
+    simulator = Resonance
+    current = parameter("MEAS:CURR?", float, unit="mA", doc="Current that flows.")
 
 
 def start_bench(config: str) -> QMI_Context:

@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from qmi.core.driver import ScpiInstrument, parameter
 from qmi.data import run
 from qmi.errors import QMI_InvalidValueException, QMI_RuntimeException
 from qmi.presenting.json_values import dumps
@@ -321,6 +322,25 @@ async def test_topics_push_what_happens(web: Web) -> None:
         await browser.until("value:lab.psu.voltage", lambda value: (value["value"], value["unit"]) == (12.5, "V"))
         await psu.tell("hello", 5)
         await browser.until("signal:lab.psu.sig_told", lambda value: value["args"] == ["hello", 5])
+
+
+class Thermometer(ScpiInstrument):
+    """Is read, and publishes nothing of that."""
+
+    temperature = parameter("TEMP?", float, unit="K", simulate=4.2)
+    pressure = parameter("PRES?", float, unit="Pa", simulate=7.0)
+
+
+async def test_value_that_somebody_reads_is_pushed_although_no_signal_tells_it(web: Web) -> None:
+    meter: Any = await web.lab.make_instrument("meter", Thermometer, simulate=True)
+    await meter.open()
+    async with pushed(web, "value:lab.meter.temperature", "value:lab.meter.pressure") as browser:
+        await meter.get_temperature()
+        told = await browser.until("value:lab.meter.temperature", lambda value: value["value"] == 4.2)
+        assert told["unit"] == "K"
+        assert "value:lab.meter.pressure" not in browser.values
+        await meter.get_pressure()
+        await browser.until("value:lab.meter.pressure", lambda value: value["value"] == 7.0)
 
 
 async def test_log_of_a_context_is_pushed(web: Web, caplog: pytest.LogCaptureFixture) -> None:

@@ -69,8 +69,8 @@ function showState(seen) {
     const now = status.now;
     add("State", entry.state, `state ${tone(entry.state)}`);
     add("Why", entry.why, "bad");
-    add("Busy", entry.busy && `${entry.busy.what} for ${entry.busy.for || context}, ${duration(now - entry.busy.since)}`, "busy");
-    add("At", entry.busy?.where, "mono");
+    add("Busy", entry.busy && now - entry.busy.since > 1 && `${entry.busy.what} for ${entry.busy.for || context}, ${duration(now - entry.busy.since)}`, "busy");
+    add("At", entry.busy && now - entry.busy.since > 1 && entry.busy.where, "mono");
     add("Waiting calls", entry.queue);
     add("Calls", `${number(entry.calls)}${entry.errors ? `, ${number(entry.errors)} failed` : ""}`);
     add("Last error", entry.last_error && `${entry.last_error.what}: ${entry.last_error.error}`, "bad");

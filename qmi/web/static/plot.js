@@ -197,7 +197,7 @@ export class LivePlot {
       series: [{}, ...this.sources.map((source, index) => ({
         label: source.label, stroke: colour(index), width: 1.5, scale: scaleOf(source) || "y", spanGaps: false, points: { show: false },
       }))],
-      axes: [{ ...axis, size: 28, values: clock }, ...scales.map((name, index) => {
+      axes: [{ ...axis, size: 28, space: 84, values: clock }, ...scales.map((name, index) => {
         const only = this.sources.filter((source) => scaleOf(source) === name);
         const stroke = scales.length > 1 && only.length === 1 ? colour(this.sources.indexOf(only[0])) : axis.stroke;
         return { ...axis, stroke, scale: name || "y", side: index % 2 ? 1 : 3, grid: { ...axis.grid, show: index === 0 }, size: 58, values: (_, ticks) => ticks.map((tick) => number(tick)), label: only[0]?.unit || undefined, labelSize: 16, labelFont: "11px system-ui, sans-serif", labelGap: 0 };

@@ -35,15 +35,15 @@ function facts() {
 }
 
 /** Metadata as lists within lists; long texts and large parts are folded. */
-function tree(value) {
+function tree(value, depth = 1) {
   if (value === null || typeof value !== "object") {
     const text = valueText(value);
     return text.length > 200 || text.includes("\n") ? h("details", {}, h("summary", { class: "dim" }, `${text.split("\n").length} lines`), h("pre", { class: "result", tabindex: "0" }, text)) : text;
   }
   const entries = Object.entries(value);
   if (Array.isArray(value) && entries.every(([, entry]) => entry === null || typeof entry !== "object")) return value.map((entry) => valueText(entry)).join(", ") || "—";
-  const list = h("dl", { class: "facts-list flush" }, entries.map(([name, entry]) => h("div", {}, h("dt", {}, name), h("dd", {}, tree(entry)))));
-  return entries.length > 8 ? h("details", {}, h("summary", { class: "dim" }, `${entries.length} entries`), list) : list;
+  const list = h("dl", { class: "facts-list flush" }, entries.map(([name, entry]) => h("div", {}, h("dt", {}, name), h("dd", {}, tree(entry, 0)))));
+  return depth && entries.length ? h("details", {}, h("summary", { class: "dim" }, Object.keys(value).slice(0, 4).join(", ") + (entries.length > 4 ? `, … (${entries.length})` : "")), list) : list;
 }
 
 function showMetadata() {

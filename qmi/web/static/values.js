@@ -52,7 +52,7 @@ function newest(row, told) {
   const text = valueText(told.member ?? told.value, told.member ? "" : row.info.unit);
   setText(row.parts.shown, text);
   setAttribute(row.parts.shown, "aria-label", user && row.info.settable ? `${row.info.name}: ${text}. Change` : null);
-  row.parts.shown.qmiTitle = typeof told.value === "number" ? `${told.value} ${row.info.unit || ""}` : null;
+  row.parts.shown.qmiTitle = typeof told.value === "number" ? `${told.value} ${row.info.unit || ""}` : text.length > 20 ? text : null;
   setAttribute(row.parts.shown, "title", row.parts.shown.qmiTitle);
   aged(row);
 }
