@@ -75,6 +75,8 @@ class Door:
         """What programs send to prove who they are."""
         if self._users is not None:
             return "send user and password (curl -u USER:PASSWORD)"
+        if self._options.token_file:
+            return "send 'Authorization: Bearer TOKEN'; the token is in the file that 'qmi_proc status' names"
         return "send 'Authorization: Bearer TOKEN'; the server prints a new token each time it starts"
 
     def check(self) -> None:

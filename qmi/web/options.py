@@ -10,7 +10,7 @@ from qmi.config.loader import completed
 from qmi.config.paths import Places
 from qmi.config.schema import DEFAULT_BIND, CfgQmi
 from qmi.config.validators import is_open_to_others
-from qmi.errors import QMI_UsageException
+from qmi.errors import QMI_ConfigurationException, QMI_UsageException
 from qmi.names import HostPort, is_loopback, parse_host_port
 
 
@@ -84,6 +84,27 @@ class Options:
             )
 
 
+def check_own_certificate(config: CfgQmi, name: str) -> None:
+    """See whether the context of a server has the certificate that it needs where there is a section ``security``.
+
+    Args:
+        config: The configuration.
+        name: The context of the server.
+
+    Raises:
+        QMI_ConfigurationException: If it has none; says what to do.
+    """
+    if not config.security.enabled:
+        return
+    try:
+        completed(config, name)
+    except QMI_ConfigurationException as error:
+        raise QMI_ConfigurationException(
+            f"the server of the pages is a context of its own, {name!r}, and needs a certificate as others do: "
+            f"{'; '.join(error.faults)}. 'qmi certs cert {name}' makes one"
+        ) from error
+
+
 def configured_options(config: CfgQmi, name: str) -> Options:
     """How a server is to run as the section ``web`` of a context says.
 
@@ -116,4 +137,5 @@ def configured_options(config: CfgQmi, name: str) -> Options:
         dashboards=places.in_home(web.dashboards or "dashboards"),
     )
     options.check()
+    check_own_certificate(config, as_name)
     return options

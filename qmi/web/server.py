@@ -23,7 +23,7 @@ from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
 from qmi.web.listening import Server, listening_socket, tls_of, url_of
-from qmi.web.options import Options
+from qmi.web.options import Options, check_own_certificate
 from qmi.web.pushes import Hub
 from qmi.web.services import Proxies, Services
 from qmi.web.site import Site
@@ -82,6 +82,7 @@ async def serve(
         QMI_ConnectionException: If the address is taken.
     """
     assets()
+    check_own_certificate(config, options.context_name)
     tls, door = check_options(options), Door(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.
     config = attrs.evolve(config, contexts={**config.contexts, options.context_name: CfgContext()})

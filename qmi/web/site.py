@@ -209,6 +209,8 @@ class Site:
             in_config = name in self.context.config.contexts
             state = NOT_RUNNING if address is not None else NO_PORT
             self._watched[name] = _Watched(Seen(name, address, state, configured=in_config))
+        elif configured(self.context.config, name) is not None:
+            pass  # where it is, is known, whoever answers to its name
         elif address is not None and known.seen.state in (NOT_RUNNING, NO_PORT):
             known.seen = replace(known.seen, address=address)  # it was started again, perhaps elsewhere
 

@@ -136,9 +136,25 @@ def test_certificate_of_the_context_is_taken_where_others_can_connect(tmp_path: 
     conf = tmp_path / "conf"
     make_ca(conf)
     make_certificate(conf, "lab")
+    make_certificate(conf, "lab_web")
     security = {"ca": "ca.pem", "certificate": "${context}.pem", "key": "${context}.key"}
     found = options(tmp_path, {"bind": "0.0.0.0:1"}, security=security)
     assert (found.certificate, found.key) == (str(conf / "lab.pem"), str(conf / "lab.key"))
     assert options(tmp_path, {}, security=security).certificate == ""
     own = options(tmp_path, {"bind": "0.0.0.0:1", **PAIR}, security=security)
     assert (own.certificate, own.key) == (str(conf / "web.pem"), str(conf / "web.key"))
+
+
+def test_server_of_pages_needs_a_certificate_of_its_own(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    make_ca(conf)
+    make_certificate(conf, "lab")
+    security = {"ca": "ca.pem", "certificate": "${context}.pem", "key": "${context}.key"}
+    missing = (
+        r"is a context of its own, 'lab_web', and needs a certificate as others do: security\.certificate: the file "
+        r".*lab_web\.pem does not exist; security\.key: .* 'qmi certs cert lab_web' makes one"
+    )
+    with pytest.raises(QMI_ConfigurationException, match=missing):
+        options(tmp_path, {}, security=security)
+    make_certificate(conf, "lab_web")
+    assert options(tmp_path, {}, security=security).name == "lab_web"

@@ -186,6 +186,11 @@ def _running(seen: Seen, begin: float) -> Iterator[Finding]:
         if entry.state == "failed":
             todo = f"mend it, and 'qmi proc restart {name}.{entry.name}'"
             yield Finding(WARNING, f"{name}.{entry.name}", f"has failed: {entry.why}", todo)
+    if status.pages is not None and status.pages.why:
+        todo = f"mend it, and they come by themselves; 'qmi serve {name} --check' says what they lack"
+        yield Finding(WARNING, f"pages of {name}", f"are not served: {status.pages.why}", todo)
+    elif status.pages is not None and status.pages.address:
+        yield Finding(OK, f"pages of {name}", f"are served at {status.pages.address}")
     if status.signals.dropped:
         todo = "who receives them is too slow, or its network is; see 'qmi ls' for its link"
         yield Finding(WARNING, f"signals of {name}", f"{status.signals.dropped} found no room on a link", todo)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from qmi.actors.context_status import PagesStatus
 from qmi.contexts import status
 from qmi.core.context import QMI_Context
 from qmi.tools import certs
@@ -157,6 +158,18 @@ def test_context_with_another_clock_is_told(
     assert said in found["found"]
     assert "NTP" in found["todo"]
     assert printed.code == (1 if level == FAULT else 0)
+
+
+def test_pages_that_are_not_served_are_told(cli: Cli, lab: QMI_Context) -> None:
+    assert "pages of lab" not in {finding["what"] for finding in cli("doctor", "--json").json}
+    for pages, level, said in (
+        (PagesStatus("http://127.0.0.1:1/"), OK, "are served at http://127.0.0.1:1/"),
+        (PagesStatus(why="the address is taken"), WARNING, "are not served: the address is taken"),
+    ):
+        lab.async_context.pages = pages
+        findings = {finding["what"]: finding for finding in cli("doctor", "--json").json}
+        found = findings["pages of lab"]
+        assert (found["level"], found["found"], bool(found["todo"])) == (level, said, level != OK)
 
 
 def test_port_that_somebody_else_has_is_a_fault(cli: Cli) -> None:
