@@ -33,5 +33,5 @@ ORDER = (
 )
 """What ``make bench`` measures."""
 
-WEB = ("web_pushes",)
+WEB = ("web_pushes", "web_paint", "web_loop", "web_plots")
 """What ``make bench-web`` measures: the pages."""

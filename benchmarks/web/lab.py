@@ -23,7 +23,6 @@ from qmi.core.task import QMI_LoopTask, QMI_LoopTaskMissedLoopPolicy
 OBJECTS = 10
 VALUES = 10
 """Values of each object."""
-PERIOD = 0.1
 
 
 class Publisher(QMI_LoopTask):  # type: ignore[type-arg]  # upstream's may not have type arguments
@@ -48,8 +47,8 @@ class Publisher(QMI_LoopTask):  # type: ignore[type-arg]  # upstream's may not h
 
 
 def main(arguments: list[str]) -> None:
-    """Serve at a port, ``values`` (polled parameters, of this library alone) or ``signals``."""
-    port, kind = int(arguments[0]), arguments[1]
+    """Serve at a port, ``values`` (polled parameters at 10 Hz, of this library alone) or ``signals``, so often."""
+    port, kind, period = int(arguments[0]), arguments[1], 1.0 / float(arguments[2])
     with context("lab", port):
         for name in _names():
             if kind == "values":
@@ -58,8 +57,8 @@ def main(arguments: list[str]) -> None:
                 qmi.make_instrument(name, Meter).open()
             else:
                 skip = QMI_LoopTaskMissedLoopPolicy.SKIP
-                qmi.make_task(name, Publisher, loop_period=PERIOD, policy=skip).start()
-                time.sleep(PERIOD / OBJECTS)  # spread over the period, as they are who were started by hand
+                qmi.make_task(name, Publisher, loop_period=period, policy=skip).start()
+                time.sleep(period / OBJECTS)  # spread over the period, as they are who were started by hand
         print("{}", flush=True)
         for line in sys.stdin:
             print(json.dumps(_timed_loop(float(line))), flush=True)

@@ -77,10 +77,10 @@ def helper(module: str, *arguments: str) -> Iterator[Helper]:
 
 
 @contextmanager
-def laboratory(kind: str) -> Iterator[tuple[Helper, int]]:
+def laboratory(kind: str, *, rate: float = 10.0) -> Iterator[tuple[Helper, int]]:
     """The measuring program and its port, for the length of the block."""
     port = free_port()
-    with helper("benchmarks.web.lab", str(port), kind) as lab:
+    with helper("benchmarks.web.lab", str(port), kind, str(rate)) as lab:
         lab.answer()
         yield lab, port
 
@@ -100,10 +100,16 @@ class Pages:
 
 
 @contextmanager
-def pages(port: int) -> Iterator[Pages]:
-    """The command ``qmi web`` for that measuring program, for the length of the block."""
+def pages(port: int, silent: int | None = None) -> Iterator[Pages]:
+    """The command ``qmi web`` for that measuring program, for the length of the block.
+
+    Args:
+        port: Where the measuring program is.
+        silent: Port of one that never says anything, if there is one.
+    """
     config = Path.cwd() / "web.conf"
-    contexts = {"lab": {"host": "127.0.0.1", "tcp_server_port": port}}
+    ports = {"lab": port, **({"silent": silent} if silent else {})}
+    contexts = {name: {"host": "127.0.0.1", "tcp_server_port": where} for name, where in ports.items()}
     config.write_text(json.dumps({"contexts": contexts, "discovery": {"enabled": False}}))
     command = [sys.executable, "-P", "-m", "qmi", "--config", str(config), "web", "--bind", "127.0.0.1:0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,8 @@
-"""The files that browsers load: scripts, styles and the library that draws plots."""
+"""The files that browsers load: scripts, styles and the library that draws plots.
+
+All have one version, which is a part of their addresses, also where one script names another: so a browser that was
+here before asks for none of them again, and never mixes those of two versions.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import gzip
 import hashlib
 import importlib.util
 import mimetypes
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +25,8 @@ from qmi.errors import QMI_ConfigurationException
 PLOT_LIBRARY = ("uPlot.iife.js", "uPlot.min.css")
 """What browsers get of uPlot, from the package uplot-python."""
 _WORTH_PACKING = 1024
+_IMPORT = re.compile(rb'(?<=from "\./)[\w.]+\.js(?=";)')
+"""Where one of the scripts names another."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Asset:
         content: Its bytes.
         packed: The same by gzip; empty if that is not shorter.
         media_type: What it is.
-        version: Changes with its content.
+        version: Changes with the content of any of them.
     """
 
     content: bytes
@@ -39,13 +46,13 @@ class Asset:
     version: str
 
 
-def asset_of(name: str, content: bytes) -> Asset:
+def asset_of(name: str, content: bytes, version: str) -> Asset:
     """A file as browsers get it."""
     kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0] or "application/octet-stream"
     text = kind.startswith(("text/", "image/svg", "application/json"))
     packed = gzip.compress(content, mtime=0) if text and len(content) >= _WORTH_PACKING else b""
     media_type = f"{kind}; charset=utf-8" if text else kind
-    return Asset(content, packed, media_type, hashlib.sha256(content).hexdigest()[:16])
+    return Asset(content, packed, media_type, version)
 
 
 @cache
@@ -56,12 +63,20 @@ def assets() -> Mapping[str, Asset]:
         QMI_ConfigurationException: If the package that has the plots is not installed.
     """
     found = {
-        entry.name: asset_of(entry.name, entry.read_bytes())
+        entry.name: entry.read_bytes()
         for entry in resources.files("qmi.web").joinpath("static").iterdir()
         if entry.is_file()
     }
+    own = [name for name in found if name.endswith(".js")]
     folder = _folder_of_plots()
-    return {**found, **{name: asset_of(name, (folder / name).read_bytes()) for name in PLOT_LIBRARY}}
+    found.update({name: (folder / name).read_bytes() for name in PLOT_LIBRARY})
+    summary = hashlib.sha256()
+    for name in sorted(found):
+        summary.update(name.encode() + found[name])
+    version = summary.hexdigest()[:16]
+    for name in own:
+        found[name] = _IMPORT.sub(rb"\g<0>?v=" + version.encode(), found[name])
+    return {name: asset_of(name, content, version) for name, content in found.items()}
 
 
 def _folder_of_plots() -> Path:

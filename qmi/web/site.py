@@ -29,7 +29,7 @@ DISCOVER_EVERY = 5.0
 PATIENCE = 5.0
 """For how long the answer of a context is waited for, in seconds."""
 NOT_LONGER = 0.3
-"""For how long somebody who asks for the state of all waits for those that have not answered yet, in seconds."""
+"""For how long somebody who asks for the state of all waits for the network and for those that are slow, in seconds."""
 
 
 @dataclass
@@ -72,6 +72,7 @@ class Site:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_up_to_date)
+            await self._discover(wait=False)  # so that who looks first has not to wait for the answers
             try:
                 yield
             finally:
@@ -96,15 +97,20 @@ class Site:
         """All contexts, by name, as they are now; one that has not answered in time, as it was.
 
         Args:
-            patience: How long to wait for those that were never asked before, of which nothing is known, in seconds.
+            patience: How long to wait for the network, and for those that were never asked before, of which nothing is
+                known, in seconds.
         """
-        await self._discover()
-        new = [self._ask_soon(name) for name, watched in self._watched.items() if watched.asked < 0]
-        asked = [self._ask_soon(name) for name in self._watched]
-        for wanted, wait in ((new, patience), (asked, NOT_LONGER)):
-            with trio.move_on_after(wait):
-                for answered in wanted:
-                    await answered.wait()
+        begin = trio.current_time()
+        for name in self._watched:  # while the network is asked, which takes its time
+            self._ask_soon(name)
+        with trio.move_on_at(begin + patience):
+            await self._discover()
+            new = [name for name, watched in self._watched.items() if watched.asked < 0]
+            for answered in [self._ask_soon(name) for name in new]:
+                await answered.wait()
+        with trio.move_on_at(begin + NOT_LONGER):
+            for answered in [self._ask_soon(name) for name in self._watched]:
+                await answered.wait()
         return self.seen()
 
     async def look_at(self, name: str) -> Seen:

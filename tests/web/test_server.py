@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
 import trio
 
 from qmi.config.loader import load_config
+from qmi.contexts.async_context import Context
 from qmi.errors import QMI_ConnectionException, QMI_UsageException
-from qmi.web import listening
+from qmi.web import listening, site
 from qmi.web.guard import SECURITY_HEADERS
 from qmi.web.options import Options
 from qmi.web.server import serve
@@ -45,6 +47,35 @@ async def test_static_file_is_packed_and_kept_by_browsers(web: Web) -> None:
     assert len(gzip.compress(plain.content)) < 60_000
     again = await web.client.get("/static/uPlot.iife.js", headers={"if-none-match": packed.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("page", ["/", "/plots", "/o/lab/psu", "/runs", "/logs", "/login"])
+async def test_browser_that_was_here_asks_for_no_script_again(web: Web, page: str) -> None:
+    found = set(re.findall(r'"(/static/[^"]+)"', (await web.client.get(page)).text))
+    assert found
+    seen: set[str] = set()
+    while found:
+        path = found.pop()
+        seen.add(path)
+        answer = await web.client.get(path)
+        assert "immutable" in answer.headers["cache-control"], path
+        if ".js?" in path:
+            found |= {
+                f"/static/{name}" for name in re.findall(r'^import .* from "\./(.+)";$', answer.text, re.MULTILINE)
+            } - seen
+    names = [path.partition("?")[0] for path in seen]
+    assert len(names) == len(set(names)), "a script under two addresses is two scripts"
+
+
+async def test_first_page_does_not_wait_for_the_network(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(self: Context) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Context, "discover_peer_contexts", never)
+    monkeypatch.setattr(site, "NOT_LONGER", 0.1)
+    async with web_and_lab(config) as web:
+        with trio.fail_after(20):
+            assert ">lab</th>" in (await web.client.get("/")).text
 
 
 @pytest.mark.parametrize("path", ["/static/../server.py", "/static/%2e%2e%2fserver.py", "/static/", "/static/.."])
