@@ -1,4 +1,4 @@
-# make demo | test | check | docs | format | test-all | faults | fuzz | soak | races | compat | bench: each one installs what it needs first.
+# make demo | test | check | docs | format | test-all | faults | fuzz | soak | soak-web | races | compat | bench: each one installs what it needs first.
 
 SHELL := bash
 PYTHON ?= python3
@@ -11,7 +11,7 @@ IN_WORKERS = -p xdist -n $(WORKERS) --dist loadfile --max-worker-restart=0
 # A setting that keeps Python from storing compiled modules would have each program of a test compile all of qmi anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check docs format test-all pytest faults fuzz soak races compat bench bench-web bench-pages clean
+.PHONY: demo test check docs format test-all pytest faults fuzz soak soak-web races compat bench bench-web bench-pages clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -65,6 +65,10 @@ faults: $(STAMP)
 # All load and all faults at once. For how long, and with how many clients: make soak SECONDS=60 CLIENTS=10
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --clients $(or $(CLIENTS),50)
+
+# The pages, looked at for half an hour by a real Chromium and many streams: nothing may grow. make soak-web SECONDS=300
+soak-web: $(STAMP)
+	$(BIN)/python -m tests.soak.pages --seconds $(or $(SECONDS),1800)
 
 # Many more rounds of the races than the tests run: make races ROUNDS=100000
 races: $(STAMP)

@@ -74,7 +74,14 @@ const add = (place, data, at, ...values) =>
   Plotly.extendTraces(place, { x: values.map(() => dated([at])), y: values.map((one) => [one]) }, [0, 1], SPAN * RATE);
 """
 _EACH_FRAME = """
-const draw = () => { for (const plot of window.qmiPlots) plot.draw(); requestAnimationFrame(draw); };
+const draw = () => {
+  const now = Date.now() / 1000;
+  for (const plot of window.qmiPlots) {
+    plot.plot.setScale("x", { min: now - plot.span, max: now });
+    plot.drawings += 1;
+  }
+  requestAnimationFrame(draw);
+};
 requestAnimationFrame(draw);
 """
 _PICTURES = "window.drawings ?? window.qmiPlots.reduce((sum, plot) => sum + plot.drawings, 0)"

@@ -1,11 +1,13 @@
-// Plots of live values, drawn by uPlot. A value is a row when it comes; what is drawn follows at the pace of the
-// screen, and not at all where nobody sees it.
+// Plots of live values, drawn by uPlot. A value is a row when it comes, and what has come together is one picture. No
+// picture is drawn without a new value, and none where nobody sees it.
 
 import { h, number, setAttribute, setText } from "./dom.js";
 import { pushes } from "./push.js";
 
 const KEPT = 40_000; // rows: half an hour at 20 Hz
-const DRAW_EACH = 50; // ms
+const DRAW_EACH = 25; // ms; values come 20 times a second at most, and each is in a picture
+const DRAW_EACH_CALM = 500;
+const TELL_EACH = 200; // ms: nobody reads figures that change more often
 const WINDOWS = [[10, "10 s"], [60, "1 min"], [300, "5 min"], [1800, "30 min"]];
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -38,38 +40,37 @@ function clock(_, ticks) {
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const COLOURS = 8;
 
-// One loop draws all plots of a page that are seen and have something new.
+// One loop draws all plots of a page that are seen and have something new: one picture for what has come together.
 const waiting = new Set();
-let frame = 0;
+let isDue = false;
 let drawn = 0;
 
 function drawSoon(plot) {
   waiting.add(plot);
-  if (!frame && !document.hidden) frame = requestAnimationFrame(drawAll);
+  drawDue();
+}
+
+function drawDue() {
+  if (isDue || document.hidden || !waiting.size) return;
+  isDue = true;
+  // What is to wait sleeps, and does not look at each picture of the screen whether it is time.
+  const rest = (calm.matches ? DRAW_EACH_CALM : DRAW_EACH) - (performance.now() - drawn);
+  if (rest > 4) setTimeout(() => requestAnimationFrame(drawAll), rest - 4);
+  else requestAnimationFrame(drawAll);
 }
 
 function drawAll(now) {
-  frame = 0;
+  isDue = false;
   if (document.hidden) return; // one that was due is drawn when the page is seen again
-  if (now - drawn >= (calm.matches ? 500 : DRAW_EACH)) {
-    drawn = now;
-    for (const plot of waiting) {
-      if (!plot.isSeen) continue;
-      waiting.delete(plot);
-      plot.draw();
-    }
-  }
-  if ([...waiting].some((plot) => plot.isSeen) && !document.hidden) {
-    // The rest of the time until the next one is slept and not spent in frames that draw nothing.
-    const rest = (calm.matches ? 500 : DRAW_EACH) - (performance.now() - drawn);
-    frame = -1;
-    setTimeout(() => { frame = requestAnimationFrame(drawAll); }, Math.max(0, rest - 4));
+  drawn = now;
+  for (const plot of waiting) {
+    if (!plot.isSeen) continue; // it says when it is
+    waiting.delete(plot);
+    plot.draw();
   }
 }
 
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && waiting.size && !frame) frame = requestAnimationFrame(drawAll);
-});
+document.addEventListener("visibilitychange", drawDue);
 
 /** A plot of values as they come, or of columns that are given. */
 export class LivePlot {
@@ -88,6 +89,8 @@ export class LivePlot {
     this.isSeen = true;
     this.onChange = onChange;
     this.drawings = 0;
+    this.told = 0; // when the legend had its values
+    this.telling = 0;
     pushes.keepsInBackground = true; // what comes meanwhile is kept, so that there is no gap when it is looked at again
     this.pause = h("button", { type: "button", "aria-pressed": "false", onclick: () => this.#pause(!this.isPaused) }, "Pause");
     this.chosen = h("select", { "aria-label": "How much is shown", onchange: () => { this.span = Number(this.chosen.value); this.#follow(); this.onChange(); } },
@@ -143,6 +146,7 @@ export class LivePlot {
     this.seeing.disconnect();
     dark.removeEventListener("change", this.recolour);
     waiting.delete(this);
+    clearTimeout(this.telling);
     this.plot?.destroy();
     this.element.remove();
   }
@@ -240,6 +244,21 @@ export class LivePlot {
     });
   }
 
+  /** The newest values in the legend, now or soon. */
+  #tell() {
+    if (this.telling) return;
+    const rest = TELL_EACH - (performance.now() - this.told);
+    if (rest > 0) {
+      this.telling = setTimeout(() => {
+        this.telling = 0;
+        this.#tell();
+      }, rest);
+      return;
+    }
+    this.told = performance.now();
+    if (this.plot.cursor.idx === null || this.plot.cursor.idx === undefined) this.#values(null);
+  }
+
   draw() {
     if (this.isStale) this.#make();
     this.drawings += 1;
@@ -260,7 +279,7 @@ export class LivePlot {
       });
       this.isFollowing = false;
     }
-    if (this.plot.cursor.idx === null || this.plot.cursor.idx === undefined) this.#values(null);
+    this.#tell();
   }
 
   #zoomed() {
