@@ -1,6 +1,6 @@
-"""Where the documentation shows the results: the table in its page, and one line in the README.
+"""Where the documentation shows the results: the tables in its page, and one line in the README and in the pages' own.
 
-python -m benchmarks.pages [RESULTS.json]
+python -m benchmarks.pages [RESULTS.json [RESULTS-OF-THE-PAGES.json]]
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from benchmarks.table import markdown, number
 
 ROOT = Path(__file__).parent.parent
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+WEB_PAGE = ROOT / "docs" / "do" / "web.md"
 BEGIN, END = "<!-- benchmarks: written by `make bench-pages` -->", "<!-- end of benchmarks -->"
+WEB_BEGIN, WEB_END = (
+    "<!-- benchmarks of pages: written by `make bench-pages` -->",
+    "<!-- end of benchmarks of pages -->",
+)
 
 
 def section(results: Results) -> str:
@@ -58,25 +63,64 @@ def _medians(results: Results, measure: str, figure: str) -> tuple[float, float]
     return None if ours is None or theirs is None else (ours.median, theirs.median)
 
 
-def replace_section(text: str, content: str) -> str:
+def web_summary(results: Results) -> str:
+    """What the page about the pages shows: what they cost, in one sentence each."""
+    parts = []
+    if server := _median(results, "web_pushes", "ours:values", "server"):
+        quiet = _median(results, "web_pushes", "ours:nobody", "server") or 0.0
+        parts.append(
+            f"20 browsers that look at 100 values at 10 Hz take {number(server)} % of one processor of the server "
+            f"({number(quiet)} % while nobody looks)"
+        )
+    if plots := _median(results, "web_plots", "ours:live", "renderer"):
+        pictures = _median(results, "web_plots", "ours:live", "pictures") or 0.0
+        parts.append(
+            f"ten live plots at 20 Hz, all in sight, take {number(plots)} % of one processor of the browser, at "
+            f"{number(pictures)} pictures a second each"
+        )
+    if paint := _median(results, "web_paint", "ours:cold", "site"):
+        parts.append(f"the first page shows the contexts {number(paint)} ms after it was asked for")
+    doubt = warning(results.load_before)
+    noted = f" Note that {doubt}." if doubt else ""
+    return f"Measured on {results.date}: {'; '.join(parts)}. [All figures](../benchmarks.md#the-pages).{noted}"
+
+
+def _median(results: Results, measure: str, run: str, figure: str) -> float | None:
+    found = results.measures.get(measure)
+    value = None if found is None else found.figures(run).get(figure)
+    return None if value is None else value.median
+
+
+def replace_section(text: str, content: str, begin_mark: str = BEGIN, end_mark: str = END) -> str:
     """The text with other content between the markers.
 
     Raises:
         ValueError: If it does not have both, in this order.
     """
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    head, begin, rest = text.partition(begin_mark)
+    _, end, tail = rest.partition(end_mark)
     if not begin or not end:
-        raise ValueError(f"the page has no lines {BEGIN!r} and {END!r}; put them where the results are to stand")
-    return f"{head}{BEGIN}\n{content}\n{END}{tail}"
+        raise ValueError(
+            f"the page has no lines {begin_mark!r} and {end_mark!r}; put them where the results are to stand"
+        )
+    return f"{head}{begin_mark}\n{content}\n{end_mark}{tail}"
+
+
+def show(page: Path, content: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
+    """Put results into a page."""
+    text = replace_section(page.read_text(encoding="utf-8"), content, begin_mark, end_mark)
+    page.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else DIRECTORY / "latest.json"
-    results = load_results(path)
-    for page, content in ((PAGE, section(results)), (README, summary(results))):
-        page.write_text(replace_section(page.read_text(encoding="utf-8"), content), encoding="utf-8")
-    print(f"{PAGE.name} and {README.name} show {path.name} now")
+    given = [Path(name) for name in sys.argv[1:]]
+    path, web_path = (*given, *(DIRECTORY / name for name in ("latest.json", "web.json")[len(given) :]))
+    results, web = load_results(path), load_results(web_path)
+    show(PAGE, section(results))
+    show(README, summary(results))
+    show(PAGE, section(web), WEB_BEGIN, WEB_END)
+    show(WEB_PAGE, web_summary(web), WEB_BEGIN, WEB_END)
+    print(f"{PAGE.name} and {README.name} show {path.name} now, {PAGE.name} and {WEB_PAGE.name} show {web_path.name}")
 
 
 if __name__ == "__main__":

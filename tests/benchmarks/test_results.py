@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machine import BUSY, describe, warning
-from benchmarks.measures import ORDER
+from benchmarks.measures import ORDER, WEB
 from benchmarks.measures.loop_lateness import lateness
 from benchmarks.pages import BEGIN, END, PAGE, README, replace_section, section, summary
 from benchmarks.plan import Goal
@@ -104,7 +104,7 @@ def test_lateness_is_counted_from_the_grid() -> None:
     assert max(late) == pytest.approx(0.0001, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", [*ORDER, *WEB])
 def test_goals_speak_of_systems_that_are_measured(name: str) -> None:
     measure = measure_named(name)
     for run in measure.runs:
