@@ -34,7 +34,7 @@ RATE = 20.0
 PLOTS = 10
 STALLS = 40.0
 """For how long a browser reads nothing, in seconds; it is dropped before that."""
-PER_VALUE = 24
+PER_VALUE = 14
 """Bytes of the page's heap that a value of a plot may take: plots keep what they have shown."""
 MIB = 1 << 20
 
