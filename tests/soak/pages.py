@@ -62,7 +62,7 @@ class Size(NamedTuple):
 
 
 LIMITS = Size(
-    server=8 * MIB, server_files=4, measuring=8 * MIB, measuring_files=4, heap=3 * MIB, nodes=200, listeners=50
+    server=12 * MIB, server_files=4, measuring=8 * MIB, measuring_files=4, heap=3 * MIB, nodes=200, listeners=50
 )
 """By how much each may grow, whatever the time."""
 
