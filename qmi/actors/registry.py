@@ -20,6 +20,7 @@ class Registry:
 
     Attributes:
         get: The object of a name, or None.
+        on_change: Called when an object has come or gone, in the thread in which that happens.
     """
 
     def __init__(self, context: str) -> None:
@@ -27,6 +28,7 @@ class Registry:
         self._mutex = threading.Lock()
         self._actors: dict[str, Actor] = {}
         self.get: Callable[[str], Actor | None] = self._actors.get
+        self.on_change: Callable[[], object] = lambda: None
         self._reserved: set[str] = set()
         self._serial = 0
 
@@ -67,6 +69,7 @@ class Registry:
         with self._mutex:
             self._reserved.discard(actor.address.object)
             self._actors[actor.address.object] = actor
+        self.on_change()
 
     def remove(self, actor: Actor) -> bool:
         """Take an object away; False if somebody else did before."""
@@ -74,7 +77,8 @@ class Registry:
             if self._actors.get(actor.address.object) is not actor:
                 return False
             del self._actors[actor.address.object]
-            return True
+        self.on_change()
+        return True
 
     def unknown(self, name: str) -> QMI_UnknownNameException:
         """The error for a name that nobody has, with the nearest one that somebody has."""

@@ -37,6 +37,7 @@ from qmi.actors.tasks.runner import QMI_TaskRunner, RunnerContext, make_runner, 
 from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.worker import Worker
 from qmi.config.schema import CfgContext, CfgQmi
+from qmi.contexts.at_site import AtSite
 from qmi.contexts.configured import ConfiguredObjects
 from qmi.contexts.internal import InternalObjects
 from qmi.contexts.log_reader import LogReader
@@ -122,6 +123,7 @@ class ContextBase:
         self.broker: Broker[Publication] = Broker(name, self.connections.fan_out)
         self._pending_releases = PendingReleases()
         self.signalling: Signalling = Signalling(self, self.broker)
+        self.at_site: AtSite = AtSite(self)
         self.configured_objects: ConfiguredObjects = ConfiguredObjects(self)
         self.internal_objects: InternalObjects = InternalObjects(self)
         self._to_come = ObjectsToCome(self.internal_objects, self.configured_objects)
@@ -234,6 +236,7 @@ class ContextBase:
         await call_async(self._make_plain(CONTEXT_OBJECT_NAME, ContextObject, (self,), {}))
         self.connections.start()
         with self._start_scope:
+            await self.at_site.start()
             await self.connections.connect_to_configured()
         if self._start_scope.cancelled_caught:
             raise QMI_ContextStoppedException(f"The start of context {self.name!r} was given up")
@@ -267,6 +270,7 @@ class ContextBase:
             for actor in self.registry:  # also those whose constructor ended only now
                 last = LAST_CHANCE if actor.safe is None else max(LAST_CHANCE, self.own_config().stop_grace)
                 nursery.start_soon(self._end, actor, error, trio.current_time() + last)
+        await self.at_site.stop()
         await self.connections.stop()
         self.broker.stop()
         self._state = "stopped"

@@ -76,6 +76,11 @@ class Acceptor:
         """The TCP port that this context listens on; 0 if it does not."""
         return self._listeners[0].address.port if self._listeners else 0
 
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses that this context listens on."""
+        return [listener.address.host for listener in self._listeners]
+
     def open(self) -> None:
         """Listen, and answer who looks for contexts, as far as the configuration wants that.
 
@@ -146,7 +151,7 @@ class Acceptor:
             )
 
     def _answer_question(self, packet: bytes, asker: str) -> bytes | None:
-        hosts = [listener.address.host for listener in self._listeners]
+        hosts = self.hosts
         near = is_loopback(asker)
         # The asker speaks IPv4. Who is on this machine gets its own address, everybody else one of the network.
         hosts.sort(key=lambda host: (is_loopback(host) is not near and not _is_wildcard(host), ":" in host))

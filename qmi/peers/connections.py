@@ -40,7 +40,7 @@ from qmi.peers.connector import Connector, tcp_connect
 from qmi.peers.link_status import link_statuses
 from qmi.peers.peer_connection import Former, Gone, PeerConnection, address_of, in_use, may_share, usual_level
 from qmi.peers.references import Interfaces, References
-from qmi.peers.resolver import PeerDescriptor, discover, find
+from qmi.peers.resolver import PeerDescriptor, SiteDirectory, discover, find
 from qmi.peers.rpc_server import Home, RenamedServing, Serving
 from qmi.runtime.keepalive import Keepalive
 
@@ -95,9 +95,13 @@ class Connections:
 
     Args:
         services: The context.
+
+    Attributes:
+        directory: Knows who is at the site of the context; None without one.
     """
 
     def __init__(self, services: ConnectionsServices) -> None:
+        self.directory: SiteDirectory | None = None
         self._services = services
         self._config = services.config
         self._connector: Connector
@@ -204,6 +208,11 @@ class Connections:
     def port(self) -> int:
         """The TCP port that this context listens on; 0 if it does not."""
         return 0 if self._acceptor is None else self._acceptor.port
+
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses that this context listens on."""
+        return [] if self._acceptor is None else self._acceptor.hosts
 
     # Starting and stopping, on the loop
 
@@ -330,7 +339,7 @@ class Connections:
             self._want(name, member, where, reconnect)
             return
         if where is None:
-            where = await find(self._config, name)
+            where = await find(self._config, name, self.directory)
         await self._connect_to(name, where, reconnect)
 
     def _will_do(self, member: PeerConnection, where: HostPort | None, ignore_duplicate: bool) -> bool:
@@ -369,7 +378,7 @@ class Connections:
             pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
         """
         own, incarnation = (self._services.name, self.port), self._services.origin.incarnation
-        answers = await discover(self._config, workgroup, pattern)
+        answers = await discover(self._config, workgroup, pattern, directory=self.directory)
         return [
             PeerDescriptor(answer.name, str(answer.address))
             for answer in answers
@@ -462,7 +471,7 @@ class Connections:
             self._reconnecting[name] = scope
             while self.link_to(name) is None:
                 try:
-                    known = where or await find(self._config, name)
+                    known = where or await find(self._config, name, self.directory)
                     await self._connect_to(name, known, True, background=True)
                     break
                 except (QMI_ConnectionException, QMI_UsageException):

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
 from qmi.config.schema import CfgDiscovery, CfgQmi
-from qmi.errors import QMI_ConnectionException, QMI_PeerNotFoundException, QMI_UsageException
+from qmi.errors import (
+    QMI_ConnectionException,
+    QMI_Exception,
+    QMI_NotDeliveredException,
+    QMI_PeerNotFoundException,
+    QMI_TimeoutException,
+    QMI_UsageException,
+)
 from qmi.names import HostPort
 from qmi.net.discovery.packets import Answer
 from qmi.net.discovery.udp import ask
 from qmi.net.protocol.bounds import describe_error
 from qmi.peers.addresses import configured, each_program_once, everywhere
+
+_logger = logging.getLogger("qmi.core.messaging")
 
 
 class PeerDescriptor(NamedTuple):
@@ -33,8 +43,26 @@ class PeerDescriptor(NamedTuple):
 PeerDescriptor.__module__ = "qmi.core.context"
 
 
-async def find(config: CfgQmi, name: str) -> HostPort:
+class SiteDirectory(Protocol):
+    """Knows who is at a site."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be asked now."""
+        ...
+
+    async def answers(self, pattern: str) -> list[Answer]:
+        """Who is there and can be reached, as if they had answered on the network."""
+        ...
+
+
+async def find(config: CfgQmi, name: str, directory: SiteDirectory | None = None) -> HostPort:
     """Where a context is.
+
+    Args:
+        config: The configuration.
+        name: Its name.
+        directory: Knows who is at the site.
 
     Raises:
         QMI_PeerNotFoundException: If it is not configured, and nobody answers.
@@ -43,7 +71,7 @@ async def find(config: CfgQmi, name: str) -> HostPort:
     if (where := configured(config, name)) is not None:
         return where
     # All answers, although the first one would do: of two programs of one name, none is the right one by chance.
-    programs = each_program_once(await discover(config, None, name))
+    programs = each_program_once(await _at_site(directory, name) or await discover(config, None, name))
     if len(programs) == 1:
         return programs[0].address
     if programs:
@@ -65,8 +93,9 @@ async def discover(
     pattern: str,
     addresses: Sequence[str] | None = None,
     enough: int | None = None,
+    directory: SiteDirectory | None = None,
 ) -> list[Answer]:
-    """Look for contexts on the network.
+    """Look for contexts on the network, and at the site.
 
     Args:
         config: Tells where to ask, and for how long to wait for answers.
@@ -74,11 +103,50 @@ async def discover(
         pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
         addresses: Where to ask; None asks on this machine and wherever is configured.
         enough: Wait no longer when so many have answered.
+        directory: Knows who is at the site; only contexts of this workgroup are there.
 
     Raises:
         QMI_ConnectionException: If the network cannot be asked.
         QMI_UsageException: If the workgroup or the pattern is too long.
     """
+    if directory is None or workgroup not in (None, config.workgroup):
+        return await _on_network(config, workgroup, pattern, addresses, enough)
+    found: list[Answer] = []
+    here: list[Answer] = []
+    faults: list[QMI_Exception] = []
+
+    async def ask_site() -> None:
+        here.extend(await _at_site(directory, pattern))
+
+    async def ask_network() -> None:
+        try:
+            found.extend(await _on_network(config, workgroup, pattern, addresses, enough))
+        except QMI_Exception as error:
+            faults.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask_site)
+        nursery.start_soon(ask_network)
+    if faults and not here:
+        raise faults[0]
+    known = {answer.incarnation for answer in found}
+    found += [answer for answer in here if answer.incarnation not in known]
+    return sorted(found, key=lambda answer: (answer.name, answer.address))
+
+
+async def _at_site(directory: SiteDirectory | None, pattern: str) -> list[Answer]:
+    if directory is None or not directory.is_up:
+        return []
+    try:
+        return await directory.answers(pattern)
+    except (QMI_NotDeliveredException, QMI_TimeoutException) as error:
+        _logger.warning("The site was not asked for contexts: %s", error)
+        return []
+
+
+async def _on_network(
+    config: CfgQmi, workgroup: str | None, pattern: str, addresses: Sequence[str] | None, enough: int | None
+) -> list[Answer]:
     settings = config.discovery
     try:
         return await ask(

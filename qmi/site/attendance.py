@@ -15,7 +15,7 @@ import trio
 
 from qmi._version import __version__
 from qmi.config.schema import CfgQmi
-from qmi.errors import QMI_TimeoutException
+from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.messages import Origin
 from qmi.net.discovery.packets import Answer
 from qmi.net.loopback import is_loopback
@@ -38,8 +38,10 @@ from qmi.site.wire import Message
 
 _logger = logging.getLogger("qmi.core.site")
 
-_SETTLE: Final = 0.1
+_SETTLE: Final = 0.02
 """How long a context waits before it says what has changed, in seconds: many objects are made one after the other."""
+_FIRST_DELAY: Final = 0.2
+_LONGEST_DELAY: Final = 30.0
 _ANSWER: Final = 3.0
 _BREATH: Final = 0.1
 """How long to wait for the other servers of a site when one has answered, in seconds."""
@@ -93,38 +95,51 @@ class Attendance:
         self._client.subscribe(CONNECTED, self._connected)
         self._client.subscribe(DISCONNECTED, self._disconnected)
         self._client.on_up.append(self._begin_anew)
-        self._client.on_up.append(self.announce)
 
     async def run(self) -> None:
         """Say what the context has, when that has changed and now and then, until cancelled."""
+        delay = _FIRST_DELAY
         while True:
             with trio.move_on_after(ANNOUNCE_EVERY):
                 await self._changed.wait()
                 await trio.sleep(_SETTLE)
             self._changed = trio.Event()
-            self.announce()
+            if await self._announce():
+                delay = _FIRST_DELAY
+            elif self._client.is_up:  # the servers do not keep it yet; if there is none, the next one gets it
+                await trio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
+                self._changed.set()
 
     def objects_changed(self) -> None:
         """The context has other objects than before. From any thread."""
         self._services.loop.now_or_soon(lambda: self._changed.set())
 
-    def announce(self) -> None:
-        """Say what the context has. On the loop."""
+    async def _announce(self) -> bool:
+        subject = presence_subject(self._config.workgroup, self._services.name)
+        try:
+            answer = await self._client.request(subject, write_announcement(self._announcement()), timeout=_ANSWER)
+        except (QMI_NotDeliveredException, QMI_TimeoutException) as error:
+            _logger.debug("What this context has is not known at its site yet: %s", error)
+            return False
+        return b'"error"' not in answer.payload
+
+    def _announcement(self) -> Announcement:
         services = self._services
         hosts, port = services.listening()
         info = self._client.info
         seen_as = "" if info is None else str(info.plain.get("client_ip", ""))
-        said = Announcement(
+        return Announcement(
             services.name, services.origin.incarnation, services.started, own_hosts(hosts, seen_as), port, machine(),
             os.getpid(), __version__, tuple(services.objects_listed()),
         )  # fmt: skip
-        self._client.publish(presence_subject(self._config.workgroup, services.name).encode(), write_announcement(said))
 
     # Hearing
 
     def _begin_anew(self) -> None:
         # Who left while there was no server is told by nobody; who comes back connects anew.
         self._connections.clear()
+        self._changed.set()
 
     def _connected(self, message: Message) -> None:
         found = self._read(message)

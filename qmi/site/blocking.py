@@ -16,7 +16,6 @@ from qmi.errors import QMI_ConnectionException, QMI_RuntimeException
 from qmi.names import HostPort
 from qmi.site import wire
 from qmi.site.presence import Present, ask_who_is_there
-from qmi.site.server_config import SERVER_NAME
 from qmi.site.subjects import inbox_subject
 from qmi.site.wire import Event, Message, Ping, Pong, ServerError, ServerInfo, SiteProtocolError
 
@@ -227,7 +226,10 @@ def _connected(config: CfgQmi, security: CfgSecurity, where: HostPort, name: str
                 f"{where} does not use TLS, and this configuration has a section 'security': start it again with that"
             )  # fmt: skip
         if security.enabled:
-            _protect(talk, config, security)
+            from qmi.site.trust import protection  # with trio, which questions without TLS do without
+
+            if (protected := protection(security, config.workgroup)) is not None:
+                talk.protect(*protected)
         try:
             talk.introduce(name, config.workgroup)
         except QMI_RuntimeException as error:
@@ -236,24 +238,6 @@ def _connected(config: CfgQmi, security: CfgSecurity, where: HostPort, name: str
         talk.close()
         raise
     return talk
-
-
-def _protect(talk: Talk, config: CfgQmi, security: CfgSecurity) -> None:
-    from qmi.net.io.revocation import RevocationList
-    from qmi.net.io.tls import check_workgroup, client_context, peer_identity
-
-    revoked = RevocationList(security.revoked) if security.revoked is not None else None
-
-    def check(certificate: dict[str, Any] | None) -> str | None:
-        try:
-            if revoked is not None:
-                revoked.check(certificate)
-            return check_workgroup(peer_identity(certificate), config.workgroup, expected=SERVER_NAME)
-        except PermissionError as error:
-            return str(error)
-
-    tls = client_context(ca_file=str(security.ca), cert_file=str(security.certificate), key_file=str(security.key))
-    talk.protect(tls, check)
 
 
 def _refused(error: Exception, config: CfgQmi, security: CfgSecurity, where: HostPort) -> Exception:

@@ -1,0 +1,99 @@
+"""A context and its site, if it has one; without, nothing of :mod:`qmi.site` is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from qmi.actors.context_object import ObjectListing
+from qmi.actors.registry import Registry
+from qmi.config.schema import CfgQmi
+from qmi.messages import Origin
+from qmi.peers.connections import Connections
+from qmi.runtime.wakeup import Loop
+
+if TYPE_CHECKING:
+    from qmi.site.membership import Membership
+
+
+class AtSiteServices(Protocol):
+    """What this needs of the context."""
+
+    name: str
+    config: CfgQmi
+    origin: Origin
+    started: float
+    loop: Loop
+    registry: Registry
+    connections: Connections
+
+    def objects_here(self, category: str | None = None) -> list[ObjectListing]:
+        """The objects of this context."""
+        ...
+
+    def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
+        """Start a task in the context's nursery."""
+        ...
+
+
+class AtSite:
+    """What a context does at its site, if the configuration has one.
+
+    Args:
+        services: The context.
+
+    Attributes:
+        membership: Its part in the site; None if there is none, or before the context starts.
+    """
+
+    def __init__(self, services: AtSiteServices) -> None:
+        self._services = services
+        self.membership: Membership | None = None
+        self.name: str = services.name
+        self.config: CfgQmi = services.config
+        self.origin: Origin = services.origin
+        self.started: float = services.started
+        self.loop: Loop
+
+    async def start(self) -> None:
+        """Take part, once the context listens.
+
+        Raises:
+            QMI_ConfigurationException: If a file for TLS is not there or does not fit.
+            QMI_ConnectionException: If the site is required, and no server is reached.
+        """
+        if not self.config.site.enabled:
+            return
+        from qmi.site.membership import Membership
+
+        services = self._services
+        self.loop = services.loop
+        self.membership = Membership(self)
+        services.connections.directory = self.membership.attendance
+        services.registry.on_change = self.membership.attendance.objects_changed
+        await self.membership.start()
+
+    async def stop(self) -> None:
+        """Take part no more, when everybody else has stopped."""
+        if self.membership is not None:
+            self._services.connections.directory = None
+            self._services.registry.on_change = lambda: None
+            await self.membership.stop()
+
+    # What the membership needs
+
+    def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
+        """Start a task in the context's nursery, which ends by a line in the log if it fails."""
+        what = "This context takes part in its site no more"
+        return self._services.spawn(self._services.connections.failures.contain, "site", what, function, *args)
+
+    def listening(self) -> tuple[Sequence[str], int]:
+        """The addresses that the context listens on, and its port; 0 if it does not listen."""
+        connections = self._services.connections
+        return connections.hosts, connections.port
+
+    def objects_listed(self) -> Sequence[tuple[str, str]]:
+        """Name and class of each object of the context."""
+        found = self._services.objects_here()
+        named = [(entry.address.partition(".")[2], entry.shown_class) for entry in found]
+        return [entry for entry in named if not entry[0].startswith("$")]
