@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,6 +21,8 @@ from qmi.web.api_values import json_response
 from qmi.web.authorization import Caller, Refusal
 from qmi.web.schemas import fault_of, from_text
 from qmi.web.services import Services
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ class ApiCall:
     def accept(self) -> str:
         """Which types are wanted."""
         return self.request.headers.get("accept", "")
+
+
+async def read_aside(read: Callable[[], T]) -> T:
+    """Read what was sent. The first value with a unit loads a large library: nobody else waits for that."""
+    return read() if "pint" in sys.modules else await trio.to_thread.run_sync(read)
 
 
 Handler = Callable[[ApiCall], Awaitable[object]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import trio
@@ -18,7 +19,7 @@ from qmi.presenting.methods import Found, find_method, method_json, setting_of
 from qmi.presenting.places import allowed_async
 from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
-from qmi.web.api import ApiCall
+from qmi.web.api import ApiCall, read_aside
 from qmi.web.api_errors import DriverError
 from qmi.web.api_values import value_response
 from qmi.web.site import PATIENCE
@@ -111,10 +112,11 @@ async def call_method(call: ApiCall) -> object:
         )  # fmt: skip
 
     try:
-        args, kwargs = bound("")
+        args, kwargs = await read_aside(partial(bound, ""))
     except WrongArgument:
         brief = found.brief
-        args, kwargs = bound("" if brief is None else await allowed_async(found.proxy, found.prefix + brief.name))
+        allowed = "" if brief is None else await allowed_async(found.proxy, found.prefix + brief.name)
+        args, kwargs = await read_aside(partial(bound, allowed))
     try:
         with trio.fail_after(timeout):
             result = await getattr(found.target, found.method.name)(*args, **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from qmi.actors.interface import Interface
@@ -19,7 +20,7 @@ from qmi.presenting.call_arguments import WrongArgument
 from qmi.presenting.json_values import plain
 from qmi.presenting.places import Place, allowed_async, find_places
 from qmi.presenting.value_text import json_of
-from qmi.web.api import ApiCall
+from qmi.web.api import ApiCall, read_aside
 from qmi.web.api_errors import DriverError
 from qmi.web.api_objects import TIMEOUT, interface_of, proxy_of
 from qmi.web.api_values import value_response
@@ -141,10 +142,10 @@ async def set_parameter(call: ApiCall) -> object:
     resolve = resolver(place.class_name, configured_modules(call.services.site.context.config))
     given = call.body["value"]
     try:
-        value = place.read_json(given, resolve)
+        value = await read_aside(partial(place.read_json, given, resolve))
     except WrongArgument:
         allowed = await allowed_async(place.proxy, place.path) if place.is_parameter else ""
-        value = place.read_json(given, resolve, allowed)
+        value = await read_aside(partial(place.read_json, given, resolve, allowed))
     try:
         await place.set_async(value, TIMEOUT)
     except Exception as error:  # of the driver, most likely

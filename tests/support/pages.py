@@ -12,7 +12,8 @@ namespace. What a block means:
   program that goes on in the background for ``console`` blocks.
 - The ports 30000 to 30009 stand for free ones, and contexts of a page see only each other.
 - ``console`` blocks: a line that begins with ``$`` is a command, the lines after it are what it prints. ``python3`` and
-  ``qmi_proc`` run in this process, ``^C`` interrupts the program of its terminal.
+  ``qmi_proc`` run in this process, ``curl`` by a shell, ``^C`` interrupts the program of its terminal. ``NAME=...`` is
+  a variable of that shell; three dots stand for what a program of the page has printed behind ``name=``.
 
 Pages that start processes are slow, and left to the slow tests.
 """
@@ -27,6 +28,7 @@ import runpy
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -59,6 +61,8 @@ RUN = {"python", "console", "pycon"}
 PORT = re.compile(r"\b3000\d\b")
 TERMINAL = re.compile(r"Terminal (\d+)")
 STARTS_PROCESSES = re.compile(r"^:caption: Terminal [2-9]|^\$ qmi_proc (start|restart)", re.MULTILINE)
+
+VARIABLE = re.compile(r"([A-Z]+)=(\S+)")
 
 NUMBER = r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?"
 STAMP = r"(\d{4}-\d\d-\d\d[ T]\d\d[:-]\d\d[:-]\d\d(\.\d+)?|\b\d\d:\d\d:\d\d\b)"
@@ -119,6 +123,8 @@ class Page:
         self._modules = set(sys.modules)
         self._discovery_port = free_port(socket.SOCK_DGRAM)
         self._ports: dict[str, str] = {}
+        self._variables: dict[str, str] = {}
+        self._said = ""
 
     def close(self) -> None:
         """End what the page has left running, and forget it."""
@@ -188,7 +194,7 @@ class Page:
                 check(command, shown, self._command(command))
                 continue
             for line in shown.splitlines():
-                self._terminals[terminal].expect(_line(line))
+                self._said += self._terminals[terminal].expect(_line(line) + (r"\s" if line.endswith("...") else ""))
 
     def _prompt(self, terminal: int) -> Prompt:
         prompt = self._terminals.get(terminal)
@@ -204,8 +210,24 @@ class Page:
                 traceback.print_exception(error)
         return self._printed()
 
+    def _shell(self, command: str) -> str:
+        """Set a variable, or run a command by a shell."""
+        if assigned := VARIABLE.fullmatch(command):
+            name, value = assigned.groups()
+            told = re.findall(rf"\b{name.lower()}=(\S+)", self._said)
+            self._variables[name] = told[-1] if value == "..." else value
+            return ""
+        variables = {**self._desk.environment, **self._variables}
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], cwd=self.home, env=variables, capture_output=True, text=True, timeout=40
+        )
+        assert done.stdout or not done.returncode, f"{command}\n{done.stderr}"
+        return done.stdout
+
     def _command(self, command: str) -> str:
         """Run a command in this process: a process of its own would take half a second."""
+        if VARIABLE.fullmatch(command) or command.startswith("curl "):
+            return self._shell(command)
         name, *arguments = shlex.split(command)
         handler = signal.getsignal(signal.SIGINT)
         with self._here(), mock.patch.object(sys, "argv", [name, *arguments]):
@@ -215,7 +237,7 @@ class Page:
                 elif name == "qmi":
                     cli.main()
                 elif name != "python3":
-                    raise AssertionError(f"a page may run python3, qmi and qmi_proc, not {name!r}")
+                    raise AssertionError(f"a page may run python3, qmi, qmi_proc and curl, not {name!r}")
                 elif arguments[0] == "-m":
                     sys.argv = arguments[1:]
                     with warnings.catch_warnings():

@@ -19,6 +19,7 @@ from qmi.web.app import HANDLERS
 from qmi.web.openapi import document
 from tests.support.shell_driver import ShellSupply
 from tests.support.web import Web, web_and_lab
+from tests.support.web_api_page import PAGE, page
 
 PSU = "/api/objects/lab/psu"
 
@@ -409,3 +410,7 @@ async def test_value_that_was_read_last_is_told_without_asking_the_device(web: W
     await psu.set_voltage(2.0)
     told = (await web.client.get(f"{PSU}/parameters/voltage?last=true")).json()
     assert (told["value"], told["time"] > 1e9, "note" in told) == (2.0, True, False)
+
+
+def test_page_of_the_documentation_lists_what_the_table_has() -> None:
+    assert PAGE.read_text("utf-8") == page(), "python -m tests.support.web_api_page writes the page anew"

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from qmi.actors.context_status import ContextStatus, LinkStatus, LockStatus, ObjectStatus, TaskStatus
@@ -53,3 +56,8 @@ async def test_metrics_are_served(web: Web) -> None:
     answer = await web.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert parsed(answer.text)["qmi_context_up", ("lab",)] == 1
+
+
+def test_expressions_of_the_documentation_name_metrics_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "do" / "web-api.md").read_text("utf-8")
+    assert set(re.findall(r"\bqmi_(?!web\b)\w+", text)) <= set(METRICS)
