@@ -15,6 +15,7 @@ from qmi.config.schema import (
     CfgSecurity,
     CfgSite,
     CfgTask,
+    CfgWeb,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "CfgSecurity",
     "CfgSite",
     "CfgTask",
+    "CfgWeb",
 ]

@@ -59,8 +59,8 @@ def listening_socket(options: Options) -> Iterator[socket.socket]:
 
 def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program has that address, which may show them already; or name another one by --bind"
-    return f"{error.strerror or error}; name another address by --bind"
+        return "another program has that address, and may show them already; name another one by --bind, or by web.bind"
+    return f"{error.strerror or error}; name another address by --bind, or by web.bind"
 
 
 def url_of(listener: socket.socket, options: Options) -> str:

@@ -9,6 +9,7 @@ import pytest
 from qmi.config import schema
 from qmi.config.schema import CfgContext, CfgInstrument, CfgLimits, CfgLogging, CfgQmi, CfgSecurity, CfgSite, CfgTask
 from qmi.config.structure import checked, structure
+from qmi.core import config_defs
 from qmi.errors import QMI_ConfigurationException
 from qmi.names import HostPort
 
@@ -30,6 +31,8 @@ def test_setting_that_is_needed_is_named(section: type, needed: str) -> None:
 @pytest.mark.parametrize("section", CLASSES)
 def test_sections_show_where_users_import_them_from(section: type) -> None:
     assert section.__module__ == "qmi.core.config_defs"
+    assert getattr(config_defs, section.__name__) is section
+    assert section.__name__ in config_defs.__all__
 
 
 @pytest.mark.parametrize("section", CLASSES)
