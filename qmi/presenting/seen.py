@@ -12,6 +12,7 @@ ENDING = "ending"
 NOT_RUNNING = "not running"
 SILENT = "no answer"
 NO_PORT = "no port"
+OUT_OF_REACH = "out of reach"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Seen:
         address: Where it is; None if that is not known.
         state: "running"; "ending"; "not running" if it is in the configuration and nobody is there; "no answer" if
             somebody is there and does not tell; "no port" if the configuration gives it none, so that nobody can see
-            whether it runs.
+            whether it runs; "out of reach" if it is at the site, and no address of it leads there from here.
         why: Why it is not running or does not answer; else empty.
         configured: Whether the configuration has it.
         pid: Its process; 0 if that is not known.

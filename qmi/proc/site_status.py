@@ -11,6 +11,7 @@ from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException, QMI_RuntimeException
 from qmi.names import CLI_PREFIX, HostPort
 from qmi.site.blocking import Talk, conversation
+from qmi.site.presence import Present
 from qmi.site.server_config import CONNECTIONS, SERVER_NAME
 from qmi.site.subjects import stream_name
 
@@ -77,6 +78,29 @@ def look(config: CfgQmi, address: HostPort, *, timeout: float) -> ServerStatus:
         return ServerStatus(address, NOT_RUNNING, str(error))
     except QMI_RuntimeException as error:
         return ServerStatus(address, REFUSED, str(error))
+
+
+def who_is_there(config: CfgQmi, pattern: str = "*", *, timeout: float) -> list[Present]:
+    """Ask the site who is there, and with which objects: the first server that answers.
+
+    Args:
+        config: The configuration.
+        pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+        timeout: For each server, in seconds.
+
+    Raises:
+        QMI_RuntimeException: If no server answers.
+        QMI_ConfigurationException: If there is no certificate to show.
+    """
+    name, security = asker(config)
+    fault: QMI_RuntimeException | None = None
+    for address in config.site.addresses:
+        try:
+            with conversation(config, security, address, name, timeout=timeout) as talk:
+                return talk.who_is_there(config, pattern)
+        except QMI_RuntimeException as error:
+            fault = error
+    raise fault or QMI_RuntimeException("there is no site")
 
 
 def asker(config: CfgQmi) -> tuple[str, CfgSecurity]:

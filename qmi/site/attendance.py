@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import uuid
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Final, Protocol
 
 import trio
@@ -18,9 +14,9 @@ from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.messages import Origin
 from qmi.net.discovery.packets import Answer
-from qmi.net.loopback import is_loopback
 from qmi.runtime.wakeup import Loop
 from qmi.site.client import SiteClient
+from qmi.site.here import machine, own_hosts
 from qmi.site.presence import (
     ANNOUNCE_EVERY,
     Announcement,
@@ -45,7 +41,6 @@ _LONGEST_DELAY: Final = 30.0
 _ANSWER: Final = 3.0
 _BREATH: Final = 0.1
 """How long to wait for the other servers of a site when one has answered, in seconds."""
-_WILDCARDS: Final = ("0.0.0.0", "::")
 
 
 class AttendanceServices(Protocol):
@@ -238,43 +233,3 @@ class Attendance:
         if not found:
             raise QMI_TimeoutException(f"No server of the site says who is there within {_ANSWER:g} s")
         return found
-
-
-# This computer
-
-
-def own_hosts(listening: Sequence[str], seen_as: str) -> tuple[str, ...]:
-    """Addresses at which others may try to reach what listens here, the best one first.
-
-    Args:
-        listening: What is listened on; a wildcard stands for all addresses.
-        seen_as: The address of this computer as the server sees it; empty if that is not known.
-    """
-    found = [host for host in listening if host not in _WILDCARDS]
-    if len(found) < len(listening):
-        found += [seen_as] if seen_as else []
-        found += ["127.0.0.1", *_network_addresses()]
-    return tuple(dict.fromkeys(found))[:16]
-
-
-def _network_addresses() -> list[str]:
-    import psutil
-
-    families = (socket.AF_INET, socket.AF_INET6)
-    with suppress(psutil.Error, OSError):
-        return [
-            entry.address
-            for entries in psutil.net_if_addrs().values()
-            for entry in entries
-            if entry.family in families and not is_loopback(entry.address) and "%" not in entry.address
-        ]
-    return []
-
-
-def machine() -> str:
-    """Tells this computer, and the network that it (or a container on it) sees, from others."""
-    parts = []
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
-        parts.append(os.readlink("/proc/self/ns/net"))
-    return "-".join(parts) or f"{socket.gethostname()}-{uuid.getnode():x}"

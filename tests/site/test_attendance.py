@@ -12,8 +12,9 @@ import trio
 
 from qmi.config.loader import completed, load_config
 from qmi.proc.site_status import asker
-from qmi.site.attendance import Attendance, machine, own_hosts
+from qmi.site.attendance import Attendance
 from qmi.site.blocking import conversation
+from qmi.site.here import machine, own_hosts
 from qmi.site.server_config import SERVER_NAME
 from tests.support.site_lab import make_certificates, site, write_site
 from tests.support.site_member import member, member_process

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qmi.tools.cli.session import Laboratory
 
 DESCRIPTION = """
-Show the contexts that answer on the network or are in the configuration: where they are, what version
+Show the contexts that answer on the network, are at the site or in the configuration: where they are, what version
 of the library they run, for how long, and how quickly they answer.
 
 With names of contexts, show what is in them: instruments, tasks and other objects, who holds their locks,
@@ -62,6 +62,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
             return EXIT_OK
         found = _look(lab, arguments.names)
         _show(found, arguments, terminal)
+        if lab.site_fault:
+            terminal.note(lab.site_fault)
         return _code(lab, found, arguments.names, terminal)
 
 

@@ -29,6 +29,7 @@ _STATE_STYLES = {
     seen_states.NOT_RUNNING: _DIM,
     seen_states.NO_PORT: _DIM,
     seen_states.SILENT: _BAD,
+    seen_states.OUT_OF_REACH: _DIM,
     "open": _GOOD,
     "failed": _BAD,
     "restarting": _BAD,

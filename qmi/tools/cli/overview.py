@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qmi.contexts.asked_status import status_by
 from qmi.errors import QMI_ConnectionException, QMI_Exception
 from qmi.names import CLI_PREFIX
-from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT, Seen
+from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, OUT_OF_REACH, RUNNING, SILENT, Seen
 from qmi.tools.cli.threads import each
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
         address = same[0].address if same else here.address
         found = [seen for seen in found if seen not in same]
         found.append(replace(here, address=address, configured=here.name in configured))
+    found += _out_of_reach(lab, names)
     there = {seen.name for seen in found}
     for name, address in configured.items():
         if name not in there:
@@ -66,6 +67,15 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
         if seen.status is not None:
             lab.learned.saw_objects(seen.name, {entry.name: entry.class_name for entry in seen.status.objects})
     return seen_now
+
+
+def _out_of_reach(lab: Laboratory, names: Sequence[str]) -> list[Seen]:
+    why = "it is at the site, and listens on addresses that do not lead there from this computer"
+    return [
+        Seen(name, None, OUT_OF_REACH, why, configured=name in lab.config.contexts)
+        for name in lab.out_of_reach
+        if not names or name in names
+    ]
 
 
 def _unseen(lab: Laboratory, name: str) -> str:

@@ -21,17 +21,21 @@ import attrs
 
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext, CfgQmi
-from qmi.errors import QMI_ConnectionException, QMI_RuntimeException, QMI_UsageException
+from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException, QMI_RuntimeException, QMI_UsageException
 from qmi.names import CLI_PREFIX, CONTEXT_OBJECT_NAME, Address, HostPort, is_valid_name, nearest
 from qmi.proc.control_client import SocketLink
 from qmi.tools.cli.completion_cache import Cache, file_of, learn
 from qmi.tools.cli.errors import DEBUG_VARIABLE, CommandError
+from qmi.tools.cli.threads import each
 
 if TYPE_CHECKING:
     from qmi.actors.interface import Interface
     from qmi.core.context import QMI_Context
     from qmi.net.discovery.packets import Answer
     from qmi.presenting.seen import Seen
+
+SITE_TIMEOUT = 2.0
+"""How long a server of the site may take to answer, in seconds."""
 
 DEFAULT_TIMEOUT = 5.0
 """How long a context may take to answer, in seconds."""
@@ -51,6 +55,8 @@ class Laboratory:
         timeout: How long a context may take to answer, in seconds.
         quiet: The network is asked no longer when no context has answered for so long, in seconds; None: to the end.
         learned: What was learned, for completion.
+        out_of_reach: Contexts that were found at the site, last time, and cannot be reached from here.
+        site_fault: Why the site could not be asked, last time; empty if it could, or if there is none.
         lasts: Whether its context outlives the command, and the locks that it takes do.
     """
 
@@ -67,6 +73,8 @@ class Laboratory:
         self._link: SocketLink | None = None
         self._context: QMI_Context | None = None
         self._found: dict[str, HostPort] = {}
+        self.out_of_reach: list[str] = []
+        self.site_fault: str = ""
 
     def seen_here(self) -> Seen | None:
         """The context that this program has already, if it is one that commands are carried out for."""
@@ -75,17 +83,30 @@ class Laboratory:
     # Where contexts are
 
     def discover(self, pattern: str = "*") -> Sequence[Answer]:
-        """Ask the network for contexts of the workgroup; by name, each program once.
+        """Ask the network, and the site if there is one, for contexts of the workgroup; by name, each program once.
 
         Raises:
             QMI_ConnectionException: If the network cannot be asked.
         """
+        from qmi.peers.addresses import each_program_once
+
+        if self.config.site.enabled:
+            both = each(lambda ask: ask(pattern), [self._ask_network, self._ask_site])
+            answers = [answer for found in both for answer in found]
+        else:
+            answers = self._ask_network(pattern)
+        found = sorted(each_program_once(answers), key=lambda answer: (answer.name, answer.address))
+        if pattern == "*":
+            self.learned.saw_contexts([*(answer.name for answer in found), *self.config.contexts])
+        return found
+
+    def _ask_network(self, pattern: str) -> list[Answer]:
         from qmi.net.discovery.blocking import ask_blocking
-        from qmi.peers.addresses import each_program_once, everywhere
+        from qmi.peers.addresses import everywhere
 
         settings = self.config.discovery
         try:
-            answers = ask_blocking(
+            return ask_blocking(
                 self.config.workgroup, pattern, addresses=everywhere(self.config), port=settings.port,
                 timeout=min(settings.timeout, self.timeout), quiet=self.quiet,
             )  # fmt: skip
@@ -93,10 +114,25 @@ class Laboratory:
             raise QMI_ConnectionException(f"The network cannot be asked for contexts: {error}") from error
         except ValueError as error:
             raise QMI_UsageException(str(error)) from error
-        found = sorted(each_program_once(answers), key=lambda answer: (answer.name, answer.address))
-        if pattern == "*":
-            self.learned.saw_contexts([*(answer.name for answer in found), *self.config.contexts])
-        return found
+
+    def _ask_site(self, pattern: str) -> list[Answer]:
+        from qmi.proc.site_status import who_is_there
+        from qmi.site.here import machine
+        from qmi.site.presence import answers_of
+
+        self.site_fault, self.out_of_reach = "", []
+        try:
+            present = who_is_there(self.config, pattern, timeout=min(self.timeout, SITE_TIMEOUT))
+        except (QMI_RuntimeException, QMI_ConfigurationException) as error:
+            self.site_fault = str(error)
+            return []
+        answers = answers_of(present, self.config.workgroup, machine())
+        reached = {answer.incarnation for answer in answers}
+        self.out_of_reach = [
+            found.context for found in present
+            if found.said is not None and found.said.port and found.incarnation not in reached
+        ]  # fmt: skip
+        return answers
 
     def address_of(self, context: str) -> HostPort:
         """Where a context is, by the configuration or else by asking the network.

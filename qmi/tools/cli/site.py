@@ -24,6 +24,7 @@ The servers of the site that the configuration names: many contexts exchange sig
 start: start those of this computer, and wait until they are up; one that runs reads a changed configuration.
 stop: stop those that were started on this computer.
 status: show all servers of the site; exit code 1 if one of them does not answer.
+who: show which contexts are there, since when, and with which objects.
 run: run the one of this computer until Ctrl-C or SIGTERM, with its log on standard error.
 systemd: write a systemd user unit that keeps it running.
 """
@@ -32,6 +33,7 @@ _ACTIONS = {
     "start": "start the servers of this computer",
     "stop": "stop them",
     "status": "show all servers of the site",
+    "who": "show who is there, since when, and with which objects",
     "run": "run the server of this computer here, until it is ended",
     "systemd": "write a systemd unit for it",
 }
@@ -42,7 +44,11 @@ def add_arguments(parser: CommandParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(_ACTIONS))
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=text)
-        if name != "status":
+        if name == "who":
+            action.add_argument(
+                "pattern", nargs="?", default="*", metavar="PATTERN", help="which names, such as 'cam*'"
+            )
+        elif name != "status":
             action.add_argument("server", nargs="?", default="", metavar="HOST:PORT",
                                 help="one of 'site.servers'; without it, those of this computer")  # fmt: skip
         if name == "systemd":
@@ -57,6 +63,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     config = config_of(arguments)
     if arguments.action == "status":
         return _status(config, arguments, terminal)
+    if arguments.action == "who":
+        return _who(config, arguments, terminal)
     from qmi.proc.site_server import SiteServer, servers_here
 
     servers = [SiteServer(config, address) for address in servers_here(config, arguments.server)]
@@ -159,6 +167,47 @@ def _status(config: CfgQmi, arguments: Namespace, terminal: Terminal) -> int:
             if status.why:
                 terminal.note(status.why)
     return EXIT_FAILED if any(status.why for status in found) else EXIT_OK
+
+
+def _who(config: CfgQmi, arguments: Namespace, terminal: Terminal) -> int:
+    import time
+    from datetime import UTC, datetime
+
+    from qmi.actors.status_words import duration
+    from qmi.proc.site_server import known_servers
+    from qmi.proc.site_status import who_is_there
+    from qmi.site.here import machine
+    from qmi.site.presence import reachable
+    from qmi.tools.cli.session import DEFAULT_TIMEOUT
+
+    known_servers(config)
+    present = who_is_there(config, arguments.pattern, timeout=arguments.timeout or DEFAULT_TIMEOUT)
+    rows: list[dict[str, object]] = []
+    for found in present:
+        where = None if found.said is None else reachable(found.said, machine())
+        rows.append(
+            {
+                "context": found.context,
+                "since": datetime.fromtimestamp(found.since, UTC).isoformat(timespec="seconds"),
+                "address": None if where is None else str(where),
+                "pid": None if found.said is None else found.said.pid,
+                "version": None if found.said is None else found.said.version,
+                "objects": [{"name": name, "class": class_name} for name, class_name in found.objects],
+            }
+        )
+    if terminal.json:
+        terminal.write_json(rows)
+        return EXIT_OK
+    now = time.time()
+    terminal.table(
+        ("context", "up", "address", "qmi", "objects"),
+        [
+            (found.context, duration(max(now - found.since, 0.0)), row["address"], row["version"],
+             ", ".join(name for name, _ in found.objects))
+            for found, row in zip(present, rows, strict=True)
+        ],
+    )  # fmt: skip
+    return EXIT_OK
 
 
 def _row(status: ServerStatus) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from qmi.config.loader import load_config
 from qmi.proc.site_server import SiteServer, servers_here
-from tests.support.cli import Cli
-from tests.support.site_lab import kill, make_certificates, write_site
+from qmi.site.presence import Announcement, Present
+from tests.support.cli import Cli, serving
+from tests.support.ports import free_port
+from tests.support.site_lab import kill, make_certificates, site, write_site
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def address(config: Path) -> str:
     return str(load_config(config).site.addresses[0])
 
 
-@pytest.mark.parametrize("action", ["start", "stop", "status", "run", "systemd"])
+@pytest.mark.parametrize("action", ["start", "stop", "status", "who", "run", "systemd"])
 def test_configuration_without_a_site_is_told_what_to_write(action: str, cli: Cli) -> None:
     cli.config.write_text("{}")
     found = cli("site", action)
@@ -43,7 +46,7 @@ def test_server_of_another_computer_is_told_where_it_belongs(action: str, cli: C
 def test_action_that_is_missing_is_told(cli: Cli) -> None:
     found = cli("site")
     assert (found.code, found.out) == (2, "")
-    assert "start|stop|status|run|systemd" in found.err
+    assert "start|stop|status|who|run|systemd" in found.err
 
 
 def test_status_of_a_server_that_is_not_there_is_a_failure(cli: Cli, config: Path) -> None:
@@ -100,6 +103,49 @@ def test_unit_needs_a_configuration_file(cli: Cli, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("qmi.config.loader.find_config_file", lambda name="": None)
     found = cli("site", "systemd")
     assert found.code == 2
+
+
+def seen_at_the_site(monkeypatch: pytest.MonkeyPatch, *present: Present) -> None:
+    monkeypatch.setattr("qmi.proc.site_status.who_is_there", lambda config, pattern="*", *, timeout: list(present))
+
+
+def announced(name: str, *hosts: str) -> Present:
+    said = Announcement(name, "a" * 16, 1.5e9, hosts, 40001, "another", 4711, "1.0", (("psu", "lab.Psu"),))
+    return Present(name, "a" * 16, 1.5e9, said)
+
+
+def test_context_out_of_reach_is_shown_as_such(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen_at_the_site(monkeypatch, announced("far", "127.0.0.1"), Present("notebook", "b" * 16, 1.5e9))
+    found = cli("ls")
+    assert found.code == 0, found.err
+    assert re.search(r"^far +out of reach", found.out, re.MULTILINE)
+    assert "notebook" not in found.out
+
+
+def test_site_that_cannot_be_asked_is_told_beside_what_was_found(cli: Cli) -> None:
+    found = cli("ls")
+    assert found.code == 0
+    assert re.search(r"^srv +no", found.out, re.MULTILINE)
+    assert "The server of the site at" in found.err
+
+
+def test_who_is_there_is_shown_with_objects(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen_at_the_site(monkeypatch, announced("far", "192.0.2.7"), Present("notebook", "b" * 16, 1.5e9))
+    found = cli("site", "who")
+    assert re.search(r"^far .*192.0.2.7:40001 +1.0 +psu$", found.out, re.MULTILINE)
+    first, second = cli("site", "who", "--json").json
+    assert (first["since"], first["objects"]) == ("2017-07-14T02:40:00+00:00", [{"name": "psu", "class": "lab.Psu"}])
+    assert (second["context"], second["address"], second["objects"]) == ("notebook", None, [])
+
+
+@pytest.mark.slow
+def test_context_at_the_site_is_listed(cli: Cli, config: Path, tmp_path: Path) -> None:
+    silent = {"enabled": False, "port": free_port(), "broadcast_addresses": [], "timeout": 0.05}
+    write_site(tmp_path, discovery=silent)
+    with site(config), serving(config, "srv"):
+        assert re.search(r"^srv +running", cli("ls").out, re.MULTILINE)
+        assert cli("ls", "srv").code == 0
+        assert [row["context"] for row in cli("site", "who", "--json").json] == ["srv"]
 
 
 @pytest.mark.slow
