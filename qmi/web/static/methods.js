@@ -46,9 +46,10 @@ function field(parameter, help, infos) {
   const choices = choicesOf(type, infos);
   const id = `argument-${Math.random().toString(36).slice(2)}`;
   const needed = parameter.default === null || parameter.default === undefined;
-  const hint = [parameter.type, !needed && `default ${parameter.default}`].filter(Boolean).join(", ");
+  const usual = needed ? "" : parameter.default.replace(/^<[\w.]+: (.*)>$/, "$1"); // of an enumeration, the value
+  const hint = [parameter.type, !needed && `default ${usual}`].filter(Boolean).join(", ");
   const input = choices
-    ? h("select", { id, name: parameter.name }, !needed && h("option", { value: "" }, `default (${parameter.default})`), choices.map((choice) => h("option", { value: type === "bool" ? choice.toLowerCase() : choice }, choice)))
+    ? h("select", { id, name: parameter.name }, !needed && h("option", { value: "" }, `default (${usual})`), choices.map((choice) => h("option", { value: type === "bool" ? choice.toLowerCase() : choice }, choice)))
     : h("input", {
       id, name: parameter.name, type: "text", autocomplete: "off", spellcheck: "false", placeholder: needed ? null : parameter.default,
       inputmode: ["float", "int"].includes(type) ? "decimal" : null, "aria-describedby": help ? `${id}-help` : null, "aria-required": needed ? "true" : null,

@@ -97,7 +97,7 @@ const gate = () => setGates(lost, held);
 
 /** Whether the program is not there, and since when. */
 function showLost(seen, entry) {
-  const since = seen.since ? ` since ${moment(seen.since)} (${duration(Math.floor(Date.now() / 1000 - seen.since))})` : "";
+  const since = seen.since ? ` since ${moment(seen.since)}` : "";
   lost = seen.status && entry ? "" : seen.status ? `There is no ${address} now` : `Context ${context} is ${seen.state === "no answer" ? "not answering" : seen.state}`;
   setText(byId("lost"), lost && `${lost}${since}.${seen.why ? ` ${seen.why}.` : ""} What is shown is as it was then; the page goes on by itself when it is back.`);
   byId("lost").hidden = !lost;

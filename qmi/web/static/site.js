@@ -34,7 +34,7 @@ function makeContext(seen) {
     h("thead", {}, h("tr", {},
       h("th", { scope: "col" }, "Object"), h("th", { scope: "col", class: "middle" }, "Kind"), h("th", { scope: "col" }, "State"),
       h("th", { scope: "col" }, "Lock"), h("th", { scope: "col", class: "middle" }, "Now"),
-      h("th", { scope: "col", class: "num wide" }, "Waiting"), h("th", { scope: "col", class: "num wide" }, "Calls"),
+      h("th", { scope: "col", class: "num wide" }, "Queue"), h("th", { scope: "col", class: "num wide" }, "Calls"),
       h("th", { scope: "col", class: "num wide" }, "Errors"), h("th", { scope: "col", class: "wide" }, "Last error"))),
     body));
   const heading = h("h2", { id: `context-${seen.name}` }, seen.name);

@@ -16,7 +16,7 @@ from tests.support.web_browser import log_in
 from tests.support.web_lab import Pages, served_lab
 from tests.support.web_pictures import CHROMIUM
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.support.web_browser import log_in
 from tests.support.web_lab import Hold, Laser, Pages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_value_is_set_and_the_error_stands_beside_it(page: Page, pages: Pages) -> None:

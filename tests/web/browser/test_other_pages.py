@@ -13,7 +13,7 @@ import qmi.data
 from tests.support.web_browser import log_in, until
 from tests.support.web_lab import Pages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PLOTTED = "lab.supply.current,lab.hold.sig_temperature[0]"
 

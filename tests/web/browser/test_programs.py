@@ -11,7 +11,7 @@ from tests.support.web_bench import Bench
 from tests.support.web_browser import log_in
 from tests.support.web_lab import Laser, Pages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_program_that_is_killed_is_told_with_since_when_and_comes_back_by_itself(

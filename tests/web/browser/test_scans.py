@@ -13,7 +13,7 @@ from tests.support.web_bench import Bench
 from tests.support.web_browser import log_in, until
 from tests.support.web_lab import Pages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(autouse=True)
