@@ -243,6 +243,10 @@ class Hub:
                     return  # there will be no more; what there was stays
                 except QMI_Exception as error:
                     topic.publish_once({"error": {"type": type(error).__name__, "message": str(error)}})
+                except Exception as error:  # ends neither the other sources nor the server
+                    _logger.exception("What is pushed of %s has failed", topic.name)
+                    told = {"type": type(error).__name__, "message": "the server failed; its log says why"}
+                    topic.publish_once({"error": told})
                 await trio.sleep(RETRY)
 
     async def _wake_at_the_end(self) -> None:

@@ -123,16 +123,22 @@ class Sources:
             for name in heads:
                 await self._site.context.subscribe_signal(address.context, address.object, name, receiver)
             value = _Value(topic, place)
+            ended: QMI_Exception | None = None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._publish_read, value)
-                async for signal in receiver:
-                    if signal.is_gap:
-                        topic.publish({"gap": signal.gap})
-                        continue
-                    head = heads.get(signal.signal_name, ())
-                    if signal.args[: len(head)] == head and len(signal.args) > len(head):
-                        value.publish(signal.args[len(head)], signal.timestamp)
+                try:
+                    async for signal in receiver:
+                        if signal.is_gap:
+                            topic.publish({"gap": signal.gap})
+                            continue
+                        head = heads.get(signal.signal_name, ())
+                        if signal.args[: len(head)] == head and len(signal.args) > len(head):
+                            value.publish(signal.args[len(head)], signal.timestamp)
+                except QMI_Exception as error:  # the object was removed, say; a nursery would make a group of it
+                    ended = error
                 nursery.cancel_scope.cancel()
+            if ended is not None:
+                raise ended
         finally:
             await self._unsubscribe(address, heads, receiver)
 

@@ -275,6 +275,27 @@ async def test_source_that_fails_says_so_and_is_started_again(bench: Bench, auto
     await stream.aclose()
 
 
+@pytest.mark.parametrize("error", [ValueError("?"), ExceptionGroup("several", [QMI_RuntimeException("?")])])
+async def test_source_that_fails_in_any_way_ends_no_other_one(
+    bench: Bench, error: Exception, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(name: str) -> None:
+        if name == "a":
+            raise error
+
+    bench.failing = fail
+    stream, _ = await opened(bench, "a")
+    ((_, push, _),) = parsed(await anext(stream))
+    assert push["value"]["error"] == {"type": type(error).__name__, "message": "the server failed; its log says why"}
+    assert "What is pushed of a has failed" in caplog.text
+    other, _ = await opened(bench, "b")
+    bench.topics["b"].publish(1)
+    ((_, push, _),) = parsed(await anext(other))
+    assert push["value"] == 1
+    await stream.aclose()
+    await other.aclose()
+
+
 async def test_stream_ends_with_the_server(bench: Bench, autojump_clock: MockClock) -> None:
     stream, _ = await opened(bench, "a")
     bench.hub.ending.set()
@@ -341,6 +362,22 @@ async def test_value_that_somebody_reads_is_pushed_although_no_signal_tells_it(w
         assert "value:lab.meter.pressure" not in browser.values
         await meter.get_pressure()
         await browser.until("value:lab.meter.pressure", lambda value: value["value"] == 7.0)
+
+
+@pytest.mark.parametrize("topic", ["value:lab.meter.temperature", "signal:lab.meter.sig_connection"])
+async def test_object_that_is_removed_and_made_again_is_told_and_pushed_again(web: Web, topic: str) -> None:
+    meter: Any = await web.lab.make_instrument("meter", Thermometer, simulate=True)
+    await meter.open()
+    async with pushed(web, "site", "value:lab.meter.temperature", topic) as browser:
+        await meter.get_temperature()
+        await browser.until("value:lab.meter.temperature", lambda value: value.get("value") == 4.2)
+        await web.lab.remove_rpc_object(meter)
+        told = await browser.until(topic, lambda value: "error" in value)
+        assert told["error"]["type"].startswith("QMI_")
+        meter = await web.lab.make_instrument("meter", Thermometer, simulate=True)
+        await meter.open()
+        await meter.get_temperature()
+        await browser.until("value:lab.meter.temperature", lambda value: value.get("value") == 4.2)
 
 
 async def test_log_of_a_context_is_pushed(web: Web, caplog: pytest.LogCaptureFixture) -> None:

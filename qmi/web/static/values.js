@@ -38,7 +38,10 @@ function makeValue(info, plotValue) {
   shown.addEventListener("click", () => edit(row));
   pushes.on(`value:${address}.${info.name}`, (told) => !told.gap && newest(row, told));
   if (info.time !== null) newest(row, info);
-  else setText(shown, "—");
+  else {
+    setText(shown, "—");
+    if (user && info.settable) setAttribute(shown, "aria-label", `${info.name}: not known. Change`);
+  }
   return row;
 }
 
