@@ -128,7 +128,8 @@ class Controller:
         pages = ContextStatus.from_plain(told).pages
         if pages is None:
             return status
-        detail = f"{status.detail}\npages {printable(pages_words(pages))}"
+        where = "" if target.local or not pages.address else f", on {target.host}"  # as its own computer sees it
+        detail = f"{status.detail}\npages {printable(pages_words(pages))}{where}"
         return replace(status, detail=detail, exit_code=EXIT_FAILED if pages.why else status.exit_code)
 
     def _timed(self, target: Target, state: State, act: Callable[[Target], Status]) -> Status:

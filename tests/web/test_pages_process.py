@@ -44,7 +44,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages_process, "RESTARTS", replace(pages_process.RESTARTS, first_delay=0.0))
 
 
-@pytest.mark.parametrize("context", ["serves", "prints"])
+@pytest.mark.parametrize("context", ["serves", pytest.param("prints", marks=pytest.mark.slow)])
 def test_pages_are_served_until_the_block_ends(context: str) -> None:
     with Beside(context) as beside:
         assert beside.next() == PagesStatus()
@@ -60,8 +60,8 @@ def test_pages_are_served_until_the_block_ends(context: str) -> None:
     ("context", "why"),
     [
         ("dies", r"process \d+ was killed by SIGKILL"),
-        ("exits", r"process \d+ ended with exit status 3"),
-        ("fails", "the address is taken"),
+        pytest.param("exits", r"process \d+ ended with exit status 3", marks=pytest.mark.slow),
+        pytest.param("fails", "the address is taken", marks=pytest.mark.slow),
     ],
 )
 def test_pages_that_end_are_started_again(context: str, why: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -99,6 +99,7 @@ def test_block_that_ends_at_once_leaves_nothing() -> None:
     assert beside.shown.empty()
 
 
+@pytest.mark.slow
 def test_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(pages_process, "PATIENCE", 0.05)
     with Beside("stays") as beside:
@@ -108,6 +109,7 @@ def test_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, ca
     assert "does not end, and is killed" in caplog.text
 
 
+@pytest.mark.slow
 def test_process_is_not_handed_what_belongs_to_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QMI_LOCK_PASSES", "lab.psu=pass:" + "0" * 32)
     monkeypatch.setenv("QMI_PROC_START", "x")
@@ -118,6 +120,7 @@ def test_process_is_not_handed_what_belongs_to_its_program(monkeypatch: pytest.M
     assert served.token_file == "lab.conf"
 
 
+@pytest.mark.slow
 def test_forked_child_does_not_keep_the_process_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[forks.Inherited] = []
     monkeypatch.setattr(pages_process, "abandon_in_child", kept.append)

@@ -41,7 +41,7 @@ def options(folder: Path, name: str = "web", bind: str = "127.0.0.1:0") -> Optio
     )
 
 
-@pytest.mark.parametrize("bind", ["127.0.0.1:0", "localhost:0"])
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", pytest.param("localhost:0", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("http2", [False, True])
 async def test_client_that_verifies_reads_and_changes(config: Path, certificates: Path, bind: str, http2: bool) -> None:
     verify = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
