@@ -25,14 +25,15 @@ GIVE_UP = 2
 """Rounds after which a run that never gave a figure is not tried again."""
 
 
-def measure_all(results: Results, names: list[str], rounds: int) -> None:
-    """Measure, one measure after the other."""
+def measure_all(results: Results, names: list[str], rounds: int, path: Path) -> None:
+    """Measure, one measure after the other; what was found so far is in the file after each of them."""
     for name in names:
         found = results.measures[name] = Found()
         for number in range(rounds):
             print(f"\r{name}: round {number + 1} of {rounds}   ", end="", flush=True)
             found.rounds.append(one_round(found, name, number, results.seconds))
         found.load = machine.load()
+        results.save(path)
         print("\r" + " " * 60 + "\r", end="")
         print(text(Results(**{**vars(results), "measures": {name: found}, "load_before": 0.0})).strip() + "\n")
 
@@ -85,9 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
     systems = {run.partition(":")[0] for name in names for run in measure_named(name).runs}
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     results = Results(machine.describe(), versions(systems), today, load, options.seconds)
-    measure_all(results, names, options.rounds)
     path = DIRECTORY / f"{options.output or ('web' if options.web else 'latest')}.json"
-    results.save(path)
+    measure_all(results, names, options.rounds, path)
     print(f"Written: {path.relative_to(DIRECTORY.parent.parent)}")
     if not options.web:
         draw_results(results, path)

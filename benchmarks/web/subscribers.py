@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from benchmarks.web.lab import OBJECTS, VALUES
@@ -20,24 +21,28 @@ _QUEUE = 10_000
 def main(arguments: list[str]) -> None:
     """Be so many contexts that subscribe at a port."""
     port, count = int(arguments[0]), int(arguments[1])
-    receivers = []
-    with ExitStack() as stack:
-        for number in range(count):
-            context = QMI_Context(f"viewer{number}")
-            stack.callback(context.stop)
+    with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
+        contexts = [QMI_Context(f"viewer{number}") for number in range(count)]
+        for context in contexts:
             context.start()
-            context.connect_to_peer("lab", f"127.0.0.1:{port}")
-            receiver = QMI_SignalReceiver(max_queue_length=_QUEUE)
-            receivers.append(receiver)
-            for place in range(OBJECTS):
-                for value in range(VALUES):
-                    context.subscribe_signal("lab", f"meter{place}", f"sig_v{value}", receiver)
+            stack.callback(context.stop)
+        receivers = list(threads.map(lambda context: _subscribed(context, port), contexts))
         print("{}", flush=True)
         for line in sys.stdin:
             _take_all(receivers)
             begin = time.monotonic()
             time.sleep(float(line))
             print(json.dumps({"signals": _take_all(receivers) / (time.monotonic() - begin)}), flush=True)
+
+
+def _subscribed(context: QMI_Context, port: int) -> QMI_SignalReceiver:
+    """A receiver of all signals of the measuring program."""
+    context.connect_to_peer("lab", f"127.0.0.1:{port}")
+    receiver = QMI_SignalReceiver(max_queue_length=_QUEUE)
+    for place in range(OBJECTS):
+        for value in range(VALUES):
+            context.subscribe_signal("lab", f"meter{place}", f"sig_v{value}", receiver)
+    return receiver
 
 
 def _take_all(receivers: list[QMI_SignalReceiver]) -> int:

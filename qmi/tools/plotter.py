@@ -14,6 +14,7 @@ from qmi.data.plot_process import PlotOrder
 from qmi.data.plot_show import File, Frames, Window, draw_until_end, standard_terminal
 from qmi.errors import QMI_Exception
 from qmi.names import CLI_PREFIX
+from qmi.runtime.priority import give_way
 
 if TYPE_CHECKING:
     from qmi.core.context import QMI_Context
@@ -55,9 +56,7 @@ def draw(order: PlotOrder) -> None:
 def main() -> int:
     """Run the program; returns its exit code."""
     order = PlotOrder.from_json(sys.stdin.read())
-    if hasattr(os, "nice"):
-        with suppress(OSError):
-            os.nice(5)  # what measures goes first
+    give_way()
     try:
         draw(order)
     except BrokenPipeError:  # whoever looked is gone

@@ -20,6 +20,7 @@ from qmi.config.command_line import ToolParser
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_Exception
+from qmi.runtime.priority import give_way
 from qmi.web.needed import not_installed
 from qmi.web.options import Options, configured_options
 
@@ -113,4 +114,5 @@ def _tell(told: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    give_way()
     sys.exit(main())

@@ -38,6 +38,7 @@ class _Watched:
 
     seen: Seen
     asked: float = -1e9
+    asked_since: float = -1e9
     answered: trio.Event = field(default_factory=trio.Event)
     is_asked: bool = False
 
@@ -105,12 +106,15 @@ class Site:
             self._ask_soon(name)
         with trio.move_on_at(begin + patience):
             await self._discover()
-            new = [name for name, watched in self._watched.items() if watched.asked < 0]
-            for answered in [self._ask_soon(name) for name in new]:
-                await answered.wait()
-        with trio.move_on_at(begin + NOT_LONGER):
-            for answered in [self._ask_soon(name) for name in self._watched]:
-                await answered.wait()
+        for name in self._watched:
+            self._ask_soon(name)
+        for watched in list(self._watched.values()):
+            if watched.seen.state == SILENT:
+                continue
+            # Since it was asked: one that keeps silent holds up who looks first, and nobody after him.
+            since = min(begin, watched.asked_since)
+            with trio.move_on_at(since + (patience if watched.asked < 0 else NOT_LONGER)):
+                await watched.answered.wait()
         return self.seen()
 
     async def look_at(self, name: str) -> Seen:
@@ -225,7 +229,7 @@ class Site:
         watched = self._watched[name]
         fresh = trio.current_time() - watched.asked < ASK_EVERY * 0.9
         if not watched.is_asked and not fresh and self._nursery is not None and watched.seen.address is not None:
-            watched.is_asked, watched.answered = True, trio.Event()
+            watched.is_asked, watched.answered, watched.asked_since = True, trio.Event(), trio.current_time()
             self._nursery.start_soon(self._ask, name, watched)
         elif not watched.is_asked:
             watched.answered.set()

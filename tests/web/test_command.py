@@ -23,11 +23,12 @@ from tests.support.ports import free_port
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal")
-def test_command_prints_the_address_and_ends_by_ctrl_c(config: Path) -> None:
+def test_command_prints_the_address_gives_way_and_ends_by_ctrl_c(config: Path) -> None:
     command = [sys.executable, "-m", "qmi", "--config", str(config), "web", "--bind", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline().startswith("The laboratory is shown at http://127.0.0.1:")
+        assert os.getpriority(os.PRIO_PROCESS, program.pid) == min(19, os.nice(0) + 5)
         program.send_signal(signal.SIGINT)
         assert program.communicate(timeout=30)[1] == ""
         assert program.returncode == 0

@@ -56,6 +56,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     try:
         import trio
 
+        from qmi.runtime.priority import give_way
         from qmi.tools.cli.session import config_of
         from qmi.web.options import Options
         from qmi.web.server import serve
@@ -79,6 +80,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
             terminal.write(text)
         terminal.flush()  # it may be read by a program, or go to a file, long before this one ends
 
+    give_way()
     try:
         trio.run(partial(serve, config_of(arguments), options, say))
     except* KeyboardInterrupt:  # at the start or while it ends
