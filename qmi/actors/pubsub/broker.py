@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -37,10 +37,10 @@ class PeerSubscriber(NamedTuple, Generic[E]):
 class FanOut(Protocol[E]):
     """How a signal gets to several peers."""
 
-    def begin(self) -> E:
-        """A signal is about to be given to peers; returns what they share of it."""
+    def begin(self, peers: int, /) -> E:
+        """A signal is about to be given to so many peers; returns what they share of it."""
 
-    def finish(self, publication: E) -> None:
+    def finish(self, publication: E, /) -> None:
         """It was given to all of them; never waits. Always called after :meth:`begin`."""
 
 
@@ -136,9 +136,9 @@ class Broker(Generic[E]):
         """Tell everybody who has subscribed to a signal of an object of this context."""
         self.publisher_of(publisher, signal).publish(args)
 
-    def send(self, peers: Iterable[PeerSubscriber[E]], topic: Topic, signal: Signal) -> None:
+    def send(self, peers: Sequence[PeerSubscriber[E]], topic: Topic, signal: Signal) -> None:
         """Send a signal to peers. Called with the mutex."""
-        publication = self._fan_out.begin()
+        publication = self._fan_out.begin(len(peers))
         try:
             for peer in peers:
                 try:

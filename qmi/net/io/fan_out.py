@@ -8,8 +8,10 @@ it in the system. So what is published soon after is *held*: it is put into the 
 The next signal that comes when the time is over is written again, and takes along what its links hold. If none comes,
 a task of the loop writes what is held: one for all links.
 
-The time is 0.2 ms, and longer if the writing itself took longer: then a signal waits about as long as it would have
-waited for those before it to be written to all others.
+The time is 0.2 ms, and longer where there are many links: about as long as writing to all of them takes, which is how
+long a signal would have waited anyway for the one before it. It is at most 0.2 ms for each link: a publisher that had
+to wait for the processor while it wrote does not hold up the next signal to a lone link. Nor does a signal to few links
+wait for those of a burst to many: it is written when its own time is over, and leaves to them what they hold.
 
 Locks: the broker's mutex is held by who publishes, so that one signal at a time goes out. The mutex here guards which
 links hold something; it is held for some steps only, in which nothing is written and nobody is called. The loop's task
@@ -28,14 +30,22 @@ import trio
 
 from qmi.net.io.transport import FULL, total_size
 from qmi.net.limits import Buffer
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop
 
 _BURST = 0.0002
-"""What is published within so many seconds after a signal was written waits for what comes next."""
-_LONGEST = 0.005
-"""And no longer than so many seconds, however long it takes to write to all links."""
+"""What is published within so many seconds after a signal was written waits for what comes next; with many links, at
+most so many seconds for each."""
+_WRITE = 0.00003
+"""What writing to one link takes at least, about, in seconds."""
+_LONGEST = 0.01
+"""And no longer than so many seconds, however many there are."""
 
 Spawn = Callable[[Callable[[], Coroutine[object, object, None]]], bool]
+
+
+def _time_to_hold(links: int, took: float) -> float:
+    return min(max(_BURST, links * _WRITE, min(took, links * _BURST)), _LONGEST)
 
 
 class HoldingLink(Protocol):
@@ -75,7 +85,7 @@ class Publication:
     Attributes:
         began: When this began.
         holds: Whether links hold it, and do not write it at once.
-        links: Those that do.
+        links: Those that do the one or the other.
         size: Bytes that one of them holds of it.
         frames: What is written, by what links encode alike.
     """
@@ -103,24 +113,32 @@ class FanOut:
         self._holding: dict[HoldingLink, None] = {}
         self._size = 0  # of what one of them holds, at most
         self._due = 0.0  # when it is written at the latest
-        self._took = 0.0  # seconds that the last signal took that was written at once
+        self._wrote = 0.0  # when a signal was written last
+        self._took = 0.0  # how long that took
         self._watched = False
 
-    def begin(self) -> Publication:
-        """A signal is about to be given to links."""
+    def begin(self, links: int) -> Publication:
+        """A signal is about to be given to so many links."""
         now = time.monotonic()
-        return Publication(now, now < self._due and self._size < FULL)
+        holds = now < self._due and now < self._wrote + _time_to_hold(links, self._took) and self._size < FULL
+        if holds and current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed():
+            holds = False  # links know what to do where an exception may be raised between any two steps
+        return Publication(now, holds)
 
     def finish(self, publication: Publication) -> None:
         """A signal was given to all its links; write what they hold, or see to it that this is done soon."""
-        if publication.links:
+        if not publication.links:
+            return
+        if publication.holds:
             self._hold(publication)
-        elif not publication.holds:
-            if self._holding:
-                with self._mutex:
-                    links = self._take()
-                self._write(links)
-            self._wait_from(publication.began)
+            return
+        if self._holding:
+            if time.monotonic() < self._due and self._size < FULL:
+                return
+            with self._mutex:
+                links = self._take()
+            self._write(links)
+        self._wait_after(len(publication.links), publication.began)
 
     def _hold(self, publication: Publication) -> None:
         with self._mutex:
@@ -133,19 +151,16 @@ class FanOut:
             self._watched = True
         loop = publication.links[0].loop
         # On the loop, when all tasks that can run now have had their turn; unless writing would take them all the time.
-        if loop.is_here() and self._took < _BURST:
+        if loop.is_here() and len(self._holding) * _WRITE <= _BURST:
             loop.soon(self._write_as_watcher)
         elif not loop.soon(self._start_watching):
             self._write_as_watcher()
 
     def _write_as_watcher(self) -> None:
         # Whoever holds something after the mutex was given back finds that nobody watches.
-        began = time.monotonic()
         with self._mutex:
             self._watched = False
-            links = self._take()
-        self._write(links)
-        self._wait_from(began)
+        self._write_all()
 
     def _start_watching(self) -> None:
         if not self._spawn(self._watch):
@@ -168,10 +183,11 @@ class FanOut:
         began = time.monotonic()
         with self._mutex:
             links = self._take()
-        self._write(links)
-        self._wait_from(began)
+        if links:
+            self._write(links)
+            self._wait_after(len(links), began)
 
-    def _take(self) -> Iterable[HoldingLink]:
+    def _take(self) -> dict[HoldingLink, None]:
         # With the mutex.
         links, self._holding = self._holding, {}
         self._size = 0
@@ -181,7 +197,8 @@ class FanOut:
         for link in links:
             link.write_held()
 
-    def _wait_from(self, began: float) -> None:
-        now = time.monotonic()
+    def _wait_after(self, links: int, began: float) -> None:
+        # So many were written. Without the mutex: of two threads, one has the last word, which is as good as the other.
+        self._wrote = now = time.monotonic()
         self._took = took = now - began
-        self._due = now + min(max(took, _BURST), _LONGEST)
+        self._due = now + _time_to_hold(links, took)

@@ -605,12 +605,11 @@ class Link:
         frame = frames.get(self._encodes_like)
         if frame is None:
             frame = frames[self._encodes_like] = Frame(connection.write_signal(signal))
-        if (
-            publication is None or not publication.holds or not frame.is_small
-            or (current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed())
-        ):  # fmt: skip
+        if publication is None or not publication.holds or not frame.is_small:
             # Who publishes keeps all other publishers waiting, and the loop with them: the rest is never this thread's.
             self._send_own(connection.send_signal, signal, frame.buffers, soon=True, patient=False)
+            if publication is not None and not publication.holds:
+                publication.links.append(self)
             return
         with self._mutex:
             if not connection.is_ready:

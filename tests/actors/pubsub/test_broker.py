@@ -46,7 +46,7 @@ class Peer:
 class Dicts:
     """What peers share of a signal is a dictionary."""
 
-    def begin(self) -> dict[Any, Any]:
+    def begin(self, peers: int) -> dict[Any, Any]:
         return {}
 
     def finish(self, publication: dict[Any, Any]) -> None:

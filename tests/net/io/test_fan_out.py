@@ -22,7 +22,7 @@ from tests.support.writing import Clock, FakeLoop
 
 
 class Holding:
-    """A link that notes what it holds and writes; writing takes some time."""
+    """A link that notes what it holds and writes."""
 
     def __init__(self, bench: Bench, name: str) -> None:
         self.loop: Any = bench.loop
@@ -32,15 +32,14 @@ class Holding:
 
     def send(self, publication: Publication, text: str, size: int = 40) -> None:
         self.held.append(text)
+        publication.links.append(self)
         if publication.holds:
-            publication.links.append(self)
             publication.size = size
         else:
             self.write_held()
 
     def write_held(self) -> None:
         if self.held:
-            self._bench.clock.now += self._bench.takes
             self._bench.written.append((self._name, "".join(self.held)))
             self.held = []
 
@@ -48,14 +47,13 @@ class Holding:
 class Bench:
     """Some links, with the clock and the loop in the hands of the test."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, names: str = "ABC") -> None:
         self.clock = clock
         self.loop = FakeLoop()
-        self.takes = 0.0
         self.written: list[tuple[str, str]] = []
         self.watchers: list[Callable[[], Any]] = []
         self.may_spawn = True
-        self.links = {name: Holding(self, name) for name in "ABC"}
+        self.links = {name: Holding(self, name) for name in names}
         self.fan_out = FanOut(self._spawn)
 
     def _spawn(self, watch: Callable[[], Any]) -> bool:
@@ -63,8 +61,9 @@ class Bench:
             self.watchers.append(watch)
         return self.may_spawn
 
-    def publish(self, text: str, names: str = "AB", size: int = 40) -> None:
-        publication = self.fan_out.begin()
+    def publish(self, text: str, names: str = "AB", size: int = 40, took: float = 0.0) -> None:
+        publication = self.fan_out.begin(len(names))
+        self.wait(took)
         for name in names:
             self.links[name].send(publication, text, size)
         self.fan_out.finish(publication)
@@ -113,19 +112,57 @@ def test_burst_of_large_signals_is_written_when_there_is_enough_of_it(bench: Ben
     assert bench.written[2:] == [("A", "bcd"), ("B", "bcd")]
 
 
-@pytest.mark.parametrize(("takes", "held_for"), [(0.0, 0.0002), (0.001, 0.002), (0.1, 0.005)])
-def test_signals_are_held_for_as_long_as_writing_takes_within_limits(
-    bench: Bench, takes: float, held_for: float
+@pytest.mark.parametrize(
+    ("links", "took", "held_for"),
+    [
+        (1, 0.0, 0.0002),
+        (1, 3.0, 0.0002),
+        (6, 0.0, 0.0002),
+        (10, 0.0, 0.0003),
+        (10, 0.001, 0.001),
+        (10, 3.0, 0.002),
+        (100, 0.0, 0.003),
+        (100, 0.004, 0.004),
+        (100, 0.008, 0.008),
+        (100, 3.0, 0.01),
+        (1000, 0.0, 0.01),
+    ],
+)
+def test_signals_are_held_for_as_long_as_writing_to_all_links_takes_within_limits(
+    monkeypatch: pytest.MonkeyPatch, links: int, took: float, held_for: float
 ) -> None:
-    bench.takes = takes
-    bench.publish("a")  # to two links
-    bench.takes = 0.0
-    bench.wait(held_for - 0.0001)
-    bench.publish("b")
-    assert len(bench.written) == 2
-    bench.wait(0.0002)
-    bench.publish("c")
-    assert bench.written[2:] == [("A", "bc"), ("B", "bc")]
+    clock = Clock()
+    monkeypatch.setattr(fan_out_module, "time", clock)
+    names = "".join(map(chr, range(1000, 1000 + links)))
+    bench = Bench(clock, names)
+    bench.publish("a", names, took=took)
+    bench.wait(held_for - 0.00001)
+    bench.publish("b", names)
+    assert len(bench.written) == links
+    bench.wait(0.00002)
+    bench.publish("c", names[0])
+    assert len(bench.written) == 2 * links
+    assert bench.written[links] == (names[0], "bc")
+    bench.wait(0.00019)
+    bench.publish("d", names)
+    bench.wait(0.00002)
+    bench.publish("e", names)
+    assert bench.written[-1] == (names[-1], "de"), "what was written last to few is held for a short time"
+
+
+def test_signal_to_one_link_does_not_wait_for_a_burst_to_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(fan_out_module, "time", clock)
+    names = "".join(map(chr, range(1000, 1100)))
+    bench = Bench(clock, names)
+    bench.publish("a", names)
+    bench.wait(0.0003)
+    bench.publish("b", names)
+    bench.publish("c", names[0])
+    assert bench.written[len(names) :] == [(names[0], "bc")], "with what it holds, and the others go on holding"
+    bench.wait(0.003)
+    bench.publish("d", names)
+    assert bench.written[len(names) + 1 :] == [(names[0], "d"), *((name, "bd") for name in names[1:])]
 
 
 def test_tasks_of_the_loop_have_their_signals_written_when_they_have_had_their_turn(bench: Bench) -> None:
@@ -140,13 +177,16 @@ def test_tasks_of_the_loop_have_their_signals_written_when_they_have_had_their_t
     assert bench.written[4:] == [("A", "d"), ("B", "d")]
 
 
-def test_tasks_of_the_loop_do_not_write_all_the_time_where_that_takes_long(bench: Bench) -> None:
-    bench.takes = 0.001
+def test_tasks_of_the_loop_do_not_write_all_the_time_where_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(fan_out_module, "time", clock)
+    names = "ABCDEFGHIJK"
+    bench = Bench(clock, names)
     bench.loop.here = True
     for text in "abc":
-        bench.publish(text)
+        bench.publish(text, names)
         bench.loop.turn()
-    assert len(bench.written) == 2
+    assert len(bench.written) == len(names)
     assert len(bench.watchers) == 1
 
 
@@ -168,7 +208,7 @@ async def test_watcher_writes_what_a_publisher_has_left_and_ends() -> None:
         clock_free._spawn = lambda watch: nursery.start_soon(watch) or True  # type: ignore[func-returns-value, method-assign]
         clock_free.fan_out = FanOut(clock_free._spawn)
         for _ in range(3):
-            clock_free.fan_out._due = trio.current_time() * 0 + 1e18  # a burst that goes on
+            clock_free.fan_out._due = clock_free.fan_out._wrote = 1e18  # a burst that goes on
             clock_free.publish("a")
             clock_free.publish("b")
             clock_free.loop.turn()
@@ -216,10 +256,10 @@ class Site:
 
     def begin_burst(self) -> None:
         """What is published from now on belongs to one burst, however slow the machine is."""
-        self.fan_out._due = 1e18
+        self.fan_out._due = self.fan_out._wrote = 1e18
 
     def end_burst(self) -> None:
-        self.fan_out._due = 0.0
+        self.fan_out._due = self.fan_out._wrote = 0.0
         self.fan_out._write_all()
 
     def publish(self, *args: object) -> None:
@@ -330,7 +370,7 @@ async def test_lost_link_keeps_no_signal_from_the_others() -> None:
         lab.pairs[1].a._handle(lab.pairs[1].a._connection.lose, "no reason")
         lab.publish(1)
         with pytest.raises(QMI_NotDeliveredException, match="no reason"):
-            lab.pairs[1].a.send_signal(Signal("nsg", "sig", (1,), 0, 0.0), lab.fan_out.begin())
+            lab.pairs[1].a.send_signal(Signal("nsg", "sig", (1,), 0, 0.0), lab.fan_out.begin(1))
         lab.end_burst()
         for index in (0, 2):
             await until(lambda index=index: lab.got(index) == [(0,), (1,)])  # type: ignore[misc]
