@@ -21,6 +21,7 @@ REST: Final = ">"
 """Stands for all words that follow, in what is subscribed to."""
 
 _PLAIN: Final = re.compile(rb"[-_a-zA-Z0-9()$]")
+_ALL_PLAIN: Final = re.compile(r"[-_a-zA-Z0-9()$]+\Z")
 _EMPTY: Final = "%"
 _INCARNATION: Final = re.compile(r"[0-9a-f]{16}\Z")
 _ESCAPED: Final = re.compile(r"(?:[-_a-zA-Z0-9()$]|%[0-9A-F]{2})+\Z")
@@ -74,6 +75,8 @@ def escape(name: str) -> str:
     Raises:
         UnicodeEncodeError: If it has half of a pair of surrogates.
     """
+    if _ALL_PLAIN.match(name):  # as almost every name is
+        return name
     if not name:
         return _EMPTY
     return "".join(chr(byte) if _PLAIN.match(bytes((byte,))) else f"%{byte:02X}" for byte in name.encode())

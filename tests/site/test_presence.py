@@ -178,13 +178,13 @@ def test_names_can_be_chosen() -> None:
 def test_long_lists_come_in_pages_of_every_server() -> None:
     config = CfgQmi(workgroup="lab1", site=CfgSite(servers=["nats://a", "nats://b", "nats://c"]))
     pages = [
-        [listed(connection(f"c{number} {A}"), server="S", total=1001 if number == 0 else 1) for number in range(2)],
-        [listed(connection(f"d {A}"), total=1001)],
-        [listed(total=1001)],
+        [listed(connection(f"c{number} {A}"), server="S", total=2001 if number == 0 else 1) for number in range(2)],
+        [listed(connection(f"d {A}"), total=2001)],
+        [listed(total=2001)],
     ]
     present, asked = ask(*pages, [END], config=config)
     assert [found.context for found in present] == ["c0", "c1", "d"]
-    assert [json.loads(question.payload)["offset"] for question in asked[:3]] == [0, 500, 1000]
+    assert [json.loads(question.payload)["offset"] for question in asked[:3]] == [0, 1000, 2000]
     assert {question.servers for question in asked[:3]} == {3}
 
 
