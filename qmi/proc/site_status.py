@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from qmi.config.loader import completed
@@ -12,7 +12,7 @@ from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException, QMI_
 from qmi.names import CLI_PREFIX, HostPort
 from qmi.site.blocking import Talk, conversation
 from qmi.site.presence import Present
-from qmi.site.server_config import CONNECTIONS, SERVER_NAME
+from qmi.site.server_config import COMMANDS_NAME, CONNECTIONS, SERVER_NAME
 from qmi.site.subjects import stream_name
 
 RUNNING: Final = "running"
@@ -109,10 +109,23 @@ def asker(config: CfgQmi) -> tuple[str, CfgSecurity]:
     Raises:
         QMI_ConfigurationException: If there are none.
     """
-    with suppress(QMI_ConfigurationException):
+    try:
         security = completed(config, SERVER_NAME).security
-        return (SERVER_NAME if security.enabled else _ASKER), security
-    return _ASKER, completed(config, "qmi_proc").security
+    except QMI_ConfigurationException:
+        security = completed(config, COMMANDS_NAME).security
+    return (_certified_name(security) if security.enabled else _ASKER), security
+
+
+def _certified_name(security: CfgSecurity) -> str:
+    """Whom the certificate is for: answers reach only that name."""
+    from cryptography import x509
+
+    try:
+        subject = x509.load_pem_x509_certificate(Path(str(security.certificate)).read_bytes()).subject
+    except (OSError, ValueError) as error:
+        raise QMI_ConfigurationException(f"The certificate {security.certificate} cannot be read: {error}") from error
+    names = [str(entry.value) for entry in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    return _ASKER if names in ([], ["*"]) else names[0]
 
 
 def _look(talk: Talk, config: CfgQmi, address: HostPort) -> ServerStatus:

@@ -26,6 +26,9 @@ Plain: TypeAlias = dict[str, object]
 SERVER_NAME: Final = "qmi_site"
 """Whom the certificate of a server is for: ``qmi certs cert qmi_site``."""
 
+COMMANDS_NAME: Final = "qmi_proc"
+"""Whom the certificate of commands is for, if it is not for every name."""
+
 ACCOUNT: Final = "SITE"
 CONNECTED: Final = f"$SYS.ACCOUNT.{ACCOUNT}.CONNECT"
 """Where a server tells who has connected."""
@@ -161,7 +164,7 @@ def certified_context(user: str, workgroup: str) -> str | None:
 
 def members(config: CfgQmi) -> list[str]:
     """The names that may connect where certificates tell who is who, in alphabetical order."""
-    return sorted({*config.contexts, *config.site.names} - {SERVER_NAME})
+    return sorted({*config.contexts, *config.site.names, COMMANDS_NAME} - {SERVER_NAME})
 
 
 def rights(workgroup: str, context: str) -> Plain:

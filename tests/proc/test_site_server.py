@@ -20,7 +20,7 @@ from qmi.config.schema import CfgQmi, CfgSecurity, CfgSite
 from qmi.errors import QMI_ConfigurationException, QMI_RuntimeException, QMI_UsageException
 from qmi.names import HostPort
 from qmi.proc.site_server import SiteServer, check_certificate, server_program, servers_here
-from qmi.proc.site_status import NOT_READY, NOT_RUNNING, REFUSED, RUNNING, look
+from qmi.proc.site_status import NOT_READY, NOT_RUNNING, REFUSED, RUNNING, look, who_is_there
 from qmi.site.blocking import Talk, conversation
 from qmi.site.server_config import CONNECTIONS, SERVER_NAME
 from qmi.site.subjects import signal_subject, stream_name
@@ -349,3 +349,17 @@ def test_server_in_the_foreground_ends_with_sigterm(tmp_path: Path) -> None:
         process.stderr.read()
     assert process.returncode == 0
     assert server.process() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qmi_proc", "*"])
+def test_commands_elsewhere_show_a_certificate_of_their_own(name: str, tmp_path: Path) -> None:
+    make_certificates(tmp_path, SERVER_NAME, name)
+    with site(write_site(tmp_path, tls=True)) as (server,):
+        (tmp_path / "qmi_site.pem").unlink()  # the certificate of the server is on its computer alone
+        stem = "any" if name == "*" else name
+        for ending in ("pem", "key"):
+            os.rename(tmp_path / f"{stem}.{ending}", tmp_path / f"qmi_proc.{ending}")
+        config = load_config(tmp_path / "qmi.conf")
+        assert look(config, server.address, timeout=10.0).state == RUNNING
+        assert who_is_there(config, timeout=10.0) == []

@@ -65,14 +65,14 @@ def test_frozen_context_is_noticed_within_the_time_that_a_link_takes(silence: fl
 def test_each_name_of_the_configuration_is_a_user_by_its_certificate() -> None:
     users = told(THREE, SECURITY)["accounts"]["SITE"]["users"]
     assert [user["user"] for user in users] == [
-        "CN=qmi_site,O=lab1", "CN=*,O=lab1", "CN=cam(2),O=lab1", "CN=notebook,O=lab1", "CN=srv,O=lab1",
-    ]  # fmt: skip
-    assert ["permissions" in user for user in users] == [False, True, True, True, True]
+        f"CN={name},O=lab1" for name in ("qmi_site", "*", "cam(2)", "notebook", "qmi_proc", "srv")
+    ]
+    assert ["permissions" in user for user in users] == [False, True, True, True, True, True]
 
 
 def test_name_of_the_servers_is_no_user_with_fewer_rights() -> None:
     config = CfgQmi(site=CfgSite(servers=["nats://a"], names=["qmi_site", "b"]), contexts={"qmi_site": CfgContext()})
-    assert rules.members(config) == ["b"]
+    assert rules.members(config) == ["b", "qmi_proc"]
 
 
 @pytest.mark.parametrize("name", ["srv", "cam(2)", "a-b_c", "x" * 63])
