@@ -237,13 +237,12 @@ class SiteServer:
         """
         with self._records.guard(self._name):
             known = self.process()
-            command = self.command(log=True)
             if known is None:
                 self.check_ports()
             before = self._written()
             changed = self.prepare()
             if known is None:
-                return Started(self._launch(command).pid, new=True)
+                return Started(self._launch(self.command(log=True)).pid, new=True)
             if changed:
                 try:
                     self._reload(known)
@@ -323,7 +322,7 @@ class SiteServer:
             with os.fdopen(open_private(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
                 process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=self.folder,
-                    start_new_session=True,
+                    start_new_session=True, creationflags=_APART,
                 )  # fmt: skip
         except OSError as error:
             raise QMI_RuntimeException(f"cannot run {command[0]}: {error.strerror}") from error
@@ -456,6 +455,8 @@ def _end(identity: ProcessIdentity) -> str:
     raise QMI_RuntimeException(f"process {identity.pid} is still there {_KILL:g} s after SIGKILL")
 
 
+_APART: Final[int] = getattr(subprocess, "DETACHED_PROCESS", 0)
+"""What ``start_new_session`` is elsewhere, on Windows: the end of this terminal does not reach the server."""
 _HARD: Final[signal.Signals] = getattr(signal, "SIGKILL", signal.SIGTERM)
 _HANG_UP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
 """What makes a server read its configuration again; Windows has no such signal."""
