@@ -40,7 +40,7 @@ from qmi.config.validators import (
     is_open_to_others,
 )
 from qmi.errors import QMI_ConfigurationException
-from qmi.names import HostPort, parse_server_url
+from qmi.names import MAX_NAME_LENGTH, HostPort, parse_server_url
 
 __all__ = [
     "CfgContext",
@@ -225,6 +225,10 @@ class CfgWeb:
         if (self.certificate is None) != (self.key is None):
             found = "key" if self.certificate is None else "certificate"
             raise QMI_ConfigurationException(f"expected certificate and key together, found only {found}")
+
+    def name_beside(self, context: str) -> str:
+        """What the context is called that serves the pages beside another one."""
+        return self.name or f"{context}_web"
 
 
 SERVE_MODULE = "qmi.tools.serve"
@@ -543,9 +547,22 @@ class CfgQmi:
 
     def __attrs_post_init__(self) -> None:
         for name, context in self.contexts.items():
-            web = context.web if isinstance(context, CfgContext) else None
-            if web is None or web.certificate is not None or self.security.enabled or not is_open_to_others(web.bind):
-                continue
+            if isinstance(context, CfgContext) and context.web is not None:
+                self._check_web(name, context.web)
+
+    def _check_web(self, name: str, web: CfgWeb) -> None:
+        served_by = web.name_beside(name)
+        other = self.contexts.get(served_by)
+        if served_by == name or (isinstance(other, CfgContext) and other.tcp_server_port is not None):
+            raise QMI_ConfigurationException(
+                f"contexts.{name}.web.name: expected a name that is none of a server, since the program of the pages "
+                f"connects to them all, found {served_by!r}"
+            )
+        if len(served_by) > MAX_NAME_LENGTH:
+            raise QMI_ConfigurationException(
+                f"contexts.{name}.web.name: expected one, since {served_by!r} is longer than {MAX_NAME_LENGTH} letters"
+            )
+        if is_open_to_others(web.bind) and web.certificate is None and not self.security.enabled:
             raise QMI_ConfigurationException(
                 f"contexts.{name}.web.bind: expected a certificate and its key beside it (or a section security), "
                 f"since others could read passwords at {web.bind!r}; without, bind {DEFAULT_BIND!r} and have others "

@@ -121,7 +121,7 @@ def configured_options(config: CfgQmi, name: str) -> Options:
     if web is None:
         raise QMI_UsageException(f"contexts.{name} has no section web in {config.config_file or 'the configuration'}")
     places = Places(config, name)
-    as_name = web.name or f"{name}_web"
+    as_name = web.name_beside(name)
     certificate, key = (places.beside_config(file) if file else "" for file in (web.certificate, web.key))
     if not certificate and config.security.enabled and is_open_to_others(web.bind):
         security = completed(config, name).security

@@ -158,3 +158,26 @@ def test_server_of_pages_needs_a_certificate_of_its_own(tmp_path: Path) -> None:
         options(tmp_path, {}, security=security)
     make_certificate(conf, "lab_web")
     assert options(tmp_path, {}, security=security).name == "lab_web"
+
+
+@pytest.mark.parametrize(
+    ("contexts", "fault"),
+    [
+        ({"lab": {"web": {"name": "lab"}}}, r"contexts\.lab\.web\.name: .* a server, .*, found 'lab'"),
+        ({"lab": {"web": {"name": "b"}}, "b": {"tcp_server_port": 0}}, r"contexts\.lab\.web\.name: .*, found 'b'"),
+        ({"lab": {"web": {}}, "lab_web": {"tcp_server_port": 1}}, r"contexts\.lab\.web\.name: .*, found 'lab_web'"),
+        ({"a" * 60: {"web": {}}}, r"contexts\.a+\.web\.name: expected one, since 'a+_web' is longer than 63 letters"),
+        ({"lab": {"web": {"name": "b"}}, "b": {}}, None),
+        ({"lab": {"web": {"name": "pages"}}, "bench": {"web": {"name": "pages"}}}, None),
+        ({"a" * 59: {"web": {}}}, None),
+        ({"a" * 63: {"web": {"name": "b" * 63}}}, None),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else str(value),
+)
+def test_pages_are_served_by_a_context_that_can_connect_to_all(contexts: dict[str, object], fault: str | None) -> None:
+    text = json.dumps({"contexts": contexts})
+    if fault is None:
+        assert parse_config(text).contexts.keys() == contexts.keys()
+    else:
+        with pytest.raises(QMI_ConfigurationException, match=fault):
+            parse_config(text)
