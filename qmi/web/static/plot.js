@@ -158,6 +158,8 @@ export class LivePlot {
   }
 
   #value(source, told, push) {
+    source.error = told.error?.message || "";
+    if (source.error) this.#values(null);
     if (told.unit && !source.unit) {
       source.unit = told.unit;
       this.isStale = true;
@@ -240,7 +242,8 @@ export class LivePlot {
       while (place >= 0 && column[place] === undefined) place -= 1;
       const value = column[place];
       const place_ = this.legend.children[at]?.qmiValue;
-      if (place_) setText(place_, value === null || value === undefined ? "" : `${number(value, 5)}${source.unit ? ` ${source.unit}` : ""}`);
+      if (place_) place_.classList.toggle("bad", Boolean(source.error));
+      if (place_) setText(place_, source.error || (value === null || value === undefined ? "" : `${number(value, 5)}${source.unit ? ` ${source.unit}` : ""}`));
     });
   }
 

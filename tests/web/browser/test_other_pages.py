@@ -187,6 +187,9 @@ def test_dashboard_is_ordered_by_keyboard_and_mouse_and_kept_so(page: Page, page
     expect(page.locator(".panel")).to_have_count(2)
     assert order(page) == [names[0], names[2]]
     expect(page.get_by_role("region", name=names[2])).to_have_class(re.compile("wide-panel"))
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/dashboards")
 
 
 def test_plot_keeps_what_it_has_drawn_when_panels_are_moved(page: Page, pages: Pages) -> None:
@@ -223,6 +226,14 @@ def test_plot_is_zoomed_and_moved_by_the_mouse(page: Page, pages: Pages) -> None
     page.mouse.dblclick(box["x"] + 100, y)
     until(page, f"Math.abs({width} - 10) < 0.5")
     expect(page.get_by_role("button", name="Back to now")).to_be_hidden()
+
+
+def test_plot_of_what_is_not_there_says_so(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}plots?plot=lab.nobody.current,lab.supply.current@10")
+    plot = page.get_by_role("region", name="Plot")
+    expect(plot.get_by_role("listitem").nth(0)).to_contain_text("nobody")
+    expect(plot.get_by_role("listitem").nth(0).locator(".bad")).not_to_be_empty()
+    expect(plot.get_by_role("listitem").nth(1)).to_contain_text(re.compile(r"0\.\d+ A"))
 
 
 def test_values_of_one_unit_share_an_axis_and_others_have_their_own(page: Page, pages: Pages) -> None:

@@ -93,6 +93,8 @@ def test_object_that_somebody_else_locks_can_be_changed_no_more_until_it_is_take
     expect(held).to_be_hidden()
     expect(lock).to_contain_text("the water is off")
     expect(value).to_be_enabled()
+    bench.make("own = qmi.context().get_rpc_object('bench.$context')")
+    bench.wait_until("'the water is off' in str(own.read_log())")  # the holder is told
     lock.get_by_role("button", name="Release").click()
     expect(lock).to_contain_text("Nobody has locked it")
 
