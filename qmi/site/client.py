@@ -122,9 +122,9 @@ class Subscription:
     __slots__ = ("handler", "sid", "subject")
 
     def __init__(self, sid: int, subject: str, handler: Callable[[Message], object]) -> None:
-        self.sid = sid
-        self.subject = subject
-        self.handler = handler
+        self.sid: int = sid
+        self.subject: str = subject
+        self.handler: Callable[[Message], object] = handler
 
 
 class _Arrivals:

@@ -74,7 +74,7 @@ class Frame:
     __slots__ = ("buffers", "is_small", "size")
 
     def __init__(self, buffers: list[Buffer]) -> None:
-        self.buffers = buffers
+        self.buffers: list[Buffer] = buffers
         self.size: int = total_size(buffers)
         self.is_small: bool = len(buffers) == 1 and self.size < FULL
 
@@ -93,10 +93,10 @@ class Publication:
     __slots__ = ("began", "frames", "holds", "links", "size")
 
     def __init__(self, began: float, holds: bool) -> None:
-        self.began = began
-        self.holds = holds
+        self.began: float = began
+        self.holds: bool = holds
         self.links: list[HoldingLink] = []
-        self.size = 0
+        self.size: int = 0
         self.frames: dict[Hashable, Frame] = {}
 
 
