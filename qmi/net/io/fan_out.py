@@ -36,8 +36,9 @@ from qmi.runtime.wakeup import Loop
 _BURST = 0.0002
 """What is published within so many seconds after a signal was written waits for what comes next; with many links, at
 most so many seconds for each."""
-_WRITE = 0.00003
-"""What writing to one link takes at least, about, in seconds."""
+_EACH = 0.00005
+_MANY = 10
+"""With up to so many links at least so many seconds for each, since writing takes longer than putting into a queue."""
 _LONGEST = 0.01
 """And no longer than so many seconds, however many there are."""
 
@@ -45,7 +46,7 @@ Spawn = Callable[[Callable[[], Coroutine[object, object, None]]], bool]
 
 
 def _time_to_hold(links: int, took: float) -> float:
-    return min(max(_BURST, links * _WRITE, min(took, links * _BURST)), _LONGEST)
+    return min(max(_BURST, min(links, _MANY) * _EACH, min(took, links * _BURST)), _LONGEST)
 
 
 class HoldingLink(Protocol):
@@ -151,7 +152,7 @@ class FanOut:
             self._watched = True
         loop = publication.links[0].loop
         # On the loop, when all tasks that can run now have had their turn; unless writing would take them all the time.
-        if loop.is_here() and len(self._holding) * _WRITE <= _BURST:
+        if loop.is_here() and len(self._holding) < _MANY:
             loop.soon(self._write_as_watcher)
         elif not loop.soon(self._start_watching):
             self._write_as_watcher()
