@@ -364,7 +364,7 @@ async def test_call_of_a_peer_runs_one_function_of_the_context_that_hands_it_on(
     await trio_lab.make_instrument("driver", Threaded)
     call = PendingCall("nothing", (), {}, None, (), trio_lab.origin)
     with functions_called() as called:
-        trio_lab.request_here(Call("driver", "nothing"), trio_lab.origin, None, call)  # type: ignore[arg-type]
+        trio_lab.request_here(Call("driver", "nothing"), trio_lab.origin, None, call)
     await call
     assert [name for name in called if name.startswith("contexts/")] == ["contexts/base.py:ContextBase.request_here"]
 

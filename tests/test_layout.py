@@ -78,6 +78,8 @@ PURE = {
     "qmi.presenting.value_text",
     "qmi.site.presence",
     "qmi.site.server_config",
+    "qmi.site.envelope",
+    "qmi.site.feed",
     "qmi.site.subjects",
     "qmi.site.wire",
     "qmi.proc.helper_protocol",

@@ -33,6 +33,7 @@ from qmi.actors.inline import (
 from qmi.actors.interface import Interface, Method, Placement
 from qmi.actors.lock_pass import PASSES
 from qmi.actors.open_blocks import Block, block_at
+from qmi.actors.pubsub.history import History
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.streams import RpcStream, Source
 from qmi.actors.unknown_names import unknown_method, unknown_setting
@@ -128,8 +129,10 @@ class Router(Protocol):
     def run(self, function: Callable[..., Awaitable[T]], *args: object) -> QMI_RpcFuture[T]:
         """Run an async function in the loop of the context; giving up cancels it."""
 
-    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
-        """Have each signal of this name put into a receiver."""
+    def subscribe(
+        self, address: Address, signal: str, receiver: QMI_SignalReceiver, history: History | None = None
+    ) -> QMI_RpcFuture[None]:
+        """Have each signal of this name put into a receiver, and what of the past is wanted."""
 
     def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription."""
@@ -528,10 +531,12 @@ class Handle:
 
     # Signals
 
-    def subscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
-        """Have each signal of this name put into a receiver."""
+    def subscribe(
+        self, signal: str, receiver: QMI_SignalReceiver, history: History | None = None
+    ) -> QMI_RpcFuture[None]:
+        """Have each signal of this name put into a receiver, and what of the past is wanted."""
         INTERRUPTS.look()
-        return self.router.subscribe(self.address, signal, check_receiver(receiver))
+        return self.router.subscribe(self.address, signal, check_receiver(receiver), history)
 
     def unsubscribe(self, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription."""

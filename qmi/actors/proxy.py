@@ -30,6 +30,7 @@ from qmi.actors.lock_pass import new_pass
 from qmi.actors.presentation import ProxyType, hinted_views, shown_class, signature_of, unquote_signatures
 from qmi.actors.properties import PROPERTIES, take_failure
 from qmi.actors.proxy_part import ProxyPart, not_assigned, refuse_pickling
+from qmi.actors.pubsub.history import Since, wanted_history
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownRpcException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, LockAnswer, LockInfo, Token
@@ -518,13 +519,21 @@ class ProxySignal(ProxyPart):
     def __repr__(self) -> str:
         return f"<signal {self._rpc.address}.{self._name}>"
 
-    def subscribe(self, receiver: QMI_SignalReceiver) -> None:
+    def subscribe(self, receiver: QMI_SignalReceiver, *, last: bool = False, since: Since = None) -> None:
         """Have each signal put into a receiver. Subscribing twice is like subscribing once.
 
+        What was published before comes first if it is asked for; for that, both programs have to be at a site.
+
+        Args:
+            receiver: Where it is put.
+            last: Whether the last value comes first.
+            since: From when on: what was published since then comes first. A datetime with a timezone, or how long ago:
+                a timedelta, or seconds.
+
         Raises:
-            QMI_SignalSubscriptionException: If the object is not there.
+            QMI_SignalSubscriptionException: If the object is not there, or what was published before cannot be had.
         """
-        call_blocking(self._rpc.subscribe(self._name, receiver), None)
+        call_blocking(self._rpc.subscribe(self._name, receiver, wanted_history(last, since)), None)
 
     def unsubscribe(self, receiver: QMI_SignalReceiver) -> None:
         """End a subscription; what is in the receiver stays there."""
@@ -536,10 +545,12 @@ class AsyncProxySignal(ProxySignal):
 
     __slots__ = ()
 
-    async def subscribe(self, receiver: QMI_SignalReceiver) -> None:  # type: ignore[override]
+    async def subscribe(  # type: ignore[override]
+        self, receiver: QMI_SignalReceiver, *, last: bool = False, since: Since = None
+    ) -> None:
         """Have each signal put into a receiver; see :meth:`ProxySignal.subscribe`."""
         _check_task(self._rpc, f"{self._name}.subscribe")
-        await call_async(self._rpc.subscribe(self._name, receiver))
+        await call_async(self._rpc.subscribe(self._name, receiver, wanted_history(last, since)))
 
     async def unsubscribe(self, receiver: QMI_SignalReceiver) -> None:  # type: ignore[override]
         """End a subscription; what is in the receiver stays there."""

@@ -15,6 +15,7 @@ from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import call_async
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
+from qmi.actors.pubsub.history import Since, wanted_history
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.safe_states import SafeWhen
@@ -126,12 +127,20 @@ class Context(ContextBase):
         return await self.get_rpc_object(name, auto_connect, host_port)
 
     async def subscribe_signal(
-        self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
+        self,
+        publisher_context: str,
+        publisher_name: str,
+        signal_name: str,
+        receiver: QMI_SignalReceiver,
+        *,
+        last: bool = False,
+        since: Since = None,
     ) -> None:
         """Have each signal of an object put into a receiver; see :meth:`.QMI_Context.subscribe_signal`."""
         _check_task("subscribe_signal")
         address = Address(publisher_context or self.name, publisher_name)
-        await call_async(self.subscribe(address, signal_name, check_receiver(receiver)))
+        history = wanted_history(last, since)
+        await call_async(self.subscribe(address, signal_name, check_receiver(receiver), history))
 
     async def unsubscribe_signal(
         self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver

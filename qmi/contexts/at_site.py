@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from qmi.actors.call import Router
 from qmi.actors.context_object import ObjectListing
+from qmi.actors.future import QMI_RpcFuture
+from qmi.actors.pubsub.broker import Broker
 from qmi.actors.registry import Registry
 from qmi.config.schema import CfgQmi
-from qmi.messages import Origin
+from qmi.messages import Origin, Request, Subscribe
+from qmi.net.codec.codec import Codec
+from qmi.net.io.fan_out import Publication
+from qmi.net.io.link import Link
 from qmi.peers.connections import Connections
+from qmi.peers.references import Interfaces, References
+from qmi.peers.subscriptions import Signalling
 from qmi.runtime.wakeup import Loop
 
 if TYPE_CHECKING:
     from qmi.site.membership import Membership
 
 
-class AtSiteServices(Protocol):
+class AtSiteServices(Router, Protocol):
     """What this needs of the context."""
 
     name: str
     config: CfgQmi
-    origin: Origin
     started: float
-    loop: Loop
+    broker: Broker[Publication]
     registry: Registry
     connections: Connections
+    signalling: Signalling
+
+    def request_here(self, message: Request, origin: Origin, link: Link | None, answer: QMI_RpcFuture[None]) -> None:
+        """Hand a message of another context to an object of this one."""
+        ...
 
     def objects_here(self, category: str | None = None) -> list[ObjectListing]:
         """The objects of this context."""
@@ -53,6 +65,7 @@ class AtSite:
         self.config: CfgQmi = services.config
         self.origin: Origin = services.origin
         self.started: float = services.started
+        self.broker: Broker[Publication] = services.broker
         self.loop: Loop
 
     async def start(self) -> None:
@@ -71,7 +84,18 @@ class AtSite:
         self.membership = Membership(self)
         services.connections.directory = self.membership.attendance
         services.registry.on_change = self.membership.attendance.objects_changed
+        self._begin_signals(self.membership)
         await self.membership.start()
+
+    def _begin_signals(self, membership: Membership) -> None:
+        from qmi.site.engine import SiteEngine
+
+        references = References(self._services, Interfaces())
+        codec = Codec(persistent=references.lower, restore=references.restore)
+        engine = SiteEngine(self, membership.client, codec, self.config.workgroup)
+        self._services.signalling.site = engine
+        membership.attendance.on_here.append(engine.context_here)
+        membership.attendance.on_gone.append(engine.context_gone)
 
     async def stop(self) -> None:
         """Take part no more, when everybody else has stopped."""
@@ -97,3 +121,25 @@ class AtSite:
         found = self._services.objects_here()
         named = [(entry.address.partition(".")[2], entry.shown_class) for entry in found]
         return [entry for entry in named if not entry[0].startswith("$")]
+
+    # What signals need
+
+    def run(self, function: Callable[..., Awaitable[None]], *args: object) -> QMI_RpcFuture[None]:
+        """Run an async function until the context ends."""
+        return self._services.run(function, *args)
+
+    def has_link(self, context: str) -> bool:
+        """Whether there is a link to a context."""
+        return self._services.connections.link_to(context) is not None
+
+    def link_of(self, incarnation: str) -> Link | None:
+        """The link to a context, by its incarnation."""
+        return self._services.connections.link_of(incarnation)
+
+    def published(self, name: str, signal: str) -> int:
+        """How often a signal of this context was published."""
+        return self.broker.published(name, signal)
+
+    def ask_for_signal(self, message: Subscribe, answer: QMI_RpcFuture[None]) -> None:
+        """Whether an object of this context declares a signal; one that is to come is waited for."""
+        self._services.request_here(message, Origin("", ""), None, answer)

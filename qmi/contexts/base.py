@@ -28,6 +28,7 @@ from qmi.actors.lock_manager import AcquireTurn
 from qmi.actors.polling import Poller
 from qmi.actors.presentation import shown_class
 from qmi.actors.pubsub.broker import Broker
+from qmi.actors.pubsub.history import History
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.registry import Registry
 from qmi.actors.rpc_object import QMI_RpcObject, check_class, interface_of, placement_for, take_replace
@@ -456,7 +457,7 @@ class ContextBase:
     # What links need (Home)
 
     def request_here(
-        self, message: Request, origin: Origin, link: Link, answer: QMI_RpcFuture[Any], *, patient: bool = True
+        self, message: Request, origin: Origin, link: Link | None, answer: QMI_RpcFuture[Any], *, patient: bool = True
     ) -> None:
         """Hand a message of another context to an object of this one; one that is to come may be waited for."""
         actor = self.registry.get(message.object)
@@ -472,7 +473,7 @@ class ContextBase:
         if actor is None:
             answer.fail(self._absent(message))
             return
-        if self.rights.operators is not None:
+        if self.rights.operators is not None and link is not None:
             hello = link.hello
             name = origin.context if hello is None else hello.context
             self.rights.check_guest(actor, message, origin, name)
@@ -497,7 +498,7 @@ class ContextBase:
 
     def signals_here(self, signals: list[Signal], publisher_context: str) -> None:
         """Deliver a signal of another context to its subscribers."""
-        self.broker.arrived(signals, publisher_context)
+        self.signalling.arrived(signals, publisher_context)
 
     def network_failures(self) -> dict[str, int]:
         """How often something of the network has failed since the start, by what failed and why.
@@ -509,8 +510,7 @@ class ContextBase:
 
     def peer_connected(self, origin: Origin, link: Link, restarted: bool | None) -> None:
         """There is a link to a context; if it is not the first one, subscriptions are made again."""
-        if restarted is not None:
-            self.signalling.renew(origin.context, link, restarted)
+        self.signalling.peer_connected(origin.context, link, restarted)
         if restarted:
             self._pending_releases.forget(origin.context)
         self._pending_releases.flush(origin.context, link)
@@ -529,14 +529,15 @@ class ContextBase:
                 _logger.exception("The locks of context %r at %s could not be released", origin.context, actor.address)
         self.signalling.peer_gone(origin, reason, for_good)
 
-    def subscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
+    def subscribe(
+        self, address: Address, signal: str, receiver: QMI_SignalReceiver, history: History | None = None
+    ) -> QMI_RpcFuture[None]:
         """Have each signal of an object put into a receiver. Never blocks; every error comes with the future."""
-        begin = partial(self.signalling.subscribe, address, signal, receiver)
-        if address.context != self.name or self.registry.get(address.object) is not None:
-            return begin()
+        begin = partial(self.signalling.subscribe, address, signal, receiver, history)
         done: QMI_RpcFuture[None] = QMI_RpcFuture(f"the subscription to {address}.{signal}")
-        request = Subscribe(address.object, signal)
-        return done if self._to_come.hold_back(request, done, lambda: done.follow(begin())) else begin()
+        is_absent = address.context == self.name and self.registry.get(address.object) is None
+        again, request = (lambda: done.follow(begin())), Subscribe(address.object, signal)
+        return done if is_absent and self._to_come.hold_back(request, done, again) else begin()
 
     def unsubscribe(self, address: Address, signal: str, receiver: QMI_SignalReceiver) -> QMI_RpcFuture[None]:
         """End a subscription. Never blocks; every error comes with the future."""

@@ -17,6 +17,7 @@ from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import QMI_RpcProxy, make_proxy
+from qmi.actors.pubsub.history import Since
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.safe_states import SafeWhen
@@ -430,7 +431,14 @@ class QMI_Context:
     # Signals
 
     def subscribe_signal(
-        self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver
+        self,
+        publisher_context: str,
+        publisher_name: str,
+        signal_name: str,
+        receiver: QMI_SignalReceiver,
+        *,
+        last: bool = False,
+        since: Since = None,
     ) -> None:
         """Have each signal of an object put into a receiver. Subscribing twice is like subscribing once.
 
@@ -439,18 +447,15 @@ class QMI_Context:
             publisher_name: Name of the object.
             signal_name: Name of the signal.
             receiver: Where it is put.
+            last: Whether the last value comes first, which a site has kept.
+            since: From when on: what was published since then comes first, as far as a site has kept it. A datetime
+                with a timezone, or how long ago: a timedelta, or seconds.
 
         Raises:
-            QMI_SignalSubscriptionException: If there is no such signal.
+            QMI_SignalSubscriptionException: If there is no such signal, or what was published before cannot be had.
         """
-        self._run(
-            "subscribe_signal()",
-            self._core.subscribe_signal,
-            publisher_context,
-            publisher_name,
-            signal_name,
-            receiver,
-        )
+        subscribe = partial(self._core.subscribe_signal, last=last, since=since)
+        self._run("subscribe_signal()", subscribe, publisher_context, publisher_name, signal_name, receiver)
 
     def unsubscribe_signal(
         self, publisher_context: str, publisher_name: str, signal_name: str, receiver: QMI_SignalReceiver

@@ -127,6 +127,11 @@ class Connections:
         member = self._members.get(name)
         return member.link if member is not None and member.link.is_up else None
 
+    def link_of(self, incarnation: str) -> Link | None:
+        """The link to a context, by its incarnation; None if there is none."""
+        members = list(self._members.values())
+        return next((one.link for one in members if one.origin.incarnation == incarnation and one.link.is_up), None)
+
     def has(self, name: str) -> bool:
         """Whether a context of this name is connected, whatever it is known as here."""
         if self.link_to(name) is not None:

@@ -44,9 +44,9 @@ class Watch(QMI_SignalReceiver):
         super().deliver(told)
         self._look()
 
-    def mark_gap(self, topic: Topic, gap: str) -> None:
+    def report(self, topic: Topic, gap: str, missing: int = 0) -> None:
         """The link was lost, or is back."""
-        super().mark_gap(topic, gap)
+        super().report(topic, gap, missing)
         self._look()
 
     def why(self) -> str | None:

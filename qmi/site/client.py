@@ -55,8 +55,10 @@ _COST: Final = 160
 _SEQUENCE: Final = re.compile(rb'"seq":\s*(\d+)')
 _NO_RESPONDERS: Final = 503
 _PUT_OFF: Final = 0.25
-_ATTEMPTS: Final = 40
-"""How often, and after how many seconds, a cluster gets what it did not keep: a leader is elected within seconds."""
+_LONGEST_PUT_OFF: Final = 4.0
+_ATTEMPTS: Final = 10
+"""How often, and after how many seconds at first and at last, servers get again what they did not keep: a leader is
+elected within seconds, and a server that is started for the first time gets its stream when it runs."""
 
 
 class _Outgoing(NamedTuple):
@@ -150,17 +152,20 @@ class _Arrivals:
         return events
 
     async def wait_for(self, kind: type[E]) -> E:
-        """The first event of a kind; what came before it is of no interest.
+        """The first event of a kind; of what came before it, messages are kept.
 
         Raises:
             OSError: If the server refuses something, or hung up.
         """
+        messages: list[wire.Event] = []
         while True:
             events = await self.next()
             for index, event in enumerate(events):
                 if isinstance(event, kind):
-                    self._events = events[index + 1 :]
+                    self._events = messages + events[index + 1 :]
                     return event
+                if isinstance(event, Message):
+                    messages.append(event)
                 if isinstance(event, ServerError):
                     raise OSError(f"it refuses: {event.text}")
 
@@ -227,11 +232,13 @@ class SiteClient:
         self._unacknowledged: dict[int, _Outgoing] = {}  # in the order of their positions
         self._put_off: list[_Outgoing] = []
         self._is_put_off = trio.Event()
+        self._delay = _PUT_OFF
         self._size = 0
         self._control: list[bytes] = []
         self._is_awake = False  # the writer looks into the queue before it sleeps, so nobody needs to wake it
         self._is_held = True  # what waits is not sent before the connection is prepared
         self._subscriptions: dict[int, Subscription] = {}
+        self._told: dict[int, Subscription] = {}  # what the server was told to subscribe to when this one connected
         self._sids = count(1)
         self._numbers = count(1)
         self._connection = f"{random.getrandbits(48):012x}"
@@ -401,6 +408,7 @@ class SiteClient:
         found = _SEQUENCE.search(message.payload)
         if found is not None:
             self.stored = int(found[1])
+            self._delay = _PUT_OFF
         waiting = self._unacknowledged
         if self._is_cluster:
             done = [waiting.pop(position)] if position in waiting else []
@@ -416,7 +424,8 @@ class SiteClient:
 
     def _refused(self, refused: list[_Outgoing], message: Message) -> list[_Outgoing]:
         """The servers have not kept messages: those are returned that will not be sent again."""
-        again = [one for one in refused if self._is_cluster and one.attempts < _ATTEMPTS]
+        is_for_now = self._is_cluster or message.status == _NO_RESPONDERS
+        again = [one for one in refused if is_for_now and one.attempts < _ATTEMPTS]
         if again:
             self._put_off += [one._replace(attempts=one.attempts + 1) for one in again]
             self._is_put_off.set()
@@ -433,7 +442,8 @@ class SiteClient:
     async def _send_refused_again(self) -> None:
         while True:
             await self._is_put_off.wait()
-            await trio.sleep(_PUT_OFF)
+            await trio.sleep(self._delay)
+            self._delay = min(2 * self._delay, _LONGEST_PUT_OFF)
             self._is_put_off = trio.Event()
             self._queue_again()
 
@@ -471,7 +481,7 @@ class SiteClient:
             self._not_connected(server, f"no answer within {CONNECT_TIME:g} s")
             return False
         except (OSError, trio.BrokenResourceError, SiteProtocolError) as error:
-            self._not_connected(server, str(error.__cause__ or error) or type(error).__name__)
+            self._not_connected(server, _reason(error))
             return False
         reasons: list[str] = []
         try:
@@ -518,8 +528,13 @@ class SiteClient:
                 secure = trio.SSLStream(plain, tls, server_hostname=server.where.host, https_compatible=True)
                 arrivals.stream = secure
                 await self._prove(secure)
+            # When the sign of life is answered, the server knows what is subscribed to: whoever finds this client
+            # connected can ask it.
+            with self._mutex:
+                self._told = dict(self._subscriptions)
             hello = wire.connect(self._options.name, __version__, server.user, server.password)
-            await arrivals.stream.send_all(hello + wire.PING)
+            subscriptions = b"".join(wire.subscribe(one.subject, one.sid) for one in self._told.values())
+            await arrivals.stream.send_all(hello + subscriptions + wire.PING)
             await arrivals.wait_for(Pong)
         except BaseException:
             await self._close(arrivals)
@@ -545,7 +560,9 @@ class SiteClient:
             self._unacknowledged.clear()
             self._put_off = []
             self._size = sum(message.size for message in self._queue)
-            self._control = [wire.subscribe(one.subject, one.sid) for one in self._subscriptions.values()]
+            told, known = self._told, self._subscriptions
+            self._control = [wire.unsubscribe(sid) for sid in told if sid not in known]
+            self._control += [wire.subscribe(one.subject, sid) for sid, one in known.items() if sid not in told]
             self._is_held = self._options.prepare is not None
             self._is_awake = True
             self.info = info
@@ -606,7 +623,7 @@ class SiteClient:
                     else:
                         self._handle(event)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, SiteProtocolError) as error:
-            self._hang_up(str(error.__cause__ or error))
+            self._hang_up(_reason(error))
 
     def _dispatch(self, message: Message) -> None:
         subscription = self._subscriptions.get(message.sid)
@@ -652,7 +669,7 @@ class SiteClient:
                 else:
                     await self._writer.park()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._hang_up(str(error.__cause__ or error))
+            self._hang_up(_reason(error))
 
     def _next_write(self) -> bytes:
         # Only this task takes out of the queue, which needs no lock. It sleeps only if there is nothing while it holds
@@ -696,3 +713,11 @@ class SiteClient:
                 if is_each or index == last_kept:
                     reply = f"{self._inbox}a{self._position}".encode()
             yield wire.publish(message.subject, message.payload, reply)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a connection failed, in a few words: of several attempts, the first one's reason."""
+    cause = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

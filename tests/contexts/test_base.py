@@ -99,7 +99,7 @@ async def test_messages_to_nobody_are_answered_with_the_reason(trio_lab: Context
         "(qmi.context().connect_to_peer('far'), or auto_connect=True)"
     )
     for_peer: QMI_RpcFuture[Any] = QMI_RpcFuture("lasre")
-    trio_lab.request_here(Describe("lasre"), trio_lab.origin, None, for_peer)  # type: ignore[arg-type]
+    trio_lab.request_here(Describe("lasre"), trio_lab.origin, None, for_peer)
     assert isinstance(for_peer.error(), QMI_UnknownNameException)
 
 

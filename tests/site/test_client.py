@@ -77,6 +77,22 @@ async def test_what_a_cluster_refuses_is_sent_again(refusal: bytes, monkeypatch:
         assert (client.unkept, client.stored) == (0, 6)
 
 
+async def test_what_a_server_refuses_that_has_no_stream_yet_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_PUT_OFF", 0.001)
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        await server.accept()
+        await client.up.wait()
+        for payload in (b"1", b"2"):
+            client.publish(b"a.b", payload, kept=True)
+        for _ in range(3):
+            await refuse(server, await server.expect(b"\r\n2\r\n"), b"")
+        written = await server.expect(b"\r\n2\r\n")
+        assert [line for line in written.split(b"\r\n") if len(line) == 1] == [b"1", b"2"]
+        await acknowledge(server, written, 6)
+        assert await client.drain(5)
+        assert (client.unkept, client.stored) == (0, 6)
+
+
 async def test_what_a_cluster_says_nothing_about_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "PING_EVERY", 0.01)
     async with fake_server() as server, running(options(server.port), wait=False) as client:
@@ -143,7 +159,10 @@ async def test_message_beyond_the_limit_of_the_server_is_refused() -> None:
         assert client.publish(b"a.b", bytes(1000), kept=True)
 
 
-async def test_message_that_nothing_keeps_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+async def test_message_that_nothing_keeps_is_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "_ATTEMPTS", 0)
     async with fake_server() as server, running(options(server.port), wait=False) as client:
         await server.accept()
         for text in (b"", b'{"error":{"code":503}}'):
@@ -163,21 +182,38 @@ async def test_subscriptions_are_made_again() -> None:
 
     def put(message: Message) -> None:
         got.append(message.payload)
-        came.set()
+        if message.payload == b"z":
+            came.set()
 
     async with fake_server() as server, running(options(server.port), wait=False) as client:
         ended = client.subscribe("no.longer", put)
         client.subscribe("a.*", put)
         await server.accept()
-        await server.expect(b"SUB a.* 3\r\n")
+        assert b"SUB no.longer 2\r\nSUB a.* 3\r\n" in server.hello
+        await client.up.wait()
         client.unsubscribe(ended)
         await server.expect(b"UNSUB 2\r\n")
         await server.hang_up()
-        await server.accept()
-        assert b"no.longer" not in await server.expect(b"SUB a.* 3\r\n")
-        await server.say(b"MSG no.longer 2 1\r\nx\r\nMSG a.b 3 1\r\ny\r\n")
+        await server.accept(before_pong=b"MSG a.b 3 1\r\ny\r\n")  # before it knows that it is connected
+        assert b"SUB a.* 3\r\n" in server.hello
+        assert b"no.longer" not in server.hello
+        await server.say(b"MSG no.longer 2 1\r\nx\r\nMSG a.b 3 1\r\nz\r\n")
         await came.wait()
-        assert got == [b"y"]
+        assert got == [b"y", b"z"]
+
+
+async def test_what_is_subscribed_to_while_it_connects_is_known_to_the_server() -> None:
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        ended = client.subscribe("no.longer", print)
+
+        def change() -> None:
+            client.unsubscribe(ended)
+            client.subscribe("a.*", print)
+
+        server.before_pong = change
+        await server.accept()
+        assert b"SUB no.longer 2\r\n" in server.hello
+        assert await server.expect(b"SUB a.* 3\r\n") == b"UNSUB 2\r\nSUB a.* 3\r\n"
 
 
 async def test_failing_handler_does_not_keep_others_from_their_messages(caplog: pytest.LogCaptureFixture) -> None:
@@ -186,7 +222,6 @@ async def test_failing_handler_does_not_keep_others_from_their_messages(caplog: 
         client.subscribe("a", lambda message: 1 / 0)
         client.subscribe("b", lambda message: came.set())
         await server.accept()
-        await server.expect(b"SUB b 3\r\n")
         await server.say(b"MSG a 2 1\r\nx\r\nMSG b 3 1\r\ny\r\n")
         await came.wait()
     assert "could not be handled" in caplog.text

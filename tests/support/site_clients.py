@@ -43,6 +43,8 @@ class FakeServer:
     Attributes:
         port: Where it listens.
         stream: The connection that came last.
+        hello: What the client said first.
+        before_pong: Called before its first sign of life is answered.
     """
 
     def __init__(self, listener: trio.SocketListener) -> None:
@@ -50,17 +52,20 @@ class FakeServer:
         self.port: int = listener.socket.getsockname()[1]
         self.stream: trio.SocketStream | None = None
         self._buffer = b""
+        self.hello: bytes = b""
+        self.before_pong: Callable[[], object] = lambda: None
 
-    async def accept(self, **info: object) -> None:
-        """Let a client connect, up to its first sign of life."""
+    async def accept(self, before_pong: bytes = b"", **info: object) -> None:
+        """Let a client connect, up to its first sign of life; so much is said before that is answered."""
         stream = await self._listener.accept()
         if self.stream is not None:
             await self.stream.aclose()
         self.stream = stream
         self._buffer = b""
         await self.say(b"INFO " + json.dumps(INFO | info).encode() + b"\r\n")
-        await self.expect(b"PING\r\n")
-        await self.say(b"PONG\r\n")
+        self.hello = await self.expect(b"PING\r\n")
+        self.before_pong()
+        await self.say(before_pong + b"PONG\r\n")
 
     async def say(self, data: bytes) -> None:
         """Send bytes."""

@@ -10,6 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from qmi.actors.pubsub.history import Joiner, Past
 from qmi.actors.pubsub.receiver import Delivered, QMI_SignalReceiver
 from qmi.actors.pubsub.subscriptions import Subscriptions, Topic
 from qmi.errors import QMI_Exception, QMI_NotDeliveredException
@@ -108,6 +109,7 @@ class Broker(Generic[E]):
         self._receivers: Subscriptions[QMI_SignalReceiver] = Subscriptions(self._changed)
         self._peers: Subscriptions[PeerSubscriber[E]] = Subscriptions(self._changed)
         self._publishers: dict[Topic, Publisher[E]] = {}
+        self._site: tuple[PeerSubscriber[E], ...] = ()
         self._failing: set[tuple[Topic, Origin]] = set()
         self._undecodable: set[Topic] = set()
         # Of topics of other contexts, the number of the signal that is due. A peer leaves out what finds no room on its
@@ -125,12 +127,24 @@ class Broker(Generic[E]):
                 self._changed(topic)
             return self._publishers[topic]
 
+    def published(self, publisher: str, signal: str) -> int:
+        """How often an object of this context has published a signal."""
+        found = self._publishers.get(Topic(self._context, publisher, signal))
+        return 0 if found is None else found.published
+
     def _changed(self, topic: Topic) -> None:
         # Called with the mutex.
         publisher_of = self._publishers.get(topic)
         if publisher_of is not None:
             publisher_of.receivers = self._receivers.of(topic)
-            publisher_of.peers = self._peers.of(topic)
+            publisher_of.peers = self._peers.of(topic) + self._site
+
+    def publish_at(self, site: PeerSubscriber[E]) -> None:
+        """Have something get all signals of this context, beside those who have subscribed."""
+        with self.mutex:
+            self._site = (site,)
+            for topic in self._publishers:
+                self._changed(topic)
 
     def publish(self, publisher: str, signal: str, args: tuple[object, ...]) -> None:
         """Tell everybody who has subscribed to a signal of an object of this context."""
@@ -202,7 +216,7 @@ class Broker(Generic[E]):
         for one in told:
             for receiver in receivers:
                 if one[4] > due:
-                    receiver.mark_gap(topic, "dropped")
+                    receiver.mark_gap(topic, "dropped", one[4] - due)
                 receiver.deliver((one,))
             due = one[4] + 1
 
@@ -233,12 +247,41 @@ class Broker(Generic[E]):
     def unsubscribe(self, topic: Topic, receiver: QMI_SignalReceiver) -> bool | None:
         """Take a receiver away; True if it was the topic's last, None if it was none."""
         with self.mutex:
-            last = self._receivers.remove(topic, receiver)
+            last = self._receivers.remove(topic, self._stands_for(topic, receiver))
             if last:
                 self._due.pop(topic, None)
             if last is not None:
                 receiver.remove_source(topic)
             return last
+
+    def _stands_for(self, topic: Topic, receiver: QMI_SignalReceiver) -> QMI_SignalReceiver:
+        for subscriber in self._receivers.of(topic):
+            if isinstance(subscriber, Joiner) and subscriber.receiver is receiver:
+                return subscriber
+        return receiver
+
+    def has(self, topic: Topic, receiver: QMI_SignalReceiver | None = None) -> bool:
+        """Whether a receiver, or any, has subscribed to a topic."""
+        with self.mutex:
+            subscribers = self._receivers.of(topic)
+            return bool(subscribers) if receiver is None else self._stands_for(topic, receiver) in subscribers
+
+    def join(self, topic: Topic, joiner: Joiner, past: Iterable[Past], due: int) -> None:
+        """A receiver gets what was published before, and from now on what is published.
+
+        Args:
+            topic: The topic.
+            joiner: What has stood in for the receiver; if it is not there any more, nothing happens.
+            past: What was published before.
+            due: The number of the signal that comes next, of a topic of another context.
+        """
+        with self.mutex:
+            if joiner not in self._receivers.of(topic):
+                return
+            if topic.context == self._context:
+                due = self.publisher_of(topic.object, topic.signal).published
+            joiner.join(topic, past, due)
+            self._receivers.replace(topic, joiner, joiner.receiver)
 
     def subscribe_peer(self, name: str, signal: str, peer: PeerSubscriber[E]) -> None:
         """A peer listens to an object of this context."""
@@ -261,7 +304,7 @@ class Broker(Generic[E]):
         Without the mutex, since whoever publishes may hold it for a while; copying a dictionary is one step.
         """
         return [
-            (topic, publisher.published, len(publisher.receivers), len(publisher.peers))
+            (topic, publisher.published, len(publisher.receivers), len(publisher.peers) - len(self._site))
             for topic, publisher in list(self._publishers.items())
         ]
 
@@ -283,6 +326,9 @@ class Broker(Generic[E]):
             for topic in self._peers.topics_of(self._context, name):
                 end = Signal(name, topic.signal, (), NO_MORE_SIGNALS, time.time())
                 self.send(tuple(self._peers.drop_topic(topic)), topic, end)
+            for topic in [topic for topic in self._publishers if topic.object == name] if self._site else ():
+                end = Signal(name, topic.signal, (), NO_MORE_SIGNALS, time.time())
+                self.send(self._site, topic, end)
             self._end(self._receivers.topics_of(self._context, name), f"{self._context}.{name} was removed")
 
     def drop_context(self, context: str, why: str) -> None:
@@ -311,9 +357,15 @@ class Broker(Generic[E]):
         with self.mutex:
             return self._receivers.topics_of(context)
 
-    def mark_gap(self, topic: Topic, gap: str) -> None:
-        """Signals of a topic may be missing."""
+    def mark_gap(self, topic: Topic, gap: str, missing: int = 0) -> None:
+        """Signals of a topic may be missing, so many if that is known."""
         with self.mutex:
             self._due.pop(topic, None)
             for receiver in self._receivers.of(topic):
-                receiver.mark_gap(topic, gap)
+                receiver.mark_gap(topic, gap, missing)
+
+    def report(self, topic: Topic, gap: str) -> None:
+        """Tell receivers with ``report_gaps`` what happened; no signals are missing."""
+        with self.mutex:
+            for receiver in self._receivers.of(topic):
+                receiver.report(topic, gap)

@@ -56,12 +56,15 @@ class ReceivedSignal(_Received):
             when the publisher's program left some out since too much waited on the link; else None.
             For events of a receiver with ``report_gaps``, what happened.
         is_gap: Whether this is no signal but such an event.
+        missing: How many signals are missing before this one, or at such an event, if ``gap`` is "dropped" and that is
+            known; else 0.
     """
 
     seqnr: int = 0
     timestamp: float = 0.0
     gap: str | None = None
     is_gap: bool = False
+    missing: int = 0
 
     def __new__(
         cls,
@@ -74,6 +77,7 @@ class ReceivedSignal(_Received):
         timestamp: float = 0.0,
         gap: str | None = None,
         is_gap: bool = False,
+        missing: int = 0,
     ) -> ReceivedSignal:
         """Make one."""
         self = super().__new__(cls, publisher_context, publisher_name, signal_name, args, receiver_seqnr)
@@ -81,6 +85,7 @@ class ReceivedSignal(_Received):
         self.timestamp = timestamp
         self.gap = gap
         self.is_gap = is_gap
+        self.missing = missing
         return self
 
     def __repr__(self) -> str:
@@ -94,6 +99,9 @@ Delivered: TypeAlias = tuple[str, str, str, Args, int, float]
 A publisher waits for what is made for each receiver; so that is next to nothing until the signal is taken."""
 
 
+_NO_GAP: tuple[str | None, int] = (None, 0)
+
+
 class _Flagged(NamedTuple):
     """What does not simply follow the one before it in a queue, or came together with such.
 
@@ -102,12 +110,14 @@ class _Flagged(NamedTuple):
         number: The receiver's number for it.
         gap: Why signals may be missing before it.
         is_gap: Whether it is no signal but a gap.
+        missing: How many are missing, if that is known.
     """
 
     told: Delivered
     number: int
     gap: str | None
     is_gap: bool
+    missing: int = 0
 
 
 class QMI_SignalReceiver:
@@ -125,7 +135,7 @@ class QMI_SignalReceiver:
         report_gaps: Whether it gets an event, with ``is_gap`` set and no arguments, as soon as signals may be missing.
             Its ``gap`` says what happened: "lost" (the link was lost, and is being restored), "resumed" or "restarted"
             (the link is back, and so is the publisher's program or a new one in its place; signals come again),
-            "dropped" (signals were left out, since more came than the link could take; ``seqnr`` says how many), or
+            "dropped" (signals were left out, since more came than the link could take; ``missing`` says how many), or
             "ended" (no more signals will come). Without it, the next signal after a gap has its ``gap`` set.
 
     Attributes:
@@ -160,7 +170,7 @@ class QMI_SignalReceiver:
         self._count = 0  # number of the next that comes
         self._taken = 0  # number of the next that is taken, unless that is odd
         self._is_flagged = False  # what comes next, since a new one was dropped
-        self._gaps: dict[tuple[str, ...], str] = {}
+        self._gaps: dict[tuple[str, ...], tuple[str, int]] = {}
         self._sources = 0
         self._ended: str | None = None
         self.dropped: int = 0
@@ -175,7 +185,8 @@ class QMI_SignalReceiver:
         with self._mutex:
             if self._gaps or self._is_flagged or len(self._queue) + len(told) > self._limit:
                 for one in told:
-                    self._put(_Flagged(one, self._count, self._gaps.pop(one[:3], None), False))
+                    gap, missing = self._gaps.pop(one[:3], _NO_GAP)
+                    self._put(_Flagged(one, self._count, gap, False, missing))
             else:
                 self._queue.extend(told)
                 self._count += len(told)
@@ -192,13 +203,21 @@ class QMI_SignalReceiver:
             self.dropped += 1
             self._is_flagged = True  # the number of the next one does not follow from the one before it
 
-    def mark_gap(self, topic: Topic, gap: str) -> None:
-        """Signals of a topic may be missing."""
+    def mark_gap(self, topic: Topic, gap: str, missing: int = 0) -> None:
+        """Signals of a topic may be missing, so many if that is known."""
+        if self._report_gaps:
+            self.report(topic, gap, missing)
+            return
         with self._mutex:
-            if not self._report_gaps:
-                self._gaps[topic] = gap
-                return
-            self._put(_Flagged((*topic, (), 0, time.time()), self._count, gap, True))
+            before = self._gaps.get(topic, _NO_GAP)[1]
+            self._gaps[topic] = gap, missing and missing + before
+
+    def report(self, topic: Topic, gap: str, missing: int = 0) -> None:
+        """Tell what happened to those who want to know, also if no signals are missing."""
+        if not self._report_gaps:
+            return
+        with self._mutex:
+            self._put(_Flagged((*topic, (), 0, time.time()), self._count, gap, True, missing))
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.wake()
@@ -239,7 +258,7 @@ class QMI_SignalReceiver:
         else:
             self._is_flagged = True
         if isinstance(lost, _Flagged) and lost.gap is not None:
-            self._gaps[lost.told[:3]] = lost.gap  # the next one says it instead
+            self._gaps[lost.told[:3]] = lost.gap, lost.missing  # the next one says it instead
 
     # What the user calls
 
@@ -253,9 +272,9 @@ class QMI_SignalReceiver:
                 return None
             first = self._queue.popleft()
             if isinstance(first, _Flagged):
-                told, count, gap, is_gap = first
+                told, count, gap, is_gap, missing = first
             else:
-                told, count, gap, is_gap = first, self._taken, None, False
+                told, count, gap, is_gap, missing = first, self._taken, None, False, 0
             self._taken = count + 1
         context, publisher, name, args, seqnr, timestamp = told
         # Not by calling the class, which takes more than twice as long.
@@ -265,6 +284,7 @@ class QMI_SignalReceiver:
         if gap is not None:  # else the class says that there is none
             received.gap = gap
             received.is_gap = is_gap
+            received.missing = missing
         return received
 
     def _forget(self, waiter: Waker) -> None:

@@ -57,6 +57,12 @@ class Subscriptions(Generic[S]):
         self._changed(topic)
         return not subscribers
 
+    def replace(self, topic: Topic, old: S, new: S) -> None:
+        """Put a subscriber in the place of one that is there."""
+        subscribers = self._topics[topic]
+        self._topics[topic] = {new if one == old else one: None for one in subscribers}
+        self._changed(topic)
+
     def of(self, topic: Topic) -> tuple[S, ...]:
         """The subscribers of a topic."""
         return tuple(self._topics.get(topic, ()))

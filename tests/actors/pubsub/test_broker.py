@@ -336,3 +336,48 @@ def test_broker_serves_many_publishers_and_changing_subscribers() -> None:
         assert signal.args[0] == signal.seqnr == last.get(signal.publisher_name, -1) + 1
         last[signal.publisher_name] = signal.seqnr
     assert not steady.has_signal_ready()
+
+
+@pytest.mark.parametrize("report_gaps", [False, True])
+def test_signals_that_are_left_out_are_counted(report_gaps: bool) -> None:
+    broker, receiver = Broker("lab", Dicts()), QMI_SignalReceiver(report_gaps=report_gaps)
+    broker.subscribe(FAR, receiver)
+    for number in (0, 1, 5):
+        broker.arrived([Signal("nsg", "sig", (), number, 0.0)], "far")
+    found = [receiver.get_next_signal() for _ in range(receiver.get_queue_length())]
+    assert [(one.gap, one.missing) for one in found if one.gap] == [("dropped", 3)]
+    assert found[-1].seqnr == 5
+
+
+def test_gaps_in_a_row_are_counted_together() -> None:
+    broker, receiver = Broker("lab", Dicts()), QMI_SignalReceiver()
+    broker.subscribe(FAR, receiver)
+    broker.mark_gap(FAR, "dropped", 2)
+    broker.mark_gap(FAR, "dropped", 3)
+    broker.arrived([Signal("nsg", "sig", (), 7, 0.0)], "far")
+    assert receiver.get_next_signal().missing == 5
+
+
+def test_report_is_for_those_who_want_it_and_marks_no_gap() -> None:
+    broker, reported, plain = Broker("lab", Dicts()), QMI_SignalReceiver(report_gaps=True), QMI_SignalReceiver()
+    for receiver in (reported, plain):
+        broker.subscribe(FAR, receiver)
+    broker.report(FAR, "lost")
+    broker.arrived([Signal("nsg", "sig", (), 7, 0.0)], "far")
+    assert [reported.get_next_signal().gap for _ in range(2)] == ["lost", None]
+    assert plain.get_next_signal().gap is None
+
+
+def test_what_is_published_goes_to_the_site_besides_all_others() -> None:
+    broker, sent = Broker("lab", Dicts()), list[object]()
+    broker.publish("nsg", "sig", (0,))
+    broker.publish_at(
+        PeerSubscriber(Origin("the site", ""), lambda signal, _: sent.append((signal.args, signal.seqnr)))
+    )
+    broker.publish("nsg", "sig", (1,))
+    broker.publish("nsg", "other", (2,))
+    assert sent == [((1,), 1), ((2,), 0)]
+    assert [row[1:] for row in broker.counts()] == [(2, 0, 0), (1, 0, 0)]
+    assert (broker.published("nsg", "sig"), broker.published("nsg", "never")) == (2, 0)
+    broker.drop_object("nsg")
+    assert sent[2:] == [((), NO_MORE_SIGNALS)] * 2
