@@ -18,7 +18,7 @@ from benchmarks import machine
 from benchmarks.children import ChildFailed, run_child
 from benchmarks.environments import versions
 from benchmarks.measures import ORDER, WEB
-from benchmarks.results import DIRECTORY, Found, Results, measure_named
+from benchmarks.results import DIRECTORY, Found, Results, load_results, measure_named
 from benchmarks.table import text
 
 GIVE_UP = 2
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each run in each round")
-    parser.add_argument("--only", default="", help="names of measures, with commas between them")
+    parser.add_argument("--only", default="", help="names of measures, with commas; others stay in the file")
     parser.add_argument("--web", action="store_true", help="measure the pages; goes to web.json, and draws no picture")
     parser.add_argument("--output", default="", help="name of the files, without suffix")
     parser.add_argument("--processors", type=int, help="use only so many; then it does not depend on who runs where")
@@ -87,6 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     results = Results(machine.describe(), versions(systems), today, load, options.seconds)
     path = DIRECTORY / f"{options.output or ('web' if options.web else 'latest')}.json"
+    if options.only and path.exists():  # the others stay as they were found
+        results.measures.update(load_results(path).measures)
     measure_all(results, names, options.rounds, path)
     print(f"Written: {path.relative_to(DIRECTORY.parent.parent)}")
     if not options.web:

@@ -1,6 +1,6 @@
 """Milliseconds until a page shows something, on loopback, in a real Chromium.
 
-"cold" is a browser that was never there, "warm" one that has the scripts and styles already; "silent" is a cold one
+"cold" is a browser that runs and was never there, "warm" one that has the scripts and styles already; "silent" is a cold one
 while a context of the configuration accepts connections and says nothing. Pages come with what they show first: the
 first picture has the contexts, or the parameters, and is no empty frame.
 """
@@ -29,6 +29,7 @@ def measure(system: Any, variant: str, seconds: float) -> Figures:
         silent: socket.socket = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         served = stack.enter_context(pages(port, silent.getsockname()[1] if variant == "silent" else None))
         browser = stack.enter_context(chromium())
+        first_paint(browser.new_page(), served.url + "login")  # the browser itself begins
         end = time.monotonic() + seconds
         context = browser.new_context()
         if variant == "warm":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from benchmarks.web.lab import OBJECTS, VALUES
@@ -21,12 +20,13 @@ _QUEUE = 10_000
 def main(arguments: list[str]) -> None:
     """Be so many contexts that subscribe at a port."""
     port, count = int(arguments[0]), int(arguments[1])
-    with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
+    with ExitStack() as stack:
         contexts = [QMI_Context(f"viewer{number}") for number in range(count)]
         for context in contexts:
             context.start()
             stack.callback(context.stop)
-        receivers = list(threads.map(lambda context: _subscribed(context, port), contexts))
+            context.connect_to_peer("lab", f"127.0.0.1:{port}")
+        receivers = [_subscribed(context) for context in contexts]
         print("{}", flush=True)
         for line in sys.stdin:
             _take_all(receivers)
@@ -35,9 +35,8 @@ def main(arguments: list[str]) -> None:
             print(json.dumps({"signals": _take_all(receivers) / (time.monotonic() - begin)}), flush=True)
 
 
-def _subscribed(context: QMI_Context, port: int) -> QMI_SignalReceiver:
+def _subscribed(context: QMI_Context) -> QMI_SignalReceiver:
     """A receiver of all signals of the measuring program."""
-    context.connect_to_peer("lab", f"127.0.0.1:{port}")
     receiver = QMI_SignalReceiver(max_queue_length=_QUEUE)
     for place in range(OBJECTS):
         for value in range(VALUES):

@@ -28,7 +28,7 @@ DISCOVER_EVERY = 5.0
 """The network is asked no more often than this, in seconds."""
 PATIENCE = 5.0
 """For how long the answer of a context is waited for, in seconds."""
-NOT_LONGER = 0.3
+NOT_LONGER = 0.2
 """For how long somebody who asks for the state of all waits for the network and for those that are slow, in seconds."""
 
 

@@ -9,7 +9,19 @@ import pytest
 from benchmarks.machine import BUSY, describe, warning
 from benchmarks.measures import ORDER, WEB
 from benchmarks.measures.loop_lateness import lateness
-from benchmarks.pages import BEGIN, END, PAGE, README, replace_section, section, summary
+from benchmarks.pages import (
+    BEGIN,
+    END,
+    PAGE,
+    README,
+    WEB_BEGIN,
+    WEB_END,
+    WEB_PAGE,
+    replace_section,
+    section,
+    summary,
+    web_summary,
+)
 from benchmarks.plan import Goal
 from benchmarks.results import DIRECTORY, Found, Results, load_results, measure_named
 from benchmarks.table import NAMES, markdown, number, text
@@ -76,6 +88,23 @@ def test_page_and_readme_show_the_latest_results() -> None:
     for page, content in ((PAGE, section(latest)), (README, summary(latest))):
         text = page.read_text(encoding="utf-8")
         assert replace_section(text, content) == text, f"make bench-pages writes {page.name} anew"
+
+
+def test_pages_show_the_latest_results_of_the_pages() -> None:
+    latest = load_results(DIRECTORY / "web.json")
+    for page, content in ((PAGE, section(latest)), (WEB_PAGE, web_summary(latest))):
+        text = page.read_text(encoding="utf-8")
+        shown = replace_section(text, content, WEB_BEGIN, WEB_END)
+        assert shown == text, f"make bench-pages writes {page.name} anew"
+
+
+def test_summary_of_the_pages_says_what_was_measured_and_no_more() -> None:
+    rounds = [{"ours:live": {"renderer": 21.0, "pictures": 19.6}}]
+    found = Results(describe(), {}, "2030-01-02", 0.0, 1.0, {"web_plots": Found(rounds)})
+    assert web_summary(found) == (
+        "Measured on 2030-01-02: ten live plots at 20 Hz, all in sight, take 21 % of one processor of the browser, at "
+        "19.6 pictures a second each. [All figures](../benchmarks.md#the-pages)."
+    )
 
 
 def test_summary_names_figures_of_both_and_how_many_goals_are_reached() -> None:
