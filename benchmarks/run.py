@@ -88,7 +88,9 @@ def main(arguments: list[str] | None = None) -> None:
     results = Results(machine.describe(), versions(systems), today, load, options.seconds)
     path = DIRECTORY / f"{options.output or ('web' if options.web else 'latest')}.json"
     if options.only and path.exists():  # the others stay as they were found
-        results.measures.update(load_results(path).measures)
+        before = load_results(path)
+        results.measures.update(before.measures)
+        results.versions = {**before.versions, **results.versions}
     measure_all(results, names, options.rounds, path)
     print(f"Written: {path.relative_to(DIRECTORY.parent.parent)}")
     if not options.web:

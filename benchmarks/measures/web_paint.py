@@ -1,8 +1,8 @@
 """Milliseconds until a page shows something, on loopback, in a real Chromium.
 
-"cold" is a browser that runs and was never there, "warm" one that has the scripts and styles already; "silent" is a cold one
-while a context of the configuration accepts connections and says nothing. Pages come with what they show first: the
-first picture has the contexts, or the parameters, and is no empty frame.
+"cold" is a browser that runs and was never there, "warm" one that has the scripts and styles already; "silent" is a
+cold one while a context of the configuration accepts connections and says nothing. Pages come with what they show
+first: the first picture has the contexts, or the parameters, and is no empty frame.
 """
 
 from __future__ import annotations
