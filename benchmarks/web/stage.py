@@ -63,7 +63,7 @@ class Helper:
     def end(self) -> None:
         """End it."""
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def pages(port: int, silent: int | None = None) -> Iterator[Pages]:
         raise RuntimeError("the server of the pages has ended")
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def topics(kind: str) -> list[str]:
