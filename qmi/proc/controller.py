@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from qmi.actors.status_words import pages_words
 from qmi.config.validators import printable
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_RuntimeException
 from qmi.proc.control_protocol import Absent, Answer, PeerLink, Present, StopRefusedError
@@ -119,7 +118,9 @@ class Controller:
         """The status of a context that runs, with where its pages are, or why they are not served."""
         if status.state is not State.RUNNING or target.context.web is None or target.address is None:
             return status
-        from qmi.actors.context_status import ContextStatus  # only where there are pages
+        # Only where there are pages.
+        from qmi.actors.context_status import ContextStatus
+        from qmi.actors.status_words import pages_words
 
         try:
             told = self._link.call(target.name, target.address, "get_status", timeout=self._times.ask)

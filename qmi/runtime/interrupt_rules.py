@@ -72,7 +72,7 @@ Under a handler that the program has set, an exception may come anywhere. So the
 event loop's thread does what must not be torn: it writes to links and reads them."""
 
 MACHINERY: Final = frozenset(
-    {"actors", "contexts", "net", "peers", "runtime/call_context.py", "runtime/sigint.py", "runtime/wakeup.py"}
+    {"actors", "contexts", "net", "peers", "site", "runtime/call_context.py", "runtime/sigint.py", "runtime/wakeup.py"}
 )
 """Packages and files in which a thread must not be interrupted; what they call counts as theirs."""
 

@@ -26,7 +26,7 @@ async def web(config: Path) -> AsyncIterator[Web]:
     async with web_and_lab(config) as found:
         meter: Any = await found.lab.make_instrument("meter", Meter, simulate=True)
         await meter.open()
-        await found.lab.make_instrument("psu", ShellSupply)
+        await found.lab.make_instrument("lonely", ShellSupply)
         found.client.headers["authorization"] = f"Bearer {found.token}"
         yield found
 
@@ -49,7 +49,7 @@ async def test_traffic_is_switched_on_read_and_switched_off(web: Web) -> None:
 
 
 async def test_traffic_of_an_instrument_without_transport_is_refused(web: Web) -> None:
-    path = "/api/objects/lab/psu/traffic"
+    path = "/api/objects/lab/lonely/traffic"
     assert (await web.client.get(path)).json()["transport"] is False
     answer = await web.client.put(path, json={"on": True})
     assert answer.status_code == 409
