@@ -22,6 +22,7 @@ from tests.support.cli import Cli, serving, write_lab
 from tests.support.ports import free_port
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal")
 def test_command_prints_the_address_gives_way_and_ends_by_ctrl_c(config: Path) -> None:
     command = [sys.executable, "-m", "qmi", "--config", str(config), "web", "--bind", "127.0.0.1:0"]

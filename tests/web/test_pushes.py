@@ -352,6 +352,7 @@ class Thermometer(ScpiInstrument):
     pressure = parameter("PRES?", float, unit="Pa", simulate=7.0)
 
 
+@pytest.mark.slow
 async def test_value_that_somebody_reads_is_pushed_although_no_signal_tells_it(web: Web) -> None:
     meter: Any = await web.lab.make_instrument("meter", Thermometer, simulate=True)
     await meter.open()
@@ -364,6 +365,7 @@ async def test_value_that_somebody_reads_is_pushed_although_no_signal_tells_it(w
         await browser.until("value:lab.meter.pressure", lambda value: value["value"] == 7.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", ["value:lab.meter.temperature", "signal:lab.meter.sig_connection"])
 async def test_object_that_is_removed_and_made_again_is_told_and_pushed_again(web: Web, topic: str) -> None:
     meter: Any = await web.lab.make_instrument("meter", Thermometer, simulate=True)

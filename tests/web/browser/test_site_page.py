@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.web_lab import Pages
 
 
+@pytest.mark.slow
 def test_site_page_shows_contexts_and_finds_objects(page: Page, pages: Pages) -> None:
     page.goto(pages.url)
     lab = page.get_by_role("region", name="lab", exact=True)
