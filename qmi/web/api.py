@@ -24,6 +24,9 @@ from qmi.web.services import Services
 
 T = TypeVar("T")
 
+BODY_PATIENCE = 60.0
+"""For how long the body of a request may take to come, in seconds."""
+
 
 @dataclass(frozen=True)
 class ApiCall:
@@ -172,11 +175,18 @@ async def _body(operation: Operation, request: Request) -> object:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RefusedError(Refusal(415, f"the body must be application/json, got {printable(kind)!r}"))
-    content = await request.body()
+    try:
+        with trio.fail_after(BODY_PATIENCE):
+            content = await request.body()
+    except trio.TooSlowError:  # who opens many of these would keep others out
+        refusal = Refusal(408, f"the body has not come within {BODY_PATIENCE:g} s")
+        raise RefusedError(refusal) from None
     if not content and "required" not in operation.body:
         return {}
     try:
         found = json.loads(content, parse_constant=_no_constant)
+        if b"\\u" in content:  # half of a character, which no text of other programs can have
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise _bad(f"the body is not valid JSON: {error}", _example(operation)) from None
     fault = fault_of(found, operation.body)

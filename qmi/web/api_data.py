@@ -24,7 +24,7 @@ from qmi.web.api import ApiCall
 from qmi.web.api_errors import DriverError, RefusedError
 from qmi.web.api_table import OPERATIONS
 from qmi.web.api_values import json_response
-from qmi.web.authorization import COOKIE, Refusal
+from qmi.web.authorization import Refusal, cookie_name
 from qmi.web.openapi import document
 from qmi.web.pushes import USUAL_RATE
 from qmi.web.site import PATIENCE
@@ -285,8 +285,9 @@ async def login(call: ApiCall) -> object:
         raise RefusedError(Refusal(401, f"{what} is wrong"))
     cookie, session = door.begin(user, call.request)
     answer = json_response({"user": user, "csrf": session.csrf})
+    name = cookie_name(call.request.headers.get("host", ""))
     answer.set_cookie(
-        COOKIE, cookie, httponly=True, samesite="strict", secure=call.services.options.is_encrypted, path="/"
+        name, cookie, httponly=True, samesite="strict", secure=call.services.options.is_encrypted, path="/"
     )
     return answer
 
@@ -295,7 +296,7 @@ async def logout(call: ApiCall) -> object:
     """Log out."""
     call.services.door.end(call.request)
     answer = json_response({"user": None})
-    answer.delete_cookie(COOKIE, path="/")
+    answer.delete_cookie(cookie_name(call.request.headers.get("host", "")), path="/")
     return answer
 
 

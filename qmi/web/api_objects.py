@@ -153,7 +153,8 @@ async def _lock(call: ApiCall, proxy: AsyncProxy[Any]) -> object:
     names = ("context", "label", "since", "reason", "user", "program", "host")
     found = {name: getattr(info, name) for name in names}
     own = call.services.site.context.name
-    mine = bool(call.caller.user) and info.context == own and proxy.__rpc__.token is not None
+    # For the contexts, all users here are one.
+    mine = info.context == own and call.services.proxies.is_holder(call.caller.user, call.address)
     return {**found, "describe": info.describe(), "mine": mine}
 
 
@@ -171,6 +172,8 @@ async def take_lock(call: ApiCall) -> object:
     proxy = await proxy_of(call)
     reason = call.signed(call.body.get("reason"))
     granted = await proxy.reserve(reason, call.body.get("timeout", 0.0), _token(call))
+    if granted:
+        call.services.proxies.note_lock(call.caller.user, call.address, proxy)
     lock = await _lock(call, proxy)
     if not granted:
         held = lock["describe"] if isinstance(lock, dict) else "somebody else"
@@ -184,8 +187,10 @@ async def release_lock(call: ApiCall) -> object:
     if call.query.get("force"):
         reason = call.signed(call.query.get("reason") or "taken over")
         await proxy.force_unlock(reason)
-        proxy.__rpc__.token = None
-    elif not await proxy.unlock(_token(call)):
+        call.services.proxies.note_release(call.caller.user, call.address)
+    elif await proxy.unlock(_token(call)):
+        call.services.proxies.note_release(call.caller.user, call.address)
+    else:
         lock = await _lock(call, proxy)
         held = f"it is held by {lock['describe']}" if isinstance(lock, dict) else "it is not locked"
         raise QMI_InvalidOperationException(f"{call.address} could not be unlocked: {held}")

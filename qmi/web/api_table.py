@@ -11,6 +11,7 @@ from qmi.data.index_queries import STATES
 Schema = Mapping[str, Any]
 
 TEXT: Schema = {"type": "string"}
+REASON: Schema = {"type": "string", "maxLength": 1000}  # others are told, over and over
 WHOLE: Schema = {"type": "integer", "minimum": 0}
 NUMBER: Schema = {"type": "number"}
 FLAG: Schema = {"type": "boolean"}
@@ -111,13 +112,13 @@ OPERATIONS: tuple[Operation, ...] = (
               changes=True, body=fields(("on",), on=FLAG), example={"on": True}),
     Operation("GET", f"{_OBJECT_PATH}/lock", "get_lock", "Who holds the lock", "Locks"),
     Operation("POST", f"{_OBJECT_PATH}/lock", "take_lock", "Lock an object; the timeout is the time to wait for it",
-              "Locks", changes=True, body=fields(reason=TEXT, timeout={"type": "number", "minimum": 0, "maximum": 60}),
+              "Locks", changes=True, body=fields(reason=REASON, timeout={"type": "number", "minimum": 0, "maximum": 60}),
               example={"reason": "alignment"}),
     Operation("DELETE", f"{_OBJECT_PATH}/lock", "release_lock", "Unlock an object", "Locks", changes=True,
               query=(Query("force", "take the lock away from somebody else, who is notified", FLAG),
-                     Query("reason", "with force: why"))),
+                     Query("reason", "with force: why", REASON))),
     Operation("POST", f"{_OBJECT_PATH}/lock/request", "request_lock", "Ask the holder of the lock to release it",
-              "Locks", changes=True, body=fields(reason=TEXT), example={"reason": "calibration at noon"}),
+              "Locks", changes=True, body=fields(reason=REASON), example={"reason": "calibration at noon"}),
     Operation("POST", f"{_TASK_PATH}/start", "start_task", "Start a task", "Tasks", changes=True),
     Operation("POST", f"{_TASK_PATH}/stop", "stop_task", "Request a task to stop", "Tasks", changes=True),
     Operation("GET", f"{_TASK_PATH}/settings", "get_settings", "The settings of a task", "Tasks"),
@@ -140,7 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
               query=(_ONE_CONTEXT,)),
     Operation("GET", _QUEUE_PATH, "get_queue", "One queue", "Scans"),
     Operation("POST", f"{_QUEUE_PATH}/pause", "pause_queue", "Pause a queue; the running scan continues", "Scans",
-              changes=True, body=fields(reason=TEXT), example={"reason": "the cryostat is warm"}),
+              changes=True, body=fields(reason=REASON), example={"reason": "the cryostat is warm"}),
     Operation("POST", f"{_QUEUE_PATH}/resume", "resume_queue", "Resume a paused queue", "Scans", changes=True),
     Operation("POST", f"{_QUEUE_PATH}/scans/{{scan}}/move", "move_scan",
               "Move a waiting scan; position 0 makes it the next one", "Scans", changes=True,

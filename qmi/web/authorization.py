@@ -43,11 +43,13 @@ class Session:
         user: Who it is.
         csrf: What the pages of this session show that they are its own.
         used: When it was last used, by the clock of the caller.
+        proof: What the user was known by; the session ends when that is another one.
     """
 
     user: str
     csrf: str
     used: float
+    proof: str = ""
 
 
 class Sessions:
@@ -64,12 +66,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, cookie: str, csrf: str, user: str, now: float) -> Session:
+    def begin(self, cookie: str, csrf: str, user: str, now: float, proof: str = "") -> Session:
         """Keep a new session."""
         self._drop_old(now)
         while len(self._sessions) >= MOST_SESSIONS:
             self._sessions.popitem(last=False)
-        session = self._sessions[_hash(cookie)] = Session(user, csrf, now)
+        session = self._sessions[_hash(cookie)] = Session(user, csrf, now, proof)
         return session
 
     def find(self, cookie: str, now: float) -> Session | None:
@@ -96,6 +98,18 @@ class Sessions:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def cookie_name(host: str) -> str:
+    """What the cookie of a session is called.
+
+    Browsers send cookies to all ports of a host, and those of two servers, or of two tunnels, must not be the same.
+
+    Args:
+        host: What the request says in ``Host``.
+    """
+    port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+    return f"{COOKIE}_{port}" if port.isascii() and port.isdigit() and len(port) <= 5 else COOKIE
 
 
 def same_secret(one: str, other: str) -> bool:
@@ -159,17 +173,23 @@ def foreign_host(host: str, names: Iterable[str], *, loopback: bool) -> Refusal 
 
 
 def foreign_origin(method: str, scheme: str, headers: Mapping[str, str]) -> Refusal | None:
-    """Why a request that changes something is refused for the page that sends it; None if it is not.
+    """Why a request is refused for the page that sends it; None if it is not.
+
+    A page of another site may lead here. It may change nothing, and ask for nothing either: the browser would not show
+    it the answer, but the instrument would have been asked.
 
     Args:
         method: The method.
         scheme: ``"http"`` or ``"https"``.
         headers: The headers, with names in lower case.
     """
-    if method in SAFE_METHODS:
-        return None
     site = headers.get("sec-fetch-site")
-    if site is not None and site not in ("same-origin", "none"):
+    is_foreign = site is not None and site not in ("same-origin", "none")
+    if method in SAFE_METHODS:
+        if is_foreign and headers.get("sec-fetch-mode") != "navigate":
+            return Refusal(403, f"a page of another site ({site}) may read nothing")
+        return None
+    if is_foreign:
         return Refusal(403, f"a page of another site ({site}) may change nothing")
     origin = headers.get("origin")
     if origin is None:  # not from a page of a browser

@@ -15,14 +15,15 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from qmi.config.validators import printable
+from qmi.errors import QMI_ConfigurationException
 from qmi.web.authorization import (
-    COOKIE,
     SAFE_METHODS,
     Caller,
     RateLimit,
     Refusal,
     Session,
     Sessions,
+    cookie_name,
     foreign_host,
     foreign_origin,
     refusal_of,
@@ -62,7 +63,7 @@ class Door:
         self._logins = RateLimit(rate=5 / 60, burst=5)
         self._reads = RateLimit(rate=200, burst=400)
         self._writes = RateLimit(rate=50, burst=100)
-        self._proved: dict[bytes, tuple[str, float]] = {}
+        self._proved: dict[bytes, tuple[str, str, float]] = {}
         self._verifying = trio.CapacityLimiter(1)  # argon2 takes much memory and a core
 
     @property
@@ -107,8 +108,14 @@ class Door:
         given = request.headers.get("authorization", "")
         if given:
             return await self._by_header(given, request)
-        session = self._sessions.find(request.cookies.get(COOKIE, ""), time.monotonic())
-        return Caller() if session is None else Caller(session.user, session.csrf)
+        cookie = _cookie(request)
+        session = self._sessions.find(cookie, time.monotonic())
+        if session is None:
+            return Caller()
+        if not self._is_known_by(session.user, session.proof):
+            self._sessions.end(cookie)
+            return Caller()
+        return Caller(session.user, session.csrf)
 
     def refusal(self, caller: Caller, headers: Mapping[str, str], *, changes: bool) -> Refusal | None:
         """Why somebody may not do something; None if it is allowed."""
@@ -125,7 +132,8 @@ class Door:
             # A program sends it with each request, and to prove it takes a tenth of a second.
             key = hashlib.sha256(given.encode()).digest()
             known = self._proved.get(key)
-            if known is not None and time.monotonic() - known[1] < _PROVED_SECONDS:
+            fresh = known is not None and time.monotonic() - known[2] < _PROVED_SECONDS
+            if known is not None and fresh and self._is_known_by(*known[:2]):
                 return Caller(known[0])
             try:
                 name, _, password = base64.b64decode(proof, validate=True).decode("utf-8").partition(":")
@@ -135,9 +143,19 @@ class Door:
             if user:
                 if len(self._proved) > 1000:
                     self._proved.clear()
-                self._proved[key] = user, time.monotonic()
+                self._proved[key] = user, self._proof(user), time.monotonic()
             return Caller(user or "")
         return Caller()
+
+    def _proof(self, user: str) -> str:
+        return "" if self._users is None else self._users.proof_of(user)
+
+    def _is_known_by(self, user: str, proof: str) -> bool:
+        """Whether that is what a user is known by still: not one who was removed, or has another password now."""
+        try:
+            return self._proof(user) == proof
+        except QMI_ConfigurationException:  # a login says what is wrong with the file
+            return False
 
     # Logging in
 
@@ -175,13 +193,13 @@ class Door:
     def begin(self, user: str, request: HTTPConnection) -> tuple[str, Session]:
         """Begin a session; returns its cookie."""
         cookie = secrets.token_urlsafe(32)
-        session = self._sessions.begin(cookie, secrets.token_urlsafe(24), user, time.monotonic())
+        session = self._sessions.begin(cookie, secrets.token_urlsafe(24), user, time.monotonic(), self._proof(user))
         _changes.info("%s has logged in at %s", user, _client(request.scope))
         return cookie, session
 
     def end(self, request: HTTPConnection) -> None:
         """End the session of a request."""
-        self._sessions.end(request.cookies.get(COOKIE, ""))
+        self._sessions.end(_cookie(request))
 
     def log_change(self, user: str, request: HTTPConnection, what: str, outcome: str) -> None:
         """Log who has changed what."""
@@ -190,6 +208,10 @@ class Door:
 
 def _token(options: Options) -> str:
     return kept_token(Path(options.token_file)) if options.token_file else new_token()
+
+
+def _cookie(request: HTTPConnection) -> str:
+    return request.cookies.get(cookie_name(request.headers.get("host", "")), "")
 
 
 def _client(scope: Scope) -> str:

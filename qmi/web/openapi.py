@@ -14,6 +14,7 @@ _ERRORS = {
     "403": "it is not allowed",
     "404": "there is nothing of that name",
     "406": "the value cannot be of the type in the header Accept",
+    "408": "the body of the request has not come in time",
     "409": "it cannot be done now",
     "413": "the request is too large",
     "415": "what is sent is of another type",
@@ -27,7 +28,7 @@ _ERRORS = {
     "504": "the object did not answer in time",
 }
 _READING = ("400", "401", "404", "409", "413", "421", "423", "429", "500", "502", "503", "504")
-_CHANGING = (*_READING, "403", "415", "422")
+_CHANGING = (*_READING, "403", "408", "415", "422")
 
 
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
@@ -54,7 +55,10 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "the token that 'qmi web' prints"},
                 "password": {"type": "http", "scheme": "basic", "description": "a user of the file of users"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "qmi_session"},
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": "qmi_session_8642",
+                    "description": "the cookie of a login; the port in the address of the server is in its name",
+                },
             },
         },
     }

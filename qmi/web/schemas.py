@@ -42,6 +42,8 @@ def fault_of(value: object, schema: Mapping[str, Any], where: str = "the body") 
         return f"{where} must be one of {', '.join(map(str, schema['enum']))}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number_fault(value, schema, where)
+    if isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
+        return f"{where} must have at most {schema['maxLength']} characters, got {len(value)}"
     return _fields_fault(value, schema, where) if isinstance(value, dict) else ""
 
 

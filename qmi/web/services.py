@@ -30,6 +30,7 @@ class Proxies:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._holders: dict[Address, str] = {}
         self._found: dict[tuple[str, str], tuple[AsyncProxy[Any], float]] = {}
 
     async def of(self, user: str, address: Address, *, fresh: bool = False) -> AsyncProxy[Any]:
@@ -51,12 +52,33 @@ class Proxies:
             return known[0]
         await self._site.connect(address.context)
         proxy = await self._site.context.get_rpc_object(str(address))
+        known = self._found.get(key)  # meanwhile there may be another one, with the lock
         if known is not None:
             proxy.__rpc__.token = known[0].__rpc__.token  # the lock is the user's, whatever the object offers now
         elif len(self._found) >= _MOST_PROXIES:
-            self._found.pop(next(iter(self._found)))
+            without = (each for each, (proxy, _) in self._found.items() if proxy.__rpc__.token is None)
+            self._found.pop(next(without, next(iter(self._found))))
         self._found[key] = proxy, now
         return proxy
+
+    def note_lock(self, user: str, address: Address, proxy: AsyncProxy[Any]) -> None:
+        """Keep the proxy with which a user has locked an object: his next requests use it.
+
+        While the lock was waited for, other requests may have made another one, which does not have it.
+        """
+        self._found[user, str(address)] = proxy, trio.current_time()
+        self._holders[address] = user
+
+    def note_release(self, user: str, address: Address) -> None:
+        """Note that a user has released an object, or has taken its lock away."""
+        self._holders.pop(address, None)
+        known = self._found.get((user, str(address)))
+        if known is not None:
+            known[0].__rpc__.token = None
+
+    def is_holder(self, user: str, address: Address) -> bool:
+        """Whether it is this user who has locked an object, where one of the users here has."""
+        return bool(user) and self._holders.get(address) == user
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,14 @@ class Users:
         """
         return sorted(self._hashes())
 
+    def proof_of(self, name: str) -> str:
+        """What a user is known by, which changes with the password; empty if there is no such user.
+
+        Raises:
+            QMI_ConfigurationException: If the file cannot be read.
+        """
+        return self._hashes().get(name, "")
+
     def is_password_of(self, name: str, password: str) -> bool:
         """Whether that is the password of a user. This takes a while on purpose; from any thread.
 
