@@ -83,6 +83,7 @@ _OBJECT_PATH = "/api/objects/{context}/{object}"
 _TASK_PATH = "/api/tasks/{context}/{task}"
 _SCAN_PATH = "/api/scans/{context}/{scan}"
 _QUEUE_PATH = "/api/queues/{context}/{queue}"
+_LOCK_TIMEOUT: Schema = {"type": "number", "minimum": 0, "maximum": 60}
 _CALL_TIMEOUT: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 24 * 3600}
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -112,7 +113,7 @@ OPERATIONS: tuple[Operation, ...] = (
               changes=True, body=fields(("on",), on=FLAG), example={"on": True}),
     Operation("GET", f"{_OBJECT_PATH}/lock", "get_lock", "Who holds the lock", "Locks"),
     Operation("POST", f"{_OBJECT_PATH}/lock", "take_lock", "Lock an object; the timeout is the time to wait for it",
-              "Locks", changes=True, body=fields(reason=REASON, timeout={"type": "number", "minimum": 0, "maximum": 60}),
+              "Locks", changes=True, body=fields(reason=REASON, timeout=_LOCK_TIMEOUT),
               example={"reason": "alignment"}),
     Operation("DELETE", f"{_OBJECT_PATH}/lock", "release_lock", "Unlock an object", "Locks", changes=True,
               query=(Query("force", "take the lock away from somebody else, who is notified", FLAG),

@@ -27,8 +27,8 @@ _ERRORS = {
     "503": "the context is not there, or has not answered",
     "504": "the object did not answer in time",
 }
-_READING = ("400", "401", "404", "409", "413", "421", "423", "429", "500", "502", "503", "504")
-_CHANGING = (*_READING, "403", "408", "415", "422")
+_READING = ("400", "401", "403", "404", "409", "413", "421", "423", "429", "500", "502", "503", "504")
+_CHANGING = (*_READING, "408", "415", "422")
 
 
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
@@ -56,7 +56,9 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
                 "token": {"type": "http", "scheme": "bearer", "description": "the token that 'qmi web' prints"},
                 "password": {"type": "http", "scheme": "basic", "description": "a user of the file of users"},
                 "session": {
-                    "type": "apiKey", "in": "cookie", "name": "qmi_session_8642",
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "qmi_session_8642",
                     "description": "the cookie of a login; the port in the address of the server is in its name",
                 },
             },

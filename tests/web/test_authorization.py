@@ -34,7 +34,11 @@ def test_host_of_elsewhere_is_refused_on_loopback(host: str) -> None:
 @pytest.mark.parametrize(
     ("method", "headers", "allowed"),
     [
-        ("GET", {"origin": "http://evil", "sec-fetch-site": "cross-site"}, True),
+        ("GET", {"origin": "http://evil", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, True),
+        ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, False),
+        ("HEAD", {"sec-fetch-site": "same-site"}, False),
+        ("GET", {"sec-fetch-site": "none"}, True),
+        ("GET", {}, True),
         ("POST", {}, True),
         ("POST", {"origin": "http://a:1"}, True),
         ("POST", {"origin": "http://A:1", "sec-fetch-site": "same-origin"}, False),
