@@ -48,8 +48,10 @@ class Member:
 
 
 @asynccontextmanager
-async def member(config: Path, name: str, certificate: str = "") -> AsyncIterator[tuple[Attendance, Member]]:
-    """A member of the site in this process, connected."""
+async def member(
+    config: Path, name: str, certificate: str = "", *, refused: bool = False
+) -> AsyncIterator[tuple[Attendance, Member]]:
+    """A member of the site in this process, connected, or refused by the server for the first time."""
     loaded = load_config(config)
     services = Member(loaded, name)
     tls = None
@@ -68,7 +70,7 @@ async def member(config: Path, name: str, certificate: str = "") -> AsyncIterato
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.run)
         nursery.start_soon(attendance.run)
-        await client.up.wait()
+        await (client.failed if refused else client.up).wait()
         yield attendance, services
         nursery.cancel_scope.cancel()
 
