@@ -69,7 +69,7 @@ class Attendance:
         services: The context.
 
     Attributes:
-        on_here: Called on the loop with name and incarnation of a context that has come.
+        on_here: Called on the loop with name and incarnation of another context that has come.
         on_gone: The same for one that is gone. One that only has another connection than before is not.
     """
 
@@ -158,7 +158,9 @@ class Attendance:
 
     def _read(self, message: Message) -> Connected | None:
         certified = self._config.security.enabled
-        return read_event(message.payload, self._config.workgroup, certified=certified)
+        found = read_event(message.payload, self._config.workgroup, certified=certified)
+        # The event of the own connection may come before the subscription to such events, or after it.
+        return None if found is None or found.incarnation == self._services.origin.incarnation else found
 
     def _call(self, functions: Iterable[Callable[[str, str], object]], found: Connected) -> None:
         for function in list(functions):
