@@ -9,9 +9,16 @@ from datetime import date, datetime, time, timedelta
 from enum import Enum
 
 
-def dumps(value: object, *, indent: int | None = None) -> str:
-    """A value as a text of JSON, which can be encoded as UTF-8 whatever texts are in it."""
-    text = json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+def dumps(value: object, *, indent: int | None = None, in_steps: bool = False) -> str:
+    """A value as a text of JSON, which can be encoded as UTF-8 whatever texts are in it.
+
+    Args:
+        value: The value.
+        indent: By how many spaces each level is indented; None for one line.
+        in_steps: Whether it is made in steps, between which other threads run; that takes longer.
+    """
+    encoder = json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False)
+    text = "".join(encoder.iterencode(plain(value))) if in_steps else encoder.encode(plain(value))
     # Half of a surrogate pair has no UTF-8; it stands within quotes, where its escape in Python is that of JSON, too.
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 

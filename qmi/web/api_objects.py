@@ -126,7 +126,7 @@ async def call_method(call: ApiCall) -> object:
         raise
     except Exception as error:  # of the driver, most likely
         raise DriverError(error, setting_of(found).name) from error
-    return value_response(result, {"result": json_of(result)}, call.accept)
+    return await value_response(result, lambda: {"result": json_of(result)}, call.accept)
 
 
 async def _some(stream: Any) -> Any:

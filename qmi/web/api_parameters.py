@@ -109,7 +109,7 @@ async def get_parameter(call: ApiCall) -> object:
         known = await _last(call, place)
         if known is None:
             raise QMI_InvalidOperationException(f"{place.where} was not read or set yet: read it without 'last'")
-        return _response(call, place, *known)
+        return await _response(call, place, *known)
     try:
         await _check_free(call, place.proxy)
         value = await place.get_async(TIMEOUT)
@@ -117,21 +117,21 @@ async def get_parameter(call: ApiCall) -> object:
         known = await _last(call, place)
         if known is None:
             raise DriverError(error) from error
-        return _response(call, place, *known, f"{error}. This is what was read or set last")
+        return await _response(call, place, *known, f"{error}. This is what was read or set last")
     except Exception as error:  # of the driver, most likely
         raise DriverError(error) from error
-    return _response(call, place, value)
+    return await _response(call, place, value)
 
 
 async def _last(call: ApiCall, place: Place) -> tuple[object, float] | None:
     return (await read_values(call.services.site, call.address)).get(place.path)
 
 
-def _response(call: ApiCall, place: Place, value: object, when: float | None = None, note: str = "") -> object:
-    told = told_of(place, value)
+async def _response(call: ApiCall, place: Place, value: object, when: float | None = None, note: str = "") -> object:
     if when is None:
-        return value_response(value, told, call.accept)
-    answer = value_response(value, {**told, "time": when, **({"note": note} if note else {})}, call.accept)
+        return await value_response(value, partial(told_of, place, value), call.accept)
+    more = {"time": when, **({"note": note} if note else {})}
+    answer = await value_response(value, lambda: {**told_of(place, value), **more}, call.accept)
     answer.headers["x-qmi-time"] = f"{when:.6f}"
     return answer
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import trio
 from starlette.responses import Response
 
 from qmi.presenting.json_values import dumps
@@ -16,6 +19,8 @@ from qmi.web.authorization import Refusal
 CBOR = "application/cbor"
 NPY = "application/x-npy"
 JSON = "application/json"
+SOON = 20_000
+"""A value of so many numbers is an answer within some milliseconds."""
 
 # RFC 8746: a typed array of little-endian numbers by the type of its elements, and an array of several dimensions.
 _TYPED = {
@@ -57,17 +62,29 @@ def array_of(value: object) -> Any:
     return array if isinstance(value, numpy.ndarray) or array.dtype.kind in "biufcmM" else None
 
 
-def value_response(value: object, told: dict[str, object], accept: str) -> Response:
-    """The answer that has a value of an instrument.
+async def value_response(value: object, tell: Callable[[], dict[str, object]], accept: str) -> Response:
+    """The answer that has a value of an instrument. One that is large is made in a thread, and holds up nobody else.
 
     Args:
         value: The value.
-        told: What JSON says of it.
+        tell: Returns what JSON says of it; it is called where JSON is wanted.
         accept: Which types are wanted.
 
     Raises:
         RefusedError: If it cannot be of the only type that is wanted.
     """
+    if _size(value) <= SOON:
+        return _made(value, tell, accept, in_steps=False)
+    return await trio.to_thread.run_sync(partial(_made, value, tell, accept, in_steps=True))
+
+
+def _size(value: object) -> int:
+    if isinstance(value, list | tuple):
+        return len(value) + sum(_size(item) for item in value[:100])
+    return int(value.size) if is_array(value) else 1  # type: ignore[attr-defined]
+
+
+def _made(value: object, tell: Callable[[], dict[str, object]], accept: str, *, in_steps: bool) -> Response:
     wanted = preferred(accept)
     if wanted == NPY:
         array = array_of(value)
@@ -78,7 +95,7 @@ def value_response(value: object, told: dict[str, object], accept: str) -> Respo
             raise RefusedError(Refusal(406, message, f"send 'Accept: {JSON}' or 'Accept: {CBOR}'"))
     if wanted == CBOR:
         return Response(cbor_of(value), media_type=CBOR)
-    return json_response(told)
+    return Response(dumps(tell(), in_steps=in_steps) + "\n", 200, media_type=JSON)
 
 
 def json_response(value: object, status: int = 200) -> Response:

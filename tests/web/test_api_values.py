@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import cbor2
+import httpx
 import numpy
 import pytest
+import trio
 
+from qmi.presenting.json_values import dumps
+from qmi.web import api_values
 from qmi.web.api_values import cbor_of, npy_of
 from tests.support.shell_driver import ShellSupply
 from tests.support.web import Web, web_and_lab
@@ -83,3 +88,34 @@ def test_array_that_cbor_has_no_type_for_is_a_list() -> None:
     assert cbor2.loads(cbor_of([1 + 2j])) == [[1.0, 2.0]]
     assert cbor2.loads(cbor_of(numpy.array(["a", "b"]))) == ["a", "b"]
     assert cbor2.loads(cbor_of({"a": (numpy.array([True]), b"x")})) == {"a": [[True], b"x"]}
+
+
+async def test_large_value_holds_up_nobody_else(operator: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_made, others_are_answered = threading.Event(), threading.Event()
+
+    def make(value: object, *, in_steps: bool = False) -> str:
+        if in_steps:
+            is_made.set()
+            assert others_are_answered.wait(20)
+        return dumps(value, in_steps=in_steps)
+
+    monkeypatch.setattr(api_values, "dumps", make)
+    monkeypatch.setattr(api_values, "SOON", 2)
+    answers: list[httpx.Response] = []
+
+    async def trace() -> None:
+        answers.append(await operator.client.post(f"{PSU}/methods/trace", json={"arguments": [3]}))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trace)
+        assert await trio.to_thread.run_sync(is_made.wait, 20)
+        assert (await operator.client.get("/api/session")).status_code == 200
+        others_are_answered.set()
+    assert answers[0].json() == {"result": [0.0, 1.0, 2.0]}
+
+
+async def test_array_is_made_json_only_where_that_is_wanted(operator: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qmi.web.api_objects.json_of", None)
+    accept = {"accept": "application/x-npy"}
+    array = await operator.client.post(f"{PSU}/methods/trace", json={"arguments": [3]}, headers=accept)
+    assert numpy.load(io.BytesIO(array.content)).shape == (3,)

@@ -193,20 +193,21 @@ export class LivePlot {
     this.plot?.destroy();
     this.canvas.replaceChildren();
     const colour = (index) => style(`--series-${(index % COLOURS) + 1}`);
-    const scaleOf = (source) => (source.axis === "own" ? source.text : source.unit || "");
+    // With a letter in front: a unit may be called as the axis of time is.
+    const scaleOf = (source) => `y${source.axis === "own" ? source.text : source.unit || ""}`;
     const scales = [...new Set(this.sources.map(scaleOf))];
     const axis = { stroke: style("--dim"), grid: { stroke: style("--faint"), width: 1 }, ticks: { stroke: style("--line"), width: 1, size: 4 }, font: "11px system-ui, sans-serif" };
     const options = {
       width: this.canvas.clientWidth || 600, height: this.height, legend: { show: false },
       cursor: { drag: { x: true, y: false, setScale: true }, points: { size: 5 } },
-      scales: { x: { time: true }, ...Object.fromEntries(scales.map((name) => [name || "y", {}])) },
+      scales: { x: { time: true }, ...Object.fromEntries(scales.map((name) => [name, {}])) },
       series: [{}, ...this.sources.map((source, index) => ({
-        label: source.label, stroke: colour(index), width: 1.5, scale: scaleOf(source) || "y", spanGaps: false, points: { show: false },
+        label: source.label, stroke: colour(index), width: 1.5, scale: scaleOf(source), spanGaps: false, points: { show: false },
       }))],
       axes: [{ ...axis, size: 28, space: 84, values: clock }, ...scales.map((name, index) => {
         const only = this.sources.filter((source) => scaleOf(source) === name);
         const stroke = scales.length > 1 && only.length === 1 ? colour(this.sources.indexOf(only[0])) : axis.stroke;
-        return { ...axis, stroke, scale: name || "y", side: index % 2 ? 1 : 3, grid: { ...axis.grid, show: index === 0 }, size: 58, values: (_, ticks) => ticks.map((tick) => number(tick)), label: only[0]?.unit || undefined, labelSize: 16, labelFont: "11px system-ui, sans-serif", labelGap: 0 };
+        return { ...axis, stroke, scale: name, side: index % 2 ? 1 : 3, grid: { ...axis.grid, show: index === 0 }, size: 58, values: (_, ticks) => ticks.map((tick) => number(tick)), label: only[0]?.unit || undefined, labelSize: 16, labelFont: "11px system-ui, sans-serif", labelGap: 0 };
       })],
       hooks: {
         setSelect: [() => { this.isZoomed = true; }],

@@ -89,8 +89,8 @@ function draw() {
   const units = [...new Set(ys.map((name) => run.columns[name] || ""))];
   plot = new window.uPlot({
     width: byId("plot").clientWidth - 26, height: 320, legend: { markers: { width: 0 } }, scales: { x: { time: !scanned } }, cursor: { drag: { x: true, y: true, uni: 20 } },
-    series: [{ label: withUnit(x) }, ...ys.map((name) => ({ label: withUnit(name), stroke: colour(name), width: 1.5, scale: run.columns[name] || "y", points: { show: order.length < 300, size: 5 } }))],
-    axes: [{ ...axis, label: scanned ? withUnit(x) : undefined }, ...(units.length ? units : [""]).map((each, index) => ({ ...axis, scale: each || "y", side: index % 2 ? 1 : 3, size: 60, label: each || undefined, values: (_, ticks) => ticks.map((tick) => number(tick)) }))],
+    series: [{ label: withUnit(x) }, ...ys.map((name) => ({ label: withUnit(name), stroke: colour(name), width: 1.5, scale: `y${run.columns[name] || ""}`, points: { show: order.length < 300, size: 5 } }))],
+    axes: [{ ...axis, label: scanned ? withUnit(x) : undefined }, ...(units.length ? units : [""]).map((each, index) => ({ ...axis, scale: `y${each}`, side: index % 2 ? 1 : 3, size: 60, label: each || undefined, values: (_, ticks) => ticks.map((tick) => number(tick)) }))],
   }, data, byId("plot"));
   plot.key = key;
   window.qmiRun = { plot }; // what looks at what is drawn
