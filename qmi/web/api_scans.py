@@ -10,9 +10,9 @@ from qmi.web.api import ApiCall
 from qmi.web.api_errors import DriverError, RefusedError
 from qmi.web.authorization import Refusal
 from qmi.web.scans import list_queues as queues_of
+from qmi.web.scans import list_scans as scans_of
 from qmi.web.scans import queue_json, scan_json
 from qmi.web.site import PATIENCE
-from qmi.web.topics import list_scans as scans_of
 
 TIMEOUT = 10.0
 """How long what is asked of a scan or a queue may take, in seconds."""

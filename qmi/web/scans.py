@@ -1,8 +1,12 @@
-"""The queues of scans of the contexts, as JSON."""
+"""The scans of the contexts and their queues, as JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
+
+import trio
 
 from qmi.errors import QMI_Exception, QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.names import Address
@@ -49,17 +53,47 @@ async def list_queues(site: Site, only: str = "") -> list[dict[str, object]]:
         QMI_UnknownNameException: If there is no context of that name.
         QMI_Exception: If that one cannot be asked.
     """
+    return await _of_all(site, only, _queues_of)
+
+
+async def list_scans(site: Site, only: str = "") -> list[dict[str, object]]:
+    """The scans that go on, of all contexts that are connected or of one.
+
+    Raises:
+        QMI_UnknownNameException: If there is no context of that name.
+        QMI_Exception: If that one cannot be asked.
+    """
+    return await _of_all(site, only, _scans_of)
+
+
+async def _of_all(
+    site: Site, only: str, ask: Callable[[Site, str], Awaitable[list[dict[str, object]]]]
+) -> list[dict[str, object]]:
     if only:
         await site.connect(only)
-        return await _queues_of(site, only)
-    found: list[dict[str, object]] = []
-    for seen in site.seen():
-        if site.context.has_peer_context(seen.name):
-            try:
-                found += await _queues_of(site, seen.name)
-            except QMI_Exception:  # one that does not answer keeps nobody from the others
-                continue
-    return found
+        return await ask(site, only)
+    names = [seen.name for seen in site.seen() if site.context.has_peer_context(seen.name)]
+    found: dict[str, list[dict[str, object]]] = {}
+
+    async def ask_one(name: str) -> None:
+        # One that does not answer keeps nobody from the others.
+        with trio.move_on_after(TIMEOUT), suppress(QMI_Exception):
+            found[name] = await ask(site, name)
+
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            nursery.start_soon(ask_one, name)
+    return [entry for name in names for entry in found.get(name, [])]
+
+
+async def _scans_of(site: Site, name: str) -> list[dict[str, object]]:
+    try:
+        proxy: Any = await site.context.get_rpc_object(f"{name}.{SCANS}")
+    except QMI_UnknownNameException:  # its program does not scan
+        site.check(name)
+        return []
+    told = await proxy.list_scans(rpc_timeout=TIMEOUT)
+    return [scan_json(name, info) for info in told if isinstance(info, ScanInfo)]
 
 
 async def _queues_of(site: Site, name: str) -> list[dict[str, object]]:

@@ -20,7 +20,6 @@ from qmi.errors import (
     QMI_Exception,
     QMI_InvalidValueException,
     QMI_TimeoutException,
-    QMI_UnknownNameException,
     QMI_UnknownRpcException,
 )
 from qmi.messages import Call
@@ -29,10 +28,8 @@ from qmi.presenting.places import Place, find_places
 from qmi.presenting.published import publishing
 from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
-from qmi.scan import ScanInfo
-from qmi.scan.handles import SCANS
 from qmi.web.pushes import Source, Topic
-from qmi.web.scans import list_queues, scan_json
+from qmi.web.scans import list_queues, list_scans
 from qmi.web.site import Site
 from qmi.web.traffic import publish_traffic
 
@@ -234,33 +231,6 @@ def told_of(place: Place, value: object) -> dict[str, object]:
     """A value of a place, and what belongs to it, as JSON has them."""
     told = place.as_json(value)
     return {**told, "value": json_of(told["value"])}
-
-
-async def list_scans(site: Site, only: str = "") -> list[dict[str, object]]:
-    """The scans that go on, of all contexts that are connected or of one.
-
-    Raises:
-        QMI_UnknownNameException: If there is no context of that name.
-        QMI_Exception: If that one cannot be asked.
-    """
-    found: list[dict[str, object]] = []
-    names = [only] if only else [seen.name for seen in site.seen() if site.context.has_peer_context(seen.name)]
-    for name in names:
-        try:
-            if only:
-                await site.connect(name)
-            proxy = await site.context.get_rpc_object(f"{name}.{SCANS}")
-            told: list[ScanInfo] = await proxy.list_scans(rpc_timeout=2.0)
-        except QMI_UnknownNameException:  # its program does not scan
-            if only:
-                site.check(name)
-            continue
-        except QMI_Exception:
-            if only:
-                raise
-            continue
-        found += [scan_json(name, info) for info in told if isinstance(info, ScanInfo)]
-    return found
 
 
 async def read_values(site: Site, address: Address) -> dict[str, tuple[object, float]]:

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import qmi.data
 from qmi.core.driver import parameter
 from qmi.core.instrument import QMI_Instrument
-from qmi.scan import ScanQueue, scan
+from qmi.presenting.seen import RUNNING, Seen
+from qmi.scan import ScanInfo, ScanQueue, scan
 from qmi.web import topics
+from qmi.web.scans import TIMEOUT, list_queues, list_scans
 from tests.support.web import Web, pushed, web_and_lab
 
 
@@ -178,3 +181,39 @@ async def test_run_of_a_context_that_is_not_there_is_said_so(web: Web) -> None:
     for path in ("", "/done", "/done/rows", "/done/csv", "/done/file"):
         answer = await web.client.get(f"/api/runs{path}?context=labb")
         assert (answer.status_code, answer.json()["error"]["type"]) == (404, "QMI_UnknownNameException")
+
+
+class PartlySilent:
+    """Contexts of which some do not answer."""
+
+    def __init__(self) -> None:
+        self.context = self
+
+    def seen(self) -> list[Seen]:
+        return [Seen(name, None, RUNNING) for name in ("silent1", "lab", "silent2", "silent3")]
+
+    def has_peer_context(self, name: str) -> bool:
+        return True
+
+    def check(self, name: str) -> None:
+        pass
+
+    async def get_rpc_object(self, name: str) -> Any:
+        if name.startswith("silent"):
+            await trio.sleep_forever()
+        return self
+
+    async def list_scans(self, rpc_timeout: float) -> list[ScanInfo]:
+        return [ScanInfo(**dict.fromkeys(ScanInfo._fields, ""))]  # type: ignore[arg-type]
+
+    async def list_queues(self, rpc_timeout: float) -> list[str]:
+        return []
+
+
+async def test_contexts_that_do_not_answer_keep_nobody_from_the_scans_of_others(autojump_clock: MockClock) -> None:
+    begin = trio.current_time()
+    site: Any = PartlySilent()
+    assert [scan["context"] for scan in await list_scans(site)] == ["lab"]
+    assert trio.current_time() - begin == pytest.approx(TIMEOUT)
+    assert await list_queues(site) == []
+    assert trio.current_time() - begin == pytest.approx(2 * TIMEOUT)
