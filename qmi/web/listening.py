@@ -11,6 +11,7 @@ import errno
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ from anycorn.utils import wrap_app
 from anycorn.worker_context import WorkerContext
 
 from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException
+from qmi.names import is_loopback
 from qmi.web.guard import App
 from qmi.web.options import Options
 
@@ -32,8 +34,12 @@ _logger = logging.getLogger("qmi.web")
 
 MAX_CONNECTIONS = 500
 """More are closed at once."""
+MAX_PER_CLIENT = 100
+"""So many of them may one other computer have: it does not keep the others out."""
 SEND_PATIENCE = 30.0
 """A browser that takes nothing for so long is dropped, in seconds."""
+PIECE = 256 * 1024
+"""A browser that takes so many bytes in that time is not."""
 HANDSHAKE_PATIENCE = 10.0
 """For how long the handshake of TLS may take, in seconds."""
 END_PATIENCE = 1.0
@@ -141,6 +147,11 @@ class _Stream(anyio.abc.ByteStream):
 
     async def send(self, item: bytes) -> None:
         """Send bytes."""
+        # A large answer takes its time on a slow line.
+        for begin in range(0, len(item), PIECE):
+            await self._send_piece(item[begin : begin + PIECE] if len(item) > PIECE else item)
+
+    async def _send_piece(self, item: bytes) -> None:
         # anycorn shields what it sends. This scope is within its shield, and so ends it nevertheless.
         with anyio.move_on_after(0.0 if self._is_ended else SEND_PATIENCE) as self._sending:
             await self._stream.send(item)
@@ -195,6 +206,7 @@ class Server:
         self._app = wrap_app(app, 0, "asgi")  # type: ignore[arg-type]
         self._context = WorkerContext(None)
         self._streams: set[_Stream] = set()
+        self._clients: Counter[str] = Counter()  # also those that have not done their handshake yet
         self._one_left = trio.Event()
 
     async def serve(self, listener: socket.socket, ending: trio.Event) -> None:
@@ -237,12 +249,17 @@ class Server:
                 _logger.warning("A connection of a browser was not accepted: %r", error)
                 await trio.sleep(0.1)
                 continue
-            if len(self._streams) >= MAX_CONNECTIONS:
+            if self._clients.total() >= MAX_CONNECTIONS:
                 await anyio.aclose_forcefully(connection)
                 continue
-            connections.start_soon(self._serve_connection, connection)
+            client = _client_of(connection)
+            if self._clients[client] >= MAX_PER_CLIENT and not is_loopback(client):
+                await anyio.aclose_forcefully(connection)
+                continue
+            self._clients[client] += 1
+            connections.start_soon(self._serve_connection, connection, client)
 
-    async def _serve_connection(self, connection: anyio.abc.SocketStream) -> None:
+    async def _serve_connection(self, connection: anyio.abc.SocketStream, client: str) -> None:
         # Here nothing is known of what the other side is: whatever goes wrong ends this connection, and no other.
         stream: _Stream | None = None
         try:
@@ -261,6 +278,17 @@ class Server:
         except Exception:
             _logger.exception("A connection of a browser has ended by an error")
         finally:
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
             if stream is not None:
                 self._streams.discard(stream)
                 self._one_left.set()
+
+
+def _client_of(connection: anyio.abc.SocketStream) -> str:
+    """The address of the computer that connects; empty if that is gone already."""
+    try:
+        return str(connection.extra(anyio.abc.SocketAttribute.remote_address)[0])
+    except (OSError, anyio.TypedAttributeLookupError):
+        return ""

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import gzip
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 import pytest
 import trio
+from trio.testing import MockClock
 
 from qmi.config.loader import load_config
 from qmi.contexts.async_context import Context
@@ -197,3 +200,53 @@ def test_options_that_would_be_open_to_others_are_refused(options: Options, faul
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "127.0.0.2:80", "[::1]:80", "localhost:80"])
 def test_options_for_this_computer_need_no_certificate(bind: str) -> None:
     Options(bind=bind).check()
+
+
+async def test_one_computer_does_not_keep_the_others_out(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MAX_PER_CLIENT", 2)
+    async with AsyncExitStack() as connections:
+        for _ in range(4):  # from this computer as many as may be
+            await connections.enter_async_context(await trio.open_tcp_stream("127.0.0.1", web.port))
+        assert (await web.client.get("/api/session")).status_code == 200
+        monkeypatch.setattr(listening, "is_loopback", lambda host: False)
+        async with await trio.open_tcp_stream("127.0.0.1", web.port) as another:
+            with trio.fail_after(20):
+                assert await another.receive_some() == b""
+        monkeypatch.setattr(listening, "_client_of", lambda connection: "10.0.0.1")
+        async with await trio.open_tcp_stream("127.0.0.1", web.port) as other:
+            await other.send_all(b"GET /api/session HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            with trio.fail_after(20):
+                assert (await other.receive_some()).startswith(b"HTTP/1.1 200 ")
+
+
+class SlowLine(anyio.abc.ByteStream):
+    """Takes what is sent, each piece in a second or never."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.taken = b""
+
+    async def send(self, item: bytes) -> None:
+        await trio.sleep(self.seconds)
+        self.taken += item
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        raise AssertionError
+
+    async def send_eof(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_large_answer_has_its_time_on_a_slow_line(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "PIECE", 3)
+    line = SlowLine(1.0)
+    await listening._Stream(line).send(bytes(range(200)))
+    assert line.taken == bytes(range(200))
+    assert trio.current_time() > listening.SEND_PATIENCE
+    with pytest.raises(anyio.BrokenResourceError):
+        await listening._Stream(SlowLine(2 * listening.SEND_PATIENCE)).send(b"never")
