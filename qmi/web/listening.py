@@ -154,7 +154,10 @@ class _Stream(anyio.abc.ByteStream):
     async def _send_piece(self, item: bytes) -> None:
         # anycorn shields what it sends. This scope is within its shield, and so ends it nevertheless.
         with anyio.move_on_after(0.0 if self._is_ended else SEND_PATIENCE) as self._sending:
-            await self._stream.send(item)
+            try:
+                await self._stream.send(item)
+            except anyio.EndOfStream:  # with TLS: the browser has left, and has said so
+                raise anyio.BrokenResourceError from None
         if self._sending.cancelled_caught:
             self._is_ended = True
             await anyio.aclose_forcefully(self._stream)

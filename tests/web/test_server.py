@@ -250,3 +250,12 @@ async def test_large_answer_has_its_time_on_a_slow_line(
     assert trio.current_time() > listening.SEND_PATIENCE
     with pytest.raises(anyio.BrokenResourceError):
         await listening._Stream(SlowLine(2 * listening.SEND_PATIENCE)).send(b"never")
+
+
+async def test_browser_that_has_said_good_bye_is_one_that_has_left() -> None:
+    class Left(SlowLine):
+        async def send(self, item: bytes) -> None:
+            raise anyio.EndOfStream
+
+    with pytest.raises(anyio.BrokenResourceError):
+        await listening._Stream(Left(0.0)).send(b"the rest")
