@@ -46,7 +46,6 @@ class SimulatorServer:
         self._plug = socket_of_device
         self._place = _parse(where)
         self._thread: threading.Thread | None = None
-        self._stops = threading.Event()
         self.address: str = ""
 
     @property
@@ -75,9 +74,13 @@ class SimulatorServer:
             timeout: For how long at most, in seconds; None for ever.
 
         Returns:
-            Whether it has.
+            Whether it has; False at once if it was not started.
         """
-        return self._stops.wait(timeout)
+        if self._thread is None:
+            return False
+        # Not by an event: Ctrl-C that comes while one is just taken leaves it locked, and the thread could not set it.
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to serve; a ``with`` block does this.
@@ -92,7 +95,7 @@ class SimulatorServer:
         station = _Pty(self._plug) if self._place is None else _Tcp(self._plug, self._place)
         self.address = station.address
         self._loop = _Loop(self._plug, station)
-        self._thread = threading.Thread(target=self._serve, name=f"simulator at {self.address}", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run, name=f"simulator at {self.address}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -100,12 +103,6 @@ class SimulatorServer:
         if self._thread is not None:
             self._loop.stop()
             self._thread.join()
-
-    def _serve(self) -> None:
-        try:
-            self._loop.run()
-        finally:
-            self._stops.set()
 
     def __enter__(self) -> Self:
         self.start()

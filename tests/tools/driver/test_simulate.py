@@ -152,5 +152,8 @@ def test_simulate_ends_by_a_signal(number: signal.Signals) -> None:
         address = program.stdout.readline().split()[4].rstrip(";")
         assert float(ask(address, "SETP?")[0]) == 20.0
         program.send_signal(number)
-        rest, errors = program.communicate(timeout=30)
+        try:
+            rest, errors = program.communicate(timeout=30)
+        finally:
+            program.kill()
     assert (program.returncode, rest, errors) == (0, "", "")
