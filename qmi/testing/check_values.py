@@ -104,8 +104,10 @@ def _numbers(parameter: Parameter[object], limits: Limits) -> Iterator[float]:
         yield math.floor(high) if parameter.type is int else high
     if low is not None and high is not None:
         middle = float(f"{low + (high - low) / 2:.4g}")
+        if parameter.type is int:
+            middle = math.floor(middle)
         if low <= middle <= high:
-            yield middle if parameter.type is float else math.floor(middle)
+            yield middle
     elif low is None and high is None:
         yield from (1.0, 2.0)
     else:
@@ -115,7 +117,7 @@ def _numbers(parameter: Parameter[object], limits: Limits) -> Iterator[float]:
 def _multiples(step: float, low: float | None, high: float | None) -> Iterator[float]:
     start = low or 0.0
     if low is None and high is not None:
-        start = math.floor(high / step + 1e-9) * step
+        start = min(math.floor(high / step + 1e-9) * step, high)  # a multiple may be rounded to beyond it
         yield from (start - step, start)
         return
     yield start
@@ -123,7 +125,7 @@ def _multiples(step: float, low: float | None, high: float | None) -> Iterator[f
         yield start + step
         return
     number = math.floor((high - start) / step + 1e-9)
-    yield from (start + step * (number // 2), start + step * number)
+    yield from (start + step * (number // 2), min(start + step * number, high))
 
 
 def _beyond(parameter: Parameter[object], limits: Limits) -> Iterator[Refused]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from qmi.core.exceptions import QMI_InvalidValueException
@@ -77,6 +77,8 @@ def test_steps_of_whole_numbers_are_kept(low: int, width: int, step: int, ends: 
     st.sampled_from([0.1, 0.25, 0.5, 1e-3, 2.0, 1 / 3]),
     ENDS,
 )
+@example(1, 12, 0.1, "both")
+@example(3, 10, 0.1, "high")
 def test_steps_of_floats_are_kept(low: int, steps: int, step: float, ends: str) -> None:
     limits = (
         low * step if ends in ("both", "low") else None,
@@ -88,6 +90,7 @@ def test_steps_of_floats_are_kept(low: int, steps: int, step: float, ends: str) 
 
 
 @given(SIZES, st.floats(0.0, 1e6))
+@example(1.25, 1.0)
 def test_limits_of_whole_numbers_may_be_floats(low: float, width: float) -> None:
     assume(math.ceil(low) <= math.floor(low + width))
     good, bad = check(made(int), (low, low + width))
