@@ -46,6 +46,7 @@ class SimulatorServer:
         self._plug = socket_of_device
         self._place = _parse(where)
         self._thread: threading.Thread | None = None
+        self._running = threading.Lock()
         self.address: str = ""
 
     @property
@@ -79,8 +80,11 @@ class SimulatorServer:
         if self._thread is None:
             return False
         # Not by an event: Ctrl-C that comes while one is just taken leaves it locked, and the thread could not set it.
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        # Nor by joining: a thread whose join() was interrupted counts as ended, and stop() would not wait for it.
+        ended = self._running.acquire(timeout=-1 if timeout is None else timeout)
+        if ended:
+            self._running.release()
+        return ended
 
     def start(self) -> None:
         """Begin to serve; a ``with`` block does this.
@@ -95,7 +99,8 @@ class SimulatorServer:
         station = _Pty(self._plug) if self._place is None else _Tcp(self._plug, self._place)
         self.address = station.address
         self._loop = _Loop(self._plug, station)
-        self._thread = threading.Thread(target=self._loop.run, name=f"simulator at {self.address}", daemon=True)
+        self._running.acquire()
+        self._thread = threading.Thread(target=self._serve, name=f"simulator at {self.address}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -103,6 +108,12 @@ class SimulatorServer:
         if self._thread is not None:
             self._loop.stop()
             self._thread.join()
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run()
+        finally:
+            self._running.release()
 
     def __enter__(self) -> Self:
         self.start()

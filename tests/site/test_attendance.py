@@ -64,7 +64,6 @@ async def test_context_that_is_killed_is_gone_within_a_second(tmp_path: Path) ->
                 assert (what, name) == ("gone", "srv")
                 delays.append(when - began)
             assert min(delays) < 1.0
-            assert [found.context for found in await attendance.who()] == ["lab"]
 
 
 @pytest.mark.slow
