@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,7 +103,12 @@ def test_cells_are_run_again_awaited_and_interrupted(notebook: Notebook) -> None
     assert notebook.run("await one.rpc_async.measure(), await mine.rpc_async.measure()") == ("(1.0, 1.0)\n", "")
     cell = notebook.begin("await one.rpc_async.long()")
     notebook.interrupt()
-    assert notebook.end(cell)[1].startswith(("KeyboardInterrupt", "CancelledError"))
+    try:
+        _, error = notebook.end(cell)
+    except queue.Empty:  # asyncio that is just about to wait hears of no signal: the button is pressed once more
+        notebook.interrupt()
+        _, error = notebook.end(cell)
+    assert error.startswith(("KeyboardInterrupt", "CancelledError"))
     assert notebook.run("await one.rpc_async.measure()") == ("1.0\n", "")
     _, error = notebook.run("await qmi.context().async_context.list_rpc_objects()")
     assert error.startswith("QMI_UsageException: list_rpc_objects() of a context of a trio program can be awaited in")
