@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
@@ -41,6 +42,8 @@ _LONGEST_DELAY: Final = 30.0
 _ANSWER: Final = 3.0
 _BREATH: Final = 0.1
 """How long to wait for the other servers of a site when one has answered, in seconds."""
+_ENDED_KEPT: Final = 1000
+"""Of so many connections that ended last, the end is remembered."""
 
 
 class AttendanceServices(Protocol):
@@ -80,6 +83,8 @@ class Attendance:
         self._changed = trio.Event()
         self._number = 0
         self._connections: dict[tuple[str, str], set[str]] = {}
+        # A server tells of the end of a connection before it stops listing it, and gives its number to no other one.
+        self._ended: deque[str] = deque(maxlen=_ENDED_KEPT)
         self.on_here: list[Callable[[str, str], object]] = []
         self.on_gone: list[Callable[[str, str], object]] = []
 
@@ -152,6 +157,7 @@ class Attendance:
             return
         known = self._connections.get((found.context, found.incarnation), set())
         known.discard(found.connection)
+        self._ended.append(found.connection)
         if not known:
             self._connections.pop((found.context, found.incarnation), None)
             self._call(self.on_gone, found)
@@ -189,7 +195,7 @@ class Attendance:
             QMI_NotDeliveredException: If there is no server.
             QMI_TimeoutException: If none answers in time.
         """
-        asking = ask_who_is_there(self._config, pattern)
+        asking = ask_who_is_there(self._config, pattern, frozenset(self._ended))
         question = next(asking)
         while True:
             answers = await (self._ask_each(question) if question.servers else self._collect(question))

@@ -11,7 +11,7 @@ A question to the servers is a generator, which both a blocking program and an e
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
@@ -227,18 +227,21 @@ def _json(payload: bytes) -> dict[str, Any]:
 # Asking
 
 
-def ask_who_is_there(config: CfgQmi, pattern: str = "*") -> Generator[Question, list[Message], list[Present]]:
+def ask_who_is_there(
+    config: CfgQmi, pattern: str = "*", ended: Container[str] = ()
+) -> Generator[Question, list[Message], list[Present]]:
     """Ask the servers who is there, and with which objects.
 
     Args:
         config: The configuration.
         pattern: Which names are wanted, with ``*``, ``?`` and ``[...]``.
+        ended: Connections that are known to have ended, which a server may list for a moment longer.
 
     Returns:
         By name; several of one name if there are.
     """
     connected = yield from _ask_for_connections(config)
-    wanted = [found for found in connected if fnmatchcase(found.context, pattern)]
+    wanted = [found for found in connected if fnmatchcase(found.context, pattern) and found.connection not in ended]
     said = yield from _ask_what_they_said(config, sorted({found.context for found in wanted}))
     present = []
     for found in {(found.context, found.incarnation): found for found in reversed(wanted)}.values():

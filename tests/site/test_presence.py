@@ -55,9 +55,11 @@ def kept(context: str, payload: bytes, times: int = 1) -> Message:
 END = Message(1, "inbox", "", b"", b"NATS/1.0 204 EOB\r\n\r\n")
 
 
-def ask(*answers: list[Message], config: CfgQmi = CONFIG, pattern: str = "*") -> tuple[list[Present], list[Any]]:
+def ask(
+    *answers: list[Message], config: CfgQmi = CONFIG, pattern: str = "*", ended: frozenset[str] = frozenset()
+) -> tuple[list[Present], list[Any]]:
     """Drive the question with these answers; who is there, and what was asked."""
-    asking = ask_who_is_there(config, pattern)
+    asking = ask_who_is_there(config, pattern, ended)
     asked = [next(asking)]
     for answer in answers:
         try:
@@ -65,6 +67,14 @@ def ask(*answers: list[Message], config: CfgQmi = CONFIG, pattern: str = "*") ->
         except StopIteration as end:
             return end.value, asked
     raise AssertionError(asked)
+
+
+def test_connection_whose_end_was_told_is_not_there_although_a_server_lists_it() -> None:
+    gone, back = connection(f"srv {A}", 7), connection(f"srv {B}", 8)
+    told = read_event(event(f"srv {A}"), "lab1", certified=False)
+    assert told is not None
+    present, _ = ask([listed(gone, back)], [END], ended=frozenset({told.connection}))
+    assert [found.incarnation for found in present] == [B]
 
 
 def test_announcement_comes_back() -> None:
