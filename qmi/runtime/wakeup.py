@@ -173,13 +173,14 @@ class TaskWaker:
 class AsyncioWaker:
     """A task of asyncio that waits once. Made in that task."""
 
-    __slots__ = ("_loop", "_woken")
+    __slots__ = ("_glance", "_loop", "_woken")
 
     def __init__(self) -> None:
         import asyncio  # loaded already, where its loop runs
 
         self._loop = asyncio.get_running_loop()
         self._woken = self._loop.create_future()
+        self._glance: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         """End the wait. Does nothing if the loop has ended: then nobody waits any more."""
@@ -192,7 +193,20 @@ class AsyncioWaker:
 
     async def wait(self) -> None:
         """Wait to be woken. If cancelled, being woken later has no effect."""
-        await self._woken
+        if threading.current_thread() is not threading.main_thread():
+            await self._woken
+            return
+        # As in wait_on: a signal between Python's last look and the sleep of the loop does not wake it, and the stop
+        # button of a notebook would be lost.
+        self._look_again()
+        try:
+            await self._woken
+        finally:
+            assert self._glance is not None
+            self._glance.cancel()
+
+    def _look_again(self) -> None:
+        self._glance = self._loop.call_later(GLANCE, self._look_again)
 
 
 class _EndedLoop:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import math
+import selectors
 import threading
 
 import pytest
@@ -7,7 +10,7 @@ import trio
 import trio.testing
 
 from qmi.core.exceptions import QMI_BlockingOnLoopException
-from qmi.runtime.wakeup import Interrupt, Loop, TaskWaker, ThreadWaker, refuse_on_loop
+from qmi.runtime.wakeup import GLANCE, AsyncioWaker, Interrupt, Loop, TaskWaker, ThreadWaker, refuse_on_loop
 from tests.support.tasks import in_thread
 
 
@@ -40,6 +43,42 @@ def test_the_main_thread_waits_longer_than_it_looks_for_ctrl_c() -> None:
     threading.Timer(0.4, waiter.wake).start()
     assert waiter.wait()
     assert not waiter.wait(0.3)
+
+
+class Sleeps(selectors.DefaultSelector):
+    """What a loop of asyncio sleeps on: it notes for how long, and wakes the waiter as soon as the loop would sleep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+        self.waiter: AsyncioWaker | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout != 0 and self.waiter is not None:
+            self.seconds.append(timeout)
+            self.waiter.wake()
+        return super().select(timeout)
+
+
+@pytest.mark.parametrize("in_main", [True, False])
+def test_asyncio_in_the_main_thread_looks_for_the_stop_button_while_it_waits(in_main: bool) -> None:
+    sleeps = Sleeps()
+
+    async def wait() -> None:
+        sleeps.waiter = AsyncioWaker()
+        await sleeps.waiter.wait()
+        sleeps.waiter = None
+
+    loop = asyncio.SelectorEventLoop(sleeps)
+    try:
+        if in_main:
+            loop.run_until_complete(wait())
+        else:
+            in_thread(lambda: loop.run_until_complete(wait())).wait(timeout=20)
+    finally:
+        loop.close()
+    assert len(sleeps.seconds) == 1
+    assert (sleeps.seconds[0] or math.inf) <= GLANCE or not in_main
 
 
 async def test_a_task_is_woken_from_its_loop_and_from_threads() -> None:

@@ -8,6 +8,7 @@ import select
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ jupyter_client = pytest.importorskip("jupyter_client")
 
 LIMIT = 30.0
 """How long anything may take, in seconds."""
+
+
+def _picture_of(found: dict[str, Any]) -> str:
+    if found["msg_type"] not in ("display_data", "update_display_data"):
+        return ""
+    return str(found["content"]["data"].get("image/png", ""))
 
 
 class Notebook:
@@ -74,10 +81,21 @@ class Notebook:
                 return output, error
 
     def _next(self, message: str) -> tuple[str, dict[str, Any]]:
+        found = self._until(lambda found: found["parent_header"].get("msg_id") == message)
+        return found["msg_type"], found["content"]
+
+    def _until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The next wanted message of the kernel, or an error with all that came instead."""
+        seen: list[str] = []
+        end = time.monotonic() + LIMIT
         while True:
-            found = self._client.get_iopub_msg(timeout=LIMIT)
-            if found["parent_header"].get("msg_id") == message:
-                return found["msg_type"], found["content"]
+            try:
+                found: dict[str, Any] = self._client.get_iopub_msg(timeout=max(end - time.monotonic(), 0.0))
+            except queue.Empty:
+                raise AssertionError(f"The kernel did not say it within {LIMIT} s, but: {seen}") from None
+            if wanted(found):
+                return found
+            seen.append(f"{found['msg_type']}: {found['content']}"[:300])
 
     def printed(self, message: str) -> str:
         """Wait until a cell that was begun prints something."""
@@ -92,12 +110,7 @@ class Notebook:
 
     def picture(self) -> str:
         """The next picture that is shown below a cell or replaces one, in base64."""
-        while True:
-            found = self._client.get_iopub_msg(timeout=LIMIT)
-            if found["msg_type"] in ("display_data", "update_display_data"):
-                picture = found["content"]["data"].get("image/png", "")
-                if picture:
-                    return str(picture)
+        return _picture_of(self._until(lambda found: bool(_picture_of(found))))
 
     def interrupt(self) -> None:
         """Press the stop button."""
