@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from qmi.actors.proxy import AsyncProxy
 from qmi.config.validators import printable
 from qmi.names import Address, is_valid_name
 from qmi.web.api_errors import RefusedError, error_answer
 from qmi.web.api_table import OPERATIONS, Operation, Query
 from qmi.web.api_values import json_response
 from qmi.web.authorization import Caller, Refusal
+from qmi.web.lock_requests import signed
 from qmi.web.schemas import fault_of, from_text
 from qmi.web.services import Services
 
@@ -66,12 +68,17 @@ class ApiCall:
 
     def signed(self, reason: str | None) -> str:
         """A reason that others read, with who gave it."""
-        return f"{reason} ({self.caller.user})" if reason else f"{self.caller.user}, by the web server"
+        return signed(reason, self.caller.user)
 
     @property
     def accept(self) -> str:
         """Which types are wanted."""
         return self.request.headers.get("accept", "")
+
+
+async def proxy_of(call: ApiCall, *, fresh: bool = False) -> AsyncProxy[Any]:
+    """A proxy of the object that the path names, for whoever calls."""
+    return await call.services.proxies.of(call.caller.user, call.address, fresh=fresh)
 
 
 async def read_aside(read: Callable[[], T]) -> T:

@@ -14,6 +14,7 @@ from qmi.actors.context_status import ContextStatus, SignalStatus
 from qmi.actors.log_records import LogBatch, LogRecordStatus
 from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT
 from qmi.scan.running import ScanInfo
+from qmi.web.lock_requests import LockRequest
 
 Schema = Mapping[str, Any]
 
@@ -152,9 +153,13 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "context": TEXT, "label": TEXT, "since": SECONDS, "reason": TEXT, "user": TEXT, "program": TEXT,
             "host": TEXT, "describe": TEXT, "mine": FLAG,
+            "web_user": {**TEXT, "description": "the user of the pages who holds it; empty if it is another program"},
         },
         "Who holds a lock.",
     ),
+    "LockRequest": {
+        **record(LockRequest), "description": "Somebody asks a user of the pages for a lock, or has taken it.",
+    },
     "Scan": answer({"context": TEXT, **_SCAN}, "A scan."),
     "Queue": answer(
         {"context": TEXT, "queue": TEXT, "paused": or_null(TEXT), "scans": list_of(ref("Scan"))}, "A queue of scans."
@@ -188,10 +193,21 @@ ANSWERS: Mapping[str, Schema] = {
     "call_method": answer({"result": VALUE}),
     "get_traffic": answer({**record(LogBatch)["properties"], **_TRAFFIC}),
     "set_traffic": answer(_TRAFFIC),
-    "get_lock": _LOCK,
+    "get_lock": answer({"lock": or_null(ref("Lock")), "requests": list_of(ref("LockRequest"))}),
     "take_lock": _LOCK,
     "release_lock": _LOCK,
-    "request_lock": answer({"told": or_null(TEXT)}),
+    "request_lock": answer(
+        {
+            "told": {
+                **or_null(TEXT),
+                "description": "who was told; null if nobody holds it, or no page of the user who does is open",
+            },
+            "web_user": TEXT,
+            "pages": {**or_null(WHOLE), "description": "how many pages of the user who holds it are open"},
+        },
+        request=ref("LockRequest"),
+    ),
+    "answer_request": answer({"requests": list_of(ref("LockRequest"))}),
     "start_task": _ADDRESS,
     "stop_task": _ADDRESS,
     "get_settings": answer({"settings": {}, "pending": {}}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,16 +64,31 @@ async def events(call: ApiCall) -> object:
     last = call.request.headers.get("last-event-id", "")
     stream = hub.events(names, last, call.query.get("rate", USUAL_RATE))
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return _Events(stream, headers=headers, media_type="text/event-stream")
+    user = call.caller.user
+    presence = call.services.locks.page_of(user) if user and "locks" in names else nullcontext()
+    return _Events(stream, presence, headers=headers, media_type="text/event-stream")
 
 
 class _Events(StreamingResponse):
-    """A stream that ends with its browser, also if that leaves while something is sent to it."""
+    """A stream that ends with its browser, also if that leaves while something is sent to it.
+
+    Args:
+        stream: What is sent.
+        presence: What lasts as long as the stream.
+        options: The headers, and the type.
+    """
+
+    def __init__(
+        self, stream: AsyncGenerator[bytes, None], presence: AbstractContextManager[None], **options: Any
+    ) -> None:
+        super().__init__(stream, **options)
+        self._presence = presence
 
     async def stream_response(self, send: Send) -> None:
         """Send it."""
         try:
-            await super().stream_response(send)
+            with self._presence:
+                await super().stream_response(send)
         finally:
             if isinstance(self.body_iterator, AsyncGenerator):
                 await self.body_iterator.aclose()

@@ -19,8 +19,9 @@ from qmi.presenting.methods import Found, find_method, method_json, setting_of
 from qmi.presenting.places import allowed_async
 from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
-from qmi.web.api import ApiCall, read_aside
+from qmi.web.api import ApiCall, proxy_of, read_aside
 from qmi.web.api_errors import DriverError
+from qmi.web.api_locks import lock_json
 from qmi.web.api_values import value_response
 from qmi.web.site import PATIENCE
 
@@ -43,11 +44,6 @@ async def get_context(call: ApiCall) -> object:
 # Objects
 
 
-async def proxy_of(call: ApiCall, *, fresh: bool = False) -> AsyncProxy[Any]:
-    """A proxy of the object that the path names, for whoever calls."""
-    return await call.services.proxies.of(call.caller.user, call.address, fresh=fresh)
-
-
 def interface_of(proxy: AsyncProxy[Any]) -> Interface:
     """What it offers."""
     found: Interface = proxy.__rpc_interface__
@@ -61,7 +57,7 @@ async def get_object(call: ApiCall) -> object:
     interface = interface_of(proxy)
     status = (await call.services.site.look_at(address.context)).status
     entry = None if status is None else status.find(address.object)
-    return {
+    told: dict[str, object] = {
         "address": str(address),
         "category": interface.category,
         "class": interface.class_name,
@@ -79,8 +75,9 @@ async def get_object(call: ApiCall) -> object:
         "signals": [{"name": signal.name, "types": list(signal.arg_types)} for signal in interface.signals],
         "status": None if entry is None else entry.to_plain(),
         "now": None if status is None else status.now,
-        "lock": await _lock(call, proxy),
+        "lock": await lock_json(call, proxy),
     }  # fmt: skip
+    return told
 
 
 # Methods
@@ -136,71 +133,6 @@ async def _some(stream: Any) -> Any:
         count += 1
         if count >= ITEMS:
             return
-
-
-# Locks
-
-
-async def _lock(call: ApiCall, proxy: AsyncProxy[Any]) -> object:
-    try:
-        with trio.fail_after(5.0):
-            info = await proxy.lock_info()
-    except (QMI_Exception, trio.TooSlowError):
-        return None
-    if info is None:
-        return None
-    # As a tuple, which is what travels, it has the first three.
-    names = ("context", "label", "since", "reason", "user", "program", "host")
-    found = {name: getattr(info, name) for name in names}
-    own = call.services.site.context.name
-    # For the contexts, all users here are one.
-    mine = info.context == own and call.services.proxies.is_holder(call.caller.user, call.address)
-    return {**found, "describe": info.describe(), "mine": mine}
-
-
-async def get_lock(call: ApiCall) -> object:
-    """Who holds the lock."""
-    return {"lock": await _lock(call, await proxy_of(call))}
-
-
-def _token(call: ApiCall) -> str:
-    return f"qmi web for {call.caller.user}"
-
-
-async def take_lock(call: ApiCall) -> object:
-    """Lock an object for whoever is logged in."""
-    proxy = await proxy_of(call)
-    reason = call.signed(call.body.get("reason"))
-    granted = await proxy.reserve(reason, call.body.get("timeout", 0.0), _token(call))
-    if granted:
-        call.services.proxies.note_lock(call.caller.user, call.address, proxy)
-    lock = await _lock(call, proxy)
-    if not granted:
-        held = lock["describe"] if isinstance(lock, dict) else "somebody else"
-        raise QMI_InvalidOperationException(f"{call.address} could not be locked: it is held by {held}")
-    return {"lock": lock}
-
-
-async def release_lock(call: ApiCall) -> object:
-    """Give a lock back, or take one away."""
-    proxy = await proxy_of(call)
-    if call.query.get("force"):
-        reason = call.signed(call.query.get("reason") or "taken over")
-        await proxy.force_unlock(reason)
-        call.services.proxies.note_release(call.caller.user, call.address)
-    elif await proxy.unlock(_token(call)):
-        call.services.proxies.note_release(call.caller.user, call.address)
-    else:
-        lock = await _lock(call, proxy)
-        held = f"it is held by {lock['describe']}" if isinstance(lock, dict) else "it is not locked"
-        raise QMI_InvalidOperationException(f"{call.address} could not be unlocked: {held}")
-    return {"lock": await _lock(call, proxy)}
-
-
-async def request_lock(call: ApiCall) -> object:
-    """Tell whoever holds the lock that somebody wants it."""
-    reason = call.signed(call.body.get("reason"))
-    return {"told": await (await proxy_of(call)).request_release(reason)}
 
 
 # Tasks

@@ -20,9 +20,9 @@ from qmi.presenting.call_arguments import WrongArgument
 from qmi.presenting.json_values import plain
 from qmi.presenting.places import Place, allowed_async, find_places
 from qmi.presenting.value_text import json_of
-from qmi.web.api import ApiCall, read_aside
+from qmi.web.api import ApiCall, proxy_of, read_aside
 from qmi.web.api_errors import DriverError
-from qmi.web.api_objects import TIMEOUT, interface_of, proxy_of
+from qmi.web.api_objects import TIMEOUT, interface_of
 from qmi.web.api_values import value_response
 from qmi.web.topics import read_values, told_of
 

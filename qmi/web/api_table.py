@@ -9,6 +9,7 @@ from qmi.config.validators import LOG_LEVELS
 from qmi.data.index_queries import STATES
 
 Schema = Mapping[str, Any]
+ANSWERS = ("shown", "kept")
 
 TEXT: Schema = {"type": "string"}
 REASON: Schema = {"type": "string", "maxLength": 1000}  # others are told, over and over
@@ -111,7 +112,8 @@ OPERATIONS: tuple[Operation, ...] = (
                      Query("run", "the 'run' of the answer that 'after' comes from"))),
     Operation("PUT", f"{_OBJECT_PATH}/traffic", "set_traffic", "Start or stop recording the traffic", "Objects",
               changes=True, body=fields(("on",), on=FLAG), example={"on": True}),
-    Operation("GET", f"{_OBJECT_PATH}/lock", "get_lock", "Who holds the lock", "Locks"),
+    Operation("GET", f"{_OBJECT_PATH}/lock", "get_lock",
+              "Who holds the lock, and who asks for it where that is a user of the pages", "Locks"),
     Operation("POST", f"{_OBJECT_PATH}/lock", "take_lock", "Lock an object; the timeout is the time to wait for it",
               "Locks", changes=True, body=fields(reason=REASON, timeout=_LOCK_TIMEOUT),
               example={"reason": "alignment"}),
@@ -120,6 +122,10 @@ OPERATIONS: tuple[Operation, ...] = (
                      Query("reason", "with force: why", REASON))),
     Operation("POST", f"{_OBJECT_PATH}/lock/request", "request_lock", "Ask the holder of the lock to release it",
               "Locks", changes=True, body=fields(reason=REASON), example={"reason": "calibration at noon"}),
+    Operation("PUT", f"{_OBJECT_PATH}/lock/request", "answer_request",
+              "Answer a request for the lock that you hold: that it was shown to you, or that you keep the lock",
+              "Locks", changes=True, body=fields(("id", "state"), id=WHOLE, state={"type": "string", "enum": ANSWERS}),
+              example={"id": 1, "state": "kept"}),
     Operation("POST", f"{_TASK_PATH}/start", "start_task", "Start a task", "Tasks", changes=True),
     Operation("POST", f"{_TASK_PATH}/stop", "stop_task", "Request a task to stop", "Tasks", changes=True),
     Operation("GET", f"{_TASK_PATH}/settings", "get_settings", "The settings of a task", "Tasks"),
@@ -128,7 +134,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/signals", "list_signals", "The signals of all objects", "Signals", query=(_ONE_CONTEXT,)),
     Operation("GET", "/api/events", "events", "Values, signals, rows and log records as server-sent events", "Signals",
               query=(Query("topic", "site, status:CONTEXT, value:CONTEXT.OBJECT.NAME, signal:CONTEXT.OBJECT.NAME, "
-                           "rows:RUN, scans, queues, log:CONTEXT, traffic:CONTEXT.OBJECT",
+                           "rows:RUN, scans, queues, locks, log:CONTEXT, traffic:CONTEXT.OBJECT",
                            several=True, required=True),
                      Query("rate", "maximum number of events of a topic per second",
                            {"type": "number", "minimum": 0.1, "maximum": 100})),

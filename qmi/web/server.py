@@ -23,6 +23,7 @@ from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
 from qmi.web.listening import Server, listening_socket, tls_of, url_of
+from qmi.web.lock_requests import LockRequests
 from qmi.web.options import Options, check_own_certificate
 from qmi.web.pushes import Hub
 from qmi.web.services import Proxies, Services
@@ -93,13 +94,16 @@ async def serve(
                 for warning in https_warnings(options.certificate, options.key, urlsplit(url).hostname or ""):
                     _logger.warning("%s", warning)
             site = Site(context)
-            hub = Hub(Sources(site).find)
+            locks = LockRequests(site)
+            context.on_lock_request(locks.told)
+            hub = Hub(Sources(site, locks).find)
             folder = (
                 Path(options.dashboards) if options.dashboards else Path(qmi_home_dir(context.config), "dashboards")
             )
             services = Services(
-                site, door, hub, Proxies(site), options, Dashboards(folder), Doctor(context.config.config_file or "")
-            )
+                site, door, hub, Proxies(site), locks, options, Dashboards(folder),
+                Doctor(context.config.config_file or ""),
+            )  # fmt: skip
             ending = hub.ending
             async with site.running(), hub.running(), trio.open_nursery() as nursery:
                 server = Server(make_app(services), tls)

@@ -13,6 +13,7 @@ from qmi.parameters.info import ParameterInfo
 from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
+from qmi.web.lock_requests import LockRequests
 from qmi.web.options import Options
 from qmi.web.pushes import Hub
 from qmi.web.site import Site
@@ -30,7 +31,6 @@ class Proxies:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._holders: dict[Address, str] = {}
         self._found: dict[tuple[str, str], tuple[AsyncProxy[Any], float]] = {}
 
     async def of(self, user: str, address: Address, *, fresh: bool = False) -> AsyncProxy[Any]:
@@ -67,18 +67,12 @@ class Proxies:
         While the lock was waited for, other requests may have made another one, which does not have it.
         """
         self._found[user, str(address)] = proxy, trio.current_time()
-        self._holders[address] = user
 
     def note_release(self, user: str, address: Address) -> None:
-        """Note that a user has released an object, or has taken its lock away."""
-        self._holders.pop(address, None)
+        """Note that a user holds the lock of an object no more."""
         known = self._found.get((user, str(address)))
         if known is not None:
             known[0].__rpc__.token = None
-
-    def is_holder(self, user: str, address: Address) -> bool:
-        """Whether it is this user who has locked an object, where one of the users here has."""
-        return bool(user) and self._holders.get(address) == user
 
 
 @dataclass(frozen=True)
@@ -90,6 +84,7 @@ class Services:
         door: Who may do what.
         hub: What is pushed.
         proxies: Proxies for each user.
+        locks: The locks of users, and who asks for them.
         options: How the server runs.
         dashboards: What users have arranged.
         doctor: Looks at what the laboratory stands on.
@@ -100,6 +95,7 @@ class Services:
     door: Door
     hub: Hub
     proxies: Proxies
+    locks: LockRequests
     options: Options
     dashboards: Dashboards
     doctor: Doctor

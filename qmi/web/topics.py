@@ -6,7 +6,7 @@ A new kind is a function that takes the topic and what stands behind the colon i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from qmi.presenting.places import Place, find_places
 from qmi.presenting.published import publishing
 from qmi.presenting.seen import as_json
 from qmi.presenting.value_text import json_of
+from qmi.web.lock_requests import LockRequests
 from qmi.web.pushes import Source, Topic
 from qmi.web.scans import list_queues, list_scans
 from qmi.web.site import Site
@@ -53,10 +54,12 @@ class Sources:
 
     Args:
         site: The contexts.
+        locks: The locks of users of the pages.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, locks: LockRequests) -> None:
         self._site = site
+        self._locks = locks
         self._readings = _Readings(site)
         self.kinds: dict[str, tuple[Kind, bool]] = {
             "site": (self._of_site, False),
@@ -68,6 +71,7 @@ class Sources:
             "queues": (self._of_queues, False),
             "log": (self._of_log, True),
             "traffic": (self._of_traffic, True),
+            "locks": (self._of_locks, False),
         }
 
     def find(self, name: str) -> tuple[Source, bool]:
@@ -81,7 +85,7 @@ class Sources:
             near = nearest(kind, self.kinds)
             hint = f"did you mean {near!r}?" if near else f"there are {', '.join(self.kinds)}"
             raise QMI_InvalidValueException(f"there is no topic {kind!r}: {hint}")
-        if (kind in ("site", "scans", "queues")) == bool(rest) or bool(colon) != bool(rest):
+        if (kind in _WITHOUT_NAME) == bool(rest) or bool(colon) != bool(rest):
             raise QMI_InvalidValueException(f"topic must be {_FORMS[kind]}, got {name!r}")
         if kind in ("value", "signal"):
             parse_member(rest)
@@ -106,6 +110,19 @@ class Sources:
             while True:
                 await self._site.news()
                 topic.publish_once(as_json(self._site.find(name)))
+
+    async def _of_locks(self, topic: Topic, _: str) -> None:
+        locks = self._locks
+        while True:
+            requests, changed = locks.all(), locks.changed
+            topic.publish_once([request.to_plain() for request in requests])
+            if all(request.taken for request in requests):
+                await changed.wait()
+                continue
+            # The programs are asked only while somebody asks for a lock, which may end without anybody saying so here.
+            with self._site.watched():
+                await _wait_for_one(changed.wait, self._site.news)
+            locks.drop_ended(self._site.seen())
 
     # Objects
 
@@ -209,10 +226,24 @@ class Sources:
         await publish_traffic(self._site, topic, parse_address(name))
 
 
+async def _wait_for_one(*waits: Callable[[], Awaitable[None]]) -> None:
+    """Wait until one of several things happens."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(wait_for: Callable[[], Awaitable[None]]) -> None:
+            await wait_for()
+            nursery.cancel_scope.cancel()
+
+        for each in waits:
+            nursery.start_soon(wait, each)
+
+
+_WITHOUT_NAME = ("site", "scans", "queues", "locks")
 _FORMS = {
     "site": "site", "status": "status:CONTEXT", "value": "value:CONTEXT.OBJECT.NAME",
     "signal": "signal:CONTEXT.OBJECT.NAME", "rows": "rows:RUN, or rows:CONTEXT/RUN", "scans": "scans",
     "queues": "queues", "log": "log:CONTEXT", "traffic": "traffic:CONTEXT.OBJECT",
+    "locks": "locks",
 }  # fmt: skip
 
 

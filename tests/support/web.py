@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -77,11 +78,12 @@ class Pushed:
 
 
 @asynccontextmanager
-async def pushed(web: Web, *topics: str) -> AsyncIterator[Pushed]:
-    """A browser that wants some topics, for the length of the block."""
+async def pushed(web: Web, *topics: str, auth: tuple[str, str] | None = None) -> AsyncIterator[Pushed]:
+    """A browser that wants some topics, for the length of the block; of a user, if he is named with his password."""
+    head = "" if auth is None else f"Authorization: Basic {base64.b64encode(':'.join(auth).encode()).decode()}\r\n"
     query = urlencode([("topic", topic) for topic in topics])
     async with await trio.open_tcp_stream("127.0.0.1", web.port) as stream:
-        await stream.send_all(f"GET /api/events?{query}&rate=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        await stream.send_all(f"GET /api/events?{query}&rate=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n{head}\r\n".encode())
         yield Pushed(stream)
 
 

@@ -22,3 +22,12 @@ def until(page: Page, condition: str) -> None:
     )
     waiting += "await new Promise((done) => setTimeout(done, 20)); }} }}"
     page.evaluate(waiting.format(condition, "it does not become true"))
+
+
+def log_in_as(page: Page, pages: Pages, user: str, password: str, path: str = "/") -> None:
+    """Show a page to a user of the file of users."""
+    page.goto(f"{pages.url}login?next={quote(path)}")
+    page.get_by_label("Name").fill(user)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(pages.url + path.lstrip("/"))

@@ -1,7 +1,8 @@
 // The bar above all pages: logging in and out.
 
-import { loginPath, post } from "./api.js";
+import { loginPath, post, user } from "./api.js";
 import { byId } from "./dom.js";
+import { showRequests } from "./requests.js";
 
 byId("login-link")?.addEventListener("click", (event) => {
   event.preventDefault();
@@ -13,3 +14,4 @@ byId("logout")?.addEventListener("submit", async (event) => {
   location.reload();
 });
 document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+if (user) showRequests();

@@ -2,7 +2,25 @@
 
 import { get, path, post, refused, remove, user } from "./api.js";
 import { gated } from "./gates.js";
-import { ask, duration, h, say, setText } from "./dom.js";
+import { ask, duration, h, moment, say, setText } from "./dom.js";
+import { onRequests, whatCameOf } from "./requests.js";
+
+let shown = null;
+
+/** What came of asking: what the server knows of a user of the pages, else what was said of another program. */
+const showAsked = () => shown && setText(shown.asked, whatCameOf(shown.address) || shown.said);
+onRequests(showAsked);
+
+/** Says who was told. Of a user of the pages, the server knows more, and tells it as it comes. */
+function outcome(told, holder) {
+  if (!shown) return;
+  if (!told.web_user) {
+    shown.said = told.told ? `The program of ${holder} was told at ${moment(Date.now() / 1000)}. It logs that; whether somebody sees it is not known.`
+      : "Nobody was told: nobody holds the lock any more.";
+  }
+  showAsked();
+  say(told.web_user && !told.told ? `Nobody was told yet: no page of ${told.web_user} is open. It is shown when one is` : told.told ? `Told: ${told.web_user || holder}` : shown.said);
+}
 
 /** Shows a lock (as the status of the object tells it; null if there is none); `onAccess(isMine)` is told of another one. */
 export async function showLock(place, address, lock, now, onAccess = () => {}) {
@@ -15,12 +33,13 @@ export async function showLock(place, address, lock, now, onAccess = () => {}) {
   const [context, object] = address.split(".");
   const api = path("objects", context, object, "lock");
   const wrong = h("p", { class: "error", role: "alert" });
+  shown = null;
 
   async function act(what, said) {
     setText(wrong, "");
     try {
       await what();
-      say(said);
+      if (said) say(said);
     } catch (error) {
       refused(wrong, error);
     }
@@ -48,21 +67,27 @@ export async function showLock(place, address, lock, now, onAccess = () => {}) {
     onAccess(false);
     return;
   }
-  const mine = await get(api).then((told) => Boolean(told.lock?.mine), () => false);
+  const held = await get(api).then((told) => told.lock, () => null);
   if (place.qmiLock !== key) return;
+  const mine = Boolean(held?.mine);
+  const holder = held?.web_user || who;
   onAccess(mine);
   if (mine) {
     buttons.append(gated(h("button", { type: "button", onclick: () => act(() => remove(api), `${address} is not locked any more`) }, "Release"), () => true, true));
     return;
   }
+  const asked = h("p", { role: "status" });
+  shown = { asked, address, said: "" };
+  wrong.before(asked);
+  showAsked();
   buttons.append(
     gated(h("button", { type: "button", onclick: async () => {
-      const given = await ask(`Ask for ${address}`, [h("p", {}, `${who} is told that you want it.`), h("label", {}, "Why", h("input", { name: "reason", autocomplete: "off" }))], "Ask");
-      if (given) act(async () => setText(wrong, (await post(`${api}/request`, { reason: given.get("reason") })).told === false ? "The holder could not be told." : ""), "The holder was told");
+      const given = await ask(`Ask for ${address}`, [h("p", {}, `${holder} is asked to unlock it. The lock stays until then.`), h("label", {}, "Why", h("input", { name: "reason", autocomplete: "off" }))], "Ask");
+      if (given) act(async () => outcome(await post(`${api}/request`, { reason: given.get("reason") }), holder));
     } }, "Ask for it"), () => true, true),
     gated(h("button", { type: "button", class: "danger", onclick: async () => {
       const given = await ask(`Take ${address} over?`, [
-        h("p", {}, `${who} holds it${lock.reason ? ` for “${lock.reason}”` : ""}. A measurement that relies on it may be spoiled. The holder is told.`),
+        h("p", {}, `${holder} holds it${lock.reason ? ` for “${lock.reason}”` : ""}. A measurement that relies on it may be spoiled. The holder is told.`),
         h("label", {}, "Why", h("input", { name: "reason", required: true, autocomplete: "off" }))], "Take over", { danger: true });
       if (!given) return;
       const reason = given.get("reason");
