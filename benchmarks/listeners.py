@@ -1,7 +1,8 @@
 """Programs that listen to a signal, many in one process: each has its own link, and does no more than a link must.
 
 A connection says hello and subscribes as a context does, and then counts what comes without decoding it. So the
-publisher has as many links as with that many programs, and the processors have time for it.
+publisher has as many links as with that many programs, and the processors have time for it. Or each has a connection
+of its own to the server of a site.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ sys.path.insert(0, sys.argv[1])
 runpy.run_module("benchmarks.listeners", run_name="__main__")
 """
 _NAME = b"sig_tick"
+_SUBJECT = "qmi.default.signal.bench.driver.sig_tick"
 _CHUNK = 1 << 18
 _BEAT = 0.5
 """How often each says that it is alive, in seconds."""
@@ -85,10 +87,55 @@ class Listener:
         self.sock.sendall(HEARTBEAT)
 
 
-def listen(port: int, listeners: int, batches: IO[str], answers: IO[str]) -> None:
+class SiteListener:
+    """One connection to the server of a site.
+
+    Args:
+        port: Where that listens.
+        number: Makes its name.
+
+    Attributes:
+        count: How many signals have come.
+    """
+
+    _MARK = b"MSG " + _SUBJECT.encode()
+
+    def __init__(self, port: int, number: int) -> None:
+        from qmi.site import wire
+        from qmi.site.subjects import connection_name
+
+        self.sock = socket.create_connection(("127.0.0.1", port))
+        name = connection_name(f"listener{number}", f"{number:016x}")
+        self.sock.sendall(wire.connect(name, "bench") + wire.subscribe(_SUBJECT, 1) + wire.PING)
+        said = b""
+        while wire.PONG not in said:
+            more = self.sock.recv(_CHUNK)
+            if not more or b"-ERR" in said:
+                raise RuntimeError(f"the server refuses: {said[-200:]!r}")
+            said += more
+        self.count = 0
+        self._last = b""
+
+    def read(self) -> None:
+        """Count what has come."""
+        data = self._last + self.sock.recv(_CHUNK)
+        self.count += data.count(self._MARK)
+        self._last = data[-len(self._MARK) + 1 :]
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        from qmi.site import wire
+
+        self.sock.sendall(wire.PONG)
+
+
+KINDS: dict[str, type[Listener] | type[SiteListener]] = {"links": Listener, "site": SiteListener}
+
+
+def listen(kind: str, port: int, listeners: int, batches: IO[str], answers: IO[str]) -> None:
     """Tell each time when all have got as many signals as a line of ``batches`` says, until that ends."""
     selector = selectors.DefaultSelector()
-    all_of_them = [Listener(port, number) for number in range(listeners)]
+    all_of_them = [KINDS[kind](port, number) for number in range(listeners)]
     for listener in all_of_them:
         selector.register(listener.sock, selectors.EVENT_READ, listener.read)
     print("ready", file=answers, flush=True)
@@ -125,9 +172,15 @@ class Listeners:
 
 
 @contextmanager
-def listening(port: int, count: int) -> Iterator[Listeners]:
-    """Have so many programs listen to the driver of context "bench" for the length of a block."""
-    command = [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[1]), str(port), str(count)]
+def listening(port: int, count: int, kind: str = "links") -> Iterator[Listeners]:
+    """Have so many programs listen to the driver of context "bench" for the length of a block.
+
+    Args:
+        port: Where that listens, or the server of its site.
+        count: How many.
+        kind: By "links", or by the "site".
+    """
+    command = [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).parents[1]), kind, str(port), str(count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             listeners = Listeners(process)
@@ -138,4 +191,4 @@ def listening(port: int, count: int) -> Iterator[Listeners]:
 
 
 if __name__ == "__main__":
-    listen(int(sys.argv[2]), int(sys.argv[3]), sys.stdin, sys.stdout)
+    listen(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.stdin, sys.stdout)

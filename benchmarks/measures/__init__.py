@@ -14,6 +14,7 @@ ORDER = (
     "signals_local",
     "signals_link",
     "fan_out",
+    "site_fan_out",
     "loop_lateness",
     "loop_rate",
     "making",

@@ -1,8 +1,9 @@
 """The connection of a context to the servers of its site: publishing, subscribing and asking.
 
-Theory of operation. *Publishing* is for any thread and never waits: a message is put into a queue, under a lock that
-nobody holds for longer than a few steps, and the loop is woken if its writer sleeps. So a burst costs one waking. The
-queue, and what was sent but not acknowledged, have a limit together; what is beyond is refused and counted.
+Theory of operation. *Publishing* is for any thread and never waits. A message that comes alone is written by its
+publisher at once, while the loop's writer sleeps: to wake that would take ten times as long. What comes soon after is
+put into a queue, and the writer is woken if it sleeps, so that a burst costs one waking. The queue, and what was sent
+but not acknowledged, have a limit together; what is beyond is refused and counted.
 
 What is *kept* by the servers (a stream of JetStream) stays here until they say so. They take messages of one connection
 in order, so that one acknowledgement stands for all before it: only the last message of each write asks for one. In a
@@ -16,14 +17,13 @@ nothing twice.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, NamedTuple, TypeVar
@@ -34,8 +34,10 @@ from qmi._version import __version__
 from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.names import HostPort
 from qmi.runtime.forks import abandon_in_child
+from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop
 from qmi.site import wire
+from qmi.site.connection import SiteConnection
 from qmi.site.wire import Message, Parser, Ping, Pong, ServerError, ServerInfo, SiteProtocolError
 
 _logger = logging.getLogger("qmi.core.site")
@@ -49,7 +51,8 @@ _SILENT_PINGS: Final = 2
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 1.0
 _WRITE_BYTES: Final = 1 << 16
-_READ_BYTES: Final = 1 << 16
+_BURST: Final = 0.0002
+"""What is published within so many seconds after something was written is left to the loop, which joins it."""
 _COST: Final = 160
 """What a message takes up besides its own bytes."""
 _SEQUENCE: Final = re.compile(rb'"seq":\s*(\d+)')
@@ -132,8 +135,8 @@ class Subscription:
 class _Arrivals:
     """What comes on a connection."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
+    def __init__(self, connection: SiteConnection) -> None:
+        self.connection = connection
         self._parser = Parser()
         self._events: list[wire.Event] = []
 
@@ -144,10 +147,10 @@ class _Arrivals:
             OSError: If the server hung up.
         """
         while not self._events:
-            data = await self.stream.receive_some(_READ_BYTES)
+            data = await self.connection.receive_some()
             if not data:
                 raise OSError("the server hung up")
-            self._events = self._parser.feed(bytes(data))
+            self._events = self._parser.feed(data)
         events, self._events = self._events, []
         return events
 
@@ -225,8 +228,9 @@ class SiteClient:
         self.stored: int = 0
         self.fault: str = "it was not tried yet"
         self.max_payload: int = 1 << 20
-        # Guards what any thread changes: the queue's size, `_is_awake`, the subscriptions and `_control`. Nothing is
-        # called under it, so that it may be taken under any other.
+        # Guards what any thread changes: the queue's size, `_is_awake`, the subscriptions and `_control`; and, while
+        # the writer sleeps, what it changes else: `_position` and `_unacknowledged`. Nothing is called under it but
+        # the system, to write without waiting, so that it may be taken under any other.
         self._mutex = threading.Lock()
         self._queue: deque[_Outgoing] = deque()
         self._unacknowledged: dict[int, _Outgoing] = {}  # in the order of their positions
@@ -250,7 +254,8 @@ class SiteClient:
         self._pings = 0
         self._refusals: set[str] = set()
         self._hang_up: Callable[[str], None] = lambda reason: None
-        self._descriptor = -1
+        self._server: SiteConnection | None = None
+        self._written = 0.0
         self.subscribe(self._inbox + "*", self._answered)
         abandon_in_child(self)
 
@@ -267,10 +272,7 @@ class SiteClient:
     def abandon(self) -> None:
         """This is a forked child: its parent alone is to be known to the server."""
         self._mutex = threading.Lock()
-        self.info = None
-        if self._descriptor >= 0:
-            with suppress(OSError):
-                os.close(self._descriptor)
+        self.info = self._server = None
 
     # Publishing, from any thread
 
@@ -295,12 +297,38 @@ class SiteClient:
             if not kept and self.info is None:
                 return False
             self._size += size
-            self._queue.append(message)
-            if self._is_awake:
-                return True
+            if not self._is_awake and self._may_write_here(size):
+                if self._write_here(message):
+                    return True
+            else:
+                self._queue.append(message)
+                if self._is_awake:
+                    return True
             self._is_awake = True
         self._loop.now_or_soon(self._writer.unpark)
         return True
+
+    def _may_write_here(self, size: int) -> bool:
+        # Called with the mutex while the writer sleeps: it has written all that there was, and looks again with the
+        # mutex before it writes anything else. So this thread's message is the next one, and nobody else writes.
+        if self._server is None or self._is_held or self._queue or size > _WRITE_BYTES:
+            return False
+        now = time.monotonic()
+        if now - self._written <= _BURST or (current_handler(SIGINT) is not HANDLER and INTERRUPTS.is_exposed()):
+            return False
+        self._written = now
+        return True
+
+    def _write_here(self, message: _Outgoing) -> bool:
+        """Write a message; False if the writer has to do the rest. Called with the mutex."""
+        assert self._server is not None
+        if not message.is_kept:
+            self._size -= message.size
+        try:
+            return self._server.send_now(b"".join(self._framed([message], 0 if message.is_kept else -1)))
+        except OSError as error:  # the connection is lost; what is kept will be sent again
+            self._loop.soon(self._hang_up, _reason(error))
+            return True
 
     def _send_control(self, data: bytes) -> None:
         with self._mutex:
@@ -410,16 +438,19 @@ class SiteClient:
             self.stored = int(found[1])
             self._delay = _PUT_OFF
         waiting = self._unacknowledged
-        if self._is_cluster:
-            done = [waiting.pop(position)] if position in waiting else []
-        else:
-            done = []
-            while waiting and (first := next(iter(waiting))) <= position:
-                done.append(waiting.pop(first))
+        with self._mutex:  # any thread may put something behind them
+            if self._is_cluster:
+                done = [waiting.pop(position)] if position in waiting else []
+            else:
+                done = []
+                while waiting and (first := next(iter(waiting))) <= position:
+                    done.append(waiting.pop(first))
+            if found is not None:
+                self._size -= sum(one.size for one in done)
         if found is None:
             done = self._refused(done, message)
-        with self._mutex:
-            self._size -= sum(one.size for one in done)
+            with self._mutex:
+                self._size -= sum(one.size for one in done)
         self._look_if_drained()
 
     def _refused(self, refused: list[_Outgoing], message: Message) -> list[_Outgoing]:
@@ -480,7 +511,7 @@ class SiteClient:
         except trio.TooSlowError:
             self._not_connected(server, f"no answer within {CONNECT_TIME:g} s")
             return False
-        except (OSError, trio.BrokenResourceError, SiteProtocolError) as error:
+        except (OSError, SiteProtocolError) as error:
             self._not_connected(server, _reason(error))
             return False
         reasons: list[str] = []
@@ -492,20 +523,16 @@ class SiteClient:
                     nursery.cancel_scope.cancel()
 
                 self._hang_up = hang_up
-                self._begin(info)
-                nursery.start_soon(self._write, arrivals.stream)
+                self._begin(info, arrivals.connection)
+                nursery.start_soon(self._write, arrivals.connection)
                 nursery.start_soon(self._watch)
                 nursery.start_soon(self._send_refused_again)
                 nursery.start_soon(self._prepare, server)
                 await self._read(arrivals)
         finally:
             self._end(server, reasons[0] if reasons else "")
-            await self._close(arrivals)
+            arrivals.connection.close()
         return True
-
-    async def _close(self, arrivals: _Arrivals) -> None:
-        self._descriptor = -1
-        await trio.aclose_forcefully(arrivals.stream)
 
     def _not_connected(self, server: Server, why: str) -> None:
         self.fault = f"server {server.where} cannot be reached: {why}"
@@ -513,11 +540,9 @@ class SiteClient:
         self._tell_once(f"Site: {self.fault}. This goes on being tried")
 
     async def _open(self, server: Server) -> tuple[_Arrivals, ServerInfo]:
-        plain = await trio.open_tcp_stream(server.where.host, server.where.port)
-        arrivals = _Arrivals(plain)
+        connection = await SiteConnection.open(server.where)
+        arrivals = _Arrivals(connection)
         try:
-            plain.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-            self._descriptor = plain.socket.fileno()
             info = await arrivals.wait_for(ServerInfo)
             tls = self._options.tls
             if info.tls and tls is None:
@@ -525,35 +550,27 @@ class SiteClient:
             if tls is not None:
                 if not info.tls:
                     raise OSError("it does not speak TLS, which the security section of this side demands")
-                secure = trio.SSLStream(plain, tls, server_hostname=server.where.host, https_compatible=True)
-                arrivals.stream = secure
-                await self._prove(secure)
+                fault = self._options.check_server(await connection.prove(tls))
+                if fault is not None:
+                    raise OSError(fault)
             # When the sign of life is answered, the server knows what is subscribed to: whoever finds this client
             # connected can ask it.
             with self._mutex:
                 self._told = dict(self._subscriptions)
             hello = wire.connect(self._options.name, __version__, server.user, server.password)
             subscriptions = b"".join(wire.subscribe(one.subject, one.sid) for one in self._told.values())
-            await arrivals.stream.send_all(hello + subscriptions + wire.PING)
+            await connection.send_all(hello + subscriptions + wire.PING)
             await arrivals.wait_for(Pong)
         except BaseException:
-            await self._close(arrivals)
+            connection.close()
             raise
         return arrivals, info
 
-    async def _prove(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            raise OSError(f"TLS fails: {error.__cause__ or error}") from error
-        fault = self._options.check_server(stream.getpeercert())
-        if fault is not None:
-            raise OSError(fault)
-
-    def _begin(self, info: ServerInfo) -> None:
-        self._pings, self._position = 0, 0
+    def _begin(self, info: ServerInfo, connection: SiteConnection) -> None:
+        self._pings = 0
         self.max_payload = info.max_payload
         with self._mutex:
+            self._position = 0
             left = [message for message in self._queue if message.is_kept]
             again = [*self._unacknowledged.values(), *self._put_off]
             self._queue = deque(again + left)
@@ -565,7 +582,7 @@ class SiteClient:
             self._control += [wire.subscribe(one.subject, sid) for sid, one in known.items() if sid not in told]
             self._is_held = self._options.prepare is not None
             self._is_awake = True
-            self.info = info
+            self.info, self._server = info, connection
         self.fault = ""
         self._refusals.clear()
 
@@ -586,7 +603,7 @@ class SiteClient:
 
     def _end(self, server: Server, reason: str) -> None:
         with self._mutex:
-            self.info = None
+            self.info = self._server = None
         self.fault = f"the connection to server {server.where} is lost: {reason}"
         was_up = self.up.is_set()
         self.up = trio.Event()
@@ -622,7 +639,7 @@ class SiteClient:
                         self._dispatch(event)
                     else:
                         self._handle(event)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, SiteProtocolError) as error:
+        except (OSError, trio.ClosedResourceError, SiteProtocolError) as error:
             self._hang_up(_reason(error))
 
     def _dispatch(self, message: Message) -> None:
@@ -651,24 +668,28 @@ class SiteClient:
         while True:
             await trio.sleep(PING_EVERY)
             if self._is_cluster:  # what went to a leader that is no more is not even refused
-                late = [position for position in self._unacknowledged if position <= written]
-                self._put_off += [self._unacknowledged.pop(position) for position in late]
-                written = self._position
+                with self._mutex:
+                    late = [position for position in self._unacknowledged if position <= written]
+                    self._put_off += [self._unacknowledged.pop(position) for position in late]
+                    written = self._position
                 self._queue_again()
             if self._pings >= _SILENT_PINGS:
                 self._hang_up(f"no sign of life for {PING_EVERY * _SILENT_PINGS:g} s")
             self._pings += 1
             self._send_control(wire.PING)
 
-    async def _write(self, stream: trio.abc.Stream) -> None:
+    async def _write(self, connection: SiteConnection) -> None:
         try:
             while True:
+                await connection.finish()
                 data = self._next_write()
-                if data:
-                    await stream.send_all(data)
-                else:
+                if not data:
                     await self._writer.park()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    continue
+                await connection.send_all(data)
+                if self._queue:  # a burst: more of it comes meanwhile
+                    await trio.lowlevel.checkpoint()
+        except (OSError, trio.ClosedResourceError) as error:
             self._hang_up(_reason(error))
 
     def _next_write(self) -> bytes:
@@ -681,6 +702,7 @@ class SiteClient:
                 return b""
             if self._is_held:
                 return b"".join(parts)
+            self._written = time.monotonic()
         batch: list[_Outgoing] = []
         size = freed = 0
         last_kept = -1

@@ -3,9 +3,11 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 
 from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.site import client as client_module
@@ -398,6 +400,84 @@ async def test_publishing_from_threads_keeps_the_order_of_each(nursery: trio.Nur
         lines = (await server.expect(b"\r\nend\r\n")).split(b"\r\n")
         for name in (b"x", b"y"):
             assert [line for line in lines if line.startswith(name)] == [b"%b%d" % (name, i) for i in range(200)]
+
+
+async def ready(server: FakeServer, client: SiteClient) -> None:
+    """Let a client connect, until it has nothing to do."""
+    await server.accept()
+    await client.up.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    client._written = 0.0  # long ago
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_lone_message_is_written_by_its_publisher(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        await ready(server, client)
+        monkeypatch.setattr(client._loop.__class__, "now_or_soon", lambda self, function: 1 / 0)
+        await trio.to_thread.run_sync(lambda: client.publish(b"a.b", b"1", kept=kept))
+        monkeypatch.undo()
+        written = await server.expect(b"\r\n1\r\n")
+        assert client.waiting == kept * SMALL
+        if kept:
+            await acknowledge(server, written, 7)
+            assert await client.drain(5)
+        assert client.waiting == 0
+
+
+async def test_burst_is_written_by_the_loop_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        await ready(server, client)
+        monkeypatch.setattr(client_module, "_BURST", 1e9)
+        client._written = -1e10
+        for number in range(4):
+            client.publish(b"a.b", b"%d" % number, kept=True)
+        assert len(client._queue) == 3
+        written = await server.expect(b"\r\n3\r\n")
+        assert [line for line in written.split(b"\r\n") if len(line) == 1] == [b"0", b"1", b"2", b"3"]
+        await acknowledge(server, written, 7)
+        assert await client.drain(5)
+
+
+async def test_main_thread_that_may_be_interrupted_anywhere_leaves_writing_to_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        await ready(server, client)
+        monkeypatch.setattr(client_module, "current_handler", lambda number: print)
+        monkeypatch.setattr(client_module, "INTERRUPTS", SimpleNamespace(is_exposed=lambda: True))
+        client.publish(b"a.b", b"1")
+        assert len(client._queue) == 1
+        await server.expect(b"\r\n1\r\n")
+
+
+async def test_lone_messages_that_the_socket_does_not_take_go_out_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        monkeypatch.setattr(client_module, "_BURST", -1.0)
+        await ready(server, client)
+        client.max_payload = 1 << 20
+        count = 0
+        while not client._queue:  # the writer has to finish the one before
+            client.publish(b"a.b", b"%06d" % count + bytes(50_000), kept=False)
+            count += 1
+        for number in range(count):
+            assert (await server.expect(b"\r\n%06d" % number)).count(b"PUB") == 1
+
+
+async def test_connection_that_is_lost_under_a_lone_message_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: bytes) -> bool:
+        raise BrokenPipeError("Broken pipe")
+
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        await ready(server, client)
+        assert client._server is not None
+        monkeypatch.setattr(client._server, "send_now", fail)
+        reasons: list[str] = []
+        client.on_down.append(reasons.append)
+        assert client.publish(b"a.b", b"1", kept=True)
+        await server.accept()
+        await server.expect(b"\r\n1\r\n")
+        assert "Broken pipe" in reasons[0]
 
 
 async def test_publishing_never_waits_for_a_server_that_reads_nothing() -> None:
