@@ -26,7 +26,8 @@ Print signals and parameters of objects as they come, until Ctrl-C:
   qmi monitor lab.reg.sig_status_updated "lab.psu.*"
 
 A parameter that its driver publishes by itself comes as it is published; others are asked for again and again, and
-come as well when somebody sets them. It is told where signals are missing, and when a link is lost and restored.
+come as well when somebody sets them. At a site, what was published last comes first. It is told where signals are
+missing, and when a link is lost and restored.
 --plot draws the values.
 """
 
@@ -55,7 +56,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
             raise QMI_UsageException("--plot and --json do not go together")
     # The signals go through a context that restores lost links.
     with laboratory(arguments, reconnect=True) as lab, suppress(KeyboardInterrupt):
-        with NewsStream(lab.proxy, arguments.interval, _INTERVAL) as stream:
+        with NewsStream(lab.proxy, arguments.interval, _INTERVAL, last=lab.config.site.enabled) as stream:
             for address, pattern in wanted:
                 stream.add(address, pattern)
             if not stream.names:

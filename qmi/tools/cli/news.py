@@ -126,6 +126,7 @@ class NewsStream:
         proxy: Gives a proxy of an object by its address.
         interval: Seconds from one question for a parameter to the next; None takes what is published, where it is.
         otherwise: Seconds where it is not published.
+        last: Whether what was published last comes first, where a site keeps it.
 
     Attributes:
         names: What comes.
@@ -133,11 +134,14 @@ class NewsStream:
             such as ``"lab.reg.sig_state[1]"``.
     """
 
-    def __init__(self, proxy: Callable[[str], QMI_RpcProxy], interval: float | None, otherwise: float) -> None:
+    def __init__(
+        self, proxy: Callable[[str], QMI_RpcProxy], interval: float | None, otherwise: float, *, last: bool = False
+    ) -> None:
         self.names: list[str] = []
         self.columns: dict[str, str] = {}
         self._proxy = proxy
         self._interval, self._otherwise = interval, otherwise
+        self._last = last
         self._receiver = QMI_SignalReceiver(report_gaps=True)
         self._wanted: dict[Topic, list[_Wanted]] = {}
         self._questions: list[_Question] = []
@@ -197,7 +201,13 @@ class NewsStream:
     def _subscribe(self, proxy: QMI_RpcProxy, address: Address, name: str, wanted: _Wanted) -> None:
         topic = Topic(address.context, address.object, name)
         if topic not in self._wanted:
-            getattr(proxy, name).subscribe(self._receiver)
+            signal = getattr(proxy, name)
+            try:
+                signal.subscribe(self._receiver, last=self._last)
+            except QMI_SignalSubscriptionException:
+                if not self._last:
+                    raise
+                signal.subscribe(self._receiver)  # it does not come by the site, which has no last value of it
         self._wanted.setdefault(topic, []).append(wanted)
 
     # What comes
