@@ -22,6 +22,7 @@ from qmi.runtime.wakeup import Loop
 
 if TYPE_CHECKING:
     from qmi.site.membership import Membership
+    from qmi.site.rows import Rows
 
 
 class AtSiteServices(Router, Protocol):
@@ -56,11 +57,13 @@ class AtSite:
 
     Attributes:
         membership: Its part in the site; None if there is none, or before the context starts.
+        rows: The rows of runs at the site; likewise.
     """
 
     def __init__(self, services: AtSiteServices) -> None:
         self._services = services
         self.membership: Membership | None = None
+        self.rows: Rows | None = None
         self.name: str = services.name
         self.config: CfgQmi = services.config
         self.origin: Origin = services.origin
@@ -85,6 +88,7 @@ class AtSite:
         services.connections.directory = self.membership.attendance
         services.registry.on_change = self.membership.attendance.objects_changed
         self._begin_signals(self.membership)
+        self._begin_rows(self.membership)
         await self.membership.start()
 
     def _begin_signals(self, membership: Membership) -> None:
@@ -96,6 +100,12 @@ class AtSite:
         self._services.signalling.site = engine
         membership.attendance.on_here.append(engine.context_here)
         membership.attendance.on_gone.append(engine.context_gone)
+
+    def _begin_rows(self, membership: Membership) -> None:
+        from qmi.site.rows import Rows
+
+        self.rows = Rows(membership.client, self.config.workgroup, self.name, self.origin.incarnation)
+        membership.attendance.on_gone.append(self.rows.context_gone)
 
     async def stop(self) -> None:
         """Take part no more, when everybody else has stopped."""

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from qmi.actors.future import QMI_RpcFuture
 from qmi.data.follow_rules import LogRows
@@ -18,8 +18,10 @@ from qmi.errors import (
     QMI_ContextStoppedException,
     QMI_Exception,
     QMI_MessageDeliveryException,
+    QMI_NotDeliveredException,
     QMI_ObjectRemovedException,
     QMI_RecordingException,
+    QMI_TimeoutException,
     QMI_UnknownNameException,
     QMI_UnknownRpcException,
 )
@@ -29,11 +31,15 @@ from qmi.runtime.wakeup import Loop
 
 _logger = logging.getLogger("qmi.data")
 
+T = TypeVar("T", bound="TailOfLog")
+
 NAME: Final = "$runs"
 _SHORTEST: Final = 0.02
 _LONGEST: Final = 1.0
 _FILE_PART: Final = 1 << 20
 _ANSWER_TIME: Final = 5.0
+_SILENCE: Final = 15.0
+"""After so many seconds without even a sign of life the publisher of a run at a site is asked."""
 
 
 class LinksOfContext(Protocol):
@@ -51,11 +57,57 @@ class LinksOfContext(Protocol):
         """Connect to another context."""
 
 
+class TailOfLog(Protocol):
+    """What comes of a log by a site."""
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether something may be missing."""
+
+    def begin(self, offset: int) -> None:
+        """What comes from an offset on comes by the site."""
+
+    def take(self, offset: int) -> bytes | None:
+        """What follows an offset; nothing if it is still to come, None if it is to be asked for."""
+
+    def call_at_next(self, offset: int, wake: Callable[[], object]) -> None:
+        """Have a function called once, when there is more to take."""
+
+    def disturb(self) -> None:
+        """Something may be missing."""
+
+
+class RowsAtSite(Protocol[T]):
+    """The rows of runs at a site."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a server."""
+
+    async def follow(self, context: str, run: str) -> T:
+        """Follow a run."""
+
+    def unfollow(self, tail: T) -> None:
+        """Follow it no more."""
+
+
+class PartInSite(Protocol):
+    """What a context does at its site."""
+
+    @property
+    def rows(self) -> RowsAtSite[Any] | None:
+        """The rows of runs; None without a site."""
+
+
 class Asker(Protocol):
     """The context that asks, as this sees it."""
 
     name: str
     loop: Loop
+
+    @property
+    def at_site(self) -> PartInSite:
+        """Its part in a site."""
 
     @property
     def connections(self) -> LinksOfContext:
@@ -165,11 +217,11 @@ def linked_rows(core: Asker, found: dict[str, Any], first: int, to: Told) -> Ste
     """
     context, which = found["context"], (found["run_id"], found["via"])
     log = LogRows(first, found["run_id"])
+    source = _LogElsewhere(core, context, which)
     rows: list[Row] | None
     try:
         while True:
-            answer = yield from ask(core, context, "read", *which, log.offset, PART)
-            what, data = _checked(answer, ("log", "ended", "gone"), context, which)
+            what, data = yield from source.read(log.offset)
             if what == "gone":  # what was not read yet is in the file
                 yield from _rows_of_copy(core, context, which, log.next, to)
                 return
@@ -183,11 +235,96 @@ def linked_rows(core: Asker, found: dict[str, Any], first: int, to: Told) -> Ste
             if (what == "ended" or log.end is not None) and (rows := log.finish()) is not None:
                 break
     finally:
+        source.leave()
         core.loop.soon(core.request, Address(context, NAME), Call(NAME, "leave", which))  # so that it need not find out
     log.check()
     if rows:
         yield rows
     to.state = "interrupted" if log.end is None else str(log.end.get("state"))
+
+
+class _LogElsewhere:
+    """The log of a run of another computer: it comes by the site, where there is one; else it is asked for.
+
+    What is missing of what comes by the site is asked for, too: it is known by its place in the log.
+
+    Args:
+        core: The context that asks.
+        context: The one that is asked.
+        which: The id of the run, and where that context gets it from.
+    """
+
+    def __init__(self, core: Asker, context: str, which: tuple[str, str]) -> None:
+        self._core = core
+        self._context = context
+        self._which = which
+        self._site = core.at_site.rows
+        self._tail: TailOfLog | None = None
+        self._is_over = False
+
+    def read(self, offset: int) -> Generator[Step, None, tuple[str, bytes]]:
+        """What follows an offset, as ``$runs`` tells it."""
+        while True:
+            if self._tail is None and self._site is not None and self._site.is_up:
+                yield from self._begin(self._site)
+            data = None if self._tail is None else self._tail.take(offset)
+            if self._tail is None or data is None:
+                break
+            if data:
+                return "log", data
+            yield from self._wait(self._tail, offset)
+        if self._tail is not None and self._tail.is_disturbed:
+            self._forget_tail()  # and begin anew when it has been asked
+        answer = yield from ask(self._core, self._context, "read", *self._which, offset, PART)
+        return _checked(answer, ("log", "ended", "gone"), self._context, self._which)
+
+    def _wait(self, tail: TailOfLog, offset: int) -> Steps:
+        more: QMI_RpcFuture[None] = QMI_RpcFuture("the next row")
+        tail.call_at_next(offset, partial(more.set_result, None))
+        yield Wait(more, delay=_SILENCE)
+        if not more.done():
+            tail.disturb()
+
+    def _begin(self, site: RowsAtSite[Any]) -> Steps:
+        """Hear the run, and have it published from where its log ends now."""
+        run_id, via = self._which
+
+        async def follow() -> None:
+            tail = await site.follow(via or self._context, run_id)
+            if self._is_over:
+                site.unfollow(tail)
+            else:
+                self._tail = tail
+
+        try:
+            following = self._core.run(follow)
+            try:
+                yield Wait(following)
+                following.result()
+            finally:
+                _give_up(self._core, following)
+            offset = yield from ask(self._core, self._context, "publish_rows", *self._which)
+        except (QMI_NotDeliveredException, QMI_TimeoutException):
+            self._forget_tail()  # the server is lost again
+            return
+        except QMI_UnknownNameException:  # whoever keeps the run is of an older version
+            offset = -1
+        tail = self._tail
+        if type(offset) is not int or offset < 0:  # or it is not at the site
+            self._forget_tail()
+            self._site = None
+        elif tail is not None:
+            tail.begin(offset)
+
+    def _forget_tail(self) -> None:
+        tail, self._tail = self._tail, None
+        if tail is not None and self._site is not None:
+            self._core.loop.soon(self._site.unfollow, tail)
+
+    def leave(self) -> None:
+        """Hear it no more. Whoever leaves may be the garbage collector, so that the loop does it."""
+        self._is_over = True
+        self._core.loop.soon(self._forget_tail)
 
 
 def _checked(answer: Any, kinds: Sequence[str], context: str, which: Sequence[str]) -> tuple[str, bytes]:

@@ -35,6 +35,10 @@ _IDLE: Final = 60.0
 _LONGEST_ANSWER: Final = 20.0
 """Seconds after which a request for rows is answered without any; whoever follows asks again."""
 _PATIENCE: Final = 0.5
+_SIGN_OF_LIFE: Final = 2.0
+"""How often, in seconds, a run that is published at a site says how far it is, and learns whether anybody follows."""
+_UNHEARD: Final = 2
+"""How often nobody has heard that before it is published no more."""
 _MOST: Final = 1 << 20
 _CONDITIONS: Final = ("name", "tag", "since", "until", "state", "limit")
 _MANY: Final = 64
@@ -48,11 +52,50 @@ class Links(Protocol):
         """The contexts that are connected."""
 
 
+class RowsAtSite(Protocol):
+    """The rows of runs at a site."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a server."""
+
+    @property
+    def most(self) -> int:
+        """How many bytes of a log are published at once, at most."""
+
+    async def wait_for_room(self) -> None:
+        """Wait until what was published is on its way."""
+
+    def publish(self, run: str, offset: int, data: bytes) -> None:
+        """Publish bytes of a log; none says how far it is."""
+
+    def end(self, run: str) -> None:
+        """Say that nothing more comes."""
+
+    def call_when_unheard(self, run: str, function: Callable[[], object]) -> None:
+        """Have a function called when nobody follows a run that is published."""
+
+    def forget(self, run: str) -> None:
+        """Take that back."""
+
+
+class PartInSite(Protocol):
+    """What a context does at its site."""
+
+    @property
+    def rows(self) -> RowsAtSite | None:
+        """The rows of runs; None without a site."""
+
+
 class Owner(Protocol):
     """The context behind the object."""
 
     name: str
     config: CfgQmi
+
+    @property
+    def at_site(self) -> PartInSite:
+        """Its part in a site."""
 
     @property
     def connections(self) -> Links:
@@ -97,12 +140,13 @@ class RunService(QMI_RpcObject):
     """What a context tells other programs of the runs of its computer."""
 
     _rpc_placement = Placement.LOOP
-    GUEST_METHODS: ClassVar[Collection[str]] = ("find", "leave", "list_runs", "read", "read_file")
+    GUEST_METHODS: ClassVar[Collection[str]] = ("find", "leave", "list_runs", "publish_rows", "read", "read_file")
 
     def __init__(self, context: Any, name: str, owner: Owner) -> None:
         super().__init__(context, name)
         self._owner = owner
         self._logs: dict[str, _OpenLog] = {}
+        self._unheard: dict[str, int] = {}  # of each run that is published, how often nobody has heard it
 
     @classmethod
     def get_category(cls) -> str:
@@ -224,13 +268,17 @@ class RunService(QMI_RpcObject):
             return self._owner.request(Address(via, NAME), Call(NAME, "read", (run_id, "", offset, limit)))
         return self._owner.run(self._read, _checked_id(run_id), *_checked_range(offset, limit, PART))
 
-    async def _read(self, run_id: str, offset: int, limit: int) -> tuple[str, bytes]:
+    async def _log_of(self, run_id: str) -> _OpenLog | None:
         log = self._logs.get(run_id)
         if log is None:
             found: _Found = await self._in_thread(self._here, run_id)
             log = self._logs.get(run_id) or self._open(found)
-            if log is None:
-                return "gone", b""
+        return log
+
+    async def _read(self, run_id: str, offset: int, limit: int) -> tuple[str, bytes]:
+        log = await self._log_of(run_id)
+        if log is None:
+            return "gone", b""
         log.readers += 1  # it is not closed meanwhile
         log.is_left = False
         try:
@@ -253,9 +301,11 @@ class RunService(QMI_RpcObject):
         self._logs[found.run_id] = log
         return log
 
-    async def _wait_for_bytes(self, run_id: str, log: _OpenLog, offset: int, limit: int) -> tuple[str, bytes]:
+    async def _wait_for_bytes(
+        self, run_id: str, log: _OpenLog, offset: int, limit: int, longest: float = _LONGEST_ANSWER
+    ) -> tuple[str, bytes]:
         pace, checked = Pace(trio.current_time), trio.current_time()
-        end = checked + _LONGEST_ANSWER
+        end = checked + longest
         while True:
             if data := log.read(offset, limit):
                 return "log", data
@@ -273,6 +323,75 @@ class RunService(QMI_RpcObject):
             if left <= 0.0:
                 return "log", b""
             await trio.sleep(pace.delay())
+
+    @answered_by("_begin_publish_rows")
+    def publish_rows(self, run_id: str, via: str) -> int:
+        """Publish the log of a run at the site from now on, as long as anybody follows it there.
+
+        Args:
+            run_id: The run.
+            via: As :meth:`find` has said.
+
+        Returns:
+            From which byte on; -1 if its context is at no site, or the log is no more.
+
+        Raises:
+            QMI_UnknownNameException: If there is no such run.
+        """
+        return self._begin_publish_rows(run_id, via).wait()
+
+    def _begin_publish_rows(self, run_id: str, via: str) -> QMI_RpcFuture[int]:
+        if _is_elsewhere(via):
+            return self._owner.request(Address(via, NAME), Call(NAME, "publish_rows", (run_id, "")))
+        return self._owner.run(self._publish_rows, _checked_id(run_id))
+
+    async def _publish_rows(self, run_id: str) -> int:
+        rows = self._owner.at_site.rows
+        log = None if rows is None or not rows.is_up else await self._log_of(run_id)
+        if rows is None or log is None:
+            return -1
+        begin = log.size()
+        is_new = run_id not in self._unheard
+        self._unheard[run_id] = 0
+        if is_new:  # else what is published from now on is not less than that
+            log.readers += 1
+            self._owner.run(self._go_on_publishing, rows, run_id, log, begin)
+        return begin
+
+    async def _go_on_publishing(self, rows: RowsAtSite, run_id: str, log: _OpenLog, offset: int) -> None:
+        with trio.CancelScope() as scope:
+
+            def count_unheard() -> None:
+                # The first one may have been on its way when somebody has begun to follow.
+                self._unheard[run_id] += 1
+                if self._unheard[run_id] == _UNHEARD:
+                    scope.cancel()
+
+            rows.call_when_unheard(run_id, count_unheard)
+            try:
+                await self._publish_to_the_end(rows, run_id, log, offset)
+            finally:
+                rows.forget(run_id)
+                del self._unheard[run_id]
+                log.readers -= 1
+                log.used = trio.current_time()
+                if log.is_left:
+                    self._close_left(run_id, log)
+
+    async def _publish_to_the_end(self, rows: RowsAtSite, run_id: str, log: _OpenLog, offset: int) -> None:
+        due = trio.current_time() + _SIGN_OF_LIFE
+        while True:
+            what, data = await self._wait_for_bytes(run_id, log, offset, rows.most, _SIGN_OF_LIFE)
+            if what == "ended":
+                rows.end(run_id)
+                return
+            if data:
+                await rows.wait_for_room()
+                rows.publish(run_id, offset, data)
+                offset += len(data)
+            if (now := trio.current_time()) >= due:
+                rows.publish(run_id, offset, b"")
+                due = now + _SIGN_OF_LIFE
 
     @direct_method
     def leave(self, run_id: str, via: str) -> None:
