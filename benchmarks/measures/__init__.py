@@ -17,6 +17,7 @@ ORDER = (
     "site_fan_out",
     "loop_lateness",
     "loop_rate",
+    "loop_overrun",
     "making",
     "idle_memory",
     "importing",

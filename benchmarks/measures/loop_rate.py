@@ -1,4 +1,7 @@
-"""Iterations per second of a loop that has no time to wait."""
+"""Iterations per second of a loop with a period of 1 µs, whose body takes less than that.
+
+Upstream sleeps for what is left of a period, which takes it some 50 µs, in which a whole iteration is over here.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def measure(system: Any, variant: str, seconds: float) -> Figures:
 
 
 MEASURE = Measure(
-    title="loops per second flat out",
+    title="loops per second, body shorter than the period",
     unit="1/s",
     runs=("ours", "upstream"),
     goals=(Goal(versus="upstream", at_least=1.0),),

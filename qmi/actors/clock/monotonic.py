@@ -50,6 +50,15 @@ class ThreadTimer(Protocol):
         """Block until this time: True when it is reached, False when interrupted, also before the call."""
         ...
 
+    def reach(self, t: float, now: float) -> float | None:
+        """Block until this time, and return the time that it is then; None when interrupted, as above.
+
+        Args:
+            t: When to return.
+            now: The time a moment ago; it is returned as it is if it is not before ``t``.
+        """
+        ...
+
     def interrupt(self) -> None:
         """End the wait at once, from any thread. Every later wait ends at once too, until :meth:`clear`."""
         ...
@@ -118,9 +127,8 @@ class MonotonicClock:
     some microseconds, never for more than a tenth of the wait or 0.5 ms.
     """
 
-    def now(self) -> float:
-        """Seconds since some moment in the past; never goes back."""
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
+    """Seconds since some moment in the past; never goes back."""
 
     def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadTimer:
         """A waiter for one thread."""
@@ -178,6 +186,20 @@ class _ThreadTimer(_Closing):
             self._gate.acquire(blocking=False)
 
     def wait_until(self, t: float) -> bool:
+        return self.reach(t, time.monotonic()) is not None
+
+    def reach(self, t: float, now: float) -> float | None:
+        # Nothing here takes a lock while there is nothing to wait for: a request to stop sets a plain attribute.
+        if now < t:
+            if t - now > _TOO_SHORT_TO_SLEEP and self._sleep_until(t):
+                return None
+            now = time.monotonic()
+            while now < t and not self._interrupted:
+                now = time.monotonic()
+        return None if self._interrupted else now
+
+    def _sleep_until(self, t: float) -> bool:
+        """Sleep until shortly before this time; whether the sleep was interrupted."""
         now = time.monotonic
         left = t - now()
         while left > _TOO_SHORT_TO_SLEEP and not self._interrupted:
@@ -185,14 +207,12 @@ class _ThreadTimer(_Closing):
             if early >= left:
                 break
             if self._sleep(min(left - early, _LONGEST_SLEEP)):
-                return False
+                return True
             left = t - now()
             if left <= early:
                 self._aim.woke(early - left)
                 break
-        while now() < t and not self._interrupted:
-            pass
-        return not self._interrupted
+        return False
 
     def _sleep(self, seconds: float) -> bool:
         """Whether the sleep was interrupted."""

@@ -303,6 +303,10 @@ class VirtualThreadWaiter(_VirtualWaiter):
             self._woken.acquire()
         return not self.interrupted
 
+    def reach(self, t: float, now: float) -> float | None:
+        """Block until this virtual time; the time that it is then, or None when interrupted."""
+        return self._clock.now() if self.wait_until(t) else None
+
     def interrupt(self) -> None:
         """End the wait at once, from any thread; the participant counts as working from here."""
         self._clock._interrupt(self)

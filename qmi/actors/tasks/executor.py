@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from qmi.actors.clock.monotonic import Clock
+from qmi.actors.clock.monotonic import Clock, ThreadTimer
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.tasks.task import QMI_Task
 from qmi.actors.worker import Worker
@@ -85,6 +85,11 @@ class Executor:
     def is_running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._started and not self.ended.done()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that the task goes by."""
+        return self._services.clock
 
     def now(self) -> float:
         """The time that the task goes by, in seconds of a clock that does not jump."""
@@ -218,8 +223,9 @@ class Executor:
         """Wait on behalf of the task; in the loop, something to await."""
         raise AssertionError
 
-    def wait_until(self, moment: float) -> bool:
-        """Wait on behalf of a task in a thread; False if it is asked to stop."""
+    @property
+    def timer(self) -> ThreadTimer:
+        """What a task in a thread waits in while it runs; interrupted by a request to stop."""
         raise AssertionError
 
     async def sleep_until(self, moment: float) -> None:

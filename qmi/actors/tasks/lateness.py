@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["LatenessHistogram", "LatenessSummary"]
+__all__ = ["FIRST_BINS", "FIRST_END", "LatenessHistogram", "LatenessSummary"]
 
 _BINS_PER_OCTAVE_LOG2 = 4
 _BINS_PER_OCTAVE = 1 << _BINS_PER_OCTAVE_LOG2
@@ -17,6 +17,17 @@ _BINS_PER_OCTAVE = 1 << _BINS_PER_OCTAVE_LOG2
 _TOP_NS = (1 << 60) - 1
 _SHIFTED_BITS = _BINS_PER_OCTAVE_LOG2 + 1
 _BIN_COUNT = (60 - _SHIFTED_BITS + 2) * _BINS_PER_OCTAVE
+
+
+def _bin_of(ns: int) -> int:
+    # Below 32 ns each bin is one nanosecond; above, the five leading bits name the bin within its octave.
+    shift = ns.bit_length() - _SHIFTED_BITS
+    return ns if shift <= 0 else (shift << _BINS_PER_OCTAVE_LOG2) + (ns >> shift)
+
+
+FIRST_BINS = bytes(map(_bin_of, range(4096)))
+"""The bins of delays up to 4 µs, as those of a loop that has no time to wait are."""
+FIRST_END = len(FIRST_BINS) * 1e-9
 
 
 class LatenessSummary(NamedTuple):
@@ -31,28 +42,27 @@ class LatenessSummary(NamedTuple):
 class LatenessHistogram:
     """Counts delays; see the module for what it promises. Not for use by two threads at once."""
 
-    __slots__ = ("_bins", "_worst")
+    __slots__ = ("bins", "worst")
 
     def __init__(self) -> None:
-        self._bins = [0] * _BIN_COUNT
-        self._worst = 0.0
+        self.bins = [0] * _BIN_COUNT
+        self.worst = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one delay; a negative one (the clock went back) counts as none."""
-        if seconds > self._worst:
-            self._worst = seconds
-        ns = int(seconds * 1e9) if 0.0 < seconds < 1e9 else (0 if seconds <= 0.0 else _TOP_NS)
-        shift = ns.bit_length() - _SHIFTED_BITS
-        # Below 32 ns each bin is one nanosecond; above, the five leading bits name the bin within its octave.
-        if shift <= 0:
-            self._bins[ns] += 1
+        if seconds > self.worst:
+            self.worst = seconds
+        if 0.0 <= seconds < FIRST_END:
+            self.bins[FIRST_BINS[int(seconds * 1e9)]] += 1
+        elif seconds < 1e9:
+            self.bins[_bin_of(int(seconds * 1e9)) if seconds > 0.0 else 0] += 1
         else:
-            self._bins[(shift << _BINS_PER_OCTAVE_LOG2) + (ns >> shift)] += 1
+            self.bins[_bin_of(_TOP_NS)] += 1
 
     def summary(self) -> LatenessSummary:
         """What was counted so far. Takes some 20 µs: for who asks, not for every iteration."""
-        count = sum(self._bins)
-        return LatenessSummary(count, self._percentile(0.5, count), self._percentile(0.99, count), self._worst)
+        count = sum(self.bins)
+        return LatenessSummary(count, self._percentile(0.5, count), self._percentile(0.99, count), self.worst)
 
     def octaves(self) -> tuple[tuple[float, int], ...]:
         """How many delays were at most so many seconds long, and longer than those of the entry before.
@@ -60,7 +70,7 @@ class LatenessHistogram:
         Entries are by factors of two, from 32 ns up; those without delays are left out.
         """
         found: dict[int, int] = {}
-        for index, number in enumerate(self._bins):
+        for index, number in enumerate(self.bins):
             if number:
                 shift = max((index >> _BINS_PER_OCTAVE_LOG2) - 1, 0)
                 found[shift] = found.get(shift, 0) + number
@@ -69,10 +79,10 @@ class LatenessHistogram:
     def _percentile(self, fraction: float, count: int) -> float:
         rank = fraction * count
         below = 0
-        for index, number in enumerate(self._bins):
+        for index, number in enumerate(self.bins):
             below += number
             if number and below >= rank:
-                return min(_middle_of(index), self._worst)
+                return min(_middle_of(index), self.worst)
         return 0.0
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import trio
 
 from qmi.actors.pubsub.signal import QMI_Signal
-from qmi.actors.tasks.schedule import LoopStatistics, QMI_LoopTaskMissedLoopPolicy, Schedule
+from qmi.actors.tasks.schedule import LoopStatistics, Notice, QMI_LoopTaskMissedLoopPolicy, Schedule
 from qmi.actors.tasks.task import QMI_Task, TaskExecutor, TaskRunner, copied
 from qmi.errors import QMI_TaskStopException
 
@@ -118,18 +118,29 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
         self._finish(errors)
 
     def _loop(self, executor: TaskExecutor) -> None:
+        # A loop without time to wait spends all of it here: no lock is taken, the clock is read twice an iteration.
         self.loop_prepare()
-        self._schedule.begin(executor.now())
-        while executor.wait_until(self._schedule.next_start):
-            self._schedule.started(executor.now())
-            if self.update_settings():
+        now, reach, schedule = executor.clock.now, executor.timer.reach, self._schedule
+        new_settings, asks = self._new_settings, self._does("update_settings")
+        updates, publishes = self._does("update_status"), self._does("publish_signals")
+        moment = now()
+        schedule.begin(moment)
+        while (start := reach(schedule.next_start, moment)) is not None:
+            schedule.started(start)
+            if (new_settings or asks) and self.update_settings():
                 self.process_new_settings()
             self.loop_iteration()
-            if self.update_status():
+            if updates and self.update_status():
                 self.sig_status_updated.publish(copied(self.status))
-            self.publish_signals()
-            if self._is_over(executor.now()):
+            if publishes:
+                self.publish_signals()
+            moment = now()
+            if (notice := schedule.finished(moment)) is not None and self._tell(notice):
                 return
+
+    def _does(self, method: str) -> bool:
+        """Whether a method is another one than that of this class."""
+        return getattr(getattr(self, method), "__func__", None) is not _HERE[method]
 
     async def run_async(self) -> None:
         """Run the loop in the event loop."""
@@ -154,27 +165,27 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
 
     async def _loop_async(self, executor: TaskExecutor) -> None:
         await _call(self.loop_prepare)
-        self._schedule.begin(executor.now())
+        now, schedule = executor.clock.now, self._schedule
+        schedule.begin(now())
         while True:
-            await executor.sleep_until(self._schedule.next_start)
-            self._schedule.started(executor.now())
+            await executor.sleep_until(schedule.next_start)
+            schedule.started(now())
             if self.update_settings():
                 await _call(self.process_new_settings)
             await _call(self.loop_iteration)
             if await _call(self.update_status):
                 self.sig_status_updated.publish(copied(self.status))
             await _call(self.publish_signals)
-            if self._is_over(executor.now()):
+            if (notice := schedule.finished(now())) is not None and self._tell(notice):
                 return
 
-    def _is_over(self, now: float) -> bool:
-        decision = self._schedule.finished(now)
-        if decision.report is not None:
-            _logger.warning("Task %s: %s", self._name, decision.report)
-        if decision.end_reason is not None:
-            _logger.warning("Task %s ends: %s", self._name, decision.end_reason)
-            return True
-        return False
+    def _tell(self, notice: Notice) -> bool:
+        """Log a notice; whether it ends the loop."""
+        if notice.report is not None:
+            _logger.warning("Task %s: %s", self._name, notice.report)
+        if notice.end_reason is not None:
+            _logger.warning("Task %s ends: %s", self._name, notice.end_reason)
+        return notice.end_reason is not None
 
     def _finish(self, errors: list[BaseException]) -> None:
         if (report := self._schedule.last_report()) is not None:
@@ -189,6 +200,9 @@ class QMI_LoopTask(QMI_Task[ST_co, SG_co]):
 
 
 QMI_LoopTask.__module__ = "qmi.core.task"
+
+_HERE = {name: getattr(QMI_LoopTask, name) for name in ("update_settings", "update_status", "publish_signals")}
+# As they are now: by the time that a loop begins, somebody may have put others in their place.
 
 
 async def _call(hook: Callable[[], object]) -> object:

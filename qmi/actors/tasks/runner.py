@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -417,6 +418,11 @@ class QMI_TaskRunner(QMI_RpcObject):
 
     def _end_reason(self) -> str | None:
         return self.task.loop_statistics().end_reason if isinstance(self.task, QMI_LoopTask) else None
+
+    @property
+    def new_task_settings(self) -> Sized:
+        """Holds the settings that the task has not taken yet."""
+        return self._pending
 
     def take_task_settings(self) -> Taken | None:
         """The settings that were set last, once; a copy, since they are kept for a restart."""

@@ -9,8 +9,10 @@ exactly when the next is due has missed nothing.
 =========  =====================================================================================================
 IMMEDIATE  the overdue iteration starts at once and the grid begins anew there: one start for however many periods
            were missed. The same happens when a loop is woken a whole period late or more.
-SKIP       every overdue start is dropped; the next start is the first one on the grid that is not yet over.
-TERMINATE  the loop ends; :attr:`Decision.end_reason` says why.
+SKIP       every overdue start is dropped; the next start is the first one on the grid that is not yet over. One that
+           has been over for less than a microsecond (or a period, if that is shorter) is kept, and starts at once:
+           that is less than planning takes, and than any wait is punctual to.
+TERMINATE  the loop ends; :attr:`Notice.end_reason` says why.
 =========  =====================================================================================================
 
 What IMMEDIATE promises (there is never a burst of catching up): a start is never planned less than a period after the
@@ -27,10 +29,10 @@ How a task runner uses it, with a waiter from :mod:`qmi.actors.clock.monotonic`:
     while waiter.wait_until(schedule.next_start):      # False: somebody asked to stop
         schedule.started(clock.now())
         task.loop_iteration()
-        decision = schedule.finished(clock.now())
-        if decision.report is not None:
-            logger.warning("%s", decision.report)      # at most once a second
-        if decision.end_reason is not None:
+        notice = schedule.finished(clock.now())        # None: there is nothing to tell
+        if notice is not None and notice.report is not None:
+            logger.warning("%s", notice.report)        # at most once a second
+        if notice is not None and notice.end_reason is not None:
             break
     task.loop_finalize()
     report = schedule.last_report()                    # misses that were not reported yet, or None
@@ -43,14 +45,13 @@ import math
 from numbers import Real
 from typing import Final, NamedTuple
 
-from qmi.actors.tasks.lateness import LatenessHistogram, LatenessSummary
+from qmi.actors.tasks.lateness import FIRST_BINS, FIRST_END, LatenessHistogram, LatenessSummary
 from qmi.errors import QMI_InvalidValueException
 
 __all__ = [
-    "ON_TIME",
-    "Decision",
     "LoopStatistics",
     "MissReport",
+    "Notice",
     "QMI_LoopTaskMissedLoopPolicy",
     "Schedule",
     "check_period",
@@ -58,6 +59,7 @@ __all__ = [
 
 SHORTEST_PERIOD: Final = 1e-9
 _FARTHEST_AHEAD = 2
+_KEPT: Final = 1e-6
 
 
 class QMI_LoopTaskMissedLoopPolicy(enum.Enum):
@@ -73,21 +75,16 @@ class QMI_LoopTaskMissedLoopPolicy(enum.Enum):
     """End the loop."""
 
 
-class Decision(NamedTuple):
-    """What follows from the end of an iteration.
+class Notice(NamedTuple):
+    """What is to be told at the end of an iteration.
 
     Attributes:
-        missed: Periods that this iteration missed.
-        end_reason: Why the loop must end (TERMINATE), or None to go on.
         report: A line for the log, or None; comes at most once a second, however many periods are missed.
+        end_reason: Why the loop must end (TERMINATE), or None to go on.
     """
 
-    missed: int
-    end_reason: str | None
     report: str | None
-
-
-ON_TIME: Final = Decision(0, None, None)
+    end_reason: str | None
 
 
 class LoopStatistics(NamedTuple):
@@ -143,25 +140,30 @@ class MissReport:
         interval: Seconds from one report to the next, at least.
     """
 
-    __slots__ = ("_interval", "_last", "_unreported")
+    __slots__ = ("_interval", "last_time", "next_time", "unreported")
 
     def __init__(self, *, interval: float = 1.0) -> None:
         self._interval = interval
-        self._last = -math.inf
-        self._unreported = 0
+        self.last_time = self.next_time = -math.inf
+        self.unreported = 0
 
     def add(self, now: float, missed: int) -> int | None:
         """Count misses; return how many to report now, or None to stay silent."""
-        self._unreported += missed
+        self.unreported += missed
+        return self.due(now)
+
+    def due(self, now: float) -> int | None:
+        """How many to report now, or None to stay silent."""
         # Backwards by more than the interval: that clock has jumped, and waiting for the old time would mute the loop.
-        if abs(now - self._last) < self._interval:
+        if abs(now - self.last_time) < self._interval:
             return None
-        self._last = now
+        self.last_time = now
+        self.next_time = now + self._interval
         return self.take()
 
     def take(self) -> int:
         """Return the misses that were not reported yet and count them as reported."""
-        unreported, self._unreported = self._unreported, 0
+        unreported, self.unreported = self.unreported, 0
         return unreported
 
 
@@ -181,11 +183,13 @@ class Schedule:
         "_end_reason",
         "_immediate",
         "_iterations",
+        "_kept",
         "_lateness",
         "_missed",
         "_number",
         "_origin",
         "_reports",
+        "_skips",
         "next_start",
         "period",
         "policy",
@@ -204,6 +208,8 @@ class Schedule:
         self.policy: Final = policy
         self.next_start: float = 0.0
         self._immediate = policy is QMI_LoopTaskMissedLoopPolicy.IMMEDIATE
+        self._skips = policy is QMI_LoopTaskMissedLoopPolicy.SKIP
+        self._kept = min(_KEPT, self.period) if self._skips else 0.0
         self._lateness = LatenessHistogram()
         self._iterations = 0
         self._missed = 0
@@ -219,53 +225,64 @@ class Schedule:
     def started(self, now: float) -> None:
         """Note that the iteration planned for ``next_start`` starts now."""
         self._iterations += 1
-        self._lateness.add(now - self._due)
-        if not self._immediate:
-            return
-        late = now - self.next_start
-        if late >= self.period:
+        histogram = self._lateness
+        if histogram.worst > (late := now - self._due) > 0.0 and late < FIRST_END:
+            histogram.bins[FIRST_BINS[int(late * 1e9)]] += 1  # what add() does, without a call
+        else:
+            histogram.add(late)
+        if self._immediate and (waited := now - self.next_start) >= self.period:
             # Woken a whole period late or more: without a new grid, the next start would follow at once.
-            self._missed += math.floor(late / self.period)
-            self._origin, self._number = now, 0
-        elif self.next_start > self._due:
+            self._missed += math.floor(waited / self.period)
             self._origin, self._number = now, 0
 
-    def finished(self, now: float) -> Decision:
+    def finished(self, now: float) -> Notice | None:
         """Plan the next start, after the iteration that was started last has ended now.
 
         Returns:
-            ``ON_TIME``, or what was missed. ``next_start`` holds the next time to run, unless ``end_reason`` is given.
+            What is to be told, if anything. ``next_start`` holds the next time to run, unless ``end_reason`` is given.
         """
-        self._number += 1
-        due = self._origin + self._number * self.period
-        if now <= due:
+        # A loop whose iterations take longer than its period spends most of its time here and in started().
+        self._number = number = self._number + 1
+        due = self._origin + number * self.period
+        over = now - self._kept
+        if over <= due:
             if due - now > _FARTHEST_AHEAD * self.period:
                 self._number = math.floor((now - self._origin) / self.period) + 1
                 due = self._origin + self._number * self.period
             self._due = self.next_start = due
-            return ON_TIME
-        return self._overdue(now, due)
-
-    def _overdue(self, now: float, due: float) -> Decision:
-        number = self._first_not_before(now)
-        missed = number - self._number
+            return None
+        following = number + 1
+        next_start = self._origin + following * self.period
+        if next_start < over:
+            following = self._first_not_before(over)
+            next_start = self._origin + following * self.period
+        missed = following - number
         self._missed += missed
-        if self.policy is QMI_LoopTaskMissedLoopPolicy.TERMINATE:
-            self._end_reason = (
-                f"The loop ended by its policy TERMINATE: an iteration was over {_duration(now - due)} after the next "
-                f"one was due, with a loop period of {_duration(self.period)}"
-            )
-            return Decision(missed, self._end_reason, None)
         if self._immediate:
-            self._due, self.next_start = due, now
+            self._due = due
+            self._origin = self.next_start = now
+            self._number = 0
+        elif self._skips:
+            self._number = following
+            self._due = self.next_start = next_start
         else:
-            self._number = number
-            self._due = self.next_start = self._origin + number * self.period
-        report = self._reports.add(now, missed)
-        return Decision(missed, None, None if report is None else self._line(report))
+            return self._terminate(now - due)
+        reports = self._reports
+        reports.unreported += missed
+        if reports.last_time <= now < reports.next_time:
+            return None
+        report = reports.due(now)
+        return None if report is None else Notice(self._line(report), None)
+
+    def _terminate(self, overdue: float) -> Notice:
+        self._end_reason = (
+            f"The loop ended by its policy TERMINATE: an iteration was over {_duration(overdue)} after the next "
+            f"one was due, with a loop period of {_duration(self.period)}"
+        )
+        return Notice(None, self._end_reason)
 
     def _first_not_before(self, now: float) -> int:
-        """Number of the first grid point at or after now, and after the one that is overdue."""
+        """Number of the first grid point at or after that time, and after the one that is overdue."""
         number = max(math.ceil((now - self._origin) / self.period), self._number + 1)
         # The quotient may be off by its last digit; the grid itself decides.
         if self._origin + (number - 1) * self.period >= now:

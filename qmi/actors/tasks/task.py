@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sized
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
+from qmi.actors.clock.monotonic import Clock, ThreadTimer
 from qmi.actors.pubsub.signal import QMI_Signal
 
 ST_co = TypeVar("ST_co", covariant=True)
@@ -21,14 +23,16 @@ class Taken(NamedTuple):
 class TaskExecutor(Protocol):
     """What a task needs of what carries it out: its thread, or the event loop."""
 
-    def now(self) -> float:
-        """The time that the task goes by, in seconds of a clock that does not jump."""
+    @property
+    def clock(self) -> Clock:
+        """The clock that the task goes by."""
+
+    @property
+    def timer(self) -> ThreadTimer:
+        """What a task in a thread waits in while it runs; interrupted by a request to stop."""
 
     def sleep(self, duration: float) -> object:
         """Wait on behalf of the task; in the loop, something to await."""
-
-    def wait_until(self, moment: float) -> bool:
-        """Wait on behalf of a task in a thread; False if it is asked to stop."""
 
     async def sleep_until(self, moment: float) -> None:
         """Wait on behalf of a task in the loop."""
@@ -50,6 +54,10 @@ class TaskRunner(Protocol):
     @property
     def task_executor(self) -> TaskExecutor:
         """What carries the task out."""
+
+    @property
+    def new_task_settings(self) -> Sized:
+        """Holds the settings that the task has not taken yet, the same as long as the runner lives."""
 
     def take_task_settings(self) -> Taken | None:
         """The settings that were set last, once; None if there are none."""
@@ -83,6 +91,7 @@ class QMI_Task(Generic[ST_co, SG_co]):
         self._task_runner = task_runner
         self._executor = task_runner.task_executor
         self._context = task_runner.task_context
+        self._new_settings = task_runner.new_task_settings
         self._name = name
         self.settings: Any = None
         self.status: Any = None
@@ -113,6 +122,8 @@ class QMI_Task(Generic[ST_co, SG_co]):
         Returns:
             Whether there were any; then ``self.settings`` has them and ``sig_settings_updated`` is published.
         """
+        if not self._new_settings:
+            return False
         taken = self._task_runner.take_task_settings()
         if taken is None:
             return False

@@ -160,10 +160,11 @@ class ThreadExecutor(Executor):
             self._interrupts.clear()
         return self._requested
 
-    def wait_until(self, moment: float) -> bool:
-        """Wait on behalf of the task; False if it is asked to stop."""
+    @property
+    def timer(self) -> ThreadTimer:
+        """What the task waits in while it runs; interrupted by a request to stop."""
         assert self._waiter is not None
-        return self._waiter.wait_until(moment)
+        return self._waiter
 
     def sleep(self, duration: float) -> None:
         """Wait on behalf of the task."""

@@ -107,6 +107,20 @@ def test_an_interruption_lasts_until_it_is_cleared(clock: Clock) -> None:
         assert waiter.wait_until(clock.now() + FOR_EVER) is False
 
 
+@pytest.mark.parametrize("ahead", [-1.0, 0.0, 5e-6, 2e-3])
+def test_reach_returns_the_time_that_it_is_then(clock: Clock, ahead: float) -> None:
+    with clock.thread_waiter() as waiter:
+        now = clock.now()
+        reached = waiter.reach(now + ahead, now)
+        assert reached is not None
+        assert max(now, now + ahead) <= reached <= clock.now()
+        waiter.interrupt()
+        assert waiter.reach(now + ahead, now) is None
+        assert waiter.reach(now + FOR_EVER, now) is None
+        waiter.clear()
+        assert waiter.reach(now, now) == now
+
+
 def test_a_waiter_waits_again_after_an_interrupted_wait(clock: Clock, asleep: threading.Event) -> None:
     waiter = clock.thread_waiter()
 

@@ -30,7 +30,7 @@ def plain_loop(clock: Clock, waiter: ThreadTimer, schedule: Schedule, iteration:
             schedule.started(clock.now())
             iteration(number)
             number += 1
-            if schedule.finished(clock.now()).end_reason is not None:
+            if (notice := schedule.finished(clock.now())) is not None and notice.end_reason is not None:
                 break
 
 
@@ -43,7 +43,7 @@ async def async_loop(clock: Clock, waiter: LoopTimer, schedule: Schedule, iterat
             schedule.started(clock.now())
             iteration(number)
             number += 1
-            if schedule.finished(clock.now()).end_reason is not None:
+            if (notice := schedule.finished(clock.now())) is not None and notice.end_reason is not None:
                 break
 
 

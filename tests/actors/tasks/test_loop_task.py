@@ -105,6 +105,29 @@ def test_hooks_are_called_in_their_order(kind: type[PlainLoop]) -> None:
         assert task.get_status() == {"count": 1}
 
 
+HOOKS = ("update_settings", "process_new_settings", "update_status", "publish_signals")
+
+
+@pytest.mark.parametrize("place", ["instance", "class", "base"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hook_is_called_wherever_it_is_written(monkeypatch: pytest.MonkeyPatch, place: str, hook: str) -> None:
+    called: list[str] = []
+
+    class Bare(QMI_LoopTask[Any, Any]):
+        pass
+
+    with open_bench() as bench:
+        task = bench.context.make_task("task", Bare)
+        target = {"instance": task_of(bench.context), "class": Bare, "base": QMI_LoopTask}[place]
+        monkeypatch.setattr(target, hook, lambda *args: called.append(hook))
+        task.set_settings("s")
+        task.start()
+        bench.clock.run(2.0)
+        task.stop()
+        task.join()
+        assert called == [hook] * (1 if hook == "process_new_settings" else 3)
+
+
 @both
 @pytest.mark.parametrize("duration", [360.0, pytest.param(3600.0, marks=pytest.mark.slow)])
 def test_an_hour_of_a_10_hz_loop_is_over_at_once(kind: type[PlainLoop], duration: float) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from qmi.actors.tasks.lateness import LatenessHistogram
 from qmi.actors.tasks.schedule import (
-    ON_TIME,
-    Decision,
     MissReport,
+    Notice,
     QMI_LoopTaskMissedLoopPolicy,
     Schedule,
     check_period,
@@ -46,17 +45,34 @@ def begun(policy: QMI_LoopTaskMissedLoopPolicy, period: float = 2.0, now: float 
     return schedule
 
 
+class Outcome(NamedTuple):
+    """What an iteration missed, and what is told of it."""
+
+    missed: int
+    end_reason: str | None = None
+    report: str | None = None
+
+
+ON_TIME = Outcome(0)
+
+
+def finish(schedule: Schedule, now: float) -> Outcome:
+    before = schedule._missed
+    notice = schedule.finished(now) or Notice(None, None)
+    return Outcome(schedule._missed - before, notice.end_reason, notice.report)
+
+
 @pytest.mark.parametrize(("end", "missed", "following"), [case[1:4] for case in CASES], ids=[c[0] for c in CASES])
 def test_immediate_starts_an_overdue_iteration_at_once(end: float, missed: int, following: float) -> None:
     schedule = begun(IMMEDIATE)
     schedule.started(100.0)
-    decision = schedule.finished(end)
+    decision = finish(schedule, end)
     assert decision.missed == missed
     assert decision.end_reason is None
     assert schedule.next_start == following
     # The period counts from where it starts.
     schedule.started(following)
-    assert schedule.finished(following) is ON_TIME
+    assert finish(schedule, following) == ON_TIME
     assert schedule.next_start == following + 2.0
     assert schedule.statistics().missed == missed
 
@@ -67,11 +83,11 @@ def test_immediate_starts_an_overdue_iteration_at_once(end: float, missed: int, 
 def test_skip_drops_what_is_overdue(end: float, missed: int, following: float) -> None:
     schedule = begun(SKIP)
     schedule.started(100.0)
-    decision = schedule.finished(end)
+    decision = finish(schedule, end)
     assert (decision.missed, decision.end_reason) == (missed, None)
     assert schedule.next_start == following
     schedule.started(following + 0.5)
-    assert schedule.finished(following + 0.75) is ON_TIME
+    assert finish(schedule, following + 0.75) == ON_TIME
     assert schedule.next_start == following + 2.0
     assert schedule.statistics().missed == missed
 
@@ -80,7 +96,7 @@ def test_skip_drops_what_is_overdue(end: float, missed: int, following: float) -
 def test_terminate_ends_only_when_a_period_was_missed(end: float, missed: int) -> None:
     schedule = begun(TERMINATE)
     schedule.started(100.0)
-    decision = schedule.finished(end)
+    decision = finish(schedule, end)
     assert decision.missed == missed
     assert (decision.end_reason is not None) == (missed > 0)
     assert schedule.statistics().end_reason == decision.end_reason
@@ -89,7 +105,7 @@ def test_terminate_ends_only_when_a_period_was_missed(end: float, missed: int) -
 def test_the_reason_of_a_termination_can_be_read() -> None:
     schedule = begun(TERMINATE, period=0.5)
     schedule.started(100.0)
-    decision = schedule.finished(100.75)
+    decision = finish(schedule, 100.75)
     assert decision.end_reason == (
         "The loop ended by its policy TERMINATE: an iteration was over 250 ms after the next one was due, "
         "with a loop period of 500 ms"
@@ -102,13 +118,13 @@ def test_a_late_wake_up_does_not_shift_the_grid() -> None:
         for k in range(5):
             assert schedule.next_start == 100.0 + 2.0 * k
             schedule.started(schedule.next_start + 1.9)
-            assert schedule.finished(schedule.next_start + 1.95) is ON_TIME
+            assert finish(schedule, schedule.next_start + 1.95) == ON_TIME
 
 
 def test_immediate_counts_from_a_start_that_was_woken_a_period_late() -> None:
     schedule = begun(IMMEDIATE)
     schedule.started(105.0)
-    assert schedule.finished(105.5) is ON_TIME
+    assert finish(schedule, 105.5) == ON_TIME
     assert schedule.next_start == 107.0
     assert schedule.statistics().missed == 2
 
@@ -117,7 +133,7 @@ def test_a_slow_clock_makes_nobody_late() -> None:
     schedule = begun(SKIP)
     for _ in range(1000):
         schedule.started(100.0)
-        assert schedule.finished(100.0).end_reason is None
+        assert finish(schedule, 100.0).end_reason is None
     # Starts that lie more than two periods ahead of a clock that stands still are brought back.
     assert schedule.next_start <= 104.0
 
@@ -128,16 +144,18 @@ def test_schedule_does_not_drift_in_hours_of_microseconds(policy: QMI_LoopTaskMi
     count = 20_000
     for _ in range(count):
         schedule.started(schedule.next_start)
-        assert schedule.finished(schedule.next_start) is ON_TIME
+        assert finish(schedule, schedule.next_start) == ON_TIME
     assert schedule.next_start == 1000.0 + count * 1e-6
 
 
 def test_skip_is_on_its_grid_after_hours_of_microseconds() -> None:
     schedule = begun(SKIP, period=1e-6, now=1000.0)
     schedule.started(1000.0)
-    decision = schedule.finished(1000.0 + 6 * 3600.0 + 0.3e-6)
-    assert decision.missed == 21_600_000_000
-    assert schedule.next_start == 1000.0 + 21_600_000_001 * 1e-6
+    end = 1000.0 + 6 * 3600.0 + 0.3e-6
+    decision = finish(schedule, end)
+    # The one that has been over for less than a microsecond is kept.
+    assert decision.missed == 21_599_999_999
+    assert schedule.next_start == 1000.0 + 21_600_000_000 * 1e-6 < end
 
 
 @pytest.mark.parametrize("period", [0.1, 0.3, 1e-3, 1 / 3])
@@ -146,19 +164,43 @@ def test_an_end_exactly_on_the_grid_can_keep_that_start(period: float) -> None:
         schedule = begun(SKIP, period=period)
         schedule.started(100.0)
         on_grid = 100.0 + number * period
-        assert schedule.finished(on_grid).missed == number - 1
+        assert finish(schedule, on_grid).missed == number - 1
         assert schedule.next_start == on_grid
 
 
 def test_an_end_a_last_digit_after_the_grid_drops_that_start() -> None:
     # The quotient of these rounds to the number of the start that is just over.
     schedule = begun(SKIP, period=0.1, now=1000.0)
-    schedule.started(1000.0)
     now = 513750.20000000007
     assert math.ceil((now - 1000.0) / 0.1) == 5127502
     assert now > 1000.0 + 5127502 * 0.1
-    assert schedule.finished(now).missed == 5127502
-    assert schedule.next_start == 1000.0 + 5127503 * 0.1
+    assert schedule._first_not_before(now) == 5127503
+
+
+@pytest.mark.parametrize(
+    ("period", "after", "kept"),
+    [
+        (2.0, 0.9e-6, True),
+        (2.0, 1.1e-6, False),
+        (1e-3, 0.9e-6, True),
+        (1e-3, 1.1e-6, False),
+        (1e-6, 0.9e-6, True),
+        (0.5e-6, 0.4e-6, True),
+        (0.5e-6, 0.6e-6, False),
+    ],
+)
+def test_skip_keeps_a_start_that_was_over_for_less_than_a_microsecond(period: float, after: float, kept: bool) -> None:
+    schedule = begun(SKIP, period=period, now=0.0)
+    schedule.started(0.0)
+    assert finish(schedule, period + after).missed == (0 if kept else 1)
+    assert schedule.next_start == (period if kept else 2 * period)
+
+
+@pytest.mark.parametrize("policy", [IMMEDIATE, TERMINATE])
+def test_other_policies_miss_a_start_that_is_just_over(policy: QMI_LoopTaskMissedLoopPolicy) -> None:
+    schedule = begun(policy, now=0.0)
+    schedule.started(0.0)
+    assert finish(schedule, 2.0 + 1e-9).missed == 1
 
 
 periods = st.floats(1e-6, 1e4)
@@ -174,10 +216,10 @@ def test_skip_never_leaves_its_grid(period: float, origin: float, steps: list[tu
         now = schedule.next_start + wake_late * period
         schedule.started(now)
         now += work * period
-        decision = schedule.finished(now)
+        decision = finish(schedule, now)
         following = number + 1 + decision.missed
         assert schedule.next_start == origin + following * period
-        assert schedule.next_start >= now - math.ulp(now)
+        assert schedule.next_start >= now - min(1e-6, period) - math.ulp(now)
         # No start that could still be kept was dropped.
         assert decision.missed == 0 or origin + (following - 1) * period < now + math.ulp(now)
         number = following
@@ -198,7 +240,7 @@ def test_immediate_never_bursts(period: float, steps: list[tuple[float, float]])
         starts.append(now)
         schedule.started(now)
         now += work * period
-        schedule.finished(now)
+        finish(schedule, now)
     for i in range(1, len(starts)):
         assert planned[i] - planned[i - 1] >= period - slack
         late = starts[i - 1] - planned[i - 1]
@@ -218,7 +260,7 @@ def test_terminate_ends_at_the_first_miss_and_says_why(period: float, work: list
         due = schedule.next_start + period
         schedule.started(schedule.next_start)
         end = schedule.next_start + share * period
-        decision = schedule.finished(end)
+        decision = finish(schedule, end)
         if decision.end_reason is not None:
             assert end > due - period * 1e-9
             assert "TERMINATE" in decision.end_reason
@@ -233,7 +275,7 @@ def test_misses_are_logged_at_most_once_a_second() -> None:
     while schedule.next_start < 10.0:
         schedule.started(schedule.next_start)
         end = schedule.next_start + 2.5e-3
-        decision = schedule.finished(end)
+        decision = finish(schedule, end)
         assert decision.missed == 2
         if decision.report is not None:
             reports.append((end, decision.report))
@@ -251,7 +293,7 @@ def test_misses_are_logged_at_most_once_a_second() -> None:
 def test_a_single_miss_is_reported_in_the_singular() -> None:
     schedule = begun(IMMEDIATE, period=2e-6)
     schedule.started(100.0)
-    report = schedule.finished(100.0 + 3e-6).report
+    report = finish(schedule, 100.0 + 3e-6).report
     assert report is not None
     assert report.startswith("1 loop period was missed (1 so far, policy IMMEDIATE)")
     assert report.endswith("2 µs")
@@ -260,7 +302,7 @@ def test_a_single_miss_is_reported_in_the_singular() -> None:
 @pytest.mark.parametrize(("period", "text"), [(5e-9, "5 ns"), (2e-6, "2 µs"), (0.02, "20 ms"), (90.0, "90 s")])
 def test_durations_are_written_in_a_fitting_unit(period: float, text: str) -> None:
     schedule = begun(IMMEDIATE, period=period, now=0.0)
-    report = schedule.finished(period * 1.5).report
+    report = finish(schedule, period * 1.5).report
     assert report is not None
     assert report.endswith(f"period of {text}")
 
@@ -319,14 +361,13 @@ def test_a_policy_is_one_of_three() -> None:
 
 def test_the_policy_lives_where_users_import_it() -> None:
     assert QMI_LoopTaskMissedLoopPolicy.__module__ == "qmi.core.task"
-    assert Decision(0, None, None) == ON_TIME
 
 
 def test_statistics_tell_how_late_the_starts_were() -> None:
     schedule = begun(SKIP, period=1.0, now=0.0)
     for k in range(100):
         schedule.started(schedule.next_start + (0.5 if k == 50 else 100e-6))
-        schedule.finished(schedule.next_start + 0.6)
+        finish(schedule, schedule.next_start + 0.6)
     statistics = schedule.statistics()
     assert (statistics.iterations, statistics.missed, statistics.end_reason) == (100, 0, None)
     assert statistics.lateness.samples == 100
@@ -338,7 +379,7 @@ def test_statistics_tell_how_late_the_starts_were() -> None:
 def test_an_overdue_start_counts_as_late_by_what_it_was_overdue() -> None:
     schedule = begun(IMMEDIATE)
     schedule.started(100.0)
-    schedule.finished(103.0)
+    finish(schedule, 103.0)
     schedule.started(103.5)
     assert schedule.statistics().lateness.worst == 1.5
 
