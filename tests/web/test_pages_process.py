@@ -96,7 +96,10 @@ def test_block_that_ends_at_once_leaves_nothing() -> None:
     with Beside("serves") as beside:
         pass
     assert beside.next() == PagesStatus()
+    # The end of the block, which comes at once, may still be later than the program's first word.
+    served = [] if beside.shown.empty() else [beside.next()]
     assert beside.shown.empty()
+    assert [(each.address, each.why, identify(each.pid)) for each in served] == [(ADDRESS, "", None)] * len(served)
 
 
 @pytest.mark.slow
