@@ -73,6 +73,23 @@ class HostPort(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Relay(HostPort):
+    """A server of a site that passes on what a link carries, where the other side cannot be reached itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"{RELAY_WORD} {super().__str__()}"
+
+
+RELAY_WORD = "relay"
+
+
+def is_relay(where: str) -> bool:
+    """Whether an address, as a text, is that of a :class:`Relay`."""
+    return where.startswith(f"{RELAY_WORD} ")
+
+
 def is_valid_name(name: object) -> bool:
     """Whether a context or object may have this name."""
     return isinstance(name, str) and _NAME.match(name) is not None

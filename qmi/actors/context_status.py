@@ -189,6 +189,7 @@ class LinkStatus(PlainRecord):
         version: The version that the other one runs.
         pid: Its process.
         tls: Whether the link is protected.
+        relayed: Whether it goes through a server of the site, at that address.
         heard: Seconds since something came from there.
         requests: How many requests were sent there.
         open_requests: How many of them have no answer yet.
@@ -209,6 +210,7 @@ class LinkStatus(PlainRecord):
     version: str = ""
     pid: int = 0
     tls: bool = False
+    relayed: bool = False
     heard: float = 0.0
     requests: int = 0
     open_requests: int = 0

@@ -470,6 +470,7 @@ class CfgSite:
         buffer_bytes: Bytes of signals that wait in a context while no server is reached or it is slow.
         history: How much the servers keep.
         names: Contexts that may connect besides those of ``contexts``, where certificates tell who is who.
+        relay: Whether contexts make links through the servers where they cannot reach each other.
         store_dir: Directory where a server keeps its data, in the QMI home directory unless it is a full path. None:
             ``site`` there.
     """
@@ -479,6 +480,7 @@ class CfgSite:
     buffer_bytes: Size = 8 * MIB
     history: CfgHistory = field(factory=CfgHistory)
     names: list[Name] = field(factory=list)
+    relay: Flag = False
     store_dir: FileName | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +13,7 @@ from qmi.actors.pubsub.broker import Broker
 from qmi.actors.registry import Registry
 from qmi.config.schema import CfgQmi
 from qmi.messages import Origin, Request, Subscribe
+from qmi.names import HostPort
 from qmi.net.codec.codec import Codec
 from qmi.net.io.fan_out import Publication
 from qmi.net.io.link import Link
@@ -86,6 +88,7 @@ class AtSite:
         self.loop = services.loop
         self.membership = Membership(self)
         services.connections.directory = self.membership.attendance
+        services.connections.relay = self.membership.relay
         services.registry.on_change = self.membership.attendance.objects_changed
         self._begin_signals(self.membership)
         self._begin_rows(self.membership)
@@ -110,7 +113,7 @@ class AtSite:
     async def stop(self) -> None:
         """Take part no more, when everybody else has stopped."""
         if self.membership is not None:
-            self._services.connections.directory = None
+            self._services.connections.directory = self._services.connections.relay = None
             self._services.registry.on_change = lambda: None
             await self.membership.stop()
 
@@ -125,6 +128,10 @@ class AtSite:
         """The addresses that the context listens on, and its port; 0 if it does not listen."""
         connections = self._services.connections
         return connections.hosts, connections.port
+
+    async def accept(self, connection: socket.socket, where: HostPort) -> None:
+        """Somebody has connected through the servers."""
+        await self._services.connections.accept(connection, where)
 
     def objects_listed(self) -> Sequence[tuple[str, str]]:
         """Name and class of each object of the context."""

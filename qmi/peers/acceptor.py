@@ -105,7 +105,7 @@ class Acceptor:
 
     def _listen(self, host: str, port: int) -> None:
         sockets = listen_everywhere(host, port, holder_of)
-        self._listeners = [Listener(sock, self._accepted, self._failures) for sock in sockets]
+        self._listeners = [Listener(sock, self.accept, self._failures) for sock in sockets]
         self._connector.own_address = str(self._public().address)
         self._warn(host)
         for listener in self._listeners:
@@ -175,7 +175,13 @@ class Acceptor:
         for scope in list(self._pending):
             scope.cancel()
 
-    async def _accepted(self, sock: socket.socket, where: HostPort) -> None:
+    async def accept(self, sock: socket.socket, where: HostPort) -> None:
+        """Somebody has connected: make a link of it. Waits while too many others are to prove themselves.
+
+        Args:
+            sock: The connection.
+            where: Address of the other side.
+        """
         while len(self._pending) >= self._config.limits.max_unproven_links:
             # A program that can authenticate does so at once: the oldest is the least likely to be one.
             oldest, since = next(iter(self._pending.items()))

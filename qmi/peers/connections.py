@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -36,10 +37,11 @@ from qmi.net.protocol.events import LossKind, PeerLost
 from qmi.net.protocol.handshake import Hello, Role
 from qmi.peers.acceptor import Acceptor, AcceptorServices
 from qmi.peers.addresses import configured as configured_address
-from qmi.peers.connector import Connector, tcp_connect
+from qmi.peers.connector import Connector
 from qmi.peers.link_status import link_statuses
 from qmi.peers.peer_connection import Former, Gone, PeerConnection, address_of, in_use, may_share, usual_level
 from qmi.peers.references import Interfaces, References
+from qmi.peers.relaying import SiteRelay, reach
 from qmi.peers.resolver import PeerDescriptor, SiteDirectory, discover, find
 from qmi.peers.rpc_server import Home, RenamedServing, Serving
 from qmi.runtime.keepalive import Keepalive
@@ -98,10 +100,12 @@ class Connections:
 
     Attributes:
         directory: Knows who is at the site of the context; None without one.
+        relay: Connects to contexts that cannot be reached otherwise; None: nothing does.
     """
 
     def __init__(self, services: ConnectionsServices) -> None:
         self.directory: SiteDirectory | None = None
+        self.relay: SiteRelay | None = None
         self._services = services
         self._config = services.config
         self._connector: Connector
@@ -313,6 +317,13 @@ class Connections:
             await member.link.ended.wait()
         self.failures.tell_kept(now=True)
 
+    async def accept(self, connection: socket.socket, where: HostPort) -> None:
+        """Somebody has connected, by a relay; it is closed here."""
+        if self._acceptor is None or self._closing:
+            connection.close()
+            return
+        await self._acceptor.accept(connection, where)
+
     # Connecting
 
     async def connect(
@@ -344,7 +355,7 @@ class Connections:
             self._want(name, member, where, reconnect)
             return
         if where is None:
-            where = await find(self._config, name, self.directory)
+            where = await find(self._config, name, self.directory, self.relay)
         await self._connect_to(name, where, reconnect)
 
     def _will_do(self, member: PeerConnection, where: HostPort | None, ignore_duplicate: bool) -> bool:
@@ -435,10 +446,10 @@ class Connections:
             dial.link = made
 
         try:
-            sock = await tcp_connect(dial.where, self._config.limits.connect_timeout)
+            sock, where = await reach(dial.name, dial.where, self._config.limits.connect_timeout, self.relay)
             with sock:
                 owner = _ConnectionHandler(self, dial)
-                await self._connector.enter(sock, Role.CONNECTING, dial.where, owner, expected=dial.name, ready=ready)
+                await self._connector.enter(sock, Role.CONNECTING, where, owner, expected=dial.name, ready=ready)
         except OSError as error:
             dial.refused = isinstance(error, ConnectionRefusedError)
             return error.strerror or str(error)
@@ -476,7 +487,7 @@ class Connections:
             self._reconnecting[name] = scope
             while self.link_to(name) is None:
                 try:
-                    known = where or await find(self._config, name, self.directory)
+                    known = where or await find(self._config, name, self.directory, self.relay)
                     await self._connect_to(name, known, True, background=True)
                     break
                 except (QMI_ConnectionException, QMI_UsageException):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from qmi.actors.context_status import LinkStatus
+from qmi.names import is_relay
 from qmi.net.io.link import Link
 from qmi.net.io.tcp_counters import tcp_counters
 from qmi.net.protocol.connection import Connection
@@ -78,6 +79,7 @@ def _status(member: PeerConnection, links: CountedLinks) -> LinkStatus:
         version="" if hello is None else hello.library,
         pid=0 if hello is None else hello.pid,
         tls=links.is_guarded,
+        relayed=is_relay(link.where),
         heard=0.0 if counted is None else max(time.monotonic() - counted.connection.last_heard, 0.0),
         requests=0 if counted is None else counted.connection.next_number - 1,
         open_requests=link.open_requests,

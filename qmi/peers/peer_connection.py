@@ -6,7 +6,7 @@ import logging
 from typing import NamedTuple
 
 from qmi.messages import Origin
-from qmi.names import PASSING_PREFIXES, HostPort
+from qmi.names import PASSING_PREFIXES, HostPort, is_relay
 from qmi.net.io.link import Link
 from qmi.net.protocol.handshake import Hello
 
@@ -69,6 +69,8 @@ def may_share(holder: PeerConnection, hello: Hello) -> bool:
 def address_of(member: PeerConnection) -> str:
     """Where a connected context is, for people."""
     hello = member.link.hello
+    if is_relay(member.link.where):
+        return member.link.where
     return str(member.address or "") or (hello.address if hello is not None else "") or member.link.where
 
 

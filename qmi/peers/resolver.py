@@ -24,6 +24,7 @@ from qmi.net.discovery.packets import Answer
 from qmi.net.discovery.udp import ask
 from qmi.net.protocol.bounds import describe_error
 from qmi.peers.addresses import configured, each_program_once, everywhere
+from qmi.peers.relaying import SiteRelay
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -56,13 +57,16 @@ class SiteDirectory(Protocol):
         ...
 
 
-async def find(config: CfgQmi, name: str, directory: SiteDirectory | None = None) -> HostPort:
+async def find(
+    config: CfgQmi, name: str, directory: SiteDirectory | None = None, relay: SiteRelay | None = None
+) -> HostPort:
     """Where a context is.
 
     Args:
         config: The configuration.
         name: Its name.
         directory: Knows who is at the site.
+        relay: Connects to contexts that cannot be reached otherwise.
 
     Raises:
         QMI_PeerNotFoundException: If it is not configured, and nobody answers.
@@ -80,10 +84,17 @@ async def find(config: CfgQmi, name: str, directory: SiteDirectory | None = None
             f"{len(programs)} contexts on the network are called {name!r}: {found}. Give the address of the one "
             "that is meant, as 'host:port', or give them names of their own"
         )
+    fault = ""
+    if relay is not None:
+        try:
+            if (where := await relay.find(name)) is not None:
+                return where
+        except OSError as error:
+            fault = f". At its site: {error}"
     known = "has no tcp_server_port in the configuration" if name in config.contexts else "is not in the configuration"
     raise QMI_PeerNotFoundException(
         f"Context {name!r} was not found: it {known}, and nobody of that name answered on the network. "
-        "Is it running? Give its address as 'host:port' if you know it: host_port=\"192.168.1.20:40001\""
+        "Is it running? Give its address as 'host:port' if you know it: host_port=\"192.168.1.20:40001\"" + fault
     )
 
 

@@ -131,7 +131,7 @@ class Attendance:
         seen_as = "" if info is None else str(info.plain.get("client_ip", ""))
         return Announcement(
             services.name, services.origin.incarnation, services.started, own_hosts(hosts, seen_as), port, machine(),
-            os.getpid(), __version__, tuple(services.objects_listed()),
+            os.getpid(), __version__, tuple(services.objects_listed()), self._config.site.relay,
         )  # fmt: skip
 
     # Hearing

@@ -213,6 +213,7 @@ class SiteClient:
         stored: Sequence number in the servers' stream of what was acknowledged last: whatever is published from now on
             gets a higher one.
         fault: Why there is no server; empty while there is one.
+        connected_to: The server that it is connected to, or was last.
     """
 
     def __init__(self, options: ClientOptions, loop: Loop) -> None:
@@ -227,6 +228,7 @@ class SiteClient:
         self.unkept: int = 0
         self.stored: int = 0
         self.fault: str = "it was not tried yet"
+        self.connected_to: HostPort = options.servers[0].where
         self.max_payload: int = 1 << 20
         # Guards what any thread changes: the queue's size, `_is_awake`, the subscriptions and `_control`; and, while
         # the writer sleeps, what it changes else: `_position` and `_unacknowledged`. Nothing is called under it but
@@ -330,15 +332,28 @@ class SiteClient:
             self._loop.soon(self._hang_up, _reason(error))
             return True
 
-    def _send_control(self, data: bytes) -> None:
+    def send_now(self, subject: bytes, payload: bytes) -> bool:
+        """Publish a message before all that waits, whatever that is: for what does not send more than is taken.
+
+        Args:
+            subject: As what.
+            payload: What it says; at most :attr:`max_payload`.
+
+        Returns:
+            False if there is no server.
+        """
+        return self._send_control(wire.publish(subject, payload, b""))
+
+    def _send_control(self, data: bytes) -> bool:
         with self._mutex:
             if self.info is None:
-                return
+                return False
             self._control.append(data)
             if self._is_awake:
-                return
+                return True
             self._is_awake = True
         self._loop.now_or_soon(self._writer.unpark)
+        return True
 
     async def drain(self, seconds: float) -> bool:
         """Wait until nothing waits to be sent or acknowledged, at most so long; whether that is so."""
@@ -523,6 +538,7 @@ class SiteClient:
                     nursery.cancel_scope.cancel()
 
                 self._hang_up = hang_up
+                self.connected_to = server.where
                 self._begin(info, arrivals.connection)
                 nursery.start_soon(self._write, arrivals.connection)
                 nursery.start_soon(self._watch)

@@ -18,7 +18,7 @@ from qmi.site.client import SiteClient
 from qmi.site.following import Following, FollowingBroker, FollowingServices
 from qmi.site.publishing import Publishing, PublishingServices
 from qmi.site.stream import Stream
-from qmi.site.subjects import ROOT, Kind, ask_subject, escape, stream_name
+from qmi.site.subjects import ask_subject, escape, inbox_root, stream_name
 from qmi.site.wire import Message
 
 _logger = logging.getLogger("qmi.core.site")
@@ -76,7 +76,7 @@ class SiteEngine:
     def __init__(self, services: EngineServices, client: SiteClient, codec: Codec, workgroup: str) -> None:
         self._services = services
         self._broker = services.broker
-        self._inbox = f"{ROOT}.{escape(workgroup)}.{Kind.INBOX.value}."
+        self._inbox = inbox_root(workgroup)
         self.client: SiteClient = client
         stream = Stream(client, stream_name(workgroup))
         self.publishing: Publishing = Publishing(services, client, codec, workgroup)

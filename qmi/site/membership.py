@@ -11,6 +11,7 @@ import trio
 from qmi.errors import QMI_ConnectionException
 from qmi.site.attendance import Attendance, AttendanceServices
 from qmi.site.client import ClientOptions, Server, SiteClient
+from qmi.site.relay import LinkRelay, RelayServices
 from qmi.site.subjects import connection_name, inbox_prefix
 from qmi.site.trust import protection
 
@@ -20,7 +21,7 @@ _DRAIN = 1.0
 """How long a context that stops waits until the servers have what it has published, in seconds."""
 
 
-class MembershipServices(AttendanceServices, Protocol):
+class MembershipServices(AttendanceServices, RelayServices, Protocol):
     """What is needed of the context."""
 
     def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
@@ -37,6 +38,7 @@ class Membership:
     Attributes:
         client: Its connection to the servers.
         attendance: Who else is there.
+        relay: Makes links through the servers; None if that is not wanted.
 
     Raises:
         QMI_ConfigurationException: If a file for TLS is not there or does not fit.
@@ -57,6 +59,7 @@ class Membership:
             options = replace(options, tls=protected[0], check_server=protected[1])
         self.client: SiteClient = SiteClient(options, services.loop)
         self.attendance: Attendance = Attendance(self.client, services)
+        self.relay: LinkRelay | None = LinkRelay(self.client, self.attendance, services) if site.relay else None
 
     async def start(self) -> None:
         """Connect, and go on doing so.
@@ -68,6 +71,9 @@ class Membership:
             QMI_ConnectionException: If it is required, and none is reached within ``limits.connect_timeout``.
         """
         self.attendance.start()
+        if self.relay is not None:
+            self.relay.start()
+            self.attendance.on_gone.append(self.relay.context_gone)
         self._services.spawn(self.client.run)
         self._services.spawn(self.attendance.run)
         config = self._services.config

@@ -52,6 +52,7 @@ class Announcement(NamedTuple):
         pid: Process number.
         version: Version of this library.
         objects: Name and class of each object, by name.
+        relay: Whether it takes links through the servers of the site.
     """
 
     context: str
@@ -63,6 +64,7 @@ class Announcement(NamedTuple):
     pid: int
     version: str
     objects: tuple[tuple[str, str], ...]
+    relay: bool = False
 
 
 class Connected(NamedTuple):
@@ -150,7 +152,8 @@ def read_announcement(context: str, payload: bytes) -> Announcement | None:
     objects = _objects(found.get("objects"))
     if objects is None:
         return None
-    return Announcement(context, incarnation, started, hosts, port, machine, pid, version, objects)
+    relay = found.get("relay") is True
+    return Announcement(context, incarnation, started, hosts, port, machine, pid, version, objects, relay)
 
 
 def _text(value: object) -> str | None:

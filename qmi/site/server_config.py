@@ -177,12 +177,13 @@ def rights(workgroup: str, context: str) -> Plain:
     own = ANY if context == ANY else escape(context)
     spoken = (Kind.SIGNAL, Kind.PRESENCE, Kind.LOG, Kind.ROWS)
     heard = [every(workgroup, kind) for kind in spoken]
-    asked = [f"{ROOT}.{escape(workgroup)}.{kind.value}.{own}" for kind in (Kind.ASK, Kind.INBOX)]
+    asked = [f"{ROOT}.{escape(workgroup)}.{kind.value}.{own}" for kind in (Kind.ASK, Kind.INBOX, Kind.RELAY)]
     return {
         "publish": {
             "allow": [
                 *_with_rest(f"{ROOT}.{escape(workgroup)}.{kind.value}.{own}" for kind in spoken),
                 *_with_rest([f"{ROOT}.{escape(workgroup)}.{Kind.ASK.value}.{ANY}"]),
+                every(workgroup, Kind.RELAY),
                 *(f"$JS.API.{request}.{stream}{more}" for stream in stream_names(workgroup)
                   for request, more in (("DIRECT.GET", ""), ("DIRECT.GET", f".{REST}"), ("STREAM.INFO", ""))),
                 CONNECTIONS,

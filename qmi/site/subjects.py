@@ -36,6 +36,7 @@ class Kind(Enum):
     ROWS = "rows"
     ASK = "ask"
     INBOX = "inbox"
+    RELAY = "relay"
 
 
 _MORE: Final = {
@@ -45,6 +46,7 @@ _MORE: Final = {
     Kind.ROWS: 1,  # run
     Kind.ASK: 0,
     Kind.INBOX: 2,  # connection, request
+    Kind.RELAY: 2,  # incarnation, connection
 }
 """How many names follow that of the context."""
 
@@ -55,7 +57,8 @@ class Subject(NamedTuple):
     Attributes:
         workgroup: The workgroup.
         kind: What is published.
-        context: The context that publishes; of :attr:`Kind.ASK` and :attr:`Kind.INBOX` the one that listens.
+        context: The context that publishes; of :attr:`Kind.ASK`, :attr:`Kind.INBOX` and
+            :attr:`Kind.RELAY` the one that listens.
         names: What follows.
     """
 
@@ -126,6 +129,16 @@ def ask_subject(workgroup: str, context: str) -> str:
 def inbox_subject(workgroup: str, context: str, connection: str, request: str) -> str:
     """Where a context gets its answers."""
     return str(Subject(workgroup, Kind.INBOX, context, (connection, request)))
+
+
+def relay_subject(workgroup: str, context: str, incarnation: str, connection: str) -> str:
+    """Where a context gets what others send it over a link that the servers relay."""
+    return str(Subject(workgroup, Kind.RELAY, context, (incarnation, connection)))
+
+
+def inbox_root(workgroup: str) -> str:
+    """How the subjects begin under which anybody gets answers."""
+    return ".".join((ROOT, escape(workgroup), Kind.INBOX.value, ""))
 
 
 def inbox_prefix(workgroup: str, context: str) -> str:

@@ -15,6 +15,7 @@ from qmi.site.subjects import (
     inbox_subject,
     log_subject,
     presence_subject,
+    relay_subject,
     rows_subject,
     signal_subject,
     stream_name,
@@ -118,6 +119,7 @@ def test_no_context_publishes_what_would_pass_for_somebody_elses(context: str, s
 def test_context_asks_everybody_and_the_servers() -> None:
     for subject in (
         ask_subject("lab1", "other"),
+        relay_subject("lab1", "other", "00" * 8, "open"),
         f"$JS.API.DIRECT.GET.{stream_name('lab1')}",
         f"$JS.API.DIRECT.GET.{rules.presence_stream('lab1')}.qmi.lab1.presence.other",
         f"$JS.API.STREAM.INFO.{stream_name('lab1')}",
@@ -134,11 +136,17 @@ def test_context_hears_everybody_but_no_questions_and_answers_of_others() -> Non
         rows_subject("lab1", "other", "run"),
         ask_subject("lab1", "srv"),
         inbox_subject("lab1", "srv", "c", "r"),
+        relay_subject("lab1", "srv", "00" * 8, "open"),
         rules.CONNECTED,
         rules.DISCONNECTED,
     ):
         assert may("srv", "subscribe", subject)
-    for subject in (ask_subject("lab1", "other"), inbox_subject("lab1", "other", "c", "r"), "qmi.lab2.presence.x"):
+    for subject in (
+        ask_subject("lab1", "other"),
+        inbox_subject("lab1", "other", "c", "r"),
+        relay_subject("lab1", "other", "00" * 8, "open"),
+        "qmi.lab2.presence.x",
+    ):
         assert not may("srv", "subscribe", subject)
 
 

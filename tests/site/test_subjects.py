@@ -14,10 +14,12 @@ from qmi.site.subjects import (
     escape,
     every,
     inbox_prefix,
+    inbox_root,
     inbox_subject,
     log_subject,
     parse_subject,
     presence_subject,
+    relay_subject,
     rows_subject,
     signal_subject,
     split_connection_name,
@@ -82,6 +84,7 @@ def test_subject_of_each_kind_comes_back(workgroup: str, context: str, name: str
         rows_subject(workgroup, context, name): Subject(workgroup, Kind.ROWS, context, (name,)),
         ask_subject(workgroup, context): Subject(workgroup, Kind.ASK, context),
         inbox_subject(workgroup, context, name, signal): Subject(workgroup, Kind.INBOX, context, (name, signal)),
+        relay_subject(workgroup, context, name, signal): Subject(workgroup, Kind.RELAY, context, (name, signal)),
     }
     for text, subject in made.items():
         assert parse_subject(text) == subject
@@ -99,6 +102,7 @@ def test_subjects_of_usual_names_are_as_they_are_read() -> None:
     assert signal_subject("default", "lab(1)", "$runs", "sig") == "qmi.default.signal.lab(1).$runs.sig"
     assert every("default", Kind.SIGNAL, "lab") == "qmi.default.signal.lab.>"
     assert every("default", Kind.ASK) == "qmi.default.ask.*"
+    assert inbox_prefix("default", "lab").startswith(inbox_root("default"))
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from qmi.net.protocol.bounds import describe_error
 from qmi.runtime.forks import close_in_child
 from qmi.runtime.wakeup import Loop
 
+_OF_TCP = (socket.AF_INET, socket.AF_INET6)
 _MANY = 512
 FULL = 1 << 14
 """From so many bytes on, what waits to be written takes up nothing more."""
@@ -247,7 +248,8 @@ class PlainWire:
         self.sock: socket.socket = close_in_child(sock)
         self._gather = hasattr(sock, "sendmsg")
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family in _OF_TCP:  # else it is one of a pair
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def put(self, unsent: Unsent) -> None:
         """Write some of the rest, and count it."""
