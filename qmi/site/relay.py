@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
@@ -98,13 +99,15 @@ class RelayedSocket(socket.socket):
             self._tell()
             raise
 
-    def sendmsg(self, *args: Any) -> int:
-        """Write some of it."""
-        try:
-            return super().sendmsg(*args)
-        except BrokenPipeError:
-            self._tell()
-            raise
+    if sys.platform != "win32":
+
+        def sendmsg(self, *args: Any) -> int:
+            """Write some of it."""
+            try:
+                return super().sendmsg(*args)
+            except BrokenPipeError:
+                self._tell()
+                raise
 
     def _tell(self) -> None:
         if self.fault:
