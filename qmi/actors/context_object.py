@@ -12,7 +12,9 @@ from qmi._version import __version__
 from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface, Placement, answered_by, direct_method
+from qmi.actors.last_values import last_values
 from qmi.actors.rpc_object import QMI_RpcObject
+from qmi.actors.tasks import settings_fields
 from qmi.errors import QMI_UnknownNameException
 from qmi.messages import Origin
 from qmi.names import Address
@@ -163,8 +165,8 @@ class Owner(Protocol):
     def status_here(self) -> ContextStatus:
         """What it tells of itself."""
 
-    def readings_here(self, name: str) -> dict[str, tuple[object, float]]:
-        """The last values of the parameters of one of its objects."""
+    def object_here(self, name: str) -> QMI_RpcObject:
+        """One of its objects; raises if it is not there."""
 
     def begin_read_log(self, *request: object) -> QMI_RpcFuture[dict[str, Any]]:
         """Begin to read its log."""
@@ -175,9 +177,9 @@ class ContextObject(QMI_RpcObject):
 
     _rpc_placement = Placement.LOOP
     GUEST_METHODS: ClassVar[Collection[str]] = (
-        *("explain_busy", "get_category", "get_name", "get_pid", "get_readings", "get_rpc_object_descriptor"),
-        *("get_rpc_object_descriptors", "get_signals", "get_status", "get_version", "list_configured"),
-        *("list_objects", "lock_words", "read_log", "request_lock_release", "told_of_lock"),
+        *("describe_settings", "explain_busy", "get_category", "get_name", "get_pid", "get_readings"),
+        *("get_rpc_object_descriptor", "get_rpc_object_descriptors", "get_signals", "get_status", "get_version"),
+        *("list_configured", "list_objects", "lock_words", "read_log", "request_lock_release", "told_of_lock"),
     )
 
     def __init__(self, context: Any, name: str, owner: Owner) -> None:
@@ -257,7 +259,22 @@ class ContextObject(QMI_RpcObject):
         Raises:
             QMI_UnknownNameException: If there is none of that name.
         """
-        return self._owner.readings_here(object_name)
+        return last_values(self._owner.object_here(object_name))
+
+    @direct_method
+    def describe_settings(self, object_name: str) -> dict[str, object]:
+        """What the settings of a task consist of: types, units and documentation of their fields.
+
+        Args:
+            object_name: The task.
+
+        Returns:
+            ``"class"`` and ``"fields"``, as :func:`.describe_settings` has them; no fields if the class declares none.
+
+        Raises:
+            QMI_UnknownNameException: If there is none of that name.
+        """
+        return settings_fields.describe_settings(self._owner.object_here(object_name))
 
     @answered_by("_begin_read_log")
     def read_log(

@@ -23,7 +23,6 @@ from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDes
 from qmi.actors.context_status import ContextStatus, PagesStatus
 from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
-from qmi.actors.last_values import last_values
 from qmi.actors.lock_manager import AcquireTurn
 from qmi.actors.polling import Poller
 from qmi.actors.presentation import shown_class
@@ -439,9 +438,10 @@ class ContextBase:
         """What this context tells of itself. From any thread; waits for nothing."""
         return context_status(self)
 
-    def readings_here(self, name: str) -> dict[str, tuple[object, float]]:
-        """The last values of the parameters of one of the objects here; raises if it is not there. From any thread."""
-        return last_values(self.registry.existing(Address(self.name, name)).object)
+    def object_here(self, name: str) -> QMI_RpcObject:
+        """One of the objects here; raises if it is not there. From any thread."""
+        found: QMI_RpcObject = self.registry.existing(Address(self.name, name)).object
+        return found
 
     def begin_read_log(self, *request: object) -> QMI_RpcFuture[dict[str, Any]]:
         """Begin to read the log; see :meth:`.ContextObject.read_log`."""

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from qmi.actors.context_status import ContextStatus, SignalStatus
 from qmi.actors.log_records import LogBatch, LogRecordStatus
+from qmi.actors.tasks.settings_fields import SettingField
 from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT
 from qmi.scan.running import ScanInfo
 from qmi.web.lock_requests import LockRequest
@@ -160,6 +161,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "LockRequest": {
         **record(LockRequest), "description": "Somebody asks a user of the pages for a lock, or has taken it.",
     },
+    "SettingField": record(SettingField),
     "Scan": answer({"context": TEXT, **_SCAN}, "A scan."),
     "Queue": answer(
         {"context": TEXT, "queue": TEXT, "paused": or_null(TEXT), "scans": list_of(ref("Scan"))}, "A queue of scans."
@@ -210,7 +212,7 @@ ANSWERS: Mapping[str, Schema] = {
     "answer_request": answer({"requests": list_of(ref("LockRequest"))}),
     "start_task": _ADDRESS,
     "stop_task": _ADDRESS,
-    "get_settings": answer({"settings": {}, "pending": {}}),
+    "get_settings": answer({"settings": {}, "pending": {}, "fields": list_of(ref("SettingField"))}),
     "set_settings": answer({"settings": {}}),
     "list_signals": list_of(answer({"context": TEXT, "object": TEXT, **record(SignalStatus)["properties"]})),
     "list_scans": list_of(ref("Scan")),

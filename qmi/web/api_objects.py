@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from typing import Any
 
@@ -10,8 +9,6 @@ import trio
 
 from qmi.actors.interface import Interface
 from qmi.actors.proxy import AsyncProxy
-from qmi.errors import QMI_Exception, QMI_InvalidOperationException
-from qmi.names import Address
 from qmi.presenting.annotations import configured_modules, resolver
 from qmi.presenting.call_arguments import WrongArgument, bind_json
 from qmi.presenting.members import methods, parameters
@@ -133,90 +130,3 @@ async def _some(stream: Any) -> Any:
         count += 1
         if count >= ITEMS:
             return
-
-
-# Tasks
-
-
-async def _task(call: ApiCall) -> Any:
-    proxy: Any = await proxy_of(call)
-    if interface_of(proxy).category != "task":
-        raise QMI_InvalidOperationException(f"{call.address} is no task")
-    return proxy
-
-
-async def start_task(call: ApiCall) -> object:
-    """Start a task."""
-    try:
-        await (await _task(call)).start(rpc_timeout=TIMEOUT)
-    except QMI_Exception as error:
-        raise DriverError(error) from error
-    return {"address": str(call.address)}
-
-
-async def stop_task(call: ApiCall) -> object:
-    """Have a task stop."""
-    await (await _task(call)).stop(rpc_timeout=TIMEOUT)
-    return {"address": str(call.address)}
-
-
-async def get_settings(call: ApiCall) -> object:
-    """The settings of a task, and those that it will take."""
-    proxy = await _task(call)
-    return {
-        "settings": json_of(await proxy.get_settings(rpc_timeout=TIMEOUT)),
-        "pending": json_of(await proxy.get_pending_settings(rpc_timeout=TIMEOUT)),
-    }
-
-
-async def set_settings(call: ApiCall) -> object:
-    """Change some settings of a task; the others stay as they are."""
-    proxy = await _task(call)
-    current = await proxy.get_pending_settings(rpc_timeout=TIMEOUT)
-    if current is None:
-        current = await proxy.get_settings(rpc_timeout=TIMEOUT)
-    changed = merged(current, call.body, call.address)
-    await proxy.set_settings(changed, rpc_timeout=TIMEOUT)
-    return {"settings": json_of(changed)}
-
-
-def merged(settings: Any, changes: dict[str, object], address: Address) -> object:
-    """Settings with some of them changed; each stays of the type that it has.
-
-    Raises:
-        WrongArgument: If there is no such setting, or it is of another type.
-        QMI_InvalidOperationException: If these settings have no names.
-    """
-    fields = getattr(settings, "fields", None)
-    if isinstance(settings, dict):
-        known = dict(settings)
-    elif isinstance(settings, tuple) and hasattr(settings, "_asdict"):
-        known = settings._asdict()
-    elif dataclasses.is_dataclass(settings) and not isinstance(settings, type) and not isinstance(fields, dict):
-        known = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    elif isinstance(fields, dict):  # of a class that is not here
-        known = dict(fields)
-    else:
-        raise QMI_InvalidOperationException(f"the settings of {address} have no names")
-    given = {name: _like(known, name, value, address) for name, value in changes.items()}
-    if isinstance(settings, dict):
-        return {**known, **given}
-    if isinstance(settings, tuple):
-        return settings._replace(**given)  # type: ignore[attr-defined]
-    if isinstance(fields, dict):
-        return dataclasses.replace(settings, fields={**known, **given})
-    return dataclasses.replace(settings, **given)
-
-
-def _like(known: dict[Any, object], name: str, value: object, address: Address) -> object:
-    from qmi.presenting.argument_text import Unfit, read_json
-
-    if name not in known:
-        raise WrongArgument(f"{address} has no setting {name!r}; it has {', '.join(map(str, known))}", name)
-    before = known[name]
-    if before is None:
-        return value
-    try:
-        return read_json(value, type(before))
-    except Unfit as error:
-        raise WrongArgument(f"setting {name!r} of {address} must be {error.expected}, got {value!r}", name) from None

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from qmi.config.validators import printable
-from qmi.web import api_data, api_locks, api_objects, api_parameters, api_scans, metrics, traffic
+from qmi.web import api_data, api_locks, api_objects, api_parameters, api_scans, api_tasks, metrics, traffic
 from qmi.web.api import Handler, make_routes
 from qmi.web.api_table import OPERATIONS
 from qmi.web.assets import serve_asset
@@ -29,7 +29,7 @@ _ERROR_PAGE = Page("", "error.html", "")
 HANDLERS: dict[str, Handler] = {
     operation.name: next(
         getattr(module, operation.name)
-        for module in (api_objects, api_locks, api_parameters, api_scans, traffic, api_data)
+        for module in (api_objects, api_locks, api_tasks, api_parameters, api_scans, traffic, api_data)
         if hasattr(module, operation.name)
     )
     for operation in OPERATIONS

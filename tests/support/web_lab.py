@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import trio
 
@@ -116,11 +116,13 @@ class HoldSettings:
     Attributes:
         target: The temperature to hold, in degrees Celsius.
         gain: How strongly it corrects.
+        regulation: By what it corrects.
         enabled: Whether it corrects at all.
     """
 
-    target: float = 21.5
+    target: Annotated[float, "°C"] = 21.5
     gain: float = 0.4
+    regulation: Regulation = Regulation.VOLTAGE
     enabled: bool = True
 
 

@@ -71,6 +71,21 @@ function showHistogram(place, entries) {
   });
 }
 
+/** A field of the settings, with what its class says of it. */
+function settingField(name, value, known = { type: "", unit: "", doc: "", default: "", choices: [], settable: true }) {
+  const id = `setting-${name}`;
+  const helped = known.doc ? { "aria-describedby": `${id}-help` } : {};
+  const hint = [known.type.replace(/\b(?:\w+\.)+(\w+)/g, "$1"), known.unit && `in ${known.unit}`, known.default && `default ${known.default}`].filter(Boolean).join(", ");
+  const input = typeof value === "boolean" ? h("input", { id, name, type: "checkbox", checked: value, ...helped })
+    : known.choices.length ? h("select", { id, name, ...helped }, known.choices.map((choice) => h("option", { value: choice, selected: choice === String(value) }, choice)))
+      : h("input", { id, name, type: "text", autocomplete: "off", spellcheck: "false", inputmode: typeof value === "number" && !known.unit ? "decimal" : null,
+        value: value !== null && typeof value === "object" ? JSON.stringify(value) : String(value), ...helped });
+  gated(input, () => Boolean(user) && known.settable);
+  return h("div", { class: "argument" }, h("label", { for: id }, name, " ", h("span", { class: "dim" }, hint)),
+    input,
+    known.doc && h("div", { class: "doc", id: `${id}-help` }, known.doc));
+}
+
 async function showSettings(place, context, task) {
   let told;
   try {
@@ -82,13 +97,8 @@ async function showSettings(place, context, task) {
   if (!settings || typeof settings !== "object" || Array.isArray(settings)) return;
   const wrong = h("p", { class: "error", role: "alert" });
   const done = h("span", { class: "good", role: "status" });
-  const fields = Object.entries(settings).map(([name, value]) => {
-    const id = `setting-${name}`;
-    const input = typeof value === "boolean" ? h("input", { id, name, type: "checkbox", checked: value })
-      : h("input", { id, name, type: "text", autocomplete: "off", inputmode: typeof value === "number" ? "decimal" : null, value: typeof value === "object" ? JSON.stringify(value) : String(value) });
-    gated(input, () => Boolean(user));
-    return h("div", { class: "argument" }, h("label", { for: id }, name), input);
-  });
+  const known = new Map((told.fields || []).map((field) => [field.name, field]));
+  const fields = Object.entries(settings).map(([name, value]) => settingField(name, value, known.get(name)));
   const form = h("form", { novalidate: true }, h("h3", {}, "Settings"), fields, user && h("p", { class: "line" }, gated(h("button", {}, "Set")), done), wrong);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -100,10 +110,11 @@ async function showSettings(place, context, task) {
       setAttribute(input, "aria-invalid", null);
       const given = input.type === "checkbox" ? input.checked : input.value;
       if (given === value || String(value) === given || JSON.stringify(value) === given) continue;
-      changes[name] = typeof value === "string" || typeof given === "boolean" ? given : parsed(given);
+      changes[name] = input.tagName === "SELECT" || typeof given === "boolean" ? given : typed(given, value, known.get(name)?.type || "");
     }
     try {
       Object.assign(settings, (await put(path("tasks", context, task, "settings"), changes)).settings);
+      for (const name of Object.keys(changes)) show(form.elements[name], settings[name]); // 300 mV are 0.3 V
       setText(done, "Set");
     } catch (error) {
       refused(wrong, error);
@@ -117,7 +128,15 @@ async function showSettings(place, context, task) {
   place.replaceChildren(form);
 }
 
-function parsed(text) {
+function show(input, value) {
+  if (input.type === "checkbox") input.checked = value;
+  else input.value = value !== null && typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** What was typed, as JSON for the server: it reads the rest by the declared type, as on a command line. */
+function typed(text, value, type) {
+  if (/\bNone\b/.test(type) && ["", "None", "null"].includes(text.trim())) return null;
+  if (typeof value === "string" || /^str(\s*\|\s*None)?$/.test(type)) return text;
   try {
     return JSON.parse(text);
   } catch {
