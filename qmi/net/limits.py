@@ -32,7 +32,7 @@ class Limits:
         segments: Segments in a frame.
         depth: Containers inside each other in one value.
         objects: How many objects a frame may become, in the units of :mod:`qmi.net.codec.budget`: a list or dict counts
-            8, a named value 40, an error 120, a proxy 800, each item of a packed list 1 or 2.
+            8, a named value 40, an error 120, a proxy 800, each item of a packed list 1, 2 or 4.
         open_requests: Requests of one side that have no answer yet.
         request_bytes: What these may take up together, in bytes of memory as :mod:`.memory_estimate` estimates
             them; one request is always allowed.

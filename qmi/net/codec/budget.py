@@ -37,9 +37,39 @@ def is_within(body: bytes | bytearray, limit: int) -> bool:
         NotWellFormed: If it is not exactly one item of CBOR, or has items of indefinite length. Not every such body is
             noticed: the decoder finds the others.
     """
-    if len(body) * MAX_PER_BYTE <= limit or _at_most(body, limit) <= limit:
+    if (
+        len(body) * MAX_PER_BYTE <= limit
+        or (limit >= FEW_ITEMS * CONTAINER and has_few_items(body))
+        or _at_most(body, limit) <= limit
+    ):
         return True
     return weigh(body, limit) <= limit
+
+
+FEW_ITEMS = 16
+
+
+def has_few_items(body: bytes | bytearray) -> bool:
+    """Whether the body is a few scalars in lists or dicts, without tags: a large one is a long text, nearly all of it.
+
+    Bytes that are not well-formed are not.
+    """
+    place, left, size = 0, 1, len(body)
+    for _ in range(FEW_ITEMS):
+        if not left or place >= size:
+            break
+        try:
+            major, argument, place = read_head(body, place)
+        except NotWellFormed:
+            return False
+        left -= 1
+        if major in (2, 3):
+            place += argument
+        elif major in (4, 5):
+            left += argument << (major - 4)
+        elif major == 6:
+            return False
+    return not left and place == size
 
 
 _HEAVIEST = max(WEIGHTS.values())

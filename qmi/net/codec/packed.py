@@ -3,22 +3,28 @@
 They are written and read several times as quickly, and they may be larger than the CBOR of a frame: the bytes
 travel as a segment. The payload is ``[form, what the form needs, bytes]``::
 
-    "d"  floats      "q"  integers of 64 bits      "?"  bools
+    "d"  floats      "q"  integers of 64 bits      "?"  bools      "z"  complex numbers, as pairs of floats
+    "b"  integers of as many bytes each as the second field says, with a sign
     "s"  texts, joined by the text that the second field says, which is in none of them
+    "B"  bytes, one behind the other; the second field is the list of their lengths
     "n"  numpy scalars of the element type that the second field says
     "c"  anything that is None, bool, int, float or str, as a list of CBOR
 """
 
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
 from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from operator import countOf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cbor2 import CBORDecodeError, CBORTag, dumps
 
 from qmi.net.codec import arrays, pieces
+from qmi.net.codec.budget import has_few_items
 from qmi.net.codec.keys import check_keys
 from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Memory, Row, sized, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS, NEGATIVE_BIGINT, POSITIVE_BIGINT, Own
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-N = TypeVar("N", int, float)
 T = TypeVar("T")
 
 PACK_FROM = 128
@@ -42,11 +47,18 @@ _SEPARATORS = ("\0", "\x1f", "\ue000", "\U0010fffd")
 _SWAP = sys.byteorder == "big"
 _TEXT_COST = 2
 _NUMPY_COST = 1
+_OBJECT_COST = 4
+"""What a complex number or a long integer counts."""
+_MAX_WIDTH = 64
+"""Integers of more bytes are written one by one."""
+_FEW = 4096
+"""So many numbers are packed at a time."""
+_FLAGS = b"\0\1"
 
 
 def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
     """Return what stands for a list of at least :data:`PACK_FROM` items; None if it has no packed form."""
-    kinds = set(map(type, values))
+    kinds = kinds_of(values)
     if len(kinds) == 1:
         (first,) = kinds
         pack_all = _PACKERS.get(first)
@@ -57,8 +69,17 @@ def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
         elif first not in SCALARS:
             return pack_numpy(encoding, values, first)
     if SCALARS.issuperset(kinds):
-        return _pack_mixed(encoding, values)
+        return _pack_mixed(encoding, values, kinds)
     return None
+
+
+def kinds_of(values: Sequence[object]) -> set[type]:
+    """Return the types of at least one value; counting them is quicker where all seem to be the same."""
+    first = type(values[0])
+    seems_one = type(values[-1]) is first and type(values[len(values) // 2]) is first
+    if seems_one and countOf(map(type, values), first) == len(values):
+        return {first}
+    return set(map(type, values))
 
 
 def _packed(encoding: Encoding, form: str, detail: object, data: Buffer, objects: int) -> CBORTag:
@@ -67,20 +88,46 @@ def _packed(encoding: Encoding, form: str, detail: object, data: Buffer, objects
 
 
 def _pack_floats(encoding: Encoding, values: Sequence[float]) -> CBORTag:
-    return _packed(encoding, "d", None, _little(array("d", values)), len(values))
+    return _packed(encoding, "d", None, _bytes_of("d", values), len(values))
 
 
 def _pack_integers(encoding: Encoding, values: Sequence[int]) -> CBORTag | None:
     try:
-        return _packed(encoding, "q", None, _little(array("q", values)), len(values))
-    except OverflowError:
+        return _packed(encoding, "q", None, _bytes_of("q", values), len(values))
+    except struct.error:
+        return _pack_long_integers(encoding, values)
+
+
+def _bytes_of(code: str, values: Sequence[float]) -> bytes | bytearray:
+    # In parts: the arguments of one call for all would be new memory of the system's each time.
+    size = len(values)
+    if size <= _FEW:
+        return struct.pack(f"<{size}{code}", *values)
+    data = bytearray(8 * size)
+    write = struct.Struct(f"<{_FEW}{code}").pack_into
+    whole = size - size % _FEW
+    for begin in range(0, whole, _FEW):
+        write(data, 8 * begin, *values[begin : begin + _FEW])
+    struct.pack_into(f"<{size - whole}{code}", data, 8 * whole, *values[whole:])
+    return data
+
+
+def _pack_long_integers(encoding: Encoding, values: Sequence[int]) -> CBORTag | None:
+    width = max(map(int.bit_length, values)) // 8 + 1
+    if width > _MAX_WIDTH:
         return None
+    data = b"".join([value.to_bytes(width, "little", signed=True) for value in values])
+    return _packed(encoding, "b", width, data, _OBJECT_COST * len(values))
 
 
-def _little(numbers: array[N]) -> array[N]:
-    if _SWAP:
-        numbers.byteswap()
-    return numbers
+def _pack_complex(encoding: Encoding, values: Sequence[complex]) -> CBORTag:
+    numpy = arrays.loaded_numpy()
+    if numpy is not None:
+        data: Buffer = numpy.fromiter(values, "<c16", len(values)).view("u1")
+    else:
+        parts = [part for value in values for part in (value.real, value.imag)]
+        data = _bytes_of("d", parts)
+    return _packed(encoding, "z", None, data, _OBJECT_COST * len(values))
 
 
 def _pack_bools(encoding: Encoding, values: Sequence[bool]) -> CBORTag:
@@ -98,12 +145,21 @@ def _pack_texts(encoding: Encoding, values: Sequence[str]) -> CBORTag | None:
     return None
 
 
-def _pack_mixed(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
+def _pack_bytes(encoding: Encoding, values: Sequence[bytes]) -> CBORTag | None:
+    data = b"".join(values)
+    if not data:
+        return None
+    lengths = list(map(len, values))
+    encoding.spend(_TEXT_COST * len(values))
+    return _packed(encoding, "B", _pack_integers(encoding, lengths), data, 0)
+
+
+def _pack_mixed(encoding: Encoding, values: Sequence[object], kinds: set[type]) -> CBORTag | None:
     try:
         data = dumps(values if type(values) is list else list(values))
     except Exception:  # noqa: BLE001 - whatever cbor2 refuses: whoever refuses it says where it is
         return None
-    if len(data) > _MIXED_SIZE or has_long_integer(data):
+    if int in kinds and (len(data) > _MIXED_SIZE or has_long_integer(data)):
         most = 64 if len(data) > _MIXED_SIZE else MAX_INTEGER_BITS
         if any(type(value) is int and value.bit_length() > most for value in values):
             return None
@@ -118,12 +174,14 @@ def pack_numpy(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag
     dtype = values[0].dtype
     if dtype.kind not in "biufcmM" or (dtype.kind in "mM" and any(value.dtype != dtype for value in values)):
         return None
-    flat = numpy.array(values, dtype=dtype)
+    # Of what may be several, `array` looks for the shape; but of dates, `fromiter` may lose the unit.
+    flat = numpy.array(values, dtype=dtype) if dtype.kind in "mM" else numpy.fromiter(values, dtype, len(values))
     return _packed(encoding, "n", arrays.describe_dtype(dtype), flat.view("u1"), len(values) * _NUMPY_COST)
 
 
 _PACKERS: dict[type, Callable[[Encoding, Sequence[Any]], CBORTag | None]] = {
-    float: _pack_floats, int: _pack_integers, bool: _pack_bools, str: _pack_texts,
+    float: _pack_floats, int: _pack_integers, bool: _pack_bools, str: _pack_texts, complex: _pack_complex,
+    bytes: _pack_bytes,
 }  # fmt: skip
 
 
@@ -133,7 +191,7 @@ _LONG_HEADS = tuple((tag + width, size) for tag in (b"\xc2", b"\xc3") for width,
 def has_long_integer(payload: bytes) -> bool:
     """Whether there may be an integer beyond the limit in some CBOR: other bytes can look like the head of one."""
     limit = MAX_INTEGER_BITS // 8
-    if len(payload) <= limit:
+    if len(payload) <= limit or has_few_items(payload):  # which has no tags
         return False
     for head, size in _LONG_HEADS:
         place = payload.find(head)
@@ -147,7 +205,7 @@ def has_long_integer(payload: bytes) -> bool:
 
 def pack_dict(encoding: Encoding, value: dict[object, object], depth: int) -> CBORTag | None:
     """Return what stands for a large dict whose keys have a packed form; None if they have not."""
-    keys = list(value)
+    keys, values = list(value), list(value.values())
     kind = type(keys[0])
     if kind not in SCALARS or kind is type(None):
         return None
@@ -155,7 +213,7 @@ def pack_dict(encoding: Encoding, value: dict[object, object], depth: int) -> CB
     if packed is None:
         return None
     check_keys(keys)
-    return CBORTag(Own.PACKED_DICT, [packed, encoding.items(list(value.values()), depth)])
+    return CBORTag(Own.PACKED_DICT, [packed, encoding.items(values, depth)])
 
 
 # -- unpacking
@@ -178,23 +236,62 @@ def _in_parts(size: int, make: Callable[[int, int], list[T]]) -> list[T]:
 
 
 def _unpack_numbers(code: Literal["d", "q"]) -> Callable[[Decoding, object, Memory], object]:
-    def unpack(decoding: Decoding, detail: object, data: Memory) -> list[float]:
-        numbers: array[float] = array(code)
-        decoding.spend(len(data) // numbers.itemsize)
-        numbers.frombytes(data)
-        numbers = _little(numbers)
+    def unpack(decoding: Decoding, detail: object, data: Memory) -> object:
+        decoding.spend(len(data) // 8)
+        numbers = _view(code, data)
         return _in_parts(len(numbers), lambda begin, end: numbers[begin:end].tolist())
 
     return unpack
 
 
-def _unpack_bools(decoding: Decoding, detail: object, data: Memory) -> list[bool]:
+def _view(code: Literal["d", "q"], data: Memory) -> memoryview[Any]:
+    if len(data) % 8:
+        raise Malformed("packed numbers are no whole ones")
+    if _SWAP:
+        numbers: array[float] = array(code)
+        numbers.frombytes(data)
+        numbers.byteswap()
+        return memoryview(numbers)
+    return memoryview(data).cast("B").cast(code)
+
+
+def _unpack_bools(decoding: Decoding, detail: object, data: Memory) -> object:
     decoding.spend(len(data))
     flags = bytes(data)
-    try:
-        return _in_parts(len(flags), lambda begin, end: list(map((False, True).__getitem__, flags[begin:end])))
-    except IndexError:
-        raise Malformed("a bool is neither 0 nor 1") from None
+    if flags.translate(None, _FLAGS):
+        raise Malformed("a bool is neither 0 nor 1")
+    view = memoryview(flags).cast("?")
+    return _in_parts(len(flags), lambda begin, end: view[begin:end].tolist())
+
+
+def _unpack_complex(decoding: Decoding, detail: object, data: Memory) -> list[complex]:
+    decoding.spend(len(data) // 16 * _OBJECT_COST)
+    numpy = arrays.loaded_numpy()
+    if numpy is not None:
+        flat = numpy.frombuffer(data, "<c16")
+        return _in_parts(len(flat), lambda begin, end: flat[begin:end].tolist())
+    if len(data) % 16:
+        raise Malformed("packed complex numbers are no whole ones")
+    parts = _view("d", data).tolist()
+    return list(map(complex, parts[::2], parts[1::2]))
+
+
+def _unpack_long_integers(decoding: Decoding, width: object, data: Memory) -> list[int]:
+    if type(width) is not int or not 0 < width <= _MAX_WIDTH or len(data) % width:
+        raise Malformed("packed integers do not fit their width")
+    decoding.spend(len(data) // width * _OBJECT_COST)
+    packed = bytes(data)
+    read = int.from_bytes
+    return [read(packed[at : at + width], "little", signed=True) for at in range(0, len(packed), width)]
+
+
+def _unpack_bytes(decoding: Decoding, lengths: object, data: Memory) -> list[bytes]:
+    sizes = typed(lengths, list)
+    decoding.spend(len(sizes) * _TEXT_COST)
+    if set(map(type, sizes)) != {int} or min(sizes) < 0 or sum(sizes) != len(data):
+        raise Malformed("packed bytes do not fit their lengths")
+    packed = bytes(data)
+    return [packed[begin:end] for begin, end in pairwise(accumulate(sizes, initial=0))]
 
 
 def _unpack_texts(decoding: Decoding, detail: object, data: Memory) -> list[str]:
@@ -289,7 +386,7 @@ def _unpack_dict(decoding: Decoding, payload: object, _: bool) -> dict[object, o
 
 _UNPACKERS: dict[str, Callable[[Decoding, object, Memory], object]] = {
     "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "?": _unpack_bools, "s": _unpack_texts,
-    "n": _unpack_numpy, "c": _unpack_mixed,
+    "n": _unpack_numpy, "c": _unpack_mixed, "z": _unpack_complex, "b": _unpack_long_integers, "B": _unpack_bytes,
 }  # fmt: skip
 
 ROWS = (Row(Own.PACKED, _unpack), Row(Own.PACKED_DICT, _unpack_dict))

@@ -6,6 +6,7 @@ import mmap
 import sys
 from typing import NamedTuple
 
+from qmi.net.codec.budget import FEW_ITEMS, has_few_items
 from qmi.net.codec.tags import Own
 
 CHEAP = 1024
@@ -69,6 +70,8 @@ def costs_of(body: bytes | bytearray, segments: int) -> Cost:
         body: Its body.
         segments: Bytes in its segments.
     """
+    if len(body) >= _MANY_BYTES and has_few_items(body):  # a long text, which takes longer to look through than to make
+        return Cost(_PER_CONTAINER * FEW_ITEMS + _PER_BYTE * len(body), segments)
     containers = count_containers(body)
     values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS)
     packed = body.count(_PACKED)
@@ -77,7 +80,7 @@ def costs_of(body: bytes | bytearray, segments: int) -> Cost:
     numbers = sum(body.count(_FORM + form) for form in (b"d", b"q"))
     if packed == numbers:
         return Cost(values + _PER_BYTE * len(body) + _PER_NUMBER * segments)
-    others = sum(body.count(_FORM + form) for form in (b"s", b"c", b"?"))
+    others = sum(body.count(_FORM + form) for form in (b"s", b"c", b"?", b"z"))
     factor = _PER_ITEM if packed == numbers + others else _PER_SCALAR
     return Cost(values + min(factor * (len(body) + segments), _MOST_SCALARS) + segments)
 

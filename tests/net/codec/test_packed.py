@@ -1,0 +1,136 @@
+"""Long lists come back with the same values, each of the type that it had."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmi.net.codec import Codec
+from qmi.net.codec.budget import has_few_items, weigh
+from qmi.net.codec.packed import PACK_FROM, has_long_integer
+from qmi.net.protocol.memory_estimate import costs_of
+from tests.support.examples import examples
+from tests.support.values import same
+
+CODEC = Codec()
+_ITEMS: dict[str, st.SearchStrategy[Any]] = {
+    "floats": st.floats(),
+    "integers of 64 bits": st.integers(-(1 << 63), (1 << 63) - 1),
+    "long integers": st.integers(-(1 << 511), (1 << 511) - 1),
+    "integers at the edge": st.sampled_from([(1 << 63) - 1, 1 << 63, -(1 << 63), -(1 << 63) - 1, 0]),
+    "integers too long to be packed": st.sampled_from([1 << 511, -(1 << 511) - 1, 1 << 4000]),
+    "bools": st.booleans(),
+    "complex": st.complex_numbers(),
+    "texts": st.text(max_size=3),
+    "bytes": st.binary(max_size=3),
+    "None": st.none(),
+    "floats and None": st.floats() | st.none(),
+    "floats and integers": st.floats() | st.integers(),
+    "bools and integers": st.booleans() | st.integers(0, 1),
+    "numpy floats": st.floats().map(np.float64),
+    "numpy floats of 32 bits": st.floats(width=32).map(np.float32),
+    "numpy integers": st.integers(-128, 127).map(np.int8),
+    "numpy integers of 64 bits": st.integers(0, (1 << 64) - 1).map(np.uint64),
+    "numpy bools": st.booleans().map(np.bool_),
+    "numpy complex": st.complex_numbers(width=64).map(np.complex64),
+    "numpy dates": st.integers(-(10**6), 10**6).map(lambda day: np.datetime64(day, "D")),
+    "numpy dates of several units": st.sampled_from([np.datetime64(1, "D"), np.datetime64(1, "ns")]),
+    "floats and numpy floats": st.floats() | st.floats().map(np.float64),
+    "all of them": st.sampled_from(
+        [1, 1.0, True, None, "1", b"1", 1j, np.int64(1), np.float64(1), np.bool_(True), (1,)]
+    ),
+}
+
+
+def through(value: Any) -> Any:
+    encoded = CODEC.encode(value)
+    return CODEC.decode(encoded.payload, [bytearray(segment) for segment in encoded.segments])
+
+
+def as_dict(items: list[Any]) -> dict[Any, Any]:
+    return {f"key {index}": item for index, item in enumerate(items)}
+
+
+def as_numbered_dict(items: list[Any]) -> dict[Any, Any]:
+    return dict(enumerate(items))
+
+
+@pytest.mark.parametrize("make", [list, tuple, as_dict, as_numbered_dict])
+@pytest.mark.parametrize("items", _ITEMS.values(), ids=_ITEMS)
+def test_long_list_comes_back_equal_and_of_the_same_types(
+    items: st.SearchStrategy[Any], make: Callable[[list[Any]], Any]
+) -> None:
+    @examples(12)
+    @given(st.lists(items, min_size=1, max_size=12), st.sampled_from([PACK_FROM - 1, PACK_FROM, 300]))
+    def check(some: list[Any], size: int) -> None:
+        value = make((some * size)[:size])
+        assert same(value, through(value))
+
+    check()
+
+
+@pytest.mark.parametrize("size", [4095, 4096, 4097, 8192, 65536, 65537, 140_000])
+@pytest.mark.parametrize("item", [1.5, 7, True, 1j, "ab", b"ab", 1 << 70, np.float64(2), np.bool_(True), None])
+def test_list_of_any_length_comes_back_whole(item: Any, size: int) -> None:
+    value = [item] * size
+    value[-1] = value[size // 2] = type(item)(0) if item is not None else None
+    found = through(value)
+    assert len(found) == size
+    assert found == value
+    assert set(map(type, found)) == {type(item)}
+
+
+def test_long_list_is_the_same_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = [complex(-0.0, number) if number % 2 else complex(math.inf, -0.0) for number in range(300)]
+    encoded = CODEC.encode(value)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    again = CODEC.encode(value)
+    assert again.payload == encoded.payload
+    found = CODEC.decode(again.payload, [bytearray(segment) for segment in again.segments])
+    monkeypatch.undo()
+    assert same(value, found)
+
+
+@pytest.mark.parametrize("place", [1, 150, 298])
+@pytest.mark.parametrize("odd", [True, 1, 1.0, None, "x", b"x", 1j, np.float64(1), [1]])
+def test_one_item_of_another_type_keeps_it(odd: Any, place: int) -> None:
+    for item in (0.5, 3, True, "ab", np.float64(2), 2j, b"ab"):
+        value: list[Any] = [item] * 300
+        value[place] = odd
+        assert same(value, through(value))
+
+
+@pytest.mark.parametrize("text", ["x", "é", "€z", "\U0001f600", "z\0"])
+@pytest.mark.parametrize("around", [lambda text: text, lambda text: [text, 1], lambda text: {"a": (text, None)}])
+def test_long_text_comes_back(text: str, around: Callable[[str], Any]) -> None:
+    for size in (16_000, 70_000, 300_000):
+        value = around(text * size)
+        assert same(value, through(value))
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_body_of_few_items_is_told_from_others(value: Any) -> None:
+    payload = CODEC.encode(value).payload
+    if has_few_items(payload):
+        assert weigh(payload) <= 16 * 8
+        assert not has_long_integer(payload)
+    for cut in range(len(payload)):
+        assert not has_few_items(payload[:cut])
+
+
+def test_long_text_is_not_looked_through() -> None:
+    payload = CODEC.encode("\x7a" * 3_000_000).payload
+    assert has_few_items(payload)
+    assert costs_of(payload, 5).arrays == 5
+    assert 17 * 3_000_000 <= costs_of(payload, 5).values <= 18 * 3_000_000
