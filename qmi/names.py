@@ -90,6 +90,11 @@ def is_relay(where: str) -> bool:
     return where.startswith(f"{RELAY_WORD} ")
 
 
+def certificate_uri(serial: int) -> str:
+    """What a certificate calls itself, besides the name of its context: one that is made anew has another one."""
+    return f"urn:qmi:certificate:{serial:x}"
+
+
 def is_valid_name(name: object) -> bool:
     """Whether a context or object may have this name."""
     return isinstance(name, str) and _NAME.match(name) is not None

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,14 +180,6 @@ class SiteServer:
             ca_file=str(security.ca), cert_file=str(security.certificate), key_file=str(security.key),
             context=SERVER_NAME, workgroup=self._config.workgroup,
         )  # fmt: skip
-        if security.revoked is not None:
-            from qmi.net.io.revocation import read_revoked
-
-            if read_revoked(security.revoked):
-                found.append(
-                    f"The server does not know the list {security.revoked}: a certificate that is revoked lets its "
-                    "owner publish at the site until it has expired, or its name is taken out of the configuration"
-                )
         return found
 
     # Starting
@@ -196,15 +188,24 @@ class SiteServer:
         """Write its configuration; returns whether that is another one than before.
 
         Raises:
-            QMI_ConfigurationException: If its certificate is not one of a server.
+            QMI_ConfigurationException: If its certificate is not one of a server, or the list of those that are
+                revoked cannot be read.
             QMI_RuntimeException: If that cannot be written, or the server does not understand it.
         """
         check_certificate(self.security, self._config.workgroup)
-        text = server_config(self._config, self.address, self.security, str(self.folder / "data")).encode()
+        data = str(self.folder / "data")
+        text = server_config(self._config, self.address, self.security, data, self._revoked()).encode()
         if self._written() == text:
             return False
         self._write(text)
         return True
+
+    def _revoked(self) -> Collection[int]:
+        if self.security.revoked is None:
+            return ()
+        from qmi.net.io.revocation import RevocationList
+
+        return RevocationList(self.security.revoked).serials()
 
     def _written(self) -> bytes:
         try:

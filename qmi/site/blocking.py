@@ -245,8 +245,8 @@ def _refused(error: Exception, config: CfgQmi, security: CfgSecurity, where: Hos
         return error
     return QMI_RuntimeException(
         f"{where} refuses the certificate {security.certificate}: it lets in those of workgroup {config.workgroup!r} "
-        "for '*', and for the contexts that its configuration has in 'contexts' or 'site.names'. After a change there, "
-        "'qmi site start' makes the server read it again"
+        "for '*', and for the contexts that its configuration has in 'contexts' or 'site.names', unless they are "
+        "revoked ('security.revoked'). After a change there, 'qmi site start' makes the server read it again"
     )
 
 

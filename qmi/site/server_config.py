@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from qmi.config.schema import CLUSTER_OFFSET, CfgQmi, CfgSecurity
-from qmi.names import HostPort
+from qmi.names import HostPort, certificate_uri
 from qmi.site.subjects import ANY, REST, ROOT, Kind, escape, every, stream_name
 
 Plain: TypeAlias = dict[str, object]
@@ -45,6 +45,8 @@ PRESENCE_SECONDS: Final = 3600.0
 """How long a server keeps what a context said of itself, unless it says it again."""
 
 _OWN: Final = "own"
+_NO_PASSWORD: Final = "$2a$04$" + 53 * "."
+"""A digest that no password is known to have."""
 _SYSTEM: Final = "SYS"
 _MEMORY: Final = 64 << 20
 _LOG_BYTES: Final = 16 << 20
@@ -56,7 +58,9 @@ _WRITE_SHARE: Final = 1 / 3
 _REPLICAS: Final = 3
 
 
-def server_config(config: CfgQmi, address: HostPort, security: CfgSecurity, directory: str) -> str:
+def server_config(
+    config: CfgQmi, address: HostPort, security: CfgSecurity, directory: str, revoked: Iterable[int] = ()
+) -> str:
     """The configuration of one server.
 
     Args:
@@ -64,6 +68,7 @@ def server_config(config: CfgQmi, address: HostPort, security: CfgSecurity, dire
         address: Which of ``site.servers`` it is.
         security: The files for TLS, with full names, those of :data:`SERVER_NAME`.
         directory: Where it keeps its data, as a full path.
+        revoked: Serial numbers of certificates that are refused.
     """
     plain: Plain = {
         "listen": str(address),
@@ -81,7 +86,7 @@ def server_config(config: CfgQmi, address: HostPort, security: CfgSecurity, dire
             "max_memory_store": _MEMORY,
         },
         "system_account": _SYSTEM,
-        "accounts": _accounts(config, security),
+        "accounts": _accounts(config, security, revoked),
     }
     if security.enabled:
         plain["tls"] = _tls(security)
@@ -198,14 +203,14 @@ def _with_rest(subjects: Iterable[str]) -> list[str]:
     return [form for subject in subjects for form in (subject, f"{subject}.{REST}")]
 
 
-def _accounts(config: CfgQmi, security: CfgSecurity) -> Plain:
+def _accounts(config: CfgQmi, security: CfgSecurity, revoked: Iterable[int]) -> Plain:
     events = (CONNECTED, DISCONNECTED)
     return {
         _SYSTEM: {"exports": [{"stream": event, "accounts": [ACCOUNT]} for event in events]},
         ACCOUNT: {
             "jetstream": True,
             "imports": [{"stream": {"account": _SYSTEM, "subject": event}} for event in events],
-            "users": _users(config) if security.enabled else [_anybody()],
+            "users": [*_users(config), *_refused(revoked)] if security.enabled else [_anybody()],
         },
     }
 
@@ -216,6 +221,20 @@ def _users(config: CfgQmi) -> list[Plain]:
     return users + [
         {"user": distinguished_name(name, group), "permissions": rights(group, name)}
         for name in [ANY, *members(config)]
+    ]
+
+
+def _refused(revoked: Iterable[int]) -> list[Plain]:
+    # A server looks for a user by what a certificate calls itself before it looks by its name, and does not go on once
+    # it has found one. This one has a password, whatever that may be.
+    nothing: Plain = {"deny": REST}
+    return [
+        {
+            "user": certificate_uri(serial),
+            "password": _NO_PASSWORD,
+            "permissions": {"publish": nothing, "subscribe": nothing},
+        }
+        for serial in sorted(revoked)
     ]
 
 

@@ -36,7 +36,7 @@ from qmi.config.command_line import ToolParser, tell_error
 from qmi.config.files import make_private_dirs, open_private
 from qmi.config.validators import printable
 from qmi.errors import QMI_Exception, QMI_UsageException
-from qmi.names import check_name
+from qmi.names import certificate_uri, check_name
 from qmi.net.io.revocation import parse_serial, read_revoked
 
 DEFAULT_DAYS = 3650
@@ -59,6 +59,7 @@ def make_ca(directory: Path, *, name: str = "QMI CA", days: int = DEFAULT_DAYS) 
     usage = _key_usage(signs_certificates=True)
     builder = (
         _builder(subject, subject, key.public_key(), days)
+        .serial_number(x509.random_serial_number())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -96,7 +97,7 @@ def make_certificate(
         check_name(context, "context")
     if not 0 < len(workgroup) <= 64:
         raise QMI_UsageException(f"A workgroup has 1 to 64 characters in a certificate, got {workgroup!r}")
-    names = [_general_name(host) for host in hosts]
+    names: list[x509.GeneralName] = [_general_name(host) for host in hosts]
     stem = "any" if context == "*" else context
     place = directory if into is None else into
     files = place / f"{stem}.pem", place / f"{stem}.key"
@@ -109,17 +110,19 @@ def make_certificate(
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, workgroup),
         ]
     )
+    serial = x509.random_serial_number()
+    names.append(x509.UniformResourceIdentifier(certificate_uri(serial)))
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     builder = (
         _builder(subject, authority.subject, key.public_key(), days)
+        .serial_number(serial)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(both), critical=False)
         .add_extension(issuer_key, critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     _write_pair(files, key, builder.sign(authority_key, hashes.SHA256()))
     return files
 
@@ -239,7 +242,6 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
-        .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))  # clocks in a laboratory differ
         .not_valid_after(now + timedelta(days=days))
     )
@@ -344,7 +346,8 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
             how = "is revoked now" if new else "was revoked already"
             sys.stdout.write(
                 f"The certificate with serial number {serial} {how}, in {path}. Copy that to every machine, where "
-                "'security.revoked' names it; it is read again when it changes. Links that are open stay open.\n"
+                "'security.revoked' names it; it is read again when it changes. Links that are open stay open. Servers "
+                "of a site read it with 'qmi site start'.\n"
             )
             return 0
         elif options.command == "show":

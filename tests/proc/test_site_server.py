@@ -24,8 +24,11 @@ from qmi.proc.site_status import NOT_READY, NOT_RUNNING, REFUSED, RUNNING, look,
 from qmi.site.blocking import Talk, conversation
 from qmi.site.server_config import CONNECTIONS, SERVER_NAME
 from qmi.site.subjects import signal_subject, stream_name
+from qmi.tools.certs import renew_certificate, revoke
 from tests.support.ports import free_port
 from tests.support.site_lab import WORKGROUP, files_of, kill, make_certificates, site, write_site
+
+WITH_REVOKED = {"ca": "ca.pem", "certificate": "${context}.pem", "key": "${context}.key", "revoked": "revoked.txt"}
 
 
 def only_server(config: Path) -> SiteServer:
@@ -123,15 +126,18 @@ def test_server_in_the_network_without_certificates_is_worth_a_warning() -> None
     assert SiteServer(local, local.site.addresses[0]).warnings() == []
 
 
-def test_list_of_revoked_certificates_is_worth_a_warning_if_there_are_any(tmp_path: Path) -> None:
+def test_list_of_revoked_certificates_is_part_of_the_configuration_of_a_server(tmp_path: Path) -> None:
     make_certificates(tmp_path, SERVER_NAME)
-    files = {"ca": "ca.pem", "certificate": "qmi_site.pem", "key": "qmi_site.key", "revoked": "revoked.txt"}
     revoked = tmp_path / "revoked.txt"
     revoked.write_text("")
-    server = only_server(write_site(tmp_path, security=files))
-    assert server.warnings() == []
+    server = only_server(write_site(tmp_path, security=WITH_REVOKED))
+    assert server.prepare()
+    assert not server.prepare()
     revoked.write_text("4711  # srv\n")
-    assert "does not know the list" in server.warnings()[0]
+    assert server.prepare()
+    revoked.write_text("a lost one\n")
+    with pytest.raises(QMI_ConfigurationException, match="line 1: expected a serial number"):
+        server.prepare()
 
 
 def test_configuration_of_a_server_is_private_and_told_to_have_changed(tmp_path: Path) -> None:
@@ -205,6 +211,38 @@ def ask_while_it_is_taken_out(config: CfgQmi, files: CfgSecurity, server: SiteSe
         assert len(talk.ask_each(CONNECTIONS, expected=1)) == 1
         assert server.start().reloaded
         talk.ask_each(CONNECTIONS, expected=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", ["late", "any"])
+def test_certificate_that_is_revoked_is_out_at_once_and_the_next_one_of_its_name_is_in(
+    tmp_path: Path, stem: str
+) -> None:
+    make_certificates(tmp_path, SERVER_NAME, "late", "*")
+    (tmp_path / "revoked.txt").write_text("")
+    path = write_site(tmp_path, site={"names": ["late"]}, security=WITH_REVOKED)
+    config, files = load_config(path), files_of(tmp_path, stem)
+    with site(path) as (server,):
+        with (
+            pytest.raises(QMI_RuntimeException, match=r"hung up|refuses"),
+            conversation(config, files, server.address, "late", timeout=10.0) as talk,
+        ):
+            ask_while_it_is_revoked(talk, tmp_path, stem, server)
+        with (
+            pytest.raises(QMI_RuntimeException, match=rf"refuses the certificate .*{stem}.pem.*'security.revoked'"),
+            conversation(config, files, server.address, "late", timeout=10.0),
+        ):
+            pass
+        renew_certificate(tmp_path, stem)
+        with conversation(config, files, server.address, "late", timeout=10.0) as talk:
+            assert [found.context for found in talk.who_is_there(config)] == []
+
+
+def ask_while_it_is_revoked(talk: Talk, folder: Path, stem: str, server: SiteServer) -> None:
+    assert len(talk.ask_each(CONNECTIONS, expected=1)) == 1
+    revoke(folder, stem)
+    assert server.start().reloaded
+    talk.ask_each(CONNECTIONS, expected=1)
 
 
 @pytest.mark.slow

@@ -71,6 +71,18 @@ def test_each_name_of_the_configuration_is_a_user_by_its_certificate() -> None:
     assert ["permissions" in user for user in users] == [False, True, True, True, True, True]
 
 
+def test_revoked_certificate_is_a_user_that_cannot_connect() -> None:
+    config = CfgQmi(workgroup="lab1", site=ONE)
+    (*users, first, second) = json.loads(
+        rules.server_config(config, config.site.addresses[0], SECURITY, "/d", {0xABC, 0x12})
+    )["accounts"]["SITE"]["users"]
+    assert [first["user"], second["user"]] == ["urn:qmi:certificate:12", "urn:qmi:certificate:abc"]
+    assert first["password"].startswith("$2a$")
+    assert first["permissions"] == {"publish": {"deny": ">"}, "subscribe": {"deny": ">"}}
+    assert all("password" not in user for user in users)
+    assert "urn:" not in json.dumps(told(ONE))
+
+
 def test_name_of_the_servers_is_no_user_with_fewer_rights() -> None:
     config = CfgQmi(site=CfgSite(servers=["nats://a"], names=["qmi_site", "b"]), contexts={"qmi_site": CfgContext()})
     assert rules.members(config) == ["b", "qmi_proc"]

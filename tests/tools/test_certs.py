@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from qmi.errors import QMI_UsageException
-from qmi.tools.certs import main, make_ca, make_certificate
+from qmi.tools.certs import main, make_ca, make_certificate, renew_certificate
 
 
 def test_certificates_are_made_by_two_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +36,17 @@ def names_in(file: Path) -> list[str]:
     value = x509.load_pem_x509_certificate(file.read_bytes()).extensions.get_extension_for_class(
         x509.SubjectAlternativeName
     ).value  # fmt: skip
-    return [str(name.value) for name in value]
+    return [str(name.value) for name in value if not isinstance(name, x509.UniformResourceIdentifier)]
+
+
+def test_certificate_says_by_which_number_it_is_revoked(tmp_path: Path) -> None:
+    make_ca(tmp_path)
+    for made in (make_certificate(tmp_path, "srv"), renew_certificate(tmp_path, "srv")):
+        certificate = x509.load_pem_x509_certificate(made[0].read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
+            f"urn:qmi:certificate:{certificate.serial_number:x}"
+        ]
 
 
 def test_certificate_is_for_names_and_addresses_also_when_it_is_renewed(tmp_path: Path) -> None:
