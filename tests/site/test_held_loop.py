@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
 from tests.support.programs import Program
 from tests.support.site_lab import site, write_site
-from tests.support.site_signals import Horn
+from tests.support.site_signals import Horn, follow, told
 
 SILENCE = 1.5
 
@@ -21,8 +20,7 @@ HELD_UP = """
 import threading
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
-from tests.site.test_held_loop import follow, told
-from tests.support.site_signals import Horn
+from tests.support.site_signals import Horn, follow, told
 c = QMI_Context({name!r}, load_config({path!r}))
 c.start()
 is_held, gate = threading.Event(), threading.Event()
@@ -30,19 +28,6 @@ def hold_up():
     is_held.set()
     gate.wait()
 """
-
-
-def follow(context: QMI_Context) -> QMI_SignalReceiver:
-    """Subscribe to the horn."""
-    receiver = QMI_SignalReceiver(report_gaps=True)
-    context.subscribe_signal("lab", "horn", "sig", receiver)
-    return receiver
-
-
-def told(receiver: QMI_SignalReceiver, count: int) -> list[object]:
-    """The next signals, as values, and gaps as texts."""
-    found = [receiver.get_next_signal(timeout=20.0) for _ in range(count)]
-    return [signal.gap if signal.is_gap else signal.args[0] for signal in found]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from qmi.actors.proxy import AsyncProxy
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver
 from qmi.config.schema import CfgQmi, CfgSite
 from qmi.contexts.async_context import Context
+from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import rpc_method
@@ -140,3 +141,16 @@ async def cut_off(context: Context) -> AsyncIterator[None]:
     finally:
         gate.set()
         await client.up.wait()
+
+
+def follow(context: QMI_Context) -> QMI_SignalReceiver:
+    """Subscribe to the horn."""
+    receiver = QMI_SignalReceiver(report_gaps=True)
+    context.subscribe_signal("lab", "horn", "sig", receiver)
+    return receiver
+
+
+def told(receiver: QMI_SignalReceiver, count: int) -> list[object]:
+    """The next signals, as values, and gaps as texts."""
+    found = [receiver.get_next_signal(timeout=20.0) for _ in range(count)]
+    return [signal.gap if signal.is_gap else signal.args[0] for signal in found]
