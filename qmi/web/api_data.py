@@ -27,7 +27,7 @@ from qmi.web.api_table import OPERATIONS
 from qmi.web.api_values import json_response
 from qmi.web.authorization import Refusal, cookie_name
 from qmi.web.openapi import document
-from qmi.web.pushes import USUAL_RATE
+from qmi.web.pushes import USUAL_RATE, Had
 from qmi.web.site import PATIENCE
 from qmi.web.topics import read_log
 
@@ -61,8 +61,13 @@ async def events(call: ApiCall) -> object:
         raise RefusedError(Refusal(400, f"500 topics at most, got {len(names)}"))
     for name in names:
         hub.check(name)
+    after = call.query.get("after", [])
+    if after and len(after) != len(names):
+        raise RefusedError(Refusal(400, f"as many 'after' are needed as topics: {len(names)}, got {len(after)}"))
+    found = {name: Had.of(text) for name, text in zip(names, after, strict=False)}
+    had = {name: each for name, each in found.items() if each is not None}
     last = call.request.headers.get("last-event-id", "")
-    stream = hub.events(names, last, call.query.get("rate", USUAL_RATE))
+    stream = hub.events(names, last, call.query.get("rate", USUAL_RATE), had)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     user = call.caller.user
     presence = call.services.locks.page_of(user) if user and "locks" in names else nullcontext()

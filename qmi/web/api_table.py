@@ -136,6 +136,8 @@ OPERATIONS: tuple[Operation, ...] = (
               query=(Query("topic", "site, status:CONTEXT, value:CONTEXT.OBJECT.NAME, signal:CONTEXT.OBJECT.NAME, "
                            "rows:RUN, scans, queues, locks, log:CONTEXT, traffic:CONTEXT.OBJECT",
                            several=True, required=True),
+                     Query("after", "for each topic, in the same order: what you have of it, as SOURCE.NUMBER, of "
+                           "'sources' of the event hello and 'number' of the last event; - for nothing", several=True),
                      Query("rate", "maximum number of events of a topic per second",
                            {"type": "number", "minimum": 0.1, "maximum": 100})),
               media=("text/event-stream",)),

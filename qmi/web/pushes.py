@@ -12,13 +12,15 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from types import MappingProxyType
 from typing import NamedTuple
 
 import trio
 
-from qmi.errors import QMI_Exception
+from qmi.config.validators import printable
+from qmi.errors import QMI_Exception, QMI_InvalidValueException
 from qmi.presenting.json_values import dumps
 
 _logger = logging.getLogger("qmi.web")
@@ -61,13 +63,19 @@ class Topic:
         is_list: Whether each item counts, and not the newest alone.
 
     Attributes:
+        source: Names what publishes: of a topic that nobody wanted for a while, it is another one.
         published: How many items were published so far.
         kept: The newest of them.
+        begun: The number of the last item that the hub had published before.
+        dropped: The number of the last item that is not kept any more.
     """
 
     def __init__(self, name: str, hub: Hub, *, is_list: bool) -> None:
         self.name = name
         self.is_list = is_list
+        self.source: str = hub.next_source()
+        self.begun: int = hub.number
+        self.dropped: int = 0
         self.published: int = 0
         self.kept: deque[Item] = deque(maxlen=KEPT_ITEMS if is_list else 1)
         self.subscriptions: set[Subscription] = set()
@@ -87,7 +95,14 @@ class Topic:
         if not self.kept or self.kept[-1].text != text:
             self._publish(text)
 
+    def skip(self, count: int) -> None:
+        """Count values that did not even come here, of a topic that is no list."""
+        self.published += count
+        self._events.clear()
+
     def _publish(self, text: str) -> None:
+        if len(self.kept) == self.kept.maxlen:
+            self.dropped = self.kept[0].number
         self.kept.append(Item(self._hub.next_number(), time.time(), text))
         self.published += 1
         self._events.clear()
@@ -102,23 +117,72 @@ class Topic:
             held = len(self.kept)
             items = list(self.kept)[max(0, held - count) :]
             value = f"[{','.join(item.text for item in items)}]" if self.is_list else items[-1].text
-            told = f'{{"topic":{self._head},"value":{value},"missed":{count - len(items)},"time":{items[-1].time:.3f}}}'
+            told = f'{{"topic":{self._head},"value":{value},"missed":{count - len(items)},"time":{items[-1].time:.3f},'
+            told += f'"number":{self.published}}}'
             made = self._events[count] = f"event: push\ndata: {told}\n\n".encode()
         return made
 
 
+class Had(NamedTuple):
+    """What a browser has got of a topic.
+
+    Attributes:
+        source: The source of the topic.
+        number: How many items of it were published until then.
+    """
+
+    source: str
+    number: int
+
+    @classmethod
+    def of(cls, text: str) -> Had | None:
+        """What a browser says; None if it has nothing.
+
+        Raises:
+            QMI_InvalidValueException: If it says something else.
+        """
+        source, dot, number = text.rpartition(".")
+        if text in ("", "-"):
+            return None
+        if not dot or not (number.isascii() and number.isdigit() and len(number) < 20) or len(source) > 40:
+            wanted = "SOURCE.NUMBER, or - for a topic of which nothing is there"
+            raise QMI_InvalidValueException(f"after must be {wanted}, got {printable(text)!r}")
+        return cls(source, int(number))
+
+
 class Subscription:
-    """What one browser wants, and how much of it it has got."""
+    """What one browser wants, and how much of it it has got.
+
+    Attributes:
+        unknown: The topics of which the browser has something, and nobody knows how much it has missed since.
+    """
 
     def __init__(self) -> None:
         self._got: dict[Topic, int] = {}
         self._woken = trio.Event()
         self.is_idle: bool = False
+        self.unknown: list[str] = []
 
-    def add(self, topic: Topic, after: int | None) -> None:
-        """Want a topic, of which the browser has what was published until some number; None if it has nothing."""
+    @property
+    def sources(self) -> dict[str, str]:
+        """The sources of its topics."""
+        return {topic.name: topic.source for topic in self._got}
+
+    def add(self, topic: Topic, after: int | None, had: Had | None = None) -> None:
+        """Want a topic.
+
+        Args:
+            topic: The topic.
+            after: The number of the last item of all topics that the browser has; None if it does not say so.
+            had: What it has of this topic; None if it does not say so.
+        """
+        if had is not None and had.source == topic.source and had.number <= topic.published:
+            self._got[topic] = had.number
+            return
         waiting = sum(1 for item in topic.kept if after is None or item.number > after)
         self._got[topic] = topic.published - waiting
+        if had is not None or (after is not None and max(topic.begun, topic.dropped) > after):
+            self.unknown.append(topic.name)
 
     def wake(self) -> None:
         """Say that something waits, or that no more comes."""
@@ -154,13 +218,19 @@ class Hub:
 
     Args:
         find: The source of a topic, and whether the topic is a list. It raises an error for a name that is none.
+
+    Attributes:
+        number: The number of the last item that was published.
+        epoch: Another one for each hub.
+        ending: Is set when all streams shall end.
     """
 
     def __init__(self, find: Callable[[str], tuple[Source, bool]]) -> None:
         self._find = find
         self._topics: dict[str, Topic] = {}
         self._nursery: trio.Nursery | None = None
-        self._number = 0
+        self.number: int = 0
+        self._sources = 0
         self._subscriptions: set[Subscription] = set()
         self.epoch: str = secrets.token_hex(4)
         self.ending: trio.Event = trio.Event()
@@ -175,8 +245,13 @@ class Hub:
 
     def next_number(self) -> int:
         """The number of the next item."""
-        self._number += 1
-        return self._number
+        self.number += 1
+        return self.number
+
+    def next_source(self) -> str:
+        """The name of the source of another topic."""
+        self._sources += 1
+        return f"{self.epoch}{self._sources:x}"
 
     @property
     def browsers(self) -> int:
@@ -202,12 +277,15 @@ class Hub:
                 nursery.cancel_scope.cancel()
 
     @contextmanager
-    def subscribed(self, names: Iterable[str], after: int | None = None) -> Iterator[Subscription]:
+    def subscribed(
+        self, names: Iterable[str], after: int | None = None, had: Mapping[str, Had] = MappingProxyType({})
+    ) -> Iterator[Subscription]:
         """Have what happens wait for a browser, for the length of the block.
 
         Args:
             names: The topics.
-            after: The number of the last item that the browser has; None if it has none.
+            after: The number of the last item that the browser has; None if it does not say so.
+            had: What it has of each topic, as far as it says so.
 
         Raises:
             QMI_Exception: If one is none.
@@ -218,7 +296,7 @@ class Hub:
         wanted = [self._wanted(*each) for each in found]
         try:
             for topic in wanted:
-                subscription.add(topic, after)
+                subscription.add(topic, after, had.get(topic.name))
                 topic.subscriptions.add(subscription)
             yield subscription
         finally:
@@ -265,26 +343,33 @@ class Hub:
 
     # One browser
 
-    async def events(self, names: list[str], last_event_id: str, rate: float) -> AsyncGenerator[bytes, None]:
+    async def events(
+        self, names: list[str], last_event_id: str, rate: float, had: Mapping[str, Had] = MappingProxyType({})
+    ) -> AsyncGenerator[bytes, None]:
         """What one browser gets, as server-sent events.
 
         Args:
             names: The topics.
             last_event_id: Of the last event that it has; empty if it has none.
             rate: How many times a second it gets something, at most.
+            had: What it has of each topic, as far as it says so.
         """
         after, away = self._resumed(last_event_id)
-        with self.subscribed(names, after) as subscription:
-            hello = {"topics": names, "away": away, "resumed": after is not None, "beat": HEARTBEAT}
-            yield self._event("hello", json.dumps(hello), self._number if after is None else after, retry=True)
+        with self.subscribed(names, after, had) as subscription:
+            unknown = subscription.unknown if after is not None or not last_event_id else names
+            hello = {
+                "topics": names, "away": away, "resumed": after is not None, "beat": HEARTBEAT,
+                "sources": subscription.sources, "unknown": unknown,
+            }  # fmt: skip
+            yield self._event("hello", json.dumps(hello), self.number if after is None else after, retry=True)
             while not self.ending.is_set():
                 with trio.move_on_after(HEARTBEAT) as waited:
                     await subscription.wait()
                 if waited.cancelled_caught:
-                    yield self._event("beat", "{}", self._number)
+                    yield self._event("beat", "{}", self.number)
                 elif events := subscription.take():
                     # One piece, whatever comes: the number stands at its end, so that all of it has come with that.
-                    events[-1] = self._identifier(self._number) + events[-1]
+                    events[-1] = self._identifier(self.number) + events[-1]
                     yield b"".join(events)
                     await self._next_turn(rate)
 

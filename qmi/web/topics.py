@@ -32,7 +32,7 @@ from qmi.web.lock_requests import LockRequests
 from qmi.web.pushes import Source, Topic
 from qmi.web.scans import list_queues, list_scans
 from qmi.web.site import Site
-from qmi.web.traffic import publish_traffic
+from qmi.web.traffic import publish_records, publish_traffic
 
 _LOG_WAIT = 20.0
 _QUEUE = 1000
@@ -175,6 +175,7 @@ class Sources:
         try:
             await self._site.context.subscribe_signal(address.context, address.object, name, receiver)
             async for signal in receiver:
+                topic.skip(signal.missing)
                 topic.publish(_told(signal))
         finally:
             await self._unsubscribe(address, [name], receiver)
@@ -216,10 +217,7 @@ class Sources:
         while True:
             await self._site.connect(name)
             batch = await read_log(self._site, name, after=after, limit=200, wait=_LOG_WAIT, run=run)
-            if batch.lost:
-                topic.publish({"lost": batch.lost})
-            for record in batch.records:
-                topic.publish(record.to_plain())
+            publish_records(topic, batch)
             after, run = batch.last, batch.run
 
     async def _of_traffic(self, topic: Topic, name: str) -> None:

@@ -19,6 +19,20 @@ _PATIENCE = 10.0
 _NO_TRANSPORT = {"transport": False, "on": False, "by": "", "since": 0.0}
 
 
+def publish_records(topic: Topic, batch: LogBatch) -> None:
+    """Publish records, each with its number and the run that it counts in, so that nobody shows one twice.
+
+    Args:
+        topic: Where they are published.
+        batch: The records, and how many before them are lost.
+    """
+    if batch.lost:
+        first = batch.records[0].number if batch.records else batch.last + 1
+        topic.publish({"lost": batch.lost, "number": first - 1, "run": batch.run})
+    for record in batch.records:
+        topic.publish({**record.to_plain(), "run": batch.run})
+
+
 async def publish_traffic(site: Site, topic: Topic, address: Address) -> None:
     """Publish what is kept, as it comes: records as those of the log, or how many are lost."""
     after: int | None = None
@@ -26,10 +40,7 @@ async def publish_traffic(site: Site, topic: Topic, address: Address) -> None:
     while True:
         await site.connect(address.context)
         batch = await _read(site, address, {"after": after, "limit": 200, "wait": _WAIT, "run": run})
-        if batch.lost:
-            topic.publish({"lost": batch.lost})
-        for record in batch.records:
-            topic.publish(record.to_plain())
+        publish_records(topic, batch)
         after, run = batch.last, batch.run
 
 

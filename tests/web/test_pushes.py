@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import trio
@@ -230,6 +231,104 @@ async def test_browser_that_comes_back_gets_what_it_has_not_and_is_told_for_how_
     ((_, push, _),) = parsed(await anext(again))
     assert push["value"] == ["second"]
     await again.aclose()
+
+
+async def come_back(bench: Bench, hello: Any, *names: str, **numbers: int) -> tuple[Any, Any]:
+    """A stream of a page that says what it has got, and the greeting of it."""
+    had = {name: pushes.Had(hello["sources"][name], number) for name, number in numbers.items()}
+    stream = bench.hub.events(list(names), "", 20.0, had)
+    ((_, told, _),) = parsed(await anext(stream))
+    return stream, told
+
+
+async def test_page_that_comes_back_is_told_how_many_values_it_has_missed(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushes, "KEPT_ITEMS", 10)
+    other, _ = await opened(bench, "a", "b", "list")  # while somebody looks, all that comes is counted
+    stream, hello = await opened(bench, "a", "b", "list")
+    for name in ("a", "b", "list"):
+        bench.topics[name].publish(0)
+    numbers = {push["topic"]: push["number"] for _, push, _ in parsed(await anext(stream))}
+    assert numbers == {"a": 1, "b": 1, "list": 1}
+    await stream.aclose()
+    for value in range(1, 31):
+        bench.topics["a"].publish(value)
+        bench.topics["list"].publish(value)
+    again, told = await come_back(bench, hello, "a", "b", "list", "c", **numbers)
+    assert (told["unknown"], told["sources"].keys()) == ([], {"a", "b", "list", "c"})
+    found = {
+        push["topic"]: (push["value"], push["missed"], push["number"]) for _, push, _ in parsed(await anext(again))
+    }
+    assert found == {"a": (30, 29, 31), "list": (list(range(21, 31)), 20, 31)}
+    await again.aclose()
+    bench.topics["a"].skip(5)  # of which the server itself was told that they are lost
+    bench.topics["a"].publish(40)
+    again, told = await come_back(bench, hello, "a", a=31)
+    ((_, push, _),) = parsed(await anext(again))
+    assert (push["value"], push["missed"], push["number"]) == (40, 5, 37)
+    for stream in (again, other):
+        await stream.aclose()
+
+
+async def test_page_that_comes_back_is_told_where_nobody_knows_what_it_has_missed(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    stream, hello = await opened(bench, "a", "b")
+    bench.topics["a"].publish(1)
+    await stream.aclose()
+    await trio.sleep(pushes.LINGER * 2)  # nobody has counted meanwhile
+    again, told = await come_back(bench, hello, "a", "b", a=1)
+    assert told["unknown"] == ["a"]
+    assert told["sources"]["a"] != hello["sources"]["a"]
+    await trio.testing.wait_all_tasks_blocked()
+    bench.topics["a"].publish(2)
+    ((_, push, _),) = parsed(await anext(again))
+    assert (push["value"], push["missed"], push["number"]) == (2, 0, 1)
+    await again.aclose()
+    strange, told = await come_back(bench, told, "a", a=1000)  # more than there was
+    assert told["unknown"] == ["a"]
+    await strange.aclose()
+
+
+async def test_browser_that_resumes_by_the_number_of_all_is_told_where_that_says_too_little(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushes, "KEPT_ITEMS", 10)
+    stream, _ = await opened(bench, "a", "b", "list", "long")
+    for name in ("a", "b", "list"):
+        bench.topics[name].publish(0)
+    *_, (_, _, last) = parsed(await anext(stream))
+    await stream.aclose()
+    bench.topics["b"].publish(1)
+    for value in range(3):
+        bench.topics["a"].publish(value)
+        bench.topics["list"].publish(value)
+    again, told = await opened(bench, "a", "b", "list", last=last)
+    assert told["unknown"] == ["a"]  # between the two there may have been others
+    await again.aclose()
+    again, told = await opened(bench, "a", last="x" + last)  # of another server
+    assert (told["unknown"], told["resumed"]) == (["a"], False)
+    await again.aclose()
+
+
+WHAT_NO_PAGE_HAS: list[tuple[list[str], list[str]]] = [
+    (["site", "scans"], ["abc.5"]),
+    (["site"], ["abc"]),
+    (["site"], ["abc.x"]),
+    (["site"], ["a.-1"]),
+    (["site"], ["a.²"]),
+    (["site"], ["a." + "9" * 30]),
+    (["site"], ["a" * 50 + ".1"]),
+]
+
+
+async def test_what_a_page_has_is_read(web: Web) -> None:
+    assert [pushes.Had.of(text) for text in ("", "-", "ab.5")] == [None, None, pushes.Had("ab", 5)]
+    for topics, after in WHAT_NO_PAGE_HAS:
+        query = [("topic", topic) for topic in topics] + [("after", text) for text in after]
+        answer = await web.client.get(f"/api/events?{urlencode(query)}")
+        assert (answer.status_code, "after" in answer.text) == (400, True), (topics, after)
 
 
 @pytest.mark.parametrize("last", ["x", "-", "a-b-c", "0-1", "0-1-2", "9" * 500, "a-" + "9" * 400 + "-1", "ä-²-³", "\0"])

@@ -1,7 +1,7 @@
 // The logs of all contexts, as they are written.
 
 import { byId, h, moment, setAttribute, setText, settled } from "./dom.js";
-import { pushes } from "./push.js";
+import { Numbered, pushes } from "./push.js";
 
 const KEPT = 3000; // records
 const SHOWN = 400;
@@ -55,10 +55,9 @@ function show() {
 
 const showSoon = settled(show, 60);
 
-function take(context, list) {
-  const given = Array.isArray(list) ? list : [list];
-  for (const record of given) if (!record.error) records.push({ ...record, from: context });
-  records.sort((one, other) => (one.time ?? 0) - (other.time ?? 0));
+function take(context, list, numbered) {
+  for (const record of numbered.fresh((Array.isArray(list) ? list : [list]).filter((each) => !each.error))) records.push({ ...record, from: context });
+  records.sort((one, other) => (one.time ?? 0) - (other.time ?? 0)); // those of one moment stay in their order
   if (records.length > KEPT) records = records.slice(-KEPT);
   showSoon();
 }
@@ -67,7 +66,8 @@ pushes.on("site", (list) => {
   if (list.error) return;
   for (const { name, state } of list) {
     if (watched.has(name) || state !== "running") continue;
-    watched.set(name, pushes.on(`log:${name}`, (value) => take(name, value)));
+    const numbered = new Numbered();
+    watched.set(name, pushes.on(`log:${name}`, (value) => take(name, value, numbered)));
     byId("context").append(h("option", { value: name, selected: wanted.get("context") === name }, name));
   }
   showSoon();

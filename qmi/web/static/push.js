@@ -8,6 +8,30 @@ const BEATS_MISSED = 2.5;
 const LONGEST_WAIT = 8000; // ms between two tries
 const HIDDEN_FOR = 5000; // ms after which a page that nobody sees lets go of its stream
 const SHOW_BACK = 8000; // ms
+const SINGLE = /^(value|signal):/; // of these only the newest comes; lists have numbers of their own
+
+/** Of a list whose items have numbers, those that are not there yet. A list may come again as a whole, or in part, when
+ * a stream breaks or its program was away. */
+export class Numbered {
+  constructor() {
+    this.highest = new Map(); // run -> the highest number so far
+  }
+
+  /** The items of a list that are new. Where numbers are left out, `{lost, time}` says how many, if `isWhole`: if items
+   * have all numbers from the first on. */
+  fresh(list, isWhole = true) {
+    const found = [];
+    for (const item of Array.isArray(list) ? list : []) {
+      const run = item.run || "";
+      const highest = this.highest.get(run);
+      if (highest !== undefined && item.number <= highest) continue;
+      if (isWhole && highest !== undefined && !item.lost && item.number > highest + 1) found.push({ lost: item.number - highest - 1, number: item.number - 1, time: item.time, run });
+      this.highest.set(run, item.number);
+      found.push(item);
+    }
+    return found;
+  }
+}
 
 /** The pushes of this page. Browsers have few connections to a server, so a page has one stream for all its topics. */
 export class Pushes {
@@ -16,6 +40,9 @@ export class Pushes {
     this.newest = new Map(); // topic -> the last push
     this.batches = new Set(); // called after all topics of an event have their newest value
     this.missed = new Map(); // topic -> how many were left out in all
+    this.sources = new Map(); // topic -> what the server calls its source, in which values are counted
+    this.numbers = new Map(); // topic -> how many values of that source have come, left out ones included
+    this.back = null; // what was missed while the page was away
     this.source = null;
     this.heard = 0; // when something came last
     this.lostSince = 0;
@@ -25,6 +52,7 @@ export class Pushes {
     this.keepsInBackground = false;
     this.timer = 0;
     this.hiding = 0;
+    this.showing = 0;
     document.addEventListener("visibilitychange", () => this.#seen());
     window.addEventListener("pagehide", () => this.#close());
     window.addEventListener("pageshow", (event) => event.persisted && this.#openSoon());
@@ -49,6 +77,7 @@ export class Pushes {
       if (!listeners.size && this.topics.get(topic) === listeners) {
         this.topics.delete(topic);
         this.newest.delete(topic);
+        this.numbers.delete(topic);
         this.#openSoon();
       }
     };
@@ -69,7 +98,10 @@ export class Pushes {
     this.#close();
     if (!this.topics.size) return;
     if (document.hidden && !this.keepsInBackground) return;
-    const query = new URLSearchParams([...this.topics.keys()].map((topic) => ["topic", topic]));
+    const topics = [...this.topics.keys()];
+    const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
+    // What is there already need not come again, and is counted on from.
+    if (this.numbers.size) for (const topic of topics) query.append("after", this.numbers.has(topic) ? `${this.sources.get(topic)}.${this.numbers.get(topic)}` : "-");
     const source = new EventSource(`/api/events?${query}`);
     this.source = source;
     this.heard = performance.now();
@@ -86,21 +118,39 @@ export class Pushes {
   }
 
   #hello(event) {
-    this.beat = (JSON.parse(event.data).beat || 0) * 1000;
+    const told = JSON.parse(event.data);
+    this.beat = (told.beat || 0) * 1000;
+    const unknown = (told.unknown || []).filter((topic) => SINGLE.test(topic)).length;
+    for (const [topic, source] of Object.entries(told.sources || {})) {
+      if (this.sources.get(topic) !== source) this.numbers.delete(topic);
+      this.sources.set(topic, source);
+    }
+    if (this.lostSince) this.back = { since: this.lostSince, away: (Date.now() - this.lostSince) / 1000, unknown, missed: 0, first: new Set(this.topics.keys()) };
     this.#here();
+  }
+
+  /** What is said of the time away. All that waited comes at once: what comes first of each topic says how many there were. */
+  #backText() {
+    const { since, away, unknown, missed } = this.back;
+    const counted = missed ? `${missed} value${missed === 1 ? " was" : "s were"} left out` : "";
+    const left = unknown ? (counted ? `At least ${counted}, of ${unknown} it is not known` : "How many values were left out is not known") : counted || "No value was left out";
+    return `Back. Was away for ${duration(away)}, since ${moment(since / 1000)}. ${left}`;
   }
 
   #here() {
     this.heard = performance.now();
     this.tries = 0;
-    if (this.lostSince) {
-      const away = (Date.now() - this.lostSince) / 1000;
-      this.#show("back", `Back. Was away for ${duration(away)}, since ${moment(this.lostSince / 1000)}`);
-      say(`Connection is back after ${duration(away)}`);
+    if (this.lostSince && this.back) {
+      this.#show("back", this.#backText());
+      say(`Connection is back after ${duration(this.back.away)}`);
       this.lostSince = 0;
-      setTimeout(() => !this.lostSince && this.#show("live", ""), SHOW_BACK);
+      clearTimeout(this.showing);
+      this.showing = setTimeout(() => {
+        this.back = null;
+        if (!this.lostSince) this.#show("live", "");
+      }, SHOW_BACK);
       document.dispatchEvent(new CustomEvent("qmi-back"));
-    } else if (byId("connection").dataset.state !== "back") this.#show("live", "");
+    } else if (!this.lostSince && byId("connection").dataset.state !== "back") this.#show("live", "");
   }
 
   #event(event) {
@@ -115,6 +165,11 @@ export class Pushes {
   #push(push) {
     // Of a state, the newest is all that there is to know: only of what is measured or logged something is missed.
     if (push.missed && /^(value|signal|rows|log|traffic):/.test(push.topic)) this.missed.set(push.topic, this.missedOf(push.topic) + push.missed);
+    if (this.back?.first.delete(push.topic) && push.missed && SINGLE.test(push.topic)) {
+      this.back.missed += push.missed;
+      this.#show("back", this.#backText());
+    }
+    this.numbers.set(push.topic, push.number);
     this.newest.set(push.topic, push);
     for (const listener of this.topics.get(push.topic) || []) listener(push.value, push);
   }
@@ -123,6 +178,7 @@ export class Pushes {
     this.#close();
     if (!this.lostSince) {
       this.lostSince = Date.now();
+      this.back = null;
       say("Connection to the server is lost");
     }
     this.tries += 1;

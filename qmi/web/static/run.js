@@ -108,15 +108,21 @@ const show = settled(() => {
   table();
 }, 150);
 
+/** What is in the run and not here yet. */
+async function fill() {
+  let more = true;
+  while (more) {
+    const first = rows.length ? rows[rows.length - 1].number + 1 : 0;
+    const found = await get(`/api/runs/${encodeURIComponent(id)}/rows?${new URLSearchParams({ ...(context && { context }), first, limit: PAGE })}`);
+    rows.push(...found.rows);
+    more = found.more && found.rows.length > 0;
+  }
+}
+
 async function load() {
   try {
     run = await get(api());
-    let more = true;
-    while (more) {
-      const found = await get(`/api/runs/${encodeURIComponent(id)}/rows?${new URLSearchParams({ ...(context && { context }), first: rows.length, limit: PAGE })}`);
-      rows.push(...found.rows);
-      more = found.more && found.rows.length > 0;
-    }
+    await fill();
     choices();
     show();
     showMetadata();
@@ -127,9 +133,18 @@ async function load() {
 }
 
 function follow() {
-  pushes.on(`rows:${context ? `${context}/` : ""}${run.id}`, (list) => {
-    const last = rows.length ? rows[rows.length - 1].number : -1;
-    rows.push(...(Array.isArray(list) ? list : []).filter((row) => row.number > last));
+  let filling = false;
+  pushes.on(`rows:${context ? `${context}/` : ""}${run.id}`, async (list) => {
+    if (!Array.isArray(list) || filling) return; // what is being read has these, too
+    const next = rows.length ? rows[rows.length - 1].number + 1 : 0;
+    const fresh = list.filter((row) => row.number >= next);
+    if (!fresh.length) return;
+    if (fresh[0].number === next) rows.push(...fresh);
+    else { // more has come while the page was away than the server keeps for it
+      filling = true;
+      await fill().catch((error) => setText(byId("problem"), errorText(error)));
+      filling = false;
+    }
     show();
   });
   const looking = setInterval(look, LOOK_EACH);

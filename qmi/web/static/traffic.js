@@ -2,7 +2,7 @@
 
 import { get, path, put, refused, user } from "./api.js";
 import { byId, h, moment, number, say, setAttribute, setText } from "./dom.js";
-import { pushes } from "./push.js";
+import { Numbered, pushes } from "./push.js";
 
 const SHOWN = 300;
 const LOOK_EACH = 5000; // ms
@@ -25,9 +25,12 @@ export function showTraffic(context, object) {
   let end = null;
   let isPaused = false;
   let held = [];
+  const numbered = new Numbered();
+
+  const heard = (list) => take(numbered.fresh(list, false)); // numbers count the exchanges of all instruments
 
   function take(list) {
-    if (!Array.isArray(list)) return;
+    if (!list.length) return;
     if (isPaused) {
       held = held.concat(list).slice(-SHOWN);
       setText(byId("traffic-pause"), `Go on (${held.length})`);
@@ -44,7 +47,7 @@ export function showTraffic(context, object) {
     setText(byId("traffic-note"), state.on ? `since ${moment(state.since)}, as ${state.by.replace(/ \(.*/, "")} wants` : "");
     byId("traffic-off").hidden = state.on || rows.children.length > 0;
     byId("traffic-pause").hidden = byId("traffic-clear").hidden = !state.on && !rows.children.length;
-    if (state.on && !end) end = pushes.on(`traffic:${context}.${object}`, take);
+    if (state.on && !end) end = pushes.on(`traffic:${context}.${object}`, heard);
   }
 
   const look = () => get(`${api}?limit=1`).then(show, () => {});

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import pytest
@@ -132,3 +133,40 @@ def test_page_says_since_when_it_is_away_and_comes_back(page: Page, pages: Pages
     expect(connection).to_contain_text("Not connected since")
     expect(connection).to_contain_text("Was away for")
     expect(connection).to_have_attribute("data-state", "back")
+
+
+def test_page_that_was_away_says_how_many_values_it_has_missed(page: Page, pages: Pages) -> None:
+    address = f"{pages.url}o/lab/spare"
+    other = page.context.new_page()  # while somebody looks, the server counts
+    other.goto(address)
+    page.goto(address)
+    spare = pages.lab.get_instrument("spare")
+    spare.parameters.limit.set(1.0)
+    for each in (page, other):
+        expect(each.get_by_role("row", name="limit Greatest current")).to_contain_text("1 A")
+    page.route("**/api/events*", lambda route: route.abort())
+    page.evaluate(LOSE_THE_STREAM)
+    connection = page.locator("#connection")
+    expect(connection).to_contain_text("Not connected since")
+    for step in range(11, 16):
+        spare.parameters.limit.set(step / 10)
+    expect(other.get_by_role("row", name="limit Greatest current")).to_contain_text("1.5 A")
+    page.unroute("**/api/events*")
+    expect(connection).to_contain_text("4 values were left out")
+    expect(page.get_by_role("row", name="limit Greatest current")).to_contain_text("1.5 A")
+
+
+def test_record_of_a_log_stands_there_once_though_its_stream_breaks(page: Page, pages: Pages) -> None:
+    page.goto(f"{pages.url}logs")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    logger = logging.getLogger("qmi.test")
+    for number in range(3):
+        logger.warning("the pump has made noise %d", number)
+        if number < 2:
+            expect(page.locator("#records")).to_contain_text(f"made noise {number}")
+            page.evaluate(LOSE_THE_STREAM)
+            expect(page.locator("#connection")).to_have_attribute("data-state", "back")
+    page.get_by_label("Context").select_option("lab")
+    expect(page.locator("#records")).to_contain_text("made noise 2")
+    for number in range(3):
+        expect(page.locator("#records tr", has_text=f"made noise {number}")).to_have_count(1)
