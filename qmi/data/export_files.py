@@ -79,6 +79,20 @@ def export(
     return path
 
 
+def csv_of_file(source: Path, file: Path) -> None:
+    """Write the file of a run as comma-separated values, as :func:`export` does.
+
+    Args:
+        source: The file of the run.
+        file: The file to write, which is not there yet.
+
+    Raises:
+        QMI_RecordingException: If it cannot be read.
+        OSError: If it cannot be written.
+    """
+    _write_csv(run_file.read(source), file, overwrite=False)
+
+
 def _format_of(path: Path, wanted: object) -> str:
     if wanted is not None:
         if not isinstance(wanted, str) or wanted not in _WRITERS:

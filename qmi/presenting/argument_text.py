@@ -24,6 +24,7 @@ from qmi.errors import QMI_InvalidValueException
 from qmi.names import nearest
 from qmi.net.codec.unknown import NamedKind, make_unknown
 from qmi.presenting.annotation_types import ForeignType, is_array_type
+from qmi.presenting.number_lists import array_from
 from qmi.presenting.quantity_text import NUMBER, number_in_unit
 from qmi.presenting.value_text import text_of
 
@@ -449,12 +450,10 @@ def _fill_tuple(items: Sequence[object], kind: object, arguments: tuple[object, 
 
 
 def _fill_array(value: object, kind: object) -> object:
-    import numpy
-
     found = typing.get_args(kind)
     scalar = typing.get_args(found[1])[0] if len(found) == 2 and typing.get_args(found[1]) else None
     try:
-        array = numpy.asarray(value, dtype=scalar)
+        array = array_from(value, scalar)
     except (ValueError, TypeError, OverflowError):
         raise Unfit(expected(kind), "all its rows must have as many numbers") from None
     if array.dtype == object or array.dtype.kind in "US":

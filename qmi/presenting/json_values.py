@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 
+from qmi.presenting.number_lists import list_of
 
-def dumps(value: object, *, indent: int | None = None, in_steps: bool = False) -> str:
+
+def dumps(value: object, *, indent: int | None = None) -> str:
     """A value as a text of JSON, which can be encoded as UTF-8 whatever texts are in it.
 
     Args:
         value: The value.
         indent: By how many spaces each level is indented; None for one line.
-        in_steps: Whether it is made in steps, between which other threads run; that takes longer.
     """
-    encoder = json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False)
-    text = "".join(encoder.iterencode(plain(value))) if in_steps else encoder.encode(plain(value))
+    text = json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False).encode(plain(value))
     # Half of a surrogate pair has no UTF-8; it stands within quotes, where its escape in Python is that of JSON, too.
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
@@ -53,8 +53,8 @@ def _compound(value: object) -> object:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if callable(to_list := getattr(value, "tolist", None)):  # arrays and numbers of numpy
-        return plain(to_list())
+    if callable(getattr(value, "tolist", None)):  # arrays and numbers of numpy
+        return plain(list_of(value))
     fields = getattr(value, "__dataclass_fields__", None) or {
         field.name: None for field in getattr(type(value), "__attrs_attrs__", ())
     }

@@ -16,6 +16,7 @@ from uuid import UUID
 from qmi.config.validators import printable
 from qmi.parameters.snapshot import member_of
 from qmi.presenting.annotation_types import is_array_type
+from qmi.presenting.number_lists import list_of
 
 
 def text_of(value: object) -> str:
@@ -65,7 +66,7 @@ def json_of(value: object) -> object:
         return {key if isinstance(key, str) else text_of(key): json_of(item) for key, item in items.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [json_of(item) for item in value]
-    return json_of(value.tolist()) if _is_array(value) else text_of(value)  # type: ignore[attr-defined]
+    return json_of(list_of(value)) if _is_array(value) else text_of(value)
 
 
 def fields_of(value: object) -> dict[str, object] | None:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -18,8 +19,9 @@ from qmi.config.validators import printable
 from qmi.names import Address, is_valid_name
 from qmi.web.api_errors import RefusedError, error_answer
 from qmi.web.api_table import OPERATIONS, Operation, Query
-from qmi.web.api_values import json_response
+from qmi.web.api_values import json_answer, made_aside
 from qmi.web.authorization import Caller, Refusal
+from qmi.web.large_values import is_large, read_in_steps
 from qmi.web.lock_requests import signed
 from qmi.web.schemas import fault_of, from_text
 from qmi.web.services import Services
@@ -81,9 +83,14 @@ async def proxy_of(call: ApiCall, *, fresh: bool = False) -> AsyncProxy[Any]:
     return await call.services.proxies.of(call.caller.user, call.address, fresh=fresh)
 
 
-async def read_aside(read: Callable[[], T]) -> T:
-    """Read what was sent. The first value with a unit loads a large library: nobody else waits for that."""
-    return read() if "pint" in sys.modules else await trio.to_thread.run_sync(read)
+async def read_aside(read: Callable[[], T], given: object) -> T:
+    """Read what was sent. The first value with a unit loads a large library: nobody else waits for that, or for much.
+
+    Args:
+        read: Reads it.
+        given: What was sent.
+    """
+    return await made_aside(read, given) if "pint" in sys.modules else await trio.to_thread.run_sync(read)
 
 
 Handler = Callable[[ApiCall], Awaitable[object]]
@@ -121,7 +128,7 @@ def _endpoint(services: Services, operation: Operation, handler: Handler) -> End
             query = _query(operation, request)
             body = await _body(operation, request)
             result = await handler(ApiCall(services, request, caller, query, body))
-            answer = result if isinstance(result, Response) else json_response(result)
+            answer = result if isinstance(result, Response) else await json_answer(result)
         except Exception as error:
             answer = error_answer(error, request)
         if operation.changes:
@@ -191,9 +198,7 @@ async def _body(operation: Operation, request: Request) -> object:
     if not content and "required" not in operation.body:
         return {}
     try:
-        found = json.loads(content, parse_constant=_no_constant)
-        if b"\\u" in content:  # half of a character, which no text of other programs can have
-            json.dumps(found, ensure_ascii=False).encode()
+        found = await made_aside(partial(_loaded, content), content)
     except (ValueError, RecursionError) as error:
         raise _bad(f"the body is not valid JSON: {error}", _example(operation)) from None
     fault = fault_of(found, operation.body)
@@ -201,6 +206,17 @@ async def _body(operation: Operation, request: Request) -> object:
         raise _bad(fault, _example(operation))
     whole = [name for name, kind in operation.body.get("properties", {}).items() if kind.get("type") == "integer"]
     return {**found, **{name: int(found[name]) for name in whole if name in found}}  # 2.0 is a whole number in JSON
+
+
+def _loaded(content: bytes) -> Any:
+    if not is_large(content):
+        found: Any = json.loads(content, parse_constant=_no_constant)
+    else:
+        found = read_in_steps(content, _no_constant)
+    if b"\\u" in content:  # half of a character, which no text of other programs can have
+        for part in json.JSONEncoder(ensure_ascii=False).iterencode(found):
+            part.encode()
+    return found
 
 
 def _no_constant(text: str) -> object:

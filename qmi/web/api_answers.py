@@ -25,7 +25,9 @@ WHOLE: Schema = {"type": "integer"}
 FLAG: Schema = {"type": "boolean"}
 VALUE: Schema = {
     "description": "a value of an instrument: members of enumerations by name; 'nan', 'inf' and '-inf' as strings; "
-    "complex numbers as '(1+2j)'; bytes in hexadecimal. It can be sent back like this."
+    "complex numbers as '(1+2j)'; bytes in hexadecimal. It can be sent back like this. Where large values are reduced: "
+    "{'reduced': ...} with 'type', 'shape' or 'length', 'dtype', 'min' and 'max', and 'low' and 'high' of each 'step' "
+    "numbers, or the 'first' items."
 }
 SECONDS: Schema = {"type": "number", "description": "seconds since 1970"}
 MOMENT: Schema = {"type": "string", "format": "date-time"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,15 +17,20 @@ from starlette.types import Send
 import qmi.data
 from qmi._version import __version__
 from qmi.data.link_archive import copy_from
+from qmi.data.rows import Row
 from qmi.data.run_details import RunDetails, details
 from qmi.data.run_index import RunInfo
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
+from qmi.presenting.json_values import dumps
 from qmi.presenting.value_text import json_of
 from qmi.web.api import ApiCall
 from qmi.web.api_errors import DriverError, RefusedError
 from qmi.web.api_table import OPERATIONS
-from qmi.web.api_values import json_response
+from qmi.web.api_values import JSON, InParts, json_response, made_aside
 from qmi.web.authorization import Refusal, cookie_name
+from qmi.web.csv_program import make_csv
+from qmi.web.display import shown_fields
+from qmi.web.large_values import json_lazily, json_parts
 from qmi.web.openapi import document
 from qmi.web.pushes import USUAL_RATE, Had
 from qmi.web.site import PATIENCE
@@ -34,6 +39,7 @@ from qmi.web.topics import read_log
 T = TypeVar("T")
 
 _SLOW = trio.CapacityLimiter(4)
+_ROWS = 200
 
 
 # Signals
@@ -128,7 +134,8 @@ async def list_runs(call: ApiCall) -> object:
     """The runs, newest first."""
     wanted = {name: call.query[name] for name in ("name", "tag", "state") if name in call.query}
     found = await _runs(call, limit=call.query.get("limit", 500), **wanted)
-    return [_run_json(info, call.query.get("context", "")) for info in reversed(found)]
+    context = call.query.get("context", "")
+    return await made_aside(lambda: [_run_json(info, context) for info in reversed(found)], found)
 
 
 async def _details(call: ApiCall) -> RunDetails:
@@ -143,21 +150,22 @@ async def get_run(call: ApiCall) -> object:
     known = await _details(call)
     context = call.query.get("context")
     async with qmi.data.follow(known.info.run_id, context=context) as follower:
-        head = {
-            "columns": dict(follower.columns),
-            "coordinates": list(follower.coordinates),
-            "axes": {
-                column: {name: {"unit": unit, "values": json_of(values)} for name, (unit, values) in axes.items()}
-                for column, axes in follower.axes.items()
-            },
-        }
-    told = {
+        columns, coordinates, axes = dict(follower.columns), list(follower.coordinates), dict(follower.axes)
+    told = await made_aside(partial(_details_json, known, axes), [known.metadata, known.gaps, axes])
+    return {**_run_json(known.info, context or ""), "columns": columns, "coordinates": coordinates, **told}
+
+
+def _details_json(known: RunDetails, axes: Mapping[str, Mapping[str, tuple[str, Any]]]) -> dict[str, object]:
+    return {
+        "axes": {
+            column: {name: {"unit": unit, "values": json_of(values)} for name, (unit, values) in each.items()}
+            for column, each in axes.items()
+        },
         "comments": [{"time": when, "text": text} for when, text in known.comments],
         "metadata": json_of(dict(known.metadata)),
         "gaps": json_of([dict(gap) for gap in known.gaps]),
         "rows_lost": known.rows_lost,
     }
-    return {**_run_json(known.info, context or ""), **head, **told}
 
 
 async def get_rows(call: ApiCall) -> object:
@@ -165,23 +173,42 @@ async def get_rows(call: ApiCall) -> object:
     limit, first, context = call.query.get("limit", 10_000), call.query.get("first", 0), call.query.get("context")
     if context is not None:
         await call.services.site.connect(context)
-    rows: list[dict[str, object]] = []
+    tell = shown_fields if call.query.get("reduced") else _whole
+    # As texts: a hundred thousand rows are many objects, through which Python would look again and again for garbage.
+    parts: list[bytes] = []
+    count, is_more = 0, False
     async with qmi.data.follow(call.path("run"), context=context, first=first) as follower:
-        while len(rows) < limit:
-            part = await follower.read_async(timeout=0.0 if rows else 0.2)
-            if not part:
-                break
-            rows += [{"number": row.number, "time": row.time.isoformat(), "values": json_of(dict(row))} for row in part]
-        state = follower.state
-    return {"rows": rows[:limit], "state": state, "more": len(rows) > limit}
+        while not is_more and (rows := await follower.read_async(timeout=0.0 if count else 0.2)):
+            is_more = count + len(rows) > limit
+            rows = rows[: limit - count]
+            if rows:
+                parts += [b", " if count else b"", *await made_aside(partial(_rows_json, rows, tell), rows)]
+            count += len(rows)
+        end = dumps({"state": follower.state, "more": is_more})
+    return InParts([b'{"rows": [', *parts, b"], ", end[1:].encode(), b"\n"], JSON)
 
 
-async def _attachment(name: str, media_type: str, write: Callable[[Path], object]) -> Response:
-    """A file that is made for this answer, by a function that runs in a thread."""
+def _whole(row: Row) -> dict[str, object]:
+    return {name: json_lazily(value) for name, value in row.items()}
+
+
+def _rows_json(rows: Sequence[Row], tell: Callable[[Row], object]) -> list[bytes]:
+    parts: list[bytes] = []
+    for begin in range(0, len(rows), _ROWS):
+        some = rows[begin : begin + _ROWS]
+        told = [{"number": row.number, "time": row.time.isoformat(), "values": tell(row)} for row in some]
+        first, *others = json_parts(told)
+        parts += [b", " if begin else b"", first[1:], *others]
+        parts[-1] = parts[-1][:-1]  # without the brackets
+    return parts
+
+
+async def _attachment(name: str, media_type: str, write: Callable[[Path], Awaitable[object]]) -> Response:
+    """A file that is made for this answer, in a folder of its own, by a function that takes where."""
     folder = tempfile.TemporaryDirectory(prefix="qmi-web-", ignore_cleanup_errors=True)
     path = Path(folder.name, name)
     try:
-        await _in_thread(partial(write, path))
+        await write(path)
     except BaseException:
         folder.cleanup()
         raise
@@ -214,8 +241,16 @@ async def get_csv(call: ApiCall) -> object:
     info = (await _details(call)).info
     if info.state == "running":
         raise _still_runs(info)
-    export = partial(qmi.data.export, info.run_id, context=call.query.get("context"))
-    return await _attachment(f"{info.run_id}.csv", "text/csv", export)
+    context = call.query.get("context")
+
+    async def write(path: Path) -> None:
+        run = info.file
+        if context is not None:
+            run = path.with_suffix(".nc")
+            await _in_thread(partial(copy_from, context, info.run_id, run))
+        await make_csv(run, path)
+
+    return await _attachment(f"{info.run_id}.csv", "text/csv", write)
 
 
 async def get_file(call: ApiCall) -> object:
@@ -228,7 +263,10 @@ async def get_file(call: ApiCall) -> object:
         if not info.file.is_file():
             raise QMI_UnknownNameException(f"the file {info.file} is gone")
         return FileResponse(info.file, media_type="application/x-netcdf", filename=info.file.name)
-    copy = partial(copy_from, context, info.run_id)
+
+    async def copy(path: Path) -> None:
+        await _in_thread(partial(copy_from, context, info.run_id, path))
+
     return await _attachment(f"{info.run_id}.nc", "application/x-netcdf", copy)
 
 

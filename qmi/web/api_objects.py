@@ -15,11 +15,12 @@ from qmi.presenting.members import methods, parameters
 from qmi.presenting.methods import Found, find_method, method_json, setting_of
 from qmi.presenting.places import allowed_async
 from qmi.presenting.seen import as_json
-from qmi.presenting.value_text import json_of
 from qmi.web.api import ApiCall, proxy_of, read_aside
 from qmi.web.api_errors import DriverError
 from qmi.web.api_locks import lock_json
 from qmi.web.api_values import value_response
+from qmi.web.display import shown, shown_fields
+from qmi.web.large_values import json_lazily
 from qmi.web.site import PATIENCE
 
 TIMEOUT = 30.0
@@ -68,7 +69,7 @@ async def get_object(call: ApiCall) -> object:
         "properties": [
             {"name": entry.name, "type": entry.type_name, "doc": entry.doc} for entry in interface.properties.values()
         ],
-        "constants": {name: json_of(value) for name, value in interface.constants.items()},
+        "constants": shown_fields(interface.constants),
         "signals": [{"name": signal.name, "types": list(signal.arg_types)} for signal in interface.signals],
         "status": None if entry is None else entry.to_plain(),
         "now": None if status is None else status.now,
@@ -106,11 +107,11 @@ async def call_method(call: ApiCall) -> object:
         )  # fmt: skip
 
     try:
-        args, kwargs = await read_aside(partial(bound, ""))
+        args, kwargs = await read_aside(partial(bound, ""), given)
     except WrongArgument:
         brief = found.brief
         allowed = "" if brief is None else await allowed_async(found.proxy, found.prefix + brief.name)
-        args, kwargs = await read_aside(partial(bound, allowed))
+        args, kwargs = await read_aside(partial(bound, allowed), given)
     try:
         with trio.fail_after(timeout):
             result = await getattr(found.target, found.method.name)(*args, **kwargs)
@@ -120,7 +121,8 @@ async def call_method(call: ApiCall) -> object:
         raise
     except Exception as error:  # of the driver, most likely
         raise DriverError(error, setting_of(found).name) from error
-    return await value_response(result, lambda: {"result": json_of(result)}, call.accept)
+    tell = shown if call.query.get("reduced") else json_lazily
+    return await value_response(result, lambda: {"result": tell(result)}, call.accept)
 
 
 async def _some(stream: Any) -> Any:

@@ -23,8 +23,8 @@ from qmi.presenting.value_text import json_of
 from qmi.web.api import ApiCall, proxy_of, read_aside
 from qmi.web.api_errors import DriverError
 from qmi.web.api_objects import TIMEOUT, interface_of
-from qmi.web.api_values import value_response
-from qmi.web.topics import read_values, told_of
+from qmi.web.api_values import made_aside, value_response
+from qmi.web.topics import read_values, shown_of, told_of
 
 _INFO_TIMEOUT = 3.0
 """How long an object may take to say which limits it has now, in seconds."""
@@ -45,7 +45,7 @@ async def get_parameters(call: ApiCall) -> object:
         if name in readings:
             (place,) = find_places(proxy, call.address, name)
             value, when = readings[name]
-            entry |= {**told_of(place, value), "time": when}
+            entry |= {**await made_aside(partial(shown_of, place, value), value), "time": when}
         told.append(entry | note)
     return told
 
@@ -128,10 +128,11 @@ async def _last(call: ApiCall, place: Place) -> tuple[object, float] | None:
 
 
 async def _response(call: ApiCall, place: Place, value: object, when: float | None = None, note: str = "") -> object:
+    tell = shown_of if call.query.get("reduced") else told_of
     if when is None:
-        return await value_response(value, partial(told_of, place, value), call.accept)
+        return await value_response(value, partial(tell, place, value), call.accept)
     more = {"time": when, **({"note": note} if note else {})}
-    answer = await value_response(value, lambda: {**told_of(place, value), **more}, call.accept)
+    answer = await value_response(value, lambda: {**tell(place, value), **more}, call.accept)
     answer.headers["x-qmi-time"] = f"{when:.6f}"
     return answer
 
@@ -142,12 +143,12 @@ async def set_parameter(call: ApiCall) -> object:
     resolve = resolver(place.class_name, configured_modules(call.services.site.context.config))
     given = call.body["value"]
     try:
-        value = await read_aside(partial(place.read_json, given, resolve))
+        value = await read_aside(partial(place.read_json, given, resolve), given)
     except WrongArgument:
         allowed = await allowed_async(place.proxy, place.path) if place.is_parameter else ""
-        value = await read_aside(partial(place.read_json, given, resolve, allowed))
+        value = await read_aside(partial(place.read_json, given, resolve, allowed), given)
     try:
         await place.set_async(value, TIMEOUT)
     except Exception as error:  # of the driver, most likely
         raise DriverError(error, "value") from error
-    return told_of(place, value)
+    return await made_aside(partial(told_of, place, value), value)

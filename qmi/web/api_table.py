@@ -80,6 +80,7 @@ class Operation(NamedTuple):
 _ARRAYS = ("application/json", "application/cbor", "application/x-npy")
 _CONTEXT = Query("context", "runs of the computer of this context; without it, of this computer")
 _ONE_CONTEXT = Query("context", "only this context")
+_REDUCED = Query("reduced", "large values as in events: what they are, how large, and part of them", FLAG)
 _OBJECT_PATH = "/api/objects/{context}/{object}"
 _TASK_PATH = "/api/tasks/{context}/{task}"
 _SCAN_PATH = "/api/scans/{context}/{scan}"
@@ -93,17 +94,18 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/contexts/{context}", "get_context", "One context", "Contexts"),
     Operation("GET", _OBJECT_PATH, "get_object", "What an object offers, and its status", "Objects"),
     Operation("GET", f"{_OBJECT_PATH}/parameters", "get_parameters",
-              "All parameters with units, limits and last known values; the device is not asked", "Objects"),
+              "All parameters with units, limits and last known values, large ones reduced; the device is not asked",
+              "Objects"),
     Operation("GET", f"{_OBJECT_PATH}/parameters/{{path}}", "get_parameter",
               "Read a parameter, property or constant; if somebody else has locked the object: the last known value",
               "Objects", media=_ARRAYS,
-              query=(Query("last", "the last known value and its time; the device is not asked", FLAG),)),
+              query=(Query("last", "the last known value and its time; the device is not asked", FLAG), _REDUCED)),
     Operation("PUT", f"{_OBJECT_PATH}/parameters/{{path}}", "set_parameter", "Set a parameter or property", "Objects",
               changes=True, body=fields(("value",), value=ANYTHING), example={"value": "300 mV"}),
     Operation("GET", f"{_OBJECT_PATH}/methods/{{path}}", "get_method", "Signature and documentation of a method",
               "Objects"),
     Operation("POST", f"{_OBJECT_PATH}/methods/{{path}}", "call_method", "Call a method", "Objects", changes=True,
-              body=fields(arguments={"anyOf": [OBJECT, LIST]}, timeout=_CALL_TIMEOUT), media=_ARRAYS,
+              query=(_REDUCED,), body=fields(arguments={"anyOf": [OBJECT, LIST]}, timeout=_CALL_TIMEOUT), media=_ARRAYS,
               example={"arguments": {"points": 1000}}),
     Operation("GET", f"{_OBJECT_PATH}/traffic", "get_traffic", "The recorded traffic between instrument and device",
               "Objects",
@@ -165,7 +167,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/runs/{run}", "get_run", "A run and its columns", "Runs", query=(_CONTEXT,)),
     Operation("GET", "/api/runs/{run}/rows", "get_rows", "The rows of a run, also while it is recorded", "Runs",
               query=(_CONTEXT, Query("first", "number of the first row", WHOLE),
-                     Query("limit", "maximum number of rows", {"type": "integer", "minimum": 1, "maximum": 100000}))),
+                     Query("limit", "maximum number of rows", {"type": "integer", "minimum": 1, "maximum": 100000}),
+                     _REDUCED)),
     Operation("GET", "/api/runs/{run}/file", "get_file", "The netCDF file of a finished run", "Runs",
               query=(_CONTEXT,), media=("application/x-netcdf",)),
     Operation("GET", "/api/runs/{run}/csv", "get_csv", "A finished run as comma-separated values", "Runs",

@@ -21,6 +21,7 @@ from qmi.presenting.value_text import json_of
 from qmi.web.api import ApiCall, proxy_of, read_aside
 from qmi.web.api_errors import DriverError
 from qmi.web.api_objects import TIMEOUT, interface_of
+from qmi.web.api_values import made_aside
 
 
 async def _task(call: ApiCall) -> Any:
@@ -69,8 +70,8 @@ async def get_settings(call: ApiCall) -> object:
     proxy = await _task(call)
     _, fields = await _describe(call)
     return {
-        "settings": json_of(await proxy.get_settings(rpc_timeout=TIMEOUT)),
-        "pending": json_of(await proxy.get_pending_settings(rpc_timeout=TIMEOUT)),
+        "settings": await _json_aside(await proxy.get_settings(rpc_timeout=TIMEOUT)),
+        "pending": await _json_aside(await proxy.get_pending_settings(rpc_timeout=TIMEOUT)),
         "fields": [field.to_plain() for field in fields.values()],
     }
 
@@ -83,12 +84,16 @@ async def set_settings(call: ApiCall) -> object:
         current = await proxy.get_settings(rpc_timeout=TIMEOUT)
     class_name, fields = await _describe(call)
     resolve = resolver(class_name, configured_modules(call.services.site.context.config))
-    changed = await read_aside(partial(merged, current, call.body, call.address, fields, resolve))
+    changed = await read_aside(partial(merged, current, call.body, call.address, fields, resolve), call.body)
     try:
         await proxy.set_settings(changed, rpc_timeout=TIMEOUT)
     except QMI_Exception as error:  # what the class of the settings says of them, in the program that has it
         raise DriverError(error) from error
-    return {"settings": json_of(changed)}
+    return {"settings": await _json_aside(changed)}
+
+
+async def _json_aside(value: object) -> object:
+    return await made_aside(partial(json_of, value), value)
 
 
 def merged(

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from qmi.presenting.json_values import dumps
+from qmi.presenting.number_lists import array_from, list_of
 from qmi.presenting.value_text import json_of
 from qmi.web.api_errors import RefusedError
 from qmi.web.authorization import Refusal
+from qmi.web.large_values import aside, cbor_in_steps, is_array, is_large, json_parts
 
 CBOR = "application/cbor"
 NPY = "application/x-npy"
 JSON = "application/json"
-SOON = 20_000
-"""A value of so many numbers is an answer within some milliseconds."""
+PART = 256 * 1024
+"""An answer is sent in parts of so many bytes at most."""
+
+T = TypeVar("T")
+
+_MAKING = trio.CapacityLimiter(2)  # more at a time would keep Python's lock from the event loop
 
 # RFC 8746: a typed array of little-endian numbers by the type of its elements, and an array of several dimensions.
 _TYPED = {
@@ -45,18 +51,12 @@ def preferred(accept: str) -> str:
     return best
 
 
-def is_array(value: object) -> bool:
-    """Whether a value is an array of numpy."""
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray)
-
-
 def array_of(value: object) -> Any:
     """A value as an array of numpy: a number, or a list of numbers, too; None if it is none."""
     try:
         import numpy
 
-        array = value if isinstance(value, numpy.ndarray) else numpy.asarray(value)
+        array = value if isinstance(value, numpy.ndarray) else array_from(value)
     except (ImportError, ValueError, TypeError, OverflowError):  # not installed; lists of different lengths
         return None
     return array if isinstance(value, numpy.ndarray) or array.dtype.kind in "biufcmM" else None
@@ -73,29 +73,57 @@ async def value_response(value: object, tell: Callable[[], dict[str, object]], a
     Raises:
         RefusedError: If it cannot be of the only type that is wanted.
     """
-    if _size(value) <= SOON:
-        return _made(value, tell, accept, in_steps=False)
-    return await trio.to_thread.run_sync(partial(_made, value, tell, accept, in_steps=True))
+    return await made_aside(partial(_made, value, tell, accept, in_parts=is_large(value)), value)
 
 
-def _size(value: object) -> int:
-    if isinstance(value, list | tuple):
-        return len(value) + sum(_size(item) for item in value[:100])
-    return int(value.size) if is_array(value) else 1  # type: ignore[attr-defined]
+async def made_aside(make: Callable[[], T], of: object) -> T:
+    """What a function makes of a value; in a thread if that is large."""
+    return await aside(make, of, _MAKING)
 
 
-def _made(value: object, tell: Callable[[], dict[str, object]], accept: str, *, in_steps: bool) -> Response:
+def _made(value: object, tell: Callable[[], dict[str, object]], accept: str, *, in_parts: bool) -> Response:
     wanted = preferred(accept)
     if wanted == NPY:
         array = array_of(value)
         if array is not None:
-            return Response(npy_of(array), media_type=NPY)
+            return InParts([npy_of(array)], NPY)
         if not ("*/*" in accept or JSON in accept):
             message = f"a value of type {type(value).__name__} is not an array of numbers, so that npy cannot have it"
             raise RefusedError(Refusal(406, message, f"send 'Accept: {JSON}' or 'Accept: {CBOR}'"))
     if wanted == CBOR:
-        return Response(cbor_of(value), media_type=CBOR)
-    return Response(dumps(tell(), in_steps=in_steps) + "\n", 200, media_type=JSON)
+        return InParts([cbor_of(value)], CBOR)
+    return InParts([*json_parts(tell()), b"\n"], JSON) if in_parts else json_response(tell())
+
+
+class InParts(Response):
+    """An answer that is sent in parts, of which none takes long.
+
+    Args:
+        parts: The parts.
+        media_type: Their type.
+        status: The status.
+    """
+
+    def __init__(self, parts: Sequence[bytes], media_type: str, status: int = 200) -> None:
+        self.parts: Sequence[bytes] = parts
+        super().__init__(None, status, {"content-length": str(sum(map(len, parts)))}, media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for part in self.parts:
+            for begin in range(0, len(part), PART):
+                body = part if len(part) <= PART else part[begin : begin + PART]
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def json_answer(value: object) -> Response:
+    """An answer of JSON, which is made in a thread if it is large."""
+    if not is_large(value):
+        return json_response(value)
+    parts = await trio.to_thread.run_sync(json_parts, value, limiter=_MAKING)
+    return InParts([*parts, b"\n"], JSON)
 
 
 def json_response(value: object, status: int = 200) -> Response:
@@ -116,9 +144,7 @@ def npy_of(array: Any) -> bytes:
 
 def cbor_of(value: object) -> bytes:
     """A value as CBOR, its arrays as typed arrays (RFC 8746), complex numbers as pairs."""
-    import cbor2
-
-    return cbor2.dumps(_for_cbor(value))
+    return cbor_in_steps(_for_cbor(value))
 
 
 def _for_cbor(value: Any) -> object:
@@ -131,7 +157,7 @@ def _for_cbor(value: Any) -> object:
             value = numpy.stack([value.real, value.imag], -1)
         tag = _TYPED.get(value.dtype.name)
         if tag is None:
-            return _for_cbor(value.tolist())
+            return _for_cbor(list_of(value))
         little = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False)
         typed = cbor2.CBORTag(tag, little.tobytes())
         return typed if value.ndim == 1 else cbor2.CBORTag(_DIMENSIONS, [list(value.shape), typed])

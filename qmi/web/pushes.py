@@ -12,21 +12,24 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import trio
 
 from qmi.config.validators import printable
 from qmi.errors import QMI_Exception, QMI_InvalidValueException
 from qmi.presenting.json_values import dumps
+from qmi.web.large_values import aside
 
 _logger = logging.getLogger("qmi.web")
 
 KEPT_ITEMS = 2000
 """Of topics that are lists (rows, log records), so many of the last items wait for a browser that takes nothing."""
+KEPT_CHARACTERS = 1_000_000
+"""As far as they are no longer than this together."""
 HEARTBEAT = 10.0
 """A browser gets something at least this often, in seconds."""
 LINGER = 3.0
@@ -35,6 +38,10 @@ RETRY = 2.0
 """After how long a source that has failed is started again, in seconds."""
 USUAL_RATE = 20.0
 """So many times a second a browser gets something, at most, unless it says otherwise."""
+
+T = TypeVar("T")
+
+_MAKING = trio.CapacityLimiter(1)  # several at a time would keep Python's lock from the event loop
 
 
 class Item(NamedTuple):
@@ -77,17 +84,41 @@ class Topic:
         self.begun: int = hub.number
         self.dropped: int = 0
         self.published: int = 0
-        self.kept: deque[Item] = deque(maxlen=KEPT_ITEMS if is_list else 1)
+        self.kept: deque[Item] = deque()
         self.subscriptions: set[Subscription] = set()
         self.scope: trio.CancelScope = trio.CancelScope()
         self.unwanted_since: float = 0.0
         self._hub = hub
         self._head = json.dumps(name)
         self._events: dict[int, bytes] = {}
+        self._length = 0
+        self._skipped = 0
 
     def publish(self, value: object) -> None:
         """Tell all who want it. This never waits."""
         self._publish(dumps(value))
+
+    async def publish_made(self, make: Callable[[], object], of: object) -> None:
+        """Tell all who want it what a function makes of a value; in a thread if that is large.
+
+        Args:
+            make: The function.
+            of: The value.
+        """
+        self._publish(await aside(lambda: dumps(make()), of, _MAKING))
+
+    async def publish_all(self, make: Callable[[T], object], items: Sequence[T]) -> None:
+        """Tell all who want it what a function makes of each of several items, as far as they are kept."""
+        self.skip(max(0, len(items) - KEPT_ITEMS))
+        items = items[-KEPT_ITEMS:]
+        for text in await aside(lambda: [dumps(make(item)) for item in items], items, _MAKING):
+            self._publish(text)
+
+    def skip(self, count: int) -> None:
+        """Count what did not come here, or is not told since something newer is told next."""
+        self._skipped += count
+        if count and self.is_list:
+            self.dropped = self._hub.next_number()
 
     def publish_once(self, value: object) -> None:
         """The same, unless that is what was published last."""
@@ -95,16 +126,16 @@ class Topic:
         if not self.kept or self.kept[-1].text != text:
             self._publish(text)
 
-    def skip(self, count: int) -> None:
-        """Count values that did not even come here, of a topic that is no list."""
-        self.published += count
-        self._events.clear()
-
     def _publish(self, text: str) -> None:
-        if len(self.kept) == self.kept.maxlen:
-            self.dropped = self.kept[0].number
         self.kept.append(Item(self._hub.next_number(), time.time(), text))
-        self.published += 1
+        self._length += len(text)
+        most = KEPT_ITEMS if self.is_list else 1
+        while len(self.kept) > most or (self._length > KEPT_CHARACTERS and len(self.kept) > 1):
+            oldest = self.kept.popleft()
+            self.dropped = oldest.number
+            self._length -= len(oldest.text)
+        self.published += 1 + self._skipped
+        self._skipped = 0
         self._events.clear()
         for subscription in self.subscriptions:
             if subscription.is_idle:

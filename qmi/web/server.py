@@ -6,6 +6,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -83,6 +84,8 @@ async def serve(
         QMI_ConnectionException: If the address is taken.
     """
     assets()
+    with suppress(ImportError):  # the first array would load it, and everybody wait for that
+        import numpy  # noqa: F401
     check_own_certificate(config, options.context_name)
     tls, door = check_options(options), Door(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.

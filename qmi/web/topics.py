@@ -16,6 +16,7 @@ from qmi.actors.future import call_async
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
 from qmi.core.context import LogBatch
 from qmi.data import follow
+from qmi.data.rows import Row
 from qmi.errors import (
     QMI_Exception,
     QMI_InvalidValueException,
@@ -27,7 +28,8 @@ from qmi.names import CONTEXT_OBJECT_NAME, Address, is_valid_name, nearest, pars
 from qmi.presenting.places import Place, find_places
 from qmi.presenting.published import publishing
 from qmi.presenting.seen import as_json
-from qmi.presenting.value_text import json_of
+from qmi.web.display import shown, shown_fields, shown_items
+from qmi.web.large_values import is_large, json_lazily
 from qmi.web.lock_requests import LockRequests
 from qmi.web.pushes import Source, Topic
 from qmi.web.scans import list_queues, list_scans
@@ -147,7 +149,7 @@ class Sources:
                             continue
                         head = heads.get(signal.signal_name, ())
                         if signal.args[: len(head)] == head and len(signal.args) > len(head):
-                            value.publish(signal.args[len(head)], signal.timestamp)
+                            await value.publish(signal.args[len(head)], signal.timestamp)
                 except QMI_Exception as error:  # the object was removed, say; a nursery would make a group of it
                     ended = error
                 nursery.cancel_scope.cancel()
@@ -165,7 +167,7 @@ class Sources:
             except QMI_Exception:  # its program has gone, for now or for ever
                 readings = {}
             if value.place.path in readings:
-                value.publish_newer(*readings[value.place.path])
+                await value.publish_newer(*readings[value.place.path])
             await trio.sleep(READINGS_EVERY)
 
     async def _of_signal(self, topic: Topic, member: str) -> None:
@@ -176,7 +178,10 @@ class Sources:
             await self._site.context.subscribe_signal(address.context, address.object, name, receiver)
             async for signal in receiver:
                 topic.skip(signal.missing)
-                topic.publish(_told(signal))
+                if receiver.has_signal_ready() and is_large(signal.args) and not signal.is_gap and not signal.gap:
+                    topic.skip(1)  # what comes after it is newer, and here already
+                else:
+                    await topic.publish_made(partial(_told, signal), signal.args)
         finally:
             await self._unsubscribe(address, [name], receiver)
 
@@ -194,8 +199,7 @@ class Sources:
         context, _, name = run.rpartition("/")
         async with follow(name, context=context or None) as follower:
             while rows := await follower.read_async():
-                for row in rows:
-                    topic.publish({"number": row.number, "time": row.time, "values": json_of(dict(row))})
+                await topic.publish_all(_row, rows)
 
     async def _of_scans(self, topic: Topic, _: str) -> None:
         with self._site.watched():
@@ -249,17 +253,27 @@ async def _run(source: Kind, rest: str, topic: Topic) -> None:
     await source(topic, rest)
 
 
+def _row(row: Row) -> dict[str, object]:
+    return {"number": row.number, "time": row.time, "values": shown_fields(row)}
+
+
 def _told(signal: ReceivedSignal) -> dict[str, object]:
     if signal.is_gap:
         return {"gap": signal.gap}
     gap = {"gap": signal.gap} if signal.gap else {}
-    return {"args": [json_of(value) for value in signal.args], "number": signal.seqnr, "time": signal.timestamp, **gap}
+    return {"args": shown_items(signal.args), "number": signal.seqnr, "time": signal.timestamp, **gap}
 
 
 def told_of(place: Place, value: object) -> dict[str, object]:
-    """A value of a place, and what belongs to it, as JSON has them."""
+    """A value of a place, and what belongs to it, for :func:`qmi.web.large_values.json_parts`."""
     told = place.as_json(value)
-    return {**told, "value": json_of(told["value"])}
+    return {**told, "value": json_lazily(told["value"])}
+
+
+def shown_of(place: Place, value: object) -> dict[str, object]:
+    """The same, with what is large in the value reduced."""
+    told = place.as_json(value)
+    return {**told, "value": shown(told["value"])}
 
 
 async def read_values(site: Site, address: Address) -> dict[str, tuple[object, float]]:
@@ -318,17 +332,23 @@ class _Value:
     def __init__(self, topic: Topic, place: Place) -> None:
         self._topic = topic
         self._time = 0.0
+        self._turn = trio.Lock()  # a large value is made in a thread, and the next one comes after it
         self.place: Place = place
 
-    def publish(self, value: object, when: float) -> None:
+    async def publish(self, value: object, when: float) -> None:
         """Publish what it was at a time."""
-        self._time = when
-        self._topic.publish({**told_of(self.place, value), "time": when})
+        async with self._turn:
+            await self._publish(value, when)
 
-    def publish_newer(self, value: object, when: float) -> None:
+    async def publish_newer(self, value: object, when: float) -> None:
         """The same, unless that was published, or something newer."""
-        if when > self._time:
-            self.publish(value, when)
+        async with self._turn:
+            if when > self._time:
+                await self._publish(value, when)
+
+    async def _publish(self, value: object, when: float) -> None:
+        self._time = when
+        await self._topic.publish_made(lambda: {**shown_of(self.place, value), "time": when}, value)
 
 
 async def read_log(site: Site, name: str, **request: object) -> LogBatch:

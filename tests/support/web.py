@@ -61,6 +61,7 @@ class Pushed:
         self._stream = stream
         self._rest = b""
         self.values: dict[str, Any] = {}
+        self.missed: dict[str, int] = {}
 
     async def until(self, topic: str, fits: Callable[[Any], bool]) -> Any:
         """Wait until the newest value of a topic fits."""
@@ -75,6 +76,7 @@ class Pushed:
         for line in lines:
             if line.startswith(b"data: ") and "topic" in (push := json.loads(line[6:])):
                 self.values[push["topic"]] = push["value"]
+                self.missed[push["topic"]] = push["missed"]
 
 
 @asynccontextmanager

@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 from argon2 import PasswordHasher
 
+from qmi.data.export_files import csv_of_file
 from tests.support.cli import Cli, write_lab
 from tests.support.ports import free_port
 from tests.support.web import Web, web_and_lab
@@ -21,6 +23,16 @@ def passwords_are_hashed_in_no_time() -> Iterator[None]:
         cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
         patch.setattr("qmi.web.users.PasswordHasher", cheap)
         yield
+
+
+@pytest.fixture(autouse=True)
+def csv_is_made_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own takes seconds to begin."""
+
+    async def make_csv(run: Path, file: Path) -> None:
+        await trio.to_thread.run_sync(csv_of_file, run, file)
+
+    monkeypatch.setattr("qmi.web.api_data.make_csv", make_csv)
 
 
 @pytest.fixture

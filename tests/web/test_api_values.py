@@ -14,9 +14,9 @@ import numpy
 import pytest
 import trio
 
-from qmi.presenting.json_values import dumps
-from qmi.web import api_values
+from qmi.web import api_values, large_values
 from qmi.web.api_values import cbor_of, npy_of
+from qmi.web.large_values import json_parts
 from tests.support.shell_driver import ShellSupply
 from tests.support.web import Web, web_and_lab
 
@@ -93,14 +93,13 @@ def test_array_that_cbor_has_no_type_for_is_a_list() -> None:
 async def test_large_value_holds_up_nobody_else(operator: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     is_made, others_are_answered = threading.Event(), threading.Event()
 
-    def make(value: object, *, in_steps: bool = False) -> str:
-        if in_steps:
-            is_made.set()
-            assert others_are_answered.wait(20)
-        return dumps(value, in_steps=in_steps)
+    def make(value: object) -> list[bytes]:
+        is_made.set()
+        assert others_are_answered.wait(20)
+        return json_parts(value)
 
-    monkeypatch.setattr(api_values, "dumps", make)
-    monkeypatch.setattr(api_values, "SOON", 2)
+    monkeypatch.setattr(api_values, "json_parts", make)
+    monkeypatch.setattr(large_values, "SOON", 2)
     answers: list[httpx.Response] = []
 
     async def trace() -> None:
@@ -109,13 +108,13 @@ async def test_large_value_holds_up_nobody_else(operator: Web, monkeypatch: pyte
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trace)
         assert await trio.to_thread.run_sync(is_made.wait, 20)
-        assert (await operator.client.get("/api/session")).status_code == 200
+        assert (await operator.client.get("/metrics")).status_code == 200
         others_are_answered.set()
     assert answers[0].json() == {"result": [0.0, 1.0, 2.0]}
 
 
 async def test_array_is_made_json_only_where_that_is_wanted(operator: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qmi.web.api_objects.json_of", None)
+    monkeypatch.setattr("qmi.web.api_objects.json_lazily", None)
     accept = {"accept": "application/x-npy"}
     array = await operator.client.post(f"{PSU}/methods/trace", json={"arguments": [3]}, headers=accept)
     assert numpy.load(io.BytesIO(array.content)).shape == (3,)

@@ -99,7 +99,15 @@ export function valueText(value, unit = "") {
     const shown = value.slice(0, 8).map((entry) => valueText(entry));
     return `[${shown.join(", ")}${value.length > 8 ? `, … (${value.length})` : ""}]${unit ? ` ${unit}` : ""}`;
   }
+  if (value.reduced?.type) return reducedText(value.reduced, unit);
   return Object.entries(value).map(([name, entry]) => `${name}: ${valueText(entry)}`).join(", ");
+}
+
+/** What is told of a value that is too large to be shown. */
+function reducedText({ type, shape, dtype, length, min, max, first }, unit) {
+  if (type === "str") return `${first.slice(0, 100)}… (${length} characters)`;
+  const what = shape ? `${shape.join(" × ")} ${dtype}` : `${type} of ${length}`;
+  return `${what}${min === undefined ? "" : `, ${quantity(min, unit)} to ${quantity(max, unit)}`}`;
 }
 
 /** A number with its unit: 0.0015 V is "1.5 mV". */

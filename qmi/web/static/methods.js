@@ -79,7 +79,7 @@ function collect(form, parameters) {
 
 function showResult(output, result) {
   if (result === null || result === undefined) output.replaceChildren(h("span", { class: "good" }, "Done"));
-  else if (typeof result === "object" && JSON.stringify(result).length > 60) {
+  else if (typeof result === "object" && !result.reduced && JSON.stringify(result).length > 60) {
     output.replaceChildren(h("pre", { class: "result", tabindex: "0" }, JSON.stringify(result, null, Array.isArray(result) && typeof result[0] !== "object" ? 0 : 1)));
   } else output.replaceChildren(h("code", {}, valueText(result)));
 }
@@ -101,7 +101,7 @@ function makeMethod(context, object, method, infos) {
     applyGates(form);
     for (const input of form.querySelectorAll("[aria-invalid]")) setAttribute(input, "aria-invalid", null);
     try {
-      showResult(output, (await post(path("objects", context, object, "methods", method.name), { arguments: collect(form, parameters) })).result);
+      showResult(output, (await post(`${path("objects", context, object, "methods", method.name)}?reduced=true`, { arguments: collect(form, parameters) })).result);
     } catch (error) {
       if (error.status === 401) location.assign(loginPath());
       output.replaceChildren();

@@ -113,7 +113,7 @@ async function fill() {
   let more = true;
   while (more) {
     const first = rows.length ? rows[rows.length - 1].number + 1 : 0;
-    const found = await get(`/api/runs/${encodeURIComponent(id)}/rows?${new URLSearchParams({ ...(context && { context }), first, limit: PAGE })}`);
+    const found = await get(`/api/runs/${encodeURIComponent(id)}/rows?${new URLSearchParams({ ...(context && { context }), first, limit: PAGE, reduced: true })}`);
     rows.push(...found.rows);
     more = found.more && found.rows.length > 0;
   }

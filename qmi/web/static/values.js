@@ -68,7 +68,7 @@ function aged(row) {
 async function read(row) {
   setText(row.parts.wrong, "");
   try {
-    newest(row, { ...(await get(api("parameters", row.info.name))), time: Date.now() / 1000 });
+    newest(row, { ...(await get(`${api("parameters", row.info.name)}?reduced=true`)), time: Date.now() / 1000 });
   } catch (error) {
     setText(row.parts.wrong, errorText(error));
   }
@@ -85,7 +85,7 @@ function field(row) {
   }
   return h("input", {
     type: "text", "aria-label": label, inputmode: isNumber(info) ? "decimal" : null, autocomplete: "off", spellcheck: "false",
-    value: told && told.value !== null ? (typeof told.value === "object" ? JSON.stringify(told.value) : String(told.value)) : "",
+    value: told && told.value !== null && !told.value?.reduced ? (typeof told.value === "object" ? JSON.stringify(told.value) : String(told.value)) : "",
   });
 }
 
