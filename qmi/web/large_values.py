@@ -10,6 +10,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import cbor2
@@ -27,6 +28,12 @@ _WHOLE = 4 * _STEP
 _PART = 64 * 1024
 _CHARACTERS = 16  # take about as long as a number
 _SCALARS = (int, float, complex, type(None))
+
+
+def load_numpy() -> None:
+    """Load numpy if it is there: the first array would load it, and everybody wait for that."""
+    with suppress(ImportError):
+        import numpy  # noqa: F401
 
 
 def is_array(value: object) -> bool:

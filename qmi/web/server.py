@@ -6,7 +6,6 @@ import logging
 import os
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from qmi.web.certificates import https_warnings
 from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
+from qmi.web.large_values import load_numpy
 from qmi.web.listening import Server, listening_socket, tls_of, url_of
 from qmi.web.lock_requests import LockRequests
 from qmi.web.options import Options, check_own_certificate
@@ -84,8 +84,7 @@ async def serve(
         QMI_ConnectionException: If the address is taken.
     """
     assets()
-    with suppress(ImportError):  # the first array would load it, and everybody wait for that
-        import numpy  # noqa: F401
+    load_numpy()
     check_own_certificate(config, options.context_name)
     tls, door = check_options(options), Door(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.
