@@ -22,7 +22,6 @@ from qmi.web.certificates import https_warnings
 from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
-from qmi.web.large_values import load_numpy
 from qmi.web.listening import Server, listening_socket, tls_of, url_of
 from qmi.web.lock_requests import LockRequests
 from qmi.web.options import Options, check_own_certificate
@@ -84,7 +83,6 @@ async def serve(
         QMI_ConnectionException: If the address is taken.
     """
     assets()
-    load_numpy()
     check_own_certificate(config, options.context_name)
     tls, door = check_options(options), Door(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.
