@@ -43,6 +43,8 @@ class LogBatch(PlainRecord):
         run: Another one each time that the program of the context is started: then numbers begin anew.
         kept: Whether records are kept: not by a program that was started without logging.
         now: The clock of its computer.
+        more: Whether there is more to be read at once, although there are fewer records than were wanted: of a later
+            program.
     """
 
     records: tuple[LogRecordStatus, ...] = ()
@@ -51,6 +53,7 @@ class LogBatch(PlainRecord):
     run: str = ""
     kept: bool = True
     now: float = 0.0
+    more: bool = False
 
 
 for _public in (LogRecordStatus, LogBatch):

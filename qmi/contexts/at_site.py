@@ -13,7 +13,7 @@ from qmi.actors.pubsub.broker import Broker
 from qmi.actors.registry import Registry
 from qmi.config.schema import CfgQmi
 from qmi.messages import Origin, Request, Subscribe
-from qmi.names import HostPort
+from qmi.names import CLI_PREFIX, HostPort
 from qmi.net.codec.codec import Codec
 from qmi.net.io.fan_out import Publication
 from qmi.net.io.link import Link
@@ -23,6 +23,7 @@ from qmi.peers.subscriptions import Signalling
 from qmi.runtime.wakeup import Loop
 
 if TYPE_CHECKING:
+    from qmi.site.logs import LogPublishing, Logs
     from qmi.site.membership import Membership
     from qmi.site.rows import Rows
 
@@ -60,12 +61,15 @@ class AtSite:
     Attributes:
         membership: Its part in the site; None if there is none, or before the context starts.
         rows: The rows of runs at the site; likewise.
+        logs: The logs of other contexts at the site; likewise.
     """
 
     def __init__(self, services: AtSiteServices) -> None:
         self._services = services
         self.membership: Membership | None = None
         self.rows: Rows | None = None
+        self.logs: Logs | None = None
+        self._own_log: LogPublishing | None = None
         self.name: str = services.name
         self.config: CfgQmi = services.config
         self.origin: Origin = services.origin
@@ -92,6 +96,7 @@ class AtSite:
         services.registry.on_change = self.membership.attendance.objects_changed
         self._begin_signals(self.membership)
         self._begin_rows(self.membership)
+        self._begin_logs(self.membership)
         await self.membership.start()
 
     def _begin_signals(self, membership: Membership) -> None:
@@ -110,11 +115,24 @@ class AtSite:
         self.rows = Rows(membership.client, self.config.workgroup, self.name, self.origin.incarnation)
         membership.attendance.on_gone.append(self.rows.context_gone)
 
+    def _begin_logs(self, membership: Membership) -> None:
+        from qmi.site.logs import LogPublishing, Logs
+
+        group = self.config.workgroup
+        self.logs = Logs(self, membership.client, group, self.origin.incarnation)
+        membership.attendance.on_here.append(self.logs.context_here)
+        membership.attendance.on_gone.append(self.logs.context_gone)
+        if not self.name.startswith(CLI_PREFIX):  # a command's log is on the screen
+            self._own_log = LogPublishing(membership.client, self.loop, group, self.name)
+            self.spawn(self._own_log.run)
+
     async def stop(self) -> None:
         """Take part no more, when everybody else has stopped."""
         if self.membership is not None:
             self._services.connections.directory = self._services.connections.relay = None
             self._services.registry.on_change = lambda: None
+            if self._own_log is not None:
+                await self._own_log.finish()
             await self.membership.stop()
 
     # What the membership needs

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import trio
 
 from qmi.actors.log_records import LogBatch, LogRecordStatus, level_number
-from qmi.errors import QMI_InvalidValueException
-from qmi.runtime.log_ring import LOG_RING, LogRing
+from qmi.errors import QMI_InvalidValueException, QMI_NotDeliveredException
+from qmi.runtime.log_ring import LOG_RING, LogFound
 from qmi.runtime.wakeup import Loop
 
 LONGEST_WAIT = 3600.0
 MOST_RECORDS = 1000
+
+
+class LogSource(Protocol):
+    """The records of a log: of this program, or of another one at a site."""
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can come now; empty if it can."""
+
+    @property
+    def feeders(self) -> int:
+        """How many parts of its program feed it."""
+
+    def part(self, run: str, after: int | None, level: int, limit: int) -> LogFound:
+        """Read on."""
+
+    def clock(self) -> float:
+        """The clock of the computer that it comes from."""
+
+    def listen(self, level: int, wake: Callable[[], object]) -> Callable[[], None]:
+        """Have a function called with each record that comes."""
 
 
 class LogReader:
@@ -41,7 +62,7 @@ class LogReader:
         wait: object,
         run: object,
         *,
-        ring: LogRing = LOG_RING,
+        ring: LogSource = LOG_RING,
     ) -> None:
         self._loop = loop
         self._ring = ring
@@ -54,20 +75,22 @@ class LogReader:
         self._level = level_number(level)
         self._limit = limit
         self._wait = 0.0 if after is None else float(wait)  # type: ignore[arg-type]
-        self._after = 0 if after is not None and run not in ("", ring.run) else after
+        self._after = after
+        self._run = run if isinstance(run, str) else ""
         self._pending = False
         self._woken = trio.Event()
 
     def read(self) -> LogBatch:
         """What there is now."""
-        part = self._ring.read(self._after, self._level, self._limit)
+        run, part, is_more = self._ring.part(self._run, self._after, self._level, self._limit)
         return LogBatch(
             tuple(LogRecordStatus(*entry) for entry in part.entries),
             part.last,
             part.lost,
-            self._ring.run,
+            run,
             bool(self._ring.feeders or part.entries),
-            time.time(),
+            self._ring.clock(),
+            is_more,
         )
 
     async def answer(self) -> dict[str, Any]:
@@ -75,7 +98,11 @@ class LogReader:
         return (await self.wait()).to_plain()
 
     async def wait(self) -> LogBatch:
-        """What there is, as soon as there is something, or the time is over."""
+        """What there is, as soon as there is something, or the time is over.
+
+        Raises:
+            QMI_NotDeliveredException: If there is nothing, and nothing can come now.
+        """
         batch = self.read()
         if not self._wait:
             return batch
@@ -86,7 +113,9 @@ class LogReader:
                     batch = self.read()
                     if batch.records or batch.lost:
                         break
-                    self._after = batch.last
+                    self._after, self._run = batch.last, batch.run
+                    if self._ring.fault:
+                        raise QMI_NotDeliveredException(self._ring.fault)
                     await self._woken.wait()
                     self._woken, self._pending = trio.Event(), False
         finally:

@@ -14,9 +14,10 @@ import itertools
 import logging
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from qmi.config.validators import printable_lines
 from qmi.runtime.forks import abandon_in_child
@@ -62,6 +63,20 @@ class LogPart(NamedTuple):
     lost: int
 
 
+class LogFound(NamedTuple):
+    """What was read.
+
+    Attributes:
+        run: Of which process.
+        part: What there was.
+        is_more: Whether there is more to be read at once.
+    """
+
+    run: str
+    part: LogPart
+    is_more: bool
+
+
 class _Listener(NamedTuple):
     level: int
     wake: Callable[[], object]
@@ -77,7 +92,10 @@ class LogRing:
     Attributes:
         run: Another one in each process, in which the numbers begin anew.
         feeders: How many parts of the program feed it; without any, nothing comes.
+        fault: Why nothing can come: always empty, since it is of this process.
     """
+
+    fault: Final = ""
 
     def __init__(self, records: int = 2_000, size: int = 1_000_000) -> None:
         self.run: str = secrets.token_hex(8)
@@ -156,6 +174,22 @@ class LogRing:
             found = found[:limit]
             return LogPart(found, found[-1].number, lost)
         return LogPart(found, max(newest, after), lost)
+
+    def part(self, run: str, after: int | None, level: int, limit: int) -> LogFound:
+        """The same for who may have read the log of another process before.
+
+        Args:
+            run: Of which process something was read last; empty if nothing was.
+            after: The number that was read last; None reads the newest ones.
+            level: The lowest level that is wanted.
+            limit: How many are wanted at most.
+        """
+        known = after if after is None or run in ("", self.run) else 0
+        return LogFound(self.run, self.read(known, level, limit), False)
+
+    def clock(self) -> float:
+        """The clock of the computer that it comes from, in seconds since 1970."""
+        return time.time()
 
     def listen(self, level: int, wake: Callable[[], object]) -> Callable[[], None]:
         """Have a function called with each record that comes, by the thread that logs it.

@@ -53,6 +53,7 @@ _LOG_BYTES: Final = 16 << 20
 _DISK: Final = 1 << 50
 """No limit in truth: each stream has its own, which can be changed while a server runs, and this one cannot."""
 _PRESENCE_BYTES: Final = 256 << 20
+_LOG_BYTES_KEPT: Final = 256 << 20
 _PINGS: Final = 2
 _WRITE_SHARE: Final = 1 / 3
 _REPLICAS: Final = 3
@@ -251,9 +252,14 @@ def presence_stream(workgroup: str) -> str:
     return f"qmi-{escape(workgroup)}-presence"
 
 
+def log_stream(workgroup: str) -> str:
+    """What the stream is called in which the servers keep what contexts have logged."""
+    return f"qmi-{escape(workgroup)}-log"
+
+
 def stream_names(workgroup: str) -> list[str]:
     """The streams of a workgroup."""
-    return [stream_name(workgroup), presence_stream(workgroup)]
+    return [stream_name(workgroup), presence_stream(workgroup), log_stream(workgroup)]
 
 
 def streams(config: CfgQmi) -> Sequence[Plain]:
@@ -285,4 +291,11 @@ def streams(config: CfgQmi) -> Sequence[Plain]:
         "max_age": int(PRESENCE_SECONDS * 1e9),
         "max_bytes": _PRESENCE_BYTES,
     }
-    return [{**common, **signals}, {**common, **presence}]
+    log: Plain = {
+        "name": log_stream(group),
+        "subjects": [every(group, Kind.LOG)],
+        "max_msgs_per_subject": history.per_signal,
+        "max_age": int(history.seconds * 1e9),
+        "max_bytes": min(history.bytes, _LOG_BYTES_KEPT),
+    }
+    return [{**common, **signals}, {**common, **presence}, {**common, **log}]

@@ -17,7 +17,7 @@ _NOTHING: Final = 404
 
 
 class Stream:
-    """The stream of signals.
+    """A stream, such as that of signals.
 
     It is read by direct requests, which leave nothing behind at the servers.
 
@@ -42,14 +42,19 @@ class Stream:
             QMI_NotDeliveredException: If there is no connection, or no stream.
             QMI_TimeoutException: If the servers say nothing.
         """
+        messages = await self.messages(subject, sequence=sequence, begin=begin)
+        return [envelope for message in messages if (envelope := from_bytes(message.payload)) is not None]
+
+    async def messages(self, subject: str, *, sequence: int = 1, begin: float | None = None) -> list[Message]:
+        """The same as messages, whatever they are; the header ``Nats-Sequence`` says where each is kept."""
         where: dict[str, object] = {"seq": max(sequence, 1)}
         if begin is not None:
             where = {"start_time": datetime.fromtimestamp(max(begin, 1.0), UTC).isoformat().replace("+00:00", "Z")}
-        found: list[Envelope] = []
+        found: list[Message] = []
         while True:
             ask = {"next_by_subj": subject, "batch": BATCH, "max_bytes": BATCH_BYTES, **where}
             *messages, end = await self._client.collect(self._subject, json.dumps(ask).encode())
-            found += [envelope for message in messages if (envelope := _envelope(message, subject)) is not None]
+            found += [message for message in messages if is_genuine(message, subject)]
             headers = end.headers
             if end.status == _NOTHING or not messages or headers.get("Nats-Num-Pending", "0") == "0":
                 return found
@@ -74,9 +79,14 @@ class Stream:
         return True
 
 
-def _envelope(message: Message, subject: str) -> Envelope | None:
+def is_genuine(message: Message, subject: str) -> bool:
+    """Whether a message of a stream was published by whom its subject says."""
     # A server publishes the answer to such a request wherever the request says, and keeps it there. What a context has
     # published itself has these headers once, an answer that somebody had sent to another's subject has them twice.
     if message.status or message.head.count(b"Nats-Stream:") != 1:
-        return None
-    return from_bytes(message.payload) if message.headers.get("Nats-Subject") == subject else None
+        return False
+    return message.headers.get("Nats-Subject") == subject
+
+
+def _envelope(message: Message, subject: str) -> Envelope | None:
+    return from_bytes(message.payload) if is_genuine(message, subject) else None

@@ -275,10 +275,8 @@ async def get_file(call: ApiCall) -> object:
 
 async def get_log(call: ApiCall) -> object:
     """What a context has logged."""
-    site, name = call.services.site, call.path("context")
-    await site.connect(name)
     asked = {key: call.query[key] for key in ("after", "level", "limit", "run") if key in call.query}
-    return (await read_log(site, name, **asked)).to_plain()
+    return (await read_log(call.services.site, call.path("context"), **asked)).to_plain()
 
 
 async def doctor(call: ApiCall) -> object:

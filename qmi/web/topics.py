@@ -14,6 +14,7 @@ import trio
 
 from qmi.actors.future import call_async
 from qmi.actors.pubsub.receiver import QMI_SignalReceiver, ReceivedSignal
+from qmi.contexts.site_logs import read_site_log
 from qmi.core.context import LogBatch
 from qmi.data import follow
 from qmi.data.rows import Row
@@ -219,7 +220,6 @@ class Sources:
         after: int | None = None
         run = ""
         while True:
-            await self._site.connect(name)
             batch = await read_log(self._site, name, after=after, limit=200, wait=_LOG_WAIT, run=run)
             publish_records(topic, batch)
             after, run = batch.last, batch.run
@@ -351,12 +351,16 @@ class _Value:
         await self._topic.publish_made(lambda: {**shown_of(self.place, value), "time": when}, value)
 
 
-async def read_log(site: Site, name: str, **request: object) -> LogBatch:
-    """A part of the log of a context.
+async def read_log(site: Site, name: str, **request: Any) -> LogBatch:
+    """A part of the log of a context: as the site has it, or else as the context tells it.
 
     Raises:
         QMI_Exception: If it does not answer.
     """
+    batch = await read_site_log(site.context, name, **request)
+    if batch is not None:
+        return batch
+    await site.connect(name)
     call = Call(CONTEXT_OBJECT_NAME, "read_log", (), request)
     with trio.move_on_after(_LOG_WAIT + 10):
         found = await call_async(site.context.request(Address(name, CONTEXT_OBJECT_NAME), call))

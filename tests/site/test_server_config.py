@@ -134,6 +134,7 @@ def test_context_asks_everybody_and_the_servers() -> None:
         relay_subject("lab1", "other", "00" * 8, "open"),
         f"$JS.API.DIRECT.GET.{stream_name('lab1')}",
         f"$JS.API.DIRECT.GET.{rules.presence_stream('lab1')}.qmi.lab1.presence.other",
+        f"$JS.API.DIRECT.GET.{rules.log_stream('lab1')}",
         f"$JS.API.STREAM.INFO.{stream_name('lab1')}",
         rules.CONNECTIONS,
     ):
@@ -202,10 +203,12 @@ def test_only_names_that_certificates_prove_are_believed() -> None:
 @pytest.mark.parametrize(("site", "copies"), [(ONE, 1), (THREE, 3)])
 def test_streams_keep_what_the_configuration_says(site: CfgSite, copies: int) -> None:
     site.history = CfgHistory(per_signal=7, seconds=2.5, bytes=10**6)
-    signals, presence = rules.streams(CfgQmi(workgroup="lab1", site=site))
+    signals, presence, log = rules.streams(CfgQmi(workgroup="lab1", site=site))
     assert signals["name"] == "qmi-lab1-signals"
     assert signals["subjects"] == ["qmi.lab1.signal.*.>"]
     assert (signals["max_msgs_per_subject"], signals["max_age"], signals["max_bytes"]) == (7, 2_500_000_000, 10**6)
     assert presence["subjects"] == ["qmi.lab1.presence.*"]
     assert presence["max_msgs_per_subject"] == 1
-    assert {stream["num_replicas"] for stream in (signals, presence)} == {copies}
+    assert log["subjects"] == ["qmi.lab1.log.*"]
+    assert (log["max_msgs_per_subject"], log["max_age"], log["max_bytes"]) == (7, 2_500_000_000, 10**6)
+    assert {stream["num_replicas"] for stream in (signals, presence, log)} == {copies}

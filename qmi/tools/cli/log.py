@@ -27,6 +27,8 @@ Show the last records of the log of contexts, which their programs keep in memor
 loggers and levels that they are configured for. What is older is in their log files.
 
 With -f, go on with each record that comes, until Ctrl-C; when a program is started again, its log goes on.
+At a site, that is what contexts publish there, with what its servers have kept; so it is of a program that runs
+no more.
 Times are UTC, as in log files. What is not kept any more is said on standard error.
 """
 
@@ -92,11 +94,19 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 def _show(lab: Laboratory, names: list[str], arguments: Namespace, view: LogView) -> int:
     from qmi.tools.cli.threads import each
 
+    one_at_a_time = threading.Lock()
+    notes: dict[str, str] = {}
+
     def kept(name: str) -> list[LogBatch] | QMI_Exception:
         try:
             return list(_pages(partial(_ask, lab, name), arguments))
         except QMI_Exception as error:
-            return error
+            with one_at_a_time:
+                batches = _kept_by_the_site(lab, name, arguments)
+            if not batches:
+                return error
+            notes[name] = f"{error}. These records are what the site has kept"
+            return batches
 
     code, found = EXIT_OK, []
     for name, batches in zip(names, each(kept, names), strict=True):
@@ -106,6 +116,8 @@ def _show(lab: Laboratory, names: list[str], arguments: Namespace, view: LogView
             view.terminal.error(str(batches))
             code = EXIT_FAILED
             continue
+        if name in notes:
+            view.terminal.note(notes[name])
         for batch in batches:
             view.tell_gap(name, batch)
             found += [(record.time, record.number, name, record) for record in batch.records]
@@ -113,6 +125,31 @@ def _show(lab: Laboratory, names: list[str], arguments: Namespace, view: LogView
     for _, _, name, record in found[-arguments.lines :] if arguments.lines else found:
         view.show(name, record)
     return code
+
+
+def _kept_by_the_site(lab: Laboratory, name: str, arguments: Namespace) -> list[LogBatch]:
+    """What the servers of a site have of a context that does not answer; nothing without a site."""
+    if not lab.config.site.enabled or _ask_site(lab, name, after=0, limit=1) is None:
+        return []
+
+    def read(**request: Any) -> LogBatch:
+        batch = _ask_site(lab, name, **request)
+        assert batch is not None  # it is known now, and stays so
+        return batch
+
+    return list(_pages(read, arguments))
+
+
+def _ask_site(lab: Laboratory, name: str, **request: Any) -> LogBatch | None:
+    """Read the log of a context at the site; None if there is none, or it knows of none."""
+    if not lab.config.site.enabled:
+        return None
+    from qmi.actors.future import call_blocking
+    from qmi.contexts.site_logs import read_site_log
+
+    core = lab.context.async_context
+    batch: LogBatch | None = call_blocking(core.run(partial(read_site_log, core, name, **request)), None)
+    return batch
 
 
 def _ask(lab: Laboratory, name: str, **request: Any) -> LogBatch:
@@ -141,7 +178,7 @@ def _pages(read: Callable[..., LogBatch], arguments: Namespace) -> Iterator[LogB
     while True:
         batch = read(after=after, level=level, limit=_PAGE, run=run)
         yield since.filter(batch) if since is not None else batch
-        if len(batch.records) < _PAGE:
+        if len(batch.records) < _PAGE and not batch.more:
             return
         after, run = batch.last, batch.run
 
@@ -229,6 +266,9 @@ class Follower:
     def _ask(self, **request: Any) -> LogBatch:
         from qmi.core.context import LogBatch
 
+        by_site = _ask_site(self._lab, self._name, **request)
+        if by_site is not None:
+            return by_site
         own = self._lab.connect(self._name)
         read: Any = own.make_peer_context_proxy(self._name).read_log
         try:
