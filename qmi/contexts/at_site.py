@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qmi.actors.call import Router
 from qmi.actors.context_object import ObjectListing
+from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.pubsub.broker import Broker
 from qmi.actors.registry import Registry
@@ -45,6 +46,10 @@ class AtSiteServices(Router, Protocol):
 
     def objects_here(self, category: str | None = None) -> list[ObjectListing]:
         """The objects of this context."""
+        ...
+
+    def status_here(self) -> ContextStatus:
+        """What it tells of itself."""
         ...
 
     def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
@@ -97,6 +102,7 @@ class AtSite:
         self._begin_signals(self.membership)
         self._begin_rows(self.membership)
         self._begin_logs(self.membership)
+        self._begin_health(self.membership)
         await self.membership.start()
 
     def _begin_signals(self, membership: Membership) -> None:
@@ -125,6 +131,13 @@ class AtSite:
         if not self.name.startswith(CLI_PREFIX):  # a command's log is on the screen
             self._own_log = LogPublishing(membership.client, self.loop, group, self.name)
             self.spawn(self._own_log.run)
+
+    def _begin_health(self, membership: Membership) -> None:
+        from qmi.site.health import Health
+
+        if not self.name.startswith(CLI_PREFIX):
+            health = Health(membership.client, self.config.workgroup, self.name, self._services.status_here)
+            self.spawn(health.run)
 
     async def stop(self) -> None:
         """Take part no more, when everybody else has stopped."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from qmi.config.loader import completed
 from qmi.config.schema import CfgQmi, CfgSecurity
@@ -14,6 +15,11 @@ from qmi.site.blocking import Talk, conversation
 from qmi.site.presence import Present
 from qmi.site.server_config import COMMANDS_NAME, CONNECTIONS, SERVER_NAME
 from qmi.site.subjects import stream_name
+
+if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
+
+T = TypeVar("T")
 
 RUNNING: Final = "running"
 NOT_RUNNING: Final = "not reached"
@@ -92,12 +98,36 @@ def who_is_there(config: CfgQmi, pattern: str = "*", *, timeout: float) -> list[
         QMI_RuntimeException: If no server answers.
         QMI_ConfigurationException: If there is no certificate to show.
     """
+    return _ask_any(config, lambda talk: talk.who_is_there(config, pattern), timeout)
+
+
+def how_they_are(config: CfgQmi, contexts: Sequence[str], *, timeout: float) -> dict[str, ContextStatus]:
+    """Ask the site how contexts are, in short: the first server that answers.
+
+    Args:
+        config: The configuration.
+        contexts: Their names.
+        timeout: For each server, in seconds.
+
+    Returns:
+        How they are, by incarnation; those that have not said so are not among them.
+
+    Raises:
+        QMI_RuntimeException: If no server answers.
+        QMI_ConfigurationException: If there is no certificate to show.
+    """
+    from qmi.site.health import ask_how_they_are  # with trio, which the state of servers does without
+
+    return _ask_any(config, lambda talk: talk.carry_out(ask_how_they_are(config.workgroup, contexts)), timeout)
+
+
+def _ask_any(config: CfgQmi, ask: Callable[[Talk], T], timeout: float) -> T:
     name, security = asker(config)
     fault: QMI_RuntimeException | None = None
     for address in config.site.addresses:
         try:
             with conversation(config, security, address, name, timeout=timeout) as talk:
-                return talk.who_is_there(config, pattern)
+                return ask(talk)
         except QMI_RuntimeException as error:
             fault = error
     raise fault or QMI_RuntimeException("there is no site")

@@ -6,21 +6,23 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from qmi._version import __version__
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.errors import QMI_ConnectionException, QMI_RuntimeException
 from qmi.names import HostPort
 from qmi.site import wire
-from qmi.site.presence import Present, ask_who_is_there
+from qmi.site.presence import Present, Question, ask_who_is_there
 from qmi.site.subjects import inbox_subject
 from qmi.site.wire import Event, Message, Ping, Pong, ServerError, ServerInfo, SiteProtocolError
 
 if TYPE_CHECKING:
     import ssl
+
+T = TypeVar("T")
 
 _CHUNK: Final = 1 << 16
 _BREATH: Final = 0.2
@@ -136,18 +138,20 @@ class Talk:
         Returns:
             By name; several of one name if there are.
         """
-        asking = ask_who_is_there(config, pattern)
-        question = next(asking)
-        while True:
-            batch = not question.servers
-            try:
+        return self.carry_out(ask_who_is_there(config, pattern))
+
+    def carry_out(self, asking: Generator[Question, list[Message], T]) -> T:
+        """Put questions to the servers, and return what comes of the answers."""
+        try:
+            question = next(asking)
+            while True:
                 question = asking.send(
-                    self.collect(question.subject, question.payload) if batch
-                    else self._ask_servers(question.subject, question.payload, question.servers)
+                    self._ask_servers(question.subject, question.payload, question.servers) if question.servers
+                    else self.collect(question.subject, question.payload)
                 )  # fmt: skip
-            except StopIteration as end:
-                present: list[Present] = end.value
-                return present
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     def _answers(self, subject: str, payload: object) -> Iterator[Message]:
         self._sid += 1  # a number of its own for each request, as part of its inbox

@@ -181,7 +181,7 @@ def rights(workgroup: str, context: str) -> Plain:
         context: Its name; ``*`` stands for every name.
     """
     own = ANY if context == ANY else escape(context)
-    spoken = (Kind.SIGNAL, Kind.PRESENCE, Kind.LOG, Kind.ROWS)
+    spoken = (Kind.SIGNAL, Kind.PRESENCE, Kind.HEALTH, Kind.LOG, Kind.ROWS)
     heard = [every(workgroup, kind) for kind in spoken]
     asked = [f"{ROOT}.{escape(workgroup)}.{kind.value}.{own}" for kind in (Kind.ASK, Kind.INBOX, Kind.RELAY)]
     return {
@@ -286,7 +286,7 @@ def streams(config: CfgQmi) -> Sequence[Plain]:
     }
     presence: Plain = {
         "name": presence_stream(group),
-        "subjects": [every(group, Kind.PRESENCE)],
+        "subjects": [every(group, Kind.PRESENCE), every(group, Kind.HEALTH)],
         "max_msgs_per_subject": 1,
         "max_age": int(PRESENCE_SECONDS * 1e9),
         "max_bytes": _PRESENCE_BYTES,

@@ -32,6 +32,7 @@ class Kind(Enum):
 
     SIGNAL = "signal"
     PRESENCE = "presence"
+    HEALTH = "health"
     LOG = "log"
     ROWS = "rows"
     ASK = "ask"
@@ -42,6 +43,7 @@ class Kind(Enum):
 _MORE: Final = {
     Kind.SIGNAL: 2,  # object, signal
     Kind.PRESENCE: 0,
+    Kind.HEALTH: 0,
     Kind.LOG: 0,
     Kind.ROWS: 1,  # run
     Kind.ASK: 0,
@@ -109,6 +111,11 @@ def signal_subject(workgroup: str, context: str, name: str, signal: str) -> str:
 def presence_subject(workgroup: str, context: str) -> str:
     """Where a context says that it is there."""
     return str(Subject(workgroup, Kind.PRESENCE, context))
+
+
+def health_subject(workgroup: str, context: str) -> str:
+    """Where a context says how it is."""
+    return str(Subject(workgroup, Kind.HEALTH, context))
 
 
 def log_subject(workgroup: str, context: str) -> str:

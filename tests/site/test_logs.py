@@ -27,9 +27,10 @@ from qmi.site.logs import LogPublishing
 from qmi.site.server_config import SERVER_NAME
 from qmi.site.subjects import log_subject
 from tests.support.cli import Cli
+from tests.support.followed_logs import Followed
 from tests.support.site_lab import files_of, make_certificates, site, write_site
 from tests.support.site_signals import cut_off, engine_of
-from tests.tools.cli.test_log import Followed
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -132,8 +133,10 @@ class Reader:
 
 async def known(context: Context) -> None:
     """Wait until the site knows of the log of srv."""
-    while await read_site_log(context, "srv") is None:
-        await trio.sleep(0.01)
+    if await read_site_log(context, "srv") is None:
+        assert context.at_site.logs is not None
+        log = context.at_site.logs._followed["srv"].log
+        await until(lambda: log.is_known)
 
 
 async def test_log_comes_by_the_site(path: Path, ring: LogRing) -> None:

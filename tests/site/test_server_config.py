@@ -12,6 +12,7 @@ from qmi.config.schema import CfgContext, CfgHistory, CfgLimits, CfgQmi, CfgSecu
 from qmi.site import server_config as rules
 from qmi.site.subjects import (
     ask_subject,
+    health_subject,
     inbox_subject,
     log_subject,
     presence_subject,
@@ -95,6 +96,7 @@ def test_context_publishes_only_under_its_own_name(name: str) -> None:
             signal_subject("lab1", context, "psu", "sig"),
             signal_subject("lab1", context, "$context", "sig"),
             presence_subject("lab1", context),
+            health_subject("lab1", context),
             log_subject("lab1", context),
             rows_subject("lab1", context, "run"),
         ):
@@ -207,7 +209,7 @@ def test_streams_keep_what_the_configuration_says(site: CfgSite, copies: int) ->
     assert signals["name"] == "qmi-lab1-signals"
     assert signals["subjects"] == ["qmi.lab1.signal.*.>"]
     assert (signals["max_msgs_per_subject"], signals["max_age"], signals["max_bytes"]) == (7, 2_500_000_000, 10**6)
-    assert presence["subjects"] == ["qmi.lab1.presence.*"]
+    assert presence["subjects"] == ["qmi.lab1.presence.*", "qmi.lab1.health.*"]
     assert presence["max_msgs_per_subject"] == 1
     assert log["subjects"] == ["qmi.lab1.log.*"]
     assert (log["max_msgs_per_subject"], log["max_age"], log["max_bytes"]) == (7, 2_500_000_000, 10**6)

@@ -11,14 +11,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qmi.contexts.asked_status import status_by
-from qmi.errors import QMI_ConnectionException, QMI_Exception
+from qmi.errors import (
+    QMI_ConfigurationException,
+    QMI_ConnectionException,
+    QMI_Exception,
+    QMI_RuntimeException,
+)
 from qmi.names import CLI_PREFIX
 from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, OUT_OF_REACH, RUNNING, SILENT, Seen
+from qmi.tools.cli.session import SITE_TIMEOUT
 from qmi.tools.cli.threads import each
 
 if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
     from qmi.net.discovery.packets import Answer
     from qmi.tools.cli.session import Laboratory
+
+MANY = 50
+"""So many contexts of a site are not asked one by one how they are, but the site is, for all of them."""
 
 
 def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
@@ -45,12 +55,14 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
     else:
         answers = lab.discover(names[0] if len(names) == 1 else "*")
     found: list[Seen] = []
+    told = {} if names else _told_at_the_site(lab, answers)
     for answer in answers:
         if not names or answer.name in names:
-            in_config = answer.name in configured
-            found.append(
-                Seen(answer.name, answer.address, configured=in_config, pid=answer.pid, version=answer.version)
-            )
+            seen = Seen(
+                answer.name, answer.address, configured=answer.name in configured, pid=answer.pid,
+                version=answer.version, status=told.get(answer.incarnation),
+            )  # fmt: skip
+            found.append(replace(seen, state=ENDING) if seen.status and seen.status.stopping else seen)
     if here is not None and (here.name in names or not (names or passes)):
         # It needs no port to be asked. One that has been found is another of that name, if it is another program.
         same = [seen for seen in found if seen.name == here.name and seen.pid == here.pid]
@@ -67,6 +79,22 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
         if seen.status is not None:
             lab.learned.saw_objects(seen.name, {entry.name: entry.class_name for entry in seen.status.objects})
     return seen_now
+
+
+def _told_at_the_site(lab: Laboratory, answers: Sequence[Answer]) -> dict[str, ContextStatus]:
+    """How contexts are, by incarnation, where there are so many of them that it would take long to ask each."""
+    if not lab.config.site.enabled or len(answers) < MANY:
+        return {}
+    from qmi.proc.site_status import how_they_are
+
+    names = sorted({answer.name for answer in answers})
+    try:
+        told = how_they_are(lab.config, names, timeout=min(lab.timeout, SITE_TIMEOUT))
+    except (QMI_RuntimeException, QMI_ConfigurationException) as error:
+        lab.site_fault = str(error)
+        return {}
+    now = time.time()  # what is old is not less true, since each says it when it has changed
+    return {incarnation: replace(status, now=max(now, status.now)) for incarnation, status in told.items()}
 
 
 def _out_of_reach(lab: Laboratory, names: Sequence[str]) -> list[Seen]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-import threading
-from argparse import Namespace
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -21,13 +17,13 @@ from qmi.contexts import log_reader
 from qmi.core.context import LogBatch, LogRecordStatus, QMI_Context
 from qmi.core.exceptions import QMI_Exception, QMI_UnknownRpcException
 from qmi.runtime.log_ring import LogRing
-from qmi.tools.cli.log import Follower
 from qmi.tools.cli.log_text import Since, since_text
 from qmi.tools.cli.log_view import LogView
 from qmi.tools.cli.session import Laboratory
 from qmi.tools.cli.terminal import Terminal
 from tests.support.cli import Cli, serving, write_lab
 from tests.support.cli_terminal import ended, plain, spawn
+from tests.support.followed_logs import Followed
 
 NOON = datetime(2025, 11, 26, 12, tzinfo=UTC).timestamp()
 
@@ -186,32 +182,6 @@ def test_level_has_its_colour_on_a_terminal(level: tuple[int, str], monkeypatch:
 
 
 # Following
-
-
-class Followed:
-    """A follower in a thread, and what it has to say."""
-
-    def __init__(self, lab: Laboratory, name: str = "lab") -> None:
-        self.steps: SimpleQueue[Callable[[], object] | QMI_Exception] = SimpleQueue()
-        self.out, self.err = io.StringIO(), io.StringIO()
-        self.over = threading.Event()
-        view = LogView(Terminal(self.out, self.err))
-        arguments = Namespace(level=0, lines=None, since=None)
-        self.follower = Follower(lab, name, arguments, view, self.steps.put, self.over)
-        self.thread = threading.Thread(target=self.follower.run)
-        self.thread.start()
-
-    def step(self) -> None:
-        """Do the next thing."""
-        step = self.steps.get(timeout=20)
-        if isinstance(step, QMI_Exception):
-            raise step
-        step()
-
-    def until(self, text: str) -> None:
-        """Go on until something was said."""
-        while text not in self.out.getvalue() + self.err.getvalue():
-            self.step()
 
 
 def test_log_is_followed_over_a_restart_elsewhere(config: Path, ring: LogRing) -> None:
