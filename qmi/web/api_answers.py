@@ -15,6 +15,7 @@ from qmi.actors.log_records import LogBatch, LogRecordStatus
 from qmi.actors.tasks.settings_fields import SettingField
 from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT
 from qmi.scan.running import ScanInfo
+from qmi.web.dashboard_schema import DASHBOARD
 from qmi.web.lock_requests import LockRequest
 
 Schema = Mapping[str, Any]
@@ -234,7 +235,10 @@ ANSWERS: Mapping[str, Schema] = {
     "get_log": ref("Log"),
     "doctor": list_of(ref("Finding")),
     "list_dashboards": list_of(TEXT),
-    "get_dashboard": {"type": "object"},
+    "get_dashboard": answer(
+        {"panels": DASHBOARD["properties"]["panels"]},
+        faults={**list_of(TEXT), "description": "what is wrong with the file, of which the rest is left out"},
+    ),
     "put_dashboard": _NAME,
     "delete_dashboard": _NAME,
     "get_session": answer(

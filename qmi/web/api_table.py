@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from qmi.config.validators import LOG_LEVELS
 from qmi.data.index_queries import STATES
+from qmi.web.dashboard_schema import DASHBOARD
 
 Schema = Mapping[str, Any]
 ANSWERS = ("shown", "kept")
@@ -182,7 +183,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/dashboards", "list_dashboards", "The names of the dashboards", "Dashboards", unknown=False),
     Operation("GET", "/api/dashboards/{name}", "get_dashboard", "A dashboard", "Dashboards"),
     Operation("PUT", "/api/dashboards/{name}", "put_dashboard", "Save a dashboard", "Dashboards", changes=True,
-              body=OBJECT),
+              body=DASHBOARD, example={"panels": [{"kind": "value", "text": "lab.psu.voltage"}]}),
     Operation("DELETE", "/api/dashboards/{name}", "delete_dashboard", "Delete a dashboard", "Dashboards",
               changes=True),
     Operation("GET", "/api/session", "get_session", "Who is logged in", "Session", open_to_all=True, unknown=False),

@@ -10,6 +10,7 @@ from typing import Any
 from qmi.data.whole_files import write_whole
 from qmi.errors import QMI_InvalidOperationException, QMI_InvalidValueException, QMI_UnknownNameException
 from qmi.names import nearest
+from qmi.web.dashboard_schema import usable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LARGEST = 1024 * 1024
@@ -33,7 +34,7 @@ class Dashboards:
         return sorted(path.stem for path in self._folder.glob("*.json") if _NAME.fullmatch(path.stem))
 
     def get(self, name: str) -> dict[str, Any]:
-        """A dashboard.
+        """What can be shown of a dashboard; in ``"faults"``, what is wrong with the rest of its file, if anything is.
 
         Raises:
             QMI_UnknownNameException: If there is none of that name.
@@ -50,7 +51,8 @@ class Dashboards:
             raise QMI_InvalidOperationException(f"the dashboard {path} cannot be read: {error}") from error
         if not isinstance(found, dict):
             raise QMI_InvalidOperationException(f"the dashboard {path} is no JSON object")
-        return found
+        content, faults = usable(found)
+        return {**content, "faults": faults} if faults else content
 
     def put(self, name: str, content: dict[str, Any]) -> None:
         """Keep a dashboard, as a whole.

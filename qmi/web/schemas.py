@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from qmi.config.validators import printable
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -27,6 +30,8 @@ def fault_of(value: object, schema: Mapping[str, Any], where: str = "the body") 
         where: What it is called in the message.
     """
     if "anyOf" in schema:
+        if "kind" in schema["anyOf"][0].get("properties", {}):
+            return _kind_fault(value, schema["anyOf"], where)
         if all(fault_of(value, choice, where) for choice in schema["anyOf"]):
             words = " or ".join(_WORDS[choice["type"]] for choice in schema["anyOf"])
             return f"{where} must be {words}"
@@ -40,11 +45,52 @@ def fault_of(value: object, schema: Mapping[str, Any], where: str = "the body") 
         return f"{where} must be {_WORDS[kind]}"
     if "enum" in schema and value not in schema["enum"]:
         return f"{where} must be one of {', '.join(map(str, schema['enum']))}"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number_fault(value, schema, where)
-    if isinstance(value, str) and len(value) > schema.get("maxLength", len(value)):
+    return _details_fault(value, schema, where)
+
+
+def _details_fault(value: object, schema: Mapping[str, Any], where: str) -> str:
+    """What is wrong with a value of the right type."""
+    if isinstance(value, str):
+        return _text_fault(value, schema, where)
+    if isinstance(value, list):
+        return _items_fault(value, schema, where)
+    if isinstance(value, dict):
+        return _fields_fault(value, schema, where)
+    return "" if isinstance(value, bool) or not isinstance(value, int | float) else _number_fault(value, schema, where)
+
+
+def _kind_fault(value: object, choices: Sequence[Mapping[str, Any]], where: str) -> str:
+    """What is wrong with an object that says in ``kind`` which of several it is."""
+    if not isinstance(value, dict):
+        return f"{where} must be {_WORDS['object']}"
+    named = {choice["properties"]["kind"]["enum"][0]: choice for choice in choices}
+    kind = value.get("kind")
+    if not isinstance(kind, str) or kind not in named:
+        return f"{_below(where, 'kind')} must be one of {', '.join(named)}"
+    return fault_of(value, named[kind], where)
+
+
+def _text_fault(value: str, schema: Mapping[str, Any], where: str) -> str:
+    if len(value) > schema.get("maxLength", len(value)):
         return f"{where} must have at most {schema['maxLength']} characters, got {len(value)}"
-    return _fields_fault(value, schema, where) if isinstance(value, dict) else ""
+    pattern = schema.get("pattern")  # of those here, each stands for the whole text
+    if pattern is not None and re.fullmatch(pattern.removeprefix("^").removesuffix("$"), value) is None:
+        return f"{where} must be {schema.get('description', pattern)}, got {printable(value[:100])!r}"
+    return ""
+
+
+def _items_fault(value: Sequence[object], schema: Mapping[str, Any], where: str) -> str:
+    if len(value) > schema.get("maxItems", len(value)):
+        return f"{where} must have at most {schema['maxItems']} entries, got {len(value)}"
+    for number, item in enumerate(value):
+        if fault := fault_of(item, schema.get("items", {}), f"{where}[{number}]"):
+            return fault
+    return ""
+
+
+def _below(where: str, name: str) -> str:
+    """What a field is called in a message: whole names only within entries of lists, where several have the same."""
+    return f"{where}.{name}" if where.endswith("]") or "]." in where else name
 
 
 def _number_fault(value: float, schema: Mapping[str, Any], where: str) -> str:
@@ -69,7 +115,7 @@ def _fields_fault(value: Mapping[str, object], schema: Mapping[str, Any], where:
     for name, item in value.items():
         if name not in properties:
             return f"{where} has {name!r}, and may have {', '.join(properties)}"
-        if fault := fault_of(item, properties[name], name):
+        if fault := fault_of(item, properties[name], _below(where, name)):
             return fault
     return ""
 

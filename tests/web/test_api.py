@@ -286,9 +286,10 @@ async def test_task_is_started_and_stopped_and_its_settings_changed(operator: We
 
 
 async def test_dashboards_are_kept(operator: Web) -> None:
-    assert (await operator.client.put("/api/dashboards/main", json={"values": ["lab.psu.voltage"]})).status_code == 200
+    board = {"panels": [{"kind": "value", "text": "lab.psu.voltage"}]}
+    assert (await operator.client.put("/api/dashboards/main", json=board)).status_code == 200
     assert (await operator.client.get("/api/dashboards")).json() == ["main"]
-    assert (await operator.client.get("/api/dashboards/main")).json() == {"values": ["lab.psu.voltage"]}
+    assert (await operator.client.get("/api/dashboards/main")).json() == board
     assert (await operator.client.delete("/api/dashboards/main")).status_code == 200
     assert (await operator.client.get("/api/dashboards")).json() == []
 

@@ -20,8 +20,8 @@ WRITERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
     "a user more": (lambda folder: Users(folder / "users").add("bob", PASSWORD), QMI_ConfigurationException),
     "another password": (lambda folder: Users(folder / "users").add("alice", PASSWORD), QMI_ConfigurationException),
     "a user less": (lambda folder: Users(folder / "users").remove("alice"), QMI_ConfigurationException),
-    "a dashboard": (lambda folder: Dashboards(folder).put("a", {"values": []}), QMI_InvalidOperationException),
-    "a new dashboard": (lambda folder: Dashboards(folder).put("b", {"values": []}), QMI_InvalidOperationException),
+    "a dashboard": (lambda folder: Dashboards(folder).put("a", {"panels": []}), QMI_InvalidOperationException),
+    "a new dashboard": (lambda folder: Dashboards(folder).put("b", {"panels": []}), QMI_InvalidOperationException),
 }
 
 
@@ -30,7 +30,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that is written."""
     folder = tmp_path_factory.mktemp("written")
     Users(folder / "users").add("alice", PASSWORD)
-    Dashboards(folder).put("a", {"values": ["lab.psu.voltage"]})
+    Dashboards(folder).put("a", {"panels": [{"kind": "value", "text": "lab.psu.voltage"}]})
     return folder
 
 

@@ -52,7 +52,7 @@ export const user = document.querySelector('meta[name="user"]')?.content || "";
 export const loginPath = () => `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
 
 /** What a person reads of an error, of the server or of a script. */
-export const errorText = (error) => error.text || String(error);
+export const errorText = (error) => error.text || error.message || String(error);
 
 /** Says why a change was not made; whoever is not logged in any more is sent to the login. */
 export function refused(place, error) {

@@ -21,7 +21,7 @@ function readAddress() {
   return [...query].filter(([key]) => key === "plot" || key === "value").map(([key, text]) => {
     if (key === "value") return { kind: "value", text };
     const [list, span = ""] = text.split("@");
-    return { kind: "plot", span: parseInt(span, 10) || 60, wide: span.endsWith("w"), sources: list.split(",").filter(Boolean).map((each) => ({ text: each.replace(/^!/, ""), axis: each.startsWith("!") ? "own" : "" })) };
+    return { kind: "plot", span: Math.min(Math.max(parseInt(span, 10) || 60, 1), 86400), wide: span.endsWith("w"), sources: list.split(",").filter(Boolean).map((each) => ({ text: each.replace(/^!/, ""), axis: each.startsWith("!") ? "own" : "" })) };
   });
 }
 
@@ -209,15 +209,19 @@ function show() {
     made.card.remove();
     shown.delete(panel);
   }
-  attempt(() => {
-    for (const panel of panels) {
-      if (shown.has(panel)) continue;
+  const faults = [];
+  for (const panel of panels) {
+    if (shown.has(panel)) continue;
+    try {
       const made = panel.kind === "value" ? showValue(panel) : showPlot(panel);
       made.card.classList.toggle("wide-panel", Boolean(panel.wide));
       shown.set(panel, made);
       grid.append(made.card);
+    } catch (error) {
+      faults.push(errorText(error));
     }
-  });
+  }
+  if (faults.length) setText(wrong, faults.join(". "));
   panels = panels.filter((panel) => shown.has(panel)); // one that could not be shown has said why
   empty.hidden = panels.length > 0;
   window.qmiPlots = panels.map((panel) => shown.get(panel).plot).filter(Boolean); // what measures how much is drawn
@@ -268,7 +272,9 @@ window.addEventListener("beforeunload", (event) => kept && isChanged && event.pr
 
 if (kept) {
   try {
-    panels = (await get(path("dashboards", kept))).panels || [];
+    const found = await get(path("dashboards", kept));
+    panels = found.panels;
+    if (found.faults) setText(wrong, `A part of this dashboard cannot be shown, since its file is damaged: ${found.faults.join("; ")}. “Keep” writes the file anew, without that part.`);
   } catch (error) {
     setText(wrong, errorText(error));
   }

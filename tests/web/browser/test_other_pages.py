@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -190,6 +191,28 @@ def test_dashboard_is_ordered_by_keyboard_and_mouse_and_kept_so(page: Page, page
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.wait_for_url("**/dashboards")
+
+
+def test_dashboard_whose_file_is_damaged_shows_what_it_can_and_says_so(page: Page, pages: Pages) -> None:
+    folder = pages.config.parent / "dashboards"
+    folder.mkdir(exist_ok=True)
+    value = {"kind": "value", "text": "lab.supply.current"}
+    wrong = [{"kind": "plot", "sources": 5}, None, {"kind": "value", "text": "nonsense"}]
+    (folder / "damaged.json").write_text(json.dumps({"panels": [wrong[0], value, *wrong[1:]]}))
+    (folder / "torn.json").write_text('{"panels": [')
+    log_in(page, pages, "/dashboards/damaged")
+    expect(page.locator(".panel")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_contain_text("panels[0].sources must be a JSON list")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("#said")).to_have_text("Dashboard damaged is kept")
+    assert json.loads((folder / "damaged.json").read_text()) == {"panels": [value]}
+    page.goto(f"{pages.url}dashboards/torn")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be read")
+    page.goto(f"{pages.url}plots?value=nonsense&value=lab.supply.current&plot=x@-5")
+    expect(page.locator(".panel")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_contain_text("CONTEXT.OBJECT.NAME")
+    for path in folder.iterdir():
+        path.unlink()
 
 
 def test_plot_keeps_what_it_has_drawn_when_panels_are_moved(page: Page, pages: Pages) -> None:
