@@ -125,8 +125,8 @@ async def test_half_of_a_character_is_no_text(web: Web, text: str) -> None:
         )
         assert answer.status_code == 400, answer.text
         assert "not valid JSON" in answer.json()["error"]["message"]
-    whole = await web.client.put(BOARD, content=r'{"\ud83d\ude00": "\u00b5"}', auth=ALICE)
-    assert whole.status_code == 200
+    whole = r'{"panels": [{"kind": "value", "text": "lab.psu.\u00b5\ud83d\ude00"}]}'
+    assert (await web.client.put(BOARD, content=whole, auth=ALICE)).status_code == 200
 
 
 async def test_reason_is_no_longer_than_others_want_to_read(web: Web) -> None:
