@@ -256,7 +256,10 @@ def _refused(error: Exception, config: CfgQmi, security: CfgSecurity, where: Hos
 
 def _connection(where: HostPort, deadline: float) -> socket.socket:
     try:
-        return socket.create_connection(where, _left(deadline))
+        connection = socket.create_connection(where, _left(deadline))
+        # Else each question after something that has no answer waits for the system to confirm that: 40 ms.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
     except OSError as error:
         why = (
             "nothing listens there" if isinstance(error, ConnectionRefusedError)

@@ -14,6 +14,7 @@ import json
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from cbor2 import dumps
@@ -25,7 +26,7 @@ from qmi.net.limits import ProtocolError
 from qmi.net.loopback import is_loopback
 from qmi.net.protocol import plain
 from qmi.site.server_config import CONNECTIONS, certified_context, presence_stream
-from qmi.site.subjects import ANY, presence_subject, split_connection_name
+from qmi.site.subjects import ANY, Kind, every, presence_subject, split_connection_name
 from qmi.site.wire import Message
 
 ANNOUNCE_EVERY: Final = 1200.0
@@ -33,7 +34,11 @@ ANNOUNCE_EVERY: Final = 1200.0
 MOST_OBJECTS: Final = 5000
 _PAGE: Final = 1000
 _MOST: Final = 100_000
+_MANY: Final = 50
+_PAGE_BYTES: Final = 4 << 20
 _SUBJECT: Final = b"\r\nNats-Subject:"
+_SEQUENCE: Final = b"\r\nNats-Sequence:"
+_PENDING: Final = b"\r\nNats-Num-Pending:"
 _KEPT: Final = b"\r\nNats-Stream:"
 _LONGEST: Final = 255
 _MOST_HOSTS: Final = 16
@@ -157,8 +162,17 @@ def read_announcement(context: str, payload: bytes) -> Announcement | None:
 
 
 def _text(value: object) -> str | None:
-    fits = isinstance(value, str) and len(value) <= _LONGEST and value.isprintable() and " " not in value
-    return value if isinstance(value, str) and fits else None
+    return value if isinstance(value, str) and _is_word(value) else None
+
+
+@lru_cache(4096)  # a thousand contexts have objects of a few classes
+def _is_word(text: str) -> bool:
+    return len(text) <= _LONGEST and text.isprintable() and " " not in text
+
+
+@lru_cache(4096)
+def _is_name(text: str) -> bool:
+    return is_valid_name(text)
 
 
 def _texts(value: object) -> tuple[str, ...] | None:
@@ -171,9 +185,12 @@ def _objects(value: object) -> tuple[tuple[str, str], ...] | None:
         return None
     found = []
     for entry in value:
-        if not isinstance(entry, list) or len(entry) != 2 or not is_valid_name(entry[0]) or _text(entry[1]) is None:
+        if not isinstance(entry, list) or len(entry) != 2:
             return None
-        found.append((entry[0], entry[1]))
+        name, kind = entry
+        if not (isinstance(name, str) and isinstance(kind, str) and _is_name(name) and _is_word(kind)):
+            return None
+        found.append((name, kind))
     return tuple(found)
 
 
@@ -259,7 +276,8 @@ def _ask_for_connections(config: CfgQmi) -> Generator[Question, list[Message], l
     found: list[Connected] = []
     offset, last = 0, 1
     while offset < min(last, _MOST):
-        payload = json.dumps({"auth": True, "limit": _PAGE, "offset": offset}).encode()
+        # Who a server takes a connection for takes it longer than all the rest.
+        payload = json.dumps({"auth": certified, "limit": _PAGE, "offset": offset}).encode()
         answers = yield Question(CONNECTIONS, payload, servers)
         for answer in answers:
             data = _json(answer.payload).get("data")
@@ -285,28 +303,44 @@ def _ask_what_they_said(
     config: CfgQmi, contexts: Sequence[str]
 ) -> Generator[Question, list[Message], dict[str, Announcement]]:
     said: dict[str, Announcement] = {}
-    for first in range(0, len(contexts), _PAGE):
-        asked = {presence_subject(config.workgroup, context): context for context in contexts[first : first + _PAGE]}
-        payload = json.dumps({"multi_last": list(asked), "batch": len(asked)}).encode()
-        for message in (yield Question(f"$JS.API.DIRECT.GET.{presence_stream(config.workgroup)}", payload)):
-            context = asked.get(_subject_of(message.head))
-            # A server's answer that was kept as if a context had said it has the header of what is kept twice.
-            if context is None or message.head.count(_KEPT) != 1:
-                continue
-            announcement = read_announcement(context, message.payload)
-            if announcement is not None:
-                said[context] = announcement
+    asked = {presence_subject(config.workgroup, context): context for context in contexts}
+    whom = f"$JS.API.DIRECT.GET.{presence_stream(config.workgroup)}"
+    if len(contexts) < _MANY:
+        messages = (yield Question(whom, _json_of(multi_last=list(asked), batch=len(asked)))) if asked else []
+        _take(messages, asked, said)
+        return said
+    # There is one message of each, so that reading all is quicker than looking each up.
+    everybody, sequence, is_more = every(config.workgroup, Kind.PRESENCE), 1, True
+    while is_more:
+        payload = _json_of(seq=sequence, next_by_subj=everybody, batch=_PAGE, max_bytes=_PAGE_BYTES)
+        messages = [message for message in (yield Question(whom, payload)) if not message.status]
+        _take(messages, asked, said)
+        last = messages[-1].head if messages else b""
+        is_more = _header(last, _PENDING) not in ("", "0") and _header(last, _SEQUENCE).isdigit()
+        sequence = int(_header(last, _SEQUENCE)) + 1 if is_more else 0
     return said
 
 
-def _subject_of(head: bytes) -> str:
-    """Under which subject a message was kept: of a thousand, all headers of each would take too long."""
-    place = head.find(_SUBJECT)
-    return (
-        head[place + len(_SUBJECT) : head.find(b"\r\n", place + 2)].decode("ascii", "replace").strip()
-        if place >= 0
-        else ""
-    )
+def _json_of(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def _take(messages: Iterable[Message], asked: dict[str, str], said: dict[str, Announcement]) -> None:
+    for message in messages:
+        context = asked.get(_header(message.head, _SUBJECT))
+        # A server's answer that was kept as if a context had said it has the header of what is kept twice.
+        if context is None or message.head.count(_KEPT) != 1:
+            continue
+        announcement = read_announcement(context, message.payload)
+        if announcement is not None:
+            said[context] = announcement
+
+
+def _header(head: bytes, name: bytes) -> str:
+    """One header of a message: of a thousand messages, all headers of each would take too long."""
+    place = head.find(name)
+    end = head.find(b"\r\n", place + 2)
+    return head[place + len(name) : end].decode("ascii", "replace").strip() if place >= 0 else ""
 
 
 def answers_of(present: Iterable[Present], workgroup: str, machine: str) -> list[Answer]:

@@ -171,6 +171,48 @@ def test_what_a_server_was_made_to_say_does_not_count(message: Message) -> None:
     assert found.said is None
 
 
+def numbered(context: str, sequence: int, left: int) -> Message:
+    said = kept(context, write_announcement(SAID))
+    more = f"\r\nNats-Sequence: {sequence}\r\nNats-Num-Pending: {left}\r\n\r\n"
+    return said._replace(head=said.head[: -len("\r\n\r\n")] + more.encode())
+
+
+def test_what_many_have_said_is_read_as_it_was_kept_in_pages() -> None:
+    everybody = [listed(*(connection(f"c{number} {A}", number) for number in range(60)))]
+    present, asked = ask(
+        everybody,
+        [numbered("c1", 3, 2), numbered("gone", 8, 1), END],
+        [numbered("c59", 9, 0), END],
+    )
+    assert [found.context for found in present if found.said is not None] == ["c1", "c59"]
+    assert [json.loads(question.payload)["seq"] for question in asked[1:]] == [1, 9]
+    assert {json.loads(question.payload)["next_by_subj"] for question in asked[1:]} == {"qmi.lab1.presence.*"}
+
+
+@pytest.mark.parametrize("answer", [[], [END], [END, END], [kept("c1", b"")], [kept("c1", b"", times=2)]])
+def test_what_many_have_said_ends_where_nothing_is_left(answer: list[Message]) -> None:
+    everybody = [listed(*(connection(f"c{number} {A}", number) for number in range(60)))]
+    present, asked = ask(everybody, answer)
+    assert len(present) == 60
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("tls", "users"), [(CfgSecurity(), False), (CfgSecurity("ca", "c", "k"), True)])
+def test_who_a_connection_is_for_the_server_is_asked_where_certificates_tell(tls: CfgSecurity, users: bool) -> None:
+    config = CfgQmi(workgroup="lab1", site=CfgSite(servers=["nats://a"]), security=tls)
+    _, asked = ask([listed()], config=config)
+    assert json.loads(asked[0].payload)["auth"] is users
+
+
+@pytest.mark.parametrize("relay", [False, True])
+def test_links_through_the_site_are_taken_by_who_says_so(relay: bool) -> None:
+    said = SAID._replace(relay=relay)
+    assert read_announcement("srv", write_announcement(said)) == said
+    older = loads(write_announcement(said))
+    del older["relay"]
+    assert read_announcement("srv", dumps(older)) == SAID
+
+
 def test_program_with_two_connections_is_listed_once() -> None:
     present, _ = ask([listed(connection(f"srv {A}", 1), connection(f"srv {A}", 2))], [END])
     assert len(present) == 1
