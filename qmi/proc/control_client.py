@@ -22,7 +22,7 @@ from qmi.errors import (
     QMI_UnknownRpcException,
 )
 from qmi.messages import Call, Failure, Request
-from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort
+from qmi.names import ASKER_PREFIX, CONTEXT_OBJECT_NAME, HostPort, Relay
 from qmi.net.protocol.connection import Connection
 from qmi.net.protocol.events import Connected, Event, PeerLost, ReplyReceived
 from qmi.net.protocol.handshake import Hello, Identity, Role
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import ssl
 
 _CHUNK = 65536
+_PATIENCE = 3.0
+"""How long an address may say nothing before a context is asked through the site, in seconds."""
 
 
 class SocketLink:
@@ -46,6 +48,7 @@ class SocketLink:
     """
 
     def __init__(self, config: CfgQmi) -> None:
+        self._config = config
         self._workgroup = config.workgroup
         security = completed(config, "qmi_proc").security
         self._tls = _tls_of(security)
@@ -121,9 +124,10 @@ class SocketLink:
 
     @contextlib.contextmanager
     def _talk(self, name: str, address: HostPort, deadline: float) -> Iterator[Conversation]:
-        with _connection(address, deadline) as plain:
+        with contextlib.ExitStack() as stack:
+            plain, where = self._connection(stack, name, address, deadline)
             if self._tls is None:
-                yield from self._over(plain, None, name, address, deadline)
+                yield from self._over(plain, None, name, where, deadline)
                 return
             from qmi.net.io.tls import peer_identity
 
@@ -135,7 +139,34 @@ class SocketLink:
                     from qmi.net.io.revocation import RevocationList
 
                     RevocationList(self._revoked).check(certificate)
-                yield from self._over(protected, identity, name, address, deadline)
+                yield from self._over(protected, identity, name, where, deadline)
+
+    def _connection(
+        self, stack: contextlib.ExitStack, name: str, address: HostPort, deadline: float
+    ) -> tuple[socket.socket, HostPort]:
+        """Connect, directly or else through the site; closed with the stack."""
+        site = self._config.site
+        fault = "no context of that name is at the site"
+        if not isinstance(address, Relay):
+            try:
+                first = min(deadline, time.monotonic() + _PATIENCE) if site.relay else deadline
+                return stack.enter_context(_connection(address, first)), address
+            except _NobodyError as exc:
+                if not (site.enabled and site.relay):
+                    raise
+                fault = str(exc)
+        from qmi.proc.site_status import asker
+        from qmi.site.blocking_relay import relayed
+
+        own, security = asker(self._config)
+        try:
+            found = stack.enter_context(relayed(self._config, security, own, name, timeout=_left(deadline)))
+        except OSError as exc:
+            more = "" if isinstance(address, Relay) else f"{fault}; nor through the site: "
+            raise _NobodyError(f"{more}{exc.strerror or exc}") from exc
+        if found is None:
+            raise _NobodyError(fault)
+        return found
 
     def _over(
         self, connection: socket.socket, identity: Identity | None, name: str, address: HostPort, deadline: float
@@ -160,7 +191,7 @@ class SocketLink:
             restore=_restored,
             where=str(address),
         )
-        talk = Conversation(connection, peer, deadline)
+        talk = Conversation(connection, peer, deadline, address)
         talk.connect()
         try:
             yield talk
@@ -181,9 +212,11 @@ class Conversation:
 
     Attributes:
         hello: What the context has said of itself.
+        where: Where it is, or through which server it is reached.
     """
 
-    def __init__(self, connection: socket.socket, peer: Connection, deadline: float) -> None:
+    def __init__(self, connection: socket.socket, peer: Connection, deadline: float, where: HostPort) -> None:
+        self.where: HostPort = where
         self._connection = connection
         self._peer = peer
         self._deadline = deadline

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from operator import attrgetter
 
 from qmi.config.schema import CfgQmi
-from qmi.errors import QMI_Exception, QMI_UnknownRpcException
+from qmi.errors import QMI_Exception, QMI_RuntimeException, QMI_UnknownRpcException
 from qmi.net.discovery.packets import Answer
 from qmi.proc.control_client import SocketLink
 from qmi.proc.control_protocol import FoundContext
 
+_logger = logging.getLogger("qmi.proc")
+
+_SITE_TIME = 2.0
+"""How long a server of the site may take to answer, in seconds."""
 _AT_ONCE = 16
 _OF_OLDER_VERSION = attrgetter("address.object", "interface.class_name")
 
@@ -37,10 +42,25 @@ class NetworkDiscovery:
         from qmi.peers.addresses import each_program_once
         from qmi.peers.resolver import discover
 
-        found = each_program_once(trio.run(discover, self._config, workgroup, "*"))
+        found = each_program_once([*trio.run(discover, self._config, workgroup, "*"), *self._at_site(workgroup)])
         answers = sorted(found, key=lambda answer: (answer.name, answer.address))
         with ThreadPoolExecutor(_AT_ONCE, "ps") as pool:
             return list(pool.map(lambda answer: self._look_into(answer, timeout), answers))
+
+    def _at_site(self, workgroup: str) -> list[Answer]:
+        """Who is at the site and can be reached."""
+        if not self._config.site.enabled or workgroup != self._config.workgroup:
+            return []
+        from qmi.proc.site_status import who_is_there
+        from qmi.site.here import machine
+        from qmi.site.presence import answers_of
+
+        try:
+            present = who_is_there(self._config, timeout=_SITE_TIME)
+        except QMI_RuntimeException as error:
+            _logger.warning("The site was not asked for contexts: %s", error)
+            return []
+        return answers_of(present, workgroup, machine())
 
     def _look_into(self, answer: Answer, timeout: float) -> FoundContext:
         objects: tuple[tuple[str, str], ...] | None = None

@@ -3,13 +3,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from qmi.actors.context_object import ContextObject, RpcObjectDescriptor
+from qmi.actors.future import call_blocking
 from qmi.actors.interface import Interface
+from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext, CfgDiscovery, CfgQmi
 from qmi.core.context import QMI_Context
 from qmi.core.rpc import QMI_RpcObject
@@ -20,6 +23,7 @@ from qmi.proc.control_client import SocketLink
 from qmi.proc.control_protocol import FoundContext
 from qmi.proc.network_scan import NetworkDiscovery
 from tests.support.ports import free_port
+from tests.support.site_lab import site, write_site
 
 DESCRIPTOR = RpcObjectDescriptor(Address("srv", "nsg"), "instrument", Interface("my.module.Driver"))
 
@@ -105,3 +109,23 @@ def test_scan_finds_nobody_where_nobody_is() -> None:
         silent.bind(("127.0.0.1", 0))
         settings = CfgDiscovery(port=silent.getsockname()[1], broadcast_addresses=["127.0.0.1"], timeout=0.05)
         assert NetworkDiscovery(CfgQmi(discovery=settings)).find("lab", timeout=2.0) == []
+
+
+@pytest.mark.slow
+def test_contexts_of_the_site_are_found_with_those_of_the_network(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    silent = {"enabled": False, "port": free_port(), "broadcast_addresses": [], "timeout": 0.05}
+    config = load_config(write_site(tmp_path, discovery=silent))
+    with site(config), QMI_Context("srv", config) as context:
+        membership = context.async_context.at_site.membership
+        assert membership is not None
+        context.make_rpc_object("plain", Plain)
+        assert call_blocking(context.async_context.run(membership.attendance._announce), 20.0)
+        (there,) = NetworkDiscovery(config).find("lab1", timeout=10.0)
+        assert (there.name, there.address.port) == ("srv", context.get_tcp_server_port())
+        assert there.objects is not None
+        assert "plain" in dict(there.objects)
+        assert NetworkDiscovery(config).find("another", timeout=10.0) == []
+    assert NetworkDiscovery(config).find("lab1", timeout=10.0) == []
+    assert "The site was not asked for contexts" in caplog.text

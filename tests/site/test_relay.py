@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -436,5 +437,11 @@ def test_contexts_of_networks_without_a_route_between_them_are_linked_through_th
                 assert second.run("b.echo(bytes(3_000_000)) == bytes(3_000_000)")
                 (address,) = second.run("[link.address for link in c.get_status().links]")
                 assert address == f"relay {net.middle.host}:4222"
+                listing = [*net.ends[1].prefix, sys.executable, "-m", "qmi", "ls", "--json", "--config", path]
+                shown = json.loads(subprocess.run(listing, check=True, capture_output=True).stdout)
+                assert {one["name"]: one["address"] for one in shown} == {
+                    "end0": f"relay {net.middle.host}:4222",
+                    "end1": f"{net.ends[1].host}:{second.run('c.get_tcp_server_port()')}",
+                }
         finally:
             subprocess.run([*command, "stop", "--config", path], check=True, capture_output=True)

@@ -70,6 +70,11 @@ def look(lab: Laboratory, names: Sequence[str] = ()) -> list[Seen]:
         found = [seen for seen in found if seen not in same]
         found.append(replace(here, address=address, configured=here.name in configured))
     found += _out_of_reach(lab, names)
+    found += [
+        Seen(name, server, configured=name in lab.config.contexts)
+        for name, server in lab.relayed.items()
+        if not names or name in names
+    ]
     there = {seen.name for seen in found}
     for name, address in configured.items():
         if name not in there:
@@ -122,6 +127,7 @@ def ask(lab: Laboratory, seen: Seen) -> Seen:
     try:
         with lab.link.conversation(seen.name, seen.address, timeout=lab.timeout) as talk:
             seen = replace(seen, state=RUNNING, pid=talk.hello.pid, version=talk.hello.library, tls=lab.link.protected)
+            seen = replace(seen, address=talk.where)
             begin = time.perf_counter()
             talk.call("get_version")
             seen = replace(seen, round_trip=time.perf_counter() - begin)

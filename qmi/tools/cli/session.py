@@ -22,7 +22,7 @@ import attrs
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException, QMI_ConnectionException, QMI_RuntimeException, QMI_UsageException
-from qmi.names import CLI_PREFIX, CONTEXT_OBJECT_NAME, Address, HostPort, is_valid_name, nearest
+from qmi.names import CLI_PREFIX, CONTEXT_OBJECT_NAME, Address, HostPort, Relay, is_valid_name, nearest
 from qmi.proc.control_client import SocketLink
 from qmi.tools.cli.completion_cache import Cache, file_of, learn
 from qmi.tools.cli.errors import DEBUG_VARIABLE, CommandError
@@ -56,6 +56,7 @@ class Laboratory:
         quiet: The network is asked no longer when no context has answered for so long, in seconds; None: to the end.
         learned: What was learned, for completion.
         out_of_reach: Contexts that were found at the site, last time, and cannot be reached from here.
+        relayed: Those of them that are reached through a server.
         site_fault: Why the site could not be asked, last time; empty if it could, or if there is none.
         lasts: Whether its context outlives the command, and the locks that it takes do.
     """
@@ -74,6 +75,7 @@ class Laboratory:
         self._context: QMI_Context | None = None
         self._found: dict[str, HostPort] = {}
         self.out_of_reach: list[str] = []
+        self.relayed: dict[str, HostPort] = {}
         self.site_fault: str = ""
 
     def seen_here(self) -> Seen | None:
@@ -120,7 +122,7 @@ class Laboratory:
         from qmi.site.here import machine
         from qmi.site.presence import answers_of
 
-        self.site_fault, self.out_of_reach = "", []
+        self.site_fault, self.out_of_reach, self.relayed = "", [], {}
         try:
             present = who_is_there(self.config, pattern, timeout=min(self.timeout, SITE_TIMEOUT))
         except (QMI_RuntimeException, QMI_ConfigurationException) as error:
@@ -128,9 +130,13 @@ class Laboratory:
             return []
         answers = answers_of(present, self.config.workgroup, machine())
         reached = {answer.incarnation for answer in answers}
+        others = [found for found in present if found.said is not None and found.incarnation not in reached]
+        if self.config.site.relay:
+            server = Relay(*self.config.site.addresses[0])
+            self.relayed = {found.context: server for found in others if found.said is not None and found.said.relay}
         self.out_of_reach = [
-            found.context for found in present
-            if found.said is not None and found.said.port and found.incarnation not in reached
+            found.context for found in others
+            if found.said is not None and found.said.port and found.context not in self.relayed
         ]  # fmt: skip
         return answers
 
@@ -147,6 +153,9 @@ class Laboratory:
             if not answers:  # who was too busy to answer in time may do so when all are asked
                 running = self._discover_quietly()
                 answers = [answer for answer in running if answer.name == context]
+            if not answers and context in self.relayed:
+                self._found[context] = self.relayed[context]
+                return self.relayed[context]
             if len(answers) > 1:
                 places = ", ".join(f"{answer.address} (pid {answer.pid})" for answer in answers)
                 raise CommandError(f"{len(answers)} contexts are called {context!r}: {places}. Give them other names")
@@ -271,7 +280,8 @@ class Laboratory:
         if not own.has_peer_context(context):
             address = self.address_of(context)
             try:
-                own.connect_to_peer(context, str(address), ignore_duplicate=True, reconnect=self._reconnect)
+                where = None if isinstance(address, Relay) else str(address)
+                own.connect_to_peer(context, where, ignore_duplicate=True, reconnect=self._reconnect)
             except QMI_RuntimeException as error:
                 if isinstance(error, ConnectionRefusedError):
                     raise self._nobody(context, "nothing listens there") from error

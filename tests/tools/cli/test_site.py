@@ -11,8 +11,10 @@ import pytest
 from qmi.config.loader import load_config
 from qmi.proc.site_server import SiteServer, servers_here
 from qmi.site.presence import Announcement, Present
+from qmi.site.server_config import SERVER_NAME
 from tests.support.cli import Cli, serving
 from tests.support.ports import free_port
+from tests.support.programs import Program
 from tests.support.site_lab import kill, make_certificates, site, write_site
 
 
@@ -182,3 +184,40 @@ def test_changed_history_holds_while_the_server_runs(cli: Cli, config: Path, tmp
             assert (kept["max_msgs_per_subject"], kept["max_bytes"]) == (5, size)
     finally:
         kill(server)
+
+
+FAR = """
+import qmi.site.attendance
+from qmi.actors.future import call_blocking
+from qmi.config.loader import completed, load_config
+from qmi.core.context import QMI_Context
+from tests.support.devices import Bench
+qmi.site.attendance.machine = lambda: "another"
+c = QMI_Context("far", completed(load_config({path!r}), "far"))
+c.start()
+bench = c.make_instrument("bench", Bench)
+announce = c.async_context.at_site.membership.attendance._announce
+assert call_blocking(c.async_context.run(announce), 20.0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tls", [False, True])
+def test_context_out_of_reach_is_asked_and_used_through_the_site(cli: Cli, tmp_path: Path, tls: bool) -> None:
+    if tls:
+        make_certificates(tmp_path, SERVER_NAME, "far", "qmi_proc")
+    silent = {"enabled": False, "port": free_port(), "broadcast_addresses": [], "timeout": 0.05}
+    contexts = {"far": {"host": "127.0.0.1", "tcp_server_port": 0}}
+    path = write_site(tmp_path, tls=tls, discovery=silent, contexts=contexts, site={"relay": True})
+    with site(path) as (server,), Program() as program:
+        program.run(FAR.format(path=str(path)))
+        relay = f"relay {server.address}"
+        assert re.search(rf"^far +running +{relay} ", cli("ls").out, re.MULTILINE)
+        found = cli("ls", "far")
+        assert (found.code, found.err) == (0, "")
+        assert re.search(r"^bench +Bench", found.out, re.MULTILINE)
+        found = cli("call", "far.bench.echo", "5")
+        assert (found.out, found.err) == ("5\n", "")
+        (status,) = cli("ls", "--json").json
+        assert (status["address"], status["tls"]) == (relay, tls)
+        program.run("c.stop()")
