@@ -437,7 +437,7 @@ def test_contexts_of_networks_without_a_route_between_them_are_linked_through_th
                 assert second.run("b.echo(bytes(3_000_000)) == bytes(3_000_000)")
                 (address,) = second.run("[link.address for link in c.get_status().links]")
                 assert address == f"relay {net.middle.host}:4222"
-                listing = [*net.ends[1].prefix, sys.executable, "-m", "qmi", "ls", "--json", "--config", path]
+                listing = [*net.ends[1].prefix, sys.executable, "-m", "qmi", "ls", "--json", "--config", str(path)]
                 shown = json.loads(subprocess.run(listing, check=True, capture_output=True).stdout)
                 assert {one["name"]: one["address"] for one in shown} == {
                     "end0": f"relay {net.middle.host}:4222",
