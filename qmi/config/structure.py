@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import types
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TypeVar, get_args, get_origin
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-from cattrs import Converter
-from cattrs.errors import (
-    BaseValidationError,
-    ClassValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationError,
-    IterableValidationNote,
-)
 
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.config.validators import Rule, printable, show
@@ -87,8 +80,7 @@ def structure_section(values: object, section: type[_T]) -> _T:
 
 def unstructure_section(section: object) -> dict[str, object]:
     """Return the plain values of one section of a configuration."""
-    values: dict[str, object] = _CONVERTER.unstructure(section)
-    return values
+    return attrs.asdict(cast("attrs.AttrsInstance", section))
 
 
 def report(subject: str, faults: list[str]) -> QMI_ConfigurationException:
@@ -115,28 +107,74 @@ def _merged(known: Mapping[str, object] | None, added: object) -> object:
 
 
 def _structured(values: object, target: type[_T], subject: str, *path: object) -> _T:
+    faults: list[str] = []
+    found = _read(values, target, path, faults)
+    if faults:
+        raise report(subject, faults)
+    return cast("_T", found)
+
+
+def _read(value: object, kind: object, path: tuple[object, ...], faults: list[str]) -> object:
+    """Make what a type asks for of a plain value; what is wrong is added to the faults."""
+    if (rule := _rule_of(kind)) is not None:
+        try:
+            return rule.apply(value)
+        except ValueError as error:
+            return _add_fault(faults, path, error)
+    origin = get_origin(kind)
+    if origin is Union or origin is types.UnionType:
+        (inner,) = (argument for argument in get_args(kind) if argument is not types.NoneType)
+        return None if value is None else _read(value, inner, path, faults)
+    if origin is list:
+        return _read_list(value, get_args(kind)[0], path, faults)
+    if origin is dict:
+        return _read_dict(value, get_args(kind), path, faults)
+    if isinstance(kind, type) and attrs.has(kind):
+        return _read_section(value, kind, path, faults)
+    raise TypeError(f"a setting of type {kind} needs a rule, see qmi.config.validators")
+
+
+def _read_section(value: object, section: type[Any], path: tuple[object, ...], faults: list[str]) -> object:
+    if not isinstance(value, Mapping):
+        return _add_fault(faults, path, f"expected an object {{...}}, found {show(value)}")
+    before = len(faults)
+    fields = {field.name: field.type for field in attrs.fields(section)}
+    found = {name: _read(value[name], kind, (*path, name), faults) for name, kind in fields.items() if name in value}
+    for key in sorted((key for key in value if key not in fields), key=str):
+        _add_fault(faults, (*path, key), _unknown(key, list(fields)))
+    if len(faults) > before:
+        return None
     try:
-        return _CONVERTER.structure(values, target)
-    # Not only its own group: a value of the wrong shape at the top is reported bare.
-    except (BaseValidationError, ValueError) as error:
-        raise report(subject, list(_faults(error, path))) from None
+        return section(**found)
+    except (QMI_ConfigurationException, ValueError) as error:  # settings that do not fit each other
+        return _add_fault(faults, path, error)
 
 
-def _faults(error: BaseException, path: tuple[object, ...]) -> Iterator[str]:
-    """Walk the tree of errors that cattrs builds, whose notes say where each branch sits."""
-    if isinstance(error, ClassValidationError | IterableValidationError):
-        inner, other = error.group_exceptions()
-        for branch, note in inner:
-            yield from _faults(branch, (*path, note.index if isinstance(note, IterableValidationNote) else note.name))
-        for branch in other:
-            yield from _faults(branch, path)
-    elif isinstance(error, ForbiddenExtraKeysError):
-        known = [attribute.name for attribute in attrs.fields(error.cl)]
-        for key in sorted(error.extra_fields, key=str):
-            yield f"{path_text((*path, key))}: {_unknown(key, known)}"
-    else:
-        where = path_text(path)
-        yield f"{where}: {error}" if where else str(error)
+def _read_list(value: object, kind: object, path: tuple[object, ...], faults: list[str]) -> object:
+    if not isinstance(value, list | tuple):
+        return _add_fault(faults, path, f"expected a list [...], found {show(value)}")
+    return [_read(item, kind, (*path, index), faults) for index, item in enumerate(value)]
+
+
+def _read_dict(value: object, kinds: tuple[object, ...], path: tuple[object, ...], faults: list[str]) -> object:
+    key_kind, kind = kinds
+    if not isinstance(value, Mapping):
+        return _add_fault(faults, path, f"expected an object {{...}}, found {show(value)}")
+    wrong: list[str] = []
+    keys = []
+    for key in value:
+        keys.append(_read(key, key_kind, (), wrong))
+        for fault in wrong:
+            _add_fault(faults, (*path, key), f"name: {fault}")
+        wrong.clear()
+    items = [_read(item, kind, (*path, key), faults) for key, item in value.items()]
+    return dict(zip(keys, items, strict=True))
+
+
+def _add_fault(faults: list[str], path: tuple[object, ...], fault: object) -> object:
+    where = path_text(path)
+    faults.append(f"{where}: {fault}" if where else str(fault))
+    return None
 
 
 def _unknown(key: object, known: list[str]) -> str:
@@ -150,68 +188,4 @@ def _rule_of(target: object) -> Rule | None:
     return next((extra for extra in getattr(target, "__metadata__", ()) if isinstance(extra, Rule)), None)
 
 
-def _apply_rule(value: object, target: object) -> object:
-    rule = _rule_of(target)
-    assert rule is not None, "the hook is registered for types with a rule only"
-    return rule.apply(value)
-
-
-def _structure_list(value: object, target: type) -> list[object]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"expected a list [...], found {show(value)}")
-    (item_type,) = get_args(target)
-    return _gathered(target, [(index, "", item, item_type) for index, item in enumerate(value)])
-
-
-def _structure_dict(value: object, target: type) -> dict[object, object]:
-    """Unlike the converter's own way, reports the key and the value when both are wrong."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"expected an object {{...}}, found {show(value)}")
-    key_type, item_type = get_args(target)
-    keys = [(key, "name: ", key, key_type) for key in value]
-    items = [(key, "", item, item_type) for key, item in value.items()]
-    results = _gathered(target, keys + items)
-    return dict(zip(results[: len(value)], results[len(value) :], strict=True))
-
-
-def _gathered(target: type, steps: list[tuple[str | int, str, object, type]]) -> list[object]:
-    results: list[object] = []
-    errors: list[Exception] = []
-    for place, prefix, value, value_type in steps:
-        try:
-            results.append(_CONVERTER.structure(value, value_type))
-        except (BaseValidationError, ValueError) as error:
-            branch = ValueError(f"{prefix}{error}") if prefix else error
-            branch.add_note(IterableValidationNote("", place, value_type))
-            errors.append(branch)
-    if errors:
-        raise IterableValidationError("", errors, target)
-    return results
-
-
-def _class_hook(target: type[_T], converter: Converter) -> Callable[[object, object], _T]:
-    build = converter.gen_structure_attrs_fromdict(target)
-
-    def hook(value: object, _: object) -> _T:
-        if not isinstance(value, Mapping):
-            raise ValueError(f"expected an object {{...}}, found {show(value)}")
-        return build(value, target)
-
-    return hook
-
-
-def _generic(kind: object) -> Callable[[object], bool]:
-    return lambda target: get_origin(target) is kind
-
-
-def _make_converter() -> Converter:
-    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-    converter.register_structure_hook_factory(attrs.has)(_class_hook)
-    converter.register_structure_hook_func(_generic(list), _structure_list)
-    converter.register_structure_hook_func(_generic(dict), _structure_dict)
-    converter.register_structure_hook_func(lambda target: _rule_of(target) is not None, _apply_rule)
-    return converter
-
-
-_CONVERTER = _make_converter()
 _CONTEXT_NAME = get_args(attrs.fields(CfgQmi).contexts.type)[0]
