@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from qmi.records import PlainRecord
+
 Args: TypeAlias = tuple[object, ...]
 """Positional arguments: users' values, which pass through as they are."""
 Kwargs: TypeAlias = Mapping[str, object]
@@ -170,8 +172,8 @@ def method_text(method: str, args: Args = ()) -> str:
     return f"{group}[{args[0]}].{name}" if args and isinstance(args[0], int) else f"{group}.{name}"
 
 
-@dataclass(slots=True)
-class Call:
+@dataclass(slots=True, eq=False, repr=False)
+class Call(PlainRecord):
     """Run a published method. The answer is its result, or a stream if the method is a generator.
 
     Attributes:
@@ -204,8 +206,8 @@ class LockAnswer(IntEnum):
     KEPT = 2  # the requester held it before
 
 
-@dataclass(slots=True)
-class Acquire:
+@dataclass(slots=True, eq=False, repr=False)
+class Acquire(PlainRecord):
     """Lock an object. The answer is a :class:`LockAnswer`.
 
     Attributes:
@@ -229,8 +231,8 @@ class Acquire:
         return self.grant or self.token
 
 
-@dataclass(slots=True)
-class Release:
+@dataclass(slots=True, eq=False, repr=False)
+class Release(PlainRecord):
     """Unlock an object. The answer is True or False.
 
     Attributes:
@@ -244,52 +246,52 @@ class Release:
     context: str | None = None
 
 
-@dataclass(slots=True)
-class ForceRelease:
+@dataclass(slots=True, eq=False, repr=False)
+class ForceRelease(PlainRecord):
     """Unlock an object regardless of the holder. The answer is None."""
 
     object: str
 
 
-@dataclass(slots=True)
-class QueryLock:
+@dataclass(slots=True, eq=False, repr=False)
+class QueryLock(PlainRecord):
     """Ask for the holder of the lock. The answer is a :class:`LockInfo` or None."""
 
     object: str
 
 
-@dataclass(slots=True)
-class QueryStatistics:
+@dataclass(slots=True, eq=False, repr=False)
+class QueryStatistics(PlainRecord):
     """Ask what the object has done and is doing. The answer is a mapping."""
 
     object: str
 
 
-@dataclass(slots=True)
-class Describe:
+@dataclass(slots=True, eq=False, repr=False)
+class Describe(PlainRecord):
     """Ask for the interface of an object. The answer is an interface descriptor."""
 
     object: str
 
 
-@dataclass(slots=True)
-class Subscribe:
+@dataclass(slots=True, eq=False, repr=False)
+class Subscribe(PlainRecord):
     """Ask for each signal of this name that the object publishes."""
 
     object: str
     signal: str
 
 
-@dataclass(slots=True)
-class Unsubscribe:
+@dataclass(slots=True, eq=False, repr=False)
+class Unsubscribe(PlainRecord):
     """End a subscription."""
 
     object: str
     signal: str
 
 
-@dataclass(slots=True)
-class Signal:
+@dataclass(slots=True, eq=False, repr=False)
+class Signal(PlainRecord):
     """Something that an object publishes to all subscribers. There is no answer.
 
     Attributes:
@@ -318,15 +320,15 @@ class Undecodable(tuple[object, ...]):
     reason: str = ""
 
 
-@dataclass(slots=True)
-class Value:
+@dataclass(slots=True, eq=False, repr=False)
+class Value(PlainRecord):
     """The answer to a request that succeeded."""
 
     value: object
 
 
-@dataclass(slots=True)
-class Failure:
+@dataclass(slots=True, eq=False, repr=False)
+class Failure(PlainRecord):
     """The answer to a request that failed."""
 
     error: BaseException

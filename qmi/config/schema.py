@@ -41,6 +41,7 @@ from qmi.config.validators import (
 )
 from qmi.errors import QMI_ConfigurationException
 from qmi.names import MAX_NAME_LENGTH, HostPort, parse_server_url
+from qmi.records import PlainRecord
 
 __all__ = [
     "CfgContext",
@@ -65,8 +66,8 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 
-@define
-class CfgLogging:
+@define(eq=False, repr=False)
+class CfgLogging(PlainRecord):
     """Which log messages are kept, and where.
 
     Attributes:
@@ -91,8 +92,8 @@ class CfgLogging:
     backup_count: CountOrZero = 5
 
 
-@define
-class CfgSafeWhen:
+@define(eq=False, repr=False)
+class CfgSafeWhen(PlainRecord):
     """When an instrument is brought into its safe state, besides the end of its context.
 
     Attributes:
@@ -106,8 +107,8 @@ class CfgSafeWhen:
     interlock: SignalName | None = None
 
 
-@define
-class CfgInstrument:
+@define(eq=False, repr=False)
+class CfgInstrument(PlainRecord):
     """An instrument that the program of a context makes.
 
     Attributes:
@@ -138,8 +139,8 @@ class CfgInstrument:
             raise QMI_ConfigurationException("driver is missing: expected a class as 'package.module:Class'")
 
 
-@define
-class CfgRestart:
+@define(eq=False, repr=False)
+class CfgRestart(PlainRecord):
     """When a task that failed is started again; see :class:`qmi.core.task.RestartRule`.
 
     Attributes:
@@ -166,8 +167,8 @@ class CfgRestart:
             )
 
 
-@define
-class CfgTask:
+@define(eq=False, repr=False)
+class CfgTask(PlainRecord):
     """A task that the program of a context makes.
 
     Attributes:
@@ -195,8 +196,8 @@ DEFAULT_BIND = "127.0.0.1:8642"
 """Where the pages of a laboratory are served."""
 
 
-@define
-class CfgWeb:
+@define(eq=False, repr=False)
+class CfgWeb(PlainRecord):
     """The pages of the laboratory, which ``qmi.tools.serve`` has a program of their own serve as long as it runs.
 
     The names of files are taken from the directory of the configuration file, that of the folder from the QMI home
@@ -235,8 +236,8 @@ SERVE_MODULE = "qmi.tools.serve"
 """The program of a context that lists instruments, tasks, recordings or pages, and names no other."""
 
 
-@define
-class CfgContext:
+@define(eq=False, repr=False)
+class CfgContext(PlainRecord):
     """One context: where it listens and how ``qmi_proc`` starts its program.
 
     Attributes:
@@ -311,8 +312,8 @@ class CfgContext:
         return bool(self.instruments or self.tasks or self.record) or self.web is not None
 
 
-@define
-class CfgProcessHost:
+@define(eq=False, repr=False)
+class CfgProcessHost(PlainRecord):
     """How ``qmi_proc`` reaches another computer.
 
     Attributes:
@@ -326,8 +327,8 @@ class CfgProcessHost:
     ssh_user: Text | None = None
 
 
-@define
-class CfgProcessManagement:
+@define(eq=False, repr=False)
+class CfgProcessManagement(PlainRecord):
     """What ``qmi_proc`` needs to know beyond the contexts.
 
     Attributes:
@@ -339,8 +340,8 @@ class CfgProcessManagement:
     hosts: dict[Host, CfgProcessHost] = field(factory=dict)
 
 
-@define
-class CfgSecurity:
+@define(eq=False, repr=False)
+class CfgSecurity(PlainRecord):
     """Files for TLS. With all three, peers prove themselves to each other; with none, connections are not protected.
 
     Relative names are taken from the directory of the configuration file. ``${context}`` is the name of the context
@@ -374,8 +375,8 @@ class CfgSecurity:
         return self.ca is not None
 
 
-@define
-class CfgLimits:
+@define(eq=False, repr=False)
+class CfgLimits(PlainRecord):
     """How much a peer may ask for before it is refused.
 
     Attributes:
@@ -423,8 +424,8 @@ class CfgLimits:
     peer_timeout: Positive = 15.0
 
 
-@define
-class CfgDiscovery:
+@define(eq=False, repr=False)
+class CfgDiscovery(PlainRecord):
     """How contexts find each other on the network.
 
     Attributes:
@@ -440,8 +441,8 @@ class CfgDiscovery:
     timeout: Positive = 0.5
 
 
-@define
-class CfgHistory:
+@define(eq=False, repr=False)
+class CfgHistory(PlainRecord):
     """How much the servers of a site keep of what was published, for those that come later or were away.
 
     Attributes:
@@ -459,8 +460,8 @@ HIGHEST_PORT = 63535
 CLUSTER_OFFSET = 2000
 
 
-@define
-class CfgSite:
+@define(eq=False, repr=False)
+class CfgSite(PlainRecord):
     """The servers that many contexts exchange signals by, and find each other.
 
     Attributes:
@@ -511,8 +512,8 @@ class CfgSite:
         return [address for server in self.servers if (address := parse_server_url(server)) is not None]
 
 
-@define
-class CfgQmi:
+@define(eq=False, repr=False)
+class CfgQmi(PlainRecord):
     """The whole configuration.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -173,8 +172,8 @@ class SocketLink:
     ) -> Iterator[Conversation]:
         # Contexts refuse two peers of one name, so each question has its own where the certificate allows it.
         hello = Hello(
-            context=self.certified_name or f"{ASKER_PREFIX}{secrets.token_hex(6)}",
-            incarnation=secrets.token_hex(8),
+            context=self.certified_name or f"{ASKER_PREFIX}{os.urandom(6).hex()}",
+            incarnation=os.urandom(8).hex(),
             workgroup=self._workgroup,
             library=__version__,
             pid=os.getpid(),

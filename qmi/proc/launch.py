@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import signal
 import socket
 import subprocess
@@ -268,7 +267,7 @@ class Launcher:
         try:
             # Before anything runs: what cannot be remembered could not be stopped.
             module = target.context.program or ""
-            mark = secrets.token_hex(16)
+            mark = os.urandom(16).hex()
             self._records.write(target.name, Record(0, "", module, str(path), mark=mark))
             # start_new_session: neither the end of this terminal nor Ctrl-C in it reaches the program.
             process = subprocess.Popen(

@@ -10,7 +10,6 @@ receiver's array is the memory that was received into.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -26,9 +25,10 @@ from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.codec.rows import SCALARS, Memory, Persistent, Refusal, Restore, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS
 from qmi.net.limits import Limits, ProtocolError
+from qmi.runtime.random_bytes import random_bytes
 
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
-_SEAL = secrets.token_bytes(8)
+_SEAL = random_bytes(8)
 _SEALED = b"\x48" + _SEAL
 _RESERVE = 256
 _CONTAINERS = frozenset({list, dict})

@@ -31,6 +31,7 @@ from qmi.messages import (
 )
 from qmi.names import is_valid_name
 from qmi.net.protocol.kinds import Kind
+from qmi.records import PlainRecord
 
 MAX_INT = (1 << 63) - 1
 MAX_NAME = 255
@@ -93,7 +94,7 @@ class Bound(Protocol):
         """Return what is encoded, made of what the program works with."""
 
 
-class _Same:
+class _Same(PlainRecord):
     """A bound whose values are used as they are decoded."""
 
     __slots__ = ()
@@ -107,7 +108,7 @@ class _Same:
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Whole(_Same):
     """An integer in a range; True is none."""
 
@@ -124,7 +125,7 @@ class Whole(_Same):
         return type(value) is int and self.low <= value <= self.high
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Real(_Same):
     """An integer or float in a range, which becomes a float. NaN is out of every range."""
 
@@ -149,7 +150,7 @@ class Real(_Same):
         return float(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Text(_Same):
     """A string up to some length."""
 
@@ -166,7 +167,7 @@ class Text(_Same):
         return type(value) is str and len(value) <= self.longest and (not self.printable or value.isprintable())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ContextName(_Same):
     """What a context may be called."""
 
@@ -177,7 +178,7 @@ class ContextName(_Same):
         return type(value) is str and is_valid_name(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Exactly(_Same):
     """A value of exactly this type."""
 
@@ -193,8 +194,8 @@ class Exactly(_Same):
         return type(value) is self.kind
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+@dataclass(slots=True, eq=False, repr=False)
+class Items(PlainRecord):
     """A list of values with a common bound, which becomes a tuple."""
 
     item: Bound | None
@@ -226,7 +227,7 @@ class Items:
         return list(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ByName(_Same):
     """A mapping from names to values of the user."""
 
@@ -248,8 +249,8 @@ class ByName(_Same):
         return dict(value)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPair:
+@dataclass(slots=True, eq=False, repr=False)
+class TokenPair(PlainRecord):
     """A secret, and whether the user chose it; becomes a :class:`~qmi.messages.Token`."""
 
     secret: Text
@@ -275,8 +276,8 @@ class TokenPair:
         return [value.secret, value.custom]
 
 
-@dataclass(frozen=True, slots=True)
-class Maybe:
+@dataclass(slots=True, eq=False, repr=False)
+class Maybe(PlainRecord):
     """None, or what another bound accepts."""
 
     bound: Bound
@@ -310,7 +311,7 @@ class Anything(_Same):
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AnError(_Same):
     """An exception."""
 
@@ -338,7 +339,7 @@ class Field(NamedTuple):
         return self.bound.convert(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Record(_Same):
     """A named tuple whose fields have bounds: a named type is rebuilt by name, with whatever fields were sent."""
 

@@ -1,6 +1,6 @@
 """What a peer link tells its owner: one type for each thing that can happen.
 
-What comes with each call is not frozen, for the reason that :mod:`qmi.messages` gives.
+Nobody changes them; they are not frozen for the reason that :mod:`qmi.messages` gives.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from qmi.messages import Reply, Request, Signal
 from qmi.net.protocol.handshake import Hello
+from qmi.records import PlainRecord
 
 
 class LossKind(Enum):
@@ -25,87 +26,87 @@ class LossKind(Enum):
     FAULT = "fault of this program"
 
 
-@dataclass(frozen=True, slots=True)
-class HelloReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class HelloReceived(PlainRecord):
     """The other side proved itself as far as it can; call ``accept`` or ``refuse``. Only on the listening side."""
 
     hello: Hello
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+@dataclass(slots=True, eq=False, repr=False)
+class Connected(PlainRecord):
     """The handshake is done; requests may be sent."""
 
     hello: Hello
 
 
-@dataclass(slots=True)
-class RequestReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class RequestReceived(PlainRecord):
     """The other side asks for something. Answer it exactly once, also after a :class:`CancelReceived`."""
 
     number: int
     message: Request
 
 
-@dataclass(frozen=True, slots=True)
-class CancelReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class CancelReceived(PlainRecord):
     """The other side does not wait for this request (or read this stream) any more, or is gone."""
 
     number: int
 
 
-@dataclass(slots=True)
-class ReplyReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class ReplyReceived(PlainRecord):
     """A request of this side has ended, by an answer of the other side or by the loss of the link."""
 
     number: int
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
+@dataclass(slots=True, eq=False, repr=False)
+class StreamOpened(PlainRecord):
     """The answer to a call is a stream: give credit, and as many items come."""
 
     number: int
 
 
-@dataclass(slots=True)
-class ItemReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class ItemReceived(PlainRecord):
     """The next item of a stream."""
 
     number: int
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEnded:
+@dataclass(slots=True, eq=False, repr=False)
+class StreamEnded(PlainRecord):
     """A stream has no more items; the request has ended."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class CreditReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class CreditReceived(PlainRecord):
     """The consumer of a stream of this side can take this many more items."""
 
     number: int
     count: int
 
 
-@dataclass(slots=True)
-class SignalsReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class SignalsReceived(PlainRecord):
     """Objects of the other side published signals, in this order: those that came without anything in between."""
 
     signals: list[Signal]
 
 
-@dataclass(frozen=True, slots=True)
-class LargeFrameReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class LargeFrameReceived(PlainRecord):
     """A frame has come that is decoded beside the loop; see ``Connection.large_frame``."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLost:
+@dataclass(slots=True, eq=False, repr=False)
+class PeerLost(PlainRecord):
     """The last event: the link is gone, for a reason that a person understands.
 
     Attributes:

@@ -6,18 +6,18 @@ or proxy is made, and no integer beyond 64 bits: the decoder closes every tag be
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from cbor2 import loads
 
 from qmi.net.limits import ProtocolError
+from qmi.runtime.random_bytes import random_bytes
 
 _PACKET_DEPTH = 5
 """The seal's list, the packet, its map, and two levels more for what a newer version may add to it."""
 _MAP_DEPTH = 2
 # cbor2 ignores what follows the first item. An item that nobody can foresee, put behind the body, shows trailing bytes.
-_SEAL = secrets.token_bytes(8)
+_SEAL = random_bytes(8)
 _SEALED = b"\x48" + _SEAL
 
 
