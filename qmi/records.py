@@ -37,10 +37,10 @@ class _Names:
         self.shown: Final = shown
 
 
-_NAMES: dict[type[Any], _Names] = {}
+_NAMES: dict[type[object], _Names] = {}
 
 
-def _names(cls: type[Any]) -> _Names:
+def _names(cls: type[object]) -> _Names:
     known = _NAMES.get(cls)
     if known is not None:
         return known
