@@ -6,6 +6,7 @@ import time
 
 from benchmarks.drivers import TimedLoop
 from qmi.core.instrument import QMI_Instrument
+from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import Placement, rpc_method
 
 
@@ -17,6 +18,12 @@ class CallerDriver(QMI_Instrument):
     @rpc_method
     def nothing(self) -> None:
         """Do nothing."""
+
+
+class LargeDriver(QMI_Instrument):
+    """Publishes bytes."""
+
+    sig_large = QMI_Signal([bytes])
 
 
 class AsyncDriver(QMI_Instrument):
