@@ -1,8 +1,8 @@
 """A thousand light contexts at a site: they join, are listed, and a quarter of them is killed.
 
-"join": seconds until all have joined and are listed, while each hears of all others. "listed": milliseconds until a context knows all
-thousand, with their objects, the middle of several. "noticed": seconds from the kill until it has heard of the end of
-each of the 250; they are not listed any more then.
+"join": seconds until all have joined and are listed, while each hears of all others. "listed": milliseconds until a
+context knows all thousand, with their objects, the middle of several. "noticed": seconds from the kill until it has
+heard of the end of each of the 250; they are not listed any more then.
 """
 
 from __future__ import annotations

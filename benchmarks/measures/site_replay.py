@@ -8,6 +8,7 @@ came twice, or out of order; "lost": how many of those are not in its store that
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.plan import Figures, Goal, Measure
@@ -56,7 +57,7 @@ def measure(system: Any, variant: str, seconds: float) -> Figures:
             stored = _stored(desk)
     return {
         "missing": float(_SIGNALS - len(set(told))),
-        "again": float(sum(second <= first for first, second in zip(told, told[1:], strict=False))),
+        "again": float(sum(second <= first for first, second in pairwise(told))),
         "lost": float(len(acknowledged - stored)),
         "back": max(back),
     }

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import trio
 
@@ -37,12 +37,10 @@ from qmi.runtime.forks import abandon_in_child
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop
 from qmi.site import wire
-from qmi.site.connection import SiteConnection
-from qmi.site.wire import Message, Parser, Ping, Pong, ServerError, ServerInfo, SiteProtocolError
+from qmi.site.connection import Arrivals, SiteConnection
+from qmi.site.wire import Message, Ping, Pong, ServerError, ServerInfo, SiteProtocolError
 
 _logger = logging.getLogger("qmi.core.site")
-
-E = TypeVar("E")
 
 CONNECT_TIME: Final = 3.0
 """Seconds that a server has to answer who connects."""
@@ -57,6 +55,9 @@ _COST: Final = 160
 """What a message takes up besides its own bytes."""
 _SEQUENCE: Final = re.compile(rb'"seq":\s*(\d+)')
 _NO_RESPONDERS: Final = 503
+_REFUSED: Final = b'"error"'
+_FULL: Final = re.compile(rb'"err_code":\s*(?:10002|10023|10028|10047|10054|10077)\b')
+"""What a server says that has no room: to ask again would not help."""
 _PUT_OFF: Final = 0.25
 _LONGEST_PUT_OFF: Final = 4.0
 _ATTEMPTS: Final = 10
@@ -130,47 +131,6 @@ class Subscription:
         self.sid: int = sid
         self.subject: str = subject
         self.handler: Callable[[Message], object] = handler
-
-
-class _Arrivals:
-    """What comes on a connection."""
-
-    def __init__(self, connection: SiteConnection) -> None:
-        self.connection = connection
-        self._parser = Parser()
-        self._events: list[wire.Event] = []
-
-    async def next(self) -> list[wire.Event]:
-        """What came; there is something.
-
-        Raises:
-            OSError: If the server hung up.
-        """
-        while not self._events:
-            data = await self.connection.receive_some()
-            if not data:
-                raise OSError("the server hung up")
-            self._events = self._parser.feed(data)
-        events, self._events = self._events, []
-        return events
-
-    async def wait_for(self, kind: type[E]) -> E:
-        """The first event of a kind; of what came before it, messages are kept.
-
-        Raises:
-            OSError: If the server refuses something, or hung up.
-        """
-        messages: list[wire.Event] = []
-        while True:
-            events = await self.next()
-            for index, event in enumerate(events):
-                if isinstance(event, kind):
-                    self._events = messages + events[index + 1 :]
-                    return event
-                if isinstance(event, Message):
-                    messages.append(event)
-                if isinstance(event, ServerError):
-                    raise OSError(f"it refuses: {event.text}")
 
 
 class _Answers:
@@ -254,6 +214,8 @@ class SiteClient:
         self._writer = trio.lowlevel.ParkingLot()
         self._drained = trio.Event()
         self._pings = 0
+        self._is_silent = False  # the server says nothing of what it is to keep, so that nobody waits for that
+        self._has_answered = False
         self._refusals: set[str] = set()
         self._hang_up: Callable[[str], None] = lambda reason: None
         self._server: SiteConnection | None = None
@@ -293,6 +255,8 @@ class SiteClient:
         message = _Outgoing(subject, payload, reply, kept)
         size = len(subject) + len(payload) + len(reply) + _COST
         with self._mutex:
+            if self._put_off and self.info is not None and self._size + size > self._options.buffer_bytes:
+                self._give_up_put_off()
             if self._size + size > self._options.buffer_bytes or len(payload) > self.max_payload:
                 self.refused += 1
                 return False
@@ -324,7 +288,7 @@ class SiteClient:
     def _write_here(self, message: _Outgoing) -> bool:
         """Write a message; False if the writer has to do the rest. Called with the mutex."""
         assert self._server is not None
-        if not message.is_kept:
+        if not message.is_kept or self._is_silent:
             self._size -= message.size
         try:
             return self._server.send_now(b"".join(self._framed([message], 0 if message.is_kept else -1)))
@@ -448,10 +412,13 @@ class SiteClient:
             answers.put(message)
 
     def _acknowledged(self, position: int, message: Message) -> None:
-        found = _SEQUENCE.search(message.payload)
+        found = None if _REFUSED in message.payload else _SEQUENCE.search(message.payload)
         if found is not None:
             self.stored = int(found[1])
             self._delay = _PUT_OFF
+            if self._is_silent:
+                self._is_silent = False
+                _logger.warning("The site keeps signals again; %d were not kept", self.unkept)
         waiting = self._unacknowledged
         with self._mutex:  # any thread may put something behind them
             if self._is_cluster:
@@ -470,16 +437,45 @@ class SiteClient:
 
     def _refused(self, refused: list[_Outgoing], message: Message) -> list[_Outgoing]:
         """The servers have not kept messages: those are returned that will not be sent again."""
-        is_for_now = self._is_cluster or message.status == _NO_RESPONDERS
-        again = [one for one in refused if is_for_now and one.attempts < _ATTEMPTS]
-        if again:
+        is_for_now = message.status == _NO_RESPONDERS or (self._is_cluster and not _FULL.search(message.payload))
+        again, given_up = [], []
+        for one in refused:
+            (again if is_for_now and one.attempts < _ATTEMPTS else given_up).append(one)
+        with self._mutex:
             self._put_off += [one._replace(attempts=one.attempts + 1) for one in again]
+            self.unkept += len(given_up)
+        if again:
             self._is_put_off.set()
-        else:
-            self.unkept += len(refused)
+        if given_up:
             why = "nothing keeps them" if message.status else message.payload[:300].decode("utf-8", "replace")
-            self._tell_once(f"The site does not keep the signals of this context: {why}")
-        return [one for one in refused if one not in again]
+            self._tell_unkept(why)
+        return given_up
+
+    def _tell_unkept(self, why: str) -> None:
+        self._tell_once(f"The site does not keep the signals of this context: {why}")
+
+    def _give_up_put_off(self) -> None:
+        # Called with the mutex. The servers have had these, and those who listen have been told; what is new has not.
+        self.unkept += len(self._put_off)
+        self._size -= sum(one.size for one in self._put_off)
+        self._put_off = []
+        self._loop.soon(self._tell_unkept, "too much waits that the servers have refused")
+
+    def _notice_silence(self, written: int) -> None:
+        """A server that lives has said nothing of what it has had for long: its disk is full, or it keeps nothing.
+
+        Args:
+            written: Position of what it had when it was asked for the sign of life that it has given since then.
+        """
+        with self._mutex:
+            late = [position for position in self._unacknowledged if position <= written]
+            given_up = [self._unacknowledged.pop(position) for position in late]
+            self._size -= sum(one.size for one in given_up)
+            self.unkept += len(given_up)
+            self._is_silent = self._is_silent or bool(given_up)
+        if given_up:
+            self._tell_unkept("their server does not say that it has. Is its disk full? They go on to who listens now")
+            self._look_if_drained()
 
     @property
     def _is_cluster(self) -> bool:
@@ -555,9 +551,9 @@ class SiteClient:
         self.failed.set()
         self._tell_once(f"Site: {self.fault}. This goes on being tried")
 
-    async def _open(self, server: Server) -> tuple[_Arrivals, ServerInfo]:
+    async def _open(self, server: Server) -> tuple[Arrivals, ServerInfo]:
         connection = await SiteConnection.open(server.where)
-        arrivals = _Arrivals(connection)
+        arrivals = Arrivals(connection)
         try:
             info = await arrivals.wait_for(ServerInfo)
             tls = self._options.tls
@@ -584,6 +580,7 @@ class SiteClient:
 
     def _begin(self, info: ServerInfo, connection: SiteConnection) -> None:
         self._pings = 0
+        self._is_silent = False
         self.max_payload = info.max_payload
         with self._mutex:
             self._position = 0
@@ -645,7 +642,7 @@ class SiteClient:
 
     # Reading, writing and watching
 
-    async def _read(self, arrivals: _Arrivals) -> None:
+    async def _read(self, arrivals: Arrivals) -> None:
         try:
             while True:
                 events = await arrivals.next()
@@ -670,6 +667,8 @@ class SiteClient:
     def _handle(self, event: wire.Event) -> None:
         if isinstance(event, Ping):
             self._send_control(wire.PONG)
+        elif isinstance(event, Pong):
+            self._has_answered = True
         elif isinstance(event, ServerInfo):
             self.max_payload = event.max_payload
             with self._mutex:
@@ -687,8 +686,10 @@ class SiteClient:
                 with self._mutex:
                     late = [position for position in self._unacknowledged if position <= written]
                     self._put_off += [self._unacknowledged.pop(position) for position in late]
-                    written = self._position
                 self._queue_again()
+            elif self._has_answered:
+                self._notice_silence(written)
+            written, self._has_answered = self._position, False
             if self._pings >= _SILENT_PINGS:
                 self._hang_up(f"no sign of life for {PING_EVERY * _SILENT_PINGS:g} s")
             self._pings += 1
@@ -730,7 +731,7 @@ class SiteClient:
                 continue
             if message.is_kept:
                 last_kept = len(batch)
-            else:
+            if not message.is_kept or self._is_silent:
                 freed += message.size
             size += message.size
             batch.append(message)
@@ -747,7 +748,10 @@ class SiteClient:
             reply = message.reply
             if message.is_kept:
                 self._position += 1
-                self._unacknowledged[self._position] = message
+                if self._is_silent:
+                    self.unkept += 1
+                else:
+                    self._unacknowledged[self._position] = message
                 if is_each or index == last_kept:
                     reply = f"{self._inbox}a{self._position}".encode()
             yield wire.publish(message.subject, message.payload, reply)

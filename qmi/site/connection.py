@@ -11,13 +11,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
 
 from qmi.names import HostPort
 from qmi.net.io.tls import TlsWire
 from qmi.net.io.transport import PlainWire, Unsent
+from qmi.site import wire
+from qmi.site.wire import Message, Parser, ServerError
+
+E = TypeVar("E")
 
 _READ_BYTES: Final = 1 << 16
 
@@ -142,3 +146,51 @@ class SiteConnection:
         """Close it; whoever waits for it gets a :class:`trio.ClosedResourceError`."""
         with self._mutex:
             self._wire.close()
+
+
+class Arrivals:
+    """What comes on a connection.
+
+    Args:
+        connection: The connection.
+
+    Attributes:
+        connection: The same.
+    """
+
+    def __init__(self, connection: SiteConnection) -> None:
+        self.connection: SiteConnection = connection
+        self._parser = Parser()
+        self._events: list[wire.Event] = []
+
+    async def next(self) -> list[wire.Event]:
+        """What came; there is something.
+
+        Raises:
+            OSError: If the server hung up.
+        """
+        while not self._events:
+            data = await self.connection.receive_some()
+            if not data:
+                raise OSError("the server hung up")
+            self._events = self._parser.feed(data)
+        events, self._events = self._events, []
+        return events
+
+    async def wait_for(self, kind: type[E]) -> E:
+        """The first event of a kind; of what came before it, messages are kept.
+
+        Raises:
+            OSError: If the server refuses something, or hung up.
+        """
+        messages: list[wire.Event] = []
+        while True:
+            events = await self.next()
+            for index, event in enumerate(events):
+                if isinstance(event, kind):
+                    self._events = messages + events[index + 1 :]
+                    return event
+                if isinstance(event, Message):
+                    messages.append(event)
+                if isinstance(event, ServerError):
+                    raise OSError(f"it refuses: {event.text}")

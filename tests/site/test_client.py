@@ -14,6 +14,7 @@ from qmi.site import client as client_module
 from qmi.site.client import SiteClient
 from qmi.site.wire import Message
 from tests.support.site_clients import FakeServer, fake_server, options, running
+from tests.support.waiting import until
 
 SMALL = client_module._COST + len(b"a.b") + 1
 """What a message of one byte takes up."""
@@ -176,6 +177,84 @@ async def test_message_that_nothing_keeps_is_counted(
             "The site does not keep the signals of this context: nothing keeps them",
             'The site does not keep the signals of this context: {"error":{"code":503}}',
         ]
+
+
+FULL_TEXT = b'{"error":{"code":503,"err_code":10077,"description":"no room"},"stream":"x","seq":0}'
+
+
+@pytest.mark.parametrize("cluster", ["", "site"])
+async def test_message_that_finds_no_room_at_the_servers_is_counted_and_not_sent_again(
+    cluster: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        await server.accept(cluster=cluster)
+        client.publish(b"a.b", b"1", kept=True)
+        await acknowledge(server, await server.expect(b"\r\n1\r\n"), 5)
+        assert await client.drain(5)
+        client.publish(b"a.b", b"2", kept=True)
+        await refuse(server, await server.expect(b"\r\n2\r\n"), FULL_TEXT)
+        assert await client.drain(5)
+        assert (client.unkept, client.stored, client._put_off) == (1, 5, [])
+        assert "does not keep the signals" in caplog.text
+        assert "no room" in caplog.text
+
+
+async def test_server_that_keeps_nothing_and_says_nothing_hears_on_what_is_published(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(client_module, "PING_EVERY", 0.005)
+    async with fake_server() as server, running(options(server.port, buffer_bytes=3 * SMALL), wait=False) as client:
+        await server.accept()
+        await client.up.wait()
+        for number in range(3):
+            assert client.publish(b"a.b", b"%d" % number, kept=True)
+        assert not client.publish(b"a.b", b"x", kept=True)
+        await server.expect(b"\r\n2\r\n")
+        while not client.unkept:
+            await server.expect(b"PING\r\n")
+            await server.say(b"PONG\r\n")
+        assert (client.unkept, client.waiting, client.refused) == (3, 0, 1)
+        monkeypatch.setattr(client_module, "PING_EVERY", 1e9)
+        for number in range(10):
+            assert client.publish(b"a.b", b"%d" % number, kept=True)
+            written = await server.expect(b"\r\n%d\r\n" % number)
+        assert (client.unkept, client.waiting) == (13, 0)
+        await acknowledge(server, written, 9)  # there is room again
+        await until(lambda: client.stored == 9)
+        client.publish(b"a.b", b"x", kept=True)
+        assert client.waiting == SMALL
+        assert caplog.text.count("Is its disk full?") == 1
+        assert "keeps signals again; 13 were not kept" in caplog.text
+
+
+async def test_server_that_does_not_react_is_not_taken_for_one_that_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "PING_EVERY", 0.01)
+    async with fake_server() as server, running(options(server.port), wait=False) as client:
+        await server.accept()
+        await client.up.wait()
+        client.publish(b"a.b", b"1", kept=True)
+        await server.accept()  # it was given up
+        await server.expect(b"\r\n1\r\n")
+        assert client.unkept == 0
+
+
+async def test_new_messages_come_before_those_that_servers_have_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(client_module, "_PUT_OFF", 1e9)
+    async with fake_server() as server, running(options(server.port, buffer_bytes=3 * SMALL), wait=False) as client:
+        await server.accept()
+        await client.up.wait()
+        for number in range(3):
+            client.publish(b"a.b", b"%d" % number, kept=True)
+        await refuse(server, await server.expect(b"\r\n2\r\n"), b"")
+        await until(lambda: len(client._put_off) == 3)
+        assert client.publish(b"a.b", b"x", kept=True)
+        await server.expect(b"\r\nx\r\n")
+        assert (client.unkept, client.refused, client.waiting) == (3, 0, SMALL)
+        await until(lambda: "servers have refused" in caplog.text)
 
 
 async def test_subscriptions_are_made_again() -> None:

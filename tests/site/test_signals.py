@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from qmi.contexts.async_context import Context
 from qmi.core.context import QMI_Context
 from qmi.errors import QMI_ConnectionException, QMI_SignalSubscriptionException, QMI_UsageException
 from qmi.site import following
-from qmi.site.client import SiteClient
 from qmi.site.subjects import signal_subject
 from tests.support.lab import config
 from tests.support.nats_server import NatsServer
@@ -52,10 +50,18 @@ async def port(server: NatsServer) -> int:
     return server.port
 
 
-async def kept(client: SiteClient) -> int:
-    """How many signals the servers have kept."""
-    answer = await client.request("$JS.API.STREAM.INFO.qmi-default-signals")
-    return int(json.loads(answer.payload)["state"]["messages"])
+async def have_answer_sent_there(port: int) -> None:
+    """Have the server answer a request under somebody else's subject, and keep that."""
+    ask = b'{"last_by_subj":"%b"}' % SUBJECT.encode()
+    async with running(options(port, name="rogue")) as rogue:
+        came = trio.Event()
+        rogue.subscribe(SUBJECT, lambda message: came.set())
+        await rogue.request("$JS.API.INFO")  # the server has taken the subscription
+        rogue.publish(b"$JS.API.DIRECT.GET.qmi-default-signals", ask, reply=SUBJECT.encode())
+        await came.wait()
+        # Whatever is kept now, is kept behind it.
+        answer = await rogue.request(signal_subject("default", "rogue", "x", "sig"), b"x")
+        assert b'"seq"' in answer.payload
 
 
 # -- the way
@@ -521,19 +527,10 @@ async def test_last_value_is_no_answer_that_somebody_had_sent_there(port: int) -
         await two.subscribe()
         await two.horn.blow_many(0, 2)
         assert await two.next(2) == [0, 1]
-        ask = b'{"last_by_subj":"%b"}' % SUBJECT.encode()
-        async with running(options(port, name="rogue")) as rogue:
-            before = await kept(rogue)
-            rogue.publish(b"$JS.API.DIRECT.GET.qmi-default-signals", ask, reply=SUBJECT.encode())
-            while await kept(rogue) == before:
-                pass
+        await have_answer_sent_there(port)
         await two.horn.blow(2)
         assert await two.next() == [2]
-        async with running(options(port, name="rogue")) as rogue:
-            before = await kept(rogue)
-            rogue.publish(b"$JS.API.DIRECT.GET.qmi-default-signals", ask, reply=SUBJECT.encode())
-            while await kept(rogue) == before:
-                pass
+        await have_answer_sent_there(port)
         second = QMI_SignalReceiver(report_gaps=True)
         await two.desk.subscribe_signal("lab", "horn", "sig", second, last=True)
         third = QMI_SignalReceiver(report_gaps=True)

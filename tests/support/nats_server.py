@@ -19,7 +19,7 @@ CONFIGURATION = """
 server_name: "{name}"
 listen: "127.0.0.1:{port}"
 no_fast_producer_stall: true
-jetstream {{ store_dir: "{folder}" }}
+jetstream {{ store_dir: "{folder}", {store} }}
 {more}
 """
 
@@ -32,17 +32,29 @@ class NatsServer:
         more: Further lines of its configuration.
         name: Its name.
         port: Its port; None takes a free one.
+        store: Further lines about what it keeps.
+        prefix: What its command begins with.
 
     Attributes:
         log: What it has said.
     """
 
-    def __init__(self, folder: Path, more: str = "", *, name: str = "server", port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        more: str = "",
+        *,
+        name: str = "server",
+        port: int | None = None,
+        store: str = "",
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.port: int = port or free_port()
         self.log: list[str] = []
         self._configuration = folder / f"{name}.conf"
-        text = CONFIGURATION.format(name=name, port=self.port, folder=folder / name, more=more)
+        text = CONFIGURATION.format(name=name, port=self.port, folder=folder / name, more=more, store=store)
         self._configuration.write_text(text)
+        self._command: list[str | Path] = [*prefix, PROGRAM, "-c", self._configuration]
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -62,9 +74,7 @@ class NatsServer:
     def begin(self) -> None:
         """Start it, without waiting for it."""
         assert self._process is None
-        self._process = subprocess.Popen(
-            [PROGRAM, "-c", self._configuration], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-        )
+        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
 
     def wait_ready(self) -> None:
         """Wait until it accepts connections."""
