@@ -438,7 +438,8 @@ class SiteClient:
     def _refused(self, refused: list[_Outgoing], message: Message) -> list[_Outgoing]:
         """The servers have not kept messages: those are returned that will not be sent again."""
         is_for_now = message.status == _NO_RESPONDERS or (self._is_cluster and not _FULL.search(message.payload))
-        again, given_up = [], []
+        again: list[_Outgoing] = []
+        given_up: list[_Outgoing] = []
         for one in refused:
             (again if is_for_now and one.attempts < _ATTEMPTS else given_up).append(one)
         with self._mutex:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
@@ -424,7 +423,7 @@ class Following:
         if wanted.begin is not None:
             return in_order(await self._stream.read(subject, begin=wanted.begin))
         if wanted.seconds is not None:
-            return in_order(await self._stream.read(subject, begin=time.time() - wanted.seconds))
+            return in_order(await self._stream.read(subject, begin=await self._stream.now() - wanted.seconds))
         last = await self._stream.last(subject)
         if last is not None and last.form in (Form.PLAIN, Form.SEGMENTS) and last.incarnation == incarnation:
             return [last]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Final
+
+import trio
 
 from qmi.errors import QMI_NotDeliveredException
 from qmi.site.client import SiteClient
@@ -13,6 +16,9 @@ from qmi.site.wire import Message
 
 BATCH: Final = 500
 BATCH_BYTES: Final = 4 << 20
+AT_ONCE: Final = 3
+"""So many batches are asked for together: what is more than a server holds for one that reads slowly would make it
+hang up, and everything would be asked for again."""
 _NOTHING: Final = 404
 
 
@@ -29,6 +35,8 @@ class Stream:
     def __init__(self, client: SiteClient, name: str) -> None:
         self._client = client
         self._subject = f"$JS.API.DIRECT.GET.{name}"
+        self._reading = trio.CapacityLimiter(AT_ONCE)
+        self._info = f"$JS.API.STREAM.INFO.{name}"
 
     async def read(self, subject: str, *, sequence: int = 1, begin: float | None = None) -> list[Envelope]:
         """What was published under a subject, in the order in which it was kept.
@@ -53,7 +61,8 @@ class Stream:
         found: list[Message] = []
         while True:
             ask = {"next_by_subj": subject, "batch": BATCH, "max_bytes": BATCH_BYTES, **where}
-            *messages, end = await self._client.collect(self._subject, json.dumps(ask).encode())
+            async with self._reading:
+                *messages, end = await self._client.collect(self._subject, json.dumps(ask).encode())
             found += [message for message in messages if is_genuine(message, subject)]
             headers = end.headers
             if end.status == _NOTHING or not messages or headers.get("Nats-Num-Pending", "0") == "0":
@@ -69,6 +78,21 @@ class Stream:
         """
         message = await self._client.request(self._subject, json.dumps({"last_by_subj": subject}).encode())
         return _envelope(message, subject)
+
+    async def now(self) -> float:
+        """What time it is by the servers' clock, which says when something was kept; in seconds since the epoch.
+
+        Raises:
+            QMI_NotDeliveredException: If there is no connection, or no stream.
+            QMI_TimeoutException: If the servers say nothing.
+        """
+        message = await self._client.request(self._info)
+        try:
+            text = json.loads(message.payload)["ts"]
+            whole, _, rest = text.rstrip("Z").partition(".")
+            return datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp() + float(f"0.{rest or 0}")
+        except (ValueError, KeyError, TypeError, AttributeError):  # an older server does not say
+            return time.time()
 
     async def is_there(self) -> bool:
         """Whether there is a stream."""

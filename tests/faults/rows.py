@@ -67,4 +67,9 @@ ROWS: Mapping[int, str] = {
     60: "an instrument of the configuration that cannot be imported, made or opened, or hangs",
     61: "nobody is in charge of an instrument any more: its lock's holder dies, nobody calls, its interlock is gone",
     62: "a guest that touches what it may only look at",
+    63: "the server of a site killed, and started again with what it has kept",
+    64: "a subscriber at a site that is frozen, or reads nothing",
+    65: "a site that has no room any more: a limit, a full disk",
+    66: "a site that is not there when a context starts",
+    67: "one of three servers of a site killed",
 }

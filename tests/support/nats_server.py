@@ -85,6 +85,7 @@ class NatsServer:
             if "Server is ready" in line:
                 break
         else:
+            self.kill()
             raise AssertionError("".join(self.log))
         # Its pipe must not fill.
         self._reader = threading.Thread(target=self.log.extend, args=(self._process.stderr,), daemon=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import rpc_method
+from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.site.engine import SiteEngine
 from qmi.site.subjects import Kind, every, stream_name
 from tests.support.lab import config
@@ -50,8 +51,8 @@ def at_site(name: str, *ports: int, **settings: Any) -> CfgQmi:
     return made
 
 
-async def make_stream(port: int, workgroup: str = "default", **settings: object) -> None:
-    """Have a server keep signals."""
+async def make_stream(port: int, workgroup: str = "default", *, attempts: int = 1, **settings: object) -> None:
+    """Have a server keep signals; servers that have just met need several attempts."""
     stream = {
         "name": stream_name(workgroup),
         "subjects": [every(workgroup, Kind.SIGNAL)],
@@ -60,8 +61,13 @@ async def make_stream(port: int, workgroup: str = "default", **settings: object)
         **settings,
     }
     async with running(options(port, name="maker")) as client:
-        answer = await client.request(f"$JS.API.STREAM.CREATE.{stream['name']}", json.dumps(stream).encode())
-        assert "error" not in json.loads(answer.payload), answer.payload
+        subject, said = f"$JS.API.STREAM.CREATE.{stream['name']}", b""
+        for _ in range(attempts):
+            with suppress(QMI_TimeoutException, QMI_NotDeliveredException):
+                said = (await client.request(subject, json.dumps(stream).encode(), timeout=5 / attempts + 1)).payload
+                if "error" not in json.loads(said):
+                    return
+        raise AssertionError(said)
 
 
 def engine_of(context: Context) -> SiteEngine:
