@@ -44,9 +44,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 @pytest.fixture
 async def port(server: NatsServer) -> int:
     """The port of a server that has kept nothing yet."""
-    async with running(options(server.port, name="maker")) as client:
-        await client.request("$JS.API.STREAM.DELETE.qmi-default-signals")
     await make_stream(server.port)
+    async with running(options(server.port, name="maker")) as client:
+        answer = await client.request("$JS.API.STREAM.PURGE.qmi-default-signals")
+        assert b'"success":true' in answer.payload
     return server.port
 
 
@@ -251,8 +252,6 @@ async def test_nothing_is_read_if_nothing_was_missed(port: int, monkeypatch: pyt
 
 
 async def test_signals_that_servers_do_not_have_any_more_are_counted(server: NatsServer, port: int) -> None:
-    async with running(options(port, name="maker")) as client:
-        await client.request("$JS.API.STREAM.DELETE.qmi-default-signals")
     await make_stream(port, max_msgs_per_subject=4)
     async with pair(port) as two:
         plain = QMI_SignalReceiver()

@@ -61,12 +61,15 @@ async def make_stream(port: int, workgroup: str = "default", *, attempts: int = 
         **settings,
     }
     async with running(options(port, name="maker")) as client:
-        subject, said = f"$JS.API.STREAM.CREATE.{stream['name']}", b""
+        said = b""
         for _ in range(attempts):
-            with suppress(QMI_TimeoutException, QMI_NotDeliveredException):
-                said = (await client.request(subject, json.dumps(stream).encode(), timeout=5 / attempts + 1)).payload
-                if "error" not in json.loads(said):
-                    return
+            for what in ("CREATE", "UPDATE"):  # it may be there with other settings
+                with suppress(QMI_TimeoutException, QMI_NotDeliveredException):
+                    subject = f"$JS.API.STREAM.{what}.{stream['name']}"
+                    answer = await client.request(subject, json.dumps(stream).encode(), timeout=5 / attempts + 1)
+                    said = answer.payload
+                    if "error" not in json.loads(said):
+                        return
         raise AssertionError(said)
 
 
