@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -23,9 +22,9 @@ from qmi.contexts.async_context import Context
 from qmi.errors import QMI_ConnectionException
 from qmi.site import client as client_module
 from qmi.site import stream
-from tests.support.nats_server import NatsServer, cluster
+from tests.support.nats_server import NatsServer
 from tests.support.programs import Program
-from tests.support.site_signals import Horn, at_site, engine_of, make_stream, next_value, pair
+from tests.support.site_signals import at_site, engine_of, make_stream, next_value, pair
 from tests.support.waiting import until
 
 KEPT = 100_000
@@ -167,7 +166,6 @@ async def test_fault_64_frozen_subscriber_delays_nobody(tmp_path: Path) -> None:
                     value = await next_value(two.receiver)
                     assert isinstance(value, list)
                     late.append(time.monotonic() - value[1])
-                    await trio.sleep(0.005)
                 return sorted(late)[-2]  # one may be late for reasons of its own, on a busy machine
 
             before = await publish(50)
@@ -240,7 +238,7 @@ async def test_fault_65_server_whose_disk_is_full_is_told_and_signals_go_on(
             while not client.unkept:
                 two.lab.publish_signal("horn", "sig", [count, bytes(20_000)])
                 count += 1
-                await trio.sleep(0.001)
+                await trio.lowlevel.checkpoint()
             monkeypatch.setattr(client_module, "PING_EVERY", 60.0)
             refused = client.refused
             for number in range(100):
@@ -304,40 +302,3 @@ async def test_fault_39_clocks_that_jump_cost_no_signal_at_a_site(
             await two.horn.blow(10)
             assert await numbers(late, 10) == list(range(11))
             assert await numbers(last, 10) == [9, 10]
-
-
-# -- 67
-
-
-@pytest.mark.slow
-async def test_fault_67_subscribers_of_a_server_that_is_killed_move_to_the_others(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.CRITICAL)
-    servers = cluster(tmp_path)
-    try:
-        for server in servers:
-            server.begin()
-        for server in servers:
-            server.wait_ready()
-        ports = [server.port for server in servers]
-        await make_stream(ports[0], attempts=60, num_replicas=3, max_msgs_per_subject=KEPT)
-        lab, desk = Context("lab", at_site("lab", *ports)), Context("desk", at_site("", *ports))
-        async with lab.running(), desk.running():
-            horn = await lab.make_instrument("horn", Horn)
-            receiver = QMI_SignalReceiver(report_gaps=True, max_queue_length=KEPT)
-            await desk.subscribe_signal("lab", "horn", "sig", receiver)
-            info = engine_of(desk).client.info
-            assert info is not None
-            (its,) = [server for server in servers if server.port == info.plain["port"]]
-            await horn.blow_many(0, 200)
-            its.kill()
-            await horn.blow_many(200, 400)
-            await until(lambda: engine_of(desk).client.is_up and engine_of(lab).client.is_up, 30.0)
-            await horn.blow_many(400, 600)
-            told = await numbers(receiver, 599)
-            assert counted(told) == list(range(600))
-            assert said(told) == ["lost", "resumed"]
-    finally:
-        for server in servers:
-            server.kill()
