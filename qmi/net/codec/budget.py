@@ -7,7 +7,7 @@ body itself cost nothing here, since their number is bounded by the size of the 
 
 from __future__ import annotations
 
-from qmi.net.codec.tags import COLUMN_MAJOR, ROW_MAJOR, SET, Own
+from qmi.net.codec.tags import COLUMN_MAJOR, NEGATIVE_BIGINT, POSITIVE_BIGINT, ROW_MAJOR, SET, Own
 
 CONTAINER = 8
 """What a list or dict counts. The unit is about ten bytes of memory."""
@@ -37,39 +37,51 @@ def is_within(body: bytes | bytearray, limit: int) -> bool:
         NotWellFormed: If it is not exactly one item of CBOR, or has items of indefinite length. Not every such body is
             noticed: the decoder finds the others.
     """
-    if (
-        len(body) * MAX_PER_BYTE <= limit
-        or (limit >= FEW_ITEMS * CONTAINER and has_few_items(body))
-        or _at_most(body, limit) <= limit
-    ):
+    if len(body) * MAX_PER_BYTE <= limit:
+        return True
+    if (few := weigh_few(body)) is not None:
+        return few[0] <= limit
+    if _at_most(body, limit) <= limit:
         return True
     return weigh(body, limit) <= limit
 
 
-FEW_ITEMS = 16
+FEW_ITEMS = 32
+_BIG_INTEGERS = (POSITIVE_BIGINT, NEGATIVE_BIGINT)
 
 
-def has_few_items(body: bytes | bytearray) -> bool:
-    """Whether the body is a few scalars in lists or dicts, without tags: a large one is a long text, nearly all of it.
+def weigh_few(body: bytes | bytearray) -> tuple[int, int] | None:
+    """Count the objects, and the tags, of a body that is well-formed and has few items, long integers not among them.
 
-    Bytes that are not well-formed are not.
+    A large one is nearly all text and packed lists, which take longer to look through than to decode.
+
+    Returns:
+        What :func:`weigh` returns, and how many tags there are; None for any other body.
     """
     place, left, size = 0, 1, len(body)
+    found = tags = 0
     for _ in range(FEW_ITEMS):
-        if not left or place >= size:
-            break
         try:
             major, argument, place = read_head(body, place)
-        except NotWellFormed:
-            return False
+        except (NotWellFormed, IndexError):
+            return None
         left -= 1
         if major in (2, 3):
             place += argument
         elif major in (4, 5):
             left += argument << (major - 4)
+            found += CONTAINER
         elif major == 6:
-            return False
-    return not left and place == size
+            if argument in _BIG_INTEGERS:
+                return None
+            left += 1
+            tags += 1
+            found += WEIGHTS.get(argument, TAGGED)
+        if not left:
+            return (found, tags) if place == size else None
+        if left > FEW_ITEMS:
+            return None
+    return None
 
 
 _HEAVIEST = max(WEIGHTS.values())

@@ -18,7 +18,7 @@ from cbor2 import CBORDecodeError, dumps, loads
 from qmi.config.validators import printable
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import pieces
-from qmi.net.codec.budget import MAX_PER_BYTE, has_few_items, is_well_formed, is_within
+from qmi.net.codec.budget import MAX_PER_BYTE, is_well_formed, is_within, weigh_few
 from qmi.net.codec.decode import Decoder
 from qmi.net.codec.encode import Encoder, find_refusal
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
@@ -210,7 +210,7 @@ class Codec:
             if len(payload) > self._few and not is_within(payload, self._limits.objects):
                 raise UndecodableValue(f"a message has too many objects: {_too_many(self._limits)}")
             sealed = b"".join((b"\x82", payload, _SEALED))
-            at_once = len(sealed) <= pieces.SMALL or has_few_items(payload)
+            at_once = len(sealed) <= pieces.SMALL or weigh_few(payload) is not None
             found, seal = (loads if at_once else pieces.decode)(
                 sealed,
                 semantic_decoders=decoder,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from cbor2 import CBORDecodeError, CBORTag, dumps
 
 from qmi.net.codec import arrays, pieces
-from qmi.net.codec.budget import has_few_items
+from qmi.net.codec.budget import weigh_few
 from qmi.net.codec.keys import check_keys
 from qmi.net.codec.rows import SCALARS, Decoding, Encoding, Malformed, Memory, Row, sized, typed
 from qmi.net.codec.tags import MAX_INTEGER_BITS, NEGATIVE_BIGINT, POSITIVE_BIGINT, Own
@@ -191,7 +191,7 @@ _LONG_HEADS = tuple((tag + width, size) for tag in (b"\xc2", b"\xc3") for width,
 def has_long_integer(payload: bytes) -> bool:
     """Whether there may be an integer beyond the limit in some CBOR: other bytes can look like the head of one."""
     limit = MAX_INTEGER_BITS // 8
-    if len(payload) <= limit or has_few_items(payload):  # which has no tags
+    if len(payload) <= limit or weigh_few(payload) is not None:
         return False
     for head, size in _LONG_HEADS:
         place = payload.find(head)

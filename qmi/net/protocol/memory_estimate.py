@@ -6,13 +6,13 @@ import mmap
 import sys
 from typing import NamedTuple
 
-from qmi.net.codec.budget import FEW_ITEMS, has_few_items
+from qmi.net.codec.budget import FEW_ITEMS, weigh_few
 from qmi.net.codec.tags import Own
 
 CHEAP = 1024
 """A body of up to so many bytes does not count."""
 LARGE_BODY = 1 << 14
-"""Decoding a body of more bytes takes so long that nobody else is to wait for it."""
+"""Decoding a body of more bytes takes so long that nobody else is to wait for it, unless few long items are in it."""
 _MANY_TAGS = 100
 """So do more named values, errors and the like: each of them is made by Python code."""
 _LARGE_LISTS = 1 << 19
@@ -70,10 +70,11 @@ def costs_of(body: bytes | bytearray, segments: int) -> Cost:
         body: Its body.
         segments: Bytes in its segments.
     """
-    if len(body) >= _MANY_BYTES and has_few_items(body):  # a long text, which takes longer to look through than to make
-        return Cost(_PER_CONTAINER * FEW_ITEMS + _PER_BYTE * len(body), segments)
-    containers = count_containers(body)
+    few = weigh_few(body) if len(body) >= _MANY_BYTES else None
+    containers = count_containers(body) if few is None else FEW_ITEMS
     values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS)
+    if few is not None and not few[1]:  # a long text
+        return Cost(values + _PER_BYTE * len(body), segments)
     packed = body.count(_PACKED)
     if not packed:
         return Cost(values + _PER_BYTE * len(body), segments)
@@ -97,7 +98,11 @@ def is_slow(body: bytes | bytearray, segments: int) -> bool:
         body: Its body.
         segments: Bytes in its segments.
     """
-    if len(body) > LARGE_BODY or (segments > _LARGE_LISTS and _PACKED in body):
+    if segments > _LARGE_LISTS and _PACKED in body:
+        return True
+    if len(body) >= _MANY_BYTES and weigh_few(body) is not None:
+        return len(body) > _LONG_BODY
+    if len(body) > LARGE_BODY:
         return True
     return len(body) - len(body.translate(None, _TAGS)) > _MANY_TAGS
 

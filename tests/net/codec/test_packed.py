@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.net.codec import Codec
-from qmi.net.codec.budget import has_few_items, weigh
+from qmi.net.codec.budget import weigh, weigh_few
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.protocol.memory_estimate import costs_of
 from tests.support.examples import examples
@@ -120,17 +120,27 @@ def test_long_text_comes_back(text: str, around: Callable[[str], Any]) -> None:
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_body_of_few_items_is_told_from_others(value: Any) -> None:
+def test_body_of_few_items_weighs_what_any_body_does(value: Any) -> None:
     payload = CODEC.encode(value).payload
-    if has_few_items(payload):
-        assert weigh(payload) <= 16 * 8
+    if (few := weigh_few(payload)) is not None:
+        assert few[0] == weigh(payload)
         assert not has_long_integer(payload)
     for cut in range(len(payload)):
-        assert not has_few_items(payload[:cut])
+        assert weigh_few(payload[:cut]) is None
+    assert weigh_few(payload + b"\0") is None
+
+
+def test_packed_lists_and_dicts_are_few_items() -> None:
+    for value in ([0.5] * 1000, as_dict([0.5] * 1000), [1, as_dict([True] * 500), "x" * 9000]):
+        payload = CODEC.encode(value).payload
+        few = weigh_few(payload)
+        assert few is not None
+        assert few[0] == weigh(payload)
+    assert weigh_few(CODEC.encode([1 << 70]).payload) is None
 
 
 def test_long_text_is_not_looked_through() -> None:
     payload = CODEC.encode("\x7a" * 3_000_000).payload
-    assert has_few_items(payload)
+    assert weigh_few(payload) == (0, 0)
     assert costs_of(payload, 5).arrays == 5
     assert 17 * 3_000_000 <= costs_of(payload, 5).values <= 18 * 3_000_000

@@ -411,7 +411,7 @@ def test_packed_lists_count_what_they_become() -> None:
         ["a", None] * 200_000,
         [(1, 2)] * 300,
         [ValueError()] * 101,
-        "x" * 17_000,
+        "x" * 70_000,
         [{"a": 1}] * 5000,
     ],
     ids=["scalars", "bools", "mixed", "tuples", "errors", "text", "dicts"],
