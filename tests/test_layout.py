@@ -236,6 +236,7 @@ USERS_VALUES = {
     "BY_TYPE": "a value of the type that the function is found by",
     "_METHODS": "likewise",
     "_PACKERS": "a list of values of that type",
+    "_AT_ONCE": "a list of values of that type",
     "_READERS": "the payload of a packet of that kind, as its bounds have found it",
 }
 """Attributes that may be of type ``Any``, or be made of it, and what they hold or take."""

@@ -3,7 +3,8 @@
 They are written and read several times as quickly, and they may be larger than the CBOR of a frame: the bytes
 travel as a segment. The payload is ``[form, what the form needs, bytes]``::
 
-    "d"  floats      "q"  integers of 64 bits      "?"  bools      "z"  complex numbers, as pairs of floats
+    "d"  floats      "q"  integers of 64 bits      "z"  complex numbers, as pairs of floats
+    "?"  False, True and None, as 0, 1 and 2
     "b"  integers of as many bytes each as the second field says, with a sign
     "s"  texts, joined by the text that the second field says, which is in none of them
     "B"  bytes, one behind the other; the second field is the list of their lengths
@@ -13,6 +14,7 @@ travel as a segment. The payload is ``[form, what the form needs, bytes]``::
 
 from __future__ import annotations
 
+import marshal
 import struct
 import sys
 from array import array
@@ -51,13 +53,26 @@ _OBJECT_COST = 4
 """What a complex number or a long integer counts."""
 _MAX_WIDTH = 64
 """Integers of more bytes are written one by one."""
+_MARSHAL_VERSION = 2
+"""The newest that writes no references to earlier items."""
+_MARSHAL_HEAD = 5
+_SHORT = 1 << 31
 _FEW = 4096
 """So many numbers are packed at a time."""
-_FLAGS = b"\0\1"
+_FLAGS = b"\0\1\2"
+_VALUES = (False, True, None)
+_FROM_MARSHAL = bytes.maketrans(b"FTN", _FLAGS)
 
 
 def pack(encoding: Encoding, values: Sequence[object]) -> CBORTag | None:
     """Return what stands for a list of at least :data:`PACK_FROM` items; None if it has no packed form."""
+    at_once = _AT_ONCE.get(type(values[0]))
+    if at_once is not None and all(
+        _AT_ONCE.get(type(value)) is at_once for value in (values[-1], values[len(values) // 2])
+    ):
+        found = at_once(encoding, values)
+        if found is not None:
+            return found
     kinds = kinds_of(values)
     if len(kinds) == 1:
         (first,) = kinds
@@ -132,6 +147,58 @@ def _pack_complex(encoding: Encoding, values: Sequence[complex]) -> CBORTag:
 
 def _pack_bools(encoding: Encoding, values: Sequence[bool]) -> CBORTag:
     return _packed(encoding, "?", None, bytes(values), len(values))
+
+
+# Fast path, must equal what follows the types of all items: `marshal` writes a list in the time that looking at those
+# takes, each item behind a letter for its exact type. Whether the letters are where they would be if all items were of
+# one type is the proof that they are; whatever else it may write, now or in another Python, fails that and costs only
+# time. Nothing of this is sent, and nothing is read by it. ``tests/net/codec/test_packed.py`` compares both.
+
+
+def _marshalled(values: Sequence[object], letter: bytes, width: int) -> bytes | None:
+    """Return the items, each of ``width`` bytes behind a letter; None if they are not all of the type it stands for."""
+    try:
+        data = marshal.dumps(values if type(values) is list else list(values), _MARSHAL_VERSION)
+    except ValueError:
+        return None
+    size, step = len(values), width + 1
+    if len(data) != _MARSHAL_HEAD + step * size or data[_MARSHAL_HEAD::step].count(letter) != size:
+        return None
+    return data
+
+
+def _floats_at_once(encoding: Encoding, values: Sequence[float]) -> CBORTag | None:
+    numpy = arrays.loaded_numpy()
+    data = None if numpy is None else _marshalled(values, b"g", 8)
+    if numpy is None or data is None:
+        return None
+    numbers = numpy.frombuffer(data, [("letter", "u1"), ("value", "<f8")], offset=_MARSHAL_HEAD)["value"].copy()
+    return _packed(encoding, "d", None, numbers.view("u1"), len(numbers))
+
+
+def _integers_at_once(encoding: Encoding, values: Sequence[int]) -> CBORTag | None:
+    numpy = arrays.loaded_numpy()
+    if numpy is None or not all(-_SHORT <= number < _SHORT for number in (values[0], values[-1])):
+        return None
+    if (data := _marshalled(values, b"i", 4)) is None:
+        return None
+    numbers = numpy.frombuffer(data, [("letter", "u1"), ("value", "<i4")], offset=_MARSHAL_HEAD)["value"].astype("<i8")
+    return _packed(encoding, "q", None, numbers.view("u1"), len(numbers))
+
+
+def _flags_at_once(encoding: Encoding, values: Sequence[bool | None]) -> CBORTag | None:
+    try:
+        data = marshal.dumps(values if type(values) is list else list(values), _MARSHAL_VERSION)[_MARSHAL_HEAD:]
+    except ValueError:
+        return None
+    if len(data) != len(values) or data.translate(None, b"FTN"):
+        return None
+    return _packed(encoding, "?", None, data.translate(_FROM_MARSHAL), len(data))
+
+
+_AT_ONCE: dict[type, Callable[[Encoding, Sequence[Any]], CBORTag | None]] = {
+    float: _floats_at_once, int: _integers_at_once, bool: _flags_at_once, type(None): _flags_at_once,
+}  # fmt: skip
 
 
 def _pack_texts(encoding: Encoding, values: Sequence[str]) -> CBORTag | None:
@@ -255,11 +322,16 @@ def _view(code: Literal["d", "q"], data: Memory) -> memoryview[Any]:
     return memoryview(data).cast("B").cast(code)
 
 
-def _unpack_bools(decoding: Decoding, detail: object, data: Memory) -> object:
+def _unpack_flags(decoding: Decoding, detail: object, data: Memory) -> object:
     decoding.spend(len(data))
     flags = bytes(data)
     if flags.translate(None, _FLAGS):
-        raise Malformed("a bool is neither 0 nor 1")
+        raise Malformed("a packed False, True or None is neither of them")
+    nones = flags.count(2)
+    if nones == len(flags):
+        return [None] * nones
+    if nones:
+        return _in_parts(len(flags), lambda begin, end: list(map(_VALUES.__getitem__, flags[begin:end])))
     view = memoryview(flags).cast("?")
     return _in_parts(len(flags), lambda begin, end: view[begin:end].tolist())
 
@@ -385,7 +457,7 @@ def _unpack_dict(decoding: Decoding, payload: object, _: bool) -> dict[object, o
 
 
 _UNPACKERS: dict[str, Callable[[Decoding, object, Memory], object]] = {
-    "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "?": _unpack_bools, "s": _unpack_texts,
+    "d": _unpack_numbers("d"), "q": _unpack_numbers("q"), "?": _unpack_flags, "s": _unpack_texts,
     "n": _unpack_numpy, "c": _unpack_mixed, "z": _unpack_complex, "b": _unpack_long_integers, "B": _unpack_bytes,
 }  # fmt: skip
 

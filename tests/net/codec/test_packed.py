@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmi.net.codec import Codec
+from qmi.errors import QMI_ValueNotSendableException
+from qmi.net.codec import Codec, packed
 from qmi.net.codec.budget import weigh, weigh_few
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.protocol.memory_estimate import costs_of
@@ -31,6 +32,7 @@ _ITEMS: dict[str, st.SearchStrategy[Any]] = {
     "texts": st.text(max_size=3),
     "bytes": st.binary(max_size=3),
     "None": st.none(),
+    "bools and None": st.booleans() | st.none(),
     "floats and None": st.floats() | st.none(),
     "floats and integers": st.floats() | st.integers(),
     "bools and integers": st.booleans() | st.integers(0, 1),
@@ -67,7 +69,7 @@ def as_numbered_dict(items: list[Any]) -> dict[Any, Any]:
 def test_long_list_comes_back_equal_and_of_the_same_types(
     items: st.SearchStrategy[Any], make: Callable[[list[Any]], Any]
 ) -> None:
-    @examples(12)
+    @examples(6)
     @given(st.lists(items, min_size=1, max_size=12), st.sampled_from([PACK_FROM - 1, PACK_FROM, 300]))
     def check(some: list[Any], size: int) -> None:
         value = make((some * size)[:size])
@@ -98,13 +100,60 @@ def test_long_list_is_the_same_without_numpy(monkeypatch: pytest.MonkeyPatch) ->
     assert same(value, found)
 
 
-@pytest.mark.parametrize("place", [1, 150, 298])
+@pytest.mark.parametrize("place", [1, 150])
 @pytest.mark.parametrize("odd", [True, 1, 1.0, None, "x", b"x", 1j, np.float64(1), [1]])
 def test_one_item_of_another_type_keeps_it(odd: Any, place: int) -> None:
     for item in (0.5, 3, True, "ab", np.float64(2), 2j, b"ab"):
         value: list[Any] = [item] * 300
         value[place] = odd
         assert same(value, through(value))
+
+
+class Odd:
+    """Not to be sent."""
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["numpy", "no numpy"])
+@pytest.mark.parametrize(
+    "odd",
+    [None, True, False, 1, -1, 1 << 31, -(1 << 31), (1 << 31) - 1, 1 << 63, 1 << 600, 0.0, -0.0, math.nan, math.inf,
+     "g", b"g", bytearray(8), memoryview(b"g" * 8), np.float64(1), np.int32(1), np.bool_(True), np.zeros(1), [0.5],
+     (), {}, 1j, ..., Odd(), Odd],
+    ids=lambda odd: f"{type(odd).__name__} {str(odd)[:12]}",
+)  # fmt: skip
+@pytest.mark.parametrize("item", [0.5, 3, True, None])
+def test_list_that_is_packed_at_once_is_what_it_is_item_by_item(
+    item: Any, odd: Any, loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome(value: Any) -> object:
+        try:
+            encoded = CODEC.encode(value)
+        except QMI_ValueNotSendableException as error:
+            return str(error)
+        found = CODEC.decode(encoded.payload, [bytes(segment) for segment in encoded.segments])
+        return repr(found), [type(item) for item in found]
+
+    for place in (1, 150):
+        value = [item] * 300
+        value[place] = odd
+        if not loaded and type(odd).__module__ == "numpy":
+            continue
+        with monkeypatch.context() as patch:
+            if not loaded:
+                patch.setitem(sys.modules, "numpy", None)
+            at_once = outcome(value), outcome(tuple(value))
+            patch.setattr(packed, "_AT_ONCE", {})
+            assert at_once == (outcome(value), outcome(tuple(value)))
+
+
+def test_list_is_packed_item_by_item_where_marshal_writes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [[0.5] * 300, [7] * 300, [True, None] * 150]
+    usual = [CODEC.encode(value) for value in values]
+    for version in (0, 4):
+        monkeypatch.setattr(packed, "_MARSHAL_VERSION", version)
+        for value, (payload, segments) in zip(values, usual, strict=True):
+            assert through(value) == value
+            assert value[1] is None or CODEC.encode(value) == (payload, segments)
 
 
 @pytest.mark.parametrize("text", ["x", "é", "€z", "\U0001f600", "z\0"])

@@ -392,7 +392,7 @@ def array(tag: int, data: bytes) -> CBORTag:
         dumps(CBORTag(Own.PACKED, ["z", None, b"12345678"])), dumps(CBORTag(Own.PACKED, ["d", None, b"1"])),
         *(dumps(CBORTag(Own.PACKED, ["b", width, b"123"])) for width in (0, -1, 2, 65, None, True, 1.0, "1")),
         *(dumps(CBORTag(Own.PACKED, ["B", sizes, b"123"])) for sizes in (None, [], [4], [-1, 4], [3.0], [True, 2])),
-        dumps(CBORTag(Own.PACKED, ["?", None, b"\x02"])), dumps(CBORTag(Own.PACKED, ["s", "a", b"x"])),
+        dumps(CBORTag(Own.PACKED, ["?", None, b"\x03"])), dumps(CBORTag(Own.PACKED, ["s", "a", b"x"])),
         dumps(CBORTag(Own.PACKED, ["s", "\0", b"\xff"])), dumps(CBORTag(Own.PACKED, ["c", None, dumps([[1]])])),
         dumps(CBORTag(Own.PACKED, ["c", None, dumps([1]) + b"x"])), dumps(CBORTag(Own.PACKED, ["c", None, dumps(1)])),
         dumps(CBORTag(Own.PACKED, ["c", None, dumps([CBORTag(258, [])])])),
