@@ -147,7 +147,7 @@ def test_list_that_is_packed_at_once_is_what_it_is_item_by_item(
 
 
 def test_list_is_packed_item_by_item_where_marshal_writes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = [[0.5] * 300, [7] * 300, [True, None] * 150]
+    values: list[Any] = [[0.5] * 300, [7] * 300, [True, None] * 150]
     usual = [CODEC.encode(value) for value in values]
     for version in (0, 4):
         monkeypatch.setattr(packed, "_MARSHAL_VERSION", version)
