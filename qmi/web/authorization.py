@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -151,6 +152,27 @@ class RateLimit:
 
 
 # Where a request comes from
+
+
+def network_of(host: str) -> str:
+    """What counts as one who tries to log in: an address, or the /64 network of IPv6 that it is in.
+
+    Whoever has an address of IPv6 has as a rule all 2**64 of its network, and could try from another one each time.
+
+    Args:
+        host: The address; another text is one by itself.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    if address.is_loopback:
+        return str(address)
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def foreign_host(host: str, names: Iterable[str], *, loopback: bool) -> Refusal | None:

@@ -26,6 +26,7 @@ from qmi.web.authorization import (
     cookie_name,
     foreign_host,
     foreign_origin,
+    network_of,
     refusal_of,
     same_secret,
 )
@@ -175,19 +176,19 @@ class Door:
 
     def seconds_to_wait(self, request: HTTPConnection) -> float:
         """How long somebody has to wait before the next try to log in, in seconds."""
-        waited = self._logins.wait(_client(request.scope), time.monotonic())
+        waited = self._logins.wait(_network(request), time.monotonic())
         if not waited:
-            self._logins.give_back(_client(request.scope))
+            self._logins.give_back(_network(request))
         return waited
 
     def _may_try(self, request: HTTPConnection) -> bool:
-        return self._logins.wait(_client(request.scope), time.monotonic()) == 0.0
+        return self._logins.wait(_network(request), time.monotonic()) == 0.0
 
     def _tried(self, user: str | None, request: HTTPConnection, what: str) -> str | None:
         if user is None:
             _changes.warning("Somebody at %s has sent %s, which is wrong", _client(request.scope), what)
         else:
-            self._logins.give_back(_client(request.scope))
+            self._logins.give_back(_network(request))
         return user
 
     def begin(self, user: str, request: HTTPConnection) -> tuple[str, Session]:
@@ -212,6 +213,11 @@ def _token(options: Options) -> str:
 
 def _cookie(request: HTTPConnection) -> str:
     return request.cookies.get(cookie_name(request.headers.get("host", "")), "")
+
+
+def _network(request: HTTPConnection) -> str:
+    """Of whom tries to log in are counted."""
+    return network_of(_client(request.scope))
 
 
 def _client(scope: Scope) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qmi.errors import QMI_ConfigurationException, QMI_InvalidValueException
-from qmi.web.authorization import Caller, RateLimit, Sessions, foreign_host, foreign_origin, refusal_of
+from qmi.web import door
+from qmi.web.authorization import Caller, RateLimit, Sessions, foreign_host, foreign_origin, network_of, refusal_of
 from qmi.web.options import Options
 from qmi.web.users import Users
 from tests.support.web import Web, web_and_lab
@@ -156,6 +157,44 @@ async def test_change_without_login_is_refused_and_logged_with_one(web: Web, cap
     assert (await web.client.get("/api/contexts", headers={"host": "evil.example"})).status_code == 421
     assert (await web.client.post("/api/logout", headers=headers)).status_code == 200
     assert (await web.client.put(BOARD, json={}, headers=headers)).status_code == 401
+
+
+NETWORKS: list[tuple[str, str]] = [
+    ("192.0.2.7", "192.0.2.7"),
+    ("192.0.2.8", "192.0.2.8"),
+    ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+    ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+    ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+    ("2001:DB8:1:2:0:0:0:9", "2001:db8:1:2::/64"),
+    ("fe80::1%eth0", "fe80::/64"),
+    ("::ffff:192.0.2.7", "192.0.2.7"),
+    ("::ffff:c000:207", "192.0.2.7"),
+    ("::1", "::1"),
+    ("::2", "::/64"),
+    ("?", "?"),
+    ("", ""),
+]
+
+
+def test_network_counts_where_addresses_are_given_by_the_network() -> None:
+    for host, network in NETWORKS:
+        assert network_of(host) == network, host
+
+
+async def test_wrong_logins_of_a_network_are_counted_together(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def client(scope: object) -> str:
+        asked.append(f"2001:db8:1:2::{len(asked):x}")
+        return asked[-1]
+
+    monkeypatch.setattr(door, "_client", client)
+    answers = [(await web.client.post("/api/login", json={"token": "x"})).status_code for _ in range(7)]
+    assert answers == [401] * 5 + [429] * 2
+    bearer = {"authorization": "Bearer of-yesterday"}
+    assert (await web.client.put(BOARD, json={}, headers=bearer)).status_code == 401
+    monkeypatch.setattr(door, "_client", lambda scope: "2001:db8:1:3::1")  # another network is not held up
+    assert (await web.client.post("/api/login", json={"token": web.token})).status_code == 200
 
 
 async def test_wrong_logins_are_slowed_down(web: Web) -> None:
