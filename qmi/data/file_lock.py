@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 if sys.platform == "win32":
     import msvcrt
@@ -54,3 +58,45 @@ def is_locked(path: str | os.PathLike[str]) -> bool:
         return not try_lock(fd)
     finally:
         os.close(fd)
+
+
+_LOOK_EACH = 0.02
+
+
+@contextmanager
+def changing(path: Path, patience: float = 10.0) -> Iterator[None]:
+    """Keep other programs that do the same from changing a file, for the length of the block; they wait.
+
+    What is locked is a file beside it, since the file itself may be replaced. It is gone afterwards.
+
+    Args:
+        path: The file, which need not be there yet. Its folder is.
+        patience: How long to wait for another program, in seconds.
+
+    Raises:
+        TimeoutError: If another program has it for longer than that.
+        OSError: If it cannot be locked.
+    """
+    beside = path.with_name(f".{path.name[:200]}.lock")
+    deadline = time.monotonic() + patience
+    fd = _locked(beside)
+    while fd is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"another program has been changing it for {patience:g} s (it has locked {beside})")
+        time.sleep(_LOOK_EACH)  # flock() itself waits without limit, and Windows has no such wait
+        fd = _locked(beside)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # on Windows, what is open stays
+            os.unlink(beside)  # while it is locked: whoever has opened it meanwhile sees that it is not there
+        os.close(fd)
+
+
+def _locked(beside: Path) -> int | None:
+    """The descriptor of a lock file, if nobody else has it."""
+    fd = os.open(beside, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    if try_lock(fd) and is_there(fd, str(beside)):
+        return fd
+    os.close(fd)
+    return None

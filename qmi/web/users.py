@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from qmi.config.files import make_private_dirs
+from qmi.data.file_lock import changing
 from qmi.data.whole_files import write_whole
 from qmi.errors import QMI_ConfigurationException, QMI_InvalidValueException
 
@@ -97,7 +100,9 @@ class Users:
         """
         check_name(name)
         check_password(password)
-        self._write({**self._hashes(missing_ok=True), name: self._hasher.hash(password)})
+        value = self._hasher.hash(password)  # which takes a while: before others have to wait
+        with self._changing():
+            self._write({**self._hashes(missing_ok=True), name: value})
 
     def remove(self, name: str) -> bool:
         """Remove a user; False if there was none of that name.
@@ -105,11 +110,27 @@ class Users:
         Raises:
             QMI_ConfigurationException: If the file cannot be read or written.
         """
-        hashes = self._hashes()
-        if name not in hashes:
-            return False
-        self._write({other: value for other, value in hashes.items() if other != name})
+        self._hashes()
+        with self._changing():
+            hashes = self._hashes()
+            if name not in hashes:
+                return False
+            self._write({other: value for other, value in hashes.items() if other != name})
         return True
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Of several programs that change the file, one at a time, so that none writes what it has read too early."""
+        try:
+            make_private_dirs(self.path.parent)
+            held = ExitStack()
+            held.enter_context(changing(self.path.resolve()))
+        except OSError as error:
+            why = error.strerror or error
+            raise QMI_ConfigurationException(f"The file of users {self.path} cannot be changed: {why}") from error
+        with held:
+            self._read = None  # the time of a file may be too coarse to tell two changes apart
+            yield
 
     def _hashes(self, *, missing_ok: bool = False) -> dict[str, str]:
         try:
@@ -134,7 +155,6 @@ class Users:
     def _write(self, hashes: dict[str, str]) -> None:
         text = "".join(f"{name}:{value}\n" for name, value in sorted(hashes.items()))
         try:
-            make_private_dirs(self.path.parent)
             # A link to the file stays one: the file that it leads to is replaced.
             write_whole(self.path.resolve(), text.encode(), overwrite=True, mode=0o600)
         except OSError as error:
