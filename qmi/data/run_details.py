@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qmi.data import run_file
+from qmi.data import run_file, run_log
 from qmi.data.follow_link import ask, connected, copied_file
 from qmi.data.follow_steps import PART, Step, finish
 from qmi.data.link_archive import asker
@@ -82,6 +84,39 @@ def details(run: str, *, context: str | None = None, folder: str | Path | None =
         parts = Path(temporary, "run")
         is_log, where = finish(_copy(core, context, run, parts), f"details({run!r}, context={context!r})")
         return _of_log(parts, where) if is_log else _of_file(parts, where)
+
+
+def copy_so_far(run: str, into: Path, *, context: str | None = None, folder: str | Path | None = None) -> Path:
+    """Copy what there is of a run now: the log of one that goes on, or the file of one that has ended.
+
+    Args:
+        run: The id of a run, or a name for the newest run of that name.
+        into: The folder to copy it to.
+        context: The context that has recorded it, or another one of that computer.
+        folder: Where the run is on this computer; as for :func:`qmi.data.run`.
+
+    Returns:
+        The copy. The file of a run of this computer is not copied: it is that file.
+
+    Raises:
+        QMI_UnknownNameException: If there is no such run.
+        QMI_RecordingException: If it cannot be written.
+        OSError: The same.
+    """
+    if context is not None:
+        parts = Path(into, "run")
+        is_log, _ = finish(_copy(asker(context, folder), context, run, parts), f"copy_so_far({run!r}, {context!r})")
+        return parts.rename(parts.with_name(f"run{run_log.ENDING if is_log else run_file.ENDING}"))
+    place = RunFolder(folder)
+    place.recover_quietly()
+    run_id = place.locate(run)
+    if run_id is None:
+        raise QMI_UnknownNameException(place.why_not_there(run))
+    file = place.file_of(run_id)
+    if not file.exists():
+        with suppress(FileNotFoundError):  # as above, it may end just now
+            return Path(shutil.copyfile(place.log_of(run_id), Path(into, f"run{run_log.ENDING}")))
+    return file
 
 
 def _here(run: str, place: RunFolder) -> RunDetails:

@@ -18,7 +18,7 @@ import qmi.data
 from qmi._version import __version__
 from qmi.data.link_archive import copy_from
 from qmi.data.rows import Row
-from qmi.data.run_details import RunDetails, details
+from qmi.data.run_details import RunDetails, copy_so_far, details
 from qmi.data.run_index import RunInfo
 from qmi.errors import QMI_InvalidOperationException, QMI_UnknownNameException
 from qmi.presenting.json_values import dumps
@@ -237,20 +237,18 @@ def _still_runs(info: RunInfo) -> RefusedError:
 
 
 async def get_csv(call: ApiCall) -> object:
-    """A run as comma-separated values."""
+    """A run as comma-separated values; of one that goes on, the rows so far."""
     info = (await _details(call)).info
-    if info.state == "running":
-        raise _still_runs(info)
     context = call.query.get("context")
 
     async def write(path: Path) -> None:
         run = info.file
-        if context is not None:
-            run = path.with_suffix(".nc")
-            await _in_thread(partial(copy_from, context, info.run_id, run))
+        if context is not None or info.state == "running":
+            run = await _in_thread(partial(copy_so_far, info.run_id, path.parent, context=context))
         await make_csv(run, path)
 
-    return await _attachment(f"{info.run_id}.csv", "text/csv", write)
+    so_far = "-so-far" if info.state == "running" else ""
+    return await _attachment(f"{info.run_id}{so_far}.csv", "text/csv", write)
 
 
 async def get_file(call: ApiCall) -> object:

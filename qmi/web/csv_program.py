@@ -26,7 +26,7 @@ async def make_csv(run: Path, file: Path) -> None:
     """Make the CSV of a run by such a process, which is ended if this is cancelled.
 
     Args:
-        run: The file of the run.
+        run: The file of the run, or a copy of the log of one that goes on.
         file: The file to make.
 
     Raises:
@@ -40,12 +40,30 @@ async def make_csv(run: Path, file: Path) -> None:
         raise QMI_RecordingException(f"the CSV of {run.name} cannot be made: {why}")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Make a file; returns the exit code."""
+def write_csv(run: Path, file: Path) -> None:
+    """Make it here.
+
+    Args:
+        run: The file of the run, or a copy of the log of one that goes on.
+        file: The file to make.
+
+    Raises:
+        QMI_RecordingException: If it cannot be made.
+        OSError: If it cannot be written.
+    """
+    from qmi.data import run_file, run_log
     from qmi.data.export_files import csv_of_file
 
-    run, file = arguments
-    csv_of_file(Path(run), Path(file))
+    if run.name.endswith(run_log.ENDING):
+        log, run = run, run.with_name(f"so_far{run_file.ENDING}")
+        run_file.build(log, run)
+    csv_of_file(run, file)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make a file; returns the exit code."""
+    run, file = map(Path, arguments)
+    write_csv(run, file)
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 from argon2 import PasswordHasher
 
-from qmi.data.export_files import csv_of_file
+from qmi.web.csv_program import write_csv
 from tests.support.cli import Cli, write_lab
 from tests.support.ports import free_port
 from tests.support.web import Web, web_and_lab
@@ -30,7 +30,7 @@ def csv_is_made_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process of its own takes seconds to begin."""
 
     async def make_csv(run: Path, file: Path) -> None:
-        await trio.to_thread.run_sync(csv_of_file, run, file)
+        await trio.to_thread.run_sync(write_csv, run, file)
 
     monkeypatch.setattr("qmi.web.api_data.make_csv", make_csv)
 

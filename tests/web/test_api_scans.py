@@ -167,14 +167,36 @@ async def test_runs_are_told_of_this_computer_and_of_another_one(web: Web, where
         part = (await web.client.get(f"/api/runs/{lasting}/rows?first=3&limit=1&{where}")).json()
         assert (part["more"], part["state"]) == (True, "running")
         assert [row["values"] for row in part["rows"]] == [{"T": 3, "trace": [3.0, "nan"]}]
-        for what in ("csv", "file"):
-            refused = await web.client.get(f"/api/runs/{lasting}/{what}?{where}")
-            assert refused.status_code == 409
-            assert "/rows has the rows so far" in refused.json()["error"]["hint"]
+        refused = await web.client.get(f"/api/runs/{lasting}/file?{where}")
+        assert refused.status_code == 409
+        assert "/rows has the rows so far" in refused.json()["error"]["hint"]
     rest = (await web.client.get(f"/api/runs/{lasting}/rows?first=3&{where}")).json()
     assert (len(rest["rows"]), rest["more"], rest["state"]) == (2, False, "done")
     for path in ("nothing", "nothing/rows", "nothing/csv", "nothing/file"):
         assert (await web.client.get(f"/api/runs/{path}?{where}")).status_code == 404
+
+
+@pytest.mark.slow  # what makes it takes a second to load
+@pytest.mark.parametrize(("where", "name"), [("", "grows_here"), ("context=lab", "grows_there")])
+async def test_csv_of_a_run_that_is_recorded_has_the_rows_so_far(web: Web, where: str, name: str) -> None:
+    columns = {"T": "K", "trace": "V", "note": "", "on": ""}
+    rows = [
+        {"T": 4.0, "trace": [1.0, float("nan")], "note": "a,b", "on": True},
+        {"T": 5, "trace": [1.0, 2.0], "note": None, "on": None},
+    ]
+    texts = []
+    async with qmi.data.run(name, columns=columns) as recording:
+        for count in range(3):
+            so_far = await web.client.get(f"/api/runs/{name}/csv?{where}")
+            assert so_far.status_code == 200, so_far.text
+            assert so_far.headers["content-disposition"].endswith('-so-far.csv"')
+            assert len(so_far.text.splitlines()) == count + 1
+            texts.append(so_far.text)
+            if count < 2:
+                recording.add(**rows[count])
+    whole = await web.client.get(f"/api/runs/{name}/csv?{where}")
+    assert whole.headers["content-disposition"].endswith(f'{recording.run_id}.csv"')
+    assert whole.text == texts[-1]
 
 
 async def test_run_of_a_context_that_is_not_there_is_said_so(web: Web) -> None:

@@ -26,7 +26,7 @@ function facts() {
     ["Coordinates", run.coordinates.join(", ")], ["Tags", run.tags.join(", ")], ["Comment", run.comments.length < 2 && run.comment],
     ["Gaps", run.gaps.length && `signals may be missing ${run.gaps.length} times`], ["Damaged", run.rows_lost && `${number(run.rows_lost)} rows are lost`],
   ].filter(([, text]) => text);
-  const files = h("dd", {}, h("a", { class: "button", href: api("/csv"), download: true }, "CSV"), " ", run.state === "running" ? h("span", { class: "dim" }, "netCDF when it has ended") : h("a", { class: "button", href: api("/file"), download: true }, "netCDF"));
+  const files = h("dd", {}, h("a", { class: "button", href: api("/csv"), download: true }, run.state === "running" ? "CSV so far" : "CSV"), " ", run.state === "running" ? h("span", { class: "dim" }, "netCDF when it has ended") : h("a", { class: "button", href: api("/file"), download: true }, "netCDF"));
   byId("facts").replaceChildren(...[
     ...told.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))),
     run.comments.length > 1 && h("div", {}, h("dt", {}, "Comments"), h("dd", {}, run.comments.map(({ time, text }) => h("div", {}, h("span", { class: "dim" }, `${moment(time)} `), text)))),
