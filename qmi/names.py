@@ -198,6 +198,17 @@ def parse_host_port(text: str) -> HostPort:
     return HostPort(host, int(port))
 
 
+def parse_peer_address(text: str) -> HostPort:
+    """Read ``"host:port"``, or ``"relay host:port"`` as a :class:`Relay` is written.
+
+    Raises:
+        QMI_InvalidValueException: If the text is neither.
+    """
+    if isinstance(text, str) and is_relay(text):
+        return Relay(*parse_host_port(text.removeprefix(f"{RELAY_WORD} ")))
+    return parse_host_port(text)
+
+
 def parse_server_url(text: object) -> HostPort | None:
     """Read the address of a site's server, ``"nats://host"`` or ``"nats://host:port"``; None if it is none."""
     if not isinstance(text, str) or not text.startswith(SERVER_SCHEME):

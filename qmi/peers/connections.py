@@ -26,7 +26,7 @@ from qmi.errors import (
     QMI_UsageException,
 )
 from qmi.messages import Origin, Request, Signal
-from qmi.names import MAX_NAME_LENGTH, PASSING_PREFIXES, HostPort, check_name, parse_host_port
+from qmi.names import MAX_NAME_LENGTH, PASSING_PREFIXES, HostPort, check_name, parse_peer_address
 from qmi.net.io.failures import Failures
 from qmi.net.io.fan_out import FanOut
 from qmi.net.io.link import Link
@@ -333,7 +333,8 @@ class Connections:
 
         Args:
             name: Its name.
-            address: ``"host:port"``; None looks into the configuration and then on the network.
+            address: ``"host:port"``, or ``"relay host:port"`` for a way through the site alone; None looks into the
+                configuration and then on the network.
             ignore_duplicate: Whether it is fine to be connected already.
             reconnect: Whether to connect again when the link is lost.
 
@@ -344,7 +345,7 @@ class Connections:
         check_name(name, "context")
         if name == self._services.name:
             raise QMI_UsageException(f"Context {name!r} cannot connect to itself")
-        where = None if address is None else parse_host_port(address)
+        where = None if address is None else parse_peer_address(address)
         while (dial := self._dials.get(name)) is not None and self.link_to(name) is None:
             if not (ignore_duplicate or dial.background):
                 break
@@ -395,11 +396,14 @@ class Connections:
         """
         own, incarnation = (self._services.name, self.port), self._services.origin.incarnation
         answers = await discover(self._config, workgroup, pattern, directory=self.directory)
-        return [
+        found = [
             PeerDescriptor(answer.name, str(answer.address))
             for answer in answers
             if (answer.incarnation != incarnation if answer.incarnation else (answer.name, answer.port) != own)
         ]
+        if self.relay is not None and workgroup in (None, self._config.workgroup):
+            found += [PeerDescriptor(name, str(where)) for name, where in await self.relay.only_by_it(pattern)]
+        return sorted(found, key=lambda one: one.name)  # and else as they were
 
     async def _connect_to(self, name: str, where: HostPort, reconnect: bool, *, background: bool = False) -> None:
         if name in self._dials:

@@ -23,6 +23,10 @@ class SiteRelay(Protocol):
         """
         ...
 
+    async def only_by_it(self, pattern: str) -> list[tuple[str, Relay]]:
+        """The contexts that are reached in no other way, each with the server; none if the site cannot be asked."""
+        ...
+
     async def open(self, name: str) -> tuple[socket.socket, Relay] | None:
         """Connect to it; None if none of that name is at the site.
 

@@ -25,7 +25,8 @@ from qmi.messages import Origin
 from qmi.names import HostPort, Relay
 from qmi.runtime.forks import close_in_child
 from qmi.site.client import SiteClient
-from qmi.site.presence import Present
+from qmi.site.here import machine
+from qmi.site.presence import Present, reachable
 from qmi.site.relay_flow import (
     OVERHEAD,
     Ended,
@@ -280,6 +281,22 @@ class LinkRelay:
         found = await self._present(name)
         # One that has not said yet where it is, since it has only just started, may be reached directly.
         return None if found is None or found.said is None else self.where
+
+    async def only_by_it(self, pattern: str) -> list[tuple[str, Relay]]:
+        """The contexts that are reached in no other way, each with the server; none if the site cannot be asked."""
+        if not self._client.is_up:
+            return []
+        try:
+            present = await self._directory.who(pattern)
+        except (QMI_NotDeliveredException, QMI_TimeoutException):  # as whoever asked for the others has said
+            return []
+        here = machine()
+        return [
+            (found.context, self.where)
+            for found in present
+            if found.said is not None and found.said.relay and found.incarnation != self._own[1]
+            and reachable(found.said, here) is None
+        ]  # fmt: skip
 
     async def _present(self, name: str) -> Present | None:
         """The context of a name that a link can be made to through the servers; None if there is none.

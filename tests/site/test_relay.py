@@ -26,15 +26,17 @@ from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import rpc_method
 from qmi.errors import (
     QMI_ConnectionException,
+    QMI_InvalidValueException,
     QMI_OutcomeUnknownException,
     QMI_PeerNotFoundException,
 )
-from qmi.names import HostPort, Relay, is_relay
+from qmi.names import HostPort, Relay, is_relay, parse_peer_address
 from qmi.net.io.transport import PlainWire
 from qmi.proc.site_server import SiteServer
 from qmi.site.relay import _Pipe
 from qmi.site.relay_flow import WINDOW
 from qmi.site.server_config import SERVER_NAME
+from tests.support.actors import actor_of
 from tests.support.netns import star
 from tests.support.ports import free_port
 from tests.support.programs import Program
@@ -132,6 +134,15 @@ def test_relay_is_told_from_an_address() -> None:
     assert str(relay) == "relay [::1]:4222"
     assert is_relay(str(relay))
     assert not is_relay(str(HostPort("relay", 4222)))
+    assert type(parse_peer_address(str(relay))) is Relay
+    assert parse_peer_address(str(relay)) == relay
+    assert type(parse_peer_address("relay:4222")) is HostPort
+
+
+@pytest.mark.parametrize("text", ["relay ", "relay x", "relay a b:1", "relay relay a:1", "a relay b:1", None])
+def test_address_of_a_relay_that_makes_no_sense_is_refused(text: Any) -> None:
+    with pytest.raises(QMI_InvalidValueException, match="expected 'host:port'"):
+        parse_peer_address(text)
 
 
 @pytest.mark.slow
@@ -160,9 +171,13 @@ async def test_context_out_of_reach_is_found_and_connected_by_its_name(
     monkeypatch.setattr("qmi.site.attendance.machine", lambda: next(computers))  # each on one of its own
     async with two(served) as (lab, desk):
         await announced(lab)
-        await desk.connect_to_peer("lab", reconnect=True)
-        (status,) = desk.connections.link_statuses()
-        assert status.relayed
+        (found,) = await desk.discover_peer_contexts()
+        assert found == ("lab", f"relay {load_config(served).site.addresses[0]}")
+        for address in (None, found.address_port):
+            await desk.connect_to_peer("lab", address, reconnect=True)
+            (status,) = desk.connections.link_statuses()
+            assert status.relayed
+            await desk.disconnect_from_peer("lab")
 
 
 @pytest.mark.slow
@@ -175,9 +190,7 @@ async def test_everything_that_links_carry_goes_through_the_server(served: Path)
         assert await bench.lock()
         assert await bench.is_locked()
         await desk.disconnect_from_peer("lab")
-        local = await lab.get_rpc_object("bench")
-        await until(lambda: not lab.connections.names())
-        assert not await local.is_locked()
+        await until(lambda: not actor_of(lab, "bench").lock_manager.is_locked)
 
 
 @pytest.mark.slow
