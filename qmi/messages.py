@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
-from qmi.records import PlainRecord
+from qmi.records import FieldRecord
 
 Args: TypeAlias = tuple[object, ...]
 """Positional arguments: users' values, which pass through as they are."""
@@ -173,7 +173,7 @@ def method_text(method: str, args: Args = ()) -> str:
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Call(PlainRecord):
+class Call(FieldRecord):
     """Run a published method. The answer is its result, or a stream if the method is a generator.
 
     Attributes:
@@ -207,7 +207,7 @@ class LockAnswer(IntEnum):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Acquire(PlainRecord):
+class Acquire(FieldRecord):
     """Lock an object. The answer is a :class:`LockAnswer`.
 
     Attributes:
@@ -232,7 +232,7 @@ class Acquire(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Release(PlainRecord):
+class Release(FieldRecord):
     """Unlock an object. The answer is True or False.
 
     Attributes:
@@ -247,35 +247,35 @@ class Release(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ForceRelease(PlainRecord):
+class ForceRelease(FieldRecord):
     """Unlock an object regardless of the holder. The answer is None."""
 
     object: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class QueryLock(PlainRecord):
+class QueryLock(FieldRecord):
     """Ask for the holder of the lock. The answer is a :class:`LockInfo` or None."""
 
     object: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class QueryStatistics(PlainRecord):
+class QueryStatistics(FieldRecord):
     """Ask what the object has done and is doing. The answer is a mapping."""
 
     object: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Describe(PlainRecord):
+class Describe(FieldRecord):
     """Ask for the interface of an object. The answer is an interface descriptor."""
 
     object: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Subscribe(PlainRecord):
+class Subscribe(FieldRecord):
     """Ask for each signal of this name that the object publishes."""
 
     object: str
@@ -283,7 +283,7 @@ class Subscribe(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Unsubscribe(PlainRecord):
+class Unsubscribe(FieldRecord):
     """End a subscription."""
 
     object: str
@@ -291,7 +291,7 @@ class Unsubscribe(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Signal(PlainRecord):
+class Signal(FieldRecord):
     """Something that an object publishes to all subscribers. There is no answer.
 
     Attributes:
@@ -321,14 +321,14 @@ class Undecodable(tuple[object, ...]):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Value(PlainRecord):
+class Value(FieldRecord):
     """The answer to a request that succeeded."""
 
     value: object
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Failure(PlainRecord):
+class Failure(FieldRecord):
     """The answer to a request that failed."""
 
     error: BaseException

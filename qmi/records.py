@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-__all__ = ["PlainRecord"]
+__all__ = ["FieldRecord"]
 
 
-class PlainRecord:
+class FieldRecord:
     """Base of dataclasses, and of classes of attrs, that are made with ``eq=False, repr=False``.
 
     Two are equal if they are of the same class and their fields are. As with a dataclass, there is no hash.

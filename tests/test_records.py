@@ -9,11 +9,11 @@ from attrs import define
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.messages import Call, Release, Subscribe, Token
 from qmi.net.protocol.events import CancelReceived, StreamEnded
-from qmi.records import PlainRecord
+from qmi.records import FieldRecord
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Point(PlainRecord):
+class Point(FieldRecord):
     x: int
     y: int = 0
     noted: str = field(default="", compare=False)
@@ -26,7 +26,7 @@ class Place(Point):
 
 
 @define(eq=False, repr=False)
-class Section(PlainRecord):
+class Section(FieldRecord):
     x: int = 1
     inner: tuple[int, ...] = ()
 

@@ -6,6 +6,7 @@ The grid begins when the loop is prepared; the first iteration starts at once wi
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.meter import quantile
@@ -17,9 +18,17 @@ FIRST = 100
 
 
 def lateness(times: list[float], period: float) -> list[float]:
-    """Seconds from each iteration's time on the grid to its start; a little below zero is before its time."""
-    half = period / 2
-    return [(moment - times[0] + half) % period - half for moment in times[FIRST:]]
+    """Seconds from the time that each iteration was due to its start.
+
+    It is due at the first time on the grid after the start before it. Counted to the nearest time on the grid, one that
+    a busy machine holds up for longer than half a period would seem to be early, and no lateness to be longer.
+    """
+    late = []
+    for before, moment in pairwise(times[FIRST:]):
+        due = (int((before - times[0]) / period + 0.1) + 1) * period
+        found = moment - times[0] - due
+        late.append(found if found > -0.1 * period else found + period)  # overdue since then, and started at once
+    return late
 
 
 def loop_class(variant: str) -> Any:

@@ -14,7 +14,7 @@ from qmi.actors.plain_records import PlainRecord
 from qmi.actors.status_words import busy_words, duration, error_words, late_words, lock_words, pages_words, short_class
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LockStatus(PlainRecord):
     """Who holds the lock of an object.
 
@@ -37,7 +37,7 @@ class LockStatus(PlainRecord):
     host: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class BusyStatus(PlainRecord):
     """What an object does now.
 
@@ -56,7 +56,7 @@ class BusyStatus(PlainRecord):
     where: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ErrorStatus(PlainRecord):
     """The last error of an object.
 
@@ -75,7 +75,7 @@ class ErrorStatus(PlainRecord):
     context: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SignalStatus(PlainRecord):
     """A signal of an object.
 
@@ -92,7 +92,7 @@ class SignalStatus(PlainRecord):
     peers: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TaskStatus(PlainRecord):
     """What a task does, and how punctual its loop is.
 
@@ -131,7 +131,7 @@ class TaskStatus(PlainRecord):
     lateness: tuple[tuple[float, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ObjectStatus(PlainRecord):
     """One object of a context.
 
@@ -174,7 +174,7 @@ class ObjectStatus(PlainRecord):
     signals: tuple[SignalStatus, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LinkStatus(PlainRecord):
     """A link of a context to another one. Numbers that the system does not tell are negative.
 
@@ -221,7 +221,7 @@ class LinkStatus(PlainRecord):
     round_trip: float = -1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SignalTotals(PlainRecord):
     """What has become of the signals of a context.
 
@@ -236,7 +236,7 @@ class SignalTotals(PlainRecord):
     receivers_dropped: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ProcessStatus(PlainRecord):
     """What the process of a context uses. Numbers that the system does not tell are negative.
 
@@ -251,7 +251,7 @@ class ProcessStatus(PlainRecord):
     threads: int = -1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LogTotals(PlainRecord):
     """How many records the log of the program has got so far.
 
@@ -264,7 +264,7 @@ class LogTotals(PlainRecord):
     errors: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PagesStatus(PlainRecord):
     """The pages that a program serves as a section ``web`` of the configuration says.
 
@@ -282,7 +282,7 @@ class PagesStatus(PlainRecord):
     pid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ContextStatus(PlainRecord):
     """What a context tells of itself.
 

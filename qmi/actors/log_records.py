@@ -9,7 +9,7 @@ from qmi.errors import QMI_InvalidValueException
 from qmi.names import nearest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LogRecordStatus(PlainRecord):
     """A record of the log of a context.
 
@@ -32,7 +32,7 @@ class LogRecordStatus(PlainRecord):
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LogBatch(PlainRecord):
     """A part of the log of a context.
 

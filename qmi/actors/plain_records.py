@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, TypeAlias, cast, get_args, get_origin, get_type_hints
 
+from qmi.records import FieldRecord
+
 _LONGEST_TEXT = 10_000
 
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
@@ -23,8 +25,8 @@ class _Unfit(Exception):
     """It is something else than expected."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlainRecord:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PlainRecord(FieldRecord):
     """A record that travels as plain data. Fields are texts, numbers, booleans, records, or tuples or mappings of them.
 
     Every field of a derived dataclass has a default.
@@ -54,6 +56,9 @@ class PlainRecord:
     def to_plain(self) -> dict[str, Plain]:
         """The same as texts, numbers, lists and dictionaries."""
         return {key: _to_plain(getattr(self, name)) for name, key, _ in _fields_of(type(self))}
+
+    def __hash__(self) -> int:  # type: ignore[override] # these are frozen
+        return hash((type(self), *(getattr(self, name) for name, _, _ in _fields_of(type(self)))))
 
 
 def _to_plain(value: object) -> Plain:

@@ -41,7 +41,7 @@ from qmi.config.validators import (
 )
 from qmi.errors import QMI_ConfigurationException
 from qmi.names import MAX_NAME_LENGTH, HostPort, parse_server_url
-from qmi.records import PlainRecord
+from qmi.records import FieldRecord
 
 __all__ = [
     "CfgContext",
@@ -67,7 +67,7 @@ GIB = 1024 * MIB
 
 
 @define(eq=False, repr=False)
-class CfgLogging(PlainRecord):
+class CfgLogging(FieldRecord):
     """Which log messages are kept, and where.
 
     Attributes:
@@ -93,7 +93,7 @@ class CfgLogging(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgSafeWhen(PlainRecord):
+class CfgSafeWhen(FieldRecord):
     """When an instrument is brought into its safe state, besides the end of its context.
 
     Attributes:
@@ -108,7 +108,7 @@ class CfgSafeWhen(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgInstrument(PlainRecord):
+class CfgInstrument(FieldRecord):
     """An instrument that the program of a context makes.
 
     Attributes:
@@ -140,7 +140,7 @@ class CfgInstrument(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgRestart(PlainRecord):
+class CfgRestart(FieldRecord):
     """When a task that failed is started again; see :class:`qmi.core.task.RestartRule`.
 
     Attributes:
@@ -168,7 +168,7 @@ class CfgRestart(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgTask(PlainRecord):
+class CfgTask(FieldRecord):
     """A task that the program of a context makes.
 
     Attributes:
@@ -197,7 +197,7 @@ DEFAULT_BIND = "127.0.0.1:8642"
 
 
 @define(eq=False, repr=False)
-class CfgWeb(PlainRecord):
+class CfgWeb(FieldRecord):
     """The pages of the laboratory, which ``qmi.tools.serve`` has a program of their own serve as long as it runs.
 
     The names of files are taken from the directory of the configuration file, that of the folder from the QMI home
@@ -237,7 +237,7 @@ SERVE_MODULE = "qmi.tools.serve"
 
 
 @define(eq=False, repr=False)
-class CfgContext(PlainRecord):
+class CfgContext(FieldRecord):
     """One context: where it listens and how ``qmi_proc`` starts its program.
 
     Attributes:
@@ -313,7 +313,7 @@ class CfgContext(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgProcessHost(PlainRecord):
+class CfgProcessHost(FieldRecord):
     """How ``qmi_proc`` reaches another computer.
 
     Attributes:
@@ -328,7 +328,7 @@ class CfgProcessHost(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgProcessManagement(PlainRecord):
+class CfgProcessManagement(FieldRecord):
     """What ``qmi_proc`` needs to know beyond the contexts.
 
     Attributes:
@@ -341,7 +341,7 @@ class CfgProcessManagement(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgSecurity(PlainRecord):
+class CfgSecurity(FieldRecord):
     """Files for TLS. With all three, peers prove themselves to each other; with none, connections are not protected.
 
     Relative names are taken from the directory of the configuration file. ``${context}`` is the name of the context
@@ -376,7 +376,7 @@ class CfgSecurity(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgLimits(PlainRecord):
+class CfgLimits(FieldRecord):
     """How much a peer may ask for before it is refused.
 
     Attributes:
@@ -425,7 +425,7 @@ class CfgLimits(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgDiscovery(PlainRecord):
+class CfgDiscovery(FieldRecord):
     """How contexts find each other on the network.
 
     Attributes:
@@ -442,7 +442,7 @@ class CfgDiscovery(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgHistory(PlainRecord):
+class CfgHistory(FieldRecord):
     """How much the servers of a site keep of what was published, for those that come later or were away.
 
     Attributes:
@@ -461,7 +461,7 @@ CLUSTER_OFFSET = 2000
 
 
 @define(eq=False, repr=False)
-class CfgSite(PlainRecord):
+class CfgSite(FieldRecord):
     """The servers that many contexts exchange signals by, and find each other.
 
     Attributes:
@@ -513,7 +513,7 @@ class CfgSite(PlainRecord):
 
 
 @define(eq=False, repr=False)
-class CfgQmi(PlainRecord):
+class CfgQmi(FieldRecord):
     """The whole configuration.
 
     Attributes:

@@ -32,7 +32,7 @@ from typing import Final, Protocol, Self
 
 import trio
 
-from qmi.actors.clock.timerfd import TimerFd, open_timer, remove_timer_slack
+from qmi.actors.clock.timerfd import TimerFd, open_timer, remove_timer_slack, take_short_turns
 from qmi.actors.clock.wakeup_latency import AimEarly
 
 __all__ = ["Clock", "LoopTimer", "MonotonicClock", "ThreadTimer"]
@@ -167,7 +167,7 @@ class _ThreadTimer(_Closing):
         self._gate = threading.Lock()
         self._gate.acquire()
         self._interrupted = False
-        self._slack_removed_in: int | None = None
+        self._prepared_in: int | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -217,9 +217,10 @@ class _ThreadTimer(_Closing):
     def _sleep(self, seconds: float) -> bool:
         """Whether the sleep was interrupted."""
         me = threading.get_ident()
-        if self._slack_removed_in != me:
+        if self._prepared_in != me:
             remove_timer_slack()
-            self._slack_removed_in = me
+            take_short_turns()
+            self._prepared_in = me
         return self._gate.acquire(timeout=seconds)
 
 
@@ -229,6 +230,7 @@ class _LoopTimer(_Closing):
     def __init__(self, aim: AimEarly, timer: TimerFd | None) -> None:
         self._aim = aim
         self._timer = timer
+        self._prepared = False
 
     def close(self) -> None:
         if self._timer is not None:
@@ -249,6 +251,9 @@ class _LoopTimer(_Closing):
             pass
 
     async def _sleep_until(self, target: float) -> None:
+        if not self._prepared:
+            take_short_turns()
+            self._prepared = True
         if self._timer is None:
             await trio.sleep(max(0.0, target - time.monotonic()))
         else:

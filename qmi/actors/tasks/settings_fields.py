@@ -21,7 +21,7 @@ _SECTIONS: Final = frozenset({"Attributes", "Args", "Arguments", "Parameters", "
 _ENTRY: Final = re.compile(r"(\s+)(\w+)(?:\s*\([^)]*\))?:\s*(.*)$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SettingField(PlainRecord):
     """A field of the settings of a task.
 

@@ -31,7 +31,7 @@ from qmi.messages import (
 )
 from qmi.names import is_valid_name
 from qmi.net.protocol.kinds import Kind
-from qmi.records import PlainRecord
+from qmi.records import FieldRecord
 
 MAX_INT = (1 << 63) - 1
 MAX_NAME = 255
@@ -94,7 +94,7 @@ class Bound(Protocol):
         """Return what is encoded, made of what the program works with."""
 
 
-class _Same(PlainRecord):
+class _Same(FieldRecord):
     """A bound whose values are used as they are decoded."""
 
     __slots__ = ()
@@ -195,7 +195,7 @@ class Exactly(_Same):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Items(PlainRecord):
+class Items(FieldRecord):
     """A list of values with a common bound, which becomes a tuple."""
 
     item: Bound | None
@@ -250,7 +250,7 @@ class ByName(_Same):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class TokenPair(PlainRecord):
+class TokenPair(FieldRecord):
     """A secret, and whether the user chose it; becomes a :class:`~qmi.messages.Token`."""
 
     secret: Text
@@ -277,7 +277,7 @@ class TokenPair(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Maybe(PlainRecord):
+class Maybe(FieldRecord):
     """None, or what another bound accepts."""
 
     bound: Bound

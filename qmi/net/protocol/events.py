@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from qmi.messages import Reply, Request, Signal
 from qmi.net.protocol.handshake import Hello
-from qmi.records import PlainRecord
+from qmi.records import FieldRecord
 
 
 class LossKind(Enum):
@@ -27,21 +27,21 @@ class LossKind(Enum):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class HelloReceived(PlainRecord):
+class HelloReceived(FieldRecord):
     """The other side proved itself as far as it can; call ``accept`` or ``refuse``. Only on the listening side."""
 
     hello: Hello
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Connected(PlainRecord):
+class Connected(FieldRecord):
     """The handshake is done; requests may be sent."""
 
     hello: Hello
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class RequestReceived(PlainRecord):
+class RequestReceived(FieldRecord):
     """The other side asks for something. Answer it exactly once, also after a :class:`CancelReceived`."""
 
     number: int
@@ -49,14 +49,14 @@ class RequestReceived(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class CancelReceived(PlainRecord):
+class CancelReceived(FieldRecord):
     """The other side does not wait for this request (or read this stream) any more, or is gone."""
 
     number: int
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ReplyReceived(PlainRecord):
+class ReplyReceived(FieldRecord):
     """A request of this side has ended, by an answer of the other side or by the loss of the link."""
 
     number: int
@@ -64,14 +64,14 @@ class ReplyReceived(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class StreamOpened(PlainRecord):
+class StreamOpened(FieldRecord):
     """The answer to a call is a stream: give credit, and as many items come."""
 
     number: int
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ItemReceived(PlainRecord):
+class ItemReceived(FieldRecord):
     """The next item of a stream."""
 
     number: int
@@ -79,14 +79,14 @@ class ItemReceived(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class StreamEnded(PlainRecord):
+class StreamEnded(FieldRecord):
     """A stream has no more items; the request has ended."""
 
     number: int
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class CreditReceived(PlainRecord):
+class CreditReceived(FieldRecord):
     """The consumer of a stream of this side can take this many more items."""
 
     number: int
@@ -94,19 +94,19 @@ class CreditReceived(PlainRecord):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class SignalsReceived(PlainRecord):
+class SignalsReceived(FieldRecord):
     """Objects of the other side published signals, in this order: those that came without anything in between."""
 
     signals: list[Signal]
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class LargeFrameReceived(PlainRecord):
+class LargeFrameReceived(FieldRecord):
     """A frame has come that is decoded beside the loop; see ``Connection.large_frame``."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class PeerLost(PlainRecord):
+class PeerLost(FieldRecord):
     """The last event: the link is gone, for a reason that a person understands.
 
     Attributes:

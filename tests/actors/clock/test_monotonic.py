@@ -16,7 +16,14 @@ import trio.testing
 from qmi.actors.clock import monotonic as clock_module
 from qmi.actors.clock import timerfd as linux_timer
 from qmi.actors.clock.monotonic import Clock, MonotonicClock, ThreadTimer
-from qmi.actors.clock.timerfd import TimerFd, open_timer, remove_timer_slack
+from qmi.actors.clock.timerfd import (
+    _SCHED_ATTR,
+    _SCHED_CALLS,
+    TimerFd,
+    open_timer,
+    remove_timer_slack,
+    take_short_turns,
+)
 from qmi.actors.clock.wakeup_latency import AimEarly
 
 needs_timerfd = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is there on Linux only")
@@ -270,6 +277,66 @@ def test_the_slack_of_a_thread_can_be_removed() -> None:
     assert found == [True, 1]
 
 
+needs_short_turns = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine not in _SCHED_CALLS, reason="the numbers of the calls are not known"
+)
+
+
+def turn_of_this_thread() -> int:
+    look = _SCHED_CALLS[os.uname().machine][1]
+    state = ctypes.create_string_buffer(_SCHED_ATTR.size)
+    assert ctypes.PyDLL(None).syscall(look, 0, state, _SCHED_ATTR.size, 0) == 0
+    return int(_SCHED_ATTR.unpack(state.raw)[5])
+
+
+@needs_short_turns
+def test_a_thread_can_take_short_turns_and_keeps_its_priority() -> None:
+    found: list[object] = []
+
+    def look() -> None:
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        usual = turn_of_this_thread()
+        found.extend([take_short_turns(), turn_of_this_thread() in (100_000, usual)])
+        found.append(os.getpriority(os.PRIO_PROCESS, 0) == before)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join(10.0)
+    assert found == [True, True, True]
+
+
+@needs_short_turns
+def test_thread_of_another_policy_keeps_its_turns() -> None:
+    found: list[object] = []
+
+    def look() -> None:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        usual = turn_of_this_thread()
+        found.extend([take_short_turns(), turn_of_this_thread() == usual])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join(10.0)
+    assert found == [False, True]
+
+
+@needs_timerfd
+def test_waits_of_threads_and_tasks_take_short_turns(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(clock_module, "take_short_turns", lambda: asked.append(threading.get_ident()))
+    with clock.thread_waiter() as waiter:
+        waiter.wait_until(clock.now() + 1e-3)
+        waiter.wait_until(clock.now() + 1e-3)
+
+    async def wait() -> None:
+        with clock.loop_waiter() as waiter:
+            await waiter.sleep_until(clock.now() + 1e-3)
+            await waiter.sleep_until(clock.now() + 1e-3)
+
+    trio.run(wait)
+    assert asked == [threading.get_ident()] * 2
+
+
 def refuse(*_: object) -> int:
     return -1
 
@@ -277,7 +344,7 @@ def refuse(*_: object) -> int:
 class _Library:
     """A C library whose calls fail."""
 
-    prctl = timerfd_create = staticmethod(refuse)
+    prctl = timerfd_create = syscall = staticmethod(refuse)
     timerfd_settime = staticmethod(refuse)
 
 
@@ -290,6 +357,7 @@ def test_clock_outside_linux_uses_no_timer_and_no_slack(
     monkeypatch.setattr(linux_timer, "_c_library", library)
     assert open_timer() is None
     assert remove_timer_slack() is False
+    assert take_short_turns() is False
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
@@ -297,6 +365,7 @@ def test_other_platforms_are_not_asked(platform: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "platform", platform)
     assert open_timer() is None
     assert remove_timer_slack() is False
+    assert take_short_turns() is False
 
 
 def test_a_library_that_cannot_be_loaded_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
