@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.web_bench import Bench, bench_program
 from tests.support.web_lab import Pages, served_lab
 from tests.support.web_pictures import CHROMIUM, browser
+
+# What a page shows takes a while beside a busy machine's other work.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="package")
