@@ -17,7 +17,6 @@ from qmi.web.api import Handler, make_routes
 from qmi.web.api_table import OPERATIONS
 from qmi.web.assets import serve_asset
 from qmi.web.guard import App, Guard
-from qmi.web.large_values import load_numpy
 from qmi.web.pages import PAGES, Page, endpoint_of, render
 from qmi.web.services import Services
 from qmi.web.site import PATIENCE
@@ -44,7 +43,6 @@ def make_app(services: Services) -> App:
     Args:
         services: What the server consists of.
     """
-    load_numpy()
     routes = [
         *(Route(page.path, endpoint_of(page, services), methods=["GET"]) for page in PAGES),
         Route("/static/{name}", serve_asset, methods=["GET"]),

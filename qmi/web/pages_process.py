@@ -1,6 +1,7 @@
 """The program that serves the pages beside one that measures: started, watched, started again, and ended with it.
 
-A thread of the measuring program waits for what that program says, and for its end; it has nothing else to do.
+A thread of the measuring program waits for what that program says, and for its end. Another one sees whether it says
+something at all: one that is frozen answers no browser, and is killed, so that it is started again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ PROGRAM: Final = "qmi.web.pages_program"
 RESTARTS: Final = RestartRule(limit=None, window=120.0, first_delay=1.0, growth=2.0, longest_delay=60.0)
 PATIENCE: Final = 5.0
 """How long the program has to end, in seconds."""
+SILENCE: Final = 30.0
+"""The program is killed if it says nothing for so long while it serves, in seconds; it says something every few."""
+START_SILENCE: Final = 120.0
+"""The same, while it starts."""
 
 
 class _Lifeline:
@@ -66,6 +71,8 @@ class PagesProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: _Lifeline | None = None
         self._is_served = False
+        # Set by the thread that reads, at each line and at the end; cleared by the one that watches.
+        self._heard = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pages", daemon=True)
 
     def __enter__(self) -> Self:
@@ -119,8 +126,10 @@ class PagesProcess:
         if process is None:
             return ""
         assert process.stdout is not None
-        with process.stdout as pipe:
+        watch = _Watch(process, self._heard, lambda: SILENCE if self._is_served else START_SILENCE)
+        with watch, process.stdout as pipe:
             for line in pipe:
+                self._heard.set()
                 told = _read(line)
                 why = told.why or why
                 if told.address:
@@ -129,7 +138,7 @@ class PagesProcess:
                     _logger.info("The laboratory is shown at %s by process %d", told.address, told.pid)
         code = process.wait()
         self._end_pipe()
-        return why or f"process {process.pid} {how_it_ended(code)}"
+        return watch.why or why or f"process {process.pid} {how_it_ended(code)}"
 
     def _end_pipe(self) -> None:
         """Close this end of the pipe of a process that has ended."""
@@ -156,6 +165,48 @@ class PagesProcess:
             assert process.stdin is not None
             self._process, self._lifeline, self._is_served = process, _Lifeline(process.stdin), False
             return process
+
+
+class _Watch:
+    """Kills a process that says nothing for too long, for the length of a block.
+
+    Args:
+        process: The process.
+        heard: Is set when it says something.
+        silence: Returns for how long it may say nothing, in seconds.
+
+    Attributes:
+        why: Why it was killed; empty if it was not.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], heard: threading.Event, silence: Callable[[], float]) -> None:
+        self._process, self._heard, self._silence = process, heard, silence
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name="pages watch", daemon=True)
+        self.why: str = ""
+
+    def __enter__(self) -> None:
+        self._heard.clear()
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over = True
+        self._heard.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        # Half of the time twice: where this program was frozen and goes on, the time is over, and what the other one
+        # has said meanwhile is read within the second half.
+        silent = 0
+        while silent < 2:
+            silence = self._silence()
+            silent = 0 if self._heard.wait(silence / 2) else silent + 1
+            self._heard.clear()
+            if self._is_over:
+                return
+        self.why = f"process {self._process.pid} has said nothing for {silence:g} s, and was killed"
+        # It is not waited for yet, so that no other process has its number.
+        self._process.kill()
 
 
 def _read(line: bytes) -> PagesStatus:

@@ -1,8 +1,8 @@
 """The program that serves the pages of a section ``web``: ``python -m qmi.web.pages_program CONTEXT --config FILE``.
 
 It is started by :mod:`qmi.web.pages_process`, to which it tells a line of JSON when the pages are served or when they
-cannot be, and it ends when its standard input does: that is a pipe, which the system closes with the other program
-whatever has ended that.
+cannot be, and an empty object every few seconds. It ends when its standard input does: that is a pipe, which the system
+closes with the other program whatever has ended that.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from qmi.web.needed import not_installed
 from qmi.web.options import Options, configured_options
 
 _logger = logging.getLogger("qmi.web")
+
+BEAT = 5.0
+"""How often the other program is told that this one goes on, in seconds."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -56,6 +59,7 @@ async def _serve(config: CfgQmi, options: Options) -> None:
     # No nursery is around it: what ends this program by a signal comes out of it as it is.
     with trio.CancelScope() as scope:
         trio.lowlevel.spawn_system_task(_end_with_parent, scope)
+        trio.lowlevel.spawn_system_task(_beat)
         await serve(config, options, _say_nothing, task_status=_Teller(options))
 
 
@@ -80,6 +84,13 @@ async def _end_with_parent(scope: trio.CancelScope) -> None:
     while await trio.to_thread.run_sync(_read, abandon_on_cancel=True):
         pass
     scope.cancel()
+
+
+async def _beat() -> None:
+    """Tell that this program is not frozen, nor its event loop held up: nothing, again and again."""
+    while True:
+        _tell({})
+        await trio.sleep(BEAT)
 
 
 def _read() -> bytes:

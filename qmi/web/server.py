@@ -22,6 +22,7 @@ from qmi.web.certificates import https_warnings
 from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
+from qmi.web.large_values import load_numpy
 from qmi.web.listening import Server, listening_socket, tls_of, url_of
 from qmi.web.lock_requests import LockRequests
 from qmi.web.options import Options, check_own_certificate
@@ -60,6 +61,12 @@ def check_options(options: Options) -> ssl.SSLContext | None:
     return tls_of(options)
 
 
+def _prepare() -> None:
+    """Read and load what the first who asks would wait for, and everybody else with him."""
+    assets()
+    load_numpy()
+
+
 async def serve(
     config: CfgQmi,
     options: Options,
@@ -82,7 +89,7 @@ async def serve(
         QMI_ConfigurationException: If a package is missing.
         QMI_ConnectionException: If the address is taken.
     """
-    assets()
+    _prepare()
     check_own_certificate(config, options.context_name)
     tls, door = check_options(options), Door(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.

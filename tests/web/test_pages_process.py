@@ -10,6 +10,7 @@ import queue
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,52 @@ def test_pages_that_end_are_started_again(context: str, why: str, caplog: pytest
     assert logged[0].levelno == logging.WARNING
     # The same reason again is no news; another process is.
     assert logged[1].levelno == (logging.INFO if context == "fails" else logging.WARNING)
+
+
+def test_pages_that_are_frozen_are_killed_and_started_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pages_process, "SILENCE", 0.02)
+    with Beside("freezes") as beside:
+        found = [beside.next() for _ in range(5)]
+    assert [bool(each.address) for each in found] == [False, True, False, True, False]
+    for served, killed in zip(found[1::2], found[2::2], strict=True):
+        assert killed.why == f"process {served.pid} has said nothing for 0.02 s, and was killed"
+        assert identify(served.pid) is None
+    assert "tried again in" in caplog.text
+
+
+class _Scripted(threading.Event):
+    """Is set within its time, or not, as a test says."""
+
+    def __init__(self, heard: list[bool]) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+        self._script = iter(heard)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        return next(self._script)
+
+
+class _Victim:
+    """Stands for a process."""
+
+    pid = 17
+    killed = 0
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+def test_pages_are_killed_when_nothing_is_heard_twice_in_turn() -> None:
+    # After this program itself was frozen, its time is over at first, whatever the other one has said.
+    heard, victim = _Scripted([True, False, True, False, False, True]), _Victim()
+    watch = pages_process._Watch(victim, heard, iter([120.0, *[30.0] * 9]).__next__)  # type: ignore[arg-type]
+    watch._run()
+    assert victim.killed == 1
+    assert heard.waited == [60.0, 15.0, 15.0, 15.0, 15.0]
+    assert watch.why == "process 17 has said nothing for 30 s, and was killed"
 
 
 def test_pages_that_cannot_be_started_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +239,8 @@ def test_program_tells_why_it_cannot_serve(
     path.write_text(json.dumps({"qmi_home": str(tmp_path), "contexts": sections}))
     code, told = program(monkeypatch, context, "--config", str(path))
     assert code == 1
-    assert [list(each) for each in told] == [["why"]]
-    assert re.match(why, str(told[0]["why"]))
+    assert [list(each) for each in told if each] == [["why"]]
+    assert re.match(why, str(told[-1]["why"]))
 
 
 def test_program_tells_the_address_and_ends_with_its_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,14 +255,16 @@ def test_program_tells_the_address_and_ends_with_its_input(tmp_path: Path, monke
 
     def tell_and_close(told: dict[str, object]) -> None:
         tell(told)
-        os.close(writing)
+        if told:
+            os.close(writing)
 
     monkeypatch.setattr(pages_program, "_tell", tell_and_close)
     monkeypatch.setattr(pages_program, "_read", lambda: os.read(reading, 1))
     code, told = program(monkeypatch, "lab", "--config", str(path))
     os.close(reading)
     assert code == 0
-    (found,) = told
+    (found,) = [each for each in told if each]
+    assert told.count({}) >= 1, "it says that it goes on"
     assert str(found["address"]).startswith("http://127.0.0.1:")
     assert found["token_file"] == str(tmp_path / "lab_web.token")
     assert (found["pid"], (tmp_path / "lab_web.token").stat().st_mode & 0o777) == (os.getpid(), 0o600)
