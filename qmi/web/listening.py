@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ import anyio.abc
 import anyio.streams.tls
 import trio
 from anycorn import Config
+from anycorn.protocol.h2 import H2Protocol
 from anycorn.tcp_server import TCPServer
 from anycorn.utils import wrap_app
 from anycorn.worker_context import WorkerContext
@@ -107,6 +109,45 @@ def tls_of(options: Options) -> ssl.SSLContext | None:
     return context
 
 
+class Tls:
+    """What TLS is spoken with: the certificate and the key that are in the files when somebody connects.
+
+    Args:
+        options: How the server runs.
+        context: What was made of these files.
+        renewed: Is called when there are others.
+    """
+
+    def __init__(self, options: Options, context: ssl.SSLContext, renewed: Callable[[], object] = lambda: None) -> None:
+        self._options, self._context, self._renewed = options, context, renewed
+        self._seen = self._stamps()
+
+    def context(self) -> ssl.SSLContext:
+        """What the next connection speaks; if the files will not do, such as while they are copied, what was before."""
+        stamps = self._stamps()
+        if stamps != self._seen:
+            self._seen = stamps
+            try:
+                self._context = tls_of(self._options) or self._context
+            except QMI_ConfigurationException as error:
+                _logger.warning("The certificate was changed, and the one before is used still: %s", error)
+            else:
+                _logger.info("The certificate %s was changed, and is used from now on", self._options.certificate)
+                self._renewed()
+        return self._context
+
+    def _stamps(self) -> tuple[object, ...]:
+        return tuple(_stamp(file) for file in (self._options.certificate, self._options.key))
+
+
+def _stamp(file: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def _no_passphrase() -> bytes:
     # Without this, OpenSSL asks at the terminal, and a program without one waits for ever.
     raise QMI_ConfigurationException(
@@ -135,6 +176,7 @@ class _Stream(anyio.abc.ByteStream):
         self._stream = stream
         self._sending: anyio.CancelScope | None = None
         self._is_ended = False
+        self.before_receiving: Callable[[], Awaitable[None]] | None = None
 
     @property
     def extra_attributes(self) -> Mapping[Any, Any]:
@@ -143,6 +185,8 @@ class _Stream(anyio.abc.ByteStream):
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Receive some bytes."""
+        if self.before_receiving is not None:
+            await self.before_receiving()
         return await self._stream.receive(max_bytes)
 
     async def send(self, item: bytes) -> None:
@@ -188,6 +232,18 @@ class _Stream(anyio.abc.ByteStream):
 class _Connection(TCPServer):
     """The protocol of one connection."""
 
+    async def limit_idle(self) -> None:
+        """Have a connection without TLS that turns to HTTP/2 end, too, if nothing is asked for.
+
+        The protocol limits how long a connection has nothing to do, but not one that has turned from HTTP/1 and has
+        not asked for anything since.
+        """
+        turned = self.protocol.protocol
+        if isinstance(turned, H2Protocol):
+            self.stream.before_receiving = None  # type: ignore[attr-defined]
+            if not turned.streams:
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
+
     async def _read_data(self) -> None:
         await super()._read_data()
         await self.idle_task.stop()  # the other side has said its last: nothing more is waited for
@@ -201,7 +257,7 @@ class Server:
         tls: What TLS is spoken with; None without.
     """
 
-    def __init__(self, app: App, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, app: App, tls: Tls | None) -> None:
         self._tls = tls
         self._config = Config()
         self._config.errorlog = logging.getLogger("qmi.web.http")
@@ -271,11 +327,14 @@ class Server:
                 if self._tls is not None:
                     with trio.fail_after(HANDSHAKE_PATIENCE):
                         raw = await anyio.streams.tls.TLSStream.wrap(
-                            connection, server_side=True, ssl_context=self._tls, standard_compatible=False
+                            connection, server_side=True, ssl_context=self._tls.context(), standard_compatible=False
                         )
                 stream = _Stream(raw)
                 self._streams.add(stream)
-                await _Connection(self._app, self._config, self._context, {}, stream).run()  # type: ignore[arg-type]
+                served = _Connection(self._app, self._config, self._context, {}, stream)  # type: ignore[arg-type]
+                if self._tls is None:
+                    stream.before_receiving = served.limit_idle
+                await served.run()
         except (OSError, trio.TooSlowError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
             pass  # no TLS was spoken, or the other side has left
         except Exception:

@@ -6,6 +6,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from qmi.web.dashboards import Dashboards
 from qmi.web.doctor import Doctor
 from qmi.web.door import Door
 from qmi.web.large_values import load_numpy
-from qmi.web.listening import Server, listening_socket, tls_of, url_of
+from qmi.web.listening import Server, Tls, listening_socket, tls_of, url_of
 from qmi.web.lock_requests import LockRequests
 from qmi.web.options import Options, check_own_certificate
 from qmi.web.pushes import Hub
@@ -67,6 +68,12 @@ def _prepare() -> None:
     load_numpy()
 
 
+def _warn_of_certificate(options: Options, url: str) -> None:
+    if options.is_encrypted:
+        for warning in https_warnings(options.certificate, options.key, urlsplit(url).hostname or ""):
+            _logger.warning("%s", warning)
+
+
 async def serve(
     config: CfgQmi,
     options: Options,
@@ -97,9 +104,8 @@ async def serve(
     with listening_socket(options) as listener:
         url = url_of(listener, options)
         async with open_context(options.context_name, config=config, init_logging=init_logging) as context:
-            if options.is_encrypted:
-                for warning in https_warnings(options.certificate, options.key, urlsplit(url).hostname or ""):
-                    _logger.warning("%s", warning)
+            warn = partial(_warn_of_certificate, options, url)
+            warn()
             site = Site(context)
             locks = LockRequests(site)
             context.on_lock_request(locks.told)
@@ -113,7 +119,7 @@ async def serve(
             )  # fmt: skip
             ending = hub.ending
             async with site.running(), hub.running(), trio.open_nursery() as nursery:
-                server = Server(make_app(services), tls)
+                server = Server(make_app(services), None if tls is None else Tls(options, tls, warn))
                 nursery.start_soon(server.serve, listener, ending)
                 try:
                     say(f"The laboratory is shown at {url}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from qmi.errors import QMI_ConfigurationException
@@ -114,6 +116,79 @@ async def test_tls_of_long_ago_is_refused(config: Path, certificates: Path) -> N
     ):
         with pytest.raises(httpx.ConnectError):
             await client.get("/")
+
+
+async def served_name(port: int) -> str:
+    """For whom the certificate is that the next connection gets."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    async with await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=trusting) as stream:
+        await stream.do_handshake()
+        loaded = x509.load_der_x509_certificate(stream.getpeercert(binary_form=True))
+    return str(loaded.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+
+async def test_certificate_that_is_renewed_is_what_new_connections_get(
+    config: Path, certificates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "qmi.web")
+
+    def put(*ends: str, name: str) -> None:
+        for end in ends:
+            new = tmp_path / "new"
+            shutil.copyfile(certificates / f"{name}.{end}", new)
+            new.replace(tmp_path / f"web.{end}")
+
+    put("pem", "key", name="web")
+    first = x509.load_pem_x509_certificate((certificates / "web.pem").read_bytes())
+    own = str(first.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+    async with (
+        web_and_lab(config, options(tmp_path)) as web,
+        httpx.AsyncClient(base_url=web.url, verify=False, trust_env=False) as client,
+    ):
+        assert (await client.get("/static/qmi.css")).status_code == 200
+        assert await served_name(web.port) == own
+        put("pem", name="elsewhere")  # its key comes a moment later
+        assert await served_name(web.port) == own
+        assert "the one before is used still: HTTPS is not possible" in caplog.text
+        assert caplog.text.count("they do not belong together") == 1
+        await served_name(web.port)
+        assert caplog.text.count("they do not belong together") == 1, "once, and not for each connection"
+        put("key", name="elsewhere")
+        assert await served_name(web.port) != own
+        assert "was changed, and is used from now on" in caplog.text
+        assert "'qmi certs cert NAME --host 127.0.0.1' makes one" in caplog.text
+        (tmp_path / "web.pem").unlink()
+        assert await served_name(web.port) != own
+        put("pem", "key", name="web")
+        assert await served_name(web.port) == own
+        assert (await client.get("/static/qmi.css")).status_code == 200, "the connection that was there goes on"
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("sent", [PREFACE, PREFACE + SETTINGS, PREFACE[:18]], ids=["preface", "settings", "part"])
+async def test_connection_without_tls_that_turns_to_http_2_and_asks_for_nothing_is_ended(
+    config: Path, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anycorn.Config.keep_alive_timeout", 0.05)
+    async with web_and_lab(config) as web, await trio.open_tcp_stream("127.0.0.1", web.port) as stream:
+        await stream.send_all(sent)
+        with trio.fail_after(20):
+            async for _ in stream:
+                pass
+
+
+async def test_client_without_tls_is_served_by_http_2(config: Path) -> None:
+    async with (
+        web_and_lab(config) as web,
+        httpx.AsyncClient(base_url=web.url, http1=False, http2=True, trust_env=False) as client,
+    ):
+        for _ in range(3):
+            answer = await client.get("/api/session")
+            assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
 
 
 async def test_client_that_never_speaks_is_let_go(
