@@ -142,7 +142,7 @@ class AtSite:
     async def stop(self) -> None:
         """Take part no more, when everybody else has stopped."""
         if self.membership is not None:
-            self._services.connections.directory = self._services.connections.relay = None
+            self._services.connections.directory = None
             self._services.registry.on_change = lambda: None
             if self._own_log is not None:
                 await self._own_log.finish()

@@ -315,6 +315,8 @@ class Connections:
         for member in list(self._members.values()):
             member.link.close(f"context {self._services.name!r} {_HAS_STOPPED}")
             await member.link.ended.wait()
+        if self.relay is not None:
+            await self.relay.stop()
         self.failures.tell_kept(now=True)
 
     async def accept(self, connection: socket.socket, where: HostPort) -> None:

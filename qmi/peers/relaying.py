@@ -27,6 +27,10 @@ class SiteRelay(Protocol):
         """The contexts that are reached in no other way, each with the server; none if the site cannot be asked."""
         ...
 
+    async def stop(self) -> None:
+        """Let the last words of links out that have been closed."""
+        ...
+
     async def open(self, name: str) -> tuple[socket.socket, Relay] | None:
         """Connect to it; None if none of that name is at the site.
 

@@ -10,24 +10,18 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Final
 
 import trio
 
 from qmi.config.schema import CfgQmi, CfgSecurity
-from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.messages import Origin
 from qmi.names import HostPort, Relay
 from qmi.runtime.wakeup import Loop
 from qmi.site.attendance import Attendance
 from qmi.site.client import ClientOptions, Server, SiteClient
 from qmi.site.relay import LinkRelay
-from qmi.site.server_config import CONNECTIONS
 from qmi.site.subjects import inbox_prefix
 from qmi.site.trust import protection
-
-_LAST_WORDS: Final = 1.0
-"""How long what was written last may take to get out, in seconds."""
 
 
 class _Asker:
@@ -40,7 +34,6 @@ class _Asker:
         self.started = time.time()
         self.loop = Loop()
         self.nursery: trio.Nursery
-        self.has_ended: trio.Event = trio.Event()
 
     def listening(self) -> tuple[Sequence[str], int]:
         """Nowhere."""
@@ -52,14 +45,8 @@ class _Asker:
 
     def spawn(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> bool:
         """Start a task that lives as long as the connection."""
-        self.nursery.start_soon(self._run, function, *args)
+        self.nursery.start_soon(function, *args)
         return True
-
-    async def _run(self, function: Callable[..., Coroutine[object, object, None]], *args: object) -> None:
-        try:
-            await function(*args)
-        finally:
-            self.has_ended.set()
 
     async def accept(self, connection: socket.socket, where: HostPort) -> None:
         """Nobody is to connect to this."""
@@ -143,10 +130,7 @@ async def _carry(
             opened.set_result(found)
             if found is not None:
                 await is_over.wait()
-                with trio.move_on_after(_LAST_WORDS), suppress(QMI_NotDeliveredException, QMI_TimeoutException):
-                    await asker.has_ended.wait()
-                    # Answered when the server has all that was sent before.
-                    await client.request(CONNECTIONS, b'{"limit": 1}')
+                await relay.stop()
         nursery.cancel_scope.cancel()
 
 

@@ -15,6 +15,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import trio
@@ -38,11 +39,14 @@ from qmi.site.relay_flow import (
     write_answer,
     write_opening,
 )
+from qmi.site.server_config import CONNECTIONS
 from qmi.site.subjects import inbox_root, relay_subject
 from qmi.site.wire import Message
 
 _OPEN: Final = "open"
 _ANSWER_TIME: Final = 5.0
+_LAST_WORDS: Final = 1.0
+"""How long what a link says last may take to get out when a context stops, in seconds."""
 
 
 class RelayServices(Protocol):
@@ -264,11 +268,22 @@ class LinkRelay:
         self._inbox = inbox_root(self._group)
         self._own = (services.name, services.origin.incarnation)
         self._pipes: dict[str, _Pipe] = {}
+        self._has_ended = trio.Event()
 
     def start(self) -> None:
         """Take what others send. On the loop, before the client runs."""
         self._client.subscribe(f"{relay_subject(self._group, *self._own, '')[:-1]}*", self._came)
         self._client.on_down.append(self._lost)
+
+    async def stop(self) -> None:
+        """Let the last words of links out that have been closed."""
+        if not self._pipes:
+            return
+        with trio.move_on_after(_LAST_WORDS), suppress(QMI_NotDeliveredException, QMI_TimeoutException):
+            while self._pipes:
+                self._has_ended = trio.Event()
+                await self._has_ended.wait()
+            await self._client.request(CONNECTIONS, b'{"limit": 1}')  # the server has all that was sent before
 
     # Making links
 
@@ -406,6 +421,7 @@ class LinkRelay:
             await pipe.run()
         finally:
             self._pipes.pop(connection, None)
+            self._has_ended.set()
 
     def _drop(self, connection: str, pipe: _Pipe) -> None:
         self._pipes.pop(connection, None)

@@ -34,6 +34,9 @@ class Attempts:
     async def only_by_it(self, pattern: str) -> list[tuple[str, Relay]]:
         raise NotImplementedError
 
+    async def stop(self) -> None:
+        raise NotImplementedError
+
     async def open(self, name: str) -> tuple[socket.socket, Relay] | None:
         return self._next("site")  # type: ignore[return-value]
 

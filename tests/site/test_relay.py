@@ -458,3 +458,19 @@ def test_contexts_of_networks_without_a_route_between_them_are_linked_through_th
                 }
         finally:
             subprocess.run([*command, "stop", "--config", path], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stops", ["lab", "desk"])
+async def test_context_that_stops_says_so_through_the_server(served: Path, stops: str) -> None:
+    lab, desk = (Context(name, completed(load_config(served), name)) for name in ("lab", "desk"))
+    stopping, left = (lab, desk) if stops == "lab" else (desk, lab)
+    async with left.running():
+        async with stopping.running():
+            await desk.connect_to_peer("lab", nowhere())
+            link = left.connections.link_to(stops)
+            assert link is not None
+        with trio.fail_after(10):
+            await link.ended.wait()
+        assert link.loss is not None
+        assert link.loss.reason.endswith(f"context '{stops}' has stopped")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qmi.actors.future import call_blocking
 from qmi.config.loader import load_config
 from qmi.proc.site_server import SiteServer, servers_here
 from qmi.site.presence import Announcement, Present
@@ -144,7 +145,10 @@ def test_who_is_there_is_shown_with_objects(cli: Cli, monkeypatch: pytest.Monkey
 def test_context_at_the_site_is_listed(cli: Cli, config: Path, tmp_path: Path) -> None:
     silent = {"enabled": False, "port": free_port(), "broadcast_addresses": [], "timeout": 0.05}
     write_site(tmp_path, discovery=silent)
-    with site(config), serving(config, "srv"):
+    with site(config), serving(config, "srv") as context:
+        membership = context.async_context.at_site.membership
+        assert membership is not None
+        assert call_blocking(context.async_context.run(membership.attendance._announce), 20.0)
         assert re.search(r"^srv +running", cli("ls").out, re.MULTILINE)
         assert cli("ls", "srv").code == 0
         assert [row["context"] for row in cli("site", "who", "--json").json] == ["srv"]
