@@ -9,7 +9,7 @@ import pytest
 
 NOT_BY_IMPORT = ["qmi.actors", "qmi.contexts.default", "qmi._api", "socket", "ssl", "trio"]
 NOT_BY_VERBS = [
-    *("asyncssh", "cattrs", "cbor2", "cryptography", "json5", "numpy", "psutil", "rich", "tricycle", "trio.testing"),
+    *("asyncssh", "cbor2", "cryptography", "json5", "numpy", "psutil", "rich", "tricycle", "trio.testing"),
     *(
         "qmi.config.loader",
         "qmi.config.schema",

@@ -12,10 +12,11 @@ from typing import Protocol, TypeAlias
 
 from qmi.errors import QMI_RuntimeException
 from qmi.names import HostPort
+from qmi.records import FieldRecord
 
 
-@dataclass(frozen=True)
-class Present:
+@dataclass(eq=False, repr=False)
+class Present(FieldRecord):
     """The context that was asked for answers.
 
     Attributes:
@@ -27,15 +28,15 @@ class Present:
     version: str
 
 
-@dataclass(frozen=True)
-class Absent:
+@dataclass(eq=False, repr=False)
+class Absent(FieldRecord):
     """Nothing listens there."""
 
     reason: str = "nothing listens there"
 
 
-@dataclass(frozen=True)
-class Stranger:
+@dataclass(eq=False, repr=False)
+class Stranger(FieldRecord):
     """Something listens there, but it is not the context that was asked for, or it does not speak.
 
     Attributes:
@@ -98,8 +99,8 @@ class PeerLink(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FoundContext:
+@dataclass(eq=False, repr=False)
+class FoundContext(FieldRecord):
     """A context that discovery found.
 
     Attributes:

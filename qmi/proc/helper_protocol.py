@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from qmi.names import is_valid_name
+from qmi.records import FieldRecord
 
 MARKER = "qmi_proc server ready, protocol 1"
 MAX_LINE = 4096
@@ -49,23 +50,23 @@ class UnknownCommandError(BadLineError):
     """The line is a command that this protocol does not have, which ends the helper."""
 
 
-@dataclass(frozen=True)
-class Start:
+@dataclass(eq=False, repr=False)
+class Start(FieldRecord):
     """Start the program of this context."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class Stop:
+@dataclass(eq=False, repr=False)
+class Stop(FieldRecord):
     """Stop the program of this context; only the process of that number, when it is given."""
 
     name: str
     pid: int | None = None
 
 
-@dataclass(frozen=True)
-class StatusQuery:
+@dataclass(eq=False, repr=False)
+class StatusQuery(FieldRecord):
     """Say whether the program of this context runs."""
 
     name: str
@@ -83,16 +84,16 @@ class Cursor(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True)
-class Read:
+@dataclass(eq=False, repr=False)
+class Read(FieldRecord):
     """Send a piece of the output of this context's program: from this place, or the beginning of the latest file."""
 
     name: str
     place: Cursor | None = None
 
 
-@dataclass(frozen=True)
-class Ok:
+@dataclass(eq=False, repr=False)
+class Ok(FieldRecord):
     """It worked.
 
     Attributes:
@@ -104,8 +105,8 @@ class Ok:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class Err:
+@dataclass(eq=False, repr=False)
+class Err(FieldRecord):
     """It did not work, and this is why."""
 
     message: str

@@ -36,14 +36,15 @@ from qmi.proc.process import (
 from qmi.proc.program import Program, program_of
 from qmi.proc.selection import Target
 from qmi.proc.status import duration, failed_text
+from qmi.records import FieldRecord
 from qmi.runtime.interrupt_rules import PATIENCE
 
 _POLL = 0.05
 _LAST_WORDS = 3
 
 
-@dataclass(frozen=True)
-class Times:
+@dataclass(eq=False, repr=False)
+class Times(FieldRecord):
     """How long to wait, in seconds.
 
     Attributes:
@@ -87,8 +88,8 @@ class PortInUseError(QMI_RuntimeException):
     """The context's TCP port belongs to another program."""
 
 
-@dataclass(frozen=True)
-class Running:
+@dataclass(eq=False, repr=False)
+class Running(FieldRecord):
     """A program that runs.
 
     Attributes:
@@ -102,8 +103,8 @@ class Running:
     seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Offline:
+@dataclass(eq=False, repr=False)
+class Offline(FieldRecord):
     """A program that does not run.
 
     Attributes:
@@ -113,8 +114,8 @@ class Offline:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Unresponsive:
+@dataclass(eq=False, repr=False)
+class Unresponsive(FieldRecord):
     """A program whose process lives, but which does not answer on its port, or whose port somebody else has.
 
     Attributes:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from qmi.proc.selection import Target
+from qmi.records import FieldRecord
 
 
-@dataclass(frozen=True)
-class Order:
+@dataclass(eq=False, repr=False)
+class Order(FieldRecord):
     """Which contexts have to wait for which.
 
     Attributes:

@@ -19,6 +19,7 @@ from qmi.config.paths import qmi_home_dir
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.proc.process import ProcessIdentity
+from qmi.records import FieldRecord
 
 try:
     import fcntl
@@ -38,8 +39,8 @@ MARK = "QMI_PROC_START"
 """The variable with the mark of a start."""
 
 
-@dataclass(frozen=True)
-class Record:
+@dataclass(eq=False, repr=False)
+class Record(FieldRecord):
     """A program that was started from here.
 
     Attributes:

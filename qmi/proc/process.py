@@ -16,12 +16,13 @@ from pathlib import Path
 import psutil
 
 from qmi.names import HostPort
+from qmi.records import FieldRecord
 
 _POLL = 0.02
 
 
-@dataclass(frozen=True)
-class ProcessIdentity:
+@dataclass(eq=False, repr=False)
+class ProcessIdentity(FieldRecord):
     """One process and no other.
 
     Attributes:

@@ -12,10 +12,11 @@ from pathlib import Path
 from qmi.config.paths import Places
 from qmi.config.schema import SERVE_MODULE, CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException
+from qmi.records import FieldRecord
 
 
-@dataclass(frozen=True)
-class Program:
+@dataclass(eq=False, repr=False)
+class Program(FieldRecord):
     """What to run.
 
     Attributes:

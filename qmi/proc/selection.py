@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_UsageException
 from qmi.names import HostPort, nearest
+from qmi.records import FieldRecord
 
 
-@dataclass(frozen=True)
-class Target:
+@dataclass(eq=False, repr=False)
+class Target(FieldRecord):
     """A configured context that a command is about.
 
     Attributes:
@@ -41,8 +42,8 @@ class Target:
         return HostPort(self.host, port) if port else None
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(eq=False, repr=False)
+class Request(FieldRecord):
     """What the command line says about which contexts are meant.
 
     Attributes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from qmi.proc.helper_protocol import already_running
+from qmi.records import FieldRecord
 
 
 class State(enum.Enum):
@@ -51,8 +52,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
-@dataclass(frozen=True)
-class Status:
+@dataclass(eq=False, repr=False)
+class Status(FieldRecord):
     """One context as a command sees it.
 
     Attributes:
@@ -83,8 +84,8 @@ class Status:
         return self.state.value
 
 
-@dataclass(frozen=True)
-class ObjectState:
+@dataclass(eq=False, repr=False)
+class ObjectState(FieldRecord):
     """How an instrument or task of a context is, as the context says.
 
     Attributes:

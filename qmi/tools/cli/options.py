@@ -9,6 +9,7 @@ import textwrap
 from typing import NoReturn
 
 from qmi.errors import QMI_UsageException
+from qmi.tools.cli.terminal import terminal_columns
 
 COMMON = {"config": "", "json": False, "timeout": None, "workgroup": "", "as_name": ""}
 """What the common options are where they are not given."""
@@ -87,6 +88,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
+class HelpText(argparse.RawDescriptionHelpFormatter):
+    """The help of a command, as wide as the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal_columns() - 2)
+
+
 def make_parser(prog: str, description: str, *, add_help: bool = True) -> CommandParser:
     """A parser for one command.
 
@@ -98,7 +106,7 @@ def make_parser(prog: str, description: str, *, add_help: bool = True) -> Comman
     parser = CommandParser(
         prog=prog,
         description=textwrap.dedent(description).strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
         add_help=add_help,
     )

@@ -19,7 +19,7 @@ from qmi.tools.cli.main import main
 from qmi.tools.cli.options import CommandParser, add_common
 from qmi.tools.cli.terminal import Terminal
 
-HEAVY = {"trio", "rich", "numpy", "qmi.config.loader", "cbor2", "asyncssh", "cryptography", "cattrs", "attrs"}
+HEAVY = {"trio", "rich", "numpy", "qmi.config.loader", "cbor2", "asyncssh", "cryptography", "attrs", "shutil"}
 
 
 def modules_of(*arguments: str) -> set[str]:

@@ -4,14 +4,17 @@ import datetime
 import enum
 import io
 import json
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from qmi.presenting.json_values import dumps
-from qmi.tools.cli.terminal import Table, Terminal, aligned
+from qmi.tools.cli.terminal import Table, Terminal, aligned, terminal_columns
 
 
 class Screen(io.StringIO):
@@ -100,3 +103,21 @@ def test_json_of_many_values_is_a_line_each() -> None:
     terminal.write_json({"a": [1, 2]}, line=True)
     terminal.write_json("two\nlines", line=True)
     assert out.getvalue() == '{"a": [1, 2]}\n"two\\nlines"\n'
+
+
+@pytest.mark.parametrize("columns", ["", "0", "-3", "wide", "7", "132"])
+def test_columns_are_those_that_shutil_finds(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_columns() == shutil.get_terminal_size().columns
+
+
+@pytest.mark.parametrize("output", [None, "closed"])
+def test_columns_without_an_output_are_the_usual_ones(
+    output: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    stream = None if output is None else (tmp_path / "output").open("w")
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "__stdout__", stream)
+    assert terminal_columns() == 80
