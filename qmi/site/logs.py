@@ -34,7 +34,7 @@ _AT_ONCE: Final = 200
 """So many records are published together at most."""
 _GATHER: Final = 0.05
 """Seconds from one part to the next: a program that logs much is not slowed by it."""
-_KEPT_TIME: Final = 5.0
+_KEPT_TIME: Final = 2.0
 _UNKEPT: Final = 30.0
 """For so many seconds servers are not asked again to acknowledge what they do not keep."""
 _LAST: Final = 1.0
