@@ -15,6 +15,8 @@ from collections.abc import Callable
 from struct import Struct, error
 from typing import Final
 
+from qmi.runtime.forks import abandon_in_child
+
 _HEAD: Final = Struct(">BQ")
 _VERSION: Final = 1
 _LOOK: Final = (1 << 64) - 1
@@ -49,6 +51,12 @@ class Tail:
         self._reach = 0  # what comes from here on comes live
         self._is_disturbed = False
         self._wake: Callable[[], object] | None = None
+        abandon_in_child(self)
+
+    def abandon(self) -> None:
+        """This is a forked child, in which nothing comes; the loop of its parent may have held the mutex."""
+        self._mutex = threading.Lock()
+        self._is_disturbed = True
 
     # On the loop
 

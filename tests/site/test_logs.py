@@ -28,7 +28,7 @@ from qmi.site.server_config import SERVER_NAME
 from qmi.site.subjects import log_subject
 from tests.support.cli import Cli
 from tests.support.followed_logs import Followed
-from tests.support.site_lab import files_of, make_certificates, site, write_site
+from tests.support.site_lab import files_of, kill, make_certificates, site, write_site
 from tests.support.site_signals import cut_off, engine_of
 from tests.support.waiting import until
 
@@ -353,6 +353,28 @@ async def test_everything_of_a_log_is_permitted(
                 log(ring, "two")
             assert await reader.until("two") == ["two"]
     assert "Permissions" not in caplog.text
+
+
+async def test_log_goes_on_with_the_other_servers(tmp_path: Path, ring: LogRing) -> None:
+    path = write_site(tmp_path, servers=3, contexts=CONTEXTS)
+    with site(path) as servers:
+        async with two(path) as (srv, desk):
+            log(ring, "before")
+            await known(desk)
+            reader = Reader(desk)
+            await reader.until("before")
+            info = engine_of(srv).client.info
+            assert info is not None
+            (used,) = (server for server in servers if str(server.address) == info.plain["server_name"])
+            await trio.to_thread.run_sync(kill, used)
+            log(ring, "after")
+            found = list[str]()
+            while "after" not in found:
+                try:
+                    found += await reader.until("after")
+                except QMI_NotDeliveredException:  # the reader was at the same server
+                    await engine_of(desk).client.up.wait()
+            assert (found, reader.lost) == (["after"], 0)
 
 
 async def test_context_without_a_log_at_the_site_is_asked_by_its_link(path: Path, tmp_path: Path) -> None:
