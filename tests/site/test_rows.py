@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
+import trio
 
 import qmi
 import qmi.data
+from qmi.actors.context_status import ContextStatus
 from qmi.config.loader import load_config
 from qmi.core.context import QMI_Context
 from qmi.data import follow_link, run_service
 from qmi.data.run_service import RunService
+from qmi.proc.site_status import how_they_are
+from qmi.site.health import Health
 from qmi.site.rows import Rows
+from qmi.site.server_config import SERVER_NAME
 from qmi.site.subjects import rows_subject
 from qmi.site.tail import Tail
 from tests.support.cli import write_lab
 from tests.support.followed import recorder
 from tests.support.nats_server import NatsServer
+from tests.support.site_lab import files_of, make_certificates, site, write_site
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -342,6 +350,51 @@ def test_run_that_nobody_follows_any_more_is_not_published(
         assert sent
         end(run)
         assert list(again) == []
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_everything_of_rows_and_health_is_permitted(
+    tls: bool,
+    tmp_path: Path,
+    folder: Path,
+    asked: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    said, say = trio.Event(), Health._say
+
+    async def tell(self: Health, status: ContextStatus) -> bool:
+        done = await say(self, status)
+        if done and status.name == "srv":
+            said.set()
+        return done
+
+    monkeypatch.setattr(Health, "_say", tell)
+    make_certificates(tmp_path, SERVER_NAME, "srv", "desk")
+    path = write_site(tmp_path, tls=tls, contexts={"srv": {"host": "127.0.0.1", "tcp_server_port": 0}, "desk": {}})
+    with site(path):
+        configs = {name: load_config(path) for name in ("srv", "desk")}
+        for name, loaded in configs.items():
+            loaded.security = files_of(tmp_path, name) if tls else loaded.security
+        async with (
+            qmi.open_context("srv", None, init_logging=False, config=configs["srv"]) as srv,
+            qmi.open_context("desk", None, init_logging=False, config=configs["desk"]) as desk,
+        ):
+            await desk.connect_to_peer("srv", f"127.0.0.1:{srv.connections.port}")
+            async with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
+                add(run, 1)
+                async with qmi.data.follow("cooldown", context="srv") as follower:
+                    assert numbers(await follower.read_async()) == [0]
+                    assert numbers(await follower.read_async(timeout=0.1)) == []
+                    asked.clear()
+                    add(run, 1)
+                    assert numbers(await follower.read_async(timeout=30)) == [1]
+                    assert asked == []
+            await said.wait()
+            told = await trio.to_thread.run_sync(partial(how_they_are, load_config(path), ["srv"], timeout=10))
+            assert told[srv.origin.incarnation].name == "srv"
+    assert "Permissions" not in caplog.text
 
 
 @pytest.mark.parametrize("absent", ["lab", "here"])
