@@ -112,6 +112,8 @@ def _record_of(cls: type[PlainRecord]) -> _Reader:
 def _text(found: object) -> str:
     if type(found) is not str:
         raise _Unfit
+    if len(found) <= _LONGEST_TEXT and found.isprintable():  # as almost all are
+        return found
     from qmi.config.validators import printable_lines  # here, since every program imports this module
 
     return printable_lines(found[:_LONGEST_TEXT])  # it is shown on a terminal

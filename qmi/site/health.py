@@ -16,10 +16,8 @@ from qmi.actors.context_status import ContextStatus, ObjectStatus, TaskStatus
 from qmi.actors.plain_records import PlainRecord
 from qmi.errors import QMI_NotDeliveredException, QMI_TimeoutException
 from qmi.site.client import SiteClient
-from qmi.site.presence import ANNOUNCE_EVERY, Question
-from qmi.site.server_config import presence_stream
-from qmi.site.stream import is_genuine
-from qmi.site.subjects import health_subject
+from qmi.site.presence import ANNOUNCE_EVERY, Question, ask_for_last
+from qmi.site.subjects import Kind, health_subject
 from qmi.site.wire import Message
 
 LOOK_EVERY: Final = 1.0
@@ -27,7 +25,6 @@ LOOK_EVERY: Final = 1.0
 MOST_OBJECTS: Final = 1000
 _LONGEST: Final = 200
 _ANSWER: Final = 3.0
-_PAGE: Final = 500
 
 
 def in_short(status: ContextStatus) -> ContextStatus:
@@ -131,19 +128,9 @@ def ask_how_they_are(
     Returns:
         How they are, by incarnation.
     """
-    found: dict[str, ContextStatus] = {}
-    for first in range(0, len(contexts), _PAGE):
-        asked = {health_subject(workgroup, context): context for context in contexts[first : first + _PAGE]}
-        payload = json.dumps({"multi_last": list(asked), "batch": len(asked)}).encode()
-        for message in (yield Question(f"$JS.API.DIRECT.GET.{presence_stream(workgroup)}", payload)):
-            subject = message.headers.get("Nats-Subject", "")
-            context = asked.get(subject)
-            if context is None or not is_genuine(message, subject):
-                continue
-            status = read_health(context, message.payload)
-            if status is not None:
-                found[status.incarnation] = status
-    return found
+    found = yield from ask_for_last(workgroup, Kind.HEALTH, contexts)
+    read = [read_health(context, payload) for context, payload in found.items()]
+    return {status.incarnation: status for status in read if status is not None}
 
 
 class Health:

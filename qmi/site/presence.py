@@ -26,7 +26,7 @@ from qmi.net.limits import ProtocolError
 from qmi.net.loopback import is_loopback
 from qmi.net.protocol import plain
 from qmi.site.server_config import CONNECTIONS, certified_context, presence_stream
-from qmi.site.subjects import ANY, Kind, every, presence_subject, split_connection_name
+from qmi.site.subjects import ANY, Kind, Subject, every, split_connection_name
 from qmi.site.wire import Message
 
 ANNOUNCE_EVERY: Final = 1200.0
@@ -302,38 +302,53 @@ def _listed(data: dict[str, Any], workgroup: str, *, certified: bool) -> Iterato
 def _ask_what_they_said(
     config: CfgQmi, contexts: Sequence[str]
 ) -> Generator[Question, list[Message], dict[str, Announcement]]:
-    said: dict[str, Announcement] = {}
-    asked = {presence_subject(config.workgroup, context): context for context in contexts}
-    whom = f"$JS.API.DIRECT.GET.{presence_stream(config.workgroup)}"
+    found = yield from ask_for_last(config.workgroup, Kind.PRESENCE, contexts)
+    said = {context: read_announcement(context, payload) for context, payload in found.items()}
+    return {context: announcement for context, announcement in said.items() if announcement is not None}
+
+
+def ask_for_last(
+    workgroup: str, kind: Kind, contexts: Sequence[str]
+) -> Generator[Question, list[Message], dict[str, bytes]]:
+    """Ask for what contexts have said last, as the servers keep it.
+
+    Args:
+        workgroup: The workgroup of the site.
+        kind: Of themselves, :attr:`Kind.PRESENCE`, or how they are, :attr:`Kind.HEALTH`.
+        contexts: Their names.
+
+    Returns:
+        What was published, by their names.
+    """
+    found: dict[str, bytes] = {}
+    asked = {str(Subject(workgroup, kind, context)): context for context in contexts}
+    whom = f"$JS.API.DIRECT.GET.{presence_stream(workgroup)}"
     if len(contexts) < _MANY:
         messages = (yield Question(whom, _json_of(multi_last=list(asked), batch=len(asked)))) if asked else []
-        _take(messages, asked, said)
-        return said
+        _take(messages, asked, found)
+        return found
     # There is one message of each, so that reading all is quicker than looking each up.
-    everybody, sequence, is_more = every(config.workgroup, Kind.PRESENCE), 1, True
+    everybody, sequence, is_more = every(workgroup, kind), 1, True
     while is_more:
         payload = _json_of(seq=sequence, next_by_subj=everybody, batch=_PAGE, max_bytes=_PAGE_BYTES)
         messages = [message for message in (yield Question(whom, payload)) if not message.status]
-        _take(messages, asked, said)
+        _take(messages, asked, found)
         last = messages[-1].head if messages else b""
         is_more = _header(last, _PENDING) not in ("", "0") and _header(last, _SEQUENCE).isdigit()
         sequence = int(_header(last, _SEQUENCE)) + 1 if is_more else 0
-    return said
+    return found
 
 
 def _json_of(**fields: object) -> bytes:
     return json.dumps(fields).encode()
 
 
-def _take(messages: Iterable[Message], asked: dict[str, str], said: dict[str, Announcement]) -> None:
+def _take(messages: Iterable[Message], asked: dict[str, str], found: dict[str, bytes]) -> None:
     for message in messages:
         context = asked.get(_header(message.head, _SUBJECT))
         # A server's answer that was kept as if a context had said it has the header of what is kept twice.
-        if context is None or message.head.count(_KEPT) != 1:
-            continue
-        announcement = read_announcement(context, message.payload)
-        if announcement is not None:
-            said[context] = announcement
+        if context is not None and message.head.count(_KEPT) == 1:
+            found[context] = message.payload
 
 
 def _header(head: bytes, name: bytes) -> str:

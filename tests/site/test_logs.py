@@ -26,6 +26,8 @@ from qmi.site.client import SiteClient
 from qmi.site.logs import LogPublishing
 from qmi.site.server_config import SERVER_NAME
 from qmi.site.subjects import log_subject
+from qmi.web import topics
+from qmi.web.site import Site
 from tests.support.cli import Cli
 from tests.support.followed_logs import Followed
 from tests.support.site_lab import files_of, kill, make_certificates, site, write_site
@@ -384,6 +386,15 @@ async def test_context_without_a_log_at_the_site_is_asked_by_its_link(path: Path
         await desk.connect_to_peer("srv", f"127.0.0.1:{other.connections.port}")
         assert (await read_log(desk, "srv")).run
         assert await read_site_log(desk, "srv") is None
+
+
+async def test_page_of_a_log_needs_no_link(path: Path, ring: LogRing) -> None:
+    async with two(path) as (_, desk):
+        log(ring, "one")
+        await known(desk)
+        batch = await topics.read_log(Site(desk), "srv", after=0, limit=200, wait=20.0)
+        assert [record.message for record in batch.records] == ["one"]
+        assert desk.connections.names() == []
 
 
 async def test_last_records_are_published_when_a_context_stops(path: Path, ring: LogRing) -> None:
