@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import qmi.data
+from qmi.web import pushes
 from tests.support.web_browser import log_in, until
 from tests.support.web_lab import Pages
 
@@ -148,6 +149,34 @@ def test_run_is_followed_while_it_lasts(page: Page, pages: Pages) -> None:
         expect(page.get_by_role("table", name="Last rows")).to_contain_text("0.5")
         run.add(V=0.75)
         expect(page.get_by_role("table", name="Last rows")).to_contain_text("0.75")
+
+
+LOSE_THE_STREAM = """
+import(performance.getEntriesByType("resource").map(({ name }) => name).find((name) => name.includes("/push.js")))
+  .then((module) => module.pushes.source.dispatchEvent(new Event("error")))
+"""
+
+
+def test_run_has_all_rows_once_though_more_have_come_than_are_kept_for_a_page(
+    page: Page, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushes, "KEPT_ITEMS", 5)
+    with qmi.data.run("growing", columns={"T": "K"}) as run:
+        run.add(T=0.0)
+        page.goto(f"{pages.url}runs/{run.run_id}")
+        expect(page.locator("#about")).to_contain_text("1 rows")
+        expect(page.locator("#facts").get_by_role("link", name="CSV so far")).to_be_visible()
+        expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        for gap in range(1, 3):
+            page.route("**/api/events*", lambda route: route.abort())
+            page.evaluate(LOSE_THE_STREAM)
+            expect(page.locator("#connection")).to_contain_text("Not connected since")
+            for number in range(30):
+                run.add(T=float(number))
+            page.unroute("**/api/events*")
+            expect(page.locator("#about")).to_contain_text(f"{30 * gap + 1} rows")
+            rows = page.locator("#rows tr th").all_inner_texts()
+            assert rows == [str(30 * gap - back) for back in range(len(rows))]
 
 
 def order(page: Page) -> list[str]:
