@@ -296,6 +296,12 @@ class SiteClient:
             self._loop.soon(self._hang_up, _reason(error))
             return True
 
+    def pending(self) -> list[tuple[bytes, bytes]]:
+        """Subject and payload of all that the servers have refused or said nothing about, and will get again."""
+        with self._mutex:
+            waiting = [*self._unacknowledged.values(), *self._put_off]
+        return [(one.subject, one.payload) for one in waiting]
+
     def send_now(self, subject: bytes, payload: bytes) -> bool:
         """Publish a message before all that waits, whatever that is: for what does not send more than is taken.
 
@@ -421,7 +427,7 @@ class SiteClient:
                 _logger.warning("The site keeps signals again; %d were not kept", self.unkept)
         waiting = self._unacknowledged
         with self._mutex:  # any thread may put something behind them
-            if self._is_cluster:
+            if self.is_cluster:
                 done = [waiting.pop(position)] if position in waiting else []
             else:
                 done = []
@@ -437,7 +443,7 @@ class SiteClient:
 
     def _refused(self, refused: list[_Outgoing], message: Message) -> list[_Outgoing]:
         """The servers have not kept messages: those are returned that will not be sent again."""
-        is_for_now = message.status == _NO_RESPONDERS or (self._is_cluster and not _FULL.search(message.payload))
+        is_for_now = message.status == _NO_RESPONDERS or (self.is_cluster and not _FULL.search(message.payload))
         again: list[_Outgoing] = []
         given_up: list[_Outgoing] = []
         for one in refused:
@@ -479,7 +485,8 @@ class SiteClient:
             self._look_if_drained()
 
     @property
-    def _is_cluster(self) -> bool:
+    def is_cluster(self) -> bool:
+        """Whether its server is one of several."""
         return self.info is not None and bool(self.info.cluster)
 
     async def _send_refused_again(self) -> None:
@@ -683,7 +690,7 @@ class SiteClient:
         written = 0
         while True:
             await trio.sleep(PING_EVERY)
-            if self._is_cluster:  # what went to a leader that is no more is not even refused
+            if self.is_cluster:  # what went to a leader that is no more is not even refused
                 with self._mutex:
                     late = [position for position in self._unacknowledged if position <= written]
                     self._put_off += [self._unacknowledged.pop(position) for position in late]
@@ -744,7 +751,7 @@ class SiteClient:
         return b"".join(parts) or self._next_write()
 
     def _framed(self, batch: list[_Outgoing], last_kept: int) -> Iterator[bytes]:
-        is_each = self._is_cluster
+        is_each = self.is_cluster
         for index, message in enumerate(batch):
             reply = message.reply
             if message.is_kept:

@@ -130,7 +130,8 @@ class SiteEngine:
         # With the mutex, the answer goes out behind the last signal that it counts, and before the next.
         with self._broker.mutex:
             numbers = [self._broker.published(name, signal) for name, signal in topics]
-            plain = ["ok", self._services.origin.incarnation, numbers, self.client.stored]
+            pending = self.publishing.pending(topics)
+            plain = ["ok", self._services.origin.incarnation, numbers, self.client.stored, pending]
             self.client.publish(reply.encode(), cbor2.dumps(plain))
 
 

@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from itertools import count
+from typing import Any, Final, NamedTuple, Protocol
 
 import cbor2
 import trio
@@ -35,6 +36,9 @@ _WHO_TIME: Final = 2.0
 _READINGS: Final = 20
 _LATE: Final = 0.05
 """How often, and after how many seconds, the stream is read again that has not got the newest signals yet."""
+_LATER: Final = 0.25
+_MOVING: Final = 5.0
+"""Seconds that a context may take to come to another server."""
 _PATIENCE: Final = 60.0
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 2.0
@@ -327,8 +331,8 @@ class Following:
         try:
             subject = ask_subject(self._workgroup, context)
             answer = _answer(await self._client.request(subject, question, timeout=_WHO_TIME))
-            if len(answer[1]) == len(some):
-                incarnation, numbers = answer[0], answer[1]
+            if len(answer.numbers) == len(some):
+                incarnation, numbers = answer.incarnation, answer.numbers
         except (QMI_NotDeliveredException, QMI_TimeoutException, QMI_SignalSubscriptionException):
             pass  # it is not back yet, but what it published may be in the stream
         for followed, number in zip(some, numbers, strict=True):
@@ -349,7 +353,8 @@ class Following:
     async def _read(self, followed: _Followed, sequence: int, reading: int) -> None:
         found: list[Envelope] = []
         feed = followed.feed
-        for _ in range(_READINGS):
+        begun, is_last = trio.current_time(), False
+        for attempt in count(1):
             try:
                 found = await self._stream.read(followed.subject, sequence=sequence)
             except (QMI_NotDeliveredException, QMI_TimeoutException) as error:
@@ -358,13 +363,29 @@ class Following:
                 _logger.warning("What was missed of %s cannot be read: %s", followed.subject, error)
             if not self._is_on(followed) or followed.readings != reading:
                 return
-            if _reached(found, feed.incarnation) >= feed.needs:
+            if is_last or _is_complete(found, feed):
                 break
+            if attempt >= _READINGS or (_reached(found, feed.incarnation) >= feed.needs and feed.needs >= feed.due):
+                is_last = not await self._is_on_its_way(followed, trio.current_time() - begun)
             # What is published is told before it is kept; and a stream that was made anew counts from 1 again.
             sequence = sequence if found else 1
-            await trio.sleep(_LATE)
+            await trio.sleep(_LATE if attempt < _READINGS else _LATER)
         if self._is_on(followed) and followed.readings == reading:
             self._do(followed, feed.read(found))
+
+    async def _is_on_its_way(self, followed: _Followed, waited: float) -> bool:
+        """Whether the servers will still get what is missing: they refuse signals while they agree on a leader."""
+        if waited > _PATIENCE:
+            return False
+        context, name, signal = followed.topic
+        subject = f"{ask_subject(self._workgroup, context)}.{escape(followed.feed.incarnation)}"
+        question = _question("state", self._incarnation, [[name, signal]])
+        try:
+            pending = _answer(await self._client.request(subject, question, timeout=_WHO_TIME)).pending
+        except (QMI_NotDeliveredException, QMI_TimeoutException, QMI_SignalSubscriptionException):
+            # It is gone; or it was at the server that is lost, and is on its way to another one.
+            return self._client.is_cluster and waited < _MOVING
+        return bool(pending) and 0 <= pending[0] <= followed.feed.needs
 
     # Subscribing
 
@@ -384,7 +405,7 @@ class Following:
             raise QMI_SignalSubscriptionException(
                 f"Context {context!r} has not answered within {ASK_TIME:g} s whether there is {name}.{signal}"
             ) from error
-        incarnation, numbers, stored = _answer(message)
+        incarnation, numbers, stored, _ = _answer(message)
         followed = self._followed.get(topic)
         if followed is not None and numbers:
             self._do(followed, followed.feed.begin(incarnation, numbers[0], stored))
@@ -451,12 +472,25 @@ def _reached(found: Sequence[Envelope], incarnation: str) -> int:
     return max((one.number for one in found if one.incarnation == incarnation), default=-1)
 
 
+def _is_complete(found: Sequence[Envelope], feed: Feed[Signal]) -> bool:
+    """Whether nothing is missing of what is due."""
+    numbers = {one.number for one in found if one.incarnation == feed.incarnation}
+    return _reached(found, feed.incarnation) >= feed.needs and numbers.issuperset(range(feed.due, feed.needs + 1))
+
+
+class _Answer(NamedTuple):
+    incarnation: str
+    numbers: list[int]
+    stored: int
+    pending: list[int]
+
+
 def _question(kind: str, incarnation: str, topics: list[list[str]]) -> bytes:
     return cbor2.dumps([kind, incarnation, topics])
 
 
-def _answer(message: Message) -> tuple[str, list[int], int]:
-    """What a publisher says: its incarnation, the next numbers of its signals, and what was stored.
+def _answer(message: Message) -> _Answer:
+    """What a publisher says: its incarnation, the next numbers of its signals, what was stored, what is still to be.
 
     Raises:
         QMI_SignalSubscriptionException: If it refuses, or makes no sense.
@@ -467,7 +501,9 @@ def _answer(message: Message) -> tuple[str, list[int], int]:
             raise QMI_SignalSubscriptionException(str(plain[1]))
         incarnation, numbers, stored = plain[1], plain[2], plain[3]
         if plain[0] == "ok" and len(bytes.fromhex(incarnation)) == 8 and all(type(one) is int for one in numbers):
-            return incarnation, list(numbers), int(stored)
+            return _Answer(
+                incarnation, list(numbers), int(stored), [int(one) for one in (plain[4] if len(plain) > 4 else ())]
+            )
     except QMI_Exception:
         raise
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from qmi.errors import QMI_Exception
@@ -10,7 +11,7 @@ from qmi.messages import NO_MORE_SIGNALS, Origin, Signal
 from qmi.net.codec import Codec
 from qmi.net.protocol.packets import encode_message
 from qmi.site.client import SiteClient
-from qmi.site.envelope import MAX_SEGMENTS, Envelope, Form, join_incarnations, join_segments, plain_head
+from qmi.site.envelope import MAX_SEGMENTS, Envelope, Form, from_bytes, join_incarnations, join_segments, plain_head
 from qmi.site.subjects import signal_subject
 
 _logger = logging.getLogger("qmi.core.site")
@@ -74,10 +75,7 @@ class Publishing:
             QMI_ValueNotSendableException: If an argument cannot be sent.
         """
         key = (signal.object, signal.signal)
-        subject = self._subjects.get(key)
-        if subject is None:
-            subject = signal_subject(self._workgroup, self._services.origin.context, *key).encode()
-            self._subjects[key] = subject
+        subject = self._subjects.get(key) or self._subject(key)
         payload = self._payload(signal)
         if len(payload) > self._client.max_payload:
             payload = self._by_links(signal)
@@ -86,6 +84,19 @@ class Publishing:
         elif self._dropped:
             _logger.warning("Signals go to the site again; %d were dropped", self._dropped)
             self._dropped = 0
+
+    def _subject(self, key: tuple[str, str]) -> bytes:
+        found = self._subjects[key] = signal_subject(self._workgroup, self._services.origin.context, *key).encode()
+        return found
+
+    def pending(self, topics: Sequence[tuple[str, str]]) -> list[int]:
+        """The lowest number of each signal that the servers have not kept yet, -1 if there is none. On the loop."""
+        lowest: dict[bytes, int] = {}
+        for subject, payload in self._client.pending():
+            envelope = from_bytes(payload)
+            if envelope is not None:
+                lowest[subject] = min(envelope.number, lowest.get(subject, envelope.number))
+        return [lowest.get(self._subjects.get(key, b""), -1) for key in topics]
 
     def _payload(self, signal: Signal) -> bytes:
         stored = self._client.stored

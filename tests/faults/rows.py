@@ -72,4 +72,5 @@ ROWS: Mapping[int, str] = {
     65: "a site that has no room any more: a limit, a full disk",
     66: "a site that is not there when a context starts",
     67: "the server of the pages is killed, stopped or frozen",
+    68: "one of three servers of a site killed",
 }

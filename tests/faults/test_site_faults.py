@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -22,9 +23,9 @@ from qmi.contexts.async_context import Context
 from qmi.errors import QMI_ConnectionException
 from qmi.site import client as client_module
 from qmi.site import stream
-from tests.support.nats_server import NatsServer
+from tests.support.nats_server import NatsServer, cluster
 from tests.support.programs import Program
-from tests.support.site_signals import at_site, engine_of, make_stream, next_value, pair
+from tests.support.site_signals import Horn, at_site, engine_of, make_stream, next_value, pair
 from tests.support.waiting import until
 
 KEPT = 100_000
@@ -302,3 +303,40 @@ async def test_fault_39_clocks_that_jump_cost_no_signal_at_a_site(
             await two.horn.blow(10)
             assert await numbers(late, 10) == list(range(11))
             assert await numbers(last, 10) == [9, 10]
+
+
+# -- 68
+
+
+@pytest.mark.slow
+async def test_fault_68_subscribers_of_a_server_that_is_killed_move_to_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    servers = cluster(tmp_path)
+    try:
+        for server in servers:
+            server.begin()
+        for server in servers:
+            server.wait_ready()
+        ports = [server.port for server in servers]
+        await make_stream(ports[0], attempts=60, num_replicas=3, max_msgs_per_subject=KEPT)
+        lab, desk = Context("lab", at_site("lab", *ports)), Context("desk", at_site("", *ports))
+        async with lab.running(), desk.running():
+            horn = await lab.make_instrument("horn", Horn)
+            receiver = QMI_SignalReceiver(report_gaps=True, max_queue_length=KEPT)
+            await desk.subscribe_signal("lab", "horn", "sig", receiver)
+            info = engine_of(desk).client.info
+            assert info is not None
+            (its,) = [server for server in servers if server.port == info.plain["port"]]
+            await horn.blow_many(0, 200)
+            its.kill()
+            await horn.blow_many(200, 400)
+            await until(lambda: engine_of(desk).client.is_up and engine_of(lab).client.is_up, 30.0)
+            await horn.blow_many(400, 600)
+            told = await numbers(receiver, 599)
+            assert counted(told) == list(range(600))
+            assert said(told) == ["lost", "resumed"]
+    finally:
+        for server in servers:
+            server.kill()

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from qmi.contexts.async_context import Context
 from qmi.core.context import QMI_Context
 from qmi.errors import QMI_ConnectionException, QMI_SignalSubscriptionException, QMI_UsageException
 from qmi.site import following
+from qmi.site.client import _Outgoing
 from qmi.site.subjects import signal_subject
 from tests.support.lab import config
 from tests.support.nats_server import NatsServer
@@ -265,6 +267,47 @@ async def test_signals_that_servers_do_not_have_any_more_are_counted(server: Nat
         await next_value(plain)
         signal = await plain.next_signal()
         assert (signal.args, signal.gap, signal.missing) == ((6,), "dropped", 5)
+
+
+@pytest.mark.parametrize("is_given_up", [False, True])
+async def test_signals_that_servers_have_refused_so_far_are_waited_for(
+    port: int, is_given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as their publisher will send them again."""
+    async with pair(port) as two:
+        await two.subscribe()
+        await two.horn.blow(0)
+        assert await two.next() == [0]
+        client, asked = engine_of(two.lab).client, trio.Event()
+
+        def refuse(subject: bytes, payload: bytes, *, kept: bool) -> bool:
+            client._put_off.append(_Outgoing(subject, payload, b"", kept))
+            return True
+
+        signals = engine_of(two.desk).following
+        is_on_its_way = signals._is_on_its_way
+
+        async def note_that_it_asks(*args: Any) -> bool:
+            found = await is_on_its_way(*args)
+            asked.set()
+            return found
+
+        monkeypatch.setattr(signals, "_is_on_its_way", note_that_it_asks)
+        async with cut_off(two.desk):
+            with monkeypatch.context() as patch:
+                patch.setattr(client, "publish", refuse)
+                await two.horn.blow_many(1, 4)
+            await two.horn.blow(4)
+            assert await client.drain(10)
+        assert await two.next(2) == ["lost", "resumed"]
+        await asked.wait()
+        await two.horn.blow(5)
+        if is_given_up:
+            client._put_off.clear()
+            assert await two.next(3) == ["dropped 3", 4, 5]
+        else:
+            client._queue_again()
+            assert await two.next(5) == [1, 2, 3, 4, 5]
 
 
 async def test_publisher_that_was_cut_off_sends_what_it_kept(port: int) -> None:
