@@ -11,7 +11,7 @@ IN_WORKERS = -p xdist -n $(WORKERS) --dist loadfile --max-worker-restart=0
 # A setting that keeps Python from storing compiled modules would have each program of a test compile all of qmi anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check docs format test-all pytest faults fuzz soak soak-web races compat bench bench-web bench-pages clean
+.PHONY: demo test check docs format test-all pytest faults fuzz soak soak-web races compat bench bench-web bench-growth bench-pages clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -101,6 +101,10 @@ bench: $(VENV)/.bench
 # The pages: browsers, the first picture, a loop beside them, live plots. BENCH="--only web_pushes --rounds 1" measures less.
 bench-web: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run --web --rounds 3 --seconds 3 $(BENCH)
+
+# How cost grows with how many there are, and its picture. BENCH="--kinds links" measures less.
+bench-growth: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.growth $(BENCH)
 
 bench-pages: $(STAMP)
 	$(BIN)/python -m benchmarks.pages

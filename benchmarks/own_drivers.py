@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.drivers import TimedLoop
+from benchmarks.drivers import IdleLoop, TimedLoop
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.pubsub import QMI_Signal
 from qmi.core.rpc import Placement, rpc_method
@@ -55,3 +55,11 @@ class AsyncTimedLoop(TimedLoop):
     async def loop_iteration(self) -> None:  # type: ignore[override]
         """Look at the clock."""
         self.times.append(time.monotonic())
+
+
+class AsyncIdleLoop(IdleLoop):
+    """The same in the event loop."""
+
+    async def loop_iteration(self) -> None:  # type: ignore[override]
+        """Count."""
+        self.counter[0] += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from benchmarks import growth
 from benchmarks.machine import used, warning
 from benchmarks.results import DIRECTORY, Results, in_order, load_results
 from benchmarks.table import markdown, number
@@ -19,6 +20,11 @@ BEGIN, END = "<!-- benchmarks: written by `make bench-pages` -->", "<!-- end of 
 WEB_BEGIN, WEB_END = (
     "<!-- benchmarks of pages: written by `make bench-pages` -->",
     "<!-- end of benchmarks of pages -->",
+)
+
+GROWTH_BEGIN, GROWTH_END = (
+    "<!-- how cost grows: written by `make bench-pages` -->",
+    "<!-- end of how cost grows -->",
 )
 
 
@@ -119,6 +125,7 @@ def main() -> None:
     show(PAGE, section(results))
     show(README, summary(results))
     show(PAGE, section(web), WEB_BEGIN, WEB_END)
+    show(PAGE, growth.section(growth.load_growth()), GROWTH_BEGIN, GROWTH_END)
     show(WEB_PAGE, web_summary(web), WEB_BEGIN, WEB_END)
     print(f"{PAGE.name} and {README.name} show {path.name} now, {PAGE.name} and {WEB_PAGE.name} show {web_path.name}")
 

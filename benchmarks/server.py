@@ -31,3 +31,21 @@ def served(run: str) -> Iterator[str]:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+def run_beside(run: str, module: str, *arguments: str) -> subprocess.Popen[str]:
+    """Run a module of the benchmarks in a process of its own, until this one ends or its input is closed.
+
+    Raises:
+        RuntimeError: If it ends before it has said its first line.
+    """
+    command = [sys.executable, "-P", str(Path(__file__).with_name("child.py")), run, "--run", module, *arguments]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if not process.stdout.readline():
+        lines = [line for line in process.stderr.read().splitlines() if line.strip()]
+        raise RuntimeError(lines[-1] if lines else f"{module} ended before it was ready")
+    return process

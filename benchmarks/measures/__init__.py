@@ -31,6 +31,8 @@ ORDER = (
     "scpi_block",
     "scpi_polling",
     "programs",
+    "clients",
+    "million",
     "rows_floats",
     "rows_arrays",
     "rows_many",

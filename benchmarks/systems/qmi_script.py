@@ -82,8 +82,8 @@ class QmiScript(System):
             yield f"127.0.0.1:{port}"
 
     @contextmanager
-    def remote(self, address: str) -> Iterator[Target]:
-        """An instrument of another program."""
-        with context("client"):
+    def remote(self, address: str, name: str = "client") -> Iterator[Target]:
+        """An instrument of another program; this one has a name, if there are several of it."""
+        with context(name):
             qmi.context().connect_to_peer("server", address)
             yield Proxy(qmi.get_instrument("server.driver"))
