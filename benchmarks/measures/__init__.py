@@ -25,6 +25,7 @@ ORDER = (
     "making",
     "idle_memory",
     "importing",
+    "starting",
     "crowd",
     "scpi_query",
     "scpi_async",
