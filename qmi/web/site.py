@@ -73,12 +73,33 @@ class Site:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_up_to_date)
+            self._hear_of_the_site()
             await self._discover(wait=False)  # so that who looks first has not to wait for the answers
             try:
                 yield
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
+
+    def _hear_of_the_site(self) -> None:
+        """Where there is a section site, its servers tell who comes and goes: nobody waits until that is asked."""
+        membership = self.context.at_site.membership
+        if membership is not None:
+            membership.attendance.on_here.append(self._came)
+            membership.attendance.on_gone.append(self._left)
+
+    def _came(self, name: str, incarnation: str) -> None:
+        self._discovered = min(self._discovered, trio.current_time() - DISCOVER_EVERY)
+        self._ask_at_once(name)
+
+    def _left(self, name: str, incarnation: str) -> None:
+        self._ask_at_once(name)
+
+    def _ask_at_once(self, name: str) -> None:
+        known = self._watched.get(name)
+        if known is not None and self._looking:
+            known.asked = min(known.asked, trio.current_time() - ASK_EVERY)
+            self._ask_soon(name)
 
     # Looking
 
