@@ -6,7 +6,7 @@ is most of what such a class costs a program at its start.
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 __all__ = ["FieldRecord"]
 
@@ -24,7 +24,7 @@ class FieldRecord:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in _names(type(self)).compared)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _names(type(self)).shown)

@@ -343,6 +343,28 @@ def _deliver_to_trio() -> bool:
     return True
 
 
+@contextmanager
+def ctrl_c_for_main_task() -> Iterator[None]:
+    """In this block, Ctrl-C raises KeyboardInterrupt in the main task of trio, and in no other that runs just then.
+
+    For programs whose other tasks run a library's code that would take it for a fault and go on, as web servers do.
+    """
+
+    def deliver(_: bool) -> bool:
+        return trio.lowlevel.in_trio_run() and _deliver_to_trio()
+
+    if not _in_main_thread():
+        yield
+        return
+    INTERRUPTS.install()
+    INTERRUPTS.stoppers.append(deliver)
+    try:
+        yield
+    finally:
+        INTERRUPTS.stoppers.remove(deliver)
+        INTERRUPTS.uninstall()
+
+
 def _places(frame: FrameType | None) -> Iterator[Place | None]:
     while frame is not None:
         yield _place(frame.f_code)

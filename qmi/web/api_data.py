@@ -26,7 +26,7 @@ from qmi.presenting.value_text import json_of
 from qmi.web.api import ApiCall
 from qmi.web.api_errors import DriverError, RefusedError
 from qmi.web.api_table import OPERATIONS
-from qmi.web.api_values import JSON, InParts, json_response, made_aside
+from qmi.web.api_values import JSON, json_response, made_aside, parts_response
 from qmi.web.authorization import Refusal, cookie_name
 from qmi.web.csv_program import make_csv
 from qmi.web.display import shown_fields
@@ -185,7 +185,7 @@ async def get_rows(call: ApiCall) -> object:
                 parts += [b", " if count else b"", *await made_aside(partial(_rows_json, rows, tell), rows)]
             count += len(rows)
         end = dumps({"state": follower.state, "more": is_more})
-    return InParts([b'{"rows": [', *parts, b"], ", end[1:].encode(), b"\n"], JSON)
+    return parts_response([b'{"rows": [', *parts, b"], ", end[1:].encode(), b"\n"], JSON)
 
 
 def _whole(row: Row) -> dict[str, object]:

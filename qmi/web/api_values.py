@@ -86,32 +86,29 @@ def _made(value: object, tell: Callable[[], dict[str, object]], accept: str, *, 
     if wanted == NPY:
         array = array_of(value)
         if array is not None:
-            return InParts([npy_of(array)], NPY)
+            return parts_response([npy_of(array)], NPY)
         if not ("*/*" in accept or JSON in accept):
             message = f"a value of type {type(value).__name__} is not an array of numbers, so that npy cannot have it"
             raise RefusedError(Refusal(406, message, f"send 'Accept: {JSON}' or 'Accept: {CBOR}'"))
     if wanted == CBOR:
-        return InParts([cbor_of(value)], CBOR)
-    return InParts([*json_parts(tell()), b"\n"], JSON) if in_parts else json_response(tell())
+        return parts_response([cbor_of(value)], CBOR)
+    return parts_response([*json_parts(tell()), b"\n"], JSON) if in_parts else json_response(tell())
 
 
-class InParts(Response):
-    """An answer that is sent in parts, of which none takes long.
+def parts_response(parts: Sequence[bytes], media_type: str) -> Response:
+    """An answer that is sent in parts, of which none takes long."""
+    return _InParts(parts, media_type)
 
-    Args:
-        parts: The parts.
-        media_type: Their type.
-        status: The status.
-    """
 
-    def __init__(self, parts: Sequence[bytes], media_type: str, status: int = 200) -> None:
-        self.parts: Sequence[bytes] = parts
-        super().__init__(None, status, {"content-length": str(sum(map(len, parts)))}, media_type)
+class _InParts(Response):
+    def __init__(self, parts: Sequence[bytes], media_type: str) -> None:
+        self._parts = parts
+        super().__init__(None, 200, {"content-length": str(sum(map(len, parts)))}, media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for part in self.parts:
+        for part in self._parts:
             for begin in range(0, len(part), PART):
                 body = part if len(part) <= PART else part[begin : begin + PART]
                 await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -123,7 +120,7 @@ async def json_answer(value: object) -> Response:
     if not is_large(value):
         return json_response(value)
     parts = await trio.to_thread.run_sync(json_parts, value, limiter=_MAKING)
-    return InParts([*parts, b"\n"], JSON)
+    return parts_response([*parts, b"\n"], JSON)
 
 
 def json_response(value: object, status: int = 200) -> Response:

@@ -17,6 +17,7 @@ import trio
 from qmi.config.paths import qmi_home_dir
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.default import open_context
+from qmi.runtime.sigint import ctrl_c_for_main_task
 from qmi.web.app import make_app
 from qmi.web.assets import assets
 from qmi.web.certificates import https_warnings
@@ -122,13 +123,14 @@ async def serve(
                 server = Server(make_app(services), None if tls is None else Tls(options, tls, warn))
                 nursery.start_soon(server.serve, listener, ending)
                 try:
-                    say(f"The laboratory is shown at {url}")
-                    if door.token:
-                        say(f"Things may be changed at   {url}login#token={door.token}")
-                    else:
-                        say(f"Things may be changed by the users of {options.users}, who log in at {url}login")
-                    task_status.started(url)
-                    await context.wait_until_shutdown()
+                    with ctrl_c_for_main_task():
+                        say(f"The laboratory is shown at {url}")
+                        if door.token:
+                            say(f"Things may be changed at   {url}login#token={door.token}")
+                        else:
+                            say(f"Things may be changed by the users of {options.users}, who log in at {url}login")
+                        task_status.started(url)
+                        await context.wait_until_shutdown()
                 except KeyboardInterrupt:  # the usual end in a terminal, which is in order, too
                     pass
                 finally:

@@ -31,9 +31,10 @@ from qmi.instruments.dummy.noisy_sine_generator import NoisySineGenerator
 from qmi.names import Address
 from qmi.runtime import sigint as interrupts
 from qmi.runtime.interrupt_rules import CALLS_USER_CODE, MACHINERY, RELEASES, WAITS, Handler
-from qmi.runtime.sigint import INTERRUPTS, InterruptHandler, _deliver_to_trio, may_interrupt
+from qmi.runtime.sigint import INTERRUPTS, InterruptHandler, _deliver_to_trio, ctrl_c_for_main_task, may_interrupt
 from qmi.utils.context_managers import open_close
 from tests.support.actors import handle_of
+from tests.support.tasks import in_thread
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -420,6 +421,40 @@ def test_trio_raises_what_is_delivered_in_its_main_task() -> None:
 
     assert not _deliver_to_trio()
     assert trio.run(main) == "raised"
+
+
+def test_ctrl_c_for_the_main_task_never_strikes_another_one(python_handles_ctrl_c: None) -> None:
+    swallowed: list[BaseException] = []
+
+    async def serve() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:  # as a web server does, in whose task this is an error like any other
+            swallowed.append(error)
+
+    async def main() -> str:
+        async with trio.open_nursery() as nursery:
+            with ctrl_c_for_main_task():
+                nursery.start_soon(serve)
+                try:
+                    await trio.sleep(10)
+                except KeyboardInterrupt:
+                    return "raised"
+        return "not raised"
+
+    assert trio.run(main) == "raised"
+    assert swallowed == []
+    assert INTERRUPTS.stoppers == []
+
+
+def test_ctrl_c_for_the_main_task_is_for_the_main_thread_alone(python_handles_ctrl_c: None) -> None:
+    def taken() -> int:
+        with ctrl_c_for_main_task():
+            return len(INTERRUPTS.stoppers)
+
+    assert in_thread(taken).wait(timeout=20) == 0
+    with ctrl_c_for_main_task(), pytest.raises(KeyboardInterrupt):  # no trio runs here: as it always is
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_handler_of_a_trio_run_is_taken_over_and_comes_back(python_handles_ctrl_c: None) -> None:

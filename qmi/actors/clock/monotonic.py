@@ -127,7 +127,7 @@ class MonotonicClock:
     some microseconds, never for more than a tenth of the wait or 0.5 ms.
     """
 
-    now = staticmethod(time.monotonic)
+    now: staticmethod[[], float] = staticmethod(time.monotonic)
     """Seconds since some moment in the past; never goes back."""
 
     def thread_waiter(self, *, name: str = "", precise: bool = False) -> ThreadTimer:

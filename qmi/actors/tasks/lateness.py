@@ -45,8 +45,8 @@ class LatenessHistogram:
     __slots__ = ("bins", "worst")
 
     def __init__(self) -> None:
-        self.bins = [0] * _BIN_COUNT
-        self.worst = 0.0
+        self.bins: list[int] = [0] * _BIN_COUNT
+        self.worst: float = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one delay; a negative one (the clock went back) counts as none."""

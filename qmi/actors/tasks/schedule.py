@@ -144,8 +144,9 @@ class MissReport:
 
     def __init__(self, *, interval: float = 1.0) -> None:
         self._interval = interval
-        self.last_time = self.next_time = -math.inf
-        self.unreported = 0
+        self.last_time: float = -math.inf
+        self.next_time: float = -math.inf
+        self.unreported: int = 0
 
     def add(self, now: float, missed: int) -> int | None:
         """Count misses; return how many to report now, or None to stay silent."""
