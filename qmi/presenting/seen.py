@@ -49,6 +49,12 @@ class Seen:
     since: float | None = None
 
 
+def out_of_reach(name: str, *, configured: bool) -> Seen:
+    """A context of the site that nothing leads to from here."""
+    why = "it is at the site, and listens on addresses that do not lead there from this computer"
+    return Seen(name, None, OUT_OF_REACH, why, configured=configured)
+
+
 def as_json(seen: Seen) -> dict[str, object]:
     """A context for programs: what was found out about it, and in ``"status"`` all that it tells of itself."""
     status = seen.status

@@ -27,6 +27,7 @@ from qmi.site.presence import (
     answers_of,
     ask_who_is_there,
     read_event,
+    ways_to,
     write_announcement,
 )
 from qmi.site.server_config import CONNECTED, DISCONNECTED
@@ -210,6 +211,16 @@ class Attendance:
         own = self._services.origin.incarnation
         found = [present for present in await self.who(pattern) if present.incarnation != own]
         return answers_of(found, self._config.workgroup, machine())
+
+    async def out_of_reach(self) -> list[str]:
+        """The names of those who are there, and to whom nothing leads from this computer, not even a server.
+
+        Raises:
+            QMI_NotDeliveredException: If there is no server.
+            QMI_TimeoutException: If none answers in time.
+        """
+        config = self._config
+        return ways_to(await self.who(), config.workgroup, machine(), relay=config.site.relay).out_of_reach
 
     async def _collect(self, question: Question) -> list[Message]:
         return await self._client.collect(question.subject, question.payload, timeout=_ANSWER)

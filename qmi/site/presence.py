@@ -375,6 +375,37 @@ def answers_of(present: Iterable[Present], workgroup: str, machine: str) -> list
     ]
 
 
+class Ways(NamedTuple):
+    """How those who are there can be reached from one computer.
+
+    Attributes:
+        direct: Those that an address leads to, as if they had answered on the network.
+        relayed: Names of those that are reached through a server alone.
+        out_of_reach: Names of those that listen, and that nothing leads to.
+    """
+
+    direct: list[Answer]
+    relayed: list[str]
+    out_of_reach: list[str]
+
+
+def ways_to(present: Iterable[Present], workgroup: str, machine: str, *, relay: bool) -> Ways:
+    """How those who are there can be reached.
+
+    Args:
+        present: Who is there. One that has not said yet what it is, is left out.
+        workgroup: The workgroup.
+        machine: The computer that asks.
+        relay: Whether it makes links through the servers.
+    """
+    known = [found for found in present if found.said is not None]
+    direct = answers_of(known, workgroup, machine)
+    reached = {answer.incarnation for answer in direct}
+    others = [found.said for found in known if found.said is not None and found.incarnation not in reached]
+    relayed = [said.context for said in others if relay and said.relay]
+    return Ways(direct, relayed, [said.context for said in others if said.port and said.context not in relayed])
+
+
 def reachable(said: Announcement, machine: str) -> HostPort | None:
     """Where a computer reaches a context; None if it does not listen, or only for its own computer."""
     near = said.machine == machine

@@ -27,7 +27,7 @@ from qmi.names import HostPort, Relay
 from qmi.runtime.forks import close_in_child
 from qmi.site.client import SiteClient
 from qmi.site.here import machine
-from qmi.site.presence import Present, reachable
+from qmi.site.presence import Present, ways_to
 from qmi.site.relay_flow import (
     OVERHEAD,
     Ended,
@@ -305,13 +305,8 @@ class LinkRelay:
             present = await self._directory.who(pattern)
         except (QMI_NotDeliveredException, QMI_TimeoutException):  # as whoever asked for the others has said
             return []
-        here = machine()
-        return [
-            (found.context, self.where)
-            for found in present
-            if found.said is not None and found.said.relay and found.incarnation != self._own[1]
-            and reachable(found.said, here) is None
-        ]  # fmt: skip
+        others = [found for found in present if found.incarnation != self._own[1]]
+        return [(name, self.where) for name in ways_to(others, self._group, machine(), relay=True).relayed]
 
     async def _present(self, name: str) -> Present | None:
         """The context of a name that a link can be made to through the servers; None if there is none.

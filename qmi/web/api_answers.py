@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from qmi.actors.context_status import ContextStatus, SignalStatus
 from qmi.actors.log_records import LogBatch, LogRecordStatus
 from qmi.actors.tasks.settings_fields import SettingField
-from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT
+from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, OUT_OF_REACH, RUNNING, SILENT
 from qmi.scan.running import ScanInfo
 from qmi.web.dashboard_schema import DASHBOARD
 from qmi.web.lock_requests import LockRequest
@@ -123,7 +123,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Context": answer(
         {
             "name": TEXT,
-            "state": {**TEXT, "enum": [RUNNING, ENDING, NOT_RUNNING, SILENT, NO_PORT]},
+            "state": {**TEXT, "enum": [RUNNING, ENDING, NOT_RUNNING, SILENT, NO_PORT, OUT_OF_REACH]},
             "why": TEXT, "since": or_null(SECONDS),
             "configured": FLAG, "address": or_null(TEXT), "host": or_null(TEXT), "pid": or_null(WHOLE),
             "version": or_null(TEXT), "uptime": or_null(NUMBER), "tls": or_null(FLAG), "round_trip": or_null(NUMBER),

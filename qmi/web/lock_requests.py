@@ -21,7 +21,7 @@ from qmi.contexts.reservations import LONGEST, ReleaseRequest
 from qmi.errors import QMI_Exception, QMI_InvalidOperationException
 from qmi.messages import LockInfo
 from qmi.names import Address, parse_address
-from qmi.presenting.seen import NOT_RUNNING, Seen
+from qmi.presenting.seen import NOT_RUNNING, OUT_OF_REACH, Seen
 from qmi.web.site import Site
 
 _logger = logging.getLogger("qmi.web")
@@ -245,7 +245,7 @@ class LockRequests:
         for where in {request.address for request in self._requests.values() if not request.taken}:
             context, _, name = where.partition(".")
             found = contexts.get(context)
-            if found is None or (found.status is None and found.state != NOT_RUNNING):
+            if found is None or (found.status is None and found.state not in (NOT_RUNNING, OUT_OF_REACH)):
                 continue
             entry = None if found.status is None else found.status.find(name)
             lock = None if entry is None else entry.lock

@@ -15,10 +15,17 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from qmi.contexts.async_context import Context
-from qmi.errors import QMI_ConnectionException, QMI_Exception, QMI_UnknownNameException
-from qmi.names import HostPort, nearest, parse_host_port
+from qmi.errors import (
+    QMI_ConnectionException,
+    QMI_Exception,
+    QMI_NotDeliveredException,
+    QMI_PeerNotFoundException,
+    QMI_TimeoutException,
+    QMI_UnknownNameException,
+)
+from qmi.names import HostPort, nearest, parse_peer_address
 from qmi.peers.addresses import configured
-from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT, Seen
+from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, OUT_OF_REACH, RUNNING, SILENT, Seen, out_of_reach
 
 _logger = logging.getLogger("qmi.web")
 
@@ -59,6 +66,7 @@ class Site:
         self._nursery: trio.Nursery | None = None
         self._discovered = -1e9
         self._discovering: trio.Event | None = None
+        self._out_of_reach: frozenset[str] = frozenset()
         self._looking = 0
         self._somebody_looks = trio.Event()
         self._news = trio.Event()
@@ -89,11 +97,16 @@ class Site:
             membership.attendance.on_gone.append(self._left)
 
     def _came(self, name: str, incarnation: str) -> None:
-        self._discovered = min(self._discovered, trio.current_time() - DISCOVER_EVERY)
+        self._discover_soon()
         self._ask_at_once(name)
 
     def _left(self, name: str, incarnation: str) -> None:
+        if name in self._out_of_reach:
+            self._discover_soon()  # it cannot be asked
         self._ask_at_once(name)
+
+    def _discover_soon(self) -> None:
+        self._discovered = min(self._discovered, trio.current_time() - DISCOVER_EVERY)
 
     def _ask_at_once(self, name: str) -> None:
         known = self._watched.get(name)
@@ -193,7 +206,13 @@ class Site:
             if not self.context.has_peer_context(name):
                 address = self._watched[name].seen.address
                 where = None if address is None else str(address)
-                await self.context.connect_to_peer(name, where, ignore_duplicate=True, reconnect=True)
+                try:
+                    await self.context.connect_to_peer(name, where, ignore_duplicate=True, reconnect=True)
+                except QMI_PeerNotFoundException as error:
+                    seen = self._watched[name].seen
+                    if seen.state != OUT_OF_REACH:
+                        raise
+                    raise QMI_ConnectionException(f"Context {name!r} is out of reach: {seen.why}") from error
 
     async def _discover_unless_known(self, name: str) -> None:
         known = self._watched.get(name)
@@ -224,15 +243,51 @@ class Site:
 
     async def _ask_network(self, done: trio.Event) -> None:
         try:
+            reached = set()
             for found in await self.context.discover_peer_contexts():
                 if found.name != self.context.name:
-                    self._note(found.name, parse_host_port(found.address_port))
+                    reached.add(found.name)
+                    self._note(found.name, parse_peer_address(found.address_port))
+            await self._note_out_of_reach(reached)
         except QMI_ConnectionException as error:
             _logger.warning("The network cannot be asked for contexts: %s", error)
         finally:
             self._discovered = trio.current_time()
             self._discovering = None
             done.set()
+
+    async def _note_out_of_reach(self, reached: set[str]) -> None:
+        """See which contexts are at the site, and are reached neither directly nor through its servers."""
+        membership = self.context.at_site.membership
+        if membership is None:
+            return
+        away: frozenset[str] = frozenset()
+        if membership.attendance.is_up:
+            try:
+                away = frozenset(await membership.attendance.out_of_reach()) - reached - {self.context.name}
+            except (QMI_NotDeliveredException, QMI_TimeoutException):  # as whoever asked for the others has said
+                return
+        before, self._out_of_reach = self._out_of_reach, away
+        for name in away:
+            self._is_out_of_reach(name)
+        for name in before - away - reached:
+            watched = self._watched[name]
+            if watched.seen.state == OUT_OF_REACH and not watched.is_asked:
+                why = "it has left the site" if membership.attendance.is_up else "no server of the site is reached"
+                watched.seen = replace(watched.seen, state=NOT_RUNNING, why=why, since=time.time())
+                self._tell_news()
+
+    def _is_out_of_reach(self, name: str) -> None:
+        watched = self._watched.get(name)
+        if watched is None:
+            self._watched[name] = _Watched(out_of_reach(name, configured=name in self.context.config.contexts))
+        elif watched.seen.state in (NOT_RUNNING, NO_PORT) and not watched.is_asked:
+            # Where the configuration says that it is, it is asked all the same: a tunnel may lead there.
+            where = configured(self.context.config, name)
+            watched.seen = replace(out_of_reach(name, configured=watched.seen.configured), address=where)
+        else:  # when it is asked, that is found
+            return
+        self._tell_news()
 
     def _note(self, name: str, address: HostPort | None) -> None:
         known = self._watched.get(name)
@@ -242,7 +297,7 @@ class Site:
             self._watched[name] = _Watched(Seen(name, address, state, configured=in_config))
         elif configured(self.context.config, name) is not None:
             pass  # where it is, is known, whoever answers to its name
-        elif address is not None and known.seen.state in (NOT_RUNNING, NO_PORT):
+        elif address is not None and known.seen.state in (NOT_RUNNING, NO_PORT, OUT_OF_REACH):
             known.seen = replace(known.seen, address=address)  # it was started again, perhaps elsewhere
 
     def _ask_soon(self, name: str) -> trio.Event:
@@ -272,6 +327,9 @@ class Site:
             )  # fmt: skip
         except QMI_ConnectionException as error:
             seen = replace(seen, state=NOT_RUNNING, why=str(error))
+            if name in self._out_of_reach:
+                away = out_of_reach(name, configured=seen.configured)
+                seen = replace(seen, state=away.state, why=away.why)
         except trio.TooSlowError:
             seen = replace(seen, state=SILENT, why=f"no answer within {PATIENCE:g} s", status=watched.seen.status)
         except QMI_Exception as error:
@@ -281,8 +339,12 @@ class Site:
             # The address may have been found anew meanwhile.
             before = watched.seen
             since = time.time() if before.state in (RUNNING, ENDING) else before.since
-            is_there = seen.state in (RUNNING, ENDING)
-            watched.seen = replace(seen, address=before.address, since=None if is_there else since)
+            is_there = seen.state in (RUNNING, ENDING, OUT_OF_REACH)
+            known = seen.state != OUT_OF_REACH or configured(self.context.config, name) is not None
+            watched.seen = replace(seen, address=before.address if known else None, since=None if is_there else since)
             watched.answered.set()
-            self._news.set()
-            self._news = trio.Event()
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = trio.Event()

@@ -22,6 +22,7 @@ from qmi.site.presence import (
     reachable,
     read_announcement,
     read_event,
+    ways_to,
     write_announcement,
 )
 from qmi.site.subjects import presence_subject
@@ -274,3 +275,30 @@ def test_context_is_reached_by_the_address_that_leads_there(
     assert reachable(said, machine) == where
     answers = answers_of([Present("srv", A, 0.0, said), Present("silent", B, 0.0)], "lab1", machine)
     assert [answer.address for answer in answers] == ([] if where is None else [where])
+
+
+AWAY = SAID._replace(hosts=("127.0.0.1",))
+
+
+@pytest.mark.parametrize(
+    ("said", "relay", "way"),
+    [
+        (SAID, True, "direct"),
+        (SAID._replace(relay=True), True, "direct"),
+        (AWAY._replace(machine="m2"), True, "direct"),
+        (AWAY, True, "out of reach"),
+        (AWAY._replace(relay=True), False, "out of reach"),
+        (AWAY._replace(relay=True), True, "relay"),
+        (AWAY._replace(hosts=(), port=0, relay=True), True, "relay"),
+        (AWAY._replace(hosts=(), port=0), True, ""),
+        (None, True, ""),
+    ],
+)
+def test_way_to_a_context_is_direct_or_by_a_relay_or_none(said: Announcement | None, relay: bool, way: str) -> None:
+    ways = ways_to([Present("srv", A, 1.5e9, said)], "lab1", "m2", relay=relay)
+    found = {
+        "direct": [answer.name for answer in ways.direct],
+        "relay": ways.relayed,
+        "out of reach": ways.out_of_reach,
+    }
+    assert {kind: names for kind, names in found.items() if names} == ({way: ["srv"]} if way else {})

@@ -18,7 +18,7 @@ from qmi.errors import (
     QMI_RuntimeException,
 )
 from qmi.names import CLI_PREFIX
-from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, OUT_OF_REACH, RUNNING, SILENT, Seen
+from qmi.presenting.seen import ENDING, NO_PORT, NOT_RUNNING, RUNNING, SILENT, Seen, out_of_reach
 from qmi.tools.cli.session import SITE_TIMEOUT
 from qmi.tools.cli.threads import each
 
@@ -103,9 +103,8 @@ def _told_at_the_site(lab: Laboratory, answers: Sequence[Answer]) -> dict[str, C
 
 
 def _out_of_reach(lab: Laboratory, names: Sequence[str]) -> list[Seen]:
-    why = "it is at the site, and listens on addresses that do not lead there from this computer"
     return [
-        Seen(name, None, OUT_OF_REACH, why, configured=name in lab.config.contexts)
+        out_of_reach(name, configured=name in lab.config.contexts)
         for name in lab.out_of_reach
         if not names or name in names
     ]

@@ -120,7 +120,7 @@ class Laboratory:
     def _ask_site(self, pattern: str) -> list[Answer]:
         from qmi.proc.site_status import who_is_there
         from qmi.site.here import machine
-        from qmi.site.presence import answers_of
+        from qmi.site.presence import ways_to
 
         self.site_fault, self.out_of_reach, self.relayed = "", [], {}
         try:
@@ -128,17 +128,10 @@ class Laboratory:
         except (QMI_RuntimeException, QMI_ConfigurationException) as error:
             self.site_fault = str(error)
             return []
-        answers = answers_of(present, self.config.workgroup, machine())
-        reached = {answer.incarnation for answer in answers}
-        others = [found for found in present if found.said is not None and found.incarnation not in reached]
-        if self.config.site.relay:
-            server = Relay(*self.config.site.addresses[0])
-            self.relayed = {found.context: server for found in others if found.said is not None and found.said.relay}
-        self.out_of_reach = [
-            found.context for found in others
-            if found.said is not None and found.said.port and found.context not in self.relayed
-        ]  # fmt: skip
-        return answers
+        ways = ways_to(present, self.config.workgroup, machine(), relay=self.config.site.relay)
+        self.relayed = dict.fromkeys(ways.relayed, Relay(*self.config.site.addresses[0]))
+        self.out_of_reach = ways.out_of_reach
+        return ways.direct
 
     def address_of(self, context: str) -> HostPort:
         """Where a context is, by the configuration or else by asking the network.

@@ -2,7 +2,7 @@
 
 const GOOD = new Set(["running", "open", "ready", "up", "ended", "done"]);
 const BAD = new Set(["failed", "no answer", "lost", "aborted", "interrupted"]);
-const PLAIN = new Set(["not running", "new", "closed", "unknown", "no port", "stopped", "removed", "waiting"]);
+const PLAIN = new Set(["not running", "new", "closed", "unknown", "no port", "out of reach", "stopped", "removed", "waiting"]);
 const LATE = 0.5; // of its period: a loop whose 99th percentile is later than this is late
 
 /** What a state looks like. */
