@@ -66,6 +66,7 @@ class Site:
         self._nursery: trio.Nursery | None = None
         self._discovered = -1e9
         self._discovering: trio.Event | None = None
+        self._is_outdated = False
         self._out_of_reach: frozenset[str] = frozenset()
         self._looking = 0
         self._somebody_looks = trio.Event()
@@ -106,6 +107,8 @@ class Site:
         self._ask_at_once(name)
 
     def _discover_soon(self) -> None:
+        # What is being asked just now may have been answered before.
+        self._is_outdated = self._discovering is not None
         self._discovered = min(self._discovered, trio.current_time() - DISCOVER_EVERY)
 
     def _ask_at_once(self, name: str) -> None:
@@ -252,8 +255,8 @@ class Site:
         except QMI_ConnectionException as error:
             _logger.warning("The network cannot be asked for contexts: %s", error)
         finally:
-            self._discovered = trio.current_time()
-            self._discovering = None
+            self._discovered = trio.current_time() - (DISCOVER_EVERY if self._is_outdated else 0)
+            self._discovering, self._is_outdated = None, False
             done.set()
 
     async def _note_out_of_reach(self, reached: set[str]) -> None:

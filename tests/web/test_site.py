@@ -144,6 +144,32 @@ async def test_context_that_was_out_of_reach_is_asked_when_something_leads_there
                 assert (seen.state, seen.why, seen.since) == ("running", "", None)
 
 
+async def test_context_that_leaves_while_the_site_is_asked_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(str(write_site(tmp_path, contexts={"web": {}})))
+    servers = AtTheSite(monkeypatch)
+    servers.announce("far", "127.0.0.1")
+    async with open_context("web", config=config, init_logging=False) as web:
+        site = Site(web)
+        async with site.running():
+            assert (await look(site, monkeypatch))["far"].state == "out of reach"
+            out_of_reach = Attendance.out_of_reach
+
+            async def leave(attendance: Attendance) -> list[str]:
+                answer = await out_of_reach(attendance)
+                servers.present = []
+                site._left("far", "0" * 16)
+                return answer
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Attendance, "out_of_reach", leave)
+                await look(site, monkeypatch)
+            if (again := site._discovering) is not None:  # look() has asked anew, as the next second would
+                await again.wait()
+            assert site.find("far").state == "not running"
+
+
 class ByOneServer:
     """Stands for links through the servers of a site, to one context.
 
