@@ -17,7 +17,7 @@ import trio
 
 from benchmarks.meter import quantile
 
-_PUSH = re.compile(rb'"missed":(\d+),"time":([\d.]+)}\n')
+_PUSH = re.compile(rb'"missed":(\d+),"time":([\d.]+),"number":\d+}\n')
 _WAIT = 20.0
 
 
