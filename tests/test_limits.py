@@ -18,4 +18,4 @@ async def test_an_async_test_with_a_mock_clock_has_no_limit(autojump_clock: trio
 
 async def test_an_async_test_has_a_limit_in_real_time(request: pytest.FixtureRequest) -> None:
     assert request.node.get_closest_marker("trio") is not None
-    assert 0 < trio.current_effective_deadline() - trio.current_time() < 60
+    assert 0 < trio.current_effective_deadline() - trio.current_time() < 120

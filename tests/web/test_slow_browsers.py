@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 TOPIC = "signal:lab.psu.sig_told"
 SMALL = 1 << 16
 """Bytes that a socket keeps; the system makes some more of it."""
-TEXT = "x" * 30_000
-VALUES = 20
-"""So many of these texts fit into no two sockets that keep little."""
+TEXT = "x" * 4_000
+VALUES = 200
+"""So many of these texts, which are not large enough to be reduced, fit into no two sockets that keep little."""
 
 
 class Stream:
