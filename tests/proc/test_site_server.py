@@ -167,7 +167,6 @@ def test_server_that_is_not_there_is_told_apart_from_one_that_is_none(tmp_path: 
 # With the server
 
 
-@pytest.mark.slow
 def test_server_is_started_once_and_stopped(tmp_path: Path) -> None:
     config = write_site(tmp_path)
     server = only_server(config)
@@ -187,7 +186,6 @@ def test_server_is_started_once_and_stopped(tmp_path: Path) -> None:
         kill(server)
 
 
-@pytest.mark.slow
 def test_server_reads_a_changed_configuration_while_it_runs(tmp_path: Path) -> None:
     make_certificates(tmp_path, SERVER_NAME, "late")
     address = {"servers": [f"nats://127.0.0.1:{free_port()}"]}
@@ -245,7 +243,6 @@ def ask_while_it_is_revoked(talk: Talk, folder: Path, stem: str, server: SiteSer
     talk.ask_each(CONNECTIONS, expected=1)
 
 
-@pytest.mark.slow
 def test_change_that_a_running_server_cannot_make_is_told(tmp_path: Path) -> None:
     one = write_site(tmp_path)
     with site(one) as (server,):
@@ -287,7 +284,6 @@ def test_server_with_certificates_gives_each_context_its_own_name(tmp_path: Path
         assert look(config, server.address, timeout=10.0).values == 2
 
 
-@pytest.mark.slow
 def test_client_and_server_that_disagree_about_tls_say_so(tmp_path: Path) -> None:
     make_certificates(tmp_path, SERVER_NAME, "*")
     address = {"servers": [f"nats://127.0.0.1:{free_port()}"]}
@@ -299,7 +295,6 @@ def test_client_and_server_that_disagree_about_tls_say_so(tmp_path: Path) -> Non
         assert "does not use TLS, and this configuration has" in look(protected, server.address, timeout=10.0).why
 
 
-@pytest.mark.slow
 def test_context_cannot_pose_as_a_server(tmp_path: Path) -> None:
     make_certificates(tmp_path, SERVER_NAME, "srv")
     config = load_config(write_site(tmp_path, tls=True))
@@ -317,7 +312,6 @@ def test_context_cannot_pose_as_a_server(tmp_path: Path) -> None:
         process.wait()
 
 
-@pytest.mark.slow
 def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     server = only_server(write_site(tmp_path))
     server.prepare()
@@ -389,7 +383,6 @@ def test_server_in_the_foreground_ends_with_sigterm(tmp_path: Path) -> None:
     assert server.process() is None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qmi_proc", "*"])
 def test_commands_elsewhere_show_a_certificate_of_their_own(name: str, tmp_path: Path) -> None:
     make_certificates(tmp_path, SERVER_NAME, name)

@@ -79,7 +79,6 @@ async def test_context_that_is_frozen_is_gone_in_the_time_that_links_take(tmp_pa
             assert (await heard.next())[:2] == ("here", "srv")
 
 
-@pytest.mark.slow
 async def test_contexts_are_there_with_their_objects_since_they_started(tmp_path: Path) -> None:
     path = write_site(tmp_path)
     with site(path):
@@ -97,7 +96,6 @@ async def test_contexts_are_there_with_their_objects_since_they_started(tmp_path
             assert await attendance.answers("x*") == []
 
 
-@pytest.mark.slow
 async def test_objects_that_are_made_later_are_told(tmp_path: Path) -> None:
     path = write_site(tmp_path)
     with site(path):
@@ -136,7 +134,6 @@ async def test_everybody_is_listed_by_each_of_three_servers(tmp_path: Path) -> N
                     assert [found.context for found in talk.who_is_there(config)] == ["b", "c", "d", "lab"]
 
 
-@pytest.mark.slow
 async def test_command_asks_who_is_there_without_an_event_loop(tmp_path: Path) -> None:
     path = write_site(tmp_path)
     config = load_config(path)

@@ -87,7 +87,6 @@ def told(path: Path, context: Any) -> ContextStatus:
     return found[context.origin.incarnation]
 
 
-@pytest.mark.slow
 def test_site_tells_how_a_context_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "LOOK_EVERY", 0.02)
     with QMI_Context("srv", load_config(path)) as srv:
@@ -105,7 +104,6 @@ def test_site_tells_how_a_context_is(path: Path, monkeypatch: pytest.MonkeyPatch
         psu.close()
 
 
-@pytest.mark.slow
 async def test_health_is_said_once_as_long_as_nothing_changes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "LOOK_EVERY", 0.0)
     looked, said = 0, 0

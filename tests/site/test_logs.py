@@ -34,8 +34,6 @@ from tests.support.site_lab import files_of, kill, make_certificates, site, writ
 from tests.support.site_signals import cut_off, engine_of
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.slow
-
 CONTEXTS: dict[str, object] = {"srv": {"host": "127.0.0.1", "tcp_server_port": 0}, "desk": {}}
 PROGRAM = """
 import logging, sys, qmi
@@ -259,6 +257,7 @@ async def test_record_larger_than_a_message_is_counted_as_lost(
         assert reader.lost == 1
 
 
+@pytest.mark.slow
 async def test_follower_of_a_context_that_logs_everything_hears_nothing_of_itself(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -285,6 +284,7 @@ async def test_follower_of_a_context_that_logs_everything_hears_nothing_of_itsel
         logging.getLogger().removeHandler(handler)
 
 
+@pytest.mark.slow
 async def test_log_of_a_program_that_was_killed_and_started_again_goes_on(path: Path) -> None:
     async with Context("desk", load_config(path)).running() as desk:
         program = await trio.to_thread.run_sync(Program, path)
@@ -307,6 +307,7 @@ async def test_log_of_a_program_that_was_killed_and_started_again_goes_on(path: 
             program.kill()
 
 
+@pytest.mark.slow
 def test_command_shows_the_log_of_a_program_that_was_killed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli = Cli(path, capsys)
     program = Program(path)
@@ -334,6 +335,7 @@ def cli_laboratory(path: Path) -> Any:
     return Laboratory(load_config(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True])
 async def test_everything_of_a_log_is_permitted(
     tls: bool, tmp_path: Path, ring: LogRing, caplog: pytest.LogCaptureFixture
@@ -357,6 +359,7 @@ async def test_everything_of_a_log_is_permitted(
     assert "Permissions" not in caplog.text
 
 
+@pytest.mark.slow
 async def test_log_goes_on_with_the_other_servers(tmp_path: Path, ring: LogRing) -> None:
     path = write_site(tmp_path, servers=3, contexts=CONTEXTS)
     with site(path) as servers:

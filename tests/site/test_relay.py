@@ -145,7 +145,6 @@ def test_address_of_a_relay_that_makes_no_sense_is_refused(text: Any) -> None:
         parse_peer_address(text)
 
 
-@pytest.mark.slow
 async def test_link_is_made_through_the_server_where_the_address_leads_nowhere(served: Path) -> None:
     async with relayed(served) as (lab, desk, bench):
         assert await bench.echo(1) == 1
@@ -155,7 +154,6 @@ async def test_link_is_made_through_the_server_where_the_address_leads_nowhere(s
             assert (status.context, status.state, status.address, status.relayed) == (other, "up", where, True)
 
 
-@pytest.mark.slow
 async def test_link_is_direct_where_that_works(served: Path) -> None:
     async with two(served) as (lab, desk):
         await desk.connect_to_peer("lab", f"127.0.0.1:{lab.connections.port}")
@@ -163,7 +161,6 @@ async def test_link_is_direct_where_that_works(served: Path) -> None:
         assert (status.address, status.relayed) == (f"127.0.0.1:{lab.connections.port}", False)
 
 
-@pytest.mark.slow
 async def test_context_out_of_reach_is_found_and_connected_by_its_name(
     served: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +190,6 @@ async def test_everything_that_links_carry_goes_through_the_server(served: Path)
         await until(lambda: not actor_of(lab, "bench").lock_manager.is_locked)
 
 
-@pytest.mark.slow
 async def test_bytes_of_both_directions_pass_each_other(served: Path) -> None:
     async with relayed(served) as (_, _, bench):
         sizes = [3 * WINDOW, 1, WINDOW, 100_000, 2 * WINDOW + 1]
@@ -209,7 +205,6 @@ async def test_bytes_of_both_directions_pass_each_other(served: Path) -> None:
         assert right == [True] * len(sizes)
 
 
-@pytest.mark.slow
 async def test_large_signals_come_by_a_relayed_link_in_their_turn(served: Path) -> None:
     async with relayed(served) as (_, desk, bench):
         receiver = QMI_SignalReceiver(report_gaps=True)
@@ -218,7 +213,6 @@ async def test_large_signals_come_by_a_relayed_link_in_their_turn(served: Path) 
         assert [await next_value(receiver) for _ in range(3)] == [0, bytes(WINDOW + 1), 2]
 
 
-@pytest.mark.slow
 async def test_both_sides_prove_themselves_to_each_other_and_not_to_the_server_alone(tmp_path: Path) -> None:
     make_certificates(tmp_path, SERVER_NAME, "lab", "desk", "other", "*")
     path = write_site(tmp_path, tls=True, site={"relay": True}, discovery=NO_NETWORK, contexts=CONTEXTS)
@@ -229,7 +223,6 @@ async def test_both_sides_prove_themselves_to_each_other_and_not_to_the_server_a
             assert (status.relayed, status.tls) == (True, True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tls", [True, False])
 async def test_program_that_gets_the_messages_of_another_one_is_refused_by_the_link(tmp_path: Path, tls: bool) -> None:
     if tls:
@@ -244,7 +237,6 @@ async def test_program_that_gets_the_messages_of_another_one_is_refused_by_the_l
                 await desk.connect_to_peer("other", nowhere())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -264,7 +256,6 @@ async def test_context_that_takes_no_links_through_the_site_is_told(served: Path
             await desk.connect_to_peer("nobody")
 
 
-@pytest.mark.slow
 async def test_context_that_relays_nothing_is_told_of_the_address_alone(served: Path) -> None:
     async with two(served, relay=False) as (_, desk):
         with pytest.raises(QMI_ConnectionException) as caught:
@@ -272,7 +263,6 @@ async def test_context_that_relays_nothing_is_told_of_the_address_alone(served: 
         assert str(caught.value).endswith("cannot be connected: nothing listens there: connection refused")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "end",
     [
@@ -293,7 +283,6 @@ async def test_link_ends_at_once_with_what_it_goes_through(
                 end(lab, desk)
 
 
-@pytest.mark.slow
 async def test_message_that_the_servers_lose_ends_the_link_and_it_is_made_again(served: Path) -> None:
     async with relayed(served, reconnect=True) as (_, desk, bench):
         client = relay_of(desk)._client
@@ -319,7 +308,6 @@ async def test_message_that_the_servers_lose_ends_the_link_and_it_is_made_again(
         assert await bench.echo(3) == 3
 
 
-@pytest.mark.slow
 async def test_link_is_made_again_when_the_server_is_back(tmp_path: Path) -> None:
     path = write_site(tmp_path, site={"relay": True}, discovery=NO_NETWORK, contexts=CONTEXTS)
     with site(path) as (server,):
@@ -336,7 +324,6 @@ async def test_link_is_made_again_when_the_server_is_back(tmp_path: Path) -> Non
             assert await bench.echo(1) == 1
 
 
-@pytest.mark.slow
 async def test_context_has_no_more_relayed_links_than_links(served: Path) -> None:
     async with relayed(served) as (lab, desk, _):
         relay_of(lab)._pipes.update({str(number): object() for number in range(20)})
@@ -460,7 +447,6 @@ def test_contexts_of_networks_without_a_route_between_them_are_linked_through_th
             subprocess.run([*command, "stop", "--config", path], check=True, capture_output=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stops", ["lab", "desk"])
 async def test_context_that_stops_says_so_through_the_server(served: Path, stops: str) -> None:
     lab, desk = (Context(name, completed(load_config(served), name)) for name in ("lab", "desk"))

@@ -32,8 +32,6 @@ from tests.support.nats_server import NatsServer
 from tests.support.site_lab import files_of, make_certificates, site, write_site
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.slow
-
 COLUMNS = {"x": "V", "text": ""}
 
 
@@ -139,6 +137,7 @@ def hear(follower: qmi.data.Follower) -> None:
     wait_until(lambda: follower.read(timeout=0.05) == [] and bool(rows_of(qmi.context())._followed))
 
 
+@pytest.mark.slow
 def test_rows_come_by_the_site_once_what_was_before_is_read(
     lab: QMI_Context, folder: Path, asked: list[str], sent: list[int]
 ) -> None:
@@ -176,6 +175,7 @@ async def test_trio_program_follows_a_run_at_a_site(path: Path, folder: Path) ->
                 assert ([row async for row in follower], follower.state) == ([], "done")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("followers", [1, 3])
 def test_publisher_publishes_once_however_many_follow(
     followers: int, lab: QMI_Context, folder: Path, sent: list[int], asked: list[str]
@@ -249,6 +249,7 @@ def test_rows_larger_than_a_message_come_in_parts(lab: QMI_Context, folder: Path
         end(run)
 
 
+@pytest.mark.slow
 def test_server_that_is_killed_and_back_leaves_no_hole(
     server: NatsServer, lab: QMI_Context, folder: Path, asked: list[str]
 ) -> None:
@@ -280,6 +281,7 @@ def test_server_that_is_killed_and_back_leaves_no_hole(
     assert found == list(range(8))
 
 
+@pytest.mark.slow
 def test_run_of_a_program_that_is_killed_is_told_as_interrupted(lab: QMI_Context, folder: Path) -> None:
     with recorder(folder) as other:
         other.add(2)
@@ -310,6 +312,7 @@ def test_context_that_is_gone_is_asked_by_the_link_which_tells(
         assert list(follower) == []
 
 
+@pytest.mark.slow
 def test_silence_is_asked_for(
     lab: QMI_Context, folder: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +331,7 @@ def test_silence_is_asked_for(
         assert list(follower) == []
 
 
+@pytest.mark.slow
 def test_run_that_nobody_follows_any_more_is_not_published(
     lab: QMI_Context, folder: Path, sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +356,7 @@ def test_run_that_nobody_follows_any_more_is_not_published(
         assert list(again) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True])
 async def test_everything_of_rows_and_health_is_permitted(
     tls: bool,

@@ -141,7 +141,6 @@ def test_who_is_there_is_shown_with_objects(cli: Cli, monkeypatch: pytest.Monkey
     assert (second["context"], second["address"], second["objects"]) == ("notebook", None, [])
 
 
-@pytest.mark.slow
 def test_context_at_the_site_is_listed(cli: Cli, config: Path, tmp_path: Path) -> None:
     silent = {"enabled": False, "port": free_port(), "broadcast_addresses": [], "timeout": 0.05}
     write_site(tmp_path, discovery=silent)
@@ -154,7 +153,6 @@ def test_context_at_the_site_is_listed(cli: Cli, config: Path, tmp_path: Path) -
         assert [row["context"] for row in cli("site", "who", "--json").json] == ["srv"]
 
 
-@pytest.mark.slow
 def test_servers_are_started_looked_at_and_stopped(cli: Cli, config: Path) -> None:
     server = SiteServer(load_config(config), servers_here(load_config(config))[0])
     try:
@@ -172,7 +170,6 @@ def test_servers_are_started_looked_at_and_stopped(cli: Cli, config: Path) -> No
         kill(server)
 
 
-@pytest.mark.slow
 def test_changed_history_holds_while_the_server_runs(cli: Cli, config: Path, tmp_path: Path) -> None:
     (where,) = load_config(config).site.addresses
     server = SiteServer(load_config(config), where)
