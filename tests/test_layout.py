@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import graphlib
 import re
 import subprocess
@@ -123,8 +124,10 @@ def test_imports_keep_to_the_layers() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_the_trees() -> Iterator[None]:
+    gc.disable()  # a million objects, which each collection would look at
     yield
-    for cached in (sources, nodes_of, nodes_of_tests):  # a million objects, which each collection would look at
+    gc.enable()
+    for cached in (sources, nodes_of, nodes_of_tests):
         cached.cache_clear()
 
 

@@ -48,6 +48,7 @@ def test_growth_table_says_where_a_system_could_not_go_on() -> None:
     assert "can't start new thread" in section(found())
 
 
+@pytest.mark.slow
 def test_growth_survives_its_file_and_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "growth.json"

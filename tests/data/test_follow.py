@@ -228,6 +228,7 @@ def test_ten_followers_of_one_run_get_the_same(folder: Path) -> None:
     assert found == [list(range(200))] * 10
 
 
+@pytest.mark.slow
 def test_follower_that_stalls_costs_the_run_nothing(folder: Path) -> None:
     with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
         follower = qmi.data.follow("cooldown", folder=folder)

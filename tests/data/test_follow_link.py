@@ -244,6 +244,7 @@ def test_follower_that_leaves_frees_everything_over_there(
         wait_until(lambda: service_of(lab)._logs == {})
 
 
+@pytest.mark.slow
 def test_follower_that_stalls_keeps_nobody_waiting(folder: Path, link: ChaosProxy, lab: QMI_Context) -> None:
     with qmi.data.run("cooldown", COLUMNS, folder=folder) as run:
         stalled, other = (qmi.data.follow("cooldown", context="lab") for _ in range(2))

@@ -68,6 +68,7 @@ def test_json_of_an_array_in_parts_is_that_of_its_numbers(shape: tuple[int, ...]
     assert b"".join(json_parts({"value": array, "unit": "V"})).decode() == dumps({"value": json_of(array), "unit": "V"})
 
 
+@pytest.mark.slow
 def test_each_part_of_json_is_short() -> None:
     value = [{"a": list(range(20_000)), "b": "x" * 1_000_000}, numpy.arange(200_000.0)]
     assert max(map(len, large_values._json(value))) < 100_000
