@@ -351,7 +351,10 @@ def ctrl_c_for_main_task() -> Iterator[None]:
     """
 
     def deliver(_: bool) -> bool:
-        return trio.lowlevel.in_trio_run() and _deliver_to_trio()
+        if not (trio.lowlevel.in_trio_run() and _deliver_to_trio()):
+            return False
+        INTERRUPTS.pending = False  # one that was sent again is raised now, and not once more by the next call
+        return True
 
     if not _in_main_thread():
         yield

@@ -447,6 +447,17 @@ def test_ctrl_c_for_the_main_task_never_strikes_another_one(python_handles_ctrl_
     assert INTERRUPTS.stoppers == []
 
 
+def test_ctrl_c_for_the_main_task_that_had_to_wait_is_raised_once(python_handles_ctrl_c: None) -> None:
+    async def main() -> bool:
+        with ctrl_c_for_main_task():
+            assert INTERRUPTS.postpone()
+            with pytest.raises(KeyboardInterrupt):
+                await trio.sleep(10)
+            return INTERRUPTS.pending
+
+    assert not trio.run(main)
+
+
 def test_ctrl_c_for_the_main_task_is_for_the_main_thread_alone(python_handles_ctrl_c: None) -> None:
     def taken() -> int:
         with ctrl_c_for_main_task():
