@@ -181,6 +181,11 @@ async def test_what_found_no_room_while_there_was_no_server_is_counted(path: Pat
         await reader.until("before")
         async with cut_off(srv):
             log(ring, *map(str, range(70)))
+            with pytest.raises(QMI_NotDeliveredException, match="'srv' is not at the site"):
+                await reader.read()
+        assert desk.at_site.logs is not None
+        followed = desk.at_site.logs._followed["srv"].log
+        await until(lambda: not followed.fault)
         assert await reader.until("69") == [str(number) for number in range(20, 70)]
         assert reader.lost == 20
 
