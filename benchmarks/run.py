@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
         results.measures.update(before.measures)
         results.versions = {**before.versions, **results.versions}
     measure_all(results, names, options.rounds, path)
-    print(f"Written: {path.relative_to(DIRECTORY.parent.parent)}")
+    print(f"Written: {os.path.relpath(path)}")
     if not options.web:
         draw_results(results, path)
     if doubt is not None:

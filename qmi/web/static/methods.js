@@ -1,7 +1,7 @@
 // Methods as forms: a field for each argument, by its type and what its documentation says of it.
 
 import { errorText, loginPath, path, post, user } from "./api.js";
-import { h, setAttribute, setText, valueText } from "./dom.js";
+import { h, keyed, setAttribute, setText, valueText } from "./dom.js";
 import { applyGates, gated } from "./gates.js";
 
 /** A docstring without its marks: `:meth:` and the like, and double backquotes. */
@@ -132,17 +132,24 @@ const COMMON = new Set(["close", "open", "is_open", "is_simulated", "get_categor
   "get_last_failure", "get_pending_settings", "get_settings", "set_settings", "get_state", "get_statistics", "get_status", "get_task_class_name",
   "is_running", "join", "start", "stop", "get_loop_statistics"]);
 
-/** Shows methods, without those that get and set parameters. */
+const makeCommon = () => h("details", { class: "method common" }, h("summary", { class: "dim" }), h("div", {}));
+
+/** Shows methods, without those that get and set parameters. Methods that were shown already stay, and with them what was
+ * typed: an object is asked again when its program was started again. */
 export function showMethods(place, context, object, methods, infos) {
   const accessors = new Set(infos.flatMap(({ name }) => {
     const [, group = "", own] = name.match(/^(.*\.)?([^.]+)$/);
     return [`${group}get_${own}`, `${group}set_${own}`];
   }));
   const shown = methods.filter((method) => !accessors.has(method.name));
-  const make = (method) => makeMethod(context, object, method, infos);
   const common = shown.filter((method) => COMMON.has(method.name));
   const own = shown.filter((method) => !COMMON.has(method.name));
-  place.replaceChildren(...own.map(make), ...(common.length
-    ? [h("details", { class: "method common" }, h("summary", { class: "dim" }, `${common.length} methods that all objects of this kind have`), common.map(make))]
-    : []));
+  const keyOf = (method) => JSON.stringify([method, method.parameters.map(({ type }) => choicesOf(bare(type), infos))]);
+  const show = (where, list) => keyed(where, list, keyOf, (method) => makeMethod(context, object, method, infos), () => {});
+  if (!place.firstChild) place.append(h("div", {}), makeCommon());
+  const [first, rest] = place.children;
+  show(first, own);
+  show(rest.lastChild, common);
+  setText(rest.firstChild, `${common.length} methods that all objects of this kind have`);
+  rest.hidden = !common.length;
 }

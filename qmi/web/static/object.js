@@ -123,7 +123,14 @@ async function infosOf(briefs) {
   }
 }
 
+let isAsking = false;
+let isWantedAgain = false;
+
+/** Asks what the object offers, and shows it. Once at a time: of two answers, the older one may come last. */
 async function begin() {
+  isWantedAgain = isAsking;
+  if (isAsking) return;
+  isAsking = true;
   problem(null);
   try {
     const found = await get(api());
@@ -141,6 +148,8 @@ async function begin() {
   } catch (error) {
     problem(error);
   }
+  isAsking = false;
+  if (isWantedAgain) begin();
 }
 
 let isShown = false;
@@ -153,7 +162,7 @@ pushes.on(`status:${context}`, (seen) => {
   const entry = seen.status?.objects.find((each) => each.name === object);
   if (!entry) return;
   // A program that was started again may offer something else; so may an object that was made anew.
-  if (!isShown || (incarnation && seen.status.incarnation !== incarnation)) begin();
+  if ((!isShown && !isAsking) || (incarnation && seen.status.incarnation !== incarnation)) begin();
   if (state && entry.state !== state) lookAtTraffic(); // a transport may be made when the instrument is opened
   incarnation = seen.status.incarnation;
   state = entry.state;

@@ -1,7 +1,7 @@
 // A run: what is known of it, its columns as a plot while it goes on and after, its rows, and its files.
 
 import { errorText, get } from "./api.js";
-import { byId, duration, h, moment, number, setText, settled, valueText } from "./dom.js";
+import { byId, duration, h, keyed, moment, number, setText, settled, valueText } from "./dom.js";
 import { pushes } from "./push.js";
 
 const id = decodeURIComponent(location.pathname.split("/")[2]);
@@ -26,12 +26,27 @@ function facts() {
     ["Coordinates", run.coordinates.join(", ")], ["Tags", run.tags.join(", ")], ["Comment", run.comments.length < 2 && run.comment],
     ["Gaps", run.gaps.length && `signals may be missing ${run.gaps.length} times`], ["Damaged", run.rows_lost && `${number(run.rows_lost)} rows are lost`],
   ].filter(([, text]) => text);
-  const files = h("dd", {}, h("a", { class: "button", href: api("/csv"), download: true }, run.state === "running" ? "CSV so far" : "CSV"), " ", run.state === "running" ? h("span", { class: "dim" }, "netCDF when it has ended") : h("a", { class: "button", href: api("/file"), download: true }, "netCDF"));
-  byId("facts").replaceChildren(...[
-    ...told.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))),
-    run.comments.length > 1 && h("div", {}, h("dt", {}, "Comments"), h("dd", {}, run.comments.map(({ time, text }) => h("div", {}, h("span", { class: "dim" }, `${moment(time)} `), text)))),
-    h("div", {}, h("dt", {}, "Download"), files),
-  ].filter(Boolean));
+  // What has not changed stays: a link that is replaced while somebody presses it does nothing.
+  const shown = [
+    ...told.map(([name, text]) => ({ name, text })),
+    run.comments.length > 1 && { name: "Comments", fill: () => run.comments.map(({ time, text }) => h("div", {}, h("span", { class: "dim" }, `${moment(time)} `), text)) },
+    { name: "Download", fill: downloads },
+  ].filter(Boolean);
+  keyed(byId("facts"), shown, ({ name }) => name, ({ name }) => h("div", {}, h("dt", {}, name), h("dd")), ({ lastChild }, { text, fill }) => {
+    if (fill) refill(lastChild, fill());
+    else setText(lastChild, text);
+  });
+}
+
+const downloads = () => [
+  h("a", { class: "button", href: api("/csv"), download: true }, run.state === "running" ? "CSV so far" : "CSV"), " ",
+  run.state === "running" ? h("span", { class: "dim" }, "netCDF when it has ended") : h("a", { class: "button", href: api("/file"), download: true }, "netCDF"),
+];
+
+/** Puts other children into an element, if they are not like those that it has. */
+function refill(element, children) {
+  const filled = h("div", {}, children);
+  if (filled.innerHTML !== element.innerHTML) element.replaceChildren(...filled.childNodes);
 }
 
 /** Metadata as lists within lists; long texts and large parts are folded. */
@@ -98,8 +113,8 @@ function draw() {
 
 function table() {
   const names = Object.keys(run.columns);
-  byId("row-head").replaceChildren(h("tr", {}, h("th", { scope: "col" }, "#"), h("th", { scope: "col" }, "Time"), names.map((name) => h("th", { scope: "col", class: "num" }, run.columns[name] ? `${name} (${run.columns[name]})` : name))));
-  byId("rows").replaceChildren(...rows.slice(-SHOWN).reverse().map((row) => h("tr", {}, h("th", { scope: "row" }, row.number), h("td", {}, moment(row.time)), names.map((name) => h("td", { class: "num" }, valueText(row.values[name]))))));
+  refill(byId("row-head"), h("tr", {}, h("th", { scope: "col" }, "#"), h("th", { scope: "col" }, "Time"), names.map((name) => h("th", { scope: "col", class: "num" }, withUnit(name)))));
+  keyed(byId("rows"), rows.slice(-SHOWN).reverse(), (row) => row.number, (row) => h("tr", {}, h("th", { scope: "row" }, row.number), h("td", {}, moment(row.time)), names.map((name) => h("td", { class: "num" }, valueText(row.values[name])))), () => {});
 }
 
 const show = settled(() => {
@@ -134,17 +149,19 @@ async function load() {
 
 function follow() {
   let filling = false;
+  async function fillOnce() {
+    if (filling) return;
+    filling = true;
+    await fill().catch((error) => setText(byId("problem"), errorText(error)));
+    filling = false;
+  }
   pushes.on(`rows:${context ? `${context}/` : ""}${run.id}`, async (list) => {
     if (!Array.isArray(list) || filling) return; // what is being read has these, too
     const next = rows.length ? rows[rows.length - 1].number + 1 : 0;
     const fresh = list.filter((row) => row.number >= next);
     if (!fresh.length) return;
     if (fresh[0].number === next) rows.push(...fresh);
-    else { // more has come while the page was away than the server keeps for it
-      filling = true;
-      await fill().catch((error) => setText(byId("problem"), errorText(error)));
-      filling = false;
-    }
+    else await fillOnce(); // more has come while the page was away than the server keeps for it
     show();
   });
   const looking = setInterval(look, LOOK_EACH);
@@ -157,6 +174,7 @@ function follow() {
     if (!now || now.state === "running") return;
     clearInterval(looking);
     run = await get(api()).catch(() => ({ ...run, ...now }));
+    await fillOnce();
     show();
     showMetadata();
   }

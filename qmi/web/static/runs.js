@@ -38,15 +38,16 @@ function show() {
   setText(byId("none"), runs.length ? "None of the runs is meant by this." : byId("context").value ? `${byId("context").value} has kept no run.` : "No run is kept on this computer. Another one may have some: choose its context above.");
 }
 
+let loads = 0; // of two answers, the older one may come last
+
 async function load() {
   const context = byId("context").value;
-  setText(byId("problem"), "");
-  try {
-    runs = await get(`/api/runs${context ? `?context=${encodeURIComponent(context)}` : ""}`);
-  } catch (error) {
-    runs = [];
-    setText(byId("problem"), errorText(error));
-  }
+  loads += 1;
+  const mine = loads;
+  const [found, wrong] = await get(`/api/runs${context ? `?context=${encodeURIComponent(context)}` : ""}`).then((list) => [list, ""], (error) => [[], errorText(error)]);
+  if (mine !== loads) return;
+  runs = found;
+  setText(byId("problem"), wrong);
   show();
 }
 

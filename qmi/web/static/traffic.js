@@ -50,10 +50,18 @@ export function showTraffic(context, object) {
     if (state.on && !end) end = pushes.on(`traffic:${context}.${object}`, heard);
   }
 
-  const look = () => get(`${api}?limit=1`).then(show, () => {});
+  let changes = 0; // an answer that was under way while somebody switched it says how it was before
+
+  async function look() {
+    const before = changes;
+    const state = await get(`${api}?limit=1`).catch(() => null);
+    if (state && before === changes) show(state);
+  }
+
   toggle.disabled = !user;
   toggle.addEventListener("change", async () => {
     setText(byId("traffic-wrong"), "");
+    changes += 1;
     try {
       show(await put(api, { on: toggle.checked }));
       say(toggle.checked ? "The traffic is shown" : "The traffic is not kept any more");
@@ -61,6 +69,7 @@ export function showTraffic(context, object) {
       toggle.checked = !toggle.checked;
       refused(byId("traffic-wrong"), error);
     }
+    changes += 1;
   });
   byId("traffic-clear").addEventListener("click", () => {
     rows.replaceChildren();

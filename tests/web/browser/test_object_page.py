@@ -6,7 +6,7 @@ import logging
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.web_browser import log_in
 from tests.support.web_lab import Hold, Laser, Pages
@@ -57,6 +57,38 @@ def test_method_is_called_by_its_form(page: Page, pages: Pages) -> None:
     form.get_by_role("button", name="Call").click()
     expect(form.get_by_role("alert")).to_contain_text("target")
     expect(form.get_by_label("target")).to_be_focused()
+
+
+def test_object_is_asked_once_though_pushes_come_first(page: Page, pages: Pages) -> None:
+    # It was asked twice then, and the second answer replaced the form that somebody had unfolded since.
+    asked: list[Route] = []
+    page.route("**/api/objects/lab/supply", lambda route: asked.append(route))
+    log_in(page, pages, "/o/lab/supply")
+    expect(page.get_by_role("region", name="State")).to_contain_text("Calls")
+    for route in asked:
+        route.continue_()
+    expect(page.get_by_text("ramp(target")).to_be_visible()
+    assert len(asked) == 1
+
+
+SHOW_AGAIN = """async () => {
+  const script = document.querySelector('script[src*="object"]').src;
+  const { showMethods } = await import(new URL("./methods.js", script));
+  const get = (what) => fetch(`/api/objects/lab/supply${what}`).then((answer) => answer.json());
+  const [found, infos] = [await get(""), await get("/parameters")];
+  const methods = found.methods.filter(({ name }) => name !== "trip");
+  showMethods(document.getElementById("method-list"), "lab", "supply", methods, infos);
+}"""
+
+
+def test_form_stays_when_the_object_is_shown_again(page: Page, pages: Pages) -> None:
+    log_in(page, pages, "/o/lab/supply")
+    page.get_by_text("ramp(target").click()
+    form = page.locator("details[open]")
+    form.get_by_label("target").fill("12")
+    page.evaluate(SHOW_AGAIN)
+    expect(page.get_by_text("trip()", exact=True)).to_have_count(0)
+    assert form.get_by_label("target").input_value() == "12"
 
 
 def test_error_of_a_driver_is_shown_with_its_type(page: Page, pages: Pages) -> None:
