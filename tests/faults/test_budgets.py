@@ -328,7 +328,7 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
         for sender in senders:
             sender.join()
         assert most < 256 * MIB
-        assert worst < 0.3
+        assert worst < 1.0  # a few milliseconds on a quiet machine; seconds where decoding holds the loop
 
 
 @pytest.mark.slow
@@ -352,7 +352,7 @@ def test_fault_47_flood_of_messages_of_many_keeps_nobody_waiting(program: Progra
             waits.append(time.monotonic() - begun)
         for sender in senders:
             sender.join()
-        assert max(waits) < 0.3
+        assert max(waits) < 1.0
 
 
 def test_collector_rests_until_the_last_of_several_is_done() -> None:

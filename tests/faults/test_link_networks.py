@@ -124,7 +124,7 @@ def test_fault_36_a_flood_of_udp_stops_nobody(wire: Cable) -> None:
         for number in range(5):
             begun = time.monotonic()
             assert right.run("[d.name for d in c.discover_peer_contexts()]") == ["left"]
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < 2
             assert right.run(f"b.echo({number})") == number
         assert bad.result() > 1000
         assert left.run("c.has_peer_context('right')")
