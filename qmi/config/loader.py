@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 
@@ -17,6 +18,8 @@ from qmi.config.validators import printable
 from qmi.errors import QMI_ConfigurationException, QMI_MissingConfigurationException
 
 DEFAULT_NAME = "qmi.conf"
+ANY_CERTIFICATE = "any"
+"""The name of the files of a certificate for every name, instead of ``${context}``."""
 _MAX_SIZE = 16 << 20
 
 
@@ -142,6 +145,9 @@ def _read(path: Path, subject: str) -> str:
 def completed(config: CfgQmi, context_name: str) -> CfgQmi:
     """Return a copy of the configuration for one context, with the names of the files for TLS filled in.
 
+    Where there is neither the certificate nor the key of that context, those for every name are taken, if they are
+    there: ``any.pem`` for ``${context}.pem``.
+
     Args:
         config: The configuration.
         context_name: For ``${context}``.
@@ -157,8 +163,18 @@ def completed(config: CfgQmi, context_name: str) -> CfgQmi:
     given: Mapping[str, str | None] = attrs.asdict(config.security)
     full = {name: places.resolve(value) for name, value in given.items() if value is not None}
     if config.config_file is not None:
-        _check_files(full, _subject(config))
+        others = Places(config, context_name, values={"context": ANY_CERTIFICATE})
+        spare = {name: others.resolve(value) for name, value in given.items() if value is not None}
+        _check_files(full := _with_spare_pair(full, spare), _subject(config), spare)
     return attrs.evolve(config, security=CfgSecurity(**full))
+
+
+def _with_spare_pair(full: dict[str, str], spare: Mapping[str, str]) -> dict[str, str]:
+    """Take the certificate for every name where there is none for this one: commands and notebooks have many names."""
+    pair = [name for name in ("certificate", "key") if name in full]
+    if any(os.path.lexists(full[name]) for name in pair) or not all(os.path.isfile(spare[name]) for name in pair):
+        return full
+    return {**full, **{name: spare[name] for name in pair}}
 
 
 def _subject(config: CfgQmi) -> str:
@@ -186,10 +202,13 @@ def _literal(path: str | Path) -> str:
     return str(path).replace("$", "$$")
 
 
-def _check_files(files: Mapping[str, str], subject: str) -> None:
-    missing = [
-        f"security.{name}: the file {path} does not exist" for name, path in files.items() if not os.path.isfile(path)
-    ]
+def _check_files(files: Mapping[str, str], subject: str, spare: Mapping[str, str] = MappingProxyType({})) -> None:
+    missing = []
+    for name, path in files.items():
+        if not os.path.isfile(path):
+            other = spare.get(name, path)
+            nor = f", nor {other}, which is for every name ('qmi certs cert \"*\"' makes it)" if other != path else ""
+            missing.append(f"security.{name}: the file {path} does not exist{nor if name == 'certificate' else ''}")
     if missing:
         raise report(subject, missing)
 

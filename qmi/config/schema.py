@@ -345,7 +345,8 @@ class CfgSecurity(FieldRecord):
     """Files for TLS. With all three, peers prove themselves to each other; with none, connections are not protected.
 
     Relative names are taken from the directory of the configuration file. ``${context}`` is the name of the context
-    (``qmi_proc`` for that command), so that programs of one configuration file have certificates of their own.
+    (``qmi_proc`` for that command), so that programs of one configuration file have certificates of their own; for
+    names that have none, it is ``any``, the certificate for every name.
 
     Attributes:
         ca: Certificate of the authority that every peer's certificate must come from (PEM).

@@ -34,6 +34,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from qmi.config.command_line import ToolParser, tell_error
 from qmi.config.files import make_private_dirs, open_private
+from qmi.config.loader import ANY_CERTIFICATE
 from qmi.config.validators import printable
 from qmi.errors import QMI_Exception, QMI_UsageException
 from qmi.names import certificate_uri, check_name
@@ -98,7 +99,7 @@ def make_certificate(
     if not 0 < len(workgroup) <= 64:
         raise QMI_UsageException(f"A workgroup has 1 to 64 characters in a certificate, got {workgroup!r}")
     names: list[x509.GeneralName] = [_general_name(host) for host in hosts]
-    stem = "any" if context == "*" else context
+    stem = _stem(context)
     place = directory if into is None else into
     files = place / f"{stem}.pem", place / f"{stem}.key"
     _check_free(*files)
@@ -267,7 +268,7 @@ def _load_ca(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivate
         key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
     except FileNotFoundError as error:
         raise QMI_UsageException(
-            f"There is no {error.filename}: make a CA first with `python -m qmi.tools.certs ca`, or give its directory"
+            f"There is no {error.filename}: make a CA first with `qmi certs ca`, or give its directory"
         ) from error
     except (ValueError, TypeError, OSError) as error:
         raise QMI_UsageException(f"The CA in {directory} cannot be read: {error}") from error
@@ -304,7 +305,7 @@ def _write_new(file: Path, data: bytes, mode: int) -> None:
 
 
 def _stem(context: str) -> str:
-    return "any" if context == "*" else context
+    return ANY_CERTIFICATE if context == "*" else context
 
 
 def make_parser(program: str) -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 import qmi
-from qmi.config.loader import load_config
+from qmi.config.loader import completed, load_config
 from qmi.config.paths import Places, config_dir, datastore_dir, log_dir, qmi_home_dir, resolve_file_name
 from qmi.config.schema import CfgContext, CfgProcessManagement, CfgQmi, CfgSite
 from qmi.core.context import QMI_Context
@@ -168,8 +168,56 @@ def test_certificates_may_be_named_after_the_context(home: Path) -> None:
     with qmi.start("lab") as context:
         assert context.get_config().security.certificate == f"{home}/certs/lab.pem"
         assert context.get_config().security.key == f"{home}/certs/lab.key"
-    with pytest.raises(QMI_ConfigurationException, match=r"security.certificate: the file .*/other.pem does not exist"):
+    with pytest.raises(QMI_ConfigurationException) as caught:
         qmi.start("other")
+    certificate, key = caught.value.faults
+    assert certificate == (
+        f"security.certificate: the file {home}/certs/other.pem does not exist, nor {home}/certs/any.pem, which is for "
+        "every name ('qmi certs cert \"*\"' makes it)"
+    )
+    assert key == f"security.key: the file {home}/certs/other.key does not exist"
+
+
+@pytest.mark.parametrize(
+    ("present", "taken"),
+    [
+        ([], "any"),
+        (["other.pem", "other.key"], "other"),
+        (["other.pem"], None),  # half a pair is a mistake, which is told
+        (["other.key"], None),
+    ],
+)
+def test_name_without_a_certificate_has_the_one_for_every_name(
+    home: Path, present: list[str], taken: str | None
+) -> None:
+    certs = home / "certs"
+    make_ca(certs)
+    make_certificate(certs, "*", workgroup="default")
+    for name in present:
+        (certs / name).touch()
+    (home / "qmi.conf").write_text(
+        '{"security": {"ca": "certs/ca.pem", "certificate": "certs/${context}.pem", "key": "certs/${context}.key"}}'
+    )
+    config = load_config()
+    if taken is None:
+        with pytest.raises(QMI_ConfigurationException, match=r"the file .*/other\.(pem|key) does not exist"):
+            completed(config, "other")
+        return
+    found = completed(config, "other").security
+    assert (found.certificate, found.key) == (f"{certs}/{taken}.pem", f"{certs}/{taken}.key")
+
+
+def test_programs_with_the_certificate_for_every_name_know_each_other(home: Path) -> None:
+    make_ca(home / "certs")
+    make_certificate(home / "certs", "lab", workgroup="default")
+    make_certificate(home / "certs", "*", workgroup="default")
+    (home / "qmi.conf").write_text(
+        '{"contexts": {"lab": {"host": "127.0.0.1", "tcp_server_port": 0}}, "security": {"ca": "certs/ca.pem", '
+        '"certificate": "certs/${context}.pem", "key": "certs/${context}.key"}}'
+    )
+    with QMI_Context("lab", load_config()) as lab, QMI_Context("notebook", load_config()) as notebook:
+        notebook.connect_to_peer("lab", f"127.0.0.1:{lab.get_tcp_server_port()}")
+        assert notebook.has_peer_context("lab")
 
 
 def test_output_directories_with_a_date_are_made_and_found_again(home: Path) -> None:
