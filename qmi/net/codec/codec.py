@@ -10,7 +10,7 @@ receiver's array is the memory that was received into.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from cbor2 import CBORDecodeError, dumps, loads
@@ -19,6 +19,7 @@ from qmi.config.validators import printable
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import pieces
 from qmi.net.codec.budget import MAX_PER_BYTE, is_well_formed, is_within, weigh_few
+from qmi.net.codec.columns import FEW_BYTES, MOST_PER_BYTE, may_have_tables
 from qmi.net.codec.decode import Decoder
 from qmi.net.codec.encode import Encoder, find_refusal
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
@@ -135,8 +136,9 @@ class Codec:
         plain = copy_of_scalars(value)
         if plain is not OTHER and (payload := encode_scalars(plain)) is not None and len(payload) <= self._quick:
             return Encoded(payload, [])
-        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects, self._limits.frame)
-        return self._write(self._lower(encoder, value, name, 0), encoder, name)
+        encoder = self._encoder()
+        plain = self._lower(encoder, value, name, 0)
+        return self._write(plain, encoder, name, lambda: self._lower(self._encoder(by_columns=False), value, name, 0))
 
     def encode_fields(self, values: Sequence[object], names: Sequence[str]) -> Encoded:
         """Encode a list of values, each with a name for refusals. The list and a list or dict in it cost no depth.
@@ -144,13 +146,23 @@ class Codec:
         Raises:
             QMI_ValueNotSendableException: If one cannot be sent; the message says where the reason sits.
         """
-        encoder = Encoder(self._persistent, self._limits.depth, self._limits.objects, self._limits.frame)
+        encoder = self._encoder()
+        plain = self._lower_fields(encoder, values, names)
+        return self._write(
+            plain, encoder, names, lambda: self._lower_fields(self._encoder(by_columns=False), values, names)
+        )
+
+    def _encoder(self, *, by_columns: bool = True) -> Encoder:
+        limits = self._limits
+        return Encoder(self._persistent, limits.depth, limits.objects, limits.frame, by_columns)
+
+    def _lower_fields(self, encoder: Encoder, values: Sequence[object], names: Sequence[str]) -> list[object]:
         plain = list(values)
         for index, value in enumerate(plain):
             # An empty list or dict, as most calls have some, stays what it is.
             if (kind := type(value)) not in SCALARS and (value or kind not in _CONTAINERS):
                 plain[index] = self._lower(encoder, value, names[index], -1)
-        return self._write(plain, encoder, names)
+        return plain
 
     @staticmethod
     def _lower(encoder: Encoder, value: object, name: str, depth: int) -> object:
@@ -159,26 +171,22 @@ class Codec:
         except Refusal as refusal:
             raise refusal.under(name).as_error() from refusal.__cause__
 
-    def _write(self, plain: object, encoder: Encoder, names: str | Sequence[str]) -> Encoded:
+    def _write(
+        self, plain: object, encoder: Encoder, names: str | Sequence[str], lower_by_rows: Callable[[], object]
+    ) -> Encoded:
         try:
             payload = dumps(plain)
         except Exception as error:  # whatever cbor2 refuses fails this call alone
-            parts = _named_parts(plain, names)
-            for name, part in parts:
-                refusal = find_refusal(part, name)
-                if refusal is not None:
-                    raise refusal.as_error() from None
+            parts = _named_parts(lower_by_rows(), names)
+            _refuse_scalars(parts)
             raise QMI_ValueNotSendableException(f"{parts[-1][0]} cannot be sent: {error}") from error
         if len(payload) > self._quick or encoder.segments:
+            if has_long_integer(payload):
+                _refuse_scalars(_named_parts(lower_by_rows(), names))
             self._check_size(payload, encoder, _named_parts(plain, names))
         return Encoded(payload, encoder.segments)
 
     def _check_size(self, payload: bytes, encoder: Encoder, parts: list[tuple[str, object]]) -> None:
-        if has_long_integer(payload):
-            for name, part in parts:
-                refusal = find_refusal(part, name)
-                if refusal is not None:
-                    raise refusal.as_error()
         if not is_within(payload, self._limits.objects - _RESERVE):
             raise QMI_ValueNotSendableException(f"{_largest(parts)} has too many objects: {_too_many(self._limits)}")
         if len(payload) > self._limits.body - _RESERVE:
@@ -205,7 +213,12 @@ class Codec:
             UndecodableValue: If it is CBOR, but not what :meth:`encode` makes.
             ProtocolError: If it is no CBOR.
         """
-        decoder = Decoder(segments, self._restore, self._limits.objects) if segments else self._plain
+        if segments:
+            decoder = Decoder(segments, self._restore, self._limits.objects)
+        elif len(payload) > FEW_BYTES and may_have_tables(payload):
+            decoder = Decoder((), self._restore, min(self._limits.objects, MOST_PER_BYTE * len(payload)))
+        else:
+            decoder = self._plain
         try:
             if len(payload) > self._few and not is_within(payload, self._limits.objects):
                 raise UndecodableValue(f"a message has too many objects: {_too_many(self._limits)}")
@@ -231,6 +244,14 @@ class Codec:
         if type(seal) is not bytes or seal != _SEAL:
             raise ProtocolError("a frame has bytes behind its value")
         return found
+
+
+def _refuse_scalars(parts: list[tuple[str, object]]) -> None:
+    """Raise the error of a text or an integer that cannot be sent, if there is one."""
+    for name, part in parts:
+        refusal = find_refusal(part, name)
+        if refusal is not None:
+            raise refusal.as_error() from None
 
 
 def _named_parts(plain: object, names: str | Sequence[str]) -> list[tuple[str, object]]:

@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from cbor2 import CBORTag, dumps
@@ -20,6 +21,7 @@ from cbor2 import CBORTag, dumps
 from qmi.net.codec import arrays, exceptions
 from qmi.net.codec.budget import CONTAINER
 from qmi.net.codec.builtin_types import lower_zone_info
+from qmi.net.codec.columns import COLUMNS_FROM, MOST_LEVELS, ROW_KINDS, pack_rows
 from qmi.net.codec.exceptions import ErrorEncoder
 from qmi.net.codec.keys import check_keys
 from qmi.net.codec.libraries import lower_library
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _TEXT = frozenset({str})
 _CONTAINERS = 10_000
 """How many a part of an exception or the value of an enum's member may have."""
+_NEVER = -1000
 _UNKNOWN = frozenset(UNKNOWN_TYPES)
 _HINTS = (
     (tuple, "send tuple(value)"), (dict, "send dict(value)"), (list, "send list(value)"), (set, "send set(value)"),
@@ -70,6 +73,7 @@ class Encoder:
         max_depth: How many containers may be inside each other.
         objects: How many objects the packed lists may become at the receiver; None for any number.
         largest: How many bytes an array may have; None for any number.
+        by_columns: Whether rows of a table may be written by columns, where one sees less well what sits where.
 
     Attributes:
         segments: The buffers that were put aside, in order.
@@ -80,6 +84,7 @@ class Encoder:
         "_errors",
         "_inline",
         "_largest",
+        "_levels",
         "_max_depth",
         "_members",
         "_objects",
@@ -93,10 +98,12 @@ class Encoder:
         max_depth: int = 64,
         objects: int | None = None,
         largest: int | None = None,
+        by_columns: bool = True,
     ) -> None:
         self._largest = largest
         self._members: dict[tuple[int, int], tuple[Enum, CBORTag]] | None = None
         self._objects = objects
+        self._levels = MOST_LEVELS if by_columns and objects is not None else _NEVER
         self._containers = _CONTAINERS if objects is None else objects // CONTAINER
         self._max_depth = max_depth
         self.segments: list[memoryview] = []
@@ -135,7 +142,11 @@ class Encoder:
     def items(self, values: Sequence[object], depth: int) -> object:
         """Lower the items of a list or tuple that has ``depth`` containers around itself."""
         self.check_depth(depth)
-        if len(values) >= PACK_FROM:
+        if len(values) >= COLUMNS_FROM and type(values[0]) in ROW_KINDS:
+            packed = self._columns(values, depth)
+            if packed is not None:
+                return packed
+        elif len(values) >= PACK_FROM:
             packed = pack(self, values)
             if packed is not None:
                 return packed
@@ -154,40 +165,79 @@ class Encoder:
             raise refusal.under(f"[{len(result)}]") from None
         return result
 
+    def _columns(self, values: Sequence[object], depth: int) -> CBORTag | None:
+        """Return what stands for rows of a table; None if they are none, or if one of them cannot be sent."""
+        if self._levels < 1:
+            return None
+        kept = len(self.segments), self._containers, self._objects
+        found = None
+        self._levels -= 1
+        try:
+            found = pack_rows(self, values, depth + 1)
+        except Refusal:
+            # Row by row one sees where it sits. From now on, or each level would be tried twice by the one around it.
+            self._levels = _NEVER
+        self._levels += 1
+        if found is None:
+            del self.segments[kept[0] :]
+            _, self._containers, self._objects = kept
+        return found
+
+    def enter_rows(self, rows: int, items: int, depth: int) -> None:
+        """Refuse rows that are too deep or too many, or have more items than may be sent, before these are listed."""
+        self._containers -= rows - 1
+        self.check_depth(depth)
+        if self._objects is None or items > self._objects:
+            raise Refusal("has more items than may be sent at once; send a numpy array")
+
     def _dict(self, value: dict[object, object], depth: int) -> object:
         self.check_depth(depth)
-        if len(value) >= PACK_FROM:
-            packed = self._large_dict(value, depth)
+        value = value.copy()  # which no other thread changes
+        if len(value) >= COLUMNS_FROM:
+            packed = self._packed_dict(value, depth)
             if packed is not None:
                 return packed
-        if SCALARS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
-            return dict(value)
-        pairs = list(value.items())
-        plain = all(type(key) is str for key, _ in pairs)
-        if not plain:
-            try:
-                check_keys([key for key, _ in pairs])
-            except (ValueError, TypeError) as error:
-                raise Refusal(f"has a key that cannot be sent: {error}; send list(value.items())") from None
-        flat: list[object] = []
-        for key, item in pairs:
-            if not plain:
-                flat.append(self.lower(key, depth + 1))
-            try:
-                flat.append(item if type(item) in SCALARS else self.lower(item, depth + 1))
-            except Refusal as refusal:
-                raise refusal.under(f"[{_shown(key)}]") from None
-        if plain:
-            return dict(zip([key for key, _ in pairs], flat, strict=True))
-        return CBORTag(Own.DICT, flat)
+        if not _TEXT.issuperset(map(type, value)):
+            return CBORTag(Own.DICT, self._pairs(list(value.items()), depth))
+        if SCALARS.issuperset(map(type, value.values())):
+            return value
+        return {key: self._item(key, item, depth) for key, item in value.items()}
 
-    def _large_dict(self, value: dict[object, object], depth: int) -> object:
-        kept = len(self.segments)
+    def _pairs(self, pairs: list[tuple[object, object]], depth: int) -> list[object]:
+        """Lower the keys and values of a dict that has other keys than texts."""
+        keys = [key for key, _ in pairs]
         try:
-            return pack_dict(self, value, depth)
-        except (Refusal, ValueError):  # the other way says where it sits
-            del self.segments[kept:]
+            check_keys(keys)
+        except (ValueError, TypeError) as error:
+            raise Refusal(f"has a key that cannot be sent: {error}; send list(value.items())") from None
+        flat = list(chain.from_iterable(pairs))
+        if SCALARS.issuperset(map(type, flat)):
+            return flat
+        flat.clear()
+        for key, item in pairs:
+            flat += (self.lower(key, depth + 1), self._item(key, item, depth))
+        return flat
+
+    def _item(self, key: object, item: object, depth: int) -> object:
+        if type(item) in SCALARS:
+            return item
+        try:
+            return self.lower(item, depth + 1)
+        except Refusal as refusal:
+            raise refusal.under(f"[{_shown(key)}]") from None
+
+    def _packed_dict(self, value: dict[object, object], depth: int) -> CBORTag | None:
+        if len(value) >= PACK_FROM:
+            kept = len(self.segments)
+            try:
+                return pack_dict(self, value, depth)
+            except (Refusal, ValueError):  # the other way says where it sits
+                del self.segments[kept:]
+                return None
+        if type(next(iter(value.values()))) not in ROW_KINDS or not _TEXT.issuperset(map(type, value)):
             return None
+        rows = self._columns(list(value.values()), depth)
+        return None if rows is None else CBORTag(Own.PACKED_DICT, [list(value), rows])
 
     def add_segment(self, buffer: Buffer) -> object:
         """Return what stands for these bytes: themselves, or the number of a segment if they are many."""

@@ -100,6 +100,9 @@ class Encoding(Protocol):
     def check_depth(self, depth: int) -> None:
         """Refuse a container that has too many around it."""
 
+    def enter_rows(self, rows: int, items: int, depth: int) -> None:
+        """Refuse rows that have too many containers around them, or are too many, or have too many items."""
+
 
 class Decoding(Protocol):
     """What a row may use to rebuild a value."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qmi.net.codec import arrays, builtin_types, exceptions, libraries, named_types, packed
+from qmi.net.codec import arrays, builtin_types, columns, exceptions, libraries, named_types, packed
 from qmi.net.codec.rows import Decoding, Encoding, Malformed, Memory, Row, typed
 from qmi.net.codec.tags import Own
 
@@ -37,6 +37,7 @@ ROWS: tuple[Row, ...] = (
     Row(Own.PERSISTENT, _persistent),
     *builtin_types.ROWS,
     *packed.ROWS,
+    *columns.ROWS,
     *arrays.ROWS,
     *named_types.ROWS,
     *exceptions.ROWS,

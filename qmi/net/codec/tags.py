@@ -59,6 +59,7 @@ class Own(IntEnum):
     NUMBERS = 60130
     NAMESPACE = 60131
     LIBRARY = 60132
+    COLUMNS = 60133
 
 
 MAX_INTEGER_BITS = 1 << 19

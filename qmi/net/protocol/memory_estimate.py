@@ -7,6 +7,7 @@ import sys
 from typing import NamedTuple
 
 from qmi.net.codec.budget import FEW_ITEMS, weigh_few
+from qmi.net.codec.columns import TablesAhead, tables_ahead
 from qmi.net.codec.tags import Own
 
 CHEAP = 1024
@@ -17,6 +18,10 @@ _MANY_TAGS = 100
 """So do more named values, errors and the like: each of them is made by Python code."""
 _LARGE_LISTS = 1 << 19
 """So do packed lists of more bytes."""
+_MANY_ROWS = 1 << 13
+"""So do more rows of tables."""
+_VERY_MANY_ROWS = 1 << 16
+"""So many are decoded for one link at a time."""
 _LONG_BODY = 1 << 16
 """A thread that reads a link leaves a larger body to the loop, which has one decoded at a time."""
 _PER_BYTE = 17
@@ -31,6 +36,7 @@ _PER_CONTAINER = 80
 _MOST_CONTAINERS = 40 << 20
 """What the limit of objects in a frame leaves, by default; so does the next."""
 _MOST_SCALARS = 160 << 20
+_MOST_ROWS = 64 << 20
 _CONTAINERS = bytes(range(0x80, 0xC0))
 _MANY_BYTES = 4096
 _TAGS = bytes(range(0xC0, 0xDC))
@@ -72,7 +78,8 @@ def costs_of(body: bytes | bytearray, segments: int) -> Cost:
     """
     few = weigh_few(body) if len(body) >= _MANY_BYTES else None
     containers = count_containers(body) if few is None else FEW_ITEMS
-    values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS)
+    tables = tables_ahead(body) if few is None or few[1] else TablesAhead()
+    values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS) + min(tables.memory, _MOST_ROWS)
     if few is not None and not few[1]:  # a long text
         return Cost(values + _PER_BYTE * len(body), segments)
     packed = body.count(_PACKED)
@@ -100,6 +107,8 @@ def is_slow(body: bytes | bytearray, segments: int) -> bool:
     """
     if segments > _LARGE_LISTS and _PACKED in body:
         return True
+    if tables_ahead(body).rows > _MANY_ROWS:
+        return True
     if len(body) >= _MANY_BYTES and weigh_few(body) is not None:
         return len(body) > _LONG_BODY
     if len(body) > LARGE_BODY:
@@ -114,7 +123,9 @@ def is_very_slow(body: bytes | bytearray, segments: int) -> bool:
         body: Its body.
         segments: Bytes in its segments.
     """
-    return len(body) > _LONG_BODY or (segments > _LARGE_LISTS and _PACKED in body)
+    if len(body) > _LONG_BODY or (segments > _LARGE_LISTS and _PACKED in body):
+        return True
+    return tables_ahead(body).rows > _VERY_MANY_ROWS
 
 
 def is_affordable(body: int) -> bool:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from qmi.errors import QMI_ValueNotSendableException
 from qmi.messages import Call, QueryLock, Signal, Token
 from qmi.net.codec import Codec, Encoded
-from qmi.net.codec.encode import Encoder
 from qmi.net.limits import ProtocolError
 from qmi.net.protocol import fast_path as shortcuts
 from qmi.net.protocol import packets
@@ -166,8 +165,8 @@ nested = st.recursive(
 
 @given(st.one_of(nested, st.lists(few, min_size=120, max_size=135), st.dictionaries(texts, few)))
 def test_a_result_of_scalars_is_written_as_the_encoder_writes_it(value: Any) -> None:
-    encoder = Encoder(max_depth=64)
-    assert CODEC.encode(value) == CODEC._write(encoder.lower(value, 0), encoder, "value")
+    encoder = CODEC._encoder()
+    assert CODEC.encode(value) == CODEC._write(encoder.lower(value, 0), encoder, "value", lambda: value)
 
 
 @given(

@@ -409,10 +409,10 @@ def test_packed_lists_count_what_they_become() -> None:
         [np.uint8(1)] * 600_000,
         [True] * 600_000,
         ["a", None] * 200_000,
-        [(1, 2)] * 300,
+        [(1, 2)] * 9000,
         [ValueError()] * 101,
         "x" * 70_000,
-        [{"a": 1}] * 5000,
+        [{"a": 1}] * 9000,
     ],
     ids=["scalars", "bools", "mixed", "tuples", "errors", "text", "dicts"],
 )
