@@ -19,7 +19,7 @@ NOT_BY_VERBS = [
         "qmi.proc",
         "qmi.testing",
     ),
-    *("qmi.tools", "qmi.utils", "qmi.config", "qmi.actors.proxy", "qmi.actors.actor", "datetime", "json", "sysconfig"),
+    *("qmi.tools", "qmi.utils", "qmi.config", "qmi.actors.proxy", "qmi.actors.actor", "json", "sysconfig"),
 ]
 NOT_BY_START = [
     *("asyncssh", "cryptography", "html", "json5", "numpy", "psutil", "rich"),

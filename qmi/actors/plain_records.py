@@ -13,8 +13,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, TypeAlias, cast, get_args, get_origin, get_type_hints
 
-from qmi.records import FieldRecord
-
 _LONGEST_TEXT = 10_000
 
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
@@ -26,10 +24,11 @@ class _Unfit(Exception):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class PlainRecord(FieldRecord):
+class PlainRecord:
     """A record that travels as plain data. Fields are texts, numbers, booleans, records, or tuples or mappings of them.
 
-    Every field of a derived dataclass has a default.
+    Every field of a derived dataclass has a default. Comparison and text are here, once: a dataclass would compile its
+    own, which is most of what it costs a program at its start.
     """
 
     KEYS: ClassVar[dict[str, str]] = {}
@@ -57,8 +56,21 @@ class PlainRecord(FieldRecord):
         """The same as texts, numbers, lists and dictionaries."""
         return {key: _to_plain(getattr(self, name)) for name, key, _ in _fields_of(type(self))}
 
-    def __hash__(self) -> int:  # type: ignore[override] # these are frozen
-        return hash((type(self), *(getattr(self, name) for name, _, _ in _fields_of(type(self)))))
+    def _fields(self) -> list[tuple[str, object]]:
+        names: tuple[str, ...] = self.__match_args__  # which the dataclass has made of its fields
+        return [(name, getattr(self, name)) for name in names]
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._fields()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._fields())
+        return f"{type(self).__qualname__}({shown})"
 
 
 def _to_plain(value: object) -> Plain:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import attrs
+from msgspec.structs import replace
 
 from qmi.config.files import read_file
 from qmi.config.parser import parse
@@ -16,6 +16,7 @@ from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.config.structure import report, structure
 from qmi.config.validators import printable
 from qmi.errors import QMI_ConfigurationException, QMI_MissingConfigurationException
+from qmi.records import asdict
 
 DEFAULT_NAME = "qmi.conf"
 ANY_CERTIFICATE = "any"
@@ -96,10 +97,10 @@ def load_config(config_file: str | os.PathLike[str] | None = "") -> CfgQmi:
     if path is None:
         return CfgQmi()
     subject = f"The configuration file {path}"
-    config = attrs.evolve(parse_config(_read(path, subject), subject), config_file=str(path))
+    config = replace(parse_config(_read(path, subject), subject), config_file=str(path))
     if faults := place_faults(config):
         raise report(subject, faults)
-    return attrs.evolve(config, security=_with_full_names(config, path.parent))
+    return replace(config, security=_with_full_names(config, path.parent))
 
 
 def parse_config(text: str, subject: str = "The configuration") -> CfgQmi:
@@ -160,13 +161,13 @@ def completed(config: CfgQmi, context_name: str) -> CfgQmi:
     if faults:
         raise report(_subject(config), faults)
     places = Places(config, context_name)
-    given: Mapping[str, str | None] = attrs.asdict(config.security)
+    given: Mapping[str, str | None] = asdict(config.security)
     full = {name: places.resolve(value) for name, value in given.items() if value is not None}
     if config.config_file is not None:
         others = Places(config, context_name, values={"context": ANY_CERTIFICATE})
         spare = {name: others.resolve(value) for name, value in given.items() if value is not None}
         _check_files(full := _with_spare_pair(full, spare), _subject(config), spare)
-    return attrs.evolve(config, security=CfgSecurity(**full))
+    return replace(config, security=CfgSecurity(**full))
 
 
 def _with_spare_pair(full: dict[str, str], spare: Mapping[str, str]) -> dict[str, str]:
@@ -183,7 +184,7 @@ def _subject(config: CfgQmi) -> str:
 
 def _with_full_names(config: CfgQmi, directory: Path) -> CfgSecurity:
     """Names in a file mean files beside it, wherever the program runs; all must be there before anything starts."""
-    given: Mapping[str, str | None] = attrs.asdict(config.security)
+    given: Mapping[str, str | None] = asdict(config.security)
     full, known = {}, {}
     for name, value in given.items():
         if value is None:

@@ -6,11 +6,10 @@ and its values may be changed until a context starts with it. What each type acc
 can be reported together.
 """
 
+from msgspec import Struct, field
+
 # No "from __future__ import annotations" here: the types are looked up by the reader of configuration files, and
 # would be searched in qmi.core.config_defs, where users see these classes.
-
-from attrs import define, field
-
 from qmi.config.validators import (
     Anything,
     ClassPath,
@@ -41,7 +40,6 @@ from qmi.config.validators import (
 )
 from qmi.errors import QMI_ConfigurationException
 from qmi.names import MAX_NAME_LENGTH, HostPort, parse_server_url
-from qmi.records import FieldRecord
 
 __all__ = [
     "CfgContext",
@@ -66,8 +64,7 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 
-@define(eq=False, repr=False)
-class CfgLogging(FieldRecord):
+class CfgLogging(Struct):
     """Which log messages are kept, and where.
 
     Attributes:
@@ -85,15 +82,14 @@ class CfgLogging(FieldRecord):
     loglevel: LogLevel = "INFO"
     console_loglevel: LogLevel = "WARNING"
     logfile: LogFileName | None = "qmi.log"
-    loglevels: dict[Text, LogLevel] = field(factory=dict)
+    loglevels: dict[Text, LogLevel] = field(default_factory=dict)
     rate_limit: Positive | None = None
     burst_limit: Count = 1
     max_bytes: Count = 10 * GIB
     backup_count: CountOrZero = 5
 
 
-@define(eq=False, repr=False)
-class CfgSafeWhen(FieldRecord):
+class CfgSafeWhen(Struct):
     """When an instrument is brought into its safe state, besides the end of its context.
 
     Attributes:
@@ -107,8 +103,7 @@ class CfgSafeWhen(FieldRecord):
     interlock: SignalName | None = None
 
 
-@define(eq=False, repr=False)
-class CfgInstrument(FieldRecord):
+class CfgInstrument(Struct):
     """An instrument that the program of a context makes.
 
     Attributes:
@@ -126,21 +121,20 @@ class CfgInstrument(FieldRecord):
     """
 
     driver: DriverPath | None = None
-    args: list[Anything] = field(factory=list)
-    kwargs: dict[Text, Anything] = field(factory=dict)
+    args: list[Anything] = field(default_factory=list)
+    kwargs: dict[Text, Anything] = field(default_factory=dict)
     open: Flag = True
     reconnect: Flag = False
     simulate: Flag | None = None
-    safe: dict[Text, Anything] = field(factory=dict)
+    safe: dict[Text, Anything] = field(default_factory=dict)
     safe_when: CfgSafeWhen | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.driver is None:
             raise QMI_ConfigurationException("driver is missing: expected a class as 'package.module:Class'")
 
 
-@define(eq=False, repr=False)
-class CfgRestart(FieldRecord):
+class CfgRestart(Struct):
     """When a task that failed is started again; see :class:`qmi.core.task.RestartRule`.
 
     Attributes:
@@ -157,7 +151,7 @@ class CfgRestart(FieldRecord):
     growth: Positive = 2.0
     longest_delay: PositiveOrZero = 30.0
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.growth < 1:
             raise QMI_ConfigurationException(f"expected a growth of at least 1, found {self.growth:g}")
         if self.longest_delay < self.first_delay:
@@ -167,8 +161,7 @@ class CfgRestart(FieldRecord):
             )
 
 
-@define(eq=False, repr=False)
-class CfgTask(FieldRecord):
+class CfgTask(Struct):
     """A task that the program of a context makes.
 
     Attributes:
@@ -181,13 +174,13 @@ class CfgTask(FieldRecord):
     """
 
     task: ClassPath | None = None
-    args: list[Anything] = field(factory=list)
-    kwargs: dict[Text, Anything] = field(factory=dict)
+    args: list[Anything] = field(default_factory=list)
+    kwargs: dict[Text, Anything] = field(default_factory=dict)
     start: Flag = True
     runner: ClassPath | None = None
     restart: CfgRestart | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.task is None:
             raise QMI_ConfigurationException("task is missing: expected a class as 'package.module:Class'")
 
@@ -196,8 +189,7 @@ DEFAULT_BIND = "127.0.0.1:8642"
 """Where the pages of a laboratory are served."""
 
 
-@define(eq=False, repr=False)
-class CfgWeb(FieldRecord):
+class CfgWeb(Struct):
     """The pages of the laboratory, which ``qmi.tools.serve`` has a program of their own serve as long as it runs.
 
     The names of files are taken from the directory of the configuration file, that of the folder from the QMI home
@@ -222,7 +214,7 @@ class CfgWeb(FieldRecord):
     public_reading: Flag | None = None
     dashboards: FileName | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             found = "key" if self.certificate is None else "certificate"
             raise QMI_ConfigurationException(f"expected certificate and key together, found only {found}")
@@ -236,8 +228,7 @@ SERVE_MODULE = "qmi.tools.serve"
 """The program of a context that lists instruments, tasks, recordings or pages, and names no other."""
 
 
-@define(eq=False, repr=False)
-class CfgContext(FieldRecord):
+class CfgContext(Struct):
     """One context: where it listens and how ``qmi_proc`` starts its program.
 
     Attributes:
@@ -270,10 +261,10 @@ class CfgContext(FieldRecord):
 
     host: Host | None = None
     tcp_server_port: Port | None = None
-    connect_to_peers: list[Name] = field(factory=list)
+    connect_to_peers: list[Name] = field(default_factory=list)
     enabled: Flag = False
     program_module: Module | None = None
-    program_args: list[Text] = field(factory=list)
+    program_args: list[Text] = field(default_factory=list)
     python_path: Path | None = None
     virtualenv_path: FileName | None = None
     reconnect: Flag = False
@@ -283,13 +274,13 @@ class CfgContext(FieldRecord):
     allow_remote_force_unlock: Flag = True
     operators: list[Name] | None = None
     simulate: Flag | None = None
-    instruments: dict[Name, CfgInstrument] = field(factory=dict)
-    tasks: dict[Name, CfgTask] = field(factory=dict)
+    instruments: dict[Name, CfgInstrument] = field(default_factory=dict)
+    tasks: dict[Name, CfgTask] = field(default_factory=dict)
     ready_timeout: Positive = 30.0
-    record: dict[Name, list[MemberName]] = field(factory=dict)
+    record: dict[Name, list[MemberName]] = field(default_factory=dict)
     web: CfgWeb | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         both = [name for name in self.instruments if name in self.tasks]
         if both:
             raise QMI_ConfigurationException(f"expected names of their own, found {both[0]!r} in instruments and tasks")
@@ -312,8 +303,7 @@ class CfgContext(FieldRecord):
         return bool(self.instruments or self.tasks or self.record) or self.web is not None
 
 
-@define(eq=False, repr=False)
-class CfgProcessHost(FieldRecord):
+class CfgProcessHost(Struct):
     """How ``qmi_proc`` reaches another computer.
 
     Attributes:
@@ -327,8 +317,7 @@ class CfgProcessHost(FieldRecord):
     ssh_user: Text | None = None
 
 
-@define(eq=False, repr=False)
-class CfgProcessManagement(FieldRecord):
+class CfgProcessManagement(Struct):
     """What ``qmi_proc`` needs to know beyond the contexts.
 
     Attributes:
@@ -337,11 +326,10 @@ class CfgProcessManagement(FieldRecord):
     """
 
     output_dir: FileName | None = None
-    hosts: dict[Host, CfgProcessHost] = field(factory=dict)
+    hosts: dict[Host, CfgProcessHost] = field(default_factory=dict)
 
 
-@define(eq=False, repr=False)
-class CfgSecurity(FieldRecord):
+class CfgSecurity(Struct):
     """Files for TLS. With all three, peers prove themselves to each other; with none, connections are not protected.
 
     Relative names are taken from the directory of the configuration file. ``${context}`` is the name of the context
@@ -361,7 +349,7 @@ class CfgSecurity(FieldRecord):
     key: FileName | None = None
     revoked: FileName | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         given = {"ca": self.ca, "certificate": self.certificate, "key": self.key}
         missing = [name for name, value in given.items() if value is None]
         if len(missing) == len(given) and self.revoked is not None:
@@ -376,8 +364,7 @@ class CfgSecurity(FieldRecord):
         return self.ca is not None
 
 
-@define(eq=False, repr=False)
-class CfgLimits(FieldRecord):
+class CfgLimits(Struct):
     """How much a peer may ask for before it is refused.
 
     Attributes:
@@ -425,8 +412,7 @@ class CfgLimits(FieldRecord):
     peer_timeout: Positive = 15.0
 
 
-@define(eq=False, repr=False)
-class CfgDiscovery(FieldRecord):
+class CfgDiscovery(Struct):
     """How contexts find each other on the network.
 
     Attributes:
@@ -438,12 +424,11 @@ class CfgDiscovery(FieldRecord):
 
     enabled: Flag = True
     port: FixedPort = 35999
-    broadcast_addresses: list[IPv4] = field(factory=lambda: ["255.255.255.255", "127.255.255.255"])
+    broadcast_addresses: list[IPv4] = field(default_factory=lambda: ["255.255.255.255", "127.255.255.255"])
     timeout: Positive = 0.5
 
 
-@define(eq=False, repr=False)
-class CfgHistory(FieldRecord):
+class CfgHistory(Struct):
     """How much the servers of a site keep of what was published, for those that come later or were away.
 
     Attributes:
@@ -461,8 +446,7 @@ HIGHEST_PORT = 63535
 CLUSTER_OFFSET = 2000
 
 
-@define(eq=False, repr=False)
-class CfgSite(FieldRecord):
+class CfgSite(Struct):
     """The servers that many contexts exchange signals by, and find each other.
 
     Attributes:
@@ -477,15 +461,15 @@ class CfgSite(FieldRecord):
             ``site`` there.
     """
 
-    servers: list[ServerUrl] = field(factory=list)
+    servers: list[ServerUrl] = field(default_factory=list)
     required: Flag = False
     buffer_bytes: Size = 8 * MIB
-    history: CfgHistory = field(factory=CfgHistory)
-    names: list[Name] = field(factory=list)
+    history: CfgHistory = field(default_factory=CfgHistory)
+    names: list[Name] = field(default_factory=list)
     relay: Flag = False
     store_dir: FileName | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.required and not self.servers:
             raise QMI_ConfigurationException("expected servers beside required, found none")
         addresses = self.addresses
@@ -513,8 +497,7 @@ class CfgSite(FieldRecord):
         return [address for server in self.servers if (address := parse_server_url(server)) is not None]
 
 
-@define(eq=False, repr=False)
-class CfgQmi(FieldRecord):
+class CfgQmi(Struct):
     """The whole configuration.
 
     Attributes:
@@ -539,17 +522,17 @@ class CfgQmi(FieldRecord):
     qmi_home: FileName | None = None
     log_dir: FileName | None = None
     datastore: FileName | None = None
-    logging: CfgLogging = field(factory=CfgLogging)
-    contexts: dict[Name, CfgContext] = field(factory=dict)
-    process_management: CfgProcessManagement = field(factory=CfgProcessManagement)
-    security: CfgSecurity = field(factory=CfgSecurity)
-    limits: CfgLimits = field(factory=CfgLimits)
-    discovery: CfgDiscovery = field(factory=CfgDiscovery)
-    site: CfgSite = field(factory=CfgSite)
-    drivers: list[FileName] = field(factory=list)
+    logging: CfgLogging = field(default_factory=CfgLogging)
+    contexts: dict[Name, CfgContext] = field(default_factory=dict)
+    process_management: CfgProcessManagement = field(default_factory=CfgProcessManagement)
+    security: CfgSecurity = field(default_factory=CfgSecurity)
+    limits: CfgLimits = field(default_factory=CfgLimits)
+    discovery: CfgDiscovery = field(default_factory=CfgDiscovery)
+    site: CfgSite = field(default_factory=CfgSite)
+    drivers: list[FileName] = field(default_factory=list)
     simulate: Flag = False
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         for name, context in self.contexts.items():
             if isinstance(context, CfgContext) and context.web is not None:
                 self._check_web(name, context.web)

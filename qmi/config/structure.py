@@ -6,14 +6,15 @@ import json
 import re
 import types
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Any, TypeVar, Union, cast, get_args, get_origin
+from typing import TypeVar, Union, cast, get_args, get_origin
 
-import attrs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.config.validators import Rule, printable, show
 from qmi.errors import QMI_ConfigurationException
+from qmi.records import asdict
 
 _T = TypeVar("_T")
 _PLAIN_KEY = re.compile(r"[-\w()$]+\Z")
@@ -34,7 +35,7 @@ def structure(values: object, subject: str = "The configuration") -> CfgQmi:
 
 def unstructure(config: CfgQmi) -> dict[str, object]:
     """Return the configuration as plain values that fit into a JSON file."""
-    return attrs.asdict(config)
+    return asdict(config)
 
 
 def checked(config: CfgQmi) -> CfgQmi:
@@ -60,13 +61,13 @@ def add_contexts(config: CfgQmi, context_cfg: Mapping[str, Mapping[str, object] 
         QMI_ConfigurationException: If a name or setting is wrong; ``faults`` has one line for each fault.
     """
     if context_cfg is None:
-        return attrs.evolve(config)
-    known = {name: attrs.asdict(context) for name, context in config.contexts.items()}
+        return replace(config)
+    known = {name: asdict(context) for name, context in config.contexts.items()}
     merged: object = context_cfg
     if isinstance(context_cfg, Mapping):
         merged = {name: _merged(known.get(name), added) for name, added in context_cfg.items()}
     contexts = _structured(merged, dict[_CONTEXT_NAME, CfgContext], "context_cfg", "context_cfg")  # type: ignore[valid-type]
-    return attrs.evolve(config, contexts={**config.contexts, **contexts})
+    return replace(config, contexts={**config.contexts, **contexts})
 
 
 def structure_section(values: object, section: type[_T]) -> _T:
@@ -78,9 +79,9 @@ def structure_section(values: object, section: type[_T]) -> _T:
     return _structured(values, section, f"The section {section.__name__}")
 
 
-def unstructure_section(section: object) -> dict[str, object]:
+def unstructure_section(section: Struct) -> dict[str, object]:
     """Return the plain values of one section of a configuration."""
-    return attrs.asdict(cast("attrs.AttrsInstance", section))
+    return asdict(section)
 
 
 def report(subject: str, faults: list[str]) -> QMI_ConfigurationException:
@@ -102,7 +103,7 @@ def path_text(path: tuple[object, ...]) -> str:
 
 def _merged(known: Mapping[str, object] | None, added: object) -> object:
     if isinstance(added, CfgContext):
-        return attrs.asdict(added)
+        return asdict(added)
     return {**(known or {}), **added} if isinstance(added, Mapping) else added
 
 
@@ -129,16 +130,16 @@ def _read(value: object, kind: object, path: tuple[object, ...], faults: list[st
         return _read_list(value, get_args(kind)[0], path, faults)
     if origin is dict:
         return _read_dict(value, get_args(kind), path, faults)
-    if isinstance(kind, type) and attrs.has(kind):
+    if isinstance(kind, type) and issubclass(kind, Struct):
         return _read_section(value, kind, path, faults)
     raise TypeError(f"a setting of type {kind} needs a rule, see qmi.config.validators")
 
 
-def _read_section(value: object, section: type[Any], path: tuple[object, ...], faults: list[str]) -> object:
+def _read_section(value: object, section: type[Struct], path: tuple[object, ...], faults: list[str]) -> object:
     if not isinstance(value, Mapping):
         return _add_fault(faults, path, f"expected an object {{...}}, found {show(value)}")
     before = len(faults)
-    fields = {field.name: field.type for field in attrs.fields(section)}
+    fields = section.__annotations__
     found = {name: _read(value[name], kind, (*path, name), faults) for name, kind in fields.items() if name in value}
     for key in sorted((key for key in value if key not in fields), key=str):
         _add_fault(faults, (*path, key), _unknown(key, list(fields)))
@@ -178,6 +179,8 @@ def _add_fault(faults: list[str], path: tuple[object, ...], fault: object) -> ob
 
 
 def _unknown(key: object, known: list[str]) -> str:
+    from difflib import get_close_matches  # only messages need it
+
     nearest = get_close_matches(str(key).lower(), known, 1, 0.6)
     if nearest:
         return f'unknown key; did you mean "{nearest[0]}"?'
@@ -188,4 +191,4 @@ def _rule_of(target: object) -> Rule | None:
     return next((extra for extra in getattr(target, "__metadata__", ()) if isinstance(extra, Rule)), None)
 
 
-_CONTEXT_NAME = get_args(attrs.fields(CfgQmi).contexts.type)[0]
+_CONTEXT_NAME = get_args(CfgQmi.__annotations__["contexts"])[0]

@@ -7,8 +7,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, TypeAlias
+
+from msgspec import Struct
 
 from qmi.errors import QMI_InvalidValueException
 from qmi.names import (
@@ -26,8 +27,7 @@ _LOG_LEVEL_SYNONYMS = ("WARN", "FATAL", "NOTSET")
 _LONGEST_SHOWN = 60
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What a setting may be.
 
     Attributes:

@@ -8,8 +8,9 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.rpc_object import check_class
@@ -25,8 +26,7 @@ from qmi.errors import QMI_UsageException
 from qmi.names import nearest
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """One object that the configuration lists.
 
     Attributes:
@@ -72,8 +72,7 @@ class Plan:
         return self.category == "task"
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What a plan comes to: the classes, and the arguments as the constructor takes them.
 
     Attributes:

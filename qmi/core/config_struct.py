@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-import attrs
+from msgspec import Struct
 
 from qmi.config.dataclass_struct import configstruct, from_dict, to_dict
 from qmi.config.structure import structure_section, unstructure_section
@@ -26,7 +26,7 @@ def config_struct_from_dict(data: Mapping[str, object], cls: type[_T]) -> _T:
         TypeError: If the class is none of these.
         QMI_ConfigurationException: If a value is missing, unknown or wrong; the message says where it stands.
     """
-    if attrs.has(cls):
+    if isinstance(cls, type) and issubclass(cls, Struct):
         section: _T = structure_section(data, cast("type[_T]", cls))
         return section
     return from_dict(data, cls)
@@ -38,4 +38,4 @@ def config_struct_to_dict(cfg: object) -> dict[str, Any]:
     Raises:
         TypeError: If it is no instance of such a class, or holds what no file can.
     """
-    return unstructure_section(cfg) if attrs.has(type(cfg)) else to_dict(cfg)
+    return unstructure_section(cfg) if isinstance(cfg, Struct) else to_dict(cfg)

@@ -22,6 +22,7 @@ import trio
 from qmi._version import __version__
 from qmi.errors import QMI_Exception, QMI_UnknownRpcException
 from qmi.parameters.snapshot import Snapshot
+from qmi.records import asdict
 
 if TYPE_CHECKING:
     from qmi.contexts.blocking_context import QMI_Context
@@ -77,9 +78,7 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _configuration(context: QMI_Context) -> object:
-    import attrs
-
-    return json.loads(json.dumps(attrs.asdict(context.get_config()), default=str))
+    return json.loads(json.dumps(asdict(context.get_config()), default=str))
 
 
 def of_script() -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 SILENCE_PER_PEER_TIMEOUT = 14 / 15
@@ -21,8 +22,7 @@ class VersionError(ProtocolError):
     """The other side speaks another major version of the protocol."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What a link accepts.
 
     Attributes:

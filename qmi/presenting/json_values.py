@@ -56,7 +56,8 @@ def _compound(value: object) -> object:
     if callable(getattr(value, "tolist", None)):  # arrays and numbers of numpy
         return plain(list_of(value))
     fields = getattr(value, "__dataclass_fields__", None) or {
-        field.name: None for field in getattr(type(value), "__attrs_attrs__", ())
+        **{field.name: None for field in getattr(type(value), "__attrs_attrs__", ())},
+        **dict.fromkeys(getattr(type(value), "__struct_fields__", ())),
     }
     if fields:
         return {name: plain(getattr(value, name)) for name in fields}

@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from qmi.config.command_line import is_command
 from qmi.config.loader import load_config, where_looked
@@ -50,8 +51,7 @@ def _sleep(seconds: float) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(Struct, frozen=True):
     """What the commands use of the world outside; tests put in something else.
 
     Attributes:

@@ -7,16 +7,15 @@ All calls block, come from several threads at once, and answer within their time
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from qmi.errors import QMI_RuntimeException
 from qmi.names import HostPort
-from qmi.records import FieldRecord
 
 
-@dataclass(eq=False, repr=False)
-class Present(FieldRecord):
+class Present(Struct):
     """The context that was asked for answers.
 
     Attributes:
@@ -28,15 +27,13 @@ class Present(FieldRecord):
     version: str
 
 
-@dataclass(eq=False, repr=False)
-class Absent(FieldRecord):
+class Absent(Struct):
     """Nothing listens there."""
 
     reason: str = "nothing listens there"
 
 
-@dataclass(eq=False, repr=False)
-class Stranger(FieldRecord):
+class Stranger(Struct):
     """Something listens there, but it is not the context that was asked for, or it does not speak.
 
     Attributes:
@@ -99,8 +96,7 @@ class PeerLink(Protocol):
         ...
 
 
-@dataclass(eq=False, repr=False)
-class FoundContext(FieldRecord):
+class FoundContext(Struct):
     """A context that discovery found.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from qmi.config.validators import printable
 from qmi.errors import QMI_ConfigurationException, QMI_Exception, QMI_RuntimeException

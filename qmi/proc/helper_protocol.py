@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
+from msgspec import Struct
+
 from qmi.names import is_valid_name
-from qmi.records import FieldRecord
 
 MARKER = "qmi_proc server ready, protocol 1"
 MAX_LINE = 4096
@@ -50,23 +50,20 @@ class UnknownCommandError(BadLineError):
     """The line is a command that this protocol does not have, which ends the helper."""
 
 
-@dataclass(eq=False, repr=False)
-class Start(FieldRecord):
+class Start(Struct):
     """Start the program of this context."""
 
     name: str
 
 
-@dataclass(eq=False, repr=False)
-class Stop(FieldRecord):
+class Stop(Struct):
     """Stop the program of this context; only the process of that number, when it is given."""
 
     name: str
     pid: int | None = None
 
 
-@dataclass(eq=False, repr=False)
-class StatusQuery(FieldRecord):
+class StatusQuery(Struct):
     """Say whether the program of this context runs."""
 
     name: str
@@ -84,16 +81,14 @@ class Cursor(NamedTuple):
     offset: int
 
 
-@dataclass(eq=False, repr=False)
-class Read(FieldRecord):
+class Read(Struct):
     """Send a piece of the output of this context's program: from this place, or the beginning of the latest file."""
 
     name: str
     place: Cursor | None = None
 
 
-@dataclass(eq=False, repr=False)
-class Ok(FieldRecord):
+class Ok(Struct):
     """It worked.
 
     Attributes:
@@ -105,8 +100,7 @@ class Ok(FieldRecord):
     text: str = ""
 
 
-@dataclass(eq=False, repr=False)
-class Err(FieldRecord):
+class Err(Struct):
     """It did not work, and this is why."""
 
     message: str

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_RuntimeException
@@ -36,15 +38,13 @@ from qmi.proc.process import (
 from qmi.proc.program import Program, program_of
 from qmi.proc.selection import Target
 from qmi.proc.status import duration, failed_text
-from qmi.records import FieldRecord
 from qmi.runtime.interrupt_rules import PATIENCE
 
 _POLL = 0.05
 _LAST_WORDS = 3
 
 
-@dataclass(eq=False, repr=False)
-class Times(FieldRecord):
+class Times(Struct):
     """How long to wait, in seconds.
 
     Attributes:
@@ -88,8 +88,7 @@ class PortInUseError(QMI_RuntimeException):
     """The context's TCP port belongs to another program."""
 
 
-@dataclass(eq=False, repr=False)
-class Running(FieldRecord):
+class Running(Struct):
     """A program that runs.
 
     Attributes:
@@ -103,8 +102,7 @@ class Running(FieldRecord):
     seconds: float | None = None
 
 
-@dataclass(eq=False, repr=False)
-class Offline(FieldRecord):
+class Offline(Struct):
     """A program that does not run.
 
     Attributes:
@@ -114,8 +112,7 @@ class Offline(FieldRecord):
     reason: str = ""
 
 
-@dataclass(eq=False, repr=False)
-class Unresponsive(FieldRecord):
+class Unresponsive(Struct):
     """A program whose process lives, but which does not answer on its port, or whose port somebody else has.
 
     Attributes:

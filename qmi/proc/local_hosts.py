@@ -6,17 +6,23 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
-import psutil
+_EVIDENT = {"localhost", "127.0.0.1", "::1"}
 
 
 def own_addresses() -> frozenset[str]:
     """The names and addresses of this machine, in lower case."""
-    name = socket.gethostname().lower()
-    found = {"localhost", name, name.partition(".")[0]}
+    import psutil  # here, since nobody has to ask for these where all programs are on one machine
+
+    found = _names()
     for addresses in psutil.net_if_addrs().values():
         # An IPv6 address of one link has the name of its interface behind it.
         found.update(entry.address.partition("%")[0].lower() for entry in addresses)
     return frozenset(found)
+
+
+def _names() -> set[str]:
+    name = socket.gethostname().lower()
+    return {*_EVIDENT, name, name.partition(".")[0]}
 
 
 def local_hosts(configured: Iterable[str | None]) -> frozenset[str]:
@@ -24,9 +30,12 @@ def local_hosts(configured: Iterable[str | None]) -> frozenset[str]:
 
     Only names that are not evident are looked up; one that cannot be is taken for another machine.
     """
+    hosts = {host.lower() for host in configured if host}
+    if hosts <= (evident := _names()):
+        return frozenset(evident)
     own = own_addresses()
     found = set(own)
-    for host in {host.lower() for host in configured if host}:
+    for host in hosts:
         if host not in own and not _is_address(host) and _resolves_to(host, own):
             found.add(host)
     return frozenset(found)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
+from msgspec import Struct
+
 from qmi.proc.selection import Target
-from qmi.records import FieldRecord
 
 
-@dataclass(eq=False, repr=False)
-class Order(FieldRecord):
+class Order(Struct):
     """Which contexts have to wait for which.
 
     Attributes:

@@ -11,15 +11,16 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from qmi.config.files import make_private_dirs, open_private, read_file
 from qmi.config.paths import qmi_home_dir
 from qmi.config.schema import CfgQmi
 from qmi.errors import QMI_RuntimeException
 from qmi.proc.process import ProcessIdentity
-from qmi.records import FieldRecord
+from qmi.records import asdict
 
 try:
     import fcntl
@@ -39,8 +40,7 @@ MARK = "QMI_PROC_START"
 """The variable with the mark of a start."""
 
 
-@dataclass(eq=False, repr=False)
-class Record(FieldRecord):
+class Record(Struct):
     """A program that was started from here.
 
     Attributes:

@@ -1,6 +1,9 @@
 """Which process a number means, and signals that cannot reach another one.
 
 A process number is used again after its process has ended; number and start time together are not.
+
+Where the system has ``/proc``, that is read here for what every command asks. psutil knows the other systems, and the
+rest; it takes as long to import as a question to a program, so it is imported where it is used.
 """
 
 from __future__ import annotations
@@ -8,21 +11,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import psutil
+from msgspec import Struct
 
 from qmi.names import HostPort
-from qmi.records import FieldRecord
 
 _POLL = 0.02
+_STATE = 0
+_STARTED = 19
+"""Start time in clock ticks since this boot: unlike the time of day, it stays the same when the clock is set."""
+_ENDED = ("Z", "X", "x")
 
 
-@dataclass(eq=False, repr=False)
-class ProcessIdentity(FieldRecord):
+class ProcessIdentity(Struct):
     """One process and no other.
 
     Attributes:
@@ -38,17 +44,23 @@ def identify(pid: int) -> ProcessIdentity | None:
     """Return the identity of the live process of that number, or None; one that is dead but not yet reaped is none."""
     if pid <= 0:
         return None
+    if (fields := _stat(pid)) is not None:
+        return None if fields[_STATE] in _ENDED else ProcessIdentity(pid, f"{_boot()}:{fields[_STARTED]}")
+    import psutil
+
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
-        return ProcessIdentity(pid, _start_ticks(pid) or f"{process.create_time():.2f}")
+        return ProcessIdentity(pid, f"{process.create_time():.2f}")
     except psutil.Error:
         return None
 
 
 def find_marked(variable: str, mark: str) -> ProcessIdentity | None:
     """The oldest live process that has a variable of this value in its environment, as far as this user may know."""
+    import psutil
+
     found = []
     for process in psutil.process_iter(["create_time"]):
         with contextlib.suppress(psutil.Error, OSError):
@@ -64,6 +76,11 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 def age(identity: ProcessIdentity) -> float | None:
     """For how many seconds the process has been running; None if it has ended."""
+    if sys.platform == "linux" and (fields := _stat(identity.pid)) is not None:
+        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_STARTED]) / os.sysconf("SC_CLK_TCK")
+        return max(since_boot, 0.0) if is_alive(identity) else None
+    import psutil
+
     with contextlib.suppress(psutil.Error):
         if is_alive(identity):
             born: float = psutil.Process(identity.pid).create_time()
@@ -109,6 +126,8 @@ def wait_gone(identity: ProcessIdentity, seconds: float, *, clock: Callable[[], 
 
 def listens_on(identity: ProcessIdentity, port: int) -> bool:
     """Whether the process itself listens on the TCP port, as far as we may know."""
+    import psutil
+
     with contextlib.suppress(psutil.Error):
         sockets = psutil.Process(identity.pid).net_connections("tcp")
         return is_alive(identity) and any(
@@ -121,6 +140,8 @@ def is_descendant(pid: int, ancestor: ProcessIdentity) -> bool:
     """Whether the process is that one, or was started by it or by one of its children."""
     if pid == ancestor.pid:
         return is_alive(ancestor)
+    import psutil
+
     with contextlib.suppress(psutil.Error):
         return any(parent.pid == ancestor.pid for parent in psutil.Process(pid).parents()) and is_alive(ancestor)
     return False
@@ -128,6 +149,8 @@ def is_descendant(pid: int, ancestor: ProcessIdentity) -> bool:
 
 def port_holder(address: HostPort) -> str:
     """The process that listens on the port, if we may know: ``"python3 (PID=12)"``, or an empty text."""
+    import psutil
+
     with contextlib.suppress(psutil.Error, OSError):
         for sock in psutil.net_connections("tcp"):
             if sock.status == psutil.CONN_LISTEN and sock.laddr and sock.laddr.port == address.port and sock.pid:
@@ -136,17 +159,24 @@ def port_holder(address: HostPort) -> str:
     return ""
 
 
-def _start_ticks(pid: int) -> str:
-    """Start time in clock ticks since this boot: unlike the time of day, it stays the same when the clock is set."""
+def _stat(pid: int) -> list[str] | None:
+    """What ``/proc`` says of a process, behind its name; None if there is no ``/proc``, or no such process."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        _boot()
+        found = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
-        return ""
-    return f"{boot}:{fields[19]}"
+        return None
+    return found if len(found) > _STARTED else None
+
+
+@cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def _send_checked(identity: ProcessIdentity, number: signal.Signals) -> bool:
+    import psutil
+
     try:
         if not is_alive(identity):
             return False

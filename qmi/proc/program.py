@@ -6,17 +6,16 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from qmi.config.paths import Places
 from qmi.config.schema import SERVE_MODULE, CfgContext, CfgQmi
 from qmi.errors import QMI_ConfigurationException
-from qmi.records import FieldRecord
 
 
-@dataclass(eq=False, repr=False)
-class Program(FieldRecord):
+class Program(Struct):
     """What to run.
 
     Attributes:

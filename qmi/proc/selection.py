@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qmi.config.schema import CfgContext, CfgQmi
 from qmi.errors import QMI_UsageException
 from qmi.names import HostPort, nearest
-from qmi.records import FieldRecord
 
 
-@dataclass(eq=False, repr=False)
-class Target(FieldRecord):
+class Target(Struct):
     """A configured context that a command is about.
 
     Attributes:
@@ -42,8 +41,7 @@ class Target(FieldRecord):
         return HostPort(self.host, port) if port else None
 
 
-@dataclass(eq=False, repr=False)
-class Request(FieldRecord):
+class Request(Struct):
     """What the command line says about which contexts are meant.
 
     Attributes:

@@ -19,9 +19,10 @@ import sysconfig
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from qmi.config.files import make_private_dirs, open_private
 from qmi.config.loader import completed
@@ -54,8 +55,7 @@ _RELOADED: Final = "Reloaded server configuration"
 _NOT_RELOADED: Final = "Failed to reload server configuration"
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(Struct, frozen=True):
     """A server that runs.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from msgspec import Struct
 
 from qmi.config.loader import completed
 from qmi.config.schema import CfgQmi, CfgSecurity
@@ -29,8 +30,7 @@ NOT_READY: Final = "not ready"
 _ASKER: Final = f"{CLI_PREFIX}site"
 
 
-@dataclass(frozen=True)
-class ServerStatus:
+class ServerStatus(Struct, frozen=True):
     """A server, as it was found.
 
     Attributes:

@@ -6,11 +6,11 @@ import enum
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from qmi.proc.helper_protocol import already_running
-from qmi.records import FieldRecord
 
 
 class State(enum.Enum):
@@ -52,8 +52,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
-@dataclass(eq=False, repr=False)
-class Status(FieldRecord):
+class Status(Struct):
     """One context as a command sees it.
 
     Attributes:
@@ -84,8 +83,7 @@ class Status(FieldRecord):
         return self.state.value
 
 
-@dataclass(eq=False, repr=False)
-class ObjectState(FieldRecord):
+class ObjectState(Struct):
     """How an instrument or task of a context is, as the context says.
 
     Attributes:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import attrs
 import trio
+from msgspec.structs import replace
 
 from qmi.config.paths import qmi_home_dir
 from qmi.config.schema import CfgContext, CfgQmi
@@ -101,7 +101,7 @@ async def serve(
     check_own_certificate(config, options.context_name)
     tls, door = check_options(options), Door(options)
     # Without a port. If the name is configured, that section is for the program that serves under it.
-    config = attrs.evolve(config, contexts={**config.contexts, options.context_name: CfgContext()})
+    config = replace(config, contexts={**config.contexts, options.context_name: CfgContext()})
     with listening_socket(options) as listener:
         url = url_of(listener, options)
         async with open_context(options.context_name, config=config, init_logging=init_logging) as context:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import attrs
 import pytest
 
 from qmi.config import schema
@@ -26,7 +25,7 @@ def test_the_file_that_is_shown_is_accepted() -> None:
 
 @pytest.mark.parametrize("section", schema.__all__)
 def test_every_setting_is_mentioned(section: str) -> None:
-    names = [attribute.name for attribute in attrs.fields(getattr(schema, section))]
+    names = list(getattr(schema, section).__struct_fields__)
     assert [name for name in names if not re.search(rf"[\"`]{name}[\"`]", TEXT) and name != "config_file"] == []
 
 

@@ -5,8 +5,8 @@ import pwd
 from datetime import datetime
 from pathlib import Path
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 import qmi
 from qmi.config.loader import completed, load_config
@@ -91,12 +91,12 @@ def test_each_placeholder_is_filled_in_in_every_file_name(
     text = "/x/" + form.format(variable)
     full = "/x/" + value
     assert resolve_file_name(text, CONFIG, "lab", NOW) == full
-    assert log_dir(attrs.evolve(CONFIG, log_dir=text), "lab", NOW) == os.path.normpath(full)
+    assert log_dir(replace(CONFIG, log_dir=text), "lab", NOW) == os.path.normpath(full)
     if variable != "datastore":
-        assert datastore_dir(attrs.evolve(CONFIG, datastore=text), "lab", NOW) == os.path.normpath(full)
+        assert datastore_dir(replace(CONFIG, datastore=text), "lab", NOW) == os.path.normpath(full)
     if variable != "qmi_home":
-        assert qmi_home_dir(attrs.evolve(CONFIG, qmi_home=text), "lab") == os.path.normpath(full) or "date" in variable
-    output = attrs.evolve(CONFIG, process_management=CfgProcessManagement(output_dir=text))
+        assert qmi_home_dir(replace(CONFIG, qmi_home=text), "lab") == os.path.normpath(full) or "date" in variable
+    output = replace(CONFIG, process_management=CfgProcessManagement(output_dir=text))
     assert Places(output, "lab", NOW).output_dir() == os.path.normpath(full)
     venv = tmp_path / value.strip("/").replace("/", "-") / "bin"
     venv.mkdir(parents=True)
@@ -256,5 +256,5 @@ def test_a_name_below_a_directory_for_data_that_is_not_configured_is_a_fault() -
 
 def test_data_of_the_server_of_a_site_is_in_the_qmi_home() -> None:
     assert Places(CONFIG).site_dir() == "/srv/qmi/site"
-    other = attrs.evolve(CONFIG, site=CfgSite(store_dir="${datastore}/nats"))
+    other = replace(CONFIG, site=CfgSite(store_dir="${datastore}/nats"))
     assert Places(other).site_dir() == "/data/nats"

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from qmi.config.schema import CfgContext, CfgLimits, CfgQmi
 from qmi.config.structure import add_contexts, checked, path_text, structure, unstructure
 from qmi.errors import QMI_ConfigurationException
+from qmi.records import asdict
 from tests.support.config_strategies import configurations, json_values
 from tests.support.examples import examples
 
@@ -81,9 +81,9 @@ KNOWN = CfgQmi(contexts={"a": CfgContext(host="lab", enabled=True)})
     ],
 )
 def test_contexts_of_a_program_are_added(added: Any, contexts: dict[str, CfgContext]) -> None:
-    before = attrs.asdict(KNOWN)
+    before = asdict(KNOWN)
     assert add_contexts(KNOWN, added).contexts == contexts
-    assert attrs.asdict(KNOWN) == before
+    assert asdict(KNOWN) == before
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_contexts_of_a_program_are_added(added: Any, contexts: dict[str, CfgCont
             (
                 f'context_cfg["b.c"]: name: expected {A_NAME}, found "b.c"',
                 'context_cfg.a.tcp_server_port: expected a port number from 0 to 65535, found "1"',
-                f"context_cfg.a.prt: unknown key; known here are {', '.join(f.name for f in attrs.fields(CfgContext))}",
+                f"context_cfg.a.prt: unknown key; known here are {', '.join(CfgContext.__struct_fields__)}",
                 "context_cfg.d: expected an object {...}, found 5",
                 "context_cfg.e.enabled: expected true or false, found 1",
             ),

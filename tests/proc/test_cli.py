@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from qmi.config.schema import CfgContext
 from qmi.names import HostPort
@@ -142,7 +142,7 @@ def test_the_status_of_a_program_that_failed_at_its_start_says_why(
     settings = {"contexts": {"demo": {**context, **({"tcp_server_port": free_port()} if port else {})}}}
     (home / "qmi.conf").write_text(json.dumps({**settings, "process_management": {"output_dir": "${qmi_home}"}}))
     # A program without a port has started if it lives so long; it ends sooner, however slow the machine is.
-    assert qmi_proc("start", "demo", times=dataclasses.replace(QUICK, settle=30.0, start=30.0)) == 1
+    assert qmi_proc("start", "demo", times=replace(QUICK, settle=30.0, start=30.0)) == 1
     capsys.readouterr()
     for _ in range(2):
         assert qmi_proc("status") == 1
@@ -413,7 +413,7 @@ def test_a_list_of_states_here_needs_neither_a_table_nor_ssh(home: Path) -> None
         [sys.executable, "-c", program, "status"], capture_output=True, text=True, check=True, timeout=50
     )
     assert run.stdout.startswith("a: OFFLINE\nb: OFFLINE\n")
-    unwanted = {"asyncio", "asyncssh", "cryptography", "json5", "qmi.actors", "rich", "ssl", "trio"}
+    unwanted = {"asyncio", "asyncssh", "attr", "cryptography", "json5", "psutil", "qmi.actors", "rich", "ssl", "trio"}
     assert unwanted & set(run.stdout.split()) == set()
 
 

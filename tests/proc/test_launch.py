@@ -448,9 +448,9 @@ def test_a_program_killed_by_an_unnamed_signal_has_its_number_told(tmp_path: Pat
 
 
 def _as_file(home: Path, **contexts: CfgContext) -> dict[str, object]:
-    import attrs
+    from qmi.records import asdict
 
-    settings = {name: attrs.asdict(context) for name, context in contexts.items()}
+    settings = {name: asdict(context) for name, context in contexts.items()}
     (home / "out").mkdir(exist_ok=True)
     return {
         "contexts": {name: {k: v for k, v in values.items() if v is not None} for name, values in settings.items()},

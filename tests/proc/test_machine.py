@@ -33,5 +33,17 @@ def test_host_names_that_lead_here_are_local(monkeypatch: pytest.MonkeyPatch) ->
     assert is_local("Alias", found)
 
 
+@pytest.mark.parametrize("hosts", [[], [None, ""], ["localhost", "LOCALHOST"], ["127.0.0.1", "::1", None]])
+def test_addresses_of_this_machine_are_not_looked_up_for_hosts_that_are_evident(
+    monkeypatch: pytest.MonkeyPatch, hosts: list[str | None]
+) -> None:
+    def refuse(*args: object) -> frozenset[str]:
+        raise AssertionError("nobody needs them")
+
+    monkeypatch.setattr(machine, "own_addresses", refuse)
+    found = local_hosts([*hosts, socket.gethostname()])
+    assert all(is_local(host, found) for host in hosts)
+
+
 def test_a_name_that_is_no_name_is_not_this_machine() -> None:
     assert "x" * 300 not in local_hosts(["x" * 300])

@@ -113,10 +113,19 @@ def test_a_process_of_somebody_else_is_a_permission_error(monkeypatch: pytest.Mo
 
 
 def test_start_time_without_proc_is_that_of_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_start_ticks", lambda pid: "")
+    monkeypatch.setattr(process, "_stat", lambda pid: None)
     assert known(OWN).born == f"{psutil.Process().create_time():.2f}"
     monkeypatch.undo()
-    assert process._start_ticks(2**31 - 1) == ""
+    assert process._stat(2**31 - 1) is None
+
+
+def test_age_without_proc_is_that_of_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_proc = age(known(OWN))
+    monkeypatch.setattr(process, "_stat", lambda pid: None)
+    without = age(known(OWN))
+    assert with_proc is not None
+    assert without is not None
+    assert abs(with_proc - without) < 60.0
 
 
 def test_the_age_is_counted_in_seconds() -> None:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 import qmi
 from qmi.config.loader import load_config
@@ -138,7 +138,7 @@ def bare(shell: Any, config: Path) -> Iterator[Any]:
     """IPython with a context that listens nowhere."""
     settings = load_config(str(config))
     before = get_default()
-    with QMI_Context("bare", attrs.evolve(settings, contexts={**settings.contexts, "bare": CfgContext()})) as context:
+    with QMI_Context("bare", replace(settings, contexts={**settings.contexts, "bare": CfgContext()})) as context:
         context.make_instrument("own", ShellSupply)
         set_default(context)
         try:

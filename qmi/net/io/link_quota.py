@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from qmi.net.loopback import is_loopback
 
@@ -30,8 +31,7 @@ def machine_of(where: str) -> str:
     return HERE if address.is_loopback else str(address)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
+class Shares(Struct, frozen=True, kw_only=True):
     """The rule.
 
     Attributes:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from qmi.config.validators import printable
 from qmi.messages import (
@@ -31,7 +32,6 @@ from qmi.messages import (
 )
 from qmi.names import is_valid_name
 from qmi.net.protocol.kinds import Kind
-from qmi.records import FieldRecord
 
 MAX_INT = (1 << 63) - 1
 MAX_NAME = 255
@@ -94,10 +94,8 @@ class Bound(Protocol):
         """Return what is encoded, made of what the program works with."""
 
 
-class _Same(FieldRecord):
+class _Same(Struct):
     """A bound whose values are used as they are decoded."""
-
-    __slots__ = ()
 
     def convert(self, value: object) -> object:
         """Return the value."""
@@ -108,7 +106,6 @@ class _Same(FieldRecord):
         return value
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Whole(_Same):
     """An integer in a range; True is none."""
 
@@ -125,7 +122,6 @@ class Whole(_Same):
         return type(value) is int and self.low <= value <= self.high
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Real(_Same):
     """An integer or float in a range, which becomes a float. NaN is out of every range."""
 
@@ -150,7 +146,6 @@ class Real(_Same):
         return float(value)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Text(_Same):
     """A string up to some length."""
 
@@ -167,7 +162,6 @@ class Text(_Same):
         return type(value) is str and len(value) <= self.longest and (not self.printable or value.isprintable())
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class ContextName(_Same):
     """What a context may be called."""
 
@@ -178,7 +172,6 @@ class ContextName(_Same):
         return type(value) is str and is_valid_name(value)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Exactly(_Same):
     """A value of exactly this type."""
 
@@ -194,8 +187,7 @@ class Exactly(_Same):
         return type(value) is self.kind
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Items(FieldRecord):
+class Items(Struct):
     """A list of values with a common bound, which becomes a tuple."""
 
     item: Bound | None
@@ -227,7 +219,6 @@ class Items(FieldRecord):
         return list(value)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class ByName(_Same):
     """A mapping from names to values of the user."""
 
@@ -249,8 +240,7 @@ class ByName(_Same):
         return dict(value)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class TokenPair(FieldRecord):
+class TokenPair(Struct):
     """A secret, and whether the user chose it; becomes a :class:`~qmi.messages.Token`."""
 
     secret: Text
@@ -276,8 +266,7 @@ class TokenPair(FieldRecord):
         return [value.secret, value.custom]
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Maybe(FieldRecord):
+class Maybe(Struct):
     """None, or what another bound accepts."""
 
     bound: Bound
@@ -303,7 +292,6 @@ class Maybe(FieldRecord):
 class Anything(_Same):
     """A value of the user."""
 
-    __slots__ = ()
     expected = "any value"
 
     def accepts(self, value: object) -> bool:
@@ -311,7 +299,6 @@ class Anything(_Same):
         return True
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class AnError(_Same):
     """An exception."""
 
@@ -339,7 +326,6 @@ class Field(NamedTuple):
         return self.bound.convert(value)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Record(_Same):
     """A named tuple whose fields have bounds: a named type is rebuilt by name, with whatever fields were sent."""
 
@@ -376,7 +362,7 @@ _OBJECT = Field("object", NAME)
 _SIGNAL = Field("signal", NAME)
 _ARGS = Field("args", Items(None))
 
-MESSAGES: Mapping[type, tuple[Field, ...]] = {
+MESSAGES: Mapping[type[Struct], tuple[Field, ...]] = {
     Call: (
         _OBJECT,
         Field("method", NAME),
@@ -470,7 +456,7 @@ def check_payload(kind: int, payload: object, *, newer: bool, fault: Callable[[s
     raise fault(f"a packet of kind {what} brings {describe_value(payload)}; expected {bound.expected}")
 
 
-def fields_to_wire(message: object) -> list[object]:
+def fields_to_wire(message: Struct) -> list[object]:
     """Return the fields of a message of this program as they are sent.
 
     Args:

@@ -41,8 +41,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import TypeAlias, TypeVar
+
+from msgspec.structs import replace
 
 from qmi.config.validators import printable
 from qmi.net.codec import Codec, Persistent, Restore, UndecodableValue

@@ -13,14 +13,17 @@ and what it adds to the hello is ignored.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qmi.config.validators import printable
 from qmi.net.limits import ProtocolError
 from qmi.net.protocol.bounds import HELLO, OutOfBounds, describe_value
 from qmi.net.protocol.packets import MAJOR, MINOR
+from qmi.records import asdict
 
 
 class Role(Enum):
@@ -46,8 +49,7 @@ class Identity(NamedTuple):
     workgroup: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(Struct, frozen=True, kw_only=True):
     """What a side says of itself.
 
     Attributes:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import attrs
+from msgspec.structs import replace
 
 from qmi.config.loader import load_config
 from qmi.config.schema import CfgContext, CfgQmi
@@ -252,12 +252,12 @@ class Laboratory:
             name = self._as_name or self.link.certified_name or f"{CLI_PREFIX}{secrets.token_hex(4)}"
             # Without a port. If the name is configured, that section is for the program that serves under it.
             contexts = {**self.config.contexts, name: CfgContext()}
-            limits = attrs.evolve(
+            limits = replace(
                 self.config.limits,  # somebody who accepts and says nothing is waited for as long as for an answer
                 connect_timeout=min(self.config.limits.connect_timeout, self.timeout),
                 hello_timeout=min(self.config.limits.hello_timeout, self.timeout),
             )
-            context = QMI_Context(name, attrs.evolve(self.config, contexts=contexts, limits=limits))
+            context = QMI_Context(name, replace(self.config, contexts=contexts, limits=limits))
             context.start()
             self._context = context
         return self._context
@@ -406,7 +406,7 @@ def config_of(arguments: Namespace) -> CfgQmi:
                 "--workgroup takes a name of 1 to 63 letters, digits, '-', '_', '(' or ')', "
                 f"got {arguments.workgroup!r}"
             )
-        config = attrs.evolve(config, workgroup=arguments.workgroup)
+        config = replace(config, workgroup=arguments.workgroup)
     if arguments.as_name and not is_valid_name(arguments.as_name):
         raise QMI_UsageException(f"--as takes the name of a context, got {arguments.as_name!r}")
     return config
