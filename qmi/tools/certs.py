@@ -368,7 +368,12 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m qmi.tools.
             files = make_certificate(
                 options.directory, options.context, workgroup=options.workgroup, hosts=options.host, days=options.days
             )
-            advice = f"Copy both and ca.pem to the machine where context '{options.context}' runs."
+            where = (
+                "each machine where programs run that have no certificate of their own"
+                if options.context == "*"
+                else f"the machine where context '{options.context}' runs"
+            )
+            advice = f"Copy both and ca.pem to {where}."
     except QMI_Exception as error:
         tell_error(str(error), program)
         return 2

@@ -81,6 +81,24 @@ def test_certificates_are_not_overwritten(tmp_path: Path, capsys: pytest.Capture
         make_certificate(tmp_path, "srv")
 
 
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("lab", "lab.key. Copy both and ca.pem to the machine where context 'lab' runs."),
+        (
+            "*",
+            "any.key. Copy both and ca.pem to each machine where programs run that have no certificate of their own.",
+        ),
+    ],
+)
+def test_command_says_where_a_certificate_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, where: str
+) -> None:
+    make_ca(tmp_path)
+    assert main(["-d", str(tmp_path), "cert", name]) == 0
+    assert capsys.readouterr().out.endswith(where + "\n")
+
+
 def test_certificates_command_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(QMI_UsageException, match=r"ca\.pem: make a CA first"):
         make_certificate(tmp_path, "srv")
