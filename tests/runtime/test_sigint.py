@@ -40,7 +40,8 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 
 POUND = """
-import random, signal, sys, threading, time
+import faulthandler, random, signal, sys, threading, time
+faulthandler.dump_traceback_later(45, exit=True)  # where it hangs is in what the test prints then
 import qmi
 from qmi.core.instrument import QMI_Instrument
 from qmi.core.rpc import Placement, rpc_method
@@ -105,7 +106,7 @@ def python_handles_ctrl_c() -> Iterator[None]:
 )
 def test_ctrl_c_at_any_moment_leaves_an_instrument_that_works(cls: str, statement: str) -> None:
     program = POUND.format(cls=cls, statement=statement)
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
