@@ -7,6 +7,9 @@ body itself cost nothing here, since their number is bounded by the size of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from qmi.net.codec.tags import COLUMN_MAJOR, NEGATIVE_BIGINT, POSITIVE_BIGINT, ROW_MAJOR, SET, Own
 
 CONTAINER = 8
@@ -14,7 +17,7 @@ CONTAINER = 8
 TAGGED = 12
 WEIGHTS: dict[int, int] = {
     Own.TUPLE: 0, ROW_MAJOR: 8, COLUMN_MAJOR: 8, SET: 24, Own.FROZENSET: 24, Own.DICT: 16, Own.MAPPING_PROXY: 8,
-    Own.SEGMENT: 8, Own.BYTES: 0, Own.ARRAY: 24, Own.ENUM: 40, Own.NAMED_TUPLE: 40, Own.DATACLASS: 40,
+    Own.SEGMENT: 8, Own.BYTES: 0, Own.TEXT: 0, Own.ARRAY: 24, Own.ENUM: 40, Own.NAMED_TUPLE: 40, Own.DATACLASS: 40,
     Own.EXCEPTION: 120, Own.PERSISTENT: 800,
 }  # fmt: skip
 """What a tag counts, besides the list in it; all others count ``TAGGED``."""
@@ -46,44 +49,80 @@ def is_within(body: bytes | bytearray, limit: int) -> bool:
     return weigh(body, limit) <= limit
 
 
-FEW_ITEMS = 32
+FEW_ITEMS = 96
 _BIG_INTEGERS = (POSITIVE_BIGINT, NEGATIVE_BIGINT)
 
 
-def weigh_few(body: bytes | bytearray) -> tuple[int, int] | None:
-    """Count the objects, and the tags, of a body that is well-formed and has few items, long integers not among them.
+class FewItems(NamedTuple):
+    """What is in a body of few items.
+
+    Attributes:
+        objects: What :func:`weigh` returns.
+        tags: How many tags there are.
+        forms: The form of each packed list, and what stands for each long text.
+        tables: Where the payload of each table begins.
+    """
+
+    objects: int
+    tags: int
+    forms: str
+    tables: Sequence[int]
+
+
+def weigh_few(body: bytes | bytearray) -> FewItems | None:
+    """Look at a body that is well-formed and has few items, long integers not among them.
 
     A large one is nearly all text and packed lists, which take longer to look through than to decode.
 
     Returns:
-        What :func:`weigh` returns, and how many tags there are; None for any other body.
+        What is in it; None for any other body.
     """
     place, left, size = 0, 1, len(body)
-    found = tags = 0
-    for _ in range(FEW_ITEMS):
-        try:
-            major, argument, place = read_head(body, place)
-        except (NotWellFormed, IndexError):
-            return None
-        left -= 1
-        if major in (2, 3):
-            place += argument
-        elif major in (4, 5):
-            left += argument << (major - 4)
-            found += CONTAINER
-        elif major == 6:
-            if argument in _BIG_INTEGERS:
-                return None
-            left += 1
-            tags += 1
-            found += WEIGHTS.get(argument, TAGGED)
-        if not left:
-            return (found, tags) if place == size else None
-        if left > FEW_ITEMS:
-            return None
-    return None
+    containers = 0
+    tags: list[tuple[int, int]] = []
+    try:
+        for _ in range(FEW_ITEMS):
+            head = body[place]
+            major, argument, place = head >> 5, head & 0x1F, place + 1
+            if argument > 23:
+                width = _WIDTHS[argument]
+                argument, place = int.from_bytes(body[place : place + width]), place + width
+            left -= 1
+            if major in (2, 3):
+                place += argument
+            elif major in (4, 5):
+                left += argument << (major - 4)
+                containers += 1
+            elif major == 6:
+                left += 1
+                tags.append((argument, place))
+            if not left or left > FEW_ITEMS:
+                break
+    except (KeyError, IndexError):  # no head, or it ends too early
+        return None
+    return None if left or place != size else _few_items(body, containers, tags)
 
 
+def _few_items(body: bytes | bytearray, containers: int, tags: list[tuple[int, int]]) -> FewItems | None:
+    objects, forms, tables = containers * CONTAINER, "", []
+    for tag, place in tags:
+        if tag in _BIG_INTEGERS:
+            return None
+        objects += WEIGHTS.get(tag, TAGGED)
+        if tag == Own.PACKED:
+            forms += chr(body[place + 2]) if body.startswith(_FORM, place) else _OTHER_FORM
+        elif tag == Own.TEXT:
+            forms += TEXT_FORM
+        elif tag == Own.COLUMNS:
+            tables.append(place)
+    return FewItems(objects, len(tags), forms, tables)
+
+
+_FORM = b"\x83\x61"
+"""How the payload of a packed list begins, before the letter of its form."""
+_OTHER_FORM = " "
+TEXT_FORM = "T"
+"""Stands for a long text, which is none of them."""
 _HEAVIEST = max(WEIGHTS.values())
 
 

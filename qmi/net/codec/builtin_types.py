@@ -25,6 +25,7 @@ from qmi.net.codec.tags import (
     COMPLEX,
     MAX_DECIMAL_TEXT,
     MAX_FRACTION_BITS,
+    MAX_TEXT_BYTES,
     NEGATIVE_BIGINT,
     POSITIVE_BIGINT,
     SET,
@@ -162,7 +163,14 @@ def _namespace(decoding: Decoding, payload: object, _: bool) -> SimpleNamespace:
     return made
 
 
-# -- bytes, and numbers in a row
+# -- texts, bytes, and numbers in a row
+
+
+def _text(decoding: Decoding, payload: object, _: bool) -> str:
+    data = decoding.take(payload)
+    if len(data) > MAX_TEXT_BYTES:
+        raise Malformed(f"a text of {len(data)} bytes; the limit is {MAX_TEXT_BYTES}")
+    return str(data, "utf-8")
 
 
 def _lower_bytearray(encoding: Encoding, value: bytearray, depth: int) -> CBORTag:
@@ -440,6 +448,7 @@ ROWS = (
     Row(Own.MAPPING, _mapping, (defaultdict,), _lower_defaultdict),
     Row(Own.DEQUE, _deque, (deque,), _lower_deque),
     Row(Own.NAMESPACE, _namespace, (SimpleNamespace,), _lower_namespace),
+    Row(Own.TEXT, _text),
     Row(Own.BYTES, _bytes),
     Row(Own.BYTEARRAY, _bytearray, (bytearray,), _lower_bytearray),
     Row(Own.NUMBERS, _numbers, (array,), _lower_numbers),

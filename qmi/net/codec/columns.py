@@ -155,13 +155,18 @@ def tables_ahead(body: bytes | bytearray) -> TablesAhead:
         return _MANY
     rows = memory = place = 0
     while (place := body.find(_COLUMNS, place) + 2) > 1:
-        try:
-            ahead = _read_head_of_table(body, place)
-        except (NotWellFormed, IndexError):
-            continue  # something else, or what is not decoded
+        ahead = table_ahead(body, place)
         rows += ahead.rows
         memory += ahead.memory
     return TablesAhead(rows, memory)
+
+
+def table_ahead(body: bytes | bytearray, place: int) -> TablesAhead:
+    """Return what is announced by the payload of a table that begins here; nothing if this cannot be one."""
+    try:
+        return _read_head_of_table(body, place)
+    except (NotWellFormed, IndexError):  # something else, or what is not decoded
+        return _NONE
 
 
 def _read_head_of_table(body: bytes | bytearray, place: int) -> TablesAhead:

@@ -33,10 +33,10 @@ from qmi.net.codec.named_types import (
     lower_fields,
     lower_named_tuple,
 )
-from qmi.net.codec.packed import PACK_FROM, PACK_NUMPY_FROM, pack, pack_dict, pack_numpy
+from qmi.net.codec.packed import PACK_FEW_FROM, PACK_FROM, pack, pack_dict, pack_few
 from qmi.net.codec.rows import SCALARS, Persistent, Refusal, let_ctrl_c_through, type_name, user_refusal
 from qmi.net.codec.table import BY_TYPE
-from qmi.net.codec.tags import MAX_INTEGER_BITS, SET, Own
+from qmi.net.codec.tags import MAX_INTEGER_BITS, MAX_TEXT_BYTES, SET, Own
 from qmi.net.codec.unknown import UNKNOWN_TYPES, NamedKind, UnknownTypeValue
 from qmi.net.limits import SEGMENT_THRESHOLD
 
@@ -119,7 +119,7 @@ class Encoder:
         """
         kind = type(value)
         if kind in SCALARS:
-            return value
+            return self.scalar(value)
         method = _METHODS.get(kind)
         try:
             if method is not None:
@@ -130,6 +130,16 @@ class Encoder:
         except BaseException as error:
             let_ctrl_c_through(error)
             raise user_refusal(error) from error
+
+    def scalar(self, value: object) -> object:
+        """Return what stands for a scalar: itself, or a segment if it is a long text."""
+        if type(value) is not str or len(value) < SEGMENT_THRESHOLD or self._inline is not None:
+            return value
+        try:
+            data = value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: whoever refuses it says where it is
+            return value
+        return value if len(data) > MAX_TEXT_BYTES else CBORTag(Own.TEXT, self.add_segment(data))
 
     def check_depth(self, depth: int) -> None:
         """Refuse a container that has too many around it, or before it: a few lists in each other may be millions."""
@@ -152,8 +162,8 @@ class Encoder:
                 return packed
         if SCALARS.issuperset(map(type, values)):
             return list(values)
-        if PACK_NUMPY_FROM <= len(values) < PACK_FROM and len(kinds := set(map(type, values))) == 1:
-            packed = pack_numpy(self, values, kinds.pop())
+        if PACK_FEW_FROM <= len(values) < PACK_FROM and len(kinds := set(map(type, values))) == 1:
+            packed = pack_few(self, values, kinds.pop())
             if packed is not None:
                 return packed
         result: list[object] = []

@@ -21,6 +21,7 @@ from qmi.net.codec.unknown import UNKNOWN_TYPES, NamedKind, UnknownTuple
 _SEEDED = frozenset({str, bytes})
 """Their hashes cannot be foreseen."""
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
+_MODULUS = sys.hash_info.modulus
 _KEYS = _SIMPLE | {
     complex, datetime, date, time, timedelta, timezone, Decimal, Fraction, uuid.UUID, range, PurePosixPath,
     PureWindowsPath,
@@ -65,10 +66,14 @@ def check_keys(keys: Sequence[object]) -> None:
     Raises:
         ValueError: With what is wrong.
     """
-    if countOf(map(type, keys), str) == len(keys):  # as nearly always, and quicker than all types
-        return
-    kinds = set(map(type, keys))
+    first = type(keys[0]) if keys else str
+    kinds = {first}
+    if countOf(map(type, keys), first) != len(keys):  # counting is quicker than a set of them
+        kinds = set(map(type, keys))
     if kinds <= _SEEDED:
+        return
+    # Such an integer is its own hash; but -1, whose hash is that of -2.
+    if first is int and len(kinds) == 1 and min(keys) > -_MODULUS and max(keys) < _MODULUS:  # type: ignore[type-var, operator]
         return
     if not kinds <= _SIMPLE:
         for key in keys:

@@ -19,7 +19,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import accumulate, pairwise
+from io import BytesIO
 from operator import countOf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -40,7 +40,8 @@ T = TypeVar("T")
 
 PACK_FROM = 128
 """A list of fewer items is written by cbor2 as quickly."""
-PACK_NUMPY_FROM = 4
+PACK_FEW_FROM = 4
+"""A list of fewer numpy scalars or complex numbers is."""
 _PART = 1 << 16
 """So many items are unpacked at a time, which takes some milliseconds."""
 _MIXED_SIZE = 1 << 20
@@ -233,6 +234,13 @@ def _pack_mixed(encoding: Encoding, values: Sequence[object], kinds: set[type]) 
     return _packed(encoding, "c", None, data, _TEXT_COST * len(values))
 
 
+def pack_few(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag | None:
+    """Return what stands for at least :data:`PACK_FEW_FROM` items of one type; None if each is written by itself."""
+    if kind is complex:
+        return _pack_complex(encoding, values)
+    return pack_numpy(encoding, values, kind)
+
+
 def pack_numpy(encoding: Encoding, values: Sequence[Any], kind: type) -> CBORTag | None:
     """Return what stands for numpy scalars of one type; None for anything else."""
     numpy = arrays.loaded_numpy()
@@ -279,7 +287,8 @@ def pack_dict(encoding: Encoding, value: dict[object, object], depth: int) -> CB
     packed = pack(encoding, keys)
     if packed is None:
         return None
-    check_keys(keys)
+    if packed.value[0] != "s":  # all of them texts
+        check_keys(keys)
     return CBORTag(Own.PACKED_DICT, [packed, encoding.items(values, depth)])
 
 
@@ -362,8 +371,9 @@ def _unpack_bytes(decoding: Decoding, lengths: object, data: Memory) -> list[byt
     decoding.spend(len(sizes) * _TEXT_COST)
     if set(map(type, sizes)) != {int} or min(sizes) < 0 or sum(sizes) != len(data):
         raise Malformed("packed bytes do not fit their lengths")
-    packed = bytes(data)
-    return [packed[begin:end] for begin, end in pairwise(accumulate(sizes, initial=0))]
+    # A file in memory cuts them in half the time that slices take.
+    read = BytesIO(data).read
+    return _in_parts(len(sizes), lambda begin, end: list(map(read, sizes[begin:end])))
 
 
 def _unpack_texts(decoding: Decoding, detail: object, data: Memory) -> list[str]:
@@ -450,7 +460,7 @@ def _unpack_dict(decoding: Decoding, payload: object, _: bool) -> dict[object, o
     if len(typed(keys, list)) != len(typed(values, list)):
         raise Malformed("a dict does not have as many values as keys")
     check_keys(keys)
-    found = dict(zip(keys, values, strict=True))
+    found = dict(zip(keys, values, strict=False))
     if len(found) != len(keys):
         raise Malformed("a key of a dict comes twice")
     return found

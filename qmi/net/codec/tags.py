@@ -60,10 +60,13 @@ class Own(IntEnum):
     NAMESPACE = 60131
     LIBRARY = 60132
     COLUMNS = 60133
+    TEXT = 60134
 
 
 MAX_INTEGER_BITS = 1 << 19
 MAX_FRACTION_BITS = 1 << 16
 MAX_DECIMAL_TEXT = 1 << 16
+MAX_TEXT_BYTES = 16 << 20
+"""A text is decoded at once, during which no other thread has the interpreter."""
 MAX_KEYS_PER_HASH = 64
 """Unequal keys with one hash that a set or dict may hold: more are made by somebody who wants to stall this side."""

@@ -6,8 +6,8 @@ import mmap
 import sys
 from typing import NamedTuple
 
-from qmi.net.codec.budget import FEW_ITEMS, weigh_few
-from qmi.net.codec.columns import TablesAhead, tables_ahead
+from qmi.net.codec.budget import FEW_ITEMS, TEXT_FORM, weigh_few
+from qmi.net.codec.columns import table_ahead, tables_ahead
 from qmi.net.codec.tags import Own
 
 CHEAP = 1024
@@ -31,7 +31,7 @@ _PER_SCALAR = 40
 _PER_ITEM = 20
 """For how many a byte of packed texts, bools and mixed scalars may."""
 _PER_NUMBER = 5
-"""For how many a byte of packed numbers of 64 bits may, itself included."""
+"""For how many a byte of packed numbers of 64 bits, or of a long text, may, itself included."""
 _PER_CONTAINER = 80
 _MOST_CONTAINERS = 40 << 20
 """What the limit of objects in a frame leaves, by default; so does the next."""
@@ -41,6 +41,7 @@ _CONTAINERS = bytes(range(0x80, 0xC0))
 _MANY_BYTES = 4096
 _TAGS = bytes(range(0xC0, 0xDC))
 _PACKED = Own.PACKED.to_bytes(2)
+_TEXT = Own.TEXT.to_bytes(2)
 _FORM = b"\xd9" + _PACKED + b"\x83\x61"
 
 
@@ -77,20 +78,29 @@ def costs_of(body: bytes | bytearray, segments: int) -> Cost:
         segments: Bytes in its segments.
     """
     few = weigh_few(body) if len(body) >= _MANY_BYTES else None
-    containers = count_containers(body) if few is None else FEW_ITEMS
-    tables = tables_ahead(body) if few is None or few[1] else TablesAhead()
-    values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS) + min(tables.memory, _MOST_ROWS)
-    if few is not None and not few[1]:  # a long text
-        return Cost(values + _PER_BYTE * len(body), segments)
-    packed = body.count(_PACKED)
+    if few is not None:
+        numbers, others = _count_forms(few.forms)
+        rows = sum(table_ahead(body, place).memory for place in few.tables)
+        return _cost(FEW_ITEMS, rows, len(few.forms), numbers, others, len(body), segments)
+    packed, texts = body.count(_PACKED), body.count(_TEXT)
+    numbers = sum(body.count(_FORM + form) for form in (b"d", b"q")) if packed else 0
+    packed, numbers = packed + texts, numbers + texts
+    others = sum(body.count(_FORM + form) for form in (b"s", b"c", b"?", b"z")) if packed > numbers else 0
+    return _cost(count_containers(body), tables_ahead(body).memory, packed, numbers, others, len(body), segments)
+
+
+def _count_forms(forms: str) -> tuple[int, int]:
+    return sum(map(forms.count, ("d", "q", TEXT_FORM))), sum(map(forms.count, "sc?z"))
+
+
+def _cost(containers: int, rows: int, packed: int, numbers: int, others: int, body: int, segments: int) -> Cost:
+    values = min(_PER_CONTAINER * containers, _MOST_CONTAINERS) + min(rows, _MOST_ROWS)
     if not packed:
-        return Cost(values + _PER_BYTE * len(body), segments)
-    numbers = sum(body.count(_FORM + form) for form in (b"d", b"q"))
+        return Cost(values + _PER_BYTE * body, segments)
     if packed == numbers:
-        return Cost(values + _PER_BYTE * len(body) + _PER_NUMBER * segments)
-    others = sum(body.count(_FORM + form) for form in (b"s", b"c", b"?", b"z"))
+        return Cost(values + _PER_BYTE * body + _PER_NUMBER * segments)
     factor = _PER_ITEM if packed == numbers + others else _PER_SCALAR
-    return Cost(values + min(factor * (len(body) + segments), _MOST_SCALARS) + segments)
+    return Cost(values + min(factor * (body + segments), _MOST_SCALARS) + segments)
 
 
 def cost_of(body: bytes | bytearray, segments: int) -> int:
@@ -105,12 +115,13 @@ def is_slow(body: bytes | bytearray, segments: int) -> bool:
         body: Its body.
         segments: Bytes in its segments.
     """
-    if segments > _LARGE_LISTS and _PACKED in body:
+    few = weigh_few(body) if len(body) >= _MANY_BYTES else None
+    if few is not None:
+        if sum(table_ahead(body, place).rows for place in few.tables) > _MANY_ROWS:
+            return True
+        return len(body) > _LONG_BODY or (segments > _LARGE_LISTS and bool(few.forms))
+    if (segments > _LARGE_LISTS and _PACKED in body) or tables_ahead(body).rows > _MANY_ROWS:
         return True
-    if tables_ahead(body).rows > _MANY_ROWS:
-        return True
-    if len(body) >= _MANY_BYTES and weigh_few(body) is not None:
-        return len(body) > _LONG_BODY
     if len(body) > LARGE_BODY:
         return True
     return len(body) - len(body.translate(None, _TAGS)) > _MANY_TAGS

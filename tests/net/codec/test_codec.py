@@ -200,7 +200,8 @@ class Raising:
         (lambda: 1 << 600_000, "an integer of 600001 bits; the limit is 524288"),
         (lambda: [Decimal("1" * 70_000)], "a Decimal of 70000 characters"),
         (lambda: Fraction(1, 1 << 70_000), "a Fraction of 70001 bits"),
-        (lambda: "x" * 5_000_000, "too large to be sent: 5000005 bytes .* limit is 4194048"),
+        (lambda: ["x" * 5_000_000], "too large to be sent: 5000006 bytes .* limit is 4194048"),
+        (lambda: "x" * 17_000_000, "too large to be sent: 17000005 bytes .* limit is 4194048"),
         (lambda: np.array([None]), "Python objects"),
         (lambda: np.zeros(3, "V0"), "have no bytes"),
         (lambda: np.zeros((1,) * 33), "has 33 dimensions, the limit is 32"),
@@ -232,7 +233,7 @@ def test_fault_10_the_argument_to_blame_is_named() -> None:
         big.encode_fields(["nsg", ["x" * 70_000]], ["object", "args"])
     assert len(big.encode_fields(["nsg", ["x" * 65_550]], ["object", "args"]).payload) > 65_536
     with pytest.raises(QMI_ValueNotSendableException, match=r"is too large to be sent: 1.* in 1 large"):
-        big.encode(["x" * 65_550, np.zeros(50_000, "u1")])
+        big.encode([["x" * 65_550], np.zeros(50_000, "u1")])
 
 
 def test_sixty_four_levels_are_fine_both_ways() -> None:

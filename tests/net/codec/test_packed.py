@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cbor2 import CBORTag, dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,11 @@ from qmi.errors import QMI_ValueNotSendableException
 from qmi.net.codec import Codec, packed
 from qmi.net.codec.budget import weigh, weigh_few
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
+from qmi.net.codec.tags import MAX_TEXT_BYTES, Own
+from qmi.net.limits import ProtocolError
 from qmi.net.protocol.memory_estimate import costs_of
 from tests.support.examples import examples
-from tests.support.values import same
+from tests.support.values import Point, same
 
 CODEC = Codec()
 _ITEMS: dict[str, st.SearchStrategy[Any]] = {
@@ -164,6 +167,35 @@ def test_long_text_comes_back(text: str, around: Callable[[str], Any]) -> None:
         assert same(value, through(value))
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "€", "\U0001f600"])
+def test_long_text_is_a_segment_and_is_estimated_as_what_it_becomes(letter: str) -> None:
+    text = "x" * 40_000 + letter
+    for value in (text, ["a", text, b"1"], [[b"", text]], {"a": (text, b"")}, Point(1.0, text)):
+        encoded = CODEC.encode(value)
+        assert len(encoded.payload) < 200
+        size = sum(segment.nbytes for segment in encoded.segments)
+        assert costs_of(encoded.payload, size).total >= sys.getsizeof(text) * len(encoded.segments)
+        assert same(value, through(value))
+    encoded = CODEC.encode_fields([text, [text, b""], {"b": text}], ["a", "args", "kwargs"])
+    assert len(encoded.segments) == 1
+    assert CODEC.decode(encoded.payload, encoded.segments) == [text, [text, b""], {"b": text}]
+
+
+def test_long_text_that_is_none_is_refused() -> None:
+    tag = dumps(CBORTag(Own.TEXT, CBORTag(Own.SEGMENT, 0)))
+    with pytest.raises(ProtocolError, match="can't decode"):
+        CODEC.decode(tag, [b"\xff" * 20_000])
+    with pytest.raises(ProtocolError, match="a text of 16777217 bytes; the limit is 16777216"):
+        CODEC.decode(tag, [bytes(MAX_TEXT_BYTES + 1)])
+    for payload in ("x", 1, [b"x"], CBORTag(Own.BYTES, b"x")):
+        try:
+            assert CODEC.decode(dumps(CBORTag(Own.TEXT, payload))) == "x"
+        except ProtocolError:
+            continue
+    with pytest.raises(QMI_ValueNotSendableException, match=r"value\[1\] contains"):
+        CODEC.encode([b"", "x" * 20_000 + "\ud800"])
+
+
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -189,7 +221,7 @@ def test_packed_lists_and_dicts_are_few_items() -> None:
 
 
 def test_long_text_is_not_looked_through() -> None:
-    payload = CODEC.encode("\x7a" * 3_000_000).payload
-    assert weigh_few(payload) == (0, 0)
+    payload = dumps("\x7a" * 3_000_000)
+    assert weigh_few(payload) == (0, 0, "", [])
     assert costs_of(payload, 5).arrays == 5
     assert 17 * 3_000_000 <= costs_of(payload, 5).values <= 18 * 3_000_000
