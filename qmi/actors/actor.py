@@ -22,11 +22,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from operator import attrgetter
 from types import CoroutineType
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from qmi.actors.context_status import ErrorStatus
 from qmi.actors.end_turn import EndTurn
 from qmi.actors.fair_queue import FairQueue
 from qmi.actors.future import PendingCall, QMI_RpcFuture, Turn, check_cycle
@@ -60,6 +59,9 @@ from qmi.messages import (
 from qmi.names import Address
 from qmi.runtime.call_context import CALLER, EXECUTION, Execution, current_chain
 from qmi.runtime.forks import end_child
+
+if TYPE_CHECKING:
+    from qmi.actors.context_status import ErrorStatus
 
 _logger = logging.getLogger("qmi.core.rpc")
 
@@ -516,6 +518,8 @@ class Actor:
         self.errors += 1
         if type(error) is trio.Cancelled or isinstance(error, QMI_CancelledCallException):  # its caller has given it up
             return
+        from qmi.actors.context_status import ErrorStatus  # most programs start and end without an error
+
         now, context = time.time(), call.origin.context
         self.last_error = ErrorStatus(what=call.text, error=brief_error(error), time=now, context=context)
 

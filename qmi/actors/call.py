@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -70,6 +69,7 @@ from qmi.messages import (
 from qmi.names import CONTEXT_OBJECT_NAME, Address
 from qmi.runtime.call_context import EXECUTION, current_chain
 from qmi.runtime.identity import own_identity
+from qmi.runtime.random_bytes import random_bytes
 from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import Loop, in_task, on_any_loop, refuse_on_loop, refuse_outside_loops
 
@@ -316,11 +316,11 @@ class Handle:
         # A pass is not asked with: when it is gone, the new lock would be open to all others who were handed it.
         if own is not None and not own.is_pass and self.open_blocks and block_at(self) is not None:
             return own  # below the block, which shows a token of its own
-        return Token(secrets.token_hex(16))
+        return Token(random_bytes(16).hex())
 
     def new_block(self, custom: str | None) -> Block:
         """A block that is to be entered."""
-        return Block(self, Token(BLOCK + secrets.token_hex(16)), check_token(custom))
+        return Block(self, Token(BLOCK + random_bytes(16).hex()), check_token(custom))
 
     def acquire(self, timeout: float | None, token: Token, key: Token | None = None) -> QMI_RpcFuture[LockAnswer]:
         """Ask for the lock.
@@ -349,7 +349,7 @@ class Handle:
 
     def new_key(self, token: Token) -> Token | None:
         """What stands for a request for a plain lock, if the token that it asks with does not."""
-        return Token(secrets.token_hex(16)) if token.custom else None
+        return Token(random_bytes(16).hex()) if token.custom else None
 
     def granted(self, token: Token, answer: LockAnswer) -> LockAnswer:
         """Take note of the answer to a request for a plain lock."""

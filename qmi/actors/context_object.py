@@ -6,19 +6,20 @@ import logging
 import os
 import threading
 from collections.abc import Collection
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from qmi._version import __version__
-from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import Interface, Placement, answered_by, direct_method
 from qmi.actors.last_values import last_values
 from qmi.actors.rpc_object import QMI_RpcObject
-from qmi.actors.tasks import settings_fields
 from qmi.errors import QMI_UnknownNameException
 from qmi.messages import Origin
 from qmi.names import Address
 from qmi.runtime.call_context import CALLER
+
+if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -274,7 +275,9 @@ class ContextObject(QMI_RpcObject):
         Raises:
             QMI_UnknownNameException: If there is none of that name.
         """
-        return settings_fields.describe_settings(self._owner.object_here(object_name))
+        from qmi.actors.tasks.settings_fields import describe_settings  # only who asks needs it
+
+        return describe_settings(self._owner.object_here(object_name))
 
     @answered_by("_begin_read_log")
     def read_log(

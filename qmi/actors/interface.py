@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partialmethod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, get_origin, overload
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from qmi.errors import QMI_UsageException
 from qmi.messages import ENTER_BLOCK, EXIT_BLOCK, GET_PROPERTY, SET_PROPERTY
@@ -75,8 +77,7 @@ class Parameter(NamedTuple):
     annotation: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """A published method.
 
     Attributes:
@@ -206,8 +207,7 @@ class RpcConstantDescriptor(NamedTuple):
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True, eq=False):
     """All that a proxy needs to know.
 
     Attributes:
@@ -239,11 +239,24 @@ class Interface:
     exit: tuple[str, ...] = ()
     properties: Mapping[str, PropertyInfo] = field(default_factory=dict)
     parameters: ParameterInterface | None = None
-    local: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
-    driver: type | None = field(default=None, compare=False, repr=False)
-    services: Mapping[str, Method] = field(default_factory=dict, compare=False, repr=False)
-    views: dict[type, type] = field(default_factory=dict, compare=False, repr=False)
-    fitted: dict[tuple[int, ...], Interface] = field(default_factory=dict, compare=False, repr=False)
+    local: dict[str, bool] = field(default_factory=dict)
+    driver: type | None = None
+    services: Mapping[str, Method] = field(default_factory=dict)
+    views: dict[type, type] = field(default_factory=dict)
+    fitted: dict[tuple[int, ...], Interface] = field(default_factory=dict)
+
+    def _described(self) -> list[tuple[str, object]]:
+        """What another program may know: all but what this program has made of it."""
+        names = self.__struct_fields__
+        return [(name, getattr(self, name)) for name in names[: names.index("local")]]
+
+    def __eq__(self, other: object) -> bool:
+        return self._described() == other._described() if isinstance(other, Interface) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # of mappings there is none
+
+    def __repr__(self) -> str:
+        return f"Interface({', '.join(f'{name}={value!r}' for name, value in self._described())})"
 
     @property
     def short_name(self) -> str:

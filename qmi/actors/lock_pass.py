@@ -8,19 +8,19 @@ it, and goes with it; whoever was handed a pass cannot give the lock back.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from typing import Final
 
 from qmi.messages import PASS, Token
 from qmi.names import Address, is_valid_name
+from qmi.runtime.random_bytes import random_bytes
 
 VARIABLE: Final = "QMI_LOCK_PASSES"
 
 
 def new_pass() -> Token:
     """A token that is to be handed on."""
-    return Token(PASS + secrets.token_hex(16))
+    return Token(PASS + random_bytes(16).hex())
 
 
 def passes_in(text: str) -> dict[Address, Token]:

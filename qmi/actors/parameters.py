@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
 from functools import partial, update_wrapper
 from typing import Any, Final, cast
+
+from msgspec.structs import replace
 
 from qmi.actors.interface import (
     RESERVED_NAMES,

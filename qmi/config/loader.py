@@ -10,7 +10,6 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from qmi.config.files import read_file
-from qmi.config.parser import parse
 from qmi.config.paths import Places, place_faults
 from qmi.config.schema import CfgQmi, CfgSecurity
 from qmi.config.structure import report, structure
@@ -113,6 +112,8 @@ def parse_config(text: str, subject: str = "The configuration") -> CfgQmi:
     Raises:
         QMI_ConfigurationException: If anything is wrong with it; ``faults`` has one line for each fault.
     """
+    from qmi.config.parser import parse  # a program without a file needs none of it
+
     values = parse(text, subject)
     return structure(values, subject)
 

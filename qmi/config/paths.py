@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from qmi.config.schema import CfgQmi
 from qmi.errors import (
@@ -78,8 +78,7 @@ def resolve_file_name(name: str, config: CfgQmi, context_name: str, now: datetim
     return Places(config, context_name, now).resolve(name)
 
 
-@dataclass
-class Places:
+class Places(Struct):
     """Fills in the file names of one configuration.
 
     Attributes:
@@ -252,6 +251,8 @@ def _check_home(places: Places) -> None:
 
 
 def _complaint(name: str, found: str, variable: str) -> str:
+    from difflib import get_close_matches  # only messages need it
+
     nearest = get_close_matches(variable.lower(), PLACEHOLDERS, 1)
     hint = f"did you mean ${{{nearest[0]}}}? " if nearest else ""
     known = ", ".join(f"${{{k}}}" for k in PLACEHOLDERS)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from qmi.actors.actor import Actor
 from qmi.actors.call import check_receiver
 from qmi.actors.context_object import ConfiguredObject, ObjectListing
-from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import call_async
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import AsyncProxy, make_async_proxy
@@ -21,7 +20,6 @@ from qmi.actors.rpc_object import QMI_RpcObject, check_class
 from qmi.actors.safe_states import SafeWhen
 from qmi.actors.tasks.restart import RestartRule
 from qmi.actors.tasks.runner import TR, QMI_TaskRunner
-from qmi.contexts.asked_status import asked_status
 from qmi.contexts.base import ContextBase
 from qmi.contexts.reservations import ReleaseRequest
 from qmi.errors import QMI_Exception, QMI_MessageDeliveryException, QMI_UnknownRpcException
@@ -31,6 +29,9 @@ from qmi.net.protocol.bounds import describe_error
 from qmi.peers.answer_types import check_listing
 from qmi.peers.resolver import PeerDescriptor
 from qmi.runtime.wakeup import refuse_outside_trio
+
+if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -231,6 +232,8 @@ class Context(ContextBase):
         if context_name is None or context_name == self.name:
             return self.status_here()
         address = Address(check_name(context_name, "context"), CONTEXT_OBJECT_NAME)
+
+        from qmi.contexts.asked_status import asked_status  # only who asks needs it
 
         def ask(method: str) -> Awaitable[object]:
             return call_async(self.request(address, Call(CONTEXT_OBJECT_NAME, method)))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from qmi.actors.call import Router
 from qmi.actors.context_object import ObjectListing
-from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.pubsub.broker import Broker
 from qmi.actors.registry import Registry
@@ -24,6 +23,7 @@ from qmi.peers.subscriptions import Signalling
 from qmi.runtime.wakeup import Loop
 
 if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
     from qmi.site.logs import LogPublishing, Logs
     from qmi.site.membership import Membership
     from qmi.site.rows import Rows

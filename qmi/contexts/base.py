@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 import trio
 from tricycle import open_service_nursery
@@ -20,7 +19,6 @@ from qmi._version import __version__
 from qmi.actors.actor import Actor
 from qmi.actors.clock.monotonic import Clock, MonotonicClock
 from qmi.actors.context_object import ContextObject, ObjectListing, RpcObjectDescriptor
-from qmi.actors.context_status import ContextStatus, PagesStatus
 from qmi.actors.future import PendingCall, QMI_RpcFuture, call_async, failed_future
 from qmi.actors.interface import Interface, Placement
 from qmi.actors.lock_manager import AcquireTurn
@@ -40,13 +38,11 @@ from qmi.config.schema import CfgContext, CfgQmi
 from qmi.contexts.at_site import AtSite
 from qmi.contexts.configured import ConfiguredObjects
 from qmi.contexts.internal import InternalObjects
-from qmi.contexts.log_reader import LogReader
 from qmi.contexts.loop_thread import RUNNING
 from qmi.contexts.reservations import Reservations
 from qmi.contexts.rights import RemoteRights
 from qmi.contexts.safe_guard import SafeGuards
 from qmi.contexts.simulating import class_to_make, tell_if_simulated
-from qmi.contexts.status import context_status
 from qmi.contexts.stop_handlers import StopHandlers
 from qmi.contexts.to_come import ObjectsToCome
 from qmi.errors import (
@@ -68,9 +64,13 @@ from qmi.peers.pending_releases import PendingReleases
 from qmi.peers.rpc_client import ask, ask_and_await
 from qmi.peers.subscriptions import Signalling
 from qmi.runtime.call_context import Facade, current_chain
+from qmi.runtime.random_bytes import random_bytes
 from qmi.runtime.sigint import INTERRUPTS, mute_closed_outputs
 from qmi.runtime.wakeup import Loop
 from qmi.runtime.watchdog import watched
+
+if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus, PagesStatus
 
 _logger = logging.getLogger("qmi.core.context")
 
@@ -107,7 +107,7 @@ class ContextBase:
         self.config: CfgQmi = CfgQmi() if config is None else config
         self.facade: ContextFacade = self
         self.loop: Loop
-        self.origin: Origin = Origin(name, secrets.token_hex(8))
+        self.origin: Origin = Origin(name, random_bytes(8).hex())
         self.registry: Registry = Registry(name)
         self.started: float = time.time()
         self.shutdown: QMI_RpcFuture[None] = QMI_RpcFuture(f"the shutdown of context {name!r}")
@@ -150,8 +150,7 @@ class ContextBase:
         """Start the context, and stop it at the end of the block, whatever ends it.
 
         The order of the end is always the same: the block, with its ``finally`` clauses; tasks, with what they do at
-        their end; other objects; links. So whatever cancels the block must not reach the others before: they run in a
-        *service* nursery.
+        their end; other objects; links. What cancels the block must not reach the others before: a *service* nursery.
         """
         error: BaseException | None = None
         self.check_can_start()
@@ -192,8 +191,7 @@ class ContextBase:
             self._state = "starting"
 
     async def _stop_in_spite_of_ctrl_c(self, services: trio.Nursery) -> BaseException | None:
-        # KeyboardInterrupt comes in the main task of a trio run, shielded or not: another task stops the context. The
-        # first one is kept until that is done, and the second one breaks it off.
+        # Ctrl-C comes in the main task, shielded or not: another one stops the context. A second one breaks that off.
         stopped, scope = trio.Event(), trio.CancelScope(shield=True)
         services.start_soon(self._stop_and_tell, scope, stopped)
         pressed: BaseException | None = None
@@ -215,8 +213,7 @@ class ContextBase:
             stopped.set()
 
     async def _serve(self, ready: trio.Event) -> None:
-        # All actors and links run in here. A nursery within the service nursery, because that makes each of its tasks
-        # more expensive, and some calls are tasks.
+        # All actors and links run in here: in a service nursery each task costs more, and some calls are tasks.
         async with trio.open_nursery() as self._nursery:
             ready.set()
             await trio.sleep_forever()
@@ -436,6 +433,8 @@ class ContextBase:
 
     def status_here(self) -> ContextStatus:
         """What this context tells of itself. From any thread; waits for nothing."""
+        from qmi.contexts.status import context_status  # only who asks needs it
+
         return context_status(self)
 
     def object_here(self, name: str) -> QMI_RpcObject:
@@ -445,6 +444,8 @@ class ContextBase:
 
     def begin_read_log(self, *request: object) -> QMI_RpcFuture[dict[str, Any]]:
         """Begin to read the log; see :meth:`.ContextObject.read_log`."""
+        from qmi.contexts.log_reader import LogReader  # only who asks needs it
+
         return self.run(LogReader(self.loop, *request).answer)
 
     def describe_origin(self, origin: Origin | None) -> str:

@@ -13,7 +13,6 @@ import trio
 
 from qmi._version import __version__
 from qmi.actors.context_object import ConfiguredObject, ObjectListing, RpcObjectDescriptor
-from qmi.actors.context_status import ContextStatus
 from qmi.actors.future import QMI_RpcFuture, call_blocking
 from qmi.actors.instrument import QMI_Instrument
 from qmi.actors.proxy import QMI_RpcProxy, make_proxy
@@ -37,6 +36,7 @@ from qmi.runtime.sigint import HANDLER, INTERRUPTS, SIGINT, current_handler
 from qmi.runtime.wakeup import on_any_loop, refuse_on_loop
 
 if TYPE_CHECKING:
+    from qmi.actors.context_status import ContextStatus
     from qmi.simulation.simulator import Simulator
 
 P = ParamSpec("P")

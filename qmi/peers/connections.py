@@ -9,14 +9,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from tricycle import MultiCancelScope
 
 from qmi._version import __version__
 from qmi.actors.call import Router
-from qmi.actors.context_status import LinkStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.errors import (
     QMI_ConnectionException,
@@ -45,6 +44,9 @@ from qmi.peers.relaying import SiteRelay, reach
 from qmi.peers.resolver import PeerDescriptor, SiteDirectory, discover, find
 from qmi.peers.rpc_server import Home, RenamedServing, Serving
 from qmi.runtime.keepalive import Keepalive
+
+if TYPE_CHECKING:
+    from qmi.actors.context_status import LinkStatus
 
 _logger = logging.getLogger("qmi.core.messaging")
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from qmi.actors.context_status import LinkStatus
 from qmi.names import is_relay
 from qmi.net.io.link import Link
 from qmi.net.io.tcp_counters import tcp_counters
 from qmi.net.protocol.connection import Connection
 from qmi.peers.peer_connection import Gone, PeerConnection, address_of
+
+if TYPE_CHECKING:
+    from qmi.actors.context_status import LinkStatus
 
 
 class CountedLink(NamedTuple):
@@ -53,6 +55,8 @@ def link_statuses(
         returning: The contexts that are being connected again.
         gone: How links ended, by the name of the context.
     """
+    from qmi.actors.context_status import LinkStatus  # only who asks needs it
+
     found = [_status(member, links) for member in members]
     up = {status.context for status in found}
     for name in returning:
@@ -64,6 +68,8 @@ def link_statuses(
 
 
 def _status(member: PeerConnection, links: CountedLinks) -> LinkStatus:
+    from qmi.actors.context_status import LinkStatus
+
     link, hello = member.link, member.link.hello
     counted = links.counted(link)
     traffic = None if counted is None else tcp_counters(counted.sock)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 import trio
@@ -224,6 +223,8 @@ def ping_qmi_contexts(
         QMI_ConnectionException: If the network cannot be asked.
         QMI_UsageException: If a filter is too long.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     config = CfgQmi(discovery=CfgDiscovery(timeout=timeout))
     with ThreadPoolExecutor(1, "ping") as pool:  # so that it can be called in a trio program, too
         answers = pool.submit(lambda: trio.run(discover, config, workgroup_name_filter, context_name_filter)).result()

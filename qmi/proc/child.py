@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 def restore_ctrl_c() -> None:

@@ -24,7 +24,6 @@ from qmi.proc.child import restore_ctrl_c
 from qmi.proc.control_protocol import Discovery, FoundContext, PeerLink
 from qmi.proc.controller import Controller
 from qmi.proc.helper_protocol import Cursor, clean
-from qmi.proc.helper_server import executor, serve
 from qmi.proc.launch import Launcher, Times
 from qmi.proc.local_hosts import local_hosts
 from qmi.proc.manager import Manager
@@ -33,7 +32,6 @@ from qmi.proc.output import PrintableText, follow, latest_output_dir, read_outpu
 from qmi.proc.render import JsonReporter, PlainReporter, Reporter, write_line
 from qmi.proc.selection import Request, Target, select
 from qmi.proc.status import EXIT_FAILED, EXIT_OK, EXIT_USAGE, exit_code
-from qmi.proc.systemd import unit_name, unit_text, write_units
 
 if TYPE_CHECKING:
     from qmi.proc.ssh.client import RemoteHosts, SshLimits
@@ -235,6 +233,8 @@ class _Cli:
         return EXIT_OK
 
     def _server(self) -> int:
+        from qmi.proc.helper_server import executor, serve
+
         interactive = sys.stdin.isatty()
         if interactive:
             _complain("Type 'START name' or 'STOP name'; anything else ends this", self._program)
@@ -255,6 +255,8 @@ class _Cli:
         return EXIT_OK
 
     def _systemd(self) -> int:
+        from qmi.proc.systemd import unit_name, unit_text, write_units
+
         targets = [target for target in self._targets(starting=True, default_all=True) if self._is_ours(target)]
         units = {
             unit_name(target.name): unit_text(target, targets, self._config, os.environ, Path.cwd())

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -267,6 +266,8 @@ class Launcher:
             module = target.context.program or ""
             mark = os.urandom(16).hex()
             self._records.write(target.name, Record(0, "", module, str(path), mark=mark))
+            import subprocess  # only a start needs it
+
             # start_new_session: neither the end of this terminal nor Ctrl-C in it reaches the program.
             process = subprocess.Popen(
                 program.arguments,

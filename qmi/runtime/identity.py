@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import os
 import socket
 import sys
@@ -27,6 +26,8 @@ class Identity(NamedTuple):
 @functools.cache
 def own_identity() -> Identity:
     """Who runs this one, as far as the system tells; what it does not tell is empty."""
+    import getpass
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):  # a user without a name, as in a container

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import secrets
 import threading
 import time
 from collections import deque
@@ -21,6 +20,7 @@ from typing import Final, NamedTuple
 
 from qmi.config.validators import printable_lines
 from qmi.runtime.forks import abandon_in_child
+from qmi.runtime.random_bytes import random_bytes
 
 _LONGEST_MESSAGE = 4_000
 _LONGEST_TRACE = 12_000
@@ -98,7 +98,7 @@ class LogRing:
     fault: Final = ""
 
     def __init__(self, records: int = 2_000, size: int = 1_000_000) -> None:
-        self.run: str = secrets.token_hex(8)
+        self.run: str = random_bytes(8).hex()
         self.feeders: int = 0
         self._records = records
         self._size_limit = size
@@ -117,7 +117,7 @@ class LogRing:
         """This is a forked child: another thread may have held the mutex, and nobody here waits."""
         self._mutex = threading.RLock()
         self._listeners = ()
-        self.run = secrets.token_hex(8)
+        self.run = random_bytes(8).hex()
 
     def add(self, record: logging.LogRecord, message: str, context: str) -> None:
         """Keep a record. Never waits.

@@ -6,9 +6,16 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from qmi.config.schema import CfgQmi
 from qmi.proc.cli import Environment, run
 from qmi.proc.control_client import SocketLink
-from qmi.proc.network_scan import NetworkDiscovery
+from qmi.proc.control_protocol import Discovery
+
+
+def _discovery(config: CfgQmi) -> Discovery:
+    from qmi.proc.network_scan import NetworkDiscovery  # only "ps" looks for contexts
+
+    return NetworkDiscovery(config)
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "qmi_proc") -> int:
@@ -17,7 +24,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "qmi_proc") -> i
     Returns:
         The exit code: 0, 1 or, for a wrong command line, 2.
     """
-    code = run(Environment(link=SocketLink, discovery=NetworkDiscovery), arguments, program)
+    code = run(Environment(link=SocketLink, discovery=_discovery), arguments, program)
     if arguments is None:
         # Nothing is left to interrupt: a second Ctrl-C would only print how Python ends.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import trio
+from msgspec import structs
 
-from qmi.actors.context_status import TaskStatus
 from qmi.actors.future import QMI_RpcFuture
 from qmi.actors.interface import (
     Interface,
@@ -35,6 +35,8 @@ from qmi.messages import Args, Kwargs
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
+
+    from qmi.actors.context_status import TaskStatus
 
     TR = TypeVar("TR", bound="QMI_TaskRunner", default="QMI_TaskRunner")
 else:
@@ -375,6 +377,8 @@ class QMI_TaskRunner(QMI_RpcObject):
     @property
     def task_report(self) -> TaskStatus:
         """All that can be said of the task at once, for the program that has it. Nothing of the user's is called."""
+        from qmi.actors.context_status import TaskStatus  # only who asks needs it
+
         state, reason = QMI_TaskRunner.get_state(self)
         failure = QMI_TaskRunner.get_last_failure(self)
         where = self._thread.where() if self._thread.is_running else ""
@@ -479,4 +483,4 @@ def task_interface(runner: type[QMI_TaskRunner], task: type[QMI_Task[object, obj
     signals = {signal.name: signal for signal in (*base.signals, *signal_infos(task))}
     for name in signals:
         check_signal_name(task, name)
-    return replace(base, signals=tuple(signals.values()), views={})
+    return structs.replace(base, signals=tuple(signals.values()), views={})

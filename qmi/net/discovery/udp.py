@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from qmi.net.io.failures import Failures
 from qmi.net.io.listener import OUT_OF_RESOURCES
 from qmi.net.loopback import is_loopback
 from qmi.runtime.forks import close_in_child
+from qmi.runtime.random_bytes import random_bytes
 
 _logger = logging.getLogger("qmi.core.messaging")
 
@@ -158,7 +158,7 @@ async def ask(
         OSError: If there is no descriptor for the question, not even after the timeout; or the system refuses it.
         ValueError: If the workgroup or the pattern is too long.
     """
-    question = Question(secrets.randbits(60), workgroup, pattern)
+    question = Question(int.from_bytes(random_bytes(8)) >> 4, workgroup, pattern)
     packet = write_question(question)
     found: dict[tuple[str, HostPort], Answer] = {}
     with await _open(timeout) as sock:

@@ -73,12 +73,19 @@ def _close(sockets: list[socket.socket]) -> None:
         sock.close()
 
 
-def _addresses_of(host: str, port: int) -> list[str]:
+def _resolve(host: str, port: int) -> list[tuple[int, int, int, tuple[object, ...]]]:
+    """Family, kind, protocol and address of each socket that can listen there."""
+    # Numbers as bytes: for a text Python imports the rules of internationalised names.
+    name = host.encode() if host.isascii() and (":" in host or host.replace(".", "").isdigit()) else host
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise QMI_ConfigurationException(f"Cannot listen on host {host!r}: {error.strerror or error}") from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return [(family, kind, proto, address) for family, kind, proto, _, address in found]
+
+
+def _addresses_of(host: str, port: int) -> list[str]:
+    return list(dict.fromkeys(str(address[0]) for *_, address in _resolve(host, port)))
 
 
 def _listen_at(
@@ -115,12 +122,7 @@ def listen(host: str, port: int, holder: PortHolder = lambda _: None, *, apart: 
         QMI_UsageException: If the port is in use.
         QMI_ConfigurationException: If the host is none of this machine's, or the port may not be used.
     """
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise QMI_ConfigurationException(f"Cannot listen on host {host!r}: {error.strerror or error}") from error
+    family, kind, proto, address = _resolve(host, port)[0]
     try:
         sock = close_in_child(socket.socket(family, kind, proto))
     except OSError as error:  # no IPv6 on this machine, or no descriptors
