@@ -14,7 +14,7 @@ from tests.support.netns import Cable, Side, cable
 from tests.support.programs import Program, RemoteFailure
 from tests.support.waiting import wait_until
 
-NETWORK = SERVER + "from qmi.config.schema import CfgSecurity, CfgDiscovery\nimport attrs\n"
+NETWORK = SERVER + "from qmi.config.schema import CfgSecurity, CfgDiscovery\n"
 
 
 @pytest.fixture
