@@ -43,6 +43,21 @@ def loaded_numpy() -> ModuleType | None:
     return module if hasattr(module, "ndarray") else None
 
 
+_NUMBERS = "?bhilqBHILQefdFD"
+_numpy_itself: frozenset[type] = frozenset()
+
+
+def is_numpy_itself(kind: type) -> bool:
+    """Whether this is the type of numpy's arrays, or of one of its numbers, but no subclass of these."""
+    global _numpy_itself
+    if not _numpy_itself:  # two threads may both find out, and find the same
+        numpy = loaded_numpy()
+        if numpy is None:
+            return False
+        _numpy_itself = frozenset({numpy.ndarray, *(numpy.dtype(code).type for code in _NUMBERS)})
+    return kind in _numpy_itself
+
+
 def describe_dtype(dtype: AnyDtype, depth: int = 0) -> object:
     """Return an element type as text, or as lists if it has a structure.
 
@@ -69,6 +84,8 @@ def describe_dtype(dtype: AnyDtype, depth: int = 0) -> object:
             fields.append([name, describe_dtype(kind, depth + 1), offset, *title])
         return ["s", dtype.itemsize, fields]
     text = dtype.str
+    if text in TYPED_ARRAYS:
+        return text
     if not _PLAIN_DTYPE.fullmatch(text):
         raise UnsendableArray(f"elements of dtype {dtype} have no form on the wire")
     return text
@@ -84,7 +101,7 @@ def build_dtype(described: object, depth: int = 0) -> AnyDtype:
     import numpy as np
 
     if type(described) is str:
-        if not _PLAIN_DTYPE.fullmatch(described):
+        if described not in TYPED_ARRAYS and not _PLAIN_DTYPE.fullmatch(described):
             raise ValueError(f"{described[:40]!r} is no element type")
         return np.dtype(described)
     if type(described) is not list or len(described) != 3 or depth > MAX_DTYPE_DEPTH:

@@ -318,6 +318,8 @@ class Encoder:
 
     def _lower_named(self, value: Any, depth: int) -> object:
         """Lower a value whose type is none of Python's own."""
+        if arrays.is_numpy_itself(type(value)):  # as is usual, and nothing else needs to be looked at
+            return self._lower_foreign(value, depth)
         if self._persistent is not None:
             plain = self._persistent(value)
             if plain is not None:

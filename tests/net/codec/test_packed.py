@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmi.errors import QMI_ValueNotSendableException
-from qmi.net.codec import Codec, packed
+from qmi.net.codec import Codec, arrays, packed
 from qmi.net.codec.budget import weigh, weigh_few
 from qmi.net.codec.packed import PACK_FROM, has_long_integer
 from qmi.net.codec.tags import MAX_TEXT_BYTES, Own
@@ -225,3 +225,39 @@ def test_long_text_is_not_looked_through() -> None:
     assert weigh_few(payload) == (0, 0, "", [])
     assert costs_of(payload, 5).arrays == 5
     assert 17 * 3_000_000 <= costs_of(payload, 5).values <= 18 * 3_000_000
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int8, np.uint64, np.bool_, np.complex64])
+def test_numpy_number_and_array_are_told_from_their_subclasses(kind: type) -> None:
+    assert arrays.is_numpy_itself(kind)
+    assert arrays.is_numpy_itself(np.ndarray)
+    for other in (type("Own", (np.ndarray,), {}), np.matrix, np.recarray, np.generic, float, np.str_, np.datetime64):
+        assert not arrays.is_numpy_itself(other)
+    values: list[Any] = [kind(1), np.zeros(3, kind), [kind(1)], {"a": np.zeros((2, 3), kind)}]
+    for value in values:
+        assert same(value, through(value))
+
+
+def test_numpy_that_is_imported_later_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "_numpy_itself", frozenset())
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "numpy", None)
+        assert not arrays.is_numpy_itself(np.ndarray)
+    assert arrays.is_numpy_itself(np.ndarray)
+
+
+@pytest.mark.parametrize("size", [3, 4, 127, 128])
+def test_few_complex_numbers_come_back(size: int) -> None:
+    value = [complex(number, -0.0) for number in range(size)]
+    assert same(value, through(value))
+    assert same((value, {"a": tuple(value)}), through((value, {"a": tuple(value)})))
+
+
+@pytest.mark.parametrize("shift", [0, 60, 61, 62, 70])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_as_keys_are_refused_only_if_they_collide(shift: int, sign: int) -> None:
+    value = {sign * (number << shift): number for number in range(300)}
+    assert same(value, through(value))
+    colliding = {sign * number * sys.hash_info.modulus: number for number in range(300)}
+    with pytest.raises(QMI_ValueNotSendableException, match="more than 64 keys have the same hash"):
+        CODEC.encode(colliding)
