@@ -117,4 +117,6 @@ if sys.platform == "linux":
 
 def readiness_of(descriptor: int) -> Readiness:
     """What waits for a socket, in the best way that the system has."""
-    return ExclusiveReadiness(descriptor) if sys.platform == "linux" else Readiness(descriptor)
+    if sys.platform == "linux":
+        return ExclusiveReadiness(descriptor)
+    return Readiness(descriptor)
