@@ -63,7 +63,7 @@ _ITEMS: dict[str, Callable[[int], Any]] = {
 KINDS = (*_ITEMS, "scalars", "flags", "text", "dict", "numbered", "settings")
 _UP_TO = {
     **dict.fromkeys(("floats", "integers", "mixed", "gaps", "bools", "nones", "text", "flags"), 1_000_000),
-    **dict.fromkeys(("rows", "records", "settings", "nested"), 10_000),
+    **dict.fromkeys(("lists", "rows", "records", "ragged", "settings", "nested"), 10_000),
 }
 
 
