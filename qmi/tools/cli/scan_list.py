@@ -225,7 +225,8 @@ def _blocks(found: SeenScans, *, ended: bool, wide: bool) -> Iterator[Block]:
         if queue.paused is not None:
             yield Text(queue.address, "bold").add(f" begins no scan: {queue.paused}", "yellow")
     if not shown:
-        yield Text("no scans" if ended else "no scan goes on or waits", "dim")
+        nothing = "no scans" if ended else "no scan goes on or waits"
+        yield Text(nothing if found.contexts else "no context answers", "dim")
         return
     more = ("for", "since", "run", "comment") if wide else ("notes",)
     table = Table(("scan", "in", "state", "points", "left", "what", *more), right=("points", "left"), whole=("scan",))

@@ -21,7 +21,7 @@ from qmi.scan.description import description_of
 from qmi.tools.cli.candidates import answer
 from qmi.tools.cli.completion_cache import Cache
 from qmi.tools.cli.scan_follow import follow_scan
-from qmi.tools.cli.scan_list import SeenScan, SeenScans
+from qmi.tools.cli.scan_list import SeenScan, SeenScans, blocks
 from qmi.tools.cli.session import Laboratory
 from qmi.tools.cli.terminal import Terminal
 from tests.support import cli_terminal
@@ -249,8 +249,13 @@ def test_queue_is_steered(cli: Cli, paused: Any) -> None:
     assert cli("scan", "queue", "lab.scans", "ls", "--json").json["paused"].endswith(": lunch")
     assert cli("scan", "queue", "lab.scans", "resume").err == "qmi: lab.scans goes on\n"
     assert paused.get_outcome(ids[2]).state == "done"
-    assert cli("scan", "ls").out == "no scan goes on or waits\n"
-    assert ids[2] in cli("scan", "ls", "--all").out
+    assert cli("scan", "ls", "lab").out == "no scan goes on or waits\n"
+    assert ids[2] in cli("scan", "ls", "lab", "--all").out
+
+
+@pytest.mark.parametrize(("contexts", "text"), [(["lab"], "no scans"), ([], "no context answers")])
+def test_empty_list_says_whether_somebody_has_answered(contexts: list[str], text: str) -> None:
+    assert list(map(str, blocks(SeenScans([], [], contexts, {}), ended=True, width=80))) == [text]
 
 
 def test_scan_of_a_script_is_seen_and_steered(cli: Cli, served: QMI_Context, monkeypatch: pytest.MonkeyPatch) -> None:
