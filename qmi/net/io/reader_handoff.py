@@ -186,10 +186,10 @@ class ReaderHandoff:
         """
         if not self._right.acquire(False):
             return
-        self._caller_reads = True
-        now = time.monotonic()
-        end = None if timeout is None else now + timeout
         try:
+            self._caller_reads = True
+            now = time.monotonic()
+            end = None if timeout is None else now + timeout
             self._spin(done, now, self._for_answers)
             while self._source.is_up and not self._rest and not done():
                 left = _POLL_MS if end is None else min(_POLL_MS, max(0, round((end - time.monotonic()) * 1000)))
