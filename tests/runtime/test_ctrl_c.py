@@ -11,7 +11,8 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread here")
 
 POUND = """
-import random, signal, sys, threading, time
+import faulthandler, random, signal, sys, threading, time
+faulthandler.dump_traceback_later(45, exit=True)  # where it hangs is in what the test prints then
 import qmi
 from qmi.core.context import QMI_Context
 from qmi.core.instrument import QMI_Instrument
@@ -128,7 +129,7 @@ CALLS = {
 def run(where: str, cases: dict[str, tuple[str, str]], cls: str, *, handler: str = "pass", rounds: int = 60) -> None:
     end = "qmi.stop()" if where is LOCAL else STILL_LINKED
     program = POUND + (where + ROUNDS).format(cls=cls, cases=cases, handler=handler, rounds=rounds, end=end)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", ""), done.stderr
 
 
@@ -261,5 +262,5 @@ USUAL = ("beside a blocking context", "in a context of its own")
 def test_fault_53_trio_run_that_ctrl_c_ends_has_run_every_finally(where: str, call: str, end: str, use: str) -> None:
     begin = "from functools import partial\nfrom qmi.runtime.sigint import INTERRUPTS\nimport trio\n"
     program = POUND + begin + where.format(cls="Driver") + IN_TRIO.format(use=use, run=call, end=end)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", ""), done.stderr
