@@ -21,7 +21,6 @@ from qmi.net.io.link import Link
 from qmi.net.io.own_certificate import certificate_warnings
 from qmi.net.io.receivers import Owner
 from qmi.net.io.revocation import RevocationList
-from qmi.net.io.rush_rules import Traffic
 from qmi.net.io.tls import TlsWire, check_workgroup, client_context, peer_identity, server_context
 from qmi.net.io.transport import PlainWire, Wire
 from qmi.net.limits import SILENCE_PER_PEER_TIMEOUT, Limits
@@ -92,7 +91,6 @@ class Connector:
         revoked = services.config.security.revoked
         self._revoked = None if revoked is None else RevocationList(revoked)
         self._readers = trio.CapacityLimiter(_READERS)
-        self._traffic = Traffic()
         self._by_link: dict[Link, References] = {}
         self._counted: dict[Link, CountedLink] = {}
         self.dropped_signals: int = 0
@@ -194,7 +192,6 @@ class Connector:
             readers=self._readers,
             failures=self._failures,
             decoders=self._decoders,
-            traffic=self._traffic,
         )
 
     def counted(self, link: Link) -> CountedLink | None:

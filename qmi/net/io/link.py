@@ -37,7 +37,6 @@ from qmi.net.io.large_messages import LargeMessages
 from qmi.net.io.link_quota import machine_of
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.io.receivers import Owner, Sink, is_for_the_loop
-from qmi.net.io.rush_rules import RUSH, Traffic, is_rush
 from qmi.net.io.transport import Outbound, Wire
 from qmi.net.limits import Buffer
 from qmi.net.protocol.bounds import describe_error
@@ -58,8 +57,9 @@ from qmi.runtime.wakeup import Loop
 _logger = logging.getLogger("qmi.core.messaging")
 
 _TURN = 0.002
+_RUSH = 16
 _RUSH_TIME = 0.05
-"""So many seconds for a number of reads, and a thread reads instead of the loop."""
+"""So many messages within so many seconds, and a thread reads them instead of the loop."""
 _LEND_AGAIN = 1.0
 """After so many seconds it is tried again to have a thread read, if there was none left."""
 _NEW_DEADLINES = (Connected, PeerLost)
@@ -81,7 +81,6 @@ class Link:
         readers: How many links may be read by threads of their own when there is a rush; None: not this one.
         failures: Counts and tells what nobody foresaw.
         decoders: How many threads may decode large messages beside the loop; None: one for this link.
-        traffic: What all links of the context read; None: there is no other link.
     """
 
     def __init__(
@@ -97,7 +96,6 @@ class Link:
         readers: trio.CapacityLimiter | None = None,
         failures: Failures | None = None,
         decoders: trio.CapacityLimiter | None = None,
-        traffic: Traffic | None = None,
     ) -> None:
         self.where = where
         self.machine: str = machine_of(where)
@@ -136,8 +134,6 @@ class Link:
         self._unlogged_fault = [FAULT]
         self._scope = trio.CancelScope()
         self._lend_again = 0.0
-        self._waits = self._received = 0
-        self._traffic = traffic or Traffic()
         self._handoff = ReaderHandoff(self)
 
         abandon_in_child(self)
@@ -282,7 +278,7 @@ class Link:
     async def _read(self) -> None:
         self._send_own(self._connection.data_to_send)
         busy_since = rush_since = time.monotonic()
-        reads, own_before, all_before = 0, self._received, self._traffic.reads
+        reads = 0
         while self._connection.lost is None:
             more, events = self._receive()
             self._dispatch(events)
@@ -301,16 +297,12 @@ class Link:
                 return
             busy_since = time.monotonic()
             reads += 1
-            if reads == RUSH:
-                received, all_received = self._received - own_before, self._traffic.reads - all_before
-                if is_rush(
-                    busy_since - rush_since, _RUSH_TIME, waits=self._waits, received=received, all_received=all_received
-                ):
+            if reads == _RUSH:
+                if busy_since - rush_since < _RUSH_TIME:
                     self._dispatch(await self._lend())
                     await self._decode_large()
                     self._check_fault()
-                reads, self._waits, rush_since = 0, 0, time.monotonic()
-                own_before, all_before = self._received, self._traffic.reads
+                reads, rush_since = 0, time.monotonic()
 
     def _receive(self) -> tuple[bool, list[Event]]:
         # Read once; whether there may be more, and what it was.
@@ -329,8 +321,6 @@ class Link:
         except Exception as error:  # here, since a thread may be reading that belongs to somebody else
             self.fault("reading", error)
             return False, []
-        self._received += 1
-        self._traffic.reads += 1
         if self._probes:
             self.loop.now_or_soon(self._tell_probes)
         if self._put_off:
@@ -412,11 +402,8 @@ class Link:
         try:
             if self._out.held:
                 self._out.flush()
-            if reading:
-                if self._handoff.is_open:
-                    self._handoff.drive_io(done, timeout)
-                else:
-                    self._waits += 1
+            if reading and self._handoff.is_open:
+                self._handoff.drive_io(done, timeout)
         except Exception as error:  # the caller has nothing to do with it; it learns that the link is lost
             self.fault("reading for a caller", error)
 

@@ -6,24 +6,23 @@ both (``test_messages_are_the_same_whoever_reads_them``).
 Each message that comes by way of another thread costs a switch of threads, which is most of the time of a call. So a
 blocking caller reads for itself while it waits for its answer, and the thread of an object that has just answered
 looks for a moment whether the next request is there. Both look without sleeping for as long as a switch of threads
-would take, if there is more than one processor.
+would take.
 
 The *right* to read is a lock; nobody waits for it but the thread that was lent. Outside of a rush the loop has it; in a
 rush, whoever reads takes it while it reads. What only the loop may handle goes back to the loop, and nobody reads on
 before it has been handled: the order of what came is kept. The thread leaves the right to others only as long as they
-make use of it. Where callers do, it stands by without the right, and is woken only by what comes while none of them
-waits (:mod:`qmi.net.io.readiness`): an answer wakes one thread, not two, however long it takes.
+make use of it.
 """
 
 from __future__ import annotations
 
+import select
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from qmi.net.io.readiness import Readiness, readiness_of
-from qmi.net.io.rush_rules import AdaptiveSpin
 from qmi.net.protocol.events import Event
 from qmi.runtime.processors import PROCESSORS
 
@@ -33,12 +32,12 @@ _YIELD_TIME = 0.001
 """For how long, in seconds, the thread leaves the right to those who may want to read for themselves."""
 _MOST_UNTAKEN = 1024
 """After how many messages the thread offers the right again if nobody took it the last times."""
-_STAND_BY = 1000
-"""How many milliseconds without a message end the rush after somebody has read for itself."""
 _POLL_MS = 250
 """How many milliseconds a caller sleeps before it looks whether the link is still there."""
 _SPIN = 100e-6
 """For how long, in seconds, somebody looks for the next message before sleeping; a lone processor has better to do."""
+_TRY_AGAIN = 32
+"""After so many times of sleeping at once somebody looks again."""
 
 
 class Source(Protocol):
@@ -71,6 +70,40 @@ class Source(Protocol):
         """
 
 
+class Poller(Protocol):
+    """What ``select.poll()`` makes."""
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """Wait until a descriptor is ready, so many milliseconds at most."""
+
+
+class _AdaptiveSpin:
+    """For how long it is worth looking before sleeping: not at all when nothing ever comes so soon.
+
+    That is so when the object takes its time, and on a busy machine, where whoever looks keeps the other side from
+    running. Now and then it is tried all the same.
+    """
+
+    __slots__ = ("_skipped", "_time")
+
+    def __init__(self) -> None:
+        self._time = _SPIN
+        self._skipped = 0
+
+    def time(self, now: float) -> float:
+        """For how long to look, in seconds, by the time of the monotonic clock; not at all on a lone processor."""
+        if not PROCESSORS.are_several(now):
+            return 0.0
+        if not self._time:
+            self._skipped = (self._skipped + 1) % _TRY_AGAIN
+            return 0.0 if self._skipped else _SPIN
+        return self._time
+
+    def learn(self, *, came: bool) -> None:
+        """Whether something came while somebody looked."""
+        self._time = _SPIN if came else self._time / 2 if self._time > _SPIN / 8 else 0.0
+
+
 class ReaderHandoff:
     """The right to read one link.
 
@@ -86,21 +119,16 @@ class ReaderHandoff:
         self._source = source
         self._right = threading.Lock()
         self._right.acquire()  # the loop's
-        self._readiness: Readiness | None = None
-        self._reads = 0
-        self._standing_by = False
-        self._needed = False
-        self._is_for_callers = False
-        self._caller_reads = False
+        self._poller: Poller | None = None
         self._more = False
         self._rest: list[Event] = []
         self._offered = False
         self._untaken = 1
         self._until_offer = 0
         self._wanted = threading.Event()
-        self._for_answers = AdaptiveSpin(_SPIN)
-        self._for_requests = AdaptiveSpin(_SPIN)
-        self._for_pieces = AdaptiveSpin(_SPIN)
+        self._for_answers = _AdaptiveSpin()
+        self._for_requests = _AdaptiveSpin()
+        self._for_pieces = _AdaptiveSpin()
 
     def serve(self) -> list[Event]:
         """Read in a thread until nothing comes for a while.
@@ -108,33 +136,26 @@ class ReaderHandoff:
         Returns:
             What only the loop may handle; until it has, nobody reads.
         """
-        readiness = self._readiness = readiness_of(self._source.descriptor())
+        if sys.platform != "win32":  # where there is no poll(), no link is lent to threads
+            poller = select.poll()
+            poller.register(self._source.descriptor(), select.POLLIN)
+            self._poller = poller
         self.is_open = True
         self._right.release()
         try:
             while self._source.is_up and not self._rest and not self._source.is_wanted_by_loop:
-                if self._offered and not self._is_awaited():
+                if self._offered:
                     self._offer()
                     continue
-                patience = self._take_right(readiness)
-                try:
-                    if self._rest:
-                        break
-                    if not patience:
-                        self._read()
-                        continue
-                    if not (self._more or self._wait(patience)):
+                with self._right:
+                    if self._rest or not (self._more or self._wait(_PATIENCE)):
                         break
                     self._read()
                     self._until_offer -= 1
                     self._offered = self._until_offer <= 0
-                finally:
-                    self._right.release()
         finally:
             self._right.acquire()
             self.is_open = False
-            self._readiness = None
-            readiness.close()
         rest, self._rest = self._rest, []  # what came must not live until the next rush
         return rest
 
@@ -147,36 +168,6 @@ class ReaderHandoff:
         self._untaken = min(2 * self._untaken, _MOST_UNTAKEN)
         self._until_offer = self._untaken
 
-    def _is_awaited(self) -> bool:
-        # A caller that finds the right taken by the thread has sent its request before. So the request is seen here,
-        # after the thread has given the right back, and the thread reads the answer; or else the caller will have it.
-        return self._is_for_callers and self._source.open_requests > 0 and not self._right.locked()
-
-    def _take_right(self, readiness: Readiness) -> int:
-        # For how many milliseconds the thread may wait with it. Where callers read for themselves, it is not in their
-        # way: it comes for what is there already and nobody waits for, and does not wait at all.
-        if self._more or not readiness.can_stand_by or not (self._is_for_callers or self._caller_reads):
-            self._right.acquire()
-            return _PATIENCE
-        self._stand_by(readiness)
-        if self._right.acquire(False):
-            return 0
-        self._right.acquire()
-        return 0 if self._offered else _PATIENCE
-
-    def _stand_by(self, readiness: Readiness) -> None:
-        # Whoever gives the right back sets `_needed` first and looks then whether there is a stand-by to call; here it
-        # is the other way round, so that no call is missed.
-        self._standing_by = True
-        while not self._needed and not self._source.is_wanted_by_loop:
-            reads = self._reads
-            if readiness.stand_by(_STAND_BY):
-                break
-            if reads == self._reads and not self._right.locked():
-                self._is_for_callers = False
-                break
-        self._standing_by = self._needed = False
-
     def drive_io(self, done: Callable[[], bool], timeout: float | None) -> None:
         """Read on behalf of a caller, until its call is done or its time is over; not at all if somebody else reads.
 
@@ -186,10 +177,9 @@ class ReaderHandoff:
         """
         if not self._right.acquire(False):
             return
+        now = time.monotonic()
+        end = None if timeout is None else now + timeout
         try:
-            self._caller_reads = True
-            now = time.monotonic()
-            end = None if timeout is None else now + timeout
             self._spin(done, now, self._for_answers)
             while self._source.is_up and not self._rest and not done():
                 left = _POLL_MS if end is None else min(_POLL_MS, max(0, round((end - time.monotonic()) * 1000)))
@@ -197,12 +187,8 @@ class ReaderHandoff:
                     self._read()
                 elif end is not None and time.monotonic() >= end:
                     break
-                else:
-                    self._read()  # should the stand-by have been woken instead
         finally:
-            used = self._is_for_callers = not self._source.open_requests
-            self._caller_reads = False
-            self._give_back(used=used)
+            self._give_back(used=not self._source.open_requests)
 
     def spin(self, busy: Callable[[], bool]) -> None:
         """Look for a moment whether the next message is there; for a thread that has just answered one.
@@ -218,9 +204,9 @@ class ReaderHandoff:
         finally:
             self._give_back(used=busy())
 
-    def _spin(self, enough: Callable[[], bool], now: float, eagerness: AdaptiveSpin) -> None:
-        duration = eagerness.time()
-        if not duration or not PROCESSORS.are_several(now):
+    def _spin(self, enough: Callable[[], bool], now: float, eagerness: _AdaptiveSpin) -> None:
+        duration = eagerness.time(now)
+        if not duration:
             return
         end = now + duration
         while now < end and self._source.is_up and not self._rest and not enough():
@@ -234,32 +220,25 @@ class ReaderHandoff:
         self._untaken = 1
         self._until_offer = 0
         self._offered = used  # who reads for itself once will want to do so again
-        if not used:
-            self._needed = True
-            if self._standing_by and self._readiness is not None:
-                self._readiness.call()
         self._right.release()
         if not used:
             self._wanted.set()
 
     def _wait(self, milliseconds: int) -> bool:
         # Who sleeps in the midst of a large message has to be woken for each piece of it, for which the sender pays.
-        if self._source.is_amid and (duration := self._for_pieces.time()):
-            now = time.monotonic()
-            if PROCESSORS.are_several(now):
-                end = now + duration
-                came = False
-                while not came and time.monotonic() < end:
-                    came = self._poll(0)
-                self._for_pieces.learn(came=came)
-                if came:
-                    return True
+        if self._source.is_amid and (duration := self._for_pieces.time(now := time.monotonic())):
+            end = now + duration
+            came = False
+            while not came and time.monotonic() < end:
+                came = self._poll(0)
+            self._for_pieces.learn(came=came)
+            if came:
+                return True
         return self._poll(milliseconds)
 
     def _poll(self, milliseconds: int) -> bool:
-        assert self._readiness is not None
-        return self._readiness.wait(milliseconds)
+        assert self._poller is not None
+        return bool(self._poller.poll(milliseconds))
 
     def _read(self) -> None:
-        self._reads += 1
         self._more, self._rest = self._source.read_once()

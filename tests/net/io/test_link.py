@@ -11,11 +11,9 @@ import trio
 from qmi.errors import QMI_NotDeliveredException, QMI_OutcomeUnknownException, QMI_ValueNotSendableException
 from qmi.messages import Call, Failure, Signal, Subscribe, Value
 from qmi.net.io import transport as outbound
-from qmi.net.io.link import Link
-from qmi.net.io.rush_rules import RUSH, Traffic
 from qmi.net.io.transport import PlainWire, Unsent
 from qmi.net.limits import Limits
-from qmi.net.protocol.events import Event, LossKind, PeerLost
+from qmi.net.protocol.events import LossKind, PeerLost
 from tests.support.joined_links import Answer, Pair, deaf, joined
 from tests.support.waiting import until
 
@@ -173,41 +171,6 @@ async def test_a_link_that_a_thread_reads_can_end_in_every_way(who: str, monkeyp
         if who != "cancel":
             await until(lambda: pair.a.ended.is_set() and pair.b.ended.is_set())
     assert readers.borrowed_tokens == 0
-
-
-@pytest.mark.parametrize(
-    ("rush_time", "waits", "others", "lent"),
-    [
-        (5.0, False, 0, True),
-        (5.0, False, 20, False),  # many links are busy
-        (0.0, False, 0, False),
-        (0.0, True, 0, True),  # callers wait in threads: they read for themselves as soon as a thread has the link
-        (0.0, True, 20, True),
-    ],
-)
-async def test_link_is_read_by_a_thread_in_a_rush_or_while_callers_wait(
-    rush_time: float, waits: bool, others: int, lent: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("qmi.net.io.link._RUSH_TIME", rush_time)
-    monkeypatch.setattr("qmi.net.io.rush_rules._CALLS_TIME", 60.0)
-    seen: list[str] = []
-
-    def note(link: Link) -> list[Event]:
-        seen.append(link.title)
-        return []
-
-    monkeypatch.setattr(Link, "_serve_rush", note)
-    traffic = Traffic()
-    async with joined(readers=trio.CapacityLimiter(2), traffic=traffic) as pair:
-        answer = Answer()
-        for number in range(2 * RUSH):
-            traffic.reads += others
-            pair.a.send_request(GET, answer)
-            if waits:
-                pair.a.drive_io(lambda: False, 0.0, reading=True)
-            await until(lambda number=number: len(answer.got) > number)  # type: ignore[misc]
-    assert (pair.a.title in seen) == lent
-    assert (pair.b.title in seen) == (lent and not waits)
 
 
 async def test_loop_goes_on_reading_without_a_free_reader_thread() -> None:

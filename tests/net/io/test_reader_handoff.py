@@ -4,16 +4,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
-from typing import NoReturn
 
 import pytest
 
 from qmi.net.io import reader_handoff as rush_module
 from qmi.net.io.reader_handoff import ReaderHandoff
 from qmi.net.protocol.events import Event, LossKind, PeerLost
-from qmi.runtime.processors import Processors
 
 LOST = PeerLost(LossKind.DISCONNECTED, "gone")
 
@@ -60,17 +57,21 @@ class Link:
             assert self.came.wait_for(lambda: self.letters() == letters, 10), self.letters()
 
 
-@pytest.fixture(params=["exclusive", "poll"], autouse=True)
-def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How the system waits: where it has no exclusive waiters, or no descriptor is left, by poll()."""
-    monkeypatch.setattr(rush_module, "_STAND_BY", 50)
-    if request.param == "poll":
+class Processors:
+    """Says how many processors there are."""
 
-        def refuse(_: int) -> NoReturn:
-            raise OSError("no descriptor left")
+    several = True
 
-        monkeypatch.setattr("qmi.net.io.readiness._exclusive", refuse)
-    return str(request.param)
+    def are_several(self, _: float) -> bool:
+        return self.several
+
+
+@pytest.fixture(autouse=True)
+def processors(monkeypatch: pytest.MonkeyPatch) -> Processors:
+    """Several processors, however many this machine lends to the tests."""
+    found = Processors()
+    monkeypatch.setattr(rush_module, "PROCESSORS", found)
+    return found
 
 
 @pytest.fixture
@@ -218,99 +219,31 @@ def test_a_thread_that_answered_looks_only_for_a_moment(link: Link, monkeypatch:
     assert lent.end() == []
 
 
-def test_nobody_looks_before_sleeping_on_a_lone_processor(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Processors, "are_several", lambda *_: False)
-    link.is_amid = True
-    looked: list[int] = []
-    poll = ReaderHandoff._poll
+def test_reader_thread_does_not_spin_for_what_never_comes_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rush_module, "_SPIN", 0.016)
+    eagerness = rush_module._AdaptiveSpin()
+    times = []
+    while (time := eagerness.time(0.0)) > 0:
+        times.append(time)
+        eagerness.learn(came=False)
+    assert times == [0.016, 0.008, 0.004, 0.002]
+    skipped = 1
+    while not (time := eagerness.time(0.0)):
+        skipped += 1
+    assert (time, skipped) == (0.016, rush_module._TRY_AGAIN - 1)
+    eagerness.learn(came=False)
+    assert eagerness.time(0.0) == 0.0
+    eagerness.learn(came=True)
+    assert eagerness.time(0.0) == 0.016
 
-    def note(self: ReaderHandoff, milliseconds: int) -> bool:
-        looked.append(milliseconds)
-        return poll(self, milliseconds)
 
-    monkeypatch.setattr(ReaderHandoff, "_poll", note)
+def test_a_lone_processor_has_better_to_do_than_look(link: Link, processors: Processors) -> None:
+    processors.several = False
+    assert rush_module._AdaptiveSpin().time(0.0) == 0.0
     rush = ReaderHandoff(link)
-    lent = Lent(rush)
-    call_until_the_caller_reads(link, rush)
+    rush._right.release()
     rush.spin(never)
-    assert lent.end() == []
-    assert 0 not in looked
-
-
-def test_reader_thread_stands_by_while_callers_read_for_themselves(
-    link: Link, monkeypatch: pytest.MonkeyPatch, readiness: str
-) -> None:
-    if readiness == "poll":
-        pytest.skip("two who wait for one socket cannot be told apart")
-    rush = ReaderHandoff(link)
-    lent = Lent(rush)
-    number = call_until_the_caller_reads(link, rush)
-    monkeypatch.setattr(rush_module, "_YIELD_TIME", 0.0)  # every call takes longer than that
-    deadline = time.monotonic() + 10
-    in_a_row = 0
-    while in_a_row < 20:
-        assert time.monotonic() < deadline, link.read
-        number += 1
-        sent: list[int] = []
-
-        def done(number: int = number, sent: list[int] = sent) -> bool:
-            if not sent:  # the caller has the right by now
-                sent.append(link.far.send(b"a"))
-            return link.has(number)
-
-        rush.drive_io(done, 10.0)
-        if not sent:
-            link.far.send(b"a")
-        link.wait_for("a" * number)
-        in_a_row = 0 if link.read[-1][1] == "lent" else in_a_row + 1
-    link.far.send(b"z")  # for nobody who waits
-    link.wait_for("a" * number + "z")
-    assert link.read[-1] == ("z", "lent")
-    link.far.close()
-    assert lent.end() == [LOST]
-
-
-def test_reader_thread_reads_the_answer_of_a_caller_that_found_the_right_taken(
-    link: Link, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rush = ReaderHandoff(link)
-    rush._offered = rush._is_for_callers = True
-    link.open_requests = 1
-    offered: list[bool] = []
-    monkeypatch.setattr(rush, "_offer", lambda: offered.append(True))
-    lent = Lent(rush)
-    link.far.send(b"a")
-    link.wait_for("a")
-    assert not offered
-    link.far.close()
-    assert lent.end() == [LOST]
-
-
-@pytest.mark.parametrize("leaves", ["with what is for the loop", "when its time is over", "by an exception"])
-def test_stand_by_is_called_by_a_caller_that_leaves_something_undone(
-    link: Link, monkeypatch: pytest.MonkeyPatch, leaves: str
-) -> None:
-    monkeypatch.setattr(rush_module, "_STAND_BY", 60_000)
-    rush = ReaderHandoff(link)
-    lent = Lent(rush)
-    number = call_until_the_caller_reads(link, rush)
-    monkeypatch.setattr(rush_module, "_YIELD_TIME", 0.0)
-    link.open_requests = 1
-
-    def done() -> bool:
-        if leaves == "by an exception":
-            raise KeyboardInterrupt
-        if leaves == "with what is for the loop":
-            link.far.send(b"!")
-        return False
-
-    with suppress(KeyboardInterrupt):
-        rush.drive_io(done, 0.05 if leaves == "when its time is over" else 10.0)
-    if leaves != "with what is for the loop":
-        link.far.send(b"b")
-        link.wait_for("a" * number + "b")
-        link.far.close()
-    assert lent.end() == [LOST]
+    assert rush._right.acquire(False)
 
 
 def test_the_end_of_the_connection_ends_the_reading(link: Link) -> None:
