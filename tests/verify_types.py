@@ -10,8 +10,10 @@ their simulators, and what is derived from them, may have inferred types; nothin
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ def report() -> dict[str, Any]:
     run = subprocess.run(
         [*command, "--verifytypes", "qmi", "--ignoreexternal", "--outputjson"],
         cwd=root,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root)},
+        # It looks for other packages nowhere else: their classes would be of no type that it knows.
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join([str(root), sysconfig.get_path("purelib")])},
         capture_output=True,
         text=True,
     )

@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import partialmethod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, get_origin, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    cast,
+    get_origin,
+    overload,
+)
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -253,7 +265,7 @@ class Interface(Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return self._described() == other._described() if isinstance(other, Interface) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment] # of mappings there is none
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # of mappings there is none
 
     def __repr__(self) -> str:
         return f"Interface({', '.join(f'{name}={value!r}' for name, value in self._described())})"
