@@ -426,7 +426,7 @@ def test_program_that_goes_on_is_handed_no_lock(home: Path, monkeypatch: pytest.
         raise OSError(errno.ENOMEM, "no memory")
 
     monkeypatch.setenv("QMI_LOCK_PASSES", "lab.psu=pass:1234")
-    monkeypatch.setattr("qmi.proc.launch.subprocess.Popen", start)
+    monkeypatch.setattr("subprocess.Popen", start)
     with pytest.raises(QMI_RuntimeException, match="cannot run"):
         launcher(config).start(target(config, "a"))
     assert [env["HOME"] for env in seen] == [str(home)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qmi.config.schema import CfgQmi
 from qmi.proc.cli import Environment
 from qmi.proc.control_client import SocketLink
 from qmi.proc.network_scan import NetworkDiscovery
@@ -54,7 +55,7 @@ def test_the_command_asks_real_links_and_a_real_network(monkeypatch: pytest.Monk
     assert proc.main() == 5
     [outside] = used
     assert outside.link is SocketLink
-    assert outside.discovery is NetworkDiscovery
+    assert isinstance(outside.discovery(CfgQmi()), NetworkDiscovery)
 
 
 def test_the_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
