@@ -50,6 +50,27 @@ class Remote:
         return self.port
 
 
+class Machine:
+    """For how long other programs keep this one from running: a call waits for that, too, whoever serves it."""
+
+    HANDOVERS = 5
+    """From thread to thread, in a call there and back."""
+
+    def __init__(self) -> None:
+        self._longest = 0.0
+
+    def look(self) -> None:
+        """Sleep for a moment, and note by how much it became longer."""
+        begun = time.monotonic()
+        time.sleep(0.001)
+        self._longest = max(self._longest, time.monotonic() - begun - 0.001)
+
+    @property
+    def delay(self) -> float:
+        """By how much a call may take longer, in seconds; some milliseconds on a quiet machine."""
+        return self.HANDOVERS * self._longest
+
+
 @pytest.fixture
 def program() -> Iterator[Program]:
     with Program() as made:
@@ -312,7 +333,7 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
         with gc_paused():
             Codec(restore=lambda plain: plain).decode(packet(2, kind)[HEADER.size :])  # it is one that is accepted
         before = remote.process.memory_info().rss
-        worst, most = 0.0, 0
+        worst, most, machine = 0.0, 0, Machine()
         senders = [threading.Thread(target=raw.sock.sendall, args=(data,)) for raw in raws]
         for sender in senders:
             sender.start()
@@ -323,12 +344,13 @@ def test_fault_47_eight_large_requests_cost_little_memory_and_keep_nobody_waitin
             wait = time.monotonic() - begun
             worst = max(worst, wait)
             most = max(most, remote.process.memory_info().rss - before)
+            machine.look()
             if wait > 0.05 or any(sender.is_alive() for sender in senders):
                 quiet_since = time.monotonic()
         for sender in senders:
             sender.join()
         assert most < 256 * MIB
-        assert worst < 1.0  # a few milliseconds on a quiet machine; seconds where decoding holds the loop
+        assert worst < 0.3 + machine.delay
 
 
 @pytest.mark.slow
@@ -344,15 +366,16 @@ def test_fault_47_flood_of_messages_of_many_keeps_nobody_waiting(program: Progra
         senders = [threading.Thread(target=raw.sock.sendall, args=(frames,)) for raw in raws]
         for sender in senders:
             sender.start()
-        waits = []
+        waits, machine = [], Machine()
         end = time.monotonic() + 3
         while time.monotonic() < end:
             begun = time.monotonic()
             bench.echo(1)
             waits.append(time.monotonic() - begun)
+            machine.look()
         for sender in senders:
             sender.join()
-        assert max(waits) < 1.0
+        assert max(waits) < 0.3 + machine.delay
 
 
 def test_collector_rests_until_the_last_of_several_is_done() -> None:

@@ -125,7 +125,7 @@ def test_fault_36_a_flood_of_udp_stops_nobody(wire: Cable) -> None:
         for number in range(5):
             begun = time.monotonic()
             found += right.run("[d.name for d in c.discover_peer_contexts()]")
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 1
             assert right.run(f"b.echo({number})") == number
         assert set(found) == {"left"}, "a system that is busy loses some of the questions, not all of them"
         assert bad.result() > 1000
